@@ -1,0 +1,160 @@
+"""Protobuf <-> domain for what all services share. Raises InvalidArgument with the path of the field."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from kairos.common.v1 import common_pb2, product_pb2
+from services.common.context import MAX_REQUEST_ID, RequestContext, check_tenant
+from services.common.errors import InvalidArgument
+from services.common.money import Money
+from services.common.product import Product
+
+FloatArray = npt.NDArray[np.float32]
+
+_DTYPES: dict[common_pb2.DataType.ValueType, np.dtype[Any]] = {
+    common_pb2.DATA_TYPE_FLOAT32: np.dtype("<f4"),
+    common_pb2.DATA_TYPE_FLOAT16: np.dtype("<f2"),
+    common_pb2.DATA_TYPE_INT64: np.dtype("<i8"),
+}
+_DTYPE_NAMES = {dtype: number for number, dtype in _DTYPES.items()}
+_MAX_AXES = 3
+
+
+def context_from_proto(message: common_pb2.RequestContext) -> RequestContext:
+    """The request's context; its deadline counts from now, so call this first."""
+    if len(message.request_id) > MAX_REQUEST_ID:
+        raise InvalidArgument.of("context.request_id", f"has more than {MAX_REQUEST_ID} characters")
+    deadline_s = None
+    if message.HasField("budget") and message.budget.HasField("remaining"):
+        remaining = message.budget.remaining
+        deadline_s = time.monotonic() + remaining.seconds + remaining.nanos / 1e9
+    return RequestContext(message.request_id, check_tenant(message.tenant), message.locale, deadline_s)
+
+
+def context_to_proto(context: RequestContext) -> common_pb2.RequestContext:
+    message = common_pb2.RequestContext(request_id=context.request_id, tenant=context.tenant, locale=context.locale)
+    remaining_s = context.remaining_s()
+    if math.isfinite(remaining_s):
+        message.budget.remaining.FromNanoseconds(int(remaining_s * 1e9))
+    return message
+
+
+def tensor_to_proto(array: npt.NDArray[Any]) -> common_pb2.Tensor:
+    """An array of float32, float16 or int64; other kinds are a defect of the caller (KeyError)."""
+    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return common_pb2.Tensor(dtype=_DTYPE_NAMES[little.dtype], shape=little.shape, data=little.tobytes())
+
+
+def tensor_from_proto(message: common_pb2.Tensor, field: str) -> npt.NDArray[Any]:
+    """A read-only view on the message's bytes. Refuses wrong lengths, unknown kinds, NaN and infinity."""
+    dtype = _DTYPES.get(message.dtype)
+    if dtype is None:
+        raise InvalidArgument.of(f"{field}.dtype", f"{message.dtype} is unknown; send FLOAT32, FLOAT16 or INT64")
+    shape = tuple(message.shape)
+    if len(shape) > _MAX_AXES or any(axis < 0 for axis in shape):
+        raise InvalidArgument.of(f"{field}.shape", f"{shape}: at most {_MAX_AXES} axes, none negative")
+    expected = math.prod(shape) * dtype.itemsize
+    if expected != len(message.data):
+        raise InvalidArgument.of(f"{field}.data", f"has {len(message.data)} bytes; shape {shape} needs {expected}")
+    array: npt.NDArray[Any] = np.frombuffer(message.data, dtype=dtype).reshape(shape)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InvalidArgument.of(f"{field}.data", "holds NaN or infinity; every number must be finite")
+    return array
+
+
+def vectors_to_proto(vectors: npt.NDArray[np.floating], model_version: str) -> common_pb2.Vectors:
+    """`vectors` of shape [rows, dimensions]."""
+    return common_pb2.Vectors(values=tensor_to_proto(vectors), model_version=model_version)
+
+
+def vectors_from_proto(message: common_pb2.Vectors, field: str) -> FloatArray:
+    """Shape [rows, dimensions], float32; raises InvalidArgument for anything else."""
+    array = tensor_from_proto(message.values, f"{field}.values")
+    if array.ndim != 2 or array.dtype.kind != "f":
+        raise InvalidArgument.of(f"{field}.values", f"is {array.dtype} {array.shape}; send floats [rows, dimensions]")
+    if not message.model_version:
+        raise InvalidArgument.of(f"{field}.model_version", "is empty; name the model that made the vectors")
+    return array.astype(np.float32)
+
+
+def money_to_proto(money: Money) -> common_pb2.Money:
+    units, nanos = money.to_units()
+    return common_pb2.Money(currency_code=money.currency, units=units, nanos=nanos)
+
+
+def money_from_proto(message: common_pb2.Money, field: str) -> Money:
+    return Money.from_units(message.currency_code, message.units, message.nanos, field)
+
+
+def product_to_proto(product: Product) -> product_pb2.Product:
+    message = product_pb2.Product(
+        id=product.id,
+        title=product.title,
+        localized_titles=product.localized_titles,
+        description=product.description,
+        localized_descriptions=product.localized_descriptions,
+        brand=product.brand,
+        category_path=product.category_path,
+        image_uri=product.image_uri,
+    )
+    for name, values in product.attributes.items():
+        message.attributes[name].values.extend(values)
+    for name in ("price", "cost", "price_floor", "price_ceiling"):
+        money = getattr(product, name)
+        if money is not None:
+            getattr(message, name).CopyFrom(money_to_proto(money))
+    if product.stock is not None:
+        message.stock = product.stock
+    if product.created_at is not None:
+        message.created_at.FromDatetime(product.created_at)
+    return message
+
+
+def product_from_proto(message: product_pb2.Product, field: str) -> Product:
+    """Raises InvalidArgument only for what cannot be read at all; `product.violations` says what is wrong beyond."""
+
+    def money(name: Literal["price", "cost", "price_floor", "price_ceiling"]) -> Money | None:
+        return money_from_proto(getattr(message, name), f"{field}.{name}") if message.HasField(name) else None
+
+    created_at = None
+    if message.HasField("created_at"):
+        created_at = time_from_proto(message.created_at, f"{field}.created_at")
+    return Product(
+        id=message.id,
+        title=message.title,
+        localized_titles=dict(message.localized_titles),
+        description=message.description,
+        localized_descriptions=dict(message.localized_descriptions),
+        brand=message.brand,
+        category_path=tuple(message.category_path),
+        attributes={name: tuple(values.values) for name, values in message.attributes.items()},
+        price=money("price"),
+        cost=money("cost"),
+        price_floor=money("price_floor"),
+        price_ceiling=money("price_ceiling"),
+        stock=message.stock if message.HasField("stock") else None,
+        created_at=created_at,
+        image_uri=message.image_uri,
+    )
+
+
+def time_from_proto(message: Timestamp, field: str) -> datetime:
+    """An aware datetime in UTC."""
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument.of(field, f"is no time between the years 1 and 9999 ({error})") from None
+
+
+def time_to_proto(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message

@@ -1,0 +1,43 @@
+"""Money as a decimal with a currency: never a float."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from services.common.errors import InvalidArgument
+
+NANOS = 1_000_000_000
+_CURRENCY = re.compile(r"[A-Z]{3}")
+
+
+@dataclass(frozen=True, order=False)
+class Money:
+    """An amount in a currency (ISO 4217). Amounts of different currencies are never compared: check first."""
+
+    currency: str
+    amount: Decimal
+
+    @classmethod
+    def from_units(cls, currency: str, units: int, nanos: int, field: str = "money") -> Money:
+        """From the wire form. Raises InvalidArgument, naming `field`, for a wrong currency, nanos or sign."""
+        if not _CURRENCY.fullmatch(currency):
+            raise InvalidArgument.of(
+                f"{field}.currency_code", f"{currency!r} is not a currency; send three capital letters such as USD"
+            )
+        if not -NANOS < nanos < NANOS:
+            raise InvalidArgument.of(f"{field}.nanos", f"{nanos} is outside (-{NANOS}, {NANOS})")
+        if (units > 0 > nanos) or (units < 0 < nanos):
+            raise InvalidArgument.of(f"{field}.nanos", "its sign differs from that of units; give both the same sign")
+        return cls(currency, Decimal(units) + Decimal(nanos) / NANOS)
+
+    def to_units(self) -> tuple[int, int]:
+        """(units, nanos) of the wire form; more than nine decimal places are rounded half to even."""
+        total = int((self.amount * NANOS).to_integral_value(ROUND_HALF_EVEN))
+        sign = -1 if total < 0 else 1
+        units, nanos = divmod(abs(total), NANOS)
+        return sign * units, sign * nanos
+
+    def __str__(self) -> str:
+        return f"{self.currency} {self.amount:.2f}"

@@ -1,0 +1,128 @@
+"""The product as the services think of it, and what makes one valid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from services.common.errors import FieldViolation
+from services.common.money import Money
+
+MAX_ID = 128
+MAX_TITLE = 1_000
+MAX_DESCRIPTION = 20_000
+MAX_BRAND = 256
+MAX_CATEGORY_LEVELS = 8
+MAX_CATEGORY = 128
+MAX_LANGUAGES = 16
+MAX_ATTRIBUTES = 64
+MAX_ATTRIBUTE_NAME = 64
+MAX_ATTRIBUTE_VALUES = 32
+MAX_ATTRIBUTE_VALUE = 128
+MAX_URI = 2_048
+CATEGORY_SEPARATOR = " > "
+
+
+@dataclass(frozen=True)
+class Product:
+    """One product. Only id and title are required; a missing part is normal everywhere. Bounds: product.proto."""
+
+    id: str
+    title: str
+    localized_titles: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
+    localized_descriptions: Mapping[str, str] = field(default_factory=dict)
+    brand: str = ""
+    category_path: tuple[str, ...] = ()
+    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    price: Money | None = None
+    cost: Money | None = None
+    price_floor: Money | None = None
+    price_ceiling: Money | None = None
+    stock: int | None = None
+    created_at: datetime | None = None
+    image_uri: str = ""
+
+    @property
+    def category(self) -> str:
+        """The whole path in one string, "Shoes > Running Shoes"; empty where unknown."""
+        return CATEGORY_SEPARATOR.join(self.category_path)
+
+
+def category_ancestry(path: tuple[str, ...]) -> list[str]:
+    """Every category a product is in, broad to narrow: ("Shoes", "Boots") -> ["Shoes", "Shoes > Boots"]."""
+    return [CATEGORY_SEPARATOR.join(path[: depth + 1]) for depth in range(len(path))]
+
+
+def violations(product: Product, prefix: str = "") -> list[FieldViolation]:
+    """What is wrong with a product, by field path below `prefix`; empty where nothing is."""
+    return [FieldViolation(prefix + path, description) for path, description in _check(product)]
+
+
+def _check(product: Product) -> Iterator[tuple[str, str]]:
+    yield from _text("id", product.id, MAX_ID, required=True)
+    yield from _text("title", product.title, MAX_TITLE, required=True)
+    yield from _texts_by_language("localized_titles", product.localized_titles, MAX_TITLE)
+    yield from _text("description", product.description, MAX_DESCRIPTION)
+    yield from _texts_by_language("localized_descriptions", product.localized_descriptions, MAX_DESCRIPTION)
+    yield from _text("brand", product.brand, MAX_BRAND)
+    yield from _text("image_uri", product.image_uri, MAX_URI)
+    if len(product.category_path) > MAX_CATEGORY_LEVELS:
+        yield "category_path", f"has {len(product.category_path)} levels; at most {MAX_CATEGORY_LEVELS}"
+    for level, name in enumerate(product.category_path):
+        yield from _text(f"category_path[{level}]", name, MAX_CATEGORY, required=True)
+        if CATEGORY_SEPARATOR.strip() in name:
+            yield f"category_path[{level}]", "holds '>', which separates levels; send one level an entry"
+    yield from _attributes(product.attributes)
+    yield from _prices(product)
+    if product.stock is not None and product.stock < 0:
+        yield "stock", f"{product.stock} is negative; leave it out where stock is not tracked"
+
+
+def _text(path: str, value: str, limit: int, *, required: bool = False) -> Iterator[tuple[str, str]]:
+    if required and not value.strip():
+        yield path, "is empty; it is required"
+    if len(value) > limit:
+        yield path, f"has {len(value)} characters; at most {limit}"
+
+
+def _texts_by_language(path: str, texts: Mapping[str, str], limit: int) -> Iterator[tuple[str, str]]:
+    if len(texts) > MAX_LANGUAGES:
+        yield path, f"has {len(texts)} languages; at most {MAX_LANGUAGES}"
+    for language, text in texts.items():
+        yield from _text(f"{path}[{language}]", text, limit)
+
+
+def _attributes(attributes: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+    if len(attributes) > MAX_ATTRIBUTES:
+        yield "attributes", f"has {len(attributes)} entries; at most {MAX_ATTRIBUTES}"
+    for name, values in attributes.items():
+        path = f"attributes[{name}]"
+        if not name or len(name) > MAX_ATTRIBUTE_NAME or name != name.lower():
+            yield path, f"a name is lower-case and has 1 to {MAX_ATTRIBUTE_NAME} characters"
+        if not 1 <= len(values) <= MAX_ATTRIBUTE_VALUES:
+            yield f"{path}.values", f"has {len(values)} values; 1 to {MAX_ATTRIBUTE_VALUES}"
+        for index, value in enumerate(values):
+            yield from _text(f"{path}.values[{index}]", value, MAX_ATTRIBUTE_VALUE, required=True)
+
+
+def _prices(product: Product) -> Iterator[tuple[str, str]]:
+    amounts = {
+        "price": product.price,
+        "cost": product.cost,
+        "price_floor": product.price_floor,
+        "price_ceiling": product.price_ceiling,
+    }
+    for path, money in amounts.items():
+        if money is None:
+            continue
+        if money.amount < 0:
+            yield path, f"{money.amount} is negative; leave it out where it is unknown"
+        if product.price is None:
+            yield path, "is set without a price; set price too"
+        elif money.currency != product.price.currency:
+            yield f"{path}.currency_code", f"is {money.currency} but price is in {product.price.currency}; use one"
+    floor, ceiling = product.price_floor, product.price_ceiling
+    if floor and ceiling and floor.currency == ceiling.currency and floor.amount > ceiling.amount:
+        yield "price_floor", f"{floor.amount} is above price_ceiling {ceiling.amount}; swap them"

@@ -1,0 +1,123 @@
+"""One decorator around every RPC method: budget, logs, trace, and errors turned into gRPC statuses.
+
+It works under grpc.aio and under Ray Serve alike. Serve drops rich details when a handler raises, so the status is set
+on the context and an empty response is returned.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from opentelemetry import trace
+
+from services.common import errors
+from services.common.telemetry import span_of_call
+
+ERROR_DOMAIN = "kairos"
+DETAILS_KEY = "grpc-status-details-bin"
+
+_CODES: list[tuple[type[errors.KairosError], grpc.StatusCode]] = [
+    (errors.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
+    (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (errors.PermissionDenied, grpc.StatusCode.PERMISSION_DENIED),
+    (errors.NotFound, grpc.StatusCode.NOT_FOUND),
+    (errors.Conflict, grpc.StatusCode.FAILED_PRECONDITION),
+    (errors.BudgetExpired, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (errors.Overloaded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (errors.Unavailable, grpc.StatusCode.UNAVAILABLE),
+]
+
+_log = structlog.get_logger("kairos.rpc")
+
+Response = TypeVar("Response", bound=Message)
+
+
+class CallContext(Protocol):
+    """What grpc.aio's ServicerContext and Serve's RayServegRPCContext have in common."""
+
+    def set_code(self, code: Any) -> None: ...
+    def set_details(self, details: str) -> None: ...
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None: ...
+    def invocation_metadata(self) -> Any: ...
+
+
+def rpc(
+    response_type: type[Response],
+) -> Callable[[Callable[..., Awaitable[Response]]], Callable[..., Awaitable[Response]]]:
+    """Wrap `async def Method(self, request)` into `async def Method(self, request, grpc_context)`.
+
+    The parameter must have that very name: Serve passes its context by it.
+    """
+
+    def decorate(method: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+        # Not functools.wraps: Serve reads the signature, and it must see `grpc_context`.
+        @functools.wraps(method, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())
+        async def call(self: Any, request: Any, grpc_context: CallContext) -> Response:
+            began = time.perf_counter()
+            with (
+                structlog.contextvars.bound_contextvars(
+                    request_id=request.context.request_id, tenant=request.context.tenant
+                ),
+                span_of_call(method.__name__, grpc_context.invocation_metadata()) as span,
+            ):
+                try:
+                    _refuse_expired(request)
+                    response = await method(self, request)
+                except Exception as error:
+                    set_status(grpc_context, error)
+                    span.set_status(trace.StatusCode.ERROR, type(error).__name__)
+                    response = response_type()
+                _log.debug("call", method=method.__name__, latency_ms=(time.perf_counter() - began) * 1e3)
+                return response
+
+        del call.__wrapped__
+        return call
+
+    return decorate
+
+
+def set_status(grpc_context: CallContext, error: Exception) -> None:
+    """Code, details and google.rpc details of `error` onto the call."""
+    code, message, details = describe(error)
+    status = status_pb2.Status(code=code.value[0], message=message)
+    for detail in details:
+        status.details.add().Pack(detail)
+    grpc_context.set_code(code)
+    grpc_context.set_details(message)
+    grpc_context.set_trailing_metadata(((DETAILS_KEY, status.SerializeToString()),))
+
+
+def describe(error: Exception) -> tuple[grpc.StatusCode, str, list[Message]]:
+    """(code, message, details) for the caller. A defect is logged here, and its traceback stays here."""
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
+    if code is None or not isinstance(error, errors.KairosError):
+        _log.error("internal error", exc_info=error)
+        info = error_details_pb2.ErrorInfo(reason="INTERNAL", domain=ERROR_DOMAIN)
+        return grpc.StatusCode.INTERNAL, "internal error; the service's log has it under this request's id", [info]
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, domain=ERROR_DOMAIN)]
+    if isinstance(error, errors.InvalidArgument):
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+            for v in error.violations
+        ]
+        details.append(error_details_pb2.BadRequest(field_violations=violations))
+    if isinstance(error, errors.Overloaded):
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(int(error.retry_after_s * 1e9))
+        details.append(retry)
+    return code, str(error), details
+
+
+def _refuse_expired(request: Any) -> None:
+    context = request.context
+    if context.HasField("budget") and context.budget.HasField("remaining"):
+        remaining = context.budget.remaining
+        if remaining.seconds < 0 or remaining.nanos < 0 or remaining.seconds == remaining.nanos == 0:
+            raise errors.BudgetExpired("context.budget.remaining is not positive; the work was not begun")

@@ -1,0 +1,65 @@
+"""Settings of a service: arguments over environment over a YAML file over the defaults; unknown keys are refused."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from services.common.errors import FieldViolation, InvalidArgument
+from services.common.telemetry import TelemetrySettings
+
+
+class ServiceSettings(BaseSettings):
+    """What all services have. A subclass sets `env_prefix`, for example KAIROS_RETRIEVAL_.
+
+    The YAML file is the one that the environment variable <env_prefix>CONFIG names, where it does.
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", env_nested_delimiter="__", frozen=True)
+
+    telemetry: TelemetrySettings = TelemetrySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get(_config_variable(cls))
+        if not path:
+            return init_settings, env_settings
+        if not Path(path).is_file():
+            raise InvalidArgument.of(_config_variable(cls), f"{path} is not a file")
+        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path)
+
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def load_settings(kind: type[Settings], arguments: Mapping[str, Any] | None = None) -> Settings:
+    """Read settings of `kind`. Raises InvalidArgument that names each wrong field."""
+    try:
+        return kind(**dict(arguments or {}))
+    except ValidationError as error:
+        prefix = kind.model_config.get("env_prefix", "")
+        raise InvalidArgument(
+            *(
+                FieldViolation(
+                    ".".join(str(part) for part in problem["loc"]),
+                    f"{problem['msg']} (set by argument, {prefix}* or the file in {_config_variable(kind)})",
+                )
+                for problem in error.errors()
+            )
+        ) from None
+
+
+def _config_variable(kind: type[ServiceSettings]) -> str:
+    return f"{kind.model_config.get('env_prefix', '')}CONFIG"
