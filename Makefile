@@ -1,0 +1,44 @@
+# Two commands: `make demo` and `make test`. Both set up what is missing, in .venv, and nothing outside this folder.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(shell find protos -name '*.proto')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format stubs clean
+
+help: ## what one can do
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+setup: $(VENV)/installed gen/generated ## the environment, with the exact versions of constraints.txt
+
+demo: setup ## start the suite, load the demo shop, take the tour
+	$(BIN)/python -m cli.demo
+
+test: setup ## every test, in under 10 minutes on two cores
+	$(BIN)/pytest
+
+lint: setup ## ruff and strict mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+stubs: ## generate gen/ from protos/ again
+	$(BIN)/python hatch_build.py
+
+clean: ## remove what was built, downloaded or stored here
+	rm -rf $(VENV) gen build dist var .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/installed: pyproject.toml constraints.txt hatch_build.py
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Kairos needs Python 3.11 or newer; set PYTHON=")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+gen/generated: $(PROTOS) hatch_build.py | $(VENV)/installed
+	$(BIN)/python hatch_build.py
+	touch $@
