@@ -91,7 +91,8 @@ def set_status(grpc_context: CallContext, error: Exception) -> None:
         status.details.add().Pack(detail)
     grpc_context.set_code(code)
     grpc_context.set_details(message)
-    grpc_context.set_trailing_metadata(((DETAILS_KEY, status.SerializeToString()),))
+    # A list: Serve puts it behind one of its own.
+    grpc_context.set_trailing_metadata([(DETAILS_KEY, status.SerializeToString())])
 
 
 def describe(error: Exception) -> tuple[grpc.StatusCode, str, list[Message]]:

@@ -1,0 +1,188 @@
+"""`kairos up`, `kairos down`, `kairos status`: the suite on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import grpc
+import psutil
+import typer
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rich.console import Console
+from rich.table import Table
+
+from cli.suite.hosting import has_haproxy
+from cli.suite.processes import SuiteProcess, end_all, suite_processes
+from cli.suite.settings import SuiteSettings
+from cli.suite.state import SuiteState, read_state
+from services.common.settings import load_settings
+
+READY_TIMEOUT_S = 240.0
+STAGE_SERVICES = (
+    "kairos.encoder.v1.QueryEncoderService",
+    "kairos.retrieval.v1.RetrievalService",
+    "kairos.ranker.v1.RankerService",
+    "kairos.pricing.v1.PricingService",
+)
+
+_console = Console(stderr=True)
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the suite's state and logs.", show_default="var")]
+
+
+class SuiteError(Exception):
+    """The suite could not be started or stopped; the message says why and what to do."""
+
+
+def up(
+    data_dir: DataDir = None,
+    detach: Annotated[bool, typer.Option(help="Return when it is ready and leave it running.")] = False,
+) -> None:
+    """Start the suite on this machine: four Ray Serve applications and the gateway."""
+    try:
+        supervisor, state = start(_settings(data_dir))
+    except SuiteError as error:
+        _console.print(f"[red]{error}")
+        raise typer.Exit(1) from None
+    _console.print(f"Ready: gateway {state.gateway}, metrics {state.metrics}")
+    if not detach:
+        _console.print("Ctrl-C stops it.")
+        wait(supervisor)
+
+
+def down(data_dir: DataDir = None) -> None:
+    """Stop the suite, all of it."""
+    count = stop(_settings(data_dir).data_dir.resolve())
+    _console.print("Stopped." if count else "It was not running.")
+
+
+def status(
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """What runs, whether it answers, and the memory of each process."""
+    folder = _settings(data_dir).data_dir.resolve()
+    state, processes = read_state(folder), suite_processes(folder)
+    health = _health(state.gateway) if state else {}
+    if as_json:
+        document = {
+            "running": state is not None,
+            "gateway": state.gateway if state else None,
+            "health": health,
+            "processes": [vars(process) for process in processes],
+            "resident_bytes": sum(process.resident_bytes for process in processes),
+        }
+        print(json.dumps(document, indent=2))
+    else:
+        _print_status(state, health, processes)
+    raise typer.Exit(0 if state and health.get("gateway") == "SERVING" else 1)
+
+
+def start(settings: SuiteSettings) -> tuple[subprocess.Popen[bytes], SuiteState]:
+    """Start a supervisor and wait until every stage serves. Raises SuiteError; nothing is left running then."""
+    settings = settings.resolved()
+    folder = settings.data_dir
+    if running := read_state(folder):
+        raise SuiteError(f"a suite runs in {folder} already (gateway {running.gateway}); `kairos down` stops it")
+    end_all(folder)  # what a killed supervisor left behind
+    if busy := settings.busy_ports():
+        name, port = next(iter(busy.items()))
+        raise SuiteError(f"port {port} is taken; set KAIROS_SUITE_{name.upper()} to another one, or to 0 for any")
+    if not has_haproxy():
+        _console.print("[yellow]HAProxy has no wheel here: Serve's own Python proxy takes the calls, which is slower.")
+    environment = os.environ | {
+        f"KAIROS_SUITE_{name.upper()}": str(value)
+        for name, value in settings.model_dump().items()
+        if name == "data_dir" or name.endswith("_port")
+    }
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    with (folder / "logs" / "supervisor.log").open("ab") as log:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "cli.suite.supervisor"],
+            env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    try:
+        with _console.status("Starting Ray Serve and the gateway"):
+            return supervisor, _wait_ready(settings, supervisor)
+    except BaseException:
+        supervisor.terminate()
+        supervisor.wait()
+        raise
+
+
+def stop(folder: Path) -> int:
+    """Stop the suite in `folder`. Returns how many processes it had."""
+    count = len(suite_processes(folder))
+    if state := read_state(folder):
+        supervisor = psutil.Process(state.supervisor_pid)
+        supervisor.send_signal(signal.SIGTERM)
+        psutil.wait_procs([supervisor], timeout=60)
+    end_all(folder)
+    return count
+
+
+def wait(supervisor: subprocess.Popen[bytes]) -> None:
+    """Until Ctrl-C or SIGTERM, then stop the suite."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        supervisor.wait()
+    except KeyboardInterrupt:
+        _console.print("Stopping")
+        supervisor.terminate()
+        supervisor.wait()
+
+
+def _settings(data_dir: Path | None) -> SuiteSettings:
+    return load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {})
+
+
+def _wait_ready(settings: SuiteSettings, supervisor: subprocess.Popen[bytes]) -> SuiteState:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    state = SuiteState.of(settings, supervisor.pid)
+    health: dict[str, str] = {}
+    while time.monotonic() < deadline:
+        if supervisor.poll() is not None:
+            raise SuiteError(f"the supervisor ended; {settings.data_dir}/logs/supervisor.log says why")
+        health = _health(state.gateway)
+        if health and all(answer == "SERVING" for answer in health.values()):
+            return state
+        time.sleep(0.3)
+    late = ", ".join(name for name, answer in health.items() if answer != "SERVING") or "the gateway"
+    raise SuiteError(f"not ready after {READY_TIMEOUT_S:.0f} s: {late}; logs are in {settings.data_dir}/logs")
+
+
+def _health(target: str) -> dict[str, str]:
+    """What the gateway says of itself and of the stages; {"gateway": "UNREACHABLE"} where it does not answer."""
+    with grpc.insecure_channel(target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        answers = {}
+        for name, service in [("gateway", ""), *((service.split(".")[1], service) for service in STAGE_SERVICES)]:
+            try:
+                answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=2)
+                answers[name] = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
+            except grpc.RpcError as error:
+                if error.code() == grpc.StatusCode.UNAVAILABLE:
+                    return {"gateway": "UNREACHABLE"}
+                answers[name] = error.code().name
+        return answers
+
+
+def _print_status(state: SuiteState | None, health: dict[str, str], processes: list[SuiteProcess]) -> None:
+    console = Console()
+    console.print(f"gateway {state.gateway}" if state else "[yellow]no suite runs here")
+    for name, answer in health.items():
+        console.print(f"  {name:<10} [{'green' if answer == 'SERVING' else 'red'}]{answer}")
+    table = Table("process", "pid", "resident MB", "CPU s", title="Processes of the suite")
+    for process in processes:
+        row = process.name, str(process.pid), f"{process.resident_bytes / 1e6:,.0f}", f"{process.cpu_seconds:,.1f}"
+        table.add_row(*row)
+    total = sum(process.resident_bytes for process in processes)
+    table.add_section()
+    table.add_row("all", str(len(processes)), f"{total / 1e6:,.0f}", "")
+    console.print(table)
