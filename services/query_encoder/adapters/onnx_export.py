@@ -1,0 +1,61 @@
+"""From a torch model to ONNX files, once: `python -m services.query_encoder.adapters.onnx_export MODEL_DIR TARGET_DIR`.
+
+A process of its own, so that the serving process never holds torch. Two may race: the folder appears in one rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+# Grows when the graph or the quantisation changes.
+EXPORT_VERSION = 1
+FP32, INT8 = "encoder.onnx", "encoder.int8.onnx"
+
+
+def exported(model_dir: Path, cache_dir: Path) -> Path:
+    """The folder with FP32 and INT8 for the weights in `model_dir`; exports them where it is missing."""
+    target = cache_dir / f"{_digest(model_dir)}-{EXPORT_VERSION}"
+    if not target.is_dir():
+        command = [sys.executable, "-m", __name__, str(model_dir), str(target)]
+        outcome = subprocess.run(command, capture_output=True, text=True, check=False)
+        if outcome.returncode != 0 or not target.is_dir():
+            raise RuntimeError(f"the export of {model_dir} to ONNX failed:\n{outcome.stderr[-4000:]}")
+    return target
+
+
+def export(model_dir: Path, target: Path) -> None:
+    import torch
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    from services.query_encoder.adapters.torch_encoder import load_model
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=target.parent))
+    ids = torch.ones(2, 8, dtype=torch.long)
+    axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}}
+    torch.onnx.export(
+        load_model(model_dir), (ids, ids), str(work / FP32), dynamo=False, opset_version=18,
+        input_names=list(axes), output_names=["vectors"], dynamic_axes=axes,
+    )  # fmt: skip
+    quantize_dynamic(str(work / FP32), str(work / INT8), per_channel=True, weight_type=QuantType.QInt8)
+    try:
+        os.rename(work, target)
+    except OSError:  # another process was first
+        shutil.rmtree(work)
+
+
+def _digest(model_dir: Path) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for path in (*sorted(model_dir.glob("*.safetensors")), model_dir / "config.json", model_dir / "tokenizer.json"):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+if __name__ == "__main__":
+    export(Path(sys.argv[1]), Path(sys.argv[2]))

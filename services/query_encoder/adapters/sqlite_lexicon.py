@@ -1,0 +1,67 @@
+"""Lexicons in one SQLite file. Several replicas on one machine may share it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS word (tenant TEXT, word TEXT, count INTEGER, PRIMARY KEY (tenant, word)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS name (tenant TEXT, kind TEXT, normal TEXT, value TEXT,
+                                 PRIMARY KEY (tenant, kind, normal)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS version (tenant TEXT PRIMARY KEY, version INTEGER);
+"""
+_KINDS = ("brands", "colours", "categories")
+
+
+class SqliteLexiconStore:
+    """WAL: readers never wait for the writer, and a committed update survives the death of the process."""
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(data_dir / "lexicon.db", timeout=10, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.executescript(_SCHEMA)
+
+    def read(self, tenant: str, known: Lexicon | None) -> Lexicon:
+        with self._lock:
+            version = self._version(tenant)
+            if known is not None and known.version == version:
+                return known
+            words = dict(self._db.execute("SELECT word, count FROM word WHERE tenant = ?", (tenant,)))
+            lexicon = Lexicon(words=words, version=version)
+            for kind in _KINDS:
+                rows = self._db.execute("SELECT normal, value FROM name WHERE tenant = ? AND kind = ?", (tenant, kind))
+                getattr(lexicon, kind).update(rows)
+            return lexicon
+
+    def add(self, tenant: str, update: LexiconUpdate) -> None:
+        names = [(tenant, kind, normal, value) for kind in _KINDS for normal, value in getattr(update, kind).items()]
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany(
+                    "INSERT INTO word VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+                    [(tenant, word, count) for word, count in update.words.items()],
+                )
+                self._db.executemany("INSERT OR REPLACE INTO name VALUES (?, ?, ?, ?)", names)
+                self._db.execute(
+                    "INSERT INTO version VALUES (?, 1) ON CONFLICT DO UPDATE SET version = version + 1", (tenant,)
+                )
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _version(self, tenant: str) -> int:
+        row = self._db.execute("SELECT version FROM version WHERE tenant = ?", (tenant,)).fetchone()
+        return int(row[0]) if row else 0

@@ -1,0 +1,53 @@
+"""Texts to padded token ids, the same for the torch and the ONNX encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Encoding, Tokenizer
+
+IntArray = npt.NDArray[np.int64]
+
+# A text is foreign to the model when more of its word pieces than this are unknown.
+MAX_UNKNOWN_SHARE = 0.3
+
+
+class BatchTokenizer:
+    """Sorts texts by length, so that a batch holds hardly any padding."""
+
+    def __init__(self, model_dir: Path) -> None:
+        self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        unknown = self._tokenizer.token_to_id("[UNK]")
+        self._unknown = -1 if unknown is None else unknown
+
+    def batches(
+        self, texts: Sequence[str], max_tokens: int, tokens_per_batch: int
+    ) -> Iterator[tuple[list[int], IntArray, IntArray]]:
+        """(rows of `texts`, ids [n, length], mask [n, length]) for all texts that the model knows."""
+        encoded = self._tokenizer.encode_batch(list(texts))
+        ids = [self._cut(encoding, max_tokens) for encoding in encoded]
+        known = [row for row, encoding in enumerate(encoded) if self._is_known(encoding)]
+        known.sort(key=lambda row: len(ids[row]))
+        while known:
+            size = max(1, tokens_per_batch // len(ids[known[0]]))
+            batch, known = known[:size], known[size:]
+            length = len(ids[batch[-1]])
+            padded, mask = np.zeros((2, len(batch), length), dtype=np.int64)
+            for position, row in enumerate(batch):
+                padded[position, : len(ids[row])] = ids[row]
+                mask[position, : len(ids[row])] = 1
+            yield batch, padded, mask
+
+    def _cut(self, encoding: Encoding, max_tokens: int) -> list[int]:
+        """The end of the text goes, the closing special token stays."""
+        ids: list[int] = encoding.ids
+        return ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]
+
+    def _is_known(self, encoding: Encoding) -> bool:
+        pieces = [i for i, special in zip(encoding.ids, encoding.special_tokens_mask, strict=True) if not special]
+        return bool(pieces) and pieces.count(self._unknown) <= MAX_UNKNOWN_SHARE * len(pieces)

@@ -1,0 +1,40 @@
+"""The Ray Serve application `query_encoder`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+
+from kairos.encoder.v1 import encoder_pb2
+from services.common.rpc import CallContext
+from services.common.settings import load_settings
+from services.common.telemetry import configure_telemetry
+from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.wiring import build_handler
+
+
+class QueryEncoder:
+    """One replica. Serve calls the methods by the last segment of the RPC's path."""
+
+    def __init__(self, settings: QueryEncoderSettings) -> None:
+        configure_telemetry("query_encoder", settings.telemetry)
+        self._handler = build_handler(settings)
+
+    async def EncodeQuery(
+        self, request: encoder_pb2.EncodeQueryRequest, grpc_context: CallContext
+    ) -> encoder_pb2.EncodeQueryResponse:
+        return await self._handler.EncodeQuery(request, grpc_context)
+
+    async def EncodeProducts(
+        self, request: encoder_pb2.EncodeProductsRequest, grpc_context: CallContext
+    ) -> encoder_pb2.EncodeProductsResponse:
+        return await self._handler.EncodeProducts(request, grpc_context)
+
+    def check_health(self) -> None:
+        self._handler.check()
+
+
+def build(args: dict[str, Any]) -> Any:
+    """Import path of the application. `args` are settings; they win over the environment."""
+    return serve.deployment(name="query_encoder")(QueryEncoder).bind(load_settings(QueryEncoderSettings, args))

@@ -1,0 +1,67 @@
+"""Dynamic batching without waiting: what arrives while the model is busy becomes the next batch."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.common.errors import BudgetExpired
+from services.query_encoder.ports import FloatArray
+
+
+@dataclass
+class _Waiting:
+    text: str
+    deadline_s: float | None
+    result: asyncio.Future[FloatArray]
+
+
+class QueryBatcher:
+    """One inference at a time in `executor`. Expired and cancelled requests are dropped before they are batched."""
+
+    def __init__(self, encode: Callable[[Sequence[str]], FloatArray], executor: Executor, max_batch: int) -> None:
+        self._encode = encode
+        self._executor = executor
+        self._max_batch = max_batch
+        self._queue: deque[_Waiting] = deque()
+        self._worker: asyncio.Task[None] | None = None
+
+    async def encode(self, text: str, deadline_s: float | None) -> FloatArray:
+        """The vector of one text, shape [dimensions]. Raises BudgetExpired when its turn comes too late."""
+        waiting = _Waiting(text, deadline_s, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        if self._worker is None or self._worker.done():
+            self._worker = asyncio.create_task(self._work())
+        return await waiting.result
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while batch := self._next_batch():
+            try:
+                vectors = await loop.run_in_executor(self._executor, self._encode, [w.text for w in batch])
+            except Exception as error:
+                for waiting in batch:
+                    if not waiting.result.done():
+                        waiting.result.set_exception(error)
+                continue
+            for waiting, vector in zip(batch, np.asarray(vectors), strict=True):
+                if not waiting.result.done():
+                    waiting.result.set_result(vector)
+
+    def _next_batch(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        while self._queue and len(batch) < self._max_batch:
+            waiting = self._queue.popleft()
+            if waiting.result.done():
+                continue
+            if waiting.deadline_s is not None and waiting.deadline_s <= time.monotonic():
+                waiting.result.set_exception(BudgetExpired("the budget was used up while the query waited its turn"))
+                continue
+            batch.append(waiting)
+        return batch

@@ -1,0 +1,52 @@
+"""Protobuf <-> domain."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kairos.common.v1 import product_pb2
+from kairos.encoder.v1 import encoder_pb2
+from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto
+from services.common.errors import InvalidArgument
+from services.common.product import Product
+from services.query_encoder.domain.constraints import Constraint, ConstraintType
+from services.query_encoder.ports import FloatArray
+
+MAX_PRODUCTS = 512
+_TYPES = {
+    ConstraintType.PRICE: encoder_pb2.CONSTRAINT_TYPE_PRICE,
+    ConstraintType.BRAND: encoder_pb2.CONSTRAINT_TYPE_BRAND,
+    ConstraintType.COLOUR: encoder_pb2.CONSTRAINT_TYPE_COLOUR,
+    ConstraintType.CATEGORY: encoder_pb2.CONSTRAINT_TYPE_CATEGORY,
+}
+
+
+def constraint_to_proto(constraint: Constraint) -> encoder_pb2.Constraint:
+    message = encoder_pb2.Constraint(
+        type=_TYPES[constraint.type], matched_text=constraint.matched_text, value=constraint.value
+    )
+    if constraint.minimum or constraint.maximum:
+        message.price.CopyFrom(
+            product_pb2.PriceRange(
+                minimum=money_to_proto(constraint.minimum) if constraint.minimum else None,
+                maximum=money_to_proto(constraint.maximum) if constraint.maximum else None,
+            )
+        )
+    return message
+
+
+def session_vector(context: encoder_pb2.QueryContext, model_version: str, dimensions: int) -> FloatArray | None:
+    """Shape [dimensions]; None where there is none or it is of another model version."""
+    if not context.HasField("session") or context.session.model_version != model_version:
+        return None
+    vectors = vectors_from_proto(context.session, "query_context.session")
+    if vectors.shape != (1, dimensions):
+        raise InvalidArgument.of("query_context.session", f"has shape {vectors.shape}; send [1, {dimensions}]")
+    row: FloatArray = vectors[0]
+    return row if np.any(row) else None
+
+
+def products_from_request(request: encoder_pb2.EncodeProductsRequest) -> list[Product]:
+    if not 1 <= len(request.products) <= MAX_PRODUCTS:
+        raise InvalidArgument.of("products", f"holds {len(request.products)}; send 1 to {MAX_PRODUCTS}")
+    return [product_from_proto(message, f"products[{index}]") for index, message in enumerate(request.products)]

@@ -1,0 +1,141 @@
+"""From what a shopper typed to words: normal form, language, tokens."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import rjieba
+import snowballstemmer
+
+from services.common.errors import InvalidArgument
+
+MAX_TEXT = 512
+ENGLISH, CHINESE, UNDETERMINED = "en", "zh", "und"
+
+_HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
+_LATIN = re.compile(r"[a-zà-öø-ÿ]", re.IGNORECASE)
+_WORD = re.compile(r"[㐀-䶿一-鿿豈-﫿]+|[^\W_]+(?:[-'./][^\W_]+)*")
+_STEMMER = snowballstemmer.stemmer("english")
+_STOP_WORDS = frozenset(
+    [
+        "a",
+        "an",
+        "and",
+        "any",
+        "are",
+        "as",
+        "at",
+        "be",
+        "but",
+        "by",
+        "can",
+        "do",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "i",
+        "if",
+        "in",
+        "into",
+        "is",
+        "it",
+        "its",
+        "me",
+        "my",
+        "no",
+        "not",
+        "of",
+        "on",
+        "or",
+        "our",
+        "so",
+        "some",
+        "that",
+        "the",
+        "their",
+        "them",
+        "then",
+        "there",
+        "these",
+        "they",
+        "this",
+        "to",
+        "us",
+        "was",
+        "we",
+        "were",
+        "what",
+        "which",
+        "who",
+        "will",
+        "with",
+        "you",
+        "your",
+        "的",
+        "了",
+        "和",
+        "是",
+        "我",
+        "要",
+        "想",
+        "在",
+        "有",
+        "个",
+        "吗",
+        "呢",
+        "吧",
+        "啊",
+        "给",
+        "请",
+        "与",
+        "及",
+        "或",
+        "我要",
+        "想要",
+        "一个",
+        "什么",
+    ]
+)
+
+
+def normalise(text: str) -> str:
+    """NFKC (full-width forms become plain), lower case, one space between words, no control characters.
+
+    Raises InvalidArgument naming `text` for an empty text or one of more than MAX_TEXT characters.
+    """
+    if len(text) > MAX_TEXT:
+        raise InvalidArgument.of("text", f"has {len(text)} characters; at most {MAX_TEXT}")
+    folded = unicodedata.normalize("NFKC", text).lower()
+    visible = "".join(" " if unicodedata.category(c).startswith(("C", "Z")) else c for c in folded)
+    normal = " ".join(visible.split())
+    if not normal:
+        raise InvalidArgument.of("text", "is empty; send at least one visible character")
+    return normal[:MAX_TEXT]
+
+
+def detect_language(normal: str) -> str:
+    """ "zh" where Han characters carry the text, "en" where Latin letters do, "und" where there are neither.
+
+    A Han character says about as much as four Latin letters, so a code-mixed text such as "nike 跑步鞋" is Chinese.
+    """
+    han, latin = len(_HAN.findall(normal)), len(_LATIN.findall(normal))
+    if not han and not latin:
+        return UNDETERMINED
+    return CHINESE if 4 * han >= latin else ENGLISH
+
+
+def words(normal: str) -> list[str]:
+    """The words in order; Chinese is segmented (jieba), "wh-1000xm4" and "1/2" stay whole."""
+    found: list[str] = []
+    for run in _WORD.findall(normal):
+        found.extend(rjieba.cut(run) if _HAN.match(run) else [run])
+    return found
+
+
+def tokens(normal: str) -> list[str]:
+    """`words` without stop words, English ones stemmed (Snowball, Porter2)."""
+    kept = [word for word in words(normal) if word not in _STOP_WORDS]
+    return [_STEMMER.stemWord(word) if word.isascii() and word.isalpha() else word for word in kept]

@@ -1,0 +1,112 @@
+"""QueryEncoderService: parse, call, wrap."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from services.common.context import RequestContext
+from services.common.convert import context_from_proto, vectors_to_proto
+from services.common.rpc import rpc
+from services.query_encoder.batching import QueryBatcher
+from services.query_encoder.convert import constraint_to_proto, products_from_request, session_vector
+from services.query_encoder.domain.constraints import find_constraints, without_price
+from services.query_encoder.domain.lexicon import learn
+from services.query_encoder.domain.product_text import product_text
+from services.query_encoder.domain.query_vector import mix
+from services.query_encoder.domain.text import detect_language, normalise, tokens
+from services.query_encoder.ports import Encoder, FloatArray, LexiconStore
+from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.vocabulary import Vocabularies
+
+# Products encoded in one go: short enough that a query never waits long for its turn on the cores.
+_BULK_CHUNK = 32
+
+
+class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
+    """`encoder` serves queries, `bulk_encoder` imports: the same model with other thread counts."""
+
+    def __init__(
+        self, encoder: Encoder, bulk_encoder: Encoder, lexicons: LexiconStore, settings: QueryEncoderSettings
+    ) -> None:
+        self._encoder = encoder
+        self._bulk_encoder = bulk_encoder
+        self._lexicons = lexicons
+        self._settings = settings
+        self._vocabularies = Vocabularies(lexicons)
+        self._query_thread = ThreadPoolExecutor(1, "queries")
+        self._bulk_thread = ThreadPoolExecutor(1, "bulk")
+        self._batcher = QueryBatcher(
+            lambda texts: encoder.encode(texts, settings.max_query_tokens), self._query_thread, settings.max_batch
+        )
+        self._category_vectors: dict[str, FloatArray] = {}
+
+    @rpc(encoder_pb2.EncodeQueryResponse)
+    async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
+        context = context_from_proto(request.context)
+        normal = normalise(request.text)
+        vocabulary = self._vocabularies.of(context.tenant)
+        corrected = vocabulary.corrector.correct(normal)
+        constraints = find_constraints(corrected, vocabulary.lexicon, self._settings.default_currency)
+        retrieval_text = without_price(corrected, constraints)
+        vector = await self._query_vector(retrieval_text, request.query_context, context)
+        return encoder_pb2.EncodeQueryResponse(
+            language=detect_language(normal),
+            normalized_text=normal,
+            corrected_text=corrected,
+            retrieval_text=retrieval_text,
+            tokens=tokens(retrieval_text),
+            constraints=map(constraint_to_proto, constraints),
+            vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._encoder.model_version),
+        )
+
+    @rpc(encoder_pb2.EncodeProductsResponse)
+    async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:
+        context = context_from_proto(request.context)
+        products = products_from_request(request)
+        loop = asyncio.get_running_loop()
+        texts = sorted({product_text(product) for product in products}, key=len)
+        vectors: dict[str, FloatArray] = {}
+        for start in range(0, len(texts), _BULK_CHUNK):
+            context.require_time()
+            chunk = texts[start : start + _BULK_CHUNK]
+            limit = self._settings.max_product_tokens
+            rows = await loop.run_in_executor(self._bulk_thread, self._bulk_encoder.encode, chunk, limit)
+            vectors.update(zip(chunk, rows, strict=True))
+        update = await loop.run_in_executor(self._bulk_thread, learn, products)
+        await loop.run_in_executor(self._bulk_thread, self._lexicons.add, context.tenant, update)
+        stacked = np.stack([vectors[product_text(product)] for product in products])
+        return encoder_pb2.EncodeProductsResponse(vectors=vectors_to_proto(stacked, self._encoder.model_version))
+
+    async def _query_vector(
+        self, text: str, query_context: encoder_pb2.QueryContext, context: RequestContext
+    ) -> FloatArray | None:
+        session = session_vector(query_context, self._encoder.model_version, self._encoder.dimensions)
+        vector = await self._batcher.encode(text, context.deadline_s)
+        if not np.any(vector):
+            return None
+        around = [] if session is None else [session]
+        if query_context.category and np.any(category := await self._category_vector(query_context.category)):
+            around.append(category)
+        return mix(vector, around, self._settings.alpha, self._settings.beta)
+
+    async def _category_vector(self, category: str) -> FloatArray:
+        """A shop has few categories: each is encoded once (and the memory is emptied should they be many)."""
+        if category not in self._category_vectors:
+            if len(self._category_vectors) >= 1_000:
+                self._category_vectors.clear()
+            self._category_vectors[category] = await self._batcher.encode(category.replace(" > ", " "), None)
+        return self._category_vectors[category]
+
+    def check(self) -> None:
+        """Raises when the model cannot answer."""
+        self._encoder.encode(["ok"], self._settings.max_query_tokens)
+
+    def close(self) -> None:
+        self._query_thread.shutdown(cancel_futures=True)
+        self._bulk_thread.shutdown(cancel_futures=True)
+        self._vocabularies.close()
+        self._lexicons.close()

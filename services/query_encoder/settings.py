@@ -1,0 +1,36 @@
+"""Settings of the query encoder: KAIROS_QUERY_ENCODER_*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import ServiceSettings
+
+
+class QueryEncoderSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="KAIROS_QUERY_ENCODER_", protected_namespaces=())
+
+    data_dir: Path = Path("var/query_encoder")
+    # A sentence-transformer (config.json, tokenizer.json, safetensors). None: the embedded all-MiniLM-L6-v2.
+    model_dir: Path | None = None
+    # Names the vectors. Change it with the model.
+    model_version: str = Field(default="all-minilm-l6-v2@1", min_length=1)
+    # Where exported models are kept.
+    model_cache_dir: Path = Path("var/models")
+    backend: Literal["onnx-int8", "onnx-fp32", "torch"] = "onnx-int8"
+    # For queries; imports use `bulk_threads`.
+    threads: int = Field(default=1, ge=1)
+    bulk_threads: int = Field(default=2, ge=1)
+    max_query_tokens: int = Field(default=64, ge=4, le=512)
+    # The rest of a product's text goes to the lexical half only.
+    max_product_tokens: int = Field(default=64, ge=4, le=512)
+    max_batch: int = Field(default=16, ge=1)
+    # v_q = alpha * q + beta * mean(context).
+    alpha: float = Field(default=1.0, gt=0)
+    beta: float = Field(default=0.15, ge=0)
+    # Currency of prices that a query states without one ("under 100").
+    default_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")

