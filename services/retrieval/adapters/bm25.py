@@ -1,0 +1,57 @@
+"""Sparse vectors for BM25, made here for both engines by the same code.
+
+Term frequencies become weights here; the engine multiplies them by the inverse document frequency when it searches.
+The tokenizer segments Chinese, stems English and drops English stop words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from qdrant_edge import Bm25, Bm25Config, TokenizerType
+
+from services.common.product import Product
+from services.retrieval.domain.lexical import body, heading, lexical_query
+from services.retrieval.settings import Bm25Settings
+
+
+@dataclass(frozen=True)
+class SparseWeights:
+    """Term numbers (hashes of tokens) and the weight of each."""
+
+    indices: list[int]
+    values: list[float]
+
+
+class Bm25Encoder:
+    """Two fields, each with its own length normalisation, in one sparse vector: score = heading + weight * body."""
+
+    def __init__(self, settings: Bm25Settings) -> None:
+        def model(length: float) -> Bm25:
+            return Bm25(
+                Bm25Config(
+                    k=settings.k,
+                    b=settings.b,
+                    avg_len=length,
+                    tokenizer=TokenizerType.Multilingual,
+                    language="english",
+                )
+            )
+
+        self._heading = model(settings.heading_length)
+        self._body = model(settings.body_length)
+        self._body_weight = settings.body_weight
+
+    def product(self, product: Product) -> SparseWeights:
+        """Empty for a product whose text holds no word."""
+        named = self._heading.embed_document(heading(product))
+        weights = dict(zip(named.indices, named.values, strict=True))
+        described = self._body.embed_document(body(product))
+        for term, weight in zip(described.indices, described.values, strict=True):
+            weights[term] = weights.get(term, 0.0) + self._body_weight * weight
+        return SparseWeights(list(weights), list(weights.values()))
+
+    def query(self, text: str) -> SparseWeights:
+        """Each word once, with weight 1; empty where the text holds stop words only."""
+        vector = self._heading.embed_query(lexical_query(text))
+        return SparseWeights(vector.indices, vector.values)

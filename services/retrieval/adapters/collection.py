@@ -1,0 +1,110 @@
+"""What both Qdrant engines offer for one collection, in terms that name neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from services.retrieval.adapters.bm25 import SparseWeights
+from services.retrieval.adapters.points import PointData, Where
+
+
+@dataclass(frozen=True)
+class Half:
+    """One nearest-neighbour search: a dense vector or the words of a text."""
+
+    vector: list[float] | SparseWeights
+    limit: int
+
+
+@dataclass(frozen=True)
+class ReciprocalRanks:
+    """Sum of weight / (k + rank) over the halves."""
+
+    k: int
+    weights: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class DistributionBased:
+    """Scores scaled by mean and three standard deviations of each half, added up."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Sum of weight * (score - floor) / (top - floor) over the halves that found a point."""
+
+    weights: tuple[float, ...]
+    floors: tuple[float, ...]
+    tops: tuple[float, ...]
+
+    def terms(self) -> list[tuple[float, float]]:
+        """(scale, floor) of each half: it adds scale * (score - floor). A half without a spread adds nothing."""
+        return [
+            (weight / (top - floor) if top > floor else 0.0, floor)
+            for weight, floor, top in zip(self.weights, self.floors, self.tops, strict=True)
+        ]
+
+
+Fusion = ReciprocalRanks | DistributionBased | Scaled
+
+
+@dataclass(frozen=True)
+class Hit:
+    id: str
+    score: float
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Collection(Protocol):
+    """One tenant's points. `keys` are the payload fields to read; none of them: no payload."""
+
+    @property
+    def model_version(self) -> str:
+        """Of the dense vectors; empty before the first one."""
+
+    @property
+    def dimensions(self) -> int:
+        """Of the dense vectors; 0 before the first one."""
+
+    def begin_vectors(self, model_version: str, dimensions: int) -> None:
+        """From now on points may have dense vectors. Only once."""
+
+    def upsert(self, points: Sequence[PointData]) -> None: ...
+
+    def delete(self, ids: Sequence[str]) -> None: ...
+
+    def retrieve(self, ids: Sequence[str], keys: Sequence[str]) -> list[Hit]:
+        """Those that exist, in any order, scores 0."""
+
+    def nearest(self, half: Half, where: Where, keys: Sequence[str] = ()) -> list[Hit]: ...
+
+    def fused(
+        self, halves: Sequence[Half], fusion: Fusion, where: Where, limit: int, keys: Sequence[str]
+    ) -> list[Hit]: ...
+
+    def ordered(self, key: str, descending: bool, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+        """Only points that have the field."""
+
+    def scroll(self, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+        """By point id."""
+
+    def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]: ...
+
+    def count(self, where: Where) -> int: ...
+
+
+class Collections(Protocol):
+    """The collections of all tenants."""
+
+    def get(self, tenant: str) -> Collection | None:
+        """None for a tenant that has no collection yet."""
+
+    def create(self, tenant: str) -> Collection:
+        """An empty one; instead of the present one, where there is one."""
+
+    def check(self) -> None:
+        """Raise when the engine cannot answer."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,258 @@
+"""Qdrant Edge: the engine in this process, one folder a tenant.
+
+    <data_dir>/lock                      held by the one process that uses the folder
+    <data_dir>/<tenant>/manifest.json    which generation is valid, and the model of its vectors
+    <data_dir>/<tenant>/<generation>/    the shard
+
+A generation counts only once the manifest names it, and the manifest changes by an atomic rename: a creation or an
+optimisation that was cut off leaves a folder that nobody names, which the next start removes. Updates go through the
+shard's write-ahead log and survive the death of the process.
+
+The engine holds Python's GIL in every call. Queries take a millisecond or so, but optimising takes half a minute for
+50,000 products: it happens on a copy, in a process of its own (`optimizer.py`), and what was written meanwhile is
+applied to the copy before it takes over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import structlog
+from qdrant_edge import (
+    CountRequest,
+    Direction,
+    Distance,
+    EdgeConfig,
+    EdgeShard,
+    EdgeSparseVectorParams,
+    FacetRequest,
+    Modifier,
+    OrderBy,
+    PayloadSchemaType,
+    QueryRequest,
+    ScrollRequest,
+    UpdateOperation,
+    VectorStorageDatatype,
+)
+
+from services.retrieval.adapters import edge_terms as terms
+from services.retrieval.adapters.collection import Fusion, Half, Hit
+from services.retrieval.adapters.points import DENSE, INDEXES, LEXICAL, IndexKind, PointData, Where
+
+_SCHEMAS = {
+    IndexKind.KEYWORD: PayloadSchemaType.Keyword,
+    IndexKind.FLOAT: PayloadSchemaType.Float,
+    IndexKind.INTEGER: PayloadSchemaType.Integer,
+    IndexKind.BOOL: PayloadSchemaType.Bool,
+}
+# Operations that wait for a copy to be optimised; beyond it the copy is given up and made again later.
+_MAX_JOURNAL = 200
+
+_log = structlog.get_logger("kairos.retrieval.edge")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a tenant's folder holds."""
+
+    generation: str
+    model_version: str = ""
+    dimensions: int = 0
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest | None:
+        path = folder / "manifest.json"
+        return cls(**json.loads(path.read_text())) if path.exists() else None
+
+    def write(self, folder: Path) -> None:
+        """Whole or not at all, also when the machine stops."""
+        draft = folder / "manifest.json.draft"
+        with draft.open("w") as file:
+            json.dump(asdict(self), file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(folder / "manifest.json")
+
+
+class EdgeCollection:
+    """See collection.Collection. Reads never wait; writes wait for each other and for a copy to be taken."""
+
+    def __init__(self, folder: Path, manifest: Manifest, shard: EdgeShard, max_search_threads: int) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._shard = shard
+        self._max_search_threads = max_search_threads
+        self._writing = threading.Lock()
+        self._journal: list[UpdateOperation] | None = None
+        self.changed = 0
+
+    @classmethod
+    def create(cls, folder: Path, max_search_threads: int) -> EdgeCollection:
+        """An empty collection; a present one is replaced once this one is complete."""
+        manifest = Manifest(_new_generation())
+        path = folder / manifest.generation
+        path.mkdir(parents=True)
+        config = EdgeConfig(
+            sparse_vectors={LEXICAL: EdgeSparseVectorParams(modifier=Modifier.Idf)},
+            max_search_threads=max_search_threads,
+        )
+        shard = EdgeShard.create(str(path), config)
+        for key, kind in INDEXES.items():
+            shard.update(UpdateOperation.create_field_index(key, _SCHEMAS[kind]))
+        shard.flush()
+        manifest.write(folder)
+        _remove_others(folder, manifest)
+        return cls(folder, manifest, shard, max_search_threads)
+
+    @classmethod
+    def open(cls, folder: Path, max_search_threads: int) -> EdgeCollection | None:
+        """None where nothing was ever completed."""
+        manifest = Manifest.read(folder)
+        _remove_others(folder, manifest)
+        if manifest is None:
+            return None
+        return cls(folder, manifest, _load(folder / manifest.generation, max_search_threads), max_search_threads)
+
+    @property
+    def model_version(self) -> str:
+        return self._manifest.model_version
+
+    @property
+    def dimensions(self) -> int:
+        return self._manifest.dimensions
+
+    def begin_vectors(self, model_version: str, dimensions: int) -> None:
+        with self._writing:
+            # A process that died before it wrote the manifest may have left the name, without a vector.
+            self._apply(UpdateOperation.delete_vector_name(DENSE))
+            self._apply(
+                UpdateOperation.create_dense_vector(
+                    DENSE, dimensions, Distance.Cosine, datatype=VectorStorageDatatype.Float16
+                )
+            )
+            self._shard.flush()
+            self._manifest = replace(self._manifest, model_version=model_version, dimensions=dimensions)
+            self._manifest.write(self._folder)
+
+    def upsert(self, points: Sequence[PointData]) -> None:
+        operation = UpdateOperation.upsert_points([terms.point(point) for point in points])
+        with self._writing:
+            self._apply(operation)
+            self.changed += len(points)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        if ids:
+            with self._writing:
+                self._apply(UpdateOperation.delete_points(list(ids)))
+                self.changed += len(ids)
+
+    def retrieve(self, ids: Sequence[str], keys: Sequence[str]) -> list[Hit]:
+        return terms.hits(self._shard.retrieve(list(ids), terms.selected(keys), False))
+
+    def nearest(self, half: Half, where: Where, keys: Sequence[str] = ()) -> list[Hit]:
+        request = QueryRequest(
+            half.limit,
+            query=terms.nearest(half),
+            filter=terms.filter_of(where),
+            with_payload=terms.selected(keys),
+        )
+        return terms.hits(self._shard.query(request))
+
+    def fused(self, halves: Sequence[Half], fusion: Fusion, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+        condition = terms.filter_of(where)
+        request = QueryRequest(
+            limit,
+            prefetches=[terms.prefetch(half, condition) for half in halves],
+            query=terms.fusion_of(fusion),
+            with_payload=terms.selected(keys),
+        )
+        return terms.hits(self._shard.query(request))
+
+    def ordered(self, key: str, descending: bool, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+        order = OrderBy(key, Direction.Desc if descending else Direction.Asc)
+        return self._scroll(where, limit, keys, order)
+
+    def scroll(self, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+        return self._scroll(where, limit, keys, None)
+
+    def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]:
+        answer = self._shard.facet(FacetRequest(key, limit=limit, filter=terms.filter_of(where)))
+        return [(str(hit.value), hit.count) for hit in answer.hits]
+
+    def count(self, where: Where) -> int:
+        return int(self._shard.count(CountRequest(exact=True, filter=terms.filter_of(where))))
+
+    def optimize(self, run: Callable[[Path], bool]) -> bool:
+        """Build the vector graph on a copy with `run`, then switch to it. False when it was given up."""
+        manifest = self._take_copy()
+        path = self._folder / manifest.generation
+        try:
+            done = run(path)
+        finally:
+            with self._writing:
+                journal, self._journal = self._journal, None
+                switched = journal is not None and len(journal) <= _MAX_JOURNAL and done
+                if switched:
+                    self._switch(manifest, path, journal or [])
+        _remove_others(self._folder, self._manifest)
+        return switched
+
+    def close(self) -> None:
+        with self._writing:
+            self._shard.flush()
+            self._shard.close()
+
+    def _take_copy(self) -> Manifest:
+        with self._writing:
+            self._shard.flush()
+            manifest = replace(self._manifest, generation=_new_generation())
+            shutil.copytree(self._folder / self._manifest.generation, self._folder / manifest.generation)
+            self._journal, self.changed = [], 0
+        return manifest
+
+    def _switch(self, manifest: Manifest, path: Path, journal: Sequence[UpdateOperation]) -> None:
+        shard = _load(path, self._max_search_threads)
+        for operation in journal:
+            shard.update(operation)
+        shard.flush()
+        manifest.write(self._folder)
+        # The old shard is not closed but dropped: a reader may be just about to use it.
+        self._manifest, self._shard = manifest, shard
+
+    def _apply(self, operation: UpdateOperation) -> None:
+        self._shard.update(operation)
+        if self._journal is not None and len(self._journal) <= _MAX_JOURNAL:
+            self._journal.append(operation)
+
+    def _scroll(self, where: Where, limit: int, keys: Sequence[str], order: OrderBy | None) -> list[Hit]:
+        request = ScrollRequest(
+            limit=limit,
+            filter=terms.filter_of(where),
+            with_payload=terms.selected(keys),
+            order_by=order,
+        )
+        records, _ = self._shard.scroll(request)
+        return terms.hits(records)
+
+
+def _load(path: Path, max_search_threads: int) -> EdgeShard:
+    return EdgeShard.load(str(path), EdgeConfig(max_search_threads=max_search_threads))
+
+
+def _new_generation() -> str:
+    return f"generation-{uuid.uuid4().hex[:12]}"
+
+
+def _remove_others(folder: Path, manifest: Manifest | None) -> None:
+    """Generations that the manifest does not name: replaced ones, and those that were never completed."""
+    for path in folder.glob("generation-*"):
+        if manifest is None or path.name != manifest.generation:
+            # An optimiser that outlived its parent may still write there: what is left goes at the next start.
+            shutil.rmtree(path, ignore_errors=True)

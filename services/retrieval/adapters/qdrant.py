@@ -1,0 +1,220 @@
+"""ProductIndex on Qdrant, Edge and server alike: what to ask for and how to join the halves."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.common.errors import Conflict
+from services.retrieval.adapters.bm25 import Bm25Encoder
+from services.retrieval.adapters.collection import (
+    Collection,
+    Collections,
+    DistributionBased,
+    Fusion,
+    Half,
+    Hit,
+    ReciprocalRanks,
+    Scaled,
+)
+from services.retrieval.adapters.points import (
+    ATTRIBUTES,
+    BRAND,
+    CREATED_AT,
+    PRICE,
+    IsMissing,
+    Where,
+    attribute_value,
+    candidates_of,
+    payload_keys,
+    point_id,
+    point_of,
+    stored_id,
+    where,
+)
+from services.retrieval.domain.candidates import MAX_FACET_COUNTS, Candidates, Facet, IndexedProduct, merged_brands
+from services.retrieval.domain.filters import SortOrder
+from services.retrieval.domain.query import ATTRIBUTE_FACET, BRAND_FACET, FloatArray
+from services.retrieval.ports import Columns, Narrowing, Search
+from services.retrieval.settings import FusionSettings
+
+# Below this depth the scale of a half's scores would be that of its best few only.
+_MIN_DEPTH = 200
+# All attributes share one field: enough of its most frequent values that those of one attribute are among them.
+_MAX_ATTRIBUTE_PAIRS = 2_000
+# Spellings of brands are merged after counting.
+_MAX_BRANDS = 4 * MAX_FACET_COUNTS
+
+
+class QdrantIndex:
+    """See ports.ProductIndex. One write at a time for each tenant, reads at any time."""
+
+    def __init__(self, collections: Collections, encoder: Bm25Encoder, fusion: FusionSettings) -> None:
+        self._collections = collections
+        self._encoder = encoder
+        self._fusion = fusion
+        self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def upsert(
+        self, tenant: str, products: Sequence[IndexedProduct], vectors: FloatArray | None, model_version: str
+    ) -> None:
+        points = [
+            point_of(indexed, None if vectors is None else vectors[row], self._encoder.product(indexed.product))
+            for row, indexed in enumerate(products)
+        ]
+        with self._writing[tenant]:
+            collection = self._collections.get(tenant) or self._collections.create(tenant)
+            if vectors is not None and vectors.any():
+                collection = self._prepared(tenant, collection, model_version, vectors.shape[1])
+            collection.upsert(points)
+
+    def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
+        with self._writing[tenant]:
+            collection = self._collections.get(tenant)
+            if collection is None:
+                return list(ids)
+            points = {product_id: point_id(product_id) for product_id in ids}
+            present = {hit.id for hit in collection.retrieve(list(points.values()), ())}
+            collection.delete([point for point in points.values() if point in present])
+        return [product_id for product_id, point in points.items() if point not in present]
+
+    def lookup(self, tenant: str, ids: Sequence[str], columns: Columns) -> Candidates:
+        collection = self._collections.get(tenant)
+        if collection is None:
+            return Candidates.none()
+        hits = collection.retrieve([point_id(product_id) for product_id in ids], payload_keys(columns))
+        by_id = {stored_id(hit.payload): hit.payload for hit in hits}
+        payloads = [by_id[product_id] for product_id in ids if product_id in by_id]
+        return candidates_of(payloads, columns, dimensions=collection.dimensions)
+
+    def search(self, tenant: str, search: Search) -> tuple[Candidates, int]:
+        collection = self._collections.get(tenant)
+        if collection is None:
+            return Candidates.none(), 0
+        condition, keys = where(search.narrowing), payload_keys(search.columns)
+        halves = self._halves(collection, search)
+        if not halves:
+            return Candidates.none(), 0
+        if len(halves) == 1:
+            # Nothing to fuse: the half's scores are the order.
+            found = [collection.nearest(halves[0], condition, keys)]
+            hits = found[0][: search.limit]
+        else:
+            # First each half by itself, for its scores; then the engine fuses them.
+            found = [collection.nearest(half, condition) for half in halves]
+            fusion = self._fusion_of(halves, found, search)
+            hits = collection.fused(halves, fusion, condition, search.limit, keys)
+        dense, lexical = _scores_by_half(halves, found)
+        candidates = candidates_of(
+            [hit.payload for hit in hits],
+            search.columns,
+            [hit.score for hit in hits],
+            [dense.get(hit.id, 0.0) for hit in hits],
+            [lexical.get(hit.id, 0.0) for hit in hits],
+            collection.dimensions,
+        )
+        return candidates, len(dense.keys() | lexical.keys())
+
+    def browse(self, tenant: str, narrowing: Narrowing, sort: SortOrder, limit: int, columns: Columns) -> Candidates:
+        collection = self._collections.get(tenant)
+        if collection is None:
+            return Candidates.none()
+        condition, keys = where(narrowing), payload_keys(columns)
+        if sort is SortOrder.RELEVANCE:
+            hits = collection.scroll(condition, limit, keys)
+        else:
+            key = CREATED_AT if sort is SortOrder.NEWEST else PRICE
+            hits = collection.ordered(key, sort is not SortOrder.PRICE_ASCENDING, condition, limit, keys)
+            if len(hits) < limit:
+                hits += collection.scroll(condition.also(IsMissing(key)), limit - len(hits), keys)
+        return candidates_of([hit.payload for hit in hits], columns, dimensions=collection.dimensions)
+
+    def facet(self, tenant: str, field: str, narrowing: Narrowing) -> Facet:
+        collection = self._collections.get(tenant)
+        if collection is None:
+            return Facet(field, ())
+        condition = where(narrowing)
+        if field == BRAND_FACET:
+            return Facet.of(field, merged_brands(collection.facet(BRAND, condition, _MAX_BRANDS)))
+        if field.startswith(ATTRIBUTE_FACET):
+            name = field.removeprefix(ATTRIBUTE_FACET)
+            pairs = collection.facet(ATTRIBUTES, condition, _MAX_ATTRIBUTE_PAIRS)
+            named = ((attribute_value(pair, name), count) for pair, count in pairs)
+            return Facet.of(field, ((value, count) for value, count in named if value is not None))
+        return Facet.of(field, collection.facet(field, condition, MAX_FACET_COUNTS))
+
+    def count(self, tenant: str, narrowing: Narrowing) -> int:
+        collection = self._collections.get(tenant)
+        return 0 if collection is None else collection.count(where(narrowing))
+
+    def model_version(self, tenant: str) -> str:
+        collection = self._collections.get(tenant)
+        return "" if collection is None else collection.model_version
+
+    def check(self) -> None:
+        self._collections.check()
+
+    def close(self) -> None:
+        self._collections.close()
+
+    def _prepared(self, tenant: str, collection: Collection, model_version: str, dimensions: int) -> Collection:
+        """The collection that takes these vectors: the present one, or a new one where that is empty."""
+        if (collection.model_version, collection.dimensions) == (model_version, dimensions):
+            return collection
+        if collection.model_version:
+            if collection.count(Where()) > 0:
+                raise Conflict(
+                    f"vectors.model_version: the collection of tenant {tenant!r} holds vectors of "
+                    f"{collection.model_version!r} with {collection.dimensions} dimensions, these are of "
+                    f"{model_version!r} with {dimensions}; vectors of different models are never compared. "
+                    "Import the catalogue into a tenant of its own, or remove all products first"
+                )
+            collection = self._collections.create(tenant)
+        collection.begin_vectors(model_version, dimensions)
+        return collection
+
+    def _halves(self, collection: Collection, search: Search) -> list[Half]:
+        """The dense ones, one for each query vector, and then the lexical one."""
+        depth = max(search.limit, _MIN_DEPTH)
+        halves: list[Half] = []
+        if search.vectors is not None and collection.model_version:
+            halves += [Half(vector.tolist(), depth) for vector in search.vectors]
+        words = self._encoder.query(search.text) if search.text else None
+        if words is not None and words.indices:
+            halves.append(Half(words, depth))
+        return halves
+
+    def _fusion_of(self, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search) -> Fusion:
+        has_words = not isinstance(halves[-1].vector, list)
+        shares = np.array(search.weights if search.vectors is not None else (), np.float64)
+        weights = tuple((shares / shares.sum() * self._fusion.dense_weight).tolist())
+        if has_words:
+            weights += (self._fusion.lexical_weight,)
+        # By ranks each interest of a user is represented, however near its products are; by scores the nearest wins.
+        if self._fusion.method == "rrf" or len(shares) > 1:
+            return ReciprocalRanks(self._fusion.rrf_k, weights)
+        if self._fusion.method == "dbsf":
+            return DistributionBased()
+        # A half that was cut at its depth scales from its last hit; one that found fewer has nothing below, hence 0.
+        floors = tuple(
+            hits[-1].score if len(hits) == half.limit else 0.0 for half, hits in zip(halves, found, strict=True)
+        )
+        return Scaled(weights, floors, tuple(hits[0].score if hits else 0.0 for hits in found))
+
+
+def _scores_by_half(
+    halves: Sequence[Half], found: Sequence[Sequence[Hit]]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """(cosine to the nearest query vector, BM25 score) by point id."""
+    dense: dict[str, float] = {}
+    lexical: dict[str, float] = {}
+    for half, hits in zip(halves, found, strict=True):
+        if isinstance(half.vector, list):
+            for hit in hits:
+                dense[hit.id] = max(hit.score, dense.get(hit.id, -1.0))
+        else:
+            lexical = {hit.id: hit.score for hit in hits}
+    return dense, lexical

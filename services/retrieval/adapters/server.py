@@ -1,0 +1,215 @@
+"""A Qdrant server or cluster through qdrant-client; `QdrantClient(":memory:")` serves tests.
+
+The collection's metadata keeps the model version of its vectors. What a tenant's collection is called is behind an
+alias's reach: every call names `<prefix><tenant>`, which may be an alias.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from qdrant_client import QdrantClient, models
+
+from services.retrieval.adapters.bm25 import SparseWeights
+from services.retrieval.adapters.collection import Collection, DistributionBased, Fusion, Half, Hit, ReciprocalRanks
+from services.retrieval.adapters.points import (
+    DENSE,
+    INDEXES,
+    LEXICAL,
+    AnyOf,
+    Between,
+    Condition,
+    IndexKind,
+    IsTrue,
+    PointData,
+    Where,
+)
+
+_SCHEMAS = {
+    IndexKind.KEYWORD: models.PayloadSchemaType.KEYWORD,
+    IndexKind.FLOAT: models.PayloadSchemaType.FLOAT,
+    IndexKind.INTEGER: models.PayloadSchemaType.INTEGER,
+    IndexKind.BOOL: models.PayloadSchemaType.BOOL,
+}
+
+
+class ServerCollections:
+    """Each tenant's collection is <prefix><tenant>."""
+
+    def __init__(self, client: QdrantClient, prefix: str) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._known: dict[str, ServerCollection] = {}
+        self._lock = threading.Lock()
+
+    def get(self, tenant: str) -> Collection | None:
+        known = self._known.get(tenant)
+        if known is not None:
+            return known
+        name = self._prefix + tenant
+        if not self._client.collection_exists(name):
+            return None
+        with self._lock:
+            return self._known.setdefault(tenant, ServerCollection(self._client, name))
+
+    def create(self, tenant: str) -> Collection:
+        name = self._prefix + tenant
+        if self._client.collection_exists(name):
+            self._client.delete_collection(name)
+        self._client.create_collection(
+            name,
+            vectors_config={},
+            sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            metadata={},
+        )
+        for key, kind in INDEXES.items():
+            self._client.create_payload_index(name, key, _SCHEMAS[kind])
+        with self._lock:
+            self._known[tenant] = ServerCollection(self._client, name)
+            return self._known[tenant]
+
+    def check(self) -> None:
+        self._client.collection_exists(self._prefix)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class ServerCollection:
+    """See collection.Collection."""
+
+    def __init__(self, client: QdrantClient, name: str) -> None:
+        self._client = client
+        self._name = name
+        metadata = client.get_collection(name).config.metadata or {}
+        self.model_version: str = metadata.get("model_version", "")
+        self.dimensions: int = int(metadata.get("dimensions", 0))
+
+    def begin_vectors(self, model_version: str, dimensions: int) -> None:
+        self._client.create_vector_name(
+            self._name,
+            DENSE,
+            models.DenseVectorNameConfig(
+                dense=models.DenseVectorConfig(
+                    size=dimensions, distance=models.Distance.COSINE, datatype=models.VectorStorageDatatype.FLOAT16
+                )
+            ),
+        )
+        self._client.update_collection(self._name, metadata={"model_version": model_version, "dimensions": dimensions})
+        self.model_version, self.dimensions = model_version, dimensions
+
+    def upsert(self, points: Sequence[PointData]) -> None:
+        self._client.upsert(self._name, [_point(point) for point in points], wait=True)
+
+    def delete(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._client.delete(self._name, list(ids), wait=True)
+
+    def retrieve(self, ids: Sequence[str], keys: Sequence[str]) -> list[Hit]:
+        records = self._client.retrieve(self._name, list(ids), with_payload=_selected(keys), with_vectors=False)
+        return [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
+
+    def nearest(self, half: Half, where: Where, keys: Sequence[str] = ()) -> list[Hit]:
+        vector, using = _vector(half)
+        return _hits(
+            self._client.query_points(
+                self._name,
+                query=vector,
+                using=using,
+                query_filter=_filter(where),
+                limit=half.limit,
+                with_payload=_selected(keys),
+            )
+        )
+
+    def fused(self, halves: Sequence[Half], fusion: Fusion, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+        prefetches = []
+        for half in halves:
+            vector, using = _vector(half)
+            prefetches.append(models.Prefetch(query=vector, using=using, filter=_filter(where), limit=half.limit))
+        return _hits(
+            self._client.query_points(
+                self._name, prefetch=prefetches, query=_fusion(fusion), limit=limit, with_payload=_selected(keys)
+            )
+        )
+
+    def ordered(self, key: str, descending: bool, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+        direction = models.Direction.DESC if descending else models.Direction.ASC
+        return self._scroll(where, limit, keys, models.OrderBy(key=key, direction=direction))
+
+    def scroll(self, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+        return self._scroll(where, limit, keys, None)
+
+    def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]:
+        answer = self._client.facet(self._name, key, facet_filter=_filter(where), limit=limit)
+        return [(str(hit.value), hit.count) for hit in answer.hits]
+
+    def count(self, where: Where) -> int:
+        return int(self._client.count(self._name, _filter(where), exact=True).count)
+
+    def _scroll(self, where: Where, limit: int, keys: Sequence[str], order: models.OrderBy | None) -> list[Hit]:
+        records, _ = self._client.scroll(
+            self._name, scroll_filter=_filter(where), limit=limit, order_by=order, with_payload=_selected(keys)
+        )
+        return [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
+
+
+def _selected(keys: Sequence[str]) -> bool | list[str]:
+    return list(keys) if keys else False
+
+
+def _hits(answer: models.QueryResponse) -> list[Hit]:
+    return [Hit(str(point.id), point.score, point.payload or {}) for point in answer.points]
+
+
+def _vector(half: Half) -> tuple[Any, str]:
+    if isinstance(half.vector, SparseWeights):
+        return _sparse(half.vector), LEXICAL
+    return half.vector, DENSE
+
+
+def _sparse(weights: SparseWeights) -> models.SparseVector:
+    return models.SparseVector(indices=weights.indices, values=weights.values)
+
+
+def _point(point: PointData) -> models.PointStruct:
+    vectors: dict[str, Any] = {LEXICAL: _sparse(point.lexical)}
+    if point.dense is not None:
+        vectors[DENSE] = point.dense
+    return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
+
+
+def _fusion(fusion: Fusion) -> models.RrfQuery | models.FusionQuery | models.FormulaQuery:
+    if isinstance(fusion, ReciprocalRanks):
+        return models.RrfQuery(rrf=models.Rrf(k=fusion.k, weights=list(fusion.weights)))
+    if isinstance(fusion, DistributionBased):
+        return models.FusionQuery(fusion=models.Fusion.DBSF)
+    terms: list[Any] = []
+    defaults: dict[str, Any] = {}
+    for number, (scale, floor) in enumerate(fusion.terms()):
+        # scale * score - scale * floor: one product and one constant.
+        terms.append(models.MultExpression(mult=[scale, f"$score[{number}]"]))
+        terms.append(-scale * floor)
+        defaults[f"$score[{number}]"] = floor
+    return models.FormulaQuery(formula=models.SumExpression(sum=terms), defaults=defaults)
+
+
+def _filter(where: Where) -> models.Filter | None:
+    if where.is_empty:
+        return None
+    excluded: list[Any] = [models.HasIdCondition(has_id=list(where.excluded))] if where.excluded else []
+    return models.Filter(must=[_condition(condition) for condition in where.conditions], must_not=excluded)
+
+
+def _condition(condition: Condition) -> Any:
+    if isinstance(condition, AnyOf):
+        return models.FieldCondition(key=condition.key, match=models.MatchAny(any=list(condition.values)))
+    if isinstance(condition, Between):
+        return models.FieldCondition(
+            key=condition.key, range=models.Range(gte=condition.minimum, lte=condition.maximum)
+        )
+    if isinstance(condition, IsTrue):
+        return models.FieldCondition(key=condition.key, match=models.MatchValue(value=True))
+    return models.IsEmptyCondition(is_empty=models.PayloadField(key=condition.key))

@@ -1,0 +1,40 @@
+"""Retrieval as a Ray Serve application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+
+from services.common.settings import load_settings
+from services.common.telemetry import configure_telemetry
+from services.retrieval.handler import RetrievalHandler
+from services.retrieval.settings import RetrievalSettings
+from services.retrieval.wiring import build_index
+
+# The gateway limits what is in flight; Serve's own limit of 5 would only queue it where nobody sees it.
+_MAX_ONGOING_REQUESTS = 100
+
+
+class RetrievalReplica(RetrievalHandler):
+    """The handler, with what Serve wants of a replica."""
+
+    def __init__(self, settings: RetrievalSettings) -> None:
+        configure_telemetry("retrieval", settings.telemetry)
+        super().__init__(build_index(settings), settings.workers)
+
+    def check_health(self) -> None:
+        self.check()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def build(args: dict[str, Any]) -> Any:
+    """Import path of the application. `args` are settings; they win over the environment.
+
+    Exactly one replica: an Edge shard belongs to one process, and a second replica would fail on the folder's lock.
+    With `engine=server` Serve's configuration may ask for more.
+    """
+    deployment = serve.deployment(name="retrieval", num_replicas=1, max_ongoing_requests=_MAX_ONGOING_REQUESTS)
+    return deployment(RetrievalReplica).bind(load_settings(RetrievalSettings, args))

@@ -1,0 +1,171 @@
+"""Protobuf <-> domain for retrieval. Raises InvalidArgument with the path of the field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kairos.common.v1 import common_pb2, product_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import money_from_proto, product_from_proto, vectors_from_proto, vectors_to_proto
+from services.common.errors import FieldViolation, InvalidArgument
+from services.common.product import violations
+from services.retrieval.domain.candidates import (
+    Candidates,
+    Degradation,
+    DegradationReason,
+    Facet,
+    IndexedProduct,
+    Retrieval,
+)
+from services.retrieval.domain.filters import AttributeFilter, PriceRange, ProductFilter, SortOrder
+from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_PREFERRED_MINIMUM, FloatArray, RetrievalQuery
+
+MAX_UPSERT = 512
+MAX_FINGERPRINT = 64
+
+_SORTS = {
+    product_pb2.SORT_ORDER_UNSPECIFIED: SortOrder.RELEVANCE,
+    product_pb2.SORT_ORDER_RELEVANCE: SortOrder.RELEVANCE,
+    product_pb2.SORT_ORDER_PRICE_ASCENDING: SortOrder.PRICE_ASCENDING,
+    product_pb2.SORT_ORDER_PRICE_DESCENDING: SortOrder.PRICE_DESCENDING,
+    product_pb2.SORT_ORDER_NEWEST: SortOrder.NEWEST,
+}
+_REASONS = {
+    DegradationReason.ERROR: common_pb2.DEGRADATION_REASON_ERROR,
+    DegradationReason.MODEL_VERSION_MISMATCH: common_pb2.DEGRADATION_REASON_MODEL_VERSION_MISMATCH,
+}
+
+
+def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> RetrievalQuery:
+    """Bounds are checked by RetrievalQuery.check."""
+    vectors = None
+    if message.HasField("query_vectors"):
+        vectors = vectors_from_proto(message.query_vectors, "query_vectors")
+    sort = _SORTS.get(message.sort)
+    if sort is None:
+        raise InvalidArgument.of("sort", f"{message.sort} is unknown; use a SortOrder")
+    return RetrievalQuery(
+        text=message.text,
+        vectors=vectors,
+        model_version=message.query_vectors.model_version,
+        weights=tuple(message.query_vector_weights),
+        filter=filter_from_proto(message.filter, "filter"),
+        preferred_filter=filter_from_proto(message.preferred_filter, "preferred_filter"),
+        preferred_minimum=message.preferred_minimum or DEFAULT_PREFERRED_MINIMUM,
+        excluded_ids=tuple(message.excluded_ids),
+        limit=message.limit or DEFAULT_LIMIT,
+        sort=sort,
+        facets=tuple(message.facets),
+        with_vectors=message.with_vectors,
+    )
+
+
+def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> ProductFilter:
+    price = None
+    if message.HasField("price"):
+        ends = {
+            name: money_from_proto(getattr(message.price, name), f"{field}.price.{name}")
+            for name in ("minimum", "maximum")
+            if message.price.HasField(name)
+        }
+        price = PriceRange(**ends)
+    return ProductFilter(
+        categories=tuple(message.categories),
+        brands=tuple(message.brands),
+        price=price,
+        attributes=tuple(AttributeFilter(entry.name, tuple(entry.values)) for entry in message.attributes),
+        in_stock_only=message.in_stock_only,
+    )
+
+
+def upsert_from_proto(
+    message: retrieval_pb2.UpsertProductsRequest,
+) -> tuple[list[IndexedProduct], FloatArray | None, str]:
+    """(products, vectors or None, their model version). All that is wrong is said at once."""
+    count = len(message.products)
+    if not 1 <= count <= MAX_UPSERT:
+        raise InvalidArgument.of("products", f"has {count} entries; 1 to {MAX_UPSERT}")
+    if message.fingerprints and len(message.fingerprints) != count:
+        raise InvalidArgument.of("fingerprints", f"has {len(message.fingerprints)} entries for {count} products")
+    for index, fingerprint in enumerate(message.fingerprints):
+        if len(fingerprint) > MAX_FINGERPRINT:
+            raise InvalidArgument.of(f"fingerprints[{index}]", f"has {len(fingerprint)} bytes; at most 64")
+    products = _products(message)
+    vectors = None
+    if message.HasField("vectors"):
+        vectors = vectors_from_proto(message.vectors, "vectors")
+        if len(vectors) != count:
+            raise InvalidArgument.of("vectors.values.shape", f"has {len(vectors)} rows for {count} products")
+    return products, vectors, message.vectors.model_version
+
+
+def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidatesResponse:
+    return retrieval_pb2.RetrieveCandidatesResponse(
+        candidates=candidates_to_proto(retrieval.candidates, retrieval.model_version),
+        facets=[_facet_to_proto(facet) for facet in retrieval.facets],
+        total_size=retrieval.total_size,
+        preferred_filter_applied=retrieval.preferred_filter_applied,
+        degradations=[_degradation_to_proto(degradation) for degradation in retrieval.degradations],
+        model_version=retrieval.model_version,
+    )
+
+
+def candidates_to_proto(candidates: Candidates, model_version: str) -> retrieval_pb2.Candidates:
+    message = retrieval_pb2.Candidates(
+        ids=candidates.ids,
+        scores=candidates.scores.tolist(),
+        dense_scores=candidates.dense_scores.tolist(),
+        lexical_scores=candidates.lexical_scores.tolist(),
+        prices=candidates.prices.tolist(),
+        currencies=candidates.currencies,
+        categories=candidates.categories,
+        brands=candidates.brands,
+        stocks=candidates.stocks.tolist(),
+        created_at_seconds=candidates.created_at_seconds.tolist(),
+        products=candidates.products,
+    )
+    if candidates.vectors is not None:
+        message.vectors.CopyFrom(vectors_to_proto(candidates.vectors, model_version))
+    return message
+
+
+def lookup_to_proto(
+    candidates: Candidates, missing_ids: Sequence[str], model_version: str
+) -> retrieval_pb2.LookupProductsResponse:
+    return retrieval_pb2.LookupProductsResponse(
+        candidates=candidates_to_proto(candidates, model_version),
+        missing_ids=missing_ids,
+        fingerprints=candidates.fingerprints,
+        model_version=model_version,
+    )
+
+
+def _products(message: retrieval_pb2.UpsertProductsRequest) -> list[IndexedProduct]:
+    wrong: list[FieldViolation] = []
+    products = []
+    places: dict[str, int] = {}
+    for index, entry in enumerate(message.products):
+        product = product_from_proto(entry, f"products[{index}]")
+        wrong += violations(product, f"products[{index}].")
+        first = places.setdefault(product.id, index)
+        if first != index:
+            wrong.append(FieldViolation(f"products[{index}].id", f"{product.id!r} is also products[{first}].id"))
+        fingerprint = message.fingerprints[index] if message.fingerprints else b""
+        products.append(IndexedProduct(product, entry.SerializeToString(), fingerprint))
+    if wrong:
+        raise InvalidArgument(*wrong)
+    return products
+
+
+def _facet_to_proto(facet: Facet) -> product_pb2.Facet:
+    counts = [product_pb2.FacetCount(value=entry.value, count=entry.count) for entry in facet.counts]
+    return product_pb2.Facet(field=facet.field, counts=counts)
+
+
+def _degradation_to_proto(degradation: Degradation) -> common_pb2.Degradation:
+    return common_pb2.Degradation(
+        stage=common_pb2.STAGE_RETRIEVAL,
+        reason=_REASONS[degradation.reason],
+        fallback=degradation.fallback,
+        detail=degradation.detail,
+    )

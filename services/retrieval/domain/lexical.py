@@ -1,0 +1,94 @@
+"""Text made ready for BM25, the same way for products and for queries.
+
+The engine's multilingual tokenizer segments Chinese, folds accents and stems English, but it drops tokens made of
+digits only and knows no units. In a shop "12 gauge", "3/4 in." and "6ft" carry much of the meaning, so numbers become
+words here ("3/4" -> "n3s4") and the usual spellings of a unit become one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from services.common.product import Product
+
+# Short spellings count only after a number: "in" and "a" are also words. Long ones count anywhere.
+_UNITS = {
+    "ft": ("ft", "foot|feet"),
+    "inch": ("in", "inch|inches"),
+    "lb": ("lb|lbs", "pound|pounds"),
+    "gal": ("gal", "gallon|gallons"),
+    "oz": ("oz", "ounce|ounces"),
+    "sq": ("sq", "square"),
+    "cu": ("cu", "cubic"),
+    "yd": ("yd|yds", "yard|yards"),
+    "watt": ("w", "watt|watts"),
+    "volt": ("v", "volt|volts"),
+    "amp": ("a", "amp|amps"),
+    "kg": ("kg", "kilogram|kilograms"),
+    "cm": ("cm", "centimeter|centimeters|centimetre|centimetres"),
+    "mm": ("mm", "millimeter|millimeters|millimetre|millimetres"),
+    "gb": ("gb|g", "gigabyte|gigabytes"),
+}
+_CANONICAL = {
+    spelling: canonical for canonical, spellings in _UNITS.items() for part in spellings for spelling in part.split("|")
+} | {"'": "ft", "''": "inch", '"': "inch"}
+
+
+def _any_of(alternatives: list[str]) -> str:
+    return "|".join(sorted((re.escape(a) for part in alternatives for a in part.split("|")), key=len, reverse=True))
+
+
+_SHORT = _any_of([short for short, _ in _UNITS.values()])
+_LONG = _any_of([long for _, long in _UNITS.values()])
+_AFTER_NUMBER = re.compile(rf"(?<=\d)\s*-?\s*(?:(?P<word>{_SHORT})(?![a-z])\.?|(?P<sign>''|\"|'(?!s)))")
+_ANYWHERE = re.compile(rf"(?<![a-z])({_LONG})(?![a-z])")
+_BETWEEN_DIGIT_AND_LETTER = re.compile(r"(?<=\d)(?=[a-z])|(?<=[a-z])(?=\d)")
+_TIMES = re.compile(r"(?<=\d)\s*(?:x|\*|×|by)\s*(?=\d)")
+_NUMBER = re.compile(r"\d+(?:[./⁄]\d+)?")
+_WORD = re.compile(r"[a-z]{2,}")
+
+
+def lexical_text(text: str) -> str:
+    """Lower-case text in which numbers are words and units have one spelling; still to be tokenized."""
+    text = unicodedata.normalize("NFKC", text).lower()
+    text = _TIMES.sub(" x ", text)
+    text = _AFTER_NUMBER.sub(lambda match: f" {_CANONICAL[match['word'] or match['sign']]} ", text)
+    text = _ANYWHERE.sub(lambda match: f" {_CANONICAL[match.group(1)]} ", text)
+    text = _BETWEEN_DIGIT_AND_LETTER.sub(" ", text)
+    return _NUMBER.sub(_number_word, text)
+
+
+def lexical_query(text: str) -> str:
+    """As `lexical_text`, and neighbouring words joined as well: shoppers write "deck over" for DeckOver."""
+    folded = unicodedata.normalize("NFKC", text).lower()
+    words = _WORD.findall(folded)
+    return " ".join([lexical_text(text), *(left + right for left, right in itertools.pairwise(words))])
+
+
+def heading(product: Product) -> str:
+    """What names the product: it counts in full."""
+    return _joined((product.title, *product.localized_titles.values(), product.brand))
+
+
+def body(product: Product) -> str:
+    """What describes it: it counts less."""
+    return _joined(_body_parts(product))
+
+
+def _body_parts(product: Product) -> Iterator[str]:
+    yield from product.category_path
+    for values in product.attributes.values():
+        yield from values
+    yield product.description
+    yield from product.localized_descriptions.values()
+
+
+def _joined(parts: tuple[str, ...] | Iterator[str]) -> str:
+    return lexical_text("\n".join(part for part in parts if part))
+
+
+def _number_word(match: re.Match[str]) -> str:
+    return f" n{match.group().replace('.', 'p').replace('/', 's').replace('⁄', 's')} "

@@ -1,0 +1,95 @@
+"""What one retrieval asks for, and its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from services.common.errors import FieldViolation, InvalidArgument
+from services.retrieval.domain.filters import ProductFilter, SortOrder, filter_violations
+
+FloatArray = npt.NDArray[np.float32]
+
+DEFAULT_LIMIT = 200
+MAX_LIMIT = 1_000
+DEFAULT_PREFERRED_MINIMUM = 10
+MAX_TEXT = 512
+MAX_IDS = 1_000
+MAX_FACETS = 8
+MAX_QUERY_VECTORS = 16
+
+CATEGORY_FACET = "category"
+BRAND_FACET = "brand"
+ATTRIBUTE_FACET = "attributes."
+
+
+@dataclass(frozen=True)
+class RetrievalQuery:
+    """`vectors` has shape [rows, dimensions] and one weight a row; both are None without a dense half."""
+
+    text: str = ""
+    vectors: FloatArray | None = None
+    model_version: str = ""
+    weights: tuple[float, ...] = ()
+    filter: ProductFilter = field(default_factory=ProductFilter)
+    preferred_filter: ProductFilter = field(default_factory=ProductFilter)
+    preferred_minimum: int = DEFAULT_PREFERRED_MINIMUM
+    excluded_ids: tuple[str, ...] = ()
+    limit: int = DEFAULT_LIMIT
+    sort: SortOrder = SortOrder.RELEVANCE
+    facets: tuple[str, ...] = ()
+    with_vectors: bool = False
+
+    @property
+    def is_browse(self) -> bool:
+        """Whether nothing is looked for: the order of the catalogue is asked for."""
+        return not self.text.strip() and self.vectors is None
+
+    def check(self) -> None:
+        """Raise InvalidArgument that names every wrong field."""
+        found = tuple(_violations(self))
+        if found:
+            raise InvalidArgument(*found)
+
+
+def check_ids(ids: Sequence[str], name: str = "ids") -> None:
+    """1 to MAX_IDS ids."""
+    if not 1 <= len(ids) <= MAX_IDS:
+        raise InvalidArgument.of(name, f"has {len(ids)} entries; 1 to {MAX_IDS}")
+
+
+def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
+    if len(query.text) > MAX_TEXT:
+        yield FieldViolation("text", f"has {len(query.text)} characters; at most {MAX_TEXT}")
+    if not 1 <= query.limit <= MAX_LIMIT:
+        yield FieldViolation("limit", f"{query.limit} is outside 0 to {MAX_LIMIT}; 0 means {DEFAULT_LIMIT}")
+    if query.preferred_minimum < 1:
+        yield FieldViolation("preferred_minimum", f"{query.preferred_minimum} is negative; 0 means the default")
+    yield from _too_many("excluded_ids", query.excluded_ids, MAX_IDS)
+    yield from _too_many("facets", query.facets, MAX_FACETS)
+    for index, facet in enumerate(query.facets):
+        is_attribute = facet.startswith(ATTRIBUTE_FACET) and len(facet) > len(ATTRIBUTE_FACET)
+        if facet not in (CATEGORY_FACET, BRAND_FACET) and not is_attribute:
+            yield FieldViolation(f"facets[{index}]", f"{facet!r}: use category, brand or attributes.<name>")
+    yield from _vector_violations(query)
+    yield from filter_violations(query.filter, "filter")
+    yield from filter_violations(query.preferred_filter, "preferred_filter")
+
+
+def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
+    rows = 0 if query.vectors is None else len(query.vectors)
+    if rows > MAX_QUERY_VECTORS:
+        yield FieldViolation("query_vectors.values.shape", f"has {rows} rows; at most {MAX_QUERY_VECTORS}")
+    if query.weights and len(query.weights) != rows:
+        yield FieldViolation("query_vector_weights", f"has {len(query.weights)} entries; query_vectors has {rows} rows")
+    if any(not np.isfinite(weight) or weight <= 0 for weight in query.weights):
+        yield FieldViolation("query_vector_weights", "every weight must be a positive, finite number")
+
+
+def _too_many(name: str, entries: Sequence[Any], limit: int) -> Iterator[FieldViolation]:
+    if len(entries) > limit:
+        yield FieldViolation(name, f"has {len(entries)} entries; at most {limit}")

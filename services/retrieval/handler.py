@@ -1,0 +1,98 @@
+"""The RPC methods: parse, call, wrap. The engine works in threads, not on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from services.common.context import RequestContext
+from services.common.convert import context_from_proto
+from services.common.rpc import rpc
+from services.retrieval import convert, search
+from services.retrieval.domain.query import check_ids
+from services.retrieval.ports import Columns, ProductIndex
+
+Result = TypeVar("Result")
+
+
+class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
+    """See retrieval.proto. Owns the index: `close` closes it."""
+
+    def __init__(self, index: ProductIndex, workers: int) -> None:
+        self._index = index
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="retrieval")
+
+    @rpc(retrieval_pb2.RetrieveCandidatesResponse)
+    async def RetrieveCandidates(
+        self, request: retrieval_pb2.RetrieveCandidatesRequest
+    ) -> retrieval_pb2.RetrieveCandidatesResponse:
+        context = context_from_proto(request.context)
+
+        def work() -> retrieval_pb2.RetrieveCandidatesResponse:
+            query = convert.query_from_proto(request)
+            return convert.retrieval_to_proto(search.retrieve(self._index, context.tenant, query))
+
+        return await self._run(context, work)
+
+    @rpc(retrieval_pb2.LookupProductsResponse)
+    async def LookupProducts(
+        self, request: retrieval_pb2.LookupProductsRequest
+    ) -> retrieval_pb2.LookupProductsResponse:
+        context = context_from_proto(request.context)
+        check_ids(request.ids)
+        columns = Columns(vectors=request.with_vectors, products=request.with_products, fingerprints=True)
+
+        def work() -> retrieval_pb2.LookupProductsResponse:
+            candidates, missing_ids = search.lookup(self._index, context.tenant, request.ids, columns)
+            return convert.lookup_to_proto(candidates, missing_ids, self._index.model_version(context.tenant))
+
+        return await self._run(context, work)
+
+    @rpc(retrieval_pb2.UpsertProductsResponse)
+    async def UpsertProducts(
+        self, request: retrieval_pb2.UpsertProductsRequest
+    ) -> retrieval_pb2.UpsertProductsResponse:
+        context = context_from_proto(request.context)
+
+        def work() -> retrieval_pb2.UpsertProductsResponse:
+            products, vectors, model_version = convert.upsert_from_proto(request)
+            self._index.upsert(context.tenant, products, vectors, model_version)
+            return retrieval_pb2.UpsertProductsResponse(upserted_count=len(products))
+
+        return await self._run(context, work)
+
+    @rpc(retrieval_pb2.RemoveProductsResponse)
+    async def RemoveProducts(
+        self, request: retrieval_pb2.RemoveProductsRequest
+    ) -> retrieval_pb2.RemoveProductsResponse:
+        context = context_from_proto(request.context)
+        check_ids(request.ids)
+
+        def work() -> retrieval_pb2.RemoveProductsResponse:
+            ids = list(dict.fromkeys(request.ids))
+            missing_ids = self._index.remove(context.tenant, ids)
+            return retrieval_pb2.RemoveProductsResponse(
+                removed_count=len(ids) - len(missing_ids), missing_ids=missing_ids
+            )
+
+        return await self._run(context, work)
+
+    def check(self) -> None:
+        """Raise when the index cannot answer."""
+        self._index.check()
+
+    def close(self) -> None:
+        """Wait for work that has begun, then close the index."""
+        self._executor.shutdown(cancel_futures=True)
+        self._index.close()
+
+    async def _run(self, context: RequestContext, work: Callable[[], Result]) -> Result:
+        def timely() -> Result:
+            # It may have waited for a thread: work that nobody waits for any more is not begun.
+            context.require_time()
+            return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, timely)

@@ -1,0 +1,133 @@
+"""From a query to an answer over the index: halves that fail, preferred filters, facets and sorts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import structlog
+
+from services.common.errors import KairosError
+from services.retrieval.domain.candidates import (
+    Candidates,
+    Degradation,
+    DegradationReason,
+    Retrieval,
+    facet_of_candidates,
+)
+from services.retrieval.domain.query import ATTRIBUTE_FACET, RetrievalQuery
+from services.retrieval.ports import Columns, Narrowing, ProductIndex, Search
+
+_log = structlog.get_logger("kairos.retrieval")
+
+
+def retrieve(index: ProductIndex, tenant: str, query: RetrievalQuery) -> Retrieval:
+    """Raises InvalidArgument for a bad query, and what the index raises when no half of it answers."""
+    query.check()
+    columns = Columns(
+        vectors=query.with_vectors, attributes=any(facet.startswith(ATTRIBUTE_FACET) for facet in query.facets)
+    )
+    model_version = index.model_version(tenant)
+    query = _without_zero_vectors(query)
+    if query.is_browse:
+        return _browse(index, tenant, query, columns, model_version)
+    query, degradations = _with_comparable_vectors(query, model_version)
+    applied = not query.preferred_filter.is_empty
+    candidates, found, more = _search(index, tenant, query, columns, preferred=applied)
+    if applied and len(candidates) < min(query.preferred_minimum, query.limit):
+        applied = False
+        candidates, found, more = _search(index, tenant, query, columns, preferred=False)
+    facets = tuple(facet_of_candidates(candidates, facet) for facet in query.facets)
+    ordered = candidates.sorted_by(query.sort)
+    return Retrieval(ordered, facets, found, applied, (*degradations, *more), model_version)
+
+
+def _browse(index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns, model_version: str) -> Retrieval:
+    narrowing = Narrowing((query.filter,), query.excluded_ids)
+    applied = not query.preferred_filter.is_empty
+    if applied:
+        preferred = Narrowing((query.filter, query.preferred_filter), query.excluded_ids)
+        applied = index.count(tenant, preferred) >= min(query.preferred_minimum, query.limit)
+        narrowing = preferred if applied else narrowing
+    return Retrieval(
+        index.browse(tenant, narrowing, query.sort, query.limit, columns),
+        tuple(index.facet(tenant, facet, narrowing) for facet in query.facets),
+        index.count(tenant, narrowing),
+        applied,
+        (),
+        model_version,
+    )
+
+
+def _without_zero_vectors(query: RetrievalQuery) -> RetrievalQuery:
+    """A row of zeros stands for no vector."""
+    if query.vectors is None:
+        return query
+    usable = np.flatnonzero(np.any(query.vectors, axis=1))
+    weights = query.weights or (1.0,) * len(query.vectors)
+    return replace(
+        query,
+        vectors=query.vectors[usable] if usable.size else None,
+        weights=tuple(weights[row] for row in usable),
+    )
+
+
+def _with_comparable_vectors(query: RetrievalQuery, model_version: str) -> tuple[RetrievalQuery, list[Degradation]]:
+    """Without vectors of another model version than the collection's, which are never compared."""
+    if query.vectors is None or model_version in ("", query.model_version):
+        return query, []
+    degradation = Degradation(
+        DegradationReason.MODEL_VERSION_MISMATCH,
+        "lexical retrieval" if query.text else "no candidates",
+        f"the query vector is of {query.model_version!r}, the collection of {model_version!r}",
+    )
+    return replace(query, vectors=None, weights=()), [degradation]
+
+
+def _search(
+    index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns, *, preferred: bool
+) -> tuple[Candidates, int, list[Degradation]]:
+    """(candidates, how many were found, what was given up): a half that fails leaves the answer to the other."""
+    filters = (query.filter, query.preferred_filter) if preferred else (query.filter,)
+    both = Search(
+        query.text.strip(),
+        query.vectors,
+        query.weights,
+        Narrowing(filters, query.excluded_ids),
+        query.limit,
+        columns,
+    )
+    failures: list[Exception] = []
+    for attempt, fallback in _attempts(both):
+        try:
+            candidates, found = index.search(tenant, attempt)
+        except KairosError:
+            raise
+        except Exception as error:
+            # Which half it was shows in what works without it; the engine's errors do not say.
+            _log.warning("retrieval failed", fallback=fallback, exc_info=error)
+            failures.append(error)
+            continue
+        given_up = [Degradation(DegradationReason.ERROR, fallback, str(failures[0]))] if failures else []
+        return candidates, found, given_up
+    if failures:
+        raise failures[-1]
+    return Candidates.none(), 0, []
+
+
+def _attempts(both: Search) -> Iterator[tuple[Search, str]]:
+    """What to try, in turn, and what an answer of it is called."""
+    if both.text or both.vectors is not None:
+        yield both, ""
+    if both.text and both.vectors is not None:
+        yield replace(both, vectors=None, weights=()), "lexical retrieval"
+        yield replace(both, text=""), "dense retrieval"
+
+
+def lookup(index: ProductIndex, tenant: str, ids: Sequence[str], columns: Columns) -> tuple[Candidates, list[str]]:
+    """The products found, in order, and the ids that nobody knows. Each id once."""
+    asked = list(dict.fromkeys(ids))
+    candidates = index.lookup(tenant, asked, columns)
+    present = set(candidates.ids)
+    return candidates, [product_id for product_id in asked if product_id not in present]

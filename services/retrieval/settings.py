@@ -1,0 +1,91 @@
+"""Settings of retrieval: KAIROS_RETRIEVAL_*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import ServiceSettings
+
+
+class Bm25Settings(BaseModel):
+    """Weights of the lexical half. Chosen on one half of the Home Depot queries; see benchmarks/search_quality.py.
+
+    They are part of what is stored: a change needs a new import.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Saturation of repeated words: low, since a word twice in a title says little.
+    k: float = Field(default=0.5, ge=0)
+    # Normalisation by length.
+    b: float = Field(default=0.5, ge=0, le=1)
+    # Usual number of words in titles and brand.
+    heading_length: float = Field(default=10, gt=0)
+    # Usual number of words in categories, attributes and description.
+    body_length: float = Field(default=50, gt=0)
+    # What a word of the body counts where one of the heading counts 1.
+    body_weight: float = Field(default=0.4, ge=0)
+
+
+class FusionSettings(BaseModel):
+    """How the dense and the lexical half become one order. Can change at any time."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # rrf: reciprocal ranks (Cormack et al., SIGIR 2009); dbsf: distribution-based scores; linear: weighted sum of the
+    # scores of each half, scaled to [0, 1] over what the half found.
+    method: Literal["linear", "rrf", "dbsf"] = "linear"
+    dense_weight: float = Field(default=0.3, gt=0)
+    lexical_weight: float = Field(default=0.7, gt=0)
+    rrf_k: int = Field(default=60, gt=0)
+
+
+class EdgeSettings(BaseModel):
+    """Qdrant in this process."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_search_threads: int = Field(default=1, ge=1)
+    # Changed products after which the collection is optimised (vector graph, merged segments) in the background.
+    optimize_after: int = Field(default=5_000, ge=1)
+    # Seconds without a write before that begins.
+    optimize_idle_s: float = Field(default=3.0, ge=0)
+    # How long a start waits for the process that had the folder before.
+    lock_timeout_s: float = Field(default=10.0, ge=0)
+
+
+class ServerSettings(BaseModel):
+    """A Qdrant server or cluster."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = ""
+    api_key: SecretStr = SecretStr("")
+    prefer_grpc: bool = True
+    timeout_s: float = Field(default=5.0, gt=0)
+    # A tenant's collection is <prefix><tenant>.
+    collection_prefix: str = "kairos-"
+
+
+class RetrievalSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="KAIROS_RETRIEVAL_")
+
+    engine: Literal["edge", "server"] = "edge"
+    # Where Edge keeps its collections, one folder a tenant.
+    data_dir: Path = Path("var/retrieval")
+    # Threads that talk to the engine.
+    workers: int = Field(default=4, ge=1)
+    bm25: Bm25Settings = Bm25Settings()
+    fusion: FusionSettings = FusionSettings()
+    edge: EdgeSettings = EdgeSettings()
+    server: ServerSettings = ServerSettings()
+
+    @model_validator(mode="after")
+    def _server_has_a_url(self) -> RetrievalSettings:
+        if self.engine == "server" and not self.server.url:
+            raise ValueError("server.url is empty; name the Qdrant server, for example http://qdrant:6334")
+        return self
