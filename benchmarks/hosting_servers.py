@@ -124,7 +124,9 @@ def serve_as_it_comes(settings: SuiteSettings, stop: threading.Event) -> int:
 
     ray.init(num_cpus=settings.num_cpus, include_dashboard=False, _node_ip_address=LOOPBACK, log_to_driver=False)
     try:
-        serve.start(http_options=http_options(settings), grpc_options=grpc_options(settings))
+        generated = "kairos.encoder.v1.encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server"
+        grpc_as_it_comes = grpc_options(settings) | {"grpc_servicer_functions": [generated]}
+        serve.start(http_options=http_options(settings), grpc_options=grpc_as_it_comes)
         for stage in STAGES:
             serve.run(build_stage({}), name=stage, route_prefix=f"/{stage}")
         ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"

@@ -18,12 +18,9 @@ from cli.suite.settings import LOOPBACK, SuiteSettings
 from services.common.errors import FieldViolation, InvalidArgument
 
 CONFIG_FILE = Path(__file__).with_name("serve.yaml")
-SERVICER_FUNCTIONS = {
-    "query_encoder": "kairos.encoder.v1.encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server",
-    "retrieval": "kairos.retrieval.v1.retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server",
-    "ranker": "kairos.ranker.v1.ranker_pb2_grpc.add_RankerServiceServicer_to_server",
-    "pricing": "kairos.pricing.v1.pricing_pb2_grpc.add_PricingServiceServicer_to_server",
-}
+SERVICER_FUNCTIONS = [
+    f"services.common.direct_ingress.add_{service}" for service in ("query_encoder", "retrieval", "ranker", "pricing")
+]
 
 
 class _Strict(BaseModel):
@@ -133,6 +130,6 @@ def http_options(settings: SuiteSettings) -> dict[str, Any]:
 def grpc_options(settings: SuiteSettings) -> dict[str, Any]:
     return {
         "port": settings.ingress_grpc_port,
-        "grpc_servicer_functions": list(SERVICER_FUNCTIONS.values()),
+        "grpc_servicer_functions": SERVICER_FUNCTIONS,
         "enable_reflection": False,
     }
