@@ -1,0 +1,50 @@
+"""The stages over real gRPC: one channel for each target, shared by the stages behind one ingress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import grpc
+
+from kairos.encoder.v1 import encoder_pb2_grpc
+from kairos.pricing.v1 import pricing_pb2_grpc
+from kairos.ranker.v1 import ranker_pb2_grpc
+from kairos.retrieval.v1 import retrieval_pb2_grpc
+from services.gateway.domain.budget import Stage
+from services.gateway.settings import GatewaySettings
+
+
+@dataclass
+class StageClients:
+    """Stubs of the four stages. Connections are made at the first call, and again soon after a stage came back."""
+
+    encoder: encoder_pb2_grpc.QueryEncoderServiceAsyncStub
+    retrieval: retrieval_pb2_grpc.RetrievalServiceAsyncStub
+    ranker: ranker_pb2_grpc.RankerServiceAsyncStub
+    pricing: pricing_pb2_grpc.PricingServiceAsyncStub
+    channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+
+    async def close(self) -> None:
+        for channel in self.channels.values():
+            await channel.close()
+
+
+def connect(settings: GatewaySettings) -> StageClients:
+    """Needs a running event loop."""
+    size = settings.server.max_message_mb * 1024 * 1024
+    options = [
+        ("grpc.max_receive_message_length", size),
+        ("grpc.max_send_message_length", size),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+    ]
+    targets = {stage: settings.stages.of(stage).target for stage in Stage}
+    channels = {target: grpc.aio.insecure_channel(target, options) for target in sorted(set(targets.values()))}
+    return StageClients(
+        encoder_pb2_grpc.QueryEncoderServiceStub(channels[targets[Stage.QUERY_ENCODER]]),
+        retrieval_pb2_grpc.RetrievalServiceStub(channels[targets[Stage.RETRIEVAL]]),
+        ranker_pb2_grpc.RankerServiceStub(channels[targets[Stage.RANKER]]),
+        pricing_pb2_grpc.PricingServiceStub(channels[targets[Stage.PRICING]]),
+        channels,
+    )

@@ -1,0 +1,219 @@
+"""What Search and Recommend share: rank, price, join, and the pages of one ranking."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
+from kairos.gateway.v1 import gateway_pb2
+from kairos.pricing.v1 import pricing_pb2
+from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.gateway.adapters.stage_clients import StageClients
+from services.gateway.domain.budget import Stage
+from services.gateway.domain.tokens import AttributionToken, PageToken
+from services.gateway.impressions import ImpressionLog
+from services.gateway.memory import Memory, Ranking
+from services.gateway.settings import GatewaySettings
+from services.gateway.stages import Request
+
+DEFAULT_PAGE_SIZE = 10
+MAX_PAGE_SIZE = 100
+
+
+@dataclass
+class Parts:
+    """What the flows work with."""
+
+    clients: StageClients
+    memory: Memory
+    impressions: ImpressionLog
+    settings: GatewaySettings
+
+
+@dataclass
+class Ranked:
+    """The whole ranking, best first: rows of equal length."""
+
+    ids: Sequence[str]
+    scores: Sequence[float]
+    model_version: str
+    # By id, where the products are at hand already.
+    products: dict[str, bytes] = field(default_factory=dict)
+    stage_scores: dict[str, gateway_pb2.StageScores] = field(default_factory=dict)
+    reasons: dict[str, ranker_pb2.ItemReasons] = field(default_factory=dict)
+    propensities: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Viewer:
+    """Who looks, at which part."""
+
+    user_id: str
+    session_id: str
+    query: str
+    page_size: int
+    page: PageToken
+    explain: bool
+
+
+async def rank(
+    request: Request,
+    parts: Parts,
+    candidates: retrieval_pb2.Candidates,
+    user_id: str,
+    session_id: str,
+    query_vector: common_pb2.Vectors | None,
+    explain: bool,
+) -> Ranked:
+    """The ranker's order, or retrieval's where the ranker is late or down."""
+    products = dict(zip(candidates.ids, candidates.products, strict=True))
+    stage_scores = {
+        id: gateway_pb2.StageScores(dense=dense, lexical=lexical, retrieval=score)
+        for id, dense, lexical, score in zip(
+            candidates.ids, candidates.dense_scores, candidates.lexical_scores, candidates.scores, strict=True
+        )
+    }
+    answer = None
+    if candidates.ids:
+        lean = retrieval_pb2.Candidates()
+        lean.CopyFrom(candidates)
+        lean.ClearField("products")
+        message = ranker_pb2.RankItemsRequest(
+            user_id=user_id, session_id=session_id, query_vector=query_vector, candidates=lean, explain=explain
+        )
+        answer = await request.call_or_degrade(
+            Stage.RANKER, parts.clients.ranker.RankItems, message, [Stage.PRICING], "retrieval order"
+        )
+    if answer is None:
+        return Ranked(candidates.ids, candidates.scores, "retrieval-order", products, stage_scores)
+    for id, score in zip(answer.item_ids, answer.scores, strict=True):
+        stage_scores[id].ranker = score
+    reasons = dict(zip(answer.item_ids, answer.reasons, strict=False))
+    propensities = dict(zip(answer.item_ids, answer.propensities, strict=False))
+    return Ranked(answer.item_ids, answer.scores, answer.model_version, products, stage_scores, reasons, propensities)
+
+
+async def show(
+    request: Request, parts: Parts, ranked: Ranked, viewer: Viewer
+) -> tuple[list[gateway_pb2.Result], str, str]:
+    """(results of the page, next page token, attribution token). Logs the impressions off the hot path."""
+    first = viewer.page.offset
+    shown = list(ranked.ids[first : first + viewer.page_size])
+    products = [localised(product_pb2.Product.FromString(ranked.products[id]), request.locale) for id in shown]
+    quotes = await quote(request, parts, products)
+    results = []
+    for place, (id, product) in enumerate(zip(shown, products, strict=True)):
+        product.ClearField("cost")
+        result = gateway_pb2.Result(
+            product=product, position=first + place + 1, score=ranked.scores[first + place], price=quotes.get(id)
+        )
+        if viewer.explain:
+            result.stage_scores.CopyFrom(ranked.stage_scores.get(id, gateway_pb2.StageScores()))
+            result.reasons.extend(ranked.reasons[id].reasons if id in ranked.reasons else ())
+        results.append(result)
+    ranking_id = viewer.page.ranking_id or uuid.uuid4().hex
+    _log_impressions(request, parts, ranked, viewer, ranking_id, shown)
+    next_page = ""
+    if first + len(shown) < len(ranked.ids):
+        kept = Ranking(tuple(ranked.ids), tuple(ranked.scores), ranked.model_version)
+        parts.memory.keep_ranking(request.call.tenant, ranking_id, kept)
+        next_page = PageToken(first + len(shown), ranking_id, viewer.page.fingerprint).encode()
+    return results, next_page, AttributionToken(ranking_id, ranked.model_version).encode()
+
+
+async def kept_ranking(request: Request, parts: Parts, viewer: Viewer) -> Ranked | None:
+    """The ranking that a page token continues, with the products of its page; None where it is not known any more."""
+    tenant = request.call.tenant
+    ranking = parts.memory.ranking(tenant, viewer.page.ranking_id) if viewer.page.ranking_id else None
+    if ranking is None:
+        return None
+    shown = ranking.ids[viewer.page.offset : viewer.page.offset + viewer.page_size]
+    if not shown:
+        return Ranked(ranking.ids, ranking.scores, ranking.model_version)
+    message = retrieval_pb2.LookupProductsRequest(ids=shown, with_products=True)
+    answer = await request.call_stage(Stage.RETRIEVAL, parts.clients.retrieval.LookupProducts, message, [Stage.PRICING])
+    products = dict(zip(answer.candidates.ids, answer.candidates.products, strict=True))
+    # A product that was deleted meanwhile leaves a gap, not an error.
+    kept = [(i, s) for i, s in zip(ranking.ids, ranking.scores, strict=True) if i not in shown or i in products]
+    return Ranked([i for i, _ in kept], [s for _, s in kept], ranking.model_version, products)
+
+
+async def quote(
+    request: Request, parts: Parts, products: Sequence[product_pb2.Product]
+) -> dict[str, pricing_pb2.PriceQuote]:
+    """Offers by product id, or list prices where pricing is late or down. Products without a price have none."""
+    priced = [product for product in products if product.HasField("price")]
+    if not priced:
+        return {}
+    message = pricing_pb2.QuotePricesRequest(items=map(_priced_item, priced))
+    answer = await request.call_or_degrade(Stage.PRICING, parts.clients.pricing.QuotePrices, message, [], "list price")
+    quotes = answer.quotes if answer is not None else map(_list_price, priced)
+    return {quote.item_id: quote for quote in quotes}
+
+
+def popular(request: Request, parts: Parts, narrowing: product_pb2.ProductFilter) -> Ranked:
+    """What stands in for retrieval: the popular items from memory, most popular first."""
+    products = parts.memory.popular(request.call.tenant, narrowing)
+    scores = [1.0 / (place + 1) for place in range(len(products))]
+    serialised = {product.id: product.SerializeToString() for product in products}
+    return Ranked([product.id for product in products], scores, "popular-memory", serialised)
+
+
+def localised(product: product_pb2.Product, locale: str) -> product_pb2.Product:
+    """`title` and `description` in the wanted language, where the product has them."""
+    language = locale.split("-", 1)[0].lower()
+    product.title = product.localized_titles.get(language, product.title)
+    product.description = product.localized_descriptions.get(language, product.description)
+    return product
+
+
+def _log_impressions(
+    request: Request, parts: Parts, ranked: Ranked, viewer: Viewer, ranking_id: str, shown: Sequence[str]
+) -> None:
+    if not shown:
+        return
+    now = Timestamp()
+    now.GetCurrentTime()
+    first = viewer.page.offset + 1
+    parts.impressions.put(
+        request.call.tenant,
+        event_pb2.Impressions(
+            ranking_id=ranking_id,
+            user_id=viewer.user_id,
+            session_id=viewer.session_id,
+            query=viewer.query,
+            shown_at=now,
+            model_version=ranked.model_version,
+            item_ids=shown,
+            positions=range(first, first + len(shown)),
+            propensities=[ranked.propensities.get(id, 1.0) for id in shown],
+        ),
+    )
+
+
+def _priced_item(product: product_pb2.Product) -> pricing_pb2.PricedItem:
+    item = pricing_pb2.PricedItem(
+        item_id=product.id, list_price=product.price, created_at_seconds=product.created_at.seconds
+    )
+    if product.HasField("cost"):
+        item.cost.CopyFrom(product.cost)
+    if product.HasField("price_floor"):
+        item.price_floor.CopyFrom(product.price_floor)
+    if product.HasField("price_ceiling"):
+        item.price_ceiling.CopyFrom(product.price_ceiling)
+    if product.HasField("stock"):
+        item.stock = product.stock
+    return item
+
+
+def _list_price(product: product_pb2.Product) -> pricing_pb2.PriceQuote:
+    price = product.price
+    return pricing_pb2.PriceQuote(
+        item_id=product.id, list_price=price, price_floor=price, price_ceiling=price, offer=price,
+        reason=pricing_pb2.PRICE_REASON_FALLBACK, explanation="No quote came in time: the list price stands.",
+    )  # fmt: skip

@@ -1,0 +1,134 @@
+"""GatewayService: check, call the flow, wrap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from services.common.errors import InvalidArgument
+from services.gateway.call import current_call
+from services.gateway.catalogue import Import, delete_products, get_product, quote_prices
+from services.gateway.domain.budget import RequestBudget, Stage, StageShare
+from services.gateway.domain.circuit_breaker import CircuitBreaker
+from services.gateway.domain.concurrency_limit import ConcurrencyLimit
+from services.gateway.domain.tokens import PageToken, fingerprint
+from services.gateway.events import record_events
+from services.gateway.flow import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Parts, Viewer
+from services.gateway.malformed import Malformed
+from services.gateway.metrics import Metrics
+from services.gateway.public import public
+from services.gateway.recommend import recommend
+from services.gateway.search import search
+from services.gateway.security import Authenticator
+from services.gateway.settings import GatewaySettings
+from services.gateway.stages import Request, StageHealth
+
+MAX_QUERY = 512
+MAX_ID = 128
+
+
+class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
+    def __init__(self, parts: Parts, metrics: Metrics, settings: GatewaySettings) -> None:
+        self._parts, self._settings, self.metrics = parts, settings, metrics
+        limits = settings.limits
+        self.authenticator = Authenticator(settings.security)
+        self.limit = ConcurrencyLimit(limits.minimum_in_flight, limits.maximum_in_flight, limits.retry_after_ms / 1e3)
+        self.stages = {
+            stage: StageHealth(
+                CircuitBreaker(limits.failures_to_open, limits.open_ms / 1e3), limits.late_is_failure_ms / 1e3
+            )
+            for stage in Stage
+        }
+
+    @public(gateway_pb2.SearchResponse)
+    async def Search(self, message: gateway_pb2.SearchRequest) -> gateway_pb2.SearchResponse:
+        if len(message.query) > MAX_QUERY:
+            raise InvalidArgument.of("query", f"has {len(message.query)} characters; at most {MAX_QUERY}")
+        request, viewer = self._read_request(message.locale), _viewer(message, message.query)
+        message.page_size = viewer.page_size
+        response = await search(request, self._parts, message, viewer)
+        self._adapt(request)
+        return response
+
+    @public(gateway_pb2.RecommendResponse)
+    async def Recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
+        request = self._read_request(message.locale)
+        response = await recommend(request, self._parts, message, _viewer(message, ""))
+        self._adapt(request)
+        return response
+
+    @public(gateway_pb2.QuotePricesResponse)
+    async def QuotePrices(self, message: gateway_pb2.QuotePricesRequest) -> gateway_pb2.QuotePricesResponse:
+        return await quote_prices(self._read_request(""), self._parts, message)
+
+    @public(gateway_pb2.RecordEventsResponse)
+    async def RecordEvents(self, message: gateway_pb2.RecordEventsRequest) -> gateway_pb2.RecordEventsResponse:
+        return await record_events(self._write_request(), self._parts, message)
+
+    @public(gateway_pb2.GetProductResponse)
+    async def GetProduct(self, message: gateway_pb2.GetProductRequest) -> gateway_pb2.GetProductResponse:
+        product = await get_product(self._write_request(), self._parts, message.id)
+        return gateway_pb2.GetProductResponse(product=product)
+
+    @public(gateway_pb2.ImportProductsResponse)
+    async def ImportProducts(
+        self, messages: AsyncIterator[gateway_pb2.ImportProductsRequest]
+    ) -> gateway_pb2.ImportProductsResponse:
+        stream = Import(self._write_request, self._parts, self.metrics)
+        await stream.run(_readable(messages))
+        return stream.summary
+
+    @public(gateway_pb2.DeleteProductsResponse)
+    async def DeleteProducts(self, message: gateway_pb2.DeleteProductsRequest) -> gateway_pb2.DeleteProductsResponse:
+        return await delete_products(self._write_request(), self._parts, list(message.ids))
+
+    def _read_request(self, locale: str) -> Request:
+        """On a shopper's path: the caller's deadline is the budget, capped; the default where there is none."""
+        call, budget = current_call.get(), self._settings.budget
+        wanted_s = budget.default_ms / 1e3 if call.deadline_s is None else call.deadline_s - call.received_s
+        shares = self._settings.stages.shares()
+        return self._request(call.received_s, min(wanted_s, budget.maximum_ms / 1e3), shares, locale)
+
+    def _write_request(self) -> Request:
+        """Off the shopper's path; each batch of an import gets a budget of its own, from now."""
+        call, now_s = current_call.get(), time.monotonic()
+        own_s = self._settings.budget.write_ms / 1e3
+        total_s = own_s if call.deadline_s is None else min(own_s, call.deadline_s - now_s)
+        # Each stage of a write may take what is left.
+        return self._request(now_s, total_s, {stage: StageShare(cap=1.0, keep=0.0) for stage in Stage}, "")
+
+    def _request(self, from_s: float, total_s: float, shares: dict[Stage, StageShare], locale: str) -> Request:
+        call = current_call.get()
+        budget = RequestBudget(from_s, from_s + total_s, shares, self._settings.budget.join)
+        self._parts.memory.expect(call.tenant)
+        return Request(call, budget, self.stages, self.metrics, locale)
+
+    def _adapt(self, request: Request) -> None:
+        (self.limit.in_time if time.monotonic() <= request.budget.deadline_s else self.limit.late)()
+
+
+async def _readable(messages: AsyncIterator[Any]) -> AsyncIterator[gateway_pb2.ImportProductsRequest]:
+    async for message in messages:
+        if isinstance(message, Malformed):
+            raise InvalidArgument.of(message.field, message.problem)
+        yield message
+
+
+def _viewer(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest, query: str) -> Viewer:
+    for field, value in (("user_id", message.user_id), ("session_id", message.session_id)):
+        if len(value) > MAX_ID:
+            raise InvalidArgument.of(field, f"has {len(value)} characters; at most {MAX_ID}")
+    if message.page_size < 0:
+        raise InvalidArgument.of("page_size", f"{message.page_size} is negative; send 1 to {MAX_PAGE_SIZE}")
+    same = type(message)()
+    same.MergeFrom(message)  # type: ignore[arg-type]
+    for varying in ("page_token", "page_size", "explain"):
+        same.ClearField(varying)
+    of_request = fingerprint(type(message).__name__, same.SerializeToString(deterministic=True))
+    page = PageToken(0, "", of_request)
+    if message.page_token:
+        page = PageToken.decode(message.page_token, of_request)
+    size = min(message.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    return Viewer(message.user_id, message.session_id, query, size, page, message.explain)

@@ -1,0 +1,130 @@
+"""Search: understand, retrieve, rank, price. Each step has its fallback; the answer says which ones it took."""
+
+from __future__ import annotations
+
+from kairos.common.v1 import common_pb2, product_pb2
+from kairos.encoder.v1 import encoder_pb2
+from kairos.gateway.v1 import gateway_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import vectors_from_proto, vectors_to_proto
+from services.gateway.domain.budget import Stage
+from services.gateway.flow import Parts, Ranked, Viewer, kept_ranking, popular, rank, show
+from services.gateway.stages import Request, StageFailed, unavailable
+
+_RELEVANCE = (product_pb2.SORT_ORDER_UNSPECIFIED, product_pb2.SORT_ORDER_RELEVANCE)
+_AFTER_ENCODER = (Stage.RETRIEVAL, Stage.RANKER, Stage.PRICING)
+_AFTER_RETRIEVAL = (Stage.RANKER, Stage.PRICING)
+
+
+async def search(
+    request: Request, parts: Parts, message: gateway_pb2.SearchRequest, viewer: Viewer
+) -> gateway_pb2.SearchResponse:
+    response = gateway_pb2.SearchResponse(request_id=request.call.request_id)
+    try:
+        ranked = await kept_ranking(request, parts, viewer)
+    except StageFailed as failed:
+        raise unavailable(failed) from None
+    if ranked is None:
+        ranked = await _new_ranking(request, parts, message, response)
+    response.total_size = max(response.total_size, len(ranked.ids))
+    results, response.next_page_token, response.attribution_token = await show(request, parts, ranked, viewer)
+    response.results.extend(results)
+    response.degradations.extend(request.degradations)
+    if message.explain:
+        response.timings.extend(request.timings)
+    return response
+
+
+async def _new_ranking(
+    request: Request, parts: Parts, message: gateway_pb2.SearchRequest, response: gateway_pb2.SearchResponse
+) -> Ranked:
+    understood = await _understand(request, parts, message)
+    wish = None
+    if understood is not None:
+        _interpret(response.interpretation, understood)
+        request.locale = request.locale or understood.language
+        wish = preferred_filter(message, understood)
+    by_relevance = message.sort in _RELEVANCE
+    text = understood.retrieval_text if understood is not None else message.query.strip()
+    query = retrieval_pb2.RetrieveCandidatesRequest(
+        text=message.query.strip() if message.literal_query else text,
+        query_vectors=understood.vector if understood is not None and understood.HasField("vector") else None,
+        filter=message.filter,
+        preferred_filter=wish,
+        preferred_minimum=message.page_size,
+        limit=parts.settings.search.candidates,
+        sort=message.sort,
+        facets=message.facets,
+        with_vectors=by_relevance,
+    )
+    found = await request.call_or_degrade(
+        Stage.RETRIEVAL, parts.clients.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, "popular items"
+    )
+    if found is None:
+        return popular(request, parts, message.filter)
+    request.degradations.extend(found.degradations)
+    response.facets.extend(found.facets)
+    response.total_size = found.total_size
+    response.interpretation.constraints_applied = wish is not None and found.preferred_filter_applied
+    if not by_relevance or not message.query.strip():
+        return _as_retrieved(found.candidates)
+    vector = query.query_vectors if query.HasField("query_vectors") else None
+    return await rank(request, parts, found.candidates, message.user_id, message.session_id, vector, message.explain)
+
+
+async def _understand(
+    request: Request, parts: Parts, message: gateway_pb2.SearchRequest
+) -> encoder_pb2.EncodeQueryResponse | None:
+    """None for an empty query, and where the encoder is late or down: then the words as typed are looked up."""
+    if not message.query.strip():
+        return None
+    tenant, session_id = request.call.tenant, message.session_id
+    around = encoder_pb2.QueryContext(category=message.filter.categories[0] if message.filter.categories else "")
+    if known := parts.memory.session(tenant, session_id):
+        around.session.CopyFrom(vectors_to_proto(known[1].reshape(1, -1), known[0]))
+    query = encoder_pb2.EncodeQueryRequest(text=message.query, query_context=around)
+    answer = await request.call_or_degrade(
+        Stage.QUERY_ENCODER, parts.clients.encoder.EncodeQuery, query, _AFTER_ENCODER, "lexical retrieval"
+    )
+    if answer is None:
+        return None
+    if not answer.HasField("vector"):
+        reason = common_pb2.DEGRADATION_REASON_UNKNOWN_LANGUAGE
+        request.degrade(Stage.QUERY_ENCODER, reason, "lexical retrieval", "the encoder does not know the language")
+    else:
+        vector = vectors_from_proto(answer.vector, "vector")[0]
+        parts.memory.remember(tenant, session_id, answer.vector.model_version, vector)
+    return answer
+
+
+def preferred_filter(
+    message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
+) -> product_pb2.ProductFilter | None:
+    """What the text wishes for, as a filter; the caller's own filter of the same kind wins."""
+    if message.literal_query:
+        return None
+    own, wish = message.filter, product_pb2.ProductFilter()
+    colours = []
+    for constraint in understood.constraints:
+        if constraint.type == encoder_pb2.CONSTRAINT_TYPE_PRICE and not own.HasField("price"):
+            wish.price.CopyFrom(constraint.price)
+        elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_BRAND and not own.brands:
+            wish.brands.append(constraint.value)
+        elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_COLOUR:
+            colours.append(constraint.value)
+    if colours and not any(entry.name == "colour" for entry in own.attributes):
+        wish.attributes.add(name="colour", values=colours)
+    return wish if wish.ByteSize() else None
+
+
+def _interpret(interpretation: gateway_pb2.QueryInterpretation, understood: encoder_pb2.EncodeQueryResponse) -> None:
+    interpretation.language = understood.language
+    interpretation.normalized_text = understood.normalized_text
+    interpretation.corrected_text = understood.corrected_text
+    interpretation.tokens.extend(understood.tokens)
+    interpretation.constraints.extend(understood.constraints)
+
+
+def _as_retrieved(candidates: retrieval_pb2.Candidates) -> Ranked:
+    products = dict(zip(candidates.ids, candidates.products, strict=True))
+    return Ranked(candidates.ids, candidates.scores, "retrieval-order", products)

@@ -1,0 +1,47 @@
+"""Who calls: API keys, and TLS or mTLS by configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import grpc
+
+from services.common.context import DEFAULT_TENANT
+from services.common.errors import PermissionDenied, Unauthenticated
+from services.gateway.settings import ApiKey, SecuritySettings
+
+# What changes the catalogue needs a key with the role `write`. Events are what every front end sends.
+_WRITES = frozenset({"ImportProducts", "DeleteProducts"})
+_BEARER = "Bearer "
+
+
+class Authenticator:
+    """Keys are looked up by their SHA-256: neither the settings nor a timing tells one."""
+
+    def __init__(self, settings: SecuritySettings) -> None:
+        self._keys: dict[str, ApiKey] = {key.sha256: key for key in settings.api_keys}
+
+    def tenant_of(self, method: str, metadata: Iterable[tuple[str, Any]]) -> str:
+        """The tenant of the caller's key. Raises Unauthenticated or PermissionDenied."""
+        if not self._keys:
+            return DEFAULT_TENANT
+        sent = next((value for name, value in metadata if name == "authorization"), "")
+        if not isinstance(sent, str) or not sent.startswith(_BEARER):
+            raise Unauthenticated('no API key; send the metadata "authorization: Bearer <key>"')
+        key = self._keys.get(hashlib.sha256(sent.removeprefix(_BEARER).encode()).hexdigest())
+        if key is None:
+            raise Unauthenticated("the API key is unknown")
+        if method in _WRITES and key.role != "write":
+            raise PermissionDenied(f"{method} needs an API key with the role 'write'")
+        return key.tenant
+
+
+def server_credentials(settings: SecuritySettings) -> grpc.ServerCredentials | None:
+    """None without a certificate. With a client CA, callers must show a certificate that it signed."""
+    if settings.certificate is None or settings.key is None:
+        return None
+    pair = (settings.key.read_bytes(), settings.certificate.read_bytes())
+    client_ca = settings.client_ca.read_bytes() if settings.client_ca else None
+    return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)

@@ -1,0 +1,122 @@
+"""Settings of the gateway: KAIROS_GATEWAY_*, groups joined by two underscores (KAIROS_GATEWAY_SERVER__PORT)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import ServiceSettings
+from services.gateway.domain.budget import Stage, StageShare
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StageSettings(_Group):
+    """Where a stage answers, and its parts of a request's budget."""
+
+    target: str = "127.0.0.1:9000"
+    cap: float = Field(gt=0, le=1)
+    keep: float = Field(ge=0, lt=1)
+
+
+class StagesSettings(_Group):
+    query_encoder: StageSettings = StageSettings(cap=0.35, keep=0.0)
+    retrieval: StageSettings = StageSettings(cap=0.6, keep=0.2)
+    ranker: StageSettings = StageSettings(cap=0.5, keep=0.12)
+    pricing: StageSettings = StageSettings(cap=0.4, keep=0.06)
+
+    def of(self, stage: Stage) -> StageSettings:
+        settings: StageSettings = getattr(self, stage.value)
+        return settings
+
+    def shares(self) -> dict[Stage, StageShare]:
+        return {stage: StageShare(self.of(stage).cap, self.of(stage).keep) for stage in Stage}
+
+
+class BudgetSettings(_Group):
+    # Where the caller sets no deadline.
+    default_ms: float = Field(default=150, gt=0)
+    maximum_ms: float = Field(default=2_000, gt=0)
+    # Part of the budget that is kept for joining the answer.
+    join: float = Field(default=0.04, ge=0, lt=1)
+    # Writes (events, imports, deletions) and reads by id are not on a shopper's path.
+    write_ms: float = Field(default=10_000, gt=0)
+
+
+class LimitSettings(_Group):
+    minimum_in_flight: int = Field(default=8, ge=1)
+    maximum_in_flight: int = Field(default=256, ge=1)
+    retry_after_ms: float = Field(default=100, gt=0)
+    failures_to_open: int = Field(default=5, ge=1)
+    open_ms: float = Field(default=1_000, gt=0)
+    # A stage that had at least this long and was late has failed; with less it was only given too little.
+    late_is_failure_ms: float = Field(default=40, gt=0)
+
+
+class SearchSettings(_Group):
+    candidates: int = Field(default=200, ge=10, le=1_000)
+    # Pages of one ranking stay as they were for this long.
+    ranking_ttl_s: float = Field(default=600, gt=0)
+    rankings: int = Field(default=2_000, ge=1)
+    session_ttl_s: float = Field(default=1_800, gt=0)
+    sessions: int = Field(default=20_000, ge=1)
+    # How much a new vector counts in a session's context, against what was there.
+    session_step: float = Field(default=0.4, gt=0, le=1)
+    popular_items: int = Field(default=300, ge=1, le=1_000)
+    popular_refresh_s: float = Field(default=20, gt=0)
+
+
+class ApiKey(_Group):
+    """One key: its SHA-256 in hex, whose it is, and what it may do."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    tenant: str = "default"
+    role: Literal["read", "write"] = "read"
+
+
+class SecuritySettings(_Group):
+    # No keys: open to everyone, tenant "default".
+    api_keys: tuple[ApiKey, ...] = ()
+    # PEM files. certificate and key together switch TLS on; client_ca as well: mTLS.
+    certificate: Path | None = None
+    key: Path | None = None
+    client_ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> SecuritySettings:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together; set both or none")
+        if self.client_ca and not self.certificate:
+            raise ValueError("client_ca needs certificate and key")
+        return self
+
+
+class ServerSettings(_Group):
+    host: str = "127.0.0.1"
+    # 0: any free one.
+    port: int = Field(default=50050, ge=0, le=65535)
+    max_message_mb: int = Field(default=16, ge=1, le=256)
+    drain_s: float = Field(default=5, ge=0)
+
+
+class MetricsSettings(_Group):
+    host: str = "127.0.0.1"
+    # Prometheus scrapes here. 0: off.
+    port: int = Field(default=9464, ge=0, le=65535)
+
+
+class GatewaySettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="KAIROS_GATEWAY_")
+
+    stages: StagesSettings = StagesSettings()
+    budget: BudgetSettings = BudgetSettings()
+    limits: LimitSettings = LimitSettings()
+    search: SearchSettings = SearchSettings()
+    security: SecuritySettings = SecuritySettings()
+    server: ServerSettings = ServerSettings()
+    metrics: MetricsSettings = MetricsSettings()
