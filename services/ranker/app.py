@@ -1,0 +1,55 @@
+"""The Ray Serve application `ranker`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import serve
+
+from kairos.ranker.v1 import ranker_pb2
+from services.common.rpc import CallContext
+from services.common.settings import load_settings
+from services.common.telemetry import configure_telemetry
+from services.ranker.settings import RankerSettings
+from services.ranker.wiring import build_handler
+
+
+class Ranker:
+    """One replica. Serve calls the methods by the last segment of the RPC's path."""
+
+    def __init__(self, settings: RankerSettings) -> None:
+        configure_telemetry("ranker", settings.telemetry)
+        self._handler = build_handler(settings)
+
+    async def RankItems(
+        self, request: ranker_pb2.RankItemsRequest, grpc_context: CallContext
+    ) -> ranker_pb2.RankItemsResponse:
+        return await self._handler.RankItems(request, grpc_context)
+
+    async def RecordEvents(
+        self, request: ranker_pb2.RecordEventsRequest, grpc_context: CallContext
+    ) -> ranker_pb2.RecordEventsResponse:
+        return await self._handler.RecordEvents(request, grpc_context)
+
+    async def RecordImpressions(
+        self, request: ranker_pb2.RecordImpressionsRequest, grpc_context: CallContext
+    ) -> ranker_pb2.RecordImpressionsResponse:
+        return await self._handler.RecordImpressions(request, grpc_context)
+
+    async def GetInterests(
+        self, request: ranker_pb2.GetInterestsRequest, grpc_context: CallContext
+    ) -> ranker_pb2.GetInterestsResponse:
+        return await self._handler.GetInterests(request, grpc_context)
+
+    async def ListPopularItems(
+        self, request: ranker_pb2.ListPopularItemsRequest, grpc_context: CallContext
+    ) -> ranker_pb2.ListPopularItemsResponse:
+        return await self._handler.ListPopularItems(request, grpc_context)
+
+    def check_health(self) -> None:
+        self._handler.check()
+
+
+def build(args: dict[str, Any]) -> Any:
+    """Import path of the application. `args` are settings; they win over the environment."""
+    return serve.deployment(name="ranker")(Ranker).bind(load_settings(RankerSettings, args))

@@ -1,0 +1,76 @@
+"""What a shopper did, and what is known of the items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class EventType(Enum):
+    CLICK = "click"
+    CART = "cart"
+    PURCHASE = "purchase"
+    REMOVE = "remove"
+    DWELL = "dwell"
+    SEARCH = "search"
+
+
+@dataclass(frozen=True)
+class Event:
+    """`occurred_s` in seconds since the epoch."""
+
+    event_id: str
+    user_id: str
+    session_id: str
+    item_id: str
+    type: EventType
+    occurred_s: float
+    attribution_token: str = ""
+    query: str = ""
+    quantity: int = 1
+    dwell_ms: int = 0
+
+
+@dataclass(frozen=True)
+class ItemFeatures:
+    """Of one item. `vector` has shape [dimensions], or is None; `price` is NaN where unknown."""
+
+    item_id: str
+    vector: FloatArray | None
+    model_version: str
+    price: float
+    category: str
+    brand: str
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """What one answer showed: rows of equal length."""
+
+    ranking_id: str
+    user_id: str
+    session_id: str
+    query: str
+    shown_s: float
+    model_version: str
+    item_ids: Sequence[str]
+    positions: Sequence[int]
+    propensities: Sequence[float]
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One event of a user joined with its item."""
+
+    item_id: str
+    session_id: str
+    type: EventType
+    occurred_s: float
+    dwell_ms: int
+    features: ItemFeatures | None

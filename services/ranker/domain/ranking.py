@@ -1,0 +1,146 @@
+"""Candidates in, scores and their parts out: the first honest scoring function, and trivial baselines beside it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from services.ranker.domain.event import FloatArray
+from services.ranker.domain.profile import Profile
+
+
+class ReasonType(Enum):
+    QUERY_MATCH = "query_match"
+    RECENT_HISTORY = "recent_history"
+    PRICE_AFFINITY = "price_affinity"
+    POPULARITY = "popularity"
+    AVAILABILITY = "availability"
+
+
+@dataclass(frozen=True)
+class RankingRequest:
+    """n candidates in retrieval order. `vectors` [n, dimensions] may hold zero rows; `prices` NaN; `stocks` -1.
+
+    `popularity` [n] is not negative. `query` is a unit vector [dimensions], or None.
+    """
+
+    item_ids: Sequence[str]
+    retrieval_scores: FloatArray
+    vectors: FloatArray
+    prices: FloatArray
+    stocks: FloatArray
+    popularity: FloatArray
+    query: FloatArray | None
+    profile: Profile
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`parts[reason]` has shape [n]; they add up to the score of each candidate."""
+
+    parts: dict[ReasonType, FloatArray]
+
+    @property
+    def total(self) -> FloatArray:
+        total: FloatArray = np.sum(list(self.parts.values()), axis=0, dtype=np.float32)
+        return total
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each part may add to a score."""
+
+    query: float
+    history: float
+    price: float
+    popularity: float
+    availability: float
+
+
+def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
+    """Query match + likeness to the user's history + price affinity + popularity - out of stock."""
+    return Scores(
+        {
+            ReasonType.QUERY_MATCH: weights.query * query_match(request),
+            ReasonType.RECENT_HISTORY: weights.history * history_match(request.vectors, request.profile),
+            ReasonType.PRICE_AFFINITY: weights.price * price_affinity(request.prices, request.profile),
+            ReasonType.POPULARITY: weights.popularity * saturated(request.popularity),
+            ReasonType.AVAILABILITY: np.where(request.stocks == 0, -weights.availability, 0).astype(np.float32),
+        }
+    )
+
+
+def query_match(request: RankingRequest) -> FloatArray:
+    """Retrieval's fused score scaled to [0, 1], and a fifth of it the cosine with the query."""
+    scores = request.retrieval_scores
+    low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 0.0)
+    match: FloatArray = (scores - low) / (high - low) if high > low else np.ones_like(scores)
+    if request.query is None:
+        return match.astype(np.float32)
+    mixed: FloatArray = (0.8 * match + 0.2 * (request.vectors @ request.query)).astype(np.float32)
+    return mixed
+
+
+def history_match(vectors: FloatArray, profile: Profile) -> FloatArray:
+    """Target attention without parameters (after Zhou et al., KDD 2018): each candidate asks the events like it.
+
+    Cosines below 0.3 are noise in this space and count nothing; what was put back speaks against. In [-1, 1].
+    """
+    if not profile.size:
+        return np.zeros(len(vectors), np.float32)
+    likeness = np.clip((vectors @ profile.vectors.T - 0.3) / 0.7, 0, 1)
+    spoken = (likeness**2 @ profile.weights) / max(float(np.abs(profile.weights).max()), 1e-9)
+    strength = float(np.tanh(np.abs(profile.weights).sum()))
+    return (strength * np.tanh(spoken)).astype(np.float32)
+
+
+def price_affinity(prices: FloatArray, profile: Profile) -> FloatArray:
+    """1 at the user's usual price, falling off with the log distance; 0 where either is unknown."""
+    if profile.log_price_mean is None:
+        return np.zeros(len(prices), np.float32)
+    known = np.isfinite(prices) & (prices > 0)
+    distance = (np.log(np.where(known, prices, 1.0)) - profile.log_price_mean) / profile.log_price_spread
+    return np.where(known, np.exp(-0.5 * distance**2), 0).astype(np.float32)
+
+
+def saturated(popularity: FloatArray) -> FloatArray:
+    """Counts to [0, 1): ten acts make about a half of all that popularity can say."""
+    return (popularity / (popularity + 10.0)).astype(np.float32)
+
+
+# The baselines, on the same interface.
+def by_popularity(request: RankingRequest) -> Scores:
+    return Scores({ReasonType.POPULARITY: request.popularity})
+
+
+def by_retrieval(request: RankingRequest) -> Scores:
+    return Scores({ReasonType.QUERY_MATCH: request.retrieval_scores})
+
+
+def by_nearest_to_mean(request: RankingRequest) -> Scores:
+    """Cosine with the weighted mean of the user's items."""
+    profile = request.profile
+    mean = profile.weights @ profile.vectors if profile.size else np.zeros(request.vectors.shape[1], np.float32)
+    return Scores({ReasonType.RECENT_HISTORY: (request.vectors @ mean).astype(np.float32)})
+
+
+def by_shuffle(request: RankingRequest) -> Scores:
+    """No opinion, the same each time: the order of the ids' digests."""
+    digests = [hashlib.blake2b(item_id.encode(), digest_size=4).digest() for item_id in request.item_ids]
+    values = np.array([int.from_bytes(digest, "little") for digest in digests], np.float32)
+    return Scores({ReasonType.QUERY_MATCH: values / np.float32(2**32)})
+
+
+Ranker = Callable[[RankingRequest], Scores]
+
+
+def most_alike(vector: FloatArray, profile: Profile, most: int = 3) -> list[str]:
+    """The items of the history that speak most for a candidate."""
+    if not profile.size:
+        return []
+    spoken = np.clip(profile.vectors @ vector - 0.3, 0, None) * profile.weights
+    return [profile.item_ids[row] for row in np.argsort(-spoken, kind="stable")[:most] if spoken[row] > 0]

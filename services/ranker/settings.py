@@ -1,0 +1,42 @@
+"""Settings of the ranker: KAIROS_RANKER_*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import ServiceSettings
+
+
+class WeightSettings(BaseModel):
+    """What each part of a score may add. With the query at 1, a user's history can outweigh it, barely."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    query: float = 1.0
+    history: float = 0.8
+    price: float = 0.1
+    popularity: float = 0.1
+    availability: float = 0.5
+
+
+class RankerSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="KAIROS_RANKER_", protected_namespaces=())
+
+    store: Literal["sqlite", "redis"] = "sqlite"
+    data_dir: Path = Path("var/ranker")
+    # For example redis://redis:6379/0. Needed where store is redis.
+    redis_url: str = ""
+    # weighted-sum, or one of the baselines.
+    ranker: Literal["weighted-sum", "popularity", "retrieval-order", "nearest-to-mean", "shuffle"] = "weighted-sum"
+    weights: WeightSettings = WeightSettings()
+    workers: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _redis_has_a_url(self) -> RankerSettings:
+        if self.store == "redis" and not self.redis_url:
+            raise ValueError("redis_url is empty; name the Redis, for example redis://redis:6379/0")
+        return self

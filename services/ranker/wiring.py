@@ -1,0 +1,42 @@
+"""Puts the ranker together. No Ray here: tests and benchmarks use it as it is."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.domain import ranking
+from services.ranker.handler import RankerHandler
+from services.ranker.ports import ProfileStore
+from services.ranker.settings import RankerSettings
+
+# Grows with every change of the scoring function.
+VERSION = 1
+
+
+def build_handler(settings: RankerSettings) -> RankerHandler:
+    return RankerHandler(
+        build_store(settings), build_ranker(settings), f"{settings.ranker}@{VERSION}", settings.workers
+    )
+
+
+def build_ranker(settings: RankerSettings) -> ranking.Ranker:
+    baselines: dict[str, ranking.Ranker] = {
+        "popularity": ranking.by_popularity,
+        "retrieval-order": ranking.by_retrieval,
+        "nearest-to-mean": ranking.by_nearest_to_mean,
+        "shuffle": ranking.by_shuffle,
+    }
+    weights = ranking.Weights(**settings.weights.model_dump())
+    return baselines.get(settings.ranker, partial(ranking.weighted_sum, weights=weights))
+
+
+def build_store(settings: RankerSettings) -> ProfileStore:
+    if settings.store == "sqlite":
+        return SqliteProfileStore(settings.data_dir)
+    # Imported here: without Redis, nobody needs its client.
+    import redis
+
+    from services.ranker.adapters.redis_store import RedisProfileStore
+
+    return RedisProfileStore(redis.Redis.from_url(settings.redis_url))
