@@ -158,8 +158,12 @@ def _wait_ready(settings: SuiteSettings, supervisor: subprocess.Popen[bytes]) ->
 
 
 def _health(target: str) -> dict[str, str]:
+    return health_of(grpc.insecure_channel(target))
+
+
+def health_of(channel: grpc.Channel) -> dict[str, str]:
     """What the gateway says of itself and of the stages; {"gateway": "UNREACHABLE"} where it does not answer."""
-    with grpc.insecure_channel(target) as channel:
+    with channel:
         stub = health_pb2_grpc.HealthStub(channel)
         answers = {}
         for name, service in [("gateway", ""), *((service.split(".")[1], service) for service in STAGE_SERVICES)]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +65,16 @@ def suite_processes(data_dir: Path) -> list[SuiteProcess]:
     return sorted(found, key=lambda process: -process.resident_bytes)
 
 
-def end_all(data_dir: Path, grace_s: float = 5.0) -> int:
+def suite_members(data_dir: Path) -> list[psutil.Process]:
+    """Its processes, to be given to `end_all` later: what Ray orphans can no longer be told by its environment."""
+    return _members(data_dir)
+
+
+def end_all(data_dir: Path, known: Iterable[psutil.Process] = (), grace_s: float = 5.0) -> int:
     """End what is left of the suite in `data_dir`, politely first. Returns how many processes there were."""
-    members = [process for process in _members(data_dir) if process.pid != os.getpid()]
+    living = {process.pid: process for process in known if process.is_running()}
+    living |= {process.pid: process for process in _members(data_dir)}
+    members = [process for process in living.values() if process.pid != os.getpid()]
     for process in members:
         _signal(process, signal.SIGTERM)
     _, alive = psutil.wait_procs(members, timeout=grace_s)

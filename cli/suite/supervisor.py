@@ -20,7 +20,7 @@ from types import FrameType
 import structlog
 
 from cli.suite.hosting import haproxy_folder, hosting_environment
-from cli.suite.processes import end_all, marker_of
+from cli.suite.processes import end_all, marker_of, suite_members
 from cli.suite.settings import LOOPBACK, SuiteSettings
 from cli.suite.state import SuiteState, remove_state, write_state
 from services.common.settings import load_settings
@@ -110,9 +110,10 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
             gateway.keep_running(environment)
             stop.wait(_POLL_S)
     finally:
+        members = suite_members(settings.data_dir)
         gateway.stop()
         host.stop()
-        end_all(settings.data_dir)
+        end_all(settings.data_dir, members)
         shutil.rmtree(haproxy_folder(settings), ignore_errors=True)
         remove_state(settings.data_dir)
 

@@ -1,7 +1,7 @@
 """Profiles in Redis, for several machines. Durable as far as Redis is: run it with `appendonly yes`.
 
 Keys, all below kairos:{tenant}: event:<id> marks an event as seen; user:<id> is a sorted set of events by time;
-item:<id> its features; popularity a sorted set of log masses; events and impressions are streams that a learner's consumer group reads.
+item:<id> its features; popularity a sorted set of log masses; events and impressions are streams that a learner reads.
 """
 
 from __future__ import annotations

@@ -95,7 +95,8 @@ def history_match(vectors: FloatArray, profile: Profile) -> FloatArray:
     likeness = np.clip((vectors @ profile.vectors.T - 0.3) / 0.7, 0, 1)
     spoken = (likeness**2 @ profile.weights) / max(float(np.abs(profile.weights).max()), 1e-9)
     strength = float(np.tanh(np.abs(profile.weights).sum()))
-    return (strength * np.tanh(spoken)).astype(np.float32)
+    match: FloatArray = (strength * np.tanh(spoken)).astype(np.float32)
+    return match
 
 
 def price_affinity(prices: FloatArray, profile: Profile) -> FloatArray:

@@ -1,0 +1,165 @@
+"""Imports: rows of a file to the gateway, bad ones into a rejects file, good ones acknowledged as they go."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from cli.client import Connection
+from cli.mapping import ProductMapping, RowRefused
+from cli.rows import Row, read_rows
+from kairos.common.v1 import event_pb2, product_pb2
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+
+# Products of one stream, after which the gateway acknowledges, and of one message.
+_STREAM = 2_000
+_MESSAGE = 200
+_EVENTS = 500
+_TIMEOUT_S = 600.0
+
+
+@dataclass
+class Summary:
+    """What became of the rows."""
+
+    read: int = 0
+    imported: int = 0
+    unchanged: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+
+
+@dataclass
+class Rejects:
+    """Opened with the first bad row: a clean import leaves no file."""
+
+    path: Path
+    count: int = 0
+    _file: IO[str] | None = None
+
+    def add(self, row: Row, wrong_field: str, reason: str) -> None:
+        if self._file is None:
+            self._file = self.path.open("w", encoding="utf-8")
+        entry = {"line": row.line, "field": wrong_field, "reason": reason, "row": row.raw}
+        self._file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        self.count += 1
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+@dataclass
+class CatalogImport:
+    connection: Connection
+    mapping: ProductMapping
+    rejects: Rejects
+    summary: Summary = field(default_factory=Summary)
+    # By id: the line that it came on first, and a digest of its content.
+    _seen: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+
+    def run(self, path: Path, quiet: bool = False) -> Summary:
+        """Raises grpc.RpcError when the gateway refuses a stream; what it acknowledged before stays."""
+        rows = self._good_rows(path)
+        with self.connection.stub() as stub, tqdm(unit=" products", disable=quiet, desc="Importing") as bar:
+            while batch := list(islice(rows, _STREAM)):
+                self._send(stub, batch)
+                bar.update(len(batch))
+                bar.set_postfix(imported=self.summary.imported, rejected=self.rejects.count)
+        self.rejects.close()
+        self.summary.rejected = self.rejects.count
+        return self.summary
+
+    def _good_rows(self, path: Path) -> Iterator[tuple[Row, product_pb2.Product]]:
+        for row in read_rows(path):
+            self.summary.read += 1
+            if row.problem:
+                self.rejects.add(row, "row", row.problem)
+                continue
+            try:
+                product = self.mapping.product(row.values)
+            except RowRefused as refused:
+                self.rejects.add(row, refused.field, refused.reason)
+                continue
+            digest = hashlib.blake2b(product.SerializeToString(deterministic=True), digest_size=8).digest()
+            first_line, known = self._seen.setdefault(product.id, (row.line, digest))
+            if first_line == row.line:
+                yield row, product
+            elif known == digest:
+                self.summary.duplicates += 1
+            else:
+                self.rejects.add(
+                    row, "id", f"duplicate id {product.id!r}, first on line {first_line}; keep one of them"
+                )
+
+    def _send(self, stub: gateway_pb2_grpc.GatewayServiceStub, batch: list[tuple[Row, product_pb2.Product]]) -> None:
+        messages = (
+            gateway_pb2.ImportProductsRequest(products=[product for _, product in batch[start : start + _MESSAGE]])
+            for start in range(0, len(batch), _MESSAGE)
+        )
+        answer = stub.ImportProducts(messages, timeout=_TIMEOUT_S, metadata=self.connection.metadata)
+        self.summary.imported += answer.imported_count
+        self.summary.unchanged += answer.unchanged_count
+        for rejected in answer.rejected:
+            self.rejects.add(batch[rejected.index][0], rejected.field, rejected.reason)
+
+
+@dataclass
+class EventsImport:
+    connection: Connection
+    rejects: Rejects
+    summary: Summary = field(default_factory=Summary)
+
+    def run(self, path: Path, quiet: bool = False) -> Summary:
+        rows = self._good_rows(path)
+        with self.connection.stub() as stub, tqdm(unit=" events", disable=quiet, desc="Recording") as bar:
+            while batch := list(islice(rows, _EVENTS)):
+                message = gateway_pb2.RecordEventsRequest(events=batch)
+                answer = stub.RecordEvents(message, timeout=_TIMEOUT_S, metadata=self.connection.metadata)
+                self.summary.imported += answer.recorded_count
+                self.summary.duplicates += answer.duplicate_count
+                bar.update(len(batch))
+        self.rejects.close()
+        self.summary.rejected = self.rejects.count
+        return self.summary
+
+    def _good_rows(self, path: Path) -> Iterator[event_pb2.Event]:
+        for row in read_rows(path):
+            self.summary.read += 1
+            if row.problem:
+                self.rejects.add(row, "row", row.problem)
+                continue
+            try:
+                yield event_of(row.values)
+            except RowRefused as refused:
+                self.rejects.add(row, refused.field, refused.reason)
+
+
+def event_of(values: dict[str, Any]) -> event_pb2.Event:
+    """Keys as in event.proto; `time` (ISO 8601) and `type` (click, cart, ...). Raises RowRefused."""
+    name = f"EVENT_TYPE_{str(values.get('type', '')).upper()}"
+    if name not in event_pb2.EventType.DESCRIPTOR.values_by_name:
+        raise RowRefused("type", f"{values.get('type')!r} is none of click, cart, purchase, remove, dwell, search")
+    event = event_pb2.Event(type=event_pb2.EventType.Value(name))
+    for key in ("event_id", "user_id", "session_id", "item_id", "query"):
+        setattr(event, key, str(values.get(key) or ""))
+    for key in ("event_id", "user_id"):
+        if not getattr(event, key):
+            raise RowRefused(key, "is empty; it is required")
+    if event.type != event_pb2.EVENT_TYPE_SEARCH and not event.item_id:
+        raise RowRefused("item_id", "is empty; only a search has none")
+    if values.get("time"):
+        try:
+            moment = datetime.fromisoformat(str(values["time"]))
+        except ValueError:
+            raise RowRefused("time", f"{values['time']!r} is no ISO 8601 time") from None
+        event.occurred_at.FromDatetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return event

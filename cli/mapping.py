@@ -1,0 +1,146 @@
+"""From the columns of a shop's own file to a Product."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from kairos.common.v1 import product_pb2
+from services.common.convert import money_to_proto
+from services.common.errors import InvalidArgument
+from services.common.money import Money
+
+_MONEY = ("price", "cost", "price_floor", "price_ceiling")
+_TEXTS = ("id", "title", "description", "brand", "image_uri")
+_PREFIXES = ("attributes.", "localized_titles.", "localized_descriptions.")
+FIELDS = (*_TEXTS, *_MONEY, "category", "currency", "stock", "created_at", "attributes")
+# Columns that are fields under another name.
+ALIASES = {
+    "title_zh": "localized_titles.zh", "description_zh": "localized_descriptions.zh", "image": "image_uri",
+}  # fmt: skip
+
+
+class RowRefused(Exception):
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field, self.reason = field, reason
+
+
+@dataclass(frozen=True)
+class ProductMapping:
+    """Which columns make which field."""
+
+    columns: Mapping[str, Sequence[str]]
+    currency: str
+    separator: str = " > "
+
+    def product(self, row: Mapping[str, Any]) -> product_pb2.Product:
+        """Raises RowRefused that names the field."""
+        product = product_pb2.Product()
+        for field, columns in self.columns.items():
+            values = [row[column] for column in columns if row.get(column) not in (None, "")]
+            if values:
+                _set(product, field, values, self, row)
+        for field in ("id", "title"):
+            if not getattr(product, field).strip():
+                raise RowRefused(field, "is empty; it is required")
+        return product
+
+
+def parse_mapping(spec: str, header: Sequence[str] | None, currency: str, separator: str = " > ") -> ProductMapping:
+    """`field=column` or `field=one+two`, comma-separated. Raises ValueError for unknown fields and missing columns."""
+    columns: dict[str, list[str]] = {}
+    for part in filter(None, (piece.strip() for piece in spec.split(","))):
+        field, equals, sources = part.partition("=")
+        if not equals or not sources:
+            raise ValueError(f"--map {part!r}: write field=column")
+        if not _is_field(field):
+            raise ValueError(f"--map: there is no field {field!r}; fields are {', '.join((*FIELDS, *_PREFIXES))}")
+        columns[field] = sources.split("+")
+    if not spec:
+        names = header if header is not None else (*FIELDS, *ALIASES)
+        columns = {ALIASES.get(name, name): [name] for name in names if _is_field(ALIASES.get(name, name))}
+    if header is not None:
+        missing = [source for sources in columns.values() for source in sources if source not in header]
+        if missing:
+            raise ValueError(f"no column {missing[0]!r}; the file has {', '.join(header)}")
+    for field in ("id", "title"):
+        if field not in columns:
+            have = f"; the file has {', '.join(header)}" if header else ""
+            raise ValueError(f"no column for {field!r}, which is required; name it with --map {field}=COLUMN{have}")
+    return ProductMapping(columns, currency, separator)
+
+
+def _is_field(field: str) -> bool:
+    return field in FIELDS or any(field.startswith(p) and len(field) > len(p) for p in _PREFIXES)
+
+
+def _set(
+    product: product_pb2.Product, field: str, values: list[Any], mapping: ProductMapping, row: Mapping[str, Any]
+) -> None:
+    text = " ".join(str(value).strip() for value in values)
+    if field in _TEXTS:
+        setattr(product, field, text)
+    elif field == "category":
+        product.category_path.extend(part.strip() for part in text.split(mapping.separator) if part.strip())
+    elif field in _MONEY:
+        currency = next((str(row[c]) for c in mapping.columns.get("currency", ()) if row.get(c)), mapping.currency)
+        getattr(product, field).CopyFrom(money_to_proto(parse_money(field, text, currency)))
+    elif field == "stock":
+        product.stock = _whole_number(field, text)
+    elif field == "created_at":
+        product.created_at.FromDatetime(_moment(field, text))
+    elif field == "attributes":
+        for name, entries in _attributes(values[0]).items():
+            product.attributes[name.lower()].values.extend(entries)
+    elif field.startswith("attributes."):
+        product.attributes[field.partition(".")[2].lower()].values.extend(str(value) for value in values)
+    elif field != "currency":
+        kind, _, language = field.partition(".")
+        getattr(product, kind)[language] = text
+
+
+def parse_money(field: str, text: str, currency: str) -> Money:
+    """An amount as people write it: "1,299.00", "$5". Raises RowRefused."""
+    try:
+        amount = Decimal(text.replace(",", "").lstrip("$€£¥").strip())
+    except InvalidOperation:
+        raise RowRefused(field, f"{text!r} is no amount") from None
+    if not amount.is_finite() or amount < 0:
+        raise RowRefused(field, f"{text!r}: an amount is not negative and not NaN; leave it out where it is unknown")
+    try:
+        return Money.from_units(currency, *Money(currency, amount).to_units(), field)
+    except InvalidArgument as error:
+        raise RowRefused(error.violations[0].field, error.violations[0].description) from None
+
+
+def _whole_number(field: str, text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise RowRefused(field, f"{text!r} is no whole number") from None
+    if not 0 <= number < 2**62:
+        raise RowRefused(field, f"{text!r} is out of range; send 0 or more")
+    return number
+
+
+def _moment(field: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise RowRefused(field, f"{text!r} is no ISO 8601 time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _attributes(value: Any) -> dict[str, list[str]]:
+    try:
+        entries = json.loads(value) if isinstance(value, str) else value
+    except json.JSONDecodeError:
+        entries = None
+    if not isinstance(entries, dict):
+        raise RowRefused("attributes", "is no JSON object of lists")
+    return {str(k): [str(x) for x in v] if isinstance(v, list) else [str(v)] for k, v in entries.items()}

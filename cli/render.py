@@ -1,0 +1,104 @@
+"""Answers as tables that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from kairos.common.v1 import common_pb2
+from kairos.encoder.v1 import encoder_pb2
+from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import ranker_pb2
+
+_REASONS = {
+    ranker_pb2.REASON_TYPE_QUERY_MATCH: "matches the query",
+    ranker_pb2.REASON_TYPE_RECENT_HISTORY: "like what you looked at",
+    ranker_pb2.REASON_TYPE_PRICE_AFFINITY: "in your usual price range",
+    ranker_pb2.REASON_TYPE_POPULARITY: "popular",
+    ranker_pb2.REASON_TYPE_AVAILABILITY: "out of stock",
+}
+_WATERFALL = 40
+
+
+def print_results(
+    console: Console, results: Sequence[gateway_pb2.Result], degradations: Sequence[common_pb2.Degradation],
+    explain: bool = False,
+) -> None:  # fmt: skip
+    table = Table("#", "product", "brand", "category", "price", "score", box=None, pad_edge=False)
+    for result in results:
+        product = result.product
+        table.add_row(
+            str(result.position), escape(product.title[:64]), escape(product.brand[:18]),
+            escape(product.category_path[-1][:22]) if product.category_path else "", price_text(result),
+            f"{result.score:.3f}",
+        )  # fmt: skip
+        if explain and result.reasons:
+            table.add_row("", f"[dim]{escape(why(result.reasons))}[/]")
+    console.print(table)
+    for degradation in degradations:
+        console.print(f"[yellow]given up: {degradation_text(degradation)}")
+
+
+def price_text(result: gateway_pb2.Result) -> str:
+    if not result.HasField("price"):
+        return "–"
+    offer, listed = money_text(result.price.offer), money_text(result.price.list_price)
+    return offer if offer == listed else f"{offer} [strike dim]{listed}[/]"
+
+
+def money_text(money: common_pb2.Money) -> str:
+    return f"{money.currency_code} {money.units + money.nanos / 1e9:,.2f}"
+
+
+def why(reasons: Sequence[ranker_pb2.Reason]) -> str:
+    """The reasons as the numbers say them, largest first."""
+    parts = []
+    for reason in reasons:
+        text = _REASONS.get(reason.type, "")
+        if reason.history_item_ids:
+            text += f" ({', '.join(reason.history_item_ids[:2])})"
+        parts.append(f"{text} {reason.contribution:+.2f}")
+    return " · ".join(parts)
+
+
+def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation) -> None:
+    if not read.language:
+        return
+    text = f"[dim]language {read.language}"
+    if read.corrected_text != read.normalized_text:
+        text += f" · read as “{escape(read.corrected_text)}”"
+    for constraint in read.constraints:
+        kind = encoder_pb2.ConstraintType.Name(constraint.type).removeprefix("CONSTRAINT_TYPE_").lower()
+        text += f" · {kind}: {escape(constraint.value or constraint.matched_text)}"
+    console.print(text)
+
+
+def degradation_text(degradation: common_pb2.Degradation) -> str:
+    stage = common_pb2.Stage.Name(degradation.stage).removeprefix("STAGE_").lower()
+    reason = common_pb2.DegradationReason.Name(degradation.reason).removeprefix("DEGRADATION_REASON_").lower()
+    return f"{stage} ({reason.replace('_', ' ')}) – {degradation.fallback}"
+
+
+def print_waterfall(console: Console, timings: Sequence[common_pb2.StageTiming]) -> None:
+    """One bar a stage, from the moment the gateway took the request."""
+    end = max((timing.start_ms + timing.latency_ms for timing in timings), default=0.0)
+    for timing in timings:
+        stage = common_pb2.Stage.Name(timing.stage).removeprefix("STAGE_").lower()
+        before = round(_WATERFALL * timing.start_ms / end) if end else 0
+        width = max(1, round(_WATERFALL * timing.latency_ms / end)) if end else 0
+        bar = " " * before + "█" * width
+        console.print(f"  {stage:<14}{bar:<{_WATERFALL + 1}} {timing.latency_ms:6.1f} ms of {timing.budget_ms:.0f}")
+
+
+def print_quotes(console: Console, answer: gateway_pb2.QuotePricesResponse) -> None:
+    table = Table("product", "list", "floor", "ceiling", "offer", "why", "quote", box=None, pad_edge=False)
+    for quote in answer.quotes:
+        amounts = [money_text(m) for m in (quote.list_price, quote.price_floor, quote.price_ceiling, quote.offer)]
+        table.add_row(quote.item_id, *amounts, escape(quote.explanation), quote.quote_id[:12])
+    console.print(table)
+    for name, ids in (("unknown", answer.missing_ids), ("without a price", answer.unpriced_ids)):
+        if ids:
+            console.print(f"[yellow]{name}: {', '.join(ids)}")
