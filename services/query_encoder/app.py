@@ -7,11 +7,15 @@ from typing import Any
 from ray import serve
 
 from kairos.encoder.v1 import encoder_pb2
+from services.common.context import DEFAULT_TENANT
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler
+
+# Far above Serve's own limit of 5: what waits here becomes one batch.
+_MAX_ONGOING_REQUESTS = 100
 
 
 class QueryEncoder:
@@ -20,6 +24,7 @@ class QueryEncoder:
     def __init__(self, settings: QueryEncoderSettings) -> None:
         configure_telemetry("query_encoder", settings.telemetry)
         self._handler = build_handler(settings)
+        self._handler.warm(DEFAULT_TENANT)
 
     async def EncodeQuery(
         self, request: encoder_pb2.EncodeQueryRequest, grpc_context: CallContext
@@ -37,4 +42,5 @@ class QueryEncoder:
 
 def build(args: dict[str, Any]) -> Any:
     """Import path of the application. `args` are settings; they win over the environment."""
-    return serve.deployment(name="query_encoder")(QueryEncoder).bind(load_settings(QueryEncoderSettings, args))
+    deployment = serve.deployment(name="query_encoder", max_ongoing_requests=_MAX_ONGOING_REQUESTS)
+    return deployment(QueryEncoder).bind(load_settings(QueryEncoderSettings, args))

@@ -8,11 +8,14 @@ from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto
 from services.common.errors import InvalidArgument
-from services.common.product import Product
+from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY, MAX_CATEGORY_LEVELS, Product, violations
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
 from services.query_encoder.ports import FloatArray
 
 MAX_PRODUCTS = 512
+# Of a request with more, the first ones are reported.
+MAX_VIOLATIONS = 20
+MAX_CATEGORY_PATH = MAX_CATEGORY_LEVELS * (MAX_CATEGORY + len(CATEGORY_SEPARATOR))
 _TYPES = {
     ConstraintType.PRICE: encoder_pb2.CONSTRAINT_TYPE_PRICE,
     ConstraintType.BRAND: encoder_pb2.CONSTRAINT_TYPE_BRAND,
@@ -49,4 +52,19 @@ def session_vector(context: encoder_pb2.QueryContext, model_version: str, dimens
 def products_from_request(request: encoder_pb2.EncodeProductsRequest) -> list[Product]:
     if not 1 <= len(request.products) <= MAX_PRODUCTS:
         raise InvalidArgument.of("products", f"holds {len(request.products)}; send 1 to {MAX_PRODUCTS}")
-    return [product_from_proto(message, f"products[{index}]") for index, message in enumerate(request.products)]
+    products = [product_from_proto(message, f"products[{index}]") for index, message in enumerate(request.products)]
+    wrong = [
+        problem for index, product in enumerate(products) for problem in violations(product, f"products[{index}].")
+    ]
+    if wrong:
+        raise InvalidArgument(*wrong[:MAX_VIOLATIONS])
+    return products
+
+
+def category_text(context: encoder_pb2.QueryContext) -> str:
+    """The words of the category the shopper is in; empty where there is none."""
+    if len(context.category) > MAX_CATEGORY_PATH:
+        raise InvalidArgument.of(
+            "query_context.category", f"has {len(context.category)} characters; at most {MAX_CATEGORY_PATH}"
+        )
+    return context.category.replace(CATEGORY_SEPARATOR, " ").strip()

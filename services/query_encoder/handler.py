@@ -12,7 +12,7 @@ from services.common.context import RequestContext
 from services.common.convert import context_from_proto, vectors_to_proto
 from services.common.rpc import rpc
 from services.query_encoder.batching import QueryBatcher
-from services.query_encoder.convert import constraint_to_proto, products_from_request, session_vector
+from services.query_encoder.convert import category_text, constraint_to_proto, products_from_request, session_vector
 from services.query_encoder.domain.constraints import find_constraints, without_price
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.product_text import product_text
@@ -48,7 +48,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
         context = context_from_proto(request.context)
         normal = normalise(request.text)
-        vocabulary = self._vocabularies.of(context.tenant)
+        vocabulary = await self._vocabularies.of(context.tenant)
         corrected = vocabulary.corrector.correct(normal)
         constraints = find_constraints(corrected, vocabulary.lexicon, self._settings.default_currency)
         retrieval_text = without_price(corrected, constraints)
@@ -85,12 +85,13 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         self, text: str, query_context: encoder_pb2.QueryContext, context: RequestContext
     ) -> FloatArray | None:
         session = session_vector(query_context, self._encoder.model_version, self._encoder.dimensions)
+        category = category_text(query_context)
         vector = await self._batcher.encode(text, context.deadline_s)
         if not np.any(vector):
             return None
         around = [] if session is None else [session]
-        if query_context.category and np.any(category := await self._category_vector(query_context.category)):
-            around.append(category)
+        if category and np.any(category_vector := await self._category_vector(category)):
+            around.append(category_vector)
         return mix(vector, around, self._settings.alpha, self._settings.beta)
 
     async def _category_vector(self, category: str) -> FloatArray:
@@ -98,8 +99,12 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         if category not in self._category_vectors:
             if len(self._category_vectors) >= 1_000:
                 self._category_vectors.clear()
-            self._category_vectors[category] = await self._batcher.encode(category.replace(" > ", " "), None)
+            self._category_vectors[category] = await self._batcher.encode(category, None)
         return self._category_vectors[category]
+
+    def warm(self, tenant: str) -> None:
+        """Read the tenant's words now, so that its first query need not wait for them."""
+        self._vocabularies.read(tenant)
 
     def check(self) -> None:
         """Raises when the model cannot answer."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,21 +30,22 @@ class Vocabularies:
         self._refreshing: dict[str, Future[None]] = {}
         self._thread = ThreadPoolExecutor(1, "vocabulary")
 
-    def of(self, tenant: str) -> Vocabulary:
+    async def of(self, tenant: str) -> Vocabulary:
         if tenant not in self._known:
-            self._refresh(tenant)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self.read, tenant)
         vocabulary, read_s = self._known[tenant]
         running = self._refreshing.get(tenant)
         if time.monotonic() - read_s > REFRESH_S and (running is None or running.done()):
-            self._refreshing[tenant] = self._thread.submit(self._refresh, tenant)
+            self._refreshing[tenant] = self._thread.submit(self.read, tenant)
         return vocabulary
 
-    def close(self) -> None:
-        self._thread.shutdown(cancel_futures=True)
-
-    def _refresh(self, tenant: str) -> None:
+    def read(self, tenant: str) -> None:
+        """The newest words of `tenant`. Blocks; `of` calls it where it must."""
         known = self._known[tenant][0] if tenant in self._known else None
         lexicon = self._lexicons.read(tenant, known.lexicon if known else None)
         if known is None or lexicon is not known.lexicon:
             known = Vocabulary(lexicon, SpellCorrector(lexicon.words))
         self._known[tenant] = (known, time.monotonic())
+
+    def close(self) -> None:
+        self._thread.shutdown(cancel_futures=True)

@@ -30,13 +30,24 @@ def exported(model_dir: Path, cache_dir: Path) -> Path:
 
 
 def export(model_dir: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=target.parent))
+    try:
+        _write(work, model_dir)
+        os.rename(work, target)
+    except BaseException as error:
+        shutil.rmtree(work, ignore_errors=True)
+        # Another process was first.
+        if not (isinstance(error, OSError) and target.is_dir()):
+            raise
+
+
+def _write(work: Path, model_dir: Path) -> None:
     import torch
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     from services.query_encoder.adapters.torch_encoder import load_model
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=target.parent))
     ids = torch.ones(2, 8, dtype=torch.long)
     axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}}
     torch.onnx.export(
@@ -44,10 +55,6 @@ def export(model_dir: Path, target: Path) -> None:
         input_names=list(axes), output_names=["vectors"], dynamic_axes=axes,
     )  # fmt: skip
     quantize_dynamic(str(work / FP32), str(work / INT8), per_channel=True, weight_type=QuantType.QInt8)
-    try:
-        os.rename(work, target)
-    except OSError:  # another process was first
-        shutil.rmtree(work)
 
 
 def _digest(model_dir: Path) -> str:

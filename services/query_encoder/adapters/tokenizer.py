@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,10 @@ IntArray = npt.NDArray[np.int64]
 
 # A text is foreign to the model when more of its word pieces than this are unknown.
 MAX_UNKNOWN_SHARE = 0.3
+# A vocabulary with fewer Chinese characters does not know Chinese: English BERT has 488 and could not tell what they
+# mean, bert-base-chinese has 7,000.
+_MIN_CHINESE_VOCABULARY = 2_000
+_HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 
 
 class BatchTokenizer:
@@ -22,8 +27,11 @@ class BatchTokenizer:
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        unknown = self._tokenizer.token_to_id("[UNK]")
-        self._unknown = -1 if unknown is None else unknown
+        vocabulary = self._tokenizer.get_vocab()
+        chinese = {number for piece, number in vocabulary.items() if _HAN.search(piece)}
+        self._unknown = {vocabulary[name] for name in ("[UNK]", "<unk>") if name in vocabulary}
+        if len(chinese) < _MIN_CHINESE_VOCABULARY:
+            self._unknown |= chinese
 
     def batches(
         self, texts: Sequence[str], max_tokens: int, tokens_per_batch: int
@@ -50,4 +58,4 @@ class BatchTokenizer:
 
     def _is_known(self, encoding: Encoding) -> bool:
         pieces = [i for i, special in zip(encoding.ids, encoding.special_tokens_mask, strict=True) if not special]
-        return bool(pieces) and pieces.count(self._unknown) <= MAX_UNKNOWN_SHARE * len(pieces)
+        return bool(pieces) and sum(piece in self._unknown for piece in pieces) <= MAX_UNKNOWN_SHARE * len(pieces)

@@ -20,30 +20,59 @@ _CURRENCIES = {
 _SYMBOL = r"[$€£¥￥]"
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d{1,2})?|\d{1,7}(?:\.\d{1,2})?"
 _UNIT = r"(?:usd|dollars?|bucks|eur|euros?|gbp|pounds?|rmb|cny|块钱|人民币|美元|欧元|英镑|元|块|刀)"
-# An amount with a currency on either side; (?!\w) keeps "6ft" and "50in" out.
-_AMOUNT = rf"(?:(?P<s{{0}}>{_SYMBOL})\s?)?(?P<n{{0}}>{_NUMBER})(?:\s?(?P<u{{0}}>{_UNIT}))?"
-_NOT_MONEY = r"inch|inches|in\b|ft|feet|cm|mm|oz|lbs?|kg|g\b|ml|l\b|gb|tb|w\b|pack|pcs|pieces|mah"
-_END = rf"(?![\w%\"'.]|\s?(?:{_NOT_MONEY}))"
-_BELOW = r"(?:under|below|less than|cheaper than|up to|at most|no more than|max(?:imum)?|<=?|不超过|低于|少于|最多)"
-_ABOVE = r"(?:over|above|more than|at least|no less than|min(?:imum)?|>=?|不低于|高于|超过|至少)"
+# What a number without a currency may count instead of money.
+_MEASURE = (
+    r"(?:(?:in|inch|inches|ft|feet|foot|cm|mm|m|oz|lbs?|kg|g|ml|l|gb|tb|mb|w|watts?|v|volts?|hz|ghz|mp|mah|packs?|pcs"
+    r"|pieces?|years?|yrs?|months?|days?|hours?|hrs?|minutes?|mins?|people|persons?|players?|stars?|percent)\b"
+    r"|岁|英?寸|[厘毫]?米|[千毫]?克|毫?升|公?斤|瓦|个?月|天|年|人|小时|件|只|个)"
+)
+# With a currency on either side, or bare: then "6ft", "16 gb" and "40-piece" are something else.
+_AMOUNT = (
+    rf"(?:(?P<s{{0}}>{_SYMBOL})\s?)?(?P<n{{0}}>{_NUMBER})(?!\d|[.,]\d)"
+    rf"(?:\s?(?P<u{{0}}>{_UNIT})(?![a-z])|(?(s{{0}})(?![a-z%])|(?![a-z_%\"'°]|-[a-z]|\s?{_MEASURE})))"
+)
+# Neither inside a word ("cover 10") nor the tail of a model number ("wh-1000").
+_START = r"(?<![a-z0-9.-])"
+_BELOW = r"(?:under|below|less than|cheaper than|up to|at most|no more than|<=?|不超过|低于|少于|最多)"
+_ABOVE = r"(?:over|above|more than|at least|no less than|>=?|不低于|高于|超过|至少)"
 
 
-def _amount(name: str) -> str:
-    return _AMOUNT.replace("{0}", name)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """`{a}` and `{b}` in `pattern` stand for amounts."""
+    for name in "ab":
+        pattern = pattern.replace(f"{{{name}}}", _AMOUNT.replace("{0}", name))
+    return re.compile(pattern)
 
 
-_RANGE = re.compile(rf"(?:between|from)?\s*{_amount('a')}\s*(?:-|–|~|to|and|到|至)\s*{_amount('b')}{_END}(?:之间)?")
-_MAXIMUM = re.compile(rf"{_BELOW}\s*{_amount('a')}{_END}")
-_MINIMUM = re.compile(rf"{_ABOVE}\s*{_amount('a')}{_END}")
-_MAXIMUM_AFTER = re.compile(rf"{_amount('a')}\s?(?:以下|以内|之内|or less|and under)")
-_MINIMUM_AFTER = re.compile(rf"{_amount('a')}\s?(?:以上|起|or more|and up)")
+_RANGE = _compiled(rf"(?:between\s|from\s)?\s*{_START}{{a}}\s*(?:-|–|~|to|and|到|至)\s*{{b}}(?:之间)?")
+# (pattern, is it the maximum, does it need a currency)
+_ONE_SIDED = [
+    (
+        _compiled(rf"{_START}{{a}}\s?(?:以下|以内|之内|(?:or|and) (?:less|under|below)\b)"),
+        True,
+        False,
+    ),
+    (_compiled(rf"{_START}{{a}}\s?(?:以上|起|(?:or|and) (?:more|above|up)\b)"), False, True),
+    (_compiled(rf"{_START}{_BELOW}\s*{{a}}"), True, False),
+    (_compiled(rf"{_START}{_ABOVE}\s*{{a}}"), False, False),
+    # "max 2" and "mini 4" are names of products.
+    (_compiled(rf"{_START}max(?:imum)?(?: price)?:?\s*{{a}}"), True, True),
+    (_compiled(rf"{_START}min(?:imum)?(?: price)?:?\s*{{a}}"), False, True),
+]
 
 # Chinese colours for the canonical English values that catalogues use.
-CHINESE_COLOURS = {
-    "红色": "red", "蓝色": "blue", "深蓝": "navy", "海军蓝": "navy", "藏青": "navy", "黑色": "black", "白色": "white",
-    "绿色": "green", "黄色": "yellow", "灰色": "grey", "粉色": "pink", "粉红": "pink", "紫色": "purple", "橙色": "orange",
-    "棕色": "brown", "咖啡色": "brown", "米色": "beige", "银色": "silver", "金色": "gold",
+_COLOURS = {
+    "红色": "red", "大红": "red", "蓝色": "blue", "深蓝": "navy", "海军蓝": "navy", "藏青": "navy", "黑色": "black",
+    "白色": "white", "绿色": "green", "黄色": "yellow", "灰色": "grey", "粉色": "pink", "粉红": "pink",
+    "紫色": "purple", "橙色": "orange", "橘色": "orange", "棕色": "brown", "咖啡色": "brown", "米色": "beige",
+    "银色": "silver", "金色": "gold",
 }  # fmt: skip
+CHINESE_COLOURS = _COLOURS | {f"{name}色": value for name, value in _COLOURS.items() if not name.endswith("色")}
+_SPELLINGS = {"grey": "gray"}
+
+_HAN = "㐀-䶿一-鿿豈-﫿"
+_PART = re.compile(rf"[{_HAN}]+|[^\s{_HAN}]+")
+_LONGEST_CHINESE_NAME = 8
 
 
 class ConstraintType(Enum):
@@ -67,7 +96,7 @@ class Constraint:
 def find_constraints(normal: str, lexicon: Lexicon, default_currency: str) -> list[Constraint]:
     """All conditions in a normalised text: at most one price, brand and category, any number of colours."""
     price = find_price(normal, default_currency)
-    rest = normal.replace(price.matched_text, " ") if price else normal
+    rest = normal.replace(price.matched_text, " ", 1) if price else normal
     found = [price] if price else []
     found += _longest_name(rest, lexicon.brands, ConstraintType.BRAND)
     found += _colours(rest, lexicon.colours)
@@ -77,21 +106,16 @@ def find_constraints(normal: str, lexicon: Lexicon, default_currency: str) -> li
 
 def find_price(normal: str, default_currency: str) -> Constraint | None:
     """The price condition, where there is one. A bare number is a price only after words such as "under"."""
-    if (match := _RANGE.search(normal)) and _has_currency(match, "a", "b"):
+    for match in _RANGE.finditer(normal):
         low, high = _number(match, "a"), _number(match, "b")
-        if low <= high:
+        if _has_currency(match, "a", "b") and low <= high:
             currency = _currency(match, default_currency, "a", "b")
             return _price(match, Money(currency, low), Money(currency, high))
-    for pattern, is_maximum, needs_currency in (
-        (_MAXIMUM_AFTER, True, False),
-        (_MINIMUM_AFTER, False, True),
-        (_MAXIMUM, True, False),
-        (_MINIMUM, False, False),
-    ):
-        match = pattern.search(normal)
-        if match and (not needs_currency or _has_currency(match, "a")):
-            money = Money(_currency(match, default_currency, "a"), _number(match, "a"))
-            return _price(match, None, money) if is_maximum else _price(match, money, None)
+    for pattern, is_maximum, needs_currency in _ONE_SIDED:
+        for match in pattern.finditer(normal):
+            if not needs_currency or _has_currency(match, "a"):
+                money = Money(_currency(match, default_currency, "a"), _number(match, "a"))
+                return _price(match, None, money) if is_maximum else _price(match, money, None)
     return None
 
 
@@ -99,7 +123,8 @@ def without_price(normal: str, constraints: list[Constraint]) -> str:
     """What is left to look up: never empty."""
     for constraint in constraints:
         if constraint.type is ConstraintType.PRICE:
-            return " ".join(normal.replace(constraint.matched_text, " ").split()) or normal
+            rest = " ".join(normal.replace(constraint.matched_text, " ", 1).split())
+            return rest if any(character.isalnum() for character in rest) else normal
     return normal
 
 
@@ -127,16 +152,29 @@ def _longest_name(text: str, names: Mapping[str, str], kind: ConstraintType) -> 
 
 
 def _colours(text: str, colours: Mapping[str, str]) -> Iterator[Constraint]:
-    for phrase in _phrases(text, longest=2):
-        if phrase in colours:
-            yield Constraint(ConstraintType.COLOUR, phrase, colours[phrase])
+    """Longer names first, each taking its words away: "dark blue" is not "blue" as well."""
+    named = {phrase: colours[phrase] for phrase in _phrases(text, longest=2) if phrase in colours}
     for chinese, english in CHINESE_COLOURS.items():
-        if chinese in text and english in colours:
-            yield Constraint(ConstraintType.COLOUR, chinese, colours[english])
+        value = colours.get(english) or colours.get(_SPELLINGS.get(english, ""))
+        if value and chinese in text:
+            named[chinese] = value
+    rest, seen = text, set[str]()
+    for phrase in sorted(named, key=len, reverse=True):
+        if phrase in rest and named[phrase] not in seen:
+            yield Constraint(ConstraintType.COLOUR, phrase, named[phrase])
+            seen.add(named[phrase])
+        rest = rest.replace(phrase, " ")
 
 
 def _phrases(text: str, longest: int = 4) -> Iterator[str]:
-    parts = text.split()
-    for start in range(len(parts)):
+    """Runs of up to `longest` words, and the parts of each Chinese run; all as they stand in `text`."""
+    parts = [part.strip(",.;:!?()[]\"'") for part in _PART.findall(text)]
+    for start, part in enumerate(parts):
         for end in range(start + 1, min(start + longest, len(parts)) + 1):
-            yield " ".join(parts[start:end])
+            phrase = " ".join(parts[start:end])
+            if phrase in text:
+                yield phrase
+        if re.match(rf"[{_HAN}]", part):
+            for first in range(len(part)):
+                for last in range(first + 2, min(first + _LONGEST_CHINESE_NAME, len(part)) + 1):
+                    yield part[first:last]

@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from symspellpy import SymSpell, Verbosity
 
-from services.query_encoder.domain.text import words
+from services.query_encoder.domain.text import MAX_TEXT, words
 
 # Shorter words have too many neighbours.
 MIN_LENGTH = 4
@@ -39,15 +39,15 @@ class SpellCorrector:
             better = self._better(word)
             if better != word:
                 corrected = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", better, corrected)
-        return corrected
+        return corrected if len(corrected) <= MAX_TEXT else normal
 
     def _better(self, word: str) -> str:
         if not _is_plain(word) or word in self._shop_words or word in english_words():
             return word
         distance = 2 if len(word) >= TWO_MISTAKES_FROM else 1
-        found = self._symspell.lookup(word, Verbosity.TOP, max_edit_distance=distance)
+        found = self._symspell.lookup(word, Verbosity.CLOSEST, max_edit_distance=distance)
         # The first letter is seldom wrong; a "correction" of it is.
-        return found[0].term if found and found[0].term[0] == word[0] else word
+        return next((near.term for near in found if near.term[0] == word[0]), word)
 
 
 def _is_plain(word: str) -> bool:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from services.common.product import Product, category_ancestry
-from services.query_encoder.domain.text import normalise, words
+from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
+from services.query_encoder.domain.text import normal_form, words
 
 COLOUR_ATTRIBUTES = ("colour", "color")
 _MAX_WORD = 32
@@ -52,16 +52,15 @@ def learn(products: Iterable[Product]) -> LexiconUpdate:
     update = LexiconUpdate()
     for product in products:
         texts = [product.title, product.brand, *product.category_path, *product.localized_titles.values()]
-        seen = {word for text in texts if text.strip() for word in words(normalise(text[:512]))}
+        seen = {word for text in texts for word in words(normal_form(text))}
         update.words.update(word for word in seen if len(word) <= _MAX_WORD)
-        if product.brand.strip():
-            update.brands[normalise(product.brand)] = product.brand
+        update.brands.update(_by_normal_form([product.brand]))
         for name in COLOUR_ATTRIBUTES:
             update.colours.update(_by_normal_form(product.attributes.get(name, ())))
         for path in category_ancestry(product.category_path):
-            update.categories[normalise(path.rsplit(" > ", 1)[-1])] = path
+            update.categories[normal_form(path.rsplit(CATEGORY_SEPARATOR, 1)[-1])] = path
     return update
 
 
 def _by_normal_form(values: Iterable[str]) -> Mapping[str, str]:
-    return {normalise(value): value for value in values if value.strip()}
+    return {normal: value for value in values if (normal := normal_form(value))}

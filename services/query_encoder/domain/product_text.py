@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from services.common.product import Product
+from services.query_encoder.domain.text import CHINESE, ENGLISH, detect_language
 
 _MAX_CHARACTERS = 2_000
 
@@ -10,9 +13,16 @@ _MAX_CHARACTERS = 2_000
 def product_text(product: Product) -> str:
     """Title, brand where the title lacks it, category, attributes, description; the tokenizer cuts the end off.
 
-    Titles and descriptions are the main ones: the embedded model reads no other language than English.
+    The English title and description stand in for Chinese ones where the product has them: the embedded model reads no
+    other language, and a multilingual one reads English too.
     """
-    brand = product.brand if product.brand.lower() not in product.title.lower() else ""
+    title = _english(product.title, product.localized_titles)
+    description = _english(product.description, product.localized_descriptions)
+    brand = product.brand if product.brand.lower() not in title.lower() else ""
     attributes = " ".join(value for values in product.attributes.values() for value in values)
-    parts = (product.title, brand, " ".join(product.category_path), attributes, product.description)
+    parts = (title, brand, " ".join(product.category_path), attributes, description)
     return " ".join(part for part in parts if part)[:_MAX_CHARACTERS]
+
+
+def _english(text: str, localized: Mapping[str, str]) -> str:
+    return localized.get(ENGLISH, text) if detect_language(text) == CHINESE else text

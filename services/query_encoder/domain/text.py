@@ -102,18 +102,26 @@ _STOP_WORDS = frozenset(
 
 
 def normalise(text: str) -> str:
-    """NFKC (full-width forms become plain), lower case, one space between words, no control characters.
+    """The `normal_form` of a query.
 
     Raises InvalidArgument naming `text` for an empty text or one of more than MAX_TEXT characters.
     """
     if len(text) > MAX_TEXT:
         raise InvalidArgument.of("text", f"has {len(text)} characters; at most {MAX_TEXT}")
-    folded = unicodedata.normalize("NFKC", text).lower()
-    visible = "".join(" " if unicodedata.category(c).startswith(("C", "Z")) else c for c in folded)
-    normal = " ".join(visible.split())
+    normal = normal_form(text)
     if not normal:
         raise InvalidArgument.of("text", "is empty; send at least one visible character")
-    return normal[:MAX_TEXT]
+    return normal
+
+
+def normal_form(text: str) -> str:
+    """NFKC (full-width forms become plain), lower case, one space between words, no control characters.
+
+    At most MAX_TEXT characters: NFKC can make a text eighteen times as long. May be empty.
+    """
+    folded = unicodedata.normalize("NFKC", text[:MAX_TEXT]).lower()
+    visible = "".join(" " if unicodedata.category(c).startswith(("C", "Z")) else c for c in folded)
+    return " ".join(visible.split())[:MAX_TEXT].rstrip()
 
 
 def detect_language(normal: str) -> str:

@@ -1,0 +1,236 @@
+"""QueryEncoderService over real gRPC with the real model, by protos/kairos/encoder/v1/encoder.proto."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeAlias
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from kairos.common.v1 import common_pb2, product_pb2
+from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from services.common.convert import vectors_from_proto, vectors_to_proto
+from services.common.rpc import DETAILS_KEY
+from services.query_encoder.handler import QueryEncoderHandler
+from services.query_encoder.ports import FloatArray
+from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.wiring import build_handler
+
+DIMENSIONS = 384
+NAN = np.full((1, DIMENSIONS), np.nan, dtype=np.float32)
+PRODUCTS = [
+    product_pb2.Product(id=f"h{number}", title=f"Sony noise cancelling headphones {number}", brand="Sony")
+    for number in range(3)
+] + [
+    product_pb2.Product(
+        id="s1",
+        title="Nike Pegasus",
+        localized_titles={"zh": "耐克飞马"},
+        brand="Nike",
+        category_path=["Shoes", "Running Shoes"],
+        attributes={"colour": product_pb2.AttributeValues(values=["Red"])},
+    ),
+    product_pb2.Product(id="zh", title="红色跑步鞋"),
+]
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> QueryEncoderSettings:
+    return QueryEncoderSettings(data_dir=tmp_path_factory.mktemp("query_encoder"), bulk_threads=1)
+
+
+@pytest.fixture(scope="module")
+def handler(settings: QueryEncoderSettings) -> Iterator[QueryEncoderHandler]:
+    built = build_handler(settings)
+    yield built
+    built.close()
+
+
+@pytest.fixture
+async def stub(handler: QueryEncoderHandler) -> AsyncIterator[encoder_pb2_grpc.QueryEncoderServiceAsyncStub]:
+    # Batching belongs to one event loop, and each test has its own: `_worker` is done between two tests.
+    server = grpc.aio.server()
+    encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(handler, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield encoder_pb2_grpc.QueryEncoderServiceStub(channel)
+    await server.stop(None)
+
+
+# In quotes: only the stubs' type files know this name.
+Stub: TypeAlias = "encoder_pb2_grpc.QueryEncoderServiceAsyncStub"
+
+
+def query(text: str, tenant: str = "", **context: object) -> encoder_pb2.EncodeQueryRequest:
+    return encoder_pb2.EncodeQueryRequest(
+        context=common_pb2.RequestContext(request_id="r1", tenant=tenant),
+        text=text,
+        query_context=encoder_pb2.QueryContext(**context),  # type: ignore[arg-type]
+    )
+
+
+def vector_of(response: encoder_pb2.EncodeQueryResponse) -> FloatArray:
+    """Shape [dimensions]."""
+    row: FloatArray = vectors_from_proto(response.vector, "vector")[0]
+    return row
+
+
+async def refusal(call: Callable[..., object], request: object) -> tuple[grpc.StatusCode, list[str]]:
+    """(code, wrong fields) of a call that must fail."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call(request)  # type: ignore[misc]
+    raw = dict(caught.value.trailing_metadata() or ())[DETAILS_KEY]
+    bad = error_details_pb2.BadRequest()
+    for detail in status_pb2.Status.FromString(raw if isinstance(raw, bytes) else raw.encode()).details:
+        detail.Unpack(bad)
+    return caught.value.code(), [violation.field for violation in bad.field_violations]
+
+
+async def test_english_query(stub: Stub) -> None:
+    """Everything that an English query says, and a unit vector that names its model."""
+    said = await stub.EncodeQuery(query("  Running  SHOES under $100 "))
+    assert said.language == "en"
+    assert said.normalized_text == said.corrected_text == "running shoes under $100"
+    assert said.retrieval_text == "running shoes"
+    assert list(said.tokens) == ["run", "shoe"]
+    (price,) = said.constraints
+    assert price.type == encoder_pb2.CONSTRAINT_TYPE_PRICE
+    assert price.matched_text == "under $100"
+    assert (price.price.maximum.units, price.price.maximum.currency_code) == (100, "USD")
+    assert not price.price.HasField("minimum")
+    assert said.vector.model_version == "all-minilm-l6-v2@1"
+    assert vector_of(said).shape == (DIMENSIONS,)
+    assert np.linalg.norm(vector_of(said)) == pytest.approx(1, abs=1e-5)
+
+
+async def test_chinese_query(stub: Stub) -> None:
+    """Chinese: segmented tokens and the price, and no vector from a model that does not know the language."""
+    said = await stub.EncodeQuery(query("红色手机３００元以下"))
+    assert said.language == "zh"
+    assert said.retrieval_text == "红色手机"
+    assert list(said.tokens) == ["红色", "手机"]
+    assert [(c.matched_text, c.price.maximum.currency_code) for c in said.constraints] == [("300元以下", "CNY")]
+    assert not said.HasField("vector")
+
+
+async def test_idempotent(stub: Stub) -> None:
+    """The same query twice has the same answer."""
+    request = query("coffee grinder")
+    assert await stub.EncodeQuery(request) == await stub.EncodeQuery(request)
+
+
+async def test_products_teach_the_lexicon(stub: Stub, settings: QueryEncoderSettings) -> None:
+    """After an import queries are corrected and read with the shop's words; a reopened service still knows them."""
+    shop = common_pb2.RequestContext(tenant="shop")
+    request = encoder_pb2.EncodeProductsRequest(context=shop, products=PRODUCTS)
+    encoded = vectors_from_proto((await stub.EncodeProducts(request)).vectors, "vectors")
+    assert encoded.shape == (len(PRODUCTS), DIMENSIONS)
+    np.testing.assert_allclose(np.linalg.norm(encoded, axis=1), [1, 1, 1, 1, 0], atol=1e-5)
+
+    said = await stub.EncodeQuery(query("sony headphnoes", "shop"))
+    assert said.corrected_text == "sony headphones"
+    assert [(c.type, c.value) for c in said.constraints] == [(encoder_pb2.CONSTRAINT_TYPE_BRAND, "Sony")]
+    assert (encoded @ vector_of(said)).argmax() < 3
+
+    reopened = build_handler(settings)
+    server = grpc.aio.server()
+    encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(reopened, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        again = await encoder_pb2_grpc.QueryEncoderServiceStub(channel).EncodeQuery(query("red running shoes", "shop"))
+    await server.stop(None)
+    reopened.close()
+    assert {(c.type, c.value) for c in again.constraints} == {
+        (encoder_pb2.CONSTRAINT_TYPE_COLOUR, "Red"),
+        (encoder_pb2.CONSTRAINT_TYPE_CATEGORY, "Shoes > Running Shoes"),
+    }
+
+
+async def test_tenants_are_apart(stub: Stub) -> None:
+    """One tenant's brands mean nothing to another."""
+    request = encoder_pb2.EncodeProductsRequest(context=common_pb2.RequestContext(tenant="one"), products=PRODUCTS)
+    await stub.EncodeProducts(request)
+    assert not (await stub.EncodeQuery(query("sony", "other"))).constraints
+    assert (await stub.EncodeQuery(query("sony", "one"))).constraints
+
+
+async def test_context_moves_the_vector(stub: Stub) -> None:
+    """The session and the category pull the query's vector towards them, and it keeps length 1."""
+    plain = vector_of(await stub.EncodeQuery(query("pegasus")))
+    shoes = vector_of(await stub.EncodeQuery(query("running shoes")))
+    session = vectors_to_proto(shoes[np.newaxis], "all-minilm-l6-v2@1")
+    for said in (
+        await stub.EncodeQuery(query("pegasus", session=session)),
+        await stub.EncodeQuery(query("pegasus", category="Shoes > Running Shoes")),
+    ):
+        assert vector_of(said) @ shoes > plain @ shoes
+        assert np.linalg.norm(vector_of(said)) == pytest.approx(1, abs=1e-5)
+
+
+async def test_session_of_another_model(stub: Stub) -> None:
+    """A session vector of another model version is ignored, whatever its shape."""
+    session = vectors_to_proto(np.ones((1, 3), dtype=np.float32), "other@1")
+    plain, said = await stub.EncodeQuery(query("pegasus")), await stub.EncodeQuery(query("pegasus", session=session))
+    np.testing.assert_array_equal(vector_of(said), vector_of(plain))
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (query(""), "text"),
+        (query(" \t　"), "text"),
+        (query("a" * 513), "text"),
+        (query("shoes " * 200_000), "text"),
+        (query("shoes", tenant="No Such/Tenant"), "context.tenant"),
+        (query("shoes", category="x" * 100_000), "query_context.category"),
+        (
+            query("shoes", session=vectors_to_proto(NAN, "all-minilm-l6-v2@1")),
+            "query_context.session.values.data",
+        ),
+        (
+            query("shoes", session=vectors_to_proto(np.ones((1, 3), np.float32), "all-minilm-l6-v2@1")),
+            "query_context.session",
+        ),
+    ],
+    ids=["empty", "blank", "long", "1 MB", "tenant", "category", "NaN", "dimensions"],
+)
+async def test_bad_query(stub: Stub, request_: encoder_pb2.EncodeQueryRequest, field: str) -> None:
+    """INVALID_ARGUMENT that names the field."""
+    assert await refusal(stub.EncodeQuery, request_) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+
+
+@pytest.mark.parametrize(
+    ("products", "fields"),
+    [
+        ([], ["products"]),
+        ([product_pb2.Product(id=str(number), title="mug") for number in range(513)], ["products"]),
+        ([PRODUCTS[0], product_pb2.Product(id="x")], ["products[1].title"]),
+        ([product_pb2.Product(id="x", title="x" * 1_000_000)], ["products[0].title"]),
+    ],
+    ids=["none", "too many", "no title", "1 MB"],
+)
+async def test_bad_products(stub: Stub, products: list[product_pb2.Product], fields: list[str]) -> None:
+    """INVALID_ARGUMENT that names the product and its field; its words are not learned."""
+    request = encoder_pb2.EncodeProductsRequest(context=common_pb2.RequestContext(tenant="bad"), products=products)
+    assert await refusal(stub.EncodeProducts, request) == (grpc.StatusCode.INVALID_ARGUMENT, fields)
+    assert not (await stub.EncodeQuery(query("sony", "bad"))).constraints
+
+
+async def test_spent_budget(stub: Stub) -> None:
+    """A request without time left is refused before any work."""
+    request = query("shoes")
+    request.context.budget.remaining.FromNanoseconds(0)
+    assert (await refusal(stub.EncodeQuery, request))[0] == grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_chinese_products_with_english_titles(stub: Stub) -> None:
+    """A product with a Chinese title is embedded by its English one."""
+    product = product_pb2.Product(id="1", title="跑步鞋", localized_titles={"en": "Running shoes"})
+    encoded = await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(products=[product]))
+    said = await stub.EncodeQuery(query("running shoes"))
+    assert vectors_from_proto(encoded.vectors, "vectors")[0] @ vector_of(said) > 0.95

@@ -1,0 +1,103 @@
+"""Dynamic batching of queries."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from services.common.errors import BudgetExpired
+from services.query_encoder.batching import QueryBatcher
+from services.query_encoder.ports import FloatArray
+
+
+class HeldModel:
+    """Answers each text with its length, once `gate` is open; notes its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.began = threading.Event()
+        self.gate = threading.Event()
+
+    def encode(self, texts: Sequence[str]) -> FloatArray:
+        self.batches.append(list(texts))
+        self.began.set()
+        self.gate.wait(10)
+        if "bad" in texts:
+            raise ValueError("bad text")
+        return np.array([[len(text)] for text in texts], dtype=np.float32)
+
+
+class Fixture:
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self.model = HeldModel()
+        self.batcher = QueryBatcher(self.model.encode, executor, max_batch=3)
+
+    async def start(self, *texts: str, deadline_s: float | None = None) -> list[asyncio.Task[FloatArray]]:
+        """One call for each text; the first batch is under way when this returns."""
+        tasks = [asyncio.create_task(self.batcher.encode(text, deadline_s)) for text in texts]
+        await asyncio.to_thread(self.model.began.wait, 10)
+        return tasks
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[Fixture]:
+    with ThreadPoolExecutor(1) as executor:
+        fixture = Fixture(executor)
+        yield fixture
+        fixture.model.gate.set()
+
+
+async def test_what_arrives_meanwhile_is_the_next_batch(held: Fixture) -> None:
+    """The first query goes at once; those that come while it runs go together, at most `max_batch`."""
+    first = await held.start("a")
+    rest = await held.start("bb", "ccc", "dddd", "eeeee")
+    held.model.gate.set()
+    assert [float(vector[0]) for vector in await asyncio.gather(*first, *rest)] == [1, 2, 3, 4, 5]
+    assert held.model.batches == [["a"], ["bb", "ccc", "dddd"], ["eeeee"]]
+
+
+async def test_expired_work_is_dropped(held: Fixture) -> None:
+    """A query whose budget ends in the queue fails without reaching the model."""
+    first = await held.start("a")
+    late = await held.start("late", deadline_s=time.monotonic())
+    fine = await held.start("fine")
+    held.model.gate.set()
+    await asyncio.gather(*first, *fine)
+    with pytest.raises(BudgetExpired):
+        await late[0]
+    assert held.model.batches == [["a"], ["fine"]]
+
+
+async def test_cancelled_work_is_dropped(held: Fixture) -> None:
+    """A query that was cancelled in the queue does not reach the model, and the others are answered."""
+    first = await held.start("a")
+    gone, kept = await held.start("gone", "kept")
+    gone.cancel()
+    await asyncio.wait([gone])
+    held.model.gate.set()
+    await asyncio.gather(*first, kept)
+    assert held.model.batches == [["a"], ["kept"]]
+
+
+async def test_cancelled_while_it_runs(held: Fixture) -> None:
+    """Cancelling the query that the model works on harms nobody else."""
+    (gone,) = await held.start("gone")
+    gone.cancel()
+    (kept,) = await held.start("kept")
+    held.model.gate.set()
+    assert float((await kept)[0]) == 4
+
+
+async def test_failure_is_the_batchs_own(held: Fixture) -> None:
+    """An error of the model reaches every query of that batch, and the next batch works."""
+    bad = await held.start("bad")
+    held.model.gate.set()
+    with pytest.raises(ValueError, match="bad text"):
+        await bad[0]
+    assert float((await held.batcher.encode("fine", None))[0]) == 4

@@ -1,0 +1,53 @@
+"""Spelling, corrected towards the shop's own words."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.query_encoder.domain.correction import SpellCorrector
+from services.query_encoder.domain.text import MAX_TEXT, normal_form
+
+SHOP_WORDS = {"headphones": 50, "cable": 40, "hdmi": 30, "wireless": 20, "sony": 10, "cabel": 1, "rareword": 1}
+CORRECTOR = SpellCorrector(SHOP_WORDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "corrected"),
+    [
+        ("sony hedphones", "sony headphones"),
+        ("wirelss hdmi", "wireless hdmi"),
+        ("headfones, wirless", "headphones, wireless"),
+    ],
+)
+def test_corrected(text: str, corrected: str) -> None:
+    """A word that neither the shop nor English knows goes to the shop's nearest."""
+    assert CORRECTOR.correct(text) == corrected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hdmi cable", "cabel", "table", "wh-1000xm4", "6ft", "1080p", "sny", "跑步鞋", "xyzzyqwerty", "iphnoe",
+        "rarewort", "bheadphones",
+    ],
+)  # fmt: skip
+def test_untouched(text: str) -> None:
+    """Right, short, foreign, numbered and hopeless words stay; so do neighbours of a shop's rare word."""
+    assert CORRECTOR.correct(text) == text
+
+
+@given(st.text(max_size=MAX_TEXT))
+def test_any_text(text: str) -> None:
+    """Any text: no crash, within the bound, and correcting twice changes no more."""
+    normal = normal_form(text)
+    corrected = CORRECTOR.correct(normal)
+    assert len(corrected) <= MAX_TEXT
+    assert CORRECTOR.correct(corrected) == corrected
+
+
+@given(st.lists(st.sampled_from(sorted(SHOP_WORDS)), max_size=10))
+def test_known_words(known: list[str]) -> None:
+    """Words that the shop knows are never touched."""
+    assert CORRECTOR.correct(" ".join(known)) == " ".join(known)

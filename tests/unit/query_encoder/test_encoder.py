@@ -1,0 +1,98 @@
+"""The served encoder agrees with the torch reference, padded batches included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.query_encoder.adapters.onnx_export import FP32, INT8, export, exported
+from services.query_encoder.ports import Encoder, FloatArray
+from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.wiring import build_encoder
+
+MAX_TOKENS = 64
+TEXTS = [
+    "shoes",
+    "sony noise cancelling headphones",
+    "hdmi cable 6ft",
+    "Waterproof hiking boots for women, wide fit, dark brown leather",
+    "Stainless steel burr coffee grinder with 12 settings, quiet motor, removable hopper and a brush for cleaning",
+    "red running shoes",
+    "4K action camera with image stabilisation, two batteries, a waterproof case, a helmet mount and a 64 GB card",
+    "desk lamp",
+    "wireless mechanical keyboard, hot swappable, brown switches",
+    "kids' rain jacket size 8",
+]
+
+
+def cosines(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Row by row, shape [rows]; both hold unit rows."""
+    cosine: FloatArray = np.einsum("ij,ij->i", one, other)
+    return cosine
+
+
+@pytest.mark.parametrize(("name", "mean", "worst"), [("fp32_minilm", 0.99999, 0.9999), ("minilm", 0.985, 0.97)])
+def test_parity(request: pytest.FixtureRequest, torch_minilm: Encoder, name: str, mean: float, worst: float) -> None:
+    """Short and long texts in one call: cosine to torch fp32, whatever their batch mates."""
+    served: Encoder = request.getfixturevalue(name)
+    reference = torch_minilm.encode(TEXTS, MAX_TOKENS)
+    together = cosines(reference, served.encode(TEXTS, MAX_TOKENS))
+    alone = cosines(reference, np.concatenate([served.encode([text], MAX_TOKENS) for text in TEXTS]))
+    for measured in (together, alone):
+        assert measured.mean() >= mean
+        assert measured.min() >= worst
+
+
+def test_int8_hardly_depends_on_batch_mates(minilm: Encoder) -> None:
+    """Dynamic quantisation takes one scale for a batch: a text's vector alone and in company stays the same."""
+    alone = np.concatenate([minilm.encode([text], MAX_TOKENS) for text in TEXTS])
+    assert cosines(alone, minilm.encode(TEXTS, MAX_TOKENS)).min() >= 0.98
+
+
+def test_unit_rows_in_order(fp32_minilm: Encoder) -> None:
+    """Rows have length 1 and stand in the order of the texts; equal texts have equal rows."""
+    vectors = fp32_minilm.encode([*TEXTS, TEXTS[0]], MAX_TOKENS)
+    assert vectors.shape == (len(TEXTS) + 1, fp32_minilm.dimensions)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(vectors[0], vectors[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("text", ["跑步鞋", "男士手表", "中国", "nike 跑步鞋", ""])
+def test_unknown_language(minilm: Encoder, text: str) -> None:
+    """Chinese is foreign to MiniLM, also where its vocabulary has the characters: a zero row, the others unharmed."""
+    vectors = minilm.encode(["coffee grinder", text, "café crème"], MAX_TOKENS)
+    assert [bool(row.any()) for row in vectors] == [True, False, True]
+
+
+def test_long_text(fp32_minilm: Encoder) -> None:
+    """A text beyond the limit is cut: what stands behind it does not matter."""
+    long = "coffee grinder " * 100
+    np.testing.assert_allclose(fp32_minilm.encode([long], 16), fp32_minilm.encode([long + " shoes"], 16), atol=1e-5)
+
+
+def test_any_model(tiny_model: Path, tmp_path: Path) -> None:
+    """A folder with another model is loaded, exported and served by its path alone, in both precisions."""
+    settings = QueryEncoderSettings(model_dir=tiny_model, model_version="tiny@1", model_cache_dir=tmp_path)
+    texts = ["red running shoes", "hdmi cable", "the case for a camera lens and a coffee grinder"]
+    encoders = [
+        build_encoder(settings.model_copy(update={"backend": backend}), threads=1)
+        for backend in ("torch", "onnx-fp32", "onnx-int8")
+    ]
+    assert [(e.model_version, e.dimensions) for e in encoders] == [("tiny@1", 16)] * 3
+    reference, fp32, int8 = (encoder.encode(texts, MAX_TOKENS) for encoder in encoders)
+    np.testing.assert_allclose(reference, fp32, atol=1e-5)
+    assert cosines(reference, int8).min() > 0.95
+    folders = list(tmp_path.iterdir())
+    assert [sorted(file.name for file in folder.iterdir()) for folder in folders] == [sorted([FP32, INT8])]
+    assert exported(tiny_model, tmp_path) == folders[0]
+
+
+def test_broken_model(tmp_path: Path) -> None:
+    """A model that cannot be exported leaves nothing half-written behind."""
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="Unrecognized model"):
+        export(tmp_path, tmp_path / "cache" / "model")
+    assert not list((tmp_path / "cache").iterdir())

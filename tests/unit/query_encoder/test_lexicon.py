@@ -1,0 +1,61 @@
+"""A tenant's words: what is learned from products, and that it is kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from services.common.product import Product
+from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
+from services.query_encoder.domain.lexicon import learn
+
+SHOE = Product(
+    id="1",
+    title="Nike Pegasus shoe shoe",
+    localized_titles={"zh": "跑步鞋"},
+    brand="Nike",
+    category_path=("Shoes", "Running Shoes"),
+    attributes={"colour": ("Dark Blue",)},
+)
+
+
+def test_learn() -> None:
+    """Words are counted once a product; names are kept by their normal form."""
+    update = learn([SHOE])
+    assert update.words == Counter(nike=1, pegasus=1, shoe=1, shoes=1, running=1, 跑步=1, 鞋=1)
+    assert update.brands == {"nike": "Nike"}
+    assert update.colours == {"dark blue": "Dark Blue"}
+    assert update.categories == {"shoes": "Shoes", "running shoes": "Shoes > Running Shoes"}
+
+
+def test_learn_from_invisible_text() -> None:
+    """A brand or title of control characters teaches nothing and stops nothing."""
+    update = learn([Product(id="1", title="\u200b", brand="\u200b")])
+    assert not update.words
+    assert not update.brands
+
+
+def test_kept(tmp_path: Path) -> None:
+    """What `add` took is there for another store on the same folder, each tenant with its own."""
+    first, second = SqliteLexiconStore(tmp_path), SqliteLexiconStore(tmp_path)
+    first.add("shop", learn([SHOE]))
+    first.add("shop", learn([SHOE]))
+    lexicon = second.read("shop", None)
+    assert lexicon.words["pegasus"] == 2
+    assert lexicon.brands == {"nike": "Nike"}
+    assert second.read("shop", lexicon) is lexicon
+    assert not second.read("other", None).words
+    first.add("shop", learn([SHOE]))
+    assert second.read("shop", lexicon).words["pegasus"] == 3
+    first.close()
+    second.close()
+
+
+def test_reopened(tmp_path: Path) -> None:
+    """A store that was closed finds its words again."""
+    store = SqliteLexiconStore(tmp_path)
+    store.add("shop", learn([SHOE]))
+    store.close()
+    reopened = SqliteLexiconStore(tmp_path)
+    assert reopened.read("shop", None).categories["running shoes"] == "Shoes > Running Shoes"
+    reopened.close()

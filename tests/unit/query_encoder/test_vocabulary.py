@@ -1,0 +1,41 @@
+"""What is derived from a tenant's words, and when it is read."""
+
+from __future__ import annotations
+
+from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
+from services.query_encoder.vocabulary import Vocabularies
+
+
+class MemoryLexicons:
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def read(self, tenant: str, known: Lexicon | None) -> Lexicon:
+        self.reads += 1
+        return known or Lexicon(words={"headphones": 9}, brands={tenant: tenant})
+
+    def add(self, tenant: str, update: LexiconUpdate) -> None:
+        raise NotImplementedError
+
+    def close(self) -> None: ...
+
+
+async def test_read_once() -> None:
+    """A tenant's first call reads its words; the next ones do not."""
+    lexicons = MemoryLexicons()
+    vocabularies = Vocabularies(lexicons)
+    vocabulary = await vocabularies.of("shop")
+    assert vocabulary.corrector.correct("hedphones") == "headphones"
+    assert await vocabularies.of("shop") is vocabulary
+    assert (await vocabularies.of("other")).lexicon.brands == {"other": "other"}
+    assert lexicons.reads == 2
+    vocabularies.close()
+
+
+async def test_same_words_same_corrector() -> None:
+    """Reading words that have not changed builds nothing anew."""
+    vocabularies = Vocabularies(MemoryLexicons())
+    vocabulary = await vocabularies.of("shop")
+    vocabularies.read("shop")
+    assert await vocabularies.of("shop") is vocabulary
+    vocabularies.close()
