@@ -20,7 +20,9 @@ class ServiceSettings(BaseSettings):
     The YAML file is the one that the environment variable <env_prefix>CONFIG names, where it does.
     """
 
-    model_config = SettingsConfigDict(extra="forbid", env_nested_delimiter="__", frozen=True)
+    model_config = SettingsConfigDict(
+        extra="forbid", env_nested_delimiter="__", frozen=True, nested_model_default_partial_update=True
+    )
 
     telemetry: TelemetrySettings = TelemetrySettings()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -43,7 +44,8 @@ class StageHealth:
 
     breaker: CircuitBreaker
     late_is_failure_s: float
-    median: ObservedMedian = field(default_factory=ObservedMedian)
+    # By the name of the request's message: an import's batch tells nothing of a query's time.
+    medians: defaultdict[str, ObservedMedian] = field(default_factory=lambda: defaultdict(ObservedMedian))
 
 
 class StageFailed(Exception):
@@ -82,8 +84,9 @@ class Request:
     ) -> Response:
         """The stage's answer. Raises StageFailed."""
         health, began = self.stages[stage], time.monotonic()
+        median = health.medians[type(request).__name__]
         timeout_s = self.budget.timeout_s(stage, later, began)
-        if health.median.would_not_fit(timeout_s):
+        if median.would_not_fit(timeout_s):
             raise self._not_called(stage, _NO_BUDGET, f"{timeout_s * 1e3:.1f} ms are left, less than it usually takes")
         if not health.breaker.allows(began):
             raise self._not_called(stage, _OPEN, "it kept failing and is left alone for a moment")
@@ -93,7 +96,7 @@ class Request:
             raise self._failed(stage, error, timeout_s, began) from None
         latency_s = time.monotonic() - began
         health.breaker.succeeded()
-        health.median.observe(latency_s)
+        median.observe(latency_s)
         self._record(stage, "ok", began, timeout_s)
         return response
 
@@ -134,8 +137,6 @@ class Request:
         }.get(code, _ERROR)
         if reason is not _LATE or timeout_s >= health.late_is_failure_s:
             health.breaker.failed(time.monotonic())
-        if reason is _LATE:
-            health.median.observe(timeout_s)
         self.metrics.circuit_open.labels(stage.value).set(health.breaker.is_open)
         self._record(stage, code.name.lower(), began, timeout_s)
         return StageFailed(stage, reason, f"{code.name}: {error.details()}")

@@ -1,0 +1,73 @@
+"""`make demo`: the whole suite on this machine, the demo shop in it, a tour. Without a terminal it ends by itself."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import grpc
+from rich.console import Console
+
+from cli.client import Connection, explain_error
+from cli.imports import CatalogImport, Rejects
+from cli.mapping import parse_mapping
+from cli.suite.commands import SuiteError, start, wait
+from cli.suite.settings import SuiteSettings
+from cli.tour import TourFailed, run_tour
+from demo.catalogue import write_catalogue
+from services.common.settings import load_settings
+
+COMMANDS = """
+Try:
+  .venv/bin/kairos search "coffee maker" --explain
+  .venv/bin/kairos search 咖啡机 --locale zh
+  .venv/bin/kairos events record --user me --item ID
+  .venv/bin/kairos recommend --user me --explain
+  .venv/bin/kairos status
+"""
+
+
+def main() -> int:
+    console = Console()
+    # A polite end, whoever asks for it: the suite is stopped below.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        supervisor, state = start(load_settings(SuiteSettings))
+    except SuiteError as error:
+        console.print(f"[red]{error}")
+        return 1
+    try:
+        connection = Connection(state.gateway)
+        _load(connection)
+        run_tour(connection, console)
+        if sys.stdout.isatty():
+            console.print(COMMANDS, highlight=False)
+            console.print("Ctrl-C stops the suite.")
+            wait(supervisor)
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except (TourFailed, grpc.RpcError) as error:
+        problem = explain_error(error) if isinstance(error, grpc.RpcError) else str(error)
+        console.print(f"[red]The tour failed: {problem}")
+        return 1
+    finally:
+        supervisor.terminate()
+        supervisor.wait()
+
+
+def _load(connection: Connection) -> None:
+    """Into whatever is there: products that have not changed cost nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "demo.jsonl.gz"
+        write_catalogue(file)
+        rejects = Rejects(Path(folder) / "rejects.jsonl")
+        summary = CatalogImport(connection, parse_mapping("", None, "USD"), rejects).run(file)
+        if summary.rejected:
+            raise TourFailed(f"{summary.rejected} products of the demo shop were rejected")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

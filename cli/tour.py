@@ -1,0 +1,129 @@
+"""The tour: what the suite does, shown over gRPC on the demo shop. Each step checks itself."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from cli.client import Connection
+from cli.render import print_interpretation, print_quotes, print_results, print_waterfall, why
+from kairos.common.v1 import event_pb2
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+
+# More than a shopper's budget: the tour also runs on a machine that is busy with something else.
+_BUDGET_S = 2.0
+_CLICKS = 3
+
+
+class TourFailed(Exception):
+    """A step did not show what it is there to show; the message says which and what came instead."""
+
+
+def run_tour(connection: Connection, console: Console) -> None:
+    """Raises TourFailed or grpc.RpcError. Repeatable: every run is a new shopper."""
+    with connection.stub() as stub:
+        _Tour(stub, console, f"tour-{uuid.uuid4().hex[:8]}").run()
+
+
+class _Tour:
+    def __init__(self, stub: gateway_pb2_grpc.GatewayServiceStub, console: Console, user: str) -> None:
+        self._stub, self._console, self._user = stub, console, user
+
+    def run(self) -> None:
+        self._english()
+        self._chinese()
+        before = self._before_clicks("running shoes")
+        self._after_clicks("running shoes", before)
+        self._recommendation()
+        self._prices([result.product.id for result in before.results[:5]])
+        self._waterfall("wireless headphones under $150")
+
+    def _english(self) -> None:
+        self._title("An English query, with a condition in its words")
+        answer = self._search("waterproof hiking backpack under $150")
+        self._show(answer)
+        self._require(answer.interpretation.constraints, "the price condition was not read from the query")
+
+    def _chinese(self) -> None:
+        self._title("A Chinese query")
+        answer = self._search("女士跑步鞋", locale="zh")
+        self._show(answer)
+        shoes = sum(result.product.category_path[0] == "Shoes" for result in answer.results)
+        self._require(shoes * 2 >= len(answer.results), f"only {shoes} of {len(answer.results)} results are shoes")
+
+    def _before_clicks(self, query: str) -> gateway_pb2.SearchResponse:
+        self._title(f"“{query}”, for somebody who is new here")
+        answer = self._search(query, explain=True, page_size=20)
+        self._show(answer, most=8)
+        return answer
+
+    def _after_clicks(self, query: str, before: gateway_pb2.SearchResponse) -> None:
+        # The shopper looks at what stands lower down.
+        clicked = [result.product for result in before.results[-_CLICKS:]]
+        for product in clicked:
+            self._console.print(f"  [dim]clicks[/] {product.title}")
+        self._record([product.id for product in clicked], before.attribution_token)
+        self._title(f"“{query}”, a moment later")
+        after = self._search(query, explain=True, page_size=20)
+        self._show(after, most=8)
+        old = {result.product.id: result.position for result in before.results}
+        risen = [result for result in after.results if result.position < old.get(result.product.id, 99)]
+        self._require(risen, "the order did not change after the clicks")
+        self._console.print("[bold]Why:")
+        for result in risen[:3]:
+            came_from = old.get(result.product.id, "beyond 20")
+            self._console.print(f"  {came_from} → {result.position}  {result.product.title}: {why(result.reasons)}")
+        self._require(any(reason.history_item_ids for r in risen for reason in r.reasons), "no reason names the clicks")
+
+    def _recommendation(self) -> None:
+        self._title("Recommended to the same shopper, without a query")
+        message = gateway_pb2.RecommendRequest(user_id=self._user, page_size=5, explain=True)
+        answer = self._stub.Recommend(message, timeout=_BUDGET_S)
+        self._require(answer.results, "nothing was recommended")
+        print_results(self._console, answer.results, answer.degradations, explain=True)
+
+    def _prices(self, ids: Sequence[str]) -> None:
+        self._title("Offers, inside their guardrails and on record")
+        answer = self._stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=ids), timeout=_BUDGET_S)
+        print_quotes(self._console, answer)
+        self._require(answer.quotes and all(quote.quote_id for quote in answer.quotes), "a price has no quote")
+
+    def _waterfall(self, query: str) -> None:
+        self._title(f"Where the time of “{query}” went")
+        answer = self._search(query, explain=True)
+        print_waterfall(self._console, answer.timings)
+        self._require(len(answer.timings) == 4, f"{len(answer.timings)} of 4 stages were called")
+
+    def _search(
+        self, query: str, locale: str = "", explain: bool = False, page_size: int = 8
+    ) -> gateway_pb2.SearchResponse:
+        message = gateway_pb2.SearchRequest(
+            query=query, user_id=self._user, locale=locale, explain=explain, page_size=page_size
+        )
+        answer = self._stub.Search(message, timeout=_BUDGET_S)
+        self._require(answer.results, f"{query!r} found nothing")
+        return answer
+
+    def _record(self, ids: Sequence[str], attribution_token: str) -> None:
+        events = [
+            event_pb2.Event(
+                event_id=uuid.uuid4().hex, user_id=self._user, item_id=id, type=event_pb2.EVENT_TYPE_CLICK,
+                attribution_token=attribution_token,
+            )
+            for id in ids
+        ]  # fmt: skip
+        answer = self._stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=events), timeout=_BUDGET_S)
+        self._require(answer.recorded_count == len(ids), f"{answer.recorded_count} of {len(ids)} clicks were recorded")
+
+    def _show(self, answer: gateway_pb2.SearchResponse, most: int = 100) -> None:
+        print_interpretation(self._console, answer.interpretation)
+        print_results(self._console, answer.results[:most], answer.degradations)
+
+    def _title(self, text: str) -> None:
+        self._console.print(f"\n[bold cyan]{text}")
+
+    def _require(self, holds: object, problem: str) -> None:
+        if not holds:
+            raise TourFailed(problem)
