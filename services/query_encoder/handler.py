@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -27,18 +28,15 @@ _BULK_CHUNK = 32
 
 
 class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
-    """`encoder` serves queries, `bulk_encoder` imports: the same model with other thread counts."""
+    """Queries have a thread of their own, beside those of the imports."""
 
-    def __init__(
-        self, encoder: Encoder, bulk_encoder: Encoder, lexicons: LexiconStore, settings: QueryEncoderSettings
-    ) -> None:
+    def __init__(self, encoder: Encoder, lexicons: LexiconStore, settings: QueryEncoderSettings) -> None:
         self._encoder = encoder
-        self._bulk_encoder = bulk_encoder
         self._lexicons = lexicons
         self._settings = settings
         self._vocabularies = Vocabularies(lexicons)
         self._query_thread = ThreadPoolExecutor(1, "queries")
-        self._bulk_thread = ThreadPoolExecutor(1, "bulk")
+        self._bulk_threads = ThreadPoolExecutor(settings.bulk_threads, "bulk")
         self._batcher = QueryBatcher(
             lambda texts: encoder.encode(texts, settings.max_query_tokens), self._query_thread, settings.max_batch
         )
@@ -67,19 +65,25 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:
         context = context_from_proto(request.context)
         products = products_from_request(request)
+        texts = [product_text(product) for product in products]
+        by_text = await self._product_vectors(sorted(set(texts), key=len), context)
         loop = asyncio.get_running_loop()
-        texts = sorted({product_text(product) for product in products}, key=len)
-        vectors: dict[str, FloatArray] = {}
-        for start in range(0, len(texts), _BULK_CHUNK):
-            context.require_time()
-            chunk = texts[start : start + _BULK_CHUNK]
-            limit = self._settings.max_product_tokens
-            rows = await loop.run_in_executor(self._bulk_thread, self._bulk_encoder.encode, chunk, limit)
-            vectors.update(zip(chunk, rows, strict=True))
-        update = await loop.run_in_executor(self._bulk_thread, learn, products)
-        await loop.run_in_executor(self._bulk_thread, self._lexicons.add, context.tenant, update)
-        stacked = np.stack([vectors[product_text(product)] for product in products])
+        update = await loop.run_in_executor(self._bulk_threads, learn, products)
+        await loop.run_in_executor(self._bulk_threads, self._lexicons.add, context.tenant, update)
+        stacked = np.stack([by_text[text] for text in texts])
         return encoder_pb2.EncodeProductsResponse(vectors=vectors_to_proto(stacked, self._encoder.model_version))
+
+    async def _product_vectors(self, texts: Sequence[str], context: RequestContext) -> dict[str, FloatArray]:
+        """Chunks side by side: threads that share one inference wait for the slowest of them at each step."""
+
+        def encode(chunk: Sequence[str]) -> FloatArray:
+            context.require_time()
+            return self._encoder.encode(chunk, self._settings.max_product_tokens)
+
+        loop = asyncio.get_running_loop()
+        chunks = [texts[start : start + _BULK_CHUNK] for start in range(0, len(texts), _BULK_CHUNK)]
+        rows = await asyncio.gather(*(loop.run_in_executor(self._bulk_threads, encode, chunk) for chunk in chunks))
+        return dict(zip(texts, np.concatenate(rows), strict=True))
 
     async def _query_vector(
         self, text: str, query_context: encoder_pb2.QueryContext, context: RequestContext
@@ -112,6 +116,6 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
 
     def close(self) -> None:
         self._query_thread.shutdown(cancel_futures=True)
-        self._bulk_thread.shutdown(cancel_futures=True)
+        self._bulk_threads.shutdown(cancel_futures=True)
         self._vocabularies.close()
         self._lexicons.close()

@@ -22,8 +22,9 @@ class QueryEncoderSettings(ServiceSettings):
     # Where exported models are kept.
     model_cache_dir: Path = Path("var/models")
     backend: Literal["onnx-int8", "onnx-fp32", "torch"] = "onnx-int8"
-    # For queries; imports use `bulk_threads`.
+    # Threads that share one inference.
     threads: int = Field(default=1, ge=1)
+    # Inferences of an import at the same time, each with `threads`.
     bulk_threads: int = Field(default=2, ge=1)
     max_query_tokens: int = Field(default=64, ge=4, le=512)
     # The rest of a product's text goes to the lexical half only.

@@ -14,10 +14,7 @@ from services.query_encoder.settings import QueryEncoderSettings
 def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
     """The first call for a model exports it, which takes about half a minute."""
     encoder = build_encoder(settings, settings.threads)
-    bulk_encoder = (
-        encoder if settings.bulk_threads == settings.threads else build_encoder(settings, settings.bulk_threads)
-    )
-    return QueryEncoderHandler(encoder, bulk_encoder, SqliteLexiconStore(settings.data_dir), settings)
+    return QueryEncoderHandler(encoder, SqliteLexiconStore(settings.data_dir), settings)
 
 
 def build_encoder(settings: QueryEncoderSettings, threads: int) -> Encoder:
