@@ -66,7 +66,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         context = context_from_proto(request.context)
         products = products_from_request(request)
         texts = [product_text(product) for product in products]
-        by_text = await self._product_vectors(sorted(set(texts), key=len), context)
+        by_text = await self._product_vectors(sorted(set(texts), key=len, reverse=True), context)
         loop = asyncio.get_running_loop()
         update = await loop.run_in_executor(self._bulk_threads, learn, products)
         await loop.run_in_executor(self._bulk_threads, self._lexicons.add, context.tenant, update)
@@ -74,7 +74,10 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         return encoder_pb2.EncodeProductsResponse(vectors=vectors_to_proto(stacked, self._encoder.model_version))
 
     async def _product_vectors(self, texts: Sequence[str], context: RequestContext) -> dict[str, FloatArray]:
-        """Chunks side by side: threads that share one inference wait for the slowest of them at each step."""
+        """Vectors by text. Chunks run side by side: threads that share one inference wait for each other at each step.
+
+        Longest texts first, so that no thread is left with a long chunk at the end.
+        """
 
         def encode(chunk: Sequence[str]) -> FloatArray:
             context.require_time()
