@@ -110,8 +110,10 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         return self._category_vectors[category]
 
     def warm(self, tenant: str) -> None:
-        """Read the tenant's words now, so that its first query need not wait for them."""
+        """Load what is loaded at first use now, the tenant's words included: its first query need not wait for it."""
         self._vocabularies.read(tenant)
+        tokens("分词 words")
+        self.check()
 
     def check(self) -> None:
         """Raises when the model cannot answer."""
