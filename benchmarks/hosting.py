@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from benchmarks.hosting_servers import CALL_TIMEOUT_S, GATEWAY, STAGES
 from cli.suite.hosting import haproxy_folder, has_haproxy, hosting_environment
-from cli.suite.processes import end_all, marker_of
+from cli.suite.processes import end_all, marker_of, suite_members
 from cli.suite.settings import LOOPBACK, SuiteSettings
 from kairos.common.v1.common_pb2 import DATA_TYPE_FLOAT32, RequestContext, Tensor, Vectors
 from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest, QueryContext
@@ -92,13 +92,20 @@ class Suite:
         return Mechanism(STOCK, ingress, ingress)
 
     def stop(self) -> None:
+        """Ends everything that was started; safe to repeat."""
+        members = {folder: suite_members(folder) for folder, _ in self._members}
         for _, process in self._members:
             process.terminate()
-        for folder, process in self._members:
+        for _, process in self._members:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(30)
-            end_all(folder)
+        for folder, processes in members.items():
+            end_all(folder, processes)
+        self._members.clear()
         shutil.rmtree(haproxy_folder(SuiteSettings(data_dir=self._folder / "kairos")), ignore_errors=True)
+
+    def folder_of(self, name: str) -> Path:
+        return self._folder / name
 
     def logs(self) -> str:
         return "\n".join(path.read_text()[-4000:] for path in sorted(self._folder.glob("*/*.log")))
@@ -254,7 +261,7 @@ def print_report(mechanisms: list[Mechanism], compared: dict[str, float]) -> Non
     console.print(
         f"Kairos reaches {compared['throughput_of_plain']:.2f} of plain grpc.aio's calls/s "
         f"(goal: {GOALS['throughput_of_plain']} or more) at {compared['p50_of_plain']:.2f} times its p50 "
-        f"(goal: {GOALS['p50_of_plain']} or less), and {compared['throughput_of_serve']:.1f} times the calls/s of Serve "
+        f"(goal: {GOALS['p50_of_plain']} or less), {compared['throughput_of_serve']:.1f} times the calls/s of Serve "
         f"as it comes (goal: {GOALS['throughput_of_serve']:.0f} or more)."
     )
     if not has_haproxy():

@@ -1,6 +1,7 @@
 """The servers that `benchmarks.hosting` compares: one handler and one gateway, hosted in several ways.
 
-`python -m benchmarks.hosting_servers ROLE …` serves until SIGTERM. Serve's roles read KAIROS_SUITE_* as `kairos up` does.
+`python -m benchmarks.hosting_servers ROLE …` serves until SIGTERM. Serve's roles read KAIROS_SUITE_* as `kairos up`
+does.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """The way of a call inside a Serve replica, cut short.
 
-Between a replica's gRPC port and the handler Serve builds request metadata, two generators, context variables, an access
-log line and a second set of metrics: about as much work as gRPC itself. These functions go into Serve's
-`grpc_servicer_functions` in the place of the generated `add_…Servicer_to_server`: in a replica they register the handler
-itself, so that it gets gRPC's own context, its deadline included. Serve's hand stays on what it needs: the limit of
-`max_ongoing_requests`, the count of calls that autoscaling and draining go by, and the request metrics.
+Between a replica's gRPC port and the handler Serve builds request metadata, two generators, context variables, an
+access log line and a second set of metrics: about as much work as gRPC itself. These functions go into Serve's
+`grpc_servicer_functions` in the place of the generated `add_…Servicer_to_server`: in a replica they register the
+handler itself, so that it gets gRPC's own context, its deadline included. Serve's hand stays on what it needs: the
+limit of `max_ongoing_requests`, the count of calls that autoscaling and draining go by, and the request metrics.
 
-It leans on private names of Ray. Where one of them is missing, or the process is Serve's own Python proxy, the service is
-registered as Serve has it: slower, and the same to every caller. Unary methods only.
+It leans on private names of Ray. Where one of them is missing, or the process is Serve's own Python proxy, the
+service is registered as Serve has it: slower, and the same to every caller. Unary methods only.
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.points import PointData, Where
+from services.retrieval.adapters.records import Record
+from services.retrieval.ports import Columns
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,15 @@ Fusion = ReciprocalRanks | DistributionBased | Scaled
 
 @dataclass(frozen=True)
 class Hit:
-    id: str
-    score: float
-    payload: Mapping[str, Any] = field(default_factory=dict)
+    """`record` is there where it was asked for."""
+
+    id: int
+    score: float = 0.0
+    record: Record | None = None
 
 
 class Collection(Protocol):
-    """One tenant's points. `keys` are the payload fields to read; none of them: no payload."""
+    """One tenant's points. `columns` says what the record of each hit holds at least; None: no record."""
 
     @property
     def model_version(self) -> str:
@@ -73,21 +77,21 @@ class Collection(Protocol):
 
     def upsert(self, points: Sequence[PointData]) -> None: ...
 
-    def delete(self, ids: Sequence[str]) -> None: ...
+    def delete(self, ids: Sequence[int]) -> None: ...
 
-    def retrieve(self, ids: Sequence[str], keys: Sequence[str]) -> list[Hit]:
-        """Those that exist, in any order, scores 0."""
+    def retrieve(self, ids: Sequence[int], columns: Columns) -> list[Hit]:
+        """Those that exist, in any order."""
 
-    def nearest(self, half: Half, where: Where, keys: Sequence[str] = ()) -> list[Hit]: ...
+    def nearest(self, half: Half, where: Where, columns: Columns | None = None) -> list[Hit]:
+        """Best first, at most `half.limit`."""
 
-    def fused(
-        self, halves: Sequence[Half], fusion: Fusion, where: Where, limit: int, keys: Sequence[str]
-    ) -> list[Hit]: ...
+    def fused(self, halves: Sequence[tuple[Half, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
+        """Best first, at most `limit`."""
 
-    def ordered(self, key: str, descending: bool, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+    def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Hit]:
         """Only points that have the field."""
 
-    def scroll(self, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+    def scroll(self, where: Where, limit: int, columns: Columns) -> list[Hit]:
         """By point id."""
 
     def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]: ...

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import qdrant_edge as edge
 
 from services.retrieval.adapters.bm25 import SparseWeights
-from services.retrieval.adapters.collection import DistributionBased, Fusion, Half, Hit, ReciprocalRanks, Scaled
-from services.retrieval.adapters.points import DENSE, LEXICAL, AnyOf, Between, Condition, IsTrue, PointData, Where
+from services.retrieval.adapters.collection import DistributionBased, Fusion, Half, ReciprocalRanks, Scaled
+from services.retrieval.adapters.points import (
+    DENSE,
+    LEXICAL,
+    AnyOf,
+    Between,
+    Condition,
+    IsMissing,
+    IsTrue,
+    PointData,
+    Where,
+)
+from services.retrieval.adapters.records import payload_of
 
 
 def point(data: PointData) -> edge.Point:
     vectors: dict[str, Any] = {LEXICAL: _sparse(data.lexical)}
     if data.dense is not None:
         vectors[DENSE] = data.dense
-    return edge.Point(data.id, vectors, data.payload)
+    return edge.Point(data.id, vectors, payload_of(data.record))
 
 
-def hits(points: Sequence[Any]) -> list[Hit]:
-    """ScoredPoints or Records; the latter have no score."""
-    return [Hit(str(found.id), getattr(found, "score", 0.0), found.payload or {}) for found in points]
-
-
-def selected(keys: Sequence[str]) -> bool | list[str]:
-    return list(keys) if keys else False
+def number(point_id: Any) -> int:
+    """Ours are all integers; the engine knows other kinds as well."""
+    return cast(int, point_id)
 
 
 def nearest(half: Half) -> edge.Query:
@@ -34,8 +40,8 @@ def nearest(half: Half) -> edge.Query:
     return edge.Query.Nearest(half.vector, DENSE)
 
 
-def prefetch(half: Half, condition: edge.Filter | None) -> edge.Prefetch:
-    return edge.Prefetch(half.limit, query=nearest(half), filter=condition)
+def prefetch(half: Half, where: Where) -> edge.Prefetch:
+    return edge.Prefetch(half.limit, query=nearest(half), filter=filter_of(where))
 
 
 def fusion_of(fusion: Fusion) -> Any:
@@ -72,7 +78,9 @@ def _condition(condition: Condition) -> Any:
         return edge.FieldCondition(condition.key, range=edge.RangeFloat(gte=condition.minimum, lte=condition.maximum))
     if isinstance(condition, IsTrue):
         return edge.FieldCondition(condition.key, match=edge.MatchValue(True))
-    return edge.IsEmptyCondition(condition.key)
+    if isinstance(condition, IsMissing):
+        return edge.IsEmptyCondition(condition.key)
+    return edge.HasIdCondition(set(condition.ids))
 
 
 def _sparse(weights: SparseWeights) -> edge.SparseVector:

@@ -20,20 +20,16 @@ from services.retrieval.adapters.collection import (
     ReciprocalRanks,
     Scaled,
 )
-from services.retrieval.adapters.points import (
+from services.retrieval.adapters.points import IsMissing, IsOneOf, PointData, Where, point_id, where
+from services.retrieval.adapters.records import (
     ATTRIBUTES,
     BRAND,
     CREATED_AT,
     PRICE,
-    IsMissing,
-    Where,
-    attribute_value,
+    Record,
     candidates_of,
-    payload_keys,
-    point_id,
-    point_of,
-    stored_id,
-    where,
+    record_of,
+    split_pair,
 )
 from services.retrieval.domain.candidates import MAX_FACET_COUNTS, Candidates, Facet, IndexedProduct, merged_brands
 from services.retrieval.domain.filters import SortOrder
@@ -47,6 +43,8 @@ _MIN_DEPTH = 200
 _MAX_ATTRIBUTE_PAIRS = 2_000
 # Spellings of brands are merged after counting.
 _MAX_BRANDS = 4 * MAX_FACET_COUNTS
+
+_IDS_ONLY = Columns(products=False)
 
 
 class QdrantIndex:
@@ -62,13 +60,13 @@ class QdrantIndex:
         self, tenant: str, products: Sequence[IndexedProduct], vectors: FloatArray | None, model_version: str
     ) -> None:
         points = [
-            point_of(indexed, None if vectors is None else vectors[row], self._encoder.product(indexed.product))
-            for row, indexed in enumerate(products)
+            self._point(indexed, None if vectors is None else vectors[row]) for row, indexed in enumerate(products)
         ]
         with self._writing[tenant]:
             collection = self._collections.get(tenant) or self._collections.create(tenant)
             if vectors is not None and vectors.any():
                 collection = self._prepared(tenant, collection, model_version, vectors.shape[1])
+            _refuse_collisions(collection, points)
             collection.upsert(points)
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
@@ -76,45 +74,50 @@ class QdrantIndex:
             collection = self._collections.get(tenant)
             if collection is None:
                 return list(ids)
-            points = {product_id: point_id(product_id) for product_id in ids}
-            present = {hit.id for hit in collection.retrieve(list(points.values()), ())}
-            collection.delete([point for point in points.values() if point in present])
-        return [product_id for product_id, point in points.items() if point not in present]
+            present = {record.id: hit for hit, record in _recorded(_found(collection, ids, _IDS_ONLY))}
+            collection.delete([present[product_id].id for product_id in ids if product_id in present])
+        return [product_id for product_id in ids if product_id not in present]
 
     def lookup(self, tenant: str, ids: Sequence[str], columns: Columns) -> Candidates:
         collection = self._collections.get(tenant)
         if collection is None:
             return Candidates.none()
-        hits = collection.retrieve([point_id(product_id) for product_id in ids], payload_keys(columns))
-        by_id = {stored_id(hit.payload): hit.payload for hit in hits}
-        payloads = [by_id[product_id] for product_id in ids if product_id in by_id]
-        return candidates_of(payloads, columns, dimensions=collection.dimensions)
+        by_id = {record.id: record for _, record in _recorded(_found(collection, ids, columns))}
+        return candidates_of(
+            [by_id[product_id] for product_id in ids if product_id in by_id], columns, collection.dimensions
+        )
 
     def search(self, tenant: str, search: Search) -> tuple[Candidates, int]:
         collection = self._collections.get(tenant)
         if collection is None:
             return Candidates.none(), 0
-        condition, keys = where(search.narrowing), payload_keys(search.columns)
+        condition = where(search.narrowing)
         halves = self._halves(collection, search)
         if not halves:
             return Candidates.none(), 0
         if len(halves) == 1:
             # Nothing to fuse: the half's scores are the order.
-            found = [collection.nearest(halves[0], condition, keys)]
+            found = [collection.nearest(halves[0], condition, search.columns)]
             hits = found[0][: search.limit]
         else:
-            # First each half by itself, for its scores; then the engine fuses them.
+            # First each half by itself, for its scores. What it found is all that the engine then needs to fuse.
             found = [collection.nearest(half, condition) for half in halves]
-            fusion = self._fusion_of(halves, found, search)
-            hits = collection.fused(halves, fusion, condition, search.limit, keys)
+            within = [Where((IsOneOf(frozenset(hit.id for hit in hits)),)) for hits in found]
+            hits = collection.fused(
+                list(zip(halves, within, strict=True)),
+                self._fusion_of(halves, found, search),
+                search.limit,
+                search.columns,
+            )
         dense, lexical = _scores_by_half(halves, found)
+        rows = _recorded(hits)
         candidates = candidates_of(
-            [hit.payload for hit in hits],
+            [record for _, record in rows],
             search.columns,
-            [hit.score for hit in hits],
-            [dense.get(hit.id, 0.0) for hit in hits],
-            [lexical.get(hit.id, 0.0) for hit in hits],
             collection.dimensions,
+            [hit.score for hit, _ in rows],
+            [dense.get(hit.id, 0.0) for hit, _ in rows],
+            [lexical.get(hit.id, 0.0) for hit, _ in rows],
         )
         return candidates, len(dense.keys() | lexical.keys())
 
@@ -122,15 +125,15 @@ class QdrantIndex:
         collection = self._collections.get(tenant)
         if collection is None:
             return Candidates.none()
-        condition, keys = where(narrowing), payload_keys(columns)
+        condition = where(narrowing)
         if sort is SortOrder.RELEVANCE:
-            hits = collection.scroll(condition, limit, keys)
+            hits = collection.scroll(condition, limit, columns)
         else:
             key = CREATED_AT if sort is SortOrder.NEWEST else PRICE
-            hits = collection.ordered(key, sort is not SortOrder.PRICE_ASCENDING, condition, limit, keys)
+            hits = collection.ordered(key, sort is not SortOrder.PRICE_ASCENDING, condition, limit, columns)
             if len(hits) < limit:
-                hits += collection.scroll(condition.also(IsMissing(key)), limit - len(hits), keys)
-        return candidates_of([hit.payload for hit in hits], columns, dimensions=collection.dimensions)
+                hits += collection.scroll(condition.also(IsMissing(key)), limit - len(hits), columns)
+        return candidates_of([record for _, record in _recorded(hits)], columns, collection.dimensions)
 
     def facet(self, tenant: str, field: str, narrowing: Narrowing) -> Facet:
         collection = self._collections.get(tenant)
@@ -140,10 +143,11 @@ class QdrantIndex:
         if field == BRAND_FACET:
             return Facet.of(field, merged_brands(collection.facet(BRAND, condition, _MAX_BRANDS)))
         if field.startswith(ATTRIBUTE_FACET):
-            name = field.removeprefix(ATTRIBUTE_FACET)
-            pairs = collection.facet(ATTRIBUTES, condition, _MAX_ATTRIBUTE_PAIRS)
-            named = ((attribute_value(pair, name), count) for pair, count in pairs)
-            return Facet.of(field, ((value, count) for value, count in named if value is not None))
+            wanted = field.removeprefix(ATTRIBUTE_FACET)
+            pairs = (
+                (*split_pair(pair), n) for pair, n in collection.facet(ATTRIBUTES, condition, _MAX_ATTRIBUTE_PAIRS)
+            )
+            return Facet.of(field, ((value, count) for name, value, count in pairs if name == wanted))
         return Facet.of(field, collection.facet(field, condition, MAX_FACET_COUNTS))
 
     def count(self, tenant: str, narrowing: Narrowing) -> int:
@@ -159,6 +163,11 @@ class QdrantIndex:
 
     def close(self) -> None:
         self._collections.close()
+
+    def _point(self, indexed: IndexedProduct, vector: FloatArray | None) -> PointData:
+        record = record_of(indexed, vector)
+        dense = vector.tolist() if vector is not None and record.vector else None
+        return PointData(point_id(record.id), dense, self._encoder.product(indexed.product), record)
 
     def _prepared(self, tenant: str, collection: Collection, model_version: str, dimensions: int) -> Collection:
         """The collection that takes these vectors: the present one, or a new one where that is empty."""
@@ -199,18 +208,36 @@ class QdrantIndex:
         if self._fusion.method == "dbsf":
             return DistributionBased()
         # A half that was cut at its depth scales from its last hit; one that found fewer has nothing below, hence 0.
-        floors = tuple(
-            hits[-1].score if len(hits) == half.limit else 0.0 for half, hits in zip(halves, found, strict=True)
-        )
+        pairs = list(zip(halves, found, strict=True))
+        floors = tuple(hits[-1].score if len(hits) == half.limit else 0.0 for half, hits in pairs)
         return Scaled(weights, floors, tuple(hits[0].score if hits else 0.0 for hits in found))
+
+
+def _found(collection: Collection, ids: Sequence[str], columns: Columns) -> list[Hit]:
+    return collection.retrieve([point_id(product_id) for product_id in ids], columns)
+
+
+def _recorded(hits: Sequence[Hit]) -> list[tuple[Hit, Record]]:
+    """Without hits whose record was removed between finding and reading them."""
+    return [(hit, hit.record) for hit in hits if hit.record is not None]
+
+
+def _refuse_collisions(collection: Collection, points: Sequence[PointData]) -> None:
+    """Raise Conflict when two products share a point id: the second would replace the first without a word."""
+    present = collection.retrieve([point.id for point in points], _IDS_ONLY)
+    names = {hit.id: record.id for hit, record in _recorded(present)}
+    for point in points:
+        other = names.setdefault(point.id, point.record.id)
+        if other != point.record.id:
+            raise Conflict(f"products {point.record.id!r} and {other!r} share a point id; rename one of them")
 
 
 def _scores_by_half(
     halves: Sequence[Half], found: Sequence[Sequence[Hit]]
-) -> tuple[dict[str, float], dict[str, float]]:
+) -> tuple[dict[int, float], dict[int, float]]:
     """(cosine to the nearest query vector, BM25 score) by point id."""
-    dense: dict[str, float] = {}
-    lexical: dict[str, float] = {}
+    dense: dict[int, float] = {}
+    lexical: dict[int, float] = {}
     for half, hits in zip(halves, found, strict=True):
         if isinstance(half.vector, list):
             for hit in hits:

@@ -16,16 +16,17 @@ from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.collection import Collection, DistributionBased, Fusion, Half, Hit, ReciprocalRanks
 from services.retrieval.adapters.points import (
     DENSE,
-    INDEXES,
     LEXICAL,
     AnyOf,
     Between,
     Condition,
-    IndexKind,
+    IsMissing,
     IsTrue,
     PointData,
     Where,
 )
+from services.retrieval.adapters.records import INDEXES, IndexKind, payload_keys, payload_of, record_of_payload
+from services.retrieval.ports import Columns
 
 _SCHEMAS = {
     IndexKind.KEYWORD: models.PayloadSchemaType.KEYWORD,
@@ -103,44 +104,41 @@ class ServerCollection:
     def upsert(self, points: Sequence[PointData]) -> None:
         self._client.upsert(self._name, [_point(point) for point in points], wait=True)
 
-    def delete(self, ids: Sequence[str]) -> None:
+    def delete(self, ids: Sequence[int]) -> None:
         if ids:
             self._client.delete(self._name, list(ids), wait=True)
 
-    def retrieve(self, ids: Sequence[str], keys: Sequence[str]) -> list[Hit]:
-        records = self._client.retrieve(self._name, list(ids), with_payload=_selected(keys), with_vectors=False)
-        return [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
+    def retrieve(self, ids: Sequence[int], columns: Columns) -> list[Hit]:
+        return _hits(self._client.retrieve(self._name, list(ids), with_payload=payload_keys(columns)))
 
-    def nearest(self, half: Half, where: Where, keys: Sequence[str] = ()) -> list[Hit]:
+    def nearest(self, half: Half, where: Where, columns: Columns | None = None) -> list[Hit]:
         vector, using = _vector(half)
-        return _hits(
-            self._client.query_points(
-                self._name,
-                query=vector,
-                using=using,
-                query_filter=_filter(where),
-                limit=half.limit,
-                with_payload=_selected(keys),
-            )
+        answer = self._client.query_points(
+            self._name,
+            query=vector,
+            using=using,
+            query_filter=_filter(where),
+            limit=half.limit,
+            with_payload=payload_keys(columns) if columns else False,
         )
+        return _hits(answer.points)
 
-    def fused(self, halves: Sequence[Half], fusion: Fusion, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
-        prefetches = []
-        for half in halves:
-            vector, using = _vector(half)
-            prefetches.append(models.Prefetch(query=vector, using=using, filter=_filter(where), limit=half.limit))
-        return _hits(
-            self._client.query_points(
-                self._name, prefetch=prefetches, query=_fusion(fusion), limit=limit, with_payload=_selected(keys)
-            )
+    def fused(self, halves: Sequence[tuple[Half, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
+        answer = self._client.query_points(
+            self._name,
+            prefetch=[_prefetch(half, where) for half, where in halves],
+            query=_fusion(fusion),
+            limit=limit,
+            with_payload=payload_keys(columns),
         )
+        return _hits(answer.points)
 
-    def ordered(self, key: str, descending: bool, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
+    def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Hit]:
         direction = models.Direction.DESC if descending else models.Direction.ASC
-        return self._scroll(where, limit, keys, models.OrderBy(key=key, direction=direction))
+        return self._scroll(where, limit, columns, models.OrderBy(key=key, direction=direction))
 
-    def scroll(self, where: Where, limit: int, keys: Sequence[str]) -> list[Hit]:
-        return self._scroll(where, limit, keys, None)
+    def scroll(self, where: Where, limit: int, columns: Columns) -> list[Hit]:
+        return self._scroll(where, limit, columns, None)
 
     def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]:
         answer = self._client.facet(self._name, key, facet_filter=_filter(where), limit=limit)
@@ -149,19 +147,28 @@ class ServerCollection:
     def count(self, where: Where) -> int:
         return int(self._client.count(self._name, _filter(where), exact=True).count)
 
-    def _scroll(self, where: Where, limit: int, keys: Sequence[str], order: models.OrderBy | None) -> list[Hit]:
+    def _scroll(self, where: Where, limit: int, columns: Columns, order: models.OrderBy | None) -> list[Hit]:
         records, _ = self._client.scroll(
-            self._name, scroll_filter=_filter(where), limit=limit, order_by=order, with_payload=_selected(keys)
+            self._name, scroll_filter=_filter(where), limit=limit, order_by=order, with_payload=payload_keys(columns)
         )
-        return [Hit(str(record.id), 0.0, record.payload or {}) for record in records]
+        return _hits(records)
 
 
-def _selected(keys: Sequence[str]) -> bool | list[str]:
-    return list(keys) if keys else False
+def _hits(points: Sequence[models.ScoredPoint | models.Record]) -> list[Hit]:
+    """Records have no score."""
+    return [
+        Hit(
+            int(point.id),
+            getattr(point, "score", 0.0),
+            record_of_payload(point.payload) if point.payload else None,
+        )
+        for point in points
+    ]
 
 
-def _hits(answer: models.QueryResponse) -> list[Hit]:
-    return [Hit(str(point.id), point.score, point.payload or {}) for point in answer.points]
+def _prefetch(half: Half, where: Where) -> models.Prefetch:
+    vector, using = _vector(half)
+    return models.Prefetch(query=vector, using=using, filter=_filter(where), limit=half.limit)
 
 
 def _vector(half: Half) -> tuple[Any, str]:
@@ -178,7 +185,7 @@ def _point(point: PointData) -> models.PointStruct:
     vectors: dict[str, Any] = {LEXICAL: _sparse(point.lexical)}
     if point.dense is not None:
         vectors[DENSE] = point.dense
-    return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
+    return models.PointStruct(id=point.id, vector=vectors, payload=payload_of(point.record))
 
 
 def _fusion(fusion: Fusion) -> models.RrfQuery | models.FusionQuery | models.FormulaQuery:
@@ -212,4 +219,6 @@ def _condition(condition: Condition) -> Any:
         )
     if isinstance(condition, IsTrue):
         return models.FieldCondition(key=condition.key, match=models.MatchValue(value=True))
-    return models.IsEmptyCondition(is_empty=models.PayloadField(key=condition.key))
+    if isinstance(condition, IsMissing):
+        return models.IsEmptyCondition(is_empty=models.PayloadField(key=condition.key))
+    return models.HasIdCondition(has_id=list(condition.ids))

@@ -1,0 +1,1 @@
+"""The demo shop: a catalogue, its pictures and simulated shoppers, all invented here."""

@@ -1,0 +1,213 @@
+"""The demo shop's products: some 3,000 of them, in English and Chinese, the same for the same seed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from io import TextIOWrapper
+from pathlib import Path
+from random import Random
+from typing import TextIO
+
+from demo.vocabulary import Kind, Shelf, Vocabulary, load_vocabulary
+
+REFERENCE = datetime(2026, 6, 1, tzinfo=UTC)  # "today" in the shop: no product is younger, the simulated events follow
+CURRENCY = "USD"
+_ASSORTMENT = timedelta(days=730)
+_OUT_OF_STOCK = 0.07
+_TRIES = 5_000
+
+
+@dataclass(frozen=True)
+class DemoProduct:
+    """One product of the demo shop. `picture` names its silhouette in `demo.pictures`."""
+
+    id: str
+    title: str
+    title_zh: str
+    description: str
+    description_zh: str
+    brand: str
+    category_path: tuple[str, ...]
+    category_path_zh: tuple[str, ...]
+    attributes: dict[str, tuple[str, ...]]
+    price: Decimal
+    currency: str
+    cost: Decimal
+    stock: int
+    created_at: datetime
+    picture: str
+
+
+def build_catalogue(seed: int = 7, size: int = 3000) -> list[DemoProduct]:
+    """`size` products, spread evenly over the shelves. Raises ValueError where the vocabulary cannot fill a shelf."""
+    vocabulary = load_vocabulary()
+    shelves = vocabulary.shelves
+    products: list[DemoProduct] = []
+    for index, shelf in enumerate(shelves):
+        quota = size * (index + 1) // len(shelves) - size * index // len(shelves)
+        products += _fill(shelf, quota, vocabulary, Random(f"{seed}/{shelf.slug}"))
+    return products
+
+
+def write_catalogue(path: Path, products: list[DemoProduct] | None = None) -> None:
+    """Writes the import file, JSON lines, compressed where the name ends in .gz."""
+    with open_text(path) as file:
+        for product in build_catalogue() if products is None else products:
+            file.write(json.dumps(_row(product), ensure_ascii=False) + "\n")
+
+
+def open_text(path: Path) -> TextIO:
+    """A file to write UTF-8 text to. A .gz holds no time: the same text gives the same bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gz":
+        return TextIOWrapper(gzip.GzipFile(path, "wb", mtime=0), encoding="utf-8")
+    return path.open("w", encoding="utf-8")
+
+
+def _fill(shelf: Shelf, quota: int, vocabulary: Vocabulary, random: Random) -> list[DemoProduct]:
+    """Draws articles until the shelf is full; most articles come in two or three variants."""
+    products: list[DemoProduct] = []
+    articles: set[tuple[str, ...]] = set()
+    for _ in range(_TRIES):
+        if len(products) >= quota:
+            return products[:quota]
+        kind = random.choice(shelf.kinds)
+        article = _Article.drawn(kind, random)
+        if article.identity in articles:
+            continue
+        articles.add(article.identity)
+        for variant in _variants(kind, random):
+            products.append(
+                _product(f"{shelf.slug}-{len(products) + 1:04}", shelf, article, variant, vocabulary, random)
+            )
+    raise ValueError(f"the vocabulary of {shelf.slug} gives only {len(products)} of {quota} products; add words to it")
+
+
+@dataclass(frozen=True)
+class _Article:
+    """What the variants of one article have in common."""
+
+    kind: Kind
+    brand: str
+    model: str
+    axes: dict[str, str]
+    price_level: float  # 0 the cheapest of its kind, 1 the dearest
+    margin: float
+    features: tuple[str, ...]
+    created_at: datetime
+
+    @classmethod
+    def drawn(cls, kind: Kind, random: Random) -> _Article:
+        brand = random.choice(list(kind.brands))
+        return cls(
+            kind=kind,
+            brand=brand,
+            model=random.choice(kind.models) if kind.models else "",
+            axes={name: random.choice(values) for name, values in kind.axes.items()},
+            price_level=min(1.0, max(0.0, kind.brands[brand] + random.gauss(0, 0.1))),
+            margin=random.uniform(*kind.margin),
+            features=tuple(random.sample(list(kind.features), k=min(2, len(kind.features)))),
+            created_at=REFERENCE - random.random() * (_ASSORTMENT - timedelta(days=1)),
+        )
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """No two articles share it: a brand uses a model name once on a shelf."""
+        return (self.brand, self.model) if self.model else (self.brand, self.kind.name, *self.axes.values())
+
+
+def _variants(kind: Kind, random: Random) -> Iterator[dict[str, str]]:
+    """One to three choices of the first variant axis; the others are drawn once for all of them."""
+    if not kind.variants:
+        yield {}
+        return
+    first, *others = kind.variants
+    shared = {name: random.choice(kind.variants[name]) for name in others}
+    values = kind.variants[first]
+    for index in sorted(random.sample(range(len(values)), k=min(len(values), random.choice((1, 2, 2, 3))))):
+        yield {first: values[index]} | shared
+
+
+def _product(
+    id: str, shelf: Shelf, article: _Article, variant: dict[str, str], vocabulary: Vocabulary, random: Random
+) -> DemoProduct:
+    kind, chosen = article.kind, article.axes | variant
+    named = {"brand": article.brand, "model": article.model}
+    english = named | {name: vocabulary.displayed(value) for name, value in chosen.items()} | {"kind": kind.name}
+    prose = named | chosen | {"kind": _prose(kind.name)}
+    chinese = named | {name: vocabulary.chinese(value) for name, value in chosen.items()} | {"kind": kind.zh}
+    price = _price(kind, article.price_level, chosen)
+    return DemoProduct(
+        id=id,
+        title=kind.title.format_map(english),
+        title_zh=kind.title_zh.format_map(chinese),
+        description=" ".join([_sentence(kind.about.format_map(prose)), *(f"{text}." for text in article.features)]),
+        description_zh="".join(
+            [kind.about_zh.format_map(chinese), *(f"{kind.features[text]}。" for text in article.features)]
+        ),
+        brand=article.brand,
+        category_path=shelf.path,
+        category_path_zh=shelf.path_zh,
+        attributes={name: (value,) for name, value in chosen.items() if not name.startswith("_")}
+        | {name: tuple(values) for name, values in kind.lists.items()},
+        price=price,
+        currency=CURRENCY,
+        cost=(price * Decimal(1 - article.margin)).quantize(Decimal("0.01")),
+        stock=0
+        if random.random() < _OUT_OF_STOCK
+        else max(1, round(random.lognormvariate(5.2, 0.9) / float(price) ** 0.35)),
+        created_at=min(REFERENCE, article.created_at + timedelta(days=random.choice((0, 0, 0, 21, 45)))).replace(
+            microsecond=0
+        ),
+        picture=kind.picture,
+    )
+
+
+def _price(kind: Kind, level: float, chosen: dict[str, str]) -> Decimal:
+    """A price as shops write it: below 30 it ends in .99, above 100 in a 9 or a 5 before the point."""
+    low, high = kind.price
+    amount = low * (high / low) ** level
+    for value in chosen.values():
+        amount *= kind.factors.get(value, 1.0)
+    if amount < 30:
+        return Decimal(max(1, round(amount))) - Decimal("0.01")
+    if amount < 100:
+        return Decimal(round(amount)) - (Decimal("0.01") if round(amount) % 2 else Decimal(0))
+    step = 5 if amount < 300 else 10
+    return Decimal(round(amount / step) * step - (1 if round(amount / step) % 2 == 0 else 0)).quantize(Decimal("0.01"))
+
+
+def _prose(name: str) -> str:
+    """ "HDMI Cable" -> "HDMI cable": a kind's name inside a sentence."""
+    return " ".join(
+        word.lower() if word.istitle() and word.replace("-", "").isalpha() else word for word in name.split()
+    )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _row(product: DemoProduct) -> dict[str, object]:
+    return {
+        "id": product.id,
+        "title": product.title,
+        "title_zh": product.title_zh,
+        "description": product.description,
+        "description_zh": product.description_zh,
+        "brand": product.brand,
+        "category": " > ".join(product.category_path),
+        "category_zh": " > ".join(product.category_path_zh),
+        "attributes": {name: list(values) for name, values in product.attributes.items()},
+        "price": str(product.price),
+        "currency": product.currency,
+        "cost": str(product.cost),
+        "stock": product.stock,
+        "created_at": product.created_at.isoformat(),
+        "image": f"images/{product.id}.png",
+    }

@@ -1,0 +1,190 @@
+"""A product as Qdrant keeps it: its payload, and what is read back of it.
+
+What filters, facets and sorts need are payload fields of their own, each with an index. What an answer needs lies
+beside them in packed form. The vector is there a second time, as float16: the engine hands vectors out as lists of
+Python floats, which for 200 candidates takes longer than finding them.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from services.common.product import CATEGORY_SEPARATOR, category_ancestry
+from services.retrieval.domain.candidates import NO_STOCK_COUNT, Candidates, IndexedProduct
+from services.retrieval.domain.query import FloatArray
+from services.retrieval.ports import Columns
+
+CATEGORY, BRAND, BRAND_KEY, ATTRIBUTES = "category", "brand", "brand_key", "attributes"
+PRICE, CURRENCY, IN_STOCK, CREATED_AT = "price", "currency", "in_stock", "created_at"
+_COLUMNS, _PRODUCT, _VECTOR, _FINGERPRINT = "columns", "product", "vector", "fingerprint"
+
+# Between an attribute's name and value in one keyword: no text has it.
+_PAIR = "\x1f"
+
+
+class IndexKind(Enum):
+    KEYWORD = "keyword"
+    FLOAT = "float"
+    INTEGER = "integer"
+    BOOL = "bool"
+
+
+INDEXES = {
+    CATEGORY: IndexKind.KEYWORD,
+    BRAND: IndexKind.KEYWORD,
+    BRAND_KEY: IndexKind.KEYWORD,
+    ATTRIBUTES: IndexKind.KEYWORD,
+    PRICE: IndexKind.FLOAT,
+    CURRENCY: IndexKind.KEYWORD,
+    IN_STOCK: IndexKind.BOOL,
+    CREATED_AT: IndexKind.INTEGER,
+}
+
+
+class Record(NamedTuple):
+    """What an answer may need of one product; the columns of retrieval.proto, row-wise.
+
+    `vector` is float16, little-endian, empty for a product without one; `attributes` are pairs, see `attribute_pair`.
+    """
+
+    id: str
+    price: float | None
+    currency: str
+    category: str
+    brand: str
+    stock: int
+    created_at_seconds: int
+    product: bytes
+    vector: bytes
+    fingerprint: bytes
+    attributes: tuple[str, ...]
+
+
+def record_of(indexed: IndexedProduct, vector: FloatArray | None) -> Record:
+    """`vector` of shape [dimensions]; None or all zero: the product has none."""
+    product = indexed.product
+    return Record(
+        id=product.id,
+        price=None if product.price is None else float(product.price.amount),
+        # A shop has few currencies, categories and brands: one object for each.
+        currency=sys.intern("" if product.price is None else product.price.currency),
+        category=sys.intern(product.category),
+        brand=sys.intern(product.brand),
+        stock=NO_STOCK_COUNT if product.stock is None else product.stock,
+        created_at_seconds=0 if product.created_at is None else int(product.created_at.timestamp()),
+        product=indexed.serialized,
+        vector=b"" if vector is None or not vector.any() else vector.astype("<f2").tobytes(),
+        fingerprint=indexed.fingerprint,
+        attributes=tuple(
+            attribute_pair(name, value) for name, values in product.attributes.items() for value in values
+        ),
+    )
+
+
+def payload_of(record: Record) -> dict[str, Any]:
+    return dict(_payload(record))
+
+
+def record_of_payload(payload: Mapping[str, Any]) -> Record:
+    """Fields that were not read are empty; `columns` must be there."""
+    identifier, price, currency, category, brand, stock, created = payload[_COLUMNS]
+    return Record(
+        identifier,
+        price,
+        sys.intern(currency),
+        sys.intern(category),
+        sys.intern(brand),
+        stock,
+        created,
+        base64.b64decode(payload.get(_PRODUCT, "")),
+        base64.b64decode(payload.get(_VECTOR, "")),
+        base64.b64decode(payload.get(_FINGERPRINT, "")),
+        tuple(payload.get(ATTRIBUTES, ())),
+    )
+
+
+def payload_keys(columns: Columns) -> list[str]:
+    """What to read of each point."""
+    keys = {
+        _COLUMNS: True,
+        _PRODUCT: columns.products,
+        _VECTOR: columns.vectors,
+        _FINGERPRINT: columns.fingerprints,
+        ATTRIBUTES: columns.attributes,
+    }
+    return [key for key, wanted in keys.items() if wanted]
+
+
+def candidates_of(
+    records: Sequence[Record],
+    columns: Columns,
+    dimensions: int,
+    scores: Sequence[float] | None = None,
+    dense_scores: Sequence[float] | None = None,
+    lexical_scores: Sequence[float] | None = None,
+) -> Candidates:
+    """Row by row. Scores left out are 0; with `dimensions` of 0 there are no vectors."""
+    if not records:
+        return Candidates.none()
+    ids, prices, currencies, categories, brands, stocks, created, products, vectors, fingerprints, attributes = map(
+        list, zip(*records, strict=True)
+    )
+    zeros = np.zeros(len(ids), np.float32)
+    # A row of zeros, for a product without a vector, is as long as the others.
+    nothing = bytes(2 * dimensions)
+    has_vectors = columns.vectors and dimensions > 0
+    return Candidates(
+        ids=ids,
+        scores=zeros if scores is None else np.array(scores, np.float32),
+        dense_scores=zeros if dense_scores is None else np.array(dense_scores, np.float32),
+        lexical_scores=zeros if lexical_scores is None else np.array(lexical_scores, np.float32),
+        prices=np.array(prices, np.float64),
+        currencies=currencies,
+        categories=categories,
+        brands=brands,
+        stocks=np.array(stocks, np.int64),
+        created_at_seconds=np.array(created, np.int64),
+        products=products if columns.products else [],
+        fingerprints=fingerprints if columns.fingerprints else [],
+        attributes=[[split_pair(pair) for pair in pairs] for pairs in attributes] if columns.attributes else [],
+        vectors=np.frombuffer(b"".join(vector or nothing for vector in vectors), "<f2").reshape(len(ids), dimensions)
+        if has_vectors
+        else None,
+    )
+
+
+def attribute_pair(name: str, value: str) -> str:
+    """One keyword for both: all attributes share one index, whatever names a shop invents."""
+    return name + _PAIR + value
+
+
+def split_pair(pair: str) -> tuple[str, str]:
+    name, _, value = pair.partition(_PAIR)
+    return name, value
+
+
+def _payload(record: Record) -> Iterator[tuple[str, Any]]:
+    yield _COLUMNS, list(record[:7])
+    yield _PRODUCT, base64.b64encode(record.product).decode()
+    if record.vector:
+        yield _VECTOR, base64.b64encode(record.vector).decode()
+    yield _FINGERPRINT, base64.b64encode(record.fingerprint).decode()
+    yield IN_STOCK, record.stock != 0
+    if record.category:
+        yield CATEGORY, category_ancestry(tuple(record.category.split(CATEGORY_SEPARATOR)))
+    if record.brand:
+        yield BRAND, record.brand
+        yield BRAND_KEY, record.brand.casefold()
+    if record.attributes:
+        yield ATTRIBUTES, list(record.attributes)
+    if record.price is not None:
+        yield PRICE, record.price
+        yield CURRENCY, record.currency
+    if record.created_at_seconds:
+        yield CREATED_AT, record.created_at_seconds
