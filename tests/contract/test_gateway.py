@@ -1,0 +1,272 @@
+"""The gateway over real gRPC: every row of the fallback table, paging, events, import, bad input."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from kairos.pricing.v1 import pricing_pb2
+from services.gateway.server import GatewayServer, start_gateway
+from services.gateway.settings import GatewaySettings, MetricsSettings, ServerSettings, StagesSettings
+from tests.fakes.stages import FakeStages, product
+
+BUDGET_S = 0.6
+HOWS = ("slow", "down", "error")
+
+
+@dataclass
+class Running:
+    gateway: GatewayServer
+    stages: FakeStages
+    stub: gateway_pb2_grpc.GatewayServiceAsyncStub
+    channel: grpc.aio.Channel
+
+
+@pytest.fixture
+async def running() -> AsyncIterator[Running]:
+    stages = FakeStages()
+    await stages.start()
+    defaults = StagesSettings()
+    settings = GatewaySettings(
+        stages=StagesSettings(
+            **{n: getattr(defaults, n).model_copy(update={"target": t}) for n, t in stages.targets.items()}
+        ),
+        server=ServerSettings(port=0, drain_s=0),
+        metrics=MetricsSettings(port=0),
+    )
+    gateway = await start_gateway(settings)
+    channel = grpc.aio.insecure_channel(f"127.0.0.1:{gateway.port}")
+    stub: gateway_pb2_grpc.GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
+    yield Running(gateway, stages, stub, channel)
+    await channel.close()
+    await gateway.stop()
+    await stages.stop()
+
+
+def search(query: str = "shoes", **fields: object) -> gateway_pb2.SearchRequest:
+    return gateway_pb2.SearchRequest(query=query, page_size=5, **fields)  # type: ignore[arg-type]
+
+
+def ids(answer: gateway_pb2.SearchResponse | gateway_pb2.RecommendResponse) -> list[str]:
+    return [result.product.id for result in answer.results]
+
+
+async def violated_fields(call: grpc.aio.UnaryUnaryCall[object, object]) -> list[str]:
+    """The field paths of an INVALID_ARGUMENT answer."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    details = dict(caught.value.trailing_metadata() or ())["grpc-status-details-bin"]
+    assert isinstance(details, bytes)
+    bad = error_details_pb2.BadRequest()
+    assert any(detail.Unpack(bad) for detail in status_pb2.Status.FromString(details).details)
+    return [violation.field for violation in bad.field_violations]
+
+
+async def test_a_whole_answer(running: Running) -> None:
+    """With all stages well, results are in the ranker's order, priced, and nothing was given up."""
+    answer = await running.stub.Search(search(explain=True), timeout=BUDGET_S)
+    assert ids(answer) == ["p25", "p24", "p23", "p22", "p21"]
+    assert not answer.degradations
+    assert answer.results[0].price.quote_id == "q-p25"
+    assert [timing.stage for timing in answer.timings] == [1, 2, 3, 4]
+    assert not answer.results[0].product.HasField("cost")
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_without_encoder_words_are_looked_up(running: Running, how: str) -> None:
+    """Encoder late, down or failing: lexical retrieval of the words as typed, inside the budget."""
+    await running.stages.worsen("query_encoder", how)
+    answer = await within_budget(running, search())
+    assert [(d.stage, d.fallback) for d in answer.degradations] == [(1, "lexical retrieval")]
+    assert len(answer.results) == 5
+    asked = [r for r in running.stages.retrieval.requests if getattr(r, "text", "")][-1]
+    assert asked.text == "shoes"
+    assert not asked.HasField("query_vectors")
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_without_retrieval_popular_items(running: Running, how: str) -> None:
+    """Retrieval late, down or failing: the popular items from the gateway's memory."""
+    await running.gateway._popular.refresh("default")
+    await running.stages.worsen("retrieval", how)
+    answer = await within_budget(running, search())
+    assert [(d.stage, d.fallback) for d in answer.degradations] == [(2, "popular items")]
+    assert ids(answer)[:2] == ["p7", "p3"]
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_without_ranker_retrieval_order(running: Running, how: str) -> None:
+    """Ranker late, down or failing: retrieval's order."""
+    await running.stages.worsen("ranker", how)
+    answer = await within_budget(running, search())
+    assert [(d.stage, d.fallback) for d in answer.degradations] == [(3, "retrieval order")]
+    assert ids(answer) == ["p1", "p2", "p3", "p4", "p5"]
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_without_pricing_list_price(running: Running, how: str) -> None:
+    """Pricing late, down or failing: the list price, and it says that it is one."""
+    await running.stages.worsen("pricing", how)
+    answer = await within_budget(running, search())
+    assert [(d.stage, d.fallback) for d in answer.degradations] == [(4, "list price")]
+    price = answer.results[0].price
+    assert price.offer == answer.results[0].product.price
+    assert price.reason == pricing_pb2.PRICE_REASON_FALLBACK
+
+
+async def test_a_missing_half_is_passed_on(running: Running) -> None:
+    """What retrieval itself gave up stands in the answer: its halves stand in for each other there."""
+    half = common_pb2.Degradation(stage=common_pb2.STAGE_RETRIEVAL, fallback="lexical half only")
+    running.stages.retrieval.degradations.append(half)
+    answer = await running.stub.Search(search(), timeout=BUDGET_S)
+    assert list(answer.degradations) == [half]
+    assert len(answer.results) == 5
+
+
+async def within_budget(running: Running, request: gateway_pb2.SearchRequest) -> gateway_pb2.SearchResponse:
+    began = time.monotonic()
+    answer = await running.stub.Search(request, timeout=BUDGET_S)
+    assert time.monotonic() - began < BUDGET_S
+    return answer
+
+
+async def test_a_failing_stage_is_left_alone(running: Running) -> None:
+    """After some failures in a row the circuit opens, and the stage is not called for a while."""
+    await running.stages.worsen("ranker", "error")
+    for _ in range(8):
+        answer = await running.stub.Search(search(), timeout=BUDGET_S)
+    assert answer.degradations[0].reason == common_pb2.DEGRADATION_REASON_CIRCUIT_OPEN
+    ranked = [request for request in running.stages.ranker.requests if hasattr(request, "candidates")]
+    assert len(ranked) < 8
+
+
+async def test_pages_of_one_ranking(running: Running) -> None:
+    """All pages together are the ranking, each product once; the last has no token."""
+    seen, token = [], ""
+    while True:
+        answer = await running.stub.Search(search(page_token=token), timeout=BUDGET_S)
+        seen += ids(answer)
+        token = answer.next_page_token
+        if not token:
+            break
+    assert seen == [f"p{n}" for n in range(25, 0, -1)]
+
+
+async def test_a_page_token_of_another_search(running: Running) -> None:
+    """A token works for its own search only, and a damaged one not at all."""
+    answer = await running.stub.Search(search(), timeout=BUDGET_S)
+    other = search("boots", page_token=answer.next_page_token)
+    assert await violated_fields(running.stub.Search(other)) == ["page_token"]
+    assert await violated_fields(running.stub.Search(search(page_token="%%%"))) == ["page_token"]
+
+
+async def test_recommend(running: Running) -> None:
+    """A known user gets ranked candidates for the interests; an unknown one what is popular."""
+    known = await running.stub.Recommend(gateway_pb2.RecommendRequest(user_id="u"), timeout=BUDGET_S)
+    assert ids(known)[0] == "p25"
+    await running.gateway._popular.refresh("default")
+    cold = await running.stub.Recommend(gateway_pb2.RecommendRequest(), timeout=BUDGET_S)
+    assert ids(cold)[:2] == ["p7", "p3"]
+
+
+async def test_events_carry_their_items(running: Running) -> None:
+    """The ranker gets the items' features with the events; ids that nobody knows come back."""
+    click = event_pb2.Event(event_id="e", user_id="u", item_id="p3", type=event_pb2.EVENT_TYPE_CLICK)
+    lost = event_pb2.Event(event_id="f", user_id="u", item_id="nobody", type=event_pb2.EVENT_TYPE_CLICK)
+    answer = await running.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[click, lost]))
+    assert (answer.recorded_count, list(answer.missing_ids)) == (2, ["nobody"])
+    recorded = next(request for request in running.stages.ranker.requests if hasattr(request, "events"))
+    assert list(recorded.items.ids) == ["p3"]
+
+
+async def test_events_are_recorded_without_retrieval(running: Running) -> None:
+    """With retrieval down events are recorded all the same, and the answer says what is missing."""
+    await running.stages.worsen("retrieval", "down")
+    click = event_pb2.Event(event_id="e", user_id="u", item_id="p3", type=event_pb2.EVENT_TYPE_CLICK)
+    answer = await running.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[click]))
+    assert answer.recorded_count == 1
+    assert answer.degradations[0].stage == common_pb2.STAGE_RETRIEVAL
+
+
+async def test_wrong_events_name_every_field(running: Running) -> None:
+    """One wrong event refuses the batch, every wrong field is named, and nothing is recorded."""
+    good = event_pb2.Event(event_id="e", user_id="u", item_id="p3", type=event_pb2.EVENT_TYPE_CLICK)
+    bad = event_pb2.Event(event_id="f", quantity=-1)
+    request = gateway_pb2.RecordEventsRequest(events=[good, bad])
+    fields = await violated_fields(running.stub.RecordEvents(request))
+    assert fields == ["events[1].user_id", "events[1].type", "events[1].quantity"]
+    assert not any(hasattr(request, "events") for request in running.stages.ranker.requests)
+
+
+async def test_import(running: Running) -> None:
+    """Good products go in, bad ones come back with field and reason, a second import changes nothing."""
+    new, bad = product(101), product(102)
+    bad.price.units = -5
+    twin = product(101)
+    twin.title = "Another one"
+    messages = [gateway_pb2.ImportProductsRequest(products=[new, bad, twin, product(101)])]
+    answer = await running.stub.ImportProducts(iter(messages))
+    assert (answer.received_count, answer.imported_count, answer.unchanged_count) == (4, 1, 1)
+    assert [(r.index, r.field) for r in answer.rejected] == [(1, "price"), (2, "id")]
+    again = await running.stub.ImportProducts(iter([gateway_pb2.ImportProductsRequest(products=[new])]))
+    assert (again.imported_count, again.unchanged_count) == (0, 1)
+
+
+async def test_prices(running: Running) -> None:
+    """Quotes in the order asked for; unknown ids come back; another currency is refused."""
+    answer = await running.stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=["p2", "x", "p1"]))
+    assert [quote.item_id for quote in answer.quotes] == ["p2", "p1"]
+    assert list(answer.missing_ids) == ["x"]
+    wrong = gateway_pb2.QuotePricesRequest(product_ids=["p1"], currency_code="EUR")
+    assert await violated_fields(running.stub.QuotePrices(wrong)) == ["currency_code"]
+
+
+async def test_products_by_id(running: Running) -> None:
+    """A known product is read and deleted; afterwards it is NOT_FOUND."""
+    found = await running.stub.GetProduct(gateway_pb2.GetProductRequest(id="p1"))
+    assert found.product.title == "Product 1"
+    gone = await running.stub.DeleteProducts(gateway_pb2.DeleteProductsRequest(ids=["p1", "x"]))
+    assert (gone.deleted_count, list(gone.missing_ids)) == (1, ["x"])
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await running.stub.GetProduct(gateway_pb2.GetProductRequest(id="p1"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (search("x" * 1_000_000), "query"),
+        (search(user_id="x" * 200), "user_id"),
+        (gateway_pb2.SearchRequest(query="x", page_size=-1), "page_size"),
+    ],
+)
+async def test_bad_input_names_its_field(running: Running, request_: gateway_pb2.SearchRequest, field: str) -> None:
+    """Huge, overlong and negative fields are refused by name."""
+    assert await violated_fields(running.stub.Search(request_)) == [field]
+
+
+async def test_text_that_is_not_utf8(running: Running) -> None:
+    """Bytes that are no UTF-8 in a string field are INVALID_ARGUMENT with the path of the field."""
+    raw = running.channel.unary_unary(
+        "/kairos.gateway.v1.GatewayService/Search", response_deserializer=gateway_pb2.SearchResponse.FromString
+    )
+    assert await violated_fields(raw(b"\x0a\x02\xff\xfe")) == ["query"]  # type: ignore[arg-type]
+    nested = product_pb2.ProductFilter(brands=["zz"]).SerializeToString().replace(b"zz", b"\xff\xfe")
+    message = b"\x2a" + bytes([len(nested)]) + nested
+    assert await violated_fields(raw(message)) == ["filter.brands[0]"]  # type: ignore[arg-type]
+
+
+async def test_request_id_comes_back(running: Running) -> None:
+    """The caller's request id is used, goes to the stages and comes back."""
+    call = running.stub.Search(search(), timeout=BUDGET_S, metadata=(("x-request-id", "abc"),))
+    assert (await call).request_id == "abc"
+    assert dict(await call.initial_metadata())["x-request-id"] == "abc"
+    assert running.stages.encoder.requests[-1].context.request_id == "abc"

@@ -1,0 +1,74 @@
+"""Offers stay inside their guardrails, whatever the pricer wishes."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.money import Money
+from services.ranker.pricing.domain.pricing import (
+    Guardrails,
+    MarkdownRules,
+    PricedItem,
+    PriceReason,
+    Wish,
+    offer,
+)
+
+RAILS = Guardrails(Decimal("0.05"), Decimal("0.30"), Decimal(0))
+RULES = MarkdownRules(150, Decimal("0.10"), 540, Decimal("0.15"))
+amounts = st.decimals(min_value=0, max_value=100_000, places=2)
+currencies = st.sampled_from(["USD", "JPY", "KWD"])
+
+
+def usd(amount: str) -> Money:
+    return Money("USD", Decimal(amount))
+
+
+@given(amounts, amounts, st.none() | amounts, st.none() | amounts, st.none() | amounts, currencies)
+def test_floor_offer_ceiling(
+    price: Decimal, wished: Decimal, cost: Decimal | None, low: Decimal | None, high: Decimal | None, currency: str
+) -> None:
+    """floor <= offer <= ceiling always holds, also where the bounds contradict each other."""
+    item = PricedItem(
+        "a",
+        Money(currency, price),
+        *(None if value is None else Money(currency, value) for value in (cost, low, high)),
+    )
+    made = offer(item, Wish(wished, PriceReason.LIST_PRICE, ""), RAILS)
+    assert made.floor.amount <= made.amount.amount <= made.ceiling.amount
+
+
+@given(amounts, amounts, currencies)
+def test_never_below_cost(cost: Decimal, wished: Decimal, currency: str) -> None:
+    """No offer is below cost and its margin, in the currency's own smallest unit."""
+    item = PricedItem("a", Money(currency, Decimal(10)), Money(currency, cost))
+    made = offer(item, Wish(wished, PriceReason.LIST_PRICE, ""), RAILS)
+    assert made.amount.amount >= cost * Decimal("1.05")
+
+
+def test_a_guardrail_says_so() -> None:
+    """An offer that was held has the reason GUARDRAIL and names the bound."""
+    made = offer(PricedItem("a", usd("100")), Wish(Decimal(10), PriceReason.OVERSTOCK, "x"), RAILS)
+    assert made.reason is PriceReason.GUARDRAIL
+    assert made.amount == usd("70.00")
+    assert "floor" in made.explanation
+
+
+def test_overstock_is_marked_down() -> None:
+    """More in stock than the rule's bound takes the rule's share off."""
+    wish = RULES(PricedItem("a", usd("100"), stock=200), now_s=0)
+    assert (wish.amount, wish.reason) == (Decimal("90.00"), PriceReason.OVERSTOCK)
+
+
+def test_the_larger_markdown_wins() -> None:
+    """An item that is overstocked and aged gets the larger of both markdowns, not their sum."""
+    wish = RULES(PricedItem("a", usd("100"), stock=200, created_s=1.0), now_s=1.0 + 600 * 86_400)
+    assert (wish.amount, wish.reason) == (Decimal("85.00"), PriceReason.AGED)
+
+
+def test_an_ordinary_item_keeps_its_price() -> None:
+    """Where no rule applies, the list price stands."""
+    assert RULES(PricedItem("a", usd("100"), stock=3), now_s=0).reason is PriceReason.LIST_PRICE
