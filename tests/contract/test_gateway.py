@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import pytest
@@ -58,7 +59,7 @@ def ids(answer: gateway_pb2.SearchResponse | gateway_pb2.RecommendResponse) -> l
     return [result.product.id for result in answer.results]
 
 
-async def violated_fields(call: grpc.aio.UnaryUnaryCall[object, object]) -> list[str]:
+async def violated_fields(call: Awaitable[object]) -> list[str]:
     """The field paths of an INVALID_ARGUMENT answer."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
@@ -255,13 +256,13 @@ async def test_bad_input_names_its_field(running: Running, request_: gateway_pb2
 
 async def test_text_that_is_not_utf8(running: Running) -> None:
     """Bytes that are no UTF-8 in a string field are INVALID_ARGUMENT with the path of the field."""
-    raw = running.channel.unary_unary(
+    raw: Any = running.channel.unary_unary(
         "/kairos.gateway.v1.GatewayService/Search", response_deserializer=gateway_pb2.SearchResponse.FromString
     )
-    assert await violated_fields(raw(b"\x0a\x02\xff\xfe")) == ["query"]  # type: ignore[arg-type]
+    assert await violated_fields(raw(b"\x0a\x02\xff\xfe")) == ["query"]
     nested = product_pb2.ProductFilter(brands=["zz"]).SerializeToString().replace(b"zz", b"\xff\xfe")
     message = b"\x2a" + bytes([len(nested)]) + nested
-    assert await violated_fields(raw(message)) == ["filter.brands[0]"]  # type: ignore[arg-type]
+    assert await violated_fields(raw(message)) == ["filter.brands[0]"]
 
 
 async def test_request_id_comes_back(running: Running) -> None:

@@ -32,11 +32,8 @@ def test_floor_offer_ceiling(
     price: Decimal, wished: Decimal, cost: Decimal | None, low: Decimal | None, high: Decimal | None, currency: str
 ) -> None:
     """floor <= offer <= ceiling always holds, also where the bounds contradict each other."""
-    item = PricedItem(
-        "a",
-        Money(currency, price),
-        *(None if value is None else Money(currency, value) for value in (cost, low, high)),
-    )
+    bounds = [None if value is None else Money(currency, value) for value in (cost, low, high)]
+    item = PricedItem("a", Money(currency, price), cost=bounds[0], price_floor=bounds[1], price_ceiling=bounds[2])
     made = offer(item, Wish(wished, PriceReason.LIST_PRICE, ""), RAILS)
     assert made.floor.amount <= made.amount.amount <= made.ceiling.amount
 
