@@ -1,0 +1,307 @@
+"""The gateway's server: who may call, health, reflection, request ids, malformed bytes, traces and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import hashlib
+import ipaddress
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from services.gateway.server import SERVICE, STAGE_SERVICES, GatewayServer, start_gateway
+from services.gateway.settings import ApiKey, GatewaySettings, MetricsSettings, SecuritySettings, ServerSettings
+
+SEARCH = f"/{SERVICE}/Search"
+OK, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+# No stage is behind these gateways: port 1 refuses at once, and the answers are degraded.
+NOWHERE = {stage: {"target": "127.0.0.1:1"} for stage in ("query_encoder", "retrieval", "ranker", "pricing")}
+
+
+@asynccontextmanager
+async def gateway(security: SecuritySettings | None = None) -> AsyncIterator[GatewayServer]:
+    settings = GatewaySettings(
+        stages=NOWHERE,  # type: ignore[arg-type]
+        security=security or SecuritySettings(),
+        server=ServerSettings(port=0, drain_s=0),
+        metrics=MetricsSettings(port=0),
+    )
+    started = await start_gateway(settings)
+    try:
+        yield started
+    finally:
+        await started.stop()
+
+
+@asynccontextmanager
+async def calling(started: GatewayServer) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{started.port}") as channel:
+        yield channel
+
+
+async def refused(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
+
+
+def fields_of(error: grpc.aio.AioRpcError) -> list[str]:
+    bad, details = error_details_pb2.BadRequest(), dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+    assert isinstance(details, bytes)
+    assert any(detail.Unpack(bad) for detail in status_pb2.Status.FromString(details).details)
+    return [violation.field for violation in bad.field_violations]
+
+
+# --- who may call
+
+
+def _key(text: str, tenant: str, role: Any) -> ApiKey:
+    return ApiKey(sha256=hashlib.sha256(text.encode()).hexdigest(), tenant=tenant, role=role)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "method", "code"),
+    [
+        (None, "Search", grpc.StatusCode.UNAUTHENTICATED),
+        ("Bearer nobody", "Search", grpc.StatusCode.UNAUTHENTICATED),
+        ("Basic reader", "Search", grpc.StatusCode.UNAUTHENTICATED),
+        ("Bearer reader", "DeleteProducts", grpc.StatusCode.PERMISSION_DENIED),
+        # Let in: what is wrong is only that no stage is there.
+        ("Bearer writer", "DeleteProducts", grpc.StatusCode.UNAVAILABLE),
+    ],
+)
+async def test_keys_and_roles(authorization: str | None, method: str, code: grpc.StatusCode) -> None:
+    """Without a known key a call is UNAUTHENTICATED; a key that may only read is PERMISSION_DENIED for deletions."""
+    security = SecuritySettings(api_keys=(_key("reader", "shop", "read"), _key("writer", "shop", "write")))
+    metadata = (("authorization", authorization),) if authorization else ()
+    async with gateway(security) as started, calling(started) as channel:
+        stub: gateway_pb2_grpc.GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
+        request = gateway_pb2.SearchRequest() if method == "Search" else gateway_pb2.DeleteProductsRequest(ids=["a"])
+        error = await refused(getattr(stub, method)(request, metadata=metadata))
+        assert error.code() is code
+        # Health stays open: load balancers have no key.
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == OK
+
+
+def _certificate(folder: Path, name: str, issuer: Any = None) -> tuple[Any, Any]:
+    """Writes NAME.pem and NAME.key; returns (certificate, key)."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer[0].subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), True)
+        .sign(issuer[1] if issuer else key, hashes.SHA256())
+    )
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / f"{name}.key").write_bytes(pem)
+    return certificate, key
+
+
+async def test_mutual_tls(tmp_path: Path) -> None:
+    """With a client CA, a caller with a certificate of it is served; one without is not."""
+    ca = _certificate(tmp_path, "ca")
+    for name in ("server", "client"):
+        _certificate(tmp_path, name, ca)
+
+    def read(name: str) -> bytes:
+        return (tmp_path / name).read_bytes()
+
+    security = SecuritySettings(
+        certificate=tmp_path / "server.pem", key=tmp_path / "server.key", client_ca=tmp_path / "ca.pem"
+    )
+    with_certificate = grpc.ssl_channel_credentials(read("ca.pem"), read("client.key"), read("client.pem"))
+    without = grpc.ssl_channel_credentials(read("ca.pem"))
+    async with gateway(security) as started:
+        address = f"127.0.0.1:{started.port}"
+        async with grpc.aio.secure_channel(address, with_certificate) as channel:
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            assert (await health.Check(health_pb2.HealthCheckRequest(), timeout=10)).status == OK
+        async with grpc.aio.secure_channel(address, without) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            error = await refused(health.Check(health_pb2.HealthCheckRequest(), timeout=10))
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+
+
+# --- health and reflection
+
+
+async def test_health_of_gateway_and_stages() -> None:
+    """The gateway serves without its stages; each of them is NOT_SERVING under its own name."""
+    async with gateway() as started, calling(started) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        for name in ("", SERVICE):
+            assert (await health.Check(health_pb2.HealthCheckRequest(service=name))).status == OK
+        for name in STAGE_SERVICES.values():
+            watched = health.Watch(health_pb2.HealthCheckRequest(service=name), timeout=10)
+            async for answer in watched:
+                if answer.status == NOT_SERVING:
+                    break
+            watched.cancel()
+
+
+async def test_a_client_that_knows_only_reflection_can_search() -> None:
+    """Descriptors by reflection are enough to call Search and to read its answer."""
+    async with gateway() as started, calling(started) as channel:
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)
+        files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
+        wanted = [asked]
+        while wanted:
+            async for answer in stub.ServerReflectionInfo(iter(wanted)):
+                for data in answer.file_descriptor_response.file_descriptor_proto:
+                    file = descriptor_pb2.FileDescriptorProto.FromString(data)
+                    files[file.name] = file
+            missing = {name for file in files.values() for name in file.dependency} - set(files)
+            wanted = [reflection_pb2.ServerReflectionRequest(file_by_filename=name) for name in sorted(missing)]
+        pool = descriptor_pool.DescriptorPool()
+
+        def add(name: str) -> None:
+            for dependency in files[name].dependency:
+                add(dependency)
+            pool.Add(files[name])  # type: ignore[no-untyped-call]
+
+        for name in files:
+            add(name)
+        method = pool.FindServiceByName(SERVICE).methods_by_name["Search"]  # type: ignore[no-untyped-call]
+        request = message_factory.GetMessageClass(method.input_type)(query="hdmi cable 6ft")
+        answer_type = message_factory.GetMessageClass(method.output_type)
+        call: Any = channel.unary_unary(
+            SEARCH, request_serializer=lambda m: m.SerializeToString(), response_deserializer=answer_type.FromString
+        )
+        answer = await call(request, timeout=5)
+        assert answer.degradations
+
+
+# --- request ids and malformed requests
+
+
+@pytest.mark.parametrize(("sent", "kept"), [("order-17", True), ("x" * 500, False), ("", False)])
+async def test_request_ids(sent: str, kept: bool) -> None:
+    """x-request-id comes back as it was sent; one that is empty or too long is replaced."""
+    async with gateway() as started, calling(started) as channel:
+        stub: gateway_pb2_grpc.GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
+        call = stub.Search(gateway_pb2.SearchRequest(query="lamp"), metadata=(("x-request-id", sent),))
+        echoed = dict(await call.initial_metadata())["x-request-id"]
+        assert (echoed == sent) if kept else (len(echoed) == 32)
+        await call
+
+
+@pytest.mark.parametrize(
+    ("data", "field"),
+    [
+        (b"\x0a\x02\xc3\x28", "query"),
+        (b"\x0a\x04lamp\x3a\x05brand\x3a\x02\xff\xfe", "facets[1]"),
+        (b"\x0a\xff\x01short", "request"),
+        (b"\xff\xff\xff", "request"),
+        (gateway_pb2.SearchRequest(query="x" * 1_000_000).SerializeToString(), "query"),
+    ],
+)
+async def test_malformed_requests_name_the_field(data: bytes, field: str) -> None:
+    """Bytes that are no message, text that is not UTF-8 and 1 MB of text are INVALID_ARGUMENT with the field."""
+    async with gateway() as started, calling(started) as channel:
+        error = await refused(channel.unary_unary(SEARCH)(data, timeout=10))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert fields_of(error) == [field]
+
+
+async def test_a_malformed_import_names_the_field() -> None:
+    """In a stream as well."""
+    async with gateway() as started, calling(started) as channel:
+        call = channel.stream_unary(f"/{SERVICE}/ImportProducts")(iter([b"\xff\xff\xff"]), timeout=10)
+        error = await refused(call)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert fields_of(error) == ["request"]
+
+
+async def test_an_unknown_method_is_unimplemented() -> None:
+    """Of the gateway's service and of any other."""
+    async with gateway() as started, calling(started) as channel:
+        for path in (f"/{SERVICE}/Haggle", "/shop.v1.Till/Open"):
+            error = await refused(channel.unary_unary(path)(b"", timeout=10))
+            assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+# --- the process
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+
+    async def Export(self, request: Any, context: Any) -> Any:
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                self.spans.extend(scope.spans)
+        return trace_service_pb2.ExportTraceServiceResponse()
+
+
+async def test_sigterm_ends_the_process_and_delivers_its_spans(tmp_path: Path) -> None:
+    """`python -m services.gateway` continues the caller's trace, ends with 0 at SIGTERM, and loses no span."""
+    collector, server = Collector(), grpc.aio.server()
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    config = tmp_path / "gateway.yaml"
+    config.write_text(
+        json.dumps(
+            {
+                "stages": NOWHERE,
+                "server": {"port": 0},
+                "metrics": {"port": 0},
+                "telemetry": {"otlp_endpoint": f"127.0.0.1:{port}"},
+            }
+        )
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.gateway",
+        env={**os.environ, "KAIROS_GATEWAY_CONFIG": str(config)}, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        listening: dict[str, Any] = {}
+        async for line in process.stderr:
+            listening = json.loads(line)
+            if listening["event"] == "listening":
+                break
+        trace_id = "0af7651916cd43dd8448eb211c80319c"
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{listening['port']}") as channel:
+            stub: gateway_pb2_grpc.GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
+            metadata = (("traceparent", f"00-{trace_id}-b7ad6b7169203331-01"),)
+            await stub.Search(gateway_pb2.SearchRequest(query="lamp"), metadata=metadata, timeout=10)
+        process.send_signal(signal.SIGTERM)
+        rest = await process.stderr.read()
+        assert await process.wait() == 0, rest.decode()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    ours = {span.name for span in collector.spans if span.trace_id.hex() == trace_id}
+    assert {"Search", "query_encoder", "retrieval"} <= ours
+    await server.stop(0)
