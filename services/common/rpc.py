@@ -83,8 +83,8 @@ def rpc(
     return decorate
 
 
-def set_status(grpc_context: CallContext, error: Exception) -> None:
-    """Code, details and google.rpc details of `error` onto the call."""
+def set_status(grpc_context: CallContext, error: Exception) -> grpc.StatusCode:
+    """Code, details and google.rpc details of `error` onto the call; returns the code."""
     code, message, details = describe(error)
     status = status_pb2.Status(code=code.value[0], message=message)
     for detail in details:
@@ -93,6 +93,7 @@ def set_status(grpc_context: CallContext, error: Exception) -> None:
     grpc_context.set_details(message)
     # A list: Serve puts it behind one of its own.
     grpc_context.set_trailing_metadata([(DETAILS_KEY, status.SerializeToString())])
+    return code
 
 
 def describe(error: Exception) -> tuple[grpc.StatusCode, str, list[Message]]:

@@ -13,7 +13,7 @@ import structlog
 from google.protobuf.message import Message
 
 from services.common.errors import InvalidArgument
-from services.common.rpc import describe, set_status
+from services.common.rpc import set_status
 from services.common.telemetry import span_of_call
 from services.gateway.call import CallInfo, current_call
 from services.gateway.malformed import Malformed
@@ -36,24 +36,23 @@ def public(response_type: type[Response]) -> Callable[[Method[Response]], Callab
 
         @functools.wraps(method)
         async def call(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Response:
-            began, code = time.monotonic(), grpc.StatusCode.OK
+            began, code, tenant = time.monotonic(), grpc.StatusCode.OK, ""
             metadata = [(str(key), value) for key, value in context.invocation_metadata() or ()]
             request_id = _request_id(metadata)
             self.metrics.in_flight.inc()
             with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata):
                 try:
                     await context.send_initial_metadata((("x-request-id", request_id),))
+                    tenant = self.authenticator.tenant_of(name, metadata)
                     if isinstance(request, Malformed):
                         raise InvalidArgument.of(request.field, request.problem)
-                    tenant = self.authenticator.tenant_of(name, metadata)
                     remaining_s = context.time_remaining()
                     deadline_s = None if remaining_s is None else began + remaining_s
                     current_call.set(CallInfo(request_id, tenant, began, deadline_s))
                     with self.limit.slot():
                         response = await method(self, request)
                 except Exception as error:
-                    code = describe(error)[0]
-                    set_status(context, error)
+                    code = set_status(context, error)
                     response = response_type()
                 finally:
                     self.metrics.in_flight.dec()
@@ -61,7 +60,14 @@ def public(response_type: type[Response]) -> Callable[[Method[Response]], Callab
                 self.metrics.requests.labels(name, code.name).inc()
                 self.metrics.request_seconds.labels(name).observe(latency_s)
                 self.metrics.concurrency_limit.set(self.limit.limit)
-                _log.info("call", method=name, code=code.name, latency_ms=round(latency_s * 1e3, 2))
+                _log.info(
+                    "call",
+                    method=name,
+                    code=code.name,
+                    latency_ms=round(latency_s * 1e3, 2),
+                    tenant=tenant,
+                    degradations=len(getattr(response, "degradations", ())),
+                )
                 return response
 
         return call

@@ -137,7 +137,6 @@ class Request:
         }.get(code, _ERROR)
         if reason is not _LATE or timeout_s >= health.late_is_failure_s:
             health.breaker.failed(time.monotonic())
-        self.metrics.circuit_open.labels(stage.value).set(health.breaker.is_open)
         self._record(stage, code.name.lower(), began, timeout_s)
         return StageFailed(stage, reason, f"{code.name}: {error.details()}")
 
@@ -150,6 +149,7 @@ class Request:
     def _record(self, stage: Stage, outcome: str, began: float, timeout_s: float) -> None:
         latency_s = time.monotonic() - began
         self.metrics.stage_calls.labels(stage.value, outcome).inc()
+        self.metrics.circuit_open.labels(stage.value).set(self.stages[stage].breaker.is_open)
         self.metrics.stage_seconds.labels(stage.value).observe(latency_s)
         self.timings.append(
             common_pb2.StageTiming(

@@ -27,8 +27,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from services.gateway.domain.budget import Stage
 from services.gateway.server import SERVICE, STAGE_SERVICES, GatewayServer, start_gateway
 from services.gateway.settings import ApiKey, GatewaySettings, MetricsSettings, SecuritySettings, ServerSettings
+from tests.fakes.stages import FakeStages
 
 SEARCH = f"/{SERVICE}/Search"
 OK, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -37,9 +39,12 @@ NOWHERE = {stage: {"target": "127.0.0.1:1"} for stage in ("query_encoder", "retr
 
 
 @asynccontextmanager
-async def gateway(security: SecuritySettings | None = None) -> AsyncIterator[GatewayServer]:
+async def gateway(
+    security: SecuritySettings | None = None, targets: dict[str, str] | None = None
+) -> AsyncIterator[GatewayServer]:
+    stages = {stage: {"target": target} for stage, target in targets.items()} if targets else NOWHERE
     settings = GatewaySettings(
-        stages=NOWHERE,  # type: ignore[arg-type]
+        stages=stages,  # type: ignore[arg-type]
         security=security or SecuritySettings(),
         server=ServerSettings(port=0, drain_s=0),
         metrics=MetricsSettings(port=0),
@@ -169,7 +174,7 @@ async def test_health_of_gateway_and_stages() -> None:
 async def test_a_client_that_knows_only_reflection_can_search() -> None:
     """Descriptors by reflection are enough to call Search and to read its answer."""
     async with gateway() as started, calling(started) as channel:
-        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
         asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)
         files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
         wanted = [asked]
@@ -185,11 +190,11 @@ async def test_a_client_that_knows_only_reflection_can_search() -> None:
         def add(name: str) -> None:
             for dependency in files[name].dependency:
                 add(dependency)
-            pool.Add(files[name])  # type: ignore[no-untyped-call]
+            pool.Add(files[name])
 
         for name in files:
             add(name)
-        method = pool.FindServiceByName(SERVICE).methods_by_name["Search"]  # type: ignore[no-untyped-call]
+        method = pool.FindServiceByName(SERVICE).methods_by_name["Search"]
         request = message_factory.GetMessageClass(method.input_type)(query="hdmi cable 6ft")
         answer_type = message_factory.GetMessageClass(method.output_type)
         call: Any = channel.unary_unary(
@@ -226,7 +231,8 @@ async def test_request_ids(sent: str, kept: bool) -> None:
 async def test_malformed_requests_name_the_field(data: bytes, field: str) -> None:
     """Bytes that are no message, text that is not UTF-8 and 1 MB of text are INVALID_ARGUMENT with the field."""
     async with gateway() as started, calling(started) as channel:
-        error = await refused(channel.unary_unary(SEARCH)(data, timeout=10))
+        raw: Any = channel.unary_unary(SEARCH)
+        error = await refused(raw(data, timeout=10))
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert fields_of(error) == [field]
 
@@ -234,8 +240,8 @@ async def test_malformed_requests_name_the_field(data: bytes, field: str) -> Non
 async def test_a_malformed_import_names_the_field() -> None:
     """In a stream as well."""
     async with gateway() as started, calling(started) as channel:
-        call = channel.stream_unary(f"/{SERVICE}/ImportProducts")(iter([b"\xff\xff\xff"]), timeout=10)
-        error = await refused(call)
+        raw: Any = channel.stream_unary(f"/{SERVICE}/ImportProducts")
+        error = await refused(raw(iter([b"\xff\xff\xff"]), timeout=10))
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert fields_of(error) == ["request"]
 
@@ -244,7 +250,8 @@ async def test_an_unknown_method_is_unimplemented() -> None:
     """Of the gateway's service and of any other."""
     async with gateway() as started, calling(started) as channel:
         for path in (f"/{SERVICE}/Haggle", "/shop.v1.Till/Open"):
-            error = await refused(channel.unary_unary(path)(b"", timeout=10))
+            raw: Any = channel.unary_unary(path)
+            error = await refused(raw(b"", timeout=10))
             assert error.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
@@ -265,7 +272,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 async def test_sigterm_ends_the_process_and_delivers_its_spans(tmp_path: Path) -> None:
     """`python -m services.gateway` continues the caller's trace, ends with 0 at SIGTERM, and loses no span."""
     collector, server = Collector(), grpc.aio.server()
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     config = tmp_path / "gateway.yaml"
@@ -305,3 +312,34 @@ async def test_sigterm_ends_the_process_and_delivers_its_spans(tmp_path: Path) -
     ours = {span.name for span in collector.spans if span.trace_id.hex() == trace_id}
     assert {"Search", "query_encoder", "retrieval"} <= ours
     await server.stop(0)
+
+
+# --- metrics
+
+
+async def test_the_circuit_gauge_follows_the_breaker() -> None:
+    """Calls are counted by method and code, and circuit_open is 1 once a stage kept failing and 0 once it answered."""
+    stages = FakeStages()
+    await stages.start()
+    try:
+        async with gateway(targets=stages.targets) as started, calling(started) as channel:
+            stub: gateway_pb2_grpc.GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
+            breaker = started.handler.stages[Stage.RANKER].breaker
+            registry = started.handler.metrics.registry
+
+            def value(name: str, **labels: str) -> float | None:
+                return registry.get_sample_value(f"kairos_gateway_{name}", labels)
+
+            for _ in range(breaker.failures_to_open - 1):
+                breaker.failed(0.0)
+            await stages.worsen("ranker", "error")
+            await stub.Search(gateway_pb2.SearchRequest(query="lamp"), timeout=2)
+            assert value("circuit_open", stage="ranker") == 1
+            await stages.worsen("ranker", "well")
+            # The pause is over: the next call is the trial.
+            breaker._retry_at_s = 0.0
+            await stub.Search(gateway_pb2.SearchRequest(query="lamp"), timeout=2)
+            assert value("circuit_open", stage="ranker") == 0
+            assert value("requests_total", method="Search", code="OK") == 2
+    finally:
+        await stages.stop()
