@@ -174,12 +174,13 @@ def _price(kind: Kind, level: float, chosen: dict[str, str]) -> Decimal:
     amount = low * (high / low) ** level
     for value in chosen.values():
         amount *= kind.factors.get(value, 1.0)
-    if amount < 30:
-        return Decimal(max(1, round(amount))) - Decimal("0.01")
+    cent = Decimal("0.01")
     if amount < 100:
-        return Decimal(round(amount)) - (Decimal("0.01") if round(amount) % 2 else Decimal(0))
+        whole = Decimal(max(1, round(amount)))
+        return whole.quantize(cent) if amount >= 30 and whole % 2 == 0 else whole - cent
     step = 5 if amount < 300 else 10
-    return Decimal(round(amount / step) * step - (1 if round(amount / step) % 2 == 0 else 0)).quantize(Decimal("0.01"))
+    steps = round(amount / step)
+    return Decimal(steps * step - (steps % 2 == 0)).quantize(cent)
 
 
 def _prose(name: str) -> str:
