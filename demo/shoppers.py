@@ -1,0 +1,165 @@
+"""Simulated shoppers: long-term tastes, price sensitivity, and now and then a sudden wish for one session.
+
+A shopper chooses by a multinomial logit: utility, less what a low position costs, plus Gumbel noise. The utility is
+`true_utility`, open to whoever needs an oracle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from random import Random
+from statistics import NormalDist
+
+from demo.catalogue import REFERENCE, DemoProduct, open_text
+from demo.vocabulary import load_vocabulary
+
+_SESSIONS_A_DAY = 0.3  # of one shopper
+_WISH = 0.12  # share of sessions that a sudden wish rules
+_SHOWN = 24  # products in a list
+_STRANGERS = 4  # of them from other shelves
+_POSITION = 0.35  # utility lost per unit of log position
+_PURCHASE_BAR = 3.0  # utility of leaving without the product
+
+
+@dataclass(frozen=True)
+class Shopper:
+    """Utilities (logits) of shelves, brands and colours; what is absent is worth 0."""
+
+    id: str
+    language: str
+    shelves: dict[tuple[str, ...], float]
+    brands: dict[str, float]
+    colors: dict[str, float]
+    price_sensitivity: float  # utility lost when the price grows e-fold
+
+
+@dataclass(frozen=True)
+class DemoEvent:
+    """What a shopper did. A search has no item; `wish` is the shelf that ruled the session, or empty."""
+
+    event_id: str
+    user_id: str
+    session_id: str
+    item_id: str
+    type: str  # search, click, cart, purchase
+    time: datetime
+    query: str
+    wish: tuple[str, ...] = ()
+
+
+def build_shoppers(catalogue: list[DemoProduct], count: int, seed: int = 7) -> list[Shopper]:
+    """`count` shoppers, each fond of three shelves, a fifth of the brands and three colours."""
+    shelves = sorted({product.category_path for product in catalogue})
+    brands = sorted({product.brand for product in catalogue})
+    colors = sorted({color for product in catalogue for color in product.attributes.get("color", ())})
+    shoppers = []
+    for number in range(count):
+        random = Random(f"{seed}/shopper/{number}")
+        shoppers.append(
+            Shopper(
+                id=f"shopper-{number + 1:04}",
+                language=random.choice(("en", "zh")),
+                shelves={shelf: random.uniform(1.5, 3.0) for shelf in random.sample(shelves, min(3, len(shelves)))},
+                brands={brand: random.gauss(1.0, 0.4) for brand in random.sample(brands, max(1, len(brands) // 5))},
+                colors={color: random.uniform(0.5, 1.5) for color in random.sample(colors, min(3, len(colors)))},
+                price_sensitivity=random.lognormvariate(0.4, 0.5),
+            )
+        )
+    return shoppers
+
+
+def true_utility(shopper: Shopper, product: DemoProduct) -> float:
+    """Taste for shelf, brand and colour, plus half the product's appeal, less sensitivity x log(price / typical)."""
+    color = max((shopper.colors.get(name, 0.0) for name in product.attributes.get("color", ())), default=0.0)
+    dearness = math.log(float(product.price) / _typical_prices()[product.category_path])
+    taste = shopper.shelves.get(product.category_path, 0.0) + shopper.brands.get(product.brand, 0.0) + color
+    return taste + 0.5 * appeal(product) - shopper.price_sensitivity * dearness
+
+
+def appeal(product: DemoProduct) -> float:
+    """How popular a product is with everybody: standard normal, fixed by its id."""
+    return NormalDist().inv_cdf((zlib.crc32(product.id.encode()) + 0.5) / 2**32)
+
+
+def simulate_events(
+    shoppers: list[Shopper], catalogue: list[DemoProduct], days: int, seed: int = 7
+) -> Iterator[DemoEvent]:
+    """The events of `days` days from the shop's reference date, in the order of time."""
+    by_shelf: dict[tuple[str, ...], list[DemoProduct]] = {}
+    for product in catalogue:
+        by_shelf.setdefault(product.category_path, []).append(product)
+    for day in range(days):
+        events: list[DemoEvent] = []
+        for shopper in shoppers:
+            random = Random(f"{seed}/{shopper.id}/{day}")
+            if random.random() < _SESSIONS_A_DAY:
+                start = REFERENCE + timedelta(days=day, hours=8, seconds=random.randrange(14 * 3600))
+                events += _session(shopper, f"{shopper.id}-{day:03}", start, by_shelf, catalogue, random)
+        yield from sorted(events, key=lambda event: (event.time, event.event_id))
+
+
+def write_events(path: Path, events: Iterable[DemoEvent]) -> None:
+    """Writes JSON lines, compressed where the name ends in .gz."""
+    with open_text(path) as file:
+        for event in events:
+            row = {name: value for name, value in vars(event).items() if name != "wish"}
+            file.write(json.dumps(row | {"time": event.time.isoformat()}, ensure_ascii=False) + "\n")
+
+
+def _session(
+    shopper: Shopper,
+    session_id: str,
+    start: datetime,
+    by_shelf: dict[tuple[str, ...], list[DemoProduct]],
+    catalogue: list[DemoProduct],
+    random: Random,
+) -> Iterator[DemoEvent]:
+    """A search, a list, a few clicks, perhaps a cart and a purchase."""
+    wish: tuple[str, ...] = ()
+    if random.random() < _WISH:
+        wish = random.choice(sorted(set(by_shelf) - set(shopper.shelves)) or sorted(by_shelf))
+    shelf = wish or random.choices(list(shopper.shelves), [math.exp(taste) for taste in shopper.shelves.values()])[0]
+    named = by_shelf[shelf][0]
+    query = (named.category_path_zh if shopper.language == "zh" else named.category_path)[-1].lower()
+    shown = random.sample(by_shelf[shelf], min(_SHOWN - _STRANGERS, len(by_shelf[shelf])))
+    shown += random.sample(catalogue, min(_STRANGERS, len(catalogue)))
+    shown.sort(key=lambda product: appeal(product) + random.gauss(0, 1), reverse=True)
+
+    steps = 0
+
+    def event(kind: str, item_id: str = "") -> DemoEvent:
+        nonlocal steps
+        steps += 1
+        time = start + timedelta(seconds=45 * steps)
+        return DemoEvent(f"{session_id}-{steps:02}", shopper.id, session_id, item_id, kind, time, query, wish)
+
+    yield event("search")
+    wanted = {product.id: true_utility(shopper, product) + 3.0 * (product.category_path == wish) for product in shown}
+    noisy = [
+        (wanted[product.id] - _POSITION * math.log1p(position) + _gumbel(random), product.id)
+        for position, product in enumerate(shown)
+    ]
+    clicked = [item_id for _, item_id in sorted(noisy, reverse=True)[: random.choice((1, 1, 2, 3, 4))]]
+    for item_id in dict.fromkeys(clicked):
+        yield event("click", item_id)
+    best = max(clicked, key=wanted.__getitem__)
+    if wanted[best] + _gumbel(random) > _PURCHASE_BAR + _gumbel(random):
+        yield event("cart", best)
+        if random.random() < 0.6:
+            yield event("purchase", best)
+
+
+def _gumbel(random: Random) -> float:
+    return -math.log(-math.log(random.uniform(1e-12, 1 - 1e-12)))
+
+
+@cache
+def _typical_prices() -> dict[tuple[str, ...], float]:
+    return {shelf.path: shelf.typical_price for shelf in load_vocabulary().shelves}

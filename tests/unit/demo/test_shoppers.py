@@ -1,0 +1,61 @@
+"""Simulated shoppers: deterministic, true to their tastes, and now and then wanting something else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from demo.catalogue import DemoProduct, build_catalogue
+from demo.shoppers import DemoEvent, Shopper, build_shoppers, simulate_events, true_utility, write_events
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> list[DemoProduct]:
+    return build_catalogue()
+
+
+@pytest.fixture(scope="module")
+def shoppers(catalogue: list[DemoProduct]) -> list[Shopper]:
+    return build_shoppers(catalogue, 80)
+
+
+@pytest.fixture(scope="module")
+def events(shoppers: list[Shopper], catalogue: list[DemoProduct]) -> list[DemoEvent]:
+    return list(simulate_events(shoppers, catalogue, days=20))
+
+
+def test_same_seed_same_events(events: list[DemoEvent], shoppers: list[Shopper], catalogue: list[DemoProduct]) -> None:
+    """The same seed gives the same events, in the order of time, each with its own id."""
+    assert list(simulate_events(shoppers, catalogue, days=20)) == events
+    assert [event.time for event in events] == sorted(event.time for event in events)
+    assert len({event.event_id for event in events}) == len(events)
+
+
+def test_shoppers_follow_their_tastes(
+    events: list[DemoEvent], shoppers: list[Shopper], catalogue: list[DemoProduct]
+) -> None:
+    """What a shopper clicks is worth more to them than the shop's average product, by a clear margin."""
+    people = {shopper.id: shopper for shopper in shoppers}
+    products = {product.id: product for product in catalogue}
+    clicked = [true_utility(people[e.user_id], products[e.item_id]) for e in events if e.type == "click"]
+    average = [true_utility(shopper, product) for shopper in shoppers for product in catalogue[::50]]
+    assert sum(clicked) / len(clicked) > sum(average) / len(average) + 1.0
+
+
+def test_a_sudden_wish_shows_in_its_session(events: list[DemoEvent], catalogue: list[DemoProduct]) -> None:
+    """In a session with a wish, most clicks are on the shelf wished for."""
+    shelves = {product.id: product.category_path for product in catalogue}
+    hits = [shelves[event.item_id] == event.wish for event in events if event.wish and event.type == "click"]
+    assert len(hits) > 20
+    assert sum(hits) / len(hits) > 0.8
+
+
+def test_the_event_file_has_one_line_an_event(events: list[DemoEvent], tmp_path: Path) -> None:
+    """Every event is a JSON line with an ISO time; the hidden wish is not written."""
+    path = tmp_path / "events.jsonl"
+    write_events(path, events)
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [row["event_id"] for row in rows] == [event.event_id for event in events]
+    assert "wish" not in rows[0]
