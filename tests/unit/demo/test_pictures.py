@@ -1,0 +1,19 @@
+"""The demo shop's pictures: one for every kind of product, small, and always the same."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from demo.catalogue import build_catalogue
+from demo.pictures import draw
+
+
+def test_every_kind_of_product_has_a_picture() -> None:
+    """Each kind draws to a PNG of 96 by 96 pixels and under 4 kB, with the same bytes each time."""
+    for product in {product.picture: product for product in build_catalogue()}.values():
+        png = draw(product)
+        assert Image.open(io.BytesIO(png)).size == (96, 96)
+        assert len(png) < 4096
+        assert draw(product) == png
