@@ -55,7 +55,6 @@ _SCHEMAS = {
     IndexKind.KEYWORD: PayloadSchemaType.Keyword,
     IndexKind.FLOAT: PayloadSchemaType.Float,
     IndexKind.INTEGER: PayloadSchemaType.Integer,
-    IndexKind.BOOL: PayloadSchemaType.Bool,
 }
 _EVERYTHING = Columns(vectors=True, fingerprints=True, attributes=True)
 # Points a scroll reads at a time.

@@ -15,7 +15,6 @@ from services.retrieval.adapters.points import (
     Between,
     Condition,
     IsMissing,
-    IsTrue,
     PointData,
     Where,
 )
@@ -76,8 +75,6 @@ def _condition(condition: Condition) -> Any:
         return edge.FieldCondition(condition.key, match=edge.MatchAny(list(condition.values)))
     if isinstance(condition, Between):
         return edge.FieldCondition(condition.key, range=edge.RangeFloat(gte=condition.minimum, lte=condition.maximum))
-    if isinstance(condition, IsTrue):
-        return edge.FieldCondition(condition.key, match=edge.MatchValue(True))
     if isinstance(condition, IsMissing):
         return edge.IsEmptyCondition(condition.key)
     return edge.HasIdCondition(set(condition.ids))

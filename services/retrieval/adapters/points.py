@@ -14,6 +14,7 @@ from services.retrieval.adapters.records import (
     CURRENCY,
     IN_STOCK,
     PRICE,
+    YES,
     Record,
     attribute_pair,
 )
@@ -53,11 +54,6 @@ class Between:
 
 
 @dataclass(frozen=True)
-class IsTrue:
-    key: str
-
-
-@dataclass(frozen=True)
 class IsMissing:
     key: str
 
@@ -69,7 +65,7 @@ class IsOneOf:
     ids: frozenset[int]
 
 
-Condition = AnyOf | Between | IsTrue | IsMissing | IsOneOf
+Condition = AnyOf | Between | IsMissing | IsOneOf
 
 
 @dataclass(frozen=True)
@@ -112,4 +108,4 @@ def _conditions(narrowing: ProductFilter) -> Iterator[Condition]:
         yield AnyOf(CURRENCY, (narrowing.price.currency,))
         yield Between(PRICE, float(low.amount) if low else None, float(high.amount) if high else None)
     if narrowing.in_stock_only:
-        yield IsTrue(IN_STOCK)
+        yield AnyOf(IN_STOCK, (YES,))

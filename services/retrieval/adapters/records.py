@@ -22,6 +22,8 @@ from services.retrieval.ports import Columns
 
 CATEGORY, BRAND, BRAND_KEY, ATTRIBUTES = "category", "brand", "brand_key", "attributes"
 PRICE, CURRENCY, IN_STOCK, CREATED_AT = "price", "currency", "in_stock", "created_at"
+# A word, not a truth value: Edge 0.9 matches no boolean.
+YES = "yes"
 _COLUMNS, _PRODUCT, _VECTOR, _FINGERPRINT = "columns", "product", "vector", "fingerprint"
 
 # Between an attribute's name and value in one keyword: no text has it.
@@ -32,7 +34,6 @@ class IndexKind(Enum):
     KEYWORD = "keyword"
     FLOAT = "float"
     INTEGER = "integer"
-    BOOL = "bool"
 
 
 INDEXES = {
@@ -42,7 +43,7 @@ INDEXES = {
     ATTRIBUTES: IndexKind.KEYWORD,
     PRICE: IndexKind.FLOAT,
     CURRENCY: IndexKind.KEYWORD,
-    IN_STOCK: IndexKind.BOOL,
+    IN_STOCK: IndexKind.KEYWORD,
     CREATED_AT: IndexKind.INTEGER,
 }
 
@@ -175,7 +176,8 @@ def _payload(record: Record) -> Iterator[tuple[str, Any]]:
     if record.vector:
         yield _VECTOR, base64.b64encode(record.vector).decode()
     yield _FINGERPRINT, base64.b64encode(record.fingerprint).decode()
-    yield IN_STOCK, record.stock != 0
+    if record.stock != 0:
+        yield IN_STOCK, YES
     if record.category:
         yield CATEGORY, category_ancestry(tuple(record.category.split(CATEGORY_SEPARATOR)))
     if record.brand:

@@ -21,7 +21,6 @@ from services.retrieval.adapters.points import (
     Between,
     Condition,
     IsMissing,
-    IsTrue,
     PointData,
     Where,
 )
@@ -32,7 +31,6 @@ _SCHEMAS = {
     IndexKind.KEYWORD: models.PayloadSchemaType.KEYWORD,
     IndexKind.FLOAT: models.PayloadSchemaType.FLOAT,
     IndexKind.INTEGER: models.PayloadSchemaType.INTEGER,
-    IndexKind.BOOL: models.PayloadSchemaType.BOOL,
 }
 
 
@@ -217,8 +215,6 @@ def _condition(condition: Condition) -> Any:
         return models.FieldCondition(
             key=condition.key, range=models.Range(gte=condition.minimum, lte=condition.maximum)
         )
-    if isinstance(condition, IsTrue):
-        return models.FieldCondition(key=condition.key, match=models.MatchValue(value=True))
     if isinstance(condition, IsMissing):
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=condition.key))
     return models.HasIdCondition(has_id=list(condition.ids))

@@ -1,0 +1,260 @@
+"""One suite for both engines, through the handler over real gRPC: Qdrant Edge, and Qdrant through its client.
+
+The client runs against ":memory:", and against a server when KAIROS_QDRANT_URL is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import grpc
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+
+from kairos.common.v1 import common_pb2, product_pb2
+from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from services.common.convert import vectors_from_proto, vectors_to_proto
+from services.retrieval.adapters.bm25 import Bm25Encoder
+from services.retrieval.adapters.qdrant import QdrantIndex
+from services.retrieval.adapters.server import ServerCollections
+from services.retrieval.handler import RetrievalHandler
+from services.retrieval.settings import RetrievalSettings
+from services.retrieval.wiring import build_handler
+
+MODEL = "m@1"
+
+if TYPE_CHECKING:  # the stub file alone knows this name
+    Stub = retrieval_pb2_grpc.RetrievalServiceAsyncStub
+ENGINES = [
+    "edge",
+    "memory",
+    pytest.param(
+        "server",
+        marks=pytest.mark.skipif(not os.environ.get("KAIROS_QDRANT_URL"), reason="KAIROS_QDRANT_URL names no server"),
+    ),
+]
+
+
+def handler_of(engine: str, folder: Path) -> RetrievalHandler:
+    settings = RetrievalSettings(data_dir=folder)
+    if engine == "edge":
+        return build_handler(settings)
+    client = QdrantClient(":memory:") if engine == "memory" else QdrantClient(url=os.environ["KAIROS_QDRANT_URL"])
+    collections = ServerCollections(client, f"test-{uuid.uuid4().hex[:8]}-")
+    return RetrievalHandler(QdrantIndex(collections, Bm25Encoder(settings.bm25), settings.fusion), settings.workers)
+
+
+@pytest.fixture(params=ENGINES)
+async def stub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stub]:
+    handler = handler_of(request.param, tmp_path)
+    server = grpc.aio.server()
+    retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(handler, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        client: Stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+        await client.UpsertProducts(upsert(*SHOP))
+        yield client
+    await server.stop(None)
+    handler.close()
+
+
+def product(id: str, title: str, brand: str, category: str, price: int | None, **more: object) -> product_pb2.Product:
+    made = product_pb2.Product(id=id, title=title, brand=brand, category_path=category.split(" > "), **more)  # type: ignore[arg-type]
+    if price is not None:
+        made.price.currency_code, made.price.units = "USD", price
+    return made
+
+
+SHOP = (
+    product("shoe", "Red running shoes", "Pacelane", "Shoes > Running Shoes", 90, stock=4),
+    product("boot", "Leather hiking boots", "Solmara", "Shoes > Boots", 150, stock=0),
+    product("cable", "HDMI cable 6ft", "Klarvox", "Electronics > Cables", 12),
+    product("phones", "Wireless headphones", "Klarvox", "Electronics > Audio", None),
+    product("chinese", "跑步鞋 红色", "Pacelane", "Shoes > Running Shoes", 70),
+)
+VECTORS = np.array([[1, 0, 0], [0.8, 0.6, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], np.float32)
+
+
+def upsert(*products: product_pb2.Product) -> retrieval_pb2.UpsertProductsRequest:
+    return retrieval_pb2.UpsertProductsRequest(
+        products=products,
+        vectors=vectors_to_proto(VECTORS[: len(products)], MODEL),
+        fingerprints=[p.id.encode() for p in products],
+    )
+
+
+def ask(text: str = "", vector: list[float] | None = None, **fields: object) -> retrieval_pb2.RetrieveCandidatesRequest:
+    vectors = None if vector is None else vectors_to_proto(np.array([vector], np.float32), MODEL)
+    return retrieval_pb2.RetrieveCandidatesRequest(text=text, query_vectors=vectors, **fields)  # type: ignore[arg-type]
+
+
+async def found(stub: Stub, request: retrieval_pb2.RetrieveCandidatesRequest) -> list[str]:
+    return list((await stub.RetrieveCandidates(request)).candidates.ids)
+
+
+async def test_by_words(stub: Stub) -> None:
+    """Words find products in English, by their stems, and in Chinese."""
+    assert (await found(stub, ask("hdmi cables")))[0] == "cable"
+    assert (await found(stub, ask("跑步鞋")))[0] == "chinese"
+
+
+async def test_by_meaning(stub: Stub) -> None:
+    """A vector finds its neighbours in order; a product with a zero vector is not among them."""
+    answer = await stub.RetrieveCandidates(ask(vector=[1, 0.1, 0]))
+    assert list(answer.candidates.ids)[:2] == ["shoe", "boot"]
+    assert "chinese" not in answer.candidates.ids
+    assert answer.candidates.dense_scores[0] == pytest.approx(0.995, abs=0.01)
+
+
+async def test_both_halves(stub: Stub) -> None:
+    """Text and vector together find what either finds, and each column holds its half's own score."""
+    answer = await stub.RetrieveCandidates(ask("headphones", [1, 0, 0], with_vectors=True))
+    row = list(answer.candidates.ids).index("phones")
+    assert answer.candidates.lexical_scores[row] > 0
+    assert {"shoe", "phones"} <= set(answer.candidates.ids)
+    vectors = vectors_from_proto(answer.candidates.vectors, "vectors")
+    np.testing.assert_allclose(vectors[row], [0, 0, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("narrowing", "expected"),
+    [
+        (product_pb2.ProductFilter(categories=["Shoes"]), {"shoe", "boot", "chinese"}),
+        (product_pb2.ProductFilter(categories=["Shoes > Boots"]), {"boot"}),
+        (product_pb2.ProductFilter(brands=["klarvox"]), {"cable", "phones"}),
+        (product_pb2.ProductFilter(in_stock_only=True), {"shoe", "cable", "phones", "chinese"}),
+        (
+            product_pb2.ProductFilter(
+                price=product_pb2.PriceRange(maximum=common_pb2.Money(currency_code="USD", units=90))
+            ),
+            {"shoe", "cable", "chinese"},
+        ),
+    ],
+)
+async def test_filters(stub: Stub, narrowing: product_pb2.ProductFilter, expected: set[str]) -> None:
+    """Only what matches: categories with all below them, brands without case, stock, and prices that are known."""
+    assert set(await found(stub, ask(filter=narrowing))) == expected
+
+
+async def test_sort_by_price(stub: Stub) -> None:
+    """Ascending and descending; a product without a price comes last both times."""
+    up = await found(stub, ask(sort=product_pb2.SORT_ORDER_PRICE_ASCENDING))
+    down = await found(stub, ask(sort=product_pb2.SORT_ORDER_PRICE_DESCENDING))
+    assert up == ["cable", "chinese", "shoe", "boot", "phones"]
+    assert down == ["boot", "shoe", "chinese", "cable", "phones"]
+
+
+async def test_facets(stub: Stub) -> None:
+    """Counts by brand over the filtered catalogue, most frequent first."""
+    answer = await stub.RetrieveCandidates(ask(facets=["brand"]))
+    assert sorted((c.value, c.count) for c in answer.facets[0].counts) == [
+        ("Klarvox", 2),
+        ("Pacelane", 2),
+        ("Solmara", 1),
+    ]
+    assert answer.total_size == 5
+
+
+async def test_a_wish_is_kept_while_enough_is_left(stub: Stub) -> None:
+    """A preferred filter narrows while it leaves enough, and is dropped otherwise."""
+    wish = product_pb2.ProductFilter(brands=["Klarvox"])
+    kept = await stub.RetrieveCandidates(ask(preferred_filter=wish, preferred_minimum=2))
+    dropped = await stub.RetrieveCandidates(ask(preferred_filter=wish, preferred_minimum=3))
+    assert (kept.preferred_filter_applied, len(kept.candidates.ids)) == (True, 2)
+    assert (dropped.preferred_filter_applied, len(dropped.candidates.ids)) == (False, 5)
+
+
+async def test_another_model_version_is_not_compared(stub: Stub) -> None:
+    """A query vector of another model: words only, and the answer says so."""
+    request = ask("cable", [1, 0, 0])
+    request.query_vectors.model_version = "m@2"
+    answer = await stub.RetrieveCandidates(request)
+    assert answer.candidates.ids[0] == "cable"
+    assert answer.degradations[0].reason == common_pb2.DEGRADATION_REASON_MODEL_VERSION_MISMATCH
+
+
+async def test_lookup_and_remove(stub: Stub) -> None:
+    """Products by id in the order asked for, with fingerprints; what is removed is gone; unknown ids come back."""
+    request = retrieval_pb2.LookupProductsRequest(ids=["cable", "x", "shoe"], with_products=True)
+    answer = await stub.LookupProducts(request)
+    assert list(answer.candidates.ids) == ["cable", "shoe"]
+    assert list(answer.fingerprints) == [b"cable", b"shoe"]
+    assert product_pb2.Product.FromString(answer.candidates.products[0]) == SHOP[2]
+    gone = await stub.RemoveProducts(retrieval_pb2.RemoveProductsRequest(ids=["cable", "x"]))
+    assert (gone.removed_count, list(gone.missing_ids)) == (1, ["x"])
+    assert list((await stub.LookupProducts(request)).missing_ids) == ["cable", "x"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "field"),
+    [
+        (lambda r: r.filter.price.CopyFrom(_range("USD", 9, "USD", 1)), "filter.price"),
+        (lambda r: r.filter.price.CopyFrom(_range("USD", 1, "EUR", 9)), "filter.price"),
+        (lambda r: r.query_vectors.CopyFrom(_not_a_number()), "query_vectors.values.data"),
+        (lambda r: setattr(r, "limit", 1_001), "limit"),
+    ],
+)
+async def test_bad_input(
+    stub: Stub, spoil: Callable[[retrieval_pb2.RetrieveCandidatesRequest], None], field: str
+) -> None:
+    """Reversed ranges, mixed currencies, NaN and bounds are refused by the name of the field."""
+    request = ask("x")
+    spoil(request)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.RetrieveCandidates(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert field in (caught.value.details() or "")
+
+
+def _range(low: str, minimum: int, high: str, maximum: int) -> product_pb2.PriceRange:
+    return product_pb2.PriceRange(
+        minimum=common_pb2.Money(currency_code=low, units=minimum),
+        maximum=common_pb2.Money(currency_code=high, units=maximum),
+    )
+
+
+def _not_a_number() -> common_pb2.Vectors:
+    return vectors_to_proto(np.array([[np.nan, 0, 0]], np.float32), MODEL)
+
+
+_WRITE_AND_DIE = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from tests.integration.test_retrieval_congruence import SHOP, handler_of, upsert
+handler = handler_of("edge", Path(sys.argv[1]))
+class Context:
+    def invocation_metadata(self): return ()
+answer = asyncio.run(handler.UpsertProducts(upsert(*SHOP), Context()))
+assert answer.upserted_count == len(SHOP)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+    """Edge: after an acknowledged upsert and kill -9, a new process finds everything."""
+    root = Path(__file__).parents[2]
+    died = subprocess.run([sys.executable, "-c", _WRITE_AND_DIE, str(tmp_path)], cwd=root, check=False)
+    assert died.returncode == -9
+    handler = handler_of("edge", tmp_path)
+
+    class Context:
+        def invocation_metadata(self) -> tuple[()]:
+            return ()
+
+    ids = [entry.id for entry in SHOP]
+
+    async def look() -> retrieval_pb2.LookupProductsResponse:
+        return await handler.LookupProducts(retrieval_pb2.LookupProductsRequest(ids=ids), Context())
+
+    answer = asyncio.run(look())
+    handler.close()
+    assert list(answer.candidates.ids) == ids
