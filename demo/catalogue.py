@@ -153,7 +153,12 @@ def _product(
         brand=article.brand,
         category_path=shelf.path,
         category_path_zh=shelf.path_zh,
-        attributes={name: (value,) for name, value in chosen.items() if not name.startswith("_")}
+        attributes={
+            # One spelling everywhere: the contracts say colour.
+            "colour" if name == "color" else name: (value,)
+            for name, value in chosen.items()
+            if not name.startswith("_")
+        }
         | {name: tuple(values) for name, values in kind.lists.items()},
         price=price,
         currency=CURRENCY,

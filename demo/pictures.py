@@ -84,7 +84,7 @@ _SAME_AS: dict[str, str] = {
 def draw(product: DemoProduct, size: int = 96) -> bytes:
     """A square PNG, `size` pixels wide; the same product always gives the same bytes."""
     mark = zlib.crc32(product.id.encode())
-    color = next(iter(product.attributes.get("color", ())), "")
+    color = next(iter(product.attributes.get("colour", ())), "")
     main = load_vocabulary().colors.get(color, _PLAIN[zlib.crc32(product.brand.encode()) % len(_PLAIN)])
     shades = {"m": main, "d": _darker(main), "w": "#fbfbf8"}
     unit = size * _SCALE / 100

@@ -58,7 +58,7 @@ def build_shoppers(catalogue: list[DemoProduct], count: int, seed: int = 7) -> l
     """`count` shoppers, each fond of three shelves, a fifth of the brands and three colours."""
     shelves = sorted({product.category_path for product in catalogue})
     brands = sorted({product.brand for product in catalogue})
-    colors = sorted({color for product in catalogue for color in product.attributes.get("color", ())})
+    colors = sorted({color for product in catalogue for color in product.attributes.get("colour", ())})
     shoppers = []
     for number in range(count):
         random = Random(f"{seed}/shopper/{number}")
@@ -77,7 +77,7 @@ def build_shoppers(catalogue: list[DemoProduct], count: int, seed: int = 7) -> l
 
 def true_utility(shopper: Shopper, product: DemoProduct) -> float:
     """Taste for shelf, brand and colour, plus half the product's appeal, less sensitivity x log(price / typical)."""
-    color = max((shopper.colors.get(name, 0.0) for name in product.attributes.get("color", ())), default=0.0)
+    color = max((shopper.colors.get(name, 0.0) for name in product.attributes.get("colour", ())), default=0.0)
     dearness = math.log(float(product.price) / _typical_prices()[product.category_path])
     taste = shopper.shelves.get(product.category_path, 0.0) + shopper.brands.get(product.brand, 0.0) + color
     return taste + 0.5 * appeal(product) - shopper.price_sensitivity * dearness
