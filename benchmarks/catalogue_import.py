@@ -1,0 +1,190 @@
+"""How fast a catalogue goes in, and what the suite then holds in memory.
+
+    python -m benchmarks.catalogue_import --products P.csv.gz --map id=upc,title=name,... --out R.json
+
+Starts the whole suite on free ports and imports the file through the gateway, in blocks; after each block two
+baselines encode rows of the same block with torch, fp32, eager, on all cores: with the product's own batching and limit
+of tokens, and as sentence-transformers does it (32 rows a batch, longest first, 256 tokens). An import also checks,
+indexes and stores; the baselines only encode. In the end the same rows go in again, which must change nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+from transformers import AutoTokenizer
+
+from cli.client import Connection
+from cli.mapping import ProductMapping, RowRefused, parse_mapping
+from cli.rows import column_names, read_rows
+from cli.suite.commands import start
+from cli.suite.processes import SuiteProcess, suite_processes
+from cli.suite.settings import SuiteSettings
+from kairos.common.v1 import product_pb2
+from kairos.gateway.v1 import gateway_pb2
+from services.common.convert import product_from_proto
+from services.query_encoder.adapters.torch_encoder import PooledEncoder, TorchEncoder, load_model
+from services.query_encoder.domain.product_text import product_text
+from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.wiring import embedded_model_dir
+
+GOAL = 3.0
+_MESSAGE = 200
+_TIMEOUT_S = 3_600.0
+# all-MiniLM-L6-v2's own limit, and sentence-transformers' batch.
+_USUAL_TOKENS, _USUAL_BATCH = 256, 32
+IMPORT, TORCH, USUAL = "kairos import", "torch fp32, our limit of tokens", "torch fp32, as sentence-transformers"
+
+Counts = dict[str, int]
+
+
+def read_products(path: Path, mapping: ProductMapping) -> list[product_pb2.Product]:
+    """The first product of each id; rows without an id or a title are left out."""
+    products: dict[str, product_pb2.Product] = {}
+    for row in tqdm(read_rows(path), desc="Reading", unit=" rows"):
+        if row.problem:
+            continue
+        try:
+            product = mapping.product(row.values)
+        except RowRefused:
+            continue
+        products.setdefault(product.id, product)
+    return list(products.values())
+
+
+def import_all(connection: Connection, products: Sequence[product_pb2.Product]) -> Counts:
+    messages = (
+        gateway_pb2.ImportProductsRequest(products=products[first : first + _MESSAGE])
+        for first in range(0, len(products), _MESSAGE)
+    )
+    with connection.stub() as stub:
+        answer = stub.ImportProducts(messages, timeout=_TIMEOUT_S)
+    return {
+        outcome: getattr(answer, f"{outcome}_count") for outcome in ("received", "imported", "unchanged", "rejected")
+    }
+
+
+class UsualEncoder:
+    """What `SentenceTransformer.encode` does, without the package."""
+
+    def __init__(self, model_dir: Path) -> None:
+        self._model: PooledEncoder = load_model(model_dir)
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(str(model_dir), local_files_only=True)
+
+    def encode(self, texts: Sequence[str]) -> None:
+        ordered = sorted(texts, key=len, reverse=True)
+        with torch.inference_mode():
+            for first in range(0, len(ordered), _USUAL_BATCH):
+                batch = self._tokenizer(
+                    ordered[first : first + _USUAL_BATCH],
+                    padding=True, truncation=True, max_length=_USUAL_TOKENS, return_tensors="pt",
+                )  # fmt: skip
+                self._model(batch["input_ids"], batch["attention_mask"])
+
+
+class Stopwatch:
+    """Rows and seconds by name; a rate is that of all blocks together."""
+
+    def __init__(self) -> None:
+        self.blocks: dict[str, list[tuple[int, float]]] = {}
+
+    def measure(self, name: str, rows: int, work: Any) -> Any:
+        began = time.perf_counter()
+        outcome = work()
+        self.blocks.setdefault(name, []).append((rows, time.perf_counter() - began))
+        return outcome
+
+    def rate(self, name: str) -> float:
+        rows, seconds = np.sum(self.blocks[name], axis=0)
+        return float(rows / seconds)
+
+
+def run(products: list[product_pb2.Product], connection: Connection, blocks: int, sample: int) -> tuple[Stopwatch, int]:
+    """(the times, how many products went in)."""
+    settings, model_dir = QueryEncoderSettings(), embedded_model_dir()
+    ours, usual = TorchEncoder(model_dir, settings.model_version), UsualEncoder(model_dir)
+    watch, imported = Stopwatch(), 0
+    with tqdm(total=len(products), desc="Importing", unit=" products") as progress:
+        for block in np.array_split(np.arange(len(products)), blocks):
+            part = [products[index] for index in block]
+            counts = watch.measure(IMPORT, len(part), lambda part=part: import_all(connection, part))
+            imported += counts["imported"]
+            texts = [product_text(product_from_proto(product, "product")) for product in part[:sample]]
+            watch.measure(TORCH, len(texts), lambda texts=texts: ours.encode(texts, settings.max_product_tokens))
+            watch.measure(USUAL, len(texts), lambda texts=texts: usual.encode(texts))
+            progress.update(len(part))
+    return watch, imported
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--products", type=Path, required=True)
+    parser.add_argument("--map", default="", help="as of `kairos catalog import`")
+    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--blocks", type=int, default=10)
+    parser.add_argument("--sample", type=int, default=300, help="rows of each block that the baselines encode")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of the rows, so that blocks are alike")
+    arguments = parser.parse_args()
+    mapping = parse_mapping(arguments.map, column_names(arguments.products), "USD")
+    products = read_products(arguments.products, mapping)
+    order = np.random.default_rng(arguments.seed).permutation(len(products))
+    products = [products[index] for index in order]
+    torch.set_num_threads(os.cpu_count() or 1)
+    every_port_free: dict[str, Any] = {name: 0 for name in SuiteSettings.model_fields if name.endswith("_port")}
+    with tempfile.TemporaryDirectory(prefix="kairos-import-") as folder:
+        supervisor, state = start(SuiteSettings(data_dir=Path(folder), **every_port_free))
+        try:
+            connection = Connection(state.gateway)
+            watch, imported = run(products, connection, arguments.blocks, arguments.sample)
+            again = watch.measure("second import", len(products), lambda: import_all(connection, products))
+            processes = suite_processes(Path(folder))
+        finally:
+            supervisor.terminate()
+            supervisor.wait()
+    report(watch, imported, again, processes, arguments.out)
+    return 0
+
+
+def report(watch: Stopwatch, imported: int, again: Counts, processes: Sequence[SuiteProcess], out: Path) -> None:
+    rates = {name: watch.rate(name) for name in watch.blocks}
+    ratios = {name: rates[IMPORT] / rates[name] for name in (TORCH, USUAL)}
+    resident = sum(process.resident_bytes for process in processes)
+    table = Table("", "rows/s", "import is faster by", title=f"{imported:,} products")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:,.0f}", f"{ratios[name]:.2f}x" if name in ratios else "")
+    console = Console()
+    console.print(table)
+    console.print(f"The second import changed {again['imported']} products; {again['unchanged']:,} were as before.")
+    console.print(f"The suite then holds {resident / 1e6:,.0f} MB in {len(processes)} processes.")
+    document = {
+        "cpus": os.cpu_count(),
+        "products": imported,
+        "rows_per_s": {name: round(rate, 1) for name, rate in rates.items()},
+        "import_faster_by": {name: round(ratio, 2) for name, ratio in ratios.items()},
+        "goal": GOAL,
+        "second_import": again,
+        "resident_bytes": resident,
+        "processes": [vars(process) for process in processes],
+    }
+    out.write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except grpc.RpcError as error:
+        sys.exit(f"the import failed: {error}")

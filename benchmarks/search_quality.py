@@ -1,0 +1,268 @@
+"""Search quality against human judgements: the product as configured, its halves, their fusion, and bm25s.
+
+    python -m benchmarks.search_quality --products P.csv.gz --judgements J.csv.gz --out R.json
+
+P: product_uid, product_title, and what other columns `--map` names. J: search_term, product_uid, relevance (1 to 3, the
+mean of raters). NDCG@10 over the whole catalogue, gain 2^(relevance - 1) - 1, 0 for what nobody judged; recall@100 of
+products with relevance 2.33 or more. Queries with nothing to find do not count.
+
+All rows come from one run over the same import. "kairos" is the gateway's Search for a shopper whom nobody knows:
+spelling correction, fusion and ranker as configured. The others get the query as it was typed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import hashlib
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import bm25s
+import grpc
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import Stemmer
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from benchmarks.local_suite import LocalSuite, local_suite
+from cli.client import Connection
+from cli.imports import CatalogImport, Rejects
+from cli.mapping import parse_mapping
+from cli.rows import column_names, read_rows
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from services.common.context import RequestContext
+from services.common.convert import context_to_proto, vectors_to_proto
+from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.wiring import build_encoder
+from services.retrieval.settings import FusionSettings
+
+NDCG_DEPTH, RECALL_DEPTH, RELEVANT = 10, 100, 2.33
+# What retrieval hands to the ranker; the fusion sees as much of each half.
+CANDIDATES = 200
+_TIMEOUT_S = 60.0
+_IN_FLIGHT = 2
+# By ranks, equal weights: what one takes without any data (Cormack et al., SIGIR 2009).
+HYBRID = FusionSettings(method="rrf", dense_weight=0.5, lexical_weight=0.5, rrf_k=60)
+BM25S, BM25, DENSE, RRF, KAIROS = "bm25s (peer)", "bm25", "dense", "hybrid (rrf 60)", "kairos"
+
+Ranking = Sequence[str]
+Judgements = Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """By query, in the order of the judgements; NaN where the query has nothing to find."""
+
+    ndcg: npt.NDArray[np.float64]
+    recall: npt.NDArray[np.float64]
+
+    def means(self) -> dict[str, float]:
+        return {
+            "ndcg@10": round(float(np.nanmean(self.ndcg)), 4),
+            "recall@100": round(float(np.nanmean(self.recall)), 4),
+        }
+
+
+def figures_of(judgements: Judgements, rankings: Mapping[str, Ranking]) -> Figures:
+    return Figures(
+        np.array([ndcg(rankings[query], judged) for query, judged in judgements.items()]),
+        np.array([recall(rankings[query], judged) for query, judged in judgements.items()]),
+    )
+
+
+def ndcg(ranking: Ranking, judged: Mapping[str, float], depth: int = NDCG_DEPTH) -> float:
+    """Järvelin & Kekäläinen, TOIS 2002, with exponential gains."""
+    discounts = 1 / np.log2(np.arange(2, depth + 2))
+    best = _gains(sorted(judged.values(), reverse=True)[:depth])
+    ideal = float(best @ discounts[: len(best)])
+    found = _gains([judged.get(product_id, 1.0) for product_id in ranking[:depth]])
+    return float(found @ discounts[: len(found)]) / ideal if ideal > 0 else float("nan")
+
+
+def recall(ranking: Ranking, judged: Mapping[str, float], depth: int = RECALL_DEPTH) -> float:
+    relevant = {product_id for product_id, relevance in judged.items() if relevance >= RELEVANT}
+    return len(relevant.intersection(ranking[:depth])) / len(relevant) if relevant else float("nan")
+
+
+def _gains(relevances: Iterable[float]) -> npt.NDArray[np.float64]:
+    return np.exp2(np.array(list(relevances), np.float64) - 1) - 1
+
+
+def read_judgements(path: Path, half: str) -> Judgements:
+    """By query. Defaults of the product were chosen on the half `chosen`; the half `held-out` took no part in it."""
+    judged: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            query = row["search_term"].strip()
+            if query and half in ("both", half_of(query)):
+                judged[query][row["product_uid"]] = float(row["relevance"])
+    return judged
+
+
+def half_of(query: str) -> str:
+    """Of the query's words alone, so that it is the same in every file."""
+    digest = hashlib.blake2b(" ".join(query.lower().split()).encode(), digest_size=1).digest()
+    return "held-out" if digest[0] % 2 else "chosen"
+
+
+def import_products(suite: LocalSuite, path: Path, mapping: str, folder: Path) -> None:
+    rejects = Rejects(folder / "rejects.jsonl")
+    columns = parse_mapping(mapping, column_names(path), "USD")
+    summary = CatalogImport(Connection(suite.gateway_target), columns, rejects).run(path)
+    tqdm.write(f"{summary.imported} products imported, {summary.duplicates} duplicates, {summary.rejected} rejected")
+
+
+def each(queries: Sequence[str], name: str, ranking_of: Callable[[str], Ranking]) -> dict[str, Ranking]:
+    with ThreadPoolExecutor(_IN_FLIGHT) as pool:
+        found = list(tqdm(pool.map(ranking_of, queries), total=len(queries), desc=name, unit=" queries"))
+    return dict(zip(queries, found, strict=True))
+
+
+def by_gateway(suite: LocalSuite, queries: Sequence[str]) -> dict[str, Ranking]:
+    """Raises RuntimeError where a stage was late or failed: such figures would not be the product's."""
+    with grpc.insecure_channel(suite.gateway_target, [("grpc.max_receive_message_length", 16 << 20)]) as channel:
+        stub = gateway_pb2_grpc.GatewayServiceStub(channel)
+
+        def search(query: str) -> Ranking:
+            request = gateway_pb2.SearchRequest(query=query[:512], page_size=RECALL_DEPTH)
+            answer = stub.Search(request, timeout=_TIMEOUT_S)
+            if any(given_up.fallback != "lexical retrieval" for given_up in answer.degradations):
+                raise RuntimeError(f"{query!r}: {answer.degradations}")
+            return [result.product.id for result in answer.results]
+
+        return each(queries, KAIROS, search)
+
+
+def by_retrieval(
+    suite: LocalSuite, queries: Sequence[str], name: str, vectors: Mapping[str, npt.NDArray[np.float32]], words: bool
+) -> dict[str, Ranking]:
+    """Candidates of retrieval itself, of the words, of the vector or of both."""
+    context = context_to_proto(RequestContext("search_quality"))
+    version = QueryEncoderSettings().model_version
+    with grpc.insecure_channel(suite.stages_target, [("grpc.max_receive_message_length", 64 << 20)]) as channel:
+        stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+
+        def retrieve(query: str) -> Ranking:
+            request = retrieval_pb2.RetrieveCandidatesRequest(context=context, limit=CANDIDATES)
+            if words:
+                request.text = query[:512]
+            if query in vectors:
+                request.query_vectors.CopyFrom(vectors_to_proto(vectors[query][np.newaxis], version))
+            return list(stub.RetrieveCandidates(request, timeout=_TIMEOUT_S).candidates.ids)
+
+        return each(queries, name, retrieve)
+
+
+def by_bm25s(path: Path, mapping: str, queries: Sequence[str]) -> dict[str, Ranking]:
+    """Lù, 2024: Lucene's BM25 with an English stemmer and stop words, k1 1.5, b 0.75, over all mapped text."""
+    columns = parse_mapping(mapping, column_names(path), "USD").columns
+    (id_column,) = columns["id"]
+    sources = [column for field, names in columns.items() if field != "id" for column in names]
+    rows = {row.values[id_column]: row.values for row in read_rows(path) if not row.problem}
+    stemmer = Stemmer.Stemmer("english")
+    texts = [" ".join(str(values.get(source) or "") for source in sources) for values in rows.values()]
+    index = bm25s.BM25()
+    index.index(bm25s.tokenize(texts, stopwords="en", stemmer=stemmer, show_progress=False), show_progress=False)
+    tokens = bm25s.tokenize(list(queries), stopwords="en", stemmer=stemmer, show_progress=False)
+    ids = np.array(list(rows))
+    found, _ = index.retrieve(tokens, corpus=ids, k=min(CANDIDATES, len(ids)), show_progress=False)
+    return {query: list(row) for query, row in zip(queries, found, strict=True)}
+
+
+def query_vectors(queries: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+    """Of the served encoder. A query that the model cannot read has none."""
+    settings = QueryEncoderSettings()
+    encoder = build_encoder(settings, settings.threads)
+    found = encoder.encode(queries, settings.max_query_tokens)
+    return {query: vector for query, vector in zip(queries, found, strict=True) if vector.any()}
+
+
+def interval(ours: Figures, other: Figures, seed: int) -> tuple[float, float]:
+    """95 % of the difference in NDCG@10, by the paired bootstrap over queries."""
+    difference = ours.ndcg - other.ndcg
+    difference = difference[np.isfinite(difference)]
+    draws = np.random.default_rng(seed).integers(0, len(difference), (2_000, len(difference)))
+    low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
+    return round(float(low), 4), round(float(high), 4)
+
+
+def measure(products: Path, mapping: str, judgements: Judgements, folder: Path) -> dict[str, Figures]:
+    queries = list(judgements)
+    with local_suite(folder) as suite:
+        import_products(suite, products, mapping, folder)
+        vectors = query_vectors(queries)
+        rankings = {
+            BM25S: by_bm25s(products, mapping, queries),
+            BM25: by_retrieval(suite, queries, BM25, {}, words=True),
+            DENSE: by_retrieval(suite, queries, DENSE, vectors, words=False),
+        }
+        ours = by_gateway(suite, queries)
+    with local_suite(folder, HYBRID) as suite:
+        rankings[RRF] = by_retrieval(suite, queries, RRF, vectors, words=True)
+    rankings[KAIROS] = ours
+    return {name: figures_of(judgements, found) for name, found in rankings.items()}
+
+
+def plot(figures: Mapping[str, Figures], path: Path) -> None:
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    chart, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
+    for axis, metric in ((left, "ndcg@10"), (right, "recall@100")):
+        values = [each_one.means()[metric] for each_one in figures.values()]
+        axis.bar_label(axis.barh(list(figures), values), fmt="%.3f", padding=3)
+        axis.set(title=metric, xlim=(0, max(values) * 1.2))
+        axis.invert_yaxis()
+    chart.savefig(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--products", type=Path, required=True)
+    parser.add_argument("--judgements", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes; a plot goes beside it (.png)")
+    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
+    parser.add_argument("--queries", choices=("both", "chosen", "held-out"), default="both", help="which half of them")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    arguments = parser.parse_args()
+    judgements = read_judgements(arguments.judgements, arguments.queries)
+    if not judgements:
+        parser.error(f"{arguments.judgements} holds no query of the half {arguments.queries!r}")
+    with tempfile.TemporaryDirectory(prefix="kairos-quality-") as folder:
+        figures = measure(arguments.products, arguments.map, judgements, Path(folder))
+    best = max((name for name in (BM25, DENSE, RRF)), key=lambda name: figures[name].means()["ndcg@10"])
+    low, high = interval(figures[KAIROS], figures[best], arguments.seed)
+    table = Table(title=f"{len(judgements):,} queries ({arguments.queries} halves), whole catalogue")
+    for heading in ("", "NDCG@10", "recall@100"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, found in figures.items():
+        means = found.means()
+        table.add_row(name, f"{means['ndcg@10']:.4f}", f"{means['recall@100']:.4f}")
+    Console().print(table)
+    gain = round(figures[KAIROS].means()["ndcg@10"] - figures[best].means()["ndcg@10"], 4)
+    print(f"kairos − {best}: {gain:+.4f} NDCG@10 (95 %: {low:+.4f} to {high:+.4f})")
+    report = {
+        "queries": {"half": arguments.queries, "count": len(judgements)},
+        "seed": arguments.seed,
+        "figures": {name: found.means() for name, found in figures.items()},
+        "kairos_minus_best": {"best": best, "ndcg@10": gain, "interval_95": [low, high]},
+    }
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    plot(figures, arguments.out.with_suffix(".png"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
