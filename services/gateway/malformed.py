@@ -12,6 +12,9 @@ from google.protobuf.message import DecodeError
 
 from kairos.gateway.v1 import gateway_pb2
 
+# A varint has at most ten bytes. Without the bound, a megabyte that never ends one would keep the event loop for hours.
+_LAST_SHIFT = 63
+
 _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
 
 
@@ -85,6 +88,8 @@ def _length_delimited(data: bytes) -> Iterator[tuple[int, bytes]]:
         nonlocal place
         value = shift = 0
         while True:
+            if shift > _LAST_SHIFT:
+                raise ValueError("no varint ends here")
             byte = data[place]
             place += 1
             value |= (byte & 0x7F) << shift
