@@ -12,6 +12,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.gateway.domain.budget import Stage
+from services.gateway.domain.tokens import AttributionToken
 from services.gateway.flow import Parts
 from services.gateway.stages import Request, StageFailed, unavailable
 
@@ -24,7 +25,7 @@ _DAY_S = 86_400
 async def record_events(
     request: Request, parts: Parts, message: gateway_pb2.RecordEventsRequest
 ) -> gateway_pb2.RecordEventsResponse:
-    check_events(message)
+    check_events(message, parts.token_key)
     for event in message.events:
         if not event.HasField("occurred_at"):
             event.occurred_at.GetCurrentTime()
@@ -46,20 +47,20 @@ async def record_events(
     )
 
 
-def check_events(message: gateway_pb2.RecordEventsRequest) -> None:
+def check_events(message: gateway_pb2.RecordEventsRequest, token_key: str) -> None:
     """Raises InvalidArgument that names every wrong field; nothing is recorded then."""
     if not 1 <= len(message.events) <= MAX_EVENTS:
         raise InvalidArgument.of("events", f"holds {len(message.events)}; send 1 to {MAX_EVENTS}")
     wrong = [
         FieldViolation(f"events[{index}].{field}", problem)
         for index, event in enumerate(message.events)
-        for field, problem in _problems(event)
+        for field, problem in _problems(event, token_key)
     ]
     if wrong:
         raise InvalidArgument(*wrong)
 
 
-def _problems(event: event_pb2.Event) -> Iterator[tuple[str, str]]:
+def _problems(event: event_pb2.Event, token_key: str) -> Iterator[tuple[str, str]]:
     for field, value in (("event_id", event.event_id), ("user_id", event.user_id)):
         if not 1 <= len(value) <= MAX_ID:
             yield field, f"has {len(value)} characters; 1 to {MAX_ID}"
@@ -76,6 +77,8 @@ def _problems(event: event_pb2.Event) -> Iterator[tuple[str, str]]:
         yield "dwell_ms", f"{event.dwell_ms} is negative"
     if event.HasField("occurred_at") and event.occurred_at.seconds > time.time() + _DAY_S:
         yield "occurred_at", "lies more than a day ahead; send when it happened"
+    if event.attribution_token and AttributionToken.decode(event.attribution_token, token_key) is None:
+        yield "attribution_token", "is none of this shop's, or is damaged; send it as it came, or leave it out"
 
 
 async def _features(

@@ -34,6 +34,10 @@ class Parts:
     impressions: ImpressionLog
     settings: GatewaySettings
 
+    @property
+    def token_key(self) -> str:
+        return self.settings.security.token_key.get_secret_value()
+
 
 @dataclass
 class Ranked:
@@ -122,8 +126,8 @@ async def show(
     if first + len(shown) < len(ranked.ids):
         kept = Ranking(tuple(ranked.ids), tuple(ranked.scores), ranked.model_version)
         parts.memory.keep_ranking(request.call.tenant, ranking_id, kept)
-        next_page = PageToken(first + len(shown), ranking_id, viewer.page.fingerprint).encode()
-    return results, next_page, AttributionToken(ranking_id, ranked.model_version).encode()
+        next_page = PageToken(first + len(shown), ranking_id, viewer.page.fingerprint).encode(parts.token_key)
+    return results, next_page, AttributionToken(ranking_id, ranked.model_version).encode(parts.token_key)
 
 
 async def kept_ranking(request: Request, parts: Parts, viewer: Viewer) -> Ranked | None:

@@ -46,7 +46,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def Search(self, message: gateway_pb2.SearchRequest) -> gateway_pb2.SearchResponse:
         if len(message.query) > MAX_QUERY:
             raise InvalidArgument.of("query", f"has {len(message.query)} characters; at most {MAX_QUERY}")
-        request, viewer = self._read_request(message.locale), _viewer(message, message.query)
+        request, viewer = self._read_request(message.locale), self._viewer(message, message.query)
         message.page_size = viewer.page_size
         response = await search(request, self._parts, message, viewer)
         self._adapt(request)
@@ -55,7 +55,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @public(gateway_pb2.RecommendResponse)
     async def Recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
         request = self._read_request(message.locale)
-        response = await recommend(request, self._parts, message, _viewer(message, ""))
+        response = await recommend(request, self._parts, message, self._viewer(message, ""))
         self._adapt(request)
         return response
 
@@ -105,6 +105,9 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         self._parts.memory.expect(call.tenant)
         return Request(call, budget, self.stages, self.metrics, locale)
 
+    def _viewer(self, message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest, query: str) -> Viewer:
+        return _viewer(message, query, self._parts.token_key)
+
     def _adapt(self, request: Request) -> None:
         (self.limit.in_time if time.monotonic() <= request.budget.deadline_s else self.limit.late)()
 
@@ -116,7 +119,7 @@ async def _readable(messages: AsyncIterator[Any]) -> AsyncIterator[gateway_pb2.I
         yield message
 
 
-def _viewer(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest, query: str) -> Viewer:
+def _viewer(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest, query: str, token_key: str) -> Viewer:
     for field, value in (("user_id", message.user_id), ("session_id", message.session_id)):
         if len(value) > MAX_ID:
             raise InvalidArgument.of(field, f"has {len(value)} characters; at most {MAX_ID}")
@@ -129,6 +132,6 @@ def _viewer(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest, q
     of_request = fingerprint(type(message).__name__, same.SerializeToString(deterministic=True))
     page = PageToken(0, "", of_request)
     if message.page_token:
-        page = PageToken.decode(message.page_token, of_request)
+        page = PageToken.decode(message.page_token, of_request, token_key)
     size = min(message.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
     return Viewer(message.user_id, message.session_id, query, size, page, message.explain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
@@ -86,6 +86,8 @@ class SecuritySettings(_Group):
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
+    # Seals page and attribution tokens; the same for all replicas. Empty: damage is found, forgery is not.
+    token_key: SecretStr = SecretStr("")
 
     @model_validator(mode="after")
     def _whole(self) -> SecuritySettings:
