@@ -1,0 +1,120 @@
+"""Each stage gets its share of a request's time, and never what belongs to a later one."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.gateway.domain.budget import ObservedMedian, RequestBudget, Stage, StageShare
+
+SHARES = {
+    Stage.QUERY_ENCODER: StageShare(cap=0.35, keep=0.0),
+    Stage.RETRIEVAL: StageShare(cap=0.6, keep=0.2),
+    Stage.RANKER: StageShare(cap=0.5, keep=0.12),
+    Stage.PRICING: StageShare(cap=0.4, keep=0.06),
+}
+FLOW = list(Stage)
+
+parts = st.floats(0, 1)
+all_shares = st.fixed_dictionaries({stage: st.builds(StageShare, cap=parts, keep=parts) for stage in Stage})
+stages = st.sampled_from(Stage)
+totals_s = st.floats(0, 10)
+# Where a request stands, as a part of its time: before it began, in the middle, long after its end.
+moments = st.floats(-0.5, 3)
+
+
+def after(stage: Stage) -> list[Stage]:
+    return FLOW[FLOW.index(stage) + 1 :]
+
+
+def budget(total_s: float, received_s: float = 100.0, shares: dict[Stage, StageShare] = SHARES) -> RequestBudget:
+    return RequestBudget(received_s, received_s + total_s, shares, join=0.04)
+
+
+@given(all_shares, stages, totals_s, moments)
+def test_never_more_than_the_cap(shares: dict[Stage, StageShare], stage: Stage, total_s: float, now: float) -> None:
+    """No stage gets more than its cap, however much is left."""
+    whole = budget(total_s, shares=shares)
+    assert whole.timeout_s(stage, after(stage), 100.0 + now * total_s) <= shares[stage].cap * whole.total_s
+
+
+@given(all_shares, stages, totals_s, moments)
+def test_what_later_stages_keep_is_left(
+    shares: dict[Stage, StageShare], stage: Stage, total_s: float, now: float
+) -> None:
+    """A stage that takes all it was given leaves what the later ones keep, and the time for the join."""
+    whole, now_s = budget(total_s, shares=shares), 100.0 + now * total_s
+    timeout_s = whole.timeout_s(stage, after(stage), now_s)
+    if timeout_s > 0:
+        kept = sum(shares[other].keep for other in after(stage)) + whole.join
+        assert whole.deadline_s - (now_s + timeout_s) >= kept * whole.total_s - 1e-9
+
+
+@given(all_shares, stages, totals_s, moments)
+def test_never_negative(shares: dict[Stage, StageShare], stage: Stage, total_s: float, now: float) -> None:
+    """A timeout is never negative, also after the deadline and where the shares add up to more than the whole."""
+    assert budget(total_s, shares=shares).timeout_s(stage, after(stage), 100.0 + now * total_s) >= 0
+
+
+@given(stages, st.floats(0.001, 10), st.floats(0, 1), st.floats(0, 1))
+def test_waiting_gives_nothing(stage: Stage, total_s: float, one: float, other: float) -> None:
+    """The later a stage's turn comes, the less it gets."""
+    earlier, later = sorted((one, other))
+    whole = budget(total_s)
+    assert whole.timeout_s(stage, after(stage), 100.0 + later * total_s) <= whole.timeout_s(
+        stage, after(stage), 100.0 + earlier * total_s
+    )
+
+
+@given(st.floats(0.001, 10))
+def test_a_flow_of_slow_stages_ends_in_time(total_s: float) -> None:
+    """With every stage taking all it is given, each one still gets something, and the join has its time."""
+    whole, now_s = budget(total_s), 100.0
+    for stage in FLOW:
+        timeout_s = whole.timeout_s(stage, after(stage), now_s)
+        assert timeout_s > 0
+        now_s += timeout_s
+    assert whole.deadline_s - now_s >= 0.04 * whole.total_s - 1e-9
+
+
+def test_the_shares_in_milliseconds() -> None:
+    """Of 100 ms the encoder gets its cap; retrieval at 50 ms what the ranker, pricing and the join leave."""
+    whole = budget(0.1)
+    assert round(whole.timeout_s(Stage.QUERY_ENCODER, after(Stage.QUERY_ENCODER), 100.0), 6) == 0.035
+    assert round(whole.timeout_s(Stage.RETRIEVAL, after(Stage.RETRIEVAL), 100.05), 6) == 0.028
+
+
+def test_an_unknown_stage_is_tried() -> None:
+    """Nothing was observed: every call with time left is made, one without is not."""
+    median = ObservedMedian()
+    assert not median.would_not_fit(1e-9)
+    assert median.would_not_fit(0.0)
+
+
+@given(st.lists(st.floats(0.001, 5), min_size=1, max_size=60))
+def test_less_than_the_median_is_doomed(latencies_s: list[float]) -> None:
+    """Less time than half of the calls took is too little; more than the slowest took is enough."""
+    median = ObservedMedian()
+    for latency_s in latencies_s:
+        median.observe(latency_s)
+    assert median.would_not_fit(min(latencies_s) * 0.9)
+    assert not median.would_not_fit(max(latencies_s))
+
+
+def test_a_skipped_stage_is_tried_again() -> None:
+    """Skips wear the median down, so that a stage that was slow once is not skipped for ever."""
+    median = ObservedMedian()
+    median.observe(1.0)
+    skips = 0
+    while median.would_not_fit(0.05):
+        skips += 1
+        assert skips < 200
+    assert skips > 10
+
+
+def test_the_median_follows_the_stage() -> None:
+    """A stage that became slow is known to be slow once most of the last calls were."""
+    median = ObservedMedian(window=16)
+    for latency_s in [0.01] * 16 + [0.2] * 16:
+        median.observe(latency_s)
+    assert median.would_not_fit(0.1)

@@ -1,0 +1,121 @@
+"""Tokens come back as they went, or are refused."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.errors import InvalidArgument
+from services.gateway.domain.tokens import AttributionToken, PageToken, fingerprint
+
+KEY = "a key that only the gateway has"
+REQUEST = fingerprint("SearchRequest", b"shoes")
+keys = st.text(max_size=80)
+names = st.text(max_size=40)
+page_tokens = st.builds(PageToken, st.integers(0, 10**6), names, st.just(REQUEST))
+attribution_tokens = st.builds(AttributionToken, names, names)
+PAGE = PageToken(10, "5d41402abc4b2a76b9719d911017c592", REQUEST)
+ATTRIBUTION = AttributionToken("5d41402abc4b2a76b9719d911017c592", "weighted-sum@1")
+
+
+@given(page_tokens, keys)
+def test_a_page_comes_back(page: PageToken, key: str) -> None:
+    """A page token that comes back as it went is the page that was meant, with and without a key."""
+    assert PageToken.decode(page.encode(key), REQUEST, key) == page
+
+
+@given(attribution_tokens, keys)
+def test_an_attribution_comes_back(token: AttributionToken, key: str) -> None:
+    """An attribution token that comes back as it went names its ranking, with and without a key."""
+    assert AttributionToken.decode(token.encode(key), key) == token
+
+
+@given(st.sampled_from(["", KEY]), st.data())
+def test_any_changed_character_is_refused(key: str, data: st.DataObject) -> None:
+    """One character in the place of another, anywhere: neither token is believed."""
+    for token in (PAGE.encode(key), ATTRIBUTION.encode(key)):
+        place = data.draw(st.integers(0, len(token) - 1))
+        other = data.draw(st.characters(exclude_characters=token[place], exclude_categories=["Cs"]))
+        damaged = token[:place] + other + token[place + 1 :]
+        assert refused_page(damaged, key)
+        assert AttributionToken.decode(damaged, key) is None
+
+
+@given(st.sampled_from(["", KEY]), st.data())
+def test_any_flipped_bit_is_refused(key: str, data: st.DataObject) -> None:
+    """One bit of the bytes below the text, anywhere: neither token is believed."""
+    for token in (PAGE.encode(key), ATTRIBUTION.encode(key)):
+        raw = bytearray(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        bit = data.draw(st.integers(0, len(raw) * 8 - 1))
+        raw[bit // 8] ^= 1 << bit % 8
+        damaged = base64.urlsafe_b64encode(raw).decode().rstrip("=")
+        assert refused_page(damaged, key)
+        assert AttributionToken.decode(damaged, key) is None
+
+
+@given(st.data())
+def test_truncated_and_longer_ones_are_refused(data: st.DataObject) -> None:
+    """A token that lost its end, or got one, is refused."""
+    token = PAGE.encode(KEY)
+    assert refused_page(token[: data.draw(st.integers(1, len(token) - 1))], KEY)
+    assert refused_page(token + data.draw(st.text("abcAZ09-_=%\n", min_size=1)), KEY)
+
+
+@given(st.text(min_size=1, max_size=2_000))
+def test_anything_else_is_refused(text: str) -> None:
+    """Whatever text comes in the place of a token is refused, and nothing else happens."""
+    assert refused_page(text, KEY)
+    assert AttributionToken.decode(text, KEY) is None
+
+
+@given(st.recursive(st.none() | st.integers() | names, lambda inner: st.lists(inner) | st.dictionaries(names, inner)))
+def test_a_forged_content_is_refused(content: object) -> None:
+    """Well-made base64 of any JSON, without a seal: refused."""
+    forged = base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+    assert refused_page(forged, "")
+    assert AttributionToken.decode(forged, "") is None
+
+
+def test_another_key_is_refused() -> None:
+    """A token sealed with another key, or without one, is a forgery."""
+    for forger in ("", "another key"):
+        assert refused_page(PAGE.encode(forger), KEY)
+        assert AttributionToken.decode(ATTRIBUTION.encode(forger), KEY) is None
+
+
+def test_one_kind_is_not_the_other() -> None:
+    """A page token is no attribution token, nor the other way round."""
+    assert refused_page(ATTRIBUTION.encode(KEY), KEY)
+    assert AttributionToken.decode(PAGE.encode(KEY), KEY) is None
+
+
+@pytest.mark.parametrize("offset", [-1, "0", 1.5, None])
+def test_a_sealed_page_that_cannot_be(offset: object) -> None:
+    """Without a key anyone can seal: what is inside is checked all the same."""
+    assert refused_page(PageToken(offset, "r", REQUEST).encode(""), "")  # type: ignore[arg-type]
+
+
+def test_the_refusal_says_what_to_do() -> None:
+    """A damaged token and one of another request are told apart, and both errors name the field."""
+    with pytest.raises(InvalidArgument, match=r"page_token: is damaged; send next_page_token as it came"):
+        PageToken.decode(PAGE.encode(KEY)[:-1], REQUEST, KEY)
+    with pytest.raises(InvalidArgument, match=r"page_token: belongs to another request"):
+        PageToken.decode(PAGE.encode(KEY), fingerprint("SearchRequest", b"boots"), KEY)
+
+
+@given(st.lists(st.binary(max_size=8), max_size=4), st.lists(st.binary(max_size=8), max_size=4))
+def test_fingerprints_keep_requests_apart(one: list[bytes], other: list[bytes]) -> None:
+    """Two requests have one fingerprint only where all their parts are the same, wherever the parts are cut."""
+    assert (fingerprint(*one) == fingerprint(*other)) == (one == other)
+
+
+def refused_page(token: str, key: str) -> bool:
+    try:
+        PageToken.decode(token, REQUEST, key)
+    except InvalidArgument as error:
+        return [violation.field for violation in error.violations] == ["page_token"]
+    return False
