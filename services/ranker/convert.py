@@ -47,6 +47,8 @@ def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
             raise InvalidArgument.of(
                 f"candidates.{name}", f"has {len(getattr(candidates, name))} rows for {count} ids; send one each"
             )
+    if not np.isfinite(candidates.scores).all():
+        raise InvalidArgument.of("candidates.scores", "holds NaN or infinity; every score must be finite")
 
 
 def candidate_vectors(candidates: retrieval_pb2.Candidates) -> FloatArray:
