@@ -1,0 +1,22 @@
+"""What a refused call says, as a client reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from services.common.rpc import DETAILS_KEY
+
+
+async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, list[str]]:
+    """(code, paths of the wrong fields) of a call that must fail."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    raw = dict(caught.value.trailing_metadata() or ())[DETAILS_KEY]
+    bad = error_details_pb2.BadRequest()
+    for detail in status_pb2.Status.FromString(raw if isinstance(raw, bytes) else raw.encode()).details:
+        detail.Unpack(bad)
+    return caught.value.code(), [violation.field for violation in bad.field_violations]

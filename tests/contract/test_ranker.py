@@ -1,0 +1,381 @@
+"""RankerService over real gRPC with its SQLite store, by protos/kairos/ranker/v1/ranker.proto."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import grpc
+import numpy as np
+import pytest
+
+from kairos.common.v1 import common_pb2, event_pb2
+from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import vectors_from_proto, vectors_to_proto
+from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.settings import RankerSettings
+from services.ranker.wiring import build_handler
+from tests.contract.refusals import refusal
+from tests.contract.serving import process
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+MODEL = "m@1"
+# Two kinds of items, boots and lamps; retrieval likes the lamps a little better, and has found a desk far behind.
+VECTORS = {"lamp1": (0.0, 1.0), "lamp2": (0.1, 1.0), "boot1": (1.0, 0.0), "boot2": (1.0, 0.1), "desk": (-1.0, 0.0)}
+SCORES = {"lamp1": 1.0, "lamp2": 0.95, "boot1": 0.9, "boot2": 0.85, "desk": 0.0}
+BASELINES = ("popularity", "retrieval-order", "nearest-to-mean", "shuffle")
+
+# In quotes: only the stubs' type files know this name.
+Stub: TypeAlias = "ranker_pb2_grpc.RankerServiceAsyncStub"
+
+
+@asynccontextmanager
+async def serving(folder: Path, **settings: Any) -> AsyncIterator[Stub]:
+    handler, server = build_handler(RankerSettings(data_dir=folder, **settings)), grpc.aio.server()
+    ranker_pb2_grpc.add_RankerServiceServicer_to_server(handler, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield ranker_pb2_grpc.RankerServiceStub(channel)
+    await server.stop(None)
+    handler.close()
+
+
+@pytest.fixture
+async def stub(tmp_path: Path) -> AsyncIterator[Stub]:
+    async with serving(tmp_path) as running:
+        yield running
+
+
+def candidates(ids: Sequence[str] = tuple(VECTORS), **columns: Any) -> retrieval_pb2.Candidates:
+    made = {
+        "scores": [SCORES[id] for id in ids],
+        "prices": [50.0] * len(ids),
+        "stocks": [-1] * len(ids),
+        "categories": ["Boots" if id.startswith("boot") else "Lamps" for id in ids],
+        "brands": ["B"] * len(ids),
+        "vectors": vectors_to_proto(np.array([VECTORS[id] for id in ids], np.float16), MODEL) if ids else None,
+    }
+    return retrieval_pb2.Candidates(ids=ids, **(made | columns))  # type: ignore[arg-type]
+
+
+def event(event_id: str, item_id: str, kind: str = "CLICK", age_s: float = 0.0, **fields: Any) -> event_pb2.Event:
+    made = event_pb2.Event(
+        event_id=event_id, user_id="u", item_id=item_id, type=event_pb2.EventType.Value(f"EVENT_TYPE_{kind}"), **fields
+    )
+    made.occurred_at.FromNanoseconds(int((time.time() - age_s) * 1e9))
+    return made
+
+
+def recording(*events: event_pb2.Event, tenant: str = "") -> ranker_pb2.RecordEventsRequest:
+    context = common_pb2.RequestContext(request_id="r", tenant=tenant)
+    return ranker_pb2.RecordEventsRequest(context=context, events=events, items=candidates())
+
+
+def ranking(user: str = "u", tenant: str = "", explain: bool = False, **columns: Any) -> ranker_pb2.RankItemsRequest:
+    return ranker_pb2.RankItemsRequest(
+        context=common_pb2.RequestContext(request_id="r", tenant=tenant), user_id=user, explain=explain,
+        candidates=candidates(**columns),
+    )  # fmt: skip
+
+
+async def order(stub: Stub, user: str = "u", tenant: str = "") -> list[str]:
+    return list((await stub.RankItems(ranking(user, tenant))).item_ids)
+
+
+async def test_clicks_change_the_next_order(stub: Stub) -> None:
+    """The very next ranking after an acknowledged click puts what is like the clicked item first."""
+    assert await order(stub) == list(VECTORS)
+    answer = await stub.RecordEvents(recording(event("e1", "boot2")))
+    assert (answer.recorded_count, answer.duplicate_count) == (1, 0)
+    ranked = await stub.RankItems(ranking())
+    assert list(ranked.item_ids)[:2] == ["boot1", "boot2"]
+    assert ranked.history_size == 1
+    assert ranked.model_version == "weighted-sum@1"
+
+
+async def test_the_answer_is_the_candidates(stub: Stub) -> None:
+    """Exactly the candidates' ids come back, best first, with a score, a task's value and a propensity each."""
+    await stub.RecordEvents(recording(event("e1", "boot2")))
+    ranked = await stub.RankItems(ranking())
+    assert sorted(ranked.item_ids) == sorted(VECTORS)
+    assert list(ranked.scores) == sorted(ranked.scores, reverse=True)
+    assert [(task.task, list(task.values)) for task in ranked.task_scores] == [("relevance", list(ranked.scores))]
+    assert list(ranked.propensities) == [1.0] * 5
+    assert not ranked.reasons
+
+
+async def test_reasons_add_up_and_name_the_history(stub: Stub) -> None:
+    """Each item's reasons add up to its score, largest first; the history's names the items that speak for it."""
+    await stub.RecordEvents(recording(event("e1", "boot2")))
+    ranked = await stub.RankItems(ranking(explain=True))
+    for score, reasons in zip(ranked.scores, ranked.reasons, strict=True):
+        parts = [reason.contribution for reason in reasons.reasons]
+        assert sum(parts) == pytest.approx(score, abs=1e-5)
+        assert parts == sorted(parts, reverse=True)
+    by_item = dict(zip(ranked.item_ids, ranked.reasons, strict=True))
+    history = ranker_pb2.REASON_TYPE_RECENT_HISTORY
+    said = {id: [list(r.history_item_ids) for r in by_item[id].reasons if r.type == history] for id in VECTORS}
+    assert said == {"boot1": [["boot2"]], "boot2": [["boot2"]], "lamp1": [], "lamp2": [], "desk": []}
+
+
+async def test_the_same_event_twice(stub: Stub) -> None:
+    """An event id counts once, in one batch and in two, and the ranking is the same as after one."""
+    first = event("e1", "boot2")
+    answer = await stub.RecordEvents(recording(first, first))
+    assert (answer.recorded_count, answer.duplicate_count) == (1, 1)
+    before = await stub.RankItems(ranking())
+    again = await stub.RecordEvents(recording(first))
+    assert (again.recorded_count, again.duplicate_count) == (0, 1)
+    after = await stub.RankItems(ranking())
+    assert list(after.item_ids) == list(before.item_ids)
+    assert after.history_size == before.history_size == 1
+    popular = await stub.ListPopularItems(ranker_pb2.ListPopularItemsRequest())
+    assert popular.scores[0] == pytest.approx(1, abs=1e-3)
+
+
+async def test_late_events_find_their_place(tmp_path: Path) -> None:
+    """The same events in any order of arrival, one by one or in one batch, make the same scores."""
+    acts = [event("e1", "lamp1", age_s=7_200), event("e2", "boot1", "CART", 600), event("e3", "boot2", "CLICK", 10)]
+    scores = []
+    for number, batches in enumerate(([acts], [[act] for act in acts], [[act] for act in reversed(acts)])):
+        async with serving(tmp_path / str(number)) as stub:
+            for batch in batches:
+                await stub.RecordEvents(recording(*batch))
+            ranked = await stub.RankItems(ranking())
+            scores.append(dict(zip(ranked.item_ids, ranked.scores, strict=True)))
+    assert scores[1] == pytest.approx(scores[0], abs=1e-4)
+    assert scores[2] == pytest.approx(scores[0], abs=1e-4)
+
+
+async def test_an_old_click_says_less(stub: Stub) -> None:
+    """A click of last month that comes in late does not outweigh one of this minute."""
+    await stub.RecordEvents(recording(event("e1", "boot2")))
+    await stub.RecordEvents(recording(event("e0", "lamp1", age_s=30 * 86_400)))
+    assert (await order(stub))[0].startswith("boot")
+
+
+async def test_what_was_recorded_outlives_the_service(tmp_path: Path) -> None:
+    """A service that is opened again on the same folder ranks as before."""
+    async with serving(tmp_path) as stub:
+        await stub.RecordEvents(recording(event("e1", "boot2")))
+        before = await order(stub)
+    async with serving(tmp_path) as stub:
+        assert await order(stub) == before
+    assert before[0].startswith("boot")
+
+
+async def test_acknowledged_events_survive_kill_9(tmp_path: Path) -> None:
+    """A ranker killed by SIGKILL between two batches has every event that it acknowledged, with its item."""
+    acknowledged: list[str] = []
+    with process("ranker", tmp_path) as (running, address):
+        async with grpc.aio.insecure_channel(address) as channel:
+            stub: Stub = ranker_pb2_grpc.RankerServiceStub(channel)
+
+            async def record() -> None:
+                for number in range(1_000):
+                    await stub.RecordEvents(recording(event(f"e{number}", "boot1")))
+                    acknowledged.append(f"e{number}")
+                    if number == 20:
+                        running.send_signal(signal.SIGKILL)
+
+            with pytest.raises(grpc.aio.AioRpcError):
+                await record()
+        assert running.wait() == -signal.SIGKILL
+    store = SqliteProfileStore(tmp_path)
+    history = store.history("default", "u", limit=1_000)
+    store.close()
+    # One that was under way may be there as well: nobody was told that it is not.
+    assert len(acknowledged) <= len(history) <= len(acknowledged) + 1
+    assert len(acknowledged) >= 21
+    assert all(entry.features is not None for entry in history)
+
+
+async def test_unknown_users_get_retrievals_order(stub: Stub) -> None:
+    """A user of whom nothing is known, and nobody at all: retrieval's order, no history."""
+    await stub.RecordEvents(recording(event("e1", "boot2", "SEARCH")))
+    for user in ("stranger", ""):
+        ranked = await stub.RankItems(ranking(user))
+        assert list(ranked.item_ids) == list(VECTORS)
+        assert ranked.history_size == 0
+
+
+async def test_tenants_are_apart(stub: Stub) -> None:
+    """What a user did in one shop changes nothing in another, not even under the same names."""
+    await stub.RecordEvents(recording(event("e1", "boot2"), tenant="one"))
+    assert (await order(stub, tenant="one"))[0].startswith("boot")
+    assert (await order(stub, tenant="other"))[0] == "lamp1"
+    assert (await stub.RecordEvents(recording(event("e1", "boot2"), tenant="other"))).recorded_count == 1
+
+
+@pytest.mark.parametrize("ranker", BASELINES)
+async def test_baselines_answer_alike(tmp_path: Path, ranker: str) -> None:
+    """Each baseline stands behind the same contract: the same ids, scores in order, its own name, reasons if asked."""
+    async with serving(tmp_path, ranker=ranker) as stub:
+        await stub.RecordEvents(recording(event("e1", "boot2", "PURCHASE")))
+        ranked = await stub.RankItems(ranking(explain=True))
+    assert sorted(ranked.item_ids) == sorted(VECTORS)
+    assert list(ranked.scores) == sorted(ranked.scores, reverse=True)
+    assert ranked.model_version == f"{ranker}@1"
+    assert len(ranked.reasons) == 5
+    expected = {"popularity": "boot2", "retrieval-order": "lamp1", "nearest-to-mean": "boot2"}
+    assert ranked.item_ids[0] == expected.get(ranker, ranked.item_ids[0])
+
+
+async def test_popular_items_by_category(stub: Stub) -> None:
+    """What is acted on most comes first, a purchase before a click; a category narrows it."""
+    acts = [event("e1", "lamp1"), event("e2", "boot1", "PURCHASE"), event("e3", "lamp2", "CART")]
+    await stub.RecordEvents(recording(*acts))
+    whole = await stub.ListPopularItems(ranker_pb2.ListPopularItemsRequest())
+    assert list(whole.item_ids) == ["boot1", "lamp2", "lamp1"]
+    lamps = await stub.ListPopularItems(ranker_pb2.ListPopularItemsRequest(category="Lamps", limit=1))
+    assert list(lamps.item_ids) == ["lamp2"]
+
+
+async def test_interests(stub: Stub) -> None:
+    """Two kinds of clicked items are two interests, unit vectors whose weights add up to 1; purchases are named."""
+    unknown = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
+    assert not unknown.HasField("interests")
+    await stub.RecordEvents(recording(event("e1", "boot1", "PURCHASE"), event("e2", "lamp1")))
+    found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
+    np.testing.assert_allclose(vectors_from_proto(found.interests, "interests"), [[1, 0], [0, 1]], atol=1e-3)
+    assert sum(found.weights) == pytest.approx(1)
+    assert list(found.purchased_item_ids) == ["boot1"]
+
+
+async def test_impressions_count_once(stub: Stub) -> None:
+    """The same impressions sent again are not recorded again."""
+    shown = event_pb2.Impressions(ranking_id="r", item_ids=["a", "b"], positions=[1, 2], propensities=[1, 1])
+    request = ranker_pb2.RecordImpressionsRequest(impressions=[shown])
+    assert (await stub.RecordImpressions(request)).recorded_count == 1
+    assert (await stub.RecordImpressions(request)).recorded_count == 0
+
+
+NAN = vectors_to_proto(np.full((5, 2), np.nan, np.float16), MODEL)
+ONE_ROW = vectors_to_proto(np.ones((1, 2), np.float16), MODEL)
+TRUNCATED = common_pb2.Vectors(
+    values=common_pb2.Tensor(dtype=common_pb2.DATA_TYPE_FLOAT16, shape=[5, 2], data=b"\0"), model_version=MODEL
+)
+UNNAMED = vectors_to_proto(np.ones((5, 2), np.float16), "")
+
+
+@pytest.mark.parametrize(
+    ("columns", "field"),
+    [
+        ({"ids": ()}, "candidates.ids"),
+        ({"vectors": NAN}, "candidates.vectors.values.data"),
+        ({"vectors": TRUNCATED}, "candidates.vectors.values.data"),
+        ({"vectors": ONE_ROW}, "candidates.vectors"),
+        ({"vectors": UNNAMED}, "candidates.vectors.model_version"),
+        ({"scores": [1.0] * 4}, "candidates.scores"),
+        ({"scores": [1.0, float("nan"), 1.0, 1.0, 1.0]}, "candidates.scores"),
+        ({"prices": []}, "candidates.prices"),
+        ({"stocks": [-1] * 6}, "candidates.stocks"),
+    ],
+    ids=["none", "NaN", "cut", "rows", "no model", "scores", "NaN score", "prices", "stocks"],
+)
+async def test_bad_candidates(stub: Stub, columns: dict[str, Any], field: str) -> None:
+    """INVALID_ARGUMENT that names the column."""
+    assert await refusal(stub.RankItems(ranking(**columns))) == (INVALID, [field])
+
+
+async def test_too_many_candidates(stub: Stub) -> None:
+    """A thousand candidates are ranked, one more is refused."""
+
+    def of(count: int) -> ranker_pb2.RankItemsRequest:
+        many = retrieval_pb2.Candidates(
+            ids=map(str, range(count)), scores=[1.0] * count, prices=[1.0] * count, stocks=[0] * count
+        )
+        return ranker_pb2.RankItemsRequest(user_id="u", candidates=many)
+
+    assert len((await stub.RankItems(of(1_000))).item_ids) == 1_000
+    assert await refusal(stub.RankItems(of(1_001))) == (INVALID, ["candidates.ids"])
+
+
+async def test_a_bad_query_vector(stub: Stub) -> None:
+    """A query vector of the wrong shape or with NaN is refused by name; one of another model is not used."""
+    request = ranking()
+    plain = await stub.RankItems(request)
+    request.query_vector.CopyFrom(vectors_to_proto(np.ones((1, 3), np.float32), MODEL))
+    assert await refusal(stub.RankItems(request)) == (INVALID, ["query_vector.values"])
+    request.query_vector.CopyFrom(vectors_to_proto(np.array([[np.nan, 1]], np.float32), MODEL))
+    assert await refusal(stub.RankItems(request)) == (INVALID, ["query_vector.values.data"])
+    request.query_vector.CopyFrom(vectors_to_proto(np.ones((1, 3), np.float32), "other@1"))
+    assert await stub.RankItems(request) == plain
+
+
+async def test_unknown_values_are_no_mistake(stub: Stub) -> None:
+    """Candidates without vectors, a price of NaN and stock of -1 are ranked like others."""
+    request = ranking(prices=[float("nan")] * 5)
+    request.candidates.ClearField("vectors")
+    await stub.RecordEvents(recording(event("e1", "boot2")))
+    answer = await stub.RankItems(request)
+    assert list(answer.item_ids) == list(VECTORS)
+    assert np.isfinite(answer.scores).all()
+
+
+NEVER = event("e", "boot1")
+NEVER.occurred_at.seconds = 300_000_000_000
+TOMORROW = event("e", "boot1", age_s=-2 * 86_400)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fields"),
+    [
+        (event("", "boot1"), ["event_id"]),
+        (event("x" * 129, "boot1"), ["event_id"]),
+        (event("e", ""), ["item_id"]),
+        (event("e", "boot1", "UNSPECIFIED"), ["type"]),
+        (event("e", "boot1", quantity=-1, dwell_ms=-1), ["quantity", "dwell_ms"]),
+        (TOMORROW, ["occurred_at"]),
+        (NEVER, ["occurred_at"]),
+    ],
+    ids=["no id", "long id", "no item", "no type", "negative", "ahead", "no time"],
+)
+async def test_bad_events(stub: Stub, wrong: event_pb2.Event, fields: list[str]) -> None:
+    """Every wrong field is named by its path, and nothing of the batch is recorded."""
+    request = recording(event("good", "boot2"), wrong)
+    assert await refusal(stub.RecordEvents(request)) == (INVALID, [f"events[1].{name}" for name in fields])
+    assert (await stub.RankItems(ranking())).history_size == 0
+
+
+async def test_a_thousand_bad_events(stub: Stub) -> None:
+    """However many fields are wrong, the refusal fits into what gRPC carries, and names the first ones."""
+    code, fields = await refusal(stub.RecordEvents(recording(*[event_pb2.Event()] * 1_000)))
+    assert code is INVALID
+    assert fields[:3] == ["events[0].type", "events[0].event_id", "events[0].user_id"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda stub: stub.RecordEvents(ranker_pb2.RecordEventsRequest()),
+        lambda stub: stub.RecordEvents(recording(*[event("e", "boot1")] * 1_001)),
+    ],
+    ids=["none", "too many"],
+)
+async def test_how_many_events(stub: Stub, call: Callable[[Stub], Awaitable[object]]) -> None:
+    """No event at all, or more than 1,000, is refused."""
+    assert await refusal(call(stub)) == (INVALID, ["events"])
+
+
+async def test_spent_budget(stub: Stub) -> None:
+    """A request without time left is refused before any work: nothing is ranked, nothing recorded."""
+    request, record = ranking(), recording(event("e1", "boot2"))
+    for nanos in (0, -1):
+        for message in (request, record):
+            message.context.budget.remaining.FromNanoseconds(nanos)
+        assert (await refusal(stub.RankItems(request)))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert (await refusal(stub.RecordEvents(record)))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert (await stub.RankItems(ranking())).history_size == 0
+
+
+async def test_a_bad_tenant(stub: Stub) -> None:
+    """A tenant that could not name a folder is refused."""
+    for tenant in ("../up", "UPPER", "x" * 64):
+        assert await refusal(stub.RankItems(ranking(tenant=tenant))) == (INVALID, ["context.tenant"])
