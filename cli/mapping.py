@@ -12,7 +12,7 @@ from typing import Any
 from kairos.common.v1 import product_pb2
 from services.common.convert import money_to_proto
 from services.common.errors import InvalidArgument
-from services.common.money import Money
+from services.common.money import MAX_UNITS, Money
 
 _MONEY = ("price", "cost", "price_floor", "price_ceiling")
 _TEXTS = ("id", "title", "description", "brand", "image_uri")
@@ -112,6 +112,8 @@ def parse_money(field: str, text: str, currency: str) -> Money:
         raise RowRefused(field, f"{text!r} is no amount") from None
     if not amount.is_finite() or amount < 0:
         raise RowRefused(field, f"{text!r}: an amount is not negative and not NaN; leave it out where it is unknown")
+    if amount > MAX_UNITS:
+        raise RowRefused(field, f"{text!r} is more than {MAX_UNITS:,}; send the price in units of the currency")
     try:
         return Money.from_units(currency, *Money(currency, amount).to_units(), field)
     except InvalidArgument as error:

@@ -9,6 +9,8 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from services.common.errors import InvalidArgument
 
 NANOS = 1_000_000_000
+# Far above any price, and far enough below int64 that a margin on top still fits.
+MAX_UNITS = 10**15
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
@@ -21,11 +23,13 @@ class Money:
 
     @classmethod
     def from_units(cls, currency: str, units: int, nanos: int, field: str = "money") -> Money:
-        """From the wire form. Raises InvalidArgument, naming `field`, for a wrong currency, nanos or sign."""
+        """From the wire form. Raises InvalidArgument, naming `field`, for a wrong currency, size, nanos or sign."""
         if not _CURRENCY.fullmatch(currency):
             raise InvalidArgument.of(
                 f"{field}.currency_code", f"{currency!r} is not a currency; send three capital letters such as USD"
             )
+        if not -MAX_UNITS <= units <= MAX_UNITS:
+            raise InvalidArgument.of(f"{field}.units", f"{units} is outside -{MAX_UNITS} to {MAX_UNITS}")
         if not -NANOS < nanos < NANOS:
             raise InvalidArgument.of(f"{field}.nanos", f"{nanos} is outside (-{NANOS}, {NANOS})")
         if (units > 0 > nanos) or (units < 0 < nanos):

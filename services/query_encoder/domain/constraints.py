@@ -18,7 +18,7 @@ _CURRENCIES = {
     "¥": "CNY", "￥": "CNY", "元": "CNY", "块": "CNY", "块钱": "CNY", "人民币": "CNY", "rmb": "CNY", "cny": "CNY",
 }  # fmt: skip
 _SYMBOL = r"[$€£¥￥]"
-_NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d{1,2})?|\d{1,7}(?:\.\d{1,2})?"
+_NUMBER = r"\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,2})?|\d{1,7}(?:\.\d{1,2})?"
 _UNIT = r"(?:usd|dollars?|bucks|eur|euros?|gbp|pounds?|rmb|cny|块钱|人民币|美元|欧元|英镑|元|块|刀)"
 # What a number without a currency may count instead of money.
 _MEASURE = (

@@ -74,12 +74,15 @@ def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
 
     if price.amount < 0:
         raise InvalidArgument.of(f"{path}.list_price", f"{price.amount} is negative")
+    floor, ceiling = money("price_floor"), money("price_ceiling")
+    if floor and ceiling and floor.amount > ceiling.amount:
+        raise InvalidArgument.of(f"{path}.price_floor", f"{floor} is above price_ceiling {ceiling}; swap them")
     return PricedItem(
         item_id=message.item_id,
         list_price=price,
         cost=money("cost"),
-        price_floor=money("price_floor"),
-        price_ceiling=money("price_ceiling"),
+        price_floor=floor,
+        price_ceiling=ceiling,
         stock=message.stock if message.HasField("stock") else None,
         created_s=float(message.created_at_seconds),
     )
