@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import csv
 import gzip
-import hashlib
 import json
 import sys
 import tempfile
@@ -100,21 +99,13 @@ def _gains(relevances: Iterable[float]) -> npt.NDArray[np.float64]:
     return np.exp2(np.array(list(relevances), np.float64) - 1) - 1
 
 
-def read_judgements(path: Path, half: str) -> Judgements:
-    """By query. Defaults of the product were chosen on the half `chosen`; the half `held-out` took no part in it."""
+def read_judgements(path: Path) -> Judgements:
     judged: defaultdict[str, dict[str, float]] = defaultdict(dict)
     with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            query = row["search_term"].strip()
-            if query and half in ("both", half_of(query)):
+            if query := row["search_term"].strip():
                 judged[query][row["product_uid"]] = float(row["relevance"])
     return judged
-
-
-def half_of(query: str) -> str:
-    """Of the query's words alone, so that it is the same in every file."""
-    digest = hashlib.blake2b(" ".join(query.lower().split()).encode(), digest_size=1).digest()
-    return "held-out" if digest[0] % 2 else "chosen"
 
 
 def import_products(suite: LocalSuite, path: Path, mapping: str, folder: Path) -> None:
@@ -234,17 +225,16 @@ def main() -> int:
     parser.add_argument("--judgements", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="where the JSON goes; a plot goes beside it (.png)")
     parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
-    parser.add_argument("--queries", choices=("both", "chosen", "held-out"), default="both", help="which half of them")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
     arguments = parser.parse_args()
-    judgements = read_judgements(arguments.judgements, arguments.queries)
+    judgements = read_judgements(arguments.judgements)
     if not judgements:
-        parser.error(f"{arguments.judgements} holds no query of the half {arguments.queries!r}")
+        parser.error(f"{arguments.judgements} holds no query")
     with tempfile.TemporaryDirectory(prefix="kairos-quality-") as folder:
         figures = measure(arguments.products, arguments.map, judgements, Path(folder))
     best = max((name for name in (BM25, DENSE, RRF)), key=lambda name: figures[name].means()["ndcg@10"])
     low, high = interval(figures[KAIROS], figures[best], arguments.seed)
-    table = Table(title=f"{len(judgements):,} queries ({arguments.queries} halves), whole catalogue")
+    table = Table(title=f"{len(judgements):,} queries, whole catalogue")
     for heading in ("", "NDCG@10", "recall@100"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, found in figures.items():
@@ -254,7 +244,7 @@ def main() -> int:
     gain = round(figures[KAIROS].means()["ndcg@10"] - figures[best].means()["ndcg@10"], 4)
     print(f"kairos − {best}: {gain:+.4f} NDCG@10 (95 %: {low:+.4f} to {high:+.4f})")
     report = {
-        "queries": {"half": arguments.queries, "count": len(judgements)},
+        "queries": len(judgements),
         "seed": arguments.seed,
         "figures": {name: found.means() for name, found in figures.items()},
         "kairos_minus_best": {"best": best, "ndcg@10": gain, "interval_95": [low, high]},
