@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +13,7 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from cli.client import Connection
-from cli.mapping import ProductMapping, RowRefused
+from cli.mapping import ProductMapping, RowRefused, parse_time, parse_whole_number
 from cli.rows import Row, read_rows
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
@@ -151,15 +150,14 @@ def event_of(values: dict[str, Any]) -> event_pb2.Event:
     event = event_pb2.Event(type=event_pb2.EventType.Value(name))
     for key in ("event_id", "user_id", "session_id", "item_id", "query"):
         setattr(event, key, str(values.get(key) or ""))
+    for key, most in (("quantity", 2**31 - 1), ("dwell_ms", 2**62)):
+        if values.get(key) not in (None, ""):
+            setattr(event, key, parse_whole_number(key, str(values[key]), most))
     for key in ("event_id", "user_id"):
         if not getattr(event, key):
             raise RowRefused(key, "is empty; it is required")
     if event.type != event_pb2.EVENT_TYPE_SEARCH and not event.item_id:
         raise RowRefused("item_id", "is empty; only a search has none")
     if values.get("time"):
-        try:
-            moment = datetime.fromisoformat(str(values["time"]))
-        except ValueError:
-            raise RowRefused("time", f"{values['time']!r} is no ISO 8601 time") from None
-        event.occurred_at.FromDatetime(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        event.occurred_at.FromDatetime(parse_time("time", str(values["time"])))
     return event

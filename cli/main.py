@@ -12,6 +12,7 @@ import typer
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cli.client import Connection, explain_error
@@ -107,7 +108,7 @@ def search(
     print_results(out, answer.results, answer.degradations, explain)
     for facet_answer in answer.facets:
         counts = " · ".join(f"{count.value} {count.count}" for count in facet_answer.counts[:8])
-        out.print(f"[dim]{facet_answer.field}: {counts}")
+        out.print(f"[dim]{escape(f'{facet_answer.field}: {counts}')}")
     if explain:
         print_waterfall(out, answer.timings)
     if answer.next_page_token:
@@ -170,7 +171,7 @@ def catalog_import(
             raise FileRefused(f"{file} is not a file")
         mapping = parse_mapping(map, column_names(file), currency, category_separator)
     except (ValueError, FileRefused) as error:
-        err.print(f"[red]{error}", soft_wrap=True)
+        err.print(f"[red]{escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from None
     job = CatalogImport(_connection(context), mapping, _rejects(file, rejects))
     _import(job, file, strict, as_json)
@@ -193,7 +194,7 @@ def catalog_delete(context: typer.Context, ids: list[str]) -> None:
 def events_import(
     context: typer.Context, file: Path, rejects: RejectsFile = None, strict: bool = False, as_json: Json = False
 ) -> None:
-    """Import events: event_id, user_id, session_id, item_id, type, time, query."""
+    """Import events: event_id, user_id, session_id, item_id, type, time, query, quantity, dwell_ms."""
     _import(EventsImport(_connection(context), _rejects(file, rejects)), file, strict, as_json)
 
 
@@ -204,7 +205,7 @@ def events_record(context: typer.Context, user: str, item: str, type: str = "cli
         values = {"event_id": uuid.uuid4().hex, "user_id": user, "item_id": item, "type": type, "session_id": session}
         event = event_of(values)
     except RowRefused as error:
-        err.print(f"[red]{error}")
+        err.print(f"[red]{escape(str(error))}")
         raise typer.Exit(2) from None
     answer = _call(context, "RecordEvents", gateway_pb2.RecordEventsRequest(events=[event]))
     out.print(f"recorded {answer.recorded_count}" + (", but the catalogue has no such item" * bool(answer.missing_ids)))
@@ -215,15 +216,15 @@ def _import(job: CatalogImport | EventsImport, file: Path, strict: bool, as_json
     try:
         summary = job.run(file)
     except grpc.RpcError as error:
-        err.print(f"[red]{explain_error(error)}", soft_wrap=True)
+        err.print(f"[red]{escape(explain_error(error))}", soft_wrap=True)
         err.print(f"{job.summary.imported} rows were acknowledged before; run the same command again to go on")
         raise typer.Exit(1) from None
     except FileRefused as error:
-        err.print(f"[red]{error}", soft_wrap=True)
+        err.print(f"[red]{escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from None
     _print_summary(summary, time.monotonic() - began, as_json)
     if summary.rejected:
-        err.print(f"rejected rows, with line and reason: {job.rejects.path}", soft_wrap=True)
+        err.print(f"rejected rows, with line and reason: {escape(str(job.rejects.path))}", soft_wrap=True)
     raise typer.Exit(1 if strict and summary.rejected else 0)
 
 
@@ -262,7 +263,7 @@ def _call(context: typer.Context, method: str, message: Message) -> Any:
             call = getattr(stub, method)
             return call(message, timeout=connection.timeout_s, metadata=connection.metadata)
         except grpc.RpcError as error:
-            err.print(f"[red]{explain_error(error)}", soft_wrap=True)
+            err.print(f"[red]{escape(explain_error(error))}", soft_wrap=True)
             raise typer.Exit(1) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ FIELDS = (*_TEXTS, *_MONEY, "category", "currency", "stock", "created_at", "attr
 ALIASES = {
     "title_zh": "localized_titles.zh", "description_zh": "localized_descriptions.zh", "image": "image_uri",
 }  # fmt: skip
+# Groups of three, and of two before them as in India. "12,50" is not 1250.
+_THOUSANDS = re.compile(r"[^\d,.]*\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d*)?\s*")
 
 
 class RowRefused(Exception):
@@ -42,7 +45,7 @@ class ProductMapping:
         """Raises RowRefused that names the field."""
         product = product_pb2.Product()
         for field, columns in self.columns.items():
-            values = [row[column] for column in columns if row.get(column) not in (None, "")]
+            values = [value for column in columns for value in _flat(row.get(column)) if value not in (None, "")]
             if values:
                 _set(product, field, values, self, row)
         for field in ("id", "title"):
@@ -86,14 +89,15 @@ def _set(
     if field in _TEXTS:
         setattr(product, field, text)
     elif field == "category":
-        product.category_path.extend(part.strip() for part in text.split(mapping.separator) if part.strip())
+        levels = [level for value in values for level in str(value).split(mapping.separator)]
+        product.category_path.extend(level.strip() for level in levels if level.strip())
     elif field in _MONEY:
         currency = next((str(row[c]) for c in mapping.columns.get("currency", ()) if row.get(c)), mapping.currency)
         getattr(product, field).CopyFrom(money_to_proto(parse_money(field, text, currency)))
     elif field == "stock":
-        product.stock = _whole_number(field, text)
+        product.stock = parse_whole_number(field, text, 2**62)
     elif field == "created_at":
-        product.created_at.FromDatetime(_moment(field, text))
+        product.created_at.FromDatetime(parse_time(field, text))
     elif field == "attributes":
         for name, entries in _attributes(values[0]).items():
             product.attributes[name.lower()].values.extend(entries)
@@ -104,8 +108,15 @@ def _set(
         getattr(product, kind)[language] = text
 
 
+def _flat(value: Any) -> list[Any]:
+    """JSON and Parquet have lists where CSV has one text."""
+    return value if isinstance(value, list) else [value]
+
+
 def parse_money(field: str, text: str, currency: str) -> Money:
     """An amount as people write it: "1,299.00", "$5". Raises RowRefused."""
+    if "," in text and not _THOUSANDS.fullmatch(text):
+        raise RowRefused(field, f"{text!r}: a comma stands between thousands only; write a point before decimals")
     try:
         amount = Decimal(text.replace(",", "").lstrip("$€£¥").strip())
     except InvalidOperation:
@@ -120,22 +131,25 @@ def parse_money(field: str, text: str, currency: str) -> Money:
         raise RowRefused(error.violations[0].field, error.violations[0].description) from None
 
 
-def _whole_number(field: str, text: str) -> int:
+def parse_whole_number(field: str, text: str, most: int) -> int:
+    """0 to `most`. Raises RowRefused."""
     try:
-        number = int(text)
+        # "5.0" is how a table writes a whole number whose column has gaps.
+        number = int(re.sub(r"\.0+$", "", text))
     except ValueError:
         raise RowRefused(field, f"{text!r} is no whole number") from None
-    if not 0 <= number < 2**62:
+    if not 0 <= number <= most:
         raise RowRefused(field, f"{text!r} is out of range; send 0 or more")
     return number
 
 
-def _moment(field: str, text: str) -> datetime:
+def parse_time(field: str, text: str) -> datetime:
+    """In UTC, which is also meant where the text names no zone. Raises RowRefused."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise RowRefused(field, f"{text!r} is no ISO 8601 time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _attributes(value: Any) -> dict[str, list[str]]:

@@ -39,7 +39,7 @@ def print_results(
             table.add_row("", f"[dim]{escape(why(result.reasons))}[/]")
     console.print(table)
     for degradation in degradations:
-        console.print(f"[yellow]given up: {degradation_text(degradation)}")
+        console.print(f"[yellow]given up: {escape(degradation_text(degradation))}")
 
 
 def price_text(result: gateway_pb2.Result) -> str:
@@ -97,8 +97,8 @@ def print_quotes(console: Console, answer: gateway_pb2.QuotePricesResponse) -> N
     table = Table("product", "list", "floor", "ceiling", "offer", "why", "quote", box=None, pad_edge=False)
     for quote in answer.quotes:
         amounts = [money_text(m) for m in (quote.list_price, quote.price_floor, quote.price_ceiling, quote.offer)]
-        table.add_row(quote.item_id, *amounts, escape(quote.explanation), quote.quote_id[:12])
+        table.add_row(escape(quote.item_id), *amounts, escape(quote.explanation), quote.quote_id[:12])
     console.print(table)
     for name, ids in (("unknown", answer.missing_ids), ("without a price", answer.unpriced_ids)):
         if ids:
-            console.print(f"[yellow]{name}: {', '.join(ids)}")
+            console.print(f"[yellow]{name}: {escape(', '.join(ids))}")

@@ -6,7 +6,9 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,7 +31,7 @@ class Row:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Raises FileRefused for a file that is not there, or of a kind that is not known."""
+    """Raises FileRefused for a file that is not there, of a kind that is not known, or damaged."""
     if not path.is_file():
         raise FileRefused(f"{path} is not a file")
     name = path.name.lower().removesuffix(".gz")
@@ -44,23 +46,30 @@ def read_rows(path: Path) -> Iterator[Row]:
     )
 
 
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO]:
+    """The bytes, unpacked. What turns out on the way to be damaged becomes FileRefused."""
+    try:
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            yield file  # type: ignore[misc]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FileRefused(f"{path.name} is no whole gzip file: {error}") from None
+
+
 def column_names(path: Path) -> list[str] | None:
     """The header of a CSV, TSV or Parquet file; None for JSON lines, where each row has its own."""
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".parquet"):
-        import pyarrow.parquet
-
         with _open(path) as file:
-            return [str(column) for column in pyarrow.parquet.ParquetFile(io.BytesIO(file.read())).schema_arrow.names]
+            return [str(column) for column in _parquet(path, file).schema_arrow.names]
     if name.endswith((".csv", ".tsv")):
         with _open(path) as file:
             text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-            return next(csv.reader(text, delimiter="\t" if name.endswith(".tsv") else ","), [])
+            try:
+                return next(csv.reader(text, delimiter="\t" if name.endswith(".tsv") else ","), [])
+            except (UnicodeDecodeError, csv.Error) as error:
+                raise FileRefused(f"{path.name}: its first line is no header in UTF-8: {error}") from None
     return None
-
-
-def _open(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
 def _csv_rows(path: Path, delimiter: str) -> Iterator[Row]:
@@ -77,6 +86,8 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[Row]:
                 return
             except csv.Error as error:
                 yield Row(line, {}, f"is no CSV: {error}")
+                continue
+            if not fields:  # a blank line
                 continue
             raw = delimiter.join(fields)
             if _has_bad_bytes(raw):
@@ -97,22 +108,34 @@ def _json_rows(path: Path) -> Iterator[Row]:
                 values = json.loads(data.decode("utf-8"))
             except UnicodeDecodeError:
                 yield Row(line, {}, "is not UTF-8", raw)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:  # numbers without end, brackets without end
                 yield Row(line, {}, f"is no JSON: {error}", raw)
             else:
-                is_object = isinstance(values, dict)
-                yield Row(line, values if is_object else {}, "" if is_object else "is no JSON object", raw)
+                problem = ""
+                if not isinstance(values, dict):
+                    problem = "is no JSON object"
+                elif "\\u" in raw and _has_bad_bytes(json.dumps(values, ensure_ascii=False)):
+                    problem = "holds half a character (a lone surrogate)"
+                yield Row(line, {} if problem else values, problem, raw)
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
-    import pyarrow.parquet
-
     with _open(path) as file:
         line = 0
-        for batch in pyarrow.parquet.ParquetFile(io.BytesIO(file.read())).iter_batches(2_000):
+        for batch in _parquet(path, file).iter_batches(2_000):
             for values in batch.to_pylist():
                 line += 1
                 yield Row(line, values, raw=json.dumps(values, default=str, ensure_ascii=False))
+
+
+def _parquet(path: Path, file: BinaryIO) -> Any:
+    # Imported here: whoever reads CSV does not wait for Arrow.
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.ParquetFile(io.BytesIO(file.read()))
+    except pyarrow.ArrowInvalid as error:
+        raise FileRefused(f"{path.name} is no Parquet file: {error}") from None
 
 
 def _has_bad_bytes(text: str) -> bool:
