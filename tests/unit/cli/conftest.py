@@ -1,0 +1,84 @@
+"""A gateway that keeps what it is sent, on a real port."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import grpc
+import pytest
+
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from kairos.pricing.v1 import pricing_pb2
+from services.common.errors import InvalidArgument
+from services.common.rpc import set_status
+
+
+@dataclass
+class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
+    """Refuses products titled "refuse me", and the stream that holds one titled "fall over"."""
+
+    products: dict[str, product_pb2.Product] = field(default_factory=dict)
+    events: dict[str, event_pb2.Event] = field(default_factory=dict)
+    target: str = ""
+
+    def ImportProducts(
+        self, messages: Iterator[gateway_pb2.ImportProductsRequest], context: grpc.ServicerContext
+    ) -> gateway_pb2.ImportProductsResponse:
+        answer = gateway_pb2.ImportProductsResponse()
+        for product in (product for message in messages for product in message.products):
+            if product.title == "fall over":
+                set_status(context, InvalidArgument.of("products[3].attributes[colour].values", "[/] is too much"))
+                return gateway_pb2.ImportProductsResponse()
+            if product.title == "refuse me":
+                answer.rejected.add(index=answer.received_count, id=product.id, field="title", reason="a bad title")
+            elif self.products.get(product.id) == product:
+                answer.unchanged_count += 1
+            else:
+                self.products[product.id] = product
+                answer.imported_count += 1
+            answer.received_count += 1
+        return answer
+
+    def RecordEvents(
+        self, message: gateway_pb2.RecordEventsRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.RecordEventsResponse:
+        new = {event.event_id: event for event in message.events if event.event_id not in self.events}
+        self.events |= new
+        return gateway_pb2.RecordEventsResponse(recorded_count=len(new), duplicate_count=len(message.events) - len(new))
+
+    def Search(self, message: gateway_pb2.SearchRequest, context: grpc.ServicerContext) -> gateway_pb2.SearchResponse:
+        price = common_pb2.Money(currency_code="USD", units=90)
+        shown = product_pb2.Product(id="1", title="跑步鞋 [/b]", brand="B", category_path=["Shoes"], price=price)
+        quote = pricing_pb2.PriceQuote(
+            quote_id="q" * 32, item_id="1", offer=price, list_price=common_pb2.Money(currency_code="USD", units=100)
+        )
+        return gateway_pb2.SearchResponse(
+            results=[gateway_pb2.Result(product=shown, position=1, score=0.5, price=quote)],
+            degradations=[
+                common_pb2.Degradation(
+                    stage=common_pb2.STAGE_RANKER, reason=common_pb2.DEGRADATION_REASON_LATE, fallback="retrieval order"
+                )
+            ],
+            timings=[common_pb2.StageTiming(stage=common_pb2.STAGE_RETRIEVAL, latency_ms=5, budget_ms=20)],
+            next_page_token="t" * 150,
+            request_id=message.query,
+        )
+
+    def QuotePrices(
+        self, message: gateway_pb2.QuotePricesRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.QuotePricesResponse:
+        return gateway_pb2.QuotePricesResponse(missing_ids=message.product_ids)
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    # The stubs say that every method must be there; what nobody calls need not be.
+    fake, server = FakeGateway(), grpc.server(ThreadPoolExecutor(2))  # type: ignore[abstract]
+    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(fake, server)
+    fake.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield fake
+    server.stop(None)

@@ -1,0 +1,98 @@
+"""The `kairos` command as a script and as a person meet it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from google.protobuf.json_format import ParseDict
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from kairos.gateway.v1 import gateway_pb2
+from tests.unit.cli.conftest import FakeGateway
+
+
+def kairos(gateway: FakeGateway, *arguments: str) -> Result:
+    return CliRunner().invoke(app, ["--target", gateway.target, *arguments], env={"COLUMNS": "200"})
+
+
+def test_json_is_one_document(gateway: FakeGateway) -> None:
+    """With --json standard output is one JSON document in the words of the proto, and nothing else."""
+    result = kairos(gateway, "search", "shoes", "--json")
+    assert result.exit_code == 0
+    answer = ParseDict(json.loads(result.stdout), gateway_pb2.SearchResponse())
+    assert answer.request_id == "shoes"
+    assert answer.results[0].product.title == "跑步鞋 [/b]"
+    assert "next_page_token" in json.loads(result.stdout)
+    assert "跑步鞋" in result.stdout
+
+
+def test_a_table_for_a_person(gateway: FakeGateway) -> None:
+    """Without --json: the title as it is written, both prices, what was given up, and where the next page is."""
+    result = kairos(gateway, "search", "shoes", "--explain")
+    assert result.exit_code == 0
+    for part in (
+        "跑步鞋 [/b]", "USD 90.00", "USD 100.00", "given up: ranker (late) – retrieval order", "5.0 ms of 20",
+        f"--page-token {'t' * 150}\n",
+    ):  # fmt: skip
+        assert part in result.stdout
+
+
+def test_ids_are_no_markup(gateway: FakeGateway) -> None:
+    """An id that looks like a colour or its end is printed as it is."""
+    result = kairos(gateway, "price", "[red]", "[/x]")
+    assert result.exit_code == 0
+    assert "unknown: [red], [/x]" in result.stdout
+
+
+def test_a_refusal_keeps_its_field_path(gateway: FakeGateway, tmp_path: Path) -> None:
+    """What the gateway refuses is told with the whole path of the field; the exit code says so, too."""
+    path = tmp_path / "p.csv"
+    path.write_text("id,title\n1,fall over\n")
+    result = kairos(gateway, "catalog", "import", str(path))
+    assert result.exit_code == 1
+    assert "products[3].attributes[colour].values: [/] is too much" in result.stderr
+    assert "0 rows were acknowledged" in result.stderr
+
+
+def test_the_summary_of_an_import(gateway: FakeGateway, tmp_path: Path) -> None:
+    """--json gives the summary as numbers; the rejects file is named; --strict turns a reject into exit code 1."""
+    path, rejects = tmp_path / "p.csv", tmp_path / "bad.jsonl"
+    path.write_text("id,title,price\n1,Shoe,5\n2,Boot,NaN\n")
+    arguments = ("catalog", "import", str(path), "--rejects", str(rejects), "--json")
+    result = kairos(gateway, *arguments)
+    summary = json.loads(result.stdout)
+    assert (result.exit_code, summary["read"], summary["imported"], summary["rejected"]) == (0, 2, 1, 1)
+    assert str(rejects) in result.stderr
+    assert json.loads(rejects.read_text())["line"] == 3
+    assert kairos(gateway, *arguments, "--strict").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("p.csv", b"sku,title\n1,x\n", "no column for 'id'"),
+        ("p.csv.gz", b"no gzip", "is no whole gzip file"),
+        ("p[b].jsonl.gz", b"no gzip", "p[b].jsonl.gz is no whole gzip file"),
+        ("p.parquet", b"no parquet", "is no Parquet file"),
+        ("p.doc", b"", "its kind is not known"),
+    ],
+)
+def test_a_file_that_cannot_be_read(gateway: FakeGateway, tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    """A file that cannot be read at all: one sentence, exit code 2, and nothing was sent."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    result = kairos(gateway, "catalog", "import", str(path), "--rejects", str(tmp_path / "r"))
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.output
+    assert not gateway.products
+
+
+def test_no_gateway() -> None:
+    """Where nobody answers: one line that says so, and exit code 1."""
+    result = CliRunner().invoke(app, ["--target", "127.0.0.1:1", "search", "shoes"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("UNAVAILABLE")
