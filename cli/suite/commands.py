@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.suite.hosting import has_haproxy
-from cli.suite.processes import SuiteProcess, end_all, suite_processes
+from cli.suite.processes import SuiteProcess, end_all, marker_of, suite_processes
 from cli.suite.settings import SuiteSettings
 from cli.suite.state import SuiteState, read_state
 from services.common.settings import load_settings
@@ -96,7 +96,7 @@ def start(settings: SuiteSettings) -> tuple[subprocess.Popen[bytes], SuiteState]
         raise SuiteError(f"port {port} is taken; set KAIROS_SUITE_{name.upper()} to another one, or to 0 for any")
     if not has_haproxy():
         _console.print("[yellow]HAProxy has no wheel here: Serve's own Python proxy takes the calls, which is slower.")
-    environment = os.environ | {
+    environment = {**os.environ, **marker_of(folder)} | {
         f"KAIROS_SUITE_{name.upper()}": str(value)
         for name, value in settings.model_dump().items()
         if name == "data_dir" or name.endswith("_port")

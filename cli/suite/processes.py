@@ -75,13 +75,19 @@ def end_all(data_dir: Path, known: Iterable[psutil.Process] = (), grace_s: float
     living = {process.pid: process for process in known if process.is_running()}
     living |= {process.pid: process for process in _members(data_dir)}
     members = [process for process in living.values() if process.pid != os.getpid()]
-    for process in members:
+    end(members, grace_s)
+    return len(members)
+
+
+def end(processes: Iterable[psutil.Process], grace_s: float = 5.0) -> None:
+    """End these, politely first, and wait until they are gone."""
+    living = [process for process in processes if process.is_running()]
+    for process in living:
         _signal(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(members, timeout=grace_s)
+    _, alive = psutil.wait_procs(living, timeout=grace_s)
     for process in alive:
         _signal(process, signal.SIGKILL)
     psutil.wait_procs(alive, timeout=grace_s)
-    return len(members)
 
 
 def _members(data_dir: Path) -> list[psutil.Process]:

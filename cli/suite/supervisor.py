@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -17,10 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+import psutil
 import structlog
 
 from cli.suite.hosting import haproxy_folder, hosting_environment
-from cli.suite.processes import end_all, marker_of, suite_members
+from cli.suite.processes import end, end_all, marker_of, suite_members
 from cli.suite.settings import LOOPBACK, SuiteSettings
 from cli.suite.state import SuiteState, remove_state, write_state
 from services.common.settings import load_settings
@@ -32,13 +34,18 @@ _STOP_GRACE_S = 30.0
 # A child that lived this long has started well: its next restart is immediate again.
 _HEALTHY_AFTER_S = 30.0
 _MAX_BACKOFF_S = 10.0
+_FAMILY_PERIOD_S = 2.0
 
 _log = structlog.get_logger("kairos.supervisor")
 
 
 @dataclass
 class Child:
-    """One supervised process; its output goes to a log file."""
+    """One supervised process; its output goes to a log file.
+
+    `family` is what it started, and what that started: it ends with it. Ray's agents live on for a minute when their
+    host is killed, with ports in their hands, and by then nothing tells any more whose they are.
+    """
 
     name: str
     command: list[str]
@@ -47,6 +54,8 @@ class Child:
     started_s: float = 0.0
     restart_at_s: float = 0.0
     backoff_s: float = field(default=0.5)
+    family: set[psutil.Process] = field(default_factory=set)
+    _looked_s: float = 0.0
 
     def keep_running(self, environment: Mapping[str, str]) -> None:
         """Start it, or start it again once its back-off is over."""
@@ -54,12 +63,15 @@ class Child:
         if self.process is not None:
             code = self.process.poll()
             if code is None:
+                self._remember_family(now)
                 return
             if now - self.started_s > _HEALTHY_AFTER_S:
                 self.backoff_s = 0.5
             _log.warning("ended", child=self.name, exit_code=code, restart_in_s=self.backoff_s)
             self.process, self.restart_at_s = None, now + self.backoff_s
             self.backoff_s = min(2 * self.backoff_s, _MAX_BACKOFF_S)
+            end(self.family, grace_s=1.0)
+            self.family.clear()
         if now < self.restart_at_s:
             return
         with self.log_file.open("ab") as log:
@@ -79,6 +91,14 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def _remember_family(self, now: float) -> None:
+        if self.process is None or now - self._looked_s < _FAMILY_PERIOD_S:
+            return
+        self._looked_s = now
+        with contextlib.suppress(psutil.Error):
+            self.family.update(psutil.Process(self.process.pid).children(recursive=True))
+        self.family = {process for process in self.family if process.is_running()}
 
 
 def main() -> int:
@@ -110,7 +130,7 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
             gateway.keep_running(environment)
             stop.wait(_POLL_S)
     finally:
-        members = suite_members(settings.data_dir)
+        members = {*suite_members(settings.data_dir), *host.family, *gateway.family}
         gateway.stop()
         host.stop()
         end_all(settings.data_dir, members)
