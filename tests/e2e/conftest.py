@@ -1,0 +1,56 @@
+"""One suite for all of these tests: Ray Serve behind HAProxy, the four stages, the gateway, and a shop in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
+
+from kairos.gateway.v1 import gateway_pb2_grpc
+from tests.e2e.collector import Collector
+from tests.e2e.shop import Shop, catalogue_file, products_of
+from tests.e2e.suite import RunningSuite
+
+SHOP_SIZE = 400
+
+
+@pytest.fixture(scope="package")
+def collector() -> Iterator[Collector]:
+    """Where the suite sends its traces."""
+    collector, server = Collector(), grpc.server(ThreadPoolExecutor(1))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
+    collector.port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield collector
+    server.stop(0)
+
+
+@pytest.fixture(scope="package")
+def suite(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[RunningSuite]:
+    suite = RunningSuite(tmp_path_factory.mktemp("suite"), f"127.0.0.1:{collector.port}")
+    try:
+        suite.start()
+        yield suite
+    finally:
+        suite.stop()
+
+
+@pytest.fixture(scope="package")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return catalogue_file(tmp_path_factory.mktemp("catalogue"), SHOP_SIZE)
+
+
+@pytest.fixture(scope="package")
+def shop(suite: RunningSuite, catalogue: Path) -> Iterator[Shop]:
+    """The demo shop's small edition, imported over gRPC; the connection stays open for all tests."""
+    # A client that comes back soon after the gateway does.
+    options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
+    with grpc.insecure_channel(suite.state.gateway, options) as channel:
+        shop = Shop(gateway_pb2_grpc.GatewayServiceStub(channel), products_of(catalogue))
+        answer = shop.import_all(shop.products)
+        assert (answer.imported_count, answer.rejected_count) == (len(shop.products), 0), answer
+        yield shop

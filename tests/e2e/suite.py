@@ -1,0 +1,138 @@
+"""The real suite as a test starts and stops it: by the `kairos` command, on free ports, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cli.suite.processes import suite_processes
+from cli.suite.settings import SuiteSettings
+from cli.suite.state import SuiteState, read_state
+
+STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
+SERVICES = (*STAGES, "gateway")
+_COMMAND_TIMEOUT_S = 300.0
+
+
+@dataclass
+class RunningSuite:
+    """`seen` holds every process that the suite ever had when somebody looked."""
+
+    data_dir: Path
+    collector: str
+    seen: set[psutil.Process] = field(default_factory=set)
+
+    def start(self) -> None:
+        started = self.kairos("up", "--detach")
+        assert started.returncode == 0, f"{started.stderr}\n{self.logs()}"
+        self.look()
+
+    def stop(self) -> subprocess.CompletedProcess[str]:
+        self.look()
+        return self.kairos("down")
+
+    @property
+    def state(self) -> SuiteState:
+        state = read_state(self.data_dir)
+        assert state is not None, f"no suite runs in {self.data_dir}\n{self.logs()}"
+        return state
+
+    def kairos(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command as a user types it; it finds the suite by its folder or, once it runs, its gateway."""
+        return subprocess.run(
+            [str(Path(sys.executable).with_name("kairos")), *arguments],
+            env=self._environment(), cwd=self.data_dir, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S,
+            check=False,
+        )  # fmt: skip
+
+    def pids(self, name: str) -> list[int]:
+        """Of one kind of process: a stage's replicas, "gateway", "serve host", "haproxy"."""
+        return [process.pid for process in suite_processes(self.data_dir) if process.name == name]
+
+    def kill(self, name: str) -> list[int]:
+        """kill -9 of every process of that kind. Returns their ids."""
+        self.look()
+        pids = self.pids(name)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        return pids
+
+    def look(self) -> None:
+        for process in suite_processes(self.data_dir):
+            try:
+                self.seen.add(psutil.Process(process.pid))
+            except psutil.Error:
+                continue
+
+    def left_over(self) -> list[str]:
+        """What still lives of all processes that the suite ever had."""
+        self.look()
+        return [_described(process) for process in self.seen if _lives(process)]
+
+    def audited(self, quote_ids: Sequence[str]) -> dict[str, str]:
+        """The request id of each of these quotes, as pricing's audit log has it."""
+        marks = ", ".join("?" * len(quote_ids))
+        with sqlite3.connect(f"file:{self.data_dir / 'pricing' / 'audit.db'}?mode=ro", uri=True) as db:
+            query = f"SELECT quote_id, request_id FROM quote WHERE quote_id IN ({marks})"
+            found = dict(db.execute(query, list(quote_ids)).fetchall())
+        db.close()
+        return found
+
+    def log(self, name: str) -> str:
+        return (self.data_dir / "logs" / f"{name}.log").read_text()
+
+    def logs(self) -> str:
+        return "\n".join(f"{path}:\n{path.read_text()[-3000:]}" for path in self.data_dir.glob("logs/*.log"))
+
+    def _environment(self) -> dict[str, str]:
+        ports = [name for name in SuiteSettings.model_fields if name.endswith("_port")]
+        environment = {
+            **os.environ,
+            **{f"KAIROS_SUITE_{name.upper()}": "0" for name in ports},
+            "KAIROS_SUITE_DATA_DIR": str(self.data_dir),
+            # Exporting the model takes half a minute and is the same for every folder.
+            "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": str(Path("var/models").resolve()),
+            # Spans leave soon: a test waits for them.
+            "OTEL_BSP_SCHEDULE_DELAY": "300",
+        }
+        for service in SERVICES:
+            prefix = f"KAIROS_{service.upper()}_TELEMETRY__"
+            environment[f"{prefix}OTLP_ENDPOINT"] = self.collector
+            # Only what the caller itself traces.
+            environment[f"{prefix}TRACE_SAMPLING_RATIO"] = "0"
+        if state := read_state(self.data_dir):
+            environment["KAIROS_TARGET"] = state.gateway
+        return environment
+
+
+def eventually(what: str, limit_s: float, holds: Any) -> float:
+    """Waits until `holds()` is true; returns the seconds that it took. Fails the test after `limit_s`."""
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < limit_s, f"not within {limit_s:.0f} s: {what}"
+        time.sleep(0.1)
+    return time.monotonic() - began
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _described(process: psutil.Process) -> str:
+    try:
+        return f"{process.pid} {' '.join(process.cmdline())[:120]}"
+    except psutil.Error:
+        return str(process.pid)

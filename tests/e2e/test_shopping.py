@@ -1,0 +1,134 @@
+"""What a shop gets of the running suite: search in two languages, an order that follows clicks, offers, imports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pool, message_factory
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from kairos.common.v1 import common_pb2
+from kairos.gateway.v1 import gateway_pb2
+from services.common.convert import money_from_proto
+from tests.e2e.shop import BUDGET_S, WRITE_S, Shop, clicks, new_user
+from tests.e2e.suite import RunningSuite
+
+SERVICE = "kairos.gateway.v1.GatewayService"
+
+
+@pytest.mark.parametrize(
+    ("query", "language", "category"),
+    [("wireless headphones under $150", "en", "Electronics"), ("女士跑步鞋", "zh", "Shoes")],
+)
+def test_one_search_by_reflection(suite: RunningSuite, shop: Shop, query: str, language: str, category: str) -> None:
+    """A client that knows the gateway by reflection alone gets products, offers, facets and the waterfall at once."""
+    with grpc.insecure_channel(suite.state.gateway) as channel:
+        pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
+        method = pool.FindServiceByName(SERVICE).methods_by_name["Search"]
+        request = message_factory.GetMessageClass(method.input_type)(query=query, explain=True, page_size=8)
+        request.facets.extend(["category", "brand"])  # type: ignore[attr-defined]
+        call: Any = channel.unary_unary(
+            f"/{SERVICE}/Search",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
+        )
+        answer = call(request, timeout=BUDGET_S)
+    assert answer.interpretation.language == language
+    assert answer.results[0].product.category_path[0] == category
+    for result in answer.results:
+        # Titles come in the language of the query.
+        assert (result.product.title == result.product.localized_titles["zh"]) == (language == "zh")
+        assert result.price.quote_id
+        assert result.price.offer.currency_code == "USD"
+    assert {facet.field for facet in answer.facets} == {"category", "brand"}
+    assert all(facet.counts[0].count > 0 for facet in answer.facets)
+    stages = [timing.stage for timing in answer.timings]
+    assert stages == [common_pb2.STAGE_QUERY_ENCODER, common_pb2.STAGE_RETRIEVAL, common_pb2.STAGE_RANKER,
+                      common_pb2.STAGE_PRICING]  # fmt: skip
+    # One after the other, each inside what it was given.
+    starts = [timing.start_ms for timing in answer.timings]
+    assert starts == sorted(starts)
+    assert all(0 < timing.latency_ms <= timing.budget_ms for timing in answer.timings)
+
+
+def test_a_condition_in_the_words_narrows_the_answer(shop: Shop) -> None:
+    """ "under $150" is a condition, and no product beyond it is answered."""
+    answer = shop.search("wireless headphones under $150")
+    assert "under $150" in [constraint.matched_text for constraint in answer.interpretation.constraints]
+    assert answer.results
+    assert answer.interpretation.constraints_applied
+    assert all(money_from_proto(result.product.price, "price").amount <= 150 for result in answer.results)
+
+
+def test_clicks_change_the_order_and_say_why(shop: Shop) -> None:
+    """After three clicks far down the same query answers in another order, and a reason names the clicked products."""
+    user = new_user()
+    before = shop.search("running shoes", user)
+    clicked = [result.product.id for result in before.results[-3:]]
+    assert shop.record(clicks(user, clicked, before.attribution_token)).recorded_count == 3
+    after = shop.search("running shoes", user)
+    places = {result.product.id: result.position for result in after.results}
+    assert all(places[result.product.id] < result.position for result in before.results[-3:])
+    named = {id for result in after.results for reason in result.reasons for id in reason.history_item_ids}
+    assert named == set(clicked)
+    # Nobody else's order has changed.
+    other = shop.search("running shoes", new_user())
+    assert {id for result in other.results for reason in result.reasons for id in reason.history_item_ids} == set()
+
+
+def test_recommend_without_a_query(shop: Shop) -> None:
+    """Somebody new is recommended what is popular, somebody who clicked what resembles it, each with an offer."""
+    user = new_user()
+    message = gateway_pb2.RecommendRequest(user_id=user, page_size=5, explain=True)
+    assert shop.stub.Recommend(message, timeout=BUDGET_S).results
+    shoes = [product for product in shop.products if product.category_path[0] == "Shoes"]
+    shop.record(clicks(user, [product.id for product in shoes[:3]]))
+    answer = shop.stub.Recommend(message, timeout=BUDGET_S)
+    assert [result.product.category_path[0] for result in answer.results] == ["Shoes"] * 5
+    assert all(result.price.quote_id for result in answer.results)
+    assert not answer.degradations
+
+
+def test_offers_stay_inside_their_guardrails_and_are_on_record(suite: RunningSuite, shop: Shop) -> None:
+    """For every product of the shop cost < floor <= offer <= ceiling, and each quote is in the audit log."""
+    cost = {product.id: money_from_proto(product.cost, "cost") for product in shop.products}
+    for start in range(0, len(shop.products), 100):
+        ids = [product.id for product in shop.products[start : start + 100]]
+        answer = shop.quote(ids)
+        assert [quote.item_id for quote in answer.quotes] == ids
+        for quote in answer.quotes:
+            floor, offer, ceiling = (
+                money_from_proto(money, "money").amount
+                for money in (quote.price_floor, quote.offer, quote.price_ceiling)
+            )
+            assert cost[quote.item_id].amount < floor <= offer <= ceiling
+        assert len(suite.audited([quote.quote_id for quote in answer.quotes])) == len(ids)
+
+
+def test_a_second_import_changes_nothing(shop: Shop) -> None:
+    """The same rows again: each is unchanged, none imported, and the shop has as many products as before."""
+    before = shop.total()
+    answer = shop.import_all(shop.products)
+    assert (answer.unchanged_count, answer.imported_count, answer.rejected_count) == (len(shop.products), 0, 0)
+    assert shop.total() == before == len(shop.products)
+
+
+def test_a_product_that_changed_is_replaced(suite: RunningSuite, shop: Shop, tmp_path: Path) -> None:
+    """By the command as by gRPC: one changed row of a file is one product imported, and the answer shows it."""
+    product = shop.products[0]
+    row = {"id": product.id, "title": "Quite another thing", "price": "12.50"}
+    file = tmp_path / "changed.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    imported = suite.kairos("catalog", "import", str(file), "--json")
+    try:
+        assert imported.returncode == 0, imported.stderr
+        assert json.loads(imported.stdout)["imported"] == 1
+        answer = shop.stub.GetProduct(gateway_pb2.GetProductRequest(id=product.id), timeout=WRITE_S)
+        assert answer.product.title == row["title"]
+        assert shop.total() == len(shop.products)
+    finally:
+        shop.import_all([product])
