@@ -49,7 +49,7 @@ def context_to_proto(context: RequestContext) -> common_pb2.RequestContext:
 
 def tensor_to_proto(array: npt.NDArray[Any]) -> common_pb2.Tensor:
     """An array of float32, float16 or int64; other kinds are a defect of the caller (KeyError)."""
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     return common_pb2.Tensor(dtype=_DTYPE_NAMES[little.dtype], shape=little.shape, data=little.tobytes())
 
 
@@ -64,7 +64,10 @@ def tensor_from_proto(message: common_pb2.Tensor, field: str) -> npt.NDArray[Any
     expected = math.prod(shape) * dtype.itemsize
     if expected != len(message.data):
         raise InvalidArgument.of(f"{field}.data", f"has {len(message.data)} bytes; shape {shape} needs {expected}")
-    array: npt.NDArray[Any] = np.frombuffer(message.data, dtype=dtype).reshape(shape)
+    try:
+        array: npt.NDArray[Any] = np.frombuffer(message.data, dtype=dtype).reshape(shape)
+    except ValueError:  # no numbers at all, in more rows than there is memory
+        raise InvalidArgument.of(f"{field}.shape", f"{shape} is too large") from None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidArgument.of(f"{field}.data", "holds NaN or infinity; every number must be finite")
     return array

@@ -7,8 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    YamlConfigSettingsSource,
+)
 
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.telemetry import TelemetrySettings
@@ -38,8 +45,7 @@ class ServiceSettings(BaseSettings):
         path = os.environ.get(_config_variable(cls))
         if not path:
             return init_settings, env_settings
-        if not Path(path).is_file():
-            raise InvalidArgument.of(_config_variable(cls), f"{path} is not a file")
+        _check_file(Path(path), _config_variable(cls))
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls, yaml_file=path)
 
 
@@ -61,6 +67,19 @@ def load_settings(kind: type[Settings], arguments: Mapping[str, Any] | None = No
                 for problem in error.errors()
             )
         ) from None
+    except SettingsError as error:  # a group given as JSON that is none
+        raise InvalidArgument.of(f"{kind.model_config.get('env_prefix', '')}*", str(error)) from None
+
+
+def _check_file(path: Path, variable: str) -> None:
+    if not path.is_file():
+        raise InvalidArgument.of(variable, f"{path} is not a file")
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidArgument.of(variable, f"{path} is no YAML: {error}") from None
+    if content is not None and not (isinstance(content, dict) and all(isinstance(key, str) for key in content)):
+        raise InvalidArgument.of(variable, f"{path} holds no settings; write `name: value` lines")
 
 
 def _config_variable(kind: type[ServiceSettings]) -> str:
