@@ -27,6 +27,8 @@ DETAILS_KEY = "grpc-status-details-bin"
 _FIELDS_BYTES = 2_500
 _MESSAGE_BYTES = 700
 _TEXT = 300
+# Tags and lengths around one violation, at most.
+_FRAME_BYTES = 10
 
 _CODES: list[tuple[type[errors.KairosError], grpc.StatusCode]] = [
     (errors.InvalidArgument, grpc.StatusCode.INVALID_ARGUMENT),
@@ -125,7 +127,7 @@ def _bad_request(violations: Sequence[errors.FieldViolation]) -> tuple[Message, 
     bad, left = error_details_pb2.BadRequest(), _FIELDS_BYTES
     for violation in violations:
         field, description = violation.field[:_TEXT], violation.description[:_TEXT]
-        left -= len(field.encode()) + len(description.encode())
+        left -= len(field.encode()) + len(description.encode()) + _FRAME_BYTES
         if left < 0 and bad.field_violations:
             break
         bad.field_violations.add(field=field, description=description)
