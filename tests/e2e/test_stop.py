@@ -1,4 +1,4 @@
-"""The end of the suite, and of its host. Comes last by its name: what it stops is what the other tests use."""
+"""The end of Ray, of the host and of the suite. Comes last by its name: what it stops is what the other tests use."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ def events(shop: Shop) -> list[event_pb2.Event]:
     return events
 
 
-def test_a_killed_host(suite: RunningSuite, shop: Shop, events: list[event_pb2.Event]) -> None:
-    """After kill -9 of the host, and with it of all of Ray, Search answers on; all stages come back with their data."""
-    outage = Outage()
-    assert suite.kill("serve host")
+def test_ray_is_replaced(suite: RunningSuite, shop: Shop, events: list[event_pb2.Event]) -> None:
+    """After kill -9 of Ray's own daemon the host and all stages are replaced; Search answers on, the data is there."""
+    host, outage = suite.pids("serve host"), Outage()
+    assert suite.kill("ray raylet")
     outage.watch(shop)
     assert (outage.errors, outage.empty) == ([], 0)
-    assert outage.degraded
+    assert not set(suite.pids("serve host")) & set(host)
     _has_everything(shop, events)
 
 
-def test_down(suite: RunningSuite, events: list[event_pb2.Event]) -> None:
-    """`down` leaves no process of the suite, those of a host that was killed earlier included, and no socket file."""
+def test_down_right_after_the_host_was_killed(suite: RunningSuite, events: list[event_pb2.Event]) -> None:
+    """`down` ends what a host killed this moment has left behind, and what Ray had left behind earlier."""
+    assert suite.kill("serve host")
     _goes_down(suite)
     assert "not running" in suite.kairos("down").stderr
     assert suite.kairos("status").returncode == 1
@@ -49,9 +50,8 @@ def test_up_again(suite: RunningSuite, shop: Shop, events: list[event_pb2.Event]
         assert again.search(QUERY).degradations == []
 
 
-def test_down_right_after_the_host_was_killed(suite: RunningSuite) -> None:
-    """`down` also ends what a host that was killed this moment has left behind."""
-    assert suite.kill("serve host")
+def test_down(suite: RunningSuite) -> None:
+    """`down` leaves no process of the suite, and none of HAProxy's sockets."""
     _goes_down(suite)
 
 
