@@ -112,7 +112,7 @@ def facet_of_candidates(candidates: Candidates, field: str) -> Facet:
         return Facet.of(field, Counter(name for path in paths for name in category_ancestry(path)).items())
     if field.startswith(ATTRIBUTE_FACET):
         wanted = field.removeprefix(ATTRIBUTE_FACET)
-        values = (value for row in candidates.attributes for name, value in row if name == wanted)
+        values = (value for row in candidates.attributes for name, value in set(row) if name == wanted)
         return Facet.of(field, Counter(values).items())
     return Facet.of(field, merged_brands(Counter(brand for brand in candidates.brands if brand).items()))
 

@@ -47,12 +47,15 @@ _AFTER_NUMBER = re.compile(rf"(?<=\d)\s*-?\s*(?:(?P<word>{_SHORT})(?![a-z])\.?|(
 _ANYWHERE = re.compile(rf"(?<![a-z])({_LONG})(?![a-z])")
 _BETWEEN_DIGIT_AND_LETTER = re.compile(r"(?<=\d)(?=[a-z])|(?<=[a-z])(?=\d)")
 _TIMES = re.compile(r"(?<=\d)\s*(?:x|\*|×|by)\s*(?=\d)")
+_BEFORE_FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _NUMBER = re.compile(r"\d+(?:[./⁄]\d+)?")
 _WORD = re.compile(r"[a-z]{2,}")
 
 
 def lexical_text(text: str) -> str:
     """Lower-case text in which numbers are words and units have one spelling; still to be tokenized."""
+    # Else "1½" would become 11/2.
+    text = _BEFORE_FRACTION.sub(" ", text)
     text = unicodedata.normalize("NFKC", text).lower()
     text = _TIMES.sub(" x ", text)
     text = _AFTER_NUMBER.sub(lambda match: f" {_CANONICAL[match['word'] or match['sign']]} ", text)
