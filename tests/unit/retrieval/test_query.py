@@ -1,0 +1,128 @@
+"""What a retrieval may ask for: every bound of retrieval.proto, all that is wrong at once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.errors import InvalidArgument
+from services.common.money import Money
+from services.retrieval.domain.filters import AttributeFilter, PriceRange, ProductFilter, filter_violations
+from services.retrieval.domain.query import RetrievalQuery, check_ids
+
+TWO = np.ones((2, 3), np.float32)
+
+
+def usd(amount: int, currency: str = "USD") -> Money:
+    return Money(currency, Decimal(amount))
+
+
+def wrong(query: RetrievalQuery) -> list[str]:
+    try:
+        query.check()
+    except InvalidArgument as error:
+        return [violation.field for violation in error.violations]
+    return []
+
+
+def wrong_in(narrowing: ProductFilter) -> list[str]:
+    return [violation.field for violation in filter_violations(narrowing, "filter")]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "field"),
+    [
+        ({"text": "x" * 512}, {"text": "x" * 513}, "text"),
+        ({"limit": 1}, {"limit": 0}, "limit"),
+        ({"limit": 1_000}, {"limit": 1_001}, "limit"),
+        ({"preferred_minimum": 1}, {"preferred_minimum": -1}, "preferred_minimum"),
+        ({"excluded_ids": ("x",) * 1_000}, {"excluded_ids": ("x",) * 1_001}, "excluded_ids"),
+        ({"facets": ("brand",) * 8}, {"facets": ("brand",) * 9}, "facets"),
+        ({"facets": ("category", "brand")}, {"facets": ("category", "price")}, "facets[1]"),
+        ({"facets": ("attributes.colour",)}, {"facets": ("attributes.",)}, "facets[0]"),
+        ({"vectors": np.ones((16, 3))}, {"vectors": np.ones((17, 3))}, "query_vectors.values.shape"),
+        ({"vectors": TWO, "weights": (1.0, 2.0)}, {"vectors": TWO, "weights": (1.0,)}, "query_vector_weights"),
+        ({"vectors": TWO}, {"weights": (1.0,)}, "query_vector_weights"),
+        ({"vectors": TWO}, {"vectors": TWO, "weights": (1.0, 0.0)}, "query_vector_weights"),
+        ({"vectors": TWO}, {"vectors": TWO, "weights": (1.0, float("nan"))}, "query_vector_weights"),
+        ({}, {"vectors": TWO, "weights": (1.0, float("inf"))}, "query_vector_weights"),
+    ],
+)
+def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str) -> None:
+    """At its bound a field is good; beyond it the field is named."""
+    assert wrong(RetrievalQuery(**good)) == []  # type: ignore[arg-type]
+    assert wrong(RetrievalQuery(**bad)) == [field]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "field"),
+    [
+        ({"categories": ("x",) * 64}, {"categories": ("x",) * 65}, "filter.categories"),
+        ({"brands": ("x",) * 64}, {"brands": ("x",) * 65}, "filter.brands"),
+        (
+            {"attributes": (AttributeFilter("a", ("x",)),) * 16},
+            {"attributes": (AttributeFilter("a", ("x",)),) * 17},
+            "filter.attributes",
+        ),
+        (
+            {"attributes": (AttributeFilter("a", ("x",) * 64),)},
+            {"attributes": (AttributeFilter("a", ("x",) * 65),)},
+            "filter.attributes[0].values",
+        ),
+        ({}, {"attributes": (AttributeFilter("a", ()),)}, "filter.attributes[0].values"),
+        ({}, {"attributes": (AttributeFilter("", ("x",)),)}, "filter.attributes[0].name"),
+        ({"price": PriceRange(usd(1))}, {"price": PriceRange()}, "filter.price"),
+        ({"price": PriceRange(usd(0))}, {"price": PriceRange(usd(-1))}, "filter.price.minimum"),
+        ({"price": PriceRange(None, usd(0))}, {"price": PriceRange(None, usd(-1))}, "filter.price.maximum"),
+        ({"price": PriceRange(usd(2), usd(2))}, {"price": PriceRange(usd(3), usd(2))}, "filter.price.minimum"),
+        (
+            {"price": PriceRange(usd(1), usd(2))},
+            {"price": PriceRange(usd(1), usd(2, "EUR"))},
+            "filter.price.maximum.currency_code",
+        ),
+    ],
+)
+def test_each_bound_of_a_filter(good: dict[str, object], bad: dict[str, object], field: str) -> None:
+    """At its bound a condition is good; beyond it the condition is named below its filter."""
+    assert wrong_in(ProductFilter(**good)) == []  # type: ignore[arg-type]
+    assert wrong_in(ProductFilter(**bad)) == [field]  # type: ignore[arg-type]
+
+
+def test_all_that_is_wrong() -> None:
+    """Every wrong field is named at once, in the filter and in the wish as well."""
+    narrow = ProductFilter(price=PriceRange())
+    query = RetrievalQuery(text="x" * 513, limit=-1, filter=narrow, preferred_filter=narrow)
+    assert wrong(query) == ["text", "limit", "filter.price", "preferred_filter.price"]
+
+
+@given(st.none() | st.integers(0, 9), st.none() | st.integers(0, 9))
+def test_a_range_has_a_currency(low: int | None, high: int | None) -> None:
+    """A range of prices is in the currency of whichever end is set."""
+    ends = PriceRange(None if low is None else usd(low), None if high is None else usd(high))
+    assert ends.currency == ("" if low is None is high else "USD")
+
+
+def test_empty_means_everything() -> None:
+    """A filter without a condition is empty; with any one it is not."""
+    assert ProductFilter().is_empty
+    for condition in ({"brands": ("B",)}, {"in_stock_only": True}, {"price": PriceRange(usd(0))}):
+        assert not ProductFilter(**condition).is_empty
+
+
+def test_browsing_looks_for_nothing() -> None:
+    """Without words and vectors the catalogue itself is asked for; blanks are no words."""
+    assert RetrievalQuery(text=" \t").is_browse
+    assert not RetrievalQuery(text="x").is_browse
+    assert not RetrievalQuery(vectors=TWO).is_browse
+
+
+@pytest.mark.parametrize("count", [0, 1_001])
+def test_how_many_ids(count: int) -> None:
+    """No id at all, or more than 1,000, is refused."""
+    check_ids(["x"] * 1_000)
+    with pytest.raises(InvalidArgument, match=r"^ids: has"):
+        check_ids(["x"] * count)
