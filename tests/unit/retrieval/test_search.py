@@ -155,7 +155,7 @@ def test_only_vectors_of_another_model() -> None:
 
 
 def test_a_failure_after_the_mismatch() -> None:
-    """A query that lost its vector to the version has one half left: when that fails, it fails, and nothing is browsed."""
+    """A query that lost its vector to the version has words left: when they fail, it fails, and nothing is browsed."""
     index = FakeIndex(("lexical",), version="m@2")
     with pytest.raises(RuntimeError):
         retrieve(index, "t", query())
