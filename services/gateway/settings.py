@@ -57,6 +57,12 @@ class LimitSettings(_Group):
     # A stage that had at least this long and was late has failed; with less it was only given too little.
     late_is_failure_ms: float = Field(default=40, gt=0)
 
+    @model_validator(mode="after")
+    def _in_order(self) -> LimitSettings:
+        if self.minimum_in_flight > self.maximum_in_flight:
+            raise ValueError("minimum_in_flight is above maximum_in_flight; swap them")
+        return self
+
 
 class SearchSettings(_Group):
     candidates: int = Field(default=200, ge=10, le=1_000)
@@ -122,3 +128,12 @@ class GatewaySettings(ServiceSettings):
     security: SecuritySettings = SecuritySettings()
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> GatewaySettings:
+        kept = self.budget.join + sum(share.keep for share in self.stages.shares().values())
+        if kept >= 1:
+            raise ValueError(
+                f"the stages' keep and budget.join add up to {kept:.2f}; below 1 something is left to spend"
+            )
+        return self

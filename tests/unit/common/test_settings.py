@@ -94,6 +94,8 @@ def test_variables_of_kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
         (RankerSettings, "KAIROS_RANKER_WEIGHTS", "{", "KAIROS_RANKER_*"),
         (GatewaySettings, "KAIROS_GATEWAY_SERVER__PORT", "70000", "server.port"),
         (GatewaySettings, "KAIROS_GATEWAY_STAGES__RANKER__CAP", "1.5", "stages.ranker.cap"),
+        (GatewaySettings, "KAIROS_GATEWAY_STAGES__RANKER__KEEP", "0.9", ""),
+        (GatewaySettings, "KAIROS_GATEWAY_LIMITS__MINIMUM_IN_FLIGHT", "300", "limits"),
         (GatewaySettings, "KAIROS_GATEWAY_SECURITY__KEY", "/tls.key", "security"),
         (RetrievalSettings, "KAIROS_RETRIEVAL_ENGINE", "server", ""),
         (PricingSettings, "KAIROS_PRICING_GUARDRAILS__MAXIMUM_DISCOUNT", "30", "guardrails.maximum_discount"),
