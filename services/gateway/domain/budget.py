@@ -54,11 +54,13 @@ class ObservedMedian:
         self._latencies: deque[float] = deque(maxlen=window)
         self._shrink = shrink
         self._median_s = 0.0
+        self._observed = 0
 
     def observe(self, latency_s: float) -> None:
         self._latencies.append(latency_s)
-        # Sorting a hundred numbers for each call would cost more than it tells.
-        if len(self._latencies) < 8 or len(self._latencies) % 8 == 0:
+        self._observed += 1
+        # Sorting a hundred numbers for each call would cost more than it tells. Not by their number: it stops at 101.
+        if self._observed < 8 or self._observed % 8 == 0:
             self._median_s = statistics.median(self._latencies)
 
     def would_not_fit(self, timeout_s: float) -> bool:
