@@ -11,7 +11,8 @@ from kairos.common.v1 import common_pb2
 from tests.e2e.shop import Shop
 
 QUERY = "running shoes"
-HEAL_LIMIT_S = 60.0
+# Ray starts anew within 20 s where nothing else runs on two cores.
+HEAL_LIMIT_S = 90.0
 # So many whole answers in a row, and the suite counts as healed.
 _WHOLE_ANSWERS = 5
 
