@@ -1,6 +1,9 @@
 """Search quality against human judgements: the product as configured, its halves, their fusion, and bm25s.
 
-    python -m benchmarks.search_quality --products P.csv.gz --judgements J.csv.gz --out R.json
+    python -m benchmarks.search_quality [--train T.csv.gz] --products P.csv.gz --judgements J.csv.gz --out R.json
+
+With T everything that learns is trained on T alone first, unless that was done before; "dense" and "hybrid" stay those
+of the embedded encoder.
 
 P: product_uid, product_title, and what other columns `--map` names. J: search_term, product_uid, relevance (1 to 3, the
 mean of raters). NDCG@10 over the whole catalogue, gain 2^(relevance - 1) - 1, 0 for what nobody judged; recall@100 of
@@ -13,12 +16,9 @@ spelling correction, fusion and ranker as configured. The others get the query a
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
 import json
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,11 +34,9 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from benchmarks.local_suite import LocalSuite, local_suite
-from cli.client import Connection
-from cli.imports import CatalogImport, Rejects
 from cli.mapping import parse_mapping
 from cli.rows import column_names, read_rows
+from cli.suite.in_process import InProcessSuite, in_process_suite
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.context import RequestContext
@@ -46,18 +44,19 @@ from services.common.convert import context_to_proto, vectors_to_proto
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from services.retrieval.settings import FusionSettings
+from training.search.data import RELEVANT, Judgements, gain, read_judgements
+from training.search.encoder import EncoderTraining
+from training.search.train import CANDIDATES, SearchTraining, TrainedSearch, import_products, train
 
-NDCG_DEPTH, RECALL_DEPTH, RELEVANT = 10, 100, 2.33
-# What retrieval hands to the ranker; the fusion sees as much of each half.
-CANDIDATES = 200
+NDCG_DEPTH, RECALL_DEPTH = 10, 100
 _TIMEOUT_S = 60.0
 _IN_FLIGHT = 2
 # By ranks, equal weights: what one takes without any data (Cormack et al., SIGIR 2009).
 HYBRID = FusionSettings(method="rrf", dense_weight=0.5, lexical_weight=0.5, rrf_k=60)
 BM25S, BM25, DENSE, RRF, KAIROS = "bm25s (peer)", "bm25", "dense", "hybrid (rrf 60)", "kairos"
+TRAINED = "kairos, trained"
 
 Ranking = Sequence[str]
-Judgements = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -96,23 +95,7 @@ def recall(ranking: Ranking, judged: Mapping[str, float], depth: int = RECALL_DE
 
 
 def _gains(relevances: Iterable[float]) -> npt.NDArray[np.float64]:
-    return np.exp2(np.array(list(relevances), np.float64) - 1) - 1
-
-
-def read_judgements(path: Path) -> Judgements:
-    judged: defaultdict[str, dict[str, float]] = defaultdict(dict)
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            if query := row["search_term"].strip():
-                judged[query][row["product_uid"]] = float(row["relevance"])
-    return judged
-
-
-def import_products(suite: LocalSuite, path: Path, mapping: str, folder: Path) -> None:
-    rejects = Rejects(folder / "rejects.jsonl")
-    columns = parse_mapping(mapping, column_names(path), "USD")
-    summary = CatalogImport(Connection(suite.gateway_target), columns, rejects).run(path)
-    tqdm.write(f"{summary.imported} products imported, {summary.duplicates} duplicates, {summary.rejected} rejected")
+    return np.array([gain(relevance) for relevance in relevances], np.float64)
 
 
 def each(queries: Sequence[str], name: str, ranking_of: Callable[[str], Ranking]) -> dict[str, Ranking]:
@@ -121,7 +104,7 @@ def each(queries: Sequence[str], name: str, ranking_of: Callable[[str], Ranking]
     return dict(zip(queries, found, strict=True))
 
 
-def by_gateway(suite: LocalSuite, queries: Sequence[str]) -> dict[str, Ranking]:
+def by_gateway(suite: InProcessSuite, queries: Sequence[str], name: str) -> dict[str, Ranking]:
     """Raises RuntimeError where a stage was late or failed: such figures would not be the product's."""
     with grpc.insecure_channel(suite.gateway_target, [("grpc.max_receive_message_length", 16 << 20)]) as channel:
         stub = gateway_pb2_grpc.GatewayServiceStub(channel)
@@ -133,11 +116,15 @@ def by_gateway(suite: LocalSuite, queries: Sequence[str]) -> dict[str, Ranking]:
                 raise RuntimeError(f"{query!r}: {answer.degradations}")
             return [result.product.id for result in answer.results]
 
-        return each(queries, KAIROS, search)
+        return each(queries, name, search)
 
 
 def by_retrieval(
-    suite: LocalSuite, queries: Sequence[str], name: str, vectors: Mapping[str, npt.NDArray[np.float32]], words: bool
+    suite: InProcessSuite,
+    queries: Sequence[str],
+    name: str,
+    vectors: Mapping[str, npt.NDArray[np.float32]],
+    words: bool,
 ) -> dict[str, Ranking]:
     """Candidates of retrieval itself, of the words, of the vector or of both."""
     context = context_to_proto(RequestContext("search_quality"))
@@ -189,20 +176,30 @@ def interval(ours: Figures, other: Figures, seed: int) -> tuple[float, float]:
     return round(float(low), 4), round(float(high), 4)
 
 
-def measure(products: Path, mapping: str, judgements: Judgements, folder: Path) -> dict[str, Figures]:
+def measure(
+    products: Path, mapping: str, judgements: Judgements, trained: TrainedSearch | None, folder: Path
+) -> dict[str, Figures]:
     queries = list(judgements)
-    with local_suite(folder) as suite:
-        import_products(suite, products, mapping, folder)
+    embedded = folder / "embedded"
+    embedded.mkdir()
+    with in_process_suite(embedded) as suite:
+        import_products(suite, products, mapping, embedded)
         vectors = query_vectors(queries)
         rankings = {
             BM25S: by_bm25s(products, mapping, queries),
             BM25: by_retrieval(suite, queries, BM25, {}, words=True),
             DENSE: by_retrieval(suite, queries, DENSE, vectors, words=False),
         }
-        ours = by_gateway(suite, queries)
-    with local_suite(folder, HYBRID) as suite:
+        as_it_comes = by_gateway(suite, queries, KAIROS)
+    with in_process_suite(embedded, HYBRID) as suite:
         rankings[RRF] = by_retrieval(suite, queries, RRF, vectors, words=True)
-    rankings[KAIROS] = ours
+    rankings[KAIROS] = as_it_comes
+    if trained is not None:
+        learned = folder / "learned"
+        learned.mkdir()
+        with in_process_suite(learned, trained.fusion, trained.model) as suite:
+            import_products(suite, products, mapping, learned)
+            rankings[TRAINED] = by_gateway(suite, queries, TRAINED)
     return {name: figures_of(judgements, found) for name, found in rankings.items()}
 
 
@@ -225,15 +222,23 @@ def main() -> int:
     parser.add_argument("--judgements", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="where the JSON goes; a plot goes beside it (.png)")
     parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap")
+    parser.add_argument("--train", type=Path, help="judgements to learn from; the same columns")
+    parser.add_argument("--minutes", type=float, default=EncoderTraining().minutes, help="of the encoder's training")
+    parser.add_argument("--models", type=Path, default=Path("var/models/search"), help="where trained models are kept")
+    parser.add_argument("--seed", type=int, default=0, help="of the training and the bootstrap")
     arguments = parser.parse_args()
     judgements = read_judgements(arguments.judgements)
     if not judgements:
         parser.error(f"{arguments.judgements} holds no query")
+    trained = None
+    if arguments.train is not None:
+        settings = SearchTraining(EncoderTraining(minutes=arguments.minutes, seed=arguments.seed))
+        trained = train(arguments.products, arguments.map, arguments.train, arguments.models, settings)
     with tempfile.TemporaryDirectory(prefix="kairos-quality-") as folder:
-        figures = measure(arguments.products, arguments.map, judgements, Path(folder))
-    best = max((name for name in (BM25, DENSE, RRF)), key=lambda name: figures[name].means()["ndcg@10"])
-    low, high = interval(figures[KAIROS], figures[best], arguments.seed)
+        figures = measure(arguments.products, arguments.map, judgements, trained, Path(folder))
+    product = KAIROS if trained is None else TRAINED
+    best = max((BM25, DENSE, RRF), key=lambda name: figures[name].means()["ndcg@10"])
+    low, high = interval(figures[product], figures[best], arguments.seed)
     table = Table(title=f"{len(judgements):,} queries, whole catalogue")
     for heading in ("", "NDCG@10", "recall@100"):
         table.add_column(heading, justify="right" if heading else "left")
@@ -241,13 +246,13 @@ def main() -> int:
         means = found.means()
         table.add_row(name, f"{means['ndcg@10']:.4f}", f"{means['recall@100']:.4f}")
     Console().print(table)
-    gain = round(figures[KAIROS].means()["ndcg@10"] - figures[best].means()["ndcg@10"], 4)
-    print(f"kairos − {best}: {gain:+.4f} NDCG@10 (95 %: {low:+.4f} to {high:+.4f})")
+    more = round(figures[product].means()["ndcg@10"] - figures[best].means()["ndcg@10"], 4)
+    print(f"{product} − {best}: {more:+.4f} NDCG@10 (95 %: {low:+.4f} to {high:+.4f})")
     report = {
         "queries": len(judgements),
         "seed": arguments.seed,
         "figures": {name: found.means() for name, found in figures.items()},
-        "kairos_minus_best": {"best": best, "ndcg@10": gain, "interval_95": [low, high]},
+        "product_minus_best": {"product": product, "best": best, "ndcg@10": more, "interval_95": [low, high]},
     }
     arguments.out.write_text(json.dumps(report, indent=2) + "\n")
     plot(figures, arguments.out.with_suffix(".png"))

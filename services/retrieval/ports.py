@@ -27,6 +27,7 @@ class Columns:
     products: bool = True
     fingerprints: bool = False
     attributes: bool = False
+    words: bool = False
 
 
 @dataclass(frozen=True)

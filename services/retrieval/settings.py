@@ -37,11 +37,19 @@ class FusionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # rrf: reciprocal ranks (Cormack et al., SIGIR 2009); dbsf: distribution-based scores; linear: weighted sum of the
-    # scores of each half, scaled to [0, 1] over what the half found.
-    method: Literal["linear", "rrf", "dbsf"] = "linear"
+    # scores of each half, scaled to [0, 1] over what the half found; learned: a network, see training/search.
+    method: Literal["linear", "rrf", "dbsf", "learned"] = "linear"
+    # Where the learned one lies. The others stand in where a search has several vectors or no words.
+    model_dir: Path | None = None
     dense_weight: float = Field(default=0.3, gt=0)
     lexical_weight: float = Field(default=0.7, gt=0)
     rrf_k: int = Field(default=60, gt=0)
+
+    @model_validator(mode="after")
+    def _learned_has_a_model(self) -> FusionSettings:
+        if self.method == "learned" and self.model_dir is None:
+            raise ValueError("fusion.model_dir is empty; name the directory of the learned fusion")
+        return self
 
 
 class EdgeSettings(BaseModel):

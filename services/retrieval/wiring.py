@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collections
+from services.retrieval.adapters.fusing import Fuser
+from services.retrieval.adapters.fusion_model import load_fusion
 from services.retrieval.adapters.qdrant import QdrantIndex
 from services.retrieval.handler import RetrievalHandler
-from services.retrieval.ports import ProductIndex
 from services.retrieval.settings import RetrievalSettings
 
 
@@ -15,8 +16,15 @@ def build_handler(settings: RetrievalSettings) -> RetrievalHandler:
     return RetrievalHandler(build_index(settings), settings.workers)
 
 
-def build_index(settings: RetrievalSettings) -> ProductIndex:
-    return QdrantIndex(_collections(settings), Bm25Encoder(settings.bm25), settings.fusion)
+def build_index(settings: RetrievalSettings) -> QdrantIndex:
+    return index_over(_collections(settings), settings)
+
+
+def index_over(collections: Collections, settings: RetrievalSettings) -> QdrantIndex:
+    learned = None
+    if settings.fusion.method == "learned" and settings.fusion.model_dir is not None:
+        learned = load_fusion(settings.fusion.model_dir)
+    return QdrantIndex(collections, Bm25Encoder(settings.bm25), Fuser(settings.fusion, learned))
 
 
 def _collections(settings: RetrievalSettings) -> Collections:

@@ -6,6 +6,7 @@ The client runs against ":memory:", and against a server when KAIROS_QDRANT_URL 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -22,12 +23,12 @@ from qdrant_client import QdrantClient
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.convert import vectors_from_proto, vectors_to_proto
-from services.retrieval.adapters.bm25 import Bm25Encoder
-from services.retrieval.adapters.qdrant import QdrantIndex
+from services.retrieval.adapters.fusion_model import save_fusion
 from services.retrieval.adapters.server import ServerCollections
+from services.retrieval.domain.learned_fusion import FEATURES, FusionNetwork
 from services.retrieval.handler import RetrievalHandler
-from services.retrieval.settings import RetrievalSettings
-from services.retrieval.wiring import build_handler
+from services.retrieval.settings import FusionSettings, RetrievalSettings
+from services.retrieval.wiring import build_handler, index_over
 
 MODEL = "m@1"
 
@@ -43,18 +44,24 @@ ENGINES = [
 ]
 
 
-def handler_of(engine: str, folder: Path) -> RetrievalHandler:
-    settings = RetrievalSettings(data_dir=folder)
+def handler_of(engine: str, folder: Path, fusion: FusionSettings | None = None) -> RetrievalHandler:
+    settings = RetrievalSettings(data_dir=folder, fusion=fusion or FusionSettings())
     if engine == "edge":
         return build_handler(settings)
     client = QdrantClient(":memory:") if engine == "memory" else QdrantClient(url=os.environ["KAIROS_QDRANT_URL"])
     collections = ServerCollections(client, f"test-{uuid.uuid4().hex[:8]}-")
-    return RetrievalHandler(QdrantIndex(collections, Bm25Encoder(settings.bm25), settings.fusion), settings.workers)
+    return RetrievalHandler(index_over(collections, settings), settings.workers)
 
 
 @pytest.fixture(params=ENGINES)
 async def stub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stub]:
-    handler = handler_of(request.param, tmp_path)
+    async with serving(handler_of(request.param, tmp_path)) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def serving(handler: RetrievalHandler) -> AsyncIterator[Stub]:
+    """A client of the handler, with the shop in its index."""
     server = grpc.aio.server()
     retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(handler, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -123,6 +130,31 @@ async def test_both_halves(stub: Stub) -> None:
     assert {"shoe", "phones"} <= set(answer.candidates.ids)
     vectors = vectors_from_proto(answer.candidates.vectors, "vectors")
     np.testing.assert_allclose(vectors[row], [0, 0, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_learned_fusion(engine: str, tmp_path: Path) -> None:
+    """A network that goes by one feature orders by it, and each candidate has both scores, whoever found it."""
+    for feature, best in (("cosine", "shoe"), ("coverage", "phones")):
+        wanted = np.array([[10.0 if name == feature else 0.0] for name in FEATURES], np.float32)
+        zeros, ones = np.zeros(len(FEATURES), np.float32), np.ones(len(FEATURES), np.float32)
+        network = FusionNetwork(zeros, 100 * ones, wanted, np.zeros(1, np.float32), np.ones(1, np.float32))
+        save_fusion(network, tmp_path / feature, {})
+        fusion = FusionSettings(method="learned", model_dir=tmp_path / feature)
+        async with serving(handler_of(engine, tmp_path / f"{feature}-index", fusion)) as client:
+            answer = await client.RetrieveCandidates(ask("wireless headphones", [1, 0.2, 0.1]))
+        assert answer.candidates.ids[0] == best
+        assert sorted(answer.candidates.scores, reverse=True) == list(answer.candidates.scores)
+        row = list(answer.candidates.ids).index("phones")
+        assert answer.candidates.lexical_scores[row] > 0
+        assert answer.candidates.dense_scores[row] == pytest.approx(0.097, abs=0.01)
+
+
+def test_a_learned_fusion_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    """Retrieval does not start with a folder that holds no learned fusion."""
+    fusion = FusionSettings(method="learned", model_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"fusion\.model_dir.*holds no learned fusion"):
+        handler_of("memory", tmp_path / "index", fusion)
 
 
 @pytest.mark.parametrize(

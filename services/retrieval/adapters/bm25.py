@@ -51,6 +51,10 @@ class Bm25Encoder:
             weights[term] = weights.get(term, 0.0) + self._body_weight * weight
         return SparseWeights(list(weights), list(weights.values()))
 
+    def heading_words(self, product: Product) -> list[int]:
+        """The numbers of the words that name the product."""
+        return list(self._heading.embed_document(heading(product)).indices)
+
     def query(self, text: str) -> SparseWeights:
         """Each word once, with weight 1; empty where the text holds stop words only."""
         vector = self._heading.embed_query(lexical_query(text))

@@ -56,7 +56,7 @@ _SCHEMAS = {
     IndexKind.FLOAT: PayloadSchemaType.Float,
     IndexKind.INTEGER: PayloadSchemaType.Integer,
 }
-_EVERYTHING = Columns(vectors=True, fingerprints=True, attributes=True)
+_EVERYTHING = Columns(vectors=True, fingerprints=True, attributes=True, words=True)
 # Points a scroll reads at a time.
 _PAGE = 1_000
 # Operations that wait for a copy to be optimised; beyond it the copy is given up and made again later.

@@ -10,17 +10,9 @@ import numpy as np
 
 from services.common.errors import Conflict
 from services.retrieval.adapters.bm25 import Bm25Encoder
-from services.retrieval.adapters.collection import (
-    Collection,
-    Collections,
-    DistributionBased,
-    Fusion,
-    Half,
-    Hit,
-    ReciprocalRanks,
-    Scaled,
-)
-from services.retrieval.adapters.points import IsMissing, IsOneOf, PointData, Where, point_id, where
+from services.retrieval.adapters.collection import Collection, Collections, Half, Hit
+from services.retrieval.adapters.fusing import Fuser, scores_by_half
+from services.retrieval.adapters.points import IsMissing, PointData, Where, point_id, where
 from services.retrieval.adapters.records import (
     ATTRIBUTES,
     BRAND,
@@ -33,9 +25,9 @@ from services.retrieval.adapters.records import (
 )
 from services.retrieval.domain.candidates import MAX_FACET_COUNTS, Candidates, Facet, IndexedProduct, merged_brands
 from services.retrieval.domain.filters import SortOrder
+from services.retrieval.domain.learned_fusion import FEATURES
 from services.retrieval.domain.query import ATTRIBUTE_FACET, BRAND_FACET, FloatArray
 from services.retrieval.ports import Columns, Narrowing, Search
-from services.retrieval.settings import FusionSettings
 
 # Below this depth the scale of a half's scores would be that of its best few only.
 _MIN_DEPTH = 200
@@ -50,10 +42,10 @@ _IDS_ONLY = Columns(products=False)
 class QdrantIndex:
     """See ports.ProductIndex. One write at a time for each tenant, reads at any time."""
 
-    def __init__(self, collections: Collections, encoder: Bm25Encoder, fusion: FusionSettings) -> None:
+    def __init__(self, collections: Collections, encoder: Bm25Encoder, fuser: Fuser) -> None:
         self._collections = collections
         self._encoder = encoder
-        self._fusion = fusion
+        self._fuser = fuser
         self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def upsert(
@@ -99,17 +91,11 @@ class QdrantIndex:
             # Nothing to fuse: the half's scores are the order.
             found = [collection.nearest(halves[0], condition, search.columns)]
             hits = found[0][: search.limit]
+            dense, lexical = scores_by_half(halves, found)
         else:
             # First each half by itself, for its scores. What it found is all that the engine then needs to fuse.
             found = [collection.nearest(half, condition) for half in halves]
-            within = [Where((IsOneOf(frozenset(hit.id for hit in hits)),)) for hits in found]
-            hits = collection.fused(
-                list(zip(halves, within, strict=True)),
-                self._fusion_of(halves, found, search),
-                search.limit,
-                search.columns,
-            )
-        dense, lexical = _scores_by_half(halves, found)
+            hits, dense, lexical = self._fuser.fuse(collection, halves, found, search)
         rows = _recorded(hits)
         candidates = candidates_of(
             [record for _, record in rows],
@@ -119,7 +105,19 @@ class QdrantIndex:
             [dense.get(hit.id, 0.0) for hit, _ in rows],
             [lexical.get(hit.id, 0.0) for hit, _ in rows],
         )
-        return candidates, len(dense.keys() | lexical.keys())
+        return candidates, len({hit.id for half in found for hit in half})
+
+    def fusion_features(self, tenant: str, search: Search) -> tuple[list[str], FloatArray]:
+        """(ids [n], features [n, FEATURES]) of what the halves find: what a learned fusion is trained on."""
+        collection = self._collections.get(tenant)
+        halves = [] if collection is None else self._halves(collection, search)
+        if collection is None or len(halves) != 2:
+            return [], np.zeros((0, len(FEATURES)), np.float32)
+        found = [collection.nearest(half, where(search.narrowing)) for half in halves]
+        seen = self._fuser.seen(collection, halves, found, search)
+        if seen is None:
+            return [], np.zeros((0, len(FEATURES)), np.float32)
+        return [record.id for _, record in _recorded(seen.hits)], seen.features
 
     def browse(self, tenant: str, narrowing: Narrowing, sort: SortOrder, limit: int, columns: Columns) -> Candidates:
         collection = self._collections.get(tenant)
@@ -165,7 +163,7 @@ class QdrantIndex:
         self._collections.close()
 
     def _point(self, indexed: IndexedProduct, vector: FloatArray | None) -> PointData:
-        record = record_of(indexed, vector)
+        record = record_of(indexed, vector, self._encoder.heading_words(indexed.product))
         dense = vector.tolist() if vector is not None and record.vector else None
         return PointData(point_id(record.id), dense, self._encoder.product(indexed.product), record)
 
@@ -196,22 +194,6 @@ class QdrantIndex:
             halves.append(Half(words, depth))
         return halves
 
-    def _fusion_of(self, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search) -> Fusion:
-        has_words = not isinstance(halves[-1].vector, list)
-        shares = np.array(search.weights if search.vectors is not None else (), np.float64)
-        weights = tuple((shares / shares.sum() * self._fusion.dense_weight).tolist())
-        if has_words:
-            weights += (self._fusion.lexical_weight,)
-        # By ranks each interest of a user is represented, however near its products are; by scores the nearest wins.
-        if self._fusion.method == "rrf" or len(shares) > 1:
-            return ReciprocalRanks(self._fusion.rrf_k, weights)
-        if self._fusion.method == "dbsf":
-            return DistributionBased()
-        # A half that was cut at its depth scales from its last hit; one that found fewer has nothing below, hence 0.
-        pairs = list(zip(halves, found, strict=True))
-        floors = tuple(hits[-1].score if len(hits) == half.limit else 0.0 for half, hits in pairs)
-        return Scaled(weights, floors, tuple(hits[0].score if hits else 0.0 for hits in found))
-
 
 def _found(collection: Collection, ids: Sequence[str], columns: Columns) -> list[Hit]:
     return collection.retrieve([point_id(product_id) for product_id in ids], columns)
@@ -230,18 +212,3 @@ def _refuse_collisions(collection: Collection, points: Sequence[PointData]) -> N
         other = names.setdefault(point.id, point.record.id)
         if other != point.record.id:
             raise Conflict(f"products {point.record.id!r} and {other!r} share a point id; rename one of them")
-
-
-def _scores_by_half(
-    halves: Sequence[Half], found: Sequence[Sequence[Hit]]
-) -> tuple[dict[int, float], dict[int, float]]:
-    """(cosine to the nearest query vector, BM25 score) by point id."""
-    dense: dict[int, float] = {}
-    lexical: dict[int, float] = {}
-    for half, hits in zip(halves, found, strict=True):
-        if isinstance(half.vector, list):
-            for hit in hits:
-                dense[hit.id] = max(hit.score, dense.get(hit.id, -1.0))
-        else:
-            lexical = {hit.id: hit.score for hit in hits}
-    return dense, lexical

@@ -24,7 +24,7 @@ CATEGORY, BRAND, BRAND_KEY, ATTRIBUTES = "category", "brand", "brand_key", "attr
 PRICE, CURRENCY, IN_STOCK, CREATED_AT = "price", "currency", "in_stock", "created_at"
 # A word, not a truth value: Edge 0.9 matches no boolean.
 YES = "yes"
-_COLUMNS, _PRODUCT, _VECTOR, _FINGERPRINT = "columns", "product", "vector", "fingerprint"
+_COLUMNS, _PRODUCT, _VECTOR, _FINGERPRINT, _WORDS = "columns", "product", "vector", "fingerprint", "words"
 
 # Between an attribute's name and value in one keyword: no text has it.
 _PAIR = "\x1f"
@@ -51,7 +51,8 @@ INDEXES = {
 class Record(NamedTuple):
     """What an answer may need of one product; the columns of retrieval.proto, row-wise.
 
-    `vector` is float16, little-endian, empty for a product without one; `attributes` are pairs, see `attribute_pair`.
+    `vector` is float16, little-endian, empty for a product without one; `attributes` are pairs, see `attribute_pair`;
+    `words` are the numbers of the heading's words, uint32, little-endian.
     """
 
     id: str
@@ -65,9 +66,10 @@ class Record(NamedTuple):
     vector: bytes
     fingerprint: bytes
     attributes: tuple[str, ...]
+    words: bytes
 
 
-def record_of(indexed: IndexedProduct, vector: FloatArray | None) -> Record:
+def record_of(indexed: IndexedProduct, vector: FloatArray | None, words: Sequence[int]) -> Record:
     """`vector` of shape [dimensions]; None or all zero: the product has none."""
     product = indexed.product
     return Record(
@@ -85,6 +87,7 @@ def record_of(indexed: IndexedProduct, vector: FloatArray | None) -> Record:
         attributes=tuple(
             attribute_pair(name, value) for name, values in product.attributes.items() for value in values
         ),
+        words=np.array(words, "<u4").tobytes(),
     )
 
 
@@ -107,6 +110,7 @@ def record_of_payload(payload: Mapping[str, Any]) -> Record:
         base64.b64decode(payload.get(_VECTOR, "")),
         base64.b64decode(payload.get(_FINGERPRINT, "")),
         tuple(payload.get(ATTRIBUTES, ())),
+        base64.b64decode(payload.get(_WORDS, "")),
     )
 
 
@@ -116,6 +120,7 @@ def payload_keys(columns: Columns) -> list[str]:
         _COLUMNS: True,
         _PRODUCT: columns.products,
         _VECTOR: columns.vectors,
+        _WORDS: columns.words,
         _FINGERPRINT: columns.fingerprints,
         ATTRIBUTES: columns.attributes,
     }
@@ -133,7 +138,7 @@ def candidates_of(
     """Row by row. Scores left out are 0; with `dimensions` of 0 there are no vectors."""
     if not records:
         return Candidates.none()
-    ids, prices, currencies, categories, brands, stocks, created, products, vectors, fingerprints, attributes = map(
+    ids, prices, currencies, categories, brands, stocks, created, products, vectors, fingerprints, attributes, _ = map(
         list, zip(*records, strict=True)
     )
     zeros = np.zeros(len(ids), np.float32)
@@ -175,6 +180,7 @@ def _payload(record: Record) -> Iterator[tuple[str, Any]]:
     yield _PRODUCT, base64.b64encode(record.product).decode()
     if record.vector:
         yield _VECTOR, base64.b64encode(record.vector).decode()
+    yield _WORDS, base64.b64encode(record.words).decode()
     yield _FINGERPRINT, base64.b64encode(record.fingerprint).decode()
     if record.stock != 0:
         yield IN_STOCK, YES

@@ -1,4 +1,4 @@
-"""All services in one process, on loopback ports of their own, without Ray: what a benchmark of quality needs.
+"""All services in one process, on loopback ports of their own, without Ray: for training and measuring quality.
 
 The same handlers, engines, settings and gRPC as in the running suite; only the hosting differs.
 """
@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -42,29 +43,45 @@ _OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_messa
 
 
 @dataclass(frozen=True)
-class LocalSuite:
+class InProcessSuite:
     """Where the gateway answers, and where all its stages do."""
 
     gateway_target: str
     stages_target: str
 
 
+@dataclass(frozen=True)
+class ModelChoice:
+    """An encoder other than the embedded one."""
+
+    model_dir: Path
+    version: str
+
+
 @contextlib.contextmanager
-def local_suite(folder: Path, fusion: FusionSettings | None = None) -> Iterator[LocalSuite]:
-    """State stays in `folder`. `fusion` takes the place of retrieval's default."""
-    configure_telemetry("benchmark", TelemetrySettings(log_level="warning", log_format="console"))
+def in_process_suite(
+    folder: Path, fusion: FusionSettings | None = None, model: ModelChoice | None = None
+) -> Iterator[InProcessSuite]:
+    """State stays in `folder`. `fusion` and `model` take the place of the defaults."""
+    configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="local suite", daemon=True)
+    thread = threading.Thread(target=loop.run_forever, name="in-process suite", daemon=True)
     thread.start()
     try:
-        servers = asyncio.run_coroutine_threadsafe(_start(folder, fusion or FusionSettings()), loop).result()
+        servers = asyncio.run_coroutine_threadsafe(_start(folder, fusion or FusionSettings(), model), loop).result()
         try:
-            yield LocalSuite(f"127.0.0.1:{servers.gateway.port}", servers.stages_target)
+            yield InProcessSuite(f"127.0.0.1:{servers.gateway.port}", servers.stages_target)
         finally:
             asyncio.run_coroutine_threadsafe(servers.stop(), loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
+
+
+def encoder_settings(model: ModelChoice | None, **others: Any) -> QueryEncoderSettings:
+    if model is not None:
+        others |= {"model_dir": model.model_dir, "model_version": model.version}
+    return QueryEncoderSettings(**others)
 
 
 @dataclass
@@ -80,8 +97,8 @@ class _Servers:
         self.closing.close()
 
 
-async def _start(folder: Path, fusion: FusionSettings) -> _Servers:
-    encoder = build_encoder_handler(QueryEncoderSettings(data_dir=folder / "query_encoder"))
+async def _start(folder: Path, fusion: FusionSettings, model: ModelChoice | None) -> _Servers:
+    encoder = build_encoder_handler(encoder_settings(model, data_dir=folder / "query_encoder"))
     retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", fusion=fusion))
     ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker"))
     pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))

@@ -1,0 +1,151 @@
+"""How the halves of a search become one order: by the engine with fixed weights, or by a learned network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from services.retrieval.adapters.bm25 import SparseWeights
+from services.retrieval.adapters.collection import (
+    Collection,
+    DistributionBased,
+    Fusion,
+    Half,
+    Hit,
+    ReciprocalRanks,
+    Scaled,
+)
+from services.retrieval.adapters.points import IsOneOf, Where
+from services.retrieval.adapters.records import Record
+from services.retrieval.domain.learned_fusion import Fuse, fusion_features
+from services.retrieval.domain.query import FloatArray
+from services.retrieval.ports import Columns, Search
+from services.retrieval.settings import FusionSettings
+
+Scores = dict[int, float]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """n candidates, in no order: cosines [n], BM25 scores [n], features [n, FEATURES]."""
+
+    hits: list[Hit]
+    cosines: FloatArray
+    lexical: FloatArray
+    features: FloatArray
+
+
+class Fuser:
+    """`learned` takes the place of the settings where a search has one vector and words."""
+
+    def __init__(self, settings: FusionSettings, learned: Fuse | None) -> None:
+        self._settings = settings
+        self._learned = learned
+
+    def fuse(
+        self, collection: Collection, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search
+    ) -> tuple[list[Hit], Scores, Scores]:
+        """(hits with records, best first; cosines; BM25 scores). `found` is what each half found by itself."""
+        if self._learned is not None and len(halves) == 2 and isinstance(halves[-1].vector, SparseWeights):
+            return self._by_network(self._learned, self.seen(collection, halves, found, search), search.limit)
+        within = [Where((IsOneOf(frozenset(hit.id for hit in hits)),)) for hits in found]
+        fusion = self._fusion_of(halves, found, search)
+        hits = collection.fused(list(zip(halves, within, strict=True)), fusion, search.limit, search.columns)
+        return hits, *scores_by_half(halves, found)
+
+    def seen(
+        self, collection: Collection, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search
+    ) -> Seen | None:
+        """What the network goes by: of one vector and words. None where nothing was found.
+
+        Every candidate gets both scores, also where only one half had found it.
+        """
+        words = halves[-1].vector
+        if search.vectors is None or len(halves) != 2 or not isinstance(words, SparseWeights):
+            raise ValueError("the learned fusion joins one vector and words")
+        by_words = {hit.id: hit.score for hit in found[1]}
+        only_dense = frozenset(hit.id for hit in found[0]) - by_words.keys()
+        if only_dense:
+            rest = Half(words, len(only_dense))
+            by_words |= {hit.id: hit.score for hit in collection.nearest(rest, Where((IsOneOf(only_dense),)))}
+        hits, records = _candidates(collection, found, search.columns)
+        if not hits:
+            return None
+        cosines = _cosines(records, search.vectors[0])
+        lexical = np.array([by_words.get(hit.id, 0.0) for hit in hits], np.float32)
+        features = fusion_features(cosines, lexical, _coverage(records, words.indices), len(words.indices))
+        return Seen(hits, cosines, lexical, features)
+
+    def _by_network(self, learned: Fuse, seen: Seen | None, limit: int) -> tuple[list[Hit], Scores, Scores]:
+        if seen is None:
+            return [], {}, {}
+        scores = learned(seen.features)
+        order = np.argsort(-scores, kind="stable")[:limit]
+        ids = [seen.hits[row].id for row in order]
+        return (
+            [Hit(seen.hits[row].id, float(scores[row]), seen.hits[row].record) for row in order],
+            dict(zip(ids, seen.cosines[order].tolist(), strict=True)),
+            dict(zip(ids, seen.lexical[order].tolist(), strict=True)),
+        )
+
+    def _fusion_of(self, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search) -> Fusion:
+        settings = self._settings
+        has_words = not isinstance(halves[-1].vector, list)
+        shares = np.array(search.weights if search.vectors is not None else (), np.float64)
+        weights = tuple((shares / shares.sum() * settings.dense_weight).tolist())
+        if has_words:
+            weights += (settings.lexical_weight,)
+        # By ranks each interest of a user is represented, however near its products are; by scores the nearest wins.
+        if settings.method == "rrf" or len(shares) > 1:
+            return ReciprocalRanks(settings.rrf_k, weights)
+        if settings.method == "dbsf":
+            return DistributionBased()
+        # A half that was cut at its depth scales from its last hit; one that found fewer has nothing below, hence 0.
+        pairs = list(zip(halves, found, strict=True))
+        floors = tuple(hits[-1].score if len(hits) == half.limit else 0.0 for half, hits in pairs)
+        return Scaled(weights, floors, tuple(hits[0].score if hits else 0.0 for hits in found))
+
+
+def scores_by_half(halves: Sequence[Half], found: Sequence[Sequence[Hit]]) -> tuple[Scores, Scores]:
+    """(cosine to the nearest query vector, BM25 score) by point id."""
+    dense: Scores = {}
+    lexical: Scores = {}
+    for half, hits in zip(halves, found, strict=True):
+        if isinstance(half.vector, list):
+            for hit in hits:
+                dense[hit.id] = max(hit.score, dense.get(hit.id, -1.0))
+        else:
+            lexical = {hit.id: hit.score for hit in hits}
+    return dense, lexical
+
+
+def _candidates(
+    collection: Collection, found: Sequence[Sequence[Hit]], columns: Columns
+) -> tuple[list[Hit], list[Record]]:
+    """What any half found, each once, with the records that the network and the answer need."""
+    ids = list(dict.fromkeys(hit.id for hits in found for hit in hits))
+    present = [
+        (hit, hit.record)
+        for hit in collection.retrieve(ids, replace(columns, vectors=True, words=True))
+        if hit.record is not None
+    ]
+    return [hit for hit, _ in present], [record for _, record in present]
+
+
+def _cosines(records: Sequence[Record], query: FloatArray) -> FloatArray:
+    """0 for a product without a vector."""
+    nothing = bytes(2 * len(query))
+    rows = np.frombuffer(b"".join(record.vector or nothing for record in records), "<f2")
+    cosines: FloatArray = rows.reshape(len(records), len(query)).astype(np.float32) @ query
+    return cosines
+
+
+def _coverage(records: Sequence[Record], query_words: Sequence[int]) -> FloatArray:
+    """The share of the query's words that each heading holds."""
+    lengths = [len(record.words) // 4 for record in records]
+    words = np.frombuffer(b"".join(record.words for record in records), "<u4")
+    owners = np.repeat(np.arange(len(records)), lengths)
+    held = np.bincount(owners[np.isin(words, query_words)], minlength=len(records))
+    return (held / max(len(query_words), 1)).astype(np.float32)

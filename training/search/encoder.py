@@ -1,0 +1,270 @@
+"""Contrastive fine-tuning of the encoder on (query, product) pairs.
+
+A query's own product against all products of the batch and one hard negative each (Karpukhin et al., EMNLP 2020), in
+both directions, scaled cosine. What raters found not wrong for a query is never its negative.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers import AutoTokenizer
+
+from services.query_encoder.adapters.torch_encoder import PooledEncoder, load_model
+from training.search.data import NOT_WRONG, RELEVANT, Judgements, gain
+
+_ENCODED_TOGETHER = 32
+
+
+@dataclass(frozen=True)
+class EncoderTraining:
+    """How to train. `minutes` ends it early, with the learning rate at zero by then."""
+
+    epochs: int = 4
+    minutes: float = 50.0
+    batch: int = 64
+    learning_rate: float = 5e-5
+    warmup: float = 0.1
+    temperature: float = 0.05
+    query_tokens: int = 32
+    product_tokens: int = 64
+    # Rank of the adapters; 0 trains all weights (Hu et al., ICLR 2022).
+    lora_rank: int = 0
+    seed: int = 0
+    checkpoint_every: int = 100
+
+
+@dataclass(frozen=True)
+class Pair:
+    query: str
+    product_id: str
+    weight: float
+
+
+@dataclass
+class Batch:
+    """`allowed[i, j]`: product j may be a negative of query i, or is its own. [n, 2n] and [n]."""
+
+    queries: list[str]
+    products: list[str]
+    allowed: torch.Tensor
+    weights: torch.Tensor
+
+
+@dataclass
+class Examples:
+    """Texts by product id; hard negatives by query, hardest first."""
+
+    judgements: Judgements
+    texts: Mapping[str, str]
+    negatives: Mapping[str, Sequence[str]]
+
+    def pairs(self) -> list[Pair]:
+        return [
+            Pair(query, product_id, gain(relevance) / gain(3.0))
+            for query, judged in self.judgements.items()
+            for product_id, relevance in judged.items()
+            if relevance >= RELEVANT and product_id in self.texts
+        ]
+
+    def batches(self, size: int, epoch: int, seed: int) -> Iterator[Batch]:
+        """Every pair once, in an order of this epoch."""
+        random = np.random.default_rng([seed, epoch])
+        pairs = self.pairs()
+        order = random.permutation(len(pairs))
+        for first in range(0, len(order) - size + 1, size):
+            yield self._batch([pairs[index] for index in order[first : first + size]], random)
+
+    def _batch(self, pairs: Sequence[Pair], random: np.random.Generator) -> Batch:
+        ids = [pair.product_id for pair in pairs] + [self._negative(pair, random) for pair in pairs]
+        allowed = torch.ones(len(pairs), len(ids), dtype=torch.bool)
+        for row, pair in enumerate(pairs):
+            judged = self.judgements[pair.query]
+            for column, product_id in enumerate(ids):
+                if column != row and judged.get(product_id, 0.0) >= NOT_WRONG:
+                    allowed[row, column] = False
+        return Batch(
+            [pair.query for pair in pairs],
+            [self.texts[product_id] for product_id in ids],
+            allowed,
+            torch.tensor([pair.weight for pair in pairs]),
+        )
+
+    def _negative(self, pair: Pair, random: np.random.Generator) -> str:
+        """Of the query's hard ones that nobody found right; of all products where there is none."""
+        judged = self.judgements[pair.query]
+        hard = [p for p in self.negatives.get(pair.query, ()) if judged.get(p, 0.0) < NOT_WRONG and p in self.texts]
+        if hard:
+            return hard[int(random.integers(len(hard)))]
+        return list(self.texts)[int(random.integers(len(self.texts)))]
+
+
+def train_encoder(examples: Examples, base_dir: Path, target: Path, settings: EncoderTraining) -> Path:
+    """Writes a model directory (config, tokenizer, safetensors) to `target` and returns it.
+
+    Interrupted, it goes on from its last checkpoint, beside `target`; the same seed on the same machine gives the same
+    model, as long as `minutes` does not end it.
+    """
+    torch.manual_seed(settings.seed)
+    trainer = _Trainer(examples, base_dir, target.with_suffix(".checkpoint"), settings)
+    trainer.run()
+    trainer.save(base_dir, target)
+    return target
+
+
+class _Trainer:
+    def __init__(self, examples: Examples, base_dir: Path, checkpoint: Path, settings: EncoderTraining) -> None:
+        self._examples, self._settings, self._checkpoint = examples, settings, checkpoint
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(str(base_dir), local_files_only=True)
+        self._model = load_model(base_dir).train()
+        if settings.lora_rank:
+            _add_adapters(self._model, settings.lora_rank)
+        # A shop's queries show few of the 30,000 words: moving those alone would tear them away from the others.
+        for weight in self._model.body.get_input_embeddings().parameters():
+            weight.requires_grad = False
+        self._trained = [weight for weight in self._model.parameters() if weight.requires_grad]
+        self._optimizer = torch.optim.AdamW(self._trained, lr=settings.learning_rate, weight_decay=0.01)
+        self._total = settings.epochs * (len(examples.pairs()) // settings.batch)
+        if self._total == 0:
+            raise ValueError(f"fewer relevant pairs than one batch of {settings.batch}; nothing to learn from")
+        self._step, self._elapsed_s = 0, 0.0
+
+    def run(self) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._resume()
+        settings = self._settings
+        per_epoch = self._total // settings.epochs
+        board: Any = SummaryWriter(str(self._checkpoint.with_suffix(".tensorboard")), purge_step=self._step)
+        with tqdm(total=self._total, initial=self._step, desc="Training the encoder", unit=" steps") as progress:
+            for epoch in range(self._step // per_epoch, settings.epochs):
+                batches = self._examples.batches(settings.batch, epoch, settings.seed)
+                for index, batch in enumerate(batches):
+                    if epoch * per_epoch + index < self._step:
+                        continue
+                    if self._progress() >= 1.0:
+                        progress.write(f"ended after {self._elapsed_s / 60:.0f} minutes, at step {self._step}")
+                        return
+                    began = time.monotonic()
+                    loss = self._learn(batch)
+                    self._step += 1
+                    self._elapsed_s += time.monotonic() - began
+                    board.add_scalar("loss", loss, self._step)
+                    board.add_scalar("learning_rate", self._optimizer.param_groups[0]["lr"], self._step)
+                    progress.update()
+                    progress.set_postfix(loss=f"{loss:.3f}")
+                    if self._step % settings.checkpoint_every == 0:
+                        self._keep()
+        board.close()
+
+    def save(self, base_dir: Path, target: Path) -> None:
+        body = self._model.body
+        if self._settings.lora_rank:
+            body = body.merge_and_unload()  # type: ignore[operator]
+        work = target.with_suffix(".new")
+        body.save_pretrained(str(work))
+        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+            if (base_dir / name).is_file():
+                (work / name).write_bytes((base_dir / name).read_bytes())
+        (work / "training.json").write_text(json.dumps(asdict(self._settings) | {"steps": self._step}, indent=2) + "\n")
+        os.rename(work, target)
+        self._checkpoint.unlink(missing_ok=True)
+
+    def _learn(self, batch: Batch) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._settings.learning_rate * self._rate()
+        with _low_precision():
+            queries = self._encode(batch.queries, self._settings.query_tokens)
+            products = self._encode(batch.products, self._settings.product_tokens)
+        loss = contrastive_loss(queries.float(), products.float(), batch, self._settings.temperature)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return float(loss)
+
+    def _encode(self, texts: Sequence[str], tokens: int) -> torch.Tensor:
+        """Texts of like length together: padding costs as much as words do."""
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        parts = []
+        for first in range(0, len(order), _ENCODED_TOGETHER):
+            chunk = [texts[index] for index in order[first : first + _ENCODED_TOGETHER]]
+            batch = self._tokenizer(chunk, padding=True, truncation=True, max_length=tokens, return_tensors="pt")
+            parts.append(self._model(batch["input_ids"], batch["attention_mask"]))
+        return torch.cat(parts)[np.argsort(order)]
+
+    def _progress(self) -> float:
+        """From 0 to 1, by steps or by time, whichever is further."""
+        return max(self._step / self._total, self._elapsed_s / (self._settings.minutes * 60))
+
+    def _rate(self) -> float:
+        """Warm up, then down to 0 along a cosine."""
+        done, warmup = self._progress(), self._settings.warmup
+        if done < warmup:
+            return (done + 1e-3) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / (1 - warmup))))
+
+    def _keep(self) -> None:
+        state = {
+            "of": self._identity(),
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "step": self._step,
+            "elapsed_s": self._elapsed_s,
+        }
+        work = self._checkpoint.with_suffix(".part")
+        torch.save(state, work)
+        os.replace(work, self._checkpoint)
+
+    def _resume(self) -> None:
+        if not self._checkpoint.is_file():
+            return
+        state = torch.load(self._checkpoint, weights_only=True)
+        if state["of"] != self._identity():
+            return
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+        self._step, self._elapsed_s = state["step"], state["elapsed_s"]
+
+    def _identity(self) -> str:
+        """Of the settings and pairs: a checkpoint of others is not gone on with."""
+        pairs = [(pair.query, pair.product_id) for pair in self._examples.pairs()]
+        return hashlib.blake2b(repr((self._settings, pairs)).encode(), digest_size=8).hexdigest()
+
+
+def contrastive_loss(queries: torch.Tensor, products: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
+    """`queries` [n, d] and `products` [2n, d], unit rows; product i is right for query i."""
+    count = len(queries)
+    logits = (queries @ products.T / temperature).masked_fill(~batch.allowed, -1e4)
+    own = torch.arange(count)
+    forward = torch.nn.functional.cross_entropy(logits, own, reduction="none")
+    backward = torch.nn.functional.cross_entropy(logits[:, :count].T, own, reduction="none")
+    return ((forward + 0.5 * backward) * batch.weights).sum() / batch.weights.sum()
+
+
+def _low_precision() -> AbstractContextManager[Any]:
+    """bfloat16 where the CPU multiplies it itself: about three times as fast there, and far slower elsewhere."""
+    if torch.cpu._is_avx512_bf16_supported():
+        return torch.autocast("cpu", torch.bfloat16)
+    return nullcontext()
+
+
+def _add_adapters(model: PooledEncoder, rank: int) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=["query", "value", "dense"])
+    model.body = get_peft_model(model.body, config)  # type: ignore[assignment]

@@ -1,0 +1,80 @@
+"""Learning how to join the halves of retrieval, from judged queries that the encoder was not trained on.
+
+A listwise loss (ListNet's top-one form, Cao et al., ICML 2007): the softmax over a query's candidates against their
+gains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+
+from services.retrieval.domain.learned_fusion import FusionNetwork
+
+
+@dataclass(frozen=True)
+class FusionTraining:
+    hidden: int = 16
+    epochs: int = 12
+    queries_per_step: int = 16
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RankedQuery:
+    """One query's candidates: `features` [n, FEATURES], `gains` [n], 0 for what nobody judged."""
+
+    features: npt.NDArray[np.float32]
+    gains: npt.NDArray[np.float32]
+
+
+def train_fusion(queries: Sequence[RankedQuery], settings: FusionTraining) -> FusionNetwork:
+    """Raises ValueError where no query has a candidate with a gain."""
+    useful = [query for query in queries if query.gains.sum() > 0]
+    if not useful:
+        raise ValueError("no candidate of any query was judged relevant; nothing to learn the fusion from")
+    everything = np.concatenate([query.features for query in useful])
+    mean, scale = everything.mean(0), everything.std(0) + 1e-6
+    data = [
+        (torch.from_numpy((query.features - mean) / scale), torch.from_numpy(query.gains / query.gains.sum()))
+        for query in useful
+    ]
+    torch.manual_seed(settings.seed)
+    hidden = torch.nn.Linear(everything.shape[1], settings.hidden)
+    output = torch.nn.Linear(settings.hidden, 1, bias=False)
+    network = torch.nn.Sequential(hidden, torch.nn.Tanh(), output)
+    _descend(network, data, settings)
+    return FusionNetwork(
+        mean,
+        scale,
+        hidden.weight.detach().numpy().T.copy(),
+        hidden.bias.detach().numpy().copy(),
+        output.weight.detach().numpy()[0].copy(),
+    )
+
+
+def _descend(
+    network: torch.nn.Module, data: Sequence[tuple[torch.Tensor, torch.Tensor]], settings: FusionTraining
+) -> None:
+    optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    random = np.random.default_rng(settings.seed)
+    steps = range(0, len(data), settings.queries_per_step)
+    with tqdm(total=settings.epochs * len(steps), desc="Training the fusion", unit=" steps") as progress:
+        for epoch in range(settings.epochs):
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * (1 - epoch / settings.epochs)
+            order = random.permutation(len(data))
+            for first in steps:
+                batch = [data[index] for index in order[first : first + settings.queries_per_step]]
+                losses = [-(wanted * torch.log_softmax(network(features)[:, 0], 0)).sum() for features, wanted in batch]
+                optimizer.zero_grad()
+                torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                progress.update()

@@ -1,0 +1,220 @@
+"""From a catalogue and judged queries to an encoder and a fusion of the shop's own.
+
+    python -m training.search.train --products P.csv.gz --judgements T.csv.gz --out models/search
+
+Most queries teach the encoder, with hard negatives mined from our own retrieval; the others, which it has not seen,
+teach the fusion how far to trust it. Interrupted, the same command goes on. The result is a folder named after the data
+and the settings: done once, it is used again. How to serve it is printed in the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from cli.client import Connection
+from cli.imports import CatalogImport, Rejects
+from cli.mapping import RowRefused, parse_mapping
+from cli.rows import column_names, read_rows
+from cli.suite.in_process import InProcessSuite, ModelChoice, in_process_suite
+from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from services.common.context import RequestContext
+from services.common.convert import context_to_proto, product_from_proto, vectors_from_proto
+from services.query_encoder.domain.product_text import product_text
+from services.query_encoder.wiring import embedded_model_dir
+from services.retrieval.adapters.fusion_model import save_fusion
+from services.retrieval.domain.learned_fusion import FEATURES
+from services.retrieval.ports import Columns, Narrowing, Search
+from services.retrieval.settings import FusionSettings, RetrievalSettings
+from services.retrieval.wiring import build_index
+from training.search.data import Judgements, gain, read_judgements, split
+from training.search.encoder import EncoderTraining, Examples, train_encoder
+from training.search.fusion import FusionTraining, RankedQuery, train_fusion
+
+# What retrieval found from rank 5 on, where right answers that nobody judged grow rare.
+_NEGATIVES = slice(5, 60)
+# What retrieval hands to the ranker.
+CANDIDATES = 200
+_TIMEOUT_S = 60.0
+_OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
+TENANT = "default"
+
+
+@dataclass(frozen=True)
+class SearchTraining:
+    encoder: EncoderTraining = field(default_factory=EncoderTraining)
+    fusion: FusionTraining = field(default_factory=FusionTraining)
+    # Share of the queries that teach the encoder.
+    encoder_share: float = 0.8
+
+
+@dataclass(frozen=True)
+class TrainedSearch:
+    """What serving needs to know."""
+
+    model: ModelChoice
+    fusion: FusionSettings
+
+
+@dataclass(frozen=True)
+class EncodedQuery:
+    text: str
+    vector: np.ndarray[Any, np.dtype[np.float32]] | None
+
+
+def train(products: Path, mapping: str, judgements: Path, out: Path, settings: SearchTraining) -> TrainedSearch:
+    """Raises ValueError where there is nothing to learn from."""
+    name = _digest(products, mapping, judgements, settings)
+    folder = out / name
+    trained = TrainedSearch(
+        ModelChoice(folder / "encoder", f"kairos-search@{name}"),
+        FusionSettings(method="learned", model_dir=folder / "fusion"),
+    )
+    if (folder / "fusion" / "fusion.json").is_file():
+        tqdm.write(f"{folder} was trained on the same data with the same settings: used again")
+        return trained
+    folder.mkdir(parents=True, exist_ok=True)
+    for_encoder, for_fusion = split(read_judgements(judgements), settings.encoder_share, "fusion")
+    if not trained.model.model_dir.is_dir():
+        examples = Examples(for_encoder, _texts(products, mapping), _mine(products, mapping, list(for_encoder)))
+        train_encoder(examples, embedded_model_dir(), trained.model.model_dir, settings.encoder)
+    ranked = _ranked_queries(products, mapping, for_fusion, trained.model)
+    network = train_fusion(ranked, settings.fusion)
+    about = {"settings": asdict(settings), "queries": {"encoder": len(for_encoder), "fusion": len(for_fusion)}}
+    save_fusion(network, folder / "fusion.new", about)
+    os.rename(folder / "fusion.new", folder / "fusion")
+    return trained
+
+
+def import_products(suite: InProcessSuite, products: Path, mapping: str, folder: Path) -> None:
+    columns = parse_mapping(mapping, column_names(products), "USD")
+    summary = CatalogImport(Connection(suite.gateway_target), columns, Rejects(folder / "rejects.jsonl")).run(products)
+    tqdm.write(f"{summary.imported} products imported, {summary.duplicates} duplicates, {summary.rejected} rejected")
+
+
+def _texts(products: Path, mapping: str) -> dict[str, str]:
+    """What the encoder reads of each product."""
+    columns, texts = parse_mapping(mapping, column_names(products), "USD"), {}
+    for row in read_rows(products):
+        try:
+            product = columns.product(row.values)
+        except RowRefused:
+            continue
+        texts[product.id] = product_text(product_from_proto(product, "product"))
+    return texts
+
+
+def _mine(products: Path, mapping: str, queries: Sequence[str]) -> dict[str, list[str]]:
+    """Hard negatives by query: what retrieval finds with the embedded encoder."""
+    with tempfile.TemporaryDirectory(prefix="kairos-mine-") as name, in_process_suite(Path(name)) as suite:
+        import_products(suite, products, mapping, Path(name))
+        encoded = _encoded(suite, queries)
+        with grpc.insecure_channel(suite.stages_target, _OPTIONS) as channel:
+            stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
+
+            def found(query: str) -> list[str]:
+                request = retrieval_pb2.RetrieveCandidatesRequest(
+                    context=_context(), text=encoded[query].text, limit=_NEGATIVES.stop
+                )
+                return list(stub.RetrieveCandidates(request, timeout=_TIMEOUT_S).candidates.ids)[_NEGATIVES]
+
+            return dict(zip(queries, _each(found, queries, "Mining negatives"), strict=True))
+
+
+def _ranked_queries(products: Path, mapping: str, judgements: Judgements, model: ModelChoice) -> list[RankedQuery]:
+    """Candidates and features of each query, as serving would find and compute them."""
+    with tempfile.TemporaryDirectory(prefix="kairos-fusion-") as name:
+        folder = Path(name)
+        with in_process_suite(folder, model=model) as suite:
+            import_products(suite, products, mapping, folder)
+            encoded = _encoded(suite, list(judgements))
+        index = build_index(RetrievalSettings(data_dir=folder / "retrieval"))
+        try:
+            ranked: list[RankedQuery] = []
+            for query, judged in tqdm(judgements.items(), desc="Candidates", unit=" queries"):
+                read = encoded[query]
+                search = Search(read.text, read.vector, (1.0,), Narrowing(), CANDIDATES, Columns(products=False))
+                ids, features = index.fusion_features(TENANT, search)
+                gains = np.array([gain(judged.get(product_id, 1.0)) for product_id in ids], np.float32)
+                ranked.append(RankedQuery(features, gains))
+            return ranked
+        finally:
+            index.close()
+
+
+def _encoded(suite: InProcessSuite, queries: Sequence[str]) -> Mapping[str, EncodedQuery]:
+    """As the gateway reads them: corrected text, and the vector."""
+    with grpc.insecure_channel(suite.stages_target, _OPTIONS) as channel:
+        stub = encoder_pb2_grpc.QueryEncoderServiceStub(channel)
+
+        def encode(query: str) -> EncodedQuery:
+            request = encoder_pb2.EncodeQueryRequest(context=_context(), text=query[:512])
+            answer = stub.EncodeQuery(request, timeout=_TIMEOUT_S)
+            vector = vectors_from_proto(answer.vector, "vector") if answer.HasField("vector") else None
+            return EncodedQuery(answer.retrieval_text, vector)
+
+        return dict(zip(queries, _each(encode, queries, "Reading queries"), strict=True))
+
+
+def _each(work: Any, queries: Sequence[str], what: str) -> list[Any]:
+    with ThreadPoolExecutor(2) as pool:
+        return list(tqdm(pool.map(work, queries), total=len(queries), desc=what, unit=" queries"))
+
+
+def _context() -> Any:
+    return context_to_proto(RequestContext("training"))
+
+
+def _digest(products: Path, mapping: str, judgements: Path, settings: SearchTraining) -> str:
+    digest = hashlib.blake2b(digest_size=6)
+    for part in (products.read_bytes(), judgements.read_bytes(), mapping.encode()):
+        digest.update(hashlib.blake2b(part).digest())
+    digest.update(json.dumps([asdict(settings), FEATURES], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--products", type=Path, required=True)
+    parser.add_argument("--judgements", type=Path, required=True, help="search_term, product_uid, relevance")
+    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
+    parser.add_argument("--out", type=Path, default=Path("var/models/search"))
+    parser.add_argument("--minutes", type=float, default=EncoderTraining().minutes, help="of the encoder's training")
+    parser.add_argument("--epochs", type=int, default=EncoderTraining().epochs)
+    parser.add_argument("--lora-rank", type=int, default=0, help="0 trains all weights")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    settings = SearchTraining(
+        EncoderTraining(
+            epochs=arguments.epochs, minutes=arguments.minutes, lora_rank=arguments.lora_rank, seed=arguments.seed
+        ),
+        FusionTraining(seed=arguments.seed),
+    )
+    trained = train(arguments.products, arguments.map, arguments.judgements, arguments.out, settings)
+    print(f"Serve it with\n  KAIROS_QUERY_ENCODER_MODEL_DIR={trained.model.model_dir.resolve()}")
+    print(f"  KAIROS_QUERY_ENCODER_MODEL_VERSION={trained.model.version}")
+    print("  KAIROS_RETRIEVAL_FUSION__METHOD=learned")
+    print(f"  KAIROS_RETRIEVAL_FUSION__MODEL_DIR={trained.fusion.model_dir and trained.fusion.model_dir.resolve()}")
+    print("and import the catalogue anew, into an empty collection: its vectors are of another model.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
