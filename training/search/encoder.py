@@ -193,7 +193,7 @@ class _Trainer:
         torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad()
-        return float(loss)
+        return float(loss.detach())
 
     def _encode(self, texts: Sequence[str], tokens: int) -> torch.Tensor:
         """Texts of like length together: padding costs as much as words do."""

@@ -1,0 +1,149 @@
+"""What is learned from judged queries, on a small model made here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from services.query_encoder.adapters.torch_encoder import TorchEncoder
+from services.retrieval.adapters.fusion_model import load_fusion, save_fusion
+from services.retrieval.domain.learned_fusion import FEATURES, fusion_features
+from training.search.encoder import Batch, EncoderTraining, Examples, Pair, contrastive_loss, train_encoder
+from training.search.fusion import FusionTraining, RankedQuery, train_fusion
+
+COLOURS = ("red", "blue", "green", "black", "white", "pink")
+THINGS = ("shoe", "lamp", "chair", "cable", "mug", "tent")
+
+
+@pytest.fixture(scope="module")
+def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of one layer that knows the words of these tests."""
+    folder = tmp_path_factory.mktemp("base")
+    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *COLOURS, *THINGS, *(f"{thing}like" for thing in THINGS))
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def examples() -> Examples:
+    """ "shoelike" looks for shoes of every colour: words that share nothing."""
+    texts = {f"{colour}-{thing}": f"{colour} {thing}" for colour in COLOURS for thing in THINGS}
+    judged = {
+        f"{thing}like": {f"{colour}-{thing}": 3.0 for colour in COLOURS} | {f"red-{THINGS[0]}": 1.0}
+        if thing != THINGS[0]
+        else {f"{colour}-{thing}": 3.0 for colour in COLOURS}
+        for thing in THINGS
+    }
+    return Examples(judged, texts, {})
+
+
+def settings(**changes: object) -> EncoderTraining:
+    return EncoderTraining(**({"epochs": 30, "batch": 8, "learning_rate": 5e-3, "checkpoint_every": 5} | changes))  # type: ignore[arg-type]
+
+
+def hits(model_dir: Path) -> float:
+    """The share of queries whose nearest product is a right one."""
+    encoder, given = TorchEncoder(model_dir, "test@1"), examples()
+    ids = list(given.texts)
+    products = encoder.encode([given.texts[product_id] for product_id in ids], 16)
+    nearest = (encoder.encode(list(given.judgements), 16) @ products.T).argmax(1)
+    right = [given.judgements[query].get(ids[row], 0) > 2 for query, row in zip(given.judgements, nearest, strict=True)]
+    return float(np.mean(right))
+
+
+def test_the_encoder_learns_what_belongs_together(base_dir: Path, tmp_path: Path) -> None:
+    """After training a query's nearest product is a right one, which it was not before."""
+    trained = train_encoder(examples(), base_dir, tmp_path / "encoder", settings())
+    assert hits(base_dir) < 0.7
+    assert hits(trained) == 1.0
+    assert not (tmp_path / "encoder.checkpoint").exists()
+
+
+def test_adapters_learn_too(base_dir: Path, tmp_path: Path) -> None:
+    """With LoRA the saved model is a plain one, changed."""
+    trained = train_encoder(examples(), base_dir, tmp_path / "encoder", settings(lora_rank=4))
+    assert hits(trained) > hits(base_dir)
+
+
+def test_an_interrupted_training_goes_on(base_dir: Path, tmp_path: Path) -> None:
+    """Broken off and begun again, training ends with the very model of one that ran through."""
+
+    class Interrupted(Exception):
+        pass
+
+    class BreaksOff(Examples):
+        def _batch(self, pairs: Sequence[Pair], random: np.random.Generator) -> Batch:
+            done.append(1)
+            if len(done) == 13:
+                raise Interrupted
+            return super()._batch(pairs, random)
+
+    given = examples()
+    done: list[int] = []
+    target = tmp_path / "broken"
+    with pytest.raises(Interrupted):
+        train_encoder(BreaksOff(given.judgements, given.texts, given.negatives), base_dir, target, settings(epochs=6))
+    assert target.with_suffix(".checkpoint").is_file()
+    again = train_encoder(given, base_dir, target, settings(epochs=6))
+    through = train_encoder(given, base_dir, tmp_path / "through", settings(epochs=6))
+    one, other = (TorchEncoder(folder, "test@1").encode(["shoelike", "red lamp"], 16) for folder in (again, through))
+    np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_what_raters_found_right_is_no_negative() -> None:
+    """A forbidden pair adds nothing to the loss, an allowed one does."""
+    queries = torch.nn.functional.normalize(torch.tensor([[1.0, 0.2], [0.1, 1.0]]), dim=1)
+    products = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1], [0.2, 1.0]]), dim=1)
+
+    def loss(allowed: torch.Tensor) -> float:
+        return float(contrastive_loss(queries, products, Batch([], [], allowed, torch.ones(2)), 0.05))
+
+    everything = torch.ones(2, 4, dtype=torch.bool)
+    without = everything.clone()
+    without[0, 2] = False
+    assert loss(without) < loss(everything)
+
+
+def test_too_few_pairs_are_refused(base_dir: Path, tmp_path: Path) -> None:
+    """Fewer pairs than a batch: an error that says so, and no model."""
+    with pytest.raises(ValueError, match="nothing to learn from"):
+        train_encoder(examples(), base_dir, tmp_path / "encoder", settings(batch=500))
+    assert not (tmp_path / "encoder").exists()
+
+
+def test_the_fusion_learns_whom_to_trust(tmp_path: Path) -> None:
+    """Where only words tell right from wrong, the network orders by words; saved and loaded it is the same."""
+    random = np.random.default_rng(0)
+    queries = []
+    for _ in range(200):
+        lexical, cosines = random.random(30).astype(np.float32) * 9, random.random(30).astype(np.float32)
+        features = fusion_features(cosines, lexical, np.zeros(30, np.float32), 3)
+        queries.append(RankedQuery(features, (lexical > 8).astype(np.float32)))
+    network = train_fusion(queries[:150], FusionTraining(epochs=20))
+    ranked = [query.gains[np.argsort(-network(query.features))[0]] for query in queries[150:] if query.gains.any()]
+    assert np.mean(ranked) > 0.9
+    save_fusion(network, tmp_path / "fusion", {})
+    np.testing.assert_array_equal(load_fusion(tmp_path / "fusion")(queries[0].features), network(queries[0].features))
+
+
+def test_without_a_right_candidate_there_is_nothing_to_learn() -> None:
+    """No gain anywhere is refused."""
+    empty = RankedQuery(np.zeros((3, len(FEATURES)), np.float32), np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="nothing to learn"):
+        train_fusion([empty], FusionTraining())
