@@ -65,7 +65,7 @@ def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
     """Query match + likeness to the user's history + price affinity + popularity - out of stock."""
     return Scores(
         {
-            ReasonType.QUERY_MATCH: weights.query * query_match(request),
+            ReasonType.QUERY_MATCH: weights.query * query_match(request.retrieval_scores),
             ReasonType.RECENT_HISTORY: weights.history * history_match(request.vectors, request.profile),
             ReasonType.PRICE_AFFINITY: weights.price * price_affinity(request.prices, request.profile),
             ReasonType.POPULARITY: weights.popularity * saturated(request.popularity),
@@ -74,15 +74,13 @@ def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
     )
 
 
-def query_match(request: RankingRequest) -> FloatArray:
-    """Retrieval's fused score scaled to [0, 1], and a fifth of it the cosine with the query."""
-    scores = request.retrieval_scores
-    low, high = (float(scores.min()), float(scores.max())) if len(scores) else (0.0, 0.0)
-    match: FloatArray = (scores - low) / (high - low) if high > low else np.ones_like(scores)
-    if request.query is None:
-        return match.astype(np.float32)
-    mixed: FloatArray = (0.8 * match + 0.2 * (request.vectors @ request.query)).astype(np.float32)
-    return mixed
+def query_match(retrieval_scores: FloatArray) -> FloatArray:
+    """Retrieval's scores scaled to [0, 1]: whatever joined its halves has weighed meaning against words already."""
+    low, high = (float(retrieval_scores.min()), float(retrieval_scores.max())) if len(retrieval_scores) else (0.0, 0.0)
+    if high <= low:
+        return np.ones_like(retrieval_scores, dtype=np.float32)
+    match: FloatArray = ((retrieval_scores - low) / (high - low)).astype(np.float32)
+    return match
 
 
 def history_match(vectors: FloatArray, profile: Profile) -> FloatArray:
