@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from services.common.errors import Conflict
+from services.common.errors import Conflict, NotFound
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import (
     Collection,
@@ -20,7 +20,17 @@ from services.retrieval.adapters.collection import (
     ReciprocalRanks,
     Scaled,
 )
-from services.retrieval.adapters.points import IsMissing, IsOneOf, PointData, Where, point_id, where
+from services.retrieval.adapters.points import (
+    DENSE,
+    IMAGE,
+    LEXICAL,
+    IsMissing,
+    IsOneOf,
+    PointData,
+    Where,
+    point_id,
+    where,
+)
 from services.retrieval.adapters.records import (
     ATTRIBUTES,
     BRAND,
@@ -34,7 +44,7 @@ from services.retrieval.adapters.records import (
 from services.retrieval.domain.candidates import MAX_FACET_COUNTS, Candidates, Facet, IndexedProduct, merged_brands
 from services.retrieval.domain.filters import SortOrder
 from services.retrieval.domain.query import ATTRIBUTE_FACET, BRAND_FACET, FloatArray
-from services.retrieval.ports import Columns, Narrowing, Search
+from services.retrieval.ports import Columns, Narrowing, Search, Vectors
 from services.retrieval.settings import FusionSettings
 
 # Below this depth the scale of a half's scores would be that of its best few only.
@@ -57,17 +67,25 @@ class QdrantIndex:
         self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def upsert(
-        self, tenant: str, products: Sequence[IndexedProduct], vectors: FloatArray | None, model_version: str
+        self, tenant: str, products: Sequence[IndexedProduct], vectors: Vectors | None, images: Vectors | None = None
     ) -> None:
-        points = [
-            self._point(indexed, None if vectors is None else vectors[row]) for row, indexed in enumerate(products)
-        ]
+        points = [self._point(indexed, _row(vectors, row), _row(images, row)) for row, indexed in enumerate(products)]
+        given = ((DENSE, vectors), (IMAGE, images))
+        wanted = {using: _space(rows) for using, rows in given if rows is not None and rows.values.any()}
         with self._writing[tenant]:
             collection = self._collections.get(tenant) or self._collections.create(tenant)
-            if vectors is not None and vectors.any():
-                collection = self._prepared(tenant, collection, model_version, vectors.shape[1])
+            collection = self._prepared(tenant, collection, wanted)
             _refuse_collisions(collection, points)
             collection.upsert(points)
+
+    def vector(self, tenant: str, id: str, *, image: bool) -> FloatArray | None:
+        collection = self._collections.get(tenant)
+        present = {} if collection is None else {r.id for _, r in _recorded(_found(collection, [id], _IDS_ONLY))}
+        if collection is None or id not in present:
+            raise NotFound(f"there is no product {id!r}")
+        using = IMAGE if image else DENSE
+        values = collection.vector(point_id(id), using) if _version(collection, using)[0] else None
+        return None if values is None else np.array(values, np.float32)
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         with self._writing[tenant]:
@@ -109,7 +127,7 @@ class QdrantIndex:
                 search.limit,
                 search.columns,
             )
-        dense, lexical = _scores_by_half(halves, found)
+        dense, image, lexical = (_scores(halves, found, using) for using in (DENSE, IMAGE, LEXICAL))
         rows = _recorded(hits)
         candidates = candidates_of(
             [record for _, record in rows],
@@ -118,8 +136,9 @@ class QdrantIndex:
             [hit.score for hit, _ in rows],
             [dense.get(hit.id, 0.0) for hit, _ in rows],
             [lexical.get(hit.id, 0.0) for hit, _ in rows],
+            None if search.image is None else [image.get(hit.id, 0.0) for hit, _ in rows],
         )
-        return candidates, len(dense.keys() | lexical.keys())
+        return candidates, len(dense.keys() | image.keys() | lexical.keys())
 
     def browse(self, tenant: str, narrowing: Narrowing, sort: SortOrder, limit: int, columns: Columns) -> Candidates:
         collection = self._collections.get(tenant)
@@ -158,52 +177,60 @@ class QdrantIndex:
         collection = self._collections.get(tenant)
         return "" if collection is None else collection.model_version
 
+    def image_model_version(self, tenant: str) -> str:
+        collection = self._collections.get(tenant)
+        return "" if collection is None else collection.image_model_version
+
     def check(self) -> None:
         self._collections.check()
 
     def close(self) -> None:
         self._collections.close()
 
-    def _point(self, indexed: IndexedProduct, vector: FloatArray | None) -> PointData:
+    def _point(self, indexed: IndexedProduct, vector: FloatArray | None, image: FloatArray | None) -> PointData:
         record = record_of(indexed, vector)
         dense = vector.tolist() if vector is not None and record.vector else None
-        return PointData(point_id(record.id), dense, self._encoder.product(indexed.product), record)
+        picture = image.tolist() if image is not None and image.any() else None
+        return PointData(point_id(record.id), dense, picture, self._encoder.product(indexed.product), record)
 
-    def _prepared(self, tenant: str, collection: Collection, model_version: str, dimensions: int) -> Collection:
-        """The collection that takes these vectors: the present one, or a new one where that is empty."""
-        if (collection.model_version, collection.dimensions) == (model_version, dimensions):
-            return collection
-        if collection.model_version:
+    def _prepared(self, tenant: str, collection: Collection, wanted: Mapping[str, tuple[str, int]]) -> Collection:
+        """The collection that takes vectors of these versions and dimensions, by name of their space.
+
+        It is the present one, or a new one where that is empty.
+        """
+        clashes = [using for using, space in wanted.items() if _version(collection, using) not in (space, ("", 0))]
+        if clashes:
             if collection.count(Where()) > 0:
-                raise Conflict(
-                    f"vectors.model_version: the collection of tenant {tenant!r} holds vectors of "
-                    f"{collection.model_version!r} with {collection.dimensions} dimensions, these are of "
-                    f"{model_version!r} with {dimensions}; vectors of different models are never compared. "
-                    "Import the catalogue into a tenant of its own, or remove all products first"
-                )
+                raise _clash(tenant, clashes[0], _version(collection, clashes[0]), wanted[clashes[0]])
             collection = self._collections.create(tenant)
-        collection.begin_vectors(model_version, dimensions)
+        for using, space in wanted.items():
+            if not _version(collection, using)[0]:
+                collection.begin_vectors(using, *space)
         return collection
 
     def _halves(self, collection: Collection, search: Search) -> list[Half]:
-        """The dense ones, one for each query vector, and then the lexical one."""
+        """The dense ones, one for each query vector, the picture, and the words."""
         depth = max(search.limit, _MIN_DEPTH)
         halves: list[Half] = []
         if search.vectors is not None and collection.model_version:
-            halves += [Half(vector.tolist(), depth) for vector in search.vectors]
+            halves += [Half(vector.tolist(), depth, DENSE) for vector in search.vectors]
+        if search.image is not None and collection.image_model_version:
+            halves.append(Half(search.image.tolist(), depth, IMAGE))
         words = self._encoder.query(search.text) if search.text else None
         if words is not None and words.indices:
-            halves.append(Half(words, depth))
+            halves.append(Half(words, depth, LEXICAL))
         return halves
 
     def _fusion_of(self, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search) -> Fusion:
-        has_words = not isinstance(halves[-1].vector, list)
-        shares = np.array(search.weights if search.vectors is not None else (), np.float64)
-        weights = tuple((shares / shares.sum() * self._fusion.dense_weight).tolist())
-        if has_words:
-            weights += (self._fusion.lexical_weight,)
+        shares = iter(np.array(search.weights, np.float64) / (sum(search.weights) or 1))
+        constant = {IMAGE: self._fusion.image_weight, LEXICAL: self._fusion.lexical_weight}
+        weights = tuple(
+            float(next(shares)) * self._fusion.dense_weight if half.using == DENSE else constant[half.using]
+            for half in halves
+        )
+        interests = sum(half.using == DENSE for half in halves)
         # By ranks each interest of a user is represented, however near its products are; by scores the nearest wins.
-        if self._fusion.method == "rrf" or len(shares) > 1:
+        if self._fusion.method == "rrf" or interests > 1:
             return ReciprocalRanks(self._fusion.rrf_k, weights)
         if self._fusion.method == "dbsf":
             return DistributionBased()
@@ -232,16 +259,34 @@ def _refuse_collisions(collection: Collection, points: Sequence[PointData]) -> N
             raise Conflict(f"products {point.record.id!r} and {other!r} share a point id; rename one of them")
 
 
-def _scores_by_half(
-    halves: Sequence[Half], found: Sequence[Sequence[Hit]]
-) -> tuple[dict[int, float], dict[int, float]]:
-    """(cosine to the nearest query vector, BM25 score) by point id."""
-    dense: dict[int, float] = {}
-    lexical: dict[int, float] = {}
+def _scores(halves: Sequence[Half], found: Sequence[Sequence[Hit]], using: str) -> dict[int, float]:
+    """By point id: BM25, or the cosine to the nearest vector of this space."""
+    scores: dict[int, float] = {}
     for half, hits in zip(halves, found, strict=True):
-        if isinstance(half.vector, list):
-            for hit in hits:
-                dense[hit.id] = max(hit.score, dense.get(hit.id, -1.0))
-        else:
-            lexical = {hit.id: hit.score for hit in hits}
-    return dense, lexical
+        for hit in hits if half.using == using else ():
+            scores[hit.id] = max(hit.score, scores.get(hit.id, -1.0))
+    return scores
+
+
+def _row(vectors: Vectors | None, row: int) -> FloatArray | None:
+    return None if vectors is None else vectors.values[row]
+
+
+def _space(vectors: Vectors) -> tuple[str, int]:
+    return vectors.model_version, vectors.values.shape[1]
+
+
+def _version(collection: Collection, using: str) -> tuple[str, int]:
+    """(model version, dimensions) of a space; ("", 0) before its first vector."""
+    if using == IMAGE:
+        return collection.image_model_version, collection.image_dimensions
+    return collection.model_version, collection.dimensions
+
+
+def _clash(tenant: str, using: str, present: tuple[str, int], given: tuple[str, int]) -> Conflict:
+    field = "image_vectors" if using == IMAGE else "vectors"
+    return Conflict(
+        f"{field}.model_version: the collection of tenant {tenant!r} holds vectors of {present[0]!r} with {present[1]} "
+        f"dimensions, these are of {given[0]!r} with {given[1]}; vectors of different models are never compared. "
+        "Import the catalogue into a tenant of its own, or remove all products first"
+    )
