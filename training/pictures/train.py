@@ -39,7 +39,7 @@ class PictureTraining:
     scale: float = 16.0
     label_smoothing: float = 0.1
     seed: int = 7
-    # Epochs are cut down to what fits; the schedule is of those that are left. 0: no bound.
+    # Epochs are cut down to what fits, and the schedule with them, should the machine get busy. 0: no bound.
     max_minutes: float = 0.0
 
 
@@ -97,20 +97,14 @@ class _Run:
         self._half = False
         self.epochs = settings.epochs
         self.losses: list[float] = []
+        self._seconds = 0.0
 
     def train(self, after_epoch: Callable[[int], None]) -> None:
-        seconds = self._probe()
-        if self._settings.max_minutes:
-            self.epochs = max(1, min(self.epochs, int(self._settings.max_minutes * 60 / seconds)))
+        self._fit(self._probe())
         self._resume()
-        bar = tqdm(
-            range(len(self.losses), self.epochs),
-            initial=len(self.losses),
-            total=self.epochs,
-            unit=" epochs",
-            mininterval=5,
-        )
-        for epoch in bar:
+        bar = tqdm(initial=len(self.losses), total=self.epochs, unit=" epochs", mininterval=5)
+        while (epoch := len(self.losses)) < self.epochs:
+            began = time.monotonic()
             self._vectors.train()
             order = torch.randperm(len(self._labels), generator=self._generator)
             batches = order.split(self._settings.batch)
@@ -119,9 +113,21 @@ class _Run:
                 self._set_rate((epoch + number / len(batches)) / self.epochs)
                 total += self._step(rows) * len(rows)
             self.losses.append(total / len(order))
-            bar.set_postfix(loss=f"{self.losses[-1]:.3f}")
+            self._seconds += time.monotonic() - began
+            self._fit(self._seconds / len(self.losses))
+            bar.set_postfix(loss=f"{self.losses[-1]:.3f}", refresh=False)
+            bar.total = self.epochs
+            bar.update()
             self._save()
             after_epoch(epoch + 1)
+        bar.close()
+
+    def _fit(self, seconds_an_epoch: float) -> None:
+        """No more epochs than there is time for."""
+        if self._settings.max_minutes:
+            left_s = self._settings.max_minutes * 60 - self._seconds
+            fits = len(self.losses) + max(0, int(left_s / seconds_an_epoch))
+            self.epochs = max(1, len(self.losses), min(self.epochs, fits))
 
     def _step(self, rows: torch.Tensor) -> float:
         loss = self._loss(rows)
@@ -178,7 +184,7 @@ class _Run:
         draft = self._checkpoint.with_suffix(".draft")
         torch.save(
             {
-                "identity": self._identity(), "epochs": self.epochs, "losses": self.losses,
+                "identity": self._identity(), "epochs": self.epochs, "losses": self.losses, "seconds": self._seconds,
                 "vectors": self._vectors.state_dict(), "directions": self._directions.data,
                 "optimizer": self._optimizer.state_dict(), "generator": self._generator.get_state(),
             },
@@ -197,4 +203,4 @@ class _Run:
         self._optimizer.load_state_dict(state["optimizer"])
         self._generator.set_state(state["generator"])
         # The schedule is that of the run that began, however busy the machine is now.
-        self.epochs, self.losses = state["epochs"], state["losses"]
+        self.epochs, self.losses, self._seconds = state["epochs"], state["losses"], state["seconds"]
