@@ -39,8 +39,7 @@ from demo.shoppers import build_shoppers, simulate_events, true_utility
 from services.common.money import Money
 from services.common.product import Product
 from services.query_encoder.domain.picture import Preprocessing
-from services.query_encoder.domain.product_text import product_text
-from services.query_encoder.domain.relative_price import FEATURES, PriceBook
+from services.query_encoder.domain.relative_price import PriceBook
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from training.pictures.data import LabelledPictures
@@ -48,6 +47,7 @@ from training.pictures.model import PictureVectors, embed, new_network
 from training.pictures.train import PictureTraining
 from training.pictures.train import train as train_pictures
 from training.product_tower.model import PARTS, ProductParts, save_tower
+from training.product_tower.parts import price_features, text_vectors
 from training.product_tower.train import TowerTraining, pairs_of, train
 
 DEPTH = 10
@@ -100,13 +100,11 @@ def read_shop(size: int, seed: int, picture_epochs: int) -> Shop:
     held, seen = np.sort(order[:cut]), np.sort(order[cut:])
     ours = [_product(product) for product in products]
     prices = PriceBook.of(ours[row] for row in seen)
-    found = [prices.features(product) for product in ours]
-    parts = ProductParts(
-        text=_text_vectors(ours),
-        picture=_picture_vectors(products, seen, picture_epochs, seed),
-        price=np.stack([np.zeros(FEATURES, np.float32) if row is None else row for row in found]),
-        present=np.ones((len(products), len(PARTS)), bool),
-    )
+    settings = QueryEncoderSettings()
+    text = text_vectors(ours, build_encoder(settings, settings.threads))
+    picture = _picture_vectors(products, seen, picture_epochs, seed)
+    price, _ = price_features(ours, prices)
+    parts = ProductParts(text, picture, price, np.ones((len(products), len(PARTS)), bool))
     return Shop(products, parts, prices, seen, held)
 
 
@@ -116,15 +114,6 @@ def _product(product: DemoProduct) -> Product:
         category_path=product.category_path, attributes=product.attributes,
         price=Money(product.currency, product.price),
     )  # fmt: skip
-
-
-def _text_vectors(products: Sequence[Product]) -> Vectors:
-    settings = QueryEncoderSettings()
-    encoder = build_encoder(settings, settings.threads)
-    texts = [product_text(product) for product in products]
-    chunks = [texts[at : at + 64] for at in range(0, len(texts), 64)]
-    rows = [encoder.encode(chunk, settings.max_product_tokens) for chunk in tqdm(chunks, desc="texts", unit=" batches")]
-    return np.concatenate(rows)
 
 
 def _picture_vectors(products: Sequence[DemoProduct], seen: npt.NDArray[np.int64], epochs: int, seed: int) -> Vectors:

@@ -23,6 +23,8 @@ from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.retrieval.adapters.bm25 import Bm25Encoder
+from services.retrieval.adapters.edge import EdgeCollection
+from services.retrieval.adapters.edge_collections import EdgeCollections
 from services.retrieval.adapters.qdrant import QdrantIndex
 from services.retrieval.adapters.server import ServerCollections
 from services.retrieval.domain.query import FloatArray
@@ -344,6 +346,25 @@ async def test_pictures_survive_a_restart(tmp_path: Path) -> None:
     answer = await second.RetrieveCandidates(ask(image_vector=picture(1, 0)), Context())
     second.close()
     assert list(answer.candidates.ids) == ["shoe", "chinese", "boot", "cable"]
+
+
+async def test_pictures_survive_optimising(tmp_path: Path) -> None:
+    """Edge: the optimised copy that takes over has the pictures as well."""
+    settings = RetrievalSettings(data_dir=tmp_path)
+    collections = EdgeCollections(tmp_path, settings.edge)
+    handler = RetrievalHandler(QdrantIndex(collections, Bm25Encoder(settings.bm25), settings.fusion), settings.workers)
+
+    class Context:
+        def invocation_metadata(self) -> tuple[()]:
+            return ()
+
+    await handler.UpsertProducts(upsert_with_pictures(), Context())
+    collection = collections.get("default")
+    assert isinstance(collection, EdgeCollection)
+    assert collection.optimize(collections._run_optimizer)
+    answer = await handler.RetrieveCandidates(ask(similar_to_id="shoe"), Context())
+    handler.close()
+    assert list(answer.candidates.ids) == ["chinese", "boot", "cable"]
 
 
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:

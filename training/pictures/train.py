@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -102,6 +103,7 @@ class _Run:
     def train(self, after_epoch: Callable[[int], None]) -> None:
         self._fit(self._probe())
         self._resume()
+        recent: deque[float] = deque(maxlen=3)
         bar = tqdm(initial=len(self.losses), total=self.epochs, unit=" epochs", mininterval=5)
         while (epoch := len(self.losses)) < self.epochs:
             began = time.monotonic()
@@ -113,8 +115,9 @@ class _Run:
                 self._set_rate((epoch + number / len(batches)) / self.epochs)
                 total += self._step(rows) * len(rows)
             self.losses.append(total / len(order))
-            self._seconds += time.monotonic() - began
-            self._fit(self._seconds / len(self.losses))
+            recent.append(time.monotonic() - began)
+            self._seconds += recent[-1]
+            self._fit(sum(recent) / len(recent))
             bar.set_postfix(loss=f"{self.losses[-1]:.3f}", refresh=False)
             bar.total = self.epochs
             bar.update()
@@ -123,11 +126,11 @@ class _Run:
         bar.close()
 
     def _fit(self, seconds_an_epoch: float) -> None:
-        """No more epochs than there is time for."""
+        """No more epochs than there is time for, as busy as the machine is now."""
         if self._settings.max_minutes:
             left_s = self._settings.max_minutes * 60 - self._seconds
             fits = len(self.losses) + max(0, int(left_s / seconds_an_epoch))
-            self.epochs = max(1, len(self.losses), min(self.epochs, fits))
+            self.epochs = max(1, len(self.losses), min(self._settings.epochs, fits))
 
     def _step(self, rows: torch.Tensor) -> float:
         loss = self._loss(rows)

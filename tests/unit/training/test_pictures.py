@@ -64,6 +64,12 @@ def test_a_checkpoint_of_another_training_is_not_taken_up(pictures: LabelledPict
     assert len(train(pictures, replace(SETTINGS, epochs=1, seed=2), file).report["loss"]) == 1
 
 
+def test_no_more_epochs_than_there_is_time_for(pictures: LabelledPictures) -> None:
+    """A training with hardly any time has one epoch, and its schedule is of that one."""
+    report = train(pictures, replace(SETTINGS, max_minutes=1e-6)).report
+    assert (report["epochs"], len(report["loss"])) == (1, 1)
+
+
 def test_served_as_trained(trained: Trained, pictures: LabelledPictures, tmp_path: Path) -> None:
     """ONNX Runtime gives the vectors of torch, in batches of any size."""
     save_network(tmp_path, trained.network, trained.preprocessing, trained.report)
