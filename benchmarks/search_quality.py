@@ -197,7 +197,7 @@ def measure(
     if trained is not None:
         learned = folder / "learned"
         learned.mkdir()
-        with in_process_suite(learned, trained.fusion, trained.model) as suite:
+        with in_process_suite(learned, trained.fusion, trained.model.settings()) as suite:
             import_products(suite, products, mapping, learned)
             rankings[TRAINED] = by_gateway(suite, queries, TRAINED)
     return {name: figures_of(judgements, found) for name, found in rankings.items()}

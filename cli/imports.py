@@ -21,6 +21,9 @@ from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 # Products of one stream, after which the gateway acknowledges, and of one message.
 _STREAM = 2_000
 _MESSAGE = 200
+# Of a message's pictures, beyond which it is sent; the gateway takes 16 MiB, of one picture 8.
+_MESSAGE_BYTES = 4 << 20
+_MAX_PICTURE = 8 << 20
 _EVENTS = 500
 _TIMEOUT_S = 600.0
 
@@ -62,6 +65,9 @@ class CatalogImport:
     mapping: ProductMapping
     rejects: Rejects
     summary: Summary = field(default_factory=Summary)
+    # What image_uri is relative to. None: no pictures are sent.
+    images: Path | None = None
+    missing_pictures: int = 0
     # By id: the line that it came on first, and a digest of its content.
     _seen: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
@@ -100,15 +106,46 @@ class CatalogImport:
                 )
 
     def _send(self, stub: gateway_pb2_grpc.GatewayServiceStub, batch: list[tuple[Row, product_pb2.Product]]) -> None:
-        messages = (
-            gateway_pb2.ImportProductsRequest(products=[product for _, product in batch[start : start + _MESSAGE]])
-            for start in range(0, len(batch), _MESSAGE)
-        )
-        answer = stub.ImportProducts(messages, timeout=_TIMEOUT_S, metadata=self.connection.metadata)
+        answer = stub.ImportProducts(self._messages(batch), timeout=_TIMEOUT_S, metadata=self.connection.metadata)
         self.summary.imported += answer.imported_count
         self.summary.unchanged += answer.unchanged_count
         for rejected in answer.rejected:
             self.rejects.add(batch[rejected.index][0], rejected.field, rejected.reason)
+
+    def _messages(self, batch: list[tuple[Row, product_pb2.Product]]) -> Iterator[gateway_pb2.ImportProductsRequest]:
+        message, size = gateway_pb2.ImportProductsRequest(), 0
+        for _, product in batch:
+            image = self._picture(product.image_uri)
+            message.products.append(product)
+            message.images.append(image)
+            size += len(image)
+            if len(message.products) == _MESSAGE or size >= _MESSAGE_BYTES:
+                yield _lean(message)
+                message, size = gateway_pb2.ImportProductsRequest(), 0
+        if message.products:
+            yield _lean(message)
+
+    def _picture(self, uri: str) -> bytes:
+        """Empty where there is none. A path that leads out of the folder counts as missing."""
+        if self.images is None or not uri:
+            return b""
+        folder = self.images.resolve()
+        path = (folder / uri).resolve()
+        if not path.is_relative_to(folder) or not path.is_file():
+            self.missing_pictures += 1
+            return b""
+        if path.stat().st_size > _MAX_PICTURE:
+            # One byte too many says as much to the gateway as all of them.
+            with path.open("rb") as file:
+                return file.read(_MAX_PICTURE + 1)
+        return path.read_bytes()
+
+
+def _lean(message: gateway_pb2.ImportProductsRequest) -> gateway_pb2.ImportProductsRequest:
+    """Without pictures there is no column for them."""
+    if not any(message.images):
+        message.ClearField("images")
+    return message
 
 
 @dataclass

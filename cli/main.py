@@ -82,9 +82,13 @@ def search(
     page_token: str = "",
     locale: str = "",
     literal: Annotated[bool, typer.Option(help="Read no conditions from the text.")] = False,
+    image: Annotated[Path | None, typer.Option(help="A picture to look for: JPEG, PNG or WebP.")] = None,
+    similar_to: Annotated[str, typer.Option(help="Id of a product that the others shall look like.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Search the catalogue, for a user where one is named."""
+    """Search the catalogue by words, by a picture or by both, for a user where one is named."""
+    if image is not None and not image.is_file():
+        raise typer.BadParameter(f"{image} is not a file", param_hint="--image")
     if sort not in SORTS:
         raise typer.BadParameter(f"{sort!r}; use one of {', '.join(SORTS)}", param_hint="--sort")
     narrowing = product_pb2.ProductFilter(categories=category, brands=brand, in_stock_only=in_stock)
@@ -99,6 +103,7 @@ def search(
     message = gateway_pb2.SearchRequest(
         query=query, user_id=user, session_id=session, locale=locale, filter=narrowing, sort=SORTS[sort],
         facets=facet, page_size=page_size, page_token=page_token, explain=explain, literal_query=literal,
+        image=image.read_bytes() if image else b"", similar_to_id=similar_to,
     )  # fmt: skip
     answer = _call(context, "Search", message)
     if as_json:
@@ -161,6 +166,9 @@ def catalog_import(
     map: Annotated[str, typer.Option(help="field=column,field=one+two, for example id=upc,title=name.")] = "",
     currency: Annotated[str, typer.Option(help="Of prices, where the file has no column for it.")] = "USD",
     category_separator: str = " > ",
+    images: Annotated[
+        Path | None, typer.Option(help="Folder that image_uri is relative to: pictures go in too.")
+    ] = None,
     rejects: RejectsFile = None,
     strict: Annotated[bool, typer.Option(help="Exit code 1 when a row was rejected.")] = False,
     as_json: Json = False,
@@ -173,8 +181,12 @@ def catalog_import(
     except (ValueError, FileRefused) as error:
         err.print(f"[red]{escape(str(error))}", soft_wrap=True)
         raise typer.Exit(2) from None
-    job = CatalogImport(_connection(context), mapping, _rejects(file, rejects))
+    if images is not None and not images.is_dir():
+        raise typer.BadParameter(f"{images} is not a folder", param_hint="--images")
+    job = CatalogImport(_connection(context), mapping, _rejects(file, rejects), images=images)
     _import(job, file, strict, as_json)
+    if job.missing_pictures:
+        err.print(f"{job.missing_pictures} products name a picture that {escape(str(images))} does not have")
 
 
 @catalog.command("get")
@@ -225,7 +237,8 @@ def _import(job: CatalogImport | EventsImport, file: Path, strict: bool, as_json
     _print_summary(summary, time.monotonic() - began, as_json)
     if summary.rejected:
         err.print(f"rejected rows, with line and reason: {escape(str(job.rejects.path))}", soft_wrap=True)
-    raise typer.Exit(1 if strict and summary.rejected else 0)
+    if strict and summary.rejected:
+        raise typer.Exit(1)
 
 
 def _print_summary(summary: Summary, seconds: float, as_json: bool) -> None:

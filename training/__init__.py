@@ -1,0 +1,1 @@
+"""Offline: prepare, train, export. torch is needed here only; services never import this."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,25 +50,19 @@ class InProcessSuite:
     stages_target: str
 
 
-@dataclass(frozen=True)
-class ModelChoice:
-    """An encoder other than the embedded one."""
-
-    model_dir: Path
-    version: str
-
-
 @contextlib.contextmanager
 def in_process_suite(
-    folder: Path, fusion: FusionSettings | None = None, model: ModelChoice | None = None
+    folder: Path, fusion: FusionSettings | None = None, encoder: Mapping[str, Any] | None = None
 ) -> Iterator[InProcessSuite]:
-    """State stays in `folder`. `fusion` and `model` take the place of the defaults."""
+    """State stays in `folder`. `fusion` and `encoder` (settings of the query encoder) take the place of defaults."""
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="in-process suite", daemon=True)
     thread.start()
     try:
-        servers = asyncio.run_coroutine_threadsafe(_start(folder, fusion or FusionSettings(), model), loop).result()
+        servers = asyncio.run_coroutine_threadsafe(
+            _start(folder, fusion or FusionSettings(), encoder or {}), loop
+        ).result()
         try:
             yield InProcessSuite(f"127.0.0.1:{servers.gateway.port}", servers.stages_target)
         finally:
@@ -76,12 +70,6 @@ def in_process_suite(
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
-
-
-def encoder_settings(model: ModelChoice | None, **others: Any) -> QueryEncoderSettings:
-    if model is not None:
-        others |= {"model_dir": model.model_dir, "model_version": model.version}
-    return QueryEncoderSettings(**others)
 
 
 @dataclass
@@ -97,8 +85,8 @@ class _Servers:
         self.closing.close()
 
 
-async def _start(folder: Path, fusion: FusionSettings, model: ModelChoice | None) -> _Servers:
-    encoder = build_encoder_handler(encoder_settings(model, data_dir=folder / "query_encoder"))
+async def _start(folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any]) -> _Servers:
+    encoder = build_encoder_handler(QueryEncoderSettings(data_dir=folder / "query_encoder", **encoder_settings))
     retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", fusion=fusion))
     ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker"))
     pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
@@ -117,7 +105,7 @@ async def _start(folder: Path, fusion: FusionSettings, model: ModelChoice | None
         GatewaySettings(
             server=ServerSettings(port=0, drain_s=0),
             metrics=MetricsSettings(port=0),
-            budget=BudgetSettings(default_ms=BUDGET_MS, maximum_ms=BUDGET_MS),
+            budget=BudgetSettings(default_ms=BUDGET_MS, maximum_ms=BUDGET_MS, write_ms=10 * BUDGET_MS),
             stages=StagesSettings(
                 **{
                     name: getattr(defaults, name).model_copy(update={"target": target})

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.convert import product_from_proto
+from services.common.convert import product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import FieldViolation, InvalidArgument, NotFound
 from services.common.product import violations
 from services.gateway.domain.budget import Stage
@@ -27,8 +27,21 @@ MAX_QUOTES = 100
 # Products that are encoded and stored together, and how many such batches are on their way at once.
 _BATCH = 128
 _BATCHES_IN_FLIGHT = 3
+_MAX_IMAGE = 8 << 20
+# Of a batch's pictures, beyond which it is sent: with one more picture it still fits into a message.
+_BATCH_BYTES = 4 << 20
 
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class _Accepted:
+    """A good product; `index` is its place in the stream."""
+
+    index: int
+    product: product_pb2.Product
+    image: bytes
+    fingerprint: bytes
 
 
 @dataclass
@@ -46,12 +59,12 @@ class Import:
     async def run(self, messages: AsyncIterator[gateway_pb2.ImportProductsRequest]) -> None:
         """Batches overlap: one is encoded while another is stored."""
         running: set[asyncio.Task[None]] = set()
-        batch: dict[str, tuple[product_pb2.Product, bytes]] = {}
+        batch: dict[str, _Accepted] = {}
         try:
             async for message in messages:
-                for product, fingerprint in self._accept(message):
-                    batch[product.id] = (product, fingerprint)
-                    if len(batch) == _BATCH:
+                for accepted in self._accept(message):
+                    batch[accepted.product.id] = accepted
+                    if len(batch) == _BATCH or sum(len(entry.image) for entry in batch.values()) >= _BATCH_BYTES:
                         running.add(asyncio.create_task(self._store(batch)))
                         batch = {}
                     if len(running) >= _BATCHES_IN_FLIGHT:
@@ -66,47 +79,64 @@ class Import:
             for task in running:
                 task.cancel()
 
-    def _accept(self, message: gateway_pb2.ImportProductsRequest) -> list[tuple[product_pb2.Product, bytes]]:
-        """The message's good products with their fingerprints; bad ones go to the summary."""
+    def _accept(self, message: gateway_pb2.ImportProductsRequest) -> list[_Accepted]:
+        """The message's good products; bad ones go to the summary."""
         if len(message.products) > MAX_PRODUCTS_PER_MESSAGE:
             raise InvalidArgument.of(
                 "products", f"holds {len(message.products)}; send at most {MAX_PRODUCTS_PER_MESSAGE} in a message"
             )
+        if message.images and len(message.images) != len(message.products):
+            raise InvalidArgument.of("images", f"holds {len(message.images)} for {len(message.products)} products")
         accepted = []
-        for product in message.products:
+        images = list(message.images) or [b""] * len(message.products)
+        for product, image in zip(message.products, images, strict=True):
             index = self.summary.received_count
             self.summary.received_count += 1
-            if wrong := _wrong(product):
+            if wrong := _wrong(product, image):
                 self._reject(index, product.id, wrong[0])
                 continue
-            fingerprint = hashlib.blake2b(product.SerializeToString(deterministic=True), digest_size=16).digest()
+            content = product.SerializeToString(deterministic=True) + (
+                hashlib.blake2b(image).digest() if image else b""
+            )
+            fingerprint = hashlib.blake2b(content, digest_size=16).digest()
             known = self._seen.setdefault(product.id, fingerprint)
             if known is fingerprint:
-                accepted.append((product, fingerprint))
+                accepted.append(_Accepted(index, product, image, fingerprint))
             elif known == fingerprint:
                 self._count("unchanged")
             else:
                 self._reject(index, product.id, FieldViolation("id", "came before in this stream with other content"))
         return accepted
 
-    async def _store(self, batch: dict[str, tuple[product_pb2.Product, bytes]]) -> None:
+    async def _store(self, batch: dict[str, _Accepted]) -> None:
         request, clients = self.new_request(), self.parts.clients
         lookup = retrieval_pb2.LookupProductsRequest(ids=list(batch))
         stored = await request.call_stage(Stage.RETRIEVAL, clients.retrieval.LookupProducts, lookup)
         for id, fingerprint in zip(stored.candidates.ids, stored.fingerprints, strict=True):
-            if batch[id][1] == fingerprint:
+            if batch[id].fingerprint == fingerprint:
                 del batch[id]
                 self._count("unchanged")
         if not batch:
             return
-        products = [product for product, _ in batch.values()]
-        encode = encoder_pb2.EncodeProductsRequest(products=products)
+        entries = list(batch.values())
+        images = [entry.image for entry in entries] if any(entry.image for entry in entries) else None
+        encode = encoder_pb2.EncodeProductsRequest(products=[entry.product for entry in entries], images=images)
         encoded = await request.call_stage(Stage.QUERY_ENCODER, clients.encoder.EncodeProducts, encode)
+        for problem in encoded.image_problems:
+            entry = entries[problem.index]
+            self._reject(entry.index, entry.product.id, FieldViolation("image", problem.reason))
+        bad = {problem.index for problem in encoded.image_problems}
+        good = [row for row in range(len(entries)) if row not in bad]
+        if not good:
+            return
         upsert = retrieval_pb2.UpsertProductsRequest(
-            products=products, vectors=encoded.vectors, fingerprints=[fingerprint for _, fingerprint in batch.values()]
+            products=[entries[row].product for row in good],
+            vectors=_rows(encoded.vectors, good),
+            fingerprints=[entries[row].fingerprint for row in good],
+            image_vectors=_rows(encoded.image_vectors, good) if encoded.HasField("image_vectors") else None,
         )
         await request.call_stage(Stage.RETRIEVAL, clients.retrieval.UpsertProducts, upsert)
-        self._count("imported", len(products))
+        self._count("imported", len(good))
 
     def _reject(self, index: int, id: str, wrong: FieldViolation) -> None:
         self._count("rejected")
@@ -119,7 +149,16 @@ class Import:
         self.metrics.imported_products.labels(outcome).inc(number)
 
 
-def _wrong(product: product_pb2.Product) -> list[FieldViolation]:
+def _rows(vectors: common_pb2.Vectors, rows: list[int]) -> common_pb2.Vectors:
+    """Only these; the message itself where they are all."""
+    if len(rows) == vectors.values.shape[0]:
+        return vectors
+    return vectors_to_proto(vectors_from_proto(vectors, "vectors")[rows], vectors.model_version)
+
+
+def _wrong(product: product_pb2.Product, image: bytes) -> list[FieldViolation]:
+    if len(image) > _MAX_IMAGE:
+        return [FieldViolation("image", f"has {len(image)} bytes; at most {_MAX_IMAGE}")]
     try:
         return violations(product_from_proto(product, "product"))
     except InvalidArgument as error:

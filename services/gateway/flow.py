@@ -82,6 +82,8 @@ async def rank(
             candidates.ids, candidates.dense_scores, candidates.lexical_scores, candidates.scores, strict=True
         )
     }
+    for id, image in zip(candidates.ids, candidates.image_scores, strict=False):
+        stage_scores[id].image = image
     answer = None
     if candidates.ids:
         lean = retrieval_pb2.Candidates()

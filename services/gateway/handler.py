@@ -46,6 +46,10 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def Search(self, message: gateway_pb2.SearchRequest) -> gateway_pb2.SearchResponse:
         if len(message.query) > MAX_QUERY:
             raise InvalidArgument.of("query", f"has {len(message.query)} characters; at most {MAX_QUERY}")
+        if len(message.similar_to_id) > MAX_ID:
+            raise InvalidArgument.of("similar_to_id", f"has {len(message.similar_to_id)} characters; at most {MAX_ID}")
+        if message.similar_to_id and message.image:
+            raise InvalidArgument.of("similar_to_id", "is set beside image; send one of them")
         request, viewer = self._read_request(message.locale), self._viewer(message, message.query)
         message.page_size = viewer.page_size
         response = await search(request, self._parts, message, viewer)

@@ -1,6 +1,11 @@
-"""Search: understand, retrieve, rank, price. Each step has its fallback; the answer says which ones it took."""
+"""Search: understand words and picture, retrieve, rank, price.
+
+Each step has its fallback; the answer says which ones it took.
+"""
 
 from __future__ import annotations
+
+import asyncio
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
@@ -38,7 +43,10 @@ async def search(
 async def _new_ranking(
     request: Request, parts: Parts, message: gateway_pb2.SearchRequest, response: gateway_pb2.SearchResponse
 ) -> Ranked:
-    understood = await _understand(request, parts, message)
+    understood, picture = await asyncio.gather(_understand(request, parts, message), _look(request, parts, message))
+    looks_for_nothing = not message.query.strip() and not message.similar_to_id
+    if message.image and picture is None and looks_for_nothing:
+        return popular(request, parts, message.filter)
     wish = None
     if understood is not None:
         _interpret(response.interpretation, understood)
@@ -56,6 +64,8 @@ async def _new_ranking(
         sort=message.sort,
         facets=message.facets,
         with_vectors=by_relevance,
+        image_vector=picture,
+        similar_to_id=message.similar_to_id,
     )
     found = await request.call_or_degrade(
         Stage.RETRIEVAL, parts.clients.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, "popular items"
@@ -66,10 +76,22 @@ async def _new_ranking(
     response.facets.extend(found.facets)
     response.total_size = found.total_size
     response.interpretation.constraints_applied = wish is not None and found.preferred_filter_applied
-    if not by_relevance or not message.query.strip():
+    if not by_relevance or (looks_for_nothing and not message.image):
         return _as_retrieved(found.candidates)
     vector = query.query_vectors if query.HasField("query_vectors") else None
     return await rank(request, parts, found.candidates, message.user_id, message.session_id, vector, message.explain)
+
+
+async def _look(request: Request, parts: Parts, message: gateway_pb2.SearchRequest) -> common_pb2.Vectors | None:
+    """The picture's vector. None without a picture, and where the encoder is late or down."""
+    if not message.image:
+        return None
+    fallback = "retrieval without the picture" if message.query.strip() else "popular items"
+    query = encoder_pb2.EncodeImageRequest(image=message.image)
+    answer = await request.call_or_degrade(
+        Stage.QUERY_ENCODER, parts.clients.encoder.EncodeImage, query, _AFTER_ENCODER, fallback
+    )
+    return None if answer is None else answer.vector
 
 
 async def _understand(

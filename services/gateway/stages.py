@@ -15,7 +15,7 @@ from opentelemetry import propagate, trace
 
 from kairos.common.v1 import common_pb2
 from services.common.convert import context_to_proto
-from services.common.errors import FieldViolation, InvalidArgument, Unavailable
+from services.common.errors import Conflict, FieldViolation, InvalidArgument, NotFound, Unavailable
 from services.common.rpc import DETAILS_KEY
 from services.gateway.call import CallInfo
 from services.gateway.domain.budget import ObservedMedian, RequestBudget, Stage
@@ -71,7 +71,7 @@ class Request:
     ) -> Response | None:
         """The stage's answer, or None and a degradation that names `fallback`.
 
-        Raises InvalidArgument where the stage found the caller's own request wrong.
+        Raises InvalidArgument, NotFound or Conflict where the stage found the caller's own request wrong.
         """
         try:
             return await self.call_stage(stage, method, request, later)
@@ -126,10 +126,11 @@ class Request:
 
     def _failed(self, stage: Stage, error: grpc.aio.AioRpcError, timeout_s: float, began: float) -> Exception:
         health, code = self.stages[stage], error.code()
-        if code is grpc.StatusCode.INVALID_ARGUMENT:
+        if code in _REFUSALS:
+            # The stage is well: it is the request that asks for what cannot be.
             health.breaker.succeeded()
             self._record(stage, "refused", began, timeout_s)
-            return _as_invalid_argument(error)
+            return _REFUSALS[code](error)
         reason = {
             grpc.StatusCode.DEADLINE_EXCEEDED: _LATE,
             grpc.StatusCode.CANCELLED: _LATE,
@@ -177,3 +178,10 @@ def _as_invalid_argument(error: grpc.aio.AioRpcError) -> InvalidArgument:
         if detail.Unpack(bad):
             return InvalidArgument(*(FieldViolation(v.field, v.description) for v in bad.field_violations))
     return InvalidArgument.of("request", error.details() or "is invalid")
+
+
+_REFUSALS: dict[grpc.StatusCode, Callable[[grpc.aio.AioRpcError], Exception]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: _as_invalid_argument,
+    grpc.StatusCode.NOT_FOUND: lambda error: NotFound(error.details() or "there is no such thing"),
+    grpc.StatusCode.FAILED_PRECONDITION: lambda error: Conflict(error.details() or "the state does not allow it"),
+}

@@ -36,6 +36,11 @@ class QueryEncoder:
     ) -> encoder_pb2.EncodeProductsResponse:
         return await self._handler.EncodeProducts(request, grpc_context)
 
+    async def EncodeImage(
+        self, request: encoder_pb2.EncodeImageRequest, grpc_context: CallContext
+    ) -> encoder_pb2.EncodeImageResponse:
+        return await self._handler.EncodeImage(request, grpc_context)
+
     def check_health(self) -> None:
         self._handler.check()
 

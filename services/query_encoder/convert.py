@@ -61,6 +61,13 @@ def products_from_request(request: encoder_pb2.EncodeProductsRequest) -> list[Pr
     return products
 
 
+def images_from_request(request: encoder_pb2.EncodeProductsRequest) -> list[bytes]:
+    """As many as products, empty where there is none; none at all without any."""
+    if request.images and len(request.images) != len(request.products):
+        raise InvalidArgument.of("images", f"holds {len(request.images)} for {len(request.products)} products")
+    return list(request.images)
+
+
 def category_text(context: encoder_pb2.QueryContext) -> str:
     """The words of the category the shopper is in; empty where there is none."""
     if len(context.category) > MAX_CATEGORY_PATH:

@@ -13,13 +13,20 @@ from services.common.context import RequestContext
 from services.common.convert import context_from_proto, vectors_to_proto
 from services.common.rpc import rpc
 from services.query_encoder.batching import QueryBatcher
-from services.query_encoder.convert import category_text, constraint_to_proto, products_from_request, session_vector
+from services.query_encoder.convert import (
+    category_text,
+    constraint_to_proto,
+    images_from_request,
+    products_from_request,
+    session_vector,
+)
 from services.query_encoder.domain.constraints import find_constraints, without_price
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.domain.query_vector import mix
 from services.query_encoder.domain.text import detect_language, normalise, tokens
-from services.query_encoder.ports import Encoder, FloatArray, LexiconStore
+from services.query_encoder.pictures import Pictures
+from services.query_encoder.ports import Encoder, FloatArray, LexiconStore, PictureEncoder
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.vocabulary import Vocabularies
 
@@ -30,7 +37,13 @@ _BULK_CHUNK = 32
 class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     """Queries have a thread of their own, beside those of the imports."""
 
-    def __init__(self, encoder: Encoder, lexicons: LexiconStore, settings: QueryEncoderSettings) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        lexicons: LexiconStore,
+        settings: QueryEncoderSettings,
+        picture_encoder: PictureEncoder | None = None,
+    ) -> None:
         self._encoder = encoder
         self._lexicons = lexicons
         self._settings = settings
@@ -40,6 +53,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         self._batcher = QueryBatcher(
             lambda texts: encoder.encode(texts, settings.max_query_tokens), self._query_thread, settings.max_batch
         )
+        self._pictures = Pictures(picture_encoder, self._bulk_threads)
         self._category_vectors: dict[str, FloatArray] = {}
 
     @rpc(encoder_pb2.EncodeQueryResponse)
@@ -64,14 +78,27 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     @rpc(encoder_pb2.EncodeProductsResponse)
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:
         context = context_from_proto(request.context)
-        products = products_from_request(request)
+        products, images = products_from_request(request), images_from_request(request)
+        image_vectors, problems = await self._pictures.of_products(images, context)
         texts = [product_text(product) for product in products]
         by_text = await self._product_vectors(sorted(set(texts), key=len, reverse=True), context)
         loop = asyncio.get_running_loop()
         update = await loop.run_in_executor(self._bulk_threads, learn, products)
         await loop.run_in_executor(self._bulk_threads, self._lexicons.add, context.tenant, update)
         stacked = np.stack([by_text[text] for text in texts])
-        return encoder_pb2.EncodeProductsResponse(vectors=vectors_to_proto(stacked, self._encoder.model_version))
+        answer = encoder_pb2.EncodeProductsResponse(vectors=vectors_to_proto(stacked, self._encoder.model_version))
+        if image_vectors is not None:
+            answer.image_vectors.CopyFrom(vectors_to_proto(image_vectors, self._pictures.model_version))
+        for index, reason in sorted(problems.items()):
+            answer.image_problems.add(index=index, reason=reason)
+        return answer
+
+    @rpc(encoder_pb2.EncodeImageResponse)
+    async def EncodeImage(self, request: encoder_pb2.EncodeImageRequest) -> encoder_pb2.EncodeImageResponse:
+        vector = await self._pictures.of_query(request.image, context_from_proto(request.context))
+        return encoder_pb2.EncodeImageResponse(
+            vector=vectors_to_proto(vector[np.newaxis], self._pictures.model_version)
+        )
 
     async def _product_vectors(self, texts: Sequence[str], context: RequestContext) -> dict[str, FloatArray]:
         """Vectors by text. Chunks run side by side: threads that share one inference wait for each other at each step.
@@ -121,6 +148,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
 
     def close(self) -> None:
         self._query_thread.shutdown(cancel_futures=True)
+        self._pictures.close()
         self._bulk_threads.shutdown(cancel_futures=True)
         self._vocabularies.close()
         self._lexicons.close()

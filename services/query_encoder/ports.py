@@ -11,6 +11,8 @@ import numpy.typing as npt
 from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
 
 FloatArray = npt.NDArray[np.float32]
+# Shape [height, width, 3].
+Pixels = npt.NDArray[np.uint8]
 
 
 class Encoder(Protocol):
@@ -24,6 +26,22 @@ class Encoder(Protocol):
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
         """Shape [len(texts), dimensions]; rows have length 1, or are zero for a text that the model does not know."""
+
+
+class PictureEncoder(Protocol):
+    """Turns pictures into vectors. Blocks; safe to call from several threads."""
+
+    @property
+    def model_version(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    def read(self, data: bytes, field: str) -> Pixels:
+        """What the model sees of a picture. Raises InvalidArgument that names `field` for one that is none."""
+
+    def encode(self, pictures: Sequence[Pixels]) -> FloatArray:
+        """Shape [len(pictures), dimensions]; rows have length 1."""
 
 
 class LexiconStore(Protocol):

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
+from services.query_encoder.domain.picture import PictureLimits
 
 
 class QueryEncoderSettings(ServiceSettings):
@@ -33,5 +34,12 @@ class QueryEncoderSettings(ServiceSettings):
     # v_q = alpha * q + beta * mean(context).
     alpha: float = Field(default=1.0, gt=0)
     beta: float = Field(default=0.15, ge=0)
+    # A folder as `python -m training.pictures` or `python -m training.pictures.export` writes it. None: no pictures.
+    picture_model_dir: Path | None = None
+    # Names the pictures' vectors. Empty: the folder's name and a digest of the model.
+    picture_model_version: str = ""
+    max_picture_bytes: int = Field(default=PictureLimits.max_bytes, ge=1)
+    # Decoded, each takes four bytes.
+    max_picture_pixels: int = Field(default=PictureLimits.max_pixels, ge=1)
     # Currency of prices that a query states without one ("under 100").
     default_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")

@@ -6,15 +6,27 @@ from pathlib import Path
 
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
+from services.query_encoder.domain.picture import PictureLimits
 from services.query_encoder.handler import QueryEncoderHandler
-from services.query_encoder.ports import Encoder
+from services.query_encoder.ports import Encoder, PictureEncoder
 from services.query_encoder.settings import QueryEncoderSettings
 
 
 def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
     """The first call for a model exports it, which takes about half a minute."""
     encoder = build_encoder(settings, settings.threads)
-    return QueryEncoderHandler(encoder, SqliteLexiconStore(settings.data_dir), settings)
+    return QueryEncoderHandler(
+        encoder, SqliteLexiconStore(settings.data_dir), settings, build_picture_encoder(settings)
+    )
+
+
+def build_picture_encoder(settings: QueryEncoderSettings) -> PictureEncoder | None:
+    if settings.picture_model_dir is None:
+        return None
+    from services.query_encoder.adapters.onnx_pictures import OnnxPictureEncoder
+
+    limits = PictureLimits(settings.max_picture_bytes, settings.max_picture_pixels)
+    return OnnxPictureEncoder(settings.picture_model_dir, limits, settings.threads, settings.picture_model_version)
 
 
 def build_encoder(settings: QueryEncoderSettings, threads: int) -> Encoder:

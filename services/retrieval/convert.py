@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
@@ -18,7 +19,8 @@ from services.retrieval.domain.candidates import (
     Retrieval,
 )
 from services.retrieval.domain.filters import AttributeFilter, PriceRange, ProductFilter, SortOrder
-from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_PREFERRED_MINIMUM, FloatArray, RetrievalQuery
+from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_PREFERRED_MINIMUM, RetrievalQuery
+from services.retrieval.ports import Vectors
 
 MAX_UPSERT = 512
 MAX_FINGERPRINT = 64
@@ -33,6 +35,7 @@ _SORTS = {
 _REASONS = {
     DegradationReason.ERROR: common_pb2.DEGRADATION_REASON_ERROR,
     DegradationReason.MODEL_VERSION_MISMATCH: common_pb2.DEGRADATION_REASON_MODEL_VERSION_MISMATCH,
+    DegradationReason.NO_PICTURE: common_pb2.DEGRADATION_REASON_NO_PICTURE,
 }
 
 
@@ -41,6 +44,7 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
     vectors = None
     if message.HasField("query_vectors"):
         vectors = vectors_from_proto(message.query_vectors, "query_vectors")
+    image = vectors_from_proto(message.image_vector, "image_vector") if message.HasField("image_vector") else None
     sort = _SORTS.get(message.sort)
     if sort is None:
         raise InvalidArgument.of("sort", f"{message.sort} is unknown; use a SortOrder")
@@ -57,6 +61,9 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         sort=sort,
         facets=tuple(message.facets),
         with_vectors=message.with_vectors,
+        image=image,
+        image_model_version=message.image_vector.model_version,
+        similar_to_id=message.similar_to_id,
     )
 
 
@@ -80,8 +87,8 @@ def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> Product
 
 def upsert_from_proto(
     message: retrieval_pb2.UpsertProductsRequest,
-) -> tuple[list[IndexedProduct], FloatArray | None, str]:
-    """(products, vectors or None, their model version). All that is wrong is said at once."""
+) -> tuple[list[IndexedProduct], Vectors | None, Vectors | None]:
+    """(products, vectors or None, pictures' vectors or None). All that is wrong is said at once."""
     count = len(message.products)
     if not 1 <= count <= MAX_UPSERT:
         raise InvalidArgument.of("products", f"has {count} entries; 1 to {MAX_UPSERT}")
@@ -91,12 +98,19 @@ def upsert_from_proto(
         if len(fingerprint) > MAX_FINGERPRINT:
             raise InvalidArgument.of(f"fingerprints[{index}]", f"has {len(fingerprint)} bytes; at most 64")
     products = _products(message)
-    vectors = None
-    if message.HasField("vectors"):
-        vectors = vectors_from_proto(message.vectors, "vectors")
-        if len(vectors) != count:
-            raise InvalidArgument.of("vectors.values.shape", f"has {len(vectors)} rows for {count} products")
-    return products, vectors, message.vectors.model_version
+    return products, _vectors(message, "vectors", count), _vectors(message, "image_vectors", count)
+
+
+def _vectors(
+    message: retrieval_pb2.UpsertProductsRequest, field: Literal["vectors", "image_vectors"], count: int
+) -> Vectors | None:
+    if not message.HasField(field):
+        return None
+    given: common_pb2.Vectors = getattr(message, field)
+    values = vectors_from_proto(given, field)
+    if len(values) != count:
+        raise InvalidArgument.of(f"{field}.values.shape", f"has {len(values)} rows for {count} products")
+    return Vectors(values, given.model_version)
 
 
 def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidatesResponse:
@@ -126,6 +140,8 @@ def candidates_to_proto(candidates: Candidates, model_version: str) -> retrieval
     )
     if candidates.vectors is not None:
         message.vectors.CopyFrom(vectors_to_proto(candidates.vectors, model_version))
+    if candidates.image_scores is not None:
+        message.image_scores.extend(candidates.image_scores.tolist())
     return message
 
 

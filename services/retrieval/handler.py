@@ -58,8 +58,8 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         context = context_from_proto(request.context)
 
         def work() -> retrieval_pb2.UpsertProductsResponse:
-            products, vectors, model_version = convert.upsert_from_proto(request)
-            self._index.upsert(context.tenant, products, vectors, model_version)
+            products, vectors, images = convert.upsert_from_proto(request)
+            self._index.upsert(context.tenant, products, vectors, images)
             return retrieval_pb2.UpsertProductsResponse(upserted_count=len(products))
 
         return await self._run(context, work)

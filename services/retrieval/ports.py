@@ -32,9 +32,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class Search:
-    """Both halves where there is text and a vector, else the one there is. At least one of them is there.
+    """All halves for which there is something: words, vectors, a picture. At least one of them is there.
 
-    `vectors`: shape [rows, dimensions], none of them zero, `weights` one a row.
+    `vectors`: shape [rows, dimensions], none of them zero, `weights` one a row. `image`: shape [dimensions].
     """
 
     text: str
@@ -43,6 +43,15 @@ class Search:
     narrowing: Narrowing
     limit: int
     columns: Columns
+    image: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Of the products of one batch: shape [products, dimensions]; a zero row means that it has none."""
+
+    values: FloatArray
+    model_version: str
 
 
 class ProductIndex(Protocol):
@@ -53,12 +62,15 @@ class ProductIndex(Protocol):
     """
 
     def upsert(
-        self, tenant: str, products: Sequence[IndexedProduct], vectors: FloatArray | None, model_version: str
+        self, tenant: str, products: Sequence[IndexedProduct], vectors: Vectors | None, images: Vectors | None = None
     ) -> None:
-        """Row i of `vectors` belongs to products[i]; a zero row means that it has none.
+        """Row i of `vectors` and of `images` belongs to products[i].
 
         Raises Conflict when the collection holds vectors of another model version or of other dimensions.
         """
+
+    def vector(self, tenant: str, id: str, *, image: bool) -> FloatArray | None:
+        """Of one product's picture or text, shape [dimensions]; None where it has none. Raises NotFound."""
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         """The ids that were not there."""
@@ -79,6 +91,9 @@ class ProductIndex(Protocol):
 
     def model_version(self, tenant: str) -> str:
         """Of the collection's vectors; empty where it has none."""
+
+    def image_model_version(self, tenant: str) -> str:
+        """Of the pictures' vectors; empty where the collection has none."""
 
     def check(self) -> None:
         """Raise when the engine cannot answer. Cheap."""

@@ -32,7 +32,11 @@ def retrieve(index: ProductIndex, tenant: str, query: RetrievalQuery) -> Retriev
     query = _without_zero_vectors(query)
     if query.is_browse:
         return _browse(index, tenant, query, columns, model_version)
-    query, degradations = _with_comparable_vectors(query, model_version)
+    query, degradations = _with_its_likeness(index, tenant, query)
+    query, more = _with_comparable_vectors(query, model_version)
+    degradations += more
+    query, more = _with_a_comparable_picture(query, index.image_model_version(tenant))
+    degradations += more
     applied = not query.preferred_filter.is_empty
     candidates, found, more = _search(index, tenant, query, columns, preferred=applied)
     if applied and len(candidates) < min(query.preferred_minimum, query.limit):
@@ -62,6 +66,8 @@ def _browse(index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Co
 
 def _without_zero_vectors(query: RetrievalQuery) -> RetrievalQuery:
     """A row of zeros stands for no vector."""
+    if query.image is not None and not np.any(query.image):
+        query = replace(query, image=None)
     if query.vectors is None:
         return query
     usable = np.flatnonzero(np.any(query.vectors, axis=1))
@@ -85,21 +91,54 @@ def _with_comparable_vectors(query: RetrievalQuery, model_version: str) -> tuple
     return replace(query, vectors=None, weights=()), [degradation]
 
 
+def _with_a_comparable_picture(query: RetrievalQuery, model_version: str) -> tuple[RetrievalQuery, list[Degradation]]:
+    """Without a picture of another model version than the collection's pictures."""
+    if query.image is None or model_version in ("", query.image_model_version):
+        return query, []
+    degradation = Degradation(
+        DegradationReason.MODEL_VERSION_MISMATCH,
+        "no candidates" if query.is_only_a_picture else "retrieval without the picture",
+        f"the picture's vector is of {query.image_model_version!r}, the collection's are of {model_version!r}",
+    )
+    return replace(query, image=None), [degradation]
+
+
+def _with_its_likeness(
+    index: ProductIndex, tenant: str, query: RetrievalQuery
+) -> tuple[RetrievalQuery, list[Degradation]]:
+    """With the vectors of the product that others shall look like, and without itself. Raises NotFound."""
+    if not query.similar_to_id:
+        return query, []
+    query = replace(query, excluded_ids=(*query.excluded_ids, query.similar_to_id))
+    image = index.vector(tenant, query.similar_to_id, image=True)
+    if image is not None:
+        version = index.image_model_version(tenant)
+        return replace(query, image=image.reshape(1, -1), image_model_version=version), []
+    text = index.vector(tenant, query.similar_to_id, image=False) if query.vectors is None else None
+    if text is not None:
+        version = index.model_version(tenant)
+        query = replace(query, vectors=text.reshape(1, -1), weights=(1.0,), model_version=version)
+    fallback = "similar text" if text is not None else "retrieval without the picture"
+    detail = f"product {query.similar_to_id!r} has no picture"
+    return query, [Degradation(DegradationReason.NO_PICTURE, fallback, detail)]
+
+
 def _search(
     index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns, *, preferred: bool
 ) -> tuple[Candidates, int, list[Degradation]]:
     """(candidates, how many were found, what was given up): a half that fails leaves the answer to the other."""
     filters = (query.filter, query.preferred_filter) if preferred else (query.filter,)
-    both = Search(
+    everything = Search(
         query.text.strip(),
         query.vectors,
         query.weights,
         Narrowing(filters, query.excluded_ids),
         query.limit,
         columns,
+        None if query.image is None else query.image[0],
     )
     failures: list[Exception] = []
-    for attempt, fallback in _attempts(both):
+    for attempt, fallback in _attempts(everything):
         try:
             candidates, found = index.search(tenant, attempt)
         except KairosError:
@@ -116,13 +155,22 @@ def _search(
     return Candidates.none(), 0, []
 
 
-def _attempts(both: Search) -> Iterator[tuple[Search, str]]:
-    """What to try, in turn, and what an answer of it is called."""
-    if both.text or both.vectors is not None:
-        yield both, ""
-    if both.text and both.vectors is not None:
-        yield replace(both, vectors=None, weights=()), "lexical retrieval"
-        yield replace(both, text=""), "dense retrieval"
+def _attempts(everything: Search) -> Iterator[tuple[Search, str]]:
+    """What to try, in turn, and what an answer of it is called: all halves, without the picture, each by itself."""
+    words, dense, image = bool(everything.text), everything.vectors is not None, everything.image is not None
+    if not (words or dense or image):
+        return
+    yield everything, ""
+    if words + dense + image == 1:
+        return
+    if words and dense and image:
+        yield replace(everything, image=None), "retrieval without the picture"
+    if words:
+        yield replace(everything, vectors=None, weights=(), image=None), "lexical retrieval"
+    if dense:
+        yield replace(everything, text="", image=None), "dense retrieval"
+    if image:
+        yield replace(everything, text="", vectors=None, weights=()), "picture retrieval"
 
 
 def lookup(index: ProductIndex, tenant: str, ids: Sequence[str], columns: Columns) -> tuple[Candidates, list[str]]:

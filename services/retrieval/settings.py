@@ -43,6 +43,8 @@ class FusionSettings(BaseModel):
     model_dir: Path | None = None
     dense_weight: float = Field(default=0.3, gt=0)
     lexical_weight: float = Field(default=0.7, gt=0)
+    # A picture counts as much as all words and their vector: whoever shows one means it. Not tuned.
+    image_weight: float = Field(default=1.0, gt=0)
     rrf_k: int = Field(default=60, gt=0)
 
     @model_validator(mode="after")

@@ -16,11 +16,13 @@ from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.convert import vectors_to_proto
+from services.common.errors import Conflict, InvalidArgument, NotFound
 from services.common.rpc import rpc
 
 # Longer than any budget in the tests.
 SLOW_S = 5.0
-MODEL = "m@1"
+MODEL, EYE = "m@1", "eye@1"
+NO_PICTURE = b"no picture"
 
 
 def product(number: int) -> product_pb2.Product:
@@ -46,6 +48,12 @@ class Behaviour:
 
 
 class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
+    """`has_eye`: whether a picture model is configured."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_eye = True
+
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
         await self.take(request)
@@ -58,7 +66,27 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:
         await self.take(request)
         rows = np.ones((len(request.products), 2), np.float32)
-        return encoder_pb2.EncodeProductsResponse(vectors=vectors_to_proto(rows, MODEL))
+        answer = encoder_pb2.EncodeProductsResponse(vectors=vectors_to_proto(rows, MODEL))
+        if any(request.images):
+            self._need_a_model()
+            seen = np.array([[float(len(image)), 0, 0] for image in request.images], np.float32)
+            answer.image_vectors.CopyFrom(vectors_to_proto(seen, EYE))
+            for index, image in enumerate(request.images):
+                if image == NO_PICTURE:
+                    answer.image_problems.add(index=index, reason="is no picture")
+        return answer
+
+    @rpc(encoder_pb2.EncodeImageResponse)
+    async def EncodeImage(self, request: encoder_pb2.EncodeImageRequest) -> encoder_pb2.EncodeImageResponse:
+        await self.take(request)
+        self._need_a_model()
+        if request.image == NO_PICTURE:
+            raise InvalidArgument.of("image", "is no picture")
+        return encoder_pb2.EncodeImageResponse(vector=vectors_to_proto(np.array([[0, 1, 0]], np.float32), EYE))
+
+    def _need_a_model(self) -> None:
+        if not self.has_eye:
+            raise Conflict("no picture model is configured")
 
 
 class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
@@ -74,7 +102,11 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         self, request: retrieval_pb2.RetrieveCandidatesRequest
     ) -> retrieval_pb2.RetrieveCandidatesResponse:
         await self.take(request)
+        if request.similar_to_id and request.similar_to_id not in self.stored:
+            raise NotFound(f"there is no product {request.similar_to_id!r}")
         found = self._candidates(list(self.stored)[: request.limit])
+        if request.HasField("image_vector"):
+            found.image_scores.extend([0.25] * len(found.ids))
         return retrieval_pb2.RetrieveCandidatesResponse(
             candidates=found, total_size=len(found.ids), model_version=MODEL, degradations=self.degradations
         )
@@ -189,7 +221,8 @@ class FakeStages:
             "pricing": (self.pricing, pricing_pb2_grpc.add_PricingServiceServicer_to_server),
         }
         for name, (servicer, register) in add.items():
-            server = grpc.aio.server()
+            # As Serve's own.
+            server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
             register(servicer, server)
             self.targets[name] = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
             await server.start()

@@ -23,9 +23,12 @@ from qdrant_client import QdrantClient
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.convert import vectors_from_proto, vectors_to_proto
+from services.retrieval.adapters.edge import EdgeCollection
+from services.retrieval.adapters.edge_collections import EdgeCollections
 from services.retrieval.adapters.fusion_model import save_fusion
 from services.retrieval.adapters.server import ServerCollections
 from services.retrieval.domain.learned_fusion import FEATURES, FusionNetwork
+from services.retrieval.domain.query import FloatArray
 from services.retrieval.handler import RetrievalHandler
 from services.retrieval.settings import FusionSettings, RetrievalSettings
 from services.retrieval.wiring import build_handler, index_over
@@ -214,6 +217,93 @@ async def test_another_model_version_is_not_compared(stub: Stub) -> None:
     assert answer.degradations[0].reason == common_pb2.DEGRADATION_REASON_MODEL_VERSION_MISMATCH
 
 
+PICTURES = np.array([[1, 0], [0.6, 0.8], [0, 1], [0, 0], [0.9, 0.1]], np.float32)
+
+
+def upsert_with_pictures(model: str = "eye@1", pictures: FloatArray = PICTURES) -> retrieval_pb2.UpsertProductsRequest:
+    request = upsert(*SHOP)
+    request.image_vectors.CopyFrom(vectors_to_proto(pictures, model))
+    return request
+
+
+def picture(*vector: float, model: str = "eye@1") -> common_pb2.Vectors:
+    return vectors_to_proto(np.array([vector], np.float32), model)
+
+
+async def test_by_picture(stub: Stub) -> None:
+    """A picture finds its neighbours in order, and nothing that has no picture; words find what they found."""
+    await stub.UpsertProducts(upsert_with_pictures())
+    answer = await stub.RetrieveCandidates(ask(image_vector=picture(1, 0)))
+    assert list(answer.candidates.ids) == ["shoe", "chinese", "boot", "cable"]
+    np.testing.assert_allclose(answer.candidates.image_scores, [1, 0.994, 0.6, 0], atol=0.01)
+    assert not any(answer.candidates.lexical_scores)
+    assert (await found(stub, ask("hdmi", [0, 1, 0])))[0] == "cable"
+    assert not (await stub.RetrieveCandidates(ask("hdmi"))).candidates.image_scores
+
+
+async def test_picture_and_words(stub: Stub) -> None:
+    """Both together find what either finds, in the order of both, and each column holds its half's own score."""
+    await stub.UpsertProducts(upsert_with_pictures())
+    answer = (await stub.RetrieveCandidates(ask("boots", [0.8, 0.6, 0], image_vector=picture(0.6, 0.8)))).candidates
+    assert answer.ids[0] == "boot"
+    np.testing.assert_allclose([answer.image_scores[0], answer.dense_scores[0]], 1, atol=0.01)
+    assert answer.lexical_scores[0] > 0
+    assert "phones" in answer.ids
+
+
+async def test_picture_within_a_filter(stub: Stub) -> None:
+    """Filters narrow the picture half as any other."""
+    await stub.UpsertProducts(upsert_with_pictures())
+    narrowing = product_pb2.ProductFilter(categories=["Shoes > Boots"])
+    assert await found(stub, ask(image_vector=picture(1, 0), filter=narrowing)) == ["boot"]
+
+
+async def test_looks_like_this(stub: Stub) -> None:
+    """By the product's own picture, without the product; where it has none by its text, and the answer says so."""
+    await stub.UpsertProducts(upsert_with_pictures())
+    alike = await stub.RetrieveCandidates(ask(similar_to_id="shoe"))
+    assert list(alike.candidates.ids) == ["chinese", "boot", "cable"]
+    assert not alike.degradations
+    without = await stub.RetrieveCandidates(ask(similar_to_id="phones"))
+    assert "phones" not in without.candidates.ids
+    assert [(d.reason, d.fallback) for d in without.degradations] == [
+        (common_pb2.DEGRADATION_REASON_NO_PICTURE, "similar text")
+    ]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.RetrieveCandidates(ask(similar_to_id="nobody"))
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_shop_without_pictures(stub: Stub) -> None:
+    """A picture finds nothing there and fails nothing; words beside it are looked up; likeness is that of the texts."""
+    assert await found(stub, ask(image_vector=picture(1, 0))) == []
+    assert (await found(stub, ask("hdmi", image_vector=picture(1, 0))))[0] == "cable"
+    assert (await found(stub, ask(similar_to_id="shoe")))[0] == "boot"
+
+
+async def test_pictures_of_another_model(stub: Stub) -> None:
+    """They are never compared: refused in an import, and left out of a query, which says so."""
+    await stub.UpsertProducts(upsert_with_pictures())
+    answer = await stub.RetrieveCandidates(ask("cable", image_vector=picture(1, 0, 0, model="eye@2")))
+    assert answer.candidates.ids[0] == "cable"
+    assert [(d.reason, d.fallback) for d in answer.degradations] == [
+        (common_pb2.DEGRADATION_REASON_MODEL_VERSION_MISMATCH, "retrieval without the picture")
+    ]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.UpsertProducts(upsert_with_pictures("eye@2"))
+    assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "image_vectors.model_version" in (caught.value.details() or "")
+
+
+async def test_a_picture_that_is_gone(stub: Stub) -> None:
+    """A product stored again without its picture is found by words only; one removed is found no more."""
+    await stub.UpsertProducts(upsert_with_pictures())
+    await stub.UpsertProducts(upsert(SHOP[0]))
+    await stub.RemoveProducts(retrieval_pb2.RemoveProductsRequest(ids=["chinese"]))
+    assert await found(stub, ask(image_vector=picture(1, 0))) == ["boot", "cable"]
+    assert (await found(stub, ask("red running")))[0] == "shoe"
+
+
 async def test_lookup_and_remove(stub: Stub) -> None:
     """Products by id in the order asked for, with fingerprints; what is removed is gone; unknown ids come back."""
     request = retrieval_pb2.LookupProductsRequest(ids=["cable", "x", "shoe"], with_products=True)
@@ -233,6 +323,9 @@ async def test_lookup_and_remove(stub: Stub) -> None:
         (lambda r: r.filter.price.CopyFrom(_range("USD", 1, "EUR", 9)), "filter.price"),
         (lambda r: r.query_vectors.CopyFrom(_not_a_number()), "query_vectors.values.data"),
         (lambda r: setattr(r, "limit", 1_001), "limit"),
+        (lambda r: r.image_vector.CopyFrom(_not_a_number()), "image_vector.values.data"),
+        (lambda r: r.image_vector.CopyFrom(vectors_to_proto(PICTURES, MODEL)), "image_vector.values.shape"),
+        (lambda r: setattr(r, "similar_to_id", "x" * 129), "similar_to_id"),
     ],
 )
 async def test_bad_input(
@@ -269,6 +362,41 @@ answer = asyncio.run(handler.UpsertProducts(upsert(*SHOP), Context()))
 assert answer.upserted_count == len(SHOP)
 os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+async def test_pictures_survive_a_restart(tmp_path: Path) -> None:
+    """Edge: a new process knows the pictures and the version of their model."""
+
+    class Context:
+        def invocation_metadata(self) -> tuple[()]:
+            return ()
+
+    first = handler_of("edge", tmp_path)
+    await first.UpsertProducts(upsert_with_pictures(), Context())
+    first.close()
+    second = handler_of("edge", tmp_path)
+    answer = await second.RetrieveCandidates(ask(image_vector=picture(1, 0)), Context())
+    second.close()
+    assert list(answer.candidates.ids) == ["shoe", "chinese", "boot", "cable"]
+
+
+async def test_pictures_survive_optimising(tmp_path: Path) -> None:
+    """Edge: the optimised copy that takes over has the pictures as well."""
+    settings = RetrievalSettings(data_dir=tmp_path)
+    collections = EdgeCollections(tmp_path, settings.edge)
+    handler = RetrievalHandler(index_over(collections, settings), settings.workers)
+
+    class Context:
+        def invocation_metadata(self) -> tuple[()]:
+            return ()
+
+    await handler.UpsertProducts(upsert_with_pictures(), Context())
+    collection = collections.get("default")
+    assert isinstance(collection, EdgeCollection)
+    assert collection.optimize(collections._run_optimizer)
+    answer = await handler.RetrieveCandidates(ask(similar_to_id="shoe"), Context())
+    handler.close()
+    assert list(answer.candidates.ids) == ["chinese", "boot", "cable"]
 
 
 def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:

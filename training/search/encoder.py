@@ -189,7 +189,7 @@ class _Trainer:
             queries = self._encode(batch.queries, self._settings.query_tokens)
             products = self._encode(batch.products, self._settings.product_tokens)
         loss = contrastive_loss(queries.float(), products.float(), batch, self._settings.temperature)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
         self._optimizer.step()
         self._optimizer.zero_grad()

@@ -75,6 +75,6 @@ def _descend(
                 batch = [data[index] for index in order[first : first + settings.queries_per_step]]
                 losses = [-(wanted * torch.log_softmax(network(features)[:, 0], 0)).sum() for features, wanted in batch]
                 optimizer.zero_grad()
-                torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
+                torch.stack(losses).mean().backward()
                 optimizer.step()
                 progress.update()

@@ -30,7 +30,7 @@ from cli.client import Connection
 from cli.imports import CatalogImport, Rejects
 from cli.mapping import RowRefused, parse_mapping
 from cli.rows import column_names, read_rows
-from cli.suite.in_process import InProcessSuite, ModelChoice, in_process_suite
+from cli.suite.in_process import InProcessSuite, in_process_suite
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.context import RequestContext
@@ -61,6 +61,17 @@ class SearchTraining:
     fusion: FusionTraining = field(default_factory=FusionTraining)
     # Share of the queries that teach the encoder.
     encoder_share: float = 0.8
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """An encoder other than the embedded one."""
+
+    model_dir: Path
+    version: str
+
+    def settings(self) -> dict[str, Any]:
+        return {"model_dir": self.model_dir, "model_version": self.version}
 
 
 @dataclass(frozen=True)
@@ -140,7 +151,7 @@ def _ranked_queries(products: Path, mapping: str, judgements: Judgements, model:
     """Candidates and features of each query, as serving would find and compute them."""
     with tempfile.TemporaryDirectory(prefix="kairos-fusion-") as name:
         folder = Path(name)
-        with in_process_suite(folder, model=model) as suite:
+        with in_process_suite(folder, encoder=model.settings()) as suite:
             import_products(suite, products, mapping, folder)
             encoded = _encoded(suite, list(judgements))
         index = build_index(RetrievalSettings(data_dir=folder / "retrieval"))

@@ -14,10 +14,11 @@ from services.retrieval.ports import Columns
 
 @dataclass(frozen=True)
 class Half:
-    """One nearest-neighbour search: a dense vector or the words of a text."""
+    """One nearest-neighbour search: a vector of the space `using`, or the words of a text."""
 
     vector: list[float] | SparseWeights
     limit: int
+    using: str
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,16 @@ class Collection(Protocol):
     def dimensions(self) -> int:
         """Of the dense vectors; 0 before the first one."""
 
-    def begin_vectors(self, model_version: str, dimensions: int) -> None:
-        """From now on points may have dense vectors. Only once."""
+    @property
+    def image_model_version(self) -> str:
+        """Of the pictures' vectors; empty before the first one."""
+
+    @property
+    def image_dimensions(self) -> int:
+        """Of the pictures' vectors; 0 before the first one."""
+
+    def begin_vectors(self, using: str, model_version: str, dimensions: int) -> None:
+        """From now on points may have vectors of this name, DENSE or IMAGE. Only once for each."""
 
     def upsert(self, points: Sequence[PointData]) -> None: ...
 
@@ -81,6 +90,9 @@ class Collection(Protocol):
 
     def retrieve(self, ids: Sequence[int], columns: Columns) -> list[Hit]:
         """Those that exist, in any order."""
+
+    def vector(self, id: int, using: str) -> list[float] | None:
+        """Of one point, scaled to length 1; None where it has none of this name, or does not exist."""
 
     def nearest(self, half: Half, where: Where, columns: Columns | None = None) -> list[Hit]:
         """Best first, at most `half.limit`."""

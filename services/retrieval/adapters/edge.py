@@ -47,7 +47,7 @@ from qdrant_edge import (
 
 from services.retrieval.adapters import edge_terms as terms
 from services.retrieval.adapters.collection import Fusion, Half, Hit
-from services.retrieval.adapters.points import DENSE, LEXICAL, PointData, Where
+from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
 from services.retrieval.adapters.records import INDEXES, IndexKind, Record, payload_keys, record_of_payload
 from services.retrieval.ports import Columns
 
@@ -72,6 +72,8 @@ class Manifest:
     generation: str
     model_version: str = ""
     dimensions: int = 0
+    image_model_version: str = ""
+    image_dimensions: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
@@ -132,17 +134,28 @@ class EdgeCollection:
     def dimensions(self) -> int:
         return self._manifest.dimensions
 
-    def begin_vectors(self, model_version: str, dimensions: int) -> None:
+    @property
+    def image_model_version(self) -> str:
+        return self._manifest.image_model_version
+
+    @property
+    def image_dimensions(self) -> int:
+        return self._manifest.image_dimensions
+
+    def begin_vectors(self, using: str, model_version: str, dimensions: int) -> None:
+        named = {"model_version": model_version, "dimensions": dimensions}
+        if using == IMAGE:
+            named = {f"image_{name}": value for name, value in named.items()}
         with self._writing:
             # A process that died before it wrote the manifest may have left the name, without a vector.
-            self._apply(UpdateOperation.delete_vector_name(DENSE))
+            self._apply(UpdateOperation.delete_vector_name(using))
             self._apply(
                 UpdateOperation.create_dense_vector(
-                    DENSE, dimensions, Distance.Cosine, datatype=VectorStorageDatatype.Float16
+                    using, dimensions, Distance.Cosine, datatype=VectorStorageDatatype.Float16
                 )
             )
             self._shard.flush()
-            self._manifest = replace(self._manifest, model_version=model_version, dimensions=dimensions)
+            self._manifest = replace(self._manifest, **named)  # type: ignore[arg-type]
             self._manifest.write(self._folder)
 
     def upsert(self, points: Sequence[PointData]) -> None:
@@ -161,6 +174,11 @@ class EdgeCollection:
 
     def retrieve(self, ids: Sequence[int], columns: Columns) -> list[Hit]:
         return [Hit(point_id, record=self._records[point_id]) for point_id in ids if point_id in self._records]
+
+    def vector(self, id: int, using: str) -> list[float] | None:
+        found = self._shard.retrieve([id], False, [using])
+        vectors = found[0].vector if found else None
+        return terms.floats(vectors.get(using)) if isinstance(vectors, dict) else None
 
     def nearest(self, half: Half, where: Where, columns: Columns | None = None) -> list[Hit]:
         return self._query(QueryRequest(half.limit, query=terms.nearest(half), filter=terms.filter_of(where)))

@@ -10,6 +10,7 @@ from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.collection import DistributionBased, Fusion, Half, ReciprocalRanks, Scaled
 from services.retrieval.adapters.points import (
     DENSE,
+    IMAGE,
     LEXICAL,
     AnyOf,
     Between,
@@ -25,6 +26,8 @@ def point(data: PointData) -> edge.Point:
     vectors: dict[str, Any] = {LEXICAL: _sparse(data.lexical)}
     if data.dense is not None:
         vectors[DENSE] = data.dense
+    if data.image is not None:
+        vectors[IMAGE] = data.image
     return edge.Point(data.id, vectors, payload_of(data.record))
 
 
@@ -33,10 +36,15 @@ def number(point_id: Any) -> int:
     return cast(int, point_id)
 
 
+def floats(vector: Any) -> list[float] | None:
+    """A dense vector as the engine hands it out."""
+    return None if vector is None else [float(value) for value in vector]
+
+
 def nearest(half: Half) -> edge.Query:
     if isinstance(half.vector, SparseWeights):
         return edge.Query.Nearest(_sparse(half.vector), LEXICAL)
-    return edge.Query.Nearest(half.vector, DENSE)
+    return edge.Query.Nearest(half.vector, half.using)
 
 
 def prefetch(half: Half, where: Where) -> edge.Prefetch:

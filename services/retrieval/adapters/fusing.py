@@ -17,14 +17,16 @@ from services.retrieval.adapters.collection import (
     ReciprocalRanks,
     Scaled,
 )
-from services.retrieval.adapters.points import IsOneOf, Where
+from services.retrieval.adapters.points import DENSE, IMAGE, LEXICAL, IsOneOf, Where
 from services.retrieval.adapters.records import Record
 from services.retrieval.domain.learned_fusion import Fuse, fusion_features
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Columns, Search
 from services.retrieval.settings import FusionSettings
 
-Scores = dict[int, float]
+# By space (DENSE, IMAGE, LEXICAL) and point id.
+ScoresBySpace = dict[str, dict[int, float]]
+SPACES = (DENSE, IMAGE, LEXICAL)
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,14 @@ class Fuser:
 
     def fuse(
         self, collection: Collection, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search
-    ) -> tuple[list[Hit], Scores, Scores]:
-        """(hits with records, best first; cosines; BM25 scores). `found` is what each half found by itself."""
-        if self._learned is not None and len(halves) == 2 and isinstance(halves[-1].vector, SparseWeights):
+    ) -> tuple[list[Hit], ScoresBySpace]:
+        """(hits with records, best first; what each space says of them). `found` is what each half found by itself."""
+        if self._learned is not None and [half.using for half in halves] == [DENSE, LEXICAL]:
             return self._by_network(self._learned, self.seen(collection, halves, found, search), search.limit)
         within = [Where((IsOneOf(frozenset(hit.id for hit in hits)),)) for hits in found]
         fusion = self._fusion_of(halves, found, search)
         hits = collection.fused(list(zip(halves, within, strict=True)), fusion, search.limit, search.columns)
-        return hits, *scores_by_half(halves, found)
+        return hits, scores_by_space(halves, found)
 
     def seen(
         self, collection: Collection, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search
@@ -68,7 +70,7 @@ class Fuser:
         by_words = {hit.id: hit.score for hit in found[1]}
         only_dense = frozenset(hit.id for hit in found[0]) - by_words.keys()
         if only_dense:
-            rest = Half(words, len(only_dense))
+            rest = Half(words, len(only_dense), LEXICAL)
             by_words |= {hit.id: hit.score for hit in collection.nearest(rest, Where((IsOneOf(only_dense),)))}
         hits, records = _candidates(collection, found, search.columns)
         if not hits:
@@ -78,27 +80,29 @@ class Fuser:
         features = fusion_features(cosines, lexical, _coverage(records, words.indices), len(words.indices))
         return Seen(hits, cosines, lexical, features)
 
-    def _by_network(self, learned: Fuse, seen: Seen | None, limit: int) -> tuple[list[Hit], Scores, Scores]:
+    def _by_network(self, learned: Fuse, seen: Seen | None, limit: int) -> tuple[list[Hit], ScoresBySpace]:
         if seen is None:
-            return [], {}, {}
+            return [], {using: {} for using in SPACES}
         scores = learned(seen.features)
         order = np.argsort(-scores, kind="stable")[:limit]
         ids = [seen.hits[row].id for row in order]
-        return (
-            [Hit(seen.hits[row].id, float(scores[row]), seen.hits[row].record) for row in order],
-            dict(zip(ids, seen.cosines[order].tolist(), strict=True)),
-            dict(zip(ids, seen.lexical[order].tolist(), strict=True)),
-        )
+        return [Hit(seen.hits[row].id, float(scores[row]), seen.hits[row].record) for row in order], {
+            DENSE: dict(zip(ids, seen.cosines[order].tolist(), strict=True)),
+            IMAGE: {},
+            LEXICAL: dict(zip(ids, seen.lexical[order].tolist(), strict=True)),
+        }
 
     def _fusion_of(self, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search) -> Fusion:
         settings = self._settings
-        has_words = not isinstance(halves[-1].vector, list)
-        shares = np.array(search.weights if search.vectors is not None else (), np.float64)
-        weights = tuple((shares / shares.sum() * settings.dense_weight).tolist())
-        if has_words:
-            weights += (settings.lexical_weight,)
+        shares = iter(np.array(search.weights, np.float64) / (sum(search.weights) or 1))
+        constant = {IMAGE: settings.image_weight, LEXICAL: settings.lexical_weight}
+        weights = tuple(
+            float(next(shares)) * settings.dense_weight if half.using == DENSE else constant[half.using]
+            for half in halves
+        )
+        interests = sum(half.using == DENSE for half in halves)
         # By ranks each interest of a user is represented, however near its products are; by scores the nearest wins.
-        if settings.method == "rrf" or len(shares) > 1:
+        if settings.method == "rrf" or interests > 1:
             return ReciprocalRanks(settings.rrf_k, weights)
         if settings.method == "dbsf":
             return DistributionBased()
@@ -108,17 +112,14 @@ class Fuser:
         return Scaled(weights, floors, tuple(hits[0].score if hits else 0.0 for hits in found))
 
 
-def scores_by_half(halves: Sequence[Half], found: Sequence[Sequence[Hit]]) -> tuple[Scores, Scores]:
-    """(cosine to the nearest query vector, BM25 score) by point id."""
-    dense: Scores = {}
-    lexical: Scores = {}
+def scores_by_space(halves: Sequence[Half], found: Sequence[Sequence[Hit]]) -> ScoresBySpace:
+    """BM25, or the cosine to the nearest vector of the space, by point id."""
+    scores: ScoresBySpace = {using: {} for using in SPACES}
     for half, hits in zip(halves, found, strict=True):
-        if isinstance(half.vector, list):
-            for hit in hits:
-                dense[hit.id] = max(hit.score, dense.get(hit.id, -1.0))
-        else:
-            lexical = {hit.id: hit.score for hit in hits}
-    return dense, lexical
+        of_space = scores[half.using]
+        for hit in hits:
+            of_space[hit.id] = max(hit.score, of_space.get(hit.id, -1.0))
+    return scores
 
 
 def _candidates(

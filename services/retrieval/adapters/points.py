@@ -23,15 +23,17 @@ from services.retrieval.ports import Narrowing
 
 # The named vectors.
 DENSE = "dense"
+IMAGE = "image"
 LEXICAL = "lexical"
 
 
 @dataclass(frozen=True)
 class PointData:
-    """`dense` is None for a product without a vector."""
+    """`dense` is None for a product without a vector, `image` for one without a picture."""
 
     id: int
     dense: list[float] | None
+    image: list[float] | None
     lexical: SparseWeights
     record: Record
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from services.common.errors import Conflict
+from services.common.errors import Conflict, NotFound
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collection, Collections, Half, Hit
-from services.retrieval.adapters.fusing import Fuser, scores_by_half
-from services.retrieval.adapters.points import IsMissing, PointData, Where, point_id, where
+from services.retrieval.adapters.fusing import SPACES, Fuser, scores_by_space
+from services.retrieval.adapters.points import DENSE, IMAGE, LEXICAL, IsMissing, PointData, Where, point_id, where
 from services.retrieval.adapters.records import (
     ATTRIBUTES,
     BRAND,
@@ -27,7 +27,7 @@ from services.retrieval.domain.candidates import MAX_FACET_COUNTS, Candidates, F
 from services.retrieval.domain.filters import SortOrder
 from services.retrieval.domain.learned_fusion import FEATURES
 from services.retrieval.domain.query import ATTRIBUTE_FACET, BRAND_FACET, FloatArray
-from services.retrieval.ports import Columns, Narrowing, Search
+from services.retrieval.ports import Columns, Narrowing, Search, Vectors
 
 # Below this depth the scale of a half's scores would be that of its best few only.
 _MIN_DEPTH = 200
@@ -49,17 +49,25 @@ class QdrantIndex:
         self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def upsert(
-        self, tenant: str, products: Sequence[IndexedProduct], vectors: FloatArray | None, model_version: str
+        self, tenant: str, products: Sequence[IndexedProduct], vectors: Vectors | None, images: Vectors | None = None
     ) -> None:
-        points = [
-            self._point(indexed, None if vectors is None else vectors[row]) for row, indexed in enumerate(products)
-        ]
+        points = [self._point(indexed, _row(vectors, row), _row(images, row)) for row, indexed in enumerate(products)]
+        given = ((DENSE, vectors), (IMAGE, images))
+        wanted = {using: _space(rows) for using, rows in given if rows is not None and rows.values.any()}
         with self._writing[tenant]:
             collection = self._collections.get(tenant) or self._collections.create(tenant)
-            if vectors is not None and vectors.any():
-                collection = self._prepared(tenant, collection, model_version, vectors.shape[1])
+            collection = self._prepared(tenant, collection, wanted)
             _refuse_collisions(collection, points)
             collection.upsert(points)
+
+    def vector(self, tenant: str, id: str, *, image: bool) -> FloatArray | None:
+        collection = self._collections.get(tenant)
+        present = {} if collection is None else {r.id for _, r in _recorded(_found(collection, [id], _IDS_ONLY))}
+        if collection is None or id not in present:
+            raise NotFound(f"there is no product {id!r}")
+        using = IMAGE if image else DENSE
+        values = collection.vector(point_id(id), using) if _version(collection, using)[0] else None
+        return None if values is None else np.array(values, np.float32)
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         with self._writing[tenant]:
@@ -91,19 +99,21 @@ class QdrantIndex:
             # Nothing to fuse: the half's scores are the order.
             found = [collection.nearest(halves[0], condition, search.columns)]
             hits = found[0][: search.limit]
-            dense, lexical = scores_by_half(halves, found)
+            scores = scores_by_space(halves, found)
         else:
             # First each half by itself, for its scores. What it found is all that the engine then needs to fuse.
             found = [collection.nearest(half, condition) for half in halves]
-            hits, dense, lexical = self._fuser.fuse(collection, halves, found, search)
+            hits, scores = self._fuser.fuse(collection, halves, found, search)
         rows = _recorded(hits)
+        dense, image, lexical = ([scores[using].get(hit.id, 0.0) for hit, _ in rows] for using in SPACES)
         candidates = candidates_of(
             [record for _, record in rows],
             search.columns,
             collection.dimensions,
             [hit.score for hit, _ in rows],
-            [dense.get(hit.id, 0.0) for hit, _ in rows],
-            [lexical.get(hit.id, 0.0) for hit, _ in rows],
+            dense,
+            lexical,
+            None if search.image is None else image,
         )
         return candidates, len({hit.id for half in found for hit in half})
 
@@ -111,7 +121,7 @@ class QdrantIndex:
         """(ids [n], features [n, FEATURES]) of what the halves find: what a learned fusion is trained on."""
         collection = self._collections.get(tenant)
         halves = [] if collection is None else self._halves(collection, search)
-        if collection is None or len(halves) != 2:
+        if collection is None or [half.using for half in halves] != [DENSE, LEXICAL]:
             return [], np.zeros((0, len(FEATURES)), np.float32)
         found = [collection.nearest(half, where(search.narrowing)) for half in halves]
         seen = self._fuser.seen(collection, halves, found, search)
@@ -156,42 +166,48 @@ class QdrantIndex:
         collection = self._collections.get(tenant)
         return "" if collection is None else collection.model_version
 
+    def image_model_version(self, tenant: str) -> str:
+        collection = self._collections.get(tenant)
+        return "" if collection is None else collection.image_model_version
+
     def check(self) -> None:
         self._collections.check()
 
     def close(self) -> None:
         self._collections.close()
 
-    def _point(self, indexed: IndexedProduct, vector: FloatArray | None) -> PointData:
+    def _point(self, indexed: IndexedProduct, vector: FloatArray | None, image: FloatArray | None) -> PointData:
         record = record_of(indexed, vector, self._encoder.heading_words(indexed.product))
         dense = vector.tolist() if vector is not None and record.vector else None
-        return PointData(point_id(record.id), dense, self._encoder.product(indexed.product), record)
+        picture = image.tolist() if image is not None and image.any() else None
+        return PointData(point_id(record.id), dense, picture, self._encoder.product(indexed.product), record)
 
-    def _prepared(self, tenant: str, collection: Collection, model_version: str, dimensions: int) -> Collection:
-        """The collection that takes these vectors: the present one, or a new one where that is empty."""
-        if (collection.model_version, collection.dimensions) == (model_version, dimensions):
-            return collection
-        if collection.model_version:
+    def _prepared(self, tenant: str, collection: Collection, wanted: Mapping[str, tuple[str, int]]) -> Collection:
+        """The collection that takes vectors of these versions and dimensions, by name of their space.
+
+        It is the present one, or a new one where that is empty.
+        """
+        clashes = [using for using, space in wanted.items() if _version(collection, using) not in (space, ("", 0))]
+        if clashes:
             if collection.count(Where()) > 0:
-                raise Conflict(
-                    f"vectors.model_version: the collection of tenant {tenant!r} holds vectors of "
-                    f"{collection.model_version!r} with {collection.dimensions} dimensions, these are of "
-                    f"{model_version!r} with {dimensions}; vectors of different models are never compared. "
-                    "Import the catalogue into a tenant of its own, or remove all products first"
-                )
+                raise _clash(tenant, clashes[0], _version(collection, clashes[0]), wanted[clashes[0]])
             collection = self._collections.create(tenant)
-        collection.begin_vectors(model_version, dimensions)
+        for using, space in wanted.items():
+            if not _version(collection, using)[0]:
+                collection.begin_vectors(using, *space)
         return collection
 
     def _halves(self, collection: Collection, search: Search) -> list[Half]:
-        """The dense ones, one for each query vector, and then the lexical one."""
+        """The dense ones, one for each query vector, the picture, and the words."""
         depth = max(search.limit, _MIN_DEPTH)
         halves: list[Half] = []
         if search.vectors is not None and collection.model_version:
-            halves += [Half(vector.tolist(), depth) for vector in search.vectors]
+            halves += [Half(vector.tolist(), depth, DENSE) for vector in search.vectors]
+        if search.image is not None and collection.image_model_version:
+            halves.append(Half(search.image.tolist(), depth, IMAGE))
         words = self._encoder.query(search.text) if search.text else None
         if words is not None and words.indices:
-            halves.append(Half(words, depth))
+            halves.append(Half(words, depth, LEXICAL))
         return halves
 
 
@@ -212,3 +228,27 @@ def _refuse_collisions(collection: Collection, points: Sequence[PointData]) -> N
         other = names.setdefault(point.id, point.record.id)
         if other != point.record.id:
             raise Conflict(f"products {point.record.id!r} and {other!r} share a point id; rename one of them")
+
+
+def _row(vectors: Vectors | None, row: int) -> FloatArray | None:
+    return None if vectors is None else vectors.values[row]
+
+
+def _space(vectors: Vectors) -> tuple[str, int]:
+    return vectors.model_version, vectors.values.shape[1]
+
+
+def _version(collection: Collection, using: str) -> tuple[str, int]:
+    """(model version, dimensions) of a space; ("", 0) before its first vector."""
+    if using == IMAGE:
+        return collection.image_model_version, collection.image_dimensions
+    return collection.model_version, collection.dimensions
+
+
+def _clash(tenant: str, using: str, present: tuple[str, int], given: tuple[str, int]) -> Conflict:
+    field = "image_vectors" if using == IMAGE else "vectors"
+    return Conflict(
+        f"{field}.model_version: the collection of tenant {tenant!r} holds vectors of {present[0]!r} with {present[1]} "
+        f"dimensions, these are of {given[0]!r} with {given[1]}; vectors of different models are never compared. "
+        "Import the catalogue into a tenant of its own, or remove all products first"
+    )

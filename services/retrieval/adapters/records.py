@@ -134,6 +134,7 @@ def candidates_of(
     scores: Sequence[float] | None = None,
     dense_scores: Sequence[float] | None = None,
     lexical_scores: Sequence[float] | None = None,
+    image_scores: Sequence[float] | None = None,
 ) -> Candidates:
     """Row by row. Scores left out are 0; with `dimensions` of 0 there are no vectors."""
     if not records:
@@ -162,6 +163,7 @@ def candidates_of(
         vectors=np.frombuffer(b"".join(vector or nothing for vector in vectors), "<f2").reshape(len(ids), dimensions)
         if has_vectors
         else None,
+        image_scores=None if image_scores is None else np.array(image_scores, np.float32),
     )
 
 

@@ -16,6 +16,7 @@ from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.collection import Collection, DistributionBased, Fusion, Half, Hit, ReciprocalRanks
 from services.retrieval.adapters.points import (
     DENSE,
+    IMAGE,
     LEXICAL,
     AnyOf,
     Between,
@@ -85,19 +86,24 @@ class ServerCollection:
         metadata = client.get_collection(name).config.metadata or {}
         self.model_version: str = metadata.get("model_version", "")
         self.dimensions: int = int(metadata.get("dimensions", 0))
+        self.image_model_version: str = metadata.get("image_model_version", "")
+        self.image_dimensions: int = int(metadata.get("image_dimensions", 0))
 
-    def begin_vectors(self, model_version: str, dimensions: int) -> None:
+    def begin_vectors(self, using: str, model_version: str, dimensions: int) -> None:
         self._client.create_vector_name(
             self._name,
-            DENSE,
+            using,
             models.DenseVectorNameConfig(
                 dense=models.DenseVectorConfig(
                     size=dimensions, distance=models.Distance.COSINE, datatype=models.VectorStorageDatatype.FLOAT16
                 )
             ),
         )
-        self._client.update_collection(self._name, metadata={"model_version": model_version, "dimensions": dimensions})
-        self.model_version, self.dimensions = model_version, dimensions
+        prefix = "image_" if using == IMAGE else ""
+        setattr(self, f"{prefix}model_version", model_version)
+        setattr(self, f"{prefix}dimensions", dimensions)
+        names = ("model_version", "dimensions", "image_model_version", "image_dimensions")
+        self._client.update_collection(self._name, metadata={name: getattr(self, name) for name in names})
 
     def upsert(self, points: Sequence[PointData]) -> None:
         self._client.upsert(self._name, [_point(point) for point in points], wait=True)
@@ -108,6 +114,11 @@ class ServerCollection:
 
     def retrieve(self, ids: Sequence[int], columns: Columns) -> list[Hit]:
         return _hits(self._client.retrieve(self._name, list(ids), with_payload=payload_keys(columns)))
+
+    def vector(self, id: int, using: str) -> list[float] | None:
+        found = self._client.retrieve(self._name, [id], with_payload=False, with_vectors=[using])
+        vectors = found[0].vector if found else None
+        return vectors.get(using) if isinstance(vectors, dict) else None  # type: ignore[return-value]
 
     def nearest(self, half: Half, where: Where, columns: Columns | None = None) -> list[Hit]:
         vector, using = _vector(half)
@@ -172,7 +183,7 @@ def _prefetch(half: Half, where: Where) -> models.Prefetch:
 def _vector(half: Half) -> tuple[Any, str]:
     if isinstance(half.vector, SparseWeights):
         return _sparse(half.vector), LEXICAL
-    return half.vector, DENSE
+    return half.vector, half.using
 
 
 def _sparse(weights: SparseWeights) -> models.SparseVector:
@@ -183,6 +194,8 @@ def _point(point: PointData) -> models.PointStruct:
     vectors: dict[str, Any] = {LEXICAL: _sparse(point.lexical)}
     if point.dense is not None:
         vectors[DENSE] = point.dense
+    if point.image is not None:
+        vectors[IMAGE] = point.image
     return models.PointStruct(id=point.id, vector=vectors, payload=payload_of(point.record))
 
 

@@ -51,6 +51,8 @@ class Candidates:
     fingerprints: list[bytes]
     attributes: list[list[tuple[str, str]]]
     vectors: npt.NDArray[np.float16] | None = None
+    # None without a picture half.
+    image_scores: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -129,6 +131,7 @@ def merged_brands(counts: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
 class DegradationReason(Enum):
     ERROR = "error"
     MODEL_VERSION_MISMATCH = "model_version_mismatch"
+    NO_PICTURE = "no_picture"
 
 
 @dataclass(frozen=True)

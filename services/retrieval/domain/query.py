@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.product import MAX_ID
 from services.retrieval.domain.filters import ProductFilter, SortOrder, filter_violations
 
 FloatArray = npt.NDArray[np.float32]
@@ -29,7 +30,10 @@ ATTRIBUTE_FACET = "attributes."
 
 @dataclass(frozen=True)
 class RetrievalQuery:
-    """`vectors` has shape [rows, dimensions] and one weight a row; both are None without a dense half."""
+    """`vectors` has shape [rows, dimensions] and one weight a row; both are None without a dense half.
+
+    `image` has shape [1, dimensions]; None without a picture half.
+    """
 
     text: str = ""
     vectors: FloatArray | None = None
@@ -43,10 +47,18 @@ class RetrievalQuery:
     sort: SortOrder = SortOrder.RELEVANCE
     facets: tuple[str, ...] = ()
     with_vectors: bool = False
+    image: FloatArray | None = None
+    image_model_version: str = ""
+    # Empty: nothing that others shall look like.
+    similar_to_id: str = ""
 
     @property
     def is_browse(self) -> bool:
         """Whether nothing is looked for: the order of the catalogue is asked for."""
+        return not self.text.strip() and self.vectors is None and self.image is None and not self.similar_to_id
+
+    @property
+    def is_only_a_picture(self) -> bool:
         return not self.text.strip() and self.vectors is None
 
     def check(self) -> None:
@@ -76,6 +88,7 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
         if facet not in (CATEGORY_FACET, BRAND_FACET) and not is_attribute:
             yield FieldViolation(f"facets[{index}]", f"{facet!r}: use category, brand or attributes.<name>")
     yield from _vector_violations(query)
+    yield from _picture_violations(query)
     yield from filter_violations(query.filter, "filter")
     yield from filter_violations(query.preferred_filter, "preferred_filter")
 
@@ -88,6 +101,15 @@ def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
         yield FieldViolation("query_vector_weights", f"has {len(query.weights)} entries; query_vectors has {rows} rows")
     if any(not np.isfinite(weight) or weight <= 0 for weight in query.weights):
         yield FieldViolation("query_vector_weights", "every weight must be a positive, finite number")
+
+
+def _picture_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
+    if query.image is not None and len(query.image) != 1:
+        yield FieldViolation("image_vector.values.shape", f"has {len(query.image)} rows; send one")
+    if query.similar_to_id and query.image is not None:
+        yield FieldViolation("similar_to_id", "is set beside image_vector; send one of them")
+    if len(query.similar_to_id) > MAX_ID:
+        yield FieldViolation("similar_to_id", f"has {len(query.similar_to_id)} characters; at most {MAX_ID}")
 
 
 def _too_many(name: str, entries: Sequence[Any], limit: int) -> Iterator[FieldViolation]:

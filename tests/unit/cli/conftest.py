@@ -22,13 +22,17 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
 
     products: dict[str, product_pb2.Product] = field(default_factory=dict)
     events: dict[str, event_pb2.Event] = field(default_factory=dict)
+    searches: list[gateway_pb2.SearchRequest] = field(default_factory=list)
+    images: dict[str, bytes] = field(default_factory=dict)
     target: str = ""
 
     def ImportProducts(
         self, messages: Iterator[gateway_pb2.ImportProductsRequest], context: grpc.ServicerContext
     ) -> gateway_pb2.ImportProductsResponse:
         answer = gateway_pb2.ImportProductsResponse()
-        for product in (product for message in messages for product in message.products):
+        kept = list(messages)
+        self.images |= {p.id: image for message in kept for p, image in zip(message.products, message.images)}  # noqa: B905
+        for product in (product for message in kept for product in message.products):
             if product.title == "fall over":
                 set_status(context, InvalidArgument.of("products[3].attributes[colour].values", "[/] is too much"))
                 return gateway_pb2.ImportProductsResponse()
@@ -50,6 +54,7 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
         return gateway_pb2.RecordEventsResponse(recorded_count=len(new), duplicate_count=len(message.events) - len(new))
 
     def Search(self, message: gateway_pb2.SearchRequest, context: grpc.ServicerContext) -> gateway_pb2.SearchResponse:
+        self.searches.append(message)
         price = common_pb2.Money(currency_code="USD", units=90)
         shown = product_pb2.Product(id="1", title="跑步鞋 [/b]", brand="B", category_path=["Shoes"], price=price)
         quote = pricing_pb2.PriceQuote(

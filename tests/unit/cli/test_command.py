@@ -96,3 +96,31 @@ def test_no_gateway() -> None:
     result = CliRunner().invoke(app, ["--target", "127.0.0.1:1", "search", "shoes"])
     assert result.exit_code == 1
     assert result.stderr.startswith("UNAVAILABLE")
+
+
+def test_search_by_picture(gateway: FakeGateway, tmp_path: Path) -> None:
+    """--image sends the file's bytes, --similar-to the id; a file that is not there is an error of its option."""
+    (tmp_path / "shoe.jpg").write_bytes(b"a picture")
+    assert kairos(gateway, "search", "--image", str(tmp_path / "shoe.jpg")).exit_code == 0
+    assert kairos(gateway, "search", "red", "--similar-to", "p1").exit_code == 0
+    picture, similar = gateway.searches
+    assert (picture.image, picture.query) == (b"a picture", "")
+    assert (similar.similar_to_id, similar.query, similar.image) == ("p1", "red", b"")
+    missing = kairos(gateway, "search", "--image", str(tmp_path / "none.jpg"))
+    assert missing.exit_code == 2
+    assert "--image" in missing.stderr
+
+
+def test_import_with_pictures(gateway: FakeGateway, tmp_path: Path) -> None:
+    """--images sends each product's picture; what is missing is counted for a person; without it none is sent."""
+    file, images = tmp_path / "p.csv", tmp_path / "images"
+    images.mkdir()
+    (images / "1.png").write_bytes(b"one")
+    file.write_text("id,title,image_uri\n1,a,1.png\n2,b,2.png\n3,c,\n")
+    with_pictures = kairos(gateway, "catalog", "import", str(file), "--images", str(images))
+    assert with_pictures.exit_code == 0
+    assert gateway.images == {"1": b"one", "2": b"", "3": b""}
+    assert "1 products name a picture" in with_pictures.stderr
+    gateway.images.clear()
+    assert kairos(gateway, "catalog", "import", str(file)).exit_code == 0
+    assert not gateway.images

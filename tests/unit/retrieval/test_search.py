@@ -12,7 +12,7 @@ from services.common.errors import Conflict, InvalidArgument
 from services.retrieval.domain.candidates import Candidates, DegradationReason, Facet, IndexedProduct
 from services.retrieval.domain.filters import ProductFilter, SortOrder
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
-from services.retrieval.ports import Columns, Narrowing, ProductIndex, Search
+from services.retrieval.ports import Columns, Narrowing, ProductIndex, Search, Vectors
 from services.retrieval.search import lookup, retrieve
 from tests.unit.retrieval.products import candidates
 
@@ -57,8 +57,14 @@ class FakeIndex:
     def model_version(self, tenant: str) -> str:
         return self.version
 
+    def image_model_version(self, tenant: str) -> str:
+        return ""
+
+    def vector(self, tenant: str, id: str, *, image: bool) -> FloatArray | None:
+        raise NotImplementedError
+
     def upsert(
-        self, tenant: str, products: Sequence[IndexedProduct], vectors: FloatArray | None, model_version: str
+        self, tenant: str, products: Sequence[IndexedProduct], vectors: Vectors | None, images: Vectors | None = None
     ) -> None:
         raise NotImplementedError
 

@@ -1,0 +1,233 @@
+"""Pictures: same-class retrieval and class accuracy on photographs that the model has never seen.
+
+    python -m benchmarks.images --images DIR --out R.json [--max-minutes 12] [--model MODEL_DIR]
+
+DIR holds train/<class>/ and validation/<class>/. The model is trained from scratch on train/ alone, exported, and then
+measured as it is served: bytes in, ONNX Runtime, vectors out. On validation/ each picture looks for the others of its
+class (P@10, mAP); its class is the vote of its 15 nearest pictures of train/. The same vote and the same ranking are
+taken for colour histograms, for thumbnails, for the untrained network, and the majority class stands for no picture at
+all. Prints a table, writes JSON and a plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from services.query_encoder.adapters.onnx_pictures import OnnxPictureEncoder
+from services.query_encoder.domain.picture import PictureLimits, Preprocessing
+from training.pictures.data import LabelledPictures, read_folder
+from training.pictures.export import export
+from training.pictures.model import new_network, save_network
+from training.pictures.train import PictureTraining, train
+
+NEIGHBOURS = 15
+DEPTH = 10
+# How much nearer neighbours count for more in the vote, as exp(cosine / _WARMTH).
+_WARMTH = 0.1
+_BINS = 6
+_THUMBNAIL = 12
+KAIROS, UNTRAINED, COLOURS, THUMBNAILS, MAJORITY = (
+    "kairos: ResNet trained on train/", "the same ResNet, untrained", "colour histogram", "thumbnail of 12 by 12",
+    "majority class, any order",
+)  # fmt: skip
+
+Vectors = npt.NDArray[np.float32]
+Embedding = Callable[[LabelledPictures], Vectors]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """`correct`: of each validation picture whether its class was told; `precision` and `average`: its P@10 and AP."""
+
+    correct: npt.NDArray[np.float64]
+    precision: npt.NDArray[np.float64]
+    average: npt.NDArray[np.float64]
+
+    def means(self) -> dict[str, float]:
+        return {
+            "class_accuracy": round(float(self.correct.mean()), 4),
+            "p@10": round(float(self.precision.mean()), 4),
+            "map": round(float(self.average.mean()), 4),
+        }
+
+
+def figures_of(embedding: Embedding, seen: LabelledPictures, unseen: LabelledPictures) -> Figures:
+    known, asked = embedding(seen), embedding(unseen)
+    told = vote(asked @ known.T, seen.labels, len(seen.classes))
+    likeness = asked @ asked.T
+    np.fill_diagonal(likeness, -np.inf)
+    order = np.argsort(-likeness, axis=1, kind="stable")[:, :-1]
+    same = unseen.labels[order] == unseen.labels[:, np.newaxis]
+    return Figures((told == unseen.labels).astype(float), same[:, :DEPTH].mean(1), average_precision(same))
+
+
+def vote(likeness: Vectors, labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
+    """The class of each row by its nearest neighbours, nearer ones counting for more. Shape [rows]."""
+    nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :NEIGHBOURS]
+    weights = np.exp((np.take_along_axis(likeness, nearest, 1) - likeness.max(1, keepdims=True)) / _WARMTH)
+    votes = np.stack([np.where(labels[nearest] == each_one, weights, 0).sum(1) for each_one in range(classes)], 1)
+    told: npt.NDArray[np.int64] = votes.argmax(1)
+    return told
+
+
+def average_precision(same: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Of each row; 0 where nothing belongs to it."""
+    hits = np.cumsum(same, axis=1)
+    places = np.arange(1, same.shape[1] + 1)
+    found: npt.NDArray[np.float64] = (hits / places * same).sum(1) / np.maximum(same.sum(1), 1)
+    return found
+
+
+def by_chance(seen: LabelledPictures, unseen: LabelledPictures) -> Figures:
+    """The most frequent class; for P@10 and mAP the share of the class, which a random order is expected to have."""
+    commonest = np.bincount(seen.labels).argmax()
+    counts = np.bincount(unseen.labels, minlength=len(unseen.classes))
+    share = (counts[unseen.labels] - 1) / (len(unseen) - 1)
+    return Figures((unseen.labels == commonest).astype(float), share, share)
+
+
+def colours(pictures: LabelledPictures) -> Vectors:
+    """Square roots of the shares of 6 x 6 x 6 colours: their cosine is the Bhattacharyya coefficient."""
+    bins = pictures.pixels.astype(np.int64) * _BINS // 256
+    codes = (bins[..., 0] * _BINS + bins[..., 1]) * _BINS + bins[..., 2]
+    rows = [np.bincount(code.ravel(), minlength=_BINS**3) for code in tqdm(codes, desc="colours", unit=" pictures")]
+    return _unit(np.sqrt(np.stack(rows)))
+
+
+def thumbnails(pictures: LabelledPictures) -> Vectors:
+    """Brightness on a coarse grid, without its mean."""
+    n, height, width, _ = pictures.pixels.shape
+    rows, columns = np.arange(height) * _THUMBNAIL // height, np.arange(width) * _THUMBNAIL // width
+    cells = np.zeros((n, _THUMBNAIL, _THUMBNAIL))
+    np.add.at(cells.transpose(1, 2, 0), np.ix_(rows, columns), pictures.pixels.mean(-1).transpose(1, 2, 0))
+    flat = cells.reshape(n, -1)
+    return _unit(flat - flat.mean(1, keepdims=True))
+
+
+def served(folder: Path) -> Embedding:
+    encoder = OnnxPictureEncoder(folder, PictureLimits(), threads=1)
+
+    def embed(pictures: LabelledPictures) -> Vectors:
+        parts = np.array_split(np.arange(len(pictures)), max(1, len(pictures) // 64))
+        rows = [encoder.encode(pictures.pixels[part]) for part in tqdm(parts, desc=folder.name, unit=" batches")]  # type: ignore[arg-type]
+        return np.concatenate(rows)
+
+    return embed
+
+
+def trained_model(folder: Path, pictures: LabelledPictures, settings: PictureTraining) -> dict[str, object]:
+    folder.mkdir(parents=True, exist_ok=True)
+    trained = train(pictures, settings, folder / "checkpoint.pt")
+    save_network(folder, trained.network, trained.preprocessing, trained.report)
+    export(folder)
+    return trained.report
+
+
+def untrained_model(folder: Path, seed: int) -> Path:
+    network, preprocessing = new_network(seed)
+    save_network(folder, network, preprocessing, {})
+    export(folder)
+    return folder
+
+
+def interval(ours: Figures, other: Figures, seed: int) -> dict[str, list[float]]:
+    """95 % of each difference, by the paired bootstrap over the validation pictures."""
+    draws = np.random.default_rng(seed).integers(0, len(ours.correct), (2_000, len(ours.correct)))
+    pairs = {
+        "class_accuracy": (ours.correct, other.correct),
+        "p@10": (ours.precision, other.precision),
+        "map": (ours.average, other.average),
+    }
+    return {
+        name: [round(float(end), 4) for end in np.percentile((a - b)[draws].mean(1), [2.5, 97.5])]
+        for name, (a, b) in pairs.items()
+    }
+
+
+def _unit(rows: npt.NDArray[np.float64]) -> Vectors:
+    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
+    vectors: Vectors = (rows / lengths).astype(np.float32)
+    return vectors
+
+
+def plot(figures: Mapping[str, Figures], path: Path) -> None:
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    chart, axes = pyplot.subplots(1, 3, figsize=(13, 2.8), layout="constrained", sharey=True)
+    for axis, metric in zip(axes, ("class_accuracy", "p@10", "map"), strict=True):
+        values = [each_one.means()[metric] for each_one in figures.values()]
+        axis.bar_label(axis.barh(list(figures), values), fmt="%.3f", padding=3)
+        axis.set(title=metric, xlim=(0, max(values) * 1.25))
+    axes[0].invert_yaxis()
+    chart.savefig(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, required=True, help="holds train/<class>/ and validation/<class>/")
+    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes; a plot goes beside it (.png)")
+    parser.add_argument("--model", type=Path, help="where the model stays; a training that was cut off goes on there")
+    parser.add_argument("--epochs", type=int, default=PictureTraining.epochs)
+    parser.add_argument("--max-minutes", type=float, default=12, help="fewer epochs where they would take longer")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=PictureTraining.seed)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    preprocessing = Preprocessing.of(new_network(arguments.seed)[1])
+    try:
+        seen = read_folder(arguments.images / "train", preprocessing)
+        unseen = read_folder(arguments.images / "validation", preprocessing, seen.classes)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+    settings = PictureTraining(epochs=arguments.epochs, seed=arguments.seed, max_minutes=arguments.max_minutes)
+    with tempfile.TemporaryDirectory(prefix="kairos-images-") as scratch:
+        model = arguments.model or Path(scratch) / "trained"
+        report = trained_model(model, seen, settings)
+        began = time.monotonic()
+        figures = {
+            MAJORITY: by_chance(seen, unseen),
+            COLOURS: figures_of(colours, seen, unseen),
+            THUMBNAILS: figures_of(thumbnails, seen, unseen),
+            UNTRAINED: figures_of(served(untrained_model(Path(scratch) / "untrained", arguments.seed)), seen, unseen),
+            KAIROS: figures_of(served(model), seen, unseen),
+        }
+    best = max((name for name in figures if name != KAIROS), key=lambda name: figures[name].means()["map"])
+    margin = interval(figures[KAIROS], figures[best], arguments.seed)
+    table = Table(
+        title=f"{len(unseen):,} photographs of {len(unseen.classes)} classes, trained on {len(seen):,} others"
+    )
+    for heading in ("", "class accuracy", "P@10", "mAP"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, found in figures.items():
+        table.add_row(name, *(f"{value:.4f}" for value in found.means().values()))
+    Console().print(table)
+    print(f"trained in {report['seconds']} s, {report['epochs']} epochs; kairos − {best}, 95 %: {margin}")
+    answer = {
+        "train": len(seen), "validation": len(unseen), "classes": list(seen.classes), "seed": arguments.seed,
+        "training": report, "measured_in_s": round(time.monotonic() - began, 1),
+        "figures": {name: found.means() for name, found in figures.items()},
+        "kairos_minus_best": {"best": best, "interval_95": margin},
+    }  # fmt: skip
+    arguments.out.write_text(json.dumps(answer, indent=2) + "\n")
+    plot(figures, arguments.out.with_suffix(".png"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

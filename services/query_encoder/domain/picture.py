@@ -1,0 +1,159 @@
+"""Pictures from strangers: decoded within limits, then made into what a picture model takes.
+
+Training and serving read pictures with this very code.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from services.common.errors import InvalidArgument
+
+_MAX_DETAIL = 120
+_WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class PictureLimits:
+    """What is refused before anything is decoded."""
+
+    max_bytes: int = 8 << 20
+    # A telephone's photograph has 12 million; decoded, four bytes each.
+    max_pixels: int = 25_000_000
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a picture to the model's input, as a Hugging Face `preprocessor_config.json` says it.
+
+    With `shortest_edge` the picture keeps its shape and loses what lies beyond the middle; without (0) it is scaled to
+    `height` by `width`.
+    """
+
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    shortest_edge: int = 0
+    resample: Image.Resampling = Image.Resampling.BICUBIC
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Preprocessing:
+        """Raises ValueError where `size` or `crop_size` is not understood."""
+        size, crop = config.get("size", {}), config.get("crop_size", {})
+        size = {"shortest_edge": size} if isinstance(size, int) else size
+        crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
+        shortest = int(size.get("shortest_edge", 0))
+        box = size if not shortest else crop or {"height": shortest, "width": shortest}
+        if "height" not in box or "width" not in box:
+            raise ValueError(f"preprocessor_config.json: size {size} and crop_size {crop} name no height and width")
+        means, deviations = config["image_mean"], config["image_std"]
+        return cls(
+            height=int(box["height"]),
+            width=int(box["width"]),
+            mean=(float(means[0]), float(means[1]), float(means[2])),
+            std=(float(deviations[0]), float(deviations[1]), float(deviations[2])),
+            shortest_edge=shortest,
+            resample=Image.Resampling(config.get("resample", Image.Resampling.BICUBIC)),
+        )
+
+    @property
+    def side(self) -> int:
+        """Of the square that holds all that the model sees."""
+        return max(self.height, self.width, self.shortest_edge)
+
+    def scaled(self, image: Image.Image) -> npt.NDArray[np.uint8]:
+        """Shape [height, width, 3]."""
+        if self.shortest_edge:
+            wide, high = image.size
+            scale = self.shortest_edge / min(wide, high)
+            # What the crop throws away is not scaled: a picture of 1 by 10,000 would grow without bound.
+            cut = (min(wide, self.width / scale), min(high, self.height / scale))
+            left, top = (wide - cut[0]) / 2, (high - cut[1]) / 2
+            box = (left, top, left + cut[0], top + cut[1])
+            return np.asarray(image.resize((self.width, self.height), self.resample, box=box))
+        return np.asarray(image.resize((self.width, self.height), self.resample))
+
+    def tensor(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Shape [..., height, width, 3] -> [..., 3, height, width], by mean and standard deviation."""
+        scaled = pixels.astype(np.float32) / np.float32(255)
+        normal = (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return np.ascontiguousarray(np.moveaxis(normal, -1, -3))
+
+
+def decode(data: bytes, field: str, limits: PictureLimits, side: int = 0) -> Image.Image:
+    """The picture in RGB, upright, on white where it is transparent; of an animation the first frame.
+
+    `side`: a large JPEG may come back smaller, but not below it (0: in full). Raises InvalidArgument naming `field`.
+    """
+    if not data:
+        raise InvalidArgument.of(field, "is empty; send a JPEG, PNG or WebP")
+    if len(data) > limits.max_bytes:
+        raise InvalidArgument.of(field, f"has {len(data)} bytes; at most {limits.max_bytes}")
+    kind = kind_of(data)
+    if kind is None:
+        raise InvalidArgument.of(field, "is no JPEG, PNG or WebP; the content counts, not the name")
+    if kind == "WEBP":
+        # Pillow asks for a canvas as it opens one: its size is checked before.
+        _check_pixels(*_webp_size(data), field, limits)
+    try:
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            _check_pixels(*image.size, field, limits)
+            if side and kind == "JPEG":
+                image.draft("RGB", (2 * side, 2 * side))
+            upright = ImageOps.exif_transpose(image)
+            return _rgb(upright)
+    except InvalidArgument:
+        raise
+    except Image.DecompressionBombError:
+        raise InvalidArgument.of(field, f"has more than {limits.max_pixels} pixels; scale it down") from None
+    except Exception as error:
+        # A hostile file makes a decoder fail in any way; none of them is a defect of ours.
+        raise InvalidArgument.of(field, f"is a damaged {kind}: {str(error)[:_MAX_DETAIL]}") from None
+
+
+def kind_of(data: bytes) -> str | None:
+    """JPEG, PNG, WEBP or None, by the first bytes."""
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
+
+
+def _check_pixels(width: int, height: int, field: str, limits: PictureLimits) -> None:
+    if width * height > limits.max_pixels:
+        raise InvalidArgument.of(
+            field, f"has {width} by {height} pixels; at most {limits.max_pixels} in all: scale it down"
+        )
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of the canvas; (0, 0) where the header says nothing, which the decoder then refuses."""
+    chunk, body = data[12:16], data[20:30]
+    if len(body) < 10:
+        return 0, 0
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if chunk == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        # 16 bits a pixel: Pillow would cut them off above 255.
+        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        ground = Image.new("RGBA", layer.size, _WHITE)
+        return Image.alpha_composite(ground, layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,201 @@
+"""Pictures from strangers: what is decoded, and what is refused by the name of its field."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from services.common.errors import InvalidArgument
+from services.query_encoder.domain.picture import PictureLimits, Preprocessing, decode
+
+LIMITS = PictureLimits(max_bytes=200_000, max_pixels=100_000)
+KINDS = ("JPEG", "PNG", "WEBP")
+
+
+def encoded(kind: str, image: Image.Image | None = None, **how: object) -> bytes:
+    file = io.BytesIO()
+    (image or Image.radial_gradient("L").convert("RGB").resize((60, 40))).save(file, kind, **how)
+    return file.getvalue()
+
+
+def problem(data: bytes, limits: PictureLimits = LIMITS) -> str:
+    with pytest.raises(InvalidArgument) as caught:
+        decode(data, "image", limits)
+    (violation,) = caught.value.violations
+    assert violation.field == "image"
+    return violation.description
+
+
+def outcome_of(data: bytes) -> Image.Image | InvalidArgument:
+    try:
+        return decode(data, "image", LIMITS)
+    except InvalidArgument as refused:
+        return refused
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def png_bomb(side: int) -> bytes:
+    """`side` by `side` pixels of one byte in a few kilobytes."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    body = zlib.compress(bytes(1 << 20), 9)
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
+
+
+def webp_claim(width: int, height: int) -> bytes:
+    """A WebP whose canvas is this large, by its header."""
+    body = (
+        b"VP8X"
+        + struct.pack("<I", 10)
+        + bytes(4)
+        + struct.pack("<I", width - 1)[:3]
+        + struct.pack("<I", height - 1)[:3]
+    )
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds(kind: str) -> None:
+    """JPEG, PNG and WebP come out in RGB, in their own size."""
+    image = decode(encoded(kind), "image", LIMITS)
+    assert (image.mode, image.size) == ("RGB", (60, 40))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM"])
+def test_other_kinds(kind: str) -> None:
+    """Whatever else Pillow could read is refused by its content."""
+    assert "no JPEG, PNG or WebP" in problem(encoded(kind))
+
+
+@pytest.mark.parametrize("data", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe", b"\x00" * 100])
+def test_no_picture(data: bytes) -> None:
+    """Nor is anything that is no picture."""
+    assert "no JPEG, PNG or WebP" in problem(data)
+
+
+def test_empty() -> None:
+    """No bytes are no picture."""
+    assert "is empty" in problem(b"")
+
+
+def test_too_many_bytes() -> None:
+    """More bytes than allowed are refused before anything is read of them."""
+    assert "at most 200000" in problem(encoded("PNG") + bytes(200_000))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [png_bomb(5_000), png_bomb(60_000), encoded("JPEG", Image.new("L", (2_000, 900))),
+     encoded("WEBP", Image.new("L", (2_000, 900))), encoded("WEBP", Image.new("L", (2_000, 900)), lossless=True),
+     webp_claim(16_384, 16_384)],
+    ids=["png", "huge png", "jpeg", "webp", "lossless webp", "webp canvas"],
+)  # fmt: skip
+def test_too_many_pixels(data: bytes) -> None:
+    """Few bytes that would grow into many pixels are refused by what their header says."""
+    assert "pixels" in problem(data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_truncated(kind: str) -> None:
+    """A file that breaks off is damaged, wherever it breaks off."""
+    data = encoded(kind)
+    for length in range(12, len(data) - 12, max(1, len(data) // 40)):
+        assert "damaged" in problem(data[:length])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60, deadline=None)
+@given(changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), min_size=1, max_size=6))
+def test_hostile(kind: str, changes: list[tuple[float, bytes]]) -> None:
+    """Whatever is changed in a file: a picture within the limits comes out, or a refusal that names the field."""
+    data = bytearray(encoded(kind))
+    for place, patch in changes:
+        start = 12 + int(place * (len(data) - 16))
+        data[start : start + len(patch)] = patch
+    outcome = outcome_of(bytes(data))
+    if isinstance(outcome, Image.Image):
+        assert outcome.mode == "RGB"
+        assert outcome.width * outcome.height <= LIMITS.max_pixels
+    else:
+        assert outcome.violations[0].field == "image"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    start=st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x00\x00\x00\x00WEBPVP8X", b""]),
+    rest=st.binary(),
+)
+def test_noise(start: bytes, rest: bytes) -> None:
+    """Noise behind the first bytes of a picture is refused, never a crash."""
+    assert problem(start + rest)
+
+
+def test_text_bomb() -> None:
+    """A compressed text in a PNG that grows without bound is refused."""
+    bomb = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(100 << 20), 9))
+    data = encoded("PNG")
+    assert "damaged" in problem(data[:33] + bomb + data[33:])
+
+
+def test_upright() -> None:
+    """A photograph taken sideways comes out upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode(encoded("JPEG", exif=exif), "image", LIMITS).size == (40, 60)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_is_white(mode: str) -> None:
+    """What is transparent is white, as a shop shows it."""
+    image = Image.new("RGBA", (4, 4), (10, 20, 30, 0)).convert(mode)
+    options = {"transparency": image.getpixel((0, 0))} if mode == "P" else {}
+    assert decode(encoded("PNG", image, **options), "image", LIMITS).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_sixteen_bits() -> None:
+    """16 bits a pixel keep their shades."""
+    image = Image.fromarray(np.full((4, 4), 0x8000, np.uint16))
+    assert decode(encoded("PNG", image), "image", LIMITS).getpixel((0, 0)) == (128, 128, 128)
+
+
+def test_large_jpeg_is_decoded_small() -> None:
+    """A JPEG is decoded no larger than the model needs it, and no smaller."""
+    image = decode(encoded("JPEG", Image.new("RGB", (320, 240))), "image", LIMITS, side=30)
+    assert 60 <= min(image.size) < 240
+
+
+def test_scaled_to_a_box() -> None:
+    """A size of height and width scales the whole picture; mean and deviation are taken out."""
+    made = Preprocessing.of({"size": {"height": 8, "width": 6}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3})
+    tensor = made.tensor(made.scaled(Image.new("RGB", (30, 90), (255, 0, 0))))
+    assert tensor.shape == (3, 8, 6)
+    np.testing.assert_allclose(tensor[:, 0, 0], [2, -2, -2])
+
+
+@pytest.mark.parametrize("size", [(1, 10_000), (10_000, 1), (50, 50), (1, 1)])
+def test_scaled_by_the_shortest_edge(size: tuple[int, int]) -> None:
+    """As CLIP has it: the shortest edge, then the middle; any shape gives the model's size."""
+    made = Preprocessing.of(
+        {
+            "size": {"shortest_edge": 10},
+            "crop_size": {"height": 8, "width": 8},
+            "image_mean": [0.0] * 3,
+            "image_std": [1.0] * 3,
+        }
+    )
+    assert made.scaled(Image.new("RGB", size)).shape == (8, 8, 3)
+
+
+def test_size_that_says_nothing() -> None:
+    """A configuration without a size is refused."""
+    with pytest.raises(ValueError, match="size"):
+        Preprocessing.of({"image_mean": [0.0] * 3, "image_std": [1.0] * 3})

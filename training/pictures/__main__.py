@@ -1,0 +1,50 @@
+"""`python -m training.pictures --images DIR --out MODEL_DIR`: trains a picture model, writes what the encoder serves.
+
+Without a catalogue DIR holds train/<class>/<picture>; with one its products' image_uri are paths in DIR, and their
+categories are the classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from services.query_encoder.domain.picture import Preprocessing
+from training.catalogue import read_catalogue
+from training.pictures.data import read_folder, read_products
+from training.pictures.export import export
+from training.pictures.model import new_network, save_network
+from training.pictures.train import PictureTraining, train
+
+
+def main(
+    images: Annotated[Path, typer.Option(help="Where the pictures are.")],
+    out: Annotated[Path, typer.Option(help="The model's folder; an interrupted training goes on in it.")],
+    catalog: Annotated[Path | None, typer.Option(help="The shop's catalogue, as of `kairos catalog import`.")] = None,
+    map: Annotated[str, typer.Option(help="As of `kairos catalog import`.")] = "",
+    epochs: int = PictureTraining.epochs,
+    seed: int = PictureTraining.seed,
+    max_minutes: Annotated[float, typer.Option(help="Fewer epochs where they would take longer. 0: no bound.")] = 0,
+    threads: int = 1,
+) -> None:
+    torch.set_num_threads(threads)
+    preprocessing = Preprocessing.of(new_network(seed)[1])
+    try:
+        if catalog is None:
+            pictures = read_folder(images / "train", preprocessing)
+        else:
+            pictures = read_products(read_catalogue(catalog, map), images, preprocessing)
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    out.mkdir(parents=True, exist_ok=True)
+    settings = PictureTraining(epochs=epochs, seed=seed, max_minutes=max_minutes)
+    trained = train(pictures, settings, out / "checkpoint.pt")
+    save_network(out, trained.network, trained.preprocessing, trained.report)
+    print(export(out))
+
+
+if __name__ == "__main__":
+    typer.run(main)

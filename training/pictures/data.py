@@ -1,0 +1,66 @@
+"""Labelled pictures, read once as the model sees them: a folder for each class, or a catalogue's categories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from services.common.errors import InvalidArgument
+from services.common.product import Product
+from services.query_encoder.domain.picture import PictureLimits, Preprocessing, decode
+from training.catalogue import picture_path
+
+
+@dataclass(frozen=True)
+class LabelledPictures:
+    """`pixels`: uint8 of shape [n, height, width, 3]; `labels`: int64 of shape [n], numbers of `classes`."""
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def read_folder(folder: Path, preprocessing: Preprocessing, classes: Sequence[str] = ()) -> LabelledPictures:
+    """`folder/<class>/<picture>`. With `classes`, folders of other names are left out. Raises ValueError for none."""
+    names = tuple(classes) or tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
+    files = [(path, number) for number, name in enumerate(names) for path in sorted((folder / name).glob("*"))]
+    return _read(files, names, preprocessing, f"{folder} needs a folder for each class, with JPEG, PNG or WebP in it")
+
+
+def read_products(products: Sequence[Product], images: Path, preprocessing: Preprocessing) -> LabelledPictures:
+    """The pictures of products that have one and a category, which is their class. Raises ValueError for none."""
+    found = [(product.category, picture_path(product, images)) for product in products if product.category]
+    names = tuple(sorted({category for category, path in found if path is not None}))
+    files = [(path, names.index(category)) for category, path in found if path is not None]
+    return _read(files, names, preprocessing, f"the catalogue's image_uri name no file in {images}")
+
+
+def _read(
+    files: Sequence[tuple[Path, int]], names: tuple[str, ...], preprocessing: Preprocessing, remedy: str
+) -> LabelledPictures:
+    rows, labels = [], []
+    for path, number in tqdm(files, desc="reading pictures", unit=" pictures", mininterval=2):
+        pixels = read_picture(path, preprocessing)
+        if pixels is not None:
+            rows.append(pixels)
+            labels.append(number)
+    if not rows:
+        raise ValueError(f"there is no picture: {remedy}")
+    return LabelledPictures(np.stack(rows), np.array(labels, np.int64), names)
+
+
+def read_picture(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8] | None:
+    """Shape [height, width, 3]; None for a file that is no picture, which is said and left out."""
+    try:
+        return preprocessing.scaled(decode(path.read_bytes(), path.name, PictureLimits(), preprocessing.side))
+    except InvalidArgument as error:
+        tqdm.write(f"left out: {error}")
+        return None
