@@ -242,8 +242,8 @@ def main() -> int:
     figures[_UNTRAINED] = measured(held.text, gains, same)
     figures[_PLAIN] = measured(_plain(held), gains, same)
     for missing in PARTS:
-        rest = held.only(*(part for part in PARTS if part != missing))
-        figures[f"{_PLAIN}, without {missing}"] = measured(_plain(rest), gains, same)
+        lacking = held.only(*(part for part in PARTS if part != missing))
+        figures[f"{_PLAIN}, without {missing}"] = measured(_plain(lacking), gains, same)
     chance = np.random.default_rng(arguments.seed).normal(size=(len(held), 64)).astype(np.float32)
     figures[_CHANCE] = measured(chance, gains, same)
     margins = {part: interval(figures[WHOLE], figures[f"{part} alone"], arguments.seed) for part in PARTS}
