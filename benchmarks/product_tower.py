@@ -8,8 +8,9 @@ for what the same people like: of other shoppers, whose tastes (shelf, brand, co
 of the two products' utilities is the gain of NDCG@10. A second, plainer task: products of the same leaf category and
 the same third of its prices (mAP).
 
-Beside the whole tower stand towers trained in the same way on one part and on two, the text encoder's own vectors
-without any training, and an order by chance. `without …` is the whole tower where every product lacks that part.
+Beside the whole tower stand towers trained in the same way on one part and on two, the text encoder's own vectors and
+the plain concatenation without any training, and an order by chance. `without …` is a whole one where every product
+lacks that part.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from training.pictures.data import LabelledPictures
 from training.pictures.model import PictureVectors, embed, new_network
 from training.pictures.train import PictureTraining
 from training.pictures.train import train as train_pictures
-from training.product_tower.model import PARTS, ProductParts, save_tower
+from training.product_tower.model import PARTS, ProductParts, concatenation, save_tower
 from training.product_tower.parts import price_features, text_vectors
 from training.product_tower.train import TowerTraining, pairs_of, train
 
@@ -64,7 +65,7 @@ _TOWERS = {
     "picture alone": ("picture",),
     "price alone": ("price",),
 }
-_UNTRAINED, _CHANCE = "text encoder as it comes", "by chance"
+_UNTRAINED, _PLAIN, _CHANCE = "text encoder as it comes", "plain concatenation", "by chance"
 
 Vectors = npt.NDArray[np.float32]
 
@@ -128,6 +129,11 @@ def _picture_vectors(products: Sequence[DemoProduct], seen: npt.NDArray[np.int64
     labelled = LabelledPictures(pixels[seen], labels, tuple(" > ".join(name) for name in names))
     trained = train_pictures(labelled, PictureTraining(epochs=epochs, seed=seed))
     return embed(PictureVectors(trained.network), preprocessing, pixels)
+
+
+def _plain(parts: ProductParts) -> Vectors:
+    vectors: Vectors = torch.nn.functional.normalize(concatenation(*parts.tensors()), dim=-1).numpy()
+    return vectors
 
 
 def clicked_together(shop: Shop, shoppers: int, days: int, seed: int) -> npt.NDArray[np.int64]:
@@ -211,7 +217,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=3_000, help="products of the demo shop")
     parser.add_argument("--shoppers", type=int, default=600)
     parser.add_argument("--days", type=int, default=60)
-    parser.add_argument("--picture-epochs", type=int, default=8)
+    parser.add_argument("--picture-epochs", type=int, default=4)
     parser.add_argument("--steps", type=int, default=TowerTraining.steps)
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
@@ -234,6 +240,10 @@ def main() -> int:
                 rest = [part for part in PARTS if part != missing]
                 figures[f"{WHOLE}, without {missing}"] = measured(tower.vectors(held.only(*rest)), gains, same)
     figures[_UNTRAINED] = measured(held.text, gains, same)
+    figures[_PLAIN] = measured(_plain(held), gains, same)
+    for missing in PARTS:
+        lacking = held.only(*(part for part in PARTS if part != missing))
+        figures[f"{_PLAIN}, without {missing}"] = measured(_plain(lacking), gains, same)
     chance = np.random.default_rng(arguments.seed).normal(size=(len(held), 64)).astype(np.float32)
     figures[_CHANCE] = measured(chance, gains, same)
     margins = {part: interval(figures[WHOLE], figures[f"{part} alone"], arguments.seed) for part in PARTS}

@@ -26,6 +26,8 @@ from services.query_encoder.domain.relative_price import FEATURES, PriceBook
 
 PARTS = ("text", "picture", "price")
 NAME = "product_tower"
+# Large beside the flags of what is present.
+_SCALE = 8.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class TowerConfig:
     picture: int
     price: int = FEATURES
     hidden: int = 256
-    dimensions: int = 128
+    dimensions: int = 256
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,14 @@ class ProductParts:
         return tuple(map(torch.from_numpy, (self.text, self.picture, self.price, present)))
 
 
+def concatenation(
+    text: torch.Tensor, picture: torch.Tensor, price: torch.Tensor, present: torch.Tensor
+) -> torch.Tensor:
+    """What is there, side by side. Vectors have length 1; a price has a few features, of size 1 each."""
+    parts = (text, picture, price / 3)
+    return torch.cat([part * present[:, at : at + 1] for at, part in enumerate(parts)], 1)
+
+
 class ProductTower(torch.nn.Module):
     """Concatenation, which parts are there, and a learned projection."""
 
@@ -70,17 +80,19 @@ class ProductTower(torch.nn.Module):
         self.config = config
         width = config.text + config.picture + config.price + len(PARTS)
         self.hidden = torch.nn.Linear(width, config.hidden)
-        # Beside the hidden layer a straight way: a tower of few examples does not have to learn what is there already.
+        # Beside the hidden layer a straight way, which begins as an orthogonal projection: the untrained tower is
+        # nearly the concatenation, and does not have to learn what is there already.
         self.straight = torch.nn.Linear(width, config.dimensions, bias=False)
+        torch.nn.init.orthogonal_(self.straight.weight)
         self.out = torch.nn.Linear(config.hidden, config.dimensions)
+        torch.nn.init.zeros_(self.out.weight)
+        torch.nn.init.zeros_(self.out.bias)
 
     def forward(
         self, text: torch.Tensor, picture: torch.Tensor, price: torch.Tensor, present: torch.Tensor
     ) -> torch.Tensor:
         """[n, text], [n, picture], [n, price], [n, 3] -> [n, dimensions], of length 1."""
-        parts = [part * present[:, at : at + 1] for at, part in enumerate((text, picture, price))]
-        # Vectors have length 1; a price has a few features of size 1.
-        joined = torch.cat([parts[0] * 4, parts[1] * 4, parts[2], present], 1)
+        joined = torch.cat([_SCALE * concatenation(text, picture, price, present), present], 1)
         projected = self.straight(joined) + self.out(torch.nn.functional.gelu(self.hidden(joined)))
         return torch.nn.functional.normalize(projected, dim=-1)
 

@@ -1,4 +1,9 @@
-"""Contrastive training: products that the same shopper chose lie near each other, and parts are left out at random."""
+"""Contrastive training, with parts left out at random, so that a missing one is normal.
+
+A product finds itself, and what is like it, among the others of the batch, whichever parts are left of either: the
+likeness to match is that of the whole concatenation. What the same shopper chose is drawn together on top of that;
+alone it would teach little but the shelf, since most of what one clicks on a shelf is there by chance.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +16,19 @@ import numpy.typing as npt
 import torch
 from tqdm import trange
 
-from training.product_tower.model import PARTS, ProductParts, ProductTower, TowerConfig
+from training.product_tower.model import PARTS, ProductParts, ProductTower, TowerConfig, concatenation
 
 
 @dataclass(frozen=True)
 class TowerTraining:
-    steps: int = 1_500
+    steps: int = 400
     batch: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
     temperature: float = 0.08
-    # How often a part is left out, so that a missing one is normal.
+    # How much a shopper's choices count beside the products themselves.
+    choices: float = 0.1
+    # How often a part is left out.
     part_dropout: float = 0.2
     seed: int = 7
 
@@ -40,15 +47,29 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / settings.steps))
         rows = pairs[random.integers(0, len(pairs), settings.batch)]
-        left, right = (_some_left_out(parts.take(side), settings.part_dropout, random) for side in rows.T)
-        likeness = tower(*left.tensors()) @ tower(*right.tensors()).T / settings.temperature
-        loss = _both_ways(likeness, torch.from_numpy(rows))
+        whole, chosen = parts.take(rows[:, 0]), parts.take(rows[:, 1])
+        left, right, other = (
+            tower(*_some_left_out(side, settings.part_dropout, random).tensors()) for side in (whole, whole, chosen)
+        )
+        wanted = torch.nn.functional.normalize(concatenation(*whole.tensors()), dim=-1)
+        loss = _as_alike(left @ right.T, wanted @ wanted.T, settings.temperature)
+        loss = loss + settings.choices * _both_ways(left @ other.T / settings.temperature, torch.from_numpy(rows))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
         bar.set_postfix(loss=f"{np.mean(losses[-100:]):.3f}", refresh=False)
     return tower, asdict(settings) | {"pairs": len(pairs), "loss": round(float(np.mean(losses[-100:])), 4)}
+
+
+def _as_alike(likeness: torch.Tensor, wanted: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Each row's shares of likeness are as wanted (relational distillation)."""
+    return torch.nn.functional.kl_div(
+        (likeness / temperature).log_softmax(1),
+        (wanted / temperature).log_softmax(1),
+        reduction="batchmean",
+        log_target=True,
+    )
 
 
 def _both_ways(likeness: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
