@@ -33,5 +33,8 @@ class QueryEncoderSettings(ServiceSettings):
     # v_q = alpha * q + beta * mean(context).
     alpha: float = Field(default=1.0, gt=0)
     beta: float = Field(default=0.15, ge=0)
+    # A shop's own concept graph (the form of concepts.yaml) in place of the embedded one, and one that adds to it.
+    concepts_file: Path | None = None
+    extra_concepts_file: Path | None = None
     # Currency of prices that a query states without one ("under 100").
     default_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")

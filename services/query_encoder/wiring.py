@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.handler import QueryEncoderHandler
@@ -14,7 +15,8 @@ from services.query_encoder.settings import QueryEncoderSettings
 def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
     """The first call for a model exports it, which takes about half a minute."""
     encoder = build_encoder(settings, settings.threads)
-    return QueryEncoderHandler(encoder, SqliteLexiconStore(settings.data_dir), settings)
+    graph = load_graph(settings.concepts_file, settings.extra_concepts_file)
+    return QueryEncoderHandler(encoder, SqliteLexiconStore(settings.data_dir), graph, settings)
 
 
 def build_encoder(settings: QueryEncoderSettings, threads: int) -> Encoder:
