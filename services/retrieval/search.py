@@ -14,6 +14,7 @@ from services.retrieval.domain.candidates import (
     Degradation,
     DegradationReason,
     Retrieval,
+    boosted,
     facet_of_candidates,
 )
 from services.retrieval.domain.query import ATTRIBUTE_FACET, RetrievalQuery
@@ -37,7 +38,9 @@ def retrieve(index: ProductIndex, tenant: str, query: RetrievalQuery) -> Retriev
     candidates, found, more = _search(index, tenant, query, columns, preferred=applied)
     if applied and len(candidates) < min(query.preferred_minimum, query.limit):
         applied = False
+        wished = candidates
         candidates, found, more = _search(index, tenant, query, columns, preferred=False)
+        candidates = boosted(candidates, wished)
     facets = tuple(facet_of_candidates(candidates, facet) for facet in query.facets)
     ordered = candidates.sorted_by(query.sort)
     return Retrieval(ordered, facets, found, applied, (*degradations, *more), model_version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
@@ -84,6 +84,20 @@ class Candidates:
         return cls(
             [], empty, empty, empty, np.empty(0), [], [], [], np.empty(0, np.int64), np.empty(0, np.int64), [], [], []
         )
+
+
+def boosted(candidates: Candidates, wished: Candidates) -> Candidates:
+    """Those of `candidates` that are `wished` as well rise by half the spread of all scores.
+
+    What is wished for but was not found without it stays out: a cheap mug is no answer to "shoes under 5".
+    """
+    wanted = set(wished.ids)
+    rises = np.array([product_id in wanted for product_id in candidates.ids], np.float32)
+    if not rises.any():
+        return candidates
+    spread = float(candidates.scores.max() - candidates.scores.min())
+    lifted = replace(candidates, scores=(candidates.scores + rises * np.float32(spread / 2)).astype(np.float32))
+    return lifted.take(np.argsort(-lifted.scores, kind="stable"))
 
 
 @dataclass(frozen=True)
