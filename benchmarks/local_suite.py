@@ -50,14 +50,18 @@ class LocalSuite:
 
 
 @contextlib.contextmanager
-def local_suite(folder: Path, fusion: FusionSettings | None = None) -> Iterator[LocalSuite]:
-    """State stays in `folder`. `fusion` takes the place of retrieval's default."""
+def local_suite(
+    folder: Path, fusion: FusionSettings | None = None, concepts_file: Path | None = None
+) -> Iterator[LocalSuite]:
+    """State stays in `folder`. `fusion` and `concepts_file` take the place of the defaults."""
     configure_telemetry("benchmark", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="local suite", daemon=True)
     thread.start()
     try:
-        servers = asyncio.run_coroutine_threadsafe(_start(folder, fusion or FusionSettings()), loop).result()
+        servers = asyncio.run_coroutine_threadsafe(
+            _start(folder, fusion or FusionSettings(), concepts_file), loop
+        ).result()
         try:
             yield LocalSuite(f"127.0.0.1:{servers.gateway.port}", servers.stages_target)
         finally:
@@ -80,8 +84,10 @@ class _Servers:
         self.closing.close()
 
 
-async def _start(folder: Path, fusion: FusionSettings) -> _Servers:
-    encoder = build_encoder_handler(QueryEncoderSettings(data_dir=folder / "query_encoder"))
+async def _start(folder: Path, fusion: FusionSettings, concepts_file: Path | None) -> _Servers:
+    encoder = build_encoder_handler(
+        QueryEncoderSettings(data_dir=folder / "query_encoder", concepts_file=concepts_file)
+    )
     retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", fusion=fusion))
     ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker"))
     pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
