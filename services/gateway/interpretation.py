@@ -77,7 +77,6 @@ def _chips(
     """Constraints first: a concept whose words a constraint has says nothing new."""
     told: list[str] = []
     for constraint in understood.constraints:
-        # A category's words stay with what the graph calls them; alone they are a chip of their own.
         told.append(constraint.matched_text)
         yield gateway_pb2.InterpretedAs(
             matched_text=constraint.matched_text,
@@ -92,7 +91,7 @@ def _chips(
         told.append(concept.matched_text)
         yield gateway_pb2.InterpretedAs(
             matched_text=concept.matched_text,
-            value=next(iter(concept.expansions), concept.english_label),
+            value=concept.english_label or concept.chinese_label,
             concept=concept,
             effect=gateway_pb2.INTERPRETATION_EFFECT_BOOST,
             query_without=_without(understood.corrected_text, concept.matched_text),
