@@ -153,13 +153,13 @@ async def test_concepts_take_the_words_of_the_shop(stub: Stub) -> None:
 async def test_english_stays_as_typed(stub: Stub) -> None:
     """An English query names concepts and adds no word while the shop knows its own."""
     tenant = common_pb2.RequestContext(tenant="mugs")
-    products = [product_pb2.Product(id="1", title="Red coffee mug"), product_pb2.Product(id="2", title="Tumbler")]
+    products = [product_pb2.Product(id="1", title="Red coffee mug"), product_pb2.Product(id="2", title="Dinnerware")]
     await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=tenant, products=products))
     said = await stub.EncodeQuery(query("red mugs", "mugs"))
     assert [(c.id, list(c.expansions)) for c in said.concepts] == [("red", []), ("mug", [])]
-    # Nothing there is for travel; the graph knows what such a mug is called.
-    other = await stub.EncodeQuery(query("travel mug", "mugs"))
-    assert [(c.id, list(c.expansions)) for c in other.concepts] == [("travel mug", ["tumbler"])]
+    # No product is called so; the graph knows what the shop calls it.
+    other = await stub.EncodeQuery(query("crockery", "mugs"))
+    assert [(c.id, list(c.expansions)) for c in other.concepts] == [("tableware", ["dinnerware"])]
 
 
 async def test_idempotent(stub: Stub) -> None:

@@ -11,18 +11,20 @@ from services.query_encoder.domain.lexicon import Lexicon
 
 
 def with_colours(
-    constraints: Sequence[Constraint], found: Iterable[Found], lexicon: Lexicon, graph: ConceptGraph
+    constraints: Sequence[Constraint], found: Sequence[Found], lexicon: Lexicon, graph: ConceptGraph
 ) -> list[Constraint]:
     """`constraints` and the Chinese colours of `found` that the shop has; 酒红色 is burgundy, and no longer red.
 
     A colour that the shop does not have goes to what it is a kind of: navy to blue.
     """
     colours = list(_colours(found, lexicon, graph))
+    # "Earl grey" is a tea and 大红袍 another: no word of theirs is a colour.
+    others = [part.text for part in found if part.concepts[0].kind is not ConceptKind.COLOUR]
+    covering = [*(colour.matched_text for colour in colours), *others]
     kept = [
         constraint
         for constraint in constraints
-        if constraint.type is not ConstraintType.COLOUR
-        or not any(constraint.matched_text in colour.matched_text for colour in colours)
+        if constraint.type is not ConstraintType.COLOUR or not any(constraint.matched_text in text for text in covering)
     ]
     values = {constraint.value for constraint in kept if constraint.type is ConstraintType.COLOUR}
     for colour in colours:

@@ -16,6 +16,7 @@ _BESIDE_HAN = re.compile(rf"(?<=[{_HAN}])\s+|\s+(?=[{_HAN}])")
 _WORD = re.compile(rf"[^\W_{_HAN}]+")
 _POSSESSIVE = re.compile(r"['’](?:s(?![a-z0-9]))?")
 _LONGEST_ENGLISH = 5
+_DESCRIBING = (ConceptKind.COLOUR, ConceptKind.MATERIAL, ConceptKind.ATTRIBUTE)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class ConceptFinder:
                 length = span.end - span.start
                 covered, squares, _ = best[span.end]
                 candidate = (covered + length, squares + length * length, span)
-                if candidate[:2] > choice[:2]:
+                if candidate[:2] > choice[:2] or (choice[2] is None and candidate[:2] == choice[:2]):
                     choice = candidate
             best[start] = choice
         spans, place = [], 0
@@ -134,12 +135,20 @@ class ConceptFinder:
             first, last = kept
             yield from (_Span(place, place + 1, ()) for place in (*range(start, first), *range(last, end)))
             singles = [self._chinese.get(text[place]) for place in range(first, last)]
+            if self._is_trailing(text, first, last, singles[-1]):
+                continue
             if all(concepts is not None for concepts in singles):
                 yield from (_Span(first + i, first + i + 1, concepts or ()) for i, concepts in enumerate(singles))
             elif (end == len(text) or not _is_han(text[end])) and (noun := singles[-1]):
                 products = tuple(concept for concept in noun if concept.kind is ConceptKind.PRODUCT)
                 if products:
                     yield _Span(last - 1, last, products)
+
+    def _is_trailing(self, text: str, first: int, last: int, concepts: tuple[Concept, ...] | None) -> bool:
+        """A lone 粉 at the end of 咖啡粉 is a powder, not pink: what describes stands before what it describes."""
+        ends_run = last == len(text) or not _is_han(text[last])
+        continues = first > 0 and _is_han(text[first - 1])
+        return bool(ends_run and continues and last - first == 1 and concepts and concepts[0].kind in _DESCRIBING)
 
     def _without_fillers(self, text: str, start: int, end: int) -> tuple[int, int] | None:
         """The gap without fillers at its ends; None where it holds nothing else."""

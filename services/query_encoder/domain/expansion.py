@@ -48,7 +48,7 @@ class Expander:
         labels, words, characters = [], 0, 0
         for part in found:
             kept = []
-            for label in self._labels(part, found):
+            for label in self._chinese_labels(part, found) if part.is_chinese else self._english_labels(part, normal):
                 fresh = [word for word in label.split() if not set(english_key(word)) <= taken]
                 if not fresh or words + len(fresh) > MAX_WORDS or characters + len(label) >= MAX_CHARACTERS:
                     continue
@@ -58,32 +58,57 @@ class Expander:
             labels.append((part, tuple(kept)))
         return Expansion(tuple(labels), self._rendering(reading))
 
-    def best_label(self, concept: Concept) -> str:
-        """How the shop says it, else how English does; empty for a concept without an English label."""
-        return next(iter([*self._known(concept), *concept.english]), "")
+    def _english_labels(self, part: Found, normal: str) -> Sequence[str]:
+        """Only for a query none of whose words the shop uses, and a name that means one thing.
 
-    def _labels(self, part: Found, found: Sequence[Found]) -> Iterator[str]:
-        if not part.is_chinese:
-            if self._is_foreign(part):
-                yield from self._in_the_shop(part.concepts[0])
-            return
+        Measured on Home Depot: synonyms beside words that the shop does use cost more than they bring.
+        """
+        finds_nothing = bool(self._shop_words) and self._shop_words.isdisjoint(english_key(normal))
+        return self._in_the_shop(part.concepts[0]) if finds_nothing and len(part.concepts) == 1 else ()
+
+    def _chinese_labels(self, part: Found, found: Sequence[Found]) -> Iterator[str]:
+        products = [other for other in found if other.concepts[0].kind is ConceptKind.PRODUCT]
+        # The last noun is what is looked for; one before it ("a lamp beside the sofa") says more about it.
+        limit = MAX_LABELS if products and part is products[-1] else 1
         for concept in part.concepts[:MAX_MEANINGS]:
-            yield from self._in_the_shop(concept) or concept.english[:1]
-        if not any(concept.kind is ConceptKind.PRODUCT for other in found for concept in other.concepts):
-            # Only an occasion or a person: what goes with it.
-            yield from self._first(part.concepts[0].goes_with)
+            if concept.kind is ConceptKind.OCCASION and products:
+                # "Shoes for the beach" are sandals; the word beach would find towels.
+                yield from self._first(self._suiting(concept, products))
+            else:
+                labels = (self._in_the_shop(concept) or concept.english[:1])[: _limit(concept, limit)]
+                # "Non-slip" by its words would find slip-ons: that is for the vector to tell.
+                plain = concept.kind is not ConceptKind.ATTRIBUTE or len(english_key(labels[0])) == 1
+                yield from labels if plain else ()
+                if not products or concept.kind is ConceptKind.ATTRIBUTE:
+                    # An occasion, a person or a purpose: what goes with it.
+                    yield from self._first(concept.goes_with)
 
-    def _is_foreign(self, part: Found) -> bool:
-        """An English name that means one thing, by a word that the shop never uses: own words would find nothing."""
-        unknown = any(word not in self._shop_words for word in english_key(part.text))
-        return unknown and bool(self._shop_words) and len(part.concepts) == 1
+    def _suiting(self, occasion: Concept, products: Iterable[Found]) -> Iterator[str]:
+        """What goes with `occasion` and is a kind of one of `products`."""
+        wanted = {concept.name for part in products for concept in part.concepts}
+        yield from (name for name in occasion.goes_with if wanted.intersection(self._lineage(name)))
+
+    def _lineage(self, name: str) -> Iterator[str]:
+        """What it is a kind of, nearest first."""
+        level, seen = list(self._graph.concepts[name].is_a), {name}
+        while level:
+            yield from level
+            seen.update(level)
+            level = [p for above in level for p in self._graph.concepts[above].is_a if p not in seen]
 
     def _in_the_shop(self, concept: Concept) -> list[str]:
-        return (
-            self._known(concept)
-            or list(self._first(kind.name for kind in self._graph.kinds_of.get(concept.name, ())))
-            or list(self._first(concept.is_a))
-        )
+        """Its labels that the shop uses, none of them a longer form of another; where its name is not among them, what
+        stands nearest in the graph as well.
+        """
+        known: list[str] = []
+        for label in self._known(concept):
+            if not any(set(english_key(label)) & set(english_key(other)) for other in known):
+                known.append(label)
+        if not known:
+            known = list(self._first(kind.name for kind in self._graph.kinds_of.get(concept.name, ())))
+        if concept.english[0] not in known and concept.kind is ConceptKind.PRODUCT:
+            known = [*known[: MAX_LABELS - 1], *list(self._first(self._lineage(concept.name)))[:1]]
+        return known
 
     def _first(self, names: Iterable[str]) -> Iterator[str]:
         """The best label of up to MAX_LABELS of these concepts that the shop has."""
@@ -92,10 +117,10 @@ class Expander:
 
     def _known(self, concept: Concept) -> list[str]:
         """Labels all of whose words the shop uses."""
-        limit = MAX_LABELS if concept.kind is ConceptKind.PRODUCT else 2
-        if not self._shop_words:
-            return concept.english[:limit]
-        return [label for label in concept.english if self._shop_words.issuperset(english_key(label))][:limit]
+        return [label for label in concept.english if self._knows(label)]
+
+    def _knows(self, label: str) -> bool:
+        return not self._shop_words or self._shop_words.issuperset(english_key(label))
 
     def _rendering(self, reading: Reading) -> str:
         found = [part for part in reading.found if part.is_chinese]
@@ -107,8 +132,15 @@ class Expander:
             if isinstance(part, str) or not part.is_chinese:
                 said.append(part if isinstance(part, str) else part.text)
             else:
-                said += [self.best_label(concept) for concept in part.concepts[:MAX_MEANINGS]]
+                said += [label for concept in part.concepts[:MAX_MEANINGS] for label in concept.english[:1]]
         return " ".join(dict.fromkeys(filter(None, said)))[:MAX_CHARACTERS]
+
+
+def _limit(concept: Concept, of_products: int) -> int:
+    """How many labels serve: a colour or a brand has two spellings, an attribute's synonyms only add noise."""
+    if concept.kind is ConceptKind.PRODUCT:
+        return of_products
+    return 2 if concept.kind in (ConceptKind.COLOUR, ConceptKind.BRAND, ConceptKind.AUDIENCE) else 1
 
 
 def shop_words(words: Iterable[str]) -> frozenset[str]:

@@ -86,13 +86,26 @@ class Candidates:
         )
 
 
-def boosted(candidates: Candidates, wished: Candidates) -> Candidates:
-    """Those of `candidates` that are `wished` as well rise by half the spread of all scores.
+# A product that a filter leaves still answers the query when it is this near to it, measured by what would be found
+# without the filter. Below, the shop has no such thing: beige towels are no answer to "beige cardigan".
+_STILL_AN_ANSWER = 0.75
 
-    What is wished for but was not found without it stays out: a cheap mug is no answer to "shoes under 5".
+
+def answers(wished: Candidates, candidates: Candidates, page: int) -> list[str]:
+    """Ids of `wished` that are about as near to the query as the first `page` of `candidates`, found without a filter.
+
+    By meaning, and by words where there is no dense half.
     """
-    wanted = set(wished.ids)
-    rises = np.array([product_id in wanted for product_id in candidates.ids], np.float32)
+    nearness = "dense_scores" if np.any(candidates.dense_scores) else "lexical_scores"
+    usual = float(np.median(getattr(candidates, nearness)[:page])) if len(candidates) else 0.0
+    near = getattr(wished, nearness) >= _STILL_AN_ANSWER * usual
+    return [product_id for product_id, is_near in zip(wished.ids, near, strict=True) if is_near]
+
+
+def boosted(candidates: Candidates, wanted: Sequence[str]) -> Candidates:
+    """Those of `candidates` that are `wanted` rise by half the spread of all scores."""
+    raised = set(wanted)
+    rises = np.array([product_id in raised for product_id in candidates.ids], np.float32)
     if not rises.any():
         return candidates
     spread = float(candidates.scores.max() - candidates.scores.min())

@@ -130,7 +130,7 @@ def expand(text: str, *shop: str) -> tuple[list[str], str]:
 @pytest.mark.parametrize(
     ("text", "shop", "added", "rendering"),
     [
-        ("红色连衣裙", ["red", "gowns"], ["red", "gown"], "red gown"),
+        ("红色连衣裙", ["red", "gowns"], ["red", "gown"], "red dress"),
         ("红色连衣裙", [], ["red", "dress", "gown"], "red dress"),
         # The shop has no shoes but kinds of them; and no kind, but what it is a kind of.
         ("鞋子", ["boots"], ["boots"], "shoes"),
