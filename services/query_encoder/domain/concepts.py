@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from services.common.errors import FieldViolation, InvalidArgument
@@ -89,10 +89,13 @@ class ConceptGraph:
 
 
 def chinese_key(label: str) -> str:
+    """As it is looked up: folded to simplified characters, without spaces."""
     return "".join(simplified(normal_form(label)).split())
 
 
+@lru_cache(maxsize=32_768)
 def english_key(label: str) -> tuple[str, ...]:
+    """As it is looked up: its words, in the singular."""
     return tuple(map(singular, _WORD.findall(normal_form(label).replace("'s", ""))))
 
 

@@ -40,6 +40,8 @@ class Expander:
     def __init__(self, graph: ConceptGraph, shop_words: frozenset[str]) -> None:
         self._graph = graph
         self._shop_words = shop_words
+        # By concept: the same few are asked for again and again.
+        self._labels_of: dict[str, tuple[str, ...]] = {}
 
     def expand(self, reading: Reading, normal: str) -> Expansion:
         """Of the text `normal`, of which `reading` was made."""
@@ -75,7 +77,7 @@ class Expander:
                 # "Shoes for the beach" are sandals; the word beach would find towels.
                 yield from self._first(self._suiting(concept, products))
             else:
-                labels = (self._in_the_shop(concept) or concept.english[:1])[: _limit(concept, limit)]
+                labels = (self._in_the_shop(concept) or tuple(concept.english[:1]))[: _limit(concept, limit)]
                 # "Non-slip" by its words would find slip-ons: that is for the vector to tell.
                 plain = concept.kind is not ConceptKind.ATTRIBUTE or len(english_key(labels[0])) == 1
                 yield from labels if plain else ()
@@ -96,7 +98,12 @@ class Expander:
             seen.update(level)
             level = [p for above in level for p in self._graph.concepts[above].is_a if p not in seen]
 
-    def _in_the_shop(self, concept: Concept) -> list[str]:
+    def _in_the_shop(self, concept: Concept) -> tuple[str, ...]:
+        if concept.name not in self._labels_of:
+            self._labels_of[concept.name] = tuple(self._found_in_the_shop(concept))
+        return self._labels_of[concept.name]
+
+    def _found_in_the_shop(self, concept: Concept) -> list[str]:
         """Its labels that the shop uses, none of them a longer form of another; where its name is not among them, what
         stands nearest in the graph as well.
         """
