@@ -87,8 +87,8 @@ class Candidates:
 
 
 # A product that a filter leaves still answers the query when it is this near to it, measured by what would be found
-# without the filter. Below, the shop has no such thing: beige towels are no answer to "beige cardigan". In the demo shop
-# the tenth product of a filter with enough to show is at 0.85 to 1.05, that of the others mostly at 0.4 to 0.8.
+# without the filter. Below, the shop has no such thing: beige towels are no answer to "beige cardigan". In the demo
+# shop the tenth product of a filter with enough to show is at 0.85 to 1.05, that of the others mostly at 0.4 to 0.8.
 _STILL_AN_ANSWER = 0.85
 
 
