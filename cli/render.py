@@ -70,6 +70,8 @@ def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation
     text = f"[dim]language {read.language}"
     if read.corrected_text != read.normalized_text:
         text += f" · read as “{escape(read.corrected_text)}”"
+    if read.rendered_text:
+        text += f" · in English “{escape(read.rendered_text)}”"
     for constraint in read.constraints:
         kind = encoder_pb2.ConstraintType.Name(constraint.type).removeprefix("CONSTRAINT_TYPE_").lower()
         text += f" · {kind}: {escape(constraint.value or constraint.matched_text)}"

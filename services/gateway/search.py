@@ -14,6 +14,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.gateway.domain.budget import Stage
 from services.gateway.flow import Parts, Ranked, Viewer, kept_ranking, popular, rank, show
+from services.gateway.interpretation import interpret, lookup_text, preferred_filter, tell_effects
 from services.gateway.stages import Request, StageFailed, unavailable
 
 _RELEVANCE = (product_pb2.SORT_ORDER_UNSPECIFIED, product_pb2.SORT_ORDER_RELEVANCE)
@@ -49,13 +50,12 @@ async def _new_ranking(
         return popular(request, parts, message.filter)
     wish = None
     if understood is not None:
-        _interpret(response.interpretation, understood)
+        interpret(response.interpretation, message, understood)
         request.locale = request.locale or understood.language
         wish = preferred_filter(message, understood)
     by_relevance = message.sort in _RELEVANCE
-    text = understood.retrieval_text if understood is not None else message.query.strip()
     query = retrieval_pb2.RetrieveCandidatesRequest(
-        text=message.query.strip() if message.literal_query else text,
+        text=lookup_text(message, understood),
         query_vectors=understood.vector if understood is not None and understood.HasField("vector") else None,
         filter=message.filter,
         preferred_filter=wish,
@@ -75,7 +75,7 @@ async def _new_ranking(
     request.degradations.extend(found.degradations)
     response.facets.extend(found.facets)
     response.total_size = found.total_size
-    response.interpretation.constraints_applied = wish is not None and found.preferred_filter_applied
+    tell_effects(response.interpretation, wish is not None and found.preferred_filter_applied)
     if not by_relevance or (looks_for_nothing and not message.image):
         return _as_retrieved(found.candidates)
     vector = query.query_vectors if query.HasField("query_vectors") else None
@@ -117,34 +117,6 @@ async def _understand(
         vector = vectors_from_proto(answer.vector, "vector")[0]
         parts.memory.remember(tenant, session_id, answer.vector.model_version, vector)
     return answer
-
-
-def preferred_filter(
-    message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
-) -> product_pb2.ProductFilter | None:
-    """What the text wishes for, as a filter; the caller's own filter of the same kind wins."""
-    if message.literal_query:
-        return None
-    own, wish = message.filter, product_pb2.ProductFilter()
-    colours = []
-    for constraint in understood.constraints:
-        if constraint.type == encoder_pb2.CONSTRAINT_TYPE_PRICE and not own.HasField("price"):
-            wish.price.CopyFrom(constraint.price)
-        elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_BRAND and not own.brands:
-            wish.brands.append(constraint.value)
-        elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_COLOUR:
-            colours.append(constraint.value)
-    if colours and not any(entry.name == "colour" for entry in own.attributes):
-        wish.attributes.add(name="colour", values=colours)
-    return wish if wish.ByteSize() else None
-
-
-def _interpret(interpretation: gateway_pb2.QueryInterpretation, understood: encoder_pb2.EncodeQueryResponse) -> None:
-    interpretation.language = understood.language
-    interpretation.normalized_text = understood.normalized_text
-    interpretation.corrected_text = understood.corrected_text
-    interpretation.tokens.extend(understood.tokens)
-    interpretation.constraints.extend(understood.constraints)
 
 
 def _as_retrieved(candidates: retrieval_pb2.Candidates) -> Ranked:

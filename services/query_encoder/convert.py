@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from kairos.common.v1 import product_pb2
@@ -9,7 +11,9 @@ from kairos.encoder.v1 import encoder_pb2
 from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto
 from services.common.errors import InvalidArgument
 from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY, MAX_CATEGORY_LEVELS, Product, violations
+from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
+from services.query_encoder.domain.expansion import MAX_MEANINGS, Expansion
 from services.query_encoder.ports import FloatArray
 
 MAX_PRODUCTS = 512
@@ -22,6 +26,30 @@ _TYPES = {
     ConstraintType.COLOUR: encoder_pb2.CONSTRAINT_TYPE_COLOUR,
     ConstraintType.CATEGORY: encoder_pb2.CONSTRAINT_TYPE_CATEGORY,
 }
+_KINDS = {
+    ConceptKind.PRODUCT: encoder_pb2.CONCEPT_KIND_PRODUCT,
+    ConceptKind.COLOUR: encoder_pb2.CONCEPT_KIND_COLOUR,
+    ConceptKind.MATERIAL: encoder_pb2.CONCEPT_KIND_MATERIAL,
+    ConceptKind.ATTRIBUTE: encoder_pb2.CONCEPT_KIND_ATTRIBUTE,
+    ConceptKind.AUDIENCE: encoder_pb2.CONCEPT_KIND_AUDIENCE,
+    ConceptKind.OCCASION: encoder_pb2.CONCEPT_KIND_OCCASION,
+    ConceptKind.UNIT: encoder_pb2.CONCEPT_KIND_UNIT,
+    ConceptKind.BRAND: encoder_pb2.CONCEPT_KIND_BRAND,
+}
+
+
+def concepts_to_proto(expansion: Expansion) -> Iterator[encoder_pb2.Concept]:
+    """Each meaning of each found text; the first one carries the expansions of all."""
+    for found, labels in expansion.labels:
+        for position, concept in enumerate(found.concepts[:MAX_MEANINGS]):
+            yield encoder_pb2.Concept(
+                id=concept.name,
+                kind=_KINDS[concept.kind],
+                matched_text=found.text,
+                english_label=next(iter(concept.english), ""),
+                chinese_label=next(iter(concept.chinese), ""),
+                expansions=labels if position == 0 else (),
+            )
 
 
 def constraint_to_proto(constraint: Constraint) -> encoder_pb2.Constraint:

@@ -15,11 +15,15 @@ from services.common.rpc import rpc
 from services.query_encoder.batching import QueryBatcher
 from services.query_encoder.convert import (
     category_text,
+    concepts_to_proto,
     constraint_to_proto,
     images_from_request,
     products_from_request,
     session_vector,
 )
+from services.query_encoder.domain.concept_constraints import with_colours
+from services.query_encoder.domain.concept_finding import ConceptFinder
+from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.constraints import find_constraints, without_price
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.product_text import product_text
@@ -32,6 +36,8 @@ from services.query_encoder.vocabulary import Vocabularies
 
 # Products encoded in one go: short enough that a query never waits long for its turn on the cores.
 _BULK_CHUNK = 32
+# A model has a vector for this when it reads Chinese.
+_CHINESE = "红色的手机"
 
 
 class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
@@ -41,13 +47,15 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         self,
         encoder: Encoder,
         lexicons: LexiconStore,
+        graph: ConceptGraph,
         settings: QueryEncoderSettings,
         picture_encoder: PictureEncoder | None = None,
     ) -> None:
         self._encoder = encoder
         self._lexicons = lexicons
         self._settings = settings
-        self._vocabularies = Vocabularies(lexicons)
+        self._vocabularies = Vocabularies(lexicons, graph)
+        self._graph, self._finder = graph, ConceptFinder(graph)
         self._query_thread = ThreadPoolExecutor(1, "queries")
         self._bulk_threads = ThreadPoolExecutor(settings.bulk_threads, "bulk")
         self._batcher = QueryBatcher(
@@ -55,6 +63,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         )
         self._pictures = Pictures(picture_encoder, self._bulk_threads)
         self._category_vectors: dict[str, FloatArray] = {}
+        self._reads_chinese = bool(np.any(encoder.encode([_CHINESE], settings.max_query_tokens)))
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -64,7 +73,11 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         corrected = vocabulary.corrector.correct(normal)
         constraints = find_constraints(corrected, vocabulary.lexicon, self._settings.default_currency)
         retrieval_text = without_price(corrected, constraints)
-        vector = await self._query_vector(retrieval_text, request.query_context, context)
+        reading = self._finder.read(retrieval_text)
+        expansion = vocabulary.expander.expand(reading, retrieval_text)
+        constraints = with_colours(constraints, reading.found, vocabulary.lexicon, self._graph)
+        rendered = "" if self._reads_chinese else expansion.rendering
+        vector = await self._query_vector(rendered or retrieval_text, request.query_context, context)
         return encoder_pb2.EncodeQueryResponse(
             language=detect_language(normal),
             normalized_text=normal,
@@ -73,6 +86,8 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             tokens=tokens(retrieval_text),
             constraints=map(constraint_to_proto, constraints),
             vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._encoder.model_version),
+            concepts=concepts_to_proto(expansion),
+            rendered_text=rendered,
         )
 
     @rpc(encoder_pb2.EncodeProductsResponse)

@@ -41,5 +41,8 @@ class QueryEncoderSettings(ServiceSettings):
     max_picture_bytes: int = Field(default=PictureLimits.max_bytes, ge=1)
     # Decoded, each takes four bytes.
     max_picture_pixels: int = Field(default=PictureLimits.max_pixels, ge=1)
+    # A shop's own concept graph (the form of concepts.yaml) in place of the embedded one, and one that adds to it.
+    concepts_file: Path | None = None
+    extra_concepts_file: Path | None = None
     # Currency of prices that a query states without one ("under 100").
     default_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")

@@ -7,7 +7,9 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
+from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.correction import SpellCorrector
+from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.ports import LexiconStore
 
@@ -19,13 +21,15 @@ REFRESH_S = 5.0
 class Vocabulary:
     lexicon: Lexicon
     corrector: SpellCorrector
+    expander: Expander
 
 
 class Vocabularies:
     """`of` never waits but for a tenant's very first call."""
 
-    def __init__(self, lexicons: LexiconStore) -> None:
+    def __init__(self, lexicons: LexiconStore, graph: ConceptGraph) -> None:
         self._lexicons = lexicons
+        self._graph = graph
         self._known: dict[str, tuple[Vocabulary, float]] = {}
         self._refreshing: dict[str, Future[None]] = {}
         self._thread = ThreadPoolExecutor(1, "vocabulary")
@@ -44,7 +48,8 @@ class Vocabularies:
         known = self._known[tenant][0] if tenant in self._known else None
         lexicon = self._lexicons.read(tenant, known.lexicon if known else None)
         if known is None or lexicon is not known.lexicon:
-            known = Vocabulary(lexicon, SpellCorrector(lexicon.words))
+            expander = Expander(self._graph, shop_words(lexicon.words))
+            known = Vocabulary(lexicon, SpellCorrector(lexicon.words), expander)
         self._known[tenant] = (known, time.monotonic())
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.domain.picture import PictureLimits
@@ -15,8 +16,9 @@ from services.query_encoder.settings import QueryEncoderSettings
 def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
     """The first call for a model exports it, which takes about half a minute."""
     encoder = build_encoder(settings, settings.threads)
+    graph = load_graph(settings.concepts_file, settings.extra_concepts_file)
     return QueryEncoderHandler(
-        encoder, SqliteLexiconStore(settings.data_dir), settings, build_picture_encoder(settings)
+        encoder, SqliteLexiconStore(settings.data_dir), graph, settings, build_picture_encoder(settings)
     )
 
 

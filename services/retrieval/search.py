@@ -14,6 +14,8 @@ from services.retrieval.domain.candidates import (
     Degradation,
     DegradationReason,
     Retrieval,
+    answers,
+    boosted,
     facet_of_candidates,
 )
 from services.retrieval.domain.query import ATTRIBUTE_FACET, RetrievalQuery
@@ -37,11 +39,16 @@ def retrieve(index: ProductIndex, tenant: str, query: RetrievalQuery) -> Retriev
     degradations += more
     query, more = _with_a_comparable_picture(query, index.image_model_version(tenant))
     degradations += more
-    applied = not query.preferred_filter.is_empty
-    candidates, found, more = _search(index, tenant, query, columns, preferred=applied)
-    if applied and len(candidates) < min(query.preferred_minimum, query.limit):
-        applied = False
-        candidates, found, more = _search(index, tenant, query, columns, preferred=False)
+    candidates, found, more = _search(index, tenant, query, columns, preferred=False)
+    applied = False
+    if not query.preferred_filter.is_empty:
+        wished, wished_found, wished_more = _search(index, tenant, query, columns, preferred=True)
+        page = min(query.preferred_minimum, query.limit)
+        near = answers(wished, candidates, page)
+        if applied := len(near) >= page:
+            candidates, found, more = wished, wished_found, wished_more
+        else:
+            candidates = boosted(candidates, near)
     facets = tuple(facet_of_candidates(candidates, facet) for facet in query.facets)
     ordered = candidates.sorted_by(query.sort)
     return Retrieval(ordered, facets, found, applied, (*degradations, *more), model_version)

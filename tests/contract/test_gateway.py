@@ -12,8 +12,10 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from kairos.common.v1 import common_pb2, event_pb2, product_pb2
+from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
+from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import GatewaySettings, MetricsSettings, ServerSettings, StagesSettings
 from tests.fakes.stages import FakeStages, product
@@ -55,6 +57,11 @@ def search(query: str = "shoes", **fields: object) -> gateway_pb2.SearchRequest:
     return gateway_pb2.SearchRequest(query=query, page_size=5, **fields)  # type: ignore[arg-type]
 
 
+def retrievals(running: Running) -> list[retrieval_pb2.RetrieveCandidatesRequest]:
+    wanted = retrieval_pb2.RetrieveCandidatesRequest
+    return [request for request in running.stages.retrieval.requests if isinstance(request, wanted) and request.text]
+
+
 def ids(answer: gateway_pb2.SearchResponse | gateway_pb2.RecommendResponse) -> list[str]:
     return [result.product.id for result in answer.results]
 
@@ -79,6 +86,26 @@ async def test_a_whole_answer(running: Running) -> None:
     assert answer.results[0].price.quote_id == "q-p25"
     assert [timing.stage for timing in answer.timings] == [1, 2, 3, 4]
     assert not answer.results[0].product.HasField("cost")
+
+
+async def test_chips(running: Running) -> None:
+    """What was read comes back with its effect; its words go to retrieval, unless the query is literal."""
+    read = running.stages.encoder.read
+    read.constraints.add(type=encoder_pb2.CONSTRAINT_TYPE_BRAND, matched_text="nike", value="Nike")
+    read.concepts.add(id="shoes", matched_text="鞋", english_label="shoes", expansions=["shoes", "sneakers"])
+    answer = await running.stub.Search(search("nike 鞋"), timeout=BUDGET_S)
+    said = [(c.matched_text, c.value, c.effect, c.query_without) for c in answer.interpretation.interpreted_as]
+    # The fake retrieval applies no wish.
+    boost = gateway_pb2.INTERPRETATION_EFFECT_BOOST
+    assert said == [("nike", "Nike", boost, "鞋"), ("鞋", "shoes", boost, "nike")]
+    assert [concept.id for concept in answer.interpretation.concepts] == ["shoes"]
+    asked = retrievals(running)[-1]
+    assert (asked.text, list(asked.preferred_filter.brands)) == ("nike 鞋 shoes sneakers", ["Nike"])
+
+    literal = await running.stub.Search(search("nike 鞋", literal_query=True), timeout=BUDGET_S)
+    assert not literal.interpretation.interpreted_as
+    asked = retrievals(running)[-1]
+    assert (asked.text, asked.HasField("preferred_filter")) == ("nike 鞋", False)
 
 
 @pytest.mark.parametrize("how", HOWS)

@@ -108,13 +108,58 @@ async def test_english_query(stub: Stub) -> None:
 
 
 async def test_chinese_query(stub: Stub) -> None:
-    """Chinese: segmented tokens and the price, and no vector from a model that does not know the language."""
+    """Chinese: segmented tokens, the price, what the words name, and the vector of the same thing said in English."""
     said = await stub.EncodeQuery(query("红色手机３００元以下"))
     assert said.language == "zh"
     assert said.retrieval_text == "红色手机"
     assert list(said.tokens) == ["红色", "手机"]
     assert [(c.matched_text, c.price.maximum.currency_code) for c in said.constraints] == [("300元以下", "CNY")]
+    assert [(c.matched_text, c.id, c.kind) for c in said.concepts] == [
+        ("红色", "red", encoder_pb2.CONCEPT_KIND_COLOUR),
+        ("手机", "phone", encoder_pb2.CONCEPT_KIND_PRODUCT),
+    ]
+    assert said.rendered_text == "red phone"
+    english = await stub.EncodeQuery(query("red phone"))
+    assert not english.rendered_text
+    np.testing.assert_allclose(vector_of(said), vector_of(english), atol=1e-6)
+
+
+async def test_unknown_chinese(stub: Stub) -> None:
+    """No vector for Chinese that neither the model nor the concept graph reads."""
+    said = await stub.EncodeQuery(query("量子纠缠"))
     assert not said.HasField("vector")
+    assert not said.rendered_text
+    assert not said.concepts
+
+
+async def test_concepts_take_the_words_of_the_shop(stub: Stub) -> None:
+    """What is looked up beside the text are labels that the shop's titles use, and its own names of colours."""
+    tenant = common_pb2.RequestContext(tenant="boots")
+    products = [
+        product_pb2.Product(
+            id="1",
+            title="Leather ankle boots",
+            attributes={"colour": product_pb2.AttributeValues(values=["Wine Red"])},
+        )
+    ]
+    await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=tenant, products=products))
+    said = await stub.EncodeQuery(query("酒紅色的靴子", "boots"))
+    assert [list(c.expansions) for c in said.concepts if c.id == "boots"] == [["boots"]]
+    assert [(c.matched_text, c.value) for c in said.constraints] == [("酒紅色", "Wine Red")]
+    shoes = await stub.EncodeQuery(query("鞋子", "boots"))
+    assert [list(c.expansions) for c in shoes.concepts] == [["boots"]]
+
+
+async def test_english_stays_as_typed(stub: Stub) -> None:
+    """An English query names concepts and adds no word while the shop knows its own."""
+    tenant = common_pb2.RequestContext(tenant="pots")
+    products = [product_pb2.Product(id="1", title="Red teapot"), product_pb2.Product(id="2", title="Dinnerware")]
+    await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=tenant, products=products))
+    said = await stub.EncodeQuery(query("red teapots", "pots"))
+    assert [(c.id, list(c.expansions)) for c in said.concepts] == [("red", []), ("teapot", [])]
+    # No product is called so; the graph knows what the shop calls it.
+    other = await stub.EncodeQuery(query("crockery", "pots"))
+    assert [(c.id, list(c.expansions)) for c in other.concepts] == [("tableware", ["dinnerware"])]
 
 
 async def test_idempotent(stub: Stub) -> None:

@@ -48,19 +48,22 @@ class Behaviour:
 
 
 class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
-    """`has_eye`: whether a picture model is configured."""
+    """Reads from any text what `read` holds. `has_eye`: whether a picture model is configured."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.read = encoder_pb2.EncodeQueryResponse()
         self.has_eye = True
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
         await self.take(request)
-        return encoder_pb2.EncodeQueryResponse(
+        answer = encoder_pb2.EncodeQueryResponse(
             language="en", normalized_text=request.text, corrected_text=request.text, retrieval_text=request.text,
             vector=vectors_to_proto(np.array([[1, 0]], np.float32), MODEL),
         )  # fmt: skip
+        answer.MergeFrom(self.read)
+        return answer
 
     @rpc(encoder_pb2.EncodeProductsResponse)
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:

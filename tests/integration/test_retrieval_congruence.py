@@ -208,6 +208,26 @@ async def test_a_wish_is_kept_while_enough_is_left(stub: Stub) -> None:
     assert (dropped.preferred_filter_applied, len(dropped.candidates.ids)) == (False, 5)
 
 
+async def test_a_dropped_wish_is_a_boost(stub: Stub) -> None:
+    """Candidates that match it rise, by half the spread of the scores; nothing comes in that was not found without."""
+    plain = (await stub.RetrieveCandidates(ask("cable headphones", [1, 0, 0]))).candidates
+    last = plain.brands[-1]
+    wish = product_pb2.ProductFilter(brands=[last])
+    answer = await stub.RetrieveCandidates(
+        ask("cable headphones", [1, 0, 0], preferred_filter=wish, preferred_minimum=5)
+    )
+    assert not answer.preferred_filter_applied
+    assert sorted(answer.candidates.ids) == sorted(plain.ids)
+    before = dict(zip(plain.ids, plain.scores, strict=True))
+    after = dict(zip(answer.candidates.ids, answer.candidates.scores, strict=True))
+    spread = max(plain.scores) - min(plain.scores)
+    assert spread > 0
+    for product_id, brand in zip(plain.ids, plain.brands, strict=True):
+        rise = spread / 2 if brand == last else 0
+        assert after[product_id] == pytest.approx(before[product_id] + rise, abs=1e-5)
+    assert list(answer.candidates.scores) == sorted(answer.candidates.scores, reverse=True)
+
+
 async def test_another_model_version_is_not_compared(stub: Stub) -> None:
     """A query vector of another model: words only, and the answer says so."""
     request = ask("cable", [1, 0, 0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
@@ -86,6 +86,34 @@ class Candidates:
         return cls(
             [], empty, empty, empty, np.empty(0), [], [], [], np.empty(0, np.int64), np.empty(0, np.int64), [], [], []
         )
+
+
+# A product that a filter leaves still answers the query when it is this near to it, measured by what would be found
+# without the filter. Below, the shop has no such thing: beige towels are no answer to "beige cardigan". In the demo
+# shop the tenth product of a filter with enough to show is at 0.85 to 1.05, that of the others mostly at 0.4 to 0.8.
+_STILL_AN_ANSWER = 0.85
+
+
+def answers(wished: Candidates, candidates: Candidates, page: int) -> list[str]:
+    """Ids of `wished` that are about as near to the query as the first `page` of `candidates`, found without a filter.
+
+    By meaning, and by words where there is no dense half.
+    """
+    nearness = "dense_scores" if np.any(candidates.dense_scores) else "lexical_scores"
+    usual = float(np.median(getattr(candidates, nearness)[:page])) if len(candidates) else 0.0
+    near = getattr(wished, nearness) >= _STILL_AN_ANSWER * usual
+    return [product_id for product_id, is_near in zip(wished.ids, near, strict=True) if is_near]
+
+
+def boosted(candidates: Candidates, wanted: Sequence[str]) -> Candidates:
+    """Those of `candidates` that are `wanted` rise by half the spread of all scores."""
+    raised = set(wanted)
+    rises = np.array([product_id in raised for product_id in candidates.ids], np.float32)
+    if not rises.any():
+        return candidates
+    spread = float(candidates.scores.max() - candidates.scores.min())
+    lifted = replace(candidates, scores=(candidates.scores + rises * np.float32(spread / 2)).astype(np.float32))
+    return lifted.take(np.argsort(-lifted.scores, kind="stable"))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
 from services.query_encoder.vocabulary import Vocabularies
 
@@ -23,7 +24,7 @@ class MemoryLexicons:
 async def test_read_once() -> None:
     """A tenant's first call reads its words; the next ones do not."""
     lexicons = MemoryLexicons()
-    vocabularies = Vocabularies(lexicons)
+    vocabularies = Vocabularies(lexicons, ConceptGraph.read())
     vocabulary = await vocabularies.of("shop")
     assert vocabulary.corrector.correct("hedphones") == "headphones"
     assert await vocabularies.of("shop") is vocabulary
@@ -34,7 +35,7 @@ async def test_read_once() -> None:
 
 async def test_same_words_same_corrector() -> None:
     """Reading words that have not changed builds nothing anew."""
-    vocabularies = Vocabularies(MemoryLexicons())
+    vocabularies = Vocabularies(MemoryLexicons(), ConceptGraph.read())
     vocabulary = await vocabularies.of("shop")
     vocabularies.read("shop")
     assert await vocabularies.of("shop") is vocabulary

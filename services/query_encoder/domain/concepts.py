@@ -1,0 +1,230 @@
+"""The concept graph: what a shop sells, for whom and when, in English and Chinese. Read from documents and checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property, lru_cache
+from typing import Any
+
+from services.common.errors import FieldViolation, InvalidArgument
+from services.query_encoder.domain.text import normal_form
+from services.query_encoder.domain.traditional import simplified
+
+MAX_CONCEPTS = 20_000
+MAX_LABEL = 48
+MAX_LABELS = 64
+# Of a wrong file, the first ones are said.
+MAX_VIOLATIONS = 20
+FILLERS = "fillers"
+
+_HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
+# "glass (material)": what stands in parentheses tells two concepts apart and is no part of the label.
+_QUALIFIER = re.compile(r"\s*\([^)]*\)$")
+_WORD = re.compile(r"[^\W_]+")
+_KEYS = frozenset(("labels", "kinds", "is_a", "goes_with"))
+
+
+class ConceptKind(Enum):
+    """The value is the top key of a document."""
+
+    PRODUCT = "products"
+    COLOUR = "colours"
+    MATERIAL = "materials"
+    ATTRIBUTE = "attributes"
+    AUDIENCE = "audiences"
+    OCCASION = "occasions"
+    UNIT = "units"
+    BRAND = "brands"
+
+
+@dataclass
+class Concept:
+    """One thing that a text can mean. The first English label is how it is said in English."""
+
+    name: str
+    kind: ConceptKind
+    english: list[str] = field(default_factory=list)
+    chinese: list[str] = field(default_factory=list)
+    # Names of what it is a kind of, and of what is looked for together with it.
+    is_a: list[str] = field(default_factory=list)
+    goes_with: list[str] = field(default_factory=list)
+
+
+class ConceptGraph:
+    """Concepts by name, and by label. `fillers` are words that say nothing about a product."""
+
+    def __init__(self, concepts: Mapping[str, Concept], fillers: frozenset[str]) -> None:
+        self.concepts = concepts
+        self.fillers = fillers
+
+    @classmethod
+    def read(cls, *documents: Mapping[str, Any]) -> ConceptGraph:
+        """Later documents add to earlier ones: concepts, and labels and edges of a concept that is there already.
+
+        Raises InvalidArgument naming each concept that is wrong, and the remedy.
+        """
+        reader = _Reader()
+        for document in documents:
+            reader.add(document)
+        reader.check()
+        return cls(reader.concepts, frozenset(reader.fillers))
+
+    @cached_property
+    def by_chinese(self) -> Mapping[str, tuple[Concept, ...]]:
+        """Folded to simplified characters and without spaces."""
+        return _index((chinese_key(label), concept) for concept in self.concepts.values() for label in concept.chinese)
+
+    @cached_property
+    def by_english(self) -> Mapping[tuple[str, ...], tuple[Concept, ...]]:
+        """By the label's words, singular and plural as one."""
+        return _index((english_key(label), concept) for concept in self.concepts.values() for label in concept.english)
+
+    @cached_property
+    def kinds_of(self) -> Mapping[str, tuple[Concept, ...]]:
+        """The is-a edges, downwards."""
+        return _index((parent, concept) for concept in self.concepts.values() for parent in concept.is_a)
+
+
+def chinese_key(label: str) -> str:
+    """As it is looked up: folded to simplified characters, without spaces."""
+    return "".join(simplified(normal_form(label)).split())
+
+
+@lru_cache(maxsize=32_768)
+def english_key(label: str) -> tuple[str, ...]:
+    """As it is looked up: its words, in the singular."""
+    return tuple(map(singular, _WORD.findall(normal_form(label).replace("'s", ""))))
+
+
+def singular(word: str) -> str:
+    """The singular of a lower-case English word, as far as its last letters tell; the same for both forms."""
+    if len(word) < 4 or word[-1] != "s" or word.endswith(("ss", "us", "is")):
+        return word
+    if word.endswith("ies") and len(word) > 4:
+        return f"{word[:-3]}y"
+    return word[:-2] if word.endswith(("sses", "shes", "ches", "xes")) else word[:-1]
+
+
+def is_chinese(text: str) -> bool:
+    return _HAN.search(text) is not None
+
+
+def _index(pairs: Iterator[tuple[Any, Concept]]) -> dict[Any, tuple[Concept, ...]]:
+    found: dict[Any, dict[str, Concept]] = {}
+    for key, concept in pairs:
+        if key:
+            found.setdefault(key, {})[concept.name] = concept
+    return {key: tuple(concepts.values()) for key, concepts in found.items()}
+
+
+class _Reader:
+    """Collects what documents say, and everything that is wrong with it."""
+
+    def __init__(self) -> None:
+        self.concepts: dict[str, Concept] = {}
+        self.fillers: set[str] = set()
+        self._wrong: list[FieldViolation] = []
+        self._seen: set[str] = set()
+
+    def add(self, document: Mapping[str, Any]) -> None:
+        self._seen = set()
+        if not isinstance(document, Mapping):
+            raise InvalidArgument.of("concepts", "the file holds no mapping; its top keys are kinds of concept")
+        for key, value in document.items():
+            if key == FILLERS:
+                self.fillers.update(map(chinese_key, self._strings(FILLERS, value)))
+            elif key in {kind.value for kind in ConceptKind}:
+                self._entries(ConceptKind(key), value, parent=None)
+            else:
+                known = ", ".join((*(kind.value for kind in ConceptKind), FILLERS))
+                self._blame(str(key), f"is no kind of concept; use {known}")
+
+    def check(self) -> None:
+        """Raises for all that was wrong, and for edges that lead nowhere or round in a circle."""
+        for concept in self.concepts.values():
+            for name, targets in (("is_a", concept.is_a), ("goes_with", concept.goes_with)):
+                for target in targets:
+                    if target not in self.concepts:
+                        self._blame(concept.name, f"{name} names {target!r}, which is no concept; add it or mend it")
+                    elif target == concept.name:
+                        self._blame(concept.name, f"{name} names the concept itself; remove it")
+            if len(concept.english) + len(concept.chinese) > MAX_LABELS:
+                self._blame(concept.name, f"has more than {MAX_LABELS} labels; split it into kinds")
+        if len(self.concepts) > MAX_CONCEPTS:
+            self._blame("concepts", f"there are {len(self.concepts)}; at most {MAX_CONCEPTS}")
+        if not self._wrong and (circle := self._circle()):
+            self._blame(circle[0], f"is a kind of itself: {' > '.join(circle)}; remove one of these edges")
+        if self._wrong:
+            raise InvalidArgument(*self._wrong[:MAX_VIOLATIONS])
+
+    def _entries(self, kind: ConceptKind, entries: Any, parent: str | None) -> None:
+        if not isinstance(entries, Mapping):
+            self._blame(parent or kind.value, "its concepts are no mapping of name to labels")
+            return
+        for name, entry in entries.items():
+            self._entry(kind, str(name), entry, parent)
+
+    def _entry(self, kind: ConceptKind, name: str, entry: Any, parent: str | None) -> None:
+        if name in self._seen:
+            self._blame(name, "stands twice in one file; put its labels together")
+        self._seen.add(name)
+        concept = self.concepts.setdefault(name, Concept(name, kind))
+        if concept.kind is not kind:
+            self._blame(name, f"stands under {kind.value} and under {concept.kind.value}; choose one")
+        long = entry if isinstance(entry, Mapping) else {"labels": entry}
+        if unknown := sorted(str(key) for key in long if key not in _KEYS):
+            self._blame(name, f"has the unknown key {unknown[0]!r}; use {', '.join(sorted(_KEYS))}")
+        for label in (_QUALIFIER.sub("", name), *self._strings(name, long.get("labels"))):
+            self._label(concept, label)
+        _extend(concept.is_a, [*([parent] if parent else []), *self._strings(name, long.get("is_a"))])
+        _extend(concept.goes_with, self._strings(name, long.get("goes_with")))
+        if long.get("kinds"):
+            self._entries(kind, long["kinds"], name)
+
+    def _label(self, concept: Concept, label: str) -> None:
+        key = chinese_key(label) if is_chinese(label) else " ".join(english_key(label))
+        if not key or len(label) > MAX_LABEL:
+            self._blame(concept.name, f"the label {label[:MAX_LABEL]!r} is empty or longer than {MAX_LABEL} characters")
+            return
+        _extend(concept.chinese if is_chinese(label) else concept.english, [normal_form(label)])
+
+    def _strings(self, name: str, value: Any) -> list[str]:
+        if value is None:
+            return []
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            self._blame(name, f"{value!r} is no list of texts; write [a, b]")
+            return []
+        if wrong := [item for item in value if not isinstance(item, str)]:
+            self._blame(name, f"{wrong[0]!r} is no text; put it in quotes")
+        return [item for item in value if isinstance(item, str)]
+
+    def _circle(self) -> list[str]:
+        """A path of is-a edges that leads back to its start; empty where there is none."""
+        done: set[str] = set()
+        for start in self.concepts:
+            # Depth first, without recursion: a chain may be as long as the file.
+            path: list[tuple[str, Iterator[str]]] = [(start, iter(self.concepts[start].is_a))]
+            on_path = {start: 0}
+            while path and path[0][0] not in done:
+                name, parents = path[-1]
+                parent = next((p for p in parents if p not in done), None)
+                if parent is None:
+                    done.add(name)
+                    on_path.pop(name)
+                    path.pop()
+                elif parent in on_path:
+                    return [step for step, _ in path[on_path[parent] :]] + [parent]
+                else:
+                    on_path[parent] = len(path)
+                    path.append((parent, iter(self.concepts[parent].is_a)))
+        return []
+
+    def _blame(self, name: str, description: str) -> None:
+        self._wrong.append(FieldViolation(f"concepts.{name}", description))
+
+
+def _extend(known: list[str], more: Sequence[str]) -> None:
+    known.extend(item for item in dict.fromkeys(more) if item not in known)
