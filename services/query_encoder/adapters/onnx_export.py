@@ -50,7 +50,7 @@ def _write(work: Path, model_dir: Path) -> None:
 
     ids = torch.ones(2, 8, dtype=torch.long)
     axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}}
-    # Attention in plain operators: the graph of torch's fused one scales and masks in more steps, and takes a fifth longer.
+    # Attention in plain operators: torch's fused one exports to more steps and takes a tenth longer.
     # onnxruntime.transformers' fusions were tried on top: theirs of attention and of Gelu lose time in bulk.
     torch.onnx.export(
         load_model(model_dir, attention="eager"), (ids, ids), str(work / FP32), dynamo=False, opset_version=18,
