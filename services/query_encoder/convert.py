@@ -10,6 +10,8 @@ from services.common.convert import money_to_proto, product_from_proto, vectors_
 from services.common.errors import InvalidArgument
 from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY, MAX_CATEGORY_LEVELS, Product, violations
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
+from services.query_encoder.domain.suggestion import Suggestion, SuggestionKind
+from services.query_encoder.domain.text import MAX_TEXT
 from services.query_encoder.ports import FloatArray
 
 MAX_PRODUCTS = 512
@@ -22,6 +24,29 @@ _TYPES = {
     ConstraintType.COLOUR: encoder_pb2.CONSTRAINT_TYPE_COLOUR,
     ConstraintType.CATEGORY: encoder_pb2.CONSTRAINT_TYPE_CATEGORY,
 }
+
+
+_SUGGESTIONS = {
+    SuggestionKind.QUERY: encoder_pb2.SUGGESTION_KIND_QUERY,
+    SuggestionKind.PRODUCT: encoder_pb2.SUGGESTION_KIND_PRODUCT,
+    SuggestionKind.BRAND: encoder_pb2.SUGGESTION_KIND_BRAND,
+    SuggestionKind.CATEGORY: encoder_pb2.SUGGESTION_KIND_CATEGORY,
+}
+DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS = 8, 20
+
+
+def prefix_and_limit(request: encoder_pb2.SuggestRequest) -> tuple[str, int]:
+    if len(request.prefix) > MAX_TEXT:
+        raise InvalidArgument.of("prefix", f"has {len(request.prefix)} characters; at most {MAX_TEXT}")
+    if request.limit < 0:
+        raise InvalidArgument.of("limit", f"{request.limit} is negative; send 1 to {MAX_SUGGESTIONS}")
+    return request.prefix, min(request.limit or DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS)
+
+
+def suggestion_to_proto(suggestion: Suggestion) -> encoder_pb2.Suggestion:
+    return encoder_pb2.Suggestion(
+        text=suggestion.text, kind=_SUGGESTIONS[suggestion.kind], spelling_corrected=suggestion.is_corrected
+    )
 
 
 def constraint_to_proto(constraint: Constraint) -> encoder_pb2.Constraint:

@@ -13,12 +13,20 @@ from services.common.context import RequestContext
 from services.common.convert import context_from_proto, vectors_to_proto
 from services.common.rpc import rpc
 from services.query_encoder.batching import QueryBatcher
-from services.query_encoder.convert import category_text, constraint_to_proto, products_from_request, session_vector
+from services.query_encoder.convert import (
+    category_text,
+    constraint_to_proto,
+    prefix_and_limit,
+    products_from_request,
+    session_vector,
+    suggestion_to_proto,
+)
 from services.query_encoder.domain.constraints import find_constraints, without_price
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.domain.query_vector import mix
 from services.query_encoder.domain.text import detect_language, normalise, tokens
+from services.query_encoder.past_queries import PastQueries
 from services.query_encoder.ports import Encoder, FloatArray, LexiconStore
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.vocabulary import Vocabularies
@@ -35,6 +43,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         self._lexicons = lexicons
         self._settings = settings
         self._vocabularies = Vocabularies(lexicons)
+        self._past_queries = PastQueries()
         self._query_thread = ThreadPoolExecutor(1, "queries")
         self._bulk_threads = ThreadPoolExecutor(settings.bulk_threads, "bulk")
         self._batcher = QueryBatcher(
@@ -50,6 +59,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         corrected = vocabulary.corrector.correct(normal)
         constraints = find_constraints(corrected, vocabulary.lexicon, self._settings.default_currency)
         retrieval_text = without_price(corrected, constraints)
+        self._past_queries.saw(context.tenant, corrected)
         vector = await self._query_vector(retrieval_text, request.query_context, context)
         return encoder_pb2.EncodeQueryResponse(
             language=detect_language(normal),
@@ -60,6 +70,14 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             constraints=map(constraint_to_proto, constraints),
             vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._encoder.model_version),
         )
+
+    @rpc(encoder_pb2.SuggestResponse)
+    async def Suggest(self, request: encoder_pb2.SuggestRequest) -> encoder_pb2.SuggestResponse:
+        context = context_from_proto(request.context)
+        prefix, limit = prefix_and_limit(request)
+        suggester = await self._vocabularies.suggester_of(context.tenant)
+        found = suggester.suggest(prefix, limit, context.locale, self._past_queries.of(context.tenant))
+        return encoder_pb2.SuggestResponse(suggestions=map(suggestion_to_proto, found))
 
     @rpc(encoder_pb2.EncodeProductsResponse)
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:
@@ -112,6 +130,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     def warm(self, tenant: str) -> None:
         """Load what is loaded at first use now, the tenant's words included: its first query need not wait for it."""
         self._vocabularies.read(tenant)
+        self._vocabularies.build_suggester(tenant)
         tokens("分词 words")
         self.check()
 

@@ -16,6 +16,7 @@ from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.convert import vectors_to_proto
+from services.common.errors import InvalidArgument
 from services.common.rpc import rpc
 
 # Longer than any budget in the tests.
@@ -53,6 +54,14 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
             language="en", normalized_text=request.text, corrected_text=request.text, retrieval_text=request.text,
             vector=vectors_to_proto(np.array([[1, 0]], np.float32), MODEL),
         )  # fmt: skip
+
+    @rpc(encoder_pb2.SuggestResponse)
+    async def Suggest(self, request: encoder_pb2.SuggestRequest) -> encoder_pb2.SuggestResponse:
+        await self.take(request)
+        if request.limit < 0:
+            raise InvalidArgument.of("limit", "is negative")
+        suggestion = encoder_pb2.Suggestion(text=f"{request.prefix}es", kind=encoder_pb2.SUGGESTION_KIND_PRODUCT)
+        return encoder_pb2.SuggestResponse(suggestions=[suggestion])
 
     @rpc(encoder_pb2.EncodeProductsResponse)
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:

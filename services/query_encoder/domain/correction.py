@@ -21,16 +21,23 @@ from services.query_encoder.domain.text import MAX_TEXT
 MIN_LENGTH = 4
 _MIN_LENGTH_IN_CONTEXT = 3
 # From this length on, two mistakes may be mended; in a context that says so, from the shorter one.
-TWO_MISTAKES_FROM = 8
+TWO_MISTAKES_FROM = 7
 _TWO_MISTAKES_IN_CONTEXT_FROM = 6
-# A shop's word must stand in this many products before others are corrected towards it, and is then never corrected.
+# A shop's word that stands in so many products is never corrected. Rarer ones may be slips of the shop itself: others
+# are corrected towards them only from some length on.
 MIN_PRODUCTS = 3
+_RARE_FROM = 5
 # All in units of ln(products). Chosen on slips made in Home Depot's queries, see docs/benchmarks.md.
-_BESIDE, _OTHER_FIRST_LETTER = 1.5, 1.0
+_BESIDE, _OTHER_FIRST_LETTER, _ODD_SLIP = 1.5, 1.0, 2.0
 # What the neighbours must say for a word of the shop's one or two products, and for an English one, to be wrong.
 _RARE, _ENGLISH = 3.0, 3.0
 # Without neighbours the first letter of a shorter word is not touched: "sony" for "tony" is no correction.
 _FIRST_LETTER_FROM = 6
+# Without neighbours, three letters go to a word of so many products only.
+_MANY_PRODUCTS = 50
+# In a text of a million million words. "emote" is rarer, and a slip for "remote" rather than meant.
+_COMMON = 5_000_000
+_VOWELS = "aeiouy"
 # Parts that were written as one word must have stood beside each other in this many titles.
 _MIN_SPLIT = 2
 _PASSES = 3
@@ -57,11 +64,16 @@ class SpellCorrector:
 
     def __init__(self, shop_words: Mapping[str, int], pairs: Mapping[str, int] | None = None) -> None:
         self._shop_words = shop_words
-        self._pairs = pairs or {}
+        # "outdoor table" speaks for "outdoor tables" as well.
+        self._pairs: dict[str, int] = {}
+        for phrase, titles in (pairs or {}).items():
+            if phrase.count(" ") == 1:
+                pair = _pair(*phrase.split(" "))
+                self._pairs[pair] = self._pairs.get(pair, 0) + titles
         self._english = english_words()
         self._symspell = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
         for word, count in shop_words.items():
-            if count >= MIN_PRODUCTS and _is_plain(word, MIN_LENGTH):
+            if _is_plain(word, MIN_LENGTH if count >= MIN_PRODUCTS else _RARE_FROM):
                 self._symspell.create_dictionary_entry(word, count)
 
     def correct(self, normal: str) -> str:
@@ -106,7 +118,8 @@ class SpellCorrector:
         found = []
         for item in near:
             beside = self._beside(item.term, left, right)
-            score = math.log(item.count) + _BESIDE * beside - _OTHER_FIRST_LETTER * (item.term[0] != word[0])
+            score = math.log(item.count) + _BESIDE * beside
+            score -= _OTHER_FIRST_LETTER * (item.term[0] != word[0]) + _ODD_SLIP * _is_odd(word, item.term)
             found.append(_Candidate(score, item.term, item.distance, beside))
         return max(found, default=None)
 
@@ -114,19 +127,26 @@ class SpellCorrector:
         """Without neighbours that say so."""
         if distance > 1 and len(word) < TWO_MISTAKES_FROM:
             return False
-        return len(word) >= (MIN_LENGTH if candidate[0] == word[0] else _FIRST_LETTER_FROM)
+        if len(word) < MIN_LENGTH:
+            return self._shop_words[candidate] >= _MANY_PRODUCTS and not _is_odd(word, candidate)
+        return candidate[0] == word[0] or len(word) >= _FIRST_LETTER_FROM or not _is_replaced(word, candidate)
 
     def _beside(self, word: str, left: str, right: str) -> float:
-        pairs = self._pairs.get(f"{left} {word}", 0), self._pairs.get(f"{word} {right}", 0)
-        return math.log1p(pairs[0]) + math.log1p(pairs[1])
+        """How often it stands in titles beside its neighbours: ln(1 + titles) of each, in either order."""
+        beside = 0.0
+        for neighbour in filter(None, (left, right)):
+            titles = self._pairs.get(_pair(neighbour, word), 0) + self._pairs.get(_pair(word, neighbour), 0)
+            beside += math.log1p(titles)
+        return beside
 
     def _split(self, word: str) -> str:
         """Two of the shop's words that stand beside each other in titles and were written as one; or `word`."""
         best, most = word, _MIN_SPLIT - 1
         for at in range(_MIN_LENGTH_IN_CONTEXT, len(word) - _MIN_LENGTH_IN_CONTEXT + 1):
-            parts = f"{word[:at]} {word[at:]}"
-            if (titles := self._pairs.get(parts, 0)) > most:
-                best, most = parts, titles
+            left, right = word[:at], word[at:]
+            titles = self._pairs.get(_pair(left, right), 0)
+            if titles > most and left in self._shop_words and right in self._shop_words:
+                best, most = f"{left} {right}", titles
         return best
 
 
@@ -140,12 +160,32 @@ def _places(text: str) -> Iterator[tuple[int, int]]:
             yield match.span()
 
 
+def _pair(left: str, right: str) -> str:
+    """The key of two words in a row, each without the s of a plural."""
+    return f"{left.removesuffix('s')} {right.removesuffix('s')}"
+
+
 def _is_plain(word: str, length: int) -> bool:
     return len(word) >= length and word.isascii() and word.isalpha()
 
 
+def _is_replaced(word: str, meant: str) -> bool:
+    """One letter for another: neither left out, nor too many, nor two that changed places."""
+    return len(word) == len(meant) and sorted(word) != sorted(meant)
+
+
+def _is_odd(word: str, meant: str) -> bool:
+    """A letter of another key: each such slip is rarer by far than one left out, doubled, swapped, or a wrong vowel."""
+    if len(word) < len(meant) or sorted(word) == sorted(meant):
+        return False
+    if len(word) > len(meant):
+        return all(word[at] != word[at - 1] or word[:at] + word[at + 1 :] != meant for at in range(1, len(word)))
+    return not all(a == b or (a in _VOWELS and b in _VOWELS) for a, b in zip(word, meant, strict=True))
+
+
 @lru_cache(maxsize=1)
 def english_words() -> frozenset[str]:
-    """Some 82,000 English words: not wrong, though the shop may not have them. Read at first use."""
+    """Some 20,000 common English words: not wrong, though the shop may not have them. Read at first use."""
     text = (files("symspellpy") / "frequency_dictionary_en_82_765.txt").read_text("utf-8-sig")
-    return frozenset(line.split(" ", 1)[0] for line in text.splitlines())
+    counted = (line.split(" ", 1) for line in text.splitlines())
+    return frozenset(word for word, count in counted if int(count) >= _COMMON)
