@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import chain
 from types import MappingProxyType
@@ -72,9 +72,13 @@ class Suggester:
         found = {text: self._entries[text] for text in self._completions(typed, limit)}
         for text in self._past(queries, typed):
             found[text] = Suggestion(text, SuggestionKind.QUERY, queries[text] * _QUERY)
-        if len(found) < min(limit, 3):
-            for text in self._mended(normal, limit):
-                found.setdefault(text, _corrected(self._entries[text]))
+        found = found or self._after_head(typed, limit)
+        if not found:
+            mended = self._mended(normal, limit)
+            found = {text: self._entries[text] for text in mended} or self._after_head(
+                self._corrector.correct(normal), limit
+            )
+            found = {text: replace(suggestion, is_corrected=True) for text, suggestion in found.items()}
         ranked = sorted(found.values(), key=lambda each: _rank(each, typed, locale))
         return ranked[:limit]
 
@@ -105,6 +109,17 @@ class Suggester:
         begun = (text for text, count in queries.items() if count >= MIN_QUERIES and text.startswith(typed))
         fit = (text for text in begun if all(word in self._words for word in words(text)))
         return heapq.nlargest(_BEST, fit, key=lambda text: queries[text])
+
+    def _after_head(self, typed: str, limit: int) -> dict[str, Suggestion]:
+        """Where no entry is as long: what may follow the last words, after the first ones as they are."""
+        for tail in list(_starts(typed))[1:]:
+            head = typed[: len(typed) - len(tail)]
+            if len(tail) <= _SHORT or not all(word in self._words for word in words(head)):
+                continue
+            if texts := self._top((text for text in self._slice(tail) if text.startswith(tail)), limit):
+                made = (Suggestion(head + text, SuggestionKind.PRODUCT, self._entries[text].weight) for text in texts)
+                return {suggestion.text: suggestion for suggestion in made}
+        return {}
 
     def _mended(self, normal: str, limit: int) -> list[str]:
         """Completions of what may have been meant: the corrector mends whole words, the last may be a slip's start."""
@@ -167,10 +182,6 @@ def _rank(suggestion: Suggestion, typed: str, locale: str) -> tuple[bool, bool, 
     foreign = bool(locale) and is_chinese != locale.lower().startswith(CHINESE)
     begins = suggestion.text.lower().startswith(typed)
     return suggestion.is_corrected, foreign, not begins, -suggestion.weight, suggestion.text
-
-
-def _corrected(suggestion: Suggestion) -> Suggestion:
-    return Suggestion(suggestion.text, suggestion.kind, suggestion.weight, is_corrected=True)
 
 
 def _edits(word: str) -> Iterator[str]:

@@ -61,6 +61,12 @@ def test_slips_are_mended(suggester: Suggester, prefix: str) -> None:
     assert all(suggestion.is_corrected for suggestion in found)
 
 
+def test_longer_than_any_entry(suggester: Suggester) -> None:
+    """The last words are completed where the whole is no entry's beginning."""
+    assert texts(suggester, "wireless mouse hdmi c") == ["wireless mouse hdmi cable"]
+    assert texts(suggester, "qqqqq hdmi c") == []
+
+
 def test_bounds(suggester: Suggester) -> None:
     """At most `limit`, each text once, and nothing for nothing or for what leads nowhere."""
     assert len(texts(suggester, "w", limit=2)) == 2
