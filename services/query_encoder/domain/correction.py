@@ -17,16 +17,14 @@ from symspellpy import SymSpell, Verbosity
 
 from services.query_encoder.domain.text import MAX_TEXT
 
-# Shorter words have too many neighbours; those of three letters are mended only beside words that they stand with.
+# Shorter words have too many neighbours; those of three letters need neighbours or a frequent word.
 MIN_LENGTH = 4
 _MIN_LENGTH_IN_CONTEXT = 3
 # From this length on, two mistakes may be mended; in a context that says so, from the shorter one.
 TWO_MISTAKES_FROM = 7
 _TWO_MISTAKES_IN_CONTEXT_FROM = 6
-# A shop's word that stands in so many products is never corrected. Rarer ones may be slips of the shop itself: others
-# are corrected towards them only from some length on.
+# A shop's word that stands in so many products is never corrected. Rarer ones may be slips of the shop itself.
 MIN_PRODUCTS = 3
-_RARE_FROM = 5
 # All in units of ln(products). Chosen on slips made in Home Depot's queries, see docs/benchmarks.md.
 _BESIDE, _OTHER_FIRST_LETTER, _ODD_SLIP = 1.5, 1.0, 2.0
 # What the neighbours must say for a word of the shop's one or two products, and for an English one, to be wrong.
@@ -34,8 +32,9 @@ _RARE, _ENGLISH = 3.0, 3.0
 # Without neighbours the first letter of a shorter word is not touched: "sony" for "tony" is no correction.
 _FIRST_LETTER_FROM = 6
 # Without neighbours, three letters go to a word of so many products only.
-_MANY_PRODUCTS = 50
-# In a text of a million million words. "emote" is rarer, and a slip for "remote" rather than meant.
+_MANY_PRODUCTS = 20
+# In a text of a million million words. "emote" is rarer, and a slip for "remote" rather than meant; "vest", rarer as
+# well, is none for "vent": letters are left out, doubled or swapped by mistake, seldom taken for one another.
 _COMMON = 5_000_000
 _VOWELS = "aeiouy"
 # Parts that were written as one word must have stood beside each other in this many titles.
@@ -73,7 +72,7 @@ class SpellCorrector:
         self._english = english_words()
         self._symspell = SymSpell(max_dictionary_edit_distance=2, prefix_length=7)
         for word, count in shop_words.items():
-            if _is_plain(word, MIN_LENGTH if count >= MIN_PRODUCTS else _RARE_FROM):
+            if _is_plain(word, MIN_LENGTH):
                 self._symspell.create_dictionary_entry(word, count)
 
     def correct(self, normal: str) -> str:
@@ -103,7 +102,7 @@ class SpellCorrector:
         if count >= MIN_PRODUCTS or not _is_plain(word, _MIN_LENGTH_IN_CONTEXT):
             return word
         best = self._likeliest(word, left, right)
-        if count or word in self._english:
+        if count or self._english.get(word, 0) >= _COMMON:
             # Known, but not for this shop: only neighbours can speak against it.
             bar = (_RARE if count else _ENGLISH) + _BESIDE * self._beside(word, left, right)
             return best.word if best and _BESIDE * best.beside > bar else word
@@ -126,6 +125,8 @@ class SpellCorrector:
     def _is_sure(self, word: str, candidate: str, distance: int) -> bool:
         """Without neighbours that say so."""
         if distance > 1 and len(word) < TWO_MISTAKES_FROM:
+            return False
+        if word in self._english and _is_odd(word, candidate):
             return False
         if len(word) < MIN_LENGTH:
             return self._shop_words[candidate] >= _MANY_PRODUCTS and not _is_odd(word, candidate)
@@ -184,8 +185,7 @@ def _is_odd(word: str, meant: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def english_words() -> frozenset[str]:
-    """Some 20,000 common English words: not wrong, though the shop may not have them. Read at first use."""
+def english_words() -> Mapping[str, int]:
+    """82,765 English words with how often a large text has them: not wrong, though the shop may not have them."""
     text = (files("symspellpy") / "frequency_dictionary_en_82_765.txt").read_text("utf-8-sig")
-    counted = (line.split(" ", 1) for line in text.splitlines())
-    return frozenset(word for word, count in counted if int(count) >= _COMMON)
+    return {word: int(count) for word, count in (line.split(" ", 1) for line in text.splitlines())}
