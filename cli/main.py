@@ -18,7 +18,7 @@ from rich.table import Table
 from cli.client import Connection, explain_error
 from cli.imports import CatalogImport, EventsImport, Rejects, Summary, event_of
 from cli.mapping import RowRefused, parse_mapping, parse_money
-from cli.render import print_interpretation, print_quotes, print_results, print_waterfall
+from cli.render import print_interpretation, print_quotes, print_results, print_suggestions, print_waterfall
 from cli.rows import FileRefused, column_names
 from cli.suite import commands
 from kairos.common.v1 import common_pb2, product_pb2
@@ -118,6 +118,19 @@ def search(
         print_waterfall(out, answer.timings)
     if answer.next_page_token:
         out.print(f"[dim]next page: --page-token {answer.next_page_token}", soft_wrap=True)
+
+
+@app.command()
+def suggest(
+    context: typer.Context,
+    prefix: str,
+    locale: str = "",
+    limit: Annotated[int, typer.Option(min=1, max=20)] = 8,
+    as_json: Json = False,
+) -> None:
+    """What a shopper may be about to type."""
+    answer = _call(context, "Suggest", gateway_pb2.SuggestRequest(prefix=prefix, locale=locale, limit=limit))
+    return _print_json(answer) if as_json else print_suggestions(out, answer)
 
 
 @app.command()

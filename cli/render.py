@@ -78,6 +78,15 @@ def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation
     console.print(text)
 
 
+def print_suggestions(console: Console, answer: gateway_pb2.SuggestResponse) -> None:
+    for suggestion in answer.suggestions:
+        kind = encoder_pb2.SuggestionKind.Name(suggestion.kind).removeprefix("SUGGESTION_KIND_").lower()
+        mended = " · spelling corrected" * suggestion.spelling_corrected
+        console.print(f"{escape(suggestion.text)}  [dim]{kind}{mended}")
+    for degradation in answer.degradations:
+        console.print(f"[yellow]given up: {escape(degradation_text(degradation))}")
+
+
 def degradation_text(degradation: common_pb2.Degradation) -> str:
     stage = common_pb2.Stage.Name(degradation.stage).removeprefix("STAGE_").lower()
     reason = common_pb2.DegradationReason.Name(degradation.reason).removeprefix("DEGRADATION_REASON_").lower()

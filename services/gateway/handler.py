@@ -24,6 +24,7 @@ from services.gateway.search import search
 from services.gateway.security import Authenticator
 from services.gateway.settings import GatewaySettings
 from services.gateway.stages import Request, StageHealth
+from services.gateway.suggest import suggest
 
 MAX_QUERY = 512
 MAX_ID = 128
@@ -55,6 +56,10 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         response = await search(request, self._parts, message, viewer)
         self._adapt(request)
         return response
+
+    @public(gateway_pb2.SuggestResponse)
+    async def Suggest(self, message: gateway_pb2.SuggestRequest) -> gateway_pb2.SuggestResponse:
+        return await suggest(self._read_request(message.locale), self._parts, message)
 
     @public(gateway_pb2.RecommendResponse)
     async def Recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:

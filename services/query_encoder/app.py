@@ -31,6 +31,11 @@ class QueryEncoder:
     ) -> encoder_pb2.EncodeQueryResponse:
         return await self._handler.EncodeQuery(request, grpc_context)
 
+    async def Suggest(
+        self, request: encoder_pb2.SuggestRequest, grpc_context: CallContext
+    ) -> encoder_pb2.SuggestResponse:
+        return await self._handler.Suggest(request, grpc_context)
+
     async def EncodeProducts(
         self, request: encoder_pb2.EncodeProductsRequest, grpc_context: CallContext
     ) -> encoder_pb2.EncodeProductsResponse:

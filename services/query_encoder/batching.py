@@ -14,6 +14,10 @@ import numpy as np
 from services.common.errors import BudgetExpired
 from services.query_encoder.ports import FloatArray
 
+# A lone query is encoded on the event loop itself where that takes no longer than this: the way to a thread and back
+# costs about a third of such an inference. What arrives meanwhile would have waited for the model anyway.
+ON_THE_LOOP_S = 0.004
+
 
 @dataclass
 class _Waiting:
@@ -23,7 +27,10 @@ class _Waiting:
 
 
 class QueryBatcher:
-    """One inference at a time in `executor`. Expired and cancelled requests are dropped before they are batched."""
+    """One inference at a time: in `executor`, or, of a lone query where that is quick, on the event loop.
+
+    Expired and cancelled requests are dropped before they are batched.
+    """
 
     def __init__(self, encode: Callable[[Sequence[str]], FloatArray], executor: Executor, max_batch: int) -> None:
         self._encode = encode
@@ -31,6 +38,8 @@ class QueryBatcher:
         self._max_batch = max_batch
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
+        # Of the last query that was encoded alone.
+        self._alone_s = float("inf")
 
     async def encode(self, text: str, deadline_s: float | None) -> FloatArray:
         """The vector of one text, shape [dimensions]. Raises BudgetExpired when its turn comes too late."""
@@ -41,10 +50,9 @@ class QueryBatcher:
         return await waiting.result
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         while batch := self._next_batch():
             try:
-                vectors = await loop.run_in_executor(self._executor, self._encode, [w.text for w in batch])
+                vectors = await self._encode_batch([waiting.text for waiting in batch])
             except Exception as error:
                 for waiting in batch:
                     if not waiting.result.done():
@@ -53,6 +61,20 @@ class QueryBatcher:
             for waiting, vector in zip(batch, np.asarray(vectors), strict=True):
                 if not waiting.result.done():
                     waiting.result.set_result(vector)
+
+    async def _encode_batch(self, texts: list[str]) -> FloatArray:
+        if len(texts) > 1:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, texts)
+        if self._alone_s > ON_THE_LOOP_S:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._encode_alone, texts)
+        return self._encode_alone(texts)
+
+    def _encode_alone(self, texts: list[str]) -> FloatArray:
+        began = time.perf_counter()
+        try:
+            return self._encode(texts)
+        finally:
+            self._alone_s = time.perf_counter() - began
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []

@@ -14,6 +14,8 @@ from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY, MAX_CATEGO
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
 from services.query_encoder.domain.expansion import MAX_MEANINGS, Expansion
+from services.query_encoder.domain.suggestion import Suggestion, SuggestionKind
+from services.query_encoder.domain.text import MAX_TEXT
 from services.query_encoder.ports import FloatArray
 
 MAX_PRODUCTS = 512
@@ -50,6 +52,29 @@ def concepts_to_proto(expansion: Expansion) -> Iterator[encoder_pb2.Concept]:
                 chinese_label=next(iter(concept.chinese), ""),
                 expansions=labels if position == 0 else (),
             )
+
+
+_SUGGESTIONS = {
+    SuggestionKind.QUERY: encoder_pb2.SUGGESTION_KIND_QUERY,
+    SuggestionKind.PRODUCT: encoder_pb2.SUGGESTION_KIND_PRODUCT,
+    SuggestionKind.BRAND: encoder_pb2.SUGGESTION_KIND_BRAND,
+    SuggestionKind.CATEGORY: encoder_pb2.SUGGESTION_KIND_CATEGORY,
+}
+DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS = 8, 20
+
+
+def prefix_and_limit(request: encoder_pb2.SuggestRequest) -> tuple[str, int]:
+    if len(request.prefix) > MAX_TEXT:
+        raise InvalidArgument.of("prefix", f"has {len(request.prefix)} characters; at most {MAX_TEXT}")
+    if request.limit < 0:
+        raise InvalidArgument.of("limit", f"{request.limit} is negative; send 1 to {MAX_SUGGESTIONS}")
+    return request.prefix, min(request.limit or DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS)
+
+
+def suggestion_to_proto(suggestion: Suggestion) -> encoder_pb2.Suggestion:
+    return encoder_pb2.Suggestion(
+        text=suggestion.text, kind=_SUGGESTIONS[suggestion.kind], spelling_corrected=suggestion.is_corrected
+    )
 
 
 def constraint_to_proto(constraint: Constraint) -> encoder_pb2.Constraint:

@@ -18,8 +18,10 @@ from services.query_encoder.convert import (
     concepts_to_proto,
     constraint_to_proto,
     images_from_request,
+    prefix_and_limit,
     products_from_request,
     session_vector,
+    suggestion_to_proto,
 )
 from services.query_encoder.domain.concept_constraints import with_colours
 from services.query_encoder.domain.concept_finding import ConceptFinder
@@ -29,6 +31,7 @@ from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.domain.query_vector import mix
 from services.query_encoder.domain.text import detect_language, normalise, tokens
+from services.query_encoder.past_queries import PastQueries
 from services.query_encoder.pictures import Pictures
 from services.query_encoder.ports import Encoder, FloatArray, LexiconStore, PictureEncoder
 from services.query_encoder.settings import QueryEncoderSettings
@@ -56,6 +59,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         self._settings = settings
         self._vocabularies = Vocabularies(lexicons, graph)
         self._graph, self._finder = graph, ConceptFinder(graph)
+        self._past_queries = PastQueries()
         self._query_thread = ThreadPoolExecutor(1, "queries")
         self._bulk_threads = ThreadPoolExecutor(settings.bulk_threads, "bulk")
         self._batcher = QueryBatcher(
@@ -77,6 +81,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         expansion = vocabulary.expander.expand(reading, retrieval_text)
         constraints = with_colours(constraints, reading.found, vocabulary.lexicon, self._graph)
         rendered = "" if self._reads_chinese else expansion.rendering
+        self._past_queries.saw(context.tenant, corrected)
         vector = await self._query_vector(rendered or retrieval_text, request.query_context, context)
         return encoder_pb2.EncodeQueryResponse(
             language=detect_language(normal),
@@ -89,6 +94,14 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             concepts=concepts_to_proto(expansion),
             rendered_text=rendered,
         )
+
+    @rpc(encoder_pb2.SuggestResponse)
+    async def Suggest(self, request: encoder_pb2.SuggestRequest) -> encoder_pb2.SuggestResponse:
+        context = context_from_proto(request.context)
+        prefix, limit = prefix_and_limit(request)
+        suggester = await self._vocabularies.suggester_of(context.tenant)
+        found = suggester.suggest(prefix, limit, context.locale, self._past_queries.of(context.tenant))
+        return encoder_pb2.SuggestResponse(suggestions=map(suggestion_to_proto, found))
 
     @rpc(encoder_pb2.EncodeProductsResponse)
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:
@@ -154,6 +167,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     def warm(self, tenant: str) -> None:
         """Load what is loaded at first use now, the tenant's words included: its first query need not wait for it."""
         self._vocabularies.read(tenant)
+        self._vocabularies.build_suggester(tenant)
         tokens("分词 words")
         self.check()
 

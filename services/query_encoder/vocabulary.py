@@ -11,10 +11,13 @@ from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
+from services.query_encoder.domain.suggestion import Suggester
 from services.query_encoder.ports import LexiconStore
 
-# How old a vocabulary may be. An import changes it with every batch; building one takes about a second.
-REFRESH_S = 5.0
+# How old a vocabulary may be. An import changes it with every batch; building one takes about a second, what completes
+# prefixes two more (50,000 products).
+REFRESH_S = 10.0
+SUGGESTER_REFRESH_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,15 @@ class Vocabulary:
 
 
 class Vocabularies:
-    """`of` never waits but for a tenant's very first call."""
+    """`of` and `suggester_of` never wait but for a tenant's very first call."""
 
     def __init__(self, lexicons: LexiconStore, graph: ConceptGraph) -> None:
         self._lexicons = lexicons
         self._graph = graph
         self._known: dict[str, tuple[Vocabulary, float]] = {}
         self._refreshing: dict[str, Future[None]] = {}
+        self._suggesters: dict[str, tuple[Suggester, Lexicon, float]] = {}
+        self._building: dict[str, Future[None]] = {}
         self._thread = ThreadPoolExecutor(1, "vocabulary")
 
     async def of(self, tenant: str) -> Vocabulary:
@@ -49,8 +54,26 @@ class Vocabularies:
         lexicon = self._lexicons.read(tenant, known.lexicon if known else None)
         if known is None or lexicon is not known.lexicon:
             expander = Expander(self._graph, shop_words(lexicon.words))
-            known = Vocabulary(lexicon, SpellCorrector(lexicon.words), expander)
+            known = Vocabulary(lexicon, SpellCorrector(lexicon.words, lexicon.phrases), expander)
         self._known[tenant] = (known, time.monotonic())
+
+    async def suggester_of(self, tenant: str) -> Suggester:
+        vocabulary, running = await self.of(tenant), self._building.get(tenant)
+        known = self._suggesters.get(tenant)
+        is_old = known is not None and known[1] is not vocabulary.lexicon
+        if known is None or (is_old and time.monotonic() - known[2] > SUGGESTER_REFRESH_S):
+            if running is None or running.done():
+                running = self._building[tenant] = self._thread.submit(self.build_suggester, tenant)
+            if known is None:
+                # Shielded: a caller who has no more time must not take it from the next one.
+                await asyncio.shield(asyncio.wrap_future(running))
+        return self._suggesters[tenant][0]
+
+    def build_suggester(self, tenant: str) -> None:
+        """From the newest vocabulary that was read. Blocks."""
+        vocabulary = self._known[tenant][0]
+        suggester = Suggester(vocabulary.lexicon, vocabulary.corrector)
+        self._suggesters[tenant] = (suggester, vocabulary.lexicon, time.monotonic())
 
     def close(self) -> None:
         self._thread.shutdown(cancel_futures=True)

@@ -248,6 +248,29 @@ async def test_import(running: Running) -> None:
     assert (again.imported_count, again.unchanged_count) == (0, 1)
 
 
+async def test_suggestions(running: Running) -> None:
+    """The encoder's suggestions for the prefix, in the shopper's locale and inside the caller's budget."""
+    message = gateway_pb2.SuggestRequest(prefix="sho", locale="en-GB", limit=3)
+    answer = await running.stub.Suggest(message, timeout=BUDGET_S)
+    assert [suggestion.text for suggestion in answer.suggestions] == ["shoes"]
+    assert answer.request_id
+    (asked,) = [r for r in running.stages.encoder.requests if isinstance(r, encoder_pb2.SuggestRequest)]
+    assert (asked.prefix, asked.limit, asked.context.locale) == ("sho", 3, "en-GB")
+    assert 0 < asked.context.budget.remaining.ToMilliseconds() <= BUDGET_S * 1e3
+    assert await violated_fields(running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="s", limit=-1))) == ["limit"]
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_without_encoder_no_suggestions(running: Running, how: str) -> None:
+    """Encoder late, down or failing: an empty answer that says so, inside the budget."""
+    await running.stages.worsen("query_encoder", how)
+    began = time.monotonic()
+    answer = await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="sho"), timeout=BUDGET_S)
+    assert time.monotonic() - began < BUDGET_S
+    assert not answer.suggestions
+    assert [(d.stage, d.fallback) for d in answer.degradations] == [(1, "no suggestions")]
+
+
 async def test_prices(running: Running) -> None:
     """Quotes in the order asked for; unknown ids come back; another currency is refused."""
     answer = await running.stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=["p2", "x", "p1"]))

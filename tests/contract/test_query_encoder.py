@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 import numpy as np
@@ -194,6 +194,33 @@ async def test_products_teach_the_lexicon(stub: Stub, settings: QueryEncoderSett
         (encoder_pb2.CONSTRAINT_TYPE_COLOUR, "Red"),
         (encoder_pb2.CONSTRAINT_TYPE_CATEGORY, "Shoes > Running Shoes"),
     }
+
+
+async def test_suggestions(stub: Stub) -> None:
+    """Prefixes lead to the shop's brands, categories, phrases and earlier queries; slips are mended."""
+    shop = common_pb2.RequestContext(tenant="suggesting")
+    await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=shop, products=PRODUCTS))
+    for _ in range(3):
+        await stub.EncodeQuery(query("sony noise headphones", "suggesting"))
+
+    async def kinds(prefix: str) -> dict[str, tuple[int, bool]]:
+        request = encoder_pb2.SuggestRequest(context=shop, prefix=prefix)
+        return {s.text: (s.kind, s.spelling_corrected) for s in (await stub.Suggest(request)).suggestions}
+
+    assert (await kinds("so"))["Sony"] == (encoder_pb2.SUGGESTION_KIND_BRAND, False)
+    assert (await kinds("sony n"))["sony noise headphones"] == (encoder_pb2.SUGGESTION_KIND_QUERY, False)
+    assert (await kinds("run"))["running shoes"] == (encoder_pb2.SUGGESTION_KIND_CATEGORY, False)
+    assert (await kinds("cancelling headphnoes"))["noise cancelling headphones"] == (
+        encoder_pb2.SUGGESTION_KIND_PRODUCT, True,
+    )  # fmt: skip
+    assert await kinds("") == {}
+
+
+@pytest.mark.parametrize(("fields", "field"), [({"prefix": "x" * 513}, "prefix"), ({"limit": -1}, "limit")])
+async def test_bad_prefix(stub: Stub, fields: dict[str, Any], field: str) -> None:
+    """A prefix that is too long and a negative limit are refused by name."""
+    request = encoder_pb2.SuggestRequest(**fields)
+    assert await refusal(stub.Suggest, request) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
 
 
 async def test_tenants_are_apart(stub: Stub) -> None:

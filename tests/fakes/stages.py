@@ -65,6 +65,14 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
         answer.MergeFrom(self.read)
         return answer
 
+    @rpc(encoder_pb2.SuggestResponse)
+    async def Suggest(self, request: encoder_pb2.SuggestRequest) -> encoder_pb2.SuggestResponse:
+        await self.take(request)
+        if request.limit < 0:
+            raise InvalidArgument.of("limit", "is negative")
+        suggestion = encoder_pb2.Suggestion(text=f"{request.prefix}es", kind=encoder_pb2.SUGGESTION_KIND_PRODUCT)
+        return encoder_pb2.SuggestResponse(suggestions=[suggestion])
+
     @rpc(encoder_pb2.EncodeProductsResponse)
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:
         await self.take(request)

@@ -24,13 +24,13 @@ class OnnxEncoder:
         options.inter_op_num_threads = 1
         # Idle threads sleep instead of spinning: other services share these cores.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(str(model_file), options, providers=["CPUExecutionProvider"])
         self._tokenizer = BatchTokenizer(model_dir)
         self.model_version = model_version
-        self.dimensions = int(self._session.get_outputs()[0].shape[1])
+        self.dimensions = int(self.session.get_outputs()[0].shape[1])
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for rows, ids, mask in self._tokenizer.batches(texts, max_tokens, _TOKENS_PER_BATCH):
-            vectors[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+            vectors[rows] = self.session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         return vectors

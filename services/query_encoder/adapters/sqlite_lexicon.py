@@ -10,10 +10,15 @@ from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS word (tenant TEXT, word TEXT, count INTEGER, PRIMARY KEY (tenant, word)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS phrase (tenant TEXT, phrase TEXT, count INTEGER, PRIMARY KEY (tenant, phrase)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS name (tenant TEXT, kind TEXT, normal TEXT, value TEXT,
                                  PRIMARY KEY (tenant, kind, normal)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS version (tenant TEXT PRIMARY KEY, version INTEGER);
 """
+_COUNTED = {"word": "words", "phrase": "phrases"}
+# Most phrases stand in one title and tell nothing: they stay in the file.
+_LEAST = {"word": 1, "phrase": 2}
+_ADD = "ON CONFLICT DO UPDATE SET count = count + excluded.count"
 _KINDS = ("brands", "colours", "categories")
 
 
@@ -33,8 +38,10 @@ class SqliteLexiconStore:
             version = self._version(tenant)
             if known is not None and known.version == version:
                 return known
-            words = dict(self._db.execute("SELECT word, count FROM word WHERE tenant = ?", (tenant,)))
-            lexicon = Lexicon(words=words, version=version)
+            lexicon = Lexicon(version=version)
+            for table, name in _COUNTED.items():
+                query = f"SELECT {table}, count FROM {table} WHERE tenant = ? AND count >= ?"
+                getattr(lexicon, name).update(self._db.execute(query, (tenant, _LEAST[table])))
             for kind in _KINDS:
                 rows = self._db.execute("SELECT normal, value FROM name WHERE tenant = ? AND kind = ?", (tenant, kind))
                 getattr(lexicon, kind).update(rows)
@@ -45,10 +52,10 @@ class SqliteLexiconStore:
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.executemany(
-                    "INSERT INTO word VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
-                    [(tenant, word, count) for word, count in update.words.items()],
-                )
+                for table, name in _COUNTED.items():
+                    insert = f"INSERT INTO {table} VALUES (?, ?, ?) {_ADD}"
+                    rows = [(tenant, text, count) for text, count in getattr(update, name).items()]
+                    self._db.executemany(insert, rows)
                 self._db.executemany("INSERT OR REPLACE INTO name VALUES (?, ?, ?, ?)", names)
                 self._db.execute(
                     "INSERT INTO version VALUES (?, 1) ON CONFLICT DO UPDATE SET version = version + 1", (tenant,)

@@ -37,7 +37,9 @@ class BatchTokenizer:
         self, texts: Sequence[str], max_tokens: int, tokens_per_batch: int
     ) -> Iterator[tuple[list[int], IntArray, IntArray]]:
         """(rows of `texts`, ids [n, length], mask [n, length]) for all texts that the model knows."""
-        encoded = self._tokenizer.encode_batch(list(texts))
+        # One text alone without the library's threads: waking them takes longer than the work.
+        alone = len(texts) == 1
+        encoded = [self._tokenizer.encode(texts[0])] if alone else self._tokenizer.encode_batch(list(texts))
         ids = [self._cut(encoding, max_tokens) for encoding in encoded]
         known = [row for row, encoding in enumerate(encoded) if self._is_known(encoding)]
         known.sort(key=lambda row: len(ids[row]))

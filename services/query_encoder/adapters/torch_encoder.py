@@ -30,9 +30,10 @@ class PooledEncoder(torch.nn.Module):
         return torch.nn.functional.normalize(pooled, dim=1)
 
 
-def load_model(model_dir: Path) -> PooledEncoder:
-    """From a directory with config.json and safetensors. No network."""
-    return PooledEncoder(AutoModel.from_pretrained(str(model_dir), local_files_only=True)).eval()
+def load_model(model_dir: Path, attention: str | None = None) -> PooledEncoder:
+    """From a directory with config.json and safetensors. No network. `attention`: transformers' name; None: its own."""
+    body = AutoModel.from_pretrained(str(model_dir), local_files_only=True, attn_implementation=attention)
+    return PooledEncoder(body).eval()
 
 
 class TorchEncoder:

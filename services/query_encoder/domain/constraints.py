@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
@@ -72,6 +72,8 @@ _SPELLINGS = {"grey": "gray"}
 
 _HAN = "㐀-䶿一-鿿豈-﫿"
 _PART = re.compile(rf"[{_HAN}]+|[^\s{_HAN}]+")
+_CHINESE = re.compile(rf"[{_HAN}]")
+_LONGEST_NAME, _LONGEST_COLOUR = 4, 2
 _LONGEST_CHINESE_NAME = 8
 
 
@@ -97,15 +99,18 @@ def find_constraints(normal: str, lexicon: Lexicon, default_currency: str) -> li
     """All conditions in a normalised text: at most one price, brand and category, any number of colours."""
     price = find_price(normal, default_currency)
     rest = normal.replace(price.matched_text, " ", 1) if price else normal
+    phrases = list(_phrases(rest))
     found = [price] if price else []
-    found += _longest_name(rest, lexicon.brands, ConstraintType.BRAND)
-    found += _colours(rest, lexicon.colours)
-    found += _longest_name(rest, lexicon.categories, ConstraintType.CATEGORY)
+    found += _longest_name(phrases, lexicon.brands, ConstraintType.BRAND)
+    found += _colours(rest, phrases, lexicon.colours)
+    found += _longest_name(phrases, lexicon.categories, ConstraintType.CATEGORY)
     return found
 
 
 def find_price(normal: str, default_currency: str) -> Constraint | None:
     """The price condition, where there is one. A bare number is a price only after words such as "under"."""
+    if not any(map(str.isdecimal, normal)):
+        return None
     for match in _RANGE.finditer(normal):
         low, high = _number(match, "a"), _number(match, "b")
         if _has_currency(match, "a", "b") and low <= high:
@@ -145,16 +150,18 @@ def _currency(match: re.Match[str], default: str, *names: str) -> str:
     return next((_CURRENCIES[mark] for mark in marks if mark), default)
 
 
-def _longest_name(text: str, names: Mapping[str, str], kind: ConstraintType) -> list[Constraint]:
-    """The longest name of the dictionary that stands in `text` as whole words."""
-    best = max((phrase for phrase in _phrases(text) if phrase in names), key=len, default="")
+def _longest_name(
+    phrases: Iterable[tuple[str, int]], names: Mapping[str, str], kind: ConstraintType
+) -> list[Constraint]:
+    """The longest name of the dictionary that stands in the text as whole words."""
+    best = max((phrase for phrase, _ in phrases if phrase in names), key=len, default="")
     return [Constraint(kind, best, names[best])] if best else []
 
 
-def _colours(text: str, colours: Mapping[str, str]) -> Iterator[Constraint]:
+def _colours(text: str, phrases: Iterable[tuple[str, int]], colours: Mapping[str, str]) -> Iterator[Constraint]:
     """Longer names first, each taking its words away: "dark blue" is not "blue" as well."""
-    named = {phrase: colours[phrase] for phrase in _phrases(text, longest=2) if phrase in colours}
-    for chinese, english in CHINESE_COLOURS.items():
+    named = {phrase: colours[phrase] for phrase, size in phrases if size <= _LONGEST_COLOUR and phrase in colours}
+    for chinese, english in () if text.isascii() else CHINESE_COLOURS.items():
         value = colours.get(english) or colours.get(_SPELLINGS.get(english, ""))
         if value and chinese in text:
             named[chinese] = value
@@ -166,15 +173,15 @@ def _colours(text: str, colours: Mapping[str, str]) -> Iterator[Constraint]:
         rest = rest.replace(phrase, " ")
 
 
-def _phrases(text: str, longest: int = 4) -> Iterator[str]:
-    """Runs of up to `longest` words, and the parts of each Chinese run; all as they stand in `text`."""
+def _phrases(text: str) -> Iterator[tuple[str, int]]:
+    """Runs of words and their number, and the parts of each Chinese run as one word; all as they stand in `text`."""
     parts = [part.strip(",.;:!?()[]\"'") for part in _PART.findall(text)]
     for start, part in enumerate(parts):
-        for end in range(start + 1, min(start + longest, len(parts)) + 1):
+        for end in range(start + 1, min(start + _LONGEST_NAME, len(parts)) + 1):
             phrase = " ".join(parts[start:end])
             if phrase in text:
-                yield phrase
-        if re.match(rf"[{_HAN}]", part):
+                yield phrase, end - start
+        if _CHINESE.match(part):
             for first in range(len(part)):
                 for last in range(first + 2, min(first + _LONGEST_CHINESE_NAME, len(part)) + 1):
-                    yield part[first:last]
+                    yield part[first:last], 1

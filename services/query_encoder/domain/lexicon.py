@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 
 from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
 from services.query_encoder.domain.text import normal_form, words
 
 COLOUR_ATTRIBUTES = ("colour", "color")
 _MAX_WORD = 32
+# Words in a phrase.
+_PHRASES = (2, 3)
+_HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 
 
 @dataclass
@@ -18,6 +23,7 @@ class LexiconUpdate:
     """What a batch of products adds. Brands, colours and categories by their normal form."""
 
     words: Counter[str] = field(default_factory=Counter)
+    phrases: Counter[str] = field(default_factory=Counter)
     brands: dict[str, str] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
     categories: dict[str, str] = field(default_factory=dict)
@@ -25,9 +31,11 @@ class LexiconUpdate:
 
 @dataclass
 class Lexicon:
-    """Words with the number of titles that held them; names by normal form, as the shop writes them."""
+    """Words and phrases with the number of titles that held them; names by normal form, as the shop writes them."""
 
     words: dict[str, int] = field(default_factory=dict)
+    # Two or three words in a row; what stands in one title only need not be here.
+    phrases: dict[str, int] = field(default_factory=dict)
     brands: dict[str, str] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
     # Leaf name -> whole path: "running shoes" -> "Shoes > Running Shoes".
@@ -36,8 +44,9 @@ class Lexicon:
     version: int = 0
 
     def add(self, update: LexiconUpdate, version: int) -> None:
-        for word, count in update.words.items():
-            self.words[word] = self.words.get(word, 0) + count
+        for counts, more in ((self.words, update.words), (self.phrases, update.phrases)):
+            for text, count in more.items():
+                counts[text] = counts.get(text, 0) + count
         for mine, new in (
             (self.brands, update.brands),
             (self.colours, update.colours),
@@ -48,18 +57,38 @@ class Lexicon:
 
 
 def learn(products: Iterable[Product]) -> LexiconUpdate:
-    """The words of titles and brands, and the names of brands, colours and categories."""
+    """The words of titles and brands, the phrases of titles, and the names of brands, colours and categories."""
     update = LexiconUpdate()
     for product in products:
-        texts = [product.title, product.brand, *product.category_path, *product.localized_titles.values()]
-        seen = {word for text in texts for word in words(normal_form(text))}
-        update.words.update(word for word in seen if len(word) <= _MAX_WORD)
+        titles = [words(normal_form(title)) for title in (product.title, *product.localized_titles.values())]
+        names = (words(normal_form(name)) for name in (product.brand, *product.category_path))
+        update.words.update(word for word in set(chain(*titles, *names)) if len(word) <= _MAX_WORD)
+        update.phrases.update({phrase for title in titles for phrase in _phrases(title)})
         update.brands.update(_by_normal_form([product.brand]))
         for name in COLOUR_ATTRIBUTES:
             update.colours.update(_by_normal_form(product.attributes.get(name, ())))
         for path in category_ancestry(product.category_path):
             update.categories[normal_form(path.rsplit(CATEGORY_SEPARATOR, 1)[-1])] = path
     return update
+
+
+def joined(parts: Sequence[str]) -> str:
+    """As one writes it: Chinese words without a space between them."""
+    text = " ".join(parts)
+    if text.isascii():
+        return text
+    text = "".join(parts[:1])
+    for before, part in pairwise(parts):
+        text += part if _HAN.match(before) and _HAN.match(part) else f" {part}"
+    return text
+
+
+def _phrases(parts: Sequence[str]) -> Iterator[str]:
+    short = [word if len(word) <= _MAX_WORD else "" for word in parts]
+    for size in _PHRASES:
+        for run in zip(*(short[start:] for start in range(size)), strict=False):
+            if all(run):
+                yield joined(run)
 
 
 def _by_normal_form(values: Iterable[str]) -> Mapping[str, str]:

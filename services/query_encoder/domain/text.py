@@ -17,7 +17,7 @@ _HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 _LATIN = re.compile(r"[a-zà-öø-ÿ]", re.IGNORECASE)
 _WORD = re.compile(r"[㐀-䶿一-鿿豈-﫿]+|[^\W_]+(?:[-'./][^\W_]+)*")
 _STEMMER = snowballstemmer.stemmer("english")
-_STOP_WORDS = frozenset(
+STOP_WORDS = frozenset(
     [
         "a",
         "an",
@@ -145,5 +145,5 @@ def words(normal: str) -> list[str]:
 
 def tokens(normal: str) -> list[str]:
     """`words` without stop words, English ones stemmed (Snowball, Porter2)."""
-    kept = [word for word in words(normal) if word not in _STOP_WORDS]
+    kept = [word for word in words(normal) if word not in STOP_WORDS]
     return [_STEMMER.stemWord(word) if word.isascii() and word.isalpha() else word for word in kept]

@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from kairos.common.v1 import common_pb2, event_pb2, product_pb2
+from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
 from services.common.errors import InvalidArgument
@@ -70,6 +71,14 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
             timings=[common_pb2.StageTiming(stage=common_pb2.STAGE_RETRIEVAL, latency_ms=5, budget_ms=20)],
             next_page_token="t" * 150,
             request_id=message.query,
+        )
+
+    def Suggest(
+        self, message: gateway_pb2.SuggestRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.SuggestResponse:
+        kind = encoder_pb2.SUGGESTION_KIND_BRAND
+        return gateway_pb2.SuggestResponse(
+            suggestions=[encoder_pb2.Suggestion(text=f"{message.prefix}[/x]", kind=kind, spelling_corrected=True)]
         )
 
     def QuotePrices(

@@ -40,6 +40,13 @@ def test_a_table_for_a_person(gateway: FakeGateway) -> None:
         assert part in result.stdout
 
 
+def test_suggestions(gateway: FakeGateway) -> None:
+    """One a line, with its kind and whether the spelling was corrected; markup in it is text."""
+    result = kairos(gateway, "suggest", "so")
+    assert result.exit_code == 0
+    assert result.stdout.strip() == "so[/x]  brand · spelling corrected"
+
+
 def test_ids_are_no_markup(gateway: FakeGateway) -> None:
     """An id that looks like a colour or its end is printed as it is."""
     result = kairos(gateway, "price", "[red]", "[/x]")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from services.common.errors import BudgetExpired
-from services.query_encoder.batching import QueryBatcher
+from services.query_encoder.batching import ON_THE_LOOP_S, QueryBatcher
 from services.query_encoder.ports import FloatArray
 
 
@@ -101,3 +101,24 @@ async def test_failure_is_the_batchs_own(held: Fixture) -> None:
     with pytest.raises(ValueError, match="bad text"):
         await bad[0]
     assert float((await held.batcher.encode("fine", None))[0]) == 4
+
+
+async def test_a_quick_query_stays_on_the_loop() -> None:
+    """Once a lone query was quick, the next is encoded without a thread; a batch, or one after a slow one, is not."""
+    threads: list[bool] = []
+    pause_s = 0.0
+
+    def encode(texts: Sequence[str]) -> FloatArray:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        time.sleep(pause_s)
+        return np.zeros((len(texts), 1), dtype=np.float32)
+
+    with ThreadPoolExecutor(1) as executor:
+        batcher = QueryBatcher(encode, executor, max_batch=3)
+        for _ in range(2):
+            await batcher.encode("a", None)
+        await asyncio.gather(batcher.encode("a", None), batcher.encode("b", None))
+        pause_s = 2 * ON_THE_LOOP_S
+        for _ in range(2):
+            await batcher.encode("slow", None)
+    assert threads == [True, False, True, False, True]

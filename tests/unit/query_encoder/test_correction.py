@@ -9,6 +9,11 @@ from hypothesis import strategies as st
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.text import MAX_TEXT, normal_form
 
+# Two words in titles, with how many titles.
+PAIRS = {"hdmi cable": 20, "steel door": 9, "french door": 30, "glass door": 12, "top rail": 5}
+PAIRED = SpellCorrector(
+    {"cable": 40, "hdmi": 30, "steel": 9, "door": 50, "dove": 80, "glass": 12, "top": 9, "rail": 9}, PAIRS
+)
 SHOP_WORDS = {"headphones": 50, "cable": 40, "hdmi": 30, "wireless": 20, "sony": 10, "cabel": 1, "rareword": 1}
 CORRECTOR = SpellCorrector(SHOP_WORDS)
 
@@ -19,6 +24,10 @@ CORRECTOR = SpellCorrector(SHOP_WORDS)
         ("sony hedphones", "sony headphones"),
         ("wirelss hdmi", "wireless hdmi"),
         ("headfones, wirless", "headphones, wireless"),
+        ("bheadphones", "headphones"),
+        ("hdmi/wirless", "hdmi/wireless"),
+        # The shop has it once, and nothing else comes near.
+        ("rarewort", "rareword"),
     ],
 )
 def test_corrected(text: str, corrected: str) -> None:
@@ -30,12 +39,34 @@ def test_corrected(text: str, corrected: str) -> None:
     "text",
     [
         "hdmi cable", "cabel", "table", "wh-1000xm4", "6ft", "1080p", "sny", "跑步鞋", "xyzzyqwerty", "iphnoe",
-        "rarewort", "bheadphones",
+        "tony",
     ],
 )  # fmt: skip
 def test_untouched(text: str) -> None:
-    """Right, short, foreign, numbered and hopeless words stay; so do neighbours of a shop's rare word."""
+    """Right, short, foreign, numbered and hopeless words stay; so do common English ones."""
     assert CORRECTOR.correct(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "corrected"),
+    [
+        # "dove" is the likelier word, "door" the likelier one there.
+        ("french dooe", "french door"),
+        ("dove", "dove"),
+        # English, but not beside "door".
+        ("class door", "glass door"),
+        ("class", "class"),
+        # Three letters, and a wrong first one.
+        ("steel oor", "steel door"),
+        ("oor", "door"),
+        ("hdmi zable", "hdmi cable"),
+        # Written as one.
+        ("toprail", "top rail"),
+    ],
+)
+def test_neighbours_speak(text: str, corrected: str) -> None:
+    """The words beside it decide what a word is, and whether it is wrong at all."""
+    assert PAIRED.correct(text) == corrected
 
 
 @given(st.text(max_size=MAX_TEXT))

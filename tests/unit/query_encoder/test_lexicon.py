@@ -23,6 +23,8 @@ def test_learn() -> None:
     """Words are counted once a product; names are kept by their normal form."""
     update = learn([SHOE])
     assert update.words == Counter(nike=1, pegasus=1, shoe=1, shoes=1, running=1, 跑步=1, 鞋=1)
+    two, three = {"nike pegasus", "pegasus shoe", "shoe shoe"}, {"nike pegasus shoe", "pegasus shoe shoe"}
+    assert update.phrases == Counter(two | three | {"跑步鞋"})
     assert update.brands == {"nike": "Nike"}
     assert update.colours == {"dark blue": "Dark Blue"}
     assert update.categories == {"shoes": "Shoes", "running shoes": "Shoes > Running Shoes"}
@@ -41,7 +43,7 @@ def test_kept(tmp_path: Path) -> None:
     first.add("shop", learn([SHOE]))
     first.add("shop", learn([SHOE]))
     lexicon = second.read("shop", None)
-    assert lexicon.words["pegasus"] == 2
+    assert lexicon.words["pegasus"] == lexicon.phrases["nike pegasus"] == 2
     assert lexicon.brands == {"nike": "Nike"}
     assert second.read("shop", lexicon) is lexicon
     assert not second.read("other", None).words

@@ -1,0 +1,198 @@
+"""What a shopper may be about to type, from the shop's words: brands, categories, phrases of titles, past queries."""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from itertools import chain
+from types import MappingProxyType
+
+from services.query_encoder.domain.correction import SpellCorrector
+from services.query_encoder.domain.lexicon import Lexicon
+from services.query_encoder.domain.text import CHINESE, STOP_WORDS, detect_language, normal_form, words
+
+# A word or phrase stands in at least so many titles. A query was sent at least so often, and is of the shop's words:
+# what people type by mistake, names and addresses among it, is not shown to others.
+MIN_TITLES, MIN_QUERIES = 3, 3
+# A phrase that goes on in the same way this often is a fragment of the longer one.
+_FRAGMENT = 0.8
+# Names say more than words of titles, queries that people sent say most.
+_NAME, _QUERY = 3, 20
+# The best of each prefix up to this long are known beforehand: such a prefix has thousands of entries.
+_SHORT, _BEST = 3, 60
+_TYPO_FROM = 4
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_END = "\U0010ffff"
+
+
+class SuggestionKind(Enum):
+    QUERY = "query"
+    PRODUCT = "product"
+    BRAND = "brand"
+    CATEGORY = "category"
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """`is_corrected`: it goes on from a prefix that was mended."""
+
+    text: str
+    kind: SuggestionKind
+    weight: int
+    is_corrected: bool = False
+
+
+class Suggester:
+    """Finds completions at the start of entries and at the start of their later words; mends a slip where it must."""
+
+    def __init__(self, lexicon: Lexicon, corrector: SpellCorrector) -> None:
+        self._corrector, self._words = corrector, lexicon.words
+        self._entries: dict[str, Suggestion] = {}
+        for text, suggestion in _entries(lexicon):
+            self._entries.setdefault(text, suggestion)
+        # (what a prefix may match, the entry); sorted, so that a prefix is one slice.
+        places = sorted((place, text) for text in self._entries for place in _starts(text))
+        self._places = [place for place, _ in places]
+        self._texts = [text for _, text in places]
+        self._best: dict[str, list[str]] = {}
+        for size in range(1, _SHORT + 1):
+            self._keep_best(size)
+
+    def suggest(
+        self, prefix: str, limit: int, locale: str = "", queries: Mapping[str, int] = MappingProxyType({})
+    ) -> list[Suggestion]:
+        """At most `limit`, the likeliest first. `queries`: those sent before, with how often."""
+        normal = normal_form(prefix)
+        if not normal:
+            return []
+        typed = f"{normal} " if prefix[-1:].isspace() else normal
+        found = {text: self._entries[text] for text in self._completions(typed, limit)}
+        for text in self._past(queries, typed):
+            found[text] = Suggestion(text, SuggestionKind.QUERY, queries[text] * _QUERY)
+        found = found or self._after_head(typed, limit)
+        if not found:
+            mended = self._mended(normal, limit)
+            found = {text: self._entries[text] for text in mended} or self._after_head(
+                self._corrector.correct(normal), limit
+            )
+            found = {text: replace(suggestion, is_corrected=True) for text, suggestion in found.items()}
+        ranked = sorted(found.values(), key=lambda each: _rank(each, typed, locale))
+        return ranked[:limit]
+
+    def _completions(self, typed: str, limit: int) -> Iterable[str]:
+        if len(typed) <= _SHORT:
+            return self._best.get(typed, ())
+        return self._top(self._slice(typed), max(limit, _BEST))
+
+    def _slice(self, typed: str) -> Iterator[str]:
+        start = bisect_left(self._places, typed)
+        end = bisect_left(self._places, typed + _END, start)
+        return iter(self._texts[start:end])
+
+    def _top(self, texts: Iterable[str], count: int) -> list[str]:
+        return heapq.nlargest(count, set(texts), key=lambda text: self._entries[text].weight)
+
+    def _keep_best(self, size: int) -> None:
+        groups: dict[str, list[str]] = {}
+        for place, text in zip(self._places, self._texts, strict=True):
+            if len(place) >= size:
+                groups.setdefault(place[:size], []).append(text)
+        for prefix, texts in groups.items():
+            # What begins with the prefix and what only has a word that does: half of the places each.
+            first = self._top((text for text in texts if text.startswith(prefix)), _BEST // 2)
+            self._best[prefix] = first + self._top(set(texts).difference(first), _BEST // 2)
+
+    def _past(self, queries: Mapping[str, int], typed: str) -> list[str]:
+        begun = (text for text, count in queries.items() if count >= MIN_QUERIES and text.startswith(typed))
+        fit = (text for text in begun if all(word in self._words for word in words(text)))
+        return heapq.nlargest(_BEST, fit, key=lambda text: queries[text])
+
+    def _after_head(self, typed: str, limit: int) -> dict[str, Suggestion]:
+        """Where no entry is as long: what may follow the last words, after the first ones as they are."""
+        for tail in list(_starts(typed))[1:]:
+            head = typed[: len(typed) - len(tail)]
+            if len(tail) <= _SHORT or not all(word in self._words for word in words(head)):
+                continue
+            if texts := self._top((text for text in self._slice(tail) if text.startswith(tail)), limit):
+                made = (Suggestion(head + text, SuggestionKind.PRODUCT, self._entries[text].weight) for text in texts)
+                return {suggestion.text: suggestion for suggestion in made}
+        return {}
+
+    def _mended(self, normal: str, limit: int) -> list[str]:
+        """Completions of what may have been meant: the corrector mends whole words, the last may be a slip's start."""
+        head, _, last = normal.rpartition(" ")
+        head = f"{self._corrector.correct(head)} " if head else ""
+        whole = head + self._corrector.correct(last) if last else head
+        found = list(self._top(self._slice(whole), limit)) if whole != normal else []
+        if head and not found:
+            found = self._top(self._slice(head + last), limit)
+        if not found and len(last) >= _TYPO_FROM and last.isascii() and last.isalpha():
+            # The first letter is seldom wrong, and the choice is smaller by far.
+            near = {edit for edit in _edits(last) if edit[:1] == last[:1]}
+            texts = [text for edit in near for text in self._top(self._slice(head + edit), limit)]
+            found = self._top(texts, limit)
+        return found
+
+
+def _entries(lexicon: Lexicon) -> Iterator[tuple[str, Suggestion]]:
+    """By normal form; names first."""
+    for names, kind in ((lexicon.brands, SuggestionKind.BRAND), (lexicon.categories, SuggestionKind.CATEGORY)):
+        for normal, value in names.items():
+            known = min((lexicon.words.get(word, 1) for word in words(normal)), default=1)
+            text = value if kind is SuggestionKind.BRAND else normal
+            yield normal, Suggestion(text, kind, known * _NAME)
+    goes_on: dict[str, int] = {}
+    telling = {text: n for text, n in chain(lexicon.words.items(), lexicon.phrases.items()) if _is_telling(text, n)}
+    for phrase, count in telling.items():
+        parts = words(phrase)
+        for shorter in (phrase[: -len(parts[-1])].rstrip(), phrase[len(parts[0]) :].lstrip()):
+            goes_on[shorter] = max(goes_on.get(shorter, 0), count)
+    for text, count in telling.items():
+        if goes_on.get(text, 0) < _FRAGMENT * count:
+            # Longer is rarer, and says more.
+            yield text, Suggestion(text, SuggestionKind.PRODUCT, count * (1 + text.count(" ")))
+
+
+def _is_telling(text: str, titles: int) -> bool:
+    if titles < MIN_TITLES:
+        return False
+    parts = words(text)
+    first, last = parts[0], parts[-1]
+    if first in STOP_WORDS or last in STOP_WORDS or len(text) < 2:
+        return False
+    if detect_language(text) == CHINESE:
+        return True
+    return last.isalpha() and len(last) > 2 and len(first) > 1 and not first.isdigit()
+
+
+def _starts(text: str) -> Iterator[str]:
+    """The text from each of its words on."""
+    at = 0
+    for word in words(text):
+        at = text.find(word, at)
+        yield text[at:]
+        at += len(word)
+
+
+def _rank(suggestion: Suggestion, typed: str, locale: str) -> tuple[bool, bool, bool, int, str]:
+    is_chinese = detect_language(suggestion.text) == CHINESE
+    foreign = bool(locale) and is_chinese != locale.lower().startswith(CHINESE)
+    begins = suggestion.text.lower().startswith(typed)
+    return suggestion.is_corrected, foreign, not begins, -suggestion.weight, suggestion.text
+
+
+def _edits(word: str) -> Iterator[str]:
+    """One insertion, deletion, replacement or swap (Norvig, "How to write a spelling corrector")."""
+    for at in range(len(word) + 1):
+        left, right = word[:at], word[at:]
+        if right:
+            yield left + right[1:]
+        if len(right) > 1:
+            yield left + right[1] + right[0] + right[2:]
+        for letter in _LETTERS:
+            yield left + letter + right
+            if right:
+                yield left + letter + right[1:]

@@ -1,0 +1,102 @@
+"""Completions of what a shopper types."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.product import Product
+from services.query_encoder.domain.correction import SpellCorrector
+from services.query_encoder.domain.lexicon import Lexicon, learn
+from services.query_encoder.domain.suggestion import Suggester, SuggestionKind
+
+PRODUCTS = [
+    Product(id=f"{number}-{title}", title=title, brand=brand, category_path=category)
+    for title, brand, category, count in (
+        ("Wireless Headphones with Case", "Sony", ("Audio", "Headphones"), 5),
+        ("HDMI Cable 6ft", "Anker", ("Cables",), 4),
+        ("Wireless Mouse", "Logitech", (), 3),
+        ("Rare Gadget", "", (), 1),
+        ("红色跑步鞋", "", (), 3),
+    )
+    for number in range(count)
+]
+
+
+@pytest.fixture(scope="module")
+def suggester() -> Suggester:
+    lexicon = Lexicon()
+    lexicon.add(learn(PRODUCTS), 1)
+    return Suggester(lexicon, SpellCorrector(lexicon.words, lexicon.phrases))
+
+
+def texts(suggester: Suggester, prefix: str, limit: int = 8, locale: str = "") -> list[str]:
+    return [suggestion.text for suggestion in suggester.suggest(prefix, limit, locale)]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "text", "kind"),
+    [
+        ("wirel", "wireless headphones", SuggestionKind.PRODUCT),
+        ("Wireless ", "wireless mouse", SuggestionKind.PRODUCT),
+        ("so", "Sony", SuggestionKind.BRAND),
+        ("CABLES", "cables", SuggestionKind.CATEGORY),
+        ("红", "红色跑步鞋", SuggestionKind.PRODUCT),
+        ("跑步", "红色跑步鞋", SuggestionKind.PRODUCT),
+        ("headph", "wireless headphones", SuggestionKind.PRODUCT),
+    ],
+)
+def test_completions(suggester: Suggester, prefix: str, text: str, kind: SuggestionKind) -> None:
+    """Brands, categories and phrases of titles, in English and Chinese, from their start or that of a later word."""
+    found = suggester.suggest(prefix, 8)
+    assert (text, kind, False) in [(each.text, each.kind, each.is_corrected) for each in found]
+
+
+@pytest.mark.parametrize("prefix", ["wirless hea", "wierless", "hdni cab", "wireless headphnoe", "headpj"])
+def test_slips_are_mended(suggester: Suggester, prefix: str) -> None:
+    """A slip in an earlier or in the last word still leads on, and the answer says that it was mended."""
+    found = suggester.suggest(prefix, 8)
+    assert found
+    assert all(suggestion.is_corrected for suggestion in found)
+
+
+def test_longer_than_any_entry(suggester: Suggester) -> None:
+    """The last words are completed where the whole is no entry's beginning."""
+    assert texts(suggester, "wireless mouse hdmi c") == ["wireless mouse hdmi cable"]
+    assert texts(suggester, "qqqqq hdmi c") == []
+
+
+def test_bounds(suggester: Suggester) -> None:
+    """At most `limit`, each text once, and nothing for nothing or for what leads nowhere."""
+    assert len(texts(suggester, "w", limit=2)) == 2
+    assert len(set(texts(suggester, "wireless"))) == len(texts(suggester, "wireless"))
+    assert texts(suggester, "  ") == texts(suggester, "qqqqq") == []
+
+
+def test_rare_words_and_stop_words(suggester: Suggester) -> None:
+    """What stands in one title only, and a phrase that breaks off at "with", is not suggested."""
+    assert texts(suggester, "gad") == []
+    assert not any(text.endswith("with") for text in texts(suggester, "headphones", limit=20))
+
+
+def test_locale(suggester: Suggester) -> None:
+    """The shopper's language comes first."""
+    lexicon = Lexicon(words={"iphone": 9}, phrases={"iphone 手机": 4, "iphone case": 3})
+    both = Suggester(lexicon, SpellCorrector(lexicon.words))
+    assert texts(both, "iph", locale="zh-CN")[0] == "iphone 手机"
+    assert texts(both, "iph", locale="en")[0] == "iphone"
+
+
+def test_past_queries(suggester: Suggester) -> None:
+    """What several sent comes first; what one sent, and words that the shop does not know, do not come at all."""
+    past = {"wireless mouse case": 3, "wireless once": 1, "wireless jane doe": 9}
+    found = suggester.suggest("wirel", 8, "", past)
+    assert (found[0].text, found[0].kind) == ("wireless mouse case", SuggestionKind.QUERY)
+    assert not {"wireless once", "wireless jane doe"}.intersection(suggestion.text for suggestion in found)
+
+
+@given(st.text(max_size=600))
+def test_any_prefix(suggester: Suggester, prefix: str) -> None:
+    """Any text: an answer, within its limit."""
+    assert len(suggester.suggest(prefix, 5)) <= 5
