@@ -10,6 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+import grpc
+import stamina
 from tqdm import tqdm
 
 from cli.client import Connection
@@ -26,6 +28,7 @@ _MESSAGE_BYTES = 4 << 20
 _MAX_PICTURE = 8 << 20
 _EVENTS = 500
 _TIMEOUT_S = 600.0
+_ATTEMPTS = 8
 
 
 @dataclass
@@ -106,7 +109,12 @@ class CatalogImport:
                 )
 
     def _send(self, stub: gateway_pb2_grpc.GatewayServiceStub, batch: list[tuple[Row, product_pb2.Product]]) -> None:
-        answer = stub.ImportProducts(self._messages(batch), timeout=_TIMEOUT_S, metadata=self.connection.metadata)
+        # A stage that is down for a moment, or busy, ends no import: what went in already is known by its fingerprint.
+        for attempt in stamina.retry_context(on=_is_unavailable, attempts=_ATTEMPTS, timeout=None, wait_max=10.0):
+            with attempt:
+                answer = stub.ImportProducts(
+                    self._messages(batch), timeout=_TIMEOUT_S, metadata=self.connection.metadata
+                )
         self.summary.imported += answer.imported_count
         self.summary.unchanged += answer.unchanged_count
         for rejected in answer.rejected:
@@ -177,6 +185,10 @@ class EventsImport:
                 yield event_of(row.values)
             except RowRefused as refused:
                 self.rejects.add(row, refused.field, refused.reason)
+
+
+def _is_unavailable(error: Exception) -> bool:
+    return isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def event_of(values: dict[str, Any]) -> event_pb2.Event:

@@ -16,7 +16,7 @@ from opentelemetry import propagate, trace
 from kairos.common.v1 import common_pb2
 from services.common.convert import context_to_proto
 from services.common.errors import Conflict, FieldViolation, InvalidArgument, NotFound, Unavailable
-from services.common.rpc import DETAILS_KEY
+from services.common.rpc import DETAILS_KEY, ERROR_DOMAIN
 from services.gateway.call import CallInfo
 from services.gateway.domain.budget import ObservedMedian, RequestBudget, Stage
 from services.gateway.domain.circuit_breaker import CircuitBreaker
@@ -126,7 +126,7 @@ class Request:
 
     def _failed(self, stage: Stage, error: grpc.aio.AioRpcError, timeout_s: float, began: float) -> Exception:
         health, code = self.stages[stage], error.code()
-        if code in _REFUSALS:
+        if code in _REFUSALS and (code is grpc.StatusCode.INVALID_ARGUMENT or _is_of_a_stage(error)):
             # The stage is well: it is the request that asks for what cannot be.
             health.breaker.succeeded()
             self._record(stage, "refused", began, timeout_s)
@@ -169,15 +169,25 @@ def unavailable(failed: StageFailed) -> Unavailable:
 
 def _as_invalid_argument(error: grpc.aio.AioRpcError) -> InvalidArgument:
     """The stage's own field violations."""
+    bad = error_details_pb2.BadRequest()
+    for detail in _details(error):
+        if detail.Unpack(bad):
+            return InvalidArgument(*(FieldViolation(v.field, v.description) for v in bad.field_violations))
+    return InvalidArgument.of("request", error.details() or "is invalid")
+
+
+def _is_of_a_stage(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a stage itself said so: the ingress answers NOT_FOUND for an application that is just not there."""
+    info = error_details_pb2.ErrorInfo()
+    return any(detail.Unpack(info) and info.domain == ERROR_DOMAIN for detail in _details(error))
+
+
+def _details(error: grpc.aio.AioRpcError) -> Sequence[Any]:
     status = status_pb2.Status()
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
             status.ParseFromString(value)
-    bad = error_details_pb2.BadRequest()
-    for detail in status.details:
-        if detail.Unpack(bad):
-            return InvalidArgument(*(FieldViolation(v.field, v.description) for v in bad.field_violations))
-    return InvalidArgument.of("request", error.details() or "is invalid")
+    return list(status.details)
 
 
 _REFUSALS: dict[grpc.StatusCode, Callable[[grpc.aio.AioRpcError], Exception]] = {

@@ -44,7 +44,8 @@ def retrieve(index: ProductIndex, tenant: str, query: RetrievalQuery) -> Retriev
     if not query.preferred_filter.is_empty:
         wished, wished_found, wished_more = _search(index, tenant, query, columns, preferred=True)
         page = min(query.preferred_minimum, query.limit)
-        near = answers(wished, candidates, page)
+        # A price is a limit: what lies beyond is no answer, however near. Of a brand or a colour only near ones are.
+        near = wished.ids if query.preferred_filter.is_only_price else answers(wished, candidates, page)
         if applied := len(near) >= page:
             candidates, found, more = wished, wished_found, wished_more
         else:

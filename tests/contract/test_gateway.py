@@ -21,7 +21,7 @@ from services.gateway.settings import GatewaySettings, MetricsSettings, ServerSe
 from tests.fakes.stages import FakeStages, product
 
 BUDGET_S = 0.6
-HOWS = ("slow", "down", "error")
+HOWS = ("slow", "down", "error", "gone")
 
 
 @dataclass

@@ -213,6 +213,16 @@ class FakePricing(Behaviour, pricing_pb2_grpc.PricingServiceServicer):
         return answer
 
 
+class Ingress(grpc.GenericRpcHandler):
+    """As Serve's ingress answers for an application that is not there: a bare NOT_FOUND."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "not found")
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
 @dataclass
 class FakeStages:
     """All four, each on a port of its own, so that each can be taken down by itself."""
@@ -244,10 +254,14 @@ class FakeStages:
         return behaviour
 
     async def worsen(self, stage: str, how: str) -> None:
-        """`how`: "slow", "error" or "down"."""
-        if how == "down":
+        """`how`: "slow", "error", "down", or "gone": the ingress answers in the place of the stage."""
+        if how in ("down", "gone"):
             await self.servers[stage].stop(None)
-        else:
+        if how == "gone":
+            self.servers[stage] = grpc.aio.server(handlers=[Ingress()])
+            self.servers[stage].add_insecure_port(self.targets[stage])
+            await self.servers[stage].start()
+        elif how != "down":
             self.behaviour(stage).mood = how
 
     async def stop(self) -> None:

@@ -59,6 +59,10 @@ class ProductFilter:
     def is_empty(self) -> bool:
         return self == ProductFilter()
 
+    @property
+    def is_only_price(self) -> bool:
+        return self == ProductFilter(price=self.price)
+
 
 def filter_violations(narrowing: ProductFilter, field: str) -> Iterator[FieldViolation]:
     """What is wrong with a filter, by field path below `field`."""

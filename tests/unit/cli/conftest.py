@@ -13,19 +13,23 @@ from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
-from services.common.errors import InvalidArgument
+from services.common.errors import InvalidArgument, Unavailable
 from services.common.rpc import set_status
 
 
 @dataclass
 class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
-    """Refuses products titled "refuse me", and the stream that holds one titled "fall over"."""
+    """Refuses products titled "refuse me", and the stream that holds one titled "fall over".
+
+    Is unavailable the first time for a stream that holds one titled "later".
+    """
 
     products: dict[str, product_pb2.Product] = field(default_factory=dict)
     events: dict[str, event_pb2.Event] = field(default_factory=dict)
     searches: list[gateway_pb2.SearchRequest] = field(default_factory=list)
     images: dict[str, bytes] = field(default_factory=dict)
     target: str = ""
+    was_unavailable: bool = False
 
     def ImportProducts(
         self, messages: Iterator[gateway_pb2.ImportProductsRequest], context: grpc.ServicerContext
@@ -34,6 +38,10 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
         kept = list(messages)
         self.images |= {p.id: image for message in kept for p, image in zip(message.products, message.images)}  # noqa: B905
         for product in (product for message in kept for product in message.products):
+            if product.title == "later" and not self.was_unavailable:
+                self.was_unavailable = True
+                set_status(context, Unavailable("query_encoder: busy; try again"))
+                return gateway_pb2.ImportProductsResponse()
             if product.title == "fall over":
                 set_status(context, InvalidArgument.of("products[3].attributes[colour].values", "[/] is too much"))
                 return gateway_pb2.ImportProductsResponse()

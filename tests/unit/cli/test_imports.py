@@ -46,6 +46,15 @@ def test_good_rows_arrive(gateway: FakeGateway, tmp_path: Path) -> None:
     assert not path.with_suffix(".rejects").exists()
 
 
+def test_a_moment_without_the_encoder_ends_no_import(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Where the gateway is unavailable the rows are sent again: each of them is there in the end."""
+    summary, _ = imported(gateway, put(tmp_path, "id,title", "1,Shoe", "2,later"))
+    assert gateway.was_unavailable
+    assert gateway.products.keys() == {"1", "2"}
+    # The first row had gone in before.
+    assert (summary.imported, summary.unchanged) == (1, 1)
+
+
 def test_bad_rows_stand_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path) -> None:
     """Each bad row has its line, its field, the reason and its own text; the good ones go in all the same."""
     path = put(

@@ -44,7 +44,7 @@ async def test_same_words_same_corrector() -> None:
 
 async def test_suggester_is_built_once() -> None:
     """The first call builds what completes prefixes from the tenant's words; the next ones take it as it is."""
-    vocabularies = Vocabularies(MemoryLexicons())
+    vocabularies = Vocabularies(MemoryLexicons(), ConceptGraph.read())
     suggester = await vocabularies.suggester_of("shop")
     assert [suggestion.text for suggestion in suggester.suggest("hea", 5)] == ["headphones"]
     assert await vocabularies.suggester_of("shop") is suggester
