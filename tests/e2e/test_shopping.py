@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,19 @@ def test_one_search_by_reflection(suite: RunningSuite, shop: Shop, query: str, l
     starts = [timing.start_ms for timing in answer.timings]
     assert starts == sorted(starts)
     assert all(0 < timing.latency_ms <= timing.budget_ms for timing in answer.timings)
+
+
+def test_what_is_typed_is_completed(shop: Shop) -> None:
+    """A few letters, even with a slip, are completed from the words of the shop."""
+    deadline = time.monotonic() + 60
+    for prefix in ("wireless head", "wireles head"):
+        while True:
+            answer = shop.stub.Suggest(gateway_pb2.SuggestRequest(prefix=prefix), timeout=BUDGET_S)
+            if any("headphones" in suggestion.text.lower() for suggestion in answer.suggestions):
+                break
+            # Words of an import are read after some seconds.
+            assert time.monotonic() < deadline, f"{prefix!r} is completed to {answer}"
+            time.sleep(0.5)
 
 
 def test_a_condition_in_the_words_narrows_the_answer(shop: Shop) -> None:

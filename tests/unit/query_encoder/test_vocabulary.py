@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
 from services.query_encoder.vocabulary import Vocabularies
@@ -48,4 +51,22 @@ async def test_suggester_is_built_once() -> None:
     suggester = await vocabularies.suggester_of("shop")
     assert [suggestion.text for suggestion in suggester.suggest("hea", 5)] == ["headphones"]
     assert await vocabularies.suggester_of("shop") is suggester
+    vocabularies.close()
+
+
+async def test_words_that_came_are_completed() -> None:
+    """After an import what completes prefixes is built again, soon where building takes no time."""
+
+    class Growing(MemoryLexicons):
+        def read(self, tenant: str, known: Lexicon | None) -> Lexicon:
+            self.reads += 1
+            return Lexicon() if known is None else Lexicon(words={"headphones": 9})
+
+    vocabularies = Vocabularies(Growing(), ConceptGraph.read())
+    assert not (await vocabularies.suggester_of("shop")).suggest("hea", 5)
+    vocabularies.read("shop")
+    deadline = time.monotonic() + 10
+    while not (await vocabularies.suggester_of("shop")).suggest("hea", 5):
+        assert time.monotonic() < deadline, "never built again"
+        await asyncio.sleep(0.01)
     vocabularies.close()
