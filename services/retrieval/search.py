@@ -39,20 +39,29 @@ def retrieve(index: ProductIndex, tenant: str, query: RetrievalQuery) -> Retriev
     degradations += more
     query, more = _with_a_comparable_picture(query, index.image_model_version(tenant))
     degradations += more
-    candidates, found, more = _search(index, tenant, query, columns, preferred=False)
-    applied = False
-    if not query.preferred_filter.is_empty:
-        wished, wished_found, wished_more = _search(index, tenant, query, columns, preferred=True)
-        page = min(query.preferred_minimum, query.limit)
-        # A price is a limit: what lies beyond is no answer, however near. Of a brand or a colour only near ones are.
-        near = wished.ids if query.preferred_filter.is_only_price else answers(wished, candidates, page)
-        if applied := len(near) >= page:
-            candidates, found, more = wished, wished_found, wished_more
-        else:
-            candidates = boosted(candidates, near)
+    (candidates, found, more), applied = _with_its_wish(index, tenant, query, columns)
     facets = tuple(facet_of_candidates(candidates, facet) for facet in query.facets)
     ordered = candidates.sorted_by(query.sort)
     return Retrieval(ordered, facets, found, applied, (*degradations, *more), model_version)
+
+
+def _with_its_wish(
+    index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns
+) -> tuple[tuple[Candidates, int, list[Degradation]], bool]:
+    """(what `_search` found, whether the preferred filter narrowed it): it lifts where it would leave too little."""
+    if query.preferred_filter.is_empty:
+        return _search(index, tenant, query, columns, preferred=False), False
+    wished = _search(index, tenant, query, columns, preferred=True)
+    page = min(query.preferred_minimum, query.limit)
+    # A price is a limit: what lies beyond is no answer, however near.
+    if query.preferred_filter.is_only_price and len(wished[0]) >= page:
+        return wished, True
+    candidates, found, degradations = _search(index, tenant, query, columns, preferred=False)
+    # Of a brand or a colour only what is near the query is an answer.
+    near = wished[0].ids if query.preferred_filter.is_only_price else answers(wished[0], candidates, page)
+    if len(near) >= page:
+        return wished, True
+    return (boosted(candidates, near), found, degradations), False
 
 
 def _browse(index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns, model_version: str) -> Retrieval:
