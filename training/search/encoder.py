@@ -1,7 +1,7 @@
 """Contrastive fine-tuning of the encoder on (query, product) pairs.
 
-A query's own product against all products of the batch and one hard negative each (Karpukhin et al., EMNLP 2020), in
-both directions, scaled cosine. What raters found not wrong for a query is never its negative.
+A query's own product against all products of the batch and its hard negatives (Karpukhin et al., EMNLP 2020), in both
+directions, scaled cosine. What raters found not wrong for a query is never its negative.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ _ENCODED_TOGETHER = 32
 class EncoderTraining:
     """How to train. `minutes` ends it early, with the learning rate at zero by then."""
 
-    epochs: int = 4
-    minutes: float = 50.0
-    batch: int = 64
+    epochs: int = 5
+    minutes: float = 55.0
+    batch: int = 96
+    # Of some of the batch's queries; every query of the batch is compared with all of them.
+    hard_negatives: int = 32
     learning_rate: float = 5e-5
     warmup: float = 0.1
     temperature: float = 0.05
@@ -55,7 +57,7 @@ class Pair:
 
 @dataclass
 class Batch:
-    """`allowed[i, j]`: product j may be a negative of query i, or is its own. [n, 2n] and [n]."""
+    """`allowed[i, j]`: product j may be a negative of query i, or is its own. [n, n + hard negatives] and [n]."""
 
     queries: list[str]
     products: list[str]
@@ -79,16 +81,18 @@ class Examples:
             if relevance >= RELEVANT and product_id in self.texts
         ]
 
-    def batches(self, size: int, epoch: int, seed: int) -> Iterator[Batch]:
+    def batches(self, size: int, hard_negatives: int, epoch: int, seed: int) -> Iterator[Batch]:
         """Every pair once, in an order of this epoch."""
         random = np.random.default_rng([seed, epoch])
         pairs = self.pairs()
         order = random.permutation(len(pairs))
         for first in range(0, len(order) - size + 1, size):
-            yield self._batch([pairs[index] for index in order[first : first + size]], random)
+            yield self._batch([pairs[index] for index in order[first : first + size]], hard_negatives, random)
 
-    def _batch(self, pairs: Sequence[Pair], random: np.random.Generator) -> Batch:
-        ids = [pair.product_id for pair in pairs] + [self._negative(pair, random) for pair in pairs]
+    def _batch(self, pairs: Sequence[Pair], hard_negatives: int, random: np.random.Generator) -> Batch:
+        ids = [pair.product_id for pair in pairs]
+        # The pairs are in random order: the first ones are as good as any.
+        ids += [self._negative(pair, random) for pair in pairs[:hard_negatives]]
         allowed = torch.ones(len(pairs), len(ids), dtype=torch.bool)
         for row, pair in enumerate(pairs):
             judged = self.judgements[pair.query]
@@ -150,7 +154,7 @@ class _Trainer:
         board: Any = SummaryWriter(str(self._checkpoint.with_suffix(".tensorboard")), purge_step=self._step)
         with tqdm(total=self._total, initial=self._step, desc="Training the encoder", unit=" steps") as progress:
             for epoch in range(self._step // per_epoch, settings.epochs):
-                batches = self._examples.batches(settings.batch, epoch, settings.seed)
+                batches = self._examples.batches(settings.batch, settings.hard_negatives, epoch, settings.seed)
                 for index, batch in enumerate(batches):
                     if epoch * per_epoch + index < self._step:
                         continue
@@ -247,7 +251,7 @@ class _Trainer:
 
 
 def contrastive_loss(queries: torch.Tensor, products: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
-    """`queries` [n, d] and `products` [2n, d], unit rows; product i is right for query i."""
+    """`queries` [n, d] and `products` [n or more, d], unit rows; product i is right for query i."""
     count = len(queries)
     logits = (queries @ products.T / temperature).masked_fill(~batch.allowed, -1e4)
     own = torch.arange(count)

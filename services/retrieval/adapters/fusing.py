@@ -19,7 +19,7 @@ from services.retrieval.adapters.collection import (
 )
 from services.retrieval.adapters.points import DENSE, IMAGE, LEXICAL, IsOneOf, Where
 from services.retrieval.adapters.records import Record
-from services.retrieval.domain.learned_fusion import Fuse, fusion_features
+from services.retrieval.domain.learned_fusion import Fuse, feedback, fusion_features
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Columns, Search
 from services.retrieval.settings import FusionSettings
@@ -75,9 +75,11 @@ class Fuser:
         hits, records = _candidates(collection, found, search.columns)
         if not hits:
             return None
-        cosines = _cosines(records, search.vectors[0])
+        vectors = _vectors(records, search.vectors.shape[1])
+        cosines = vectors @ search.vectors[0]
         lexical = np.array([by_words.get(hit.id, 0.0) for hit in hits], np.float32)
-        features = fusion_features(cosines, lexical, _coverage(records, words.indices), len(words.indices))
+        near = vectors @ feedback(cosines, lexical, vectors).T
+        features = fusion_features(cosines, lexical, _coverage(records, words.indices), near, len(words.indices))
         return Seen(hits, cosines, lexical, features)
 
     def _by_network(self, learned: Fuse, seen: Seen | None, limit: int) -> tuple[list[Hit], ScoresBySpace]:
@@ -135,12 +137,11 @@ def _candidates(
     return [hit for hit, _ in present], [record for _, record in present]
 
 
-def _cosines(records: Sequence[Record], query: FloatArray) -> FloatArray:
-    """0 for a product without a vector."""
-    nothing = bytes(2 * len(query))
+def _vectors(records: Sequence[Record], dimensions: int) -> FloatArray:
+    """[n, dimensions], zeros for a product without a vector."""
+    nothing = bytes(2 * dimensions)
     rows = np.frombuffer(b"".join(record.vector or nothing for record in records), "<f2")
-    cosines: FloatArray = rows.reshape(len(records), len(query)).astype(np.float32) @ query
-    return cosines
+    return rows.reshape(len(records), dimensions).astype(np.float32)
 
 
 def _coverage(records: Sequence[Record], query_words: Sequence[int]) -> FloatArray:

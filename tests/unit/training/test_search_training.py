@@ -91,11 +91,11 @@ def test_an_interrupted_training_goes_on(base_dir: Path, tmp_path: Path) -> None
         pass
 
     class BreaksOff(Examples):
-        def _batch(self, pairs: Sequence[Pair], random: np.random.Generator) -> Batch:
+        def _batch(self, pairs: Sequence[Pair], hard_negatives: int, random: np.random.Generator) -> Batch:
             done.append(1)
             if len(done) == 13:
                 raise Interrupted
-            return super()._batch(pairs, random)
+            return super()._batch(pairs, hard_negatives, random)
 
     given = examples()
     done: list[int] = []
@@ -136,7 +136,7 @@ def test_the_fusion_learns_whom_to_trust(tmp_path: Path) -> None:
     queries = []
     for _ in range(200):
         lexical, cosines = random.random(30).astype(np.float32) * 9, random.random(30).astype(np.float32)
-        features = fusion_features(cosines, lexical, np.zeros(30, np.float32), 3)
+        features = fusion_features(cosines, lexical, np.zeros(30, np.float32), np.zeros((30, 2), np.float32), 3)
         queries.append(RankedQuery(features, (lexical > 8).astype(np.float32)))
     network = train_fusion(queries[:150], FusionTraining(epochs=20))
     ranked = [query.gains[np.argsort(-network(query.features))[0]] for query in queries[150:] if query.gains.any()]
