@@ -51,6 +51,8 @@ class RetrievalQuery:
     image_model_version: str = ""
     # Empty: nothing that others shall look like.
     similar_to_id: str = ""
+    # The same in the terms of further models: (rows, model version). The collection's own one is compared.
+    other_vectors: tuple[tuple[FloatArray, str], ...] = ()
 
     @property
     def is_browse(self) -> bool:
@@ -97,6 +99,11 @@ def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     rows = 0 if query.vectors is None else len(query.vectors)
     if rows > MAX_QUERY_VECTORS:
         yield FieldViolation("query_vectors.values.shape", f"has {rows} rows; at most {MAX_QUERY_VECTORS}")
+    for index, (others, _) in enumerate(query.other_vectors):
+        if len(others) != rows:
+            yield FieldViolation(
+                f"other_query_vectors[{index}].values.shape", f"has {len(others)} rows; query_vectors has {rows}"
+            )
     if query.weights and len(query.weights) != rows:
         yield FieldViolation("query_vector_weights", f"has {len(query.weights)} entries; query_vectors has {rows} rows")
     if any(not np.isfinite(weight) or weight <= 0 for weight in query.weights):
