@@ -1,4 +1,4 @@
-"""The catalogue under another model: pages go from retrieval through the encoder to the collection beside the live one."""
+"""The catalogue under another model: pages from retrieval through the encoder to the collection beside the live one."""
 
 from __future__ import annotations
 
