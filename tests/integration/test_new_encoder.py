@@ -29,6 +29,8 @@ from cli.mapping import parse_mapping
 from cli.suite.in_process import in_process_suite
 from demo.catalogue import build_catalogue, write_catalogue
 from kairos.gateway.v1 import gateway_pb2
+from services.query_encoder.settings import QueryEncoderSettings
+from training.bulk_embedding import batches_of, embed_here
 
 OLD, NEW = "small@1", "wide@2"
 SIZE = 120
@@ -164,6 +166,27 @@ def test_an_import_meanwhile(connection: Connection, shop: Path) -> None:
     assert dense(connection, "wireless headphones")["late"] == pytest.approx(1, abs=0.01)
     kairos(connection, "--rollback")
     assert dense(connection, "wireless headphones")["late"] == pytest.approx(1, abs=0.01)
+
+
+def test_vectors_made_elsewhere(connection: Connection, shop: Path, tmp_path: Path) -> None:
+    """Vectors of a bulk embedding go in as they are; only what has changed since is embedded by the encoder."""
+    imported(connection, shop)
+    settings = QueryEncoderSettings(
+        model_dir=shop / NEW, model_version=NEW, model_cache_dir=shop / "models", backend="onnx-fp32"
+    )
+    vectors = tmp_path / "vectors"
+    vectors.mkdir()
+    embed_here(batches_of(shop / "catalogue.jsonl.gz", "", "USD", None), settings.model_dump(), vectors)
+    first = build_catalogue(size=SIZE)[0].id
+    (shop / "changed.jsonl").write_text(f'{{"id": "{first}", "title": "wireless headphones"}}\n')
+    imported(connection, shop, "changed.jsonl")
+    there = state_of(kairos(connection, "--model-version", NEW, "--vectors", str(vectors), "--json"))
+    assert (there["done"]["from_file"], there["done"]["embedded"]) == (SIZE - 1, 1)
+    by_file = dense(connection, "wireless headphones")
+    kairos(connection, "--rollback")
+    kairos(connection, "--drop")
+    kairos(connection, "--model-version", NEW)
+    assert dense(connection, "wireless headphones") == pytest.approx(by_file, abs=0.01)
 
 
 def test_steps_that_do_not_fit(connection: Connection, shop: Path) -> None:
