@@ -216,7 +216,9 @@ async def test_writes_meanwhile(stub: Stub) -> None:
     found = await missing(stub)
     assert list(found.ids) == ["shoe"]
     assert product_pb2.Product.FromString(found.products[0]).title == "Red running shoes anew"
-    # Until the switch the boots are found by words alone.
+    # Until the switch the boots are found by words alone, and are changed to whoever imports them again.
+    lookup = retrieval_pb2.LookupProductsRequest(ids=["shoe", "boot"], with_products=True)
+    assert list((await stub.LookupProducts(lookup)).fingerprints) == [b"anew", b""]
     by_old = await stub.RetrieveCandidates(both())
     assert set(by_old.candidates.ids) == {"shoe", "phones"}
     assert "boot" in (await stub.RetrieveCandidates(both("boots"))).candidates.ids
@@ -224,10 +226,11 @@ async def test_writes_meanwhile(stub: Stub) -> None:
     await switch(stub)
     by_new = await stub.RetrieveCandidates(both())
     assert set(by_new.candidates.ids) == {"shoe", "boot", "phones"}
-    lookup = await stub.LookupProducts(retrieval_pb2.LookupProductsRequest(ids=list(ROW), with_products=True))
-    titles = {i: product_pb2.Product.FromString(p).title for i, p in zip(ROW, lookup.candidates.products, strict=False)}
-    assert list(lookup.missing_ids) == ["cable"]
-    assert sum(title.endswith("anew") for title in titles.values()) == 3
+    lookup = retrieval_pb2.LookupProductsRequest(ids=list(ROW), with_products=True)
+    there = await stub.LookupProducts(lookup)
+    titles = [product_pb2.Product.FromString(data).title for data in there.candidates.products]
+    assert list(there.missing_ids) == ["cable"]
+    assert sum(title.endswith("anew") for title in titles) == 3
 
 
 async def test_writes_after_the_switch(stub: Stub) -> None:
@@ -236,6 +239,8 @@ async def test_writes_after_the_switch(stub: Stub) -> None:
     await switch(stub)
     await stub.UpsertProducts(write(changed("shoe"), new=[0, 1], old=[1, 0, 0]))
     await stub.UpsertProducts(write(changed("boot"), new=[0.6, 0.8]))
+    # The live model's vectors are never left out without a word.
+    assert NEW in await refused(stub.UpsertProducts(write(changed("cable"), old=[0, 1, 0])))
     assert "1 products" in await refused(switch(stub, MODEL))
     await store(stub, await missing(stub), VECTORS, MODEL)
     await switch(stub, MODEL)

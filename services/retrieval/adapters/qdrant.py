@@ -6,6 +6,7 @@ import copy
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -84,10 +85,14 @@ class QdrantIndex:
             pair = self._collections.pair(tenant)
             live = pair.live or self._collections.create(tenant)
             for_live, for_beside = _of_its_model(live, given), _of_its_model(pair.beside, given)
-            # Vectors that neither has a place for are refused below. What is only for the one beside is found by words
-            # until it is live.
-            if for_live is None and for_beside is None and given:
-                for_live = given[0]
+            if for_live is None and given:
+                if for_beside is None or pair.beside_is_older:
+                    # Refused below, unless the live one is empty.
+                    for_live = given[0]
+                else:
+                    # Found by words until the one beside is live. Should it never be, the next import of the product
+                    # finds it changed.
+                    points = [_without_fingerprint(point) for point in points]
             wanted, beside = _spaces(for_live, images), pair.beside
             if _clashes(live, wanted) and live.count(Where()) == 0:
                 live, beside = self._collections.create(tenant), None
@@ -293,6 +298,10 @@ def _with_vectors(points: Sequence[PointData], vectors: Vectors | None) -> list[
     if vectors is None:
         return list(points)
     return [with_vector(point, row) for point, row in zip(points, vectors.values, strict=True)]
+
+
+def _without_fingerprint(point: PointData) -> PointData:
+    return replace(point, record=point.record._replace(fingerprint=b""))
 
 
 def _delete(collection: Collection, points: Sequence[PointData]) -> None:
