@@ -20,6 +20,8 @@ from qdrant_client import QdrantClient
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
+from services.retrieval.adapters.edge import EdgeCollection
+from services.retrieval.adapters.edge_collections import EdgeCollections
 from services.retrieval.adapters.server import ServerCollections
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.handler import RetrievalHandler
@@ -367,6 +369,39 @@ async def test_another_replica_sees_the_switch() -> None:
             await asyncio.sleep(0.1)
         answer = await second.RetrieveCandidates(both(), Context())
         assert (answer.candidates.ids[0], len(answer.degradations)) == ("phones", 0)
+
+
+async def test_optimising_while_it_is_switched(tmp_path: Path) -> None:
+    """Edge: the one beside is optimised as any other, and may become live, and be written to, meanwhile."""
+    settings = RetrievalSettings(data_dir=tmp_path)
+    collections = EdgeCollections(tmp_path, settings.edge)
+    handler = RetrievalHandler(index_over(collections, settings), settings.workers)
+    local: Stub = Local(handler)  # type: ignore[assignment]
+    await local.UpsertProducts(upsert(*SHOP))
+    await fill(local)
+    beside = collections.pair("default").beside
+    assert isinstance(beside, EdgeCollection)
+    loop = asyncio.get_running_loop()
+
+    def optimise_and_meanwhile(path: Path) -> bool:
+        done = collections._run_optimizer(path)
+        asyncio.run_coroutine_threadsafe(switch(local), loop).result()
+        write_both = local.UpsertProducts(write(changed("boot"), new=[1, 0], old=[1, 0, 0]))
+        asyncio.run_coroutine_threadsafe(_done(write_both), loop).result()
+        return done
+
+    assert await asyncio.to_thread(beside.optimize, optimise_and_meanwhile)
+    answer = await local.RetrieveCandidates(both())
+    assert (answer.model_version, set(answer.candidates.ids[:2])) == (NEW, {"phones", "boot"})
+    handler.close()
+    handler = build_handler(settings)
+    answer = await handler.RetrieveCandidates(both(), Context())
+    assert (answer.model_version, set(answer.candidates.ids[:2])) == (NEW, {"phones", "boot"})
+    handler.close()
+
+
+async def _done(call: Awaitable[object]) -> object:
+    return await call
 
 
 async def work_until_killed(folder: Path) -> None:
