@@ -18,12 +18,11 @@ from services.retrieval.domain.candidates import (
     Retrieval,
 )
 from services.retrieval.domain.filters import AttributeFilter, PriceRange, ProductFilter, SortOrder
-from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_PREFERRED_MINIMUM, RetrievalQuery
+from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_PREFERRED_MINIMUM, MAX_OTHER_MODELS, RetrievalQuery
 from services.retrieval.ports import Vectors
 
 MAX_UPSERT = 512
 MAX_FINGERPRINT = 64
-MAX_OTHER_MODELS = 4
 
 _SORTS = {
     product_pb2.SORT_ORDER_UNSPECIFIED: SortOrder.RELEVANCE,
@@ -102,7 +101,9 @@ def upsert_from_proto(
         if len(fingerprint) > MAX_FINGERPRINT:
             raise InvalidArgument.of(f"fingerprints[{index}]", f"has {len(fingerprint)} bytes; at most 64")
     if len(message.other_vectors) > MAX_OTHER_MODELS:
-        raise InvalidArgument.of("other_vectors", f"has {len(message.other_vectors)} entries; at most 4")
+        raise InvalidArgument.of(
+            "other_vectors", f"has {len(message.other_vectors)} entries; at most {MAX_OTHER_MODELS}"
+        )
     products = _products(message)
     vectors, images = (
         rows_from_proto(getattr(message, field), field, count) if message.HasField(field) else None

@@ -302,7 +302,10 @@ async def test_bad_input_is_named(stub: Stub) -> None:
     )
     ragged = both()
     ragged.other_query_vectors[0].CopyFrom(vectors([[1, 0], [0, 1]], NEW))
+    many = both()
+    many.other_query_vectors.extend([many.other_query_vectors[0]] * 4)
     for call, field in (
+        (stub.RetrieveCandidates(many), "other_query_vectors: has 5 entries"),
         (stub.BeginReembedding(retrieval_pb2.BeginReembeddingRequest(model_version=NEW)), "dimensions"),
         (stub.BeginReembedding(retrieval_pb2.BeginReembeddingRequest(dimensions=2)), "model_version"),
         (stub.ListUnembeddedProducts(page(limit=513)), "limit"),
@@ -405,7 +408,7 @@ async def _done(call: Awaitable[object]) -> object:
 
 
 async def work_until_killed(folder: Path) -> None:
-    """Round and round: writes with vectors of one model or both, steps of a re-embedding, switches.
+    """Round and round: writes with vectors of the live model or both, steps of a re-embedding, switches.
 
     Each write is said once it is acknowledged.
     """
@@ -416,7 +419,11 @@ async def work_until_killed(folder: Path) -> None:
             await begin_other(local)
         entry = changed("shoe")
         entry.title = f"shoe {number}"
-        await local.UpsertProducts(write(entry, old=[1, 0, 0], **({"new": [0.0, 1.0]} if number % 2 else {})))
+        models = {"old": [1.0, 0.0, 0.0], "new": [0.0, 1.0]}
+        if number % 2:
+            # Of the live model alone: missing in the other collection until it is stored.
+            del models["new" if state.live.model_version == MODEL else "old"]
+        await local.UpsertProducts(write(entry, **models))
         print(number, flush=True)
         if number % 3 == 0:
             await fill_and_switch_to_other(local)

@@ -15,9 +15,8 @@ from services.retrieval.adapters.collection import Collection, Collections, Half
 from services.retrieval.adapters.points import DENSE, IMAGE, IsMissing, Where, point_id, with_vector
 from services.retrieval.adapters.records import EVERYTHING, VECTOR, Record
 from services.retrieval.domain.reembedding import NEIGHBOURS, CollectionState, PairState, SearchCheck, Unembedded
-from services.retrieval.ports import Columns, Vectors
+from services.retrieval.ports import Vectors
 
-_FINGERPRINTS = Columns(products=False, fingerprints=True)
 # Cosines closer than this are a tie: vectors are stored as float16.
 _TIE = 1e-3
 

@@ -22,6 +22,7 @@ MAX_TEXT = 512
 MAX_IDS = 1_000
 MAX_FACETS = 8
 MAX_QUERY_VECTORS = 16
+MAX_OTHER_MODELS = 4
 
 CATEGORY_FACET = "category"
 BRAND_FACET = "brand"
@@ -99,6 +100,7 @@ def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     rows = 0 if query.vectors is None else len(query.vectors)
     if rows > MAX_QUERY_VECTORS:
         yield FieldViolation("query_vectors.values.shape", f"has {rows} rows; at most {MAX_QUERY_VECTORS}")
+    yield from _too_many("other_query_vectors", query.other_vectors, MAX_OTHER_MODELS)
     for index, (others, _) in enumerate(query.other_vectors):
         if len(others) != rows:
             yield FieldViolation(
