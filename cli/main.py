@@ -18,7 +18,15 @@ from rich.table import Table
 from cli.client import Connection, explain_error
 from cli.imports import CatalogImport, EventsImport, Rejects, Summary, event_of
 from cli.mapping import RowRefused, parse_mapping, parse_money
-from cli.render import print_interpretation, print_quotes, print_results, print_suggestions, print_waterfall
+from cli.reembedding import Reembedding, Refused
+from cli.render import (
+    print_collections,
+    print_interpretation,
+    print_quotes,
+    print_results,
+    print_suggestions,
+    print_waterfall,
+)
 from cli.rows import FileRefused, column_names
 from cli.suite import commands
 from kairos.common.v1 import common_pb2, product_pb2
@@ -213,6 +221,64 @@ def catalog_delete(context: typer.Context, ids: list[str]) -> None:
     """Remove products."""
     answer = _call(context, "DeleteProducts", gateway_pb2.DeleteProductsRequest(ids=ids))
     out.print(f"deleted {answer.deleted_count}, unknown {len(answer.missing_ids)}")
+
+
+@catalog.command("reembed")
+def catalog_reembed(
+    context: typer.Context,
+    model_version: Annotated[str, typer.Option(help="Of the new model, which the encoder serves beside the old.")] = "",
+    vectors: Annotated[
+        Path | None, typer.Option(help="Parquet of training.bulk_embedding; the encoder embeds what is not in it.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Fill and check, do not switch.")] = False,
+    force: Annotated[bool, typer.Option(help="Switch although the check found something.")] = False,
+    rollback: Annotated[bool, typer.Option(help="Back to the model that was live before.")] = False,
+    drop: Annotated[bool, typer.Option(help="Remove the collection that is not live.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring the catalogue over to another model while it is searched. Without options: what there is."""
+    if bool(model_version) + rollback + drop > 1:
+        raise typer.BadParameter("--model-version, --rollback and --drop are three things; name one of them")
+    job = Reembedding(_connection(context), model_version, quiet=as_json)
+    try:
+        state = job.describe()
+        if rollback or drop:
+            if not state.HasField("beside") or (rollback and not state.beside_is_older):
+                raise Refused("there is no earlier model to go back to" if rollback else "there is nothing to drop")
+            job.model_version = state.beside.model_version
+        problems = []
+        if drop:
+            job.drop()
+        elif model_version or rollback:
+            problems = _reembed(job, vectors, dry_run, force, begin=not rollback)
+    except grpc.RpcError as error:
+        err.print(f"[red]{escape(explain_error(error))}", soft_wrap=True)
+        err.print("what was done stays; run the same command again to go on")
+        raise typer.Exit(1) from None
+    except (FileRefused, Refused) as error:
+        err.print(f"[red]{escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(2) from None
+    print_collections(out, job.describe(), job, as_json)
+    for problem in problems:
+        err.print(f"[red]{escape(problem)}", soft_wrap=True)
+    if problems and not force:
+        err.print("searches go on as before; --force switches all the same")
+        raise typer.Exit(1)
+
+
+def _reembed(job: Reembedding, vectors: Path | None, dry_run: bool, force: bool, begin: bool) -> list[str]:
+    """What speaks against the switch, which is then done only by force."""
+    if job.describe().live.model_version == job.model_version:
+        return []
+    if begin:
+        job.begin()
+    if vectors is not None:
+        job.store(vectors)
+    job.fill()
+    problems = job.check()
+    if not dry_run and (force or not problems):
+        job.switch()
+    return problems
 
 
 @events.command("import")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.reembedding import Reembedding
 from kairos.common.v1 import common_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
@@ -21,6 +23,37 @@ _REASONS = {
     ranker_pb2.REASON_TYPE_AVAILABILITY: "out of stock",
 }
 _WATERFALL = 40
+
+
+def print_collections(
+    console: Console, state: gateway_pb2.DescribeCollectionsResponse, job: Reembedding, as_json: bool
+) -> None:
+    """Who is live, who stands beside, and the figures of a check that was made."""
+    found = {
+        role: MessageToDict(
+            getattr(state, role), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        for role in ("live", "beside")
+        if state.HasField(role)
+    }
+    done: dict[str, float] = {"from_file": job.given, "embedded": job.embedded}
+    if job.figures.sampled_count:
+        done |= {"sampled": job.figures.sampled_count, "recall": job.figures.recall, "overlap": job.figures.overlap}
+    if as_json:
+        console.print_json(data=found | {"beside_is_older": state.beside_is_older, "done": done})
+        return
+    table = Table("", "model", "dimensions", "products", "without a vector", box=None, pad_edge=False)
+    for role, of in found.items():
+        name = "before" if role == "beside" and state.beside_is_older else role
+        numbers = (f"{int(of[key]):,}" for key in ("dimensions", "product_count", "without_vector_count"))
+        table.add_row(name, escape(of["model_version"]), *numbers)
+    console.print(table)
+    console.print(f"{job.given:,} vectors from the file, {job.embedded:,} products embedded")
+    if job.figures.sampled_count:
+        console.print(
+            f"of {job.figures.sampled_count} products' neighbours: searches find {job.figures.recall:.0%} of the exact "
+            f"ones, and {job.figures.overlap:.0%} are neighbours under the other model too"
+        )
 
 
 def print_results(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -16,6 +15,7 @@ from services.common.convert import product_from_proto, vectors_from_proto, vect
 from services.common.errors import FieldViolation, InvalidArgument, NotFound
 from services.common.product import violations
 from services.gateway.domain.budget import Stage
+from services.gateway.domain.fingerprint import product_fingerprint
 from services.gateway.flow import Parts, quote
 from services.gateway.metrics import Metrics
 from services.gateway.stages import Request, StageFailed, unavailable
@@ -95,10 +95,7 @@ class Import:
             if wrong := _wrong(product, image):
                 self._reject(index, product.id, wrong[0])
                 continue
-            content = product.SerializeToString(deterministic=True) + (
-                hashlib.blake2b(image).digest() if image else b""
-            )
-            fingerprint = hashlib.blake2b(content, digest_size=16).digest()
+            fingerprint = product_fingerprint(product.SerializeToString(deterministic=True), image)
             known = self._seen.setdefault(product.id, fingerprint)
             if known is fingerprint:
                 accepted.append(_Accepted(index, product, image, fingerprint))
@@ -134,6 +131,7 @@ class Import:
             vectors=_rows(encoded.vectors, good),
             fingerprints=[entries[row].fingerprint for row in good],
             image_vectors=_rows(encoded.image_vectors, good) if encoded.HasField("image_vectors") else None,
+            other_vectors=[_rows(others, good) for others in encoded.other_vectors],
         )
         await request.call_stage(Stage.RETRIEVAL, clients.retrieval.UpsertProducts, upsert)
         self._count("imported", len(good))

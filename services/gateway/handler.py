@@ -8,6 +8,7 @@ from typing import Any
 
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.common.errors import InvalidArgument
+from services.gateway import reembedding
 from services.gateway.call import current_call
 from services.gateway.catalogue import Import, delete_products, get_product, quote_prices
 from services.gateway.domain.budget import RequestBudget, Stage, StageShare
@@ -92,6 +93,44 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @public(gateway_pb2.DeleteProductsResponse)
     async def DeleteProducts(self, message: gateway_pb2.DeleteProductsRequest) -> gateway_pb2.DeleteProductsResponse:
         return await delete_products(self._write_request(), self._parts, list(message.ids))
+
+    @public(gateway_pb2.DescribeCollectionsResponse)
+    async def DescribeCollections(
+        self, message: gateway_pb2.DescribeCollectionsRequest
+    ) -> gateway_pb2.DescribeCollectionsResponse:
+        return await reembedding.describe_collections(self._write_request(), self._parts)
+
+    @public(gateway_pb2.BeginReembeddingResponse)
+    async def BeginReembedding(
+        self, message: gateway_pb2.BeginReembeddingRequest
+    ) -> gateway_pb2.BeginReembeddingResponse:
+        await reembedding.begin_reembedding(self._write_request(), self._parts, message.model_version)
+        return gateway_pb2.BeginReembeddingResponse()
+
+    @public(gateway_pb2.ReembedProductsResponse)
+    async def ReembedProducts(self, message: gateway_pb2.ReembedProductsRequest) -> gateway_pb2.ReembedProductsResponse:
+        return await reembedding.reembed_products(self._write_request(), self._parts, message)
+
+    @public(gateway_pb2.StoreEmbeddingsResponse)
+    async def StoreEmbeddings(self, message: gateway_pb2.StoreEmbeddingsRequest) -> gateway_pb2.StoreEmbeddingsResponse:
+        stored = await reembedding.store_embeddings(self._write_request(), self._parts, message)
+        return gateway_pb2.StoreEmbeddingsResponse(stored_count=stored)
+
+    @public(gateway_pb2.CheckEmbeddingsResponse)
+    async def CheckEmbeddings(self, message: gateway_pb2.CheckEmbeddingsRequest) -> gateway_pb2.CheckEmbeddingsResponse:
+        return await reembedding.check_embeddings(self._write_request(), self._parts, message)
+
+    @public(gateway_pb2.SwitchCollectionsResponse)
+    async def SwitchCollections(
+        self, message: gateway_pb2.SwitchCollectionsRequest
+    ) -> gateway_pb2.SwitchCollectionsResponse:
+        await reembedding.switch_collections(self._write_request(), self._parts, message.model_version)
+        return gateway_pb2.SwitchCollectionsResponse()
+
+    @public(gateway_pb2.DropCollectionResponse)
+    async def DropCollection(self, message: gateway_pb2.DropCollectionRequest) -> gateway_pb2.DropCollectionResponse:
+        await reembedding.drop_collection(self._write_request(), self._parts, message.model_version)
+        return gateway_pb2.DropCollectionResponse()
 
     def _read_request(self, locale: str) -> Request:
         """On a shopper's path: the caller's deadline is the budget, capped; the default where there is none."""

@@ -6,6 +6,7 @@ Each step has its fallback; the answer says which ones it took.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
@@ -54,9 +55,11 @@ async def _new_ranking(
         request.locale = request.locale or understood.language
         wish = preferred_filter(message, understood)
     by_relevance = message.sort in _RELEVANCE
+    vectors = _vectors(understood)
     query = retrieval_pb2.RetrieveCandidatesRequest(
         text=lookup_text(message, understood),
-        query_vectors=understood.vector if understood is not None and understood.HasField("vector") else None,
+        query_vectors=vectors[0] if vectors else None,
+        other_query_vectors=vectors[1:],
         filter=message.filter,
         preferred_filter=wish,
         preferred_minimum=message.page_size,
@@ -70,6 +73,10 @@ async def _new_ranking(
     found = await request.call_or_degrade(
         Stage.RETRIEVAL, parts.clients.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, "popular items"
     )
+    vector = _in_terms_of(vectors, found.model_version if found is not None else "")
+    if vector is not None:
+        row = vectors_from_proto(vector, "vector")[0]
+        parts.memory.remember(request.call.tenant, message.session_id, vector.model_version, row)
     if found is None:
         return popular(request, parts, message.filter)
     request.degradations.extend(found.degradations)
@@ -78,7 +85,6 @@ async def _new_ranking(
     tell_effects(response.interpretation, wish is not None and found.preferred_filter_applied)
     if not by_relevance or (looks_for_nothing and not message.image):
         return _as_retrieved(found.candidates)
-    vector = query.query_vectors if query.HasField("query_vectors") else None
     return await rank(request, parts, found.candidates, message.user_id, message.session_id, vector, message.explain)
 
 
@@ -110,13 +116,23 @@ async def _understand(
     )
     if answer is None:
         return None
-    if not answer.HasField("vector"):
+    if not _vectors(answer):
         reason = common_pb2.DEGRADATION_REASON_UNKNOWN_LANGUAGE
         request.degrade(Stage.QUERY_ENCODER, reason, "lexical retrieval", "the encoder does not know the language")
-    else:
-        vector = vectors_from_proto(answer.vector, "vector")[0]
-        parts.memory.remember(tenant, session_id, answer.vector.model_version, vector)
     return answer
+
+
+def _vectors(understood: encoder_pb2.EncodeQueryResponse | None) -> list[common_pb2.Vectors]:
+    """The query by each model that is served and knows its language."""
+    if understood is None:
+        return []
+    return [*([understood.vector] if understood.HasField("vector") else []), *understood.other_vectors]
+
+
+def _in_terms_of(vectors: Sequence[common_pb2.Vectors], model_version: str) -> common_pb2.Vectors | None:
+    """The one of the collection that answered; else the first."""
+    fitting = [vector for vector in vectors if vector.model_version == model_version]
+    return next(iter([*fitting, *vectors]), None)
 
 
 def _as_retrieved(candidates: retrieval_pb2.Candidates) -> Ranked:

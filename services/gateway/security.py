@@ -13,7 +13,19 @@ from services.common.errors import PermissionDenied, Unauthenticated
 from services.gateway.settings import ApiKey, SecuritySettings
 
 # What changes the catalogue needs a key with the role `write`. Events are what every front end sends.
-_WRITES = frozenset({"ImportProducts", "DeleteProducts"})
+_WRITES = frozenset(
+    {
+        "ImportProducts",
+        "DeleteProducts",
+        "DescribeCollections",
+        "BeginReembedding",
+        "ReembedProducts",
+        "StoreEmbeddings",
+        "CheckEmbeddings",
+        "SwitchCollections",
+        "DropCollection",
+    }
+)
 _BEARER = "Bearer "
 
 

@@ -9,18 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
-from services.common.context import RequestContext
 from services.common.convert import context_from_proto, vectors_to_proto
+from services.common.errors import Conflict
 from services.common.rpc import rpc
-from services.query_encoder.batching import QueryBatcher
 from services.query_encoder.convert import (
-    category_text,
     concepts_to_proto,
     constraint_to_proto,
     images_from_request,
     prefix_and_limit,
     products_from_request,
-    session_vector,
     suggestion_to_proto,
 )
 from services.query_encoder.domain.concept_constraints import with_colours
@@ -29,22 +26,17 @@ from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.constraints import find_constraints, without_price
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.product_text import product_text
-from services.query_encoder.domain.query_vector import mix
 from services.query_encoder.domain.text import detect_language, normalise, tokens
 from services.query_encoder.past_queries import PastQueries
 from services.query_encoder.pictures import Pictures
-from services.query_encoder.ports import Encoder, FloatArray, LexiconStore, PictureEncoder
+from services.query_encoder.ports import Encoder, LexiconStore, PictureEncoder
+from services.query_encoder.served_model import ServedModel
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.vocabulary import Vocabularies
 
-# Products encoded in one go: short enough that a query never waits long for its turn on the cores.
-_BULK_CHUNK = 32
-# A model has a vector for this when it reads Chinese.
-_CHINESE = "红色的手机"
-
 
 class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
-    """Queries have a thread of their own, beside those of the imports."""
+    """`other_encoder`: a second model that is served as well, while the catalogue goes from one to the other."""
 
     def __init__(
         self,
@@ -53,8 +45,8 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         graph: ConceptGraph,
         settings: QueryEncoderSettings,
         picture_encoder: PictureEncoder | None = None,
+        other_encoder: Encoder | None = None,
     ) -> None:
-        self._encoder = encoder
         self._lexicons = lexicons
         self._settings = settings
         self._vocabularies = Vocabularies(lexicons, graph)
@@ -62,12 +54,12 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         self._past_queries = PastQueries()
         self._query_thread = ThreadPoolExecutor(1, "queries")
         self._bulk_threads = ThreadPoolExecutor(settings.bulk_threads, "bulk")
-        self._batcher = QueryBatcher(
-            lambda texts: encoder.encode(texts, settings.max_query_tokens), self._query_thread, settings.max_batch
-        )
+        self._models = [
+            ServedModel(served, settings, self._query_thread, self._bulk_threads)
+            for served in (encoder, other_encoder)
+            if served is not None
+        ]
         self._pictures = Pictures(picture_encoder, self._bulk_threads)
-        self._category_vectors: dict[str, FloatArray] = {}
-        self._reads_chinese = bool(np.any(encoder.encode([_CHINESE], settings.max_query_tokens)))
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -80,9 +72,13 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         reading = self._finder.read(retrieval_text)
         expansion = vocabulary.expander.expand(reading, retrieval_text)
         constraints = with_colours(constraints, reading.found, vocabulary.lexicon, self._graph)
-        rendered = "" if self._reads_chinese else expansion.rendering
         self._past_queries.saw(context.tenant, corrected)
-        vector = await self._query_vector(rendered or retrieval_text, request.query_context, context)
+        vector, *others = await asyncio.gather(
+            *(
+                model.query_vector(retrieval_text, expansion.rendering, request.query_context, context)
+                for model in self._models
+            )
+        )
         return encoder_pb2.EncodeQueryResponse(
             language=detect_language(normal),
             normalized_text=normal,
@@ -90,9 +86,14 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             retrieval_text=retrieval_text,
             tokens=tokens(retrieval_text),
             constraints=map(constraint_to_proto, constraints),
-            vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._encoder.model_version),
+            vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._models[0].model_version),
             concepts=concepts_to_proto(expansion),
-            rendered_text=rendered,
+            rendered_text="" if self._models[0].reads_chinese else expansion.rendering,
+            other_vectors=[
+                vectors_to_proto(other[np.newaxis], model.model_version)
+                for model, other in zip(self._models[1:], others, strict=True)
+                if other is not None
+            ],
         )
 
     @rpc(encoder_pb2.SuggestResponse)
@@ -107,14 +108,17 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:
         context = context_from_proto(request.context)
         products, images = products_from_request(request), images_from_request(request)
+        models = self._asked(request.model_version)
         image_vectors, problems = await self._pictures.of_products(images, context)
         texts = [product_text(product) for product in products]
-        by_text = await self._product_vectors(sorted(set(texts), key=len, reverse=True), context)
-        loop = asyncio.get_running_loop()
-        update = await loop.run_in_executor(self._bulk_threads, learn, products)
-        await loop.run_in_executor(self._bulk_threads, self._lexicons.add, context.tenant, update)
-        stacked = np.stack([by_text[text] for text in texts])
-        answer = encoder_pb2.EncodeProductsResponse(vectors=vectors_to_proto(stacked, self._encoder.model_version))
+        vectors, *others = [
+            vectors_to_proto(await model.product_vectors(texts, context), model.model_version) for model in models
+        ]
+        if not request.model_version:
+            loop = asyncio.get_running_loop()
+            update = await loop.run_in_executor(self._bulk_threads, learn, products)
+            await loop.run_in_executor(self._bulk_threads, self._lexicons.add, context.tenant, update)
+        answer = encoder_pb2.EncodeProductsResponse(vectors=vectors, other_vectors=others)
         if image_vectors is not None:
             answer.image_vectors.CopyFrom(vectors_to_proto(image_vectors, self._pictures.model_version))
         for index, reason in sorted(problems.items()):
@@ -128,41 +132,16 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             vector=vectors_to_proto(vector[np.newaxis], self._pictures.model_version)
         )
 
-    async def _product_vectors(self, texts: Sequence[str], context: RequestContext) -> dict[str, FloatArray]:
-        """Vectors by text. Chunks run side by side: threads that share one inference wait for each other at each step.
-
-        Longest texts first, so that no thread is left with a long chunk at the end.
-        """
-
-        def encode(chunk: Sequence[str]) -> FloatArray:
-            context.require_time()
-            return self._encoder.encode(chunk, self._settings.max_product_tokens)
-
-        loop = asyncio.get_running_loop()
-        chunks = [texts[start : start + _BULK_CHUNK] for start in range(0, len(texts), _BULK_CHUNK)]
-        rows = await asyncio.gather(*(loop.run_in_executor(self._bulk_threads, encode, chunk) for chunk in chunks))
-        return dict(zip(texts, np.concatenate(rows), strict=True))
-
-    async def _query_vector(
-        self, text: str, query_context: encoder_pb2.QueryContext, context: RequestContext
-    ) -> FloatArray | None:
-        session = session_vector(query_context, self._encoder.model_version, self._encoder.dimensions)
-        category = category_text(query_context)
-        vector = await self._batcher.encode(text, context.deadline_s)
-        if not np.any(vector):
-            return None
-        around = [] if session is None else [session]
-        if category and np.any(category_vector := await self._category_vector(category)):
-            around.append(category_vector)
-        return mix(vector, around, self._settings.alpha, self._settings.beta)
-
-    async def _category_vector(self, category: str) -> FloatArray:
-        """A shop has few categories: each is encoded once (and the memory is emptied should they be many)."""
-        if category not in self._category_vectors:
-            if len(self._category_vectors) >= 1_000:
-                self._category_vectors.clear()
-            self._category_vectors[category] = await self._batcher.encode(category, None)
-        return self._category_vectors[category]
+    def _asked(self, model_version: str) -> Sequence[ServedModel]:
+        """The models that vectors are wanted of; all of them for an empty version. Raises Conflict."""
+        asked = [model for model in self._models if model_version in ("", model.model_version)]
+        if not asked:
+            served = ", ".join(model.model_version for model in self._models)
+            raise Conflict(
+                f"model_version: {model_version!r} is not served, but {served}; KAIROS_QUERY_ENCODER_OTHER_MODEL_DIR "
+                "and KAIROS_QUERY_ENCODER_OTHER_MODEL_VERSION name a second model"
+            )
+        return asked
 
     def warm(self, tenant: str) -> None:
         """Load what is loaded at first use now, the tenant's words included: its first query need not wait for it."""
@@ -173,7 +152,8 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
 
     def check(self) -> None:
         """Raises when the model cannot answer."""
-        self._encoder.encode(["ok"], self._settings.max_query_tokens)
+        for model in self._models:
+            model.check()
 
     def close(self) -> None:
         self._query_thread.shutdown(cancel_futures=True)

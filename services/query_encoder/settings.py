@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
@@ -20,6 +20,10 @@ class QueryEncoderSettings(ServiceSettings):
     model_dir: Path | None = None
     # Names the vectors. Change it with the model.
     model_version: str = Field(default="all-minilm-l6-v2@1", min_length=1)
+    # A second model that is served beside the first while the catalogue goes from the one to the other: see
+    # docs/running.md. The version names its vectors; empty: there is none. No folder: the embedded model.
+    other_model_version: str = ""
+    other_model_dir: Path | None = None
     # Where exported models are kept.
     model_cache_dir: Path = Path("var/models")
     backend: Literal["onnx-int8", "onnx-fp32", "torch"] = "onnx-int8"
@@ -46,3 +50,11 @@ class QueryEncoderSettings(ServiceSettings):
     extra_concepts_file: Path | None = None
     # Currency of prices that a query states without one ("under 100").
     default_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
+
+    @model_validator(mode="after")
+    def _two_models_have_two_names(self) -> QueryEncoderSettings:
+        if self.other_model_dir is not None and not self.other_model_version:
+            raise ValueError("other_model_version is empty; name the vectors of other_model_dir")
+        if self.other_model_version == self.model_version:
+            raise ValueError("other_model_version is that of the first model; give each its own")
+        return self

@@ -18,8 +18,21 @@ def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
     encoder = build_encoder(settings, settings.threads)
     graph = load_graph(settings.concepts_file, settings.extra_concepts_file)
     return QueryEncoderHandler(
-        encoder, SqliteLexiconStore(settings.data_dir), graph, settings, build_picture_encoder(settings)
+        encoder,
+        SqliteLexiconStore(settings.data_dir),
+        graph,
+        settings,
+        build_picture_encoder(settings),
+        build_other_encoder(settings),
     )
+
+
+def build_other_encoder(settings: QueryEncoderSettings) -> Encoder | None:
+    """The second model, where one is configured."""
+    if not settings.other_model_version:
+        return None
+    names = {"model_dir": settings.other_model_dir, "model_version": settings.other_model_version}
+    return build_encoder(settings.model_copy(update=names), settings.threads)
 
 
 def build_picture_encoder(settings: QueryEncoderSettings) -> PictureEncoder | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
@@ -19,7 +18,7 @@ from services.retrieval.domain.candidates import (
     Retrieval,
 )
 from services.retrieval.domain.filters import AttributeFilter, PriceRange, ProductFilter, SortOrder
-from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_PREFERRED_MINIMUM, RetrievalQuery
+from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_PREFERRED_MINIMUM, MAX_OTHER_MODELS, RetrievalQuery
 from services.retrieval.ports import Vectors
 
 MAX_UPSERT = 512
@@ -64,6 +63,10 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         image=image,
         image_model_version=message.image_vector.model_version,
         similar_to_id=message.similar_to_id,
+        other_vectors=tuple(
+            (vectors_from_proto(others, f"other_query_vectors[{index}]"), others.model_version)
+            for index, others in enumerate(message.other_query_vectors)
+        ),
     )
 
 
@@ -87,8 +90,8 @@ def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> Product
 
 def upsert_from_proto(
     message: retrieval_pb2.UpsertProductsRequest,
-) -> tuple[list[IndexedProduct], Vectors | None, Vectors | None]:
-    """(products, vectors or None, pictures' vectors or None). All that is wrong is said at once."""
+) -> tuple[list[IndexedProduct], Vectors | None, Vectors | None, list[Vectors]]:
+    """(products, vectors or None, pictures' vectors or None, other models' vectors). All that is wrong at once."""
     count = len(message.products)
     if not 1 <= count <= MAX_UPSERT:
         raise InvalidArgument.of("products", f"has {count} entries; 1 to {MAX_UPSERT}")
@@ -97,20 +100,27 @@ def upsert_from_proto(
     for index, fingerprint in enumerate(message.fingerprints):
         if len(fingerprint) > MAX_FINGERPRINT:
             raise InvalidArgument.of(f"fingerprints[{index}]", f"has {len(fingerprint)} bytes; at most 64")
+    if len(message.other_vectors) > MAX_OTHER_MODELS:
+        raise InvalidArgument.of(
+            "other_vectors", f"has {len(message.other_vectors)} entries; at most {MAX_OTHER_MODELS}"
+        )
     products = _products(message)
-    return products, _vectors(message, "vectors", count), _vectors(message, "image_vectors", count)
+    vectors, images = (
+        rows_from_proto(getattr(message, field), field, count) if message.HasField(field) else None
+        for field in ("vectors", "image_vectors")
+    )
+    others = [
+        rows_from_proto(given, f"other_vectors[{index}]", count) for index, given in enumerate(message.other_vectors)
+    ]
+    return products, vectors, images, others
 
 
-def _vectors(
-    message: retrieval_pb2.UpsertProductsRequest, field: Literal["vectors", "image_vectors"], count: int
-) -> Vectors | None:
-    if not message.HasField(field):
-        return None
-    given: common_pb2.Vectors = getattr(message, field)
-    values = vectors_from_proto(given, field)
+def rows_from_proto(message: common_pb2.Vectors, field: str, count: int) -> Vectors:
+    """One for each of `count` products."""
+    values = vectors_from_proto(message, field)
     if len(values) != count:
         raise InvalidArgument.of(f"{field}.values.shape", f"has {len(values)} rows for {count} products")
-    return Vectors(values, given.model_version)
+    return Vectors(values, message.model_version)
 
 
 def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidatesResponse:

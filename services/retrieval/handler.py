@@ -11,7 +11,7 @@ from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.rpc import rpc
-from services.retrieval import convert, search
+from services.retrieval import convert, convert_reembedding, search
 from services.retrieval.domain.query import check_ids
 from services.retrieval.ports import Columns, ProductIndex
 
@@ -46,8 +46,9 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         columns = Columns(vectors=request.with_vectors, products=request.with_products, fingerprints=True)
 
         def work() -> retrieval_pb2.LookupProductsResponse:
-            candidates, missing_ids = search.lookup(self._index, context.tenant, request.ids, columns)
-            return convert.lookup_to_proto(candidates, missing_ids, self._index.model_version(context.tenant))
+            index = self._index.pinned(context.tenant)
+            candidates, missing_ids = search.lookup(index, context.tenant, request.ids, columns)
+            return convert.lookup_to_proto(candidates, missing_ids, index.model_version(context.tenant))
 
         return await self._run(context, work)
 
@@ -58,8 +59,8 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         context = context_from_proto(request.context)
 
         def work() -> retrieval_pb2.UpsertProductsResponse:
-            products, vectors, images = convert.upsert_from_proto(request)
-            self._index.upsert(context.tenant, products, vectors, images)
+            products, vectors, images, others = convert.upsert_from_proto(request)
+            self._index.upsert(context.tenant, products, vectors, images, others)
             return retrieval_pb2.UpsertProductsResponse(upserted_count=len(products))
 
         return await self._run(context, work)
@@ -79,6 +80,73 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             )
 
         return await self._run(context, work)
+
+    @rpc(retrieval_pb2.DescribeCollectionsResponse)
+    async def DescribeCollections(
+        self, request: retrieval_pb2.DescribeCollectionsRequest
+    ) -> retrieval_pb2.DescribeCollectionsResponse:
+        context = context_from_proto(request.context)
+        state = await self._run(context, lambda: self._index.reembedding.describe(context.tenant))
+        return convert_reembedding.pair_to_proto(state)
+
+    @rpc(retrieval_pb2.BeginReembeddingResponse)
+    async def BeginReembedding(
+        self, request: retrieval_pb2.BeginReembeddingRequest
+    ) -> retrieval_pb2.BeginReembeddingResponse:
+        context = context_from_proto(request.context)
+        model_version, dimensions = convert_reembedding.model_from_proto(request)
+        await self._run(context, lambda: self._index.reembedding.begin(context.tenant, model_version, dimensions))
+        return retrieval_pb2.BeginReembeddingResponse()
+
+    @rpc(retrieval_pb2.ListUnembeddedProductsResponse)
+    async def ListUnembeddedProducts(
+        self, request: retrieval_pb2.ListUnembeddedProductsRequest
+    ) -> retrieval_pb2.ListUnembeddedProductsResponse:
+        context = context_from_proto(request.context)
+        start, limit = convert_reembedding.page_from_proto(request)
+        found = await self._run(context, lambda: self._index.reembedding.unembedded(context.tenant, start, limit))
+        return convert_reembedding.unembedded_to_proto(found)
+
+    @rpc(retrieval_pb2.StoreEmbeddingsResponse)
+    async def StoreEmbeddings(
+        self, request: retrieval_pb2.StoreEmbeddingsRequest
+    ) -> retrieval_pb2.StoreEmbeddingsResponse:
+        context = context_from_proto(request.context)
+        vectors = convert_reembedding.embeddings_from_proto(request)
+        ids, fingerprints = request.ids, request.fingerprints
+        stored = await self._run(
+            context, lambda: self._index.reembedding.store(context.tenant, ids, fingerprints, vectors)
+        )
+        return retrieval_pb2.StoreEmbeddingsResponse(stored_count=stored)
+
+    @rpc(retrieval_pb2.CheckEmbeddingsResponse)
+    async def CheckEmbeddings(
+        self, request: retrieval_pb2.CheckEmbeddingsRequest
+    ) -> retrieval_pb2.CheckEmbeddingsResponse:
+        context = context_from_proto(request.context)
+        sample = convert_reembedding.sample_from_proto(request)
+        found = await self._run(context, lambda: self._index.reembedding.check(context.tenant, sample))
+        return retrieval_pb2.CheckEmbeddingsResponse(
+            sampled_count=found.sampled, recall=found.recall, overlap=found.overlap
+        )
+
+    @rpc(retrieval_pb2.SwitchCollectionsResponse)
+    async def SwitchCollections(
+        self, request: retrieval_pb2.SwitchCollectionsRequest
+    ) -> retrieval_pb2.SwitchCollectionsResponse:
+        context = context_from_proto(request.context)
+        model_version = convert_reembedding.named_model(request.model_version)
+        await self._run(context, lambda: self._index.reembedding.switch(context.tenant, model_version))
+        return retrieval_pb2.SwitchCollectionsResponse()
+
+    @rpc(retrieval_pb2.DropCollectionResponse)
+    async def DropCollection(
+        self, request: retrieval_pb2.DropCollectionRequest
+    ) -> retrieval_pb2.DropCollectionResponse:
+        context = context_from_proto(request.context)
+        model_version = convert_reembedding.named_model(request.model_version)
+        await self._run(context, lambda: self._index.reembedding.drop(context.tenant, model_version))
+        return retrieval_pb2.DropCollectionResponse()
 
     def check(self) -> None:
         """Raise when the index cannot answer."""

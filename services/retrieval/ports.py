@@ -1,4 +1,4 @@
-"""What retrieval needs from a vector engine: one index of products, one collection a tenant."""
+"""What retrieval needs from a vector engine: one index of products, one collection a tenant, a second for a while."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Protocol
 from services.retrieval.domain.candidates import Candidates, Facet, IndexedProduct
 from services.retrieval.domain.filters import ProductFilter, SortOrder
 from services.retrieval.domain.query import FloatArray
+from services.retrieval.domain.reembedding import PairState, SearchCheck, Unembedded
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,37 @@ class Vectors:
     model_version: str
 
 
+class Reembedding(Protocol):
+    """A collection beside the live one, of the same products with another model's vectors, and the switch to it.
+
+    While there is one, every write goes to both: a product that came without vectors of its model is missing there
+    until it is stored. Raises Conflict where the state does not allow a step, and says what would.
+    """
+
+    def describe(self, tenant: str) -> PairState: ...
+
+    def begin(self, tenant: str, model_version: str, dimensions: int) -> None:
+        """Where it had begun with the same model, it goes on."""
+
+    def unembedded(self, tenant: str, start: int, limit: int) -> Unembedded:
+        """What is missing among the next `limit` products of the live collection; `start` 0: from the first."""
+
+    def store(self, tenant: str, ids: Sequence[str], fingerprints: Sequence[bytes], vectors: Vectors) -> int:
+        """Put products there as they are in the live one, with these vectors; row i belongs to ids[i].
+
+        How many: without those that are gone or have another fingerprint by now.
+        """
+
+    def check(self, tenant: str, sample: int) -> SearchCheck:
+        """Of at most `sample` products."""
+
+    def switch(self, tenant: str, model_version: str) -> None:
+        """The collection of this model is live from now on, the other one beside it. Once more changes nothing."""
+
+    def drop(self, tenant: str, model_version: str) -> None:
+        """The one beside, which has this model. Where there is none, nothing happens."""
+
+
 class ProductIndex(Protocol):
     """A tenant without products has an empty collection: nothing is found in it, and nothing fails.
 
@@ -61,12 +93,24 @@ class ProductIndex(Protocol):
     methods; errors of `services.common.errors` are for the caller.
     """
 
-    def upsert(
-        self, tenant: str, products: Sequence[IndexedProduct], vectors: Vectors | None, images: Vectors | None = None
-    ) -> None:
-        """Row i of `vectors` and of `images` belongs to products[i].
+    @property
+    def reembedding(self) -> Reembedding: ...
 
-        Raises Conflict when the collection holds vectors of another model version or of other dimensions.
+    def pinned(self, tenant: str) -> ProductIndex:
+        """The same index for one search: all it answers for this tenant comes from the collection that is live now."""
+
+    def upsert(
+        self,
+        tenant: str,
+        products: Sequence[IndexedProduct],
+        vectors: Vectors | None,
+        images: Vectors | None = None,
+        other_vectors: Sequence[Vectors] = (),
+    ) -> None:
+        """Row i of `vectors`, `images` and each of `other_vectors` belongs to products[i].
+
+        `other_vectors` are of further models: each collection takes those of its own. Raises Conflict when there are
+        only vectors of models, or of dimensions, that no collection of the tenant has.
         """
 
     def vector(self, tenant: str, id: str, *, image: bool) -> FloatArray | None:

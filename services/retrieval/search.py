@@ -27,11 +27,12 @@ _log = structlog.get_logger("kairos.retrieval")
 def retrieve(index: ProductIndex, tenant: str, query: RetrievalQuery) -> Retrieval:
     """Raises InvalidArgument for a bad query, and what the index raises when no half of it answers."""
     query.check()
+    index = index.pinned(tenant)
     columns = Columns(
         vectors=query.with_vectors, attributes=any(facet.startswith(ATTRIBUTE_FACET) for facet in query.facets)
     )
     model_version = index.model_version(tenant)
-    query = _without_zero_vectors(query)
+    query = _without_zero_vectors(_in_terms_of(query, model_version))
     if query.is_browse:
         return _browse(index, tenant, query, columns, model_version)
     query, degradations = _with_its_likeness(index, tenant, query)
@@ -79,6 +80,14 @@ def _browse(index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Co
         (),
         model_version,
     )
+
+
+def _in_terms_of(query: RetrievalQuery, model_version: str) -> RetrievalQuery:
+    """With the vectors that are of this model version, where there are some."""
+    if model_version == query.model_version:
+        return query
+    fitting = (vectors for vectors, version in query.other_vectors if version == model_version)
+    return next((replace(query, vectors=vectors, model_version=model_version) for vectors in fitting), query)
 
 
 def _without_zero_vectors(query: RetrievalQuery) -> RetrievalQuery:

@@ -89,17 +89,19 @@ def _key(text: str, tenant: str, role: Any) -> ApiKey:
         ("Bearer nobody", "Search", grpc.StatusCode.UNAUTHENTICATED),
         ("Basic reader", "Search", grpc.StatusCode.UNAUTHENTICATED),
         ("Bearer reader", "DeleteProducts", grpc.StatusCode.PERMISSION_DENIED),
+        ("Bearer reader", "SwitchCollections", grpc.StatusCode.PERMISSION_DENIED),
+        ("Bearer reader", "StoreEmbeddings", grpc.StatusCode.PERMISSION_DENIED),
         # Let in: what is wrong is only that no stage is there.
         ("Bearer writer", "DeleteProducts", grpc.StatusCode.UNAVAILABLE),
     ],
 )
 async def test_keys_and_roles(authorization: str | None, method: str, code: grpc.StatusCode) -> None:
-    """Without a known key a call is UNAUTHENTICATED; a key that may only read is PERMISSION_DENIED for deletions."""
+    """Without a known key a call is UNAUTHENTICATED; a key that may only read is PERMISSION_DENIED for writes."""
     security = SecuritySettings(api_keys=(_key("reader", "shop", "read"), _key("writer", "shop", "write")))
     metadata = (("authorization", authorization),) if authorization else ()
     async with gateway(security) as started, calling(started) as channel:
         stub: gateway_pb2_grpc.GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
-        request = gateway_pb2.SearchRequest() if method == "Search" else gateway_pb2.DeleteProductsRequest(ids=["a"])
+        request = getattr(gateway_pb2, f"{method}Request")(**({"ids": ["a"]} if method == "DeleteProducts" else {}))
         error = await refused(getattr(stub, method)(request, metadata=metadata))
         assert error.code() is code
         # Health stays open: load balancers have no key.

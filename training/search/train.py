@@ -223,7 +223,7 @@ def main() -> int:
     print(f"  KAIROS_QUERY_ENCODER_MODEL_VERSION={trained.model.version}")
     print("  KAIROS_RETRIEVAL_FUSION__METHOD=learned")
     print(f"  KAIROS_RETRIEVAL_FUSION__MODEL_DIR={trained.fusion.model_dir and trained.fusion.model_dir.resolve()}")
-    print("and import the catalogue anew, into an empty collection: its vectors are of another model.")
+    print("A catalogue that has vectors of another model goes over to this one as docs/running.md says.")
     return 0
 
 

@@ -94,8 +94,14 @@ class Collection(Protocol):
     def vector(self, id: int, using: str) -> list[float] | None:
         """Of one point, scaled to length 1; None where it has none of this name, or does not exist."""
 
-    def nearest(self, half: Half, where: Where, columns: Columns | None = None) -> list[Hit]:
-        """Best first, at most `half.limit`."""
+    def points(self, ids: Sequence[int]) -> list[PointData]:
+        """All that is stored of those that exist, in any order."""
+
+    def page(self, start: int, limit: int) -> tuple[list[int], int]:
+        """(ids from `start` on, ascending; where the next page starts, 0 after the last one)."""
+
+    def nearest(self, half: Half, where: Where, columns: Columns | None = None, *, exact: bool = False) -> list[Hit]:
+        """Best first, at most `half.limit`. `exact`: each point is compared, the vector graph is not used."""
 
     def fused(self, halves: Sequence[tuple[Half, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
         """Best first, at most `limit`."""
@@ -111,14 +117,35 @@ class Collection(Protocol):
     def count(self, where: Where) -> int: ...
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A tenant's collections: `live` answers searches, `beside` has the same products under another model."""
+
+    live: Collection | None = None
+    beside: Collection | None = None
+    # `beside` was live before: it is kept for a way back. Else it is being filled.
+    beside_is_older: bool = False
+
+
 class Collections(Protocol):
-    """The collections of all tenants."""
+    """The collections of all tenants. All changes of who is live are atomic and survive the death of the process."""
 
     def get(self, tenant: str) -> Collection | None:
-        """None for a tenant that has no collection yet."""
+        """The live one, for searches; None for a tenant that has none yet. Another process' switch shows soon."""
+
+    def pair(self, tenant: str) -> Pair:
+        """As they are at this moment, for writes."""
 
     def create(self, tenant: str) -> Collection:
-        """An empty one; instead of the present one, where there is one."""
+        """An empty live one; instead of all that is there."""
+
+    def create_beside(self, tenant: str, model_version: str, dimensions: int) -> Collection:
+        """An empty one for vectors of this model, beside the live one; there is none beside it yet."""
+
+    def switch(self, tenant: str) -> None:
+        """The one beside is live from now on, and the live one beside it."""
+
+    def drop_beside(self, tenant: str) -> None: ...
 
     def check(self) -> None:
         """Raise when the engine cannot answer."""

@@ -6,7 +6,7 @@
 
 A generation counts only once the manifest names it, and the manifest changes by an atomic rename: a creation or an
 optimisation that was cut off leaves a folder that nobody names, which the next start removes. Updates go through the
-shard's write-ahead log and survive the death of the process.
+shard's write-ahead log and survive the death of the process. A tenant's second collection: see edge_roles.py.
 
 Answers come from records in memory, 2 kB a product: reading 200 candidates back from the shard and out of base64 takes
 longer than finding them.
@@ -23,9 +23,10 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 from qdrant_edge import (
@@ -41,6 +42,7 @@ from qdrant_edge import (
     PayloadSchemaType,
     QueryRequest,
     ScrollRequest,
+    SearchParams,
     UpdateOperation,
     VectorStorageDatatype,
 )
@@ -48,7 +50,14 @@ from qdrant_edge import (
 from services.retrieval.adapters import edge_terms as terms
 from services.retrieval.adapters.collection import Fusion, Half, Hit
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
-from services.retrieval.adapters.records import INDEXES, IndexKind, Record, payload_keys, record_of_payload
+from services.retrieval.adapters.records import (
+    EVERYTHING,
+    INDEXES,
+    IndexKind,
+    Record,
+    payload_keys,
+    record_of_payload,
+)
 from services.retrieval.ports import Columns
 
 _SCHEMAS = {
@@ -56,7 +65,6 @@ _SCHEMAS = {
     IndexKind.FLOAT: PayloadSchemaType.Float,
     IndexKind.INTEGER: PayloadSchemaType.Integer,
 }
-_EVERYTHING = Columns(vectors=True, fingerprints=True, attributes=True, words=True)
 # Points a scroll reads at a time.
 _PAGE = 1_000
 # Operations that wait for a copy to be optimised; beyond it the copy is given up and made again later.
@@ -81,13 +89,7 @@ class Manifest:
         return cls(**json.loads(path.read_text())) if path.exists() else None
 
     def write(self, folder: Path) -> None:
-        """Whole or not at all, also when the machine stops."""
-        draft = folder / "manifest.json.draft"
-        with draft.open("w") as file:
-            json.dump(asdict(self), file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / "manifest.json")
+        write_json(folder / "manifest.json", asdict(self))
 
 
 class EdgeCollection:
@@ -180,8 +182,20 @@ class EdgeCollection:
         vectors = found[0].vector if found else None
         return terms.floats(vectors.get(using)) if isinstance(vectors, dict) else None
 
-    def nearest(self, half: Half, where: Where, columns: Columns | None = None) -> list[Hit]:
-        return self._query(QueryRequest(half.limit, query=terms.nearest(half), filter=terms.filter_of(where)))
+    def points(self, ids: Sequence[int]) -> list[PointData]:
+        # A point that is being written may be in the shard and not yet among the records, or the other way round.
+        found = self._shard.retrieve(list(ids), False, True)
+        records = [(point, self._records.get(terms.number(point.id))) for point in found]
+        return [terms.point_data(point, record) for point, record in records if record is not None]
+
+    def page(self, start: int, limit: int) -> tuple[list[int], int]:
+        found, after = self._shard.scroll(ScrollRequest(offset=start, limit=limit, with_payload=False))
+        return [terms.number(point.id) for point in found], 0 if after is None else terms.number(after)
+
+    def nearest(self, half: Half, where: Where, columns: Columns | None = None, *, exact: bool = False) -> list[Hit]:
+        params = SearchParams(exact=True) if exact else None
+        query = QueryRequest(half.limit, query=terms.nearest(half), filter=terms.filter_of(where), params=params)
+        return self._query(query)
 
     def fused(self, halves: Sequence[tuple[Half, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
         prefetches = [terms.prefetch(half, where) for half, where in halves]
@@ -250,8 +264,18 @@ class EdgeCollection:
         return [Hit(point_id, score, self._records.get(point_id)) for point_id, score in found]
 
 
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Whole or not at all, also when the machine stops."""
+    draft = path.with_name(f"{path.name}.draft")
+    with draft.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
 def _read_records(shard: EdgeShard) -> dict[int, Record]:
-    keys = payload_keys(_EVERYTHING)
+    keys = payload_keys(EVERYTHING)
     records: dict[int, Record] = {}
     offset = None
     while True:

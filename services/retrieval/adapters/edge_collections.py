@@ -1,4 +1,4 @@
-"""All tenants' Edge collections: the lock on their folder, and the thread that has them optimised."""
+"""All tenants' Edge collections: the lock on their folder, who is live, and the thread that has them optimised."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -14,13 +15,24 @@ import structlog
 
 from services.common.errors import Unavailable
 from services.retrieval.adapters import optimizer
-from services.retrieval.adapters.collection import Collection
+from services.retrieval.adapters.collection import Collection, Pair
 from services.retrieval.adapters.edge import EdgeCollection
+from services.retrieval.adapters.edge_roles import Roles, collection_folder, remove_nameless
+from services.retrieval.adapters.points import DENSE
 from services.retrieval.settings import EdgeSettings
 
 _LOCK_POLL_S = 0.1
 
 _log = structlog.get_logger("kairos.retrieval.edge")
+
+
+@dataclass(frozen=True)
+class _Tenant:
+    """Replaced as a whole: a reader sees one state or the other."""
+
+    roles: Roles
+    live: EdgeCollection
+    beside: EdgeCollection | None = None
 
 
 class EdgeCollections:
@@ -34,26 +46,70 @@ class EdgeCollections:
         self._settings = settings
         data_dir.mkdir(parents=True, exist_ok=True)
         self._lock_file = _locked(data_dir / "lock", settings.lock_timeout_s)
-        self._creating = threading.Lock()
-        self._collections: dict[str, EdgeCollection] = {}
+        self._changing = threading.Lock()
+        self._tenants: dict[str, _Tenant] = {}
         for folder in sorted(path for path in data_dir.iterdir() if path.is_dir()):
-            collection = EdgeCollection.open(folder, settings.max_search_threads)
-            if collection is not None:
-                self._collections[folder.name] = collection
+            opened = _open(folder, settings.max_search_threads)
+            if opened is not None:
+                self._tenants[folder.name] = opened
         self._stopping = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._optimize_forever, name="optimizer", daemon=True)
         self._thread.start()
 
     def get(self, tenant: str) -> Collection | None:
-        return self._collections.get(tenant)
+        known = self._tenants.get(tenant)
+        return None if known is None else known.live
+
+    def pair(self, tenant: str) -> Pair:
+        known = self._tenants.get(tenant)
+        if known is None:
+            return Pair()
+        roles = known.roles
+        return Pair(known.live, known.beside, roles.beside is not None and roles.beside < roles.live)
 
     def create(self, tenant: str) -> Collection:
-        with self._creating:
+        self.drop_beside(tenant)
+        with self._changing:
             folder = self._data_dir / tenant
             folder.mkdir(exist_ok=True)
-            self._collections[tenant] = EdgeCollection.create(folder, self._settings.max_search_threads)
-            return self._collections[tenant]
+            roles = Roles.read(folder)
+            live = EdgeCollection.create(collection_folder(folder, roles.live), self._settings.max_search_threads)
+            self._tenants[tenant] = _Tenant(roles, live)
+            return live
+
+    def create_beside(self, tenant: str, model_version: str, dimensions: int) -> Collection:
+        with self._changing:
+            known, folder = self._tenants[tenant], self._data_dir / tenant
+            roles = Roles(known.roles.live, known.roles.live + 1)
+            # What an attempt that was cut off left there.
+            remove_nameless(folder, known.roles)
+            path = collection_folder(folder, known.roles.live + 1)
+            beside = EdgeCollection.create(path, self._settings.max_search_threads)
+            beside.begin_vectors(DENSE, model_version, dimensions)
+            roles.write(folder)
+            self._tenants[tenant] = _Tenant(roles, known.live, beside)
+            return beside
+
+    def switch(self, tenant: str) -> None:
+        with self._changing:
+            known = self._tenants[tenant]
+            if known.beside is None or known.roles.beside is None:
+                raise ValueError(f"tenant {tenant!r} has no collection beside the live one")
+            roles = Roles(known.roles.beside, known.roles.live)
+            roles.write(self._data_dir / tenant)
+            self._tenants[tenant] = _Tenant(roles, known.beside, known.live)
+
+    def drop_beside(self, tenant: str) -> None:
+        with self._changing:
+            known = self._tenants.get(tenant)
+            if known is None or known.beside is None:
+                return
+            roles = Roles(known.roles.live)
+            roles.write(self._data_dir / tenant)
+            # Not closed: a search that began before a switch may still be at it.
+            self._tenants[tenant] = _Tenant(roles, known.live)
+            remove_nameless(self._data_dir / tenant, roles)
 
     def check(self) -> None:
         if self._stopping.is_set():
@@ -64,19 +120,28 @@ class EdgeCollections:
         if self._child is not None:
             self._child.kill()
         self._thread.join()
-        for collection in self._collections.values():
-            collection.close()
+        for known in self._tenants.values():
+            known.live.close()
+            if known.beside is not None:
+                known.beside.close()
         self._lock_file.close()
 
     def _optimize_forever(self) -> None:
         """Optimise what has changed enough, once it has been quiet for a while."""
-        seen: dict[str, int] = {}
+        seen: dict[EdgeCollection, int] = {}
         while not self._stopping.wait(self._settings.optimize_idle_s):
-            for tenant, collection in list(self._collections.items()):
+            present = [
+                (tenant, collection)
+                for tenant, known in list(self._tenants.items())
+                for collection in (known.live, known.beside)
+                if collection is not None
+            ]
+            for tenant, collection in present:
                 changed = collection.changed
-                if changed >= self._settings.optimize_after and seen.get(tenant) == changed:
+                if changed >= self._settings.optimize_after and seen.get(collection) == changed:
                     self._optimize(tenant, collection)
-                seen[tenant] = collection.changed
+            # Of those that are there: a dropped one must not be held.
+            seen = {collection: collection.changed for _, collection in present}
 
     def _optimize(self, tenant: str, collection: EdgeCollection) -> None:
         began = time.monotonic()
@@ -98,6 +163,18 @@ class EdgeCollections:
         if code and not self._stopping.is_set():
             _log.error("the optimiser failed", path=str(path), exit_code=code)
         return code == 0
+
+
+def _open(folder: Path, max_search_threads: int) -> _Tenant | None:
+    roles = Roles.read(folder)
+    remove_nameless(folder, roles)
+    live = EdgeCollection.open(collection_folder(folder, roles.live), max_search_threads)
+    if live is None:
+        return None
+    beside = None
+    if roles.beside is not None:
+        beside = EdgeCollection.open(collection_folder(folder, roles.beside), max_search_threads)
+    return _Tenant(roles, live, beside)
 
 
 def _locked(path: Path, timeout_s: float) -> IO[str]:

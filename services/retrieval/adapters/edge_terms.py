@@ -19,7 +19,7 @@ from services.retrieval.adapters.points import (
     PointData,
     Where,
 )
-from services.retrieval.adapters.records import payload_of
+from services.retrieval.adapters.records import Record, payload_of
 
 
 def point(data: PointData) -> edge.Point:
@@ -39,6 +39,13 @@ def number(point_id: Any) -> int:
 def floats(vector: Any) -> list[float] | None:
     """A dense vector as the engine hands it out."""
     return None if vector is None else [float(value) for value in vector]
+
+
+def point_data(found: edge.Record, record: Record) -> PointData:
+    vectors: dict[str, Any] = found.vector if isinstance(found.vector, dict) else {}
+    lexical = vectors.get(LEXICAL)
+    weights = SparseWeights(list(lexical.indices) if lexical else [], list(lexical.values) if lexical else [])
+    return PointData(number(found.id), floats(vectors.get(DENSE)), floats(vectors.get(IMAGE)), weights, record)
 
 
 def nearest(half: Half) -> edge.Query:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.records import (
@@ -19,6 +19,7 @@ from services.retrieval.adapters.records import (
     attribute_pair,
 )
 from services.retrieval.domain.filters import ProductFilter
+from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Narrowing
 
 # The named vectors.
@@ -36,6 +37,14 @@ class PointData:
     image: list[float] | None
     lexical: SparseWeights
     record: Record
+
+
+def with_vector(point: PointData, vector: FloatArray) -> PointData:
+    """`vector`: shape [dimensions]; a zero one: the product has none."""
+    if not vector.any():
+        return replace(point, dense=None, record=point.record._replace(vector=b""))
+    packed = vector.astype("<f2").tobytes()
+    return replace(point, dense=vector.tolist(), record=point.record._replace(vector=packed))
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +14,17 @@ from services.common.errors import Conflict, NotFound
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collection, Collections, Half, Hit
 from services.retrieval.adapters.fusing import SPACES, Fuser, scores_by_space
-from services.retrieval.adapters.points import DENSE, IMAGE, LEXICAL, IsMissing, PointData, Where, point_id, where
+from services.retrieval.adapters.points import (
+    DENSE,
+    IMAGE,
+    LEXICAL,
+    IsMissing,
+    PointData,
+    Where,
+    point_id,
+    where,
+    with_vector,
+)
 from services.retrieval.adapters.records import (
     ATTRIBUTES,
     BRAND,
@@ -23,6 +35,7 @@ from services.retrieval.adapters.records import (
     record_of,
     split_pair,
 )
+from services.retrieval.adapters.reembedding import QdrantReembedding
 from services.retrieval.domain.candidates import MAX_FACET_COUNTS, Candidates, Facet, IndexedProduct, merged_brands
 from services.retrieval.domain.filters import SortOrder
 from services.retrieval.domain.learned_fusion import FEATURES
@@ -47,21 +60,57 @@ class QdrantIndex:
         self._encoder = encoder
         self._fuser = fuser
         self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._pinned: tuple[str, Collection | None] | None = None
+
+    @property
+    def reembedding(self) -> QdrantReembedding:
+        return QdrantReembedding(self._collections, self._writing)
+
+    def pinned(self, tenant: str) -> QdrantIndex:
+        index = copy.copy(self)
+        index._pinned = (tenant, self._live(tenant))
+        return index
 
     def upsert(
-        self, tenant: str, products: Sequence[IndexedProduct], vectors: Vectors | None, images: Vectors | None = None
+        self,
+        tenant: str,
+        products: Sequence[IndexedProduct],
+        vectors: Vectors | None,
+        images: Vectors | None = None,
+        other_vectors: Sequence[Vectors] = (),
     ) -> None:
-        points = [self._point(indexed, _row(vectors, row), _row(images, row)) for row, indexed in enumerate(products)]
-        given = ((DENSE, vectors), (IMAGE, images))
-        wanted = {using: _space(rows) for using, rows in given if rows is not None and rows.values.any()}
+        given = [vectors, *other_vectors] if vectors is not None else list(other_vectors)
+        points = [self._point(indexed, _row(images, row)) for row, indexed in enumerate(products)]
         with self._writing[tenant]:
-            collection = self._collections.get(tenant) or self._collections.create(tenant)
-            collection = self._prepared(tenant, collection, wanted)
-            _refuse_collisions(collection, points)
-            collection.upsert(points)
+            pair = self._collections.pair(tenant)
+            live = pair.live or self._collections.create(tenant)
+            for_live, for_beside = _of_its_model(live, given), _of_its_model(pair.beside, given)
+            if for_live is None and given:
+                if for_beside is None or pair.beside_is_older:
+                    # Refused below, unless the live one is empty.
+                    for_live = given[0]
+                else:
+                    # Found by words until the one beside is live. Should it never be, the next import of the product
+                    # finds it changed.
+                    points = [_without_fingerprint(point) for point in points]
+            wanted, beside = _spaces(for_live, images), pair.beside
+            if _clashes(live, wanted) and live.count(Where()) == 0:
+                live, beside = self._collections.create(tenant), None
+            _begin_vectors(tenant, live, wanted)
+            _refuse_collisions(live, points)
+            if beside is None:
+                live.upsert(_with_vectors(points, for_live))
+                return
+            if for_beside is not None:
+                _begin_vectors(tenant, beside, _spaces(for_beside, images))
+            # Out of the one beside first: whatever cuts this off, it holds nothing that is not so in the live one.
+            _delete(beside, points)
+            live.upsert(_with_vectors(points, for_live))
+            if for_beside is not None:
+                beside.upsert(_with_vectors(points, for_beside))
 
     def vector(self, tenant: str, id: str, *, image: bool) -> FloatArray | None:
-        collection = self._collections.get(tenant)
+        collection = self._live(tenant)
         present = {} if collection is None else {r.id for _, r in _recorded(_found(collection, [id], _IDS_ONLY))}
         if collection is None or id not in present:
             raise NotFound(f"there is no product {id!r}")
@@ -71,15 +120,17 @@ class QdrantIndex:
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         with self._writing[tenant]:
-            collection = self._collections.get(tenant)
-            if collection is None:
+            pair = self._collections.pair(tenant)
+            if pair.live is None:
                 return list(ids)
-            present = {record.id: hit for hit, record in _recorded(_found(collection, ids, _IDS_ONLY))}
-            collection.delete([present[product_id].id for product_id in ids if product_id in present])
+            present = {record.id: hit for hit, record in _recorded(_found(pair.live, ids, _IDS_ONLY))}
+            if pair.beside is not None:
+                pair.beside.delete([hit.id for hit in _found(pair.beside, ids, _IDS_ONLY)])
+            pair.live.delete([present[product_id].id for product_id in ids if product_id in present])
         return [product_id for product_id in ids if product_id not in present]
 
     def lookup(self, tenant: str, ids: Sequence[str], columns: Columns) -> Candidates:
-        collection = self._collections.get(tenant)
+        collection = self._live(tenant)
         if collection is None:
             return Candidates.none()
         by_id = {record.id: record for _, record in _recorded(_found(collection, ids, columns))}
@@ -88,7 +139,7 @@ class QdrantIndex:
         )
 
     def search(self, tenant: str, search: Search) -> tuple[Candidates, int]:
-        collection = self._collections.get(tenant)
+        collection = self._live(tenant)
         if collection is None:
             return Candidates.none(), 0
         condition = where(search.narrowing)
@@ -119,7 +170,7 @@ class QdrantIndex:
 
     def fusion_features(self, tenant: str, search: Search) -> tuple[list[str], FloatArray]:
         """(ids [n], features [n, FEATURES]) of what the halves find: what a learned fusion is trained on."""
-        collection = self._collections.get(tenant)
+        collection = self._live(tenant)
         halves = [] if collection is None else self._halves(collection, search)
         if collection is None or [half.using for half in halves] != [DENSE, LEXICAL]:
             return [], np.zeros((0, len(FEATURES)), np.float32)
@@ -130,7 +181,7 @@ class QdrantIndex:
         return [record.id for _, record in _recorded(seen.hits)], seen.features
 
     def browse(self, tenant: str, narrowing: Narrowing, sort: SortOrder, limit: int, columns: Columns) -> Candidates:
-        collection = self._collections.get(tenant)
+        collection = self._live(tenant)
         if collection is None:
             return Candidates.none()
         condition = where(narrowing)
@@ -144,7 +195,7 @@ class QdrantIndex:
         return candidates_of([record for _, record in _recorded(hits)], columns, collection.dimensions)
 
     def facet(self, tenant: str, field: str, narrowing: Narrowing) -> Facet:
-        collection = self._collections.get(tenant)
+        collection = self._live(tenant)
         if collection is None:
             return Facet(field, ())
         condition = where(narrowing)
@@ -159,15 +210,15 @@ class QdrantIndex:
         return Facet.of(field, collection.facet(field, condition, MAX_FACET_COUNTS))
 
     def count(self, tenant: str, narrowing: Narrowing) -> int:
-        collection = self._collections.get(tenant)
+        collection = self._live(tenant)
         return 0 if collection is None else collection.count(where(narrowing))
 
     def model_version(self, tenant: str) -> str:
-        collection = self._collections.get(tenant)
+        collection = self._live(tenant)
         return "" if collection is None else collection.model_version
 
     def image_model_version(self, tenant: str) -> str:
-        collection = self._collections.get(tenant)
+        collection = self._live(tenant)
         return "" if collection is None else collection.image_model_version
 
     def check(self) -> None:
@@ -176,26 +227,17 @@ class QdrantIndex:
     def close(self) -> None:
         self._collections.close()
 
-    def _point(self, indexed: IndexedProduct, vector: FloatArray | None, image: FloatArray | None) -> PointData:
-        record = record_of(indexed, vector, self._encoder.heading_words(indexed.product))
-        dense = vector.tolist() if vector is not None and record.vector else None
+    def _live(self, tenant: str) -> Collection | None:
+        """For searches."""
+        if self._pinned is not None and self._pinned[0] == tenant:
+            return self._pinned[1]
+        return self._collections.get(tenant)
+
+    def _point(self, indexed: IndexedProduct, image: FloatArray | None) -> PointData:
+        """Without the dense vector, which each collection has of its own model."""
+        record = record_of(indexed, self._encoder.heading_words(indexed.product))
         picture = image.tolist() if image is not None and image.any() else None
-        return PointData(point_id(record.id), dense, picture, self._encoder.product(indexed.product), record)
-
-    def _prepared(self, tenant: str, collection: Collection, wanted: Mapping[str, tuple[str, int]]) -> Collection:
-        """The collection that takes vectors of these versions and dimensions, by name of their space.
-
-        It is the present one, or a new one where that is empty.
-        """
-        clashes = [using for using, space in wanted.items() if _version(collection, using) not in (space, ("", 0))]
-        if clashes:
-            if collection.count(Where()) > 0:
-                raise _clash(tenant, clashes[0], _version(collection, clashes[0]), wanted[clashes[0]])
-            collection = self._collections.create(tenant)
-        for using, space in wanted.items():
-            if not _version(collection, using)[0]:
-                collection.begin_vectors(using, *space)
-        return collection
+        return PointData(point_id(record.id), None, picture, self._encoder.product(indexed.product), record)
 
     def _halves(self, collection: Collection, search: Search) -> list[Half]:
         """The dense ones, one for each query vector, the picture, and the words."""
@@ -234,8 +276,51 @@ def _row(vectors: Vectors | None, row: int) -> FloatArray | None:
     return None if vectors is None else vectors.values[row]
 
 
-def _space(vectors: Vectors) -> tuple[str, int]:
-    return vectors.model_version, vectors.values.shape[1]
+def _spaces(dense: Vectors | None, images: Vectors | None) -> dict[str, tuple[str, int]]:
+    """(model version, dimensions) of what a collection must have a place for, by name of the space."""
+    given = ((DENSE, dense), (IMAGE, images))
+    return {
+        using: (rows.model_version, rows.values.shape[1])
+        for using, rows in given
+        if rows is not None and rows.values.any()
+    }
+
+
+def _of_its_model(collection: Collection | None, given: Sequence[Vectors]) -> Vectors | None:
+    """Those that the collection takes: of its model, or the first ones where it has none yet."""
+    if collection is None:
+        return None
+    fitting = (vectors for vectors in given if collection.model_version in ("", vectors.model_version))
+    return next(fitting, None)
+
+
+def _with_vectors(points: Sequence[PointData], vectors: Vectors | None) -> list[PointData]:
+    if vectors is None:
+        return list(points)
+    return [with_vector(point, row) for point, row in zip(points, vectors.values, strict=True)]
+
+
+def _without_fingerprint(point: PointData) -> PointData:
+    return replace(point, record=point.record._replace(fingerprint=b""))
+
+
+def _delete(collection: Collection, points: Sequence[PointData]) -> None:
+    """Those of them that it has."""
+    collection.delete([hit.id for hit in collection.retrieve([point.id for point in points], _IDS_ONLY)])
+
+
+def _clashes(collection: Collection, wanted: Mapping[str, tuple[str, int]]) -> list[str]:
+    """The spaces for which the collection holds vectors of another version or of other dimensions."""
+    return [using for using, space in wanted.items() if _version(collection, using) not in (space, ("", 0))]
+
+
+def _begin_vectors(tenant: str, collection: Collection, wanted: Mapping[str, tuple[str, int]]) -> None:
+    """Make a place for them where there is none yet. Raises Conflict."""
+    for using in _clashes(collection, wanted):
+        raise _clash(tenant, using, _version(collection, using), wanted[using])
+    for using, space in wanted.items():
+        if not _version(collection, using)[0]:
+            collection.begin_vectors(using, *space)
 
 
 def _version(collection: Collection, using: str) -> tuple[str, int]:
@@ -246,9 +331,11 @@ def _version(collection: Collection, using: str) -> tuple[str, int]:
 
 
 def _clash(tenant: str, using: str, present: tuple[str, int], given: tuple[str, int]) -> Conflict:
-    field = "image_vectors" if using == IMAGE else "vectors"
+    field, remedy = "vectors", "`kairos catalog reembed` brings the catalogue over to another model"
+    if using == IMAGE:
+        field, remedy = "image_vectors", "Import the catalogue into a tenant of its own, or remove all products first"
     return Conflict(
         f"{field}.model_version: the collection of tenant {tenant!r} holds vectors of {present[0]!r} with {present[1]} "
         f"dimensions, these are of {given[0]!r} with {given[1]}; vectors of different models are never compared. "
-        "Import the catalogue into a tenant of its own, or remove all products first"
+        + remedy
     )

@@ -17,17 +17,20 @@ import numpy as np
 
 from services.common.product import CATEGORY_SEPARATOR, category_ancestry
 from services.retrieval.domain.candidates import NO_STOCK_COUNT, Candidates, IndexedProduct
-from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Columns
 
 CATEGORY, BRAND, BRAND_KEY, ATTRIBUTES = "category", "brand", "brand_key", "attributes"
 PRICE, CURRENCY, IN_STOCK, CREATED_AT = "price", "currency", "in_stock", "created_at"
 # A word, not a truth value: Edge 0.9 matches no boolean.
 YES = "yes"
-_COLUMNS, _PRODUCT, _VECTOR, _FINGERPRINT, _WORDS = "columns", "product", "vector", "fingerprint", "words"
+VECTOR = "vector"
+_COLUMNS, _PRODUCT, _FINGERPRINT, _WORDS = "columns", "product", "fingerprint", "words"
 
 # Between an attribute's name and value in one keyword: no text has it.
 _PAIR = "\x1f"
+
+# All that there is of a record.
+EVERYTHING = Columns(vectors=True, fingerprints=True, attributes=True, words=True)
 
 
 class IndexKind(Enum):
@@ -69,8 +72,8 @@ class Record(NamedTuple):
     words: bytes
 
 
-def record_of(indexed: IndexedProduct, vector: FloatArray | None, words: Sequence[int]) -> Record:
-    """`vector` of shape [dimensions]; None or all zero: the product has none."""
+def record_of(indexed: IndexedProduct, words: Sequence[int]) -> Record:
+    """Without a vector."""
     product = indexed.product
     return Record(
         id=product.id,
@@ -82,7 +85,7 @@ def record_of(indexed: IndexedProduct, vector: FloatArray | None, words: Sequenc
         stock=NO_STOCK_COUNT if product.stock is None else product.stock,
         created_at_seconds=0 if product.created_at is None else int(product.created_at.timestamp()),
         product=indexed.serialized,
-        vector=b"" if vector is None or not vector.any() else vector.astype("<f2").tobytes(),
+        vector=b"",
         fingerprint=indexed.fingerprint,
         attributes=tuple(
             attribute_pair(name, value) for name, values in product.attributes.items() for value in values
@@ -107,7 +110,7 @@ def record_of_payload(payload: Mapping[str, Any]) -> Record:
         stock,
         created,
         base64.b64decode(payload.get(_PRODUCT, "")),
-        base64.b64decode(payload.get(_VECTOR, "")),
+        base64.b64decode(payload.get(VECTOR, "")),
         base64.b64decode(payload.get(_FINGERPRINT, "")),
         tuple(payload.get(ATTRIBUTES, ())),
         base64.b64decode(payload.get(_WORDS, "")),
@@ -119,7 +122,7 @@ def payload_keys(columns: Columns) -> list[str]:
     keys = {
         _COLUMNS: True,
         _PRODUCT: columns.products,
-        _VECTOR: columns.vectors,
+        VECTOR: columns.vectors,
         _WORDS: columns.words,
         _FINGERPRINT: columns.fingerprints,
         ATTRIBUTES: columns.attributes,
@@ -181,7 +184,7 @@ def _payload(record: Record) -> Iterator[tuple[str, Any]]:
     yield _COLUMNS, list(record[:7])
     yield _PRODUCT, base64.b64encode(record.product).decode()
     if record.vector:
-        yield _VECTOR, base64.b64encode(record.vector).decode()
+        yield VECTOR, base64.b64encode(record.vector).decode()
     yield _WORDS, base64.b64encode(record.words).decode()
     yield _FINGERPRINT, base64.b64encode(record.fingerprint).decode()
     if record.stock != 0:

@@ -22,6 +22,7 @@ MAX_TEXT = 512
 MAX_IDS = 1_000
 MAX_FACETS = 8
 MAX_QUERY_VECTORS = 16
+MAX_OTHER_MODELS = 4
 
 CATEGORY_FACET = "category"
 BRAND_FACET = "brand"
@@ -51,6 +52,8 @@ class RetrievalQuery:
     image_model_version: str = ""
     # Empty: nothing that others shall look like.
     similar_to_id: str = ""
+    # The same in the terms of further models: (rows, model version). The collection's own one is compared.
+    other_vectors: tuple[tuple[FloatArray, str], ...] = ()
 
     @property
     def is_browse(self) -> bool:
@@ -97,6 +100,12 @@ def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     rows = 0 if query.vectors is None else len(query.vectors)
     if rows > MAX_QUERY_VECTORS:
         yield FieldViolation("query_vectors.values.shape", f"has {rows} rows; at most {MAX_QUERY_VECTORS}")
+    yield from _too_many("other_query_vectors", query.other_vectors, MAX_OTHER_MODELS)
+    for index, (others, _) in enumerate(query.other_vectors):
+        if len(others) != rows:
+            yield FieldViolation(
+                f"other_query_vectors[{index}].values.shape", f"has {len(others)} rows; query_vectors has {rows}"
+            )
     if query.weights and len(query.weights) != rows:
         yield FieldViolation("query_vector_weights", f"has {len(query.weights)} entries; query_vectors has {rows} rows")
     if any(not np.isfinite(weight) or weight <= 0 for weight in query.weights):

@@ -12,7 +12,7 @@ from services.common.errors import Conflict, InvalidArgument
 from services.retrieval.domain.candidates import Candidates, DegradationReason, Facet, IndexedProduct
 from services.retrieval.domain.filters import ProductFilter, SortOrder
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
-from services.retrieval.ports import Columns, Narrowing, ProductIndex, Search, Vectors
+from services.retrieval.ports import Columns, Narrowing, ProductIndex, Reembedding, Search, Vectors
 from services.retrieval.search import lookup, retrieve
 from tests.unit.retrieval.products import candidates
 
@@ -64,8 +64,20 @@ class FakeIndex:
         raise NotImplementedError
 
     def upsert(
-        self, tenant: str, products: Sequence[IndexedProduct], vectors: Vectors | None, images: Vectors | None = None
+        self,
+        tenant: str,
+        products: Sequence[IndexedProduct],
+        vectors: Vectors | None,
+        images: Vectors | None = None,
+        other_vectors: Sequence[Vectors] = (),
     ) -> None:
+        raise NotImplementedError
+
+    def pinned(self, tenant: str) -> ProductIndex:
+        return self
+
+    @property
+    def reembedding(self) -> Reembedding:
         raise NotImplementedError
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:

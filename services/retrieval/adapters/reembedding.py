@@ -1,0 +1,159 @@
+"""Reembedding on Qdrant, Edge and server alike: a second collection beside the live one, filled, checked, switched to.
+
+What is in the one beside is in the live one too, and is the same but for its vector: writes take a product out of it
+first, and put it back last. So "complete" is one comparison of two counts, however anything was cut off before.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Mapping, Sequence
+
+from services.common.errors import Conflict
+from services.retrieval.adapters.collection import Collection, Collections, Half, Hit, Pair
+from services.retrieval.adapters.points import DENSE, IMAGE, IsMissing, Where, point_id, with_vector
+from services.retrieval.adapters.records import EVERYTHING, VECTOR, Record
+from services.retrieval.domain.reembedding import NEIGHBOURS, CollectionState, PairState, SearchCheck, Unembedded
+from services.retrieval.ports import Vectors
+
+# Cosines closer than this are a tie: vectors are stored as float16.
+_TIE = 1e-3
+
+
+class QdrantReembedding:
+    """See ports.Reembedding. `writing`: the lock of each tenant that its other writes take as well."""
+
+    def __init__(self, collections: Collections, writing: Mapping[str, threading.Lock]) -> None:
+        self._collections = collections
+        self._writing = writing
+
+    def describe(self, tenant: str) -> PairState:
+        pair = self._collections.pair(tenant)
+        return PairState(_state(pair.live), _state(pair.beside), pair.beside_is_older)
+
+    def begin(self, tenant: str, model_version: str, dimensions: int) -> None:
+        with self._writing[tenant]:
+            pair = self._collections.pair(tenant)
+            if pair.live is None or pair.live.count(Where()) == 0:
+                raise Conflict("the catalogue is empty: import it with the new model, there is nothing to re-embed")
+            if pair.live.model_version == model_version:
+                raise Conflict(f"model_version: the catalogue has vectors of {model_version!r} already")
+            if pair.beside is None:
+                self._collections.create_beside(tenant, model_version, dimensions)
+            elif (pair.beside.model_version, pair.beside.dimensions) != (model_version, dimensions):
+                raise Conflict(
+                    f"model_version: beside the live collection is one of {pair.beside.model_version!r} with "
+                    f"{pair.beside.dimensions} dimensions; drop it first, or go on with that one"
+                )
+
+    def unembedded(self, tenant: str, start: int, limit: int) -> Unembedded:
+        live, beside = _both(self._collections.pair(tenant))
+        ids, after = live.page(start, limit)
+        here, there = _records(live, ids), _records(beside, ids)
+        # Compared as a whole: what another replica wrote while this one filled may differ.
+        missing = [record for id, record in here.items() if id not in there or _differ(record, there[id])]
+        return Unembedded(
+            [record.id for record in missing],
+            [record.product for record in missing],
+            [record.fingerprint for record in missing],
+            len(ids),
+            after,
+        )
+
+    def store(self, tenant: str, ids: Sequence[str], fingerprints: Sequence[bytes], vectors: Vectors) -> int:
+        rows = {point_id(id): row for row, id in enumerate(ids)}
+        with self._writing[tenant]:
+            live, beside = _both(self._collections.pair(tenant))
+            if (vectors.model_version, vectors.values.shape[1]) != (beside.model_version, beside.dimensions):
+                raise Conflict(
+                    f"vectors.model_version: the collection beside the live one takes {beside.model_version!r} with "
+                    f"{beside.dimensions} dimensions, these are of {vectors.model_version!r} with "
+                    f"{vectors.values.shape[1]}"
+                )
+            if live.image_model_version and not beside.image_model_version:
+                beside.begin_vectors(IMAGE, live.image_model_version, live.image_dimensions)
+            unchanged = [
+                with_vector(point, vectors.values[rows[point.id]])
+                for point in live.points(list(rows))
+                if point.record.fingerprint == fingerprints[rows[point.id]] and point.record.id in ids
+            ]
+            if unchanged:
+                beside.upsert(unchanged)
+            return len(unchanged)
+
+    def check(self, tenant: str, sample: int) -> SearchCheck:
+        live, beside = _both(self._collections.pair(tenant))
+        chance = random.Random(0)
+        starts = [chance.randrange(1, 2**64) for _ in range(sample)]
+        chosen = {id for start in starts for id in (beside.page(start, 1)[0] or beside.page(0, 1)[0])}
+        recalls, overlaps = [], []
+        for id in sorted(chosen):
+            new, old = beside.vector(id, DENSE), live.vector(id, DENSE)
+            if new is None:
+                continue
+            half = Half(new, NEIGHBOURS + 1, DENSE)
+            exact, quick = (
+                _without(id, beside.nearest(half, Where(), exact=True)),
+                _without(id, beside.nearest(half, Where())),
+            )
+            if not exact:
+                continue
+            recalls.append(sum(hit.score >= exact[-1].score - _TIE for hit in quick) / len(exact))
+            if old is not None:
+                before = _without(id, live.nearest(Half(old, NEIGHBOURS + 1, DENSE), Where(), exact=True))
+                shared = {hit.id for hit in before} & {hit.id for hit in exact}
+                overlaps.append(len(shared) / len(exact))
+        return SearchCheck(len(recalls), _mean(recalls), _mean(overlaps))
+
+    def switch(self, tenant: str, model_version: str) -> None:
+        with self._writing[tenant]:
+            pair = self._collections.pair(tenant)
+            if pair.live is not None and pair.live.model_version == model_version:
+                return
+            live, beside = _both(pair)
+            if beside.model_version != model_version:
+                raise Conflict(f"model_version: the collection beside the live one is of {beside.model_version!r}")
+            missing = live.count(Where()) - beside.count(Where())
+            if missing:
+                raise Conflict(f"{missing} products have no vectors of {model_version!r} yet; embed them first")
+            self._collections.switch(tenant)
+
+    def drop(self, tenant: str, model_version: str) -> None:
+        with self._writing[tenant]:
+            pair = self._collections.pair(tenant)
+            if pair.beside is None:
+                return
+            if pair.beside.model_version != model_version:
+                raise Conflict(f"model_version: the collection beside the live one is of {pair.beside.model_version!r}")
+            self._collections.drop_beside(tenant)
+
+
+def _both(pair: Pair) -> tuple[Collection, Collection]:
+    if pair.live is None or pair.beside is None:
+        raise Conflict("there is no collection beside the live one; begin a re-embedding first")
+    return pair.live, pair.beside
+
+
+def _state(collection: Collection | None) -> CollectionState | None:
+    if collection is None:
+        return None
+    count = collection.count(Where())
+    without = collection.count(Where((IsMissing(VECTOR),)))
+    return CollectionState(collection.model_version, collection.dimensions, count, without)
+
+
+def _records(collection: Collection, ids: Sequence[int]) -> dict[int, Record]:
+    return {hit.id: hit.record for hit in collection.retrieve(ids, EVERYTHING) if hit.record is not None}
+
+
+def _differ(one: Record, other: Record) -> bool:
+    return one._replace(vector=b"") != other._replace(vector=b"")
+
+
+def _without(id: int, hits: Sequence[Hit]) -> list[Hit]:
+    return [hit for hit in hits if hit.id != id][:NEIGHBOURS]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
