@@ -104,4 +104,4 @@ def _remember(
     for event in message.events:
         if event.item_id in vectors:
             version = items.vectors.model_version
-            parts.memory.remember(request.call.tenant, event.session_id, version, vectors[event.item_id])
+            parts.memory.remember(request.call.tenant, event.session_id, version, vectors[event.item_id], event.user_id)

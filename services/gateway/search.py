@@ -115,7 +115,7 @@ async def _understand(
         request.degrade(Stage.QUERY_ENCODER, reason, "lexical retrieval", "the encoder does not know the language")
     else:
         vector = vectors_from_proto(answer.vector, "vector")[0]
-        parts.memory.remember(tenant, session_id, answer.vector.model_version, vector)
+        parts.memory.remember(tenant, session_id, answer.vector.model_version, vector, message.user_id)
     return answer
 
 

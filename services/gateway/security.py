@@ -12,8 +12,9 @@ from services.common.context import DEFAULT_TENANT
 from services.common.errors import PermissionDenied, Unauthenticated
 from services.gateway.settings import ApiKey, SecuritySettings
 
-# What changes the catalogue needs a key with the role `write`. Events are what every front end sends.
-_WRITES = frozenset({"ImportProducts", "DeleteProducts"})
+# What changes the catalogue, and what shows or removes a person's data, needs a key with the role `write`. Events are
+# what every front end sends.
+_WRITES = frozenset({"ImportProducts", "DeleteProducts", "GetProfile", "DeleteUser", "ExportUser"})
 _BEARER = "Bearer "
 
 
