@@ -20,6 +20,8 @@ from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile, purchased
 from services.ranker.domain.repurchase import days_of
 
+# Of a serialised profile with vectors of up to 768 dimensions, where every text has its greatest length.
+MAX_PROFILE_BYTES = 2 << 20
 DEFAULT_PAGE = 500
 MAX_PAGE = 1_000
 _TYPES = {kind: number for number, kind in EVENT_TYPES.items()}
