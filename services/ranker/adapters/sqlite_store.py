@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,16 @@ from services.ranker.domain.popularity import add, decayed, log_mass
 from services.ranker.domain.repurchase import category_key, day_of, item_key
 from services.ranker.ports import FORGOTTEN_S
 
+_ITEM = "item_id, vector, model_version, price, category, brand"
 _EVENT = "event_id, user_id, session_id, item_id, type, occurred_s, attribution_token, query, quantity, dwell_ms"
 _ENTRY = (
-    "e.item_id, e.session_id, e.type, e.occurred_s, e.dwell_ms, e.event_id, e.query, e.price, "
-    "i.item_id, i.vector, i.model_version, i.price, i.category, i.brand FROM event e "
-    "LEFT JOIN item i ON i.tenant = e.tenant AND i.item_id = e.item_id WHERE e.tenant = ? AND e.user_id = ?"
+    "item_id, session_id, type, occurred_s, dwell_ms, event_id, query, price FROM event "
+    "WHERE tenant = ? AND user_id = ?"
 )
 # By the partial index of the same name.
-_RECENT = f"SELECT {_ENTRY} AND e.type <> 'impression' ORDER BY e.occurred_s DESC, e.event_id DESC LIMIT {RECENT}"
-_LASTING = f"SELECT {_ENTRY} AND e.priority IS NOT NULL ORDER BY e.priority DESC, e.event_id DESC LIMIT {LASTING}"
-_PURCHASES = f"SELECT {_ENTRY} AND e.type = 'purchase' ORDER BY e.occurred_s DESC, e.event_id DESC LIMIT {PURCHASES}"
+_RECENT = f"SELECT {_ENTRY} AND type <> 'impression' ORDER BY occurred_s DESC, event_id DESC LIMIT {RECENT}"
+_LASTING = f"SELECT {_ENTRY} AND priority IS NOT NULL ORDER BY priority DESC, event_id DESC LIMIT {LASTING}"
+_PURCHASES = f"SELECT {_ENTRY} AND type = 'purchase' ORDER BY occurred_s DESC, event_id DESC LIMIT {PURCHASES}"
 _SHOWN_ELSEWHERE = (
     "SELECT item_id, occurred_s FROM event WHERE tenant = ? AND user_id = ? AND type = 'impression' "
     f"ORDER BY occurred_s DESC, item_id DESC LIMIT {SEEN}"
@@ -71,24 +71,23 @@ class SqliteProfileStore:
             )  # fmt: skip
 
     def memories(self, tenant: str, user_id: str) -> Memories:
-        queries, whose = (_RECENT, _LASTING, _PURCHASES, _SHOWN_ELSEWHERE, _SHOWN), (tenant, user_id)
+        whose = (tenant, user_id)
         with self._reading_lock:
             # All of one moment.
             self._reading.execute("BEGIN")
             try:
-                rows = [self._reading.execute(query, whose).fetchall() for query in queries]
+                acts = [self._reading.execute(query, whose).fetchall() for query in (_RECENT, _LASTING, _PURCHASES)]
+                elsewhere, shown = (self._reading.execute(q, whose).fetchall() for q in (_SHOWN_ELSEWHERE, _SHOWN))
+                # Each item once: the same one is acted on again and again.
+                item_ids = {row[0] for rows in acts for row in rows}
+                query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({_marks(item_ids)})"
+                items = {row[0]: _features(*row) for row in self._reading.execute(query, (tenant, *item_ids))}
             finally:
                 self._reading.execute("COMMIT")
-        recent, lasting, purchases, elsewhere, shown = rows
         seen = [*elsewhere, *((item_id, shown_s) for ids, shown_s in shown for item_id in json.loads(ids))]
         seen.sort(key=lambda each: (each[1], each[0]), reverse=True)
-        items: dict[str, ItemFeatures | None] = {}
-        return Memories(
-            [_entry(row, items) for row in recent],
-            [_entry(row, items) for row in lasting],
-            [_entry(row, items) for row in purchases],
-            seen[:SEEN],
-        )
+        recent, lasting, purchases = ([_entry(row, items) for row in rows] for rows in acts)
+        return Memories(recent, lasting, purchases, seen[:SEEN])
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         query = f"SELECT key, buyers, again FROM rebuy WHERE tenant = ? AND key IN ({_marks(keys)})"
@@ -244,21 +243,16 @@ def _item_row(tenant: str, item: ItemFeatures) -> tuple[object, ...]:
     return tenant, item.item_id, vector, item.model_version, price, item.category, item.brand
 
 
-def _entry(row: Sequence[Any], items: dict[str, ItemFeatures | None]) -> HistoryEntry:
-    """`items` are those that were read already: the same one is acted on again and again."""
-    item_id, session, kind, occurred, dwell, event_id, query, price, *item = row
-    if item_id not in items:
-        items[item_id] = _features(*item)
+def _entry(row: Sequence[Any], items: Mapping[str, ItemFeatures]) -> HistoryEntry:
+    item_id, session, kind, occurred, dwell, event_id, query, price = row
     return HistoryEntry(
-        item_id, session, EventType(kind), occurred, dwell, items[item_id], event_id, query,
+        item_id, session, EventType(kind), occurred, dwell, items.get(item_id), event_id, query,
         float("nan") if price is None else price,
     )  # fmt: skip
 
 
 def _features(
-    item_id: str | None, vector: bytes | None, version: str, price: float | None, category: str, brand: str
-) -> ItemFeatures | None:
-    if item_id is None:
-        return None
+    item_id: str, vector: bytes | None, version: str, price: float | None, category: str, brand: str
+) -> ItemFeatures:
     array = None if vector is None else np.frombuffer(vector, "<f2").astype(np.float32)
     return ItemFeatures(item_id, array, version, float("nan") if price is None else price, category, brand)

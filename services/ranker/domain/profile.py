@@ -14,10 +14,10 @@ from services.ranker.domain.memory import LASTING_HALF_LIFE_S, Memories, act_wei
 
 # The wish of the moment fades within the hour, and with each further act.
 NOW_HALF_LIFE_S = 30 * 60.0
-NOW_HALF_LIFE_ACTS = 2.0
+NOW_HALF_LIFE_ACTS = 1.5
 # The most that the moment counts against what was always liked, and at which weight it counts half of that.
-NOW_SHARE = 0.85
-NOW_HALF_WEIGHT = 0.2
+NOW_SHARE = 0.9
+NOW_HALF_WEIGHT = 0.1
 # How much of its weight an act keeps beyond the moment: what makes a profile sure.
 LASTING_SHARE = 0.2
 MAX_CATEGORIES = 16

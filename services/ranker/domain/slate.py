@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from random import Random
 
@@ -36,30 +37,26 @@ def slate(scores: FloatArray, vectors: FloatArray, brands: Sequence[str], wishes
     At each place the interest goes first that is furthest behind its share, and gives its best row by MMR. Where all of
     its rows are of capped brands another interest's row comes, and where all rows are, the cap gives way.
     """
-    count = len(scores)
-    owner = np.zeros(count, int)
-    shares = np.ones(1)
+    owner, shares = np.zeros(len(scores), int), np.ones(1)
     if len(wishes):
         owner, shares = np.argmax(vectors @ wishes.vectors.T, axis=1), wishes.shares.astype(float)
-    codes = np.unique(np.array([brand.casefold() for brand in brands]), return_inverse=True)[1]
-    unknown = np.array([not brand for brand in brands])
-    left, likeness = np.ones(count, bool), np.zeros(count, np.float32)
-    given, order = np.zeros(len(shares)), list[int]()
-    for place in range(min(PLACES, count)):
-        window = codes[order[max(0, len(order) - WINDOW + 1) :]]
-        free = left & (unknown | (np.bincount(window, minlength=count + 1)[codes] < BRAND_CAP))
-        allowed = free if free.any() else left
-        behind = shares * (place + 1) - given
-        behind[np.bincount(owner[allowed], minlength=len(shares)) == 0] = -np.inf
-        interest = int(np.argmax(behind))
-        marginal = np.where(allowed & (owner == interest), scores - LIKENESS_COST * likeness, -np.inf)
-        row = int(np.argmax(marginal))
+    alike, names = vectors @ vectors.T, [brand.casefold() for brand in brands]
+    pools = [np.flatnonzero(owner == interest) for interest in range(len(shares))]
+    likeness, given, order = np.zeros(len(scores), np.float32), np.zeros(len(shares)), list[int]()
+    for place in range(min(PLACES, len(scores))):
+        marginal = scores - LIKENESS_COST * likeness
+        shown = Counter(names[row] for row in order[max(0, place - WINDOW + 1) :])
+        # Whose turn it is: furthest behind first.
+        turns = [pools[interest] for interest in np.argsort(given - shares * (place + 1), kind="stable")]
+        best_first = [row for pool in turns for row in pool[np.argsort(-marginal[pool], kind="stable")].tolist()]
+        row = next((row for row in best_first if not names[row] or shown[names[row]] < BRAND_CAP), best_first[0])
         order.append(row)
-        left[row] = False
+        interest = owner[row]
+        pools[interest] = pools[interest][pools[interest] != row]
         given[interest] += 1
-        likeness = np.maximum(likeness, vectors @ vectors[row])
-    rest = [int(row) for row in np.argsort(-scores, kind="stable") if left[row]]
-    return order + rest
+        likeness = np.maximum(likeness, alike[row])
+    placed = set(order)
+    return order + [row for row in np.argsort(-scores, kind="stable").tolist() if row not in placed]
 
 
 def explored(order: Sequence[int], share: float, random: Random) -> tuple[list[int], list[float]]:
