@@ -47,9 +47,11 @@ def slate(scores: FloatArray, vectors: FloatArray, brands: Sequence[str], wishes
         marginal = scores - LIKENESS_COST * likeness
         shown = Counter(names[row] for row in order[max(0, place - WINDOW + 1) :])
         # Whose turn it is: furthest behind first.
-        turns = [pools[interest] for interest in np.argsort(given - shares * (place + 1), kind="stable")]
-        best_first = [row for pool in turns for row in pool[np.argsort(-marginal[pool], kind="stable")].tolist()]
-        row = next((row for row in best_first if not names[row] or shown[names[row]] < BRAND_CAP), best_first[0])
+        by_turn = np.argsort(given - shares * (place + 1), kind="stable")
+        turns = [pools[interest] for interest in by_turn if len(pools[interest])]
+        best_first = (row for pool in turns for row in pool[np.argsort(-marginal[pool], kind="stable")].tolist())
+        capped_best = turns[0][np.argmax(marginal[turns[0]])]
+        row = next((row for row in best_first if not names[row] or shown[names[row]] < BRAND_CAP), int(capped_best))
         order.append(row)
         interest = owner[row]
         pools[interest] = pools[interest][pools[interest] != row]
