@@ -66,10 +66,13 @@ async def _new_ranking(request: Request, parts: Parts, message: gateway_pb2.Reco
         with_vectors=True,
     )
     session = parts.memory.session(request.call.tenant, message.session_id)
+    source = "popular"
     if interests is not None and interests.HasField("interests"):
+        source = "interests"
         query.query_vectors.CopyFrom(interests.interests)
         query.query_vector_weights.extend(interests.weights)
     elif session is not None:
+        source = "session"
         query.query_vectors.CopyFrom(vectors_to_proto(session[1].reshape(1, -1), session[0]))
     found = None
     if query.HasField("query_vectors"):
@@ -80,9 +83,12 @@ async def _new_ranking(request: Request, parts: Parts, message: gateway_pb2.Reco
             request.degradations.extend(found.degradations)
     candidates = found.candidates if found is not None else retrieval_pb2.Candidates()
     if not candidates.ids:
+        source = "popular"
         candidates = await _popular_candidates(request, parts, message, resting)
     if not candidates.ids:
+        request.metrics.recommendations.labels("memory").inc()
         return popular(request, parts, message.filter, resting)
+    request.metrics.recommendations.labels(source).inc()
     return await rank(
         request, parts, candidates, message.user_id, message.session_id, None, message.explain, as_slate=True
     )

@@ -51,10 +51,10 @@ def test_the_newest_act_counts_most() -> None:
     assert weights["boot"] > weights["lamp"]
 
 
-def test_an_hour_later_lasting_taste_is_back() -> None:
-    """What was liked for months leads again the day after a sudden wish."""
+def test_lasting_taste_comes_back() -> None:
+    """What was liked for months leads again half a day after a sudden wish."""
     always = [entry(LAMP, EventType.PURCHASE, MONTH_S + n, f"old{n}") for n in range(10)]
-    wish = [entry(BOOT, age_s=86_400 + n, event_id=f"wish{n}") for n in range(2)]
+    wish = [entry(BOOT, age_s=43_200 + n, event_id=f"wish{n}") for n in range(2)]
     weights = weights_of(*always, *wish)
     assert weights["lamp"] > weights["boot"]
 
