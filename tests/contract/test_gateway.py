@@ -239,6 +239,8 @@ async def test_recommend_by_the_session(running: Running) -> None:
     await running.stub.Recommend(gateway_pb2.RecommendRequest(session_id="s"), timeout=BUDGET_S)
     asked = by_vectors(running)
     assert asked[-1].query_vectors.values.shape == [1, 2]
+    read = running.gateway.handler.metrics.registry.get_sample_value
+    assert read("kairos_gateway_recommendations_total", {"source": "session"}) == 1
 
 
 async def test_recommend_within_a_filter(running: Running) -> None:

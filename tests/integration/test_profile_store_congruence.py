@@ -315,6 +315,23 @@ def test_the_log_is_read_from_a_position(store: ProfileStore) -> None:
     assert page == shown("c", first=3)
 
 
+def test_a_replay_makes_the_same_profile(store: ProfileStore) -> None:
+    """The log, read page by page and recorded anew elsewhere, makes the profile that it was read beside."""
+    kinds = list(EventType)
+    events = [
+        Event(f"e{n}", "u", "s", f"i{n % 6}", kinds[n % len(kinds)], NOW_S - n * 37 % 5_000, dwell_ms=n * 100)
+        for n in range(400)
+    ]
+    record(store, "t", events, ITEMS)
+    store.record_impressions("t", [shown("i1", "i2")])
+    position = 0
+    while page := store.events_after("t", position, 90):
+        record(store, "replay", [event for _, event in page], ITEMS)
+        position = page[-1][0]
+    store.record_impressions("replay", [entry for _, entry in store.impressions_after("t", 0, 9)])
+    assert profile_bytes(store.memories("replay", "u")) == profile_bytes(store.memories("t", "u"))
+
+
 def test_a_position_is_never_given_twice(store: ProfileStore) -> None:
     """After a deletion new events stand beyond all that a reader has met."""
     record(store, "t", [click(1), click(2)])
