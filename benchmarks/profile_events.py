@@ -2,10 +2,11 @@
 
     python -m benchmarks.profile_events --out R.json
 
-The ranker runs in a process of its own on one core, over gRPC; the client, and Redis, are on the others. Its stores are
-configured as in production, so that what was acknowledged survives kill -9: SQLite in WAL mode with synchronous=NORMAL,
-Redis with appendonly and appendfsync everysec. Each event brings its item's vector along, as the gateway sends it. At
-the end ranker and Redis are killed with SIGKILL, opened again, and every acknowledged event is looked for.
+The ranker runs in a process of its own on one core, over gRPC; the client, and Redis, run where there is room. Its
+stores are configured as in production, so that what was acknowledged survives kill -9: SQLite in WAL mode with
+synchronous=NORMAL, Redis with appendonly and appendfsync everysec. Each event brings its item's vector along, as the
+gateway sends it. At the end ranker and Redis are killed with SIGKILL, opened again, and every acknowledged event is
+looked for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 import shutil
 import signal
@@ -55,7 +55,6 @@ USERS, ITEMS, DIMENSIONS = 2_000, 5_000, 384
 # (events in a call, calls in flight)
 LOADS = ((1, 1), (1, 32), (10, 8), (100, 4))
 KINDS = ("CLICK",) * 12 + ("DWELL",) * 3 + ("CART",) * 2 + ("PURCHASE", "REMOVE", "IMPRESSION")
-RANKER_CORE = 0
 
 
 @dataclass
@@ -203,15 +202,15 @@ def stored(store: ProfileStore) -> int:
     return count
 
 
-def measure(kind: str, folder: Path, shop: Shop, seconds: float) -> dict[str, object]:
+def measure(kind: str, folder: Path, shop: Shop, seconds: float, core: int) -> dict[str, object]:
     if kind == "sqlite":
-        with ranker_server(folder, "", RANKER_CORE) as (process, target):
+        with ranker_server(folder, "", core) as (process, target):
             report = uvloop.run(load(target, shop, psutil.Process(process.pid), seconds))
             process.send_signal(signal.SIGKILL)
         report["stored_after_kill_9"] = stored(SqliteProfileStore(folder))
     else:
         with redis_server(folder) as (url, server):
-            with ranker_server(folder, url, RANKER_CORE) as (process, target):
+            with ranker_server(folder, url, core) as (process, target):
                 report = uvloop.run(load(target, shop, psutil.Process(process.pid), seconds))
                 process.send_signal(signal.SIGKILL)
             server.send_signal(signal.SIGKILL)
@@ -224,9 +223,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
+    parser.add_argument("--core", type=int, default=0, help="the ranker's")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    os.sched_setaffinity(0, set(range(os.cpu_count() or 1)) - {RANKER_CORE} or {RANKER_CORE})
     rows = np.random.default_rng(arguments.seed).normal(size=(ITEMS, DIMENSIONS)).astype(np.float32)
     vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
     table = Table(title=f"ranker on one core, {USERS:,} users, {ITEMS:,} items, {DIMENSIONS} dimensions")
@@ -236,7 +235,7 @@ def main() -> int:
     for kind in ["sqlite", *(["redis"] if shutil.which("redis-server") else [])]:
         shop = Shop(random.Random(arguments.seed), vectors)
         with tempfile.TemporaryDirectory(prefix="kairos-events-") as folder:
-            measured = measure(kind, Path(folder), shop, arguments.seconds)
+            measured = measure(kind, Path(folder), shop, arguments.seconds, arguments.core)
         report[kind] = measured
         for one in measured["loads"]:  # type: ignore[attr-defined]
             name = f"{one['events_in_a_call']} a call, {one['calls_in_flight']} in flight"
