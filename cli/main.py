@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 import uuid
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import grpc
 import typer
-from google.protobuf.json_format import MessageToJson
+from google.protobuf.json_format import MessageToDict, MessageToJson
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.markup import escape
@@ -22,6 +25,7 @@ from cli.reembedding import Reembedding, Refused
 from cli.render import (
     print_collections,
     print_interpretation,
+    print_profile,
     print_quotes,
     print_results,
     print_suggestions,
@@ -36,8 +40,10 @@ from services.common.convert import money_to_proto
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 catalog = typer.Typer(no_args_is_help=True, help="The shop's products.")
 events = typer.Typer(no_args_is_help=True, help="What shoppers did.")
+users = typer.Typer(no_args_is_help=True, help="What is known of a user.")
 app.add_typer(catalog, name="catalog")
 app.add_typer(events, name="events")
+app.add_typer(users, name="user")
 app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)
@@ -300,6 +306,46 @@ def events_record(context: typer.Context, user: str, item: str, type: str = "cli
         raise typer.Exit(2) from None
     answer = _call(context, "RecordEvents", gateway_pb2.RecordEventsRequest(events=[event]))
     out.print(f"recorded {answer.recorded_count}" + (", but the catalogue has no such item" * bool(answer.missing_ids)))
+
+
+@users.command("show")
+def user_show(context: typer.Context, user: str, as_json: Json = False) -> None:
+    """The profile: interests, usual prices, purchases, the last acts."""
+    answer = _call(context, "GetProfile", gateway_pb2.GetProfileRequest(user_id=user))
+    return _print_json(answer) if as_json else print_profile(out, answer.profile)
+
+
+@users.command("export")
+def user_export(
+    context: typer.Context,
+    user: str,
+    to: Annotated[Path | None, typer.Option("--out", help="Where it goes; standard output without it.")] = None,
+) -> None:
+    """Everything that is stored of a user, as JSON lines: the profile, each event, each page that was shown."""
+    with to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout) as file:
+        token = ""
+        while True:
+            page = _call(context, "ExportUser", gateway_pb2.ExportUserRequest(user_id=user, page_token=token))
+            records = [("profile", page.profile)] if page.HasField("profile") else []
+            records += [("event", event) for event in page.events]
+            records += [("impressions", shown) for shown in page.impressions]
+            for kind, record in records:
+                line = {"record": kind} | MessageToDict(record, preserving_proto_field_name=True)
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            token = page.next_page_token
+            if not token:
+                return
+
+
+@users.command("delete")
+def user_delete(
+    context: typer.Context, user: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+) -> None:
+    """Remove everything of a user. It cannot be undone."""
+    if not yes:
+        typer.confirm(f"Remove all events and the profile of {user!r}?", abort=True)
+    answer = _call(context, "DeleteUser", gateway_pb2.DeleteUserRequest(user_id=user))
+    out.print(f"deleted {answer.deleted_event_count} events, {answer.deleted_impressions_count} shown pages")
 
 
 def _import(job: CatalogImport | EventsImport, file: Path, strict: bool, as_json: bool) -> None:

@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.reembedding import Reembedding
-from kairos.common.v1 import common_pb2
+from kairos.common.v1 import common_pb2, event_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
-from kairos.ranker.v1 import ranker_pb2
+from kairos.ranker.v1 import profile_pb2, ranker_pb2
 
 _REASONS = {
     ranker_pb2.REASON_TYPE_QUERY_MATCH: "matches the query",
@@ -23,6 +23,7 @@ _REASONS = {
     ranker_pb2.REASON_TYPE_AVAILABILITY: "out of stock",
 }
 _WATERFALL = 40
+_ACTS = 20
 
 
 def print_collections(
@@ -146,3 +147,24 @@ def print_quotes(console: Console, answer: gateway_pb2.QuotePricesResponse) -> N
     for name, ids in (("unknown", answer.missing_ids), ("without a price", answer.unpriced_ids)):
         if ids:
             console.print(f"[yellow]{name}: {escape(', '.join(ids))}")
+
+
+def print_profile(console: Console, profile: profile_pb2.UserProfile) -> None:
+    if not profile.recent and not profile.shown_item_ids:
+        console.print("nothing is known of this user")
+        return
+    for interest in profile.interests:
+        console.print(f"[bold]{interest.share:>4.0%}[/]  like {escape(', '.join(interest.item_ids))}")
+    for taste in profile.price_affinities:
+        console.print(f"[dim]usually pays about {taste.typical_price:,.2f} in {escape(taste.category)}")
+    for purchase in profile.purchases:
+        rests = "" if purchase.recommendable else ", not recommended for now"
+        console.print(f"bought {escape(purchase.item_id)} on {purchase.day_count} days{rests}")
+    table = Table("when", "what", "item or query", "category", box=None, pad_edge=False)
+    for act in profile.recent[:_ACTS]:
+        kind = event_pb2.EventType.Name(act.type).removeprefix("EVENT_TYPE_").lower()
+        when = act.occurred_at.ToDatetime().isoformat(" ", "seconds")
+        table.add_row(when, kind, escape(act.item_id or act.query), escape(act.category))
+    console.print(table)
+    if len(profile.recent) > _ACTS:
+        console.print(f"[dim]and {len(profile.recent) - _ACTS} acts before")

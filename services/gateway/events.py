@@ -102,6 +102,6 @@ def _remember(
         return
     vectors = dict(zip(items.ids, vectors_from_proto(items.vectors, "items.vectors"), strict=True))
     for event in message.events:
-        if event.item_id in vectors:
+        if event.item_id in vectors and event.type != event_pb2.EVENT_TYPE_IMPRESSION:
             version = items.vectors.model_version
-            parts.memory.remember(request.call.tenant, event.session_id, version, vectors[event.item_id])
+            parts.memory.remember(request.call.tenant, event.session_id, version, vectors[event.item_id], event.user_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -73,6 +73,7 @@ async def rank(
     session_id: str,
     query_vector: common_pb2.Vectors | None,
     explain: bool,
+    as_slate: bool = False,
 ) -> Ranked:
     """The ranker's order, or retrieval's where the ranker is late or down."""
     products = dict(zip(candidates.ids, candidates.products, strict=True))
@@ -90,8 +91,9 @@ async def rank(
         lean.CopyFrom(candidates)
         lean.ClearField("products")
         message = ranker_pb2.RankItemsRequest(
-            user_id=user_id, session_id=session_id, query_vector=query_vector, candidates=lean, explain=explain
-        )
+            user_id=user_id, session_id=session_id, query_vector=query_vector, candidates=lean, explain=explain,
+            as_slate=as_slate,
+        )  # fmt: skip
         answer = await request.call_or_degrade(
             Stage.RANKER, parts.clients.ranker.RankItems, message, [Stage.PRICING], "retrieval order"
         )
@@ -126,7 +128,8 @@ async def show(
     _log_impressions(request, parts, ranked, viewer, ranking_id, shown)
     next_page = ""
     if first + len(shown) < len(ranked.ids):
-        kept = Ranking(tuple(ranked.ids), tuple(ranked.scores), ranked.model_version)
+        propensities = tuple(ranked.propensities.get(id, 1.0) for id in ranked.ids)
+        kept = Ranking(tuple(ranked.ids), tuple(ranked.scores), ranked.model_version, propensities, viewer.user_id)
         parts.memory.keep_ranking(request.call.tenant, ranking_id, kept)
         next_page = PageToken(first + len(shown), ranking_id, viewer.page.fingerprint).encode(parts.token_key)
     return results, next_page, AttributionToken(ranking_id, ranked.model_version).encode(parts.token_key)
@@ -146,7 +149,10 @@ async def kept_ranking(request: Request, parts: Parts, viewer: Viewer) -> Ranked
     products = dict(zip(answer.candidates.ids, answer.candidates.products, strict=True))
     # A product that was deleted meanwhile leaves a gap, not an error.
     kept = [(i, s) for i, s in zip(ranking.ids, ranking.scores, strict=True) if i not in shown or i in products]
-    return Ranked([i for i, _ in kept], [s for _, s in kept], ranking.model_version, products)
+    propensities = dict(zip(ranking.ids, ranking.propensities, strict=False))
+    return Ranked(
+        [i for i, _ in kept], [s for _, s in kept], ranking.model_version, products, propensities=propensities
+    )
 
 
 async def quote(
@@ -162,9 +168,12 @@ async def quote(
     return {quote.item_id: quote for quote in quotes}
 
 
-def popular(request: Request, parts: Parts, narrowing: product_pb2.ProductFilter) -> Ranked:
+def popular(
+    request: Request, parts: Parts, narrowing: product_pb2.ProductFilter, excluded_ids: Collection[str] = ()
+) -> Ranked:
     """What stands in for retrieval: the popular items from memory, most popular first."""
-    products = parts.memory.popular(request.call.tenant, narrowing)
+    found = parts.memory.popular(request.call.tenant, narrowing)
+    products = [product for product in found if product.id not in excluded_ids]
     scores = [1.0 / (place + 1) for place in range(len(products))]
     serialised = {product.id: product.SerializeToString() for product in products}
     return Ranked([product.id for product in products], scores, "popular-memory", serialised)

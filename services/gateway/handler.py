@@ -26,6 +26,7 @@ from services.gateway.security import Authenticator
 from services.gateway.settings import GatewaySettings
 from services.gateway.stages import Request, StageHealth
 from services.gateway.suggest import suggest
+from services.gateway.users import delete_user, export_user, get_profile
 
 MAX_QUERY = 512
 MAX_ID = 128
@@ -131,6 +132,18 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def DropCollection(self, message: gateway_pb2.DropCollectionRequest) -> gateway_pb2.DropCollectionResponse:
         await reembedding.drop_collection(self._write_request(), self._parts, message.model_version)
         return gateway_pb2.DropCollectionResponse()
+
+    @public(gateway_pb2.GetProfileResponse)
+    async def GetProfile(self, message: gateway_pb2.GetProfileRequest) -> gateway_pb2.GetProfileResponse:
+        return await get_profile(self._write_request(), self._parts, message)
+
+    @public(gateway_pb2.DeleteUserResponse)
+    async def DeleteUser(self, message: gateway_pb2.DeleteUserRequest) -> gateway_pb2.DeleteUserResponse:
+        return await delete_user(self._write_request(), self._parts, message)
+
+    @public(gateway_pb2.ExportUserResponse)
+    async def ExportUser(self, message: gateway_pb2.ExportUserRequest) -> gateway_pb2.ExportUserResponse:
+        return await export_user(self._write_request(), self._parts, message)
 
     def _read_request(self, locale: str) -> Request:
         """On a shopper's path: the caller's deadline is the budget, capped; the default where there is none."""

@@ -21,15 +21,23 @@ class Ranking:
     ids: tuple[str, ...]
     scores: tuple[float, ...]
     model_version: str
+    # As long as ids, or empty: 1 each.
+    propensities: tuple[float, ...] = ()
+    user_id: str = ""
+
+
+@dataclass(frozen=True)
+class _Session:
+    model_version: str
+    vector: FloatArray
+    user_id: str
 
 
 class Memory:
     def __init__(self, settings: SearchSettings) -> None:
         self._settings = settings
         self._rankings: TTLCache[tuple[str, str], Ranking] = TTLCache(settings.rankings, settings.ranking_ttl_s)
-        self._sessions: TTLCache[tuple[str, str], tuple[str, FloatArray]] = TTLCache(
-            settings.sessions, settings.session_ttl_s
-        )
+        self._sessions: TTLCache[tuple[str, str], _Session] = TTLCache(settings.sessions, settings.session_ttl_s)
         self._popular: dict[str, list[product_pb2.Product]] = {}
 
     def keep_ranking(self, tenant: str, ranking_id: str, ranking: Ranking) -> None:
@@ -41,10 +49,10 @@ class Memory:
 
     def session(self, tenant: str, session_id: str) -> tuple[str, FloatArray] | None:
         """(model version, unit vector [dimensions]) of what the session was about so far."""
-        known: tuple[str, FloatArray] | None = self._sessions.get((tenant, session_id))
-        return known if session_id else None
+        known: _Session | None = self._sessions.get((tenant, session_id))
+        return (known.model_version, known.vector) if session_id and known is not None else None
 
-    def remember(self, tenant: str, session_id: str, model_version: str, vector: FloatArray) -> None:
+    def remember(self, tenant: str, session_id: str, model_version: str, vector: FloatArray, user_id: str = "") -> None:
         """Move the session's context a step towards `vector`, a unit vector; a zero one says nothing."""
         if not session_id or not vector.any():
             return
@@ -53,7 +61,13 @@ class Memory:
             step = self._settings.session_step
             vector = (1 - step) * known[1] + step * vector
             vector = vector / max(float(np.linalg.norm(vector)), 1e-9)
-        self._sessions[tenant, session_id] = (model_version, vector)
+        self._sessions[tenant, session_id] = _Session(model_version, vector, user_id)
+
+    def forget_user(self, tenant: str, user_id: str) -> None:
+        """Drop the user's rankings and sessions."""
+        for cache in (self._rankings, self._sessions):
+            for key in [key for key, kept in cache.items() if key[0] == tenant and kept.user_id == user_id]:
+                cache.pop(key, None)
 
     def set_popular(self, tenant: str, products: Sequence[product_pb2.Product]) -> None:
         self._popular[tenant] = list(products)

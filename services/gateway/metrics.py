@@ -34,6 +34,9 @@ class Metrics:
         self.impressions_dropped = Counter(
             named("impressions_dropped"), "Impressions that could not be logged.", registry=registry
         )
+        self.recommendations = Counter(
+            named("recommendations"), "New recommendations, by what they went by.", ["source"], registry=registry
+        )
         self.imported_products = Counter(
             named("imported_products"), "Products received by imports.", ["outcome"], registry=registry
         )

@@ -76,7 +76,7 @@ async def _new_ranking(
     vector = _in_terms_of(vectors, found.model_version if found is not None else "")
     if vector is not None:
         row = vectors_from_proto(vector, "vector")[0]
-        parts.memory.remember(request.call.tenant, message.session_id, vector.model_version, row)
+        parts.memory.remember(request.call.tenant, message.session_id, vector.model_version, row, message.user_id)
     if found is None:
         return popular(request, parts, message.filter)
     request.degradations.extend(found.degradations)

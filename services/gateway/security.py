@@ -12,7 +12,8 @@ from services.common.context import DEFAULT_TENANT
 from services.common.errors import PermissionDenied, Unauthenticated
 from services.gateway.settings import ApiKey, SecuritySettings
 
-# What changes the catalogue needs a key with the role `write`. Events are what every front end sends.
+# What changes the catalogue, and what shows or removes a person's data, needs a key with the role `write`. Events are
+# what every front end sends.
 _WRITES = frozenset(
     {
         "ImportProducts",
@@ -24,6 +25,9 @@ _WRITES = frozenset(
         "CheckEmbeddings",
         "SwitchCollections",
         "DropCollection",
+        "GetProfile",
+        "DeleteUser",
+        "ExportUser",
     }
 )
 _BEARER = "Bearer "

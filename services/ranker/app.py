@@ -46,6 +46,21 @@ class Ranker:
     ) -> ranker_pb2.ListPopularItemsResponse:
         return await self._handler.ListPopularItems(request, grpc_context)
 
+    async def GetProfile(
+        self, request: ranker_pb2.GetProfileRequest, grpc_context: CallContext
+    ) -> ranker_pb2.GetProfileResponse:
+        return await self._handler.GetProfile(request, grpc_context)
+
+    async def DeleteUser(
+        self, request: ranker_pb2.DeleteUserRequest, grpc_context: CallContext
+    ) -> ranker_pb2.DeleteUserResponse:
+        return await self._handler.DeleteUser(request, grpc_context)
+
+    async def ExportUser(
+        self, request: ranker_pb2.ExportUserRequest, grpc_context: CallContext
+    ) -> ranker_pb2.ExportUserResponse:
+        return await self._handler.ExportUser(request, grpc_context)
+
     def check_health(self) -> None:
         self._handler.check()
 

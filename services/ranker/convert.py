@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
@@ -19,16 +20,24 @@ from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores, m
 
 MAX_CANDIDATES = 1_000
 MAX_EVENTS = 1_000
+MAX_ID = 128
+MAX_QUERY = 512
+MAX_TOKEN = 1_024
 _DAY_S = 86_400.0
+# (rows in order, propensity of each at its place)
+Slate = tuple[Sequence[int], Sequence[float]]
 
-_EVENT_TYPES = {
+EVENT_TYPES = {
     event_pb2.EVENT_TYPE_CLICK: EventType.CLICK,
     event_pb2.EVENT_TYPE_CART: EventType.CART,
     event_pb2.EVENT_TYPE_PURCHASE: EventType.PURCHASE,
     event_pb2.EVENT_TYPE_REMOVE: EventType.REMOVE,
     event_pb2.EVENT_TYPE_DWELL: EventType.DWELL,
     event_pb2.EVENT_TYPE_SEARCH: EventType.SEARCH,
+    event_pb2.EVENT_TYPE_IMPRESSION: EventType.IMPRESSION,
 }
+# A profile's size is bounded because its parts are.
+_AT_MOST = {"session_id": MAX_ID, "item_id": MAX_ID, "query": MAX_QUERY, "attribution_token": MAX_TOKEN}
 _REASONS = {
     ReasonType.QUERY_MATCH: ranker_pb2.REASON_TYPE_QUERY_MATCH,
     ReasonType.RECENT_HISTORY: ranker_pb2.REASON_TYPE_RECENT_HISTORY,
@@ -42,8 +51,9 @@ def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
     count = len(candidates.ids)
     if not 1 <= count <= MAX_CANDIDATES:
         raise InvalidArgument.of("candidates.ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
-    for name in ("scores", "prices", "stocks"):
-        if len(getattr(candidates, name)) != count:
+    for name in ("scores", "prices", "stocks", "categories", "brands"):
+        # Who sends neither categories nor brands is answered without them.
+        if len(getattr(candidates, name)) not in ((count, 0) if name in ("categories", "brands") else (count,)):
             raise InvalidArgument.of(
                 f"candidates.{name}", f"has {len(getattr(candidates, name))} rows for {count} ids; send one each"
             )
@@ -88,21 +98,26 @@ def ranking_request(
         popularity=np.array(popularity, np.float32),
         query=query_vector(message, vectors.shape[1]),
         profile=profile,
+        categories=candidates.categories or [""] * len(candidates.ids),
+        brands=candidates.brands or [""] * len(candidates.ids),
     )
 
 
 def ranking_to_proto(
-    request: RankingRequest, scores: Scores, explain: bool, model_version: str
+    request: RankingRequest, scores: Scores, explain: bool, model_version: str, slate: Slate | None = None
 ) -> ranker_pb2.RankItemsResponse:
-    """Best first; equal scores keep retrieval's order."""
+    """In the slate's order; without one best first, equal scores in retrieval's order."""
     total = scores.total
-    order = np.argsort(-total, kind="stable")
+    order: Sequence[int] | npt.NDArray[np.intp] = np.argsort(-total, kind="stable")
+    propensities: Sequence[float] = [1.0] * len(order)
+    if slate is not None:
+        order, propensities = slate
     ranked = total[order].tolist()
     response = ranker_pb2.RankItemsResponse(
         item_ids=[request.item_ids[row] for row in order],
         scores=ranked,
         task_scores=[ranker_pb2.TaskScores(task="relevance", values=ranked)],
-        propensities=[1.0] * len(order),
+        propensities=propensities,
         model_version=model_version,
         history_size=request.profile.size,
     )
@@ -131,7 +146,7 @@ def events_from_proto(message: ranker_pb2.RecordEventsRequest) -> list[Event]:
     wrong: list[FieldViolation] = []
     events = []
     for index, entry in enumerate(message.events):
-        path, kind = f"events[{index}]", _EVENT_TYPES.get(entry.type)
+        path, kind = f"events[{index}]", EVENT_TYPES.get(entry.type)
         occurred_s = time_from_proto(entry.occurred_at, f"{path}.occurred_at").timestamp()
         if not entry.HasField("occurred_at"):
             occurred_s = time.time()
@@ -140,9 +155,14 @@ def events_from_proto(message: ranker_pb2.RecordEventsRequest) -> list[Event]:
         elif kind is not EventType.SEARCH and not entry.item_id:
             wrong.append(FieldViolation(f"{path}.item_id", "is empty; only SEARCH has none"))
         wrong.extend(
-            FieldViolation(f"{path}.{name}", "send 1 to 128 characters")
+            FieldViolation(f"{path}.{name}", f"send 1 to {MAX_ID} characters")
             for name in ("event_id", "user_id")
-            if not 1 <= len(getattr(entry, name)) <= 128
+            if not 1 <= len(getattr(entry, name)) <= MAX_ID
+        )
+        wrong.extend(
+            FieldViolation(f"{path}.{name}", f"send at most {most} characters")
+            for name, most in _AT_MOST.items()
+            if len(getattr(entry, name)) > most
         )
         wrong.extend(
             FieldViolation(f"{path}.{name}", f"{getattr(entry, name)} is negative")
@@ -183,6 +203,11 @@ def items_from_proto(items: retrieval_pb2.Candidates) -> list[ItemFeatures]:
         )
         for row, item_id in enumerate(items.ids)
     ]
+
+
+def check_user_id(user_id: str) -> None:
+    if not 1 <= len(user_id) <= MAX_ID:
+        raise InvalidArgument.of("user_id", f"has {len(user_id)} characters; send 1 to {MAX_ID}")
 
 
 def impressions_from_proto(entry: event_pb2.Impressions, path: str) -> Impressions:

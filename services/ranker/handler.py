@@ -6,37 +6,53 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 from typing import TypeVar
 
 import numpy as np
 
-from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
+from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
 from services.common.convert import context_from_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
 from services.common.rpc import rpc
 from services.ranker.convert import (
+    Slate,
     candidate_vectors,
     check_candidates,
+    check_user_id,
     events_from_proto,
     impressions_from_proto,
     items_from_proto,
     ranking_request,
     ranking_to_proto,
 )
-from services.ranker.domain.profile import build_profile, interests, purchased
-from services.ranker.domain.ranking import Ranker
+from services.ranker.convert_user import (
+    event_to_proto,
+    impressions_to_proto,
+    page_from_token,
+    page_size,
+    page_token,
+    profile_to_proto,
+)
+from services.ranker.domain.event import Batch, FloatArray
+from services.ranker.domain.interests import interests
+from services.ranker.domain.memory import Memories
+from services.ranker.domain.profile import build_profile, newest_model, purchased
+from services.ranker.domain.ranking import Ranker, RankingRequest
+from services.ranker.domain.repurchase import category_key, item_key, resting
+from services.ranker.domain.slate import explored, fatigued, slate
 from services.ranker.ports import ProfileStore
+from services.ranker.recording import Recorder
 
 DEFAULT_POPULAR = 100
 MAX_POPULAR = 1_000
 MAX_IMPRESSIONS = 1_000
-MAX_PURCHASED = 100
 
 Answer = TypeVar("Answer")
 
 
 class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
-    """`clock` gives seconds since the epoch."""
+    """`clock` gives seconds since the epoch. `exploration` is the share of places explored for unknown users."""
 
     def __init__(
         self,
@@ -44,10 +60,15 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         ranker: Ranker,
         model_version: str,
         workers: int,
+        exploration: float = 0.0,
         clock: Callable[[], float] = time.time,
+        random: Random | None = None,
     ) -> None:
         self._store, self._ranker, self._model_version, self._clock = store, ranker, model_version, clock
+        self._exploration, self._random = exploration, random or Random()
         self._threads = ThreadPoolExecutor(workers, "ranker")
+        self._writing = ThreadPoolExecutor(1, "ranker-writing")
+        self._recorder = Recorder(store.record, self._writing)
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -59,7 +80,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     async def RecordEvents(self, request: ranker_pb2.RecordEventsRequest) -> ranker_pb2.RecordEventsResponse:
         tenant = context_from_proto(request.context).tenant
         events, items = events_from_proto(request), items_from_proto(request.items)
-        recorded = await self._in_thread(lambda: self._store.record(tenant, events, items))
+        recorded = await self._recorder.record(Batch(tenant, events, items))
         return ranker_pb2.RecordEventsResponse(recorded_count=recorded, duplicate_count=len(events) - recorded)
 
     @rpc(ranker_pb2.RecordImpressionsResponse)
@@ -76,9 +97,33 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     @rpc(ranker_pb2.GetInterestsResponse)
     async def GetInterests(self, request: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
         tenant = context_from_proto(request.context).tenant
-        if not request.user_id:
-            raise InvalidArgument.of("user_id", "is empty; name a user")
+        check_user_id(request.user_id)
         return await self._in_thread(lambda: self._interests(tenant, request.user_id))
+
+    @rpc(ranker_pb2.GetProfileResponse)
+    async def GetProfile(self, request: ranker_pb2.GetProfileRequest) -> ranker_pb2.GetProfileResponse:
+        tenant = context_from_proto(request.context).tenant
+        check_user_id(request.user_id)
+        profile = await self._in_thread(lambda: self._profile(tenant, request.user_id))
+        return ranker_pb2.GetProfileResponse(profile=profile)
+
+    @rpc(ranker_pb2.DeleteUserResponse)
+    async def DeleteUser(self, request: ranker_pb2.DeleteUserRequest) -> ranker_pb2.DeleteUserResponse:
+        tenant = context_from_proto(request.context).tenant
+        check_user_id(request.user_id)
+        events, shown = await self._in_thread(lambda: self._store.delete_user(tenant, request.user_id))
+        return ranker_pb2.DeleteUserResponse(deleted_event_count=events, deleted_impressions_count=shown)
+
+    @rpc(ranker_pb2.ExportUserResponse)
+    async def ExportUser(self, request: ranker_pb2.ExportUserRequest) -> ranker_pb2.ExportUserResponse:
+        tenant = context_from_proto(request.context).tenant
+        check_user_id(request.user_id)
+        size, (log, position) = page_size(request.page_size), page_from_token(request.page_token)
+        response = await self._in_thread(lambda: self._page(tenant, request.user_id, log, position, size))
+        if not request.page_token:
+            profile = await self._in_thread(lambda: self._profile(tenant, request.user_id))
+            response.profile.CopyFrom(profile)
+        return response
 
     @rpc(ranker_pb2.ListPopularItemsResponse)
     async def ListPopularItems(
@@ -96,25 +141,60 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
 
     def _rank(self, tenant: str, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
         now_s, vectors = self._clock(), candidate_vectors(request.candidates)
-        history = self._store.history(tenant, request.user_id) if request.user_id else []
-        version = request.candidates.vectors.model_version
-        profile = build_profile(history, version, vectors.shape[1], now_s)
+        memories = self._store.memories(tenant, request.user_id) if request.user_id else Memories()
+        profile = build_profile(memories, request.candidates.vectors.model_version, vectors.shape[1], now_s)
         popularity = self._store.popularity(tenant, request.candidates.ids, now_s)
         ranking = ranking_request(request, vectors, popularity, profile)
-        return ranking_to_proto(ranking, self._ranker(ranking), request.explain, self._model_version)
+        scores = self._ranker(ranking)
+        order = self._slate(ranking, scores.total) if request.as_slate else None
+        return ranking_to_proto(ranking, scores, request.explain, self._model_version, order)
+
+    def _slate(self, ranking: RankingRequest, total: FloatArray) -> Slate:
+        profile = ranking.profile
+        tired = fatigued(total, [profile.seen.get(item_id, 0) for item_id in ranking.item_ids])
+        order = slate(tired, ranking.vectors, ranking.brands, interests(profile))
+        return explored(order, 0.0 if profile.size else self._exploration, self._random)
 
     def _interests(self, tenant: str, user_id: str) -> ranker_pb2.GetInterestsResponse:
-        history = self._store.history(tenant, user_id)
-        response = ranker_pb2.GetInterestsResponse(purchased_item_ids=purchased(history)[:MAX_PURCHASED])
-        # The newest event's model is the collection's.
-        newest = next((e.features for e in history if e.features is not None and e.features.vector is not None), None)
-        if newest is None or newest.vector is None:
-            return response
-        profile = build_profile(history, newest.model_version, len(newest.vector), self._clock())
-        vectors, weights = interests(profile)
-        if len(vectors):
-            response.interests.CopyFrom(vectors_to_proto(vectors, newest.model_version))
-            response.weights.extend(np.asarray(weights).tolist())
+        memories, now_s = self._store.memories(tenant, user_id), self._clock()
+        response = ranker_pb2.GetInterestsResponse(
+            purchased_item_ids=purchased(memories.purchases), resting_item_ids=self._resting(tenant, memories, now_s)
+        )
+        model_version, dimensions = newest_model(memories)
+        wishes = interests(build_profile(memories, model_version, dimensions, now_s))
+        if len(wishes):
+            response.interests.CopyFrom(vectors_to_proto(wishes.vectors, model_version))
+            response.weights.extend(np.asarray(wishes.shares).tolist())
+        return response
+
+    def _profile(self, tenant: str, user_id: str) -> profile_pb2.UserProfile:
+        memories, now_s = self._store.memories(tenant, user_id), self._clock()
+        model_version, dimensions = newest_model(memories)
+        profile = build_profile(memories, model_version, dimensions, now_s)
+        wishes = interests(profile)
+        return profile_to_proto(
+            user_id, memories, profile, wishes, self._resting(tenant, memories, now_s), model_version
+        )
+
+    def _resting(self, tenant: str, memories: Memories, now_s: float) -> tuple[str, ...]:
+        bought = {entry.item_id: entry.features.category if entry.features else "" for entry in memories.purchases}
+        keys = {*map(item_key, bought), *(category_key(category) for category in bought.values() if category)}
+        return resting(memories.purchases, self._store.rebuys(tenant, sorted(keys)), now_s) if bought else ()
+
+    def _page(self, tenant: str, user_id: str, log: str, position: int, size: int) -> ranker_pb2.ExportUserResponse:
+        """Events, and when they are at an end what was shown."""
+        response, left = ranker_pb2.ExportUserResponse(), size
+        if log == "events":
+            events = self._store.events_after(tenant, position, size, user_id)
+            response.events.extend(event_to_proto(event) for _, event in events)
+            if len(events) == size:
+                response.next_page_token = page_token(log, events[-1][0])
+                return response
+            left, position = size - len(events), 0
+        shown = self._store.impressions_after(tenant, position, left, user_id)
+        response.impressions.extend(impressions_to_proto(entry) for _, entry in shown)
+        if len(shown) == left:
+            response.next_page_token = page_token("impressions", shown[-1][0])
         return response
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
@@ -126,4 +206,5 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
 
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
+        self._writing.shutdown(cancel_futures=True)
         self._store.close()

@@ -5,28 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.ranker.domain.event import Event, HistoryEntry, Impressions, ItemFeatures
+from services.ranker.domain.event import Batch, Event, Impressions
+from services.ranker.domain.memory import Memories
 
-# Events of a user that a profile is made of: about 1.2 kB each, so at most some 120 kB are read for a user.
-HISTORY = 100
+# After a deletion, what happened before it is not taken for so long: retries and queues have run dry by then.
+FORGOTTEN_S = 3_600
 
 
 class ProfileStore(Protocol):
-    """Events, items and impressions of each tenant. Writes are durable when they return, and whole or not at all."""
+    """Events, items and impressions of each tenant. Writes are durable when they return, and whole or not at all.
 
-    def record(self, tenant: str, events: Sequence[Event], items: Sequence[ItemFeatures]) -> int:
-        """How many of the events are new: an event id counts once. Items are stored, the latest features win."""
+    Positions in a log grow in the order of recording, from 1, and are never given twice.
+    """
+
+    def record(self, batches: Sequence[Batch]) -> list[int]:
+        """How many events of each batch are new, an event id counts once; all batches of a tenant or none.
+
+        Items are stored, the latest features win. Events of a user who was deleted after they happened are left out.
+        """
 
     def record_impressions(self, tenant: str, impressions: Sequence[Impressions]) -> int:
         """How many are new, by ranking id and first position."""
 
-    def history(self, tenant: str, user_id: str, limit: int = HISTORY) -> list[HistoryEntry]:
-        """The newest events, by time and then by event id, newest first."""
+    def memories(self, tenant: str, user_id: str) -> Memories:
+        """What a profile is made of, with items as known now."""
+
+    def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """(buyers, those who bought on another day again) by keys of `domain.repurchase`; nobody's are left out."""
 
     def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
         """Weighted acts on each item, with a half-life of a week; 0 where there are none."""
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
         """(item id, popularity), most popular first; ties by id. `category` empty: the whole shop."""
+
+    def events_after(self, tenant: str, position: int, limit: int, user_id: str = "") -> list[tuple[int, Event]]:
+        """(position, event) of the log beyond `position`, in order; of one user where one is named."""
+
+    def impressions_after(
+        self, tenant: str, position: int, limit: int, user_id: str = ""
+    ) -> list[tuple[int, Impressions]]:
+        """As `events_after`, of what was shown."""
+
+    def delete_user(self, tenant: str, user_id: str) -> tuple[int, int]:
+        """(events, impressions) removed, with all that was made of them but counts over all users."""
 
     def close(self) -> None: ...

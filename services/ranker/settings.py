@@ -34,6 +34,8 @@ class RankerSettings(ServiceSettings):
     ranker: Literal["weighted-sum", "popularity", "retrieval-order", "nearest-to-mean", "shuffle"] = "weighted-sum"
     weights: WeightSettings = WeightSettings()
     workers: int = Field(default=2, ge=1)
+    # Share of the places of a recommendation that are drawn by lot, for users of whom nothing is known.
+    exploration: float = Field(default=0.1, ge=0, le=1)
 
     @model_validator(mode="after")
     def _redis_has_a_url(self) -> RankerSettings:

@@ -11,13 +11,14 @@ from services.ranker.ports import ProfileStore
 from services.ranker.settings import RankerSettings
 
 # Grows with every change of the scoring function.
-VERSION = 1
+VERSION = 2
 
 
 def build_handler(settings: RankerSettings) -> RankerHandler:
     return RankerHandler(
-        build_store(settings), build_ranker(settings), f"{settings.ranker}@{VERSION}", settings.workers
-    )
+        build_store(settings), build_ranker(settings), f"{settings.ranker}@{VERSION}", settings.workers,
+        settings.exploration,
+    )  # fmt: skip
 
 
 def build_ranker(settings: RankerSettings) -> ranking.Ranker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
+from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import GatewaySettings, MetricsSettings, ServerSettings, StagesSettings
@@ -196,13 +198,121 @@ async def test_a_page_token_of_another_search(running: Running) -> None:
     assert await violated_fields(running.stub.Search(search(page_token="%%%"))) == ["page_token"]
 
 
+def rankings(running: Running) -> list[ranker_pb2.RankItemsRequest]:
+    wanted = ranker_pb2.RankItemsRequest
+    return [request for request in running.stages.ranker.requests if isinstance(request, wanted) and request.as_slate]
+
+
+def by_vectors(running: Running) -> list[retrieval_pb2.RetrieveCandidatesRequest]:
+    wanted = retrieval_pb2.RetrieveCandidatesRequest
+    asked = [request for request in running.stages.retrieval.requests if isinstance(request, wanted)]
+    return [request for request in asked if request.HasField("query_vectors")]
+
+
 async def test_recommend(running: Running) -> None:
-    """A known user gets ranked candidates for the interests; an unknown one what is popular."""
-    known = await running.stub.Recommend(gateway_pb2.RecommendRequest(user_id="u"), timeout=BUDGET_S)
-    assert ids(known)[0] == "p25"
+    """A known user gets candidates for the interests, as a slate, without what was just bought."""
+    answer = await running.stub.Recommend(gateway_pb2.RecommendRequest(user_id="u"), timeout=BUDGET_S)
+    assert ids(answer)[0] == "p25"
+    asked = by_vectors(running)
+    assert (list(asked[-1].query_vector_weights), list(asked[-1].excluded_ids)) == ([1.0], ["p1"])
+    assert len(rankings(running)) == 1
+    assert not answer.degradations
+
+
+async def test_recommend_to_somebody_new(running: Running) -> None:
+    """Who is not known gets what is popular, ranked as a slate, and the propensities are logged on every page."""
     await running.gateway._popular.refresh("default")
-    cold = await running.stub.Recommend(gateway_pb2.RecommendRequest(), timeout=BUDGET_S)
-    assert ids(cold)[:2] == ["p7", "p3"]
+    running.stages.ranker.propensities = [0.5] * 15 + [0.25] * 200
+    message = gateway_pb2.RecommendRequest(page_size=15)
+    first = await running.stub.Recommend(message, timeout=BUDGET_S)
+    assert list(rankings(running)[0].candidates.ids)[:2] == ["p7", "p3"]
+    assert ids(first)[-1] == "p11"
+    message.page_token = first.next_page_token
+    await running.stub.Recommend(message, timeout=BUDGET_S)
+    shown = await impressions(running, 2)
+    assert [set(entry.propensities) for entry in shown] == [{0.5}, {0.25}]
+
+
+async def test_recommend_by_the_session(running: Running) -> None:
+    """Who is not known, but has searched in this session, gets what is like that."""
+    await running.stub.Search(search(session_id="s"), timeout=BUDGET_S)
+    await running.stub.Recommend(gateway_pb2.RecommendRequest(session_id="s"), timeout=BUDGET_S)
+    asked = by_vectors(running)
+    assert asked[-1].query_vectors.values.shape == [1, 2]
+    read = running.gateway.handler.metrics.registry.get_sample_value
+    assert read("kairos_gateway_recommendations_total", {"source": "session"}) == 1
+
+
+async def test_recommend_within_a_filter(running: Running) -> None:
+    """Of what is popular in the categories only what matches the whole filter; without a page of it the newest do."""
+    running.stages.retrieval.stored["p3"][0].brand = "Else"
+    running.stages.retrieval.stored["p7"][0].category_path[:] = ["Lamps"]
+    narrowing = product_pb2.ProductFilter(categories=["Shoes"], brands=["Else"])
+    for size, expected in ((1, ["p3"]), (5, [f"p{n}" for n in range(1, 26)])):
+        message = gateway_pb2.RecommendRequest(filter=narrowing, page_size=size)
+        await running.stub.Recommend(message, timeout=BUDGET_S)
+        # The fake retrieval has no filters.
+        assert list(rankings(running)[-1].candidates.ids) == expected
+
+
+@pytest.mark.parametrize("stage", ["retrieval", "ranker"])
+async def test_recommend_without_a_stage(running: Running, stage: str) -> None:
+    """With retrieval or ranker down somebody known still gets popular items, and never what was just bought."""
+    await running.gateway._popular.refresh("default")
+    await running.stages.worsen(stage, "down")
+    answer = await running.stub.Recommend(gateway_pb2.RecommendRequest(user_id="u", page_size=100), timeout=BUDGET_S)
+    assert len(answer.results) >= 20
+    assert answer.degradations
+    # Only the ranker knows of purchases.
+    assert ("p1" in ids(answer)) == (stage == "ranker")
+
+
+async def impressions(running: Running, count: int) -> list[event_pb2.Impressions]:
+    """The first `count` pages that were logged."""
+    deadline = time.monotonic() + 10
+    while True:
+        sent = [r for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RecordImpressionsRequest)]
+        pages = [entry for request in sent for entry in request.impressions]
+        if len(pages) >= count:
+            return pages[:count]
+        assert time.monotonic() < deadline, f"{len(pages)} pages were logged"
+        await asyncio.sleep(0.05)
+
+
+async def test_a_user_is_shown_exported_and_deleted(running: Running) -> None:
+    """The three calls reach the ranker for the very user and tenant, and bring back what it says."""
+    shown = await running.stub.GetProfile(gateway_pb2.GetProfileRequest(user_id="u"))
+    assert shown.profile.user_id == "u"
+    page = await running.stub.ExportUser(gateway_pb2.ExportUserRequest(user_id="u", page_size=1))
+    assert [event.event_id for event in page.events] == ["e1"]
+    assert page.next_page_token == "events:1"
+    rest = await running.stub.ExportUser(gateway_pb2.ExportUserRequest(user_id="u", page_token=page.next_page_token))
+    assert (len(rest.events), len(rest.impressions), rest.HasField("profile")) == (0, 1, False)
+    gone = await running.stub.DeleteUser(gateway_pb2.DeleteUserRequest(user_id="u"))
+    assert (gone.deleted_event_count, gone.deleted_impressions_count) == (1, 1)
+
+
+async def test_a_deleted_user_leaves_the_memory(running: Running) -> None:
+    """After a deletion the gateway knows the user's session and rankings no more, and others' as before."""
+    for user in ("u", "other"):
+        await running.stub.Search(search(user_id=user, session_id=f"s-{user}"), timeout=BUDGET_S)
+    await running.stub.DeleteUser(gateway_pb2.DeleteUserRequest(user_id="u"))
+    memory = running.gateway.handler._parts.memory
+    assert memory.session("default", "s-u") is None
+    assert memory.session("default", "s-other") is not None
+    assert {ranking.user_id for ranking in memory._rankings.values()} == {"other"}
+
+
+@pytest.mark.parametrize("method", ["GetProfile", "DeleteUser", "ExportUser"])
+async def test_a_persons_data_has_no_fallback(running: Running, method: str) -> None:
+    """Without a user it is refused by name; without the ranker it is UNAVAILABLE, and not an empty answer."""
+    ask, message = getattr(running.stub, method), getattr(gateway_pb2, f"{method}Request")
+    for user in ("", "x" * 129):
+        assert await violated_fields(ask(message(user_id=user))) == ["user_id"]
+    await running.stages.worsen("ranker", "down")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await ask(message(user_id="u"))
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_events_carry_their_items(running: Running) -> None:

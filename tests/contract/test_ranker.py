@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from kairos.common.v1 import common_pb2, event_pb2
-from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
+from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
@@ -96,7 +96,7 @@ async def test_clicks_change_the_next_order(stub: Stub) -> None:
     ranked = await stub.RankItems(ranking())
     assert list(ranked.item_ids)[:2] == ["boot1", "boot2"]
     assert ranked.history_size == 1
-    assert ranked.model_version == "weighted-sum@1"
+    assert ranked.model_version == "weighted-sum@2"
 
 
 async def test_the_answer_is_the_candidates(stub: Stub) -> None:
@@ -188,12 +188,13 @@ async def test_acknowledged_events_survive_kill_9(tmp_path: Path) -> None:
                 await record()
         assert running.wait() == -signal.SIGKILL
     store = SqliteProfileStore(tmp_path)
-    history = store.history("default", "u", limit=1_000)
+    history = store.events_after("default", 0, 1_000, "u")
+    features = [entry.features for entry in store.memories("default", "u").recent]
     store.close()
     # One that was under way may be there as well: nobody was told that it is not.
     assert len(acknowledged) <= len(history) <= len(acknowledged) + 1
     assert len(acknowledged) >= 21
-    assert all(entry.features is not None for entry in history)
+    assert all(features)
 
 
 async def test_unknown_users_get_retrievals_order(stub: Stub) -> None:
@@ -221,7 +222,7 @@ async def test_baselines_answer_alike(tmp_path: Path, ranker: str) -> None:
         ranked = await stub.RankItems(ranking(explain=True))
     assert sorted(ranked.item_ids) == sorted(VECTORS)
     assert list(ranked.scores) == sorted(ranked.scores, reverse=True)
-    assert ranked.model_version == f"{ranker}@1"
+    assert ranked.model_version == f"{ranker}@2"
     assert len(ranked.reasons) == 5
     expected = {"popularity": "boot2", "retrieval-order": "lamp1", "nearest-to-mean": "boot2"}
     assert ranked.item_ids[0] == expected.get(ranker, ranked.item_ids[0])
@@ -246,6 +247,138 @@ async def test_interests(stub: Stub) -> None:
     np.testing.assert_allclose(vectors_from_proto(found.interests, "interests"), [[1, 0], [0, 1]], atol=1e-3)
     assert sum(found.weights) == pytest.approx(1)
     assert list(found.purchased_item_ids) == ["boot1"]
+
+
+async def profile(stub: Stub, user: str = "u") -> profile_pb2.UserProfile:
+    return (await stub.GetProfile(ranker_pb2.GetProfileRequest(user_id=user))).profile
+
+
+async def test_a_profile_is_what_was_recorded(stub: Stub) -> None:
+    """As soon as events are acknowledged the profile has them: sequence, vectors, interests, prices, purchases."""
+    acts = [
+        event("e1", "boot1", "PURCHASE", 60),
+        event("e2", "lamp1", "CLICK", 5),
+        event("e3", "", "SEARCH", query="desk"),
+    ]
+    await stub.RecordEvents(recording(*acts, event("e4", "lamp2", "IMPRESSION")))
+    known = await profile(stub)
+    assert [(act.event_id, act.item_id, act.query) for act in known.recent] == [
+        ("e3", "", "desk"), ("e2", "lamp1", ""), ("e1", "boot1", ""),
+    ]  # fmt: skip
+    assert [act.price for act in known.recent] == [0, 50, 50]
+    assert known.recent_vectors.values.dtype == common_pb2.DATA_TYPE_FLOAT16
+    np.testing.assert_allclose(
+        vectors_from_proto(known.recent_vectors, "recent"), [[0, 0], VECTORS["lamp1"], VECTORS["boot1"]]
+    )
+    assert {act.event_id for act in known.lasting} == {"e1", "e2"}
+    assert [list(wish.item_ids) for wish in known.interests] == [["boot1"], ["lamp1"]]
+    assert sum(wish.share for wish in known.interests) == pytest.approx(1)
+    assert {taste.category: round(taste.typical_price) for taste in known.price_affinities} == {
+        "Boots": 50,
+        "Lamps": 50,
+    }
+    assert [(one.item_id, one.day_count, one.recommendable) for one in known.purchases] == [("boot1", 1, False)]
+    assert list(known.shown_item_ids) == ["lamp2"]
+
+
+async def test_nobodys_profile_is_empty(stub: Stub) -> None:
+    """A user of whom nothing is known has a profile with nothing in it, and an export of nothing."""
+    assert await profile(stub, "stranger") == profile_pb2.UserProfile(user_id="stranger")
+    exported = await stub.ExportUser(ranker_pb2.ExportUserRequest(user_id="stranger"))
+    assert (len(exported.events), len(exported.impressions), exported.next_page_token) == (0, 0, "")
+
+
+async def test_an_export_has_everything(stub: Stub) -> None:
+    """All pages together are the events as they were sent, in the order of recording, and then what was shown."""
+    acts = [event(f"e{n}", "boot1", "CART", 10 - n, session_id="s", query="q", quantity=2) for n in range(5)]
+    await stub.RecordEvents(recording(*acts))
+    pages = [
+        event_pb2.Impressions(ranking_id=f"r{n}", user_id="u", item_ids=["a"], positions=[1], propensities=[0.5])
+        for n in range(4)
+    ]
+    for entry in pages:
+        entry.shown_at.GetCurrentTime()
+    others = event_pb2.Impressions(ranking_id="r9", user_id="other", item_ids=["a"], positions=[1], propensities=[1])
+    await stub.RecordImpressions(ranker_pb2.RecordImpressionsRequest(impressions=[*pages, others]))
+    events, shown, profiles, token = list[event_pb2.Event](), list[str](), 0, ""
+    while True:
+        page = await stub.ExportUser(ranker_pb2.ExportUserRequest(user_id="u", page_size=3, page_token=token))
+        assert len(page.events) + len(page.impressions) <= 3
+        events += page.events
+        shown += [entry.ranking_id for entry in page.impressions]
+        profiles += page.HasField("profile")
+        token = page.next_page_token
+        if not token:
+            break
+    assert shown == ["r0", "r1", "r2", "r3"]
+    assert profiles == 1
+    for sent, exported in zip(acts, events, strict=True):
+        # Times are kept to the microsecond.
+        assert abs(sent.occurred_at.ToNanoseconds() - exported.occurred_at.ToNanoseconds()) < 2_000
+        exported.occurred_at.CopyFrom(sent.occurred_at)
+        assert exported == sent
+
+
+async def test_a_deleted_user_is_unknown(stub: Stub) -> None:
+    """After DeleteUser the next ranking, profile, interests and export know nothing; others are as before."""
+    await stub.RecordEvents(recording(event("e1", "boot2"), event("e2", "boot2", "PURCHASE")))
+    gone = await stub.DeleteUser(ranker_pb2.DeleteUserRequest(user_id="u"))
+    assert (gone.deleted_event_count, gone.deleted_impressions_count) == (2, 0)
+    assert (await stub.RankItems(ranking())).history_size == 0
+    assert await profile(stub) == profile_pb2.UserProfile(user_id="u")
+    found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
+    assert found == ranker_pb2.GetInterestsResponse()
+
+
+async def test_what_was_bought_rests(stub: Stub) -> None:
+    """A purchase of today is named among what Recommend leaves out; what was bought on two days is not."""
+    earlier = event("e3", "lamp1", "PURCHASE", age_s=9 * 86_400)
+    await stub.RecordEvents(recording(event("e1", "boot1", "PURCHASE"), event("e2", "lamp1", "PURCHASE"), earlier))
+    found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
+    assert set(found.purchased_item_ids) == {"boot1", "lamp1"}
+    assert list(found.resting_item_ids) == ["boot1"]
+
+
+async def test_a_slate_has_both_wishes(stub: Stub) -> None:
+    """Two wishes share the first places of a slate; the same ranking without one is all of the stronger wish."""
+    await stub.RecordEvents(recording(event("e1", "boot2", age_s=30), event("e2", "lamp2", "CART", 60)))
+    request = ranking()
+    request.as_slate = True
+    first = list((await stub.RankItems(request)).item_ids)[:2]
+    assert {name[:4] for name in first} == {"boot", "lamp"}
+
+
+async def test_unknown_users_are_explored(tmp_path: Path) -> None:
+    """For who is not known some places of a slate are drawn by lot and say so; for who is known none is."""
+    async with serving(tmp_path, exploration=0.5) as stub:
+        await stub.RecordEvents(recording(event("e1", "boot2")))
+        stranger, known = ranking(user="stranger"), ranking()
+        stranger.as_slate = known.as_slate = True
+        answers = [await stub.RankItems(stranger) for _ in range(30)]
+        assert len({tuple(answer.item_ids) for answer in answers}) > 3
+        # The last place has one candidate.
+        assert all(max(list(answer.propensities)[:4]) < 1 for answer in answers)
+        for answer in answers:
+            assert min(answer.propensities) > 0
+        assert set((await stub.RankItems(known)).propensities) == {1}
+        assert set((await stub.RankItems(ranking(user="stranger"))).propensities) == {1}
+
+
+@pytest.mark.parametrize("call", ["GetProfile", "DeleteUser", "ExportUser", "GetInterests"])
+async def test_a_user_needs_a_name(stub: Stub, call: str) -> None:
+    """No name, and one of more than 128 characters, are refused by field."""
+    message = getattr(ranker_pb2, f"{call}Request")
+    for name in ("", "x" * 129):
+        assert await refusal(getattr(stub, call)(message(user_id=name))) == (INVALID, ["user_id"])
+
+
+async def test_a_bad_page(stub: Stub) -> None:
+    """A page token that is not ours, and a negative page size, are refused by field."""
+    for token in ("x", "events:", "events:-1", "else:3", "events:" + "9" * 30):
+        request = ranker_pb2.ExportUserRequest(user_id="u", page_token=token)
+        assert await refusal(stub.ExportUser(request)) == (INVALID, ["page_token"])
+    request = ranker_pb2.ExportUserRequest(user_id="u", page_size=-1)
+    assert await refusal(stub.ExportUser(request)) == (INVALID, ["page_size"])
 
 
 async def test_impressions_count_once(stub: Stub) -> None:
@@ -330,12 +463,13 @@ TOMORROW = event("e", "boot1", age_s=-2 * 86_400)
         (event("", "boot1"), ["event_id"]),
         (event("x" * 129, "boot1"), ["event_id"]),
         (event("e", ""), ["item_id"]),
+        (event("e", "x" * 129, session_id="x" * 129, query="x" * 513), ["session_id", "item_id", "query"]),
         (event("e", "boot1", "UNSPECIFIED"), ["type"]),
         (event("e", "boot1", quantity=-1, dwell_ms=-1), ["quantity", "dwell_ms"]),
         (TOMORROW, ["occurred_at"]),
         (NEVER, ["occurred_at"]),
     ],
-    ids=["no id", "long id", "no item", "no type", "negative", "ahead", "no time"],
+    ids=["no id", "long id", "no item", "long texts", "no type", "negative", "ahead", "no time"],
 )
 async def test_bad_events(stub: Stub, wrong: event_pb2.Event, fields: list[str]) -> None:
     """Every wrong field is named by its path, and nothing of the batch is recorded."""

@@ -107,6 +107,21 @@ def test_recommend_without_a_query(shop: Shop) -> None:
     assert not answer.degradations
 
 
+def test_a_user_is_shown_exported_and_deleted(shop: Shop) -> None:
+    """Through the whole suite: the profile has the click, the export the event; after the deletion nothing is left."""
+    user, product = new_user(), shop.products[0].id
+    shop.record(clicks(user, [product]))
+    known = shop.stub.GetProfile(gateway_pb2.GetProfileRequest(user_id=user), timeout=WRITE_S).profile
+    assert [act.item_id for act in known.recent] == [product]
+    assert list(known.interests[0].item_ids) == [product]
+    exported = shop.stub.ExportUser(gateway_pb2.ExportUserRequest(user_id=user), timeout=WRITE_S)
+    assert [event.item_id for event in exported.events] == [product]
+    gone = shop.stub.DeleteUser(gateway_pb2.DeleteUserRequest(user_id=user), timeout=WRITE_S)
+    assert gone.deleted_event_count == 1
+    left = shop.stub.GetProfile(gateway_pb2.GetProfileRequest(user_id=user), timeout=WRITE_S).profile
+    assert (len(left.recent), len(left.interests)) == (0, 0)
+
+
 def test_offers_stay_inside_their_guardrails_and_are_on_record(suite: RunningSuite, shop: Shop) -> None:
     """For every product of the shop cost < floor <= offer <= ceiling, and each quote is in the audit log."""
     cost = {product.id: money_from_proto(product.cost, "cost") for product in shop.products}

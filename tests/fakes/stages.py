@@ -10,10 +10,10 @@ from typing import Any
 import grpc
 import numpy as np
 
-from kairos.common.v1 import common_pb2, product_pb2
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
+from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.convert import vectors_to_proto
 from services.common.errors import Conflict, InvalidArgument, NotFound
@@ -166,13 +166,18 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
 class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     """Turns retrieval's order round."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.propensities: list[float] = []
+
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
         await self.take(request)
         ids = list(reversed(request.candidates.ids))
         return ranker_pb2.RankItemsResponse(
-            item_ids=ids, scores=[float(len(ids) - n) for n in range(len(ids))], model_version="reversed@1"
-        )
+            item_ids=ids, scores=[float(len(ids) - n) for n in range(len(ids))], model_version="reversed@1",
+            propensities=self.propensities[: len(ids)],
+        )  # fmt: skip
 
     @rpc(ranker_pb2.RecordEventsResponse)
     async def RecordEvents(self, request: ranker_pb2.RecordEventsRequest) -> ranker_pb2.RecordEventsResponse:
@@ -190,7 +195,27 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     async def GetInterests(self, request: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
         await self.take(request)
         vectors = vectors_to_proto(np.array([[1, 0]], np.float32), MODEL)
-        return ranker_pb2.GetInterestsResponse(interests=vectors, weights=[1.0])
+        return ranker_pb2.GetInterestsResponse(interests=vectors, weights=[1.0], resting_item_ids=["p1"])
+
+    @rpc(ranker_pb2.GetProfileResponse)
+    async def GetProfile(self, request: ranker_pb2.GetProfileRequest) -> ranker_pb2.GetProfileResponse:
+        await self.take(request)
+        return ranker_pb2.GetProfileResponse(profile=profile_pb2.UserProfile(user_id=request.user_id))
+
+    @rpc(ranker_pb2.DeleteUserResponse)
+    async def DeleteUser(self, request: ranker_pb2.DeleteUserRequest) -> ranker_pb2.DeleteUserResponse:
+        await self.take(request)
+        return ranker_pb2.DeleteUserResponse(deleted_event_count=1, deleted_impressions_count=1)
+
+    @rpc(ranker_pb2.ExportUserResponse)
+    async def ExportUser(self, request: ranker_pb2.ExportUserRequest) -> ranker_pb2.ExportUserResponse:
+        """One event, and behind it one page of impressions."""
+        await self.take(request)
+        if request.page_token:
+            return ranker_pb2.ExportUserResponse(impressions=[event_pb2.Impressions(ranking_id="r")])
+        profile = profile_pb2.UserProfile(user_id=request.user_id)
+        event = event_pb2.Event(event_id="e1", user_id=request.user_id)
+        return ranker_pb2.ExportUserResponse(events=[event], profile=profile, next_page_token="events:1")
 
     @rpc(ranker_pb2.ListPopularItemsResponse)
     async def ListPopularItems(

@@ -1,106 +1,79 @@
 """Profiles in Redis, for several machines. Durable as far as Redis is: run it with `appendonly yes`.
 
-Keys, all below kairos:{tenant}: event:<id> marks an event as seen; user:<id> is a sorted set of events by time;
-item:<id> its features; popularity a sorted set of log masses; events and impressions are streams that a learner reads.
+Keys, all below kairos:{tenant}: event:<id> and shown:<ranking>:<position> mark what was recorded; events and
+impressions are streams, numbered from 1, that a learner reads; item:<id> its features; popularity a sorted set of log
+masses; buyers and again count by items and categories. Below user:<id>: recent, lasting, purchases and seen are the
+bounded sets that a profile is made of, events and impressions the user's positions in the streams, bought and days the
+days of purchases.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import redis
 
-from services.ranker.domain.event import Event, EventType, HistoryEntry, Impressions, ItemFeatures
+from services.ranker.adapters import redis_scripts
+from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
+from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
 from services.ranker.domain.popularity import decayed, log_mass
-from services.ranker.ports import HISTORY
-
-# One script a batch: whole or not at all, and the same event twice counts once. ARGV[1] is a JSON document.
-_RECORD = """
-local batch = cjson.decode(ARGV[1])
-local prefix = KEYS[1]
-for _, item in ipairs(batch.items) do redis.call('SET', prefix .. 'item:' .. item.id, item.data) end
-local new = 0
-for _, event in ipairs(batch.events) do
-  if redis.call('SET', prefix .. 'event:' .. event.id, '1', 'NX') then
-    new = new + 1
-    redis.call('ZADD', prefix .. 'user:' .. event.user, event.time, event.data)
-    redis.call('ZREMRANGEBYRANK', prefix .. 'user:' .. event.user, 0, -1001)
-    redis.call('XADD', prefix .. 'events', '*', 'event', event.data)
-    if event.mass then
-      local known = redis.call('ZSCORE', prefix .. 'popularity', event.item)
-      local total = tonumber(event.mass)
-      if known then
-        local a, b = math.max(known, total), math.min(known, total)
-        total = a + math.log(1 + 2 ^ (b - a)) / math.log(2)
-      end
-      redis.call('ZADD', prefix .. 'popularity', string.format('%.17g', total), event.item)
-    end
-  end
-end
-return new
-"""
-_IMPRESSIONS = """
-local new = 0
-for _, shown in ipairs(cjson.decode(ARGV[1])) do
-  if redis.call('SET', KEYS[1] .. 'shown:' .. shown.id, '1', 'NX') then
-    new = new + 1
-    redis.call('XADD', KEYS[1] .. 'impressions', '*', 'impressions', shown.data)
-  end
-end
-return new
-"""
+from services.ranker.domain.repurchase import category_key, day_of, item_key
+from services.ranker.ports import FORGOTTEN_S
 
 
 class RedisProfileStore:
     def __init__(self, client: redis.Redis) -> None:
         self._redis: Any = client
-        self._record = client.register_script(_RECORD)
-        self._record_impressions = client.register_script(_IMPRESSIONS)
+        self._record = client.register_script(redis_scripts.RECORD)
+        self._record_impressions = client.register_script(redis_scripts.RECORD_IMPRESSIONS)
+        self._delete_user = client.register_script(redis_scripts.DELETE_USER)
 
-    def record(self, tenant: str, events: Sequence[Event], items: Sequence[ItemFeatures]) -> int:
-        batch = {
-            "items": [{"id": item.item_id, "data": _item_to_json(item)} for item in items],
-            "events": [_event_entry(event) for event in events],
-        }
-        # cjson reads [] as an object, which ipairs walks all the same.
-        return int(self._record(keys=[_prefix(tenant)], args=[json.dumps(batch)]))
+    def record(self, batches: Sequence[Batch]) -> list[int]:
+        recorded = [0] * len(batches)
+        # A script touches the keys of one tenant: they may lie on different nodes.
+        for tenant in dict.fromkeys(batch.tenant for batch in batches):
+            places = [place for place, batch in enumerate(batches) if batch.tenant == tenant]
+            document = json.dumps([_batch(batches[place]) for place in places])
+            for place, count in zip(places, self._record(keys=[_prefix(tenant)], args=[document]), strict=True):
+                recorded[place] = int(count)
+        return recorded
 
     def record_impressions(self, tenant: str, impressions: Sequence[Impressions]) -> int:
-        entries = [
-            {
-                "id": f"{shown.ranking_id}:{min(shown.positions)}",
-                "data": json.dumps(
-                    vars(shown)
-                    | {
-                        "item_ids": list(shown.item_ids),
-                        "positions": list(shown.positions),
-                        "propensities": list(shown.propensities),
-                    }
-                ),
-            }
-            for shown in impressions
-        ]
-        return int(self._record_impressions(keys=[_prefix(tenant)], args=[json.dumps(entries)]))
+        document = json.dumps([_shown(shown) for shown in impressions])
+        return int(self._record_impressions(keys=[_prefix(tenant)], args=[document]))
 
-    def history(self, tenant: str, user_id: str, limit: int = HISTORY) -> list[HistoryEntry]:
+    def memories(self, tenant: str, user_id: str) -> Memories:
         prefix = _prefix(tenant)
-        # Members of equal time come in the order of their text, which begins with the event id.
-        events = [json.loads(data) for data in self._redis.zrevrange(f"{prefix}user:{user_id}", 0, limit - 1)]
-        item_ids = sorted({event["item_id"] for event in events if event["item_id"]})
+        pipeline = self._redis.pipeline(transaction=True)
+        for name, limit in _SETS.items():
+            pipeline.zrevrange(f"{prefix}user:{user_id}:{name}", 0, limit - 1, withscores=True)
+        recent, lasting, purchases, seen = pipeline.execute()
+        stored = {
+            member: json.loads(member.split(b"\0", 1)[1]) for of in (recent, lasting, purchases) for member, _ in of
+        }
+        item_ids = sorted({event["item_id"] for event in stored.values() if event["item_id"]})
         found = self._redis.mget([f"{prefix}item:{item_id}" for item_id in item_ids]) if item_ids else []
         items = {item_id: _item_from_json(item_id, data) for item_id, data in zip(item_ids, found, strict=True) if data}
-        return [
-            HistoryEntry(
-                event["item_id"], event["session_id"], EventType(event["type"]), event["occurred_s"],
-                event["dwell_ms"], items.get(event["item_id"]),
-            )
-            for event in events
-        ]  # fmt: skip
+
+        def entries(of: list[tuple[bytes, float]]) -> list[HistoryEntry]:
+            return [_entry(stored[member], items) for member, _ in of]
+
+        shown = [(member.split(b"\0", 1)[0].decode(), shown_s) for member, shown_s in seen]
+        return Memories(entries(recent), entries(lasting), entries(purchases), shown)
+
+    def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
+        if not keys:
+            return {}
+        prefix = _prefix(tenant)
+        buyers, again = (self._redis.hmget(f"{prefix}{name}", list(keys)) for name in ("buyers", "again"))
+        return {key: (int(b), int(a or 0)) for key, b, a in zip(keys, buyers, again, strict=True) if b}
 
     def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
         if not item_ids:
@@ -117,8 +90,47 @@ class RedisProfileStore:
         pairs.sort(key=lambda pair: (-pair[1], pair[0]))
         return [(item_id, decayed(mass, now_s)) for item_id, mass in pairs[:limit]]
 
+    def events_after(self, tenant: str, position: int, limit: int, user_id: str = "") -> list[tuple[int, Event]]:
+        return [
+            (place, Event(**data | {"type": EventType(data["type"])}))
+            for place, data in self._log(tenant, "events", position, limit, user_id)
+        ]
+
+    def impressions_after(
+        self, tenant: str, position: int, limit: int, user_id: str = ""
+    ) -> list[tuple[int, Impressions]]:
+        return [
+            (place, _impressions(data)) for place, data in self._log(tenant, "impressions", position, limit, user_id)
+        ]
+
+    def delete_user(self, tenant: str, user_id: str) -> tuple[int, int]:
+        arguments: list[str | int] = [user_id, _digest(user_id), repr(time.time()), FORGOTTEN_S]
+        events, shown = self._delete_user(keys=[_prefix(tenant)], args=arguments)
+        return int(events), int(shown)
+
     def close(self) -> None:
         self._redis.close()
+
+    def _log(
+        self, tenant: str, name: str, position: int, limit: int, user_id: str
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        prefix = _prefix(tenant)
+        if not user_id:
+            entries = self._redis.xrange(f"{prefix}{name}", f"({position}-0", "+", count=limit)
+        else:
+            places = self._redis.zrange(
+                f"{prefix}user:{user_id}:{name}", f"({position}", "+inf", byscore=True, offset=0, num=limit
+            )
+            pipeline = self._redis.pipeline(transaction=False)
+            for place in places:
+                pipeline.xrange(f"{prefix}{name}", f"{int(place)}-0", f"{int(place)}-0")
+            entries = [entry for found in pipeline.execute() for entry in found]
+        for id, fields in entries:
+            (data,) = fields.values()
+            yield int(id.split(b"-")[0]), json.loads(data)
+
+
+_SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "seen": SEEN}
 
 
 def _prefix(tenant: str) -> str:
@@ -126,15 +138,74 @@ def _prefix(tenant: str) -> str:
     return f"kairos:{{{tenant}}}:"
 
 
-def _event_entry(event: Event) -> dict[str, object]:
-    mass = log_mass(event)
-    # The event id first: see `history`.
-    data = json.dumps({"event_id": event.event_id} | vars(event) | {"type": event.type.value})
+def _digest(user_id: str) -> str:
+    """Not the name itself: the deletion is remembered for a while, the user is not."""
+    return hashlib.blake2b(user_id.encode(), digest_size=16).hexdigest()
+
+
+def _batch(batch: Batch) -> dict[str, object]:
+    items = {item.item_id: item for item in batch.items}
+    return {
+        "items": [{"id": item.item_id, "data": _item_to_json(item)} for item in batch.items],
+        "events": [_event_entry(event, items.get(event.item_id)) for event in batch.events],
+    }
+
+
+def _event_entry(event: Event, item: ItemFeatures | None) -> dict[str, object]:
+    """What the script stores of one event. Members begin with the event id: equal scores then go by it."""
+    data = vars(event) | {"type": event.type.value}
+    price = None if item is None or math.isnan(item.price) else item.price
+    member = f"{event.event_id}\0{json.dumps(data | {'price': price})}"
+    scores: dict[str, tuple[float, str]] = {}
+    if event.type is EventType.IMPRESSION:
+        scores["seen"] = event.occurred_s, f"{event.item_id}\0{event.event_id}"
+    else:
+        scores["recent"] = event.occurred_s, member
+    if event.type is EventType.PURCHASE:
+        scores["purchases"] = event.occurred_s, member
+    if (lasting := priority(event)) is not None:
+        scores["lasting"] = lasting, member
     entry: dict[str, object] = {
-        "id": event.event_id, "user": event.user_id, "item": event.item_id,
-        "time": repr(event.occurred_s), "data": data,
+        "id": event.event_id, "user": event.user_id, "item": event.item_id, "digest": _digest(event.user_id),
+        "time": repr(event.occurred_s), "data": json.dumps(data),
+        "sets": [
+            {"name": name, "score": repr(score), "member": text, "limit": _SETS[name]}
+            for name, (score, text) in scores.items()
+        ],
     }  # fmt: skip
-    return entry if mass is None else entry | {"mass": repr(mass)}
+    if (mass := log_mass(event)) is not None:
+        entry["mass"] = repr(mass)
+    if event.type is EventType.PURCHASE:
+        keys = [item_key(event.item_id), *([category_key(item.category)] if item and item.category else [])]
+        entry |= {"day": str(day_of(event.occurred_s)), "keys": keys}
+    return entry
+
+
+def _shown(shown: Impressions) -> dict[str, object]:
+    first = min(shown.positions)
+    columns = {name: list(getattr(shown, name)) for name in ("item_ids", "positions", "propensities")}
+    return {
+        "id": f"{shown.ranking_id}:{first}",
+        "user": shown.user_id,
+        "digest": _digest(shown.user_id) if shown.user_id else "",
+        "time": repr(shown.shown_s),
+        "data": json.dumps(vars(shown) | columns | {"first": first}),
+        "seen": [f"{item_id}\0{shown.ranking_id}" for item_id in shown.item_ids],
+        "limit": SEEN,
+    }
+
+
+def _impressions(data: dict[str, Any]) -> Impressions:
+    columns = {name: tuple(data[name]) for name in ("item_ids", "positions", "propensities")}
+    return Impressions(**{name: value for name, value in data.items() if name != "first"} | columns)
+
+
+def _entry(data: dict[str, Any], items: dict[str, ItemFeatures]) -> HistoryEntry:
+    price = math.nan if data["price"] is None else data["price"]
+    return HistoryEntry(
+        data["item_id"], data["session_id"], EventType(data["type"]), data["occurred_s"], data["dwell_ms"],
+        items.get(data["item_id"]), data["event_id"], data["query"], price,
+    )  # fmt: skip
 
 
 def _item_to_json(item: ItemFeatures) -> str:

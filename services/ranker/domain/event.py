@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -19,6 +20,7 @@ class EventType(Enum):
     REMOVE = "remove"
     DWELL = "dwell"
     SEARCH = "search"
+    IMPRESSION = "impression"
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,17 @@ class Impressions:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """What one call records: events, and what is known of their items, each once."""
+
+    tenant: str
+    events: Sequence[Event]
+    items: Sequence[ItemFeatures]
+
+
+@dataclass(frozen=True)
 class HistoryEntry:
-    """One event of a user joined with its item."""
+    """One event of a user joined with its item as known now. `price` is what it was when the event came; else NaN."""
 
     item_id: str
     session_id: str
@@ -74,3 +85,6 @@ class HistoryEntry:
     occurred_s: float
     dwell_ms: int
     features: ItemFeatures | None
+    event_id: str = ""
+    query: str = ""
+    price: float = math.nan

@@ -1,125 +1,188 @@
-"""A user's profile: a pure function of the stored events, so that late and doubled ones change nothing."""
+"""A user's profile: a pure function of the remembered events, so that late and doubled ones change nothing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from services.ranker.domain.event import EventType, FloatArray, HistoryEntry
+from services.ranker.domain.event import EventType, FloatArray, HistoryEntry, ItemFeatures
+from services.ranker.domain.memory import LASTING_HALF_LIFE_S, Memories, act_weight, lasting_weights
 
-# How much an act says, against a click.
-EVENT_WEIGHTS = {
-    EventType.CLICK: 1.0,
-    EventType.DWELL: 0.5,
-    EventType.CART: 2.0,
-    EventType.PURCHASE: 3.0,
-    EventType.REMOVE: -1.5,
-    EventType.SEARCH: 0.0,
-}
-# Dwelling this long says all that dwelling can.
-FULL_DWELL_MS = 60_000
-# The wish of the moment fades within the hour, what one has always liked within months.
+# The wish of the moment fades within the hour, and with each further act.
 NOW_HALF_LIFE_S = 30 * 60.0
-LONG_HALF_LIFE_S = 45 * 86_400.0
-# Share of a fresh event's weight that fades quickly.
-NOW_SHARE = 0.8
+NOW_HALF_LIFE_ACTS = 1.5
+# The most that the moment counts against what was always liked, and at which weight it counts half of that.
+NOW_SHARE = 0.9
+NOW_HALF_WEIGHT = 0.1
+# How much of its weight an act keeps beyond the moment: what makes a profile sure.
+LASTING_SHARE = 0.2
+MAX_CATEGORIES = 16
+# Few events do not make a narrow taste.
+LEAST_PRICE_SPREAD = 0.5
+
+
+@dataclass(frozen=True)
+class PriceTaste:
+    """Weighted mean and standard deviation of the logarithm of prices."""
+
+    mean: float
+    spread: float
 
 
 @dataclass(frozen=True)
 class Profile:
     """Rows of `vectors` [n, dimensions] are unit vectors of the items acted on, `weights` [n] how much each says.
 
-    Log prices are those of the items, with the same weights.
+    `prices` are by category, those that weigh most first; `price` is over all. `seen` counts showings of an item
+    since it was last acted on.
     """
 
     item_ids: tuple[str, ...]
     vectors: FloatArray
     weights: FloatArray
-    log_price_mean: float | None
-    log_price_spread: float
-    purchased_item_ids: tuple[str, ...]
+    price: PriceTaste | None = None
+    prices: Mapping[str, PriceTaste] = field(default_factory=dict)
+    seen: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         return len(self.item_ids)
 
 
-def build_profile(history: Sequence[HistoryEntry], model_version: str, dimensions: int, now_s: float) -> Profile:
-    """From the newest events of a user, in any order. Items without a vector of `model_version` say nothing."""
-    weight_of: dict[str, float] = {}
-    known = {}
-    for entry in history:
-        features = entry.features
-        if features is None or features.vector is None or features.model_version != model_version:
-            continue
-        if len(features.vector) != dimensions:
-            continue
-        known[entry.item_id] = features
-        weight_of[entry.item_id] = weight_of.get(entry.item_id, 0.0) + event_weight(entry, now_s)
-    # Sums of floats depend on their order, and the order of equal events must not show.
+def build_profile(memories: Memories, model_version: str, dimensions: int, now_s: float) -> Profile:
+    """Items without a vector of `model_version` say nothing."""
+    known = _comparable((*memories.recent, *memories.lasting), model_version, dimensions)
+    now, lasting = _now_weights(memories.recent, known, now_s), _lasting_weights(memories, known, now_s)
+    weight_of = _mixed(now, lasting)
+    # Sums of floats depend on their order, and the order of arrival must not show.
     item_ids = sorted(item_id for item_id, weight in weight_of.items() if abs(weight) > 1e-6)
     vectors = np.zeros((len(item_ids), dimensions), dtype=np.float32)
     for row, item_id in enumerate(item_ids):
         vectors[row] = known[item_id].vector
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     weights = np.array([weight_of[item_id] for item_id in item_ids], dtype=np.float32)
-    mean, spread = _log_prices([(known[i].price, weight_of[i]) for i in item_ids])
-    return Profile(tuple(item_ids), vectors, weights, mean, spread, purchased(history))
+    price, prices = price_tastes(memories, weight_of)
+    return Profile(tuple(item_ids), vectors, weights, price, prices, seen_in_vain(memories))
 
 
-def event_weight(entry: HistoryEntry, now_s: float) -> float:
-    """Type times time: a sum of a quick and a slow exponential decay. Events ahead of the clock count as now."""
-    age_s = max(0.0, now_s - entry.occurred_s)
-    fading: float = NOW_SHARE * 0.5 ** (age_s / NOW_HALF_LIFE_S) + (1 - NOW_SHARE) * 0.5 ** (age_s / LONG_HALF_LIFE_S)
-    dwelt = min(1.0, entry.dwell_ms / FULL_DWELL_MS) if entry.type is EventType.DWELL else 1.0
-    return EVENT_WEIGHTS[entry.type] * dwelt * fading
+def newest_model(memories: Memories) -> tuple[str, int]:
+    """(model version, dimensions) of the newest act with a vector: the collection's. ("", 0): there is none."""
+    for entry in (*memories.recent, *memories.lasting):
+        if entry.features is not None and entry.features.vector is not None:
+            return entry.features.model_version, len(entry.features.vector)
+    return "", 0
 
 
-def purchased(history: Sequence[HistoryEntry]) -> tuple[str, ...]:
+def price_tastes(memories: Memories, weight_of: Mapping[str, float]) -> tuple[PriceTaste | None, dict[str, PriceTaste]]:
+    """(over all, by category) of what is liked, by the price at the time; the last price of an item counts."""
+    priced: dict[str, tuple[str, float]] = {}
+    for entry in sorted((*memories.lasting, *memories.recent), key=lambda e: (e.occurred_s, e.event_id)):
+        price = entry.price
+        if math.isnan(price) and entry.features is not None:
+            price = entry.features.price
+        if price > 0 and weight_of.get(entry.item_id, 0.0) > 0:
+            priced[entry.item_id] = (entry.features.category if entry.features else "", math.log(price))
+    by_category: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for item_id in sorted(priced):
+        category, log_price = priced[item_id]
+        by_category[category].append((log_price, weight_of[item_id]))
+    everything = [pair for pairs in by_category.values() for pair in pairs]
+    heaviest = sorted((c for c in by_category if c), key=lambda c: (-sum(weight for _, weight in by_category[c]), c))[
+        :MAX_CATEGORIES
+    ]
+    return _taste(everything), {c: taste for c in heaviest if (taste := _taste(by_category[c])) is not None}
+
+
+def seen_in_vain(memories: Memories) -> dict[str, int]:
+    """How often each item was shown since it was last acted on."""
+    acted: dict[str, float] = {}
+    for entry in memories.recent:
+        acted[entry.item_id] = max(entry.occurred_s, acted.get(entry.item_id, -math.inf))
+    counts: dict[str, int] = {}
+    for item_id, shown_s in memories.seen:
+        if shown_s > acted.get(item_id, -math.inf):
+            counts[item_id] = counts.get(item_id, 0) + 1
+    return counts
+
+
+def purchased(purchases: Sequence[HistoryEntry]) -> tuple[str, ...]:
     """Most recent first, each once."""
     bought = sorted(
-        (entry for entry in history if entry.type is EventType.PURCHASE), key=lambda e: (-e.occurred_s, e.item_id)
+        (entry for entry in purchases if entry.type is EventType.PURCHASE), key=lambda e: (-e.occurred_s, e.item_id)
     )
     return tuple(dict.fromkeys(entry.item_id for entry in bought))
 
 
-def interests(profile: Profile, most: int = 4, similar: float = 0.45) -> tuple[FloatArray, FloatArray]:
-    """(unit vectors [k, dimensions], weights [k] that add up to 1), strongest first: leader clustering by cosine.
+def _comparable(entries: Iterable[HistoryEntry], model_version: str, dimensions: int) -> dict[str, ItemFeatures]:
+    return {
+        entry.item_id: entry.features
+        for entry in entries
+        if entry.features is not None
+        and entry.features.vector is not None
+        and entry.features.model_version == model_version
+        and len(entry.features.vector) == dimensions
+    }
 
-    The strongest item founds an interest; each next one joins the first that it resembles, or founds its own.
+
+def _now_weights(recent: Sequence[HistoryEntry], known: Mapping[str, ItemFeatures], now_s: float) -> dict[str, float]:
+    """By item. An act fades with its age and with the acts after it; events ahead of the clock count as now."""
+    weights: dict[str, float] = defaultdict(float)
+    later = 0
+    for entry in sorted(recent, key=lambda e: (e.occurred_s, e.event_id), reverse=True):
+        weight = act_weight(entry.type, entry.dwell_ms)
+        if not weight or entry.item_id not in known:
+            continue
+        age_s = max(0.0, now_s - entry.occurred_s)
+        weights[entry.item_id] += weight * 0.5 ** (age_s / NOW_HALF_LIFE_S + later / NOW_HALF_LIFE_ACTS)
+        later += 1
+    return weights
+
+
+def _lasting_weights(memories: Memories, known: Mapping[str, ItemFeatures], now_s: float) -> dict[str, float]:
+    weights: dict[str, float] = defaultdict(float)
+    pairs = zip(memories.lasting, lasting_weights(memories.lasting, now_s), strict=True)
+    for entry, weight in sorted(pairs, key=lambda pair: pair[0].event_id):
+        if entry.item_id in known:
+            weights[entry.item_id] += weight
+    # What was put back speaks against: it is in no sample, but as long as it is remembered it counts.
+    for entry in sorted(memories.recent, key=lambda e: e.event_id):
+        weight = act_weight(entry.type, entry.dwell_ms)
+        if weight < 0 and entry.item_id in known:
+            weights[entry.item_id] += weight * 0.5 ** ((now_s - entry.occurred_s) / LASTING_HALF_LIFE_S)
+    return weights
+
+
+def _mixed(now: Mapping[str, float], lasting: Mapping[str, float]) -> dict[str, float]:
+    """Both scaled to 1 and mixed, the moment the more the fresher it is: a long history does not drown a new wish.
+
+    The weights add up to how sure the profile is.
     """
-    order = [row for row in np.lexsort((np.arange(profile.size), -profile.weights)) if profile.weights[row] > 0]
-    sums: list[FloatArray] = []
-    weights: list[float] = []
-    for row in order:
-        vector, weight = profile.vectors[row], float(profile.weights[row])
-        near = [float(total @ vector / max(np.linalg.norm(total), 1e-9)) for total in sums]
-        if near and (max(near) >= similar or len(sums) == most):
-            place = int(np.argmax(near))
-            sums[place] = sums[place] + weight * vector
-            weights[place] += weight
-        else:
-            sums.append(weight * vector)
-            weights.append(weight)
-    if not sums:
-        return np.zeros((0, profile.vectors.shape[1]), np.float32), np.zeros(0, np.float32)
-    ranked = np.argsort(-np.array(weights), kind="stable")
-    vectors = np.stack(sums)[ranked]
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    shares = np.array(weights, np.float32)[ranked]
-    return vectors.astype(np.float32), shares / shares.sum()
+    moment = sum(max(now[item_id], 0.0) for item_id in sorted(now))
+    always = sum(max(lasting[item_id], 0.0) for item_id in sorted(lasting))
+    share = NOW_SHARE * moment / (moment + NOW_HALF_WEIGHT) if always > 0 else 1.0
+    sure = moment + LASTING_SHARE * always
+    if sure <= 0:
+        # Nothing but what was put back.
+        return {item_id: now.get(item_id, 0.0) for item_id in now}
+    return {
+        item_id: sure
+        * (
+            share * now.get(item_id, 0.0) / max(moment, 1e-9)
+            + (1 - share) * lasting.get(item_id, 0.0) / max(always, 1e-9)
+        )
+        for item_id in {*now, *lasting}
+    }
 
 
-def _log_prices(priced: Sequence[tuple[float, float]]) -> tuple[float | None, float]:
-    """Weighted mean and spread of log prices, of what is liked."""
-    liked = [(math.log(price), weight) for price, weight in priced if price > 0 and weight > 0]
-    if not liked:
-        return None, 1.0
-    total = sum(weight for _, weight in liked)
-    mean = sum(weight * log for log, weight in liked) / total
-    variance = sum(weight * (log - mean) ** 2 for log, weight in liked) / total
-    # Few events do not make a narrow taste.
-    return mean, max(0.5, math.sqrt(variance))
+def _taste(pairs: Sequence[tuple[float, float]]) -> PriceTaste | None:
+    """Of (log price, weight)."""
+    total = sum(weight for _, weight in pairs)
+    if total <= 0:
+        return None
+    mean = sum(weight * log for log, weight in pairs) / total
+    variance = sum(weight * (log - mean) ** 2 for log, weight in pairs) / total
+    return PriceTaste(mean, max(LEAST_PRICE_SPREAD, math.sqrt(variance)))

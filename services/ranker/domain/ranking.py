@@ -25,7 +25,8 @@ class ReasonType(Enum):
 class RankingRequest:
     """n candidates in retrieval order. `vectors` [n, dimensions] may hold zero rows; `prices` NaN; `stocks` -1.
 
-    `popularity` [n] is not negative. `query` is a unit vector [dimensions], or None.
+    `popularity` [n] is not negative. `query` is a unit vector [dimensions], or None. `categories` and `brands` are ""
+    where unknown.
     """
 
     item_ids: Sequence[str]
@@ -36,6 +37,8 @@ class RankingRequest:
     popularity: FloatArray
     query: FloatArray | None
     profile: Profile
+    categories: Sequence[str]
+    brands: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
         {
             ReasonType.QUERY_MATCH: weights.query * query_match(request.retrieval_scores),
             ReasonType.RECENT_HISTORY: weights.history * history_match(request.vectors, request.profile),
-            ReasonType.PRICE_AFFINITY: weights.price * price_affinity(request.prices, request.profile),
+            ReasonType.PRICE_AFFINITY: weights.price * price_affinity(request),
             ReasonType.POPULARITY: weights.popularity * saturated(request.popularity),
             ReasonType.AVAILABILITY: np.where(request.stocks == 0, -weights.availability, 0).astype(np.float32),
         }
@@ -97,12 +100,18 @@ def history_match(vectors: FloatArray, profile: Profile) -> FloatArray:
     return match
 
 
-def price_affinity(prices: FloatArray, profile: Profile) -> FloatArray:
-    """1 at the user's usual price, falling off with the log distance; 0 where either is unknown."""
-    if profile.log_price_mean is None:
+def price_affinity(request: RankingRequest) -> FloatArray:
+    """1 at what the user usually pays in the item's category, falling off with the log distance.
+
+    Where the category is new to the user, by the usual price of all; 0 where prices are unknown.
+    """
+    profile, prices = request.profile, request.prices
+    if profile.price is None:
         return np.zeros(len(prices), np.float32)
+    tastes = [profile.prices.get(category, profile.price) for category in request.categories]
+    means, spreads = (np.array(column) for column in zip(*((t.mean, t.spread) for t in tastes), strict=True))
     known = np.isfinite(prices) & (prices > 0)
-    distance = (np.log(np.where(known, prices, 1.0)) - profile.log_price_mean) / profile.log_price_spread
+    distance = (np.log(np.where(known, prices, 1.0)) - means) / spreads
     return np.where(known, np.exp(-0.5 * distance**2), 0).astype(np.float32)
 
 

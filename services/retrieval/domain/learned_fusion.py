@@ -85,7 +85,8 @@ class FusionNetwork:
 
 
 def _standardised(scores: FloatArray) -> FloatArray:
-    return (scores - scores.mean()) / (scores.std() + 1e-6)
+    standardised: FloatArray = (scores - scores.mean()) / (scores.std() + 1e-6)
+    return standardised
 
 
 def _ranks(scores: FloatArray) -> npt.NDArray[np.intp]:

@@ -13,6 +13,7 @@ from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
+from kairos.ranker.v1 import profile_pb2
 from services.common.errors import InvalidArgument, Unavailable
 from services.common.rpc import set_status
 
@@ -28,6 +29,7 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     events: dict[str, event_pb2.Event] = field(default_factory=dict)
     searches: list[gateway_pb2.SearchRequest] = field(default_factory=list)
     images: dict[str, bytes] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
     target: str = ""
     was_unavailable: bool = False
 
@@ -88,6 +90,34 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
         return gateway_pb2.SuggestResponse(
             suggestions=[encoder_pb2.Suggestion(text=f"{message.prefix}[/x]", kind=kind, spelling_corrected=True)]
         )
+
+    def GetProfile(
+        self, message: gateway_pb2.GetProfileRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.GetProfileResponse:
+        profile = profile_pb2.UserProfile(user_id=message.user_id)
+        if message.user_id == "u":
+            profile.interests.add(share=0.75, item_ids=["[/x]", "2"])
+            profile.purchases.add(item_id="2", day_count=1)
+            profile.price_affinities.add(category="Shoes", typical_price=59.5, log_spread=0.5)
+            profile.recent.add(event_id="e", item_id="2", type=event_pb2.EVENT_TYPE_PURCHASE, category="Shoes")
+        return gateway_pb2.GetProfileResponse(profile=profile)
+
+    def ExportUser(
+        self, message: gateway_pb2.ExportUserRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.ExportUserResponse:
+        if message.page_token:
+            return gateway_pb2.ExportUserResponse(impressions=[event_pb2.Impressions(ranking_id="r")])
+        return gateway_pb2.ExportUserResponse(
+            profile=profile_pb2.UserProfile(user_id=message.user_id),
+            events=[event_pb2.Event(event_id="e1", query="鞋"), event_pb2.Event(event_id="e2")],
+            next_page_token="t",
+        )
+
+    def DeleteUser(
+        self, message: gateway_pb2.DeleteUserRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.DeleteUserResponse:
+        self.deleted.append(message.user_id)
+        return gateway_pb2.DeleteUserResponse(deleted_event_count=3, deleted_impressions_count=2)
 
     def QuotePrices(
         self, message: gateway_pb2.QuotePricesRequest, context: grpc.ServicerContext

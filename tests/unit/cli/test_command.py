@@ -54,6 +54,34 @@ def test_ids_are_no_markup(gateway: FakeGateway) -> None:
     assert "unknown: [red], [/x]" in result.stdout
 
 
+def test_a_user_for_a_person(gateway: FakeGateway) -> None:
+    """Interests, usual prices, purchases and acts, ids as they are written; an unknown user is said to be one."""
+    result = kairos(gateway, "user", "show", "u")
+    assert result.exit_code == 0
+    for part in ("75%", "[/x], 2", "59.50 in Shoes", "bought 2 on 1 days, not recommended", "purchase"):
+        assert part in result.stdout
+    assert "nothing is known" in kairos(gateway, "user", "show", "stranger").stdout
+
+
+def test_an_export_is_json_lines(gateway: FakeGateway, tmp_path: Path) -> None:
+    """All pages, one record a line with its kind; the same to standard output and to a file."""
+    result = kairos(gateway, "user", "export", "u")
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [record["record"] for record in records] == ["profile", "event", "event", "impressions"]
+    assert records[1]["query"] == "鞋"
+    assert kairos(gateway, "user", "export", "u", "--out", str(tmp_path / "u.jsonl")).exit_code == 0
+    assert (tmp_path / "u.jsonl").read_text() == result.stdout
+
+
+def test_a_deletion_is_asked_for(gateway: FakeGateway) -> None:
+    """Without --yes nothing is deleted before the person agrees."""
+    assert kairos(gateway, "user", "delete", "u").exit_code == 1
+    assert gateway.deleted == []
+    result = kairos(gateway, "user", "delete", "u", "--yes")
+    assert "deleted 3 events, 2 shown pages" in result.stdout
+    assert gateway.deleted == ["u"]
+
+
 def test_a_refusal_keeps_its_field_path(gateway: FakeGateway, tmp_path: Path) -> None:
     """What the gateway refuses is told with the whole path of the field; the exit code says so, too."""
     path = tmp_path / "p.csv"

@@ -1,66 +1,122 @@
-"""A profile is a pure function of the stored events."""
+"""A profile is a pure function of the remembered events."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
-from services.ranker.domain.profile import build_profile, event_weight, interests
-from services.ranker.domain.ranking import RankingRequest, ReasonType, Weights, most_alike, weighted_sum
+from services.ranker.domain.interests import interests
+from services.ranker.domain.memory import LASTING, act_weight, lasting_weights
+from services.ranker.domain.profile import build_profile
+from services.ranker.domain.ranking import RankingRequest, ReasonType, Weights, most_alike, price_affinity, weighted_sum
+from tests.unit.ranker.histories import NOW_S, entry, features, memories
 
-NOW_S = 1_000_000.0
 WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
+BOOT, LAMP = features("boot", 1, 0, 0), features("lamp", 0, 1, 0)
+MONTH_S = 30 * 86_400.0
 
 
-def features(item_id: str, *direction: float, price: float = 10.0) -> ItemFeatures:
-    vector = np.array(direction or (1.0, 0.0, 0.0), np.float32)
-    return ItemFeatures(item_id, vector / np.linalg.norm(vector), "m@1", price, "Shoes", "B")
-
-
-def entry(item: ItemFeatures, kind: EventType = EventType.CLICK, age_s: float = 0.0) -> HistoryEntry:
-    return HistoryEntry(item.item_id, "", kind, NOW_S - age_s, 0, item)
+def weights_of(*history: HistoryEntry) -> dict[str, float]:
+    profile = build_profile(memories(*history), "m@1", 3, NOW_S)
+    return dict(zip(profile.item_ids, profile.weights.tolist(), strict=True))
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(EventType), st.integers(0, 10**6)), max_size=12))
 def test_order_does_not_matter(acts: list[tuple[str, EventType, int]]) -> None:
-    """Late and out-of-order events give the same profile as ordered ones."""
+    """Late and out-of-order events give the same profile as ordered ones, to the last bit."""
     items = {name: features(name, 1.0, index) for index, name in enumerate("abcd")}
-    history = [entry(items[name], kind, age) for name, kind, age in acts]
-    one = build_profile(history, "m@1", 3, NOW_S)
-    other = build_profile(history[::-1], "m@1", 3, NOW_S)
+    history = [entry(items[name], kind, age, str(n)) for n, (name, kind, age) in enumerate(acts)]
+    one = build_profile(memories(*history), "m@1", 2, NOW_S)
+    other = build_profile(memories(*history[::-1]), "m@1", 2, NOW_S)
     assert one.item_ids == other.item_ids
-    np.testing.assert_allclose(one.weights, other.weights, rtol=1e-5, atol=1e-6)
-    assert one.purchased_item_ids == other.purchased_item_ids
+    assert one.weights.tobytes() == other.weights.tobytes()
+    assert interests(one).vectors.tobytes() == interests(other).vectors.tobytes()
+    assert (one.price, one.prices) == (other.price, other.prices)
 
 
 def test_now_outweighs_then() -> None:
-    """A click of this minute says more than one of yesterday, which is not forgotten either."""
-    now, yesterday = (event_weight(entry(features("a"), age_s=age), NOW_S) for age in (0, 86_400))
-    assert now > 4 * yesterday > 0
+    """A click of this minute says more than a score of last month's, which are not forgotten either."""
+    then = [entry(LAMP, age_s=MONTH_S, event_id=f"old{n}") for n in range(20)]
+    weights = weights_of(entry(BOOT), *then)
+    assert weights["boot"] > 2 * weights["lamp"] > 0
+
+
+def test_the_newest_act_counts_most() -> None:
+    """Within one minute of clicks, two on something new weigh more than the three before them."""
+    acts = [entry(item, age_s=age, event_id=str(age)) for item, age in ((LAMP, 50), (LAMP, 40), (LAMP, 30), (BOOT, 20))]
+    weights = weights_of(*acts, entry(BOOT, age_s=10))
+    assert weights["boot"] > weights["lamp"]
+
+
+def test_lasting_taste_comes_back() -> None:
+    """What was liked for months leads again half a day after a sudden wish."""
+    always = [entry(LAMP, EventType.PURCHASE, MONTH_S + n, f"old{n}") for n in range(10)]
+    wish = [entry(BOOT, age_s=43_200 + n, event_id=f"wish{n}") for n in range(2)]
+    weights = weights_of(*always, *wish)
+    assert weights["lamp"] > weights["boot"]
 
 
 def test_purchase_says_more_than_click() -> None:
-    """At the same age a purchase weighs more than a cart, a cart more than a click; removing speaks against."""
-    kinds = (EventType.PURCHASE, EventType.CART, EventType.CLICK, EventType.REMOVE)
-    weights = [event_weight(entry(features("a"), kind), NOW_S) for kind in kinds]
+    """A purchase weighs more than a cart, a cart more than a click, a short look little; removing speaks against."""
+    kinds = (EventType.PURCHASE, EventType.CART, EventType.CLICK, EventType.DWELL, EventType.SEARCH, EventType.REMOVE)
+    weights = [act_weight(kind, 6_000) for kind in kinds]
     assert weights == sorted(weights, reverse=True)
-    assert weights[-1] < 0
+    assert weights[-1] < 0 == weights[-2]
+
+
+def test_what_was_put_back_speaks_against() -> None:
+    """An item that was only taken out of the cart has a negative weight."""
+    assert weights_of(entry(BOOT, EventType.REMOVE), entry(LAMP))["boot"] < 0
+
+
+def test_the_sample_stands_for_all_acts() -> None:
+    """With thousands of old acts the sample's weights add up to about theirs, and no act counts less than it says."""
+    acts = [entry((BOOT, LAMP)[n % 4 == 0], age_s=n * 3_600.0, event_id=f"e{n}") for n in range(3_000)]
+    sample = memories(*acts).lasting
+    assert len(sample) == LASTING
+    estimates = lasting_weights(sample, NOW_S)
+    truth = sum(0.5 ** (n * 3_600 / (45 * 86_400)) for n in range(3_000))
+    # Priority sampling of k: a relative standard deviation of at most 1/sqrt(k - 1), here 0.13.
+    assert sum(estimates) == pytest.approx(truth, rel=0.35)
+    lamps = sum(weight for act, weight in zip(sample, estimates, strict=True) if act.item_id == "lamp")
+    assert 0.1 < lamps / sum(estimates) < 0.4
 
 
 def test_vectors_of_another_model_are_left_out() -> None:
     """Vectors of different model versions are never compared."""
-    assert build_profile([entry(features("a"))], "m@2", 3, NOW_S).size == 0
+    assert build_profile(memories(entry(features("a"))), "m@2", 3, NOW_S).size == 0
 
 
 def test_interests_keep_apart_what_is_different() -> None:
-    """Two kinds of items make two interests, the stronger one first, and their weights add up to 1."""
-    history = [entry(features("a", 1, 0, 0)), entry(features("b", 1, 0.1, 0)), entry(features("c", 0, 0, 1))]
-    vectors, weights = interests(build_profile(history, "m@1", 3, NOW_S))
-    assert vectors.shape == (2, 3)
-    assert vectors[0, 0] > 0.9
-    assert float(weights.sum()) == np.float32(1.0)
+    """Two kinds of items make two interests, the stronger one first, their shares add up to 1, and they name items."""
+    history = [entry(features("a", 1, 0, 0)), entry(features("b", 1, 0.1, 0)), entry(features("c", 0, 0, 1), age_s=99)]
+    found = interests(build_profile(memories(*history), "m@1", 3, NOW_S))
+    assert found.vectors.shape == (2, 3)
+    assert found.vectors[0, 0] > 0.9
+    assert float(found.shares.sum()) == pytest.approx(1)
+    assert [set(ids) for ids in found.item_ids] == [{"a", "b"}, {"c"}]
+
+
+def test_prices_by_category() -> None:
+    """The usual price is that of the item's own category; of a category that is new to the user, that of all."""
+    cheap, dear = features("sock", price=10), features("sofa", 0, 1, 0, price=1_000, category="Sofas")
+    profile = build_profile(memories(entry(cheap), entry(dear)), "m@1", 3, NOW_S)
+    offered = [features(str(n), price=10, category=category) for n, category in enumerate(("Shoes", "Sofas", "New"))]
+    shoes, sofas, new, _ = price_affinity(request_for(*offered, history=[entry(cheap), entry(dear)]))
+    assert shoes == pytest.approx(1)
+    assert sofas < 0.01
+    assert sofas < new < shoes
+    assert set(profile.prices) == {"Shoes", "Sofas"}
+
+
+def test_seen_in_vain() -> None:
+    """Showings count since the item was last acted on."""
+    seen = [("boot", NOW_S - 5), ("lamp", NOW_S - 5), ("boot", NOW_S - 20)]
+    profile = build_profile(memories(entry(BOOT, age_s=10), seen=seen), "m@1", 3, NOW_S)
+    assert profile.seen == {"boot": 1, "lamp": 1}
 
 
 def request_for(*items: ItemFeatures, history: list[HistoryEntry], stocks: tuple[int, ...] = ()) -> RankingRequest:
@@ -75,7 +131,9 @@ def request_for(*items: ItemFeatures, history: list[HistoryEntry], stocks: tuple
         stocks=np.array([*stocks, 5] if stocks else [5] * count, np.float32),
         popularity=np.zeros(count, np.float32),
         query=None,
-        profile=build_profile(history, "m@1", 3, NOW_S),
+        profile=build_profile(memories(*history), "m@1", 3, NOW_S),
+        categories=[item.category for item in items],
+        brands=[item.brand for item in items],
     )
 
 

@@ -1,0 +1,128 @@
+"""Protobuf <-> domain for what is known of one user: profile and export. The other half of convert.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from kairos.common.v1 import common_pb2, event_pb2
+from kairos.ranker.v1 import profile_pb2
+from services.common.convert import time_to_proto, vectors_to_proto
+from services.common.errors import InvalidArgument
+from services.ranker.convert import EVENT_TYPES
+from services.ranker.domain.event import Event, HistoryEntry, Impressions
+from services.ranker.domain.interests import Interests
+from services.ranker.domain.memory import Memories
+from services.ranker.domain.profile import Profile, purchased
+from services.ranker.domain.repurchase import days_of
+
+# Of a serialised profile with vectors of up to 768 dimensions, where every text has its greatest length.
+MAX_PROFILE_BYTES = 2 << 20
+DEFAULT_PAGE = 500
+MAX_PAGE = 1_000
+_TYPES = {kind: number for number, kind in EVENT_TYPES.items()}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def profile_to_proto(
+    user_id: str, memories: Memories, profile: Profile, wishes: Interests, resting: Sequence[str], model_version: str
+) -> profile_pb2.UserProfile:
+    last = {entry.item_id: entry.occurred_s for entry in reversed(memories.purchases)}
+    days = days_of(memories.purchases)
+    message = profile_pb2.UserProfile(
+        user_id=user_id,
+        recent=map(_remembered, memories.recent),
+        lasting=map(_remembered, memories.lasting),
+        interests=[
+            profile_pb2.Interest(share=share, item_ids=item_ids)
+            for share, item_ids in zip(wishes.shares.tolist(), wishes.item_ids, strict=True)
+        ],
+        price_affinities=[
+            profile_pb2.PriceAffinity(category=category, typical_price=math.exp(taste.mean), log_spread=taste.spread)
+            for category, taste in profile.prices.items()
+        ],
+        purchases=[
+            profile_pb2.Purchase(
+                item_id=item_id, purchased_at=_moment(last[item_id]), day_count=len(days[item_id]),
+                recommendable=item_id not in resting,
+            )
+            for item_id in purchased(memories.purchases)
+        ],
+        shown_item_ids=[item_id for item_id, _ in memories.seen],
+    )  # fmt: skip
+    for name, entries in (("recent_vectors", memories.recent), ("lasting_vectors", memories.lasting)):
+        if (vectors := _vectors(entries, model_version)) is not None:
+            getattr(message, name).CopyFrom(vectors)
+    if len(wishes):
+        message.interest_vectors.CopyFrom(vectors_to_proto(wishes.vectors.astype(np.float16), model_version))
+    return message
+
+
+def event_to_proto(event: Event) -> event_pb2.Event:
+    return event_pb2.Event(
+        event_id=event.event_id, user_id=event.user_id, session_id=event.session_id, item_id=event.item_id,
+        type=_TYPES[event.type], occurred_at=_moment(event.occurred_s), attribution_token=event.attribution_token,
+        query=event.query, quantity=event.quantity, dwell_ms=event.dwell_ms,
+    )  # fmt: skip
+
+
+def impressions_to_proto(shown: Impressions) -> event_pb2.Impressions:
+    return event_pb2.Impressions(
+        ranking_id=shown.ranking_id, user_id=shown.user_id, session_id=shown.session_id, query=shown.query,
+        shown_at=_moment(shown.shown_s), model_version=shown.model_version, item_ids=shown.item_ids,
+        positions=shown.positions, propensities=shown.propensities,
+    )  # fmt: skip
+
+
+def page_size(asked: int) -> int:
+    if asked < 0:
+        raise InvalidArgument.of("page_size", f"{asked} is negative; send 1 to {MAX_PAGE}")
+    return min(asked or DEFAULT_PAGE, MAX_PAGE)
+
+
+def page_token(log: str, position: int) -> str:
+    """Where an export goes on: in which log, beyond which position."""
+    return f"{log}:{position}"
+
+
+def page_from_token(token: str) -> tuple[str, int]:
+    """(log, position); the beginning for an empty one. Raises InvalidArgument for one that is not ours."""
+    log, _, position = (token or "events:0").partition(":")
+    if log not in ("events", "impressions") or not position.isdecimal() or len(position) > 18:
+        raise InvalidArgument.of("page_token", "is damaged; send next_page_token as it came")
+    return log, int(position)
+
+
+def _remembered(entry: HistoryEntry) -> profile_pb2.RememberedEvent:
+    message = profile_pb2.RememberedEvent(
+        event_id=entry.event_id, item_id=entry.item_id, type=_TYPES[entry.type], session_id=entry.session_id,
+        occurred_at=_moment(entry.occurred_s), query=entry.query, dwell_ms=entry.dwell_ms,
+        category=entry.features.category if entry.features else "",
+    )  # fmt: skip
+    if not math.isnan(entry.price):
+        message.price = entry.price
+    return message
+
+
+def _vectors(entries: Sequence[HistoryEntry], model_version: str) -> common_pb2.Vectors | None:
+    rows: Mapping[int, np.ndarray] = {
+        row: entry.features.vector
+        for row, entry in enumerate(entries)
+        if entry.features is not None
+        and entry.features.vector is not None
+        and entry.features.model_version == model_version
+    }
+    if not rows:
+        return None
+    vectors = np.zeros((len(entries), len(next(iter(rows.values())))), np.float16)
+    for row, vector in rows.items():
+        vectors[row] = vector
+    return vectors_to_proto(vectors, model_version)
+
+
+def _moment(seconds: float) -> Timestamp:
+    return time_to_proto(_EPOCH + timedelta(seconds=seconds))

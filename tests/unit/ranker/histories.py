@@ -1,0 +1,42 @@
+"""Histories for the tests of the ranker's domain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.ranker.domain.event import Event, EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, Memories, priority
+
+NOW_S = 1_000_000_000.0
+
+
+def features(item_id: str, *direction: float, price: float = 10.0, category: str = "Shoes") -> ItemFeatures:
+    vector = np.array(direction or (1.0, 0.0, 0.0), np.float32)
+    return ItemFeatures(item_id, vector / np.linalg.norm(vector), "m@1", price, category, "B")
+
+
+def entry(
+    item: ItemFeatures, kind: EventType = EventType.CLICK, age_s: float = 0.0, event_id: str = "", dwell_ms: int = 0
+) -> HistoryEntry:
+    id = event_id or f"{item.item_id}/{kind.value}/{age_s}"
+    return HistoryEntry(item.item_id, "", kind, NOW_S - age_s, dwell_ms, item, id, "", item.price)
+
+
+def memories(*history: HistoryEntry, seen: Sequence[tuple[str, float]] = ()) -> Memories:
+    """What a store would remember of the history."""
+    newest = sorted(history, key=lambda e: (e.occurred_s, e.event_id), reverse=True)
+    ranked = sorted(
+        ((value, e.event_id, e) for e in history if (value := priority(_event(e))) is not None), reverse=True
+    )
+    return Memories(
+        newest[:RECENT],
+        [e for _, _, e in ranked[:LASTING]],
+        [e for e in newest if e.type is EventType.PURCHASE][:PURCHASES],
+        seen,
+    )
+
+
+def _event(entry: HistoryEntry) -> Event:
+    return Event(entry.event_id, "u", "", entry.item_id, entry.type, entry.occurred_s, dwell_ms=entry.dwell_ms)

@@ -1,0 +1,65 @@
+"""A profile has a size that no history exceeds."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY, MAX_CATEGORY_LEVELS, MAX_ID
+from services.ranker.convert import MAX_QUERY
+from services.ranker.convert_user import MAX_PROFILE_BYTES, profile_to_proto
+from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.interests import interests
+from services.ranker.domain.memory import SEEN
+from services.ranker.domain.profile import build_profile
+from tests.unit.ranker.histories import NOW_S, memories
+
+DIMENSIONS = 768
+
+
+def history(count: int, items: int, widest: bool, seed: int) -> list[HistoryEntry]:
+    """`count` acts on `items` items; the texts have any length up to the greatest, or all of them have that."""
+    random = Random(seed)
+
+    def text(most: int, unique: str) -> str:
+        # Characters of four bytes.
+        return unique + "\U0001f45f" * ((most if widest else random.randint(0, most)) - len(unique))
+
+    rows = np.random.default_rng(seed).normal(size=(items, DIMENSIONS)).astype(np.float32)
+    features = [
+        ItemFeatures(
+            text(MAX_ID, f"{n:04}"), row / np.linalg.norm(row), "m@1", random.uniform(1, 99),
+            CATEGORY_SEPARATOR.join(text(MAX_CATEGORY, f"{n:04}") for _ in range(MAX_CATEGORY_LEVELS)), "B",
+        )
+        for n, row in enumerate(rows)
+    ]  # fmt: skip
+    made = []
+    for n in range(count):
+        of, kind = random.choice(features), random.choice(list(EventType))
+        made.append(
+            HistoryEntry(of.item_id, text(MAX_ID, ""), kind, NOW_S - random.uniform(0, 1e7), 9_000, of,
+                         text(MAX_ID, f"{n:04}"), text(MAX_QUERY, ""), of.price)
+        )  # fmt: skip
+    return [act for act in made if act.type is not EventType.IMPRESSION]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 1_500), st.integers(1, 400), st.booleans(), st.integers(0, 10**6))
+def test_a_profile_is_bounded(count: int, items: int, widest: bool, seed: int) -> None:
+    """However long a history, and however long the texts in it, the serialised profile stays within its bound."""
+    acts = history(count, items, widest, seed)
+    known = memories(*acts, seen=[(act.item_id, act.occurred_s) for act in acts][:SEEN])
+    profile = build_profile(known, "m@1", DIMENSIONS, NOW_S)
+    message = profile_to_proto("u" * MAX_ID, known, profile, interests(profile), (), "m@1")
+    assert message.ByteSize() <= MAX_PROFILE_BYTES
+
+
+def test_the_bound_is_not_idle() -> None:
+    """The longest texts of a long history come to more than half of the bound."""
+    known = memories(*history(1_500, 400, widest=True, seed=1))
+    profile = build_profile(known, "m@1", DIMENSIONS, NOW_S)
+    message = profile_to_proto("u", known, profile, interests(profile), (), "m@1")
+    assert message.ByteSize() > MAX_PROFILE_BYTES // 2

@@ -1,0 +1,82 @@
+"""Calls that come in while a write is under way share the next one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from services.ranker.domain.event import Batch, Event, EventType
+from services.ranker.recording import Recorder
+
+
+class SlowDisk:
+    """Takes its time for the first write: until it is let go."""
+
+    def __init__(self) -> None:
+        self.writes: list[list[str]] = []
+        self.began, self.go_on = threading.Event(), threading.Event()
+        self.broken = False
+
+    def record(self, batches: Sequence[Batch]) -> list[int]:
+        self.writes.append([batch.tenant for batch in batches])
+        self.began.set()
+        self.go_on.wait(10)
+        if self.broken:
+            raise OSError("the disk is full")
+        return [len(batch.events) for batch in batches]
+
+
+def batch(name: str, events: int = 1) -> Batch:
+    made = [Event(f"{name}{n}", "u", "", "i", EventType.CLICK, 0.0) for n in range(events)]
+    return Batch(name, made, [])
+
+
+async def calls(recorder: Recorder, disk: SlowDisk, *batches: Batch) -> list[asyncio.Task[int]]:
+    """The first is being written when the others come."""
+    tasks = [asyncio.create_task(recorder.record(batches[0]))]
+    await asyncio.to_thread(disk.began.wait, 10)
+    tasks += [asyncio.create_task(recorder.record(other)) for other in batches[1:]]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_one_write_for_many() -> None:
+    """What came in meanwhile is written together, and each call gets its own count."""
+    disk = SlowDisk()
+    with ThreadPoolExecutor(1) as executor:
+        recorder = Recorder(disk.record, executor)
+        tasks = await calls(recorder, disk, batch("a"), batch("b", 2), batch("c", 3))
+        disk.go_on.set()
+        assert await asyncio.gather(*tasks) == [1, 2, 3]
+    assert disk.writes == [["a"], ["b", "c"]]
+
+
+async def test_a_failed_write_fails_its_calls_only() -> None:
+    """All calls of a write that failed are told, and the next write goes on."""
+    disk = SlowDisk()
+    with ThreadPoolExecutor(1) as executor:
+        recorder = Recorder(disk.record, executor)
+        tasks = await calls(recorder, disk, batch("a"))
+        disk.broken = True
+        disk.go_on.set()
+        with pytest.raises(OSError, match="full"):
+            await tasks[0]
+        disk.broken = False
+        assert await recorder.record(batch("b")) == 1
+
+
+async def test_who_went_away_is_not_recorded() -> None:
+    """A call that was cancelled before its write began is left out."""
+    disk = SlowDisk()
+    with ThreadPoolExecutor(1) as executor:
+        recorder = Recorder(disk.record, executor)
+        tasks = await calls(recorder, disk, batch("a"), batch("b"), batch("c"))
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        disk.go_on.set()
+        assert [await tasks[0], await tasks[2]] == [1, 1]
+    assert disk.writes == [["a"], ["c"]]

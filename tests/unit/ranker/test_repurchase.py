@@ -1,0 +1,45 @@
+"""What was just bought rests, unless it is bought again and again."""
+
+from __future__ import annotations
+
+from services.ranker.domain.event import EventType, HistoryEntry
+from services.ranker.domain.repurchase import Counts, again_share, category_key, item_key, resting
+from tests.unit.ranker.histories import NOW_S, entry, features
+
+DAY_S = 86_400.0
+
+
+def bought(name: str, days_ago: float, category: str = "Food") -> HistoryEntry:
+    return entry(features(name, category=category), EventType.PURCHASE, days_ago * DAY_S, f"{name}/{days_ago}")
+
+
+def rest(*purchases: HistoryEntry, counts: Counts | None = None) -> tuple[str, ...]:
+    return resting(purchases, counts or {}, NOW_S)
+
+
+def test_what_was_just_bought_rests() -> None:
+    """A first purchase rests for 90 days, the last bought first; what was bought earlier may be shown."""
+    assert rest(bought("tea", 2), bought("pot", 0), bought("cup", 89), bought("pan", 91)) == ("pot", "tea", "cup")
+
+
+def test_twice_on_one_day_is_once() -> None:
+    """Two purchases of one day are no habit, those of two days are."""
+    assert rest(bought("tea", 3.1), bought("tea", 3.2)) == ("tea",)
+    assert rest(bought("tea", 3), bought("tea", 33)) == ()
+
+
+def test_what_many_buy_again_does_not_rest() -> None:
+    """An item that a third of its hundred buyers came back for is shown again; one that few came back for is not."""
+    counts = {item_key("tea"): (100, 33), item_key("pot"): (100, 2)}
+    assert rest(bought("tea", 1), bought("pot", 1), counts=counts) == ("pot",)
+
+
+def test_a_new_item_goes_by_its_category() -> None:
+    """Without buyers of its own an item is judged by its category; with many, by its own."""
+    counts = {category_key("Food"): (1_000, 400), item_key("vase"): (500, 1)}
+    assert rest(bought("tea", 1), bought("lamp", 1, "Lamps"), bought("vase", 1), counts=counts) == ("lamp", "vase")
+
+
+def test_few_buyers_prove_nothing() -> None:
+    """One buyer who came back is no proof."""
+    assert again_share("tea", "", {item_key("tea"): (1, 1)}) < 0.1

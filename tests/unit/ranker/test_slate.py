@@ -1,0 +1,81 @@
+"""A slate shares its places among interests, spreads what is alike, and caps brands."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.ranker.domain.interests import Interests
+from services.ranker.domain.slate import BRAND_CAP, PLACES, WINDOW, explored, fatigued, slate
+
+NOBODY = Interests.none(2)
+TWO = Interests(np.eye(2, dtype=np.float32), np.array([0.7, 0.3], np.float32))
+
+
+def falling(count: int) -> np.ndarray:
+    return np.linspace(1, 0, count, dtype=np.float32)
+
+
+def test_interests_share_the_places() -> None:
+    """Of ten places each interest has its share, however much better the candidates of one of them score."""
+    vectors = np.repeat(np.eye(2, dtype=np.float32), 20, axis=0)
+    first = slate(falling(40), vectors, [""] * 40, TWO)[:10]
+    assert Counter(int(row >= 20) for row in first) == {0: 7, 1: 3}
+
+
+def test_like_items_stand_apart() -> None:
+    """Of three that are the same and one that is different and a little worse, the different one comes second."""
+    vectors = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], np.float32)
+    assert slate(np.array([1, 0.95, 0.9, 0.8], np.float32), vectors, [""] * 4, NOBODY)[:2] == [0, 3]
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", "d", "A", ""]), min_size=1, max_size=80), st.randoms())
+def test_brands_are_capped(brands: list[str], random: Random) -> None:
+    """Every row comes once; in ten places in a row a brand has more than its cap only where nothing else is left."""
+    count = len(brands)
+    scores = np.array([random.random() for _ in brands], np.float32)
+    vectors = np.zeros((count, 2), np.float32)
+    order = slate(scores, vectors, brands, NOBODY)
+    assert sorted(order) == list(range(count))
+    for place in range(min(PLACES, count)):
+        window = Counter(brands[row].casefold() for row in order[max(0, place - WINDOW + 1) : place])
+        brand = brands[order[place]].casefold()
+        if brand and window[brand] >= BRAND_CAP:
+            assert all(brands[row] and window[brands[row].casefold()] >= BRAND_CAP for row in order[place:])
+
+
+def test_beyond_the_slate_scores_decide() -> None:
+    """What comes after the first places stands in the order of scores."""
+    order = slate(falling(200), np.tile(np.eye(2, dtype=np.float32), (100, 1)), ["x"] * 200, TWO)
+    assert order[PLACES:] == sorted(order[PLACES:])
+
+
+def test_what_was_shown_in_vain_sinks() -> None:
+    """The best of three falls behind the others after it was shown again and again without effect."""
+    scores = np.array([1.0, 0.99, 0.0], np.float32)
+    assert np.argmax(fatigued(scores, [0, 0, 0])) == 0
+    assert np.argmax(fatigued(scores, [3, 0, 0])) == 1
+    assert np.argmin(fatigued(scores, [99, 0, 0])) == 2
+
+
+def test_propensities_are_those_of_the_draw() -> None:
+    """Over many draws each item stands at the first place as often as its propensity says."""
+    random, counts, told = Random(7), Counter[int](), dict[int, float]()
+    for _ in range(20_000):
+        order, propensities = explored(range(5), 0.3, random)
+        assert sorted(order) == list(range(5))
+        counts[order[0]] += 1
+        told[order[0]] = propensities[0]
+    assert sum(told.values()) == pytest.approx(1)
+    for row, propensity in told.items():
+        assert counts[row] / 20_000 == pytest.approx(propensity, abs=0.012)
+
+
+def test_without_exploration_nothing_is_drawn() -> None:
+    """A share of 0 keeps the order, and each item was certain at its place."""
+    assert explored([2, 0, 1], 0.0, Random(1)) == ([2, 0, 1], [1.0, 1.0, 1.0])
