@@ -52,6 +52,8 @@ AFTER = 10  # clicks on the new wish
 WISH = 3.0  # utility of the wished shelf, as in demo.shoppers
 SESSION_STEP_S = 45
 _BATCH = 500
+# Longer than retrieval waits before it builds the index.
+_QUIET_S, _MOST_IDLING_S = 5, 120
 POLICIES = ("kairos", "nightly", "last click")
 
 
@@ -120,6 +122,15 @@ class Shop:
 
     def _products(self, answer: gateway_pb2.RecommendResponse | gateway_pb2.SearchResponse) -> list[DemoProduct]:
         return [self._by_id[result.product.id] for result in answer.results]
+
+
+def wait_until_idle() -> None:
+    """What an import leaves to do (the index is built when nobody writes any more) is no part of a shopper's wait."""
+    deadline, quiet = time.monotonic() + _MOST_IDLING_S, 0
+    while quiet < _QUIET_S and time.monotonic() < deadline:
+        before = time.process_time()
+        time.sleep(1)
+        quiet = quiet + 1 if time.process_time() - before < 0.1 else 0
 
 
 def draw_wishes(shoppers: Sequence[Shopper], products: Sequence[DemoProduct], seed: int) -> list[Wishes]:
@@ -240,6 +251,7 @@ def main() -> int:
     ):
         shop = Shop(gateway_pb2_grpc.GatewayServiceStub(channel), products)
         shop.import_all(Path(folder))
+        wait_until_idle()
         for wishes in tqdm(measured, desc="shoppers"):
             felt_ms += follow(shop, wishes, months[wishes.shopper.id], products)
     report: dict[str, object] = {
