@@ -17,6 +17,7 @@ from rich.table import Table
 
 from cli.client import Connection, explain_error
 from cli.imports import CatalogImport, EventsImport, Rejects, Summary, event_of
+from cli.label import label
 from cli.mapping import RowRefused, parse_mapping, parse_money
 from cli.render import print_interpretation, print_quotes, print_results, print_suggestions, print_waterfall
 from cli.rows import FileRefused, column_names
@@ -30,6 +31,7 @@ catalog = typer.Typer(no_args_is_help=True, help="The shop's products.")
 events = typer.Typer(no_args_is_help=True, help="What shoppers did.")
 app.add_typer(catalog, name="catalog")
 app.add_typer(events, name="events")
+app.add_typer(label, name="label")
 app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)

@@ -13,6 +13,7 @@ from services.common.context import RequestContext
 from services.common.convert import context_from_proto, vectors_to_proto
 from services.common.rpc import rpc
 from services.query_encoder.batching import QueryBatcher
+from services.query_encoder.bulk_reading import reads_chinese
 from services.query_encoder.convert import (
     category_text,
     concepts_to_proto,
@@ -22,15 +23,15 @@ from services.query_encoder.convert import (
     products_from_request,
     session_vector,
     suggestion_to_proto,
+    understanding_to_proto,
 )
-from services.query_encoder.domain.concept_constraints import with_colours
-from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.constraints import find_constraints, without_price
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.product_text import product_text
+from services.query_encoder.domain.query_reading import QueryReader
 from services.query_encoder.domain.query_vector import mix
 from services.query_encoder.domain.text import detect_language, normalise, tokens
+from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.past_queries import PastQueries
 from services.query_encoder.pictures import Pictures
 from services.query_encoder.ports import Encoder, FloatArray, LexiconStore, PictureEncoder
@@ -39,8 +40,6 @@ from services.query_encoder.vocabulary import Vocabularies
 
 # Products encoded in one go: short enough that a query never waits long for its turn on the cores.
 _BULK_CHUNK = 32
-# A model has a vector for this when it reads Chinese.
-_CHINESE = "红色的手机"
 
 
 class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
@@ -53,12 +52,13 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         graph: ConceptGraph,
         settings: QueryEncoderSettings,
         picture_encoder: PictureEncoder | None = None,
+        understander: Understander | None = None,
     ) -> None:
         self._encoder = encoder
         self._lexicons = lexicons
         self._settings = settings
         self._vocabularies = Vocabularies(lexicons, graph)
-        self._graph, self._finder = graph, ConceptFinder(graph)
+        self._reader, self._understander = QueryReader(graph, settings.default_currency), understander
         self._past_queries = PastQueries()
         self._query_thread = ThreadPoolExecutor(1, "queries")
         self._bulk_threads = ThreadPoolExecutor(settings.bulk_threads, "bulk")
@@ -67,33 +67,31 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         )
         self._pictures = Pictures(picture_encoder, self._bulk_threads)
         self._category_vectors: dict[str, FloatArray] = {}
-        self._reads_chinese = bool(np.any(encoder.encode([_CHINESE], settings.max_query_tokens)))
+        self._reads_chinese = reads_chinese(encoder, settings.max_query_tokens)
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
         context = context_from_proto(request.context)
         normal = normalise(request.text)
         vocabulary = await self._vocabularies.of(context.tenant)
-        corrected = vocabulary.corrector.correct(normal)
-        constraints = find_constraints(corrected, vocabulary.lexicon, self._settings.default_currency)
-        retrieval_text = without_price(corrected, constraints)
-        reading = self._finder.read(retrieval_text)
-        expansion = vocabulary.expander.expand(reading, retrieval_text)
-        constraints = with_colours(constraints, reading.found, vocabulary.lexicon, self._graph)
-        rendered = "" if self._reads_chinese else expansion.rendering
-        self._past_queries.saw(context.tenant, corrected)
-        vector = await self._query_vector(rendered or retrieval_text, request.query_context, context)
-        return encoder_pb2.EncodeQueryResponse(
+        said = self._reader.read(normal, vocabulary.lexicon, vocabulary.corrector, vocabulary.expander)
+        self._past_queries.saw(context.tenant, said.corrected)
+        plain, vector = await self._query_vector(said.encoded_text(self._reads_chinese), request.query_context, context)
+        answer = encoder_pb2.EncodeQueryResponse(
             language=detect_language(normal),
             normalized_text=normal,
-            corrected_text=corrected,
-            retrieval_text=retrieval_text,
-            tokens=tokens(retrieval_text),
-            constraints=map(constraint_to_proto, constraints),
+            corrected_text=said.corrected,
+            retrieval_text=said.retrieval_text,
+            tokens=tokens(said.retrieval_text),
+            constraints=map(constraint_to_proto, said.constraints),
             vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._encoder.model_version),
-            concepts=concepts_to_proto(expansion),
-            rendered_text=rendered,
+            concepts=concepts_to_proto(said.expansion),
+            rendered_text="" if self._reads_chinese else said.rendering,
         )
+        if self._understander is not None:
+            understanding = self._understander.understand(said, plain, vocabulary.lexicon)
+            answer.understanding.CopyFrom(understanding_to_proto(understanding, self._understander.model_version))
+        return answer
 
     @rpc(encoder_pb2.SuggestResponse)
     async def Suggest(self, request: encoder_pb2.SuggestRequest) -> encoder_pb2.SuggestResponse:
@@ -145,16 +143,17 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
 
     async def _query_vector(
         self, text: str, query_context: encoder_pb2.QueryContext, context: RequestContext
-    ) -> FloatArray | None:
+    ) -> tuple[FloatArray | None, FloatArray | None]:
+        """(of the text alone, of the text in its context); None where the model does not know the text."""
         session = session_vector(query_context, self._encoder.model_version, self._encoder.dimensions)
         category = category_text(query_context)
         vector = await self._batcher.encode(text, context.deadline_s)
         if not np.any(vector):
-            return None
+            return None, None
         around = [] if session is None else [session]
         if category and np.any(category_vector := await self._category_vector(category)):
             around.append(category_vector)
-        return mix(vector, around, self._settings.alpha, self._settings.beta)
+        return vector, mix(vector, around, self._settings.alpha, self._settings.beta)
 
     async def _category_vector(self, category: str) -> FloatArray:
         """A shop has few categories: each is encoded once (and the memory is emptied should they be many)."""
