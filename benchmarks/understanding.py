@@ -1,9 +1,9 @@
 """Query understanding: intent, category, sentiment and attributes of queries that training never saw.
 
-    python -m benchmarks.understanding --out R.json [--utterances FAQ.csv.gz] [--searches J.csv.gz] [--chinese FAQ.tsv.gz]
+    python -m benchmarks.understanding --out R.json [--utterances F.csv.gz] [--searches J.csv.gz] [--chinese F.tsv.gz]
 
 Everything learns from the demo shop alone, less the products held out. Asked are: queries made of those products;
-words of their descriptions; `data/understanding.csv` (or --queries), written by hand; and other people's data, all optional:
+words of their descriptions; `data/understanding.csv` (or --queries), written by hand; other people's data, optional:
 customers' questions about orders and accounts (column `instruction`), searches of another shop (column `search_term`),
 Chinese customers' questions to a payment service (first column, tab-separated). The baselines: the majority, the rules
 alone, the nearest centroid of the training queries' vectors, and the network without rules or without n-grams.

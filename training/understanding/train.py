@@ -26,6 +26,7 @@ from training.understanding.queries import Example
 
 _TEMPERATURES = np.geomspace(0.5, 4.0, 25)
 _ABSENT = -1
+_RARE = -5.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,10 @@ def train_network(
     # What a person said is too precious to be held back.
     is_held = (np.arange(len(data)) < settings.held_back * len(data)) & (data.weights[order] <= 1)
     held, seen = data.take(order[is_held]), order[~is_held]
-    network = _Network(data.vectors.shape[1], sum(len(getattr(labels, head)) for head in HEADS), settings)
+    network = _Network(data.vectors.shape[1], labels.slices()[TAGS].stop, settings)
+    with torch.no_grad():
+        # Few of the tags hold of a query: that need not be learned first.
+        network.output.bias[labels.slices()[TAGS]] = _RARE
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     steps = -(-len(seen) // settings.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, settings.epochs * steps)

@@ -19,13 +19,13 @@ _ARRAYS, _ABOUT = "understanding.safetensors", "understanding.json"
 
 
 def load_understander(folder: Path, graph: ConceptGraph, encoder_version: str) -> Understander:
-    """Raises ValueError that names the folder and what is wrong, which may be that another encoder's vectors taught it."""
+    """Raises ValueError that names the folder and what is wrong; another encoder's vectors taught it, for example."""
     try:
         about = json.loads((folder / _ABOUT).read_text("utf-8"))
         network = UnderstandingNetwork(**load_file(str(folder / _ARRAYS)))
         labels = Labels(
-            about["intent"], about["category"], about["sentiment"], [(name, value) for name, value in about["tags"]],
-            about["temperatures"],
+            tuple(about["intent"]), tuple(about["category"]), tuple(about["sentiment"]),
+            tuple((name, value) for name, value in about["tags"]), about["temperatures"],
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(

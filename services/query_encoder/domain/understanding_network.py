@@ -19,8 +19,8 @@ INTENT, CATEGORY, SENTIMENT, TAGS = HEADS = ("intent", "category", "sentiment", 
 class UnderstandingNetwork:
     """relu(vector @ trunk + sum(grams[ids]) / sqrt(n) + bias) @ output + output_bias, cut into heads.
 
-    Shapes: `trunk` [dimensions, h], `grams` [BUCKETS, h], `bias` [h], `output` [h, c], `output_bias` [c], c the number of
-    labels of all heads. A query without a vector has a row of zeros.
+    Shapes: `trunk` [dimensions, h], `grams` [BUCKETS, h], `bias` [h], `output` [h, c], `output_bias` [c], c the number
+    of labels of all heads. A query without a vector has a row of zeros.
     """
 
     trunk: FloatArray
