@@ -118,7 +118,7 @@ def table(choices: Sequence[Choice]) -> Table:
 def why(choice: Choice) -> str:
     asked = choice.question
     parts = [
-        f"{asked.second} {asked.second_confidence:.2f} is as likely"
+        f"{asked.second} {asked.second_confidence:.2f} is nearly as likely"
         if asked.uncertainty > 0.8
         else f"or {asked.second} {asked.second_confidence:.2f}"
     ]
