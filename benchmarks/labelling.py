@@ -47,9 +47,9 @@ from training.understanding.queries import TEMPLATES
 from training.understanding.train import Examples, UnderstandingTraining, train_network
 
 SUGGESTED, RANDOM = "suggested", "random"
-BUDGETS = (0, 20, 40, 80, 160)
+BUDGETS = (0, 25, 50, 100)
 # Of each source, for the pool and for the test.
-_EACH = 500
+_EACH = 300
 _LABEL_WEIGHT = 10.0
 
 
@@ -143,7 +143,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
     for name in ("--utterances", "--searches", "--chinese"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--made", type=int, default=6_000, help="queries to train on beside the labels")
+    parser.add_argument("--made", type=int, default=3_000, help="queries to train on beside the labels")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -153,15 +153,19 @@ def main() -> int:
     lexicon = Lexicon()
     lexicon.add(learn(learned_from), 1)
     tasks = [
-        Task.of(CATEGORY, of_descriptions(learned_from, Random(0)), of_descriptions(held, Random(1)), shop),
+        Task.of(
+            CATEGORY, of_descriptions(learned_from, Random(0))[: 3 * _EACH], of_descriptions(held, Random(1)), shop
+        ),
         intent_task(arguments, shop),
     ]
     results: dict[str, Any] = {"budgets": BUDGETS, "made": arguments.made, "label_weight": _LABEL_WEIGHT}
+    made_by_seed = [
+        shop.features(made_queries(shop, TEMPLATES, arguments.made, seed)) for seed in range(arguments.seeds)
+    ]
     for task in filter(None, tasks):
         by_way: dict[str, list[list[float]]] = {SUGGESTED: [], RANDOM: []}
-        for seed in tqdm(range(arguments.seeds), desc=task.head, unit=" seeds"):
-            made = shop.features(made_queries(shop, TEMPLATES, arguments.made, seed))
-            settings = replace(UnderstandingTraining(), seed=seed, epochs=8)
+        for seed, made in enumerate(tqdm(made_by_seed, desc=task.head, unit=" seeds")):
+            settings = replace(UnderstandingTraining(), seed=seed, epochs=14)
             for way, runs in by_way.items():
                 runs.append(curve(task, shop, made, lexicon, way, settings))
         table, results[task.head] = report(task.head, by_way)

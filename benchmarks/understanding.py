@@ -136,7 +136,7 @@ def of_held_out(products: Sequence[Product], shop: Shop, seed: int) -> list[Aske
 
 
 def of_descriptions(products: Sequence[Product], random: Random) -> list[Asked]:
-    """Three to five words in a row of what a product's description says after its first sentence."""
+    """Three to five words in a row of what a product's description says after its first sentence, in any order."""
     found = {}
     for product in products:
         words = normal_form(product.description.partition(". ")[2].replace(".", " ")).split()
@@ -145,7 +145,7 @@ def of_descriptions(products: Sequence[Product], random: Random) -> list[Asked]:
             found[" ".join(words[start : start + size])] = Asked(
                 " ".join(words[start : start + size]), "en", FIND, (product.category,)
             )
-    return list(found.values())
+    return random.sample(list(found.values()), len(found))
 
 
 def trained(shop: Shop, data: Examples, settings: UnderstandingTraining) -> Understander:

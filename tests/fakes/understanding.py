@@ -28,7 +28,7 @@ LEXICON = Lexicon(
 _READER = QueryReader(embedded_graph(), "USD")
 
 
-def network(dimensions: int = 4, **probabilities: dict[str, float]) -> UnderstandingNetwork:
+def network(dimensions: int = 4, /, **probabilities: dict[str, float]) -> UnderstandingNetwork:
     """Of each named head, these labels have these probabilities; a head that is not named likes all labels alike."""
     columns = LABELS.slices()
     bias = np.zeros(columns["tags"].stop, np.float32)
