@@ -37,7 +37,8 @@ _PATTERNS = {
         r"\b(?:get|want|give|need)\b.{0,20}\b(?:refund|money back)\b|\b(?:ask|apply|eligible"
         r"|request)\w*\b.{0,12}\brefund\b",
         r"\b(?:return|refund|shipping|delivery|exchange|privacy|payment|cancellation)s? "
-        r"(?:polic(?:y|ies)|fees?|options?|methods?|terms|window|address)\b",
+        r"(?:polic(?:y|ies)|fees?|options?|methods?|terms|window)\b"
+        r"|\b(?:shipping|delivery) address\b(?! (?:label|stamp|sticker|book)s?)",
         r"\bhow (?:long|much|soon|fast|many days)\b.{0,30}\b(?:ship|shipping|shipped|deliver\w*|refund|warranty)\b",
         r"\bdo you (?:ship|deliver|accept|refund)\b|\bcan i (?:pay|return|exchange|cancel)\b",
         r"\b(?:speak|talk|chat|connect) (?:to|with|me (?:to|with)) .{0,20}\b(?:human|agent|person|someone|support"

@@ -30,6 +30,8 @@ def test_sure(text: str, intent: str) -> None:
     "text",
     [
         "return air grille",
+        "return address labels",
+        "shipping address stamp",
         "track lighting",
         "password notebook",
         "shipping boxes",
