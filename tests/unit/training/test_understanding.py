@@ -217,7 +217,8 @@ def test_no_grams_is_a_network_of_the_vector_alone() -> None:
 
     one = Examples(
         np.ones((1, 5), np.float32), [hashed_grams("where is my order")], np.zeros(1, np.int64),
-        np.zeros((1, 2), np.float32), np.zeros(1, np.int64), *np.zeros((2, 1, 3), np.float32), np.ones(1, np.float32),
+        np.zeros((1, 2), np.float32), np.zeros(1, np.int64), np.zeros((1, 3), np.float32),
+        np.zeros((1, 3), np.float32), np.ones(1, np.float32),
     )  # fmt: skip
     _, grams, _, counts = _inputs(one, UnderstandingTraining(use_grams=False), None)
     assert len(grams) == 0
