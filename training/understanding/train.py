@@ -36,11 +36,13 @@ class UnderstandingTraining:
     batch: int = 256
     learning_rate: float = 1e-2
     weight_decay: float = 0.02
-    dropout: float = 0.3
+    dropout: float = 0.5
     # How often a query is seen without its vector (as Chinese may be), and how many of its n-grams are left out.
     vector_dropout: float = 0.15
-    gram_dropout: float = 0.3
+    gram_dropout: float = 0.5
     use_grams: bool = True
+    # How much rare sentiments are lifted: 0 not at all, 1 until all count alike.
+    balance: float = 0.5
     # Share of the examples that choose the temperatures.
     held_back: float = 0.1
     seed: int = 7
@@ -143,6 +145,8 @@ def train_network(
         # Few of the tags hold of a query: that need not be learned first.
         network.output.bias[labels.slices()[TAGS]] = _RARE
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    counts = np.bincount(data.sentiment[data.sentiment != _ABSENT], minlength=len(labels.sentiment))
+    lifted = torch.tensor((counts.max(initial=1) / np.maximum(counts, 1)) ** settings.balance, dtype=torch.float32)
     steps = -(-len(seen) // settings.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, settings.epochs * steps)
     bar = trange(settings.epochs, desc="Understanding", unit=" epochs", disable=quiet)
@@ -151,7 +155,7 @@ def train_network(
         total = 0.0
         for step in range(steps):
             batch = data.take(seen[step * settings.batch : (step + 1) * settings.batch])
-            loss = _loss(network(*_inputs(batch, settings, random)), batch, labels)
+            loss = _loss(network(*_inputs(batch, settings, random)), batch, labels, lifted)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -191,12 +195,14 @@ def _inputs(
     )  # fmt: skip
 
 
-def _loss(logits: torch.Tensor, batch: Examples, labels: Labels) -> torch.Tensor:
+def _loss(
+    logits: torch.Tensor, batch: Examples, labels: Labels, sentiment_weights: torch.Tensor | None = None
+) -> torch.Tensor:
     parts, weights = labels.slices(), torch.from_numpy(batch.weights)
     total = torch.zeros(())
-    for head in (INTENT, SENTIMENT):
+    for head, lifted in ((INTENT, None), (SENTIMENT, sentiment_weights)):
         target = torch.from_numpy(getattr(batch, head))
-        each = functional.cross_entropy(logits[:, parts[head]], target, ignore_index=_ABSENT, reduction="none")
+        each = functional.cross_entropy(logits[:, parts[head]], target, lifted, ignore_index=_ABSENT, reduction="none")
         total = total + (each * weights).mean()
     wanted = torch.from_numpy(batch.category)
     total = total - ((wanted * functional.log_softmax(logits[:, parts[CATEGORY]], 1)).sum(1) * weights).mean()

@@ -27,7 +27,14 @@ from services.query_encoder.domain.understanding_network import (
     sigmoid,
     softmax,
 )
-from services.query_encoder.domain.understanding_rules import head_words, intent_by_rule, sentiment_by_rule, sizes
+from services.query_encoder.domain.understanding_rules import (
+    CHAT,
+    ORDER,
+    head_words,
+    intent_by_rule,
+    sentiment_by_rule,
+    sizes,
+)
 
 # Below it a category is not said: the one above it may be.
 MIN_CATEGORY = 0.5
@@ -102,7 +109,9 @@ class Understander:
         intent = _best(intent_by_rule(reading), self.labels.intent, probabilities[INTENT])
         sentiment = _best(sentiment_by_rule(reading.normal), self.labels.sentiment, probabilities[SENTIMENT])
         category = self._category(reading, probabilities[CATEGORY])
-        if category is not None and normal_form(_leaf(category.value)) not in lexicon.categories:
+        # Who asks about an order or chats looks for nothing: only a name that stands there is a category.
+        asks_nothing = intent.value in (ORDER, CHAT) and category is not None and category.source is Source.MODEL
+        if category is not None and (asks_nothing or normal_form(_leaf(category.value)) not in lexicon.categories):
             category = None
         return Understanding(intent, category, sentiment, tuple(self._tags(reading, probabilities[TAGS])))
 

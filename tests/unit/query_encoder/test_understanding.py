@@ -62,6 +62,15 @@ def test_no_category(probabilities: dict[str, float]) -> None:
     assert said.category is None
 
 
+def test_orders_look_for_nothing() -> None:
+    """Of a question about an order only a category that stands in its words is said, not what the network believes."""
+    believes = understander(category={"Home > Mugs": 0.99})
+    assert believes.understand(read("where is my order"), None, LEXICON).category is None
+    named = believes.understand(read("how do i exchange my jeans? customer service jeans"), None, LEXICON)
+    assert named.intent.value == "order"
+    assert named.category == Guess("Clothing > Jeans", 1.0, Source.RULE)
+
+
 def test_another_shop() -> None:
     """A category that the tenant's shop does not have is not said."""
     said = understander(category={"Home > Mugs": 0.99}).understand(read("something for tea"), None, Lexicon())
