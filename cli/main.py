@@ -20,6 +20,7 @@ from rich.table import Table
 
 from cli.client import Connection, explain_error
 from cli.imports import CatalogImport, EventsImport, Rejects, Summary, event_of
+from cli.label import label
 from cli.mapping import RowRefused, parse_mapping, parse_money
 from cli.reembedding import Reembedding, Refused
 from cli.render import (
@@ -44,6 +45,7 @@ users = typer.Typer(no_args_is_help=True, help="What is known of a user.")
 app.add_typer(catalog, name="catalog")
 app.add_typer(events, name="events")
 app.add_typer(users, name="user")
+app.add_typer(label, name="label")
 app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)

@@ -110,6 +110,26 @@ def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation
         kind = encoder_pb2.ConstraintType.Name(constraint.type).removeprefix("CONSTRAINT_TYPE_").lower()
         text += f" · {kind}: {escape(constraint.value or constraint.matched_text)}"
     console.print(text)
+    if read.HasField("understanding"):
+        console.print(f"[dim]{escape(understanding_text(read.understanding))}")
+
+
+def understanding_text(read: encoder_pb2.Understanding) -> str:
+    """ "about: find (0.98) · category Shoes > Boots (rule)": what a rule says has no figure."""
+
+    def sure(guess: encoder_pb2.IntentGuess | encoder_pb2.CategoryGuess | encoder_pb2.SentimentGuess) -> str:
+        by_rule = guess.source == encoder_pb2.UNDERSTANDING_SOURCE_RULE
+        return "rule" if by_rule else f"{guess.confidence:.2f}"
+
+    intent = encoder_pb2.Intent.Name(read.intent.value).removeprefix("INTENT_").lower()
+    parts = [f"about: {intent} ({sure(read.intent)})"]
+    if read.HasField("category"):
+        parts.append(f"category {read.category.value} ({sure(read.category)})")
+    if read.sentiment.value != encoder_pb2.SENTIMENT_NEUTRAL:
+        mood = encoder_pb2.Sentiment.Name(read.sentiment.value).removeprefix("SENTIMENT_").lower()
+        parts.append(f"{mood} ({sure(read.sentiment)})")
+    parts += [f"{tag.name} {tag.value}" for tag in read.tags]
+    return " · ".join(parts)
 
 
 def print_suggestions(console: Console, answer: gateway_pb2.SuggestResponse) -> None:

@@ -58,6 +58,8 @@ def interpret(
     interpretation.concepts.extend(understood.concepts)
     interpretation.rendered_text = understood.rendered_text
     if not message.literal_query:
+        if understood.HasField("understanding"):
+            interpretation.understanding.CopyFrom(understood.understanding)
         text = understood.corrected_text
         chips = sorted(_chips(message, understood), key=lambda chip: text.find(chip.matched_text))
         interpretation.interpreted_as.extend(chips)

@@ -16,6 +16,7 @@ from services.query_encoder.domain.constraints import Constraint, ConstraintType
 from services.query_encoder.domain.expansion import MAX_MEANINGS, Expansion
 from services.query_encoder.domain.suggestion import Suggestion, SuggestionKind
 from services.query_encoder.domain.text import MAX_TEXT
+from services.query_encoder.domain.understanding import Source, Understanding
 from services.query_encoder.ports import FloatArray
 
 MAX_PRODUCTS = 512
@@ -75,6 +76,42 @@ def suggestion_to_proto(suggestion: Suggestion) -> encoder_pb2.Suggestion:
     return encoder_pb2.Suggestion(
         text=suggestion.text, kind=_SUGGESTIONS[suggestion.kind], spelling_corrected=suggestion.is_corrected
     )
+
+
+MAX_TAGS = 16
+_SOURCES = {
+    Source.RULE: encoder_pb2.UNDERSTANDING_SOURCE_RULE,
+    Source.MODEL: encoder_pb2.UNDERSTANDING_SOURCE_MODEL,
+}
+
+
+def understanding_to_proto(understanding: Understanding, model_version: str) -> encoder_pb2.Understanding:
+    """The labels of intent and sentiment are the names of the enums, in lower case."""
+    intent, sentiment, category = understanding.intent, understanding.sentiment, understanding.category
+    message = encoder_pb2.Understanding(
+        intent=encoder_pb2.IntentGuess(
+            value=encoder_pb2.Intent.Value(f"INTENT_{intent.value.upper()}"),
+            confidence=intent.confidence,
+            source=_SOURCES[intent.source],
+        ),
+        sentiment=encoder_pb2.SentimentGuess(
+            value=encoder_pb2.Sentiment.Value(f"SENTIMENT_{sentiment.value.upper()}"),
+            confidence=sentiment.confidence,
+            source=_SOURCES[sentiment.source],
+        ),
+        model_version=model_version,
+    )
+    if category is not None:
+        source = _SOURCES[category.source]
+        message.category.MergeFrom(
+            encoder_pb2.CategoryGuess(value=category.value, confidence=category.confidence, source=source)
+        )
+    for tag in understanding.tags[:MAX_TAGS]:
+        message.tags.add(
+            name=tag.name, value=tag.value, matched_text=tag.matched_text, confidence=tag.confidence,
+            source=_SOURCES[tag.source],
+        )  # fmt: skip
+    return message
 
 
 def constraint_to_proto(constraint: Constraint) -> encoder_pb2.Constraint:

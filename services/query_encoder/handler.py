@@ -19,14 +19,14 @@ from services.query_encoder.convert import (
     prefix_and_limit,
     products_from_request,
     suggestion_to_proto,
+    understanding_to_proto,
 )
-from services.query_encoder.domain.concept_constraints import with_colours
-from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.constraints import find_constraints, without_price
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.product_text import product_text
+from services.query_encoder.domain.query_reading import QueryReader
 from services.query_encoder.domain.text import detect_language, normalise, tokens
+from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.past_queries import PastQueries
 from services.query_encoder.pictures import Pictures
 from services.query_encoder.ports import Encoder, LexiconStore, PictureEncoder
@@ -46,11 +46,12 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         settings: QueryEncoderSettings,
         picture_encoder: PictureEncoder | None = None,
         other_encoder: Encoder | None = None,
+        understander: Understander | None = None,
     ) -> None:
         self._lexicons = lexicons
         self._settings = settings
         self._vocabularies = Vocabularies(lexicons, graph)
-        self._graph, self._finder = graph, ConceptFinder(graph)
+        self._reader, self._understander = QueryReader(graph, settings.default_currency), understander
         self._past_queries = PastQueries()
         self._query_thread = ThreadPoolExecutor(1, "queries")
         self._bulk_threads = ThreadPoolExecutor(settings.bulk_threads, "bulk")
@@ -66,35 +67,33 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         context = context_from_proto(request.context)
         normal = normalise(request.text)
         vocabulary = await self._vocabularies.of(context.tenant)
-        corrected = vocabulary.corrector.correct(normal)
-        constraints = find_constraints(corrected, vocabulary.lexicon, self._settings.default_currency)
-        retrieval_text = without_price(corrected, constraints)
-        reading = self._finder.read(retrieval_text)
-        expansion = vocabulary.expander.expand(reading, retrieval_text)
-        constraints = with_colours(constraints, reading.found, vocabulary.lexicon, self._graph)
-        self._past_queries.saw(context.tenant, corrected)
-        vector, *others = await asyncio.gather(
-            *(
-                model.query_vector(retrieval_text, expansion.rendering, request.query_context, context)
-                for model in self._models
-            )
-        )
-        return encoder_pb2.EncodeQueryResponse(
+        said = self._reader.read(normal, vocabulary.lexicon, vocabulary.corrector, vocabulary.expander)
+        self._past_queries.saw(context.tenant, said.corrected)
+        # In turn: the models share the thread of the queries anyway.
+        (plain, vector), *others = [
+            await model.query_vector(said.encoded_text(model.reads_chinese), request.query_context, context)
+            for model in self._models
+        ]
+        answer = encoder_pb2.EncodeQueryResponse(
             language=detect_language(normal),
             normalized_text=normal,
-            corrected_text=corrected,
-            retrieval_text=retrieval_text,
-            tokens=tokens(retrieval_text),
-            constraints=map(constraint_to_proto, constraints),
+            corrected_text=said.corrected,
+            retrieval_text=said.retrieval_text,
+            tokens=tokens(said.retrieval_text),
+            constraints=map(constraint_to_proto, said.constraints),
             vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._models[0].model_version),
-            concepts=concepts_to_proto(expansion),
-            rendered_text="" if self._models[0].reads_chinese else expansion.rendering,
+            concepts=concepts_to_proto(said.expansion),
+            rendered_text="" if self._models[0].reads_chinese else said.rendering,
             other_vectors=[
                 vectors_to_proto(other[np.newaxis], model.model_version)
-                for model, other in zip(self._models[1:], others, strict=True)
+                for model, (_, other) in zip(self._models[1:], others, strict=True)
                 if other is not None
             ],
         )
+        if self._understander is not None:
+            understanding = self._understander.understand(said, plain, vocabulary.lexicon)
+            answer.understanding.CopyFrom(understanding_to_proto(understanding, self._understander.model_version))
+        return answer
 
     @rpc(encoder_pb2.SuggestResponse)
     async def Suggest(self, request: encoder_pb2.SuggestRequest) -> encoder_pb2.SuggestResponse:

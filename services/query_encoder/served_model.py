@@ -11,6 +11,7 @@ import numpy as np
 from kairos.encoder.v1 import encoder_pb2
 from services.common.context import RequestContext
 from services.query_encoder.batching import QueryBatcher
+from services.query_encoder.bulk_reading import reads_chinese
 from services.query_encoder.convert import category_text, session_vector
 from services.query_encoder.domain.query_vector import mix
 from services.query_encoder.ports import Encoder, FloatArray
@@ -18,8 +19,6 @@ from services.query_encoder.settings import QueryEncoderSettings
 
 # Products encoded in one go: short enough that a query never waits long for its turn on the cores.
 _BULK_CHUNK = 32
-# A model has a vector for this when it reads Chinese.
-_CHINESE = "红色的手机"
 
 
 class ServedModel:
@@ -36,22 +35,21 @@ class ServedModel:
         )
         self._category_vectors: dict[str, FloatArray] = {}
         self.model_version = encoder.model_version
-        self.reads_chinese = bool(np.any(encoder.encode([_CHINESE], settings.max_query_tokens)))
+        self.reads_chinese = reads_chinese(encoder, settings.max_query_tokens)
 
     async def query_vector(
-        self, text: str, rendering: str, query_context: encoder_pb2.QueryContext, context: RequestContext
-    ) -> FloatArray | None:
-        """Shape [dimensions]; None for a language that it does not know. `rendering`: the text in English, if any."""
+        self, text: str, query_context: encoder_pb2.QueryContext, context: RequestContext
+    ) -> tuple[FloatArray | None, FloatArray | None]:
+        """(of the text alone, of the text in its context), each [dimensions]; None where it does not know the text."""
         session = session_vector(query_context, self.model_version, self._encoder.dimensions)
         category = category_text(query_context)
-        readable = text if self.reads_chinese else rendering or text
-        vector = await self._batcher.encode(readable, context.deadline_s)
+        vector = await self._batcher.encode(text, context.deadline_s)
         if not np.any(vector):
-            return None
+            return None, None
         around = [] if session is None else [session]
         if category and np.any(category_vector := await self._category_vector(category)):
             around.append(category_vector)
-        return mix(vector, around, self._settings.alpha, self._settings.beta)
+        return vector, mix(vector, around, self._settings.alpha, self._settings.beta)
 
     async def product_vectors(self, texts: Sequence[str], context: RequestContext) -> FloatArray:
         """Shape [len(texts), dimensions]. Chunks run side by side: threads that share an inference wait for each other.

@@ -48,6 +48,8 @@ class QueryEncoderSettings(ServiceSettings):
     # A shop's own concept graph (the form of concepts.yaml) in place of the embedded one, and one that adds to it.
     concepts_file: Path | None = None
     extra_concepts_file: Path | None = None
+    # A folder as `python -m training.understanding` writes it. None: queries are not classified.
+    understanding_model_dir: Path | None = None
     # Currency of prices that a query states without one ("under 100").
     default_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
+from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.domain.picture import PictureLimits
 from services.query_encoder.handler import QueryEncoderHandler
 from services.query_encoder.ports import Encoder, PictureEncoder
@@ -17,6 +18,9 @@ def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
     """The first call for a model exports it, which takes about half a minute."""
     encoder = build_encoder(settings, settings.threads)
     graph = load_graph(settings.concepts_file, settings.extra_concepts_file)
+    understander = None
+    if settings.understanding_model_dir is not None:
+        understander = load_understander(settings.understanding_model_dir, graph, encoder.model_version)
     return QueryEncoderHandler(
         encoder,
         SqliteLexiconStore(settings.data_dir),
@@ -24,6 +28,7 @@ def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
         settings,
         build_picture_encoder(settings),
         build_other_encoder(settings),
+        understander,
     )
 
 

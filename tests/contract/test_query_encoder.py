@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import grpc
@@ -14,12 +15,15 @@ from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.rpc import DETAILS_KEY
+from services.query_encoder.adapters.understanding_files import save_understanding
 from services.query_encoder.handler import QueryEncoderHandler
 from services.query_encoder.ports import FloatArray
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler
+from tests.fakes.understanding import LABELS, network
 
 DIMENSIONS = 384
+RULE, MODEL = encoder_pb2.UNDERSTANDING_SOURCE_RULE, encoder_pb2.UNDERSTANDING_SOURCE_MODEL
 NAN = np.full((1, DIMENSIONS), np.nan, dtype=np.float32)
 PRODUCTS = [
     product_pb2.Product(id=f"h{number}", title=f"Sony noise cancelling headphones {number}", brand="Sony")
@@ -306,3 +310,42 @@ async def test_chinese_products_with_english_titles(stub: Stub) -> None:
     encoded = await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(products=[product]))
     said = await stub.EncodeQuery(query("running shoes"))
     assert vectors_from_proto(encoded.vectors, "vectors")[0] @ vector_of(said) > 0.95
+
+
+async def test_no_understanding_without_a_model(stub: Stub) -> None:
+    """Where none is configured the answer says nothing of intents."""
+    assert not (await stub.EncodeQuery(query("where is my order"))).HasField("understanding")
+
+
+async def test_understanding(settings: QueryEncoderSettings, tmp_path: Path) -> None:
+    """With a model: intent, category, tags and sentiment, each with source and confidence; categories of this shop."""
+    folder = tmp_path / "understanding" / "0001"
+    folder.mkdir(parents=True)
+    believes = network(DIMENSIONS, intent={"advice": 0.75}, category={"Home > Mugs": 0.9}, sentiment={"neutral": 0.9})
+    save_understanding(believes, LABELS, folder, {"encoder": settings.model_version})
+    handler = build_handler(settings.model_copy(update={"data_dir": tmp_path, "understanding_model_dir": folder}))
+    server = grpc.aio.server()
+    encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(handler, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    shop = common_pb2.RequestContext(tenant="clothes")
+    jeans = product_pb2.Product(id="1", title="Blue jeans", brand="Acme", category_path=["Clothing", "Jeans"])
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Stub = encoder_pb2_grpc.QueryEncoderServiceStub(channel)
+        await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=shop, products=[jeans]))
+        asked = (await stub.EncodeQuery(query("something for the weekend", "clothes"))).understanding
+        named = (await stub.EncodeQuery(query("acme jeans", "clothes"))).understanding
+        late = (await stub.EncodeQuery(query("订单太差了 我要退款", "clothes"))).understanding
+    await server.stop(None)
+    handler.close()
+    assert asked.model_version == "understanding@0001"
+    assert (asked.intent.value, asked.intent.source) == (encoder_pb2.INTENT_ADVICE, MODEL)
+    assert asked.intent.confidence == pytest.approx(0.75, abs=1e-4)
+    # The network believes in mugs, which this shop does not sell.
+    assert not asked.HasField("category")
+    assert (named.intent.value, named.intent.source) == (encoder_pb2.INTENT_FIND, RULE)
+    assert (named.category.value, named.category.source) == ("Clothing > Jeans", RULE)
+    assert [(tag.name, tag.value, tag.matched_text) for tag in named.tags] == [("brand", "Acme", "acme")]
+    assert named.sentiment.value == encoder_pb2.SENTIMENT_NEUTRAL
+    assert late.intent.value == encoder_pb2.INTENT_ORDER
+    assert late.sentiment.value == encoder_pb2.SENTIMENT_NEGATIVE

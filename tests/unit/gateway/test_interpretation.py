@@ -75,3 +75,17 @@ def test_lookup_text() -> None:
     said = understood()
     said.retrieval_text = "x" * 505
     assert lookup_text(message, said) == f"{'x' * 505} red"
+
+
+def test_understanding() -> None:
+    """What the query is about is told; a literal query is about nothing; without a model there is nothing to tell."""
+    said = understood()
+    said.understanding.intent.value = encoder_pb2.INTENT_ORDER
+    for literal, told in ((False, True), (True, False)):
+        interpretation = gateway_pb2.QueryInterpretation()
+        interpret(interpretation, gateway_pb2.SearchRequest(literal_query=literal), said)
+        assert interpretation.HasField("understanding") is told
+    assert interpretation.corrected_text == said.corrected_text
+    silent = gateway_pb2.QueryInterpretation()
+    interpret(silent, gateway_pb2.SearchRequest(), understood())
+    assert not silent.HasField("understanding")

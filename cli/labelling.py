@@ -1,0 +1,134 @@
+"""What `kairos label suggest` does: past queries in, out those whose labels would help most, as training takes them."""
+
+from __future__ import annotations
+
+import csv
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from cli.rows import FileRefused, read_rows
+from services.common.settings import load_settings
+from services.query_encoder.adapters.concept_files import load_graph
+from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
+from services.query_encoder.adapters.understanding_files import load_understander
+from services.query_encoder.bulk_reading import BulkReader
+from services.query_encoder.domain.labelling import ASKED, Choice, most_helpful, questions
+from services.query_encoder.domain.text import MAX_TEXT, normal_form
+from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.wiring import build_encoder
+
+COLUMNS = ("query", "head", "label", "guess", "confidence", "count")
+# Of more, the commonest.
+_MOST_QUERIES = 20_000
+# Below this cosine to all that was chosen before a query is called unlike them.
+_ALIKE = 0.5
+
+
+def choose(
+    model: Path, folder: Path, tenant: str, asked: Mapping[str, int], known: Mapping[str, int], count: int,
+    heads: Sequence[str],
+) -> list[Choice]:  # fmt: skip
+    """Reads the queries as the query encoder of the suite in `folder` does.
+
+    Raises ValueError for a folder without a model, and for a head that there is none of.
+    """
+    if wrong := set(heads) - set(ASKED):
+        raise ValueError(f"head {wrong.pop()!r} is none of {', '.join(ASKED)}")
+    heads = heads or ASKED
+    settings = load_settings(
+        QueryEncoderSettings, {"data_dir": folder / "query_encoder", "model_cache_dir": folder / "models"}
+    )
+    encoder = build_encoder(settings, settings.threads)
+    graph = load_graph(settings.concepts_file, settings.extra_concepts_file)
+    understander = load_understander(model, graph, encoder.model_version)
+    with closing(SqliteLexiconStore(settings.data_dir)) as lexicons:
+        reader = BulkReader(encoder, graph, lexicons.read(tenant, None), settings)
+    texts = [query for query, _ in Counter(asked).most_common(_MOST_QUERIES) if query not in known]
+    found = [
+        question
+        for text, query in zip(texts, reader.read(texts), strict=True)
+        for question in questions(understander, query.reading, query.vector, asked[text], heads)
+    ]
+    features = [understander.features(query.reading, query.vector) for query in reader.read(list(known))]
+    return most_helpful(found, count, dict.fromkeys(heads, features))
+
+
+def read_queries(path: Path) -> dict[str, int]:
+    """How often each was sent, by normal form. Raises FileRefused."""
+    counts: Counter[str] = Counter()
+    if path.suffix == ".txt":
+        if not path.is_file():
+            raise FileRefused(f"{path} is not a file")
+        rows = [(line, 1) for line in path.read_text("utf-8", "replace").splitlines()]
+    else:
+        values = [row.values for row in read_rows(path) if not row.problem]
+        if values and not any("query" in row for row in values):
+            raise FileRefused(f"{path} has no column 'query'; it has {', '.join(values[0])}")
+        rows = [(str(row.get("query") or ""), _whole(row.get("count"))) for row in values]
+    for text, times in rows:
+        if normal := normal_form(text[:MAX_TEXT]):
+            counts[normal] += times
+    return dict(counts)
+
+
+def searched_for(database: Path, tenant: str) -> dict[str, int]:
+    """Of the suite's own log of what was shown. Raises FileRefused where there is none."""
+    if not database.is_file():
+        raise FileRefused(
+            f"{database} is not there: no suite kept its log here; name a file with --queries, or --data-dir"
+        )
+    counts: Counter[str] = Counter()
+    with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as log:
+        rows = log.execute(
+            "SELECT query, COUNT(DISTINCT ranking_id) FROM impression WHERE tenant = ? AND query != '' GROUP BY query",
+            (tenant,),
+        )
+        for text, times in rows:
+            if normal := normal_form(text):
+                counts[normal] += times
+    return dict(counts)
+
+
+def write(path: Path, choices: Sequence[Choice]) -> None:
+    """`label` stays empty: an unfilled row teaches nothing."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for choice in choices:
+            asked = choice.question
+            writer.writerow([asked.query, asked.head, "", asked.guess, f"{asked.confidence:.3f}", asked.count])
+
+
+def table(choices: Sequence[Choice]) -> Table:
+    rows = Table("query", "head", "guess", "sure", "why", box=None, pad_edge=False)
+    for choice in choices:
+        asked = choice.question
+        rows.add_row(
+            escape(asked.query), asked.head, escape(asked.guess), f"{asked.confidence:.2f}", escape(why(choice))
+        )
+    return rows
+
+
+def why(choice: Choice) -> str:
+    asked = choice.question
+    parts = [
+        f"{asked.second} {asked.second_confidence:.2f} is nearly as likely"
+        if asked.uncertainty > 0.8
+        else f"or {asked.second} {asked.second_confidence:.2f}"
+    ]
+    if asked.count > 1:
+        parts.append(f"sent {asked.count} times")
+    if choice.likeness < _ALIKE:
+        parts.append("unlike the others")
+    return ", ".join(parts)
+
+
+def _whole(value: object) -> int:
+    text = str(value or "1")
+    return max(1, int(text)) if text.isdecimal() else 1

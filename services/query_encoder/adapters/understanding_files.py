@@ -1,0 +1,50 @@
+"""A trained understanding on disk: understanding.safetensors holds the arrays, understanding.json labels and origin."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from services.query_encoder.domain.concepts import ConceptGraph
+from services.query_encoder.domain.query_features import BUCKETS
+from services.query_encoder.domain.understanding import Understander
+from services.query_encoder.domain.understanding_network import Labels, UnderstandingNetwork
+
+_ARRAYS, _ABOUT = "understanding.safetensors", "understanding.json"
+
+
+def load_understander(folder: Path, graph: ConceptGraph, encoder_version: str) -> Understander:
+    """Raises ValueError that names the folder and what is wrong; another encoder's vectors taught it, for example."""
+    try:
+        about = json.loads((folder / _ABOUT).read_text("utf-8"))
+        network = UnderstandingNetwork(**load_file(str(folder / _ARRAYS)))
+        labels = Labels(
+            tuple(about["intent"]), tuple(about["category"]), tuple(about["sentiment"]),
+            tuple((name, value) for name, value in about["tags"]), about["temperatures"],
+        )  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"understanding_model_dir: {folder} holds no understanding ({error}); train one "
+            "(python -m training.understanding)"
+        ) from None
+    if about["encoder"] != encoder_version:
+        raise ValueError(
+            f"understanding_model_dir: {folder} was trained on vectors of {about['encoder']}, the encoder is "
+            f"{encoder_version}; train it anew"
+        )
+    if network.grams.shape[0] != BUCKETS or network.output.shape[1] != labels.slices()["tags"].stop:
+        raise ValueError(f"understanding_model_dir: {folder} is of another version of Kairos; train it anew")
+    return Understander(network, labels, graph, f"{folder.resolve().parent.name}@{folder.resolve().name}")
+
+
+def save_understanding(network: UnderstandingNetwork, labels: Labels, folder: Path, about: dict[str, Any]) -> None:
+    """`about` must say `encoder`, the version of the vectors."""
+    arrays = {field.name: np.ascontiguousarray(getattr(network, field.name)) for field in fields(network)}
+    save_file(arrays, str(folder / _ARRAYS))
+    content = {field.name: getattr(labels, field.name) for field in fields(labels)} | about
+    (folder / _ABOUT).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -1,0 +1,57 @@
+"""Many queries at once, read and encoded exactly as EncodeQuery does: for training, labelling and benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.query_encoder.domain.concepts import ConceptGraph
+from services.query_encoder.domain.correction import SpellCorrector
+from services.query_encoder.domain.expansion import Expander, shop_words
+from services.query_encoder.domain.lexicon import Lexicon
+from services.query_encoder.domain.query_reading import QueryReader, QueryReading
+from services.query_encoder.domain.text import normalise
+from services.query_encoder.ports import Encoder, FloatArray
+from services.query_encoder.settings import QueryEncoderSettings
+
+_CHUNK = 128
+# A model has a vector for this when it reads Chinese.
+CHINESE = "红色的手机"
+
+
+def reads_chinese(encoder: Encoder, max_tokens: int) -> bool:
+    return bool(np.any(encoder.encode([CHINESE], max_tokens)))
+
+
+@dataclass(frozen=True)
+class ReadQuery:
+    """`vector` of shape [dimensions] is that of the text alone; None where the encoder could not read it."""
+
+    reading: QueryReading
+    vector: FloatArray | None
+
+
+class BulkReader:
+    """Of one shop's words."""
+
+    def __init__(self, encoder: Encoder, graph: ConceptGraph, lexicon: Lexicon, settings: QueryEncoderSettings) -> None:
+        self._encoder, self._lexicon, self._max_tokens = encoder, lexicon, settings.max_query_tokens
+        self._reader = QueryReader(graph, settings.default_currency)
+        self._corrector = SpellCorrector(lexicon.words, lexicon.phrases)
+        self._expander = Expander(graph, shop_words(lexicon.words))
+        self._reads_chinese = reads_chinese(encoder, self._max_tokens)
+
+    def read(self, texts: Sequence[str]) -> Iterator[ReadQuery]:
+        """In order. Raises InvalidArgument for a text that EncodeQuery would refuse."""
+        for start in range(0, len(texts), _CHUNK):
+            readings = [
+                self._reader.read(normalise(text), self._lexicon, self._corrector, self._expander)
+                for text in texts[start : start + _CHUNK]
+            ]
+            vectors = self._encoder.encode(
+                [reading.encoded_text(self._reads_chinese) for reading in readings], self._max_tokens
+            )
+            for reading, vector in zip(readings, vectors, strict=True):
+                yield ReadQuery(reading, vector if np.any(vector) else None)

@@ -1,0 +1,213 @@
+"""What a query is about: intent, category, attributes, sentiment; from a rule that is sure, else from the network."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeVar
+
+import numpy as np
+
+from services.common.product import CATEGORY_SEPARATOR
+from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, english_key
+from services.query_encoder.domain.constraints import ConstraintType
+from services.query_encoder.domain.lexicon import Lexicon
+from services.query_encoder.domain.query_features import hashed_grams
+from services.query_encoder.domain.query_reading import QueryReading
+from services.query_encoder.domain.text import normal_form
+from services.query_encoder.domain.understanding_network import (
+    CATEGORY,
+    INTENT,
+    SENTIMENT,
+    TAGS,
+    FloatArray,
+    Labels,
+    UnderstandingNetwork,
+    sigmoid,
+    softmax,
+)
+from services.query_encoder.domain.understanding_rules import (
+    CHAT,
+    ORDER,
+    head_words,
+    intent_by_rule,
+    sentiment_by_rule,
+    sizes,
+)
+
+# Below it a category is not said: the one above it may be.
+MIN_CATEGORY = 0.5
+MIN_TAG = 0.8
+_LONGEST_VALUE = 4
+_TAGGED = {ConstraintType.BRAND: "brand", ConstraintType.COLOUR: "colour"}
+_KINDS = (ConceptKind.MATERIAL, ConceptKind.AUDIENCE)
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Source(Enum):
+    RULE = "rule"
+    MODEL = "model"
+
+
+@dataclass(frozen=True)
+class Guess:
+    """`confidence` is 1 for a rule: it is sure or silent. Of the network it is the calibrated probability."""
+
+    value: str
+    confidence: float
+    source: Source
+
+
+@dataclass(frozen=True)
+class Tag:
+    """An attribute of what is looked for, in the shop's words. `matched_text` is empty where the network says it."""
+
+    name: str
+    value: str
+    matched_text: str
+    confidence: float
+    source: Source
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """`category` is None where the query names none, or none surely."""
+
+    intent: Guess
+    category: Guess | None
+    sentiment: Guess
+    tags: tuple[Tag, ...]
+
+
+class Understander:
+    """The network of one shop, and the rules beside it."""
+
+    def __init__(
+        self, network: UnderstandingNetwork, labels: Labels, graph: ConceptGraph, model_version: str = "untrained"
+    ) -> None:
+        self._network, self.labels, self._graph, self.model_version = network, labels, graph, model_version
+        self._slices = labels.slices()
+        self._leaves = {normal_form(_leaf(path)): path for path in labels.category if path}
+        self._by_key = _unambiguous((english_key(_leaf(path)), path) for path in labels.category if path)
+        self._values = _unambiguous((english_key(value), (name, value)) for name, value in labels.tags)
+        # The categories above each, nearest first, with the columns below them.
+        self._above: dict[str, list[int]] = {}
+        for column, path in enumerate(labels.category):
+            parts = path.split(CATEGORY_SEPARATOR)
+            for level in range(1, len(parts)):
+                self._above.setdefault(CATEGORY_SEPARATOR.join(parts[:level]), []).append(column)
+
+    def understand(self, reading: QueryReading, vector: FloatArray | None, lexicon: Lexicon) -> Understanding:
+        """`vector` of shape [dimensions] is that of the text alone; None where the encoder could not read it.
+
+        Categories and attributes are a shop's own: of a shop that does not have the guessed category none are said.
+        """
+        probabilities = self.probabilities(reading, vector)
+        intent = _best(intent_by_rule(reading), self.labels.intent, probabilities[INTENT])
+        sentiment = _best(sentiment_by_rule(reading.normal), self.labels.sentiment, probabilities[SENTIMENT])
+        category = self._category(reading, probabilities[CATEGORY])
+        # Who asks about an order or chats looks for nothing: only a name that stands there is a category.
+        asks_nothing = intent.value in (ORDER, CHAT) and category is not None and category.source is Source.MODEL
+        if category is not None and (asks_nothing or normal_form(_leaf(category.value)) not in lexicon.categories):
+            category = None
+        return Understanding(intent, category, sentiment, tuple(self._tags(reading, probabilities[TAGS])))
+
+    def probabilities(self, reading: QueryReading, vector: FloatArray | None) -> Mapping[str, FloatArray]:
+        """Of the network alone, by head; those of the tags are independent of each other."""
+        logits = self._network.logits(vector, hashed_grams(reading.normal))
+        return {
+            head: (sigmoid if head == TAGS else softmax)(logits[part], self.labels.temperatures.get(head, 1.0))
+            for head, part in self._slices.items()
+        }
+
+    def features(self, reading: QueryReading, vector: FloatArray | None) -> FloatArray:
+        """What the network makes of a query before it decides, of length 1: alike for queries that mean the same."""
+        hidden = self._network.hidden(vector, hashed_grams(reading.normal))
+        return hidden / np.float32(max(float(np.linalg.norm(hidden)), 1e-6))
+
+    def category_by_rule(self, reading: QueryReading) -> str:
+        """The shop's own category by the last words of what is looked for; empty where they name none."""
+        key = english_key(head_words(reading.rendering or reading.retrieval_text))
+        return next((self._by_key[key[at:]] for at in range(len(key)) if key[at:] in self._by_key), "")
+
+    def tags_by_rule(self, reading: QueryReading) -> Iterator[Tag]:
+        """Brand and colour as the conditions say; materials and audiences by their concepts; the shop's own values."""
+        seen: set[str] = set()
+        for name, value, text in self._named(reading):
+            if not any(text in other or other in text for other in seen):
+                seen.add(text)
+                yield Tag(name, value, text, 1.0, Source.RULE)
+
+    def _named(self, reading: QueryReading) -> Iterator[tuple[str, str, str]]:
+        for constraint in reading.constraints:
+            if constraint.type in _TAGGED:
+                yield _TAGGED[constraint.type], constraint.value, constraint.matched_text
+        for part in reading.found:
+            concept = part.concepts[0]
+            if concept.kind in _KINDS and (known := self._known(concept)):
+                yield *known, part.text
+        words = reading.retrieval_text.split()
+        for size in range(min(_LONGEST_VALUE, len(words)), 0, -1):
+            for at in range(len(words) - size + 1):
+                text = " ".join(words[at : at + size])
+                known = self._values.get(english_key(text))
+                if known and len(text) > 2 and not text.isdigit():
+                    yield *known, text
+        for text, size_name in sizes(reading.normal):
+            if known := self._values.get(english_key(size_name)):
+                yield *known, text
+
+    def _known(self, concept: Concept) -> tuple[str, str] | None:
+        """The shop's own value for a concept, or for what it is a kind of."""
+        lineage = [concept, *(self._graph.concepts[parent] for parent in concept.is_a)]
+        labels = (english_key(label) for one in lineage for label in one.english)
+        return next((self._values[key] for key in labels if key in self._values), None)
+
+    def _tags(self, reading: QueryReading, probabilities: FloatArray) -> Iterator[Tag]:
+        """A rule's first; the network's only of attributes that no rule has found."""
+        found = list(self.tags_by_rule(reading))
+        yield from found
+        named = {tag.name for tag in found}
+        for column in np.flatnonzero(probabilities >= MIN_TAG).tolist():
+            name, value = self.labels.tags[column]
+            if name not in named:
+                yield Tag(name, value, "", float(probabilities[column]), Source.MODEL)
+
+    def _category(self, reading: QueryReading, probabilities: FloatArray) -> Guess | None:
+        """The leaf where it is likely enough, else the nearest category above of which that is true."""
+        if by_rule := self.category_by_rule(reading):
+            return Guess(by_rule, 1.0, Source.RULE)
+        best = int(probabilities.argmax())
+        if probabilities[best] >= MIN_CATEGORY:
+            value = self.labels.category[best]
+            return Guess(value, float(probabilities[best]), Source.MODEL) if value else None
+        sums = {path: float(probabilities[columns].sum()) for path, columns in self._above.items()}
+        likely = [path for path, total in sums.items() if total >= MIN_CATEGORY]
+        if not likely:
+            return None
+        value = max(likely, key=lambda path: (path.count(CATEGORY_SEPARATOR), sums[path]))
+        return Guess(value, sums[value], Source.MODEL)
+
+
+def _best(by_rule: str, labels: Iterable[str], probabilities: FloatArray) -> Guess:
+    if by_rule:
+        return Guess(by_rule, 1.0, Source.RULE)
+    best = int(probabilities.argmax())
+    return Guess(list(labels)[best], float(probabilities[best]), Source.MODEL)
+
+
+def _leaf(path: str) -> str:
+    return path.rsplit(CATEGORY_SEPARATOR, 1)[-1]
+
+
+def _unambiguous(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, Value]:
+    """Without the keys that mean two things, and the empty one."""
+    found: dict[Key, Value] = {}
+    twice: set[Key] = set()
+    for key, value in pairs:
+        if found.setdefault(key, value) != value:
+            twice.add(key)
+    return {key: value for key, value in found.items() if key and key not in twice}

@@ -1,0 +1,77 @@
+"""Rules about what a shopper is after: sure, or silent."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.query_encoder.domain.understanding_rules import intent_by_rule, sentiment_by_rule, sizes
+from tests.fakes.understanding import read
+
+
+@pytest.mark.parametrize(
+    ("text", "intent"),
+    [
+        ("where is my order", "order"), ("Track my package!", "order"), ("I want a refund", "order"),
+        ("do you ship to Norway?", "order"), ("return policy", "order"),
+        ("我的订单到哪了", "order"), ("怎么退货", "order"), ("运费多少", "order"), ("转人工", "order"),
+        ("which tent is best for winter", "advice"), ("what should I give my dad", "advice"),
+        ("电饭煲怎么选", "advice"),
+        ("new arrivals", "browse"), ("what do you sell?", "browse"), ("新品", "browse"), ("随便看看", "browse"),
+        ("hello there", "chat"), ("thanks a lot", "chat"), ("你好", "chat"), ("谢谢你", "chat"),
+        ("red leather jeans", "find"), ("acme mug", "find"), ("红色牛仔裤", "find"),
+    ],
+)  # fmt: skip
+def test_sure(text: str, intent: str) -> None:
+    """A phrase that only one intent has, in both languages."""
+    assert intent_by_rule(read(text)) == intent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "return air grille",
+        "return address labels",
+        "shipping address stamp",
+        "track lighting",
+        "password notebook",
+        "shipping boxes",
+        "thank you cards",
+        "best seller novel",
+    ],
+)
+def test_products_with_words_of_orders(text: str) -> None:
+    """Things are no questions because their names hold a word of one."""
+    assert intent_by_rule(read(text)) in ("", "find")
+
+
+@pytest.mark.parametrize("text", ["密码锁", "快递盒", "发票夹"])
+def test_chinese_products_with_words_of_orders(text: str) -> None:
+    """The same in Chinese."""
+    assert intent_by_rule(read(text)) in ("", "find")
+
+
+@pytest.mark.parametrize("text", ["something for the weekend", "stationery", "jeans or dress", "new jeans"])
+def test_silent(text: str) -> None:
+    """What may be a search, a walk or a question is left to the network."""
+    assert intent_by_rule(read(text)) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "sentiment"),
+    [
+        ("i love this shop", "positive"), ("the mug is great", "positive"), ("超喜欢", "positive"),
+        ("this is terrible", "negative"), ("i am not happy with it", "negative"), ("不喜欢", "negative"),
+        ("太差了", "negative"),
+        ("red mug", ""), ("大容量垃圾桶", ""), ("这个好不好用", ""),
+    ],
+)  # fmt: skip
+def test_sentiment(text: str, sentiment: str) -> None:
+    """What is felt, and negated; a bin (垃圾桶) and a question (好不好用) are no complaints."""
+    assert sentiment_by_rule(text) == sentiment
+
+
+def test_sizes() -> None:
+    """A number is a size where the text says so."""
+    assert list(sizes("boots size 42")) == [("size 42", "42")]
+    assert list(sizes("42码靴子")) == [("42码", "42")]
+    assert not list(sizes("iphone 13 case"))
