@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli import encoder
 from cli.client import Connection, explain_error
 from cli.imports import CatalogImport, EventsImport, Rejects, Summary, event_of
 from cli.mapping import RowRefused, parse_mapping, parse_money
@@ -30,6 +31,7 @@ catalog = typer.Typer(no_args_is_help=True, help="The shop's products.")
 events = typer.Typer(no_args_is_help=True, help="What shoppers did.")
 app.add_typer(catalog, name="catalog")
 app.add_typer(events, name="events")
+app.add_typer(encoder.app, name="encoder")
 app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)
