@@ -38,11 +38,14 @@ def compress(
         "var/models/compressed"
     ),
     queries: Annotated[int, typer.Option(help="Measured with that many; 0: all.", min=0)] = 500,
-    catalogue: Annotated[int, typer.Option(help="Measured over that many products; 0: all.", min=0)] = 8_000,
-    lessons: Annotated[int, typer.Option(help="Products that pruning learns from.", min=64)] = 2_048,
-    recovery_steps: Annotated[int, typer.Option(help="Of distillation after pruning; 0: none.", min=0)] = 60,
+    catalogue: Annotated[int, typer.Option(help="Measured over that many products; 0: all.", min=0)] = 6_000,
+    lessons: Annotated[int, typer.Option(help="Products that pruning learns from.", min=64)] = 1_024,
+    recovery_steps: Annotated[int, typer.Option(help="Of distillation after pruning; 0: none.", min=0)] = 40,
     rounds: Annotated[int, typer.Option(help="Of timing.", min=1)] = 10,
     tolerance: Annotated[float, typer.Option(help="Relative loss of NDCG@10 that is accepted.")] = 0.005,
+    cut: Annotated[
+        list[str], typer.Option(help='One way to prune: "heads=0.25,units=0.5,layers=1"; may be repeated.')
+    ] = [],  # noqa: B006 - Typer wants a list
     seed: int = 0,
 ) -> None:
     """Prune and quantize the encoder, measure size, latency and NDCG@10, and propose the smallest that is as good."""
@@ -53,6 +56,7 @@ def compress(
         from services.query_encoder.wiring import embedded_model_dir
         from training.catalogue import read_catalogue
         from training.compression import compress as compression
+        from training.compression.pruning import Cut
         from training.compression.report import document, plot
         from training.compression.sample import draw
         from training.search.data import read_judgements
@@ -61,8 +65,9 @@ def compress(
         raise typer.Exit(1) from None
     torch.set_num_threads(1)
     encoder = QueryEncoderSettings()
-    settings = compression.Compression(recovery_steps=recovery_steps, rounds=rounds, tolerance=tolerance, seed=seed)
     try:
+        cuts = tuple(Cut.parse(text) for text in cut) or compression.CUTS
+        settings = compression.Compression(cuts, recovery_steps, rounds, tolerance, seed)
         judged = read_judgements(judgements) if judgements else None
         sample = draw(read_catalogue(products, map), judged, queries, catalogue, lessons, seed)
         rows = compression.compress(model or encoder.model_dir or embedded_model_dir(), sample, out, settings)

@@ -20,6 +20,7 @@ import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from services.query_encoder.adapters.layer_shapes import layers_of
 from services.query_encoder.adapters.torch_encoder import PooledEncoder
 from training.bilingual.texts import HeldOut, Pair, QueryWriter, varied
 from training.bilingual.vocabulary import Vocabulary
@@ -152,8 +153,8 @@ def _optimizers(student: PooledEncoder, settings: Distillation) -> list[tuple[to
     optimizers: list[tuple[torch.optim.Optimizer, float]] = [
         (torch.optim.SparseAdam(list(embeddings.fresh.parameters())), settings.learning_rate)
     ]
-    layers: Any = student.body.encoder.layer if settings.layers else []
-    if trained := [weight for layer in layers[: settings.layers] for weight in layer.parameters()]:
+    lowest = layers_of(student.body)[: settings.layers]
+    if trained := [weight for layer in lowest for weight in layer.parameters()]:
         for weight in trained:
             weight.requires_grad = True
         optimizers.append((torch.optim.AdamW(trained, weight_decay=0.0), settings.layer_learning_rate))

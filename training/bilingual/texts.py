@@ -85,7 +85,7 @@ class QueryWriter:
         occasions = self._by_kind[ConceptKind.OCCASION] if random.random() < _FOR else []
         purpose = self._said(ConceptKind.OCCASION, random) if occasions else None
         english = [*(pair.english for pair in before), thing.english, *(["for", purpose.english] if purpose else [])]
-        random.shuffle(before)  # type: ignore[arg-type] # numpy shuffles lists in place
+        random.shuffle(before)
         chinese = [pair.chinese for pair in ([purpose] if purpose else []) + before]
         chinese = [thing.chinese, *chinese] if random.random() < _THING_FIRST else [*chinese, thing.chinese]
         if self._fillers and random.random() < _FILLED:

@@ -103,4 +103,5 @@ class GrownEmbeddings(torch.nn.Module):
         """All rows in one table, as it is saved."""
         weights = self.get_buffer("weights").clone()
         weights[self.get_buffer("row_of") >= 0] = self.fresh.weight.detach()
-        return torch.nn.Embedding.from_pretrained(weights)
+        table: torch.nn.Embedding = torch.nn.Embedding.from_pretrained(weights)
+        return table

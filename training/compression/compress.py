@@ -34,7 +34,7 @@ _LAYER_TEXTS, _TIMED = 256, 32
 @dataclass(frozen=True)
 class Compression:
     cuts: Sequence[Cut] = CUTS
-    recovery_steps: int = 60
+    recovery_steps: int = 40
     # Of the timing; each asks every model for every timed query.
     rounds: int = 10
     # What may be lost of fp32's NDCG@10, relative.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from services.query_encoder.adapters.layer_shapes import layers_of
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import PooledEncoder
 from training.compression.sample import SearchExample
+from training.search.encoder import low_precision
 
 BATCH = 32
 _TEMPERATURE = 0.05
@@ -42,8 +44,9 @@ def importance(model: PooledEncoder, tokenizer: BatchTokenizer, examples: Sequen
         sums = [torch.zeros_like(gate) for gate in (*heads, *units)]
         for first in tqdm(range(0, len(examples) - BATCH + 1, BATCH), desc="Importance", unit=" batches"):
             batch = examples[first : first + BATCH]
-            queries = encode(model, tokenizer, [example.query for example in batch])
-            products = encode(model, tokenizer, [example.text for example in batch])
+            with low_precision():
+                queries = encode(model, tokenizer, [example.query for example in batch])
+                products = encode(model, tokenizer, [example.text for example in batch])
             logits, own = queries @ products.T / _TEMPERATURE, torch.arange(BATCH)
             loss = torch.nn.functional.cross_entropy(logits, own) + torch.nn.functional.cross_entropy(logits.T, own)
             gradients = torch.autograd.grad(loss, [*heads, *units])
@@ -75,7 +78,7 @@ def encode(model: PooledEncoder, tokenizer: BatchTokenizer, texts: Sequence[str]
     for rows, ids, mask in tokenizer.batches(texts, _TOKENS, BATCH * _TOKENS):
         parts.append(model(torch.from_numpy(ids), torch.from_numpy(mask)))
         order += rows
-    vectors = torch.cat(parts)
+    vectors = torch.cat(parts).float()
     return torch.zeros(len(texts), vectors.shape[1]).index_copy(0, torch.tensor(order), vectors)
 
 
@@ -105,7 +108,7 @@ def _gates(model: PooledEncoder) -> Iterator[tuple[list[torch.Tensor], list[torc
 
 @contextmanager
 def _without(model: PooledEncoder, dropped: Sequence[int]) -> Iterator[None]:
-    body = model.body
+    body: Any = model.body
     whole = layers_of(body)
     body.encoder.layer = torch.nn.ModuleList(layer for number, layer in enumerate(whole) if number not in dropped)
     try:

@@ -26,6 +26,19 @@ class Cut:
     units: float = 0.0
     layers: int = 0
 
+    @classmethod
+    def parse(cls, text: str) -> Cut:
+        """From "heads=0.25,units=0.5,layers=1", each optional. Raises ValueError for anything else."""
+        parts = dict(part.strip().partition("=")[::2] for part in text.split(","))
+        try:
+            shares = {name: float(parts.pop(name)) for name in ("heads", "units") if name in parts}
+            cut = cls(layers=int(parts.pop("layers", 0)), **shares)
+        except ValueError:
+            raise ValueError(f"{text!r}: write heads=SHARE,units=SHARE,layers=COUNT") from None
+        if parts or not (0 <= cut.heads < 1 and 0 <= cut.units < 1 and cut.layers >= 0) or cut == cls():
+            raise ValueError(f"{text!r}: heads and units are shares below 1, layers a count; one of them at least")
+        return cut
+
     @property
     def name(self) -> str:
         parts = (

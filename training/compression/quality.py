@@ -40,19 +40,32 @@ class Quality:
 
 def measure(encoder: Encoder, sample: Sample) -> Quality:
     """Exact search over the sample's products; fused with words as retrieval does it by default."""
-    settings = QueryEncoderSettings()
-    products = encoder.encode([product_text(product) for product in sample.products], settings.max_product_tokens)
-    queries = encoder.encode(list(sample.judgements), settings.max_query_tokens)
+    products, queries = _vectors(encoder, sample)
     return Quality(_dense(products, queries, sample), _fused(products, queries, sample, encoder), products, queries)
+
+
+def measure_dense(encoder: Encoder, sample: Sample) -> npt.NDArray[np.float64]:
+    """NDCG@10 by query of the vectors alone."""
+    return _dense(*_vectors(encoder, sample), sample)
 
 
 def relative_interval(
     ours: npt.NDArray[np.float64], base: npt.NDArray[np.float64], seed: int
 ) -> tuple[float, float, float]:
-    """(difference of the means as a share of `base`, its 95 % by the paired bootstrap over queries)."""
+    """(difference of the means as a share of `base`'s, its 95 % by the paired bootstrap over queries)."""
+    whole = float(base.mean())
+    if not whole:
+        return (float("nan"),) * 3
+    difference = (ours - base) / whole
     draws = np.random.default_rng(seed).integers(0, len(base), (_DRAWS, len(base)))
-    low, high = np.percentile(ours[draws].mean(1) / base[draws].mean(1) - 1, [2.5, 97.5])
-    return float(ours.mean() / base.mean() - 1), float(low), float(high)
+    low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
+    return float(difference.mean()), float(low), float(high)
+
+
+def _vectors(encoder: Encoder, sample: Sample) -> tuple[FloatArray, FloatArray]:
+    settings = QueryEncoderSettings()
+    products = encoder.encode([product_text(product) for product in sample.products], settings.max_product_tokens)
+    return products, encoder.encode(list(sample.judgements), settings.max_query_tokens)
 
 
 def _dense(products: FloatArray, queries: FloatArray, sample: Sample) -> npt.NDArray[np.float64]:
@@ -60,7 +73,7 @@ def _dense(products: FloatArray, queries: FloatArray, sample: Sample) -> npt.NDA
     found = []
     for vector, judged in zip(queries, sample.judgements.values(), strict=True):
         # A query that the model cannot read finds nothing.
-        best = np.argsort(-(products @ vector), kind="stable")[:NDCG_DEPTH] if vector.any() else []
+        best = np.argsort(-(products @ vector), kind="stable")[: NDCG_DEPTH if vector.any() else 0]
         found.append(ndcg([ids[row] for row in best], judged))
     return np.array(found)
 

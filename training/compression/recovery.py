@@ -36,8 +36,8 @@ def recover(
         texts = [text for row in rows for text in (examples[row].query, examples[row].text)]
         with low_precision():
             with torch.no_grad():
-                wanted = encode(teacher, tokenizer, texts).float()
-            cosine = (encode(student, tokenizer, texts).float() * wanted).sum(1).mean()
+                wanted = encode(teacher, tokenizer, texts)
+            cosine = (encode(student, tokenizer, texts) * wanted).sum(1).mean()
         optimizer.zero_grad()
         (1 - cosine).backward()
         optimizer.step()

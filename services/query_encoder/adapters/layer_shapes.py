@@ -24,7 +24,9 @@ def is_pruned(config: PretrainedConfig) -> bool:
 
 def load_pruned(model_dir: Path, config: PretrainedConfig, attention: str | None) -> PreTrainedModel:
     """Raises RuntimeError where the weights do not fit what config.json says."""
-    body: PreTrainedModel = AutoModel.from_config(config, attn_implementation=attention)
+    body: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
+        config, attn_implementation=attention
+    )
     resize(body, getattr(config, LAYER_HEADS), getattr(config, LAYER_WIDTHS))
     weights: dict[str, Any] = {}
     for file in sorted(model_dir.glob("*.safetensors")):
