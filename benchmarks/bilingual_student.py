@@ -1,16 +1,21 @@
 """A student that reads Chinese (`python -m training.bilingual`) beside the graph that says Chinese in English.
 
     python -m benchmarks.bilingual_student --student DIR --out R.json [--products P.csv.gz --judgements J.csv.gz]
+    python -m benchmarks.bilingual_student --forget 0.2 --graph G.yaml
 
 The queries are those of benchmarks.bilingual; train the student with `--hold-out benchmarks/data/bilingual.csv`. Over
 the demo shop without a Chinese character, all from one run:
 
     meaning alone   exact search by vectors: the student's of the query as it is, the English encoder's of the query
-                    said in English by the graph (`rendered_text`), and the student's of that
+                    said in English by the graph (`rendered_text`), and the student's of both in one text
     whole product   Search as configured, with the embedded encoder and with the student, each also without the graph
 
 Queries that are themselves a label of the graph stand apart from those that are not: the student's word pieces begin
 with the graph's meaning of the former. With J, NDCG@10 of English queries by vectors alone: student beside teacher.
+
+The second form writes a graph that lacks a part of its Chinese labels. A student trained with it, and this benchmark,
+both under KAIROS_QUERY_ENCODER_CONCEPTS_FILE=G.yaml, show what each makes of words that nobody wrote down: "forgotten"
+are the queries that the whole graph says otherwise in English.
 """
 
 from __future__ import annotations
@@ -21,8 +26,10 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -42,7 +49,7 @@ from benchmarks.bilingual import (
 from cli.suite.in_process import in_process_suite
 from demo.catalogue import build_catalogue
 from services.common.product import CATEGORY_SEPARATOR, Product
-from services.query_encoder.adapters.concept_files import embedded_graph
+from services.query_encoder.adapters.concept_files import embedded_graph, load_graph
 from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.concepts import ConceptGraph, chinese_key
 from services.query_encoder.domain.expansion import Expander
@@ -56,12 +63,13 @@ from training.compression.quality import measure_dense, relative_interval
 from training.compression.sample import draw
 from training.search.data import read_judgements
 
-RENDERED, STUDENT, BOTH = (
+RENDERED, STUDENT, JOINED = (
     "English encoder, query said in English",
     "student, query as it is",
-    "student, said in English",
+    "student, both in one text",
 )
 EMBEDDED, WITH_STUDENT = "embedded encoder", "student"
+GROUPS = ("labels", "others", "forgotten")
 _GRAPH, _NO_GRAPH = "", ", without the graph"
 _ENGLISH_QUERIES, _ENGLISH_PRODUCTS = 500, 6_000
 
@@ -71,6 +79,19 @@ def renderings(questions: Sequence[Question], graph: ConceptGraph) -> list[str]:
     finder, expander = ConceptFinder(graph), Expander(graph, frozenset())
     normal = [normalise(question.query) for question in questions]
     return [expander.expand(finder.read(text), text).rendering for text in normal]
+
+
+def forgetful(graph: ConceptGraph, share: float, seed: int) -> dict[str, Any]:
+    """A document of the graph without that share of its Chinese labels, chosen at random."""
+    random = np.random.default_rng(seed)
+    labels = sorted(graph.by_chinese)
+    forgotten = {labels[row] for row in random.permutation(len(labels))[: round(share * len(labels))]}
+    document: dict[str, Any] = {"fillers": sorted(graph.fillers - forgotten)}
+    for concept in graph.concepts.values():
+        known = [label for label in concept.chinese if chinese_key(label) not in forgotten]
+        entry = {"labels": concept.english + known, "is_a": concept.is_a, "goes_with": concept.goes_with}
+        document.setdefault(concept.kind.value, {})[concept.name] = entry
+    return document
 
 
 def nearest(queries: FloatArray, products: FloatArray, categories: Sequence[str]) -> list[Outcome]:
@@ -89,13 +110,14 @@ def meaning_alone(
     texts = [product_text(product) for product in products]
     categories = [CATEGORY_SEPARATOR.join(product.category_path) for product in products]
     by_teacher, by_student = (encoder.encode(texts, settings.max_product_tokens) for encoder in (teacher, student))
-    said = renderings(questions, embedded_graph())
+    said = renderings(questions, configured_graph())
     asked = [normalise(question.query) for question in questions]
+    joined = [f"{text} {english}".strip() for text, english in zip(asked, said, strict=True)]
     limit = settings.max_query_tokens
     return {
         RENDERED: nearest(teacher.encode(said, limit), by_teacher, categories),
         STUDENT: nearest(student.encode(asked, limit), by_student, categories),
-        BOTH: nearest(student.encode(said, limit), by_student, categories),
+        JOINED: nearest(student.encode(joined, limit), by_student, categories),
     }
 
 
@@ -131,23 +153,34 @@ def english(
     }  # fmt: skip
 
 
+def configured_graph() -> ConceptGraph:
+    settings = QueryEncoderSettings()
+    return load_graph(settings.concepts_file, settings.extra_concepts_file)
+
+
 def by_kind(questions: Sequence[Question], outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, float]]:
     """Figures of all queries, and hit@10 of those that are a label of the graph and of those that are none."""
-    labels = embedded_graph().by_chinese
-    is_label = [chinese_key(question.query) in labels for question in questions]
+    graph, whole = configured_graph(), embedded_graph()
+    said = zip(renderings(questions, graph), renderings(questions, whole), strict=True)
+    groups = {
+        "labels": [chinese_key(question.query) in graph.by_chinese for question in questions],
+        "others": [chinese_key(question.query) not in graph.by_chinese for question in questions],
+        "forgotten": [now != before for now, before in said],
+    }
     result = {}
     for name, found in outcomes.items():
         row = figures(questions, found)
-        for heading, wanted in (("hit@10 of labels", True), ("hit@10 of others", False)):
-            rows = [(q, o) for q, o, label in zip(questions, found, is_label, strict=True) if label is wanted]
-            row[heading] = round(sum(o.right(q) > 0 for q, o in rows) / max(1, len(rows)), 4)
+        for group, members in groups.items():
+            rows = [(q, o) for q, o, member in zip(questions, found, members, strict=True) if member]
+            row[group] = len(rows)
+            row[f"hit@10 of {group}"] = round(sum(o.right(q) > 0 for q, o in rows) / max(1, len(rows)), 4)
         result[name] = row
     return result
 
 
 def report(results: Mapping[str, Mapping[str, Mapping[str, float]]], queries: int) -> Table:
     table = Table(title=f"{queries} Chinese and code-mixed queries over English titles")
-    columns = ("hit@10", "hit@10 of labels", "hit@10 of others", "first right", "precision@10", "unknown language")
+    columns = ("hit@10", *(f"hit@10 of {group}" for group in GROUPS), "first right", "precision@10", "unknown language")
     for heading in ("", *columns):
         table.add_column(heading, justify="right" if heading else "left")
     for part, rows in results.items():
@@ -159,8 +192,10 @@ def report(results: Mapping[str, Mapping[str, Mapping[str, float]]], queries: in
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--student", type=Path, required=True, help="folder of `python -m training.bilingual`")
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--student", type=Path, help="folder of `python -m training.bilingual`")
+    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    parser.add_argument("--forget", type=float, default=0.0, help="share of the Chinese labels that --graph lacks")
+    parser.add_argument("--graph", type=Path, help="where the graph goes")
     parser.add_argument("--queries", type=Path, default=QUERIES)
     parser.add_argument("--products", type=Path, help="of a shop with judgements, to measure English")
     parser.add_argument("--judgements", type=Path)
@@ -168,6 +203,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7, help="of the demo shop")
     parser.add_argument("--alone", action="store_true", help="meaning alone: leave the whole product out")
     arguments = parser.parse_args()
+    if arguments.graph:
+        graph = forgetful(embedded_graph(), arguments.forget, arguments.seed)
+        arguments.graph.write_text(yaml.safe_dump(graph, allow_unicode=True), encoding="utf-8")
+        return 0
+    if not (arguments.student and arguments.out):
+        parser.error("give --student and --out, or --forget and --graph")
     chosen = QueryEncoderSettings(model_dir=arguments.student, model_version="bilingual@benchmark")
     student, teacher = build_encoder(chosen, threads=1), build_encoder(QueryEncoderSettings(), threads=1)
     questions = [question for question in read_questions(arguments.queries) if question.catalogue != DEMO]
