@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -61,8 +62,10 @@ def main(
     report = train(teacher or embedded_model_dir(), lessons, sorted(graph.fillers), out, settings)
     print(json.dumps(report, indent=2))
     print(f"Serve it with\n  KAIROS_QUERY_ENCODER_MODEL_DIR={out.resolve()}")
-    print(f"  KAIROS_QUERY_ENCODER_MODEL_VERSION=bilingual@{seed}")
+    print(f"  KAIROS_QUERY_ENCODER_MODEL_VERSION={_version(out)}")
     print("and import the catalogue anew, into an empty collection: its vectors are of another model.")
+    if not layers:
+        print("A catalogue in English may keep its vectors, which are the same: then leave MODEL_VERSION as it was.")
 
 
 def train(
@@ -128,6 +131,11 @@ def _tokenizer(model_dir: Path) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def _version(model_dir: Path) -> str:
+    weights = b"".join(file.read_bytes() for file in sorted(model_dir.glob("*.safetensors")))
+    return f"bilingual@{hashlib.blake2b(weights, digest_size=4).hexdigest()}"
 
 
 def _english(products: Sequence[Product], concepts: Sequence[str] | Any, seed: int) -> list[str]:
