@@ -27,6 +27,7 @@ from services.query_encoder.domain.concept_constraints import with_colours
 from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.constraints import find_constraints, without_price
+from services.query_encoder.domain.expansion import encoded_text
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.domain.query_vector import mix
@@ -80,9 +81,9 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         reading = self._finder.read(retrieval_text)
         expansion = vocabulary.expander.expand(reading, retrieval_text)
         constraints = with_colours(constraints, reading.found, vocabulary.lexicon, self._graph)
-        rendered = "" if self._reads_chinese else expansion.rendering
         self._past_queries.saw(context.tenant, corrected)
-        vector = await self._query_vector(rendered or retrieval_text, request.query_context, context)
+        asked = encoded_text(retrieval_text, expansion.rendering, self._reads_chinese)
+        vector = await self._query_vector(asked, request.query_context, context)
         return encoder_pb2.EncodeQueryResponse(
             language=detect_language(normal),
             normalized_text=normal,
@@ -92,7 +93,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             constraints=map(constraint_to_proto, constraints),
             vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._encoder.model_version),
             concepts=concepts_to_proto(expansion),
-            rendered_text=rendered,
+            rendered_text=expansion.rendering,
         )
 
     @rpc(encoder_pb2.SuggestResponse)
