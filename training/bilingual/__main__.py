@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -138,7 +138,7 @@ def _version(model_dir: Path) -> str:
     return f"bilingual@{hashlib.blake2b(weights, digest_size=4).hexdigest()}"
 
 
-def _english(products: Sequence[Product], concepts: Sequence[str] | Any, seed: int) -> list[str]:
+def _english(products: Sequence[Product], concepts: Iterable[str], seed: int) -> list[str]:
     """What the student is to read as before: product texts, in any order, and the graph's names."""
     texts = list(dict.fromkeys(product_text(product) for product in products))
     np.random.default_rng(seed).shuffle(texts)

@@ -108,10 +108,10 @@ def _pruned_models(model_dir: Path, sample: Sample, out: Path, settings: Compres
     layers = [(), *least_layers(model, tokenizer, texts, most)]
     for cut in settings.cuts:
         smaller = pruned(model, cut, scores, layers[min(cut.layers, len(layers) - 1)])
-        recover(smaller.train(), model, tokenizer, sample.lessons, settings.recovery_steps, settings.seed)
+        recover(smaller, model, tokenizer, sample.lessons, settings.recovery_steps, settings.seed)
         folder = out / cut.folder
         shutil.rmtree(folder, ignore_errors=True)
-        save(smaller.eval(), model_dir, folder)
+        save(smaller, model_dir, folder)
         yield cut.name, folder
 
 

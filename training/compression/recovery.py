@@ -22,7 +22,10 @@ def recover(
     student: PooledEncoder, teacher: PooledEncoder, tokenizer: BatchTokenizer, examples: Sequence[SearchExample],
     steps: int, seed: int,
 ) -> float:  # fmt: skip
-    """Trains `student` in place, all but its word embeddings; the answer is the mean cosine of the last steps."""
+    """Trains `student` in place, all but its word embeddings; the answer is the mean cosine of the last steps.
+
+    Without dropout: so few steps do not overfit, and noise only moves the goal.
+    """
     random = np.random.default_rng(seed)
     for weight in student.body.get_input_embeddings().parameters():
         weight.requires_grad = False

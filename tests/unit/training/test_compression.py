@@ -158,10 +158,10 @@ def test_recovery_brings_the_vectors_back(model_dir: Path) -> None:
     texts = ["pink tent", "brass lamp white", "steel mug red oak"]
 
     def cosine() -> float:
-        return float((vectors(student.eval(), texts, model_dir) * vectors(teacher, texts, model_dir)).sum(1).mean())
+        return float((vectors(student, texts, model_dir) * vectors(teacher, texts, model_dir)).sum(1).mean())
 
     before = cosine()
-    recover(student.train(), teacher, tokenizer, examples(), steps=60, seed=0)
+    recover(student, teacher, tokenizer, examples(), steps=60, seed=0)
     assert cosine() > before + 0.1 * (1 - before)
 
 
