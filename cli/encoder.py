@@ -38,7 +38,7 @@ def compress(
         "var/models/compressed"
     ),
     queries: Annotated[int, typer.Option(help="Measured with that many; 0: all.", min=0)] = 500,
-    catalogue: Annotated[int, typer.Option(help="Measured over that many products; 0: all.", min=0)] = 6_000,
+    catalogue: Annotated[int, typer.Option(help="Measured over that many products; 0: all.", min=0)] = 4_000,
     lessons: Annotated[int, typer.Option(help="Products that pruning learns from.", min=64)] = 1_024,
     recovery_steps: Annotated[int, typer.Option(help="Of distillation after pruning; 0: none.", min=0)] = 40,
     rounds: Annotated[int, typer.Option(help="Of timing.", min=1)] = 10,

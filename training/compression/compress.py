@@ -26,7 +26,7 @@ from training.compression.sample import Sample
 
 UNPRUNED = "unpruned"
 BACKENDS: Mapping[str, str] = {"onnx-fp32": FP32, "onnx-int8": INT8}
-CUTS = (Cut(heads=0.25), Cut(units=0.25), Cut(heads=0.25, units=0.25), Cut(layers=1), Cut(layers=2))
+CUTS = (Cut(heads=0.25), Cut(units=0.25), Cut(layers=1), Cut(layers=2))
 # Texts that tell which layers matter least, and queries that are timed.
 _LAYER_TEXTS, _TIMED = 256, 32
 
