@@ -36,11 +36,13 @@ def recover(
         for group in optimizer.param_groups:
             group["lr"] = _LEARNING_RATE * min((step + 1) / (_WARMUP * steps + 1), 1 - step / steps)
         rows = random.choice(len(examples), BATCH, replace=len(examples) < BATCH)
-        texts = [text for row in rows for text in (examples[row].query, examples[row].text)]
+        # Short texts and long ones apart: a batch is as long as its longest.
+        sides = [examples[row].query for row in rows], [examples[row].text for row in rows]
         with low_precision():
             with torch.no_grad():
-                wanted = encode(teacher, tokenizer, texts)
-            cosine = (encode(student, tokenizer, texts) * wanted).sum(1).mean()
+                wanted = torch.cat([encode(teacher, tokenizer, texts) for texts in sides])
+            found = torch.cat([encode(student, tokenizer, texts) for texts in sides])
+        cosine = (found * wanted).sum(1).mean()
         optimizer.zero_grad()
         (1 - cosine).backward()
         optimizer.step()
