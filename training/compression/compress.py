@@ -28,7 +28,7 @@ UNPRUNED = "unpruned"
 BACKENDS: Mapping[str, str] = {"onnx-fp32": FP32, "onnx-int8": INT8}
 CUTS = (Cut(heads=0.25), Cut(units=0.25), Cut(layers=1), Cut(layers=2))
 # Texts that tell which layers matter least, and queries that are timed.
-_LAYER_TEXTS, _TIMED = 256, 32
+_LAYER_TEXTS, _TIMED = 128, 32
 
 
 @dataclass(frozen=True)
