@@ -98,20 +98,30 @@ def ask(suite: InProcessSuite, questions: Sequence[Question], name: str) -> list
         return list(tqdm(pool.map(search, questions), total=len(questions), desc=name, unit=" queries"))
 
 
+def written(products: Sequence[DemoProduct], folder: Path) -> Path:
+    """The shop as a file to import."""
+    path = folder / "catalogue.jsonl.gz"
+    write_catalogue(path, list(products))
+    return path
+
+
+def import_file(suite: InProcessSuite, path: Path) -> None:
+    rejects = Rejects(path.with_name("rejects.jsonl"))
+    summary = CatalogImport(Connection(suite.gateway_target), parse_mapping("", None, "USD"), rejects).run(path)
+    tqdm.write(f"{summary.imported} products imported, {summary.rejected} rejected")
+
+
 def measure(
     products: Sequence[DemoProduct], questions: Sequence[Question], folder: Path, name: str
 ) -> dict[str, list[Outcome]]:
     """Both rows over one import."""
     folder.mkdir(parents=True)
-    path, empty = folder / "catalogue.jsonl.gz", folder / "no_concepts.yaml"
-    write_catalogue(path, list(products))
+    path, empty = written(products, folder), folder / "no_concepts.yaml"
     empty.write_text("{}\n")
     if name == ENGLISH and is_chinese(gzip.decompress(path.read_bytes()).decode()):
         raise ValueError("the English catalogue holds Chinese characters")
     with in_process_suite(folder) as suite:
-        rejects = Rejects(folder / "rejects.jsonl")
-        summary = CatalogImport(Connection(suite.gateway_target), parse_mapping("", None, "USD"), rejects).run(path)
-        tqdm.write(f"{name}: {summary.imported} products imported, {summary.rejected} rejected")
+        import_file(suite, path)
     with in_process_suite(folder) as suite:
         found = {WITH: ask(suite, questions, f"{name}, {WITH}")}
     with in_process_suite(folder, encoder={"concepts_file": empty}) as suite:

@@ -19,7 +19,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,11 +44,11 @@ from services.common.convert import context_to_proto, vectors_to_proto
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from services.retrieval.settings import FusionSettings
-from training.search.data import RELEVANT, Judgements, gain, read_judgements
+from training.search.data import RELEVANT, Judgements, ndcg, read_judgements
 from training.search.encoder import EncoderTraining
 from training.search.train import CANDIDATES, SearchTraining, TrainedSearch, import_products, train
 
-NDCG_DEPTH, RECALL_DEPTH = 10, 100
+RECALL_DEPTH = 100
 _TIMEOUT_S = 60.0
 _IN_FLIGHT = 2
 # By ranks, equal weights: what one takes without any data (Cormack et al., SIGIR 2009).
@@ -80,22 +80,9 @@ def figures_of(judgements: Judgements, rankings: Mapping[str, Ranking]) -> Figur
     )
 
 
-def ndcg(ranking: Ranking, judged: Mapping[str, float], depth: int = NDCG_DEPTH) -> float:
-    """Järvelin & Kekäläinen, TOIS 2002, with exponential gains."""
-    discounts = 1 / np.log2(np.arange(2, depth + 2))
-    best = _gains(sorted(judged.values(), reverse=True)[:depth])
-    ideal = float(best @ discounts[: len(best)])
-    found = _gains([judged.get(product_id, 1.0) for product_id in ranking[:depth]])
-    return float(found @ discounts[: len(found)]) / ideal if ideal > 0 else float("nan")
-
-
 def recall(ranking: Ranking, judged: Mapping[str, float], depth: int = RECALL_DEPTH) -> float:
     relevant = {product_id for product_id, relevance in judged.items() if relevance >= RELEVANT}
     return len(relevant.intersection(ranking[:depth])) / len(relevant) if relevant else float("nan")
-
-
-def _gains(relevances: Iterable[float]) -> npt.NDArray[np.float64]:
-    return np.array([gain(relevance) for relevance in relevances], np.float64)
 
 
 def each(queries: Sequence[str], name: str, ranking_of: Callable[[str], Ranking]) -> dict[str, Ranking]:

@@ -83,7 +83,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             constraints=map(constraint_to_proto, said.constraints),
             vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._models[0].model_version),
             concepts=concepts_to_proto(said.expansion),
-            rendered_text="" if self._models[0].reads_chinese else said.rendering,
+            rendered_text=said.rendering,
             other_vectors=[
                 vectors_to_proto(other[np.newaxis], model.model_version)
                 for model, (_, other) in zip(self._models[1:], others, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +15,8 @@ from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.rpc import DETAILS_KEY
+from services.query_encoder.adapters.concept_files import embedded_graph
+from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import save_understanding
 from services.query_encoder.handler import QueryEncoderHandler
 from services.query_encoder.ports import FloatArray
@@ -126,6 +128,43 @@ async def test_chinese_query(stub: Stub) -> None:
     english = await stub.EncodeQuery(query("red phone"))
     assert not english.rendered_text
     np.testing.assert_allclose(vector_of(said), vector_of(english), atol=1e-6)
+
+
+class ReadsChinese:
+    """An encoder at the port that reads everything, and remembers what it was asked."""
+
+    model_version, dimensions = "bilingual@1", 2
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
+        self.asked += texts
+        return np.tile(np.array([1, 0], np.float32), (len(texts), 1))
+
+
+async def test_an_encoder_that_reads_chinese(tmp_path: Path) -> None:
+    """It is asked the query and its English in one text; what the graph cannot say in English as it is."""
+    encoder = ReadsChinese()
+    handler = QueryEncoderHandler(
+        encoder, SqliteLexiconStore(tmp_path), embedded_graph(), QueryEncoderSettings(data_dir=tmp_path)
+    )
+    server = grpc.aio.server()
+    encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(handler, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = encoder_pb2_grpc.QueryEncoderServiceStub(channel)
+            said = await stub.EncodeQuery(query("红色手机"))
+            unread = await stub.EncodeQuery(query("量子纠缠"))
+    finally:
+        await server.stop(None)
+        handler.close()
+    assert encoder.asked[-2:] == ["红色手机 red phone", "量子纠缠"]
+    assert said.rendered_text == "red phone"
+    assert unread.HasField("vector")
+    assert not unread.rendered_text
 
 
 async def test_unknown_chinese(stub: Stub) -> None:

@@ -6,14 +6,19 @@ import csv
 import gzip
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 # By query, then by product: relevance from 1 (does not match) to 3 (matches perfectly).
 Judgements = Mapping[str, Mapping[str, float]]
 
 # From here on a product counts as found; what is below is no wrong answer yet.
 RELEVANT, NOT_WRONG = 2.33, 2.0
+# A page of results.
+NDCG_DEPTH = 10
 
 
 def read_judgements(path: Path) -> Judgements:
@@ -43,6 +48,15 @@ def gain(relevance: float) -> float:
     return float(2.0 ** (relevance - 1.0) - 1.0)
 
 
+def ndcg(ranking: Sequence[str], judged: Mapping[str, float], depth: int = NDCG_DEPTH) -> float:
+    """Of product ids, best first; what nobody judged gains nothing. NaN where nothing is to be found."""
+    discounts = 1 / np.log2(np.arange(2, depth + 2))
+    best = _gains(sorted(judged.values(), reverse=True)[:depth])
+    ideal = float(best @ discounts[: len(best)])
+    found = _gains([judged.get(product_id, 1.0) for product_id in ranking[:depth]])
+    return float(found @ discounts[: len(found)]) / ideal if ideal > 0 else float("nan")
+
+
 def split(judgements: Judgements, share: float, salt: str) -> tuple[Judgements, Judgements]:
     """(about `share` of the queries, the others). By the words of a query alone: the same in every file and run."""
     chosen = {query for query in judgements if _position(query, salt) < share}
@@ -58,3 +72,7 @@ def _position(query: str, salt: str) -> float:
 def _only(judgements: Judgements, queries: Iterable[str]) -> Judgements:
     kept = set(queries)
     return {query: judged for query, judged in judgements.items() if query in kept}
+
+
+def _gains(relevances: Iterable[float]) -> npt.NDArray[np.float64]:
+    return np.array([gain(relevance) for relevance in relevances], np.float64)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel
 
+from services.query_encoder.adapters.layer_shapes import is_pruned, load_pruned
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.ports import FloatArray
 
@@ -32,6 +33,9 @@ class PooledEncoder(torch.nn.Module):
 
 def load_model(model_dir: Path, attention: str | None = None) -> PooledEncoder:
     """From a directory with config.json and safetensors. No network. `attention`: transformers' name; None: its own."""
+    config = AutoConfig.from_pretrained(str(model_dir), local_files_only=True)
+    if is_pruned(config):
+        return PooledEncoder(load_pruned(model_dir, config, attention)).eval()
     body = AutoModel.from_pretrained(str(model_dir), local_files_only=True, attn_implementation=attention)
     return PooledEncoder(body).eval()
 

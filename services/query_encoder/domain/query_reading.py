@@ -32,8 +32,13 @@ class QueryReading:
         return self.expansion.rendering
 
     def encoded_text(self, reads_chinese: bool) -> str:
-        """What the encoder gets."""
-        return self.retrieval_text if reads_chinese else self.rendering or self.retrieval_text
+        """What the model is asked: the query's English, where the model reads no Chinese; where it does, both in one.
+
+        Measured with a bilingual student: both find more than either (docs/benchmarks.md).
+        """
+        if reads_chinese:
+            return f"{self.retrieval_text} {self.rendering}".rstrip()
+        return self.rendering or self.retrieval_text
 
 
 class QueryReader:

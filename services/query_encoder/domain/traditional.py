@@ -47,3 +47,8 @@ _TABLE = {ord(pair[0]): pair[1] for pair in _PAIRS.split()}
 def simplified(text: str) -> str:
     """`text` with its traditional characters folded; as long as it was."""
     return text.translate(_TABLE)
+
+
+def traditional_forms(character: str) -> tuple[str, ...]:
+    """The traditional characters that `simplified` folds to this one; several, where simplification joined them."""
+    return tuple(pair[0] for pair in _PAIRS.split() if pair[1] == character)

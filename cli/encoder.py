@@ -1,0 +1,101 @@
+"""`kairos encoder`: work on the query encoder's model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.rows import FileRefused
+
+if TYPE_CHECKING:
+    from training.compression.compress import Row
+
+app = typer.Typer(no_args_is_help=True, help="The query encoder's model.")
+_console, _err = Console(), Console(stderr=True)
+
+
+@app.callback()
+def encoder() -> None:
+    """The query encoder's model."""
+
+
+@app.command()
+def compress(
+    products: Annotated[Path, typer.Option(help="The catalogue, as of `kairos catalog import`.")],
+    judgements: Annotated[
+        Path | None, typer.Option(help="search_term, product_uid, relevance (.csv.gz). Without: queries from titles.")
+    ] = None,
+    map: Annotated[str, typer.Option(help="As of `kairos catalog import`.")] = "",
+    model: Annotated[Path | None, typer.Option(help="The model's folder. Default: the embedded one.")] = None,
+    out: Annotated[Path, typer.Option(help="Pruned models, compress.json and compress.png go here.")] = Path(
+        "var/models/compressed"
+    ),
+    queries: Annotated[int, typer.Option(help="Measured with that many; 0: all.", min=0)] = 500,
+    catalogue: Annotated[int, typer.Option(help="Measured over that many products; 0: all.", min=0)] = 4_000,
+    lessons: Annotated[int, typer.Option(help="Products that pruning learns from.", min=64)] = 1_024,
+    recovery_steps: Annotated[int, typer.Option(help="Of distillation after pruning; 0: none.", min=0)] = 40,
+    rounds: Annotated[int, typer.Option(help="Of timing.", min=1)] = 10,
+    tolerance: Annotated[float, typer.Option(help="Relative loss of NDCG@10 that is accepted.")] = 0.005,
+    cut: Annotated[
+        list[str], typer.Option(help='One way to prune: "heads=0.25,units=0.5,layers=1"; may be repeated.')
+    ] = [],  # noqa: B006 - Typer wants a list
+    seed: int = 0,
+) -> None:
+    """Prune and quantize the encoder, measure size, latency and NDCG@10, and propose the smallest that is as good."""
+    try:
+        import torch
+
+        from services.query_encoder.settings import QueryEncoderSettings
+        from services.query_encoder.wiring import embedded_model_dir
+        from training.catalogue import read_catalogue
+        from training.compression import compress as compression
+        from training.compression.pruning import Cut
+        from training.compression.report import document, plot
+        from training.compression.sample import draw
+        from training.search.data import read_judgements
+    except ModuleNotFoundError as error:
+        _err.print(f"[red]{escape(str(error))}; install the extra kairos-suite\\[training]")
+        raise typer.Exit(1) from None
+    torch.set_num_threads(1)
+    encoder = QueryEncoderSettings()
+    try:
+        cuts = tuple(Cut.parse(text) for text in cut) or compression.CUTS
+        settings = compression.Compression(cuts, recovery_steps, rounds, tolerance, seed)
+        judged = read_judgements(judgements) if judgements else None
+        sample = draw(read_catalogue(products, map), judged, queries, catalogue, lessons, seed)
+        rows = compression.compress(model or encoder.model_dir or embedded_model_dir(), sample, out, settings)
+    except (OSError, ValueError, FileRefused) as error:
+        _err.print(f"[red]{escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(2) from None
+    best = compression.proposed(rows, tolerance)
+    (out / "compress.json").write_text(json.dumps(document(rows, best, sample, settings), indent=2) + "\n")
+    plot(rows, best, tolerance, out / "compress.png")
+    kind = "judged queries" if judged else "queries made from titles"
+    _print(rows, best, f"{len(sample.judgements):,} {kind} over {len(sample.products):,} products")
+    _console.print(f"The smallest within {tolerance:.1%} of fp32: {best.name}, {best.backend}. Serve it with")
+    for name, value in compression.serving(best, encoder.model_version).items():
+        _console.print(f"  {name}={value}", soft_wrap=True, highlight=False)
+    if best.name != compression.UNPRUNED:
+        _console.print("and import the catalogue anew, into an empty collection: its vectors are of another model.")
+
+
+def _print(rows: Sequence[Row], best: Row, title: str) -> None:
+    table = Table(title=title)
+    for heading in ("", "", "MB", "ms", "NDCG@10", "to fp32 (95 %)", "fused NDCG@10", "cosine"):
+        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    for row in rows:
+        share, low, high = row.change
+        table.add_row(
+            row.name, row.backend.removeprefix("onnx-"), f"{row.size_bytes / 1e6:.1f}",
+            f"{row.latency_ms:.2f}", f"{row.ndcg:.4f}",
+            f"{share:+.1%} ({low:+.1%} to {high:+.1%})", f"{row.fused_ndcg:.4f}", f"{row.cosine:.4f}",
+            style="bold green" if row is best else None,
+        )  # fmt: skip
+    _console.print(table)

@@ -1,0 +1,266 @@
+"""Pruning and quantization, on a small model made here."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel
+from typer.testing import CliRunner
+
+from cli.main import app
+from services.common.product import Product
+from services.query_encoder.adapters.layer_shapes import layers_of
+from services.query_encoder.adapters.tokenizer import BatchTokenizer
+from services.query_encoder.adapters.torch_encoder import PooledEncoder, TorchEncoder, load_model
+from services.query_encoder.domain.product_text import product_text
+from services.query_encoder.ports import FloatArray
+from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.wiring import build_encoder
+from training.compression.compress import Row, proposed, serving
+from training.compression.importance import Importance, importance, least_layers
+from training.compression.pruning import Cut, pruned, save
+from training.compression.quality import measure
+from training.compression.recovery import recover
+from training.compression.sample import Sample, SearchExample, draw
+
+WORDS = (
+    "red", "blue", "green", "black", "white", "pink", "shoe", "lamp", "chair", "cable", "mug", "tent", "wool", "steel",
+    "oak", "brass",
+)  # fmt: skip
+LAYERS, HEADS, WIDTH = 3, 4, 64
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of three layers, four heads each, that knows the words of these tests."""
+    folder = tmp_path_factory.mktemp("model")
+    pieces = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS)
+    tokenizer = Tokenizer(models.WordLevel({piece: at for at, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    torch.manual_seed(5)
+    config = BertConfig(
+        vocab_size=len(pieces), hidden_size=32, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
+        intermediate_size=WIDTH, initializer_range=0.2,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def examples(count: int = 64) -> list[SearchExample]:
+    random = np.random.default_rng(2)
+    titles = [random.choice(WORDS, 4, replace=False) for _ in range(count)]
+    return [SearchExample(" ".join(title[:2]), " ".join(title)) for title in titles]
+
+
+def scores(seed: int = 0) -> Importance:
+    torch.manual_seed(seed)
+    return Importance([torch.rand(HEADS) for _ in range(LAYERS)], [torch.rand(WIDTH) for _ in range(LAYERS)])
+
+
+def vectors(model: PooledEncoder, texts: Sequence[str], model_dir: Path) -> torch.Tensor:
+    ids = [BatchTokenizer(model_dir).batches([text], 16, 16) for text in texts]
+    with torch.no_grad():
+        found = [model(torch.from_numpy(i), torch.from_numpy(m)) for batches in ids for _, i, m in batches]
+    return torch.cat(found)
+
+
+def silenced(model_dir: Path, cut: Cut, given: Importance) -> PooledEncoder:
+    """The whole model with zeros where the least important heads and units leave their layer."""
+    model = load_model(model_dir)
+    ranked = sorted((float(s), layer, head) for layer, row in enumerate(given.heads) for head, s in enumerate(row))
+    with torch.no_grad():
+        for _, layer, head in ranked[: round(cut.heads * LAYERS * HEADS)]:
+            layers_of(model.body)[layer].attention.output.dense.weight[:, head * 8 : head * 8 + 8] = 0
+        for layer, row in enumerate(given.units):
+            least = row.argsort()[: round(cut.units * WIDTH)]
+            layers_of(model.body)[layer].output.dense.weight[:, least] = 0
+    return model
+
+
+def test_what_is_cut_out_is_gone_and_nothing_else(model_dir: Path) -> None:
+    """A pruned model's vectors are those of the whole one with the pruned heads and units silenced."""
+    cut, given = Cut(heads=0.25, units=0.5), scores()
+    texts = ["red shoe", "black oak chair lamp", "mug"]
+    smaller = pruned(load_model(model_dir), cut, given)
+    expected = vectors(silenced(model_dir, cut, given), texts, model_dir)
+    torch.testing.assert_close(vectors(smaller, texts, model_dir), expected, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(expected, vectors(load_model(model_dir), texts, model_dir), atol=1e-3)
+
+
+@pytest.mark.parametrize("cut", [Cut(heads=0.34, units=0.25), Cut(layers=1)])
+def test_a_pruned_model_is_served_like_any_other(model_dir: Path, tmp_path: Path, cut: Cut) -> None:
+    """Saved, exported and quantized by the encoder's own path: the vectors agree with torch, in a smaller file."""
+    smaller = pruned(load_model(model_dir), cut, scores(), (1,) if cut.layers else ())
+    save(smaller, model_dir, tmp_path / "pruned")
+    texts = ["red shoe", "black oak chair lamp", "mug"]
+    reference = vectors(smaller, texts, model_dir).numpy()
+    settings = QueryEncoderSettings(model_dir=tmp_path / "pruned", model_cache_dir=tmp_path / "cache")
+    for backend, nearest in (("torch", 0.99999), ("onnx-fp32", 0.99999), ("onnx-int8", 0.95)):
+        served = build_encoder(settings.model_copy(update={"backend": backend}), threads=1).encode(texts, 16)
+        assert (served * reference).sum(1).min() > nearest, backend
+    whole, less = (
+        sum(weights.numel() for weights in load_model(folder).parameters())
+        for folder in (model_dir, tmp_path / "pruned")
+    )
+    assert less < 0.9 * whole
+
+
+def test_every_layer_keeps_a_head(model_dir: Path) -> None:
+    """However many heads shall go, no layer is left without."""
+    uneven = Importance([torch.full((HEADS,), float(layer)) for layer in range(LAYERS)], scores().units)
+    smaller = pruned(load_model(model_dir), Cut(heads=0.7), uneven)
+    heads = [layer.attention.self.num_attention_heads for layer in layers_of(smaller.body)]
+    assert heads == [1, 1, 2]
+
+
+def test_what_does_nothing_is_not_important(model_dir: Path) -> None:
+    """A head and a unit whose output is thrown away score zero; the others do not."""
+    model = load_model(model_dir)
+    with torch.no_grad():
+        layers_of(model.body)[1].attention.output.dense.weight[:, 8:16] = 0
+        layers_of(model.body)[2].output.dense.weight[:, 5] = 0
+    found = importance(model, BatchTokenizer(model_dir), examples())
+    assert found.heads[1][1] == 0
+    assert (found.heads[0] > 0).all()
+    assert found.units[2].argmin() == 5
+
+
+def test_the_layer_that_does_nothing_goes_first(model_dir: Path) -> None:
+    """Layers go by how far the vectors move without them, one after the other."""
+    model = load_model(model_dir)
+    with torch.no_grad():
+        for part in (layers_of(model.body)[1].attention.output.dense, layers_of(model.body)[1].output.dense):
+            part.weight.zero_()
+            part.bias.zero_()
+    texts = [example.text for example in examples(8)]
+    one, two = least_layers(model, BatchTokenizer(model_dir), texts, 2)
+    assert one == (1,)
+    assert len(two) == 2
+    assert 1 in two
+
+
+def test_recovery_brings_the_vectors_back(model_dir: Path) -> None:
+    """After a short distillation the pruned model's vectors are nearer to the whole one's, on texts of its own."""
+    teacher, tokenizer = load_model(model_dir), BatchTokenizer(model_dir)
+    student = pruned(teacher, Cut(heads=0.5, units=0.5), scores())
+    texts = ["pink tent", "brass lamp white", "steel mug red oak"]
+
+    def cosine() -> float:
+        return float((vectors(student, texts, model_dir) * vectors(teacher, texts, model_dir)).sum(1).mean())
+
+    before = cosine()
+    recover(student, teacher, tokenizer, examples(), steps=60, seed=0)
+    assert cosine() > before + 0.1 * (1 - before)
+
+
+def row(name: str, size: int, ndcg: float) -> Row:
+    return Row(name, "onnx-int8", Path("models") / name, size, 1.0, ndcg, ndcg, (0.0, 0.0, 0.0), 1.0)
+
+
+def test_the_smallest_that_is_good_enough_is_proposed() -> None:
+    """Within the tolerance size decides; where nothing is within it, the whole model stays."""
+    rows = [row("unpruned", 90, 0.400), row("a", 60, 0.399), row("b", 40, 0.3981), row("c", 10, 0.396)]
+    assert proposed(rows, 0.005).name == "b"
+    assert proposed(rows, 0.001).name == "unpruned"
+    assert serving(rows[2], "m@1")["KAIROS_QUERY_ENCODER_MODEL_VERSION"] == "m@1-b"
+    assert "KAIROS_QUERY_ENCODER_MODEL_VERSION" not in serving(rows[0], "m@1")
+
+
+@pytest.mark.parametrize("text", ["heads=1", "units=-0.1", "layers=x", "width=0.5", "", "heads=0"])
+def test_a_cut_that_cuts_nothing_or_everything_is_refused(text: str) -> None:
+    """What --cut says is checked."""
+    with pytest.raises(ValueError, match=r"layers"):
+        Cut.parse(text)
+
+
+def products(count: int = 40) -> list[Product]:
+    return [Product(id=str(n), title=f"{WORDS[n % 16]} {WORDS[(n * 5 + 3) % 16]} thing{n}") for n in range(count)]
+
+
+def test_judged_products_are_always_searched() -> None:
+    """A sample holds every product that its queries were judged for, and is filled up with others."""
+    judged = {"red shoe": {"3": 3.0, "7": 1.0, "absent": 3.0}, "nobody sells it": {"absent": 3.0}}
+    sample = draw(products(), judged, queries=0, size=12, lessons=8, seed=1)
+    ids = {product.id for product in sample.products}
+    assert {"3", "7"} <= ids
+    assert len(ids) == 12
+    assert sample.judgements == {"red shoe": {"3": 3.0, "7": 1.0}}
+    assert draw(products(), judged, 0, 12, 8, 1) == sample
+
+
+def test_without_judgements_what_measures_does_not_teach() -> None:
+    """Queries are made of titles: each looks for its own product, and lessons are of other products."""
+    sample = draw(products(), None, queries=10, size=0, lessons=100, seed=1)
+    titles = {product.id: product.title for product in sample.products}
+    for query, right in sample.judgements.items():
+        assert set(query.split()) <= set(titles[next(iter(right))].split())
+    measured = {titles[product_id] for right in sample.judgements.values() for product_id in right}
+    assert not measured & {lesson.text for lesson in sample.lessons}
+    assert len(sample.lessons) == 20
+
+
+class ByFirstWord:
+    """An encoder that knows nothing but the first word."""
+
+    model_version, dimensions = "first@1", len(WORDS)
+
+    def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
+        rows = [[float(text.split()[0] == word) for word in WORDS] for text in texts]
+        return np.array(rows, np.float32)
+
+
+def test_quality_is_that_of_the_vectors() -> None:
+    """NDCG@10 is 1 where the right product is nearest, 0 where it is not among ten or where there is no vector."""
+    shop = [Product(id=str(n), title=f"{WORDS[n % 8]} item{n}") for n in range(160)]
+    judged = {"red": {"0": 3.0, "8": 3.0}, "pink": {"0": 3.0}, "unreadable": {"1": 3.0}}
+    found = measure(ByFirstWord(), Sample([shop[0], shop[8], *shop[1:8], *shop[9:]], judged, []))
+    assert found.dense.tolist() == [1.0, 0.0, 0.0]
+    assert len(found.fused) == 3
+    assert found.cosine(found) == pytest.approx(1.0)
+
+
+def test_the_command(model_dir: Path, tmp_path: Path) -> None:
+    """From a catalogue and judgements to a table, a picture, model folders and the settings that serve the proposal."""
+    shop = [f"{one} {other} {third}" for one in WORDS[:6] for other in WORDS[6:12] for third in WORDS[12:]]
+    with (tmp_path / "p.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "title"), *((number, title) for number, title in enumerate(shop))])
+    with gzip.open(tmp_path / "j.csv.gz", "wt", newline="") as file:
+        rows = [(f"{title.split()[1]} {title.split()[2]}", number, 3) for number, title in enumerate(shop[:40])]
+        csv.writer(file).writerows([("search_term", "product_uid", "relevance"), *rows])
+    arguments = ["encoder", "compress", "--products", tmp_path / "p.csv", "--judgements", tmp_path / "j.csv.gz"]
+    arguments += ["--model", model_dir, "--out", tmp_path / "out", "--cut", "heads=0.5,units=0.5", "--rounds", "1"]
+    arguments += ["--recovery-steps", "2", "--lessons", "64"]
+    environment = {"KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": str(tmp_path / "cache")}
+    answer = CliRunner().invoke(app, [*map(str, arguments)], env=environment)
+    assert answer.exit_code == 0, answer.output
+    report = json.loads((tmp_path / "out" / "compress.json").read_text())
+    assert [row["name"] for row in report["rows"]] == ["unpruned"] * 2 + ["heads −50%, feed-forward −50%"] * 2
+    assert (tmp_path / "out" / "compress.png").stat().st_size > 1_000
+    assert f"KAIROS_QUERY_ENCODER_MODEL_DIR={report['proposed']['model_dir']}" in answer.output
+    kept = TorchEncoder(tmp_path / "out" / "pruned-h50-f50", "x").encode(["red shoe"], 16)
+    assert np.linalg.norm(kept) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_command_refuses_what_it_cannot_use(tmp_path: Path) -> None:
+    """A catalogue that is not there is named, and nothing is trained."""
+    answer = CliRunner().invoke(app, ["encoder", "compress", "--products", str(tmp_path / "none.csv")])
+    assert answer.exit_code == 2
+    assert "none.csv" in answer.output
+
+
+def test_texts_are_those_that_serving_encodes() -> None:
+    """Lessons hold a product's text as the encoder reads it on import."""
+    sample = draw(products(), None, 5, 0, 10, 0)
+    assert {lesson.text for lesson in sample.lessons} <= {product_text(product) for product in products()}

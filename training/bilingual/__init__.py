@@ -1,0 +1,1 @@
+"""A student of the English encoder that reads Chinese too."""

@@ -1,0 +1,1 @@
+"""A smaller encoder: what pruning and quantization save, and what they cost."""

@@ -1,0 +1,114 @@
+"""Cuts heads, feed-forward units and layers out of an encoder: smaller matrices, not zeros in large ones.
+
+torch.nn.utils.prune only masks: the file stays as large and the inference as slow.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from services.query_encoder.adapters.layer_shapes import layers_of, resize
+from services.query_encoder.adapters.torch_encoder import PooledEncoder
+from training.compression.importance import Importance
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What goes: shares of all heads and of each layer's feed-forward units, and how many whole layers."""
+
+    heads: float = 0.0
+    units: float = 0.0
+    layers: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Cut:
+        """From "heads=0.25,units=0.5,layers=1", each optional. Raises ValueError for anything else."""
+        parts = dict(part.strip().partition("=")[::2] for part in text.split(","))
+        try:
+            shares = {name: float(parts.pop(name)) for name in ("heads", "units") if name in parts}
+            cut = cls(layers=int(parts.pop("layers", 0)), **shares)
+        except ValueError:
+            raise ValueError(f"{text!r}: write heads=SHARE,units=SHARE,layers=COUNT") from None
+        if parts or not (0 <= cut.heads < 1 and 0 <= cut.units < 1 and cut.layers >= 0) or cut == cls():
+            raise ValueError(f"{text!r}: heads and units are shares below 1, layers a count; one of them at least")
+        return cut
+
+    @property
+    def name(self) -> str:
+        parts = (
+            f"heads −{self.heads:.0%}" if self.heads else "",
+            f"feed-forward −{self.units:.0%}" if self.units else "",
+            f"{self.layers} layer{'s' * (self.layers > 1)} less" if self.layers else "",
+        )
+        return ", ".join(filter(None, parts))
+
+    @property
+    def folder(self) -> str:
+        """As a name of a folder, and of a model's version."""
+        parts = (
+            (self.heads, f"h{self.heads:.0%}"),
+            (self.units, f"f{self.units:.0%}"),
+            (self.layers, f"l{self.layers}"),
+        )
+        return "pruned-" + "-".join(text.rstrip("%") for part, text in parts if part)
+
+
+def pruned(model: PooledEncoder, cut: Cut, scores: Importance, dropped_layers: Sequence[int] = ()) -> PooledEncoder:
+    """A smaller copy. Heads are compared over all layers, and each layer keeps one; units within their layer."""
+    smaller = copy.deepcopy(model)
+    body: Any = smaller.body
+    kept = [number for number in range(len(layers_of(body))) if number not in dropped_layers]
+    old = [layers_of(body)[number] for number in kept]
+    heads = _best_heads([scores.heads[number] for number in kept], cut.heads)
+    units = [_best(scores.units[number], cut.units) for number in kept]
+    body.encoder.layer = torch.nn.ModuleList(copy.deepcopy(old))
+    resize(body, [len(rows) for rows in heads], [len(rows) for rows in units])
+    for source, target, head_rows, unit_rows in zip(old, layers_of(body), heads, units, strict=True):
+        size = source.attention.self.attention_head_size
+        rows = (head_rows[:, None] * size + torch.arange(size)).flatten()
+        for name in ("query", "key", "value"):
+            _take(getattr(source.attention.self, name), getattr(target.attention.self, name), rows=rows)
+        _take(source.attention.output.dense, target.attention.output.dense, columns=rows)
+        _take(source.intermediate.dense, target.intermediate.dense, rows=unit_rows)
+        _take(source.output.dense, target.output.dense, columns=unit_rows)
+    return smaller.eval()
+
+
+def save(model: PooledEncoder, source: Path, folder: Path) -> None:
+    """A model folder as the query encoder serves it, with the tokenizer of `source`."""
+    model.body.save_pretrained(str(folder))
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
+        if (source / name).is_file():
+            (folder / name).write_bytes((source / name).read_bytes())
+
+
+def _best_heads(scores: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:
+    """Rows of the heads that stay, by layer."""
+    order = sorted((float(score), layer, head) for layer, row in enumerate(scores) for head, score in enumerate(row))
+    kept = [set(range(len(row))) for row in scores]
+    left = round(share * len(order))
+    for _, layer, head in order:
+        if left and len(kept[layer]) > 1:
+            kept[layer].remove(head)
+            left -= 1
+    return [torch.tensor(sorted(rows)) for rows in kept]
+
+
+def _best(scores: torch.Tensor, share: float) -> torch.Tensor:
+    count = max(1, round((1 - share) * len(scores)))
+    return scores.topk(count).indices.sort().values
+
+
+@torch.no_grad()
+def _take(
+    source: torch.nn.Linear, target: torch.nn.Linear, rows: torch.Tensor | None = None,
+    columns: torch.Tensor | None = None,
+) -> None:  # fmt: skip
+    target.weight.copy_(source.weight[rows] if rows is not None else source.weight[:, columns])
+    target.bias.copy_(source.bias[rows] if rows is not None else source.bias)

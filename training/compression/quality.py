@@ -1,0 +1,96 @@
+"""How well an encoder finds what a sample's queries look for: by its vectors alone, and in retrieval as configured."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from services.query_encoder.domain.product_text import product_text
+from services.query_encoder.ports import Encoder, FloatArray
+from services.query_encoder.settings import QueryEncoderSettings
+from services.retrieval.domain.candidates import IndexedProduct
+from services.retrieval.ports import Columns, Narrowing, Search, Vectors
+from services.retrieval.settings import RetrievalSettings
+from services.retrieval.wiring import build_index
+from training.compression.sample import Sample
+from training.search.data import NDCG_DEPTH, ndcg
+
+_TENANT = "default"
+_UPSERTED_TOGETHER = 512
+_DRAWS = 2_000
+
+
+@dataclass(frozen=True)
+class Quality:
+    """NDCG@10 by query, in the order of the sample's, and the vectors it comes from, [texts, dimensions]."""
+
+    dense: npt.NDArray[np.float64]
+    fused: npt.NDArray[np.float64]
+    products: FloatArray
+    queries: FloatArray
+
+    def cosine(self, other: Quality) -> float:
+        """Mean over the products."""
+        return float((self.products * other.products).sum(1).mean())
+
+
+def measure(encoder: Encoder, sample: Sample) -> Quality:
+    """Exact search over the sample's products; fused with words as retrieval does it by default."""
+    products, queries = _vectors(encoder, sample)
+    return Quality(_dense(products, queries, sample), _fused(products, queries, sample, encoder), products, queries)
+
+
+def measure_dense(encoder: Encoder, sample: Sample) -> npt.NDArray[np.float64]:
+    """NDCG@10 by query of the vectors alone."""
+    return _dense(*_vectors(encoder, sample), sample)
+
+
+def relative_interval(
+    ours: npt.NDArray[np.float64], base: npt.NDArray[np.float64], seed: int
+) -> tuple[float, float, float]:
+    """(difference of the means as a share of `base`'s, its 95 % by the paired bootstrap over queries)."""
+    whole = float(base.mean())
+    if not whole:
+        return (float("nan"),) * 3
+    difference = (ours - base) / whole
+    draws = np.random.default_rng(seed).integers(0, len(base), (_DRAWS, len(base)))
+    low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
+    return float(difference.mean()), float(low), float(high)
+
+
+def _vectors(encoder: Encoder, sample: Sample) -> tuple[FloatArray, FloatArray]:
+    settings = QueryEncoderSettings()
+    products = encoder.encode([product_text(product) for product in sample.products], settings.max_product_tokens)
+    return products, encoder.encode(list(sample.judgements), settings.max_query_tokens)
+
+
+def _dense(products: FloatArray, queries: FloatArray, sample: Sample) -> npt.NDArray[np.float64]:
+    ids = [product.id for product in sample.products]
+    found = []
+    for vector, judged in zip(queries, sample.judgements.values(), strict=True):
+        # A query that the model cannot read finds nothing.
+        best = np.argsort(-(products @ vector), kind="stable")[: NDCG_DEPTH if vector.any() else 0]
+        found.append(ndcg([ids[row] for row in best], judged))
+    return np.array(found)
+
+
+def _fused(products: FloatArray, queries: FloatArray, sample: Sample, encoder: Encoder) -> npt.NDArray[np.float64]:
+    with tempfile.TemporaryDirectory(prefix="kairos-quality-") as folder:
+        index = build_index(RetrievalSettings(data_dir=Path(folder)))
+        try:
+            indexed = [IndexedProduct(product, b"") for product in sample.products]
+            for at in range(0, len(indexed), _UPSERTED_TOGETHER):
+                part = slice(at, at + _UPSERTED_TOGETHER)
+                index.upsert(_TENANT, indexed[part], Vectors(products[part], encoder.model_version))
+            found = []
+            for (query, judged), vector in zip(sample.judgements.items(), queries, strict=True):
+                rows = vector[np.newaxis] if vector.any() else None
+                search = Search(query, rows, (1.0,), Narrowing(), NDCG_DEPTH, Columns(products=False))
+                found.append(ndcg(index.search(_TENANT, search)[0].ids, judged))
+            return np.array(found)
+        finally:
+            index.close()
