@@ -74,7 +74,8 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         context = context_from_proto(request.context)
         normal = normalise(request.text)
         vocabulary = await self._vocabularies.of(context.tenant)
-        corrected = vocabulary.corrector.correct(normal)
+        spelling = vocabulary.corrector.read(normal)
+        corrected = spelling.text
         constraints = find_constraints(corrected, vocabulary.lexicon, self._settings.default_currency)
         retrieval_text = without_price(corrected, constraints)
         reading = self._finder.read(retrieval_text)
@@ -93,6 +94,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._encoder.model_version),
             concepts=concepts_to_proto(expansion),
             rendered_text=rendered,
+            guessed_words=spelling.guesses,
         )
 
     @rpc(encoder_pb2.SuggestResponse)
