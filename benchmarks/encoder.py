@@ -33,12 +33,15 @@ from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from services.common.context import DEFAULT_TENANT
 from services.common.convert import product_from_proto, vectors_from_proto
 from services.common.product import Product
+from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.onnx_encoder import OnnxEncoder
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import load_model
+from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.constraints import find_constraints, without_price
 from services.query_encoder.domain.correction import SpellCorrector
+from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.text import detect_language, normalise, tokens
 from services.query_encoder.ports import Encoder, FloatArray
@@ -155,11 +158,16 @@ def parts_of_served(data_dir: Path, queries: Sequence[str], rounds: int) -> dict
     """Milliseconds of what EncodeQuery does beside the inference, each measured by itself in this process."""
     with closing(SqliteLexiconStore(data_dir)) as store:
         lexicon = store.read(DEFAULT_TENANT, None)
-    corrector, settings = SpellCorrector(lexicon.words), QueryEncoderSettings()
+    corrector, settings = SpellCorrector(lexicon.words, lexicon.phrases), QueryEncoderSettings()
+    graph = load_graph(None, None)
+    finder, expander = ConceptFinder(graph), Expander(graph, shop_words(lexicon.words))
     tokenizer = BatchTokenizer(embedded_model_dir())
 
     def conditions(query: str) -> None:
         without_price(query, find_constraints(query, lexicon, settings.default_currency))
+
+    def concepts(query: str) -> None:
+        expander.expand(finder.read(query), query)
 
     def pieces(query: str) -> None:
         list(tokenizer.batches([query], settings.max_query_tokens, settings.max_query_tokens))
@@ -171,7 +179,7 @@ def parts_of_served(data_dir: Path, queries: Sequence[str], rounds: int) -> dict
 
     steps: dict[str, Callable[[str], object]] = {
         "normal form, language, tokens": texts, "spelling": corrector.correct, "conditions": conditions,
-        "word pieces": pieces,
+        "concepts": concepts, "word pieces": pieces,
     }  # fmt: skip
     found = {name: list[float]() for name in steps}
     for name, step in steps.items():

@@ -12,6 +12,8 @@ import structlog
 from opentelemetry import propagate, trace
 from pydantic import BaseModel, ConfigDict
 
+_is_tracing = False
+
 
 class TelemetrySettings(BaseModel):
     """How a process tells what it does."""
@@ -52,6 +54,10 @@ def configure_telemetry(service: str, settings: TelemetrySettings) -> None:
 def span_of_call(name: str, metadata: Iterable[tuple[str, Any]] | None) -> Iterator[trace.Span]:
     """A server span that continues the caller's trace. Costs next to nothing while traces are off."""
     carrier = {key: value for key, value in metadata or () if isinstance(value, str)}
+    if not _is_tracing and carrier.keys().isdisjoint(propagate.get_global_textmap().fields):
+        # No trace to go on with, and none to begin.
+        yield trace.INVALID_SPAN
+        return
     tracer = trace.get_tracer("kairos")
     with tracer.start_as_current_span(name, context=propagate.extract(carrier), kind=trace.SpanKind.SERVER) as span:
         yield span
@@ -66,6 +72,7 @@ def _named(service: str) -> structlog.typing.Processor:
 
 
 def _configure_traces(service: str, settings: TelemetrySettings) -> None:
+    global _is_tracing
     # Imported here: with traces off, no process pays for the SDK and its exporter.
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
@@ -79,3 +86,4 @@ def _configure_traces(service: str, settings: TelemetrySettings) -> None:
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(settings.otlp_endpoint, insecure=True)))
     trace.set_tracer_provider(provider)
+    _is_tracing = True

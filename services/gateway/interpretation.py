@@ -35,10 +35,11 @@ def preferred_filter(
 
 
 def lookup_text(message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse | None) -> str:
-    """For the lexical half: the shopper's own words, then what their concepts add."""
+    """For the lexical half: the shopper's own words, what doubtful ones may have been, then what their concepts add."""
     if message.literal_query or understood is None:
         return message.query.strip()
-    words = [understood.retrieval_text, *(label for concept in understood.concepts for label in concept.expansions)]
+    labels = (label for concept in understood.concepts for label in concept.expansions)
+    words = [understood.retrieval_text, *understood.guessed_words, *labels]
     while len(" ".join(words)) > _MAX_TEXT and len(words) > 1:
         words.pop()
     return " ".join(words)

@@ -32,9 +32,11 @@ from cli.mapping import RowRefused, parse_mapping
 from cli.rows import column_names, read_rows
 from cli.suite.in_process import InProcessSuite, in_process_suite
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.context import RequestContext
 from services.common.convert import context_to_proto, product_from_proto, vectors_from_proto
+from services.gateway.interpretation import lookup_text
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.wiring import embedded_model_dir
 from services.retrieval.adapters.fusion_model import save_fusion
@@ -169,7 +171,7 @@ def _ranked_queries(products: Path, mapping: str, judgements: Judgements, model:
 
 
 def _encoded(suite: InProcessSuite, queries: Sequence[str]) -> Mapping[str, EncodedQuery]:
-    """As the gateway reads them: corrected text, and the vector."""
+    """As the gateway reads them: the text that it looks up, and the vector."""
     with grpc.insecure_channel(suite.stages_target, _OPTIONS) as channel:
         stub = encoder_pb2_grpc.QueryEncoderServiceStub(channel)
 
@@ -177,7 +179,7 @@ def _encoded(suite: InProcessSuite, queries: Sequence[str]) -> Mapping[str, Enco
             request = encoder_pb2.EncodeQueryRequest(context=_context(), text=query[:512])
             answer = stub.EncodeQuery(request, timeout=_TIMEOUT_S)
             vector = vectors_from_proto(answer.vector, "vector") if answer.HasField("vector") else None
-            return EncodedQuery(answer.retrieval_text, vector)
+            return EncodedQuery(lookup_text(gateway_pb2.SearchRequest(query=query[:512]), answer), vector)
 
         return dict(zip(queries, _each(encode, queries, "Reading queries"), strict=True))
 

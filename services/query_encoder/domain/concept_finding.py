@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, is_chinese, singular
 from services.query_encoder.domain.traditional import simplified
@@ -16,6 +17,7 @@ _BESIDE_HAN = re.compile(rf"(?<=[{_HAN}])\s+|\s+(?=[{_HAN}])")
 _WORD = re.compile(rf"[^\W_{_HAN}]+")
 _POSSESSIVE = re.compile(r"['’](?:s(?![a-z0-9]))?")
 _LONGEST_ENGLISH = 5
+_JOINING = " -&/'"
 _DESCRIBING = (ConceptKind.COLOUR, ConceptKind.MATERIAL, ConceptKind.ATTRIBUTE)
 
 
@@ -53,6 +55,15 @@ class _Span:
     concepts: tuple[Concept, ...]
 
 
+class _Word(NamedTuple):
+    """A Latin word or number; `next` is the place after it and what may join two words of a label."""
+
+    singular: str
+    end: int
+    end_of_possessive: int
+    next: int
+
+
 class ConceptFinder:
     """Built once for a graph; `read` takes some tens of microseconds for a query."""
 
@@ -61,9 +72,11 @@ class ConceptFinder:
         self._fillers = graph.fillers
         # Fillers are labels of nothing.
         self._chinese: dict[str, tuple[Concept, ...]] = dict.fromkeys(graph.fillers, ()) | dict(graph.by_chinese)
-        self._longest: dict[str, int] = {}
+        # By first character, the lengths of labels of two characters or more, longest first.
+        lengths: dict[str, set[int]] = {}
         for label in self._chinese:
-            self._longest[label[0]] = max(self._longest.get(label[0], 0), len(label))
+            lengths.setdefault(label[0], set()).add(len(label))
+        self._lengths = {first: sorted(found - {1}, reverse=True) for first, found in lengths.items()}
 
     def read(self, normal: str) -> Reading:
         """Of a normalised text."""
@@ -74,53 +87,41 @@ class ConceptFinder:
 
     def _best_spans(self, text: str) -> list[_Span]:
         """Labels of two characters or more that cover most of `text`; of equal covers, that of the longest labels."""
-        words = {match.start(): match for match in _WORD.finditer(text)}
-        # best[i]: (characters covered, sum of squared lengths, the span chosen at i) of text[i:].
-        best: list[tuple[int, int, _Span | None]] = [(0, 0, None)] * (len(text) + 1)
+        words = _words(text)
+        # Nothing begins or ends inside of a Latin word.
+        inside = {place for start, word in words.items() for place in range(start + 1, word.end)}
+        # Of text[i:]: (characters covered, sum of squared lengths), and the span chosen at i.
+        best, chosen = [(0, 0)] * (len(text) + 1), dict[int, _Span]()
         for start in range(len(text) - 1, -1, -1):
-            choice: tuple[int, int, _Span | None] = (*best[start + 1][:2], None)
-            for span in self._spans_at(text, start, words):
+            best[start] = best[start + 1]
+            if start in inside:
+                continue
+            for span in self._spans_at(text, start, words, inside):
                 length = span.end - span.start
-                covered, squares, _ = best[span.end]
-                candidate = (covered + length, squares + length * length, span)
-                if candidate[:2] > choice[:2] or (choice[2] is None and candidate[:2] == choice[:2]):
-                    choice = candidate
-            best[start] = choice
+                covered, squares = best[span.end]
+                candidate = (covered + length, squares + length * length)
+                if candidate > best[start] or (start not in chosen and candidate == best[start]):
+                    best[start], chosen[start] = candidate, span
         spans, place = [], 0
         while place < len(text):
-            chosen = best[place][2]
-            if chosen is not None:
-                spans.append(chosen)
-            place = chosen.end if chosen is not None else place + 1
+            if place in chosen:
+                spans.append(chosen[place])
+            place = chosen[place].end if place in chosen else place + 1
         return spans
 
-    def _spans_at(self, text: str, start: int, words: dict[int, re.Match[str]]) -> Iterator[_Span]:
-        first = text[start]
-        if first not in self._longest and start not in words:
-            return
-        inside_word = start > 0 and _is_latin(text[start - 1]) and _is_latin(first)
-        for end in range(min(len(text), start + self._longest.get(first, 0)), start + 1, -1):
-            concepts = self._chinese.get(text[start:end])
-            cuts_word = end < len(text) and _is_latin(text[end - 1]) and _is_latin(text[end])
-            if concepts is not None and not inside_word and not cuts_word:
-                yield _Span(start, end, concepts)
-        if start in words:
-            yield from self._english_spans(text, start, words)
-
-    def _english_spans(self, text: str, start: int, words: dict[int, re.Match[str]]) -> Iterator[_Span]:
+    def _spans_at(self, text: str, start: int, words: Mapping[int, _Word], inside: Container[int]) -> Iterator[_Span]:
+        for length in self._lengths.get(text[start], ()):
+            concepts = self._chinese.get(text[start : start + length])
+            if concepts is not None and start + length <= len(text) and start + length not in inside:
+                yield _Span(start, start + length, concepts)
         key: tuple[str, ...] = ()
         place = start
         while place in words and len(key) < _LONGEST_ENGLISH:
             word = words[place]
-            key = (*key, singular(word.group()))
-            end = word.end()
-            if possessive := _POSSESSIVE.match(text, end):
-                end = possessive.end()
+            key = (*key, word.singular)
             if concepts := self._english.get(key):
-                yield _Span(start, end, concepts)
-            place = end
-            while place < len(text) and text[place] in " -&/'":
-                place += 1
+                yield _Span(start, word.end_of_possessive, concepts)
+            place = word.next
 
     def _single_characters(self, text: str, spans: list[_Span]) -> Iterator[_Span]:
         """Labels of one character, only where they explain all that longer ones left over, or are its last noun.
@@ -168,8 +169,24 @@ class ConceptFinder:
             done = span.end
 
 
+def _words(text: str) -> dict[int, _Word]:
+    """By their place."""
+    found = {}
+    for match in _WORD.finditer(text):
+        end = possessive = match.end()
+        if after := _POSSESSIVE.match(text, end):
+            possessive = after.end()
+        next_place = possessive
+        while next_place < len(text) and text[next_place] in _JOINING:
+            next_place += 1
+        found[match.start()] = _Word(singular(match.group()), end, possessive, next_place)
+    return found
+
+
 def _without_gaps(text: str) -> tuple[str, list[int]]:
     """`text` without the spaces beside Chinese characters, and where each of its characters stood."""
+    if text.isascii():
+        return text, list(range(len(text)))
     gaps = {place for match in _BESIDE_HAN.finditer(text) for place in range(match.start(), match.end())}
     places = [place for place in range(len(text)) if place not in gaps]
     return "".join(text[place] for place in places), places
@@ -185,6 +202,8 @@ def _gaps(text: str, spans: list[_Span]) -> Iterator[tuple[int, int]]:
 
 
 def _understood(text: str, spans: list[_Span]) -> float:
+    if text.isascii():
+        return 1.0
     covered = {place: bool(span.concepts) for span in spans for place in range(span.start, span.end)}
     han = (place for place, character in enumerate(text) if _is_han(character))
     kept = [covered.get(place, False) for place in han if covered.get(place) is not False]
@@ -193,7 +212,3 @@ def _understood(text: str, spans: list[_Span]) -> float:
 
 def _is_han(character: str) -> bool:
     return _IS_HAN.match(character) is not None
-
-
-def _is_latin(character: str) -> bool:
-    return character.isalnum() and not _is_han(character)

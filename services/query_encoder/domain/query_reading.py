@@ -18,10 +18,14 @@ from services.query_encoder.domain.lexicon import Lexicon
 
 @dataclass(frozen=True)
 class QueryReading:
-    """`rendering` is the query in English, empty where it holds no Chinese or too little of it was read."""
+    """`rendering` is the query in English, empty where it holds no Chinese or too little of it was read.
+
+    `guessed_words`: words of the shop that doubtful words of `corrected` may have been meant for.
+    """
 
     normal: str
     corrected: str
+    guessed_words: tuple[str, ...]
     retrieval_text: str
     constraints: list[Constraint]
     found: list[Found]
@@ -49,10 +53,11 @@ class QueryReader:
         self._finder = ConceptFinder(graph)
 
     def read(self, normal: str, lexicon: Lexicon, corrector: SpellCorrector, expander: Expander) -> QueryReading:
-        corrected = corrector.correct(normal)
+        spelling = corrector.read(normal)
+        corrected = spelling.text
         constraints = find_constraints(corrected, lexicon, self._currency)
         retrieval_text = without_price(corrected, constraints)
         reading = self._finder.read(retrieval_text)
         expansion = expander.expand(reading, retrieval_text)
         constraints = with_colours(constraints, reading.found, lexicon, self._graph)
-        return QueryReading(normal, corrected, retrieval_text, constraints, reading.found, expansion)
+        return QueryReading(normal, corrected, spelling.guesses, retrieval_text, constraints, reading.found, expansion)

@@ -68,11 +68,14 @@ def test_literal_query() -> None:
 
 
 def test_lookup_text() -> None:
-    """The shopper's own words, then those of the concepts; never longer than retrieval takes."""
+    """The shopper's own words, what they may have been, then those of the concepts; no longer than retrieval takes."""
     message = gateway_pb2.SearchRequest(query="nike 红色牛仔裤100元以下")
     assert lookup_text(message, understood()) == "nike 红色牛仔裤 red denim jeans"
     assert lookup_text(message, None) == message.query
     said = understood()
+    said.guessed_words.append("nice")
+    assert lookup_text(message, said) == "nike 红色牛仔裤 nice red denim jeans"
+    said.ClearField("guessed_words")
     said.retrieval_text = "x" * 505
     assert lookup_text(message, said) == f"{'x' * 505} red"
 

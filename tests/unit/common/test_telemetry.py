@@ -1,0 +1,23 @@
+"""Spans of calls in a process that exports no traces."""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+
+from services.common.telemetry import span_of_call
+
+_TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+
+
+def test_caller_s_trace_goes_on() -> None:
+    """Where the caller is traced, what is called from here belongs to the same trace, although nothing is exported."""
+    with span_of_call("Search", [("traceparent", f"00-{_TRACE_ID}-b7ad6b7169203331-01")]):
+        assert trace.get_current_span().get_span_context().trace_id == int(_TRACE_ID, 16)
+
+
+def test_no_trace_begins() -> None:
+    """Where the caller is not traced, there is no span, and one may be written to as if there were."""
+    with span_of_call("Search", [("user-agent", "grpc")]) as span:
+        span.set_status(trace.StatusCode.ERROR)
+        assert not span.get_span_context().is_valid
+    assert not trace.get_current_span().get_span_context().is_valid
