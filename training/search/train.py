@@ -48,6 +48,7 @@ from training.catalogue import read_catalogue
 from training.search.data import Judgements, gain, read_judgements, split
 from training.search.encoder import EncoderTraining, Examples, train_encoder
 from training.search.fusion import FusionTraining, RankedQuery, train_fusion
+from training.search.on_ray import Workers, train_encoder_on_ray
 from training.search.self_supervised import made_judgements
 from training.search.start import Start, read_start
 
@@ -100,9 +101,13 @@ def train(
     out: Path,
     settings: SearchTraining,
     start: Start | None = None,
+    workers: Workers | None = None,
 ) -> TrainedSearch:
-    """`start` None: the embedded encoder. Raises ValueError where there is nothing to learn from."""
-    name = _digest(products, mapping, judgements, settings, start)
+    """`start` None: the embedded encoder; `workers` None: this process alone.
+
+    Raises ValueError where there is nothing to learn from.
+    """
+    name = _digest(products, mapping, judgements, settings, start, workers.count if workers is not None else 1)
     folder = out / name
     trained = TrainedSearch(
         ModelChoice(folder / "encoder", f"kairos-search@{name}"),
@@ -126,7 +131,10 @@ def train(
         texts = {product.id: product_text(product) for product in catalogue}
         examples = Examples(for_encoder, texts, _mine(products, mapping, list(for_encoder)))
         base_dir = start.encoder if start is not None else embedded_model_dir()
-        train_encoder(examples, base_dir, trained.model.model_dir, settings.encoder)
+        if workers is None:
+            train_encoder(examples, base_dir, trained.model.model_dir, settings.encoder)
+        else:
+            train_encoder_on_ray(examples, base_dir, trained.model.model_dir, settings.encoder, workers)
     network = start.fusion if start is not None else None
     if judgements is not None:
         ranked = _ranked_queries(products, mapping, for_fusion, trained.model)
@@ -206,14 +214,15 @@ def _context() -> Any:
 
 
 def _digest(
-    products: Path, mapping: str, judgements: Path | None, settings: SearchTraining, start: Start | None
+    products: Path, mapping: str, judgements: Path | None, settings: SearchTraining, start: Start | None, workers: int
 ) -> str:
     digest = hashlib.blake2b(digest_size=6)
     judged = judgements.read_bytes() if judgements is not None else b""
     weights = [file.read_bytes() for file in start.weights] if start is not None else []
     for part in (products.read_bytes(), judged, mapping.encode(), *weights):
         digest.update(hashlib.blake2b(part).digest())
-    digest.update(json.dumps([asdict(settings), FEATURES], sort_keys=True).encode())
+    alone = [asdict(settings), FEATURES]
+    digest.update(json.dumps(alone if workers == 1 else [*alone, workers], sort_keys=True).encode())
     return digest.hexdigest()
 
 
@@ -228,7 +237,9 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=EncoderTraining().epochs)
     parser.add_argument("--lora-rank", type=int, default=0, help="0 trains all weights")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each process that trains")
+    parser.add_argument("--workers", type=int, default=1, help="Ray Train's; 1: this process alone")
+    parser.add_argument("--address", default="", help="of the Ray cluster; empty: a local one")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     settings = SearchTraining(
@@ -238,7 +249,8 @@ def main() -> int:
         FusionTraining(seed=arguments.seed),
     )
     start = read_start(arguments.start) if arguments.start is not None else None
-    trained = train(arguments.products, arguments.map, arguments.judgements, arguments.out, settings, start)
+    workers = Workers(arguments.workers, arguments.threads, arguments.address) if arguments.workers > 1 else None
+    trained = train(arguments.products, arguments.map, arguments.judgements, arguments.out, settings, start, workers)
     print(f"Serve it with\n  KAIROS_QUERY_ENCODER_MODEL_DIR={trained.model.model_dir.resolve()}")
     print(f"  KAIROS_QUERY_ENCODER_MODEL_VERSION={trained.model.version}")
     if trained.fusion.model_dir is not None:

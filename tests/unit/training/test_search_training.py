@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from services.retrieval.adapters.fusion_model import load_fusion, save_fusion
 from services.retrieval.domain.learned_fusion import FEATURES, fusion_features
 from training.search.encoder import Batch, EncoderTraining, Examples, Pair, contrastive_loss, train_encoder
 from training.search.fusion import FusionTraining, RankedQuery, train_fusion
+from training.search.on_ray import Workers, train_encoder_on_ray
 from training.search.start import read_start
 from training.search.train import SearchTraining, train
 
@@ -84,6 +86,17 @@ def test_adapters_learn_too(base_dir: Path, tmp_path: Path) -> None:
     """With LoRA the saved model is a plain one, changed."""
     trained = train_encoder(examples(), base_dir, tmp_path / "encoder", settings(lora_rank=4))
     assert hits(trained) > hits(base_dir)
+
+
+def test_two_workers_train_one_model(base_dir: Path, tmp_path: Path) -> None:
+    """Ray Train's workers share the batches and leave the folder that one process does, its model trained."""
+    workers = Workers(2)
+    target = train_encoder_on_ray(examples(), base_dir, tmp_path / "encoder", settings(epochs=40), workers)
+    assert hits(target) == 1.0
+    # 36 pairs make 4 batches of 8: 2 for each worker.
+    assert json.loads((target / "training.json").read_text())["steps"] == 40 * 2
+    alone = train_encoder(examples(), base_dir, tmp_path / "alone", settings(epochs=1))
+    assert {path.name for path in target.iterdir()} == {path.name for path in alone.iterdir()}
 
 
 def test_an_interrupted_training_goes_on(base_dir: Path, tmp_path: Path) -> None:
