@@ -248,7 +248,10 @@ def main() -> int:
         ),
         FusionTraining(seed=arguments.seed),
     )
-    start = read_start(arguments.start) if arguments.start is not None else None
+    try:
+        start = read_start(arguments.start) if arguments.start is not None else None
+    except ValueError as error:
+        parser.error(str(error))
     workers = Workers(arguments.workers, arguments.threads, arguments.address) if arguments.workers > 1 else None
     trained = train(arguments.products, arguments.map, arguments.judgements, arguments.out, settings, start, workers)
     print(f"Serve it with\n  KAIROS_QUERY_ENCODER_MODEL_DIR={trained.model.model_dir.resolve()}")
