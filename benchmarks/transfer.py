@@ -218,11 +218,11 @@ def plot(words: Figures, arms: Sequence[Arm], path: Path) -> None:
 
 def report(words: Figures, arms: Sequence[Arm], course: Course, queries: int, products: int) -> dict[str, Any]:
     table = Table(title=f"{queries:,} queries, {products:,} products")
-    for heading in ("start", "queries learned from", "dense NDCG@10", "recall@100", "fused NDCG@10", "recall@100"):
-        table.add_column(heading, justify="left" if heading == "start" else "right")
-    rows = [(arm.start, str(arm.queries), arm.dense.means(), arm.fused.means()) for arm in arms]
+    for heading in ("start", "learned from", "dense NDCG@10", "recall@100", "fused NDCG@10", "recall@100"):
+        table.add_column(heading, justify="left" if heading == "start" else "right", min_width=8)
+    rows = [(arm.start, arm.queries, arm.dense.means(), arm.fused.means()) for arm in arms]
     for start, learned_from, dense, fused in rows:
-        table.add_row(start, learned_from, *(f"{value:.4f}" for value in (*dense.values(), *fused.values())))
+        table.add_row(start, str(learned_from), *(f"{value:.4f}" for value in (*dense.values(), *fused.values())))
     table.add_row("bm25s", "", "", "", *(f"{value:.4f}" for value in words.means().values()))
     Console().print(table)
     gained = differences(arms, course.seed)
@@ -237,7 +237,7 @@ def report(words: Figures, arms: Sequence[Arm], course: Course, queries: int, pr
         "products": products,
         "course": asdict(course),
         "bm25s": words.means(),
-        "arms": [{"start": a, "queries": count, "dense": dense, "fused": fused} for a, count, dense, fused in rows],
+        "arms": [{"start": a, "queries": n, "dense": dense, "fused": fused} for a, n, dense, fused in rows],
         "transferred_minus_fresh": gained,
     }
 
