@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +121,27 @@ def train_encoder(examples: Examples, base_dir: Path, target: Path, settings: En
 
     Interrupted, it goes on from its last checkpoint, beside `target`; the same seed on the same machine gives the same
     model, as long as `minutes` does not end it.
+
+    Where torch.distributed is initialised (see on_ray), each worker takes its share of an epoch's batches, gradients
+    are averaged, and the first one writes. A query's negatives are those of its own worker's batch: more workers make
+    fewer and larger steps, not harder ones.
     """
-    torch.manual_seed(settings.seed)
-    trainer = _Trainer(examples, base_dir, target.with_suffix(".checkpoint"), settings)
+    together = torch.distributed.is_initialized()
+    rank, workers = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
+    torch.manual_seed(settings.seed + rank)
+    trainer = _Trainer(examples, base_dir, target.with_suffix(".checkpoint"), settings, rank, workers)
     trainer.run()
-    trainer.save(base_dir, target)
+    if rank == 0:
+        trainer.save(base_dir, target)
     return target
 
 
 class _Trainer:
-    def __init__(self, examples: Examples, base_dir: Path, checkpoint: Path, settings: EncoderTraining) -> None:
+    def __init__(
+        self, examples: Examples, base_dir: Path, checkpoint: Path, settings: EncoderTraining, rank: int, workers: int
+    ) -> None:
         self._examples, self._settings, self._checkpoint = examples, settings, checkpoint
+        self._rank, self._workers = rank, workers
         self._tokenizer: Any = AutoTokenizer.from_pretrained(str(base_dir), local_files_only=True)
         self._model = load_model(base_dir).train()
         if settings.lora_rank:
@@ -140,9 +151,16 @@ class _Trainer:
             weight.requires_grad = False
         self._trained = [weight for weight in self._model.parameters() if weight.requires_grad]
         self._optimizer = torch.optim.AdamW(self._trained, lr=settings.learning_rate, weight_decay=0.01)
-        self._total = settings.epochs * (len(examples.pairs()) // settings.batch)
+        self._total = settings.epochs * (len(examples.pairs()) // settings.batch // workers)
         if self._total == 0:
-            raise ValueError(f"fewer relevant pairs than one batch of {settings.batch}; nothing to learn from")
+            batches = f"one batch of {settings.batch}" + (f" for each of {workers} workers" if workers > 1 else "")
+            raise ValueError(f"fewer relevant pairs than {batches}; nothing to learn from")
+        self._forward: torch.nn.Module = self._model
+        if workers > 1:
+            # Mean pooling leaves BERT's own pooler out, which has no gradient then.
+            self._forward = torch.nn.parallel.DistributedDataParallel(
+                self._model, broadcast_buffers=False, find_unused_parameters=True
+            )
         self._step, self._elapsed_s = 0, 0.0
 
     def run(self) -> None:
@@ -151,11 +169,16 @@ class _Trainer:
         self._resume()
         settings = self._settings
         per_epoch = self._total // settings.epochs
-        board: Any = SummaryWriter(str(self._checkpoint.with_suffix(".tensorboard")), purge_step=self._step)
-        with tqdm(total=self._total, initial=self._step, desc="Training the encoder", unit=" steps") as progress:
+        first = self._rank == 0
+        curves = str(self._checkpoint.with_suffix(".tensorboard"))
+        board: Any = SummaryWriter(curves, purge_step=self._step) if first else None
+        with tqdm(
+            total=self._total, initial=self._step, desc="Training the encoder", unit=" steps", disable=not first
+        ) as progress:
             for epoch in range(self._step // per_epoch, settings.epochs):
                 batches = self._examples.batches(settings.batch, settings.hard_negatives, epoch, settings.seed)
-                for index, batch in enumerate(batches):
+                own = islice(batches, self._rank, per_epoch * self._workers, self._workers)
+                for index, batch in enumerate(own):
                     if epoch * per_epoch + index < self._step:
                         continue
                     if self._progress() >= 1.0:
@@ -164,14 +187,17 @@ class _Trainer:
                     began = time.monotonic()
                     loss = self._learn(batch)
                     self._step += 1
-                    self._elapsed_s += time.monotonic() - began
+                    self._elapsed_s += self._slowest(time.monotonic() - began)
+                    if not first:
+                        continue
                     board.add_scalar("loss", loss, self._step)
                     board.add_scalar("learning_rate", self._optimizer.param_groups[0]["lr"], self._step)
                     progress.update()
                     progress.set_postfix(loss=f"{loss:.3f}")
                     if self._step % settings.checkpoint_every == 0:
                         self._keep()
-        board.close()
+        if first:
+            board.close()
 
     def save(self, base_dir: Path, target: Path) -> None:
         body = self._model.body
@@ -206,12 +232,20 @@ class _Trainer:
         for first in range(0, len(order), _ENCODED_TOGETHER):
             chunk = [texts[index] for index in order[first : first + _ENCODED_TOGETHER]]
             batch = self._tokenizer(chunk, padding=True, truncation=True, max_length=tokens, return_tensors="pt")
-            parts.append(self._model(batch["input_ids"], batch["attention_mask"]))
+            parts.append(self._forward(batch["input_ids"], batch["attention_mask"]))
         return torch.cat(parts)[np.argsort(order)]
 
     def _progress(self) -> float:
         """From 0 to 1, by steps or by time, whichever is further."""
         return max(self._step / self._total, self._elapsed_s / (self._settings.minutes * 60))
+
+    def _slowest(self, seconds: float) -> float:
+        """Of all workers: they end at the same step, or one would wait for ever."""
+        if self._workers == 1:
+            return seconds
+        longest = torch.tensor(seconds, dtype=torch.float64)
+        torch.distributed.all_reduce(longest, torch.distributed.ReduceOp.MAX)
+        return float(longest)
 
     def _rate(self) -> float:
         """Warm up, then down to 0 along a cosine."""
@@ -245,9 +279,9 @@ class _Trainer:
         self._step, self._elapsed_s = state["step"], state["elapsed_s"]
 
     def _identity(self) -> str:
-        """Of the settings and pairs: a checkpoint of others is not gone on with."""
+        """Of the settings, workers and pairs: a checkpoint of others is not gone on with."""
         pairs = [(pair.query, pair.product_id) for pair in self._examples.pairs()]
-        return hashlib.blake2b(repr((self._settings, pairs)).encode(), digest_size=8).hexdigest()
+        return hashlib.blake2b(repr((self._settings, self._workers, pairs)).encode(), digest_size=8).hexdigest()
 
 
 def contrastive_loss(queries: torch.Tensor, products: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:

@@ -35,20 +35,31 @@ class RankedQuery:
     gains: npt.NDArray[np.float32]
 
 
-def train_fusion(queries: Sequence[RankedQuery], settings: FusionTraining) -> FusionNetwork:
-    """Raises ValueError where no query has a candidate with a gain."""
+def train_fusion(
+    queries: Sequence[RankedQuery], settings: FusionTraining, start: FusionNetwork | None = None
+) -> FusionNetwork:
+    """From the arrays of `start`, its size and its scaling of features included, or from random ones.
+
+    Raises ValueError where no query has a candidate with a gain.
+    """
     useful = [query for query in queries if query.gains.sum() > 0]
     if not useful:
         raise ValueError("no candidate of any query was judged relevant; nothing to learn the fusion from")
     everything = np.concatenate([query.features for query in useful])
-    mean, scale = everything.mean(0), everything.std(0) + 1e-6
+    # A hidden layer means what it means on features scaled as it learned them.
+    mean, scale = (start.mean, start.scale) if start else (everything.mean(0), everything.std(0) + 1e-6)
     data = [
         (torch.from_numpy((query.features - mean) / scale), torch.from_numpy(query.gains / query.gains.sum()))
         for query in useful
     ]
     torch.manual_seed(settings.seed)
-    hidden = torch.nn.Linear(everything.shape[1], settings.hidden)
-    output = torch.nn.Linear(settings.hidden, 1, bias=False)
+    units = len(start.bias) if start else settings.hidden
+    hidden = torch.nn.Linear(everything.shape[1], units)
+    output = torch.nn.Linear(units, 1, bias=False)
+    if start:
+        hidden.weight.data = torch.tensor(start.hidden.T)
+        hidden.bias.data = torch.tensor(start.bias)
+        output.weight.data = torch.tensor(start.output[np.newaxis])
     network = torch.nn.Sequential(hidden, torch.nn.Tanh(), output)
     _descend(network, data, settings)
     return FusionNetwork(

@@ -1,10 +1,12 @@
 """From a catalogue and judged queries to an encoder and a fusion of the shop's own.
 
-    python -m training.search.train --products P.csv.gz --judgements T.csv.gz --out models/search
+    python -m training.search.train --products P.csv.gz --judgements T.csv.gz --out models/search [--start FOLDER]
 
 Most queries teach the encoder, with hard negatives mined from our own retrieval; the others, which it has not seen,
-teach the fusion how far to trust it. Interrupted, the same command goes on. The result is a folder named after the data
-and the settings: done once, it is used again. How to serve it is printed in the end.
+teach the fusion how far to trust it. Without judgements the encoder learns from queries made of the catalogue, and the
+fusion stays that of the start, or fixed weights. With --start the result of another catalogue is adapted to this one.
+Interrupted, the same command goes on. The result is a folder named after the data, the settings and the start: done
+once, it is used again. How to serve it is printed in the end.
 """
 
 from __future__ import annotations
@@ -28,14 +30,14 @@ from tqdm import tqdm
 
 from cli.client import Connection
 from cli.imports import CatalogImport, Rejects
-from cli.mapping import RowRefused, parse_mapping
-from cli.rows import column_names, read_rows
+from cli.mapping import parse_mapping
+from cli.rows import column_names
 from cli.suite.in_process import InProcessSuite, in_process_suite
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.context import RequestContext
-from services.common.convert import context_to_proto, product_from_proto, vectors_from_proto
+from services.common.convert import context_to_proto, vectors_from_proto
 from services.gateway.interpretation import lookup_text
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.wiring import embedded_model_dir
@@ -44,9 +46,13 @@ from services.retrieval.domain.learned_fusion import FEATURES
 from services.retrieval.ports import Columns, Narrowing, Search
 from services.retrieval.settings import FusionSettings, RetrievalSettings
 from services.retrieval.wiring import build_index
+from training.catalogue import read_catalogue
 from training.search.data import Judgements, gain, read_judgements, split
 from training.search.encoder import EncoderTraining, Examples, train_encoder
 from training.search.fusion import FusionTraining, RankedQuery, train_fusion
+from training.search.on_ray import Workers, train_encoder_on_ray
+from training.search.self_supervised import made_judgements
+from training.search.start import Start, read_start
 
 # What retrieval found from rank 5 on, where right answers that nobody judged grow rare.
 _NEGATIVES = slice(5, 60)
@@ -90,27 +96,55 @@ class EncodedQuery:
     vector: np.ndarray[Any, np.dtype[np.float32]] | None
 
 
-def train(products: Path, mapping: str, judgements: Path, out: Path, settings: SearchTraining) -> TrainedSearch:
-    """Raises ValueError where there is nothing to learn from."""
-    name = _digest(products, mapping, judgements, settings)
+def train(
+    products: Path,
+    mapping: str,
+    judgements: Path | None,
+    out: Path,
+    settings: SearchTraining,
+    start: Start | None = None,
+    workers: Workers | None = None,
+) -> TrainedSearch:
+    """`start` None: the embedded encoder; `workers` None: this process alone.
+
+    Raises ValueError where there is nothing to learn from.
+    """
+    name = _digest(products, mapping, judgements, settings, start, workers.count if workers is not None else 1)
     folder = out / name
     trained = TrainedSearch(
         ModelChoice(folder / "encoder", f"kairos-search@{name}"),
-        FusionSettings(method="learned", model_dir=folder / "fusion"),
+        FusionSettings(method="learned", model_dir=folder / "fusion")
+        if judgements is not None or (start is not None and start.fusion is not None)
+        else FusionSettings(),
     )
-    if (folder / "fusion" / "fusion.json").is_file():
+    has_fusion = trained.fusion.model_dir is None or (folder / "fusion" / "fusion.json").is_file()
+    if trained.model.model_dir.is_dir() and has_fusion:
         tqdm.write(f"{folder} was trained on the same data with the same settings: used again")
         return trained
     folder.mkdir(parents=True, exist_ok=True)
-    for_encoder, for_fusion = split(read_judgements(judgements), settings.encoder_share, "fusion")
+    catalogue = read_catalogue(products, mapping)
+    for_encoder: Judgements
+    for_fusion: Judgements
+    if judgements is not None:
+        for_encoder, for_fusion = split(read_judgements(judgements), settings.encoder_share, "fusion")
+    else:
+        for_encoder, for_fusion = made_judgements(catalogue, settings.encoder.seed), {}
     if not trained.model.model_dir.is_dir():
-        examples = Examples(for_encoder, _texts(products, mapping), _mine(products, mapping, list(for_encoder)))
-        train_encoder(examples, embedded_model_dir(), trained.model.model_dir, settings.encoder)
-    ranked = _ranked_queries(products, mapping, for_fusion, trained.model)
-    network = train_fusion(ranked, settings.fusion)
-    about = {"settings": asdict(settings), "queries": {"encoder": len(for_encoder), "fusion": len(for_fusion)}}
-    save_fusion(network, folder / "fusion.new", about)
-    os.rename(folder / "fusion.new", folder / "fusion")
+        texts = {product.id: product_text(product) for product in catalogue}
+        examples = Examples(for_encoder, texts, _mine(products, mapping, list(for_encoder)))
+        base_dir = start.encoder if start is not None else embedded_model_dir()
+        if workers is None:
+            train_encoder(examples, base_dir, trained.model.model_dir, settings.encoder)
+        else:
+            train_encoder_on_ray(examples, base_dir, trained.model.model_dir, settings.encoder, workers)
+    network = start.fusion if start is not None else None
+    if judgements is not None:
+        ranked = _ranked_queries(products, mapping, for_fusion, trained.model)
+        network = train_fusion(ranked, settings.fusion, network)
+    if network is not None:
+        about = {"settings": asdict(settings), "queries": {"encoder": len(for_encoder), "fusion": len(for_fusion)}}
+        save_fusion(network, folder / "fusion.new", about)
+        os.rename(folder / "fusion.new", folder / "fusion")
     return trained
 
 
@@ -118,18 +152,6 @@ def import_products(suite: InProcessSuite, products: Path, mapping: str, folder:
     columns = parse_mapping(mapping, column_names(products), "USD")
     summary = CatalogImport(Connection(suite.gateway_target), columns, Rejects(folder / "rejects.jsonl")).run(products)
     tqdm.write(f"{summary.imported} products imported, {summary.duplicates} duplicates, {summary.rejected} rejected")
-
-
-def _texts(products: Path, mapping: str) -> dict[str, str]:
-    """What the encoder reads of each product."""
-    columns, texts = parse_mapping(mapping, column_names(products), "USD"), {}
-    for row in read_rows(products):
-        try:
-            product = columns.product(row.values)
-        except RowRefused:
-            continue
-        texts[product.id] = product_text(product_from_proto(product, "product"))
-    return texts
 
 
 def _mine(products: Path, mapping: str, queries: Sequence[str]) -> dict[str, list[str]]:
@@ -193,25 +215,33 @@ def _context() -> Any:
     return context_to_proto(RequestContext("training"))
 
 
-def _digest(products: Path, mapping: str, judgements: Path, settings: SearchTraining) -> str:
+def _digest(
+    products: Path, mapping: str, judgements: Path | None, settings: SearchTraining, start: Start | None, workers: int
+) -> str:
     digest = hashlib.blake2b(digest_size=6)
-    for part in (products.read_bytes(), judgements.read_bytes(), mapping.encode()):
+    judged = judgements.read_bytes() if judgements is not None else b""
+    weights = [file.read_bytes() for file in start.weights] if start is not None else []
+    for part in (products.read_bytes(), judged, mapping.encode(), *weights):
         digest.update(hashlib.blake2b(part).digest())
-    digest.update(json.dumps([asdict(settings), FEATURES], sort_keys=True).encode())
+    alone = [asdict(settings), FEATURES]
+    digest.update(json.dumps(alone if workers == 1 else [*alone, workers], sort_keys=True).encode())
     return digest.hexdigest()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=Path, required=True)
-    parser.add_argument("--judgements", type=Path, required=True, help="search_term, product_uid, relevance")
+    parser.add_argument("--judgements", type=Path, help="search_term, product_uid, relevance; none: made queries")
+    parser.add_argument("--start", type=Path, help="an encoder's folder, or a result of this command")
     parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
     parser.add_argument("--out", type=Path, default=Path("var/models/search"))
     parser.add_argument("--minutes", type=float, default=EncoderTraining().minutes, help="of the encoder's training")
     parser.add_argument("--epochs", type=int, default=EncoderTraining().epochs)
     parser.add_argument("--lora-rank", type=int, default=0, help="0 trains all weights")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each process that trains")
+    parser.add_argument("--workers", type=int, default=1, help="Ray Train's; 1: this process alone")
+    parser.add_argument("--address", default="", help="of the Ray cluster; empty: a local one")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     settings = SearchTraining(
@@ -220,11 +250,17 @@ def main() -> int:
         ),
         FusionTraining(seed=arguments.seed),
     )
-    trained = train(arguments.products, arguments.map, arguments.judgements, arguments.out, settings)
+    try:
+        start = read_start(arguments.start) if arguments.start is not None else None
+    except ValueError as error:
+        parser.error(str(error))
+    workers = Workers(arguments.workers, arguments.threads, arguments.address) if arguments.workers > 1 else None
+    trained = train(arguments.products, arguments.map, arguments.judgements, arguments.out, settings, start, workers)
     print(f"Serve it with\n  KAIROS_QUERY_ENCODER_MODEL_DIR={trained.model.model_dir.resolve()}")
     print(f"  KAIROS_QUERY_ENCODER_MODEL_VERSION={trained.model.version}")
-    print("  KAIROS_RETRIEVAL_FUSION__METHOD=learned")
-    print(f"  KAIROS_RETRIEVAL_FUSION__MODEL_DIR={trained.fusion.model_dir and trained.fusion.model_dir.resolve()}")
+    if trained.fusion.model_dir is not None:
+        print("  KAIROS_RETRIEVAL_FUSION__METHOD=learned")
+        print(f"  KAIROS_RETRIEVAL_FUSION__MODEL_DIR={trained.fusion.model_dir.resolve()}")
     print("A catalogue that has vectors of another model goes over to this one as docs/running.md says.")
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from services.retrieval.adapters.fusion_model import load_fusion, save_fusion
 from services.retrieval.domain.learned_fusion import FEATURES, fusion_features
 from training.search.encoder import Batch, EncoderTraining, Examples, Pair, contrastive_loss, train_encoder
 from training.search.fusion import FusionTraining, RankedQuery, train_fusion
+from training.search.on_ray import Workers, train_encoder_on_ray
+from training.search.start import read_start
+from training.search.train import SearchTraining, train
 
 COLOURS = ("red", "blue", "green", "black", "white", "pink")
 THINGS = ("shoe", "lamp", "chair", "cable", "mug", "tent")
@@ -84,6 +88,17 @@ def test_adapters_learn_too(base_dir: Path, tmp_path: Path) -> None:
     assert hits(trained) > hits(base_dir)
 
 
+def test_two_workers_train_one_model(base_dir: Path, tmp_path: Path) -> None:
+    """Ray Train's workers share the batches and leave the folder that one process does, its model trained."""
+    workers = Workers(2)
+    target = train_encoder_on_ray(examples(), base_dir, tmp_path / "encoder", settings(epochs=40), workers)
+    assert hits(target) == 1.0
+    # 36 pairs make 4 batches of 8: 2 for each worker.
+    assert json.loads((target / "training.json").read_text())["steps"] == 40 * 2
+    alone = train_encoder(examples(), base_dir, tmp_path / "alone", settings(epochs=1))
+    assert {path.name for path in target.iterdir()} == {path.name for path in alone.iterdir()}
+
+
 def test_an_interrupted_training_goes_on(base_dir: Path, tmp_path: Path) -> None:
     """Broken off and begun again, training ends with the very model of one that ran through."""
 
@@ -130,14 +145,20 @@ def test_too_few_pairs_are_refused(base_dir: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "encoder").exists()
 
 
-def test_the_fusion_learns_whom_to_trust(tmp_path: Path) -> None:
-    """Where only words tell right from wrong, the network orders by words; saved and loaded it is the same."""
+def ranked_by_words(count: int) -> list[RankedQuery]:
+    """Queries for which only words tell right from wrong."""
     random = np.random.default_rng(0)
     queries = []
-    for _ in range(200):
+    for _ in range(count):
         lexical, cosines = random.random(30).astype(np.float32) * 9, random.random(30).astype(np.float32)
         features = fusion_features(cosines, lexical, np.zeros(30, np.float32), np.zeros((30, 2), np.float32), 3)
         queries.append(RankedQuery(features, (lexical > 8).astype(np.float32)))
+    return queries
+
+
+def test_the_fusion_learns_whom_to_trust(tmp_path: Path) -> None:
+    """Where only words tell right from wrong, the network orders by words; saved and loaded it is the same."""
+    queries = ranked_by_words(200)
     network = train_fusion(queries[:150], FusionTraining(epochs=20))
     ranked = [query.gains[np.argsort(-network(query.features))[0]] for query in queries[150:] if query.gains.any()]
     assert np.mean(ranked) > 0.9
@@ -150,3 +171,49 @@ def test_without_a_right_candidate_there_is_nothing_to_learn() -> None:
     empty = RankedQuery(np.zeros((3, len(FEATURES)), np.float32), np.zeros(3, np.float32))
     with pytest.raises(ValueError, match="nothing to learn"):
         train_fusion([empty], FusionTraining())
+
+
+def test_the_fusion_goes_on_from_its_start() -> None:
+    """Before its first step it scores as its start does, hidden units and scaling of features included."""
+    queries = ranked_by_words(60)
+    start = train_fusion(queries[:50], FusionTraining(hidden=5))
+    still = train_fusion(queries[50:], FusionTraining(epochs=0), start)
+    moved = train_fusion(queries[50:], FusionTraining(epochs=2), start)
+    expected = start(queries[0].features)
+    np.testing.assert_allclose(still(queries[0].features), expected, atol=1e-5)
+    assert np.abs(moved(queries[0].features) - expected).max() > 1e-3
+
+
+def test_what_is_no_start(tmp_path: Path) -> None:
+    """A folder without a model is refused by name."""
+    with pytest.raises(ValueError, match="holds neither"):
+        read_start(tmp_path)
+
+
+def test_a_shop_without_judgements(base_dir: Path, tmp_path: Path) -> None:
+    """Another catalogue's result is adapted to this one: the encoder learns, the fusion stays, the name differs."""
+    products = tmp_path / "p.csv"
+    rows = [f"{thing}-{colour},{colour} {thing}" for colour in COLOURS for thing in THINGS]
+    products.write_text("\n".join(["id,title", *rows]))
+    given = SearchTraining(settings(epochs=2))
+    alone = read_start(base_dir)
+    fresh = train(products, "", None, tmp_path / "out", given, alone)
+    assert (alone.fusion, fresh.fusion.method) == (None, "linear")
+
+    earlier = tmp_path / "earlier"
+    network = train_fusion(ranked_by_words(20), FusionTraining())
+    save_fusion(network, earlier / "fusion", {})
+    fresh.model.model_dir.rename(earlier / "encoder")
+    start = read_start(earlier)
+    adapted = train(products, "", None, tmp_path / "out", given, start)
+    assert adapted.model.version != fresh.model.version
+    assert adapted.fusion.model_dir is not None
+    np.testing.assert_array_equal(load_fusion(adapted.fusion.model_dir).hidden, network.hidden)
+    one, other = (
+        TorchEncoder(folder, "t@1").encode(["red shoe"], 16) for folder in (start.encoder, adapted.model.model_dir)
+    )
+    assert np.abs(one - other).max() > 1e-3
+    weights = adapted.model.model_dir / "model.safetensors"
+    made = weights.stat().st_mtime_ns
+    assert train(products, "", None, tmp_path / "out", given, start) == adapted
+    assert weights.stat().st_mtime_ns == made

@@ -1,0 +1,285 @@
+"""Whether another catalogue's training is a better start than the embedded encoder.
+
+    python -m benchmarks.transfer --source-products SP --source-judgements SJ --products P --judgements J --out R.json
+        [--self-supervised] [--sizes 25 0] [--steps 100]
+
+On samples: the source's encoder is trained for --source-steps, or --source names one. Then the target's are, on the
+same queries with the same hard negatives, seed and number of steps: from the embedded encoder ("fresh") and from the
+source's ("transferred"). --sizes are numbers of the target's queries to learn from; 0 is all of them. With
+--self-supervised these are made from the catalogue, as where a shop has no judgements, and all of J measures; else half
+of J's queries does.
+
+NDCG@10 and recall@100 over the sample, as `benchmarks.search_quality` counts them: of exact cosines of the encoder as
+it is served (int8), and of their order joined with that of bm25s by ranks (RRF 60). Files: product_uid, product_title;
+search_term, product_uid, relevance. `benchmarks.transfer_data` makes them from public data sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.search_quality import Figures, Ranking, by_bm25s, figures_of, interval
+from benchmarks.transfer_data import write
+from services.common.product import Product
+from services.query_encoder.domain.product_text import product_text
+from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.wiring import build_encoder, embedded_model_dir
+from training.catalogue import read_catalogue
+from training.search.data import NOT_WRONG, RELEVANT, Judgements, read_judgements, split
+from training.search.encoder import EncoderTraining, Examples, train_encoder
+from training.search.self_supervised import made_judgements
+from training.search.start import read_start
+
+# As training.search.train mines: what the words found from rank 5 on.
+_NEGATIVES = slice(5, 60)
+_DEPTH = 200
+_RRF = 60
+# Never reached: what ends a training is its steps, or arms would differ by how busy the machine was.
+_MINUTES = 1e6
+FRESH, TRANSFERRED = "fresh", "transferred"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A sample: products, and judged queries whose right products are all in it."""
+
+    products: Sequence[Product]
+    judgements: Judgements
+
+    def texts(self) -> dict[str, str]:
+        return {product.id: product_text(product) for product in self.products}
+
+
+@dataclass(frozen=True)
+class Course:
+    """Of a training: the same for both starts."""
+
+    steps: int
+    batch: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One encoder, measured on the target. `queries`: that it learned from there; 0: as it started."""
+
+    start: str
+    queries: int
+    dense: Figures
+    fused: Figures
+
+
+def sampled(products: Path, mapping: str, judgements: Judgements, size: int, seed: int) -> Domain:
+    """Queries in random order with all that was judged for them while there is room; then other products."""
+    catalogue = {product.id: product for product in read_catalogue(products, mapping)}
+    random = np.random.default_rng(seed)
+    queries, chosen, kept = list(judgements), dict[str, None](), dict[str, Mapping[str, float]]()
+    for index in random.permutation(len(queries)):
+        judged = {p: relevance for p, relevance in judgements[queries[index]].items() if p in catalogue}
+        if judged and len(chosen.keys() | judged.keys()) <= size:
+            chosen |= dict.fromkeys(judged)
+            kept[queries[index]] = judged
+    rest = [product_id for product_id in catalogue if product_id not in chosen]
+    more = [rest[index] for index in random.permutation(len(rest))[: max(0, size - len(chosen))]]
+    return Domain([catalogue[product_id] for product_id in (*chosen, *more)], kept)
+
+
+def taught(judgements: Judgements, queries: int, pairs: int, seed: int) -> Judgements:
+    """The first `queries` in an order of the seed (0: all), at most `pairs` right answers; others are NOT_WRONG."""
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(judgements))[: queries or None]
+    names = list(judgements)
+    kept = {names[index]: dict(judgements[names[index]]) for index in order}
+    right = [(query, p) for query, judged in kept.items() for p, relevance in judged.items() if relevance >= RELEVANT]
+    for index in random.permutation(len(right))[pairs:]:
+        query, product_id = right[index]
+        kept[query][product_id] = NOT_WRONG
+    return kept
+
+
+def words_rankings(texts: Mapping[str, str], queries: Sequence[str]) -> dict[str, Ranking]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sample.csv.gz"
+        write(path, ("id", "title"), texts.items())
+        return by_bm25s(path, "id=id,title=title", queries)
+
+
+def learned(domain: Domain, judgements: Judgements, base_dir: Path, target: Path, course: Course) -> Path:
+    """An encoder; equal arguments but `base_dir` give an equal course."""
+    texts = domain.texts()
+    found = words_rankings(texts, list(judgements))
+    examples = Examples(judgements, texts, {query: list(ranking[_NEGATIVES]) for query, ranking in found.items()})
+    epochs = max(1, round(course.steps / max(1, len(examples.pairs()) // course.batch)))
+    settings = EncoderTraining(
+        epochs=epochs, batch=course.batch, hard_negatives=course.batch // 2, seed=course.seed, minutes=_MINUTES
+    )
+    return train_encoder(examples, base_dir, target, settings)
+
+
+def ranked(texts: Mapping[str, str], queries: Sequence[str], model_dir: Path, cache: Path) -> dict[str, Ranking]:
+    """By exact cosines of the served encoder."""
+    settings = QueryEncoderSettings(model_dir=model_dir, model_cache_dir=cache)
+    encoder = build_encoder(settings, settings.threads)
+    products = encoder.encode(list(texts.values()), settings.max_product_tokens)
+    vectors = encoder.encode(queries, settings.max_query_tokens)
+    ids = np.array(list(texts))
+    orders = (np.argsort(-(products @ vector), kind="stable")[:_DEPTH] for vector in vectors)
+    return {query: list(ids[order]) for query, order in zip(queries, orders, strict=True)}
+
+
+def joined(one: Ranking, other: Ranking) -> Ranking:
+    """Reciprocal ranks, equal weights (Cormack et al., SIGIR 2009)."""
+    scores: defaultdict[str, float] = defaultdict(float)
+    for ranking in (one, other):
+        for rank, product_id in enumerate(ranking):
+            scores[product_id] += 1 / (_RRF + rank + 1)
+    return sorted(scores, key=lambda product_id: -scores[product_id])
+
+
+def measure(
+    target: Domain,
+    pool: Judgements,
+    measured: Judgements,
+    source: Path,
+    sizes: Sequence[int],
+    course: Course,
+    work: Path,
+) -> tuple[Figures, list[Arm]]:
+    """(bm25s alone, the encoders: for each number of queries the fresh start and then the transferred one)."""
+    texts, queries = target.texts(), list(measured)
+    words = words_rankings(texts, queries)
+
+    def arm(start: str, count: int, model_dir: Path) -> Arm:
+        dense = ranked(texts, queries, model_dir, work)
+        fused = {query: joined(dense[query], words[query]) for query in queries}
+        return Arm(start, count, figures_of(measured, dense), figures_of(measured, fused))
+
+    starts = {FRESH: embedded_model_dir(), TRANSFERRED: source}
+    arms = [arm(start, 0, model_dir) for start, model_dir in starts.items()]
+    for size in sizes:
+        known = taught(pool, size, course.steps * course.batch, course.seed)
+        for start, base_dir in starts.items():
+            arms.append(arm(start, len(known), learned(target, known, base_dir, work / f"{start}-{size}", course)))
+    return figures_of(measured, words), arms
+
+
+def source_encoder(arguments: argparse.Namespace, work: Path) -> Path:
+    if arguments.source is not None:
+        return read_start(arguments.source).encoder
+    judgements = read_judgements(arguments.source_judgements)
+    source = sampled(arguments.source_products, arguments.map, judgements, arguments.sample, arguments.seed)
+    course = Course(arguments.source_steps, arguments.batch, arguments.seed)
+    known = taught(source.judgements, 0, course.steps * course.batch, course.seed)
+    return learned(source, known, embedded_model_dir(), work / "source", course)
+
+
+def differences(arms: Sequence[Arm], seed: int) -> list[dict[str, Any]]:
+    """Transferred − fresh, NDCG@10, for each number of queries."""
+    return [
+        {
+            "queries": ours.queries,
+            "of": half,
+            "ndcg@10": round(mine.means()["ndcg@10"] - theirs.means()["ndcg@10"], 4),
+            "interval_95": interval(mine, theirs, seed),
+        }
+        for other, ours in zip(arms[::2], arms[1::2], strict=True)
+        for half, mine, theirs in (("dense", ours.dense, other.dense), ("fused", ours.fused, other.fused))
+    ]
+
+
+def plot(words: Figures, arms: Sequence[Arm], path: Path) -> None:
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    chart, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
+    for axis, half in zip(axes, ("dense", "fused"), strict=True):
+        for start in (FRESH, TRANSFERRED):
+            points = [(str(arm.queries), getattr(arm, half).means()["ndcg@10"]) for arm in arms if arm.start == start]
+            axis.plot(*zip(*points, strict=True), marker="o", label=start)
+        axis.axhline(words.means()["ndcg@10"], color="grey", linestyle="--", label="bm25s")
+        axis.set(title=half, xlabel="queries learned from", ylabel="NDCG@10")
+    axes[0].legend()
+    chart.savefig(path)
+
+
+def report(words: Figures, arms: Sequence[Arm], course: Course, queries: int, products: int) -> dict[str, Any]:
+    table = Table(title=f"{queries:,} queries, {products:,} products")
+    for heading in ("start", "learned from", "dense NDCG@10", "recall@100", "fused NDCG@10", "recall@100"):
+        table.add_column(heading, justify="left" if heading == "start" else "right", min_width=8)
+    rows = [(arm.start, arm.queries, arm.dense.means(), arm.fused.means()) for arm in arms]
+    for start, learned_from, dense, fused in rows:
+        table.add_row(start, str(learned_from), *(f"{value:.4f}" for value in (*dense.values(), *fused.values())))
+    table.add_row("bm25s", "", "", "", *(f"{value:.4f}" for value in words.means().values()))
+    Console().print(table)
+    gained = differences(arms, course.seed)
+    for row in gained:
+        low, high = row["interval_95"]
+        print(
+            f"transferred − fresh, {row['queries']} queries, {row['of']}: "
+            f"{row['ndcg@10']:+.4f} NDCG@10 (95 %: {low:+.4f} to {high:+.4f})"
+        )
+    return {
+        "queries": queries,
+        "products": products,
+        "course": asdict(course),
+        "bm25s": words.means(),
+        "arms": [{"start": a, "queries": n, "dense": dense, "fused": fused} for a, n, dense, fused in rows],
+        "transferred_minus_fresh": gained,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--source", type=Path, help="as --start of training.search.train, in place of the next two")
+    parser.add_argument("--source-products", type=Path)
+    parser.add_argument("--source-judgements", type=Path)
+    parser.add_argument("--products", type=Path, required=True)
+    parser.add_argument("--judgements", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes; a plot goes beside it (.png)")
+    parser.add_argument(
+        "--map", default="id=product_uid,title=product_title", help="of both, as `kairos catalog import`"
+    )
+    parser.add_argument("--self-supervised", action="store_true", help="learn from queries made of the catalogue")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400, 0], help="queries to learn from; 0: all")
+    parser.add_argument("--sample", type=int, default=8_000, help="products of each catalogue")
+    parser.add_argument("--source-steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    if arguments.source is None and None in (arguments.source_products, arguments.source_judgements):
+        parser.error("name --source, or --source-products and --source-judgements")
+    torch.set_num_threads(arguments.threads)
+    course = Course(arguments.steps, arguments.batch, arguments.seed)
+    judgements = read_judgements(arguments.judgements)
+    target = sampled(arguments.products, arguments.map, judgements, arguments.sample, course.seed)
+    if arguments.self_supervised:
+        pool, measured = made_judgements(target.products, course.seed), target.judgements
+    else:
+        pool, measured = split(target.judgements, 0.5, "transfer")
+    with tempfile.TemporaryDirectory(prefix="kairos-transfer-") as name:
+        work = Path(name)
+        words, arms = measure(target, pool, measured, source_encoder(arguments, work), arguments.sizes, course, work)
+    found = report(words, arms, course, len(measured), len(target.products))
+    arguments.out.write_text(json.dumps(found, indent=2) + "\n")
+    plot(words, arms, arguments.out.with_suffix(".png"))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
