@@ -20,7 +20,7 @@ from services.retrieval.domain.learned_fusion import FusionNetwork
 @dataclass(frozen=True)
 class FusionTraining:
     hidden: int = 16
-    epochs: int = 12
+    epochs: int = 30
     queries_per_step: int = 16
     learning_rate: float = 5e-3
     weight_decay: float = 1e-5
