@@ -41,7 +41,7 @@ def plot(rows: Sequence[Row], best: Row, tolerance: float, path: Path) -> None:
         for row in rows:
             colour = "tab:orange" if row.backend == "onnx-int8" else "tab:blue"
             axis.scatter(of(row), row.ndcg, color=colour, edgecolors="black" if row is best else "none", s=45)
-            axis.annotate(row.name, (of(row), row.ndcg), fontsize=6, xytext=(4, 3), textcoords="offset points")
+            axis.annotate(row.name, (of(row), row.ndcg), fontsize=6, xytext=(5, -2), textcoords="offset points")
         axis.axhline(bound, linestyle=":", color="grey")
         axis.set(xlabel=label)
     axes[0].set(ylabel="NDCG@10", title="blue fp32, orange int8; dotted: what may be lost")
