@@ -86,7 +86,7 @@ def searched_for(database: Path, tenant: str) -> dict[str, int]:
     counts: Counter[str] = Counter()
     with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as log:
         rows = log.execute(
-            "SELECT query, COUNT(DISTINCT ranking_id) FROM impression WHERE tenant = ? AND query != '' GROUP BY query",
+            "SELECT query, COUNT(DISTINCT ranking_id) FROM impressions WHERE tenant = ? AND query != '' GROUP BY query",
             (tenant,),
         )
         for text, times in rows:
