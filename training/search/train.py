@@ -155,7 +155,7 @@ def import_products(suite: InProcessSuite, products: Path, mapping: str, folder:
 
 
 def _mine(products: Path, mapping: str, queries: Sequence[str]) -> dict[str, list[str]]:
-    """Hard negatives by query: what retrieval finds with the embedded encoder."""
+    """Hard negatives by query: what retrieval finds by words."""
     with tempfile.TemporaryDirectory(prefix="kairos-mine-") as name, in_process_suite(Path(name)) as suite:
         import_products(suite, products, mapping, Path(name))
         encoded = _encoded(suite, queries)
