@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
@@ -18,7 +17,7 @@ from services.gateway.domain.budget import Stage
 from services.gateway.domain.fingerprint import product_fingerprint
 from services.gateway.flow import Parts, quote
 from services.gateway.metrics import Metrics
-from services.gateway.stages import Request, StageFailed, unavailable
+from services.gateway.stages import Request
 
 MAX_PRODUCTS_PER_MESSAGE = 500
 MAX_REJECTED_LISTED = 1_000
@@ -30,8 +29,6 @@ _BATCHES_IN_FLIGHT = 3
 _MAX_IMAGE = 8 << 20
 # Of a batch's pictures, beyond which it is sent: with one more picture it still fits into a message.
 _BATCH_BYTES = 4 << 20
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -73,8 +70,6 @@ class Import:
             if batch:
                 running.add(asyncio.create_task(self._store(batch)))
             await asyncio.gather(*running)
-        except StageFailed as failed:
-            raise unavailable(failed) from None
         finally:
             for task in running:
                 task.cancel()
@@ -175,7 +170,7 @@ async def get_product(request: Request, parts: Parts, id: str) -> product_pb2.Pr
 async def delete_products(request: Request, parts: Parts, ids: list[str]) -> gateway_pb2.DeleteProductsResponse:
     _check_ids("ids", ids, MAX_IDS)
     remove = retrieval_pb2.RemoveProductsRequest(ids=ids)
-    answer = await _or_unavailable(request.call_stage(Stage.RETRIEVAL, parts.clients.retrieval.RemoveProducts, remove))
+    answer = await request.call_stage(Stage.RETRIEVAL, parts.clients.retrieval.RemoveProducts, remove)
     return gateway_pb2.DeleteProductsResponse(deleted_count=answer.removed_count, missing_ids=answer.missing_ids)
 
 
@@ -203,18 +198,8 @@ async def quote_prices(
 
 async def _lookup(request: Request, parts: Parts, ids: list[str]) -> tuple[list[product_pb2.Product], list[str]]:
     lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True)
-    answer = await _or_unavailable(
-        request.call_stage(Stage.RETRIEVAL, parts.clients.retrieval.LookupProducts, lookup, [Stage.PRICING])
-    )
+    answer = await request.call_stage(Stage.RETRIEVAL, parts.clients.retrieval.LookupProducts, lookup, [Stage.PRICING])
     return [product_pb2.Product.FromString(data) for data in answer.candidates.products], list(answer.missing_ids)
-
-
-async def _or_unavailable(answer: Awaitable[Answer]) -> Answer:
-    """For calls that have no fallback."""
-    try:
-        return await answer
-    except StageFailed as failed:
-        raise unavailable(failed) from None
 
 
 def _check_ids(field: str, ids: list[str], limit: int) -> None:

@@ -14,7 +14,7 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.tokens import AttributionToken
 from services.gateway.flow import Parts
-from services.gateway.stages import Request, StageFailed, unavailable
+from services.gateway.stages import Request
 
 MAX_EVENTS = 1_000
 MAX_ID = 128
@@ -32,10 +32,7 @@ async def record_events(
     item_ids = sorted({event.item_id for event in message.events if event.item_id})
     items, missing = await _features(request, parts, item_ids)
     record = ranker_pb2.RecordEventsRequest(events=message.events, items=items)
-    try:
-        answer = await request.call_stage(Stage.RANKER, parts.clients.ranker.RecordEvents, record)
-    except StageFailed as failed:
-        raise unavailable(failed) from None
+    answer = await request.call_stage(Stage.RANKER, parts.clients.ranker.RecordEvents, record)
     if items is not None:
         _remember(request, parts, message, items)
     return gateway_pb2.RecordEventsResponse(

@@ -20,7 +20,7 @@ from services.gateway.flow import (
     show,
 )
 from services.gateway.memory import matches
-from services.gateway.stages import Request, StageFailed, unavailable
+from services.gateway.stages import Request
 
 _AFTER_RETRIEVAL = (Stage.RANKER, Stage.PRICING)
 # Of a filter; each is one call.
@@ -30,10 +30,7 @@ _MAX_CATEGORIES = 3
 async def recommend(
     request: Request, parts: Parts, message: gateway_pb2.RecommendRequest, viewer: Viewer
 ) -> gateway_pb2.RecommendResponse:
-    try:
-        ranked = await kept_ranking(request, parts, viewer)
-    except StageFailed as failed:
-        raise unavailable(failed) from None
+    ranked = await kept_ranking(request, parts, viewer)
     if ranked is None:
         ranked = await _new_ranking(request, parts, message)
     results, next_page, attribution = await show(request, parts, ranked, viewer)

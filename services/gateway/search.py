@@ -16,7 +16,7 @@ from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.gateway.domain.budget import Stage
 from services.gateway.flow import Parts, Ranked, Viewer, kept_ranking, popular, rank, show
 from services.gateway.interpretation import interpret, lookup_text, preferred_filter, tell_effects
-from services.gateway.stages import Request, StageFailed, unavailable
+from services.gateway.stages import Request
 
 _RELEVANCE = (product_pb2.SORT_ORDER_UNSPECIFIED, product_pb2.SORT_ORDER_RELEVANCE)
 _AFTER_ENCODER = (Stage.RETRIEVAL, Stage.RANKER, Stage.PRICING)
@@ -27,10 +27,7 @@ async def search(
     request: Request, parts: Parts, message: gateway_pb2.SearchRequest, viewer: Viewer
 ) -> gateway_pb2.SearchResponse:
     response = gateway_pb2.SearchResponse(request_id=request.call.request_id)
-    try:
-        ranked = await kept_ranking(request, parts, viewer)
-    except StageFailed as failed:
-        raise unavailable(failed) from None
+    ranked = await kept_ranking(request, parts, viewer)
     if ranked is None:
         ranked = await _new_ranking(request, parts, message, response)
     response.total_size = max(response.total_size, len(ranked.ids))

@@ -48,10 +48,12 @@ class StageHealth:
     medians: defaultdict[str, ObservedMedian] = field(default_factory=lambda: defaultdict(ObservedMedian))
 
 
-class StageFailed(Exception):
-    def __init__(self, stage: Stage, reason: common_pb2.DegradationReason.ValueType, detail: str) -> None:
-        super().__init__(f"{stage.value}: {detail}")
-        self.stage, self.reason, self.detail = stage, reason, detail
+class StageFailed(Unavailable):
+    """Where a call has no fallback it reaches the caller as it is."""
+
+    def __init__(self, stage: Stage, degradation: common_pb2.DegradationReason.ValueType, detail: str) -> None:
+        super().__init__(f"{stage.value}: {detail}; try again")
+        self.stage, self.degradation, self.detail = stage, degradation, detail
 
 
 @dataclass
@@ -76,7 +78,7 @@ class Request:
         try:
             return await self.call_stage(stage, method, request, later)
         except StageFailed as failed:
-            self.degrade(stage, failed.reason, fallback, failed.detail)
+            self.degrade(stage, failed.degradation, fallback, failed.detail)
             return None
 
     async def call_stage(
@@ -160,11 +162,6 @@ class Request:
                 budget_ms=timeout_s * 1e3,
             )
         )
-
-
-def unavailable(failed: StageFailed) -> Unavailable:
-    """For calls that have no fallback."""
-    return Unavailable(f"{failed}; try again")
 
 
 def _as_invalid_argument(error: grpc.aio.AioRpcError) -> InvalidArgument:

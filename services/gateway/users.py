@@ -1,21 +1,15 @@
-"""What is known of one user: shown, exported, deleted."""
+"""What is known of one user: shown, exported, deleted. No fallbacks: a person's data is told whole or not at all."""
 
 from __future__ import annotations
-
-from typing import TypeVar
-
-from google.protobuf.message import Message
 
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from services.common.errors import InvalidArgument
 from services.gateway.domain.budget import Stage
 from services.gateway.flow import Parts
-from services.gateway.stages import Method, Request, StageFailed, unavailable
+from services.gateway.stages import Request
 
 MAX_ID = 128
-
-Answer = TypeVar("Answer", bound=Message)
 
 
 async def get_profile(
@@ -23,7 +17,7 @@ async def get_profile(
 ) -> gateway_pb2.GetProfileResponse:
     _check_user_id(message.user_id)
     asked = ranker_pb2.GetProfileRequest(user_id=message.user_id)
-    answer = await _ask_ranker(request, parts.clients.ranker.GetProfile, asked)
+    answer = await request.call_stage(Stage.RANKER, parts.clients.ranker.GetProfile, asked)
     return gateway_pb2.GetProfileResponse(profile=answer.profile, request_id=request.call.request_id)
 
 
@@ -33,7 +27,7 @@ async def delete_user(
     """Where it is stored, and in this gateway's memory; another replica's forgets sessions and rankings by itself."""
     _check_user_id(message.user_id)
     asked = ranker_pb2.DeleteUserRequest(user_id=message.user_id)
-    answer = await _ask_ranker(request, parts.clients.ranker.DeleteUser, asked)
+    answer = await request.call_stage(Stage.RANKER, parts.clients.ranker.DeleteUser, asked)
     parts.memory.forget_user(request.call.tenant, message.user_id)
     return gateway_pb2.DeleteUserResponse(
         deleted_event_count=answer.deleted_event_count,
@@ -49,7 +43,7 @@ async def export_user(
     asked = ranker_pb2.ExportUserRequest(
         user_id=message.user_id, page_size=message.page_size, page_token=message.page_token
     )
-    answer = await _ask_ranker(request, parts.clients.ranker.ExportUser, asked)
+    answer = await request.call_stage(Stage.RANKER, parts.clients.ranker.ExportUser, asked)
     return gateway_pb2.ExportUserResponse(
         events=answer.events,
         impressions=answer.impressions,
@@ -62,11 +56,3 @@ async def export_user(
 def _check_user_id(user_id: str) -> None:
     if not 1 <= len(user_id) <= MAX_ID:
         raise InvalidArgument.of("user_id", f"has {len(user_id)} characters; send 1 to {MAX_ID}")
-
-
-async def _ask_ranker(request: Request, method: Method[Answer], asked: Message) -> Answer:
-    """There is no fallback: a person's data is told whole or not at all."""
-    try:
-        return await request.call_stage(Stage.RANKER, method, asked)
-    except StageFailed as failed:
-        raise unavailable(failed) from None
