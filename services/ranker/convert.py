@@ -132,7 +132,7 @@ def ranking_to_proto(
             *(ranker_pb2.TaskScores(task=task, values=values[order].tolist()) for task, values in scores.tasks.items()),
         ],
         propensities=propensities,
-        model_version=model_version,
+        model_version=scores.model_version or model_version,
         history_size=request.profile.size,
     )
     if explain:
