@@ -9,7 +9,6 @@ Every way has its turn in each round, in another order each time, so that whatev
     ours, graphs         its two ONNX graphs without the features
     ours, user's side    the first of them
     torch eager          the same two halves in torch
-    once a candidate     ONNX Runtime again, the user's side once for each candidate: what is saved
     LightGBM             300 trees of 31 leaves over the same 200 rows of numbers, with context; no vectors, no history
 """
 
@@ -109,7 +108,7 @@ def ways(asked: RankingRequest, folder: Path, random: np.random.Generator) -> di
     learned.save(folder)
     served = OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), by_shuffle)
     user, candidates = features_of(asked)
-    sides, forested = served.user_side(user), forest(random)
+    forested = forest(random)
     rows = np.hstack([candidates.numbers, np.tile(user.context, (CANDIDATES, 1))])
     arrays = (
         user.vectors,
@@ -130,17 +129,11 @@ def ways(asked: RankingRequest, folder: Path, random: np.random.Generator) -> di
         with torch.inference_mode():
             learned.network.candidates(*learned.network.user(*of_user), *of_items)
 
-    def once_a_candidate() -> None:
-        for _ in range(CANDIDATES):
-            served.user_side(user)
-        served.probabilities(sides, candidates)
-
     return {
         "ours": lambda: served(asked),
         "ours, graphs": lambda: served.probabilities(served.user_side(user), candidates),
         "ours, user's side": lambda: served.user_side(user),
         "torch eager": eager,
-        "once a candidate": once_a_candidate,
         "LightGBM": lambda: forested(rows),
     }
 
