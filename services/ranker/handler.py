@@ -91,7 +91,8 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         if not 1 <= len(request.impressions) <= MAX_IMPRESSIONS:
             raise InvalidArgument.of("impressions", f"holds {len(request.impressions)}; send 1 to {MAX_IMPRESSIONS}")
         shown = [impressions_from_proto(e, f"impressions[{i}]") for i, e in enumerate(request.impressions)]
-        recorded = await self._in_thread(lambda: self._store.record_impressions(tenant, shown))
+        items = items_from_proto(request.items)
+        recorded = await self._in_thread(lambda: self._store.record_impressions(tenant, shown, items))
         return ranker_pb2.RecordImpressionsResponse(recorded_count=recorded)
 
     @rpc(ranker_pb2.GetInterestsResponse)
@@ -144,7 +145,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         memories = self._store.memories(tenant, request.user_id) if request.user_id else Memories()
         profile = build_profile(memories, request.candidates.vectors.model_version, vectors.shape[1], now_s)
         popularity = self._store.popularity(tenant, request.candidates.ids, now_s)
-        ranking = ranking_request(request, vectors, popularity, profile)
+        ranking = ranking_request(request, vectors, popularity, profile, memories, now_s)
         scores = self._ranker(ranking)
         order = self._slate(ranking, scores.total) if request.as_slate else None
         return ranking_to_proto(ranking, scores, request.explain, self._model_version, order)
