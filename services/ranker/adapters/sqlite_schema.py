@@ -63,7 +63,7 @@ DROP TABLE times;
 DROP TABLE event_0;
 DROP TABLE impression;
 """
-_VERSION = 1
+VERSION = 1
 _CACHE_KIB = 32 * 1024
 # 16 MB: a checkpoint writes each changed page once, however often it changed.
 _CHECKPOINT_PAGES = 4_000
@@ -93,12 +93,12 @@ def _create(db: sqlite3.Connection) -> None:
     db.create_function("priority", 4, lambda id, kind, *rest: priority_of(id, EventType(kind), *rest))
     db.execute("BEGIN IMMEDIATE")
     is_old = (
-        db.execute("PRAGMA user_version").fetchone()[0] < _VERSION
+        db.execute("PRAGMA user_version").fetchone()[0] < VERSION
         and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'event'").fetchone() is not None
     )
     script = "ALTER TABLE event RENAME TO event_0;" * is_old + _SCHEMA + _UPGRADE * is_old
     # One transaction: executescript would end the one that is open.
     for statement in filter(str.strip, script.split(";")):
         db.execute(statement)
-    db.execute(f"PRAGMA user_version={_VERSION}")
+    db.execute(f"PRAGMA user_version={VERSION}")
     db.execute("COMMIT")
