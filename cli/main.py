@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli import encoder
+from cli.backup.commands import backup, restore
 from cli.client import Connection, explain_error
 from cli.imports import CatalogImport, EventsImport, Rejects, Summary, event_of
 from cli.label import label
@@ -51,6 +52,8 @@ app.add_typer(encoder.app, name="encoder")
 app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)
+app.command()(backup)
+app.command()(restore)
 
 out = Console()
 err = Console(stderr=True)
