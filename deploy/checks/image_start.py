@@ -42,10 +42,7 @@ def closure(extras: Iterable[str]) -> set[str]:
             if (name, extra) in found:
                 continue
             found.add((name, extra))
-            if name == PROJECT:
-                lines = table["optional-dependencies"].get(extra, [])
-            else:
-                lines = _requires(name)
+            lines = table["optional-dependencies"].get(extra, []) if name == PROJECT else _requires(name)
             needed = [Requirement(line) for line in lines]
             waiting += [r for r in needed if r.marker is None or r.marker.evaluate({"extra": extra})]
     return {name for name, _ in found}

@@ -94,7 +94,7 @@ def _fitting(config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
             if ports.get(port) != number:
                 yield f"{role}: port {port} is {ports.get(port)}, Serve listens on {number}"
     for group in cluster["workerGroupSpecs"]:
-        offered = float(group["rayStartParams"].get("num-cpus", 0))
+        name, cpus = group["groupName"], float(group["rayStartParams"].get("num-cpus", 0))
         deployments = [deployment for application in config.applications for deployment in application.deployments]
         for kind, pods in (("min", group["minReplicas"]), ("max", group["maxReplicas"])):
             wanted = sum(
@@ -106,8 +106,8 @@ def _fitting(config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
                 )
                 for deployment in deployments
             )
-            if wanted > pods * offered:
-                yield f"{group['groupName']}: {kind}imal replicas need {wanted:g} CPUs, its pods have {pods * offered:g}"
+            if wanted > pods * cpus:
+                yield f"{name}: {kind}imal replicas need {wanted:g} CPUs, its pods have {pods * cpus:g}"
 
 
 def _code_problems(application: Application, config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
@@ -136,7 +136,10 @@ def _templates(cluster: Object) -> Iterator[tuple[str, Object]]:
 
 
 def _gateway_problems(
-    objects: list[Object], pods: list[Pod], config_maps: Mapping[str, Object], configs: Mapping[str, ManifestServeConfig]
+    objects: list[Object],
+    pods: list[Pod],
+    config_maps: Mapping[str, Object],
+    configs: Mapping[str, ManifestServeConfig],
 ) -> Iterator[str]:
     for pod in (pod for pod in pods if pod.owner == "Deployment/kairos-gateway"):
         try:
@@ -160,8 +163,7 @@ def _gateway_problems(
 
 def gateway_settings(variables: Mapping[str, str | None]) -> GatewaySettings:
     """As the gateway would read them. Raises InvalidArgument."""
-    settings = load_settings(GatewaySettings, _nested(GatewaySettings, variables))
-    return settings
+    return load_settings(GatewaySettings, _nested(GatewaySettings, variables))
 
 
 def _settings_problems(variables: Mapping[str, str | None]) -> Iterator[str]:

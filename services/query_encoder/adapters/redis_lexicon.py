@@ -36,9 +36,7 @@ class RedisLexiconStore:
             lexicon = Lexicon(version=version)
             for name in _COUNTED:
                 counts = {text: int(count) for text, count in self._fields(tenant, name)}
-                getattr(lexicon, name).update(
-                    {text: count for text, count in counts.items() if count >= _LEAST[name]}
-                )
+                getattr(lexicon, name).update({text: count for text, count in counts.items() if count >= _LEAST[name]})
             for name in _NAMED:
                 getattr(lexicon, name).update({normal: value.decode() for normal, value in self._fields(tenant, name)})
             return lexicon
