@@ -68,7 +68,7 @@ class ServeConfig(_Strict):
     applications: list[Application]
 
 
-def load_serve_config(path: Path = CONFIG_FILE) -> ServeConfig:
+def load_serve_config(path: Path) -> ServeConfig:
     """Raises InvalidArgument that names each wrong or unknown field."""
     try:
         return ServeConfig.model_validate(yaml.safe_load(path.read_text()))

@@ -22,8 +22,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import Requirement
-
 PROJECT = "kairos-suite"
 _SITE = sysconfig.get_path("purelib")
 _PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
@@ -31,6 +29,9 @@ _PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
 def closure(extras: Iterable[str]) -> set[str]:
     """Names of all distributions that the project needs with `extras`, normalised; versions are pip's matter."""
+    # Imported here: an image has no need of it.
+    from packaging.requirements import Requirement
+
     table = tomllib.loads(_PYPROJECT.read_text())["project"]
     found: set[tuple[str, str]] = set()
     waiting = [Requirement(line) for line in table["dependencies"]]

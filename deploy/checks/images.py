@@ -58,8 +58,10 @@ def check(image: str) -> str:
             folder.mkdir(parents=True)
         (tools / "python").symlink_to(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
         for name in _CONTEXT:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, source / name)  # type: ignore[operator]
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, source / name)
+            else:
+                shutil.copy(ROOT / name, source / name)
         environment = {
             **{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")},
             **stage.variables,

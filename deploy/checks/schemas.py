@@ -75,4 +75,5 @@ def _with_definitions(schema: Object) -> Draft202012Validator:
 def _registry() -> Registry[Any]:
     content = json.loads((files("kubernetes_validate") / _FOLDER / "_definitions.json").read_text())
     resource: Resource[Any] = Resource.from_contents(content)
-    return Registry().with_resource(_DEFINITIONS, resource).crawl()
+    registry: Registry[Any] = Registry().with_resource(_DEFINITIONS, resource)
+    return registry.crawl()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cli.suite.hosting import Application, ServeConfig
+from cli.suite.hosting import ServeConfig
 from deploy.checks.build import Object
 
 
@@ -51,23 +51,3 @@ def serve_config_of(ray_service: Object) -> ManifestServeConfig:
         raise WrongServeConfig([f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]) from None
     except (yaml.YAMLError, KeyError) as error:
         raise WrongServeConfig([f"is no YAML: {error}"]) from None
-
-
-def local_applications(objects: list[Object]) -> list[Application]:
-    """All applications of an overlay as one machine can run them: one replica of each, half a CPU, else the same."""
-    applications = []
-    for item in objects:
-        if item["kind"] == "RayService":
-            for application in serve_config_of(item).applications:
-                deployments = [
-                    deployment.model_copy(
-                        update={
-                            "autoscaling_config": None,
-                            "num_replicas": 1,
-                            "ray_actor_options": deployment.ray_actor_options.model_copy(update={"num_cpus": 0.5}),
-                        }
-                    )
-                    for deployment in application.deployments
-                ]
-                applications.append(application.model_copy(update={"deployments": deployments}))
-    return applications

@@ -83,7 +83,7 @@ def test_tenants_do_not_share(replica: Replica) -> None:
 
 def test_a_redis_that_is_down_is_unavailable() -> None:
     """Without its Redis the store raises Unavailable, which names it."""
-    store = RedisLexiconStore(redis.Redis(host="127.0.0.1", port=1, retry=None))
+    store = RedisLexiconStore(redis.Redis(host="127.0.0.1", port=1))
     for call in (lambda: store.read("shop", None), lambda: store.add("shop", learn([SHOE]))):
         with pytest.raises(Unavailable, match="Redis"):
             call()
