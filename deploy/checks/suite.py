@@ -93,6 +93,8 @@ def _fitting(config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
         for port, number in (("serve", config.http_options.port), ("serve-grpc", config.grpc_options.port)):
             if ports.get(port) != number:
                 yield f"{role}: port {port} is {ports.get(port)}, Serve listens on {number}"
+        if cluster["autoscalerOptions"]["version"] == "v2" and template["spec"].get("restartPolicy") != "Never":
+            yield f"{role}: restartPolicy must be Never, or the autoscaler v2 loses track of its pods"
     for group in cluster["workerGroupSpecs"]:
         name, cpus = group["groupName"], float(group["rayStartParams"].get("num-cpus", 0))
         deployments = [deployment for application in config.applications for deployment in application.deployments]
@@ -268,7 +270,7 @@ def _hardening(container: Object, pod: Pod) -> Iterator[str]:
         "asks for CPU and memory": {"cpu", "memory"} <= {*container.get("resources", {}).get("requests", {})},
         "has a memory limit": "memory" in container.get("resources", {}).get("limits", {}),
     }
-    if container in pod.containers and pod.spec.get("restartPolicy") != "Never":
+    if container in pod.containers and not pod.owner.startswith(("Job/", "CronJob/")):
         wanted |= {"has probes": "readinessProbe" in container and "livenessProbe" in container}
     yield from (f"must be one that {what}" for what, holds in wanted.items() if not holds)
 
