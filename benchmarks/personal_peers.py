@@ -17,7 +17,7 @@ from training.personal.ranking import Knowledge
 from training.personal.signals import QUERY_FEATURES, FloatArray, words
 
 # (user, query) -> scores of all items, higher is better.
-Scorer = Callable[[int, int], FloatArray]
+Scorer = Callable[[int, int], npt.NDArray[np.floating]]
 
 _COVERAGE = QUERY_FEATURES.index("coverage")
 
@@ -28,7 +28,8 @@ def by_popularity(knowledge: Knowledge) -> Scorer:
 
 def by_popularity_of_matches(knowledge: Knowledge) -> Scorer:
     """By how much of the query's words an item has; what has as much, by popularity."""
-    below_one = knowledge.signals.popularity / (knowledge.signals.popularity.max() + 1)
+    popularity = knowledge.signals.popularity.astype(np.float64)
+    below_one = popularity / (popularity.max() + 1)
     # A step of 1e-4 in coverage outweighs all popularity.
     return lambda _user, query: np.round(knowledge.signals.query_features(query)[:, _COVERAGE] * 1e4) + below_one
 
@@ -74,8 +75,8 @@ class LatentSpace(torch.nn.Module):
     """
 
     def __init__(
-        self, shop: Shop, past: Bought, size: int = 64, epochs: int = 8, most_steps: int = 2_000, seed: int = 0
-    ):
+        self, shop: Shop, past: Bought, seed: int, size: int = 64, epochs: int = 8, most_steps: int = 2_000
+    ) -> None:
         super().__init__()
         torch.manual_seed(seed)
         texts = [words(shop.text(item)) for item in range(len(shop.item_ids))]

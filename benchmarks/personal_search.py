@@ -2,14 +2,15 @@
 
     python -m benchmarks.personal_search --data DIR --out R.json
 
-DIR: query_text.txt.gz, train.qrels.gz, test.qrels.gz and items.tsv.gz, the form in which HEM (Ai et al., SIGIR 2017) is
-measured. What is learned and chosen, is so on purchases held out of train in the way test was cut: queries after which
-nothing was ever bought, purchases that are hidden. Test only measures. What a shopper bought in train stands at the end of
-each ranking, of everybody's alike; equal scores count against the item sought.
+DIR: query_text.txt.gz, train.qrels.gz, test.qrels.gz and items.tsv.gz, the form in which HEM (Ai et al., SIGIR 2017)
+is measured. Whatever is learned or chosen comes from purchases held out of train in the way test was cut: hidden
+purchases after queries that train does not know. Test only measures. What a shopper bought in train stands at the end
+of each ranking, whoever made it; equal scores count against the item sought.
 
-"ours": candidates by words, labels and meaning (vectors of the served encoder); then a listwise network of the form that
-retrieval serves over these, popularity, what is bought together, brands, and the ranker's own likeness to the history. It is
-offline: no service ranks by it yet. "query only" is the same without the shopper, "shopper only" without the query.
+"ours": candidates by words, labels and meaning (vectors of the served encoder); then a listwise network of the form
+that retrieval serves, over these, popularity, what is bought together, brands, and the ranker's own likeness to the
+history. It is offline: no service ranks by it yet. "query only" is the same without the shopper, "shopper only"
+without the query.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def run(shop: Shop, test: Split, encode: Encode, seed: int) -> Measured:
     ours, by_epochs = train_ranker(given, ALL_FEATURES, settings)
     query_only, _ = train_ranker(given, OF_THE_QUERY, settings)
     held_out, before = given.splits[-1], given.knowledge[-1]
-    rehearsed = LatentSpace(shop, held_out.past, seed=seed)
+    rehearsed = LatentSpace(shop, held_out.past, seed)
     by_share = {
         share: float(measure(rehearsed.scorer(share), before, held_out.wanted)[:, 0].mean()) for share in _QUERY_SHARES
     }
@@ -103,7 +104,7 @@ def run(shop: Shop, test: Split, encode: Encode, seed: int) -> Measured:
         "popularity": by_popularity(knowledge),
         MATCHES: by_popularity_of_matches(knowledge),
         "bm25s, brand and categories": by_bm25(shop),
-        "latent space (as HEM)": LatentSpace(shop, test.past, seed=seed).scorer(share),
+        "latent space (as HEM)": LatentSpace(shop, test.past, seed).scorer(share),
         "shopper only": by_shopper(knowledge),
         QUERY_ONLY: lambda user, query: query_only(knowledge, user, query),
         OURS: lambda user, query: ours(knowledge, user, query),
@@ -155,7 +156,7 @@ def main() -> int:
     means = {name: dict(zip(METRICS, found.mean(0).round(4).tolist(), strict=True)) for name, found in figures.items()}
     for name, of in means.items():
         table.add_row(name, *(f"{of[metric]:.4f}" for metric in METRICS), str(by_seed[name]))
-    table.add_row("HEM as published", *(f"{HEM[metric]:.3f}" for metric in METRICS), "on its own data")
+    table.add_row("HEM as published", *(f"{HEM[metric]:.3f}" for metric in METRICS), "words of reviews")
     Console(width=120).print(table)
     against = {
         name: compared(figures[OURS], found, test.wanted, arguments.seed)

@@ -1,8 +1,8 @@
 """Vectors of items by what is bought together: a shopper's vector is the mean of the history's.
 
-The softmax over the whole catalogue is sampled: negatives shared by a batch, drawn by popularity, with the log-Q correction
-(Bengio and Senécal, 2008; uncorrected, what is popular would be pushed down). An item's vector is its own part and one that
-is linear in its text's, so that an item hardly ever bought has one too.
+The softmax over the whole catalogue is sampled: negatives shared by a batch, drawn by popularity, with the log-Q
+correction (Bengio and Senécal, 2008; uncorrected, what is popular would be pushed down). An item's vector is its own
+part and one that is linear in its text's, so that an item hardly ever bought has one too.
 """
 
 from __future__ import annotations

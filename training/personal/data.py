@@ -68,18 +68,18 @@ def read_shop(folder: Path, without: Collection[str] = ()) -> tuple[Shop, Split]
 
 
 def hold_out(past: Bought, hidden_share: float, cold_share: float, seed: int) -> Split:
-    """A split as HEM's test was cut, out of `past`: a share of the purchases is asked for and hidden, of all queries.
+    """Cuts `past` as HEM's test was cut: a share of the purchases is hidden, and what is asked is of them.
 
-    Of the queries at most `cold_share` are cold: nothing at all was bought after them, and only they are asked. As in HEM's
-    split, an item stays findable by one query at least. Without cold queries, all are asked.
+    At most `cold_share` of the queries, drawn by lot, are cold: all that was bought after them is taken out of the
+    past, and they alone are asked. An item keeps one query at least. Without cold queries all are asked.
     """
     random = np.random.default_rng(seed)
     purchases, of_row = np.unique(past[:, [0, 2]], axis=0, return_inverse=True)
     hidden = random.random(len(purchases))[of_row.ravel()] < hidden_share
     asked = np.unique(past[:, 1])
     cold = _cold_queries(past, round(cold_share * len(asked)), random)
-    if cold_share > 0:
-        is_cold = np.isin(past[:, 1], cold)
+    is_cold = np.isin(past[:, 1], cold)
+    if (hidden & is_cold).any():
         return Split(past[~hidden & ~is_cold], _wanted(past[hidden & is_cold]))
     return Split(past[~hidden], _wanted(past[hidden]))
 

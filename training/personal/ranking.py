@@ -1,7 +1,7 @@
 """A personalised order of the catalogue: candidates by the query, then a small network over all signals.
 
-The network is the one that retrieval serves for its fusion, with other features, and learns as that does: listwise, from
-purchases that the signals have not seen.
+The network is the one that retrieval serves for its fusion, with other features, and learns as that does: listwise,
+from purchases that the signals have not seen.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class PersonalTraining:
     hidden_share: float = 0.3
     cold_share: float = 0.3
     epochs: Sequence[int] = (4, 12)
-    companions: CompanionTraining = CompanionTraining()
+    companions: CompanionTraining = field(default_factory=CompanionTraining)
     seed: int = 0
 
 
