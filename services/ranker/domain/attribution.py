@@ -1,0 +1,94 @@
+"""What each of the six groups does to a score: exact Shapley values (Shapley 1953; Lundberg and Lee, NIPS 2017).
+
+A scorer tells the scores when only some groups are known and every other one stands at its baseline: no query, an empty
+history, no price and no usual price, no popularity, neither stock nor date, no sponsor. Six groups have 64 coalitions:
+all are scored, in one batch, and nothing is sampled. What depends on the request as a whole, such as the scaling of
+retrieval's scores, is computed before anything is masked: an item is explained as it was scored among the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from services.ranker.domain.event import FloatArray
+from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores
+
+GROUPS = tuple(ReasonType)
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+IntArray: TypeAlias = npt.NDArray[np.intp]
+DoubleArray: TypeAlias = npt.NDArray[np.float64]
+# (known groups [c, 6]) -> scores [c, n]
+Scorer: TypeAlias = Callable[[BoolArray], FloatArray | DoubleArray]
+# Of a score's size: what float32 sums may be off by.
+_TOLERANCE = 1e-5
+
+
+@runtime_checkable
+class Explainable(Protocol):
+    """A ranker that scores with groups masked: one whose total is no sum of parts has to be one."""
+
+    def scorer(self, request: RankingRequest, rows: Sequence[int]) -> Scorer:
+        """Of these rows, n of them, among all of the request."""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Of n items: `baseline` [n], `contributions` [n, 6] in the order of GROUPS, `scores` [n] that they add up to."""
+
+    baseline: DoubleArray
+    contributions: DoubleArray
+    scores: DoubleArray
+
+
+def shapley(scorer: Scorer) -> Attribution:
+    """Exact. Raises ArithmeticError where the values do not add up: the scorer is no function of what is known."""
+    values = np.asarray(scorer(COALITIONS), np.float64)
+    baseline, scores = values[0], values[-1]
+    # [32, 6, n]: exactly 0 throughout for a group that changes nothing.
+    gains = values[_WITH] - values[_WITHOUT]
+    contributions = np.einsum("sg,sgn->ng", _SHARES, gains)
+    gap = np.abs(baseline + contributions.sum(axis=1) - scores)
+    if not (gap <= _TOLERANCE * np.maximum(1.0, np.abs(values).max(axis=0))).all():
+        raise ArithmeticError(f"contributions miss the score by {gap.max():.2g}")
+    return Attribution(baseline, contributions, scores)
+
+
+def scorer_of(
+    ranker: Callable[[RankingRequest], Scores], request: RankingRequest, scores: Scores, rows: Sequence[int]
+) -> Scorer:
+    """The ranker's own; for a sum of parts, whose every part is 0 at its group's baseline, the sum of those known."""
+    return ranker.scorer(request, rows) if isinstance(ranker, Explainable) else additive(scores, rows)
+
+
+def additive(scores: Scores, rows: Sequence[int]) -> Scorer:
+    columns = np.zeros((len(GROUPS), len(rows)))
+    for place, group in enumerate(GROUPS):
+        if group in scores.parts:
+            columns[place] = scores.parts[group][list(rows)]
+    return lambda known: known.astype(np.float64) @ columns
+
+
+def _coalitions() -> BoolArray:
+    """[64, 6]: the empty one first, all groups last."""
+    numbers = np.arange(2 ** len(GROUPS))
+    known: BoolArray = (numbers[:, None] >> np.arange(len(GROUPS)) & 1).astype(np.bool_)
+    return known
+
+
+def _pairs(coalitions: BoolArray) -> tuple[IntArray, IntArray, DoubleArray]:
+    """Coalitions (with a group, the same without it, the share of all orders in which it comes so), each [32, 6]."""
+    groups = np.arange(coalitions.shape[1])
+    without = np.stack([np.flatnonzero(~coalitions[:, group]) for group in groups], axis=1)
+    orders = math.factorial(len(groups))
+    share = [math.factorial(size) * math.factorial(len(groups) - size - 1) / orders for size in groups]
+    return without + (1 << groups), without, np.array(share)[coalitions.sum(axis=1)[without]]
+
+
+COALITIONS = _coalitions()
+_WITH, _WITHOUT, _SHARES = _pairs(COALITIONS)
