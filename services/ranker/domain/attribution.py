@@ -66,6 +66,22 @@ def scorer_of(
     return ranker.scorer(request, rows) if isinstance(ranker, Explainable) else additive(scores, rows)
 
 
+def unasked(scorer: Scorer, request: RankingRequest) -> Scorer:
+    """For somebody who asked for nothing: retrieval's scores tell of likeness to the history, and count as history.
+
+    Where they are all alike, as those of popular items are, they tell nothing and belong to the baseline.
+    """
+    query, history = GROUPS.index(ReasonType.QUERY_MATCH), GROUPS.index(ReasonType.RECENT_HISTORY)
+    says_nothing = np.ptp(request.retrieval_scores) == 0
+
+    def score(known: BoolArray) -> FloatArray | DoubleArray:
+        known = known.copy()
+        known[:, query] = says_nothing | known[:, history]
+        return scorer(known)
+
+    return score
+
+
 def additive(scores: Scores, rows: Sequence[int]) -> Scorer:
     columns = np.zeros((len(GROUPS), len(rows)))
     for place, group in enumerate(GROUPS):

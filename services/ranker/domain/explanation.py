@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.ranker.domain.attribution import GROUPS, scorer_of, shapley
+from services.ranker.domain.attribution import GROUPS, scorer_of, shapley, unasked
 from services.ranker.domain.memory import Memories
 from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores
 from services.ranker.domain.slate_steps import Slate, SlateSteps
@@ -30,10 +30,11 @@ def explain(
     memories: Memories,
     slate: Slate | None = None,
 ) -> dict[int, Explanation]:
-    """By row."""
+    """By row. A slate is for somebody who asked for nothing."""
     if not rows:
         return {}
-    attribution = shapley(scorer_of(ranker, request, scores, rows))
+    scorer = scorer_of(ranker, request, scores, rows)
+    attribution = shapley(scorer if slate is None else unasked(scorer, request))
     return {
         row: Explanation(
             float(attribution.baseline[place]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -53,12 +54,9 @@ def without(request: RankingRequest, group: ReasonType) -> RankingRequest:
             (), np.zeros((0, DIMENSIONS), np.float32), np.zeros(0, np.float32), profile.price, profile.prices
         )
         return replace(request, profile=nobody)
-    return replace(
-        request,
-        **{
-            ReasonType.PRICE_AFFINITY: {"prices": np.full(count, np.nan, np.float32)},
-            ReasonType.POPULARITY: {"popularity": np.zeros(count, np.float32)},
-            ReasonType.AVAILABILITY: {"stocks": np.full(count, -1, np.float32)},
-            ReasonType.SPONSORED: {},
-        }[group],
-    )
+    unknown: dict[ReasonType, dict[str, Any]] = {
+        ReasonType.PRICE_AFFINITY: {"prices": np.full(count, np.nan, np.float32)},
+        ReasonType.POPULARITY: {"popularity": np.zeros(count, np.float32)},
+        ReasonType.AVAILABILITY: {"stocks": np.full(count, -1, np.float32)},
+    }
+    return replace(request, **unknown.get(group, {}))

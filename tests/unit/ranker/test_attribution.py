@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from functools import partial
+from random import Random
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from services.ranker.domain.attribution import COALITIONS, GROUPS, BoolArray, DoubleArray, Scorer, scorer_of, shapley
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.ranking import ReasonType, by_popularity, weighted_sum
+from services.ranker.domain.slate_steps import make_slate
 from tests.unit.ranker.requests import WEIGHTS, drawn, without
 
 RANKER = partial(weighted_sum, weights=WEIGHTS)
@@ -123,3 +126,27 @@ def test_coalitions_begin_with_none_and_end_with_all() -> None:
     """The first row knows nothing, the last one everything."""
     assert not COALITIONS[0].any()
     assert COALITIONS[-1].all()
+
+
+def test_without_a_question_nearness_is_history() -> None:
+    """Who asked for nothing has no query: retrieval's scores count as history, and nothing is lost."""
+    request, memories = drawn(5)
+    scores = RANKER(request)
+    slate = make_slate(request, scores.total, 0.0, Random(1))
+    asked, unasked = (explain(RANKER, request, scores, [3], memories, made)[3] for made in (None, slate))
+    assert unasked.contributions[ReasonType.QUERY_MATCH] == 0
+    both = asked.contributions[ReasonType.QUERY_MATCH] + asked.contributions[ReasonType.RECENT_HISTORY]
+    assert unasked.contributions[ReasonType.RECENT_HISTORY] == pytest.approx(both)
+    assert sum(unasked.contributions.values()) + unasked.baseline == pytest.approx(float(scores.total[3]), abs=1e-5)
+
+
+def test_popular_items_are_near_to_nothing() -> None:
+    """Where retrieval's scores are all alike they say nothing of the user: they are the baseline."""
+    request, memories = drawn(6)
+    request = replace(request, retrieval_scores=np.zeros(30, np.float32))
+    scores = RANKER(request)
+    told = explain(RANKER, request, scores, [3], memories, make_slate(request, scores.total, 0.0, Random(1)))[3]
+    assert told.baseline == pytest.approx(WEIGHTS.query)
+    assert told.contributions[ReasonType.RECENT_HISTORY] == pytest.approx(
+        float(scores.parts[ReasonType.RECENT_HISTORY][3])
+    )
