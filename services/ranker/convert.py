@@ -14,6 +14,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import time_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.ranker.domain.event import Event, EventType, FloatArray, Impressions, ItemFeatures
+from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking import RankingRequest, Scores
 from services.ranker.domain.slate_steps import Slate
@@ -36,15 +37,16 @@ EVENT_TYPES = {
 }
 # A profile's size is bounded because its parts are.
 _AT_MOST = {"session_id": MAX_ID, "item_id": MAX_ID, "query": MAX_QUERY, "attribution_token": MAX_TOKEN}
+_MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds")
 
 
 def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
     count = len(candidates.ids)
     if not 1 <= count <= MAX_CANDIDATES:
         raise InvalidArgument.of("candidates.ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
-    for name in ("scores", "prices", "stocks", "categories", "brands"):
-        # Who sends neither categories nor brands is answered without them.
-        if len(getattr(candidates, name)) not in ((count, 0) if name in ("categories", "brands") else (count,)):
+    for name in ("scores", "prices", "stocks", *_MAY_BE_ABSENT):
+        # Who sends none of some is answered without them.
+        if len(getattr(candidates, name)) not in ((count, 0) if name in _MAY_BE_ABSENT else (count,)):
             raise InvalidArgument.of(
                 f"candidates.{name}", f"has {len(getattr(candidates, name))} rows for {count} ids; send one each"
             )
@@ -77,7 +79,12 @@ def query_vector(message: ranker_pb2.RankItemsRequest, dimensions: int) -> Float
 
 
 def ranking_request(
-    message: ranker_pb2.RankItemsRequest, vectors: FloatArray, popularity: Sequence[float], profile: Profile
+    message: ranker_pb2.RankItemsRequest,
+    vectors: FloatArray,
+    popularity: Sequence[float],
+    profile: Profile,
+    memories: Memories,
+    now_s: float,
 ) -> RankingRequest:
     candidates = message.candidates
     return RankingRequest(
@@ -91,6 +98,10 @@ def ranking_request(
         profile=profile,
         categories=candidates.categories or [""] * len(candidates.ids),
         brands=candidates.brands or [""] * len(candidates.ids),
+        memories=memories,
+        model_version=candidates.vectors.model_version,
+        now_s=now_s,
+        created_s=np.array(candidates.created_at_seconds, np.float64) if candidates.created_at_seconds else None,
     )
 
 
@@ -106,13 +117,17 @@ def ranking_to_proto(
     request: RankingRequest, scores: Scores, order: Sequence[int], slate: Slate | None, model_version: str
 ) -> ranker_pb2.RankItemsResponse:
     """All but the reasons."""
-    ranked = scores.total[list(order)].tolist()
+    rows = list(order)
+    ranked = scores.total[rows].tolist()
     return ranker_pb2.RankItemsResponse(
         item_ids=[request.item_ids[row] for row in order],
         scores=ranked,
-        task_scores=[ranker_pb2.TaskScores(task="relevance", values=ranked)],
+        task_scores=[
+            ranker_pb2.TaskScores(task="relevance", values=ranked),
+            *(ranker_pb2.TaskScores(task=task, values=values[rows].tolist()) for task, values in scores.tasks.items()),
+        ],
         propensities=slate.propensities if slate is not None else [1.0] * len(order),
-        model_version=model_version,
+        model_version=scores.model_version or model_version,
         history_size=request.profile.size,
     )
 

@@ -147,14 +147,14 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         memories = self._store.memories(tenant, request.user_id) if request.user_id else Memories()
         profile = build_profile(memories, request.candidates.vectors.model_version, vectors.shape[1], now_s)
         popularity = self._store.popularity(tenant, request.candidates.ids, now_s)
-        ranking = ranking_request(request, vectors, popularity, profile)
+        ranking = ranking_request(request, vectors, popularity, profile, memories, now_s)
         scores = self._ranker(ranking)
         slate = make_slate(ranking, scores.total, self._exploration, self._random) if request.as_slate else None
         order = order_of(scores, slate)
         response = ranking_to_proto(ranking, scores, order, slate, self._model_version)
         if request.explain:
             rows = explained_rows(request, order)
-            explanations = explain(self._ranker, ranking, scores, rows, memories, slate)
+            explanations = explain(self._ranker, ranking, scores, rows, slate)
             response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
         return response
 

@@ -1,9 +1,10 @@
 """What each of the six groups does to a score: exact Shapley values (Shapley 1953; Lundberg and Lee, NIPS 2017).
 
 A scorer tells the scores when only some groups are known and every other one stands at its baseline: no query, an empty
-history, no price and no usual price, no popularity, neither stock nor date, no sponsor. Six groups have 64 coalitions:
-all are scored, in one batch, and nothing is sampled. What depends on the request as a whole, such as the scaling of
-retrieval's scores, is computed before anything is masked: an item is explained as it was scored among the others.
+history, the price and the date of the middle candidate, in stock, no popularity, no sponsor. Six groups have 64
+coalitions: all are scored, in one batch, and nothing is sampled. What depends on the request as a whole, such as the
+scaling of retrieval's scores, is computed before anything is masked: an item is explained as it was scored among the
+others.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.ranker.domain.event import FloatArray
-from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores
+from services.ranker.domain.ranking import Ranker, RankingRequest, ReasonType, Scores
 
 GROUPS = tuple(ReasonType)
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
@@ -31,7 +32,7 @@ _TOLERANCE = 1e-5
 
 @runtime_checkable
 class Explainable(Protocol):
-    """A ranker that scores with groups masked: one whose total is no sum of parts has to be one."""
+    """A ranker that scores with groups masked: one whose scores are no sum of parts has to be one."""
 
     def scorer(self, request: RankingRequest, rows: Sequence[int]) -> Scorer:
         """Of these rows, n of them, among all of the request."""
@@ -59,11 +60,16 @@ def shapley(scorer: Scorer) -> Attribution:
     return Attribution(baseline, contributions, scores)
 
 
-def scorer_of(
-    ranker: Callable[[RankingRequest], Scores], request: RankingRequest, scores: Scores, rows: Sequence[int]
-) -> Scorer:
-    """The ranker's own; for a sum of parts, whose every part is 0 at its group's baseline, the sum of those known."""
-    return ranker.scorer(request, rows) if isinstance(ranker, Explainable) else additive(scores, rows)
+def scorer_of(ranker: Ranker, request: RankingRequest, scores: Scores, rows: Sequence[int]) -> Scorer:
+    """For a sum of parts the sum of those known, and the others' baselines; else the ranker's own.
+
+    Raises TypeError for a ranker that is neither.
+    """
+    if scores.parts:
+        return additive(scores, rows)
+    if not isinstance(ranker, Explainable):
+        raise TypeError(f"{type(ranker).__name__} gives no parts and scores no masked groups")
+    return ranker.scorer(request, rows)
 
 
 def unasked(scorer: Scorer, request: RankingRequest) -> Scorer:
@@ -83,11 +89,14 @@ def unasked(scorer: Scorer, request: RankingRequest) -> Scorer:
 
 
 def additive(scores: Scores, rows: Sequence[int]) -> Scorer:
-    columns = np.zeros((len(GROUPS), len(rows)))
+    """A part is 0 where nothing of it is known; the price, which every item has, is then the middle candidate's."""
+    parts, baseline = np.zeros((len(GROUPS), len(rows))), np.zeros((len(GROUPS), 1))
     for place, group in enumerate(GROUPS):
         if group in scores.parts:
-            columns[place] = scores.parts[group][list(rows)]
-    return lambda known: known.astype(np.float64) @ columns
+            parts[place] = scores.parts[group][list(rows)]
+            if group is ReasonType.PRICE_AFFINITY:
+                baseline[place] = np.median(scores.parts[group])
+    return lambda known: np.where(known[..., None], parts, baseline).sum(axis=1)
 
 
 def _coalitions() -> BoolArray:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.ranker.domain.attribution import GROUPS, scorer_of, shapley, unasked
-from services.ranker.domain.memory import Memories
-from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores
+from services.ranker.domain.ranking import Ranker, RankingRequest, ReasonType, Scores
 from services.ranker.domain.slate_steps import Slate, SlateSteps
 from services.ranker.domain.speaking import Speaking, speaking
 
@@ -23,11 +22,10 @@ class Explanation:
 
 
 def explain(
-    ranker: Callable[[RankingRequest], Scores],
+    ranker: Ranker,
     request: RankingRequest,
     scores: Scores,
     rows: Sequence[int],
-    memories: Memories,
     slate: Slate | None = None,
 ) -> dict[int, Explanation]:
     """By row. A slate is for somebody who asked for nothing."""
@@ -39,7 +37,7 @@ def explain(
         row: Explanation(
             float(attribution.baseline[place]),
             dict(zip(GROUPS, attribution.contributions[place].tolist(), strict=True)),
-            speaking(request.vectors[row], request.profile, memories),
+            speaking(request.vectors[row], request.profile, request.memories),
             slate.steps(row) if slate is not None else None,
         )
         for place, row in enumerate(rows)

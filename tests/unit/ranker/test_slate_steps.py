@@ -19,7 +19,7 @@ NOBODY = Profile((), np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
 
 def slated(seen: dict[str, int] | None = None, exploration: float = 0.0, **fields: object) -> Slate:
     """Thirty candidates, the first the best, for somebody of whom nothing is known but what was shown."""
-    request, _ = drawn(1)
+    request = drawn(1, count=30)
     request = replace(request, profile=replace(NOBODY, seen=seen or {}), **fields)  # type: ignore[arg-type]
     return make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), exploration, Random(3))
 
@@ -60,7 +60,7 @@ def test_lot() -> None:
 
 def test_interest() -> None:
     """An item that has a place tells the share of the interest that it came for."""
-    request, _ = drawn(2)
+    request = drawn(2, count=30)
     slate = make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), 0.0, Random(1))
     shares = [slate.steps(row).interest_share for row in slate.order]
     assert set(np.round(shares, 6)) <= set(np.round(slate.shares, 6))
