@@ -21,7 +21,7 @@ from services.ranker.domain.features import (
     candidate_features,
     user_features,
 )
-from services.ranker.domain.masking import masked_numbers, masked_stocks, masked_users, user_of
+from services.ranker.domain.masking import left_out, masked_numbers, masked_stocks, masked_users, user_of, without_each
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking import Ranker, RankingRequest, Scores
 
@@ -29,6 +29,9 @@ MANIFEST, USER_GRAPH, CANDIDATE_GRAPH = "manifest.json", "user.onnx", "candidate
 USER_INPUTS = ("events", "event_rows", "event_types", "event_numbers", "long_term", "query", "context")
 USER_OUTPUTS = ("keys", "values", "bias", "long", "asked", "first")
 ITEM_INPUTS = ("vectors", "rows", "numbers")
+_BIAS = USER_OUTPUTS.index("bias")
+# What the network adds to the attention for padding.
+_PAST = -1e4
 
 
 class OnnxRanker:
@@ -64,18 +67,40 @@ class OnnxRanker:
     def scorer(self, request: RankingRequest, rows: Sequence[int]) -> Scorer:
         """All coalitions in one run of each graph: there are but four users among them."""
         user, chosen = user_features(request), list(rows)
-        candidates = candidate_features(request, user)
-        side, stocks, objective = self.user_side(*masked_users(user)), request.stocks[chosen], self._objective()
+        candidates, side = candidate_features(request, user), self.user_side(*masked_users(user))
         items = candidates.vectors[chosen], self._rows_of([request.item_ids[row] for row in chosen])
 
         def score(known: BoolArray) -> FloatArray:
-            of_user, numbers = user_of(known), masked_numbers(candidates, chosen, known)
-            vectors, ids = (np.broadcast_to(column, (len(known), *column.shape)) for column in items)
-            found = self._run([array[of_user] for array in side], vectors, ids, numbers)
-            tasks = {task: found[..., column] for column, task in enumerate(self.tasks)}
-            return objective.score(tasks, masked_stocks(stocks, known))
+            beside, numbers = [array[user_of(known)] for array in side], masked_numbers(candidates, chosen, known)
+            return self._scores(beside, items, numbers, masked_stocks(request.stocks[chosen], known))
 
         return score
+
+    def acts(self, request: RankingRequest, rows: Sequence[int]) -> FloatArray:
+        """Told by leaving out: keys and values are an act's own, so to leave one out is to look past it."""
+        user, chosen = user_features(request), list(rows)
+        candidates, told = candidate_features(request, user), np.zeros((len(chosen), request.profile.size), np.float32)
+        past, numbers = without_each(request, user, candidates, chosen)
+        if not len(past):
+            return told
+        # The first place is for none left out.
+        side = [np.repeat(array, len(past) + 1, axis=0) for array in self.user_side(user)]
+        side[_BIAS][1:, 0, 0, :-1][past] = _PAST
+        items = candidates.vectors[chosen], self._rows_of([request.item_ids[row] for row in chosen])
+        scores = self._scores(
+            side, items, np.concatenate([candidates.numbers[chosen][None], numbers]), request.stocks[chosen]
+        )
+        told[:, left_out(request, user)] = (scores[0] - scores[1:]).T
+        return told
+
+    def _scores(
+        self, side: Sequence[FloatArray], items: tuple[FloatArray, IntArray], numbers: FloatArray, stocks: FloatArray
+    ) -> FloatArray:
+        """[r, n] of the same n items beside r users: `items` are vectors and rows of ids, `numbers` [r, n, …]."""
+        vectors, ids = (np.broadcast_to(column, (len(numbers), *column.shape)) for column in items)
+        found = self._run(side, vectors, ids, numbers)
+        tasks = {task: found[..., column] for column, task in enumerate(self.tasks)}
+        return self._objective().score(tasks, stocks)
 
     def user_side(self, *users: UserFeatures) -> list[FloatArray]:
         """What all candidates of a user share; first axis: users."""

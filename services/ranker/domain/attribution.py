@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.ranker.domain.event import FloatArray
-from services.ranker.domain.ranking import Ranker, RankingRequest, ReasonType, Scores
+from services.ranker.domain.ranking import Ranker, RankingRequest, ReasonType, Scores, attention
 
 GROUPS = tuple(ReasonType)
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
@@ -36,6 +36,9 @@ class Explainable(Protocol):
 
     def scorer(self, request: RankingRequest, rows: Sequence[int]) -> Scorer:
         """Of these rows, n of them, among all of the request."""
+
+    def acts(self, request: RankingRequest, rows: Sequence[int]) -> FloatArray:
+        """[n, items of the profile]: by how much the score would be lower without the acts on each item."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,13 @@ def scorer_of(ranker: Ranker, request: RankingRequest, scores: Scores, rows: Seq
     if not isinstance(ranker, Explainable):
         raise TypeError(f"{type(ranker).__name__} gives no parts and scores no masked groups")
     return ranker.scorer(request, rows)
+
+
+def acts_of(ranker: Ranker, request: RankingRequest, scores: Scores, rows: Sequence[int]) -> FloatArray:
+    """[n, items of the profile]: how loud each item of the history speaks, by the very attention that scores go by."""
+    if not scores.parts and isinstance(ranker, Explainable):
+        return ranker.acts(request, rows)
+    return attention(request.vectors[list(rows)], request.profile)
 
 
 def unasked(scorer: Scorer, request: RankingRequest) -> Scorer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.ranker.domain.attribution import GROUPS, scorer_of, shapley, unasked
+from services.ranker.domain.attribution import GROUPS, acts_of, scorer_of, shapley, unasked
 from services.ranker.domain.ranking import Ranker, RankingRequest, ReasonType, Scores
 from services.ranker.domain.slate_steps import Slate, SlateSteps
 from services.ranker.domain.speaking import Speaking, speaking
@@ -32,12 +32,13 @@ def explain(
     if not rows:
         return {}
     scorer = scorer_of(ranker, request, scores, rows)
+    loud = acts_of(ranker, request, scores, rows)
     attribution = shapley(scorer if slate is None else unasked(scorer, request))
     return {
         row: Explanation(
             float(attribution.baseline[place]),
             dict(zip(GROUPS, attribution.contributions[place].tolist(), strict=True)),
-            speaking(request.vectors[row], request.profile, request.memories),
+            speaking(request.vectors[row], loud[place], request.profile, request.memories),
             slate.steps(row) if slate is not None else None,
         )
         for place, row in enumerate(rows)

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from services.ranker.domain.attribution import GROUPS, BoolArray
+from services.ranker.domain.attribution import GROUPS, BoolArray, IntArray
 from services.ranker.domain.event import FloatArray
 from services.ranker.domain.features import CANDIDATE_NUMBERS, CONTEXT, CandidateFeatures, UserFeatures
-from services.ranker.domain.ranking import ReasonType
+from services.ranker.domain.ranking import RankingRequest, ReasonType, history_match
 
 GROUP_OF: Mapping[str, ReasonType] = {
     "query_match": ReasonType.QUERY_MATCH,
@@ -37,6 +36,7 @@ GROUP_OF: Mapping[str, ReasonType] = {
     "out_of_stock": ReasonType.AVAILABILITY,
 }
 _MIDDLE = ("log_price", "price_known", "price_distance", "price_affinity", "log_age", "age_known", "log_stock")
+LEFT_OUT = 12
 # [16]: the place in GROUPS of each column of CANDIDATE_NUMBERS.
 _GROUP_ROWS = np.array([GROUPS.index(GROUP_OF[name]) for name in CANDIDATE_NUMBERS])
 _HAS_MIDDLE = np.array([name in _MIDDLE for name in CANDIDATE_NUMBERS])
@@ -54,9 +54,9 @@ def masked_users(user: UserFeatures) -> list[UserFeatures]:
     return [_without_history(unasked), _without_history(user), unasked, user]
 
 
-def user_of(known: BoolArray) -> npt.NDArray[np.intp]:
+def user_of(known: BoolArray) -> IntArray:
     """Of each coalition [c]: which of `masked_users` it sees."""
-    which: npt.NDArray[np.intp] = known[:, _QUERY] + 2 * known[:, _HISTORY].astype(np.intp)
+    which: IntArray = known[:, _QUERY] + 2 * known[:, _HISTORY].astype(np.intp)
     return which
 
 
@@ -71,6 +71,38 @@ def masked_stocks(stocks: FloatArray, known: BoolArray) -> FloatArray:
     """[c, n]: -1, not tracked, where the group is unknown."""
     masked: FloatArray = np.where(known[:, [_AVAILABILITY]], stocks, np.float32(-1))
     return masked
+
+
+def left_out(request: RankingRequest, user: UserFeatures) -> IntArray:
+    """Rows of the profile that are looked past one at a time: its weightiest items of the sequence, at most 12."""
+    acted = set(user.item_ids)
+    weighty = np.argsort(-np.abs(request.profile.weights), kind="stable")
+    found: IntArray = np.array([r for r in weighty if request.profile.item_ids[r] in acted][:LEFT_OUT], np.intp)
+    return found
+
+
+def without_each(
+    request: RankingRequest, user: UserFeatures, candidates: CandidateFeatures, rows: list[int]
+) -> tuple[BoolArray, FloatArray]:
+    """As if the shopper had acted on all but one item, for each of `left_out`.
+
+    (which acts of the sequence are looked past [m, acts], numbers [m, n, CANDIDATE_NUMBERS] of these rows). The lasting
+    taste and the number of acts stay as they are: of them one act moves little.
+    """
+    profile, items = request.profile, left_out(request, user)
+    names = [profile.item_ids[item] for item in items]
+    past = np.array([[act == name for act in user.item_ids] for name in names], np.bool_)
+    numbers = np.repeat(candidates.numbers[rows][None], len(items), axis=0)
+    match, own = CANDIDATE_NUMBERS.index("history_match"), CANDIDATE_NUMBERS.index("acted_on")
+    for place, item in enumerate(items):
+        others = np.delete(np.arange(profile.size), item)
+        rest = replace(
+            profile, item_ids=tuple(profile.item_ids[row] for row in others), vectors=profile.vectors[others],
+            weights=profile.weights[others],
+        )  # fmt: skip
+        numbers[place, :, match] = history_match(request.vectors[rows], rest)
+        numbers[place, [request.item_ids[row] == names[place] for row in rows], own] = 0
+    return past.reshape(len(items), len(user.item_ids)), numbers
 
 
 def _without_history(user: UserFeatures) -> UserFeatures:

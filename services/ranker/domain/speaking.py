@@ -1,4 +1,4 @@
-"""Which of a user's own acts speak most for an item, by the attention that the score itself goes by."""
+"""Which of a user's own acts speak most for an item, or against it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from services.ranker.domain.event import FloatArray, HistoryEntry
 from services.ranker.domain.memory import Memories, act_weight
 from services.ranker.domain.profile import Profile
-from services.ranker.domain.ranking import attention
 
 MOST = 3
 
@@ -27,11 +26,13 @@ class Speaking:
     share: float
 
 
-def speaking(vector: FloatArray, profile: Profile, memories: Memories, most: int = MOST) -> list[Speaking]:
-    """What speaks most for the item of `vector` [dimensions], or against it, first; equally loud ones by item id."""
-    if not profile.size:
-        return []
-    loud = attention(vector[None], profile)[0]
+def speaking(
+    vector: FloatArray, loud: FloatArray, profile: Profile, memories: Memories, most: int = MOST
+) -> list[Speaking]:
+    """What speaks most for the item of `vector` [dimensions], or against it, first; equally loud ones by item id.
+
+    `loud` [items of the profile] is negative for what speaks against.
+    """
     whole = float(np.abs(loud).sum())
     found = []
     for row in np.argsort(-np.abs(loud), kind="stable")[:most].tolist():

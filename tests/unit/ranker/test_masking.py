@@ -12,7 +12,7 @@ from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.domain.attribution import COALITIONS, GROUPS, shapley
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.features import CANDIDATE_NUMBERS
-from services.ranker.domain.masking import GROUP_OF
+from services.ranker.domain.masking import GROUP_OF, LEFT_OUT
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores
 from tests.unit.ranker.requests import DIMENSIONS, drawn, without
@@ -98,3 +98,19 @@ def test_a_user_without_history(network: OnnxRanker) -> None:
     request = without(drawn(11), ReasonType.RECENT_HISTORY)
     request = replace(request, profile=replace(request.profile, seen={}))
     assert explain(network, request, network(request), ROWS)[0].contributions[ReasonType.RECENT_HISTORY] == 0
+
+
+def test_acts_left_out(network: OnnxRanker) -> None:
+    """An item of the sequence changes the score when it is looked past; beyond the weightiest none is looked at."""
+    request = drawn(12, acts=20)
+    told = network.acts(request, ROWS)
+    assert told.shape == (3, 20)
+    weighty = np.argsort(-np.abs(request.profile.weights), kind="stable")
+    assert (np.abs(told[:, weighty[:LEFT_OUT]]) > 0).all()
+    assert (told[:, weighty[LEFT_OUT:]] == 0).all()
+
+
+def test_nobody_acted(network: OnnxRanker) -> None:
+    """Without a history no act speaks."""
+    request = without(drawn(13), ReasonType.RECENT_HISTORY)
+    assert network.acts(request, ROWS).shape == (3, 0)

@@ -7,6 +7,7 @@ import pytest
 
 from services.ranker.domain.event import EventType, HistoryEntry
 from services.ranker.domain.profile import build_profile
+from services.ranker.domain.ranking import attention
 from services.ranker.domain.speaking import MOST, Speaking, speaking
 from tests.unit.ranker.histories import NOW_S, entry, features, memories
 
@@ -16,7 +17,8 @@ TWIN, NEAR, STRANGE = features("twin"), features("near", 1.0, 0.6, 0.0), feature
 
 def told(*history: HistoryEntry) -> list[Speaking]:
     remembered = memories(*history)
-    return speaking(ITEM, build_profile(remembered, "m@1", 3, NOW_S), remembered)
+    profile = build_profile(remembered, "m@1", 3, NOW_S)
+    return speaking(ITEM, attention(ITEM[None], profile)[0], profile, remembered)
 
 
 def test_the_likest_speaks_most() -> None:
