@@ -48,7 +48,7 @@ TOP = 10
 
 
 def explained_top(ranker: Ranker, requests: Sequence[RankingRequest]) -> list[Explained]:
-    found = []
+    found = list[Explained]()
     for request in requests:
         scores = ranker(request)
         rows = np.argsort(-scores.total, kind="stable")[:TOP].tolist()

@@ -51,7 +51,8 @@ def shop_requests() -> tuple[RankingRequest, ...]:
         )  # fmt: skip
         if not history.recent:
             continue
-        query = words_vector(" ".join(max(shopper.shelves, key=lambda shelf: (shopper.shelves[shelf], shelf))))
+        fondest, _ = max(shopper.shelves.items(), key=lambda shelf: shelf[1])
+        query = words_vector(" ".join(fondest))
         scores = vectors @ query
         chosen = np.argsort(-scores, kind="stable")[:CANDIDATES]
         some = [products[row] for row in chosen]

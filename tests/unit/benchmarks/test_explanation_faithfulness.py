@@ -41,7 +41,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Ranker:
 
 def explained(ranker: Ranker) -> list[Explained]:
     """The first five places of each search."""
-    found = []
+    found = list[Explained]()
     for request in shop_requests():
         scores = ranker(request)
         rows = np.argsort(-scores.total, kind="stable")[:5].tolist()
