@@ -9,10 +9,11 @@ Each shopper with a history searches for a shelf; the first ten places are expla
   six values, mean over items);
 - what the explanation calls most important is taken out of the inputs, and the ranker is asked again: the score should
   change more than by something drawn by lot. So for groups and for single acts of the history, with a 95 % interval
-  over searches; beside it stands the opposite explanation (the least important called most important), which must fail.
+  over searches. Beside it stand acts named by likeness alone, and the opposite explanation (the least important called
+  most important), which must fail.
 
-Two rankers: the weighted sum, and a network. `--network FOLDER` takes a trained one; without it the weights are drawn,
-and then the audit tells of the method, not of a shop's network.
+Two rankers: the weighted sum, and a network. `--network FOLDER` takes one of `python -m training.ranker`; without it
+one is trained here, on simulated lists of the same shop by other shoppers.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -33,15 +34,15 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import spearmanr
 
-from benchmarks.explain import drawn_network
-from benchmarks.explanation_data import demo_requests
+from benchmarks.explanation_data import demo_requests, trained_network
 from benchmarks.explanation_faithfulness import OF_ACTS, OF_GROUPS, Explained, Removal, difference, loudest_group
 from benchmarks.explanation_peers import PEERS
 from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.domain.attribution import GROUPS, DoubleArray, scorer_of, shapley
 from services.ranker.domain.explanation import Explanation, explain
 from services.ranker.domain.objective import Objective
-from services.ranker.domain.ranking import Ranker, RankingRequest, Weights, weighted_sum
+from services.ranker.domain.ranking import Ranker, RankingRequest, Weights, attention, weighted_sum
+from services.ranker.domain.speaking import speaking
 from services.ranker.settings import ObjectiveSettings, WeightSettings
 
 TOP = 10
@@ -60,6 +61,15 @@ def opposite(told: Explanation) -> Explanation:
     """Calls the least important group the most important one."""
     loudest = max(abs(value) for value in told.contributions.values())
     return replace(told, contributions={group: loudest - abs(v) for group, v in told.contributions.items()})
+
+
+def by_likeness(request: RankingRequest, told: Mapping[int, Explanation]) -> dict[int, Explanation]:
+    """Names the acts that the weighted sum's attention goes by, whatever the ranker."""
+    loud = attention(request.vectors, request.profile)
+    return {
+        row: replace(one, events=speaking(request.vectors[row], loud[row], request.profile, request.memories))
+        for row, one in told.items()
+    }
 
 
 def agreement(ranker: Ranker, explained: Sequence[Explained]) -> dict[str, dict[str, float]]:
@@ -92,6 +102,7 @@ def faithfulness(ranker: Ranker, explained: Sequence[Explained], seed: int) -> d
     checks: dict[str, tuple[Removal, Sequence[Explained]]] = {
         "group": (OF_GROUPS, explained),
         "act": (OF_ACTS, explained),
+        "act, by likeness": (OF_ACTS, [(request, by_likeness(request, told)) for request, told in explained]),
         "group, opposite": (Removal(OF_GROUPS.options, loudest_group, OF_GROUPS.without), opposed),
     }
     return {
@@ -124,12 +135,11 @@ def main() -> int:
     objective = Objective(**ObjectiveSettings().model_dump())
     with tempfile.TemporaryDirectory(prefix="kairos-audit-") as folder:
         requests = list(demo_requests(Path(folder) / "shop", arguments.size, arguments.shoppers, arguments.seed))
-        dimensions, version = requests[0].vectors.shape[1], requests[0].model_version
-        path = arguments.network or drawn_network(Path(folder) / "drawn", dimensions, version)
-        rankers: dict[str, Ranker] = {
-            "weighted sum": weighted,
-            "network" if arguments.network else "drawn network": OnnxRanker(path, lambda: objective, weighted),
-        }
+        path = arguments.network or trained_network(Path(folder) / "1", arguments.size, arguments.seed)
+        network = OnnxRanker(path, lambda: objective, weighted)
+        if network.vector_version != requests[0].model_version:
+            parser.error(f"{path} knows vectors of {network.vector_version}, the shop has {requests[0].model_version}")
+        rankers: dict[str, Ranker] = {"weighted sum": weighted, "network": network}
         report: dict[str, Any] = {
             name: audited(ranker, requests, arguments.peers_on, arguments.seed) for name, ranker in rankers.items()
         }

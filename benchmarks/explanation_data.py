@@ -1,4 +1,4 @@
-"""Requests of the demo shop as the ranker sees them: real vectors, real retrieval, simulated shoppers' histories."""
+"""Requests of the demo shop as the ranker sees them, and a network to rank them with: real vectors, real retrieval."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import grpc
 from tqdm import tqdm
 
 from benchmarks.adaptation import Shop, history
+from benchmarks.ranker_data import simulated_lists
 from cli.suite.in_process import in_process_suite
 from demo.catalogue import build_catalogue
 from demo.shoppers import DemoEvent, build_shoppers, simulate_events
@@ -24,9 +25,13 @@ from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.convert import candidate_vectors, ranking_request
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking import RankingRequest
+from training.ranker.learnable import LearnableRanker
+from training.ranker.network import NetworkSettings
 
 CANDIDATES = 200
 DAYS = 30
+# Shoppers whose lists teach the network, and how often it goes through them.
+TEACHERS, EPOCHS = 200, 4
 
 
 def demo_requests(folder: Path, size: int, shoppers: int, seed: int) -> Iterator[RankingRequest]:
@@ -52,6 +57,18 @@ def demo_requests(folder: Path, size: int, shoppers: int, seed: int) -> Iterator
                 path = shelf.category_path_zh if person.language == "zh" else shelf.category_path
                 yield _request(stages, store, person.id, path[-1].lower())
         store.close()
+
+
+def trained_network(folder: Path, size: int, seed: int) -> Path:
+    """Of simulated lists of the same catalogue, ."""
+    lists = simulated_lists(size, TEACHERS, DAYS, seed)
+    request = lists.requests[0]
+    network = LearnableRanker(
+        NetworkSettings(request.vectors.shape[1]), vector_version=request.model_version, seed=seed
+    )
+    network.update(lists.examples, EPOCHS, seed, quiet=False)
+    network.save(folder)
+    return folder
 
 
 def _request(stages: grpc.Channel, store: SqliteProfileStore, user_id: str, query: str) -> RankingRequest:

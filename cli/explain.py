@@ -67,9 +67,10 @@ def print_explanation(console: Console, answer: gateway_pb2.ExplainItemResponse)
 
 def _scores_text(result: gateway_pb2.Result) -> str:
     """ "retrieval: place 20, score 0.812 (meaning 0.61, words 7.2) · ranker 1.420 · click 0.12": each stage's."""
-    scores = result.stage_scores
-    parts = [f"retrieval: place {scores.retrieval_position}, score {scores.retrieval:.3f}"]
-    parts[0] += f" (meaning {scores.dense:.2f}, words {scores.lexical:.2f})"
+    scores, parts = result.stage_scores, list[str]()
+    if scores.retrieval_position:
+        found = f"(meaning {scores.dense:.2f}, words {scores.lexical:.2f})"
+        parts.append(f"retrieval: place {scores.retrieval_position}, score {scores.retrieval:.3f} {found}")
     if scores.HasField("ranker"):
         parts.append(f"ranker {scores.ranker:.3f}")
     parts += [f"{task.task} {task.value:.3f}" for task in scores.task_scores]
