@@ -10,7 +10,9 @@ import pytest
 from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from tests.contract.refusals import refusal
-from tests.contract.test_ranker import INVALID, VECTORS, Stub, candidates, event, ranking, recording, serving
+from tests.contract.test_ranker import INVALID, MODEL, VECTORS, Stub, candidates, event, ranking, recording, serving
+from training.ranker.learnable import LearnableRanker
+from training.ranker.network import NetworkSettings
 
 HISTORY = ranker_pb2.REASON_TYPE_RECENT_HISTORY
 
@@ -85,3 +87,18 @@ async def test_bad_requests(stub: Stub, fields: dict[str, object], path: str) ->
     bad = ranker_pb2.RankItemsRequest(candidates=candidates(tuple(VECTORS)), explain=True, **fields)  # type: ignore[arg-type]
     code, fields_named = await refusal(stub.RankItems(bad))
     assert (code, fields_named) == (INVALID, [path])
+
+
+async def test_a_network_is_explained(tmp_path: Path) -> None:
+    """Of a network too the contributions add up, and what its own features know of the history names the act."""
+    folder = tmp_path / "network" / "1"
+    LearnableRanker(NetworkSettings(dimensions=2), vector_version=MODEL, seed=3).save(folder)
+    async with serving(tmp_path / "data", ranker="network", model_dir=folder) as running:
+        await running.RecordEvents(recording(event("e1", "boot2")))
+        ranked = await running.RankItems(ranking(explain=True, stocks=[-1, 0, 5, 0, -1]))
+    assert ranked.model_version == "network@1"
+    for score, explained in zip(ranked.scores, ranked.reasons, strict=True):
+        assert sum(reason.contribution for reason in explained.reasons) == pytest.approx(
+            score - explained.baseline, abs=1e-5
+        )
+        assert [told.event.item_id for told in explained.events] == ["boot2"]
