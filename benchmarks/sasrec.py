@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from training.sequence.data import IntArray, Split
 from training.sequence.evaluation import FloatArray, Scorer, ndcg, ranks
+from training.sequence.train import batches
 
 _VALIDATION_USERS, _EVERY = 5_000, 5
 
@@ -33,7 +34,7 @@ class SasRecSettings:
     batch: int = 128
     epochs: int = 200
     patience: int = 20
-    minutes: float = 15.0
+    minutes: float = 20.0
     seed: int = 0
 
 
@@ -44,17 +45,14 @@ def fit_sasrec(split: Split, item_count: int, settings: SasRecSettings) -> tuple
     model = SasRec(item_count, settings)
     optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate, betas=(0.9, 0.98))
     learned = [sequence[-settings.history - 1 :] for sequence in split.learned if len(sequence) > 1]
-    taken = [np.unique(sequence) for sequence in learned]
     asked = random.permutation(len(split.valid_targets))[:_VALIDATION_USERS]
     histories, targets = [split.valid_histories[row] for row in asked], split.valid_targets[asked]
     best, best_epoch, highest, started = model, 0, -1.0, time.monotonic()
     bar = tqdm(range(1, settings.epochs + 1), desc="SASRec as first published", unit=" epochs", mininterval=2)
     for epoch in bar:
         model.train()
-        order = random.permutation(len(learned))
-        for start in range(0, len(order), settings.batch):
-            rows = order[start : start + settings.batch]
-            loss = _loss(model, [learned[row] for row in rows], [taken[row] for row in rows], random)
+        for batch in batches(learned, settings.batch, random):
+            loss = _loss(model, batch, random)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -108,18 +106,16 @@ class SasRec(nn.Module):
         return normal
 
 
-def _loss(
-    model: SasRec, sequences: Sequence[IntArray], taken: Sequence[IntArray], random: np.random.Generator
-) -> torch.Tensor:
+def _loss(model: SasRec, sequences: Sequence[IntArray], random: np.random.Generator) -> torch.Tensor:
     count = model.items.num_embeddings - 1
     inputs, targets = (
         _padded([part + 1 for part in parts])
         for parts in ([sequence[:-1] for sequence in sequences], [sequence[1:] for sequence in sequences])
     )
     negatives = random.integers(0, count, targets.shape)
-    for row, own in enumerate(taken):
+    for row, own in enumerate(sequences):
         # Nobody's own items are wrong answers.
-        while (wrong := np.isin(negatives[row], own)).any() and len(own) < count:
+        while (wrong := np.isin(negatives[row], own)).any() and len(np.unique(own)) < count:
             negatives[row, wrong] = random.integers(0, count, int(wrong.sum()))
     states, kept = model(inputs), targets > 0
     positive = (states * model.items(targets)).sum(-1)[kept]

@@ -38,12 +38,12 @@ def history_neighbours(split: Split, item_count: int, decay: float, nearest: int
     known = neighbours.fading(split.learned, item_count, 1.0)
     lengths = np.sqrt(np.asarray(known.power(2).sum(axis=1)).ravel())
     unit = sp.csr_matrix(sp.diags_array((1 / np.maximum(lengths, 1)).astype(np.float32)) @ known)
-    votes = sp.csr_matrix(unit.multiply(_idf(known)[None, :]))
+    votes, by_item = sp.csr_matrix(unit.multiply(_idf(known)[None, :])), unit.T.tocsr()
 
     def score(histories: Sequence[IntArray]) -> FloatArray:
         asked = neighbours.fading(histories, item_count, decay)
         norms = np.sqrt(np.asarray(asked.power(2).sum(axis=1)).ravel())
-        likeness = np.asarray((asked @ unit.T).todense()) / np.maximum(norms, 1e-9)[:, None]
+        likeness = np.asarray((asked @ by_item).todense()) / np.maximum(norms, 1e-9)[:, None]
         kept = min(nearest, likeness.shape[1] - 1)
         threshold = np.partition(likeness, -kept, axis=1)[:, -kept, None]
         kernel = np.where((likeness >= threshold) & (likeness > 0), np.exp((likeness - 1) / width), 0)
@@ -56,7 +56,7 @@ def tuned_history_neighbours(split: Split, item_count: int, seed: int) -> tuple[
     """The best of a grid on the validation."""
     grid = [
         {"decay": decay, "nearest": nearest, "width": width}
-        for decay, nearest, width in product((0.7, 0.9), (100, 500), (0.1, 0.3))
+        for decay, nearest, width in product((0.7, 0.9), (100, 500), (0.2,))
     ]
     return _tuned(split, seed, grid, lambda own: history_neighbours(split, item_count, **own), "history kNN")
 

@@ -84,7 +84,8 @@ def mixed(parts: Sequence[FloatArray], shares: Shares) -> FloatArray:
 def _parts(
     networks: Sequence[Scorer], memory: Scorer, words: Scorer, histories: Sequence[IntArray]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    generalised = np.mean([softmax(network(histories), axis=1) for network in networks], axis=0, dtype=np.float32)
+    probabilities = [softmax(network(histories), axis=1) for network in networks]
+    generalised: FloatArray = np.mean(probabilities, axis=0, dtype=np.float32)
     remembered, alike = memory(histories), words(histories)
     for scores in (remembered, alike):
         scores /= np.maximum(scores.sum(axis=1, keepdims=True), 1e-12)

@@ -55,7 +55,7 @@ def train(
     with tqdm(total=steps, desc="sequence network", unit=" steps", mininterval=2) as bar:
         for epoch in range(settings.epochs):
             model.train()
-            for batch in _batches(learned, settings.batch, random):
+            for batch in batches(learned, settings.batch, random):
                 spent = (time.monotonic() - started) / (60 * settings.minutes)
                 progress = max(step / steps, min(spent, 1.0))
                 rate = min(1.0, (step + 1) / settings.warm_up_steps) * 0.5 * (1 + math.cos(math.pi * progress))
@@ -103,7 +103,7 @@ def _loss(model: SequenceNetwork, sequences: Sequence[IntArray]) -> torch.Tensor
     return full_softmax_loss(states[kept], items, targets[kept])
 
 
-def _batches(sequences: Sequence[IntArray], size: int, random: np.random.Generator) -> Iterator[list[IntArray]]:
+def batches(sequences: Sequence[IntArray], size: int, random: np.random.Generator) -> Iterator[list[IntArray]]:
     """Sequences of about a length together: less padding."""
     shuffled = random.permutation(len(sequences))
     order = shuffled[np.argsort([len(sequences[row]) // 4 for row in shuffled], kind="stable")]
