@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from services.ranker.domain.event import Batch, Event, Impressions
@@ -49,5 +49,23 @@ class ProfileStore(Protocol):
 
     def delete_user(self, tenant: str, user_id: str) -> tuple[int, int]:
         """(events, impressions) removed, with all that was made of them but counts over all users."""
+
+    def committed(self, tenant: str, group: str) -> dict[str, int]:
+        """By log ("events", "impressions"), the position up to which a group of consumers is done; none at first."""
+
+    def commit(self, tenant: str, group: str, positions: Mapping[str, int]) -> None:
+        """Durable when it returns, all of them or none."""
+
+    def oldest_impressions(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
+        """The first position in the log of impressions that is a user's, of those who have one.
+
+        Whatever of the user stood before it was deleted.
+        """
+
+    def add_counts(self, tenant: str, name: str, counts: Mapping[str, float]) -> None:
+        """Adds to sums that all replicas share."""
+
+    def counts(self, tenant: str, name: str) -> dict[str, float]:
+        """The sums; those never added to are left out."""
 
     def close(self) -> None: ...

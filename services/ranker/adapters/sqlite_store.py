@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from services.ranker.adapters.sqlite_schema import open_database
+from services.ranker.adapters.sqlite_consumers import SqliteConsumers, marks
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
 from services.ranker.domain.popularity import add, decayed, log_mass
@@ -47,11 +44,7 @@ WHERE vector IS NOT excluded.vector OR model_version <> excluded.model_version O
 """
 
 
-class SqliteProfileStore:
-    def __init__(self, data_dir: Path) -> None:
-        self._db, self._reading = open_database(data_dir)
-        self._lock, self._reading_lock = threading.Lock(), threading.Lock()
-
+class SqliteProfileStore(SqliteConsumers):
     def record(self, batches: Sequence[Batch]) -> list[int]:
         with self._transaction():
             return [self._record(batch) for batch in batches]
@@ -80,7 +73,7 @@ class SqliteProfileStore:
                 elsewhere, shown = (self._reading.execute(q, whose).fetchall() for q in (_SHOWN_ELSEWHERE, _SHOWN))
                 # Each item once: the same one is acted on again and again.
                 item_ids = {row[0] for rows in acts for row in rows}
-                query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({_marks(item_ids)})"
+                query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({marks(item_ids)})"
                 items = {row[0]: _features(*row) for row in self._reading.execute(query, (tenant, *item_ids))}
             finally:
                 self._reading.execute("COMMIT")
@@ -90,11 +83,11 @@ class SqliteProfileStore:
         return Memories(recent, lasting, purchases, seen[:SEEN])
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
-        query = f"SELECT key, buyers, again FROM rebuy WHERE tenant = ? AND key IN ({_marks(keys)})"
+        query = f"SELECT key, buyers, again FROM rebuy WHERE tenant = ? AND key IN ({marks(keys)})"
         return {key: (buyers, again) for key, buyers, again in self._read(query, (tenant, *keys))}
 
     def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
-        query = f"SELECT item_id, log_mass FROM popularity WHERE tenant = ? AND item_id IN ({_marks(item_ids)})"
+        query = f"SELECT item_id, log_mass FROM popularity WHERE tenant = ? AND item_id IN ({marks(item_ids)})"
         known = dict(self._read(query, (tenant, *item_ids)))
         return [decayed(known.get(item_id), now_s) for item_id in item_ids]
 
@@ -142,11 +135,6 @@ class SqliteProfileStore:
             # Empties the log of changes too, where the old rows still stand.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return events, shown
-
-    def close(self) -> None:
-        with self._lock, self._reading_lock:
-            self._db.close()
-            self._reading.close()
 
     def _record(self, batch: Batch) -> int:
         self._db.executemany(_STORE_ITEM, [_item_row(batch.tenant, item) for item in batch.items])
@@ -202,7 +190,7 @@ class SqliteProfileStore:
         digests = {_digest(user_id): user_id for user_id in user_ids if user_id}
         rows = self._db.execute(
             f"SELECT user_digest, deleted_s FROM forgotten WHERE tenant = ? AND until_s > ? "
-            f"AND user_digest IN ({_marks(digests)})",
+            f"AND user_digest IN ({marks(digests)})",
             (tenant, time.time(), *digests),
         )
         return {digests[digest]: deleted_s for digest, deleted_s in rows}
@@ -211,25 +199,6 @@ class SqliteProfileStore:
         whose, values = ("AND user_id = ?", (user_id,)) if user_id else ("", ())
         query = f"SELECT {columns} WHERE tenant = ? AND position > ? {whose} ORDER BY position LIMIT ?"
         return self._read(query, (tenant, position, *values, limit))
-
-    def _read(self, query: str, values: tuple[object, ...]) -> list[Any]:
-        with self._reading_lock:
-            return self._reading.execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-
-
-def _marks(values: Any) -> str:
-    return ",".join("?" * len(values))
 
 
 def _digest(user_id: str) -> bytes:
