@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli import encoder
+from cli import encoder, models
 from cli.client import Connection, explain_error
 from cli.imports import CatalogImport, EventsImport, Rejects, Summary, event_of
 from cli.label import label
@@ -48,6 +48,7 @@ app.add_typer(events, name="events")
 app.add_typer(users, name="user")
 app.add_typer(label, name="label")
 app.add_typer(encoder.app, name="encoder")
+app.add_typer(models.app, name="models")
 app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)

@@ -33,6 +33,12 @@ class RankerSettings(ServiceSettings):
     # weighted-sum, or one of the baselines.
     ranker: Literal["weighted-sum", "popularity", "retrieval-order", "nearest-to-mean", "shuffle"] = "weighted-sum"
     weights: WeightSettings = WeightSettings()
+    # Learned versions of the ranker, a folder for each tenant. Unset: `models` in data_dir.
+    registry_dir: Path | None = None
+    # How often the registry is looked at.
+    registry_poll_s: float = Field(default=1.0, gt=0)
+    # Share of the requests that a challenger in shadow scores beside.
+    shadow_sample: float = Field(default=0.1, ge=0, le=1)
     workers: int = Field(default=2, ge=1)
     # Share of the places of a recommendation that are drawn by lot, for users of whom nothing is known.
     exploration: float = Field(default=0.1, ge=0, le=1)
@@ -42,3 +48,8 @@ class RankerSettings(ServiceSettings):
         if self.store == "redis" and not self.redis_url:
             raise ValueError("redis_url is empty; name the Redis, for example redis://redis:6379/0")
         return self
+
+    @property
+    def models_dir(self) -> Path:
+        """The registry of tenant t is the folder t in it."""
+        return self.registry_dir or self.data_dir / "models"

@@ -1,6 +1,6 @@
 """The ranker's models of one tenant on disk.
 
-    0001/, 0002/ …   a version each: weights (safetensors), the served form (ONNX), manifest.json
+    0001/, 0002/ …   a version each: weights (safetensors), the served form (ONNX), version.json: where it comes from
     rollout.json     which versions are at work; replaced as a whole
     log.jsonl        every step that was ever taken, one JSON document a line, on the disk before it takes effect
 
@@ -16,14 +16,14 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from services.common.versions import add_version, replace_file, sync, version_names
 from services.ranker.domain.rollout import Rollout, Stage, Step, StepKind
 
-_POINTER, _LOG, _LOCK, _MANIFEST = "rollout.json", "log.jsonl", ".lock", "manifest.json"
+_POINTER, _LOG, _LOCK, _MANIFEST = "rollout.json", "log.jsonl", ".lock", "version.json"
 
 
 class ModelRegistry:
@@ -56,12 +56,10 @@ class ModelRegistry:
 
     def manifest(self, version: str) -> dict[str, Any]:
         """Raises ValueError that says which versions there are, where this is none."""
-        try:
-            content: dict[str, Any] = json.loads((self.path(version) / _MANIFEST).read_text("utf-8"))
-            return content
-        except (OSError, ValueError):
-            known = ", ".join(self.versions()) or "none"
-            raise ValueError(f"{self.folder} holds no version {version!r}; there are {known}") from None
+        if version not in (known := self.versions()):
+            raise ValueError(f"{self.folder} holds no version {version!r}; there are {', '.join(known) or 'none'}")
+        content: dict[str, Any] = json.loads((self.path(version) / _MANIFEST).read_text("utf-8"))
+        return content
 
     def publish(self, save: Callable[[Path], None], manifest: Mapping[str, object]) -> str:
         """A new version. Nothing uses it before a step says so."""
@@ -94,6 +92,8 @@ class ModelRegistry:
             steps = self.steps()
             before = steps[-1].rollout if steps else Rollout()
             after = change(before)
+            if (after.other, after.stage, after.share) != (before.other, before.stage, before.share):
+                after = replace(after, since_s=self._clock())
             for named in {after.current, after.other or ""} - {""}:
                 self.manifest(named)
             step = Step(self._clock(), kind, version, after, reason, figures or {})

@@ -40,7 +40,8 @@ class StepKind(Enum):
 class Rollout:
     """Versions are "0001" and so on; "" is the scoring function that the settings name, which needs no training.
 
-    `before` were current once, the latest last. `other` is a second version at work; None: there is none.
+    `before` were current once, the latest last. `other` is a second version at work; None: there is none. `since_s` is
+    when the registry set the last three, in seconds since the epoch.
     """
 
     current: str = ""
@@ -48,6 +49,12 @@ class Rollout:
     other: str | None = None
     stage: Stage | None = None
     share: float = 0.0
+    since_s: float = 0.0
+
+    @property
+    def trial(self) -> str:
+        """Names what is counted together: the same version on trial again is another trial."""
+        return f"trial:{self.other}@{self.since_s}"
 
     def version_for(self, tenant: str, who: str) -> str:
         """The same for a user as long as nothing changes. The current one answers whom nobody knows (`who` is "")."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.rollout import Rollout, StepKind
+from services.ranker.domain.rollout import Rollout, Stage, StepKind
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_each_step_is_logged(registry: ModelRegistry) -> None:
     assert (proposed.kind, proposed.at_s, proposed.reason, proposed.figures) == (
         StepKind.PROPOSED, 7.0, "drift", {"log_loss": 0.5},
     )  # fmt: skip
-    assert registry.rollout() == share.rollout == Rollout(other=version, stage=share.rollout.stage, share=0.1)
+    assert registry.rollout() == share.rollout == Rollout("", (), version, Stage.SHARE, 0.1, since_s=7.0)
 
 
 def test_the_stamp_tells_of_a_change(registry: ModelRegistry) -> None:
