@@ -15,6 +15,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import time_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.ranker.domain.event import Event, EventType, FloatArray, Impressions, ItemFeatures
+from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores, most_alike
 
@@ -38,6 +39,7 @@ EVENT_TYPES = {
 }
 # A profile's size is bounded because its parts are.
 _AT_MOST = {"session_id": MAX_ID, "item_id": MAX_ID, "query": MAX_QUERY, "attribution_token": MAX_TOKEN}
+_MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds")
 _REASONS = {
     ReasonType.QUERY_MATCH: ranker_pb2.REASON_TYPE_QUERY_MATCH,
     ReasonType.RECENT_HISTORY: ranker_pb2.REASON_TYPE_RECENT_HISTORY,
@@ -51,9 +53,9 @@ def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
     count = len(candidates.ids)
     if not 1 <= count <= MAX_CANDIDATES:
         raise InvalidArgument.of("candidates.ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
-    for name in ("scores", "prices", "stocks", "categories", "brands"):
-        # Who sends neither categories nor brands is answered without them.
-        if len(getattr(candidates, name)) not in ((count, 0) if name in ("categories", "brands") else (count,)):
+    for name in ("scores", "prices", "stocks", *_MAY_BE_ABSENT):
+        # Who sends none of some is answered without them.
+        if len(getattr(candidates, name)) not in ((count, 0) if name in _MAY_BE_ABSENT else (count,)):
             raise InvalidArgument.of(
                 f"candidates.{name}", f"has {len(getattr(candidates, name))} rows for {count} ids; send one each"
             )
@@ -86,7 +88,12 @@ def query_vector(message: ranker_pb2.RankItemsRequest, dimensions: int) -> Float
 
 
 def ranking_request(
-    message: ranker_pb2.RankItemsRequest, vectors: FloatArray, popularity: Sequence[float], profile: Profile
+    message: ranker_pb2.RankItemsRequest,
+    vectors: FloatArray,
+    popularity: Sequence[float],
+    profile: Profile,
+    memories: Memories,
+    now_s: float,
 ) -> RankingRequest:
     candidates = message.candidates
     return RankingRequest(
@@ -100,6 +107,10 @@ def ranking_request(
         profile=profile,
         categories=candidates.categories or [""] * len(candidates.ids),
         brands=candidates.brands or [""] * len(candidates.ids),
+        memories=memories,
+        model_version=candidates.vectors.model_version,
+        now_s=now_s,
+        created_s=np.array(candidates.created_at_seconds, np.float64) if candidates.created_at_seconds else None,
     )
 
 
@@ -116,7 +127,10 @@ def ranking_to_proto(
     response = ranker_pb2.RankItemsResponse(
         item_ids=[request.item_ids[row] for row in order],
         scores=ranked,
-        task_scores=[ranker_pb2.TaskScores(task="relevance", values=ranked)],
+        task_scores=[
+            ranker_pb2.TaskScores(task="relevance", values=ranked),
+            *(ranker_pb2.TaskScores(task=task, values=values[order].tolist()) for task, values in scores.tasks.items()),
+        ],
         propensities=propensities,
         model_version=model_version,
         history_size=request.profile.size,

@@ -144,7 +144,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         memories = self._store.memories(tenant, request.user_id) if request.user_id else Memories()
         profile = build_profile(memories, request.candidates.vectors.model_version, vectors.shape[1], now_s)
         popularity = self._store.popularity(tenant, request.candidates.ids, now_s)
-        ranking = ranking_request(request, vectors, popularity, profile)
+        ranking = ranking_request(request, vectors, popularity, profile, memories, now_s)
         scores = self._ranker(ranking)
         order = self._slate(ranking, scores.total) if request.as_slate else None
         return ranking_to_proto(ranking, scores, request.explain, self._model_version, order)

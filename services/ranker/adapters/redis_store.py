@@ -60,14 +60,17 @@ class RedisProfileStore(RedisConsumers):
             member: json.loads(member.split(b"\0", 1)[1]) for of in (recent, lasting, purchases) for member, _ in of
         }
         item_ids = sorted({event["item_id"] for event in stored.values() if event["item_id"]})
-        found = self._redis.mget([f"{prefix}item:{item_id}" for item_id in item_ids]) if item_ids else []
-        items = {item_id: _item_from_json(item_id, data) for item_id, data in zip(item_ids, found, strict=True) if data}
+        items = self.items(tenant, item_ids)
 
         def entries(of: list[tuple[bytes, float]]) -> list[HistoryEntry]:
             return [_entry(stored[member], items) for member, _ in of]
 
         shown = [(member.split(b"\0", 1)[0].decode(), shown_s) for member, shown_s in seen]
         return Memories(entries(recent), entries(lasting), entries(purchases), shown)
+
+    def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
+        found = self._redis.mget([f"{_prefix(tenant)}item:{item_id}" for item_id in item_ids]) if item_ids else []
+        return {id: _item_from_json(id, data) for id, data in zip(item_ids, found, strict=True) if data}
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         if not keys:

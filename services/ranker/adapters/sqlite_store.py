@@ -35,6 +35,8 @@ _SHOWN = (
     "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND user_id = ? AND user_id <> '' "
     f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SEEN}"
 )
+# Values in one statement.
+_MARKS = 500
 # A row that is the same is read, not written.
 _STORE_ITEM = """
 INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vector = excluded.vector,
@@ -81,6 +83,14 @@ class SqliteProfileStore(SqliteConsumers):
         seen.sort(key=lambda each: (each[1], each[0]), reverse=True)
         recent, lasting, purchases = ([_entry(row, items) for row in rows] for rows in acts)
         return Memories(recent, lasting, purchases, seen[:SEEN])
+
+    def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
+        found: dict[str, ItemFeatures] = {}
+        for first in range(0, len(item_ids), _MARKS):
+            some = item_ids[first : first + _MARKS]
+            query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({_marks(some)})"
+            found |= {row[0]: _features(*row) for row in self._read(query, (tenant, *some))}
+        return found
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         query = f"SELECT key, buyers, again FROM rebuy WHERE tenant = ? AND key IN ({marks(keys)})"
