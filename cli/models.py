@@ -142,10 +142,10 @@ def _refusals() -> Iterator[None]:
 
 
 def _version(text: str) -> str:
-    """0003, 3 and ranker@0003 are the same."""
+    """0003, 3 and network@0003 are the same."""
     if text == BUILT_IN:
         return ""
-    number = text.removeprefix("ranker@")
+    number = text.rpartition("@")[2]
     return f"{int(number):04}" if number.isdigit() else text
 
 

@@ -38,10 +38,10 @@ from services.ranker.domain.event import Batch, FloatArray
 from services.ranker.domain.interests import interests
 from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import build_profile, newest_model, purchased
-from services.ranker.domain.ranking import Ranker, RankingRequest
+from services.ranker.domain.ranking import RankingRequest
 from services.ranker.domain.repurchase import category_key, item_key, resting
 from services.ranker.domain.slate import explored, fatigued, slate
-from services.ranker.ports import ProfileStore
+from services.ranker.ports import ProfileStore, RankerModels
 from services.ranker.recording import Recorder
 
 DEFAULT_POPULAR = 100
@@ -57,14 +57,13 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     def __init__(
         self,
         store: ProfileStore,
-        ranker: Ranker,
-        model_version: str,
+        models: RankerModels,
         workers: int,
         exploration: float = 0.0,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
     ) -> None:
-        self._store, self._ranker, self._model_version, self._clock = store, ranker, model_version, clock
+        self._store, self._models, self._clock = store, models, clock
         self._exploration, self._random = exploration, random or Random()
         self._threads = ThreadPoolExecutor(workers, "ranker")
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
@@ -145,9 +144,10 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         profile = build_profile(memories, request.candidates.vectors.model_version, vectors.shape[1], now_s)
         popularity = self._store.popularity(tenant, request.candidates.ids, now_s)
         ranking = ranking_request(request, vectors, popularity, profile, memories, now_s)
-        scores = self._ranker(ranking)
+        # Who is not known by name keeps to a version by session.
+        scores, model_version = self._models.rank(tenant, request.user_id or request.session_id, ranking)
         order = self._slate(ranking, scores.total) if request.as_slate else None
-        return ranking_to_proto(ranking, scores, request.explain, self._model_version, order)
+        return ranking_to_proto(ranking, scores, request.explain, model_version, order)
 
     def _slate(self, ranking: RankingRequest, total: FloatArray) -> Slate:
         profile = ranking.profile
@@ -207,4 +207,5 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
         self._writing.shutdown(cancel_futures=True)
+        self._models.close()
         self._store.close()

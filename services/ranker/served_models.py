@@ -10,10 +10,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,8 @@ from services.ranker.domain.rollout import Rollout, Stage
 
 # What is compared between a challenger in shadow and what was shown.
 TOP = 10
+# Of the model version in answers of learned versions.
+PREFIX = "network@"
 # A version that cannot be loaded is tried again after so long.
 _RETRY_S = 30.0
 
@@ -52,7 +53,7 @@ class _AtWork:
 
 
 class ServedModels:
-    """`load` makes a ranker of a version's folder, ready for its first request. `report(tenant, trial, counts)` adds up.
+    """`load` makes a ranker of a version's folder, ready to answer; `report(tenant, trial, counts)` adds up.
 
     Follows the pointers from the start on; `close` ends that.
     """
@@ -121,7 +122,7 @@ class ServedModels:
         self._stop.set()
         self._poll.join()
         self._beside.shutdown()
-        self._flush()
+        self.flush()
 
     def _follow_pointer(self, registry: ModelRegistry, stamp: object, known: _AtWork | None) -> _AtWork:
         """What cannot be loaded leaves everything as it was."""
@@ -130,7 +131,7 @@ class ServedModels:
             rollout = registry.rollout()
             wanted = {"", rollout.current} | ({rollout.other} if rollout.other is not None else set())
             for version in sorted(wanted - served.keys()):
-                served[version] = Served(version, f"ranker@{version}", self._load(registry.path(version)))
+                served[version] = Served(version, f"{PREFIX}{version}", self._load(registry.path(version)))
         except Exception:
             _log.exception("a version could not be loaded; what was served goes on", registry=str(registry.folder))
             before = known.rollout if known else Rollout()
@@ -171,7 +172,8 @@ class ServedModels:
         with self._counting:
             self._counts.add(tenant, rollout.trial, counts)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Reports what was counted since the last time."""
         with self._counting:
             counts, self._counts = self._counts, _Counts()
         for (tenant, trial), sums in counts.sums.items():
@@ -187,20 +189,19 @@ class ServedModels:
         while not self._stop.wait(poll_s):
             try:
                 self.refresh()
-                self._flush()
+                self.flush()
             except Exception:
                 _log.exception("the registry could not be read; what was served goes on")
 
 
-@dataclass
 class _Counts:
-    sums: dict[tuple[str, str], dict[str, float]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(float))
-    )
+    def __init__(self) -> None:
+        self.sums: dict[tuple[str, str], dict[str, float]] = {}
 
     def add(self, tenant: str, trial: str, counts: Mapping[str, float]) -> None:
+        sums = self.sums.setdefault((tenant, trial), {})
         for name, value in counts.items():
-            self.sums[tenant, trial][name] += value
+            sums[name] = sums.get(name, 0.0) + value
 
 
 def agreement(one: np.ndarray, other: np.ndarray) -> float:

@@ -8,6 +8,7 @@ from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain import ranking
 from services.ranker.handler import RankerHandler
 from services.ranker.ports import ProfileStore
+from services.ranker.served_models import Served, ServedModels
 from services.ranker.settings import RankerSettings
 
 # Grows with every change of the scoring function.
@@ -15,10 +16,21 @@ VERSION = 2
 
 
 def build_handler(settings: RankerSettings) -> RankerHandler:
-    return RankerHandler(
-        build_store(settings), build_ranker(settings), f"{settings.ranker}@{VERSION}", settings.workers,
-        settings.exploration,
-    )  # fmt: skip
+    store = build_store(settings)
+    return RankerHandler(store, build_models(settings, store), settings.workers, settings.exploration)
+
+
+def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:
+    """What the registry says, over the scoring function of the settings."""
+    built_in = Served("", f"{settings.ranker}@{VERSION}", build_ranker(settings))
+    return ServedModels(
+        settings.models_dir,
+        load_learned(settings),
+        built_in,
+        store.add_counts,
+        settings.registry_poll_s,
+        settings.shadow_sample,
+    )
 
 
 def build_ranker(settings: RankerSettings) -> ranking.Ranker:

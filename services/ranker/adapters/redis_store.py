@@ -69,7 +69,8 @@ class RedisProfileStore(RedisConsumers):
         return Memories(entries(recent), entries(lasting), entries(purchases), shown)
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
-        found = self._redis.mget([f"{_prefix(tenant)}item:{item_id}" for item_id in item_ids]) if item_ids else []
+        prefix = tenant_prefix(tenant)
+        found = self._redis.mget([f"{prefix}item:{item_id}" for item_id in item_ids]) if item_ids else []
         return {id: _item_from_json(id, data) for id, data in zip(item_ids, found, strict=True) if data}
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:

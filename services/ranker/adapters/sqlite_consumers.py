@@ -11,7 +11,7 @@ from typing import Any
 from services.ranker.adapters.sqlite_schema import open_database
 
 # Values in one statement.
-_MARKS = 500
+MOST_MARKS = 500
 
 
 class SqliteConsumers:
@@ -36,7 +36,7 @@ class SqliteConsumers:
     def oldest_impressions(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
         found: dict[str, int] = {}
         named = [user_id for user_id in user_ids if user_id]
-        for some in (named[at : at + _MARKS] for at in range(0, len(named), _MARKS)):
+        for some in (named[at : at + MOST_MARKS] for at in range(0, len(named), MOST_MARKS)):
             found |= dict(
                 self._read(
                     "SELECT user_id, MIN(position) FROM impressions WHERE tenant = ? AND user_id <> '' "

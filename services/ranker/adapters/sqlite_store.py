@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from services.ranker.adapters.sqlite_consumers import SqliteConsumers, marks
+from services.ranker.adapters.sqlite_consumers import MOST_MARKS, SqliteConsumers, marks
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
 from services.ranker.domain.popularity import add, decayed, log_mass
@@ -35,8 +35,6 @@ _SHOWN = (
     "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND user_id = ? AND user_id <> '' "
     f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SEEN}"
 )
-# Values in one statement.
-_MARKS = 500
 # A row that is the same is read, not written.
 _STORE_ITEM = """
 INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vector = excluded.vector,
@@ -86,9 +84,9 @@ class SqliteProfileStore(SqliteConsumers):
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         found: dict[str, ItemFeatures] = {}
-        for first in range(0, len(item_ids), _MARKS):
-            some = item_ids[first : first + _MARKS]
-            query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({_marks(some)})"
+        for first in range(0, len(item_ids), MOST_MARKS):
+            some = item_ids[first : first + MOST_MARKS]
+            query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({marks(some)})"
             found |= {row[0]: _features(*row) for row in self._read(query, (tenant, *some))}
         return found
 
