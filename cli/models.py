@@ -142,7 +142,7 @@ def _refusals() -> Iterator[None]:
 
 
 def _version(text: str) -> str:
-    """0003, 3 and network@0003 are the same."""
+    """0003, 3 and learned@0003 are the same."""
     if text == BUILT_IN:
         return ""
     number = text.rpartition("@")[2]

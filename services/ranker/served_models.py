@@ -19,13 +19,14 @@ import numpy as np
 import structlog
 
 from services.ranker.adapters.model_registry import ModelRegistry
+from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking import Ranker, RankingRequest, Scores
 from services.ranker.domain.rollout import Rollout, Stage
 
 # What is compared between a challenger in shadow and what was shown.
 TOP = 10
 # Of the model version in answers of learned versions.
-PREFIX = "network@"
+PREFIX = "learned@"
 # A version that cannot be loaded is tried again after so long.
 _RETRY_S = 30.0
 
@@ -84,7 +85,8 @@ class ServedModels:
         """(scores, version that made them). `who` is the user, or the session of somebody unknown."""
         at_work = self._tenants.get(tenant)
         if at_work is None:
-            return self._built_in.rank(request), self._built_in.name
+            scores = self._built_in.rank(request)
+            return scores, scores.model_version or self._built_in.name
         rollout = at_work.rollout
         chosen = rollout.version_for(tenant, who)
         for version in dict.fromkeys((chosen, rollout.current, "")):
@@ -104,7 +106,7 @@ class ServedModels:
             self._count(tenant, rollout, {f"{version}.requests": 1, f"{version}.seconds": took_s})
             if rollout.stage is Stage.SHADOW and self._draw() < self._shadow_sample:
                 self._score_beside(tenant, at_work, request, scores, took_s)
-            return scores, served.name
+            return scores, scores.model_version or served.name
         raise AssertionError("the scoring function of the settings is always there")
 
     def refresh(self) -> None:
@@ -209,3 +211,13 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
     most = min(TOP, len(one))
     tops = [set(np.argsort(-scores, kind="stable")[:most].tolist()) for scores in (one, other)]
     return len(tops[0] & tops[1]) / most
+
+
+def blank_request(model_version: str, dimensions: int) -> RankingRequest:
+    """Two candidates of whom nothing is known, for nobody: what a model is warmed with."""
+    zeros = np.zeros(2, np.float32)
+    nobody = Profile((), np.zeros((0, dimensions), np.float32), zeros[:0])
+    return RankingRequest(
+        ["", ""], zeros, np.zeros((2, dimensions), np.float32), zeros, zeros, zeros, None, nobody, ["", ""], ["", ""],
+        model_version=model_version,
+    )  # fmt: skip

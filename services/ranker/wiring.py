@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain import ranking
 from services.ranker.handler import RankerHandler
 from services.ranker.ports import ProfileStore
-from services.ranker.served_models import Served, ServedModels
+from services.ranker.served_models import PREFIX, Served, ServedModels, blank_request
 from services.ranker.settings import RankerSettings
 
 # Grows with every change of the scoring function.
@@ -22,15 +26,13 @@ def build_handler(settings: RankerSettings) -> RankerHandler:
 
 def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:
     """What the registry says, over the scoring function of the settings."""
-    built_in = Served("", f"{settings.ranker}@{VERSION}", build_ranker(settings))
+    # A network names its own version; what stands in for it is the weighted sum.
+    name = "weighted-sum" if settings.ranker == "network" else settings.ranker
+    built_in = Served("", f"{name}@{VERSION}", build_ranker(settings))
     return ServedModels(
-        settings.models_dir,
-        load_learned(settings),
-        built_in,
-        store.add_counts,
-        settings.registry_poll_s,
+        settings.models_dir, learned_loader(settings, built_in), built_in, store.add_counts, settings.registry_poll_s,
         settings.shadow_sample,
-    )
+    )  # fmt: skip
 
 
 def build_ranker(settings: RankerSettings) -> ranking.Ranker:
@@ -40,8 +42,41 @@ def build_ranker(settings: RankerSettings) -> ranking.Ranker:
         "nearest-to-mean": ranking.by_nearest_to_mean,
         "shuffle": ranking.by_shuffle,
     }
-    weights = ranking.Weights(**settings.weights.model_dump())
-    return baselines.get(settings.ranker, partial(ranking.weighted_sum, weights=weights))
+    weighted: ranking.Ranker = partial(ranking.weighted_sum, weights=ranking.Weights(**settings.weights.model_dump()))
+    if settings.ranker != "network" or settings.model_dir is None:
+        return baselines.get(settings.ranker, weighted)
+    # Imported here: without a network, nobody needs ONNX Runtime.
+    from services.ranker.adapters.onnx_ranker import OnnxRanker
+
+    return OnnxRanker(settings.model_dir, ObjectiveFile(settings.objective_file, settings.objective), weighted)
+
+
+def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path], ranking.Ranker]:
+    """Makes a ranker of a version's folder in the registry: loaded, warm, and its answers named after the version.
+
+    Candidates with vectors of another model are ranked by `built_in`, and the answer says so.
+    """
+    objective = ObjectiveFile(settings.objective_file, settings.objective)
+
+    def otherwise(request: ranking.RankingRequest) -> ranking.Scores:
+        scores = built_in.rank(request)
+        return scores if scores.model_version else replace(scores, model_version=built_in.name)
+
+    def load(folder: Path) -> ranking.Ranker:
+        from services.ranker.adapters.onnx_ranker import OnnxRanker
+
+        network = OnnxRanker(folder, objective, otherwise)
+
+        def rank(request: ranking.RankingRequest) -> ranking.Scores:
+            scores = network(request)
+            # A network of the settings may have the same number.
+            own = scores.model_version == network.model_version
+            return replace(scores, model_version=f"{PREFIX}{folder.name}") if own else scores
+
+        rank(blank_request(network.vector_version, network.dimensions))
+        return rank
+
+    return load
 
 
 def build_store(settings: RankerSettings) -> ProfileStore:

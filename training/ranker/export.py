@@ -7,14 +7,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from services.ranker.adapters.onnx_ranker import (
+    CANDIDATE_GRAPH,
+    ITEM_INPUTS,
+    USER_GRAPH,
+    USER_INPUTS,
+    USER_OUTPUTS,
+)
 from services.ranker.domain.features import CANDIDATE_NUMBERS, CONTEXT, EVENT_NUMBERS
 from training.ranker.calibration import Calibration
 from training.ranker.network import RankerNetwork, log_probabilities
-
-USER_INPUTS = ("events", "event_rows", "event_types", "event_numbers", "long_term", "query", "context")
-USER_OUTPUTS = ("keys", "values", "bias", "long", "asked", "first")
-ITEM_INPUTS = ("vectors", "rows", "numbers")
-USER_GRAPH, CANDIDATE_GRAPH = "user.onnx", "candidates.onnx"
 
 
 class _User(nn.Module):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from services.ranker.adapters.onnx_ranker import MANIFEST
 from services.ranker.domain.event import FloatArray
 from services.ranker.domain.features import FEATURES_VERSION, IntArray
 from training.ranker.batches import Batches, rows_of
@@ -20,7 +21,7 @@ from training.ranker.network import NetworkSettings, RankerNetwork
 from training.ranker.positions import click_weights
 from training.ranker.training import Training, labels_of, train, with_positions
 
-WEIGHTS, MANIFEST = "ranker.safetensors", "manifest.json"
+WEIGHTS = "ranker.safetensors"
 _SHOWINGS_AT_ONCE = 256
 
 

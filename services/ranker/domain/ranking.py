@@ -55,12 +55,13 @@ class Scores:
     """`total` [n] makes the order. Every array has shape [n].
 
     `parts` add up to `total`; a ranker that is no sum has none. `tasks` are probabilities by task ("click", "cart",
-    "purchase"); a ranker that predicts nothing has none.
+    "purchase"); a ranker that predicts nothing has none. `model_version` is empty where there is but one.
     """
 
     total: FloatArray
     parts: Mapping[ReasonType, FloatArray] = field(default_factory=dict)
     tasks: Mapping[str, FloatArray] = field(default_factory=dict)
+    model_version: str = ""
 
     @classmethod
     def sum_of(cls, parts: Mapping[ReasonType, FloatArray]) -> Scores:

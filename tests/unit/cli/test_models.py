@@ -37,7 +37,7 @@ def models(folder: Path, *arguments: str) -> Result:
 def test_promoted_and_back(folder: Path) -> None:
     """A version is promoted under any of its names, and a rollback returns to the one before; both are logged."""
     assert models(folder, "promote", "1").exit_code == 0
-    assert "0002 answers" in models(folder, "promote", "network@0002").stdout
+    assert "0002 answers" in models(folder, "promote", "learned@0002").stdout
     assert "0001 answers" in models(folder, "rollback").stdout
     registry = ModelRegistry(folder / "default")
     assert registry.rollout().current == "0001"

@@ -97,7 +97,7 @@ def test_a_new_pointer_is_followed(serving: ServedModels, shelf: Shelf) -> None:
         serving.refresh()
         serving.refresh()
         names.append(serving.rank("t", "", REQUEST)[1])
-    assert names == ["network@0001", "network@0002", "network@0002"]
+    assert names == ["learned@0001", "learned@0002", "learned@0002"]
     assert shelf.loaded == ["0001", "0002"]
 
 
@@ -108,7 +108,7 @@ def test_a_version_that_cannot_be_loaded(serving: ServedModels, shelf: Shelf) ->
     for version, answers in ((good, good), (damaged, good), (better, better)):
         shelf.point(lambda now, version=version: now.promoted(version))  # type: ignore[misc]
         serving.refresh()
-        assert serving.rank("t", "u", REQUEST)[1] == f"network@{answers}"
+        assert serving.rank("t", "u", REQUEST)[1] == f"learned@{answers}"
 
 
 def test_a_version_that_fails_is_stood_in_for(serving: ServedModels, shelf: Shelf) -> None:
@@ -120,9 +120,9 @@ def test_a_version_that_fails_is_stood_in_for(serving: ServedModels, shelf: Shel
     current, challenger = shelf.publish(1, 0, 0), shelf.publish(0, 1, 0)
     shelf.point(lambda now: now.promoted(current).with_share(challenger, 1.0))
     serving.refresh()
-    assert serving.rank("t", "u", REQUEST)[1] == "network@0002"
+    assert serving.rank("t", "u", REQUEST)[1] == "learned@0002"
     shelf.rankers[challenger] = fails
-    assert serving.rank("t", "u", REQUEST)[1] == "network@0001"
+    assert serving.rank("t", "u", REQUEST)[1] == "learned@0001"
     shelf.rankers[current] = fails
     assert serving.rank("t", "u", REQUEST)[1] == "weighted-sum@2"
     serving.close()
@@ -135,7 +135,7 @@ def test_a_shadow_is_scored_beside(serving: ServedModels, shelf: Shelf) -> None:
     current, challenger = shelf.publish(1, 0, 0), shelf.publish(3, 2, 1)
     shelf.point(lambda now: now.promoted(current).with_shadow(challenger))
     serving.refresh()
-    assert serving.rank("t", "u", REQUEST)[1] == "network@0001"
+    assert serving.rank("t", "u", REQUEST)[1] == "learned@0001"
     serving.close()
     assert shelf.total("shadow.requests") == shelf.total("shadow.agreement") == 1
     assert shelf.total("shadow.seconds") > 0

@@ -1,0 +1,99 @@
+"""The served ranker network: two ONNX graphs. A user's side, the events included, is run once a request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from services.ranker.domain.event import FloatArray
+from services.ranker.domain.features import (
+    FEATURES_VERSION,
+    CandidateFeatures,
+    IntArray,
+    UserFeatures,
+    candidate_features,
+    user_features,
+)
+from services.ranker.domain.objective import Objective
+from services.ranker.domain.ranking import Ranker, RankingRequest, Scores
+
+MANIFEST, USER_GRAPH, CANDIDATE_GRAPH = "manifest.json", "user.onnx", "candidates.onnx"
+USER_INPUTS = ("events", "event_rows", "event_types", "event_numbers", "long_term", "query", "context")
+USER_OUTPUTS = ("keys", "values", "bias", "long", "asked", "first")
+ITEM_INPUTS = ("vectors", "rows", "numbers")
+
+
+class OnnxRanker:
+    """One version of a network, from its folder (docs/ranking.md); nothing of it changes.
+
+    `objective` is asked at each request. Where the candidates' vectors are not of the model that the network learned
+    with, `otherwise` ranks. Raises ValueError for a folder of other features than ours.
+    """
+
+    def __init__(self, folder: Path, objective: Callable[[], Objective], otherwise: Ranker, threads: int = 1) -> None:
+        about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if about["features_version"] != FEATURES_VERSION:
+            raise ValueError(
+                f"{folder} was trained on features of version {about['features_version']}, these are "
+                f"{FEATURES_VERSION}; train anew"
+            )
+        self.model_version = f"network@{folder.name}"
+        self.tasks: tuple[str, ...] = tuple(about["network"]["tasks"])
+        self.vector_version: str = about["vector_version"]
+        self._dimensions: int = about["network"]["dimensions"]
+        self._rows = {item_id: row for row, item_id in enumerate(about["items"], start=1)}
+        self._objective, self._otherwise = objective, otherwise
+        self._user, self._candidates = (_session(folder / name, threads) for name in (USER_GRAPH, CANDIDATE_GRAPH))
+
+    def __call__(self, request: RankingRequest) -> Scores:
+        if request.model_version != self.vector_version or request.vectors.shape[1] != self._dimensions:
+            return self._otherwise(request)
+        user = user_features(request)
+        found = self.probabilities(self.user_side(user), candidate_features(request, user))
+        tasks = {task: found[:, column] for column, task in enumerate(self.tasks)}
+        return Scores(self._objective().score(tasks, request.stocks), tasks=tasks, model_version=self.model_version)
+
+    def user_side(self, user: UserFeatures) -> list[FloatArray]:
+        """What all candidates of a request share."""
+        # A history of nothing is one padded event: not every kernel takes an axis of none.
+        padding = 0 if len(user.item_ids) else 1
+        arrays = (
+            np.pad(user.vectors, ((0, padding), (0, 0))), np.pad(self._rows_of(user.item_ids), (0, padding)),
+            np.pad(user.types, (0, padding)), np.pad(user.numbers, ((0, padding), (0, 0))), user.long_term, user.query,
+            user.context,
+        )  # fmt: skip
+        feed = {name: array[np.newaxis] for name, array in zip(USER_INPUTS, arrays, strict=True)}
+        side: list[FloatArray] = self._user.run(None, feed)
+        return side
+
+    def probabilities(self, side: Sequence[FloatArray], candidates: CandidateFeatures) -> FloatArray:
+        """Calibrated, [n, tasks], as if each candidate stood at the first place."""
+        feed = dict(zip(USER_OUTPUTS, side, strict=True))
+        arrays = (candidates.vectors, self._rows_of(candidates.item_ids), candidates.numbers)
+        feed |= {name: array[np.newaxis] for name, array in zip(ITEM_INPUTS, arrays, strict=True)}
+        found: FloatArray = self._candidates.run(None, feed)[0][0]
+        return found
+
+    @property
+    def dimensions(self) -> int:
+        """Of the vectors."""
+        return self._dimensions
+
+    def close(self) -> None:
+        """Gives the graphs' memory back; what is running ends first."""
+        del self._user, self._candidates
+
+    def _rows_of(self, item_ids: Sequence[str]) -> IntArray:
+        return np.array([self._rows.get(item_id, 0) for item_id in item_ids], np.int64)
+
+
+def _session(file: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Idle threads sleep instead of spinning: other services share these cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
