@@ -17,6 +17,7 @@ from services.gateway.adapters.stage_clients import StageClients
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.tokens import AttributionToken, PageToken
 from services.gateway.impressions import ImpressionLog
+from services.gateway.known import Known
 from services.gateway.memory import Memory, Ranking
 from services.gateway.settings import GatewaySettings
 from services.gateway.stages import Request
@@ -51,6 +52,7 @@ class Ranked:
     stage_scores: dict[str, gateway_pb2.StageScores] = field(default_factory=dict)
     reasons: dict[str, ranker_pb2.ItemReasons] = field(default_factory=dict)
     propensities: dict[str, float] = field(default_factory=dict)
+    known: Known | None = None
 
 
 @dataclass
@@ -103,7 +105,10 @@ async def rank(
         stage_scores[id].ranker = score
     reasons = dict(zip(answer.item_ids, answer.reasons, strict=False))
     propensities = dict(zip(answer.item_ids, answer.propensities, strict=False))
-    return Ranked(answer.item_ids, answer.scores, answer.model_version, products, stage_scores, reasons, propensities)
+    return Ranked(
+        answer.item_ids, answer.scores, answer.model_version, products, stage_scores, reasons, propensities,
+        Known.of(lean, query_vector),
+    )  # fmt: skip
 
 
 async def show(
@@ -129,7 +134,10 @@ async def show(
     next_page = ""
     if first + len(shown) < len(ranked.ids):
         propensities = tuple(ranked.propensities.get(id, 1.0) for id in ranked.ids)
-        kept = Ranking(tuple(ranked.ids), tuple(ranked.scores), ranked.model_version, propensities, viewer.user_id)
+        kept = Ranking(
+            tuple(ranked.ids), tuple(ranked.scores), ranked.model_version, propensities, viewer.user_id,
+            ranked.known.matches if ranked.known else {}, ranked.known.query_vector if ranked.known else None,
+        )  # fmt: skip
         parts.memory.keep_ranking(request.call.tenant, ranking_id, kept)
         next_page = PageToken(first + len(shown), ranking_id, viewer.page.fingerprint).encode(parts.token_key)
     return results, next_page, AttributionToken(ranking_id, ranked.model_version).encode(parts.token_key)
@@ -144,15 +152,17 @@ async def kept_ranking(request: Request, parts: Parts, viewer: Viewer) -> Ranked
     shown = ranking.ids[viewer.page.offset : viewer.page.offset + viewer.page_size]
     if not shown:
         return Ranked(ranking.ids, ranking.scores, ranking.model_version)
-    message = retrieval_pb2.LookupProductsRequest(ids=shown, with_products=True)
+    message = retrieval_pb2.LookupProductsRequest(ids=shown, with_products=True, with_vectors=bool(ranking.matches))
     answer = await request.call_stage(Stage.RETRIEVAL, parts.clients.retrieval.LookupProducts, message, [Stage.PRICING])
     products = dict(zip(answer.candidates.ids, answer.candidates.products, strict=True))
     # A product that was deleted meanwhile leaves a gap, not an error.
     kept = [(i, s) for i, s in zip(ranking.ids, ranking.scores, strict=True) if i not in shown or i in products]
     propensities = dict(zip(ranking.ids, ranking.propensities, strict=False))
+    known = Known.of(answer.candidates, ranking.query_vector, ranking.matches) if ranking.matches else None
     return Ranked(
-        [i for i, _ in kept], [s for _, s in kept], ranking.model_version, products, propensities=propensities
-    )
+        [i for i, _ in kept], [s for _, s in kept], ranking.model_version, products, propensities=propensities,
+        known=known,
+    )  # fmt: skip
 
 
 async def quote(
@@ -195,20 +205,22 @@ def _log_impressions(
     now = Timestamp()
     now.GetCurrentTime()
     first = viewer.page.offset + 1
-    parts.impressions.put(
-        request.call.tenant,
-        event_pb2.Impressions(
-            ranking_id=ranking_id,
-            user_id=viewer.user_id,
-            session_id=viewer.session_id,
-            query=viewer.query,
-            shown_at=now,
-            model_version=ranked.model_version,
-            item_ids=shown,
-            positions=range(first, first + len(shown)),
-            propensities=[ranked.propensities.get(id, 1.0) for id in shown],
-        ),
+    impressions = event_pb2.Impressions(
+        ranking_id=ranking_id,
+        user_id=viewer.user_id,
+        session_id=viewer.session_id,
+        query=viewer.query,
+        shown_at=now,
+        model_version=ranked.model_version,
+        item_ids=shown,
+        positions=range(first, first + len(shown)),
+        propensities=[ranked.propensities.get(id, 1.0) for id in shown],
     )
+    items = retrieval_pb2.Candidates()
+    if ranked.known is not None:
+        ranked.known.tell(impressions)
+        items = ranked.known.items(shown)
+    parts.impressions.put(request.call.tenant, impressions, items)
 
 
 def _priced_item(product: product_pb2.Product) -> pricing_pb2.PricedItem:

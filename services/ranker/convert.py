@@ -14,7 +14,7 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import time_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.ranker.domain.event import Event, EventType, FloatArray, Impressions, ItemFeatures
+from services.ranker.domain.event import Circumstances, Event, EventType, FloatArray, Impressions, ItemFeatures
 from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores, most_alike
@@ -231,8 +231,21 @@ def impressions_from_proto(entry: event_pb2.Impressions, path: str) -> Impressio
     for name in ("positions", "propensities"):
         if len(getattr(entry, name)) != count:
             raise InvalidArgument.of(f"{path}.{name}", f"has {len(getattr(entry, name))} rows for {count} items")
+    known = ("retrieval_matches", "prices", "stocks", "created_at_seconds")
+    for name in known:
+        if len(getattr(entry, name)) not in (0, count):
+            raise InvalidArgument.of(f"{path}.{name}", f"has {len(getattr(entry, name))} rows for {count} items")
+    query = np.zeros((1, 0), np.float32)
+    if entry.HasField("query_vector"):
+        query = vectors_from_proto(entry.query_vector, f"{path}.query_vector")
+    if len(query) != 1:
+        raise InvalidArgument.of(f"{path}.query_vector", f"has {len(query)} rows; send one")
+    around = Circumstances(
+        *(tuple(getattr(entry, name)) for name in known), query.astype("<f2").tobytes(),
+        entry.query_vector.model_version,
+    )  # fmt: skip
     shown = time_from_proto(entry.shown_at, f"{path}.shown_at") if entry.HasField("shown_at") else datetime.now(UTC)
     return Impressions(
         entry.ranking_id, entry.user_id, entry.session_id, entry.query, shown.timestamp(), entry.model_version,
-        tuple(entry.item_ids), tuple(entry.positions), tuple(entry.propensities),
+        tuple(entry.item_ids), tuple(entry.positions), tuple(entry.propensities), around,
     )  # fmt: skip

@@ -71,10 +71,14 @@ def event_to_proto(event: Event) -> event_pb2.Event:
 
 
 def impressions_to_proto(shown: Impressions) -> event_pb2.Impressions:
+    around = shown.circumstances
+    query = np.frombuffer(around.query_vector, "<f2")[np.newaxis]
     return event_pb2.Impressions(
         ranking_id=shown.ranking_id, user_id=shown.user_id, session_id=shown.session_id, query=shown.query,
         shown_at=_moment(shown.shown_s), model_version=shown.model_version, item_ids=shown.item_ids,
-        positions=shown.positions, propensities=shown.propensities,
+        positions=shown.positions, propensities=shown.propensities, retrieval_matches=around.matches,
+        prices=around.prices, stocks=around.stocks, created_at_seconds=around.created_s,
+        query_vector=vectors_to_proto(query, around.vector_version) if around.query_vector else None,
     )  # fmt: skip
 
 

@@ -90,7 +90,8 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         if not 1 <= len(request.impressions) <= MAX_IMPRESSIONS:
             raise InvalidArgument.of("impressions", f"holds {len(request.impressions)}; send 1 to {MAX_IMPRESSIONS}")
         shown = [impressions_from_proto(e, f"impressions[{i}]") for i, e in enumerate(request.impressions)]
-        recorded = await self._in_thread(lambda: self._store.record_impressions(tenant, shown))
+        items = items_from_proto(request.items)
+        recorded = await self._in_thread(lambda: self._store.record_impressions(tenant, shown, items))
         return ranker_pb2.RecordImpressionsResponse(recorded_count=recorded)
 
     @rpc(ranker_pb2.GetInterestsResponse)

@@ -32,13 +32,10 @@ class Buffer:
         places, rows = np.unique(np.concatenate([self.positions, positions]), return_index=True)
         self._keep(joined, places, rows, self._chosen(places))
 
-    def forget(self, oldest: Mapping[str, int]) -> int:
-        """Drops what users do not have in the log any more; `oldest` is their first position. How many went."""
-        stays = still_there(self.examples, self.positions, oldest)
-        gone = int((~stays).sum())
-        if gone:
+    def keep(self, stays: npt.NDArray[np.bool_]) -> None:
+        """Of the showings only those, [r]."""
+        if not stays.all():
             self._keep(self.examples, self.positions, np.arange(len(self)), stays)
-        return gone
 
     def sample(self, count: int, random: np.random.Generator) -> Examples:
         """At most `count` showings drawn without return."""

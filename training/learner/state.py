@@ -1,4 +1,4 @@
-"""What a learner knows, on disk: whole or not at all, so that it goes on where it stopped whatever moment it dies in."""
+"""What a learner knows, on disk, whole or not at all: whatever moment it dies in, it goes on from there."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from services.common.versions import add_version, version_names
 from training.learner.online import Arm
 from training.ranker.learnable import LearnableRanker
 
+_log = structlog.get_logger("kairos.learner")
 _MODEL, _STATE, _JOURNAL = "model", "state.json", "journal.jsonl"
 
 
@@ -59,14 +62,17 @@ class StateFolder:
             yield
 
     def load(self) -> tuple[State, LearnableRanker | None] | None:
-        """None: nothing was ever saved. Raises ValueError for a model of other features than ours."""
+        """None: nothing was ever saved. Without its model where that is of other features than ours."""
         versions = version_names(self._folder)
         if not versions:
             return None
         folder = self._folder / versions[-1]
         state = State.from_document(json.loads((folder / _STATE).read_text("utf-8")))
-        has_model = (folder / _MODEL).is_dir()
-        return state, LearnableRanker.load(folder / _MODEL) if has_model else None
+        try:
+            return state, LearnableRanker.load(folder / _MODEL) if (folder / _MODEL).is_dir() else None
+        except ValueError as error:
+            _log.warning("the working copy begins anew", reason=str(error))
+            return state, None
 
     def save(self, state: State, working: LearnableRanker | None) -> None:
         def fill(folder: Path) -> None:

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
@@ -100,6 +101,15 @@ class ModelRegistry:
             self._append(step)
             replace_file(self.folder / _POINTER, json.dumps(_document(after)) + "\n")
         return step
+
+    def prune(self, keep: int) -> None:
+        """Removes versions beyond the newest `keep`, but none that is at work or that a rollback can return to."""
+        with self._turn():
+            steps = self.steps()
+            now = steps[-1].rollout if steps else Rollout()
+            needed = {now.current, now.other, *now.before, *self.versions()[-keep:]}
+            for version in set(self.versions()) - needed:
+                shutil.rmtree(self.path(version))
 
     def repair(self) -> None:
         """Sets the pointer to what the log's last line says; a process may have died in between."""

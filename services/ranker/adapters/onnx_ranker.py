@@ -41,7 +41,7 @@ class OnnxRanker:
                 f"{folder} was trained on features of version {about['features_version']}, these are "
                 f"{FEATURES_VERSION}; train anew"
             )
-        self.model_version = f"network@{folder.name}"
+        self.model_version = f"ranker@{folder.name}"
         self.tasks: tuple[str, ...] = tuple(about["network"]["tasks"])
         self.vector_version: str = about["vector_version"]
         self._dimensions: int = about["network"]["dimensions"]

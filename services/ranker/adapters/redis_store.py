@@ -21,6 +21,7 @@ import numpy as np
 import redis
 
 from services.ranker.adapters import redis_scripts
+from services.ranker.adapters.circumstances_text import from_text, to_text
 from services.ranker.adapters.redis_consumers import RedisConsumers, tenant_prefix
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
@@ -46,8 +47,15 @@ class RedisProfileStore(RedisConsumers):
                 recorded[place] = int(count)
         return recorded
 
-    def record_impressions(self, tenant: str, impressions: Sequence[Impressions]) -> int:
-        document = json.dumps([_shown(shown) for shown in impressions])
+    def record_impressions(
+        self, tenant: str, impressions: Sequence[Impressions], items: Sequence[ItemFeatures] = ()
+    ) -> int:
+        document = json.dumps(
+            {
+                "items": [{"id": item.item_id, "data": _item_to_json(item)} for item in items],
+                "impressions": [_shown(shown) for shown in impressions],
+            }
+        )
         return int(self._record_impressions(keys=[tenant_prefix(tenant)], args=[document]))
 
     def memories(self, tenant: str, user_id: str) -> Memories:
@@ -188,14 +196,15 @@ def _shown(shown: Impressions) -> dict[str, object]:
         "user": shown.user_id,
         "digest": _digest(shown.user_id) if shown.user_id else "",
         "time": repr(shown.shown_s),
-        "data": json.dumps(vars(shown) | columns | {"first": first}),
+        "data": json.dumps(vars(shown) | columns | {"first": first, "circumstances": to_text(shown.circumstances)}),
         "seen": [f"{item_id}\0{shown.ranking_id}" for item_id in shown.item_ids],
         "limit": SEEN,
     }
 
 
 def _impressions(data: dict[str, Any]) -> Impressions:
-    columns = {name: tuple(data[name]) for name in ("item_ids", "positions", "propensities")}
+    columns: dict[str, Any] = {name: tuple(data[name]) for name in ("item_ids", "positions", "propensities")}
+    columns["circumstances"] = from_text(data.get("circumstances"))
     return Impressions(**{name: value for name, value in data.items() if name != "first"} | columns)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from services.ranker.adapters.circumstances_text import from_text, to_text
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, SqliteConsumers, marks
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
@@ -49,15 +50,18 @@ class SqliteProfileStore(SqliteConsumers):
         with self._transaction():
             return [self._record(batch) for batch in batches]
 
-    def record_impressions(self, tenant: str, impressions: Sequence[Impressions]) -> int:
+    def record_impressions(
+        self, tenant: str, impressions: Sequence[Impressions], items: Sequence[ItemFeatures] = ()
+    ) -> int:
         with self._transaction():
+            self._db.executemany(_STORE_ITEM, [_item_row(tenant, item) for item in items])
             gone = self._forgotten(tenant, {shown.user_id for shown in impressions})
             return sum(
                 self._db.execute(
-                    "INSERT OR IGNORE INTO impressions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR IGNORE INTO impressions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (tenant, shown.ranking_id, min(shown.positions), shown.user_id, shown.session_id, shown.query,
                      shown.shown_s, shown.model_version, *map(json.dumps, map(list, (
-                         shown.item_ids, shown.positions, shown.propensities)))),
+                         shown.item_ids, shown.positions, shown.propensities))), to_text(shown.circumstances)),
                 ).rowcount
                 for shown in impressions
                 if shown.shown_s > gone.get(shown.user_id, -np.inf)
@@ -121,10 +125,11 @@ class SqliteProfileStore(SqliteConsumers):
         self, tenant: str, position: int, limit: int, user_id: str = ""
     ) -> list[tuple[int, Impressions]]:
         columns = "position, ranking_id, user_id, session_id, query, shown_s, model_version, item_ids, positions, "
-        rows = self._read_log(f"{columns} propensities FROM impressions", tenant, position, limit, user_id)
+        columns += "propensities, circumstances FROM impressions"
+        rows = self._read_log(columns, tenant, position, limit, user_id)
         return [
-            (place, Impressions(*rest, *(tuple(json.loads(column)) for column in columns)))
-            for place, *rest, columns in ((*row[:-3], row[-3:]) for row in rows)
+            (place, Impressions(*rest, *(tuple(json.loads(column)) for column in columns), from_text(around)))
+            for place, *rest, columns, around in ((*row[:-4], row[-4:-1], row[-1]) for row in rows)
         ]
 
     def delete_user(self, tenant: str, user_id: str) -> tuple[int, int]:
