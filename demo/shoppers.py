@@ -58,7 +58,7 @@ class DemoEvent:
 class DemoSession:
     """One search: `events` and the list that they answer.
 
-    `item_ids` as they were shown at `shown_at`, at `positions` from 1. `wanted` are the hidden utilities of the session,
+    `item_ids` as they were shown at `shown_at`, at `positions` from 1. `wanted` are the hidden utilities
     before what a low place costs: what an unbiased reader of the log would find.
     """
 
