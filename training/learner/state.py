@@ -86,6 +86,7 @@ class StateFolder:
 
     def note(self, line: Mapping[str, object]) -> None:
         """Adds a line to the journal."""
+        self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / _JOURNAL).open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(line) + "\n")
 
