@@ -133,9 +133,7 @@ async def _under_load(load: Load, parts: dict[str, Part], rounds: int, pause_s: 
     try:
         for _, part in itertools.product(range(rounds), [parts[name] for name in sorted(parts)]):
             # A learner that has not begun loses nothing.
-            noted, deadline = len(learned.journal()), time.monotonic() + _CATCH_UP_S
-            while len(learned.journal()) == noted and time.monotonic() < deadline:
-                await asyncio.sleep(0.1)
+            await asyncio.to_thread(_wait_for_a_line, learned)
             await asyncio.sleep(pause_s)
             await asyncio.to_thread(part.kill)
             # Long enough for calls to meet nobody.
@@ -145,6 +143,12 @@ async def _under_load(load: Load, parts: dict[str, Part], rounds: int, pause_s: 
     finally:
         stop.set()
         await shopping
+
+
+def _wait_for_a_line(learned: StateFolder) -> None:
+    noted, deadline = len(learned.journal()), time.monotonic() + _CATCH_UP_S
+    while len(learned.journal()) == noted and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _wait_for_learner(store: ProfileStore, learner: Part, log: Path) -> None:

@@ -27,7 +27,10 @@ from services.ranker.wiring import build_handler
 def ranker_server(
     data_dir: Path, redis_url: str, core: int, port: int = 0, log: IO[str] | None = None
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """(process, host:port) of a started server; with `redis_url` its store is Redis. Killed in the end. What it says goes to `log`."""
+    """(process, host:port) of a started server; with `redis_url` its store is Redis. Killed in the end.
+
+    What it says goes to `log`, where there is one.
+    """
     command = [sys.executable, "-m", __name__, "--data", str(data_dir), "--redis", redis_url, "--core", str(core)]
     command += ["--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
