@@ -10,6 +10,7 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from services.gateway.domain.tokens import ranking_of
 from services.ranker.domain.event import Event, EventType, HistoryEntry, Impressions, ItemFeatures
@@ -22,7 +23,9 @@ REACHED = {
     EventType.CART: 2,
     EventType.PURCHASE: 3,
 }
-_Act = tuple[float, str, Event]
+# When, event id, event, priority among what is always liked.
+_Act = tuple[float, str, Event, float | None]
+_order = itemgetter(0, 1)
 
 
 @dataclass
@@ -59,7 +62,7 @@ class Histories:
         if event.type is EventType.IMPRESSION:
             insort(self._shown[event.user_id], (event.occurred_s, event.item_id))
             return
-        act = (event.occurred_s, event.event_id, event)
+        act = (event.occurred_s, event.event_id, event, priority(event))
         insort(self._acts[event.user_id], act, key=_order)
         if (mass := log_mass(event)) is not None:
             self._masses[event.item_id].add(event.occurred_s, mass)
@@ -85,9 +88,9 @@ class Histories:
         """As a store would have told them right before `moment_s`."""
         acts, seen = (of.get(user_id, []) for of in (self._acts, self._shown))
         known = acts[: bisect_left(acts, (moment_s, ""), key=_order)]
-        newest = [event for _, _, event in reversed(known)]
-        spoken = ((value, event.event_id, event) for event in newest if (value := priority(event)) is not None)
-        lasting = heapq.nlargest(LASTING, spoken, key=lambda each: each[:2])
+        newest = [event for _, _, event, _ in reversed(known)]
+        spoken = ((value, event_id, event) for _, event_id, event, value in known if value is not None)
+        lasting = heapq.nlargest(LASTING, spoken, key=itemgetter(0, 1))
         shown = seen[: bisect_left(seen, (moment_s,))][-SEEN:]
         return Memories(
             _entries(newest[:RECENT], items),
@@ -98,7 +101,7 @@ class Histories:
 
     def item_ids(self, user_id: str) -> Iterable[str]:
         """Of all that the user ever acted on."""
-        return {event.item_id for _, _, event in self._acts.get(user_id, []) if event.item_id}
+        return {event.item_id for _, _, event, _ in self._acts.get(user_id, []) if event.item_id}
 
     def popularity(self, item_ids: Sequence[str], moment_s: float) -> list[float]:
         found = (self._masses.get(item_id) for item_id in item_ids)
@@ -112,7 +115,7 @@ class Histories:
         """
         key, furthest = (shown.user_id, item_id), 0
         acts, showings = self._acts_on.get(key, []), self._shown_at.get(key, [])
-        for occurred_s, _, event in acts[bisect_left(acts, (shown.shown_s, ""), key=_order) :]:
+        for occurred_s, _, event, _ in acts[bisect_left(acts, (shown.shown_s, ""), key=_order) :]:
             if occurred_s > shown.shown_s + window_s:
                 break
             named = ranking_of(event.attribution_token) if event.attribution_token else ""
@@ -122,10 +125,6 @@ class Histories:
             if named == shown.ranking_id or not (named or other_session or later):
                 furthest = max(furthest, REACHED[event.type])
         return furthest
-
-
-def _order(act: _Act | tuple[float, str]) -> tuple[float, str]:
-    return act[0], act[1]
 
 
 def _entries(events: Sequence[Event], items: Mapping[str, ItemFeatures]) -> list[HistoryEntry]:

@@ -56,6 +56,8 @@ class RankerNetwork(nn.Module):
         self.deeper_bias = nn.Parameter(torch.zeros(settings.experts, 1, settings.expert_sizes[1]))
         self.outputs = nn.Parameter(torch.empty(len(settings.tasks), settings.expert_sizes[1]))
         self.biases = nn.Parameter(torch.zeros(len(settings.tasks)))
+        # A slope over the logarithm of the position, and what each place differs from it.
+        self.position_slope = nn.Parameter(torch.zeros(1))
         self.position = nn.Embedding(POSITIONS + 1, 1)
         self.dropout = nn.Dropout(settings.dropout)
         nn.init.normal_(self.ids.weight, std=0.01)
@@ -110,8 +112,12 @@ class RankerNetwork(nn.Module):
 
     def at_position(self, positions: Tensor) -> Tensor:
         """[r, c] positions from 1: what a place adds to the logit of the first task, 0 at the first place."""
-        table = self.position.weight[:, 0]
-        return table[positions.clamp(1, POSITIONS)] - table[1]
+        places, table = positions.clamp(1, POSITIONS), self.position.weight[:, 0]
+        return self.position_slope * places.log() + table[places] - table[1]
+
+    def tower(self) -> list[nn.Parameter]:
+        """What `at_position` is made of."""
+        return [self.position_slope, self.position.weight]
 
     def _heads(self, rows: Tensor) -> Tensor:
         """[r, n, w] -> [r, heads, n, w/heads]."""

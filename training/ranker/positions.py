@@ -12,7 +12,8 @@ from services.ranker.domain.event import FloatArray
 from training.ranker.examples import Examples
 from training.ranker.network import POSITIONS
 
-_ROUNDS = 30
+# Expectation-maximisation comes close slowly.
+_ROUNDS = 300
 # A click from far below would otherwise count for hundreds.
 _LEAST = 0.05
 

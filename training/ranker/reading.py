@@ -31,6 +31,7 @@ class ExampleReader:
 
     `position` is that of the last showing given out (or skipped, for want of vectors): a reader made with
     `after=position` goes on behind it. It reads the events before that position once more, for what they say of users.
+    `vector_version` is the model of the vectors in what was given out last.
     """
 
     def __init__(
@@ -81,9 +82,10 @@ class ExampleReader:
             *(self._histories.item_ids(user_id) for user_id in {page.user_id for page in pages})
         )
         items = self._store.items(self._tenant, sorted(item_ids))
-        version, dimensions = newest_version(items)
-        self.vector_version = version
-        made = (showing(page, self._histories, items, version, dimensions, self._window_s) for page in pages)
+        self.vector_version, dimensions = newest_version(items)
+        made = (
+            showing(page, self._histories, items, self.vector_version, dimensions, self._window_s) for page in pages
+        )
         return Examples.of([each for each in made if each is not None], dimensions)
 
     def _read_on(self) -> None:
