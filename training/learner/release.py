@@ -34,11 +34,11 @@ class Release:
         return self._registry.rollout()
 
     def current(self) -> LearnableRanker | None:
-        """The network that answers; None where none does, or it is of other features than ours."""
+        """The network that answers; None where none does, or it is of other features or another shape than ours."""
         version = self.rollout().current
         try:
             return LearnableRanker.load(self._registry.path(version)) if version else None
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:
             _log.warning("the current version cannot be learned from", version=version, reason=str(error))
             return None
 

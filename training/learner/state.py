@@ -70,7 +70,8 @@ class StateFolder:
         state = State.from_document(json.loads((folder / _STATE).read_text("utf-8")))
         try:
             return state, LearnableRanker.load(folder / _MODEL) if (folder / _MODEL).is_dir() else None
-        except ValueError as error:
+        except (ValueError, RuntimeError) as error:
+            # Of other features, or of a network of another shape.
             _log.warning("the working copy begins anew", reason=str(error))
             return state, None
 
