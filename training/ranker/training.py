@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,6 +31,8 @@ class Training:
     id_dropout: float = 0.2
     # How the position is taken out: a tower of its own, clicks weighted by how likely their place is looked at, or not.
     debias: Literal["tower", "weights", "none"] = "tower"
+    # How much the order within a list counts beside the probabilities.
+    listwise: float = 0.1
     # Share of the newest showings that calibrate, and do not train.
     held_back: float = 0.1
 
@@ -50,7 +52,7 @@ def train(
     `rows` [v] are the items' rows in the table of ids, `click_weights` [n] what a click counts; None: one each.
     """
     tower = {id(parameter) for parameter in network.tower()}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in network.parameters() if id(parameter) not in tower]},
         {"params": network.tower(), "lr": settings.learning_rate * _TOWER_RATE},
     ]
@@ -70,7 +72,7 @@ def train(
             total = 0.0
             for batch in batches.each(random.permutation(examples.showing_count), settings.showings_per_step):
                 batch = _without_some_ids(batch, settings.id_dropout)
-                loss = loss_of(network, batch, labels, settings.debias == "tower", click_weights)
+                loss = loss_of(network, batch, labels, settings, click_weights)
                 optimizer.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(network.parameters(), _MOST_GRADIENT)
@@ -88,7 +90,7 @@ def loss_of(
     network: RankerNetwork,
     batch: Batch,
     labels: FloatArray,
-    with_position: bool,
+    settings: Training,
     click_weights: FloatArray | None = None,
 ) -> Tensor:
     """Binary cross-entropy of each task over all that was shown, the mean over examples, summed over tasks.
@@ -97,7 +99,7 @@ def loss_of(
     the chance that its place is looked at (Saito et al., WSDM 2020).
     """
     logits = batch.logits(network)
-    if with_position:
+    if settings.debias == "tower":
         logits = with_positions(network, logits, batch.positions)
     is_real = batch.examples >= 0
     wanted = torch.from_numpy(labels)[batch.examples][is_real]
@@ -106,7 +108,14 @@ def loss_of(
     hit = log_probabilities(logits[is_real], network.settings.chained)
     # log(1 - p), away from p = 1.
     miss = torch.log(-torch.expm1(hit.clamp(max=-1e-6)))
-    return -(wanted * hit + (1 - wanted) * miss).mean(0).sum()
+    pointwise = -(wanted * hit + (1 - wanted) * miss).mean(0).sum()
+    if not settings.listwise:
+        return pointwise
+    # Each task's softmax over the list against what was done in it.
+    inside = log_probabilities(logits, network.settings.chained).masked_fill(~is_real.unsqueeze(2), -1e9)
+    done = torch.zeros_like(inside)
+    done[is_real] = wanted
+    return pointwise - settings.listwise * (done * torch.log_softmax(inside, 1)).sum(1).mean(0).sum()
 
 
 def with_positions(network: RankerNetwork, logits: Tensor, positions: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class OnnxRanker:
             np.pad(user.types, (0, padding)), np.pad(user.numbers, ((0, padding), (0, 0))), user.long_term, user.query,
             user.context,
         )  # fmt: skip
-        feed = {name: array[np.newaxis] for name, array in zip(USER_INPUTS, arrays, strict=True)}
+        feed = {name: np.asarray(array)[np.newaxis] for name, array in zip(USER_INPUTS, arrays, strict=True)}
         side: list[FloatArray] = self._user.run(None, feed)
         return side
 
@@ -74,7 +74,7 @@ class OnnxRanker:
         """Calibrated, [n, tasks], as if each candidate stood at the first place."""
         feed = dict(zip(USER_OUTPUTS, side, strict=True))
         arrays = (candidates.vectors, self._rows_of(candidates.item_ids), candidates.numbers)
-        feed |= {name: array[np.newaxis] for name, array in zip(ITEM_INPUTS, arrays, strict=True)}
+        feed |= {name: np.asarray(array)[np.newaxis] for name, array in zip(ITEM_INPUTS, arrays, strict=True)}
         found: FloatArray = self._candidates.run(None, feed)[0][0]
         return found
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ class SqliteProfileStore(SqliteConsumers):
         columns += "propensities, circumstances FROM impressions"
         rows = self._read_log(columns, tenant, position, limit, user_id)
         return [
-            (place, Impressions(*rest, *(tuple(json.loads(column)) for column in columns), from_text(around)))
+            (place, replace(Impressions(*rest, *map(_column, columns)), circumstances=from_text(around)))
             for place, *rest, columns, around in ((*row[:-4], row[-4:-1], row[-1]) for row in rows)
         ]
 
