@@ -215,6 +215,10 @@ class SqliteProfileStore(SqliteConsumers):
         return self._read(query, (tenant, position, *values, limit))
 
 
+def _column(text: str) -> Any:
+    return tuple(json.loads(text))
+
+
 def _digest(user_id: str) -> bytes:
     """Not the name itself: the deletion is remembered for a while, the user is not."""
     return hashlib.blake2b(user_id.encode(), digest_size=16).digest()
