@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-import numpy.typing as npt
 
 from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
@@ -17,7 +16,8 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.ranker.domain.event import Circumstances, Event, EventType, FloatArray, Impressions, ItemFeatures
 from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile
-from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores, most_alike
+from services.ranker.domain.ranking import RankingRequest, Scores
+from services.ranker.domain.slate_steps import Slate
 
 MAX_CANDIDATES = 1_000
 MAX_EVENTS = 1_000
@@ -25,8 +25,6 @@ MAX_ID = 128
 MAX_QUERY = 512
 MAX_TOKEN = 1_024
 _DAY_S = 86_400.0
-# (rows in order, propensity of each at its place)
-Slate = tuple[Sequence[int], Sequence[float]]
 
 EVENT_TYPES = {
     event_pb2.EVENT_TYPE_CLICK: EventType.CLICK,
@@ -40,13 +38,6 @@ EVENT_TYPES = {
 # A profile's size is bounded because its parts are.
 _AT_MOST = {"session_id": MAX_ID, "item_id": MAX_ID, "query": MAX_QUERY, "attribution_token": MAX_TOKEN}
 _MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds")
-_REASONS = {
-    ReasonType.QUERY_MATCH: ranker_pb2.REASON_TYPE_QUERY_MATCH,
-    ReasonType.RECENT_HISTORY: ranker_pb2.REASON_TYPE_RECENT_HISTORY,
-    ReasonType.PRICE_AFFINITY: ranker_pb2.REASON_TYPE_PRICE_AFFINITY,
-    ReasonType.POPULARITY: ranker_pb2.REASON_TYPE_POPULARITY,
-    ReasonType.AVAILABILITY: ranker_pb2.REASON_TYPE_AVAILABILITY,
-}
 
 
 def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
@@ -114,43 +105,31 @@ def ranking_request(
     )
 
 
-def ranking_to_proto(
-    request: RankingRequest, scores: Scores, explain: bool, model_version: str, slate: Slate | None = None
-) -> ranker_pb2.RankItemsResponse:
-    """In the slate's order; without one best first, equal scores in retrieval's order."""
-    total = scores.total
-    order: Sequence[int] | npt.NDArray[np.intp] = np.argsort(-total, kind="stable")
-    propensities: Sequence[float] = [1.0] * len(order)
+def order_of(scores: Scores, slate: Slate | None) -> Sequence[int]:
+    """The slate's; without one best first, equal scores in retrieval's order."""
     if slate is not None:
-        order, propensities = slate
-    ranked = total[order].tolist()
-    response = ranker_pb2.RankItemsResponse(
+        return slate.order
+    order: list[int] = np.argsort(-scores.total, kind="stable").tolist()
+    return order
+
+
+def ranking_to_proto(
+    request: RankingRequest, scores: Scores, order: Sequence[int], slate: Slate | None, model_version: str
+) -> ranker_pb2.RankItemsResponse:
+    """All but the reasons."""
+    rows = list(order)
+    ranked = scores.total[rows].tolist()
+    return ranker_pb2.RankItemsResponse(
         item_ids=[request.item_ids[row] for row in order],
         scores=ranked,
         task_scores=[
             ranker_pb2.TaskScores(task="relevance", values=ranked),
-            *(ranker_pb2.TaskScores(task=task, values=values[order].tolist()) for task, values in scores.tasks.items()),
+            *(ranker_pb2.TaskScores(task=task, values=values[rows].tolist()) for task, values in scores.tasks.items()),
         ],
-        propensities=propensities,
+        propensities=slate.propensities if slate is not None else [1.0] * len(order),
         model_version=scores.model_version or model_version,
         history_size=request.profile.size,
     )
-    if explain:
-        response.reasons.extend(_reasons(request, scores, int(row)) for row in order)
-    return response
-
-
-def _reasons(request: RankingRequest, scores: Scores, row: int) -> ranker_pb2.ItemReasons:
-    reasons = []
-    for kind, values in scores.parts.items():
-        contribution = float(values[row])
-        if contribution == 0:
-            continue
-        reason = ranker_pb2.Reason(type=_REASONS[kind], contribution=contribution)
-        if kind is ReasonType.RECENT_HISTORY:
-            reason.history_item_ids.extend(most_alike(request.vectors[row], request.profile))
-        reasons.append(reason)
-    return ranker_pb2.ItemReasons(reasons=sorted(reasons, key=lambda reason: -reason.contribution))
 
 
 def events_from_proto(message: ranker_pb2.RecordEventsRequest) -> list[Event]:

@@ -35,8 +35,8 @@ def profile_to_proto(
     days = days_of(memories.purchases)
     message = profile_pb2.UserProfile(
         user_id=user_id,
-        recent=map(_remembered, memories.recent),
-        lasting=map(_remembered, memories.lasting),
+        recent=map(remembered, memories.recent),
+        lasting=map(remembered, memories.lasting),
         interests=[
             profile_pb2.Interest(share=share, item_ids=item_ids)
             for share, item_ids in zip(wishes.shares.tolist(), wishes.item_ids, strict=True)
@@ -59,6 +59,17 @@ def profile_to_proto(
             getattr(message, name).CopyFrom(vectors)
     if len(wishes):
         message.interest_vectors.CopyFrom(vectors_to_proto(wishes.vectors.astype(np.float16), model_version))
+    return message
+
+
+def remembered(entry: HistoryEntry) -> profile_pb2.RememberedEvent:
+    message = profile_pb2.RememberedEvent(
+        event_id=entry.event_id, item_id=entry.item_id, type=_TYPES[entry.type], session_id=entry.session_id,
+        occurred_at=_moment(entry.occurred_s), query=entry.query, dwell_ms=entry.dwell_ms,
+        category=entry.features.category if entry.features else "",
+    )  # fmt: skip
+    if not math.isnan(entry.price):
+        message.price = entry.price
     return message
 
 
@@ -99,17 +110,6 @@ def page_from_token(token: str) -> tuple[str, int]:
     if log not in ("events", "impressions") or not position.isdecimal() or len(position) > 18:
         raise InvalidArgument.of("page_token", "is damaged; send next_page_token as it came")
     return log, int(position)
-
-
-def _remembered(entry: HistoryEntry) -> profile_pb2.RememberedEvent:
-    message = profile_pb2.RememberedEvent(
-        event_id=entry.event_id, item_id=entry.item_id, type=_TYPES[entry.type], session_id=entry.session_id,
-        occurred_at=_moment(entry.occurred_s), query=entry.query, dwell_ms=entry.dwell_ms,
-        category=entry.features.category if entry.features else "",
-    )  # fmt: skip
-    if not math.isnan(entry.price):
-        message.price = entry.price
-    return message
 
 
 def _vectors(entries: Sequence[HistoryEntry], model_version: str) -> common_pb2.Vectors | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
+from services.ranker.domain.attribution import BoolArray, Scorer
 from services.ranker.domain.event import FloatArray
 from services.ranker.domain.features import (
     FEATURES_VERSION,
@@ -18,6 +21,7 @@ from services.ranker.domain.features import (
     candidate_features,
     user_features,
 )
+from services.ranker.domain.masking import left_out, masked_numbers, masked_stocks, masked_users, user_of, without_each
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking import Ranker, RankingRequest, Scores
 
@@ -25,6 +29,9 @@ MANIFEST, USER_GRAPH, CANDIDATE_GRAPH = "manifest.json", "user.onnx", "candidate
 USER_INPUTS = ("events", "event_rows", "event_types", "event_numbers", "long_term", "query", "context")
 USER_OUTPUTS = ("keys", "values", "bias", "long", "asked", "first")
 ITEM_INPUTS = ("vectors", "rows", "numbers")
+_BIAS = USER_OUTPUTS.index("bias")
+# What the network adds to the attention for padding.
+_PAST = -1e4
 
 
 class OnnxRanker:
@@ -57,25 +64,71 @@ class OnnxRanker:
         tasks = {task: found[:, column] for column, task in enumerate(self.tasks)}
         return Scores(self._objective().score(tasks, request.stocks), tasks=tasks, model_version=self.model_version)
 
-    def user_side(self, user: UserFeatures) -> list[FloatArray]:
-        """What all candidates of a request share."""
+    def scorer(self, request: RankingRequest, rows: Sequence[int]) -> Scorer:
+        """All coalitions in one run of each graph: there are but four users among them."""
+        user, chosen = user_features(request), list(rows)
+        candidates, side = candidate_features(request, user), self.user_side(*masked_users(user))
+        items = candidates.vectors[chosen], self._rows_of([request.item_ids[row] for row in chosen])
+
+        def score(known: BoolArray) -> FloatArray:
+            beside, numbers = [array[user_of(known)] for array in side], masked_numbers(candidates, chosen, known)
+            return self._scores(beside, items, numbers, masked_stocks(request.stocks[chosen], known))
+
+        return score
+
+    def acts(self, request: RankingRequest, rows: Sequence[int]) -> FloatArray:
+        """Told by leaving out: keys and values are an act's own, so to leave one out is to look past it."""
+        user, chosen = user_features(request), list(rows)
+        candidates, told = candidate_features(request, user), np.zeros((len(chosen), request.profile.size), np.float32)
+        past, numbers = without_each(request, user, candidates, chosen)
+        if not len(past):
+            return told
+        # The first place is for none left out.
+        side = [np.repeat(array, len(past) + 1, axis=0) for array in self.user_side(user)]
+        side[_BIAS][1:, 0, 0, :-1][past] = _PAST
+        items = candidates.vectors[chosen], self._rows_of([request.item_ids[row] for row in chosen])
+        scores = self._scores(
+            side, items, np.concatenate([candidates.numbers[chosen][None], numbers]), request.stocks[chosen]
+        )
+        told[:, left_out(request, user)] = (scores[0] - scores[1:]).T
+        return told
+
+    def _scores(
+        self, side: Sequence[FloatArray], items: tuple[FloatArray, IntArray], numbers: FloatArray, stocks: FloatArray
+    ) -> FloatArray:
+        """[r, n] of the same n items beside r users: `items` are vectors and rows of ids, `numbers` [r, n, …]."""
+        vectors, ids = (np.broadcast_to(column, (len(numbers), *column.shape)) for column in items)
+        found = self._run(side, vectors, ids, numbers)
+        tasks = {task: found[..., column] for column, task in enumerate(self.tasks)}
+        return self._objective().score(tasks, stocks)
+
+    def user_side(self, *users: UserFeatures) -> list[FloatArray]:
+        """What all candidates of a user share; first axis: users."""
         # A history of nothing is one padded event: not every kernel takes an axis of none.
-        padding = 0 if len(user.item_ids) else 1
-        arrays = (
-            np.pad(user.vectors, ((0, padding), (0, 0))), np.pad(self._rows_of(user.item_ids), (0, padding)),
-            np.pad(user.types, (0, padding)), np.pad(user.numbers, ((0, padding), (0, 0))), user.long_term, user.query,
-            user.context,
-        )  # fmt: skip
-        feed = {name: np.asarray(array)[np.newaxis] for name, array in zip(USER_INPUTS, arrays, strict=True)}
+        longest = max(1, *(len(user.item_ids) for user in users))
+        columns = [
+            (
+                np.pad(user.vectors, ((0, padding), (0, 0))), np.pad(self._rows_of(user.item_ids), (0, padding)),
+                np.pad(user.types, (0, padding)), np.pad(user.numbers, ((0, padding), (0, 0))), user.long_term,
+                user.query, user.context,
+            )
+            for user in users
+            for padding in [longest - len(user.item_ids)]
+        ]  # fmt: skip
+        feed = {name: np.stack(arrays) for name, arrays in zip(USER_INPUTS, zip(*columns, strict=True), strict=True)}
         side: list[FloatArray] = self._user.run(None, feed)
         return side
 
     def probabilities(self, side: Sequence[FloatArray], candidates: CandidateFeatures) -> FloatArray:
-        """Calibrated, [n, tasks], as if each candidate stood at the first place."""
-        feed = dict(zip(USER_OUTPUTS, side, strict=True))
+        """Calibrated, [n, tasks], as if each candidate stood at the first place. `side` is of one user."""
         arrays = (candidates.vectors, self._rows_of(candidates.item_ids), candidates.numbers)
-        feed |= {name: np.asarray(array)[np.newaxis] for name, array in zip(ITEM_INPUTS, arrays, strict=True)}
-        found: FloatArray = self._candidates.run(None, feed)[0][0]
+        found: FloatArray = self._run(side, *(array[np.newaxis] for array in arrays))[0]
+        return found
+
+    def _run(self, side: Sequence[FloatArray], *items: npt.NDArray[Any]) -> FloatArray:
+        """ITEM_INPUTS [users, c, …] -> [users, c, tasks]."""
+        feed = dict(zip(USER_OUTPUTS, side, strict=True)) | dict(zip(ITEM_INPUTS, items, strict=True))
+        found: FloatArray = self._candidates.run(None, feed)[0]
         return found
 
     def close(self) -> None:

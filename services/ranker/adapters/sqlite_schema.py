@@ -65,7 +65,7 @@ DROP TABLE impression;
 """
 # From those of version 1, which did not know the circumstances of a showing.
 _UPGRADE_1 = "ALTER TABLE impressions ADD COLUMN circumstances TEXT"
-_VERSION = 2
+VERSION = 2
 _CACHE_KIB = 32 * 1024
 # 16 MB: a checkpoint writes each changed page once, however often it changed.
 _CHECKPOINT_PAGES = 4_000
@@ -104,5 +104,5 @@ def _create(db: sqlite3.Connection) -> None:
     # One transaction: executescript would end the one that is open.
     for statement in filter(str.strip, script.split(";")):
         db.execute(statement)
-    db.execute(f"PRAGMA user_version={_VERSION}")
+    db.execute(f"PRAGMA user_version={VERSION}")
     db.execute("COMMIT")

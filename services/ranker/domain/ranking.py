@@ -21,6 +21,7 @@ class ReasonType(Enum):
     PRICE_AFFINITY = "price_affinity"
     POPULARITY = "popularity"
     AVAILABILITY = "availability"
+    SPONSORED = "sponsored"
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,17 @@ def history_match(vectors: FloatArray, profile: Profile) -> FloatArray:
     """
     if not profile.size:
         return np.zeros(len(vectors), np.float32)
-    likeness = np.clip((vectors @ profile.vectors.T - 0.3) / 0.7, 0, 1)
-    spoken = (likeness**2 @ profile.weights) / max(float(np.abs(profile.weights).max()), 1e-9)
+    spoken = attention(vectors, profile).sum(axis=1)
     strength = float(np.tanh(np.abs(profile.weights).sum()))
     match: FloatArray = (strength * np.tanh(spoken)).astype(np.float32)
     return match
+
+
+def attention(vectors: FloatArray, profile: Profile) -> FloatArray:
+    """[n, items of the profile]: how loud each item of the history speaks for a candidate, or against it."""
+    likeness = np.clip((vectors @ profile.vectors.T - 0.3) / 0.7, 0, 1)
+    loud: FloatArray = likeness**2 * (profile.weights / max(float(np.abs(profile.weights).max(initial=0)), 1e-9))
+    return loud
 
 
 def price_affinity(request: RankingRequest) -> FloatArray:
@@ -167,11 +174,3 @@ def by_shuffle(request: RankingRequest) -> Scores:
 
 
 Ranker = Callable[[RankingRequest], Scores]
-
-
-def most_alike(vector: FloatArray, profile: Profile, most: int = 3) -> list[str]:
-    """The items of the history that speak most for a candidate."""
-    if not profile.size:
-        return []
-    spoken = np.clip(profile.vectors @ vector - 0.3, 0, None) * profile.weights
-    return [profile.item_ids[row] for row in np.argsort(-spoken, kind="stable")[:most] if spoken[row] > 0]
