@@ -233,9 +233,8 @@ def main() -> int:
     if arguments.plot:
         draw(arguments.plot, curves[0])
     settings = {name: value for name, value in vars(arguments).items() if isinstance(value, int)}
-    arguments.out.write_text(
-        json.dumps({"settings": settings, **report, "runs": runs, "reliability": curves}, indent=1) + "\n"
-    )
+    written = {"settings": settings, **report, "runs": runs, "reliability": curves}
+    arguments.out.write_text(json.dumps(written, indent=1) + "\n")
     return 0
 
 
