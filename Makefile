@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format stubs manifests images images-check clean
+.PHONY: help setup demo test lint format baseline stubs manifests images images-check clean
 
 help: ## what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -18,14 +18,18 @@ demo: setup ## start the suite, load the demo shop, take the tour
 test: setup ## every test, in under 10 minutes on two cores
 	$(BIN)/pytest
 
-lint: setup ## ruff and strict mypy
+lint: setup ## ruff, strict mypy, and protos/ against the last release
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/buf breaking protos --against protos/baseline.binpb
 
 format: setup ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+baseline: setup ## at a release: the contracts that later changes must keep
+	$(BIN)/buf build protos --exclude-source-info --output protos/baseline.binpb
 
 stubs: ## generate gen/ from protos/ again
 	$(BIN)/python hatch_build.py

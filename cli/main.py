@@ -8,18 +8,20 @@ import time
 import uuid
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import grpc
 import typer
-from google.protobuf.json_format import MessageToDict, MessageToJson
-from google.protobuf.message import Message
+from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from cli import encoder
+from cli.backup.commands import backup, restore
+from cli.calls import call, connection_of, print_json
 from cli.client import Connection, explain_error
+from cli.explain import explain
 from cli.imports import CatalogImport, EventsImport, Rejects, Summary, event_of
 from cli.label import label
 from cli.mapping import RowRefused, parse_mapping, parse_money
@@ -48,15 +50,18 @@ app.add_typer(events, name="events")
 app.add_typer(users, name="user")
 app.add_typer(label, name="label")
 app.add_typer(encoder.app, name="encoder")
+app.command()(explain)
 app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)
+app.command()(backup)
+app.command()(restore)
 
 out = Console()
 err = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-Explain = Annotated[bool, typer.Option(help="Scores, reasons and the latency waterfall.")]
+Explained = Annotated[bool, typer.Option(help="Scores, reasons and the latency waterfall.")]
 PageSize = Annotated[int, typer.Option(min=1, max=100)]
 RejectsFile = Annotated[Path | None, typer.Option("--rejects", help="Where bad rows go, with line and reason.")]
 SORTS = {
@@ -86,7 +91,7 @@ def search(
     query: Annotated[str, typer.Argument(help="Empty: walk through the catalogue.")] = "",
     user: str = "",
     session: str = "",
-    explain: Explain = False,
+    explain: Explained = False,
     brand: Annotated[list[str], typer.Option()] = [],  # noqa: B006 - Typer wants a list
     category: Annotated[list[str], typer.Option(help='For example "Shoes > Running Shoes".')] = [],  # noqa: B006
     attribute: Annotated[list[str], typer.Option(help="name=value")] = [],  # noqa: B006
@@ -123,9 +128,9 @@ def search(
         facets=facet, page_size=page_size, page_token=page_token, explain=explain, literal_query=literal,
         image=image.read_bytes() if image else b"", similar_to_id=similar_to,
     )  # fmt: skip
-    answer = _call(context, "Search", message)
+    answer = call(context, "Search", message)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     print_interpretation(out, answer.interpretation)
     print_results(out, answer.results, answer.degradations, explain)
@@ -147,8 +152,8 @@ def suggest(
     as_json: Json = False,
 ) -> None:
     """What a shopper may be about to type."""
-    answer = _call(context, "Suggest", gateway_pb2.SuggestRequest(prefix=prefix, locale=locale, limit=limit))
-    return _print_json(answer) if as_json else print_suggestions(out, answer)
+    answer = call(context, "Suggest", gateway_pb2.SuggestRequest(prefix=prefix, locale=locale, limit=limit))
+    return print_json(answer) if as_json else print_suggestions(out, answer)
 
 
 @app.command()
@@ -156,15 +161,15 @@ def recommend(
     context: typer.Context,
     user: str = "",
     session: str = "",
-    explain: Explain = False,
+    explain: Explained = False,
     page_size: PageSize = 10,
     as_json: Json = False,
 ) -> None:
     """Products for a user, without a query."""
     message = gateway_pb2.RecommendRequest(user_id=user, session_id=session, page_size=page_size, explain=explain)
-    answer = _call(context, "Recommend", message)
+    answer = call(context, "Recommend", message)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     print_results(out, answer.results, answer.degradations, explain)
     if explain:
@@ -174,14 +179,14 @@ def recommend(
 @app.command()
 def price(context: typer.Context, ids: list[str], as_json: Json = False) -> None:
     """Offers for products, with floor, ceiling and reason."""
-    answer = _call(context, "QuotePrices", gateway_pb2.QuotePricesRequest(product_ids=ids))
-    return _print_json(answer) if as_json else print_quotes(out, answer)
+    answer = call(context, "QuotePrices", gateway_pb2.QuotePricesRequest(product_ids=ids))
+    return print_json(answer) if as_json else print_quotes(out, answer)
 
 
 @app.command()
 def health(context: typer.Context, as_json: Json = False) -> None:
     """Whether the gateway serves, and which stages it reaches."""
-    answers = commands.health_of(_connection(context).channel())
+    answers = commands.health_of(connection_of(context).channel())
     if as_json:
         out.print_json(data=answers)
     else:
@@ -214,7 +219,7 @@ def catalog_import(
         raise typer.Exit(2) from None
     if images is not None and not images.is_dir():
         raise typer.BadParameter(f"{images} is not a folder", param_hint="--images")
-    job = CatalogImport(_connection(context), mapping, _rejects(file, rejects), images=images)
+    job = CatalogImport(connection_of(context), mapping, _rejects(file, rejects), images=images)
     _import(job, file, strict, as_json)
     if job.missing_pictures:
         err.print(f"{job.missing_pictures} products name a picture that {escape(str(images))} does not have")
@@ -223,13 +228,13 @@ def catalog_import(
 @catalog.command("get")
 def catalog_get(context: typer.Context, id: str) -> None:
     """One product, as JSON."""
-    _print_json(_call(context, "GetProduct", gateway_pb2.GetProductRequest(id=id)))
+    print_json(call(context, "GetProduct", gateway_pb2.GetProductRequest(id=id)))
 
 
 @catalog.command("delete")
 def catalog_delete(context: typer.Context, ids: list[str]) -> None:
     """Remove products."""
-    answer = _call(context, "DeleteProducts", gateway_pb2.DeleteProductsRequest(ids=ids))
+    answer = call(context, "DeleteProducts", gateway_pb2.DeleteProductsRequest(ids=ids))
     out.print(f"deleted {answer.deleted_count}, unknown {len(answer.missing_ids)}")
 
 
@@ -249,7 +254,7 @@ def catalog_reembed(
     """Bring the catalogue over to another model while it is searched. Without options: what there is."""
     if bool(model_version) + rollback + drop > 1:
         raise typer.BadParameter("--model-version, --rollback and --drop are three things; name one of them")
-    job = Reembedding(_connection(context), model_version, quiet=as_json)
+    job = Reembedding(connection_of(context), model_version, quiet=as_json)
     try:
         state = job.describe()
         if rollback or drop:
@@ -296,7 +301,7 @@ def events_import(
     context: typer.Context, file: Path, rejects: RejectsFile = None, strict: bool = False, as_json: Json = False
 ) -> None:
     """Import events: event_id, user_id, session_id, item_id, type, time, query, quantity, dwell_ms."""
-    _import(EventsImport(_connection(context), _rejects(file, rejects)), file, strict, as_json)
+    _import(EventsImport(connection_of(context), _rejects(file, rejects)), file, strict, as_json)
 
 
 @events.command("record")
@@ -308,15 +313,15 @@ def events_record(context: typer.Context, user: str, item: str, type: str = "cli
     except RowRefused as error:
         err.print(f"[red]{escape(str(error))}")
         raise typer.Exit(2) from None
-    answer = _call(context, "RecordEvents", gateway_pb2.RecordEventsRequest(events=[event]))
+    answer = call(context, "RecordEvents", gateway_pb2.RecordEventsRequest(events=[event]))
     out.print(f"recorded {answer.recorded_count}" + (", but the catalogue has no such item" * bool(answer.missing_ids)))
 
 
 @users.command("show")
 def user_show(context: typer.Context, user: str, as_json: Json = False) -> None:
     """The profile: interests, usual prices, purchases, the last acts."""
-    answer = _call(context, "GetProfile", gateway_pb2.GetProfileRequest(user_id=user))
-    return _print_json(answer) if as_json else print_profile(out, answer.profile)
+    answer = call(context, "GetProfile", gateway_pb2.GetProfileRequest(user_id=user))
+    return print_json(answer) if as_json else print_profile(out, answer.profile)
 
 
 @users.command("export")
@@ -329,7 +334,7 @@ def user_export(
     with to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout) as file:
         token = ""
         while True:
-            page = _call(context, "ExportUser", gateway_pb2.ExportUserRequest(user_id=user, page_token=token))
+            page = call(context, "ExportUser", gateway_pb2.ExportUserRequest(user_id=user, page_token=token))
             records = [("profile", page.profile)] if page.HasField("profile") else []
             records += [("event", event) for event in page.events]
             records += [("impressions", shown) for shown in page.impressions]
@@ -348,7 +353,7 @@ def user_delete(
     """Remove everything of a user. It cannot be undone."""
     if not yes:
         typer.confirm(f"Remove all events and the profile of {user!r}?", abort=True)
-    answer = _call(context, "DeleteUser", gateway_pb2.DeleteUserRequest(user_id=user))
+    answer = call(context, "DeleteUser", gateway_pb2.DeleteUserRequest(user_id=user))
     out.print(f"deleted {answer.deleted_event_count} events, {answer.deleted_impressions_count} shown pages")
 
 
@@ -391,23 +396,3 @@ def _amount(text: str, currency: str) -> common_pb2.Money:
         return money_to_proto(parse_money("price", text, currency))
     except RowRefused as error:
         raise typer.BadParameter(str(error)) from None
-
-
-def _connection(context: typer.Context) -> Connection:
-    connection: Connection = context.obj
-    return connection
-
-
-def _call(context: typer.Context, method: str, message: Message) -> Any:
-    connection = _connection(context)
-    with connection.stub() as stub:
-        try:
-            call = getattr(stub, method)
-            return call(message, timeout=connection.timeout_s, metadata=connection.metadata)
-        except grpc.RpcError as error:
-            err.print(f"[red]{escape(explain_error(error))}", soft_wrap=True)
-            raise typer.Exit(1) from None
-
-
-def _print_json(message: Message) -> None:
-    print(MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=False))

@@ -14,14 +14,8 @@ from kairos.common.v1 import common_pb2, event_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
+from services.gateway.domain.sentence import GROUPS
 
-_REASONS = {
-    ranker_pb2.REASON_TYPE_QUERY_MATCH: "matches the query",
-    ranker_pb2.REASON_TYPE_RECENT_HISTORY: "like what you looked at",
-    ranker_pb2.REASON_TYPE_PRICE_AFFINITY: "in your usual price range",
-    ranker_pb2.REASON_TYPE_POPULARITY: "popular",
-    ranker_pb2.REASON_TYPE_AVAILABILITY: "out of stock",
-}
 _WATERFALL = 40
 _ACTS = 20
 
@@ -71,6 +65,8 @@ def print_results(
         )  # fmt: skip
         if explain and result.reasons:
             table.add_row("", f"[dim]{escape(why(result.reasons))}[/]")
+        if explain and result.explanation.rules:
+            table.add_row("", f"[dim]{escape(rules_text(result.explanation.rules))}[/]")
     console.print(table)
     for degradation in degradations:
         console.print(f"[yellow]given up: {escape(degradation_text(degradation))}")
@@ -91,11 +87,26 @@ def why(reasons: Sequence[ranker_pb2.Reason]) -> str:
     """The reasons as the numbers say them, largest first."""
     parts = []
     for reason in reasons:
-        text = _REASONS.get(reason.type, "")
+        text = group_name(reason.type)
         if reason.history_item_ids:
             text += f" ({', '.join(reason.history_item_ids[:2])})"
         parts.append(f"{text} {reason.contribution:+.2f}")
     return " · ".join(parts)
+
+
+def group_name(reason: ranker_pb2.ReasonType.ValueType) -> str:
+    return GROUPS[ranker_pb2.ReasonType.Name(reason).removeprefix("REASON_TYPE_")]["en"]
+
+
+def rules_text(rules: Sequence[gateway_pb2.FiredRule]) -> str:
+    """ "rules: brand cap (Acme, 2) · likeness -0.12"."""
+    parts = []
+    for rule in rules:
+        text = gateway_pb2.RuleType.Name(rule.type).removeprefix("RULE_TYPE_").lower().replace("_", " ")
+        details = [detail for detail in (rule.subject, str(rule.count or "")) if detail]
+        text += f" ({', '.join(details)})" if details else ""
+        parts.append(text + (f" {rule.effect:+.2f}" if rule.effect else ""))
+    return "rules: " + " · ".join(parts)
 
 
 def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -54,6 +54,24 @@ class DemoEvent:
     wish: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class DemoSession:
+    """One search: `events` and the list that they answer.
+
+    `item_ids` as they were shown at `shown_at`, at `positions` from 1. `wanted` are the hidden utilities
+    before what a low place costs: what an unbiased reader of the log would find.
+    """
+
+    user_id: str
+    session_id: str
+    query: str
+    shown_at: datetime
+    item_ids: tuple[str, ...]
+    positions: tuple[int, ...]
+    wanted: tuple[float, ...]
+    events: tuple[DemoEvent, ...]
+
+
 def build_shoppers(catalogue: list[DemoProduct], count: int, seed: int = 7) -> list[Shopper]:
     """`count` shoppers, each fond of three shelves, a fifth of the brands and three colours."""
     shelves = sorted({product.category_path for product in catalogue})
@@ -92,17 +110,25 @@ def simulate_events(
     shoppers: list[Shopper], catalogue: list[DemoProduct], days: int, seed: int = 7
 ) -> Iterator[DemoEvent]:
     """The events of `days` days from the shop's reference date, in the order of time."""
-    by_shelf: dict[tuple[str, ...], list[DemoProduct]] = {}
-    for product in catalogue:
-        by_shelf.setdefault(product.category_path, []).append(product)
-    for day in range(days):
-        events: list[DemoEvent] = []
-        for shopper in shoppers:
-            random = Random(f"{seed}/{shopper.id}/{day}")
-            if random.random() < _SESSIONS_A_DAY:
-                start = REFERENCE + timedelta(days=day, hours=8, seconds=random.randrange(14 * 3600))
-                events += _session(shopper, f"{shopper.id}-{day:03}", start, by_shelf, catalogue, random)
+    for sessions in _days(shoppers, catalogue, days, seed):
+        events = [event for session in sessions for event in session.events]
         yield from sorted(events, key=lambda event: (event.time, event.event_id))
+
+
+def simulate_sessions(
+    shoppers: list[Shopper], catalogue: list[DemoProduct], days: int, seed: int = 7
+) -> Iterator[DemoSession]:
+    """As `simulate_events`, by sessions in the order of their lists, and with what was shown."""
+    for sessions in _days(shoppers, catalogue, days, seed):
+        yield from sorted(sessions, key=lambda session: (session.shown_at, session.session_id))
+
+
+def preferred(wanted: Sequence[float], random: Random, position_cost: float = _POSITION) -> list[int]:
+    """All places in the order in which they would be clicked: a multinomial logit of utilities in the list's order."""
+    noisy = [
+        (utility - position_cost * math.log1p(place) + _gumbel(random), place) for place, utility in enumerate(wanted)
+    ]
+    return [place for _, place in sorted(noisy, reverse=True)]
 
 
 def write_events(path: Path, events: Iterable[DemoEvent]) -> None:
@@ -113,6 +139,20 @@ def write_events(path: Path, events: Iterable[DemoEvent]) -> None:
             file.write(json.dumps(row | {"time": event.time.isoformat()}, ensure_ascii=False) + "\n")
 
 
+def _days(shoppers: list[Shopper], catalogue: list[DemoProduct], days: int, seed: int) -> Iterator[list[DemoSession]]:
+    by_shelf: dict[tuple[str, ...], list[DemoProduct]] = {}
+    for product in catalogue:
+        by_shelf.setdefault(product.category_path, []).append(product)
+    for day in range(days):
+        sessions = []
+        for shopper in shoppers:
+            random = Random(f"{seed}/{shopper.id}/{day}")
+            if random.random() < _SESSIONS_A_DAY:
+                start = REFERENCE + timedelta(days=day, hours=8, seconds=random.randrange(14 * 3600))
+                sessions.append(_session(shopper, f"{shopper.id}-{day:03}", start, by_shelf, catalogue, random))
+        yield sessions
+
+
 def _session(
     shopper: Shopper,
     session_id: str,
@@ -120,7 +160,7 @@ def _session(
     by_shelf: dict[tuple[str, ...], list[DemoProduct]],
     catalogue: list[DemoProduct],
     random: Random,
-) -> Iterator[DemoEvent]:
+) -> DemoSession:
     """A search, a list, a few clicks, perhaps a cart and a purchase."""
     wish: tuple[str, ...] = ()
     if random.random() < _WISH:
@@ -132,28 +172,30 @@ def _session(
     shown += random.sample(catalogue, min(_STRANGERS, len(catalogue)))
     shown.sort(key=lambda product: appeal(product) + random.gauss(0, 1), reverse=True)
 
-    steps = 0
+    events: list[DemoEvent] = []
 
-    def event(kind: str, item_id: str = "") -> DemoEvent:
-        nonlocal steps
-        steps += 1
-        time = start + timedelta(seconds=45 * steps)
-        return DemoEvent(f"{session_id}-{steps:02}", shopper.id, session_id, item_id, kind, time, query, wish)
+    def happens(kind: str, item_id: str = "") -> None:
+        step = len(events) + 1
+        time = start + timedelta(seconds=45 * step)
+        events.append(DemoEvent(f"{session_id}-{step:02}", shopper.id, session_id, item_id, kind, time, query, wish))
 
-    yield event("search")
-    wanted = {product.id: true_utility(shopper, product) + 3.0 * (product.category_path == wish) for product in shown}
-    noisy = [
-        (wanted[product.id] - _POSITION * math.log1p(position) + _gumbel(random), product.id)
-        for position, product in enumerate(shown)
-    ]
-    clicked = [item_id for _, item_id in sorted(noisy, reverse=True)[: random.choice((1, 1, 2, 3, 4))]]
-    for item_id in dict.fromkeys(clicked):
-        yield event("click", item_id)
+    happens("search")
+    wanted = [true_utility(shopper, product) + 3.0 * (product.category_path == wish) for product in shown]
+    clicked = preferred(wanted, random)[: random.choice((1, 1, 2, 3, 4))]
+    for item_id in dict.fromkeys(shown[place].id for place in clicked):
+        happens("click", item_id)
     best = max(clicked, key=wanted.__getitem__)
     if wanted[best] + _gumbel(random) > _PURCHASE_BAR + _gumbel(random):
-        yield event("cart", best)
+        happens("cart", shown[best].id)
         if random.random() < 0.6:
-            yield event("purchase", best)
+            happens("purchase", shown[best].id)
+    # A product that is in the list twice counts at its first place.
+    first = {product.id: place for place, product in reversed(list(enumerate(shown)))}
+    places = sorted(first.values())
+    return DemoSession(
+        shopper.id, session_id, query, events[0].time, tuple(shown[place].id for place in places),
+        tuple(place + 1 for place in places), tuple(wanted[place] for place in places), tuple(events),
+    )  # fmt: skip
 
 
 def _gumbel(random: Random) -> float:

@@ -16,8 +16,11 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.adapters.stage_clients import StageClients
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.tokens import AttributionToken, PageToken
+from services.gateway.explanation import Conditions, explain_result
 from services.gateway.impressions import ImpressionLog
+from services.gateway.known import Known
 from services.gateway.memory import Memory, Ranking
+from services.gateway.priced_items import list_price, priced_item
 from services.gateway.settings import GatewaySettings
 from services.gateway.stages import Request
 
@@ -51,6 +54,16 @@ class Ranked:
     stage_scores: dict[str, gateway_pb2.StageScores] = field(default_factory=dict)
     reasons: dict[str, ranker_pb2.ItemReasons] = field(default_factory=dict)
     propensities: dict[str, float] = field(default_factory=dict)
+    known: Known | None = None
+    conditions: Conditions = field(default_factory=Conditions)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What gets reasons: so many places from the first, and one product wherever it stands."""
+
+    places: int
+    item_id: str = ""
 
 
 @dataclass
@@ -64,6 +77,10 @@ class Viewer:
     page: PageToken
     explain: bool
 
+    @property
+    def explained(self) -> Explained | None:
+        return Explained(self.page.offset + self.page_size) if self.explain else None
+
 
 async def rank(
     request: Request,
@@ -72,15 +89,15 @@ async def rank(
     user_id: str,
     session_id: str,
     query_vector: common_pb2.Vectors | None,
-    explain: bool,
+    explained: Explained | None,
     as_slate: bool = False,
 ) -> Ranked:
     """The ranker's order, or retrieval's where the ranker is late or down."""
     products = dict(zip(candidates.ids, candidates.products, strict=True))
     stage_scores = {
-        id: gateway_pb2.StageScores(dense=dense, lexical=lexical, retrieval=score)
-        for id, dense, lexical, score in zip(
-            candidates.ids, candidates.dense_scores, candidates.lexical_scores, candidates.scores, strict=True
+        id: gateway_pb2.StageScores(dense=dense, lexical=lexical, retrieval=score, retrieval_position=position)
+        for position, (id, dense, lexical, score) in enumerate(
+            zip(candidates.ids, candidates.dense_scores, candidates.lexical_scores, candidates.scores, strict=True), 1
         )
     }
     for id, image in zip(candidates.ids, candidates.image_scores, strict=False):
@@ -91,9 +108,12 @@ async def rank(
         lean.CopyFrom(candidates)
         lean.ClearField("products")
         message = ranker_pb2.RankItemsRequest(
-            user_id=user_id, session_id=session_id, query_vector=query_vector, candidates=lean, explain=explain,
-            as_slate=as_slate,
+            user_id=user_id, session_id=session_id, query_vector=query_vector, candidates=lean,
+            explain=explained is not None, as_slate=as_slate,
         )  # fmt: skip
+        if explained is not None:
+            message.explained_places = explained.places
+            message.explained_ids.extend([explained.item_id] if explained.item_id else [])
         answer = await request.call_or_degrade(
             Stage.RANKER, parts.clients.ranker.RankItems, message, [Stage.PRICING], "retrieval order"
         )
@@ -101,9 +121,15 @@ async def rank(
         return Ranked(candidates.ids, candidates.scores, "retrieval-order", products, stage_scores)
     for id, score in zip(answer.item_ids, answer.scores, strict=True):
         stage_scores[id].ranker = score
-    reasons = dict(zip(answer.item_ids, answer.reasons, strict=False))
+    for task in answer.task_scores if explained is not None else ():
+        for id, value in zip(answer.item_ids, task.values, strict=True):
+            stage_scores[id].task_scores.add(task=task.task, value=value)
+    reasons = {id: reason for id, reason in zip(answer.item_ids, answer.reasons, strict=False) if reason.ByteSize()}
     propensities = dict(zip(answer.item_ids, answer.propensities, strict=False))
-    return Ranked(answer.item_ids, answer.scores, answer.model_version, products, stage_scores, reasons, propensities)
+    return Ranked(
+        answer.item_ids, answer.scores, answer.model_version, products, stage_scores, reasons, propensities,
+        Known.of(lean, query_vector),
+    )  # fmt: skip
 
 
 async def show(
@@ -120,16 +146,21 @@ async def show(
         result = gateway_pb2.Result(
             product=product, position=first + place + 1, score=ranked.scores[first + place], price=quotes.get(id)
         )
-        if viewer.explain:
-            result.stage_scores.CopyFrom(ranked.stage_scores.get(id, gateway_pb2.StageScores()))
-            result.reasons.extend(ranked.reasons[id].reasons if id in ranked.reasons else ())
+        # A ranking that was kept for its later pages has no scores of stages any more.
+        if viewer.explain and id in ranked.stage_scores:
+            result.stage_scores.CopyFrom(ranked.stage_scores[id])
+            reasons = ranked.reasons.get(id)
+            explain_result(result, ranked.model_version, len(ranked.ids), reasons, ranked.conditions, request.locale)
         results.append(result)
     ranking_id = viewer.page.ranking_id or uuid.uuid4().hex
     _log_impressions(request, parts, ranked, viewer, ranking_id, shown)
     next_page = ""
     if first + len(shown) < len(ranked.ids):
         propensities = tuple(ranked.propensities.get(id, 1.0) for id in ranked.ids)
-        kept = Ranking(tuple(ranked.ids), tuple(ranked.scores), ranked.model_version, propensities, viewer.user_id)
+        kept = Ranking(
+            tuple(ranked.ids), tuple(ranked.scores), ranked.model_version, propensities, viewer.user_id,
+            ranked.known.matches if ranked.known else {}, ranked.known.query_vector if ranked.known else None,
+        )  # fmt: skip
         parts.memory.keep_ranking(request.call.tenant, ranking_id, kept)
         next_page = PageToken(first + len(shown), ranking_id, viewer.page.fingerprint).encode(parts.token_key)
     return results, next_page, AttributionToken(ranking_id, ranked.model_version).encode(parts.token_key)
@@ -144,15 +175,17 @@ async def kept_ranking(request: Request, parts: Parts, viewer: Viewer) -> Ranked
     shown = ranking.ids[viewer.page.offset : viewer.page.offset + viewer.page_size]
     if not shown:
         return Ranked(ranking.ids, ranking.scores, ranking.model_version)
-    message = retrieval_pb2.LookupProductsRequest(ids=shown, with_products=True)
+    message = retrieval_pb2.LookupProductsRequest(ids=shown, with_products=True, with_vectors=bool(ranking.matches))
     answer = await request.call_stage(Stage.RETRIEVAL, parts.clients.retrieval.LookupProducts, message, [Stage.PRICING])
     products = dict(zip(answer.candidates.ids, answer.candidates.products, strict=True))
     # A product that was deleted meanwhile leaves a gap, not an error.
     kept = [(i, s) for i, s in zip(ranking.ids, ranking.scores, strict=True) if i not in shown or i in products]
     propensities = dict(zip(ranking.ids, ranking.propensities, strict=False))
+    known = Known.of(answer.candidates, ranking.query_vector, ranking.matches) if ranking.matches else None
     return Ranked(
-        [i for i, _ in kept], [s for _, s in kept], ranking.model_version, products, propensities=propensities
-    )
+        [i for i, _ in kept], [s for _, s in kept], ranking.model_version, products, propensities=propensities,
+        known=known,
+    )  # fmt: skip
 
 
 async def quote(
@@ -162,9 +195,9 @@ async def quote(
     priced = [product for product in products if product.HasField("price")]
     if not priced:
         return {}
-    message = pricing_pb2.QuotePricesRequest(items=map(_priced_item, priced))
+    message = pricing_pb2.QuotePricesRequest(items=map(priced_item, priced))
     answer = await request.call_or_degrade(Stage.PRICING, parts.clients.pricing.QuotePrices, message, [], "list price")
-    quotes = answer.quotes if answer is not None else map(_list_price, priced)
+    quotes = answer.quotes if answer is not None else map(list_price, priced)
     return {quote.item_id: quote for quote in quotes}
 
 
@@ -176,7 +209,8 @@ def popular(
     products = [product for product in found if product.id not in excluded_ids]
     scores = [1.0 / (place + 1) for place in range(len(products))]
     serialised = {product.id: product.SerializeToString() for product in products}
-    return Ranked([product.id for product in products], scores, "popular-memory", serialised)
+    stage_scores = {id: gateway_pb2.StageScores() for id in serialised}
+    return Ranked([product.id for product in products], scores, "popular-memory", serialised, stage_scores)
 
 
 def localised(product: product_pb2.Product, locale: str) -> product_pb2.Product:
@@ -195,40 +229,19 @@ def _log_impressions(
     now = Timestamp()
     now.GetCurrentTime()
     first = viewer.page.offset + 1
-    parts.impressions.put(
-        request.call.tenant,
-        event_pb2.Impressions(
-            ranking_id=ranking_id,
-            user_id=viewer.user_id,
-            session_id=viewer.session_id,
-            query=viewer.query,
-            shown_at=now,
-            model_version=ranked.model_version,
-            item_ids=shown,
-            positions=range(first, first + len(shown)),
-            propensities=[ranked.propensities.get(id, 1.0) for id in shown],
-        ),
+    impressions = event_pb2.Impressions(
+        ranking_id=ranking_id,
+        user_id=viewer.user_id,
+        session_id=viewer.session_id,
+        query=viewer.query,
+        shown_at=now,
+        model_version=ranked.model_version,
+        item_ids=shown,
+        positions=range(first, first + len(shown)),
+        propensities=[ranked.propensities.get(id, 1.0) for id in shown],
     )
-
-
-def _priced_item(product: product_pb2.Product) -> pricing_pb2.PricedItem:
-    item = pricing_pb2.PricedItem(
-        item_id=product.id, list_price=product.price, created_at_seconds=product.created_at.seconds
-    )
-    if product.HasField("cost"):
-        item.cost.CopyFrom(product.cost)
-    if product.HasField("price_floor"):
-        item.price_floor.CopyFrom(product.price_floor)
-    if product.HasField("price_ceiling"):
-        item.price_ceiling.CopyFrom(product.price_ceiling)
-    if product.HasField("stock"):
-        item.stock = product.stock
-    return item
-
-
-def _list_price(product: product_pb2.Product) -> pricing_pb2.PriceQuote:
-    price = product.price
-    return pricing_pb2.PriceQuote(
-        item_id=product.id, list_price=price, price_floor=price, price_ceiling=price, offer=price,
-        reason=pricing_pb2.PRICE_REASON_FALLBACK, explanation="No quote came in time: the list price stands.",
-    )  # fmt: skip
+    items = retrieval_pb2.Candidates()
+    if ranked.known is not None:
+        ranked.known.tell(impressions)
+        items = ranked.known.items(shown)
+    parts.impressions.put(request.call.tenant, impressions, items)

@@ -16,6 +16,7 @@ from services.gateway.domain.circuit_breaker import CircuitBreaker
 from services.gateway.domain.concurrency_limit import ConcurrencyLimit
 from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.events import record_events
+from services.gateway.explain import asked_of, explain_item
 from services.gateway.flow import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Parts, Viewer
 from services.gateway.malformed import Malformed
 from services.gateway.metrics import Metrics
@@ -47,12 +48,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @public(gateway_pb2.SearchResponse)
     async def Search(self, message: gateway_pb2.SearchRequest) -> gateway_pb2.SearchResponse:
-        if len(message.query) > MAX_QUERY:
-            raise InvalidArgument.of("query", f"has {len(message.query)} characters; at most {MAX_QUERY}")
-        if len(message.similar_to_id) > MAX_ID:
-            raise InvalidArgument.of("similar_to_id", f"has {len(message.similar_to_id)} characters; at most {MAX_ID}")
-        if message.similar_to_id and message.image:
-            raise InvalidArgument.of("similar_to_id", "is set beside image; send one of them")
+        _check_search(message)
         request, viewer = self._read_request(message.locale), self._viewer(message, message.query)
         message.page_size = viewer.page_size
         response = await search(request, self._parts, message, viewer)
@@ -69,6 +65,17 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         response = await recommend(request, self._parts, message, self._viewer(message, ""))
         self._adapt(request)
         return response
+
+    @public(gateway_pb2.ExplainItemResponse)
+    async def ExplainItem(self, message: gateway_pb2.ExplainItemRequest) -> gateway_pb2.ExplainItemResponse:
+        if not 1 <= len(message.item_id) <= MAX_ID:
+            raise InvalidArgument.of("item_id", f"has {len(message.item_id)} characters; send 1 to {MAX_ID}")
+        asked = asked_of(message)
+        if isinstance(asked, gateway_pb2.SearchRequest):
+            _check_search(asked)
+        asked.page_size = self._viewer(asked, "").page_size
+        request = self._read_request(asked.locale, self._settings.budget.explain_ms)
+        return await explain_item(request, self._parts, message)
 
     @public(gateway_pb2.QuotePricesResponse)
     async def QuotePrices(self, message: gateway_pb2.QuotePricesRequest) -> gateway_pb2.QuotePricesResponse:
@@ -145,10 +152,12 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def ExportUser(self, message: gateway_pb2.ExportUserRequest) -> gateway_pb2.ExportUserResponse:
         return await export_user(self._write_request(), self._parts, message)
 
-    def _read_request(self, locale: str) -> Request:
+    def _read_request(self, locale: str, default_ms: float = 0.0) -> Request:
         """On a shopper's path: the caller's deadline is the budget, capped; the default where there is none."""
         call, budget = current_call.get(), self._settings.budget
-        wanted_s = budget.default_ms / 1e3 if call.deadline_s is None else call.deadline_s - call.received_s
+        wanted_s = (
+            (default_ms or budget.default_ms) / 1e3 if call.deadline_s is None else call.deadline_s - call.received_s
+        )
         shares = self._settings.stages.shares()
         return self._request(call.received_s, min(wanted_s, budget.maximum_ms / 1e3), shares, locale)
 
@@ -178,6 +187,15 @@ async def _readable(messages: AsyncIterator[Any]) -> AsyncIterator[gateway_pb2.I
         if isinstance(message, Malformed):
             raise InvalidArgument.of(message.field, message.problem)
         yield message
+
+
+def _check_search(message: gateway_pb2.SearchRequest) -> None:
+    if len(message.query) > MAX_QUERY:
+        raise InvalidArgument.of("query", f"has {len(message.query)} characters; at most {MAX_QUERY}")
+    if len(message.similar_to_id) > MAX_ID:
+        raise InvalidArgument.of("similar_to_id", f"has {len(message.similar_to_id)} characters; at most {MAX_ID}")
+    if message.similar_to_id and message.image:
+        raise InvalidArgument.of("similar_to_id", "is set beside image; send one of them")
 
 
 def _viewer(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest, query: str, token_key: str) -> Viewer:

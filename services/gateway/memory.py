@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from cachetools import TTLCache
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from services.common.convert import FloatArray
 from services.common.product import CATEGORY_SEPARATOR
 from services.gateway.settings import SearchSettings
@@ -24,6 +24,9 @@ class Ranking:
     # As long as ids, or empty: 1 each.
     propensities: tuple[float, ...] = ()
     user_id: str = ""
+    # Retrieval's scores by id, scaled to [0, 1]; empty where the ranker was not asked.
+    matches: Mapping[str, float] = field(default_factory=dict)
+    query_vector: common_pb2.Vectors | None = None
 
 
 @dataclass(frozen=True)

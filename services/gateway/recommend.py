@@ -8,9 +8,11 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.gateway.domain.budget import Stage
+from services.gateway.explanation import Conditions
 from services.gateway.flow import (
     DEFAULT_PAGE_SIZE,
     MAX_PAGE_SIZE,
+    Explained,
     Parts,
     Ranked,
     Viewer,
@@ -32,7 +34,7 @@ async def recommend(
 ) -> gateway_pb2.RecommendResponse:
     ranked = await kept_ranking(request, parts, viewer)
     if ranked is None:
-        ranked = await _new_ranking(request, parts, message)
+        ranked = await new_ranking(request, parts, message, viewer.explained)
     results, next_page, attribution = await show(request, parts, ranked, viewer)
     return gateway_pb2.RecommendResponse(
         results=results,
@@ -44,7 +46,9 @@ async def recommend(
     )
 
 
-async def _new_ranking(request: Request, parts: Parts, message: gateway_pb2.RecommendRequest) -> Ranked:
+async def new_ranking(
+    request: Request, parts: Parts, message: gateway_pb2.RecommendRequest, explained: Explained | None
+) -> Ranked:
     """By several interests at once; of someone new by the session, and by what is popular where that is new too."""
     interests = None
     if message.user_id:
@@ -84,11 +88,14 @@ async def _new_ranking(request: Request, parts: Parts, message: gateway_pb2.Reco
         candidates = await _popular_candidates(request, parts, message, resting)
     if not candidates.ids:
         request.metrics.recommendations.labels("memory").inc()
-        return popular(request, parts, message.filter, resting)
-    request.metrics.recommendations.labels(source).inc()
-    return await rank(
-        request, parts, candidates, message.user_id, message.session_id, None, message.explain, as_slate=True
-    )
+        ranked = popular(request, parts, message.filter, resting)
+    else:
+        request.metrics.recommendations.labels(source).inc()
+        ranked = await rank(
+            request, parts, candidates, message.user_id, message.session_id, None, explained, as_slate=True
+        )
+    ranked.conditions = Conditions(message.filter, resting=resting)
+    return ranked
 
 
 async def _popular_candidates(

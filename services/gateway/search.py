@@ -14,7 +14,8 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.gateway.domain.budget import Stage
-from services.gateway.flow import Parts, Ranked, Viewer, kept_ranking, popular, rank, show
+from services.gateway.explanation import Conditions
+from services.gateway.flow import Explained, Parts, Ranked, Viewer, kept_ranking, popular, rank, show
 from services.gateway.interpretation import interpret, lookup_text, preferred_filter, tell_effects
 from services.gateway.stages import Request
 
@@ -29,7 +30,7 @@ async def search(
     response = gateway_pb2.SearchResponse(request_id=request.call.request_id)
     ranked = await kept_ranking(request, parts, viewer)
     if ranked is None:
-        ranked = await _new_ranking(request, parts, message, response)
+        ranked = await new_ranking(request, parts, message, response, viewer.explained)
     response.total_size = max(response.total_size, len(ranked.ids))
     results, response.next_page_token, response.attribution_token = await show(request, parts, ranked, viewer)
     response.results.extend(results)
@@ -39,8 +40,25 @@ async def search(
     return response
 
 
-async def _new_ranking(
-    request: Request, parts: Parts, message: gateway_pb2.SearchRequest, response: gateway_pb2.SearchResponse
+async def new_ranking(
+    request: Request,
+    parts: Parts,
+    message: gateway_pb2.SearchRequest,
+    response: gateway_pb2.SearchResponse,
+    explained: Explained | None,
+) -> Ranked:
+    """Fills interpretation, facets and total_size of `response`. What explains one item moves no session."""
+    ranked = await _find_and_rank(request, parts, message, response, explained)
+    ranked.conditions = Conditions(message.filter, response.interpretation)
+    return ranked
+
+
+async def _find_and_rank(
+    request: Request,
+    parts: Parts,
+    message: gateway_pb2.SearchRequest,
+    response: gateway_pb2.SearchResponse,
+    explained: Explained | None,
 ) -> Ranked:
     understood, picture = await asyncio.gather(_understand(request, parts, message), _look(request, parts, message))
     looks_for_nothing = not message.query.strip() and not message.similar_to_id
@@ -71,7 +89,7 @@ async def _new_ranking(
         Stage.RETRIEVAL, parts.clients.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, "popular items"
     )
     vector = _in_terms_of(vectors, found.model_version if found is not None else "")
-    if vector is not None:
+    if vector is not None and not (explained and explained.item_id):
         row = vectors_from_proto(vector, "vector")[0]
         parts.memory.remember(request.call.tenant, message.session_id, vector.model_version, row, message.user_id)
     if found is None:
@@ -82,7 +100,7 @@ async def _new_ranking(
     tell_effects(response.interpretation, wish is not None and found.preferred_filter_applied)
     if not by_relevance or (looks_for_nothing and not message.image):
         return _as_retrieved(found.candidates)
-    return await rank(request, parts, found.candidates, message.user_id, message.session_id, vector, message.explain)
+    return await rank(request, parts, found.candidates, message.user_id, message.session_id, vector, explained)
 
 
 async def _look(request: Request, parts: Parts, message: gateway_pb2.SearchRequest) -> common_pb2.Vectors | None:
@@ -134,4 +152,8 @@ def _in_terms_of(vectors: Sequence[common_pb2.Vectors], model_version: str) -> c
 
 def _as_retrieved(candidates: retrieval_pb2.Candidates) -> Ranked:
     products = dict(zip(candidates.ids, candidates.products, strict=True))
-    return Ranked(candidates.ids, candidates.scores, "retrieval-order", products)
+    stage_scores = {
+        id: gateway_pb2.StageScores(retrieval=score, retrieval_position=position)
+        for position, (id, score) in enumerate(zip(candidates.ids, candidates.scores, strict=True), 1)
+    }
+    return Ranked(candidates.ids, candidates.scores, "retrieval-order", products, stage_scores)

@@ -28,6 +28,7 @@ _WRITES = frozenset(
         "GetProfile",
         "DeleteUser",
         "ExportUser",
+        "ExplainItem",
     }
 )
 _BEARER = "Bearer "

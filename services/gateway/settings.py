@@ -42,6 +42,8 @@ class BudgetSettings(_Group):
     # Where the caller sets no deadline.
     default_ms: float = Field(default=150, gt=0)
     maximum_ms: float = Field(default=2_000, gt=0)
+    # Of an ExplainItem without a deadline: a person waits for it, not a page.
+    explain_ms: float = Field(default=1_000, gt=0)
     # Part of the budget that is kept for joining the answer.
     join: float = Field(default=0.04, ge=0, lt=1)
     # Writes (events, imports, deletions) and reads by id are not on a shopper's path.

@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
-import numpy.typing as npt
 
 from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import time_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.ranker.domain.event import Event, EventType, FloatArray, Impressions, ItemFeatures
+from services.ranker.domain.event import Circumstances, Event, EventType, FloatArray, Impressions, ItemFeatures
+from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile
-from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores, most_alike
+from services.ranker.domain.ranking import RankingRequest, Scores
+from services.ranker.domain.slate_steps import Slate
 
 MAX_CANDIDATES = 1_000
 MAX_EVENTS = 1_000
@@ -24,8 +25,6 @@ MAX_ID = 128
 MAX_QUERY = 512
 MAX_TOKEN = 1_024
 _DAY_S = 86_400.0
-# (rows in order, propensity of each at its place)
-Slate = tuple[Sequence[int], Sequence[float]]
 
 EVENT_TYPES = {
     event_pb2.EVENT_TYPE_CLICK: EventType.CLICK,
@@ -38,22 +37,16 @@ EVENT_TYPES = {
 }
 # A profile's size is bounded because its parts are.
 _AT_MOST = {"session_id": MAX_ID, "item_id": MAX_ID, "query": MAX_QUERY, "attribution_token": MAX_TOKEN}
-_REASONS = {
-    ReasonType.QUERY_MATCH: ranker_pb2.REASON_TYPE_QUERY_MATCH,
-    ReasonType.RECENT_HISTORY: ranker_pb2.REASON_TYPE_RECENT_HISTORY,
-    ReasonType.PRICE_AFFINITY: ranker_pb2.REASON_TYPE_PRICE_AFFINITY,
-    ReasonType.POPULARITY: ranker_pb2.REASON_TYPE_POPULARITY,
-    ReasonType.AVAILABILITY: ranker_pb2.REASON_TYPE_AVAILABILITY,
-}
+_MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds")
 
 
 def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
     count = len(candidates.ids)
     if not 1 <= count <= MAX_CANDIDATES:
         raise InvalidArgument.of("candidates.ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
-    for name in ("scores", "prices", "stocks", "categories", "brands"):
-        # Who sends neither categories nor brands is answered without them.
-        if len(getattr(candidates, name)) not in ((count, 0) if name in ("categories", "brands") else (count,)):
+    for name in ("scores", "prices", "stocks", *_MAY_BE_ABSENT):
+        # Who sends none of some is answered without them.
+        if len(getattr(candidates, name)) not in ((count, 0) if name in _MAY_BE_ABSENT else (count,)):
             raise InvalidArgument.of(
                 f"candidates.{name}", f"has {len(getattr(candidates, name))} rows for {count} ids; send one each"
             )
@@ -86,7 +79,12 @@ def query_vector(message: ranker_pb2.RankItemsRequest, dimensions: int) -> Float
 
 
 def ranking_request(
-    message: ranker_pb2.RankItemsRequest, vectors: FloatArray, popularity: Sequence[float], profile: Profile
+    message: ranker_pb2.RankItemsRequest,
+    vectors: FloatArray,
+    popularity: Sequence[float],
+    profile: Profile,
+    memories: Memories,
+    now_s: float,
 ) -> RankingRequest:
     candidates = message.candidates
     return RankingRequest(
@@ -100,43 +98,38 @@ def ranking_request(
         profile=profile,
         categories=candidates.categories or [""] * len(candidates.ids),
         brands=candidates.brands or [""] * len(candidates.ids),
+        memories=memories,
+        model_version=candidates.vectors.model_version,
+        now_s=now_s,
+        created_s=np.array(candidates.created_at_seconds, np.float64) if candidates.created_at_seconds else None,
     )
+
+
+def order_of(scores: Scores, slate: Slate | None) -> Sequence[int]:
+    """The slate's; without one best first, equal scores in retrieval's order."""
+    if slate is not None:
+        return slate.order
+    order: list[int] = np.argsort(-scores.total, kind="stable").tolist()
+    return order
 
 
 def ranking_to_proto(
-    request: RankingRequest, scores: Scores, explain: bool, model_version: str, slate: Slate | None = None
+    request: RankingRequest, scores: Scores, order: Sequence[int], slate: Slate | None, model_version: str
 ) -> ranker_pb2.RankItemsResponse:
-    """In the slate's order; without one best first, equal scores in retrieval's order."""
-    total = scores.total
-    order: Sequence[int] | npt.NDArray[np.intp] = np.argsort(-total, kind="stable")
-    propensities: Sequence[float] = [1.0] * len(order)
-    if slate is not None:
-        order, propensities = slate
-    ranked = total[order].tolist()
-    response = ranker_pb2.RankItemsResponse(
+    """All but the reasons."""
+    rows = list(order)
+    ranked = scores.total[rows].tolist()
+    return ranker_pb2.RankItemsResponse(
         item_ids=[request.item_ids[row] for row in order],
         scores=ranked,
-        task_scores=[ranker_pb2.TaskScores(task="relevance", values=ranked)],
-        propensities=propensities,
-        model_version=model_version,
+        task_scores=[
+            ranker_pb2.TaskScores(task="relevance", values=ranked),
+            *(ranker_pb2.TaskScores(task=task, values=values[rows].tolist()) for task, values in scores.tasks.items()),
+        ],
+        propensities=slate.propensities if slate is not None else [1.0] * len(order),
+        model_version=scores.model_version or model_version,
         history_size=request.profile.size,
     )
-    if explain:
-        response.reasons.extend(_reasons(request, scores, int(row)) for row in order)
-    return response
-
-
-def _reasons(request: RankingRequest, scores: Scores, row: int) -> ranker_pb2.ItemReasons:
-    reasons = []
-    for kind, values in scores.parts.items():
-        contribution = float(values[row])
-        if contribution == 0:
-            continue
-        reason = ranker_pb2.Reason(type=_REASONS[kind], contribution=contribution)
-        if kind is ReasonType.RECENT_HISTORY:
-            reason.history_item_ids.extend(most_alike(request.vectors[row], request.profile))
-        reasons.append(reason)
-    return ranker_pb2.ItemReasons(reasons=sorted(reasons, key=lambda reason: -reason.contribution))
 
 
 def events_from_proto(message: ranker_pb2.RecordEventsRequest) -> list[Event]:
@@ -217,8 +210,20 @@ def impressions_from_proto(entry: event_pb2.Impressions, path: str) -> Impressio
     for name in ("positions", "propensities"):
         if len(getattr(entry, name)) != count:
             raise InvalidArgument.of(f"{path}.{name}", f"has {len(getattr(entry, name))} rows for {count} items")
+    for name in ("retrieval_matches", "prices", "stocks", "created_at_seconds"):
+        if len(getattr(entry, name)) not in (0, count):
+            raise InvalidArgument.of(f"{path}.{name}", f"has {len(getattr(entry, name))} rows for {count} items")
+    query = np.zeros((1, 0), np.float32)
+    if entry.HasField("query_vector"):
+        query = vectors_from_proto(entry.query_vector, f"{path}.query_vector")
+    if len(query) != 1:
+        raise InvalidArgument.of(f"{path}.query_vector", f"has {len(query)} rows; send one")
+    around = Circumstances(
+        tuple(entry.retrieval_matches), tuple(entry.prices), tuple(entry.stocks), tuple(entry.created_at_seconds),
+        query.astype("<f2").tobytes(), entry.query_vector.model_version,
+    )  # fmt: skip
     shown = time_from_proto(entry.shown_at, f"{path}.shown_at") if entry.HasField("shown_at") else datetime.now(UTC)
     return Impressions(
         entry.ranking_id, entry.user_id, entry.session_id, entry.query, shown.timestamp(), entry.model_version,
-        tuple(entry.item_ids), tuple(entry.positions), tuple(entry.propensities),
+        tuple(entry.item_ids), tuple(entry.positions), tuple(entry.propensities), around,
     )  # fmt: skip

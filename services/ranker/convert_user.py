@@ -35,8 +35,8 @@ def profile_to_proto(
     days = days_of(memories.purchases)
     message = profile_pb2.UserProfile(
         user_id=user_id,
-        recent=map(_remembered, memories.recent),
-        lasting=map(_remembered, memories.lasting),
+        recent=map(remembered, memories.recent),
+        lasting=map(remembered, memories.lasting),
         interests=[
             profile_pb2.Interest(share=share, item_ids=item_ids)
             for share, item_ids in zip(wishes.shares.tolist(), wishes.item_ids, strict=True)
@@ -62,6 +62,17 @@ def profile_to_proto(
     return message
 
 
+def remembered(entry: HistoryEntry) -> profile_pb2.RememberedEvent:
+    message = profile_pb2.RememberedEvent(
+        event_id=entry.event_id, item_id=entry.item_id, type=_TYPES[entry.type], session_id=entry.session_id,
+        occurred_at=_moment(entry.occurred_s), query=entry.query, dwell_ms=entry.dwell_ms,
+        category=entry.features.category if entry.features else "",
+    )  # fmt: skip
+    if not math.isnan(entry.price):
+        message.price = entry.price
+    return message
+
+
 def event_to_proto(event: Event) -> event_pb2.Event:
     return event_pb2.Event(
         event_id=event.event_id, user_id=event.user_id, session_id=event.session_id, item_id=event.item_id,
@@ -71,10 +82,14 @@ def event_to_proto(event: Event) -> event_pb2.Event:
 
 
 def impressions_to_proto(shown: Impressions) -> event_pb2.Impressions:
+    around = shown.circumstances
+    query = np.frombuffer(around.query_vector, "<f2")[np.newaxis]
     return event_pb2.Impressions(
         ranking_id=shown.ranking_id, user_id=shown.user_id, session_id=shown.session_id, query=shown.query,
         shown_at=_moment(shown.shown_s), model_version=shown.model_version, item_ids=shown.item_ids,
-        positions=shown.positions, propensities=shown.propensities,
+        positions=shown.positions, propensities=shown.propensities, retrieval_matches=around.matches,
+        prices=around.prices, stocks=around.stocks, created_at_seconds=around.created_s,
+        query_vector=vectors_to_proto(query, around.vector_version) if around.query_vector else None,
     )  # fmt: skip
 
 
@@ -95,17 +110,6 @@ def page_from_token(token: str) -> tuple[str, int]:
     if log not in ("events", "impressions") or not position.isdecimal() or len(position) > 18:
         raise InvalidArgument.of("page_token", "is damaged; send next_page_token as it came")
     return log, int(position)
-
-
-def _remembered(entry: HistoryEntry) -> profile_pb2.RememberedEvent:
-    message = profile_pb2.RememberedEvent(
-        event_id=entry.event_id, item_id=entry.item_id, type=_TYPES[entry.type], session_id=entry.session_id,
-        occurred_at=_moment(entry.occurred_s), query=entry.query, dwell_ms=entry.dwell_ms,
-        category=entry.features.category if entry.features else "",
-    )  # fmt: skip
-    if not math.isnan(entry.price):
-        message.price = entry.price
-    return message
 
 
 def _vectors(entries: Sequence[HistoryEntry], model_version: str) -> common_pb2.Vectors | None:

@@ -16,16 +16,17 @@ from services.common.convert import context_from_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
 from services.common.rpc import rpc
 from services.ranker.convert import (
-    Slate,
     candidate_vectors,
     check_candidates,
     check_user_id,
     events_from_proto,
     impressions_from_proto,
     items_from_proto,
+    order_of,
     ranking_request,
     ranking_to_proto,
 )
+from services.ranker.convert_explanation import check_explained, explained_rows, explanation_to_proto
 from services.ranker.convert_user import (
     event_to_proto,
     impressions_to_proto,
@@ -34,13 +35,14 @@ from services.ranker.convert_user import (
     page_token,
     profile_to_proto,
 )
-from services.ranker.domain.event import Batch, FloatArray
+from services.ranker.domain.event import Batch
+from services.ranker.domain.explanation import explain
 from services.ranker.domain.interests import interests
 from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import build_profile, newest_model, purchased
-from services.ranker.domain.ranking import Ranker, RankingRequest
+from services.ranker.domain.ranking import Ranker
 from services.ranker.domain.repurchase import category_key, item_key, resting
-from services.ranker.domain.slate import explored, fatigued, slate
+from services.ranker.domain.slate_steps import make_slate
 from services.ranker.ports import ProfileStore
 from services.ranker.recording import Recorder
 
@@ -74,6 +76,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
         tenant = context_from_proto(request.context).tenant
         check_candidates(request.candidates)
+        check_explained(request)
         return await self._in_thread(lambda: self._rank(tenant, request))
 
     @rpc(ranker_pb2.RecordEventsResponse)
@@ -91,7 +94,8 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         if not 1 <= len(request.impressions) <= MAX_IMPRESSIONS:
             raise InvalidArgument.of("impressions", f"holds {len(request.impressions)}; send 1 to {MAX_IMPRESSIONS}")
         shown = [impressions_from_proto(e, f"impressions[{i}]") for i, e in enumerate(request.impressions)]
-        recorded = await self._in_thread(lambda: self._store.record_impressions(tenant, shown))
+        items = items_from_proto(request.items)
+        recorded = await self._in_thread(lambda: self._store.record_impressions(tenant, shown, items))
         return ranker_pb2.RecordImpressionsResponse(recorded_count=recorded)
 
     @rpc(ranker_pb2.GetInterestsResponse)
@@ -144,16 +148,16 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         memories = self._store.memories(tenant, request.user_id) if request.user_id else Memories()
         profile = build_profile(memories, request.candidates.vectors.model_version, vectors.shape[1], now_s)
         popularity = self._store.popularity(tenant, request.candidates.ids, now_s)
-        ranking = ranking_request(request, vectors, popularity, profile)
+        ranking = ranking_request(request, vectors, popularity, profile, memories, now_s)
         scores = self._ranker(ranking)
-        order = self._slate(ranking, scores.total) if request.as_slate else None
-        return ranking_to_proto(ranking, scores, request.explain, self._model_version, order)
-
-    def _slate(self, ranking: RankingRequest, total: FloatArray) -> Slate:
-        profile = ranking.profile
-        tired = fatigued(total, [profile.seen.get(item_id, 0) for item_id in ranking.item_ids])
-        order = slate(tired, ranking.vectors, ranking.brands, interests(profile))
-        return explored(order, 0.0 if profile.size else self._exploration, self._random)
+        slate = make_slate(ranking, scores.total, self._exploration, self._random) if request.as_slate else None
+        order = order_of(scores, slate)
+        response = ranking_to_proto(ranking, scores, order, slate, self._model_version)
+        if request.explain:
+            rows = explained_rows(request, order)
+            explanations = explain(self._ranker, ranking, scores, rows, slate)
+            response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
+        return response
 
     def _interests(self, tenant: str, user_id: str) -> ranker_pb2.GetInterestsResponse:
         memories, now_s = self._store.memories(tenant, user_id), self._clock()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.ranker.domain.event import Batch, Event, Impressions
+from services.ranker.domain.event import Batch, Event, Impressions, ItemFeatures
 from services.ranker.domain.memory import Memories
 
 # After a deletion, what happened before it is not taken for so long: retries and queues have run dry by then.
@@ -24,11 +24,16 @@ class ProfileStore(Protocol):
         Items are stored, the latest features win. Events of a user who was deleted after they happened are left out.
         """
 
-    def record_impressions(self, tenant: str, impressions: Sequence[Impressions]) -> int:
-        """How many are new, by ranking id and first position."""
+    def record_impressions(
+        self, tenant: str, impressions: Sequence[Impressions], items: Sequence[ItemFeatures] = ()
+    ) -> int:
+        """How many are new, by ranking id and first position. `items` are stored, the latest features win."""
 
     def memories(self, tenant: str, user_id: str) -> Memories:
         """What a profile is made of, with items as known now."""
+
+    def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
+        """Items as known now, by id; unknown ones are left out."""
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         """(buyers, those who bought on another day again) by keys of `domain.repurchase`; nobody's are left out."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain import ranking
 from services.ranker.handler import RankerHandler
@@ -15,10 +16,11 @@ VERSION = 2
 
 
 def build_handler(settings: RankerSettings) -> RankerHandler:
+    # A network names its own version; what stands in for it is the weighted sum.
+    name = "weighted-sum" if settings.ranker == "network" else settings.ranker
     return RankerHandler(
-        build_store(settings), build_ranker(settings), f"{settings.ranker}@{VERSION}", settings.workers,
-        settings.exploration,
-    )  # fmt: skip
+        build_store(settings), build_ranker(settings), f"{name}@{VERSION}", settings.workers, settings.exploration
+    )
 
 
 def build_ranker(settings: RankerSettings) -> ranking.Ranker:
@@ -28,8 +30,13 @@ def build_ranker(settings: RankerSettings) -> ranking.Ranker:
         "nearest-to-mean": ranking.by_nearest_to_mean,
         "shuffle": ranking.by_shuffle,
     }
-    weights = ranking.Weights(**settings.weights.model_dump())
-    return baselines.get(settings.ranker, partial(ranking.weighted_sum, weights=weights))
+    weighted: ranking.Ranker = partial(ranking.weighted_sum, weights=ranking.Weights(**settings.weights.model_dump()))
+    if settings.ranker != "network" or settings.model_dir is None:
+        return baselines.get(settings.ranker, weighted)
+    # Imported here: without a network, nobody needs ONNX Runtime.
+    from services.ranker.adapters.onnx_ranker import OnnxRanker
+
+    return OnnxRanker(settings.model_dir, ObjectiveFile(settings.objective_file, settings.objective), weighted)
 
 
 def build_store(settings: RankerSettings) -> ProfileStore:

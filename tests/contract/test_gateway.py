@@ -233,6 +233,24 @@ async def test_recommend_to_somebody_new(running: Running) -> None:
     assert [set(entry.propensities) for entry in shown] == [{0.5}, {0.25}]
 
 
+async def test_what_the_ranker_knew_is_logged(running: Running) -> None:
+    """Each page is logged with what the ranker knew of its items and with the query, the items once with vectors."""
+    first = await running.stub.Search(search(), timeout=BUDGET_S)
+    await running.stub.Search(search(page_token=first.next_page_token), timeout=BUDGET_S)
+    pages = await impressions(running, 2)
+    (asked,) = [r for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RankItemsRequest)]
+    scores = dict(zip(asked.candidates.ids, asked.candidates.scores, strict=True))
+    low, high = min(scores.values()), max(scores.values())
+    for page in pages:
+        matches = [(scores[id] - low) / (high - low) for id in page.item_ids]
+        assert list(page.retrieval_matches) == pytest.approx(matches, abs=1e-6)
+        assert (list(page.prices), list(page.stocks), len(page.created_at_seconds)) == ([10.0] * 5, [-1] * 5, 5)
+        assert page.query_vector == asked.query_vector
+    sent = [r.items for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RecordImpressionsRequest)]
+    assert {id for items in sent for id in items.ids} == {id for page in pages for id in page.item_ids}
+    assert all(list(items.vectors.values.shape) == [len(items.ids), 2] for items in sent)
+
+
 async def test_recommend_by_the_session(running: Running) -> None:
     """Who is not known, but has searched in this session, gets what is like that."""
     await running.stub.Search(search(session_id="s"), timeout=BUDGET_S)

@@ -111,12 +111,12 @@ async def test_the_answer_is_the_candidates(stub: Stub) -> None:
 
 
 async def test_reasons_add_up_and_name_the_history(stub: Stub) -> None:
-    """Each item's reasons add up to its score, largest first; the history's names the items that speak for it."""
+    """Each item's reasons add up to its score less the baseline, largest first; history's names what speaks for it."""
     await stub.RecordEvents(recording(event("e1", "boot2")))
     ranked = await stub.RankItems(ranking(explain=True))
     for score, reasons in zip(ranked.scores, ranked.reasons, strict=True):
         parts = [reason.contribution for reason in reasons.reasons]
-        assert sum(parts) == pytest.approx(score, abs=1e-5)
+        assert sum(parts) == pytest.approx(score - reasons.baseline, abs=1e-5)
         assert parts == sorted(parts, reverse=True)
     by_item = dict(zip(ranked.item_ids, ranked.reasons, strict=True))
     history = ranker_pb2.REASON_TYPE_RECENT_HISTORY

@@ -94,6 +94,24 @@ def test_clicks_change_the_order_and_say_why(shop: Shop) -> None:
     assert {id for result in other.results for reason in result.reasons for id in reason.history_item_ids} == set()
 
 
+def test_a_place_is_explained(shop: Shop) -> None:
+    """The product's place is that of the search, and its groups add up to the score that stands there."""
+    user = new_user()
+    before = shop.search("running shoes", user)
+    shop.record(clicks(user, [before.results[-1].product.id], before.attribution_token))
+    asked = gateway_pb2.SearchRequest(query="running shoes", user_id=user)
+    answer = shop.stub.Search(asked, timeout=BUDGET_S)
+    shown = answer.results[2]
+    message = gateway_pb2.ExplainItemRequest(item_id=shown.product.id, search=asked)
+    told = shop.stub.ExplainItem(message, timeout=BUDGET_S).result
+    assert told.position == shown.position
+    assert told.score == pytest.approx(shown.score, abs=1e-3)
+    contributions = sum(reason.contribution for reason in told.reasons)
+    assert contributions + told.explanation.baseline == pytest.approx(told.score, abs=1e-5)
+    assert [event.event.item_id for event in told.explanation.events] == [before.results[-1].product.id]
+    assert told.explanation.text.startswith(f"Place {shown.position} of ")
+
+
 def test_recommend_without_a_query(shop: Shop) -> None:
     """Somebody new is recommended what is popular, somebody who clicked what resembles it, each with an offer."""
     user = new_user()

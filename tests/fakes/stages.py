@@ -107,6 +107,9 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         super().__init__()
         self.degradations: list[common_pb2.Degradation] = []
         self.stored = {f"p{n}": (product(n), b"") for n in range(1, 26)}
+        # In the catalogue, and found by no search.
+        self.hidden: set[str] = set()
+        self.applies_wishes = False
 
     @rpc(retrieval_pb2.RetrieveCandidatesResponse)
     async def RetrieveCandidates(
@@ -115,12 +118,13 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         await self.take(request)
         if request.similar_to_id and request.similar_to_id not in self.stored:
             raise NotFound(f"there is no product {request.similar_to_id!r}")
-        found = self._candidates(list(self.stored)[: request.limit])
+        found = self._candidates([id for id in self.stored if id not in self.hidden][: request.limit])
         if request.HasField("image_vector"):
             found.image_scores.extend([0.25] * len(found.ids))
         return retrieval_pb2.RetrieveCandidatesResponse(
-            candidates=found, total_size=len(found.ids), model_version=MODEL, degradations=self.degradations
-        )
+            candidates=found, total_size=len(found.ids), model_version=MODEL, degradations=self.degradations,
+            preferred_filter_applied=self.applies_wishes,
+        )  # fmt: skip
 
     @rpc(retrieval_pb2.LookupProductsResponse)
     async def LookupProducts(
@@ -169,6 +173,8 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     def __init__(self) -> None:
         super().__init__()
         self.propensities: list[float] = []
+        # Of each item that is explained.
+        self.reasons = ranker_pb2.ItemReasons(baseline=0.25)
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -176,8 +182,13 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         ids = list(reversed(request.candidates.ids))
         return ranker_pb2.RankItemsResponse(
             item_ids=ids, scores=[float(len(ids) - n) for n in range(len(ids))], model_version="reversed@1",
-            propensities=self.propensities[: len(ids)],
+            propensities=self.propensities[: len(ids)], reasons=self._reasons(request, ids),
+            task_scores=[ranker_pb2.TaskScores(task="click", values=[0.5] * len(ids))],
         )  # fmt: skip
+
+    def _reasons(self, request: ranker_pb2.RankItemsRequest, ids: list[str]) -> list[ranker_pb2.ItemReasons]:
+        explained = {*ids[: request.explained_places], *request.explained_ids} if request.explain else set()
+        return [self.reasons if id in explained else ranker_pb2.ItemReasons() for id in ids] if explained else []
 
     @rpc(ranker_pb2.RecordEventsResponse)
     async def RecordEvents(self, request: ranker_pb2.RecordEventsRequest) -> ranker_pb2.RecordEventsResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,15 @@ from hypothesis import strategies as st
 
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
+from services.ranker.domain.event import (
+    Batch,
+    Circumstances,
+    Event,
+    EventType,
+    HistoryEntry,
+    Impressions,
+    ItemFeatures,
+)
 from services.ranker.domain.interests import interests
 from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories
 from services.ranker.domain.profile import Profile, build_profile
@@ -300,6 +310,20 @@ def test_impressions_count_once(store: ProfileStore) -> None:
     assert store.record_impressions("t", [first, second]) == 1
 
 
+def test_circumstances_come_back(store: ProfileStore) -> None:
+    """What was known of a showing is in the log as it was, unknown prices included; its items are stored."""
+    around = Circumstances((0.5, 1.0), (9.99, math.nan), (-1, 3), (0, 7), b"\x00\x3c", "m@1")
+    page = replace(shown("i1", "i2"), circumstances=around)
+    store.record_impressions("t", [page], ITEMS[:2])
+    ((_, read),) = store.impressions_after("t", 0, 9)
+    assert repr(read) == repr(page)
+    known = store.items("t", ["i1", "nowhere", "i0"])
+    assert {id: (item.price, item.category) for id, item in known.items()} == {
+        item.item_id: (item.price, item.category) for item in ITEMS[:2]
+    }
+    assert store.items("t", []) == {}
+
+
 def test_the_log_is_read_from_a_position(store: ProfileStore) -> None:
     """Events come in the order of recording, whenever they happened; a reader goes on where it stopped."""
     record(store, "t", [click(5), click(2)])
@@ -403,6 +427,22 @@ def test_no_key_of_a_deleted_user_stays_in_redis(redis_server: RedisServer) -> N
     assert len(forgotten) == 1
     assert 0 < client.ttl(f"kairos:{{t}}:{forgotten.pop()}") <= 3_600
     assert client.xlen("kairos:{t}:events") == client.xlen("kairos:{t}:impressions") == 0
+
+
+def test_a_file_without_circumstances_is_brought_up(tmp_path: Path) -> None:
+    """What the version before had logged as shown is there still, and new showings keep their circumstances."""
+    before = SqliteProfileStore(tmp_path)
+    before.record_impressions("t", [shown("a")])
+    before.close()
+    with sqlite3.connect(tmp_path / "profiles.db") as db:
+        db.execute("ALTER TABLE impressions DROP COLUMN circumstances")
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    store = SqliteProfileStore(tmp_path)
+    known = replace(shown("b", ranking="later"), circumstances=Circumstances(stocks=(3,)))
+    assert store.record_impressions("t", [known]) == 1
+    assert [page for _, page in store.impressions_after("t", 0, 9)] == [shown("a"), known]
+    store.close()
 
 
 def test_a_file_of_the_first_version_is_brought_up(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ return answer
 RECORD_IMPRESSIONS = """
 local prefix = KEYS[1]
 local new = 0
-for _, shown in ipairs(cjson.decode(ARGV[1])) do
+local document = cjson.decode(ARGV[1])
+for _, item in ipairs(document.items) do redis.call('SET', prefix .. 'item:' .. item.id, item.data) end
+for _, shown in ipairs(document.impressions) do
   local gone = redis.call('GET', prefix .. 'forgotten:' .. shown.digest)
   if not (gone and tonumber(shown.time) <= tonumber(gone))
       and redis.call('SET', prefix .. 'shown:' .. shown.id, '1', 'NX') then

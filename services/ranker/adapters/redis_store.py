@@ -21,6 +21,7 @@ import numpy as np
 import redis
 
 from services.ranker.adapters import redis_scripts
+from services.ranker.adapters.circumstances_text import from_text, to_text
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
 from services.ranker.domain.popularity import decayed, log_mass
@@ -45,8 +46,15 @@ class RedisProfileStore:
                 recorded[place] = int(count)
         return recorded
 
-    def record_impressions(self, tenant: str, impressions: Sequence[Impressions]) -> int:
-        document = json.dumps([_shown(shown) for shown in impressions])
+    def record_impressions(
+        self, tenant: str, impressions: Sequence[Impressions], items: Sequence[ItemFeatures] = ()
+    ) -> int:
+        document = json.dumps(
+            {
+                "items": [{"id": item.item_id, "data": _item_to_json(item)} for item in items],
+                "impressions": [_shown(shown) for shown in impressions],
+            }
+        )
         return int(self._record_impressions(keys=[_prefix(tenant)], args=[document]))
 
     def memories(self, tenant: str, user_id: str) -> Memories:
@@ -59,14 +67,17 @@ class RedisProfileStore:
             member: json.loads(member.split(b"\0", 1)[1]) for of in (recent, lasting, purchases) for member, _ in of
         }
         item_ids = sorted({event["item_id"] for event in stored.values() if event["item_id"]})
-        found = self._redis.mget([f"{prefix}item:{item_id}" for item_id in item_ids]) if item_ids else []
-        items = {item_id: _item_from_json(item_id, data) for item_id, data in zip(item_ids, found, strict=True) if data}
+        items = self.items(tenant, item_ids)
 
         def entries(of: list[tuple[bytes, float]]) -> list[HistoryEntry]:
             return [_entry(stored[member], items) for member, _ in of]
 
         shown = [(member.split(b"\0", 1)[0].decode(), shown_s) for member, shown_s in seen]
         return Memories(entries(recent), entries(lasting), entries(purchases), shown)
+
+    def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
+        found = self._redis.mget([f"{_prefix(tenant)}item:{item_id}" for item_id in item_ids]) if item_ids else []
+        return {id: _item_from_json(id, data) for id, data in zip(item_ids, found, strict=True) if data}
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         if not keys:
@@ -189,14 +200,15 @@ def _shown(shown: Impressions) -> dict[str, object]:
         "user": shown.user_id,
         "digest": _digest(shown.user_id) if shown.user_id else "",
         "time": repr(shown.shown_s),
-        "data": json.dumps(vars(shown) | columns | {"first": first}),
+        "data": json.dumps(vars(shown) | columns | {"first": first, "circumstances": to_text(shown.circumstances)}),
         "seen": [f"{item_id}\0{shown.ranking_id}" for item_id in shown.item_ids],
         "limit": SEEN,
     }
 
 
 def _impressions(data: dict[str, Any]) -> Impressions:
-    columns = {name: tuple(data[name]) for name in ("item_ids", "positions", "propensities")}
+    columns: dict[str, Any] = {name: tuple(data[name]) for name in ("item_ids", "positions", "propensities")}
+    columns["circumstances"] = from_text(data.get("circumstances"))
     return Impressions(**{name: value for name, value in data.items() if name != "first"} | columns)
 
 

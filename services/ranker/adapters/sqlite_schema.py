@@ -27,7 +27,7 @@ CREATE INDEX IF NOT EXISTS shown_elsewhere ON event (tenant, user_id, occurred_s
 CREATE TABLE IF NOT EXISTS impressions (
     position INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT, ranking_id TEXT, first INTEGER, user_id TEXT,
     session_id TEXT, query TEXT, shown_s REAL, model_version TEXT, item_ids TEXT, positions TEXT, propensities TEXT,
-    UNIQUE (tenant, ranking_id, first));
+    circumstances TEXT, UNIQUE (tenant, ranking_id, first));
 CREATE INDEX IF NOT EXISTS impressions_of_user ON impressions (tenant, user_id, position) WHERE user_id <> '';
 CREATE INDEX IF NOT EXISTS shown ON impressions (tenant, user_id, shown_s DESC, ranking_id DESC)
     WHERE user_id <> '';
@@ -51,7 +51,7 @@ INSERT INTO event SELECT NULL, tenant, event_id, user_id, session_id, item_id, t
     query, quantity, dwell_ms, recorded_s, NULL, priority(event_id, type, dwell_ms, occurred_s)
     FROM event_0 ORDER BY rowid;
 INSERT INTO impressions SELECT NULL, tenant, ranking_id, MIN(position), user_id, session_id, query, shown_s,
-    model_version, json_group_array(item_id), json_group_array(position), json_group_array(propensity)
+    model_version, json_group_array(item_id), json_group_array(position), json_group_array(propensity), ''
     FROM (SELECT * FROM impression ORDER BY shown_s, tenant, ranking_id, position) GROUP BY tenant, ranking_id;
 INSERT INTO bought SELECT DISTINCT tenant, user_id, item_id, CAST(occurred_s / 86400 AS INTEGER) FROM event
     WHERE type = 'purchase';
@@ -63,7 +63,9 @@ DROP TABLE times;
 DROP TABLE event_0;
 DROP TABLE impression;
 """
-_VERSION = 1
+# From those of version 1, which did not know the circumstances of a showing.
+_UPGRADE_1 = "ALTER TABLE impressions ADD COLUMN circumstances TEXT"
+VERSION = 2
 _CACHE_KIB = 32 * 1024
 # 16 MB: a checkpoint writes each changed page once, however often it changed.
 _CHECKPOINT_PAGES = 4_000
@@ -92,13 +94,15 @@ def open_database(data_dir: Path) -> tuple[sqlite3.Connection, sqlite3.Connectio
 def _create(db: sqlite3.Connection) -> None:
     db.create_function("priority", 4, lambda id, kind, *rest: priority_of(id, EventType(kind), *rest))
     db.execute("BEGIN IMMEDIATE")
-    is_old = (
-        db.execute("PRAGMA user_version").fetchone()[0] < _VERSION
-        and db.execute("SELECT 1 FROM sqlite_master WHERE name = 'event'").fetchone() is not None
-    )
-    script = "ALTER TABLE event RENAME TO event_0;" * is_old + _SCHEMA + _UPGRADE * is_old
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    is_old = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'event'").fetchone() is not None
+    script = _SCHEMA
+    if is_old and version == 0:
+        script = "ALTER TABLE event RENAME TO event_0;" + _SCHEMA + _UPGRADE
+    elif is_old and version == 1:
+        script = _SCHEMA + _UPGRADE_1
     # One transaction: executescript would end the one that is open.
     for statement in filter(str.strip, script.split(";")):
         db.execute(statement)
-    db.execute(f"PRAGMA user_version={_VERSION}")
+    db.execute(f"PRAGMA user_version={VERSION}")
     db.execute("COMMIT")

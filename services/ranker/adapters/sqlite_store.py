@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from services.ranker.adapters.circumstances_text import from_text, to_text
 from services.ranker.adapters.sqlite_schema import open_database
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
@@ -38,6 +40,8 @@ _SHOWN = (
     "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND user_id = ? AND user_id <> '' "
     f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SEEN}"
 )
+# Values in one statement.
+_MARKS = 500
 # A row that is the same is read, not written.
 _STORE_ITEM = """
 INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vector = excluded.vector,
@@ -56,15 +60,18 @@ class SqliteProfileStore:
         with self._transaction():
             return [self._record(batch) for batch in batches]
 
-    def record_impressions(self, tenant: str, impressions: Sequence[Impressions]) -> int:
+    def record_impressions(
+        self, tenant: str, impressions: Sequence[Impressions], items: Sequence[ItemFeatures] = ()
+    ) -> int:
         with self._transaction():
+            self._db.executemany(_STORE_ITEM, [_item_row(tenant, item) for item in items])
             gone = self._forgotten(tenant, {shown.user_id for shown in impressions})
             return sum(
                 self._db.execute(
-                    "INSERT OR IGNORE INTO impressions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT OR IGNORE INTO impressions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (tenant, shown.ranking_id, min(shown.positions), shown.user_id, shown.session_id, shown.query,
                      shown.shown_s, shown.model_version, *map(json.dumps, map(list, (
-                         shown.item_ids, shown.positions, shown.propensities)))),
+                         shown.item_ids, shown.positions, shown.propensities))), to_text(shown.circumstances)),
                 ).rowcount
                 for shown in impressions
                 if shown.shown_s > gone.get(shown.user_id, -np.inf)
@@ -88,6 +95,14 @@ class SqliteProfileStore:
         seen.sort(key=lambda each: (each[1], each[0]), reverse=True)
         recent, lasting, purchases = ([_entry(row, items) for row in rows] for rows in acts)
         return Memories(recent, lasting, purchases, seen[:SEEN])
+
+    def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
+        found: dict[str, ItemFeatures] = {}
+        for first in range(0, len(item_ids), _MARKS):
+            some = item_ids[first : first + _MARKS]
+            query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({_marks(some)})"
+            found |= {row[0]: _features(*row) for row in self._read(query, (tenant, *some))}
+        return found
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         query = f"SELECT key, buyers, again FROM rebuy WHERE tenant = ? AND key IN ({_marks(keys)})"
@@ -120,10 +135,11 @@ class SqliteProfileStore:
         self, tenant: str, position: int, limit: int, user_id: str = ""
     ) -> list[tuple[int, Impressions]]:
         columns = "position, ranking_id, user_id, session_id, query, shown_s, model_version, item_ids, positions, "
-        rows = self._read_log(f"{columns} propensities FROM impressions", tenant, position, limit, user_id)
+        columns += "propensities, circumstances FROM impressions"
+        rows = self._read_log(columns, tenant, position, limit, user_id)
         return [
-            (place, Impressions(*rest, *(tuple(json.loads(column)) for column in columns)))
-            for place, *rest, columns in ((*row[:-3], row[-3:]) for row in rows)
+            (place, replace(Impressions(*rest, *map(_column, columns)), circumstances=from_text(around)))
+            for place, *rest, columns, around in ((*row[:-4], row[-4:-1], row[-1]) for row in rows)
         ]
 
     def delete_user(self, tenant: str, user_id: str) -> tuple[int, int]:
@@ -226,6 +242,10 @@ class SqliteProfileStore:
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
+
+
+def _column(text: str) -> Any:
+    return tuple(json.loads(text))
 
 
 def _marks(values: Any) -> str:

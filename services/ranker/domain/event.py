@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -52,6 +52,22 @@ class ItemFeatures:
 
 
 @dataclass(frozen=True)
+class Circumstances:
+    """What of a showing cannot be told from the log later. Rows as in Impressions, or none at all.
+
+    `matches` are retrieval's scores, scaled to [0, 1] over all candidates; `prices` NaN where unknown, `stocks` -1,
+    `created_s` 0. `query_vector` is float16, little-endian, empty without a query, of model `vector_version`.
+    """
+
+    matches: Sequence[float] = ()
+    prices: Sequence[float] = ()
+    stocks: Sequence[int] = ()
+    created_s: Sequence[int] = ()
+    query_vector: bytes = b""
+    vector_version: str = ""
+
+
+@dataclass(frozen=True)
 class Impressions:
     """What one answer showed: rows of equal length."""
 
@@ -64,6 +80,7 @@ class Impressions:
     item_ids: Sequence[str]
     positions: Sequence[int]
     propensities: Sequence[float]
+    circumstances: Circumstances = field(default_factory=Circumstances)
 
 
 @dataclass(frozen=True)

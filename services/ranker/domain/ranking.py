@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
+import numpy.typing as npt
 
 from services.ranker.domain.event import FloatArray
+from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile
 
 
@@ -19,6 +21,7 @@ class ReasonType(Enum):
     PRICE_AFFINITY = "price_affinity"
     POPULARITY = "popularity"
     AVAILABILITY = "availability"
+    SPONSORED = "sponsored"
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class RankingRequest:
     """n candidates in retrieval order. `vectors` [n, dimensions] may hold zero rows; `prices` NaN; `stocks` -1.
 
     `popularity` [n] is not negative. `query` is a unit vector [dimensions], or None. `categories` and `brands` are ""
-    where unknown.
+    where unknown. `memories` are what `profile` was made of, `model_version` is of all vectors, `now_s` in seconds
+    since the epoch. `created_s` [n] is 0 where unknown; None: nowhere known. `retrieval_bounds` are the lowest and the
+    highest retrieval score of the candidates that these are a part of; None: these are all.
     """
 
     item_ids: Sequence[str]
@@ -39,18 +44,30 @@ class RankingRequest:
     profile: Profile
     categories: Sequence[str]
     brands: Sequence[str]
+    memories: Memories = field(default_factory=Memories)
+    model_version: str = ""
+    now_s: float = 0.0
+    created_s: npt.NDArray[np.float64] | None = None
+    retrieval_bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Scores:
-    """`parts[reason]` has shape [n]; they add up to the score of each candidate."""
+    """`total` [n] makes the order. Every array has shape [n].
 
-    parts: dict[ReasonType, FloatArray]
+    `parts` add up to `total`; a ranker that is no sum has none. `tasks` are probabilities by task ("click", "cart",
+    "purchase"); a ranker that predicts nothing has none. `model_version` is empty where there is but one.
+    """
 
-    @property
-    def total(self) -> FloatArray:
-        total: FloatArray = np.sum(list(self.parts.values()), axis=0, dtype=np.float32)
-        return total
+    total: FloatArray
+    parts: Mapping[ReasonType, FloatArray] = field(default_factory=dict)
+    tasks: Mapping[str, FloatArray] = field(default_factory=dict)
+    model_version: str = ""
+
+    @classmethod
+    def sum_of(cls, parts: Mapping[ReasonType, FloatArray]) -> Scores:
+        total: FloatArray = np.sum(list(parts.values()), axis=0, dtype=np.float32)
+        return cls(total, parts)
 
 
 @dataclass(frozen=True)
@@ -66,9 +83,9 @@ class Weights:
 
 def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
     """Query match + likeness to the user's history + price affinity + popularity - out of stock."""
-    return Scores(
+    return Scores.sum_of(
         {
-            ReasonType.QUERY_MATCH: weights.query * query_match(request.retrieval_scores),
+            ReasonType.QUERY_MATCH: weights.query * query_match(request),
             ReasonType.RECENT_HISTORY: weights.history * history_match(request.vectors, request.profile),
             ReasonType.PRICE_AFFINITY: weights.price * price_affinity(request),
             ReasonType.POPULARITY: weights.popularity * saturated(request.popularity),
@@ -77,12 +94,13 @@ def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
     )
 
 
-def query_match(retrieval_scores: FloatArray) -> FloatArray:
+def query_match(request: RankingRequest) -> FloatArray:
     """Retrieval's scores scaled to [0, 1]: whatever joined its halves has weighed meaning against words already."""
-    low, high = (float(retrieval_scores.min()), float(retrieval_scores.max())) if len(retrieval_scores) else (0.0, 0.0)
+    scores = request.retrieval_scores
+    low, high = request.retrieval_bounds or (float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf)))
     if high <= low:
-        return np.ones_like(retrieval_scores, dtype=np.float32)
-    match: FloatArray = ((retrieval_scores - low) / (high - low)).astype(np.float32)
+        return np.ones_like(scores, dtype=np.float32)
+    match: FloatArray = ((scores - low) / (high - low)).astype(np.float32)
     return match
 
 
@@ -93,11 +111,17 @@ def history_match(vectors: FloatArray, profile: Profile) -> FloatArray:
     """
     if not profile.size:
         return np.zeros(len(vectors), np.float32)
-    likeness = np.clip((vectors @ profile.vectors.T - 0.3) / 0.7, 0, 1)
-    spoken = (likeness**2 @ profile.weights) / max(float(np.abs(profile.weights).max()), 1e-9)
+    spoken = attention(vectors, profile).sum(axis=1)
     strength = float(np.tanh(np.abs(profile.weights).sum()))
     match: FloatArray = (strength * np.tanh(spoken)).astype(np.float32)
     return match
+
+
+def attention(vectors: FloatArray, profile: Profile) -> FloatArray:
+    """[n, items of the profile]: how loud each item of the history speaks for a candidate, or against it."""
+    likeness = np.clip((vectors @ profile.vectors.T - 0.3) / 0.7, 0, 1)
+    loud: FloatArray = likeness**2 * (profile.weights / max(float(np.abs(profile.weights).max(initial=0)), 1e-9))
+    return loud
 
 
 def price_affinity(request: RankingRequest) -> FloatArray:
@@ -105,14 +129,20 @@ def price_affinity(request: RankingRequest) -> FloatArray:
 
     Where the category is new to the user, by the usual price of all; 0 where prices are unknown.
     """
+    distance, known = price_distance(request)
+    return np.where(known, np.exp(-0.5 * distance**2), 0).astype(np.float32)
+
+
+def price_distance(request: RankingRequest) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """(log distance to the usual price in spreads [n], negative where cheaper; whether it is known [n])."""
     profile, prices = request.profile, request.prices
-    if profile.price is None:
-        return np.zeros(len(prices), np.float32)
+    if profile.price is None or not len(prices):
+        return np.zeros(len(prices), np.float32), np.zeros(len(prices), np.bool_)
     tastes = [profile.prices.get(category, profile.price) for category in request.categories]
     means, spreads = (np.array(column) for column in zip(*((t.mean, t.spread) for t in tastes), strict=True))
     known = np.isfinite(prices) & (prices > 0)
     distance = (np.log(np.where(known, prices, 1.0)) - means) / spreads
-    return np.where(known, np.exp(-0.5 * distance**2), 0).astype(np.float32)
+    return np.where(known, distance, 0).astype(np.float32), known
 
 
 def saturated(popularity: FloatArray) -> FloatArray:
@@ -122,33 +152,25 @@ def saturated(popularity: FloatArray) -> FloatArray:
 
 # The baselines, on the same interface.
 def by_popularity(request: RankingRequest) -> Scores:
-    return Scores({ReasonType.POPULARITY: request.popularity})
+    return Scores.sum_of({ReasonType.POPULARITY: request.popularity})
 
 
 def by_retrieval(request: RankingRequest) -> Scores:
-    return Scores({ReasonType.QUERY_MATCH: request.retrieval_scores})
+    return Scores.sum_of({ReasonType.QUERY_MATCH: request.retrieval_scores})
 
 
 def by_nearest_to_mean(request: RankingRequest) -> Scores:
     """Cosine with the weighted mean of the user's items."""
     profile = request.profile
     mean = profile.weights @ profile.vectors if profile.size else np.zeros(request.vectors.shape[1], np.float32)
-    return Scores({ReasonType.RECENT_HISTORY: (request.vectors @ mean).astype(np.float32)})
+    return Scores.sum_of({ReasonType.RECENT_HISTORY: (request.vectors @ mean).astype(np.float32)})
 
 
 def by_shuffle(request: RankingRequest) -> Scores:
     """No opinion, the same each time: the order of the ids' digests."""
     digests = [hashlib.blake2b(item_id.encode(), digest_size=4).digest() for item_id in request.item_ids]
     values = np.array([int.from_bytes(digest, "little") for digest in digests], np.float32)
-    return Scores({ReasonType.QUERY_MATCH: values / np.float32(2**32)})
+    return Scores.sum_of({ReasonType.QUERY_MATCH: values / np.float32(2**32)})
 
 
 Ranker = Callable[[RankingRequest], Scores]
-
-
-def most_alike(vector: FloatArray, profile: Profile, most: int = 3) -> list[str]:
-    """The items of the history that speak most for a candidate."""
-    if not profile.size:
-        return []
-    spoken = np.clip(profile.vectors @ vector - 0.3, 0, None) * profile.weights
-    return [profile.item_ids[row] for row in np.argsort(-spoken, kind="stable")[:most] if spoken[row] > 0]

@@ -13,7 +13,7 @@ from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
-from kairos.ranker.v1 import profile_pb2
+from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.errors import InvalidArgument, Unavailable
 from services.common.rpc import set_status
 
@@ -28,6 +28,7 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     products: dict[str, product_pb2.Product] = field(default_factory=dict)
     events: dict[str, event_pb2.Event] = field(default_factory=dict)
     searches: list[gateway_pb2.SearchRequest] = field(default_factory=list)
+    explained: list[gateway_pb2.ExplainItemRequest] = field(default_factory=list)
     images: dict[str, bytes] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     target: str = ""
@@ -82,6 +83,26 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
             next_page_token="t" * 150,
             request_id=message.query,
         )
+
+    def ExplainItem(
+        self, message: gateway_pb2.ExplainItemRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.ExplainItemResponse:
+        """Explains item 1; any other is not in the answer."""
+        self.explained.append(message)
+        shown = gateway_pb2.Result(product=product_pb2.Product(id=message.item_id, title="Boot [/b]"))
+        if message.item_id != "1":
+            shown.explanation.text = "Not in the answer."
+            return gateway_pb2.ExplainItemResponse(result=shown, absence=gateway_pb2.ABSENCE_NOT_RETRIEVED)
+        shown.position, shown.score, shown.explanation.baseline = 3, 1.5, 0.25
+        shown.stage_scores.MergeFrom(gateway_pb2.StageScores(retrieval=0.8, retrieval_position=9, ranker=1.5))
+        shown.reasons.add(type=ranker_pb2.REASON_TYPE_RECENT_HISTORY, contribution=1.5)
+        shown.reasons.add(type=ranker_pb2.REASON_TYPE_AVAILABILITY, contribution=-0.25)
+        event = shown.explanation.events.add(likeness=0.9, share=0.6).event
+        event.type, event.item_id = event_pb2.EVENT_TYPE_CART, "[/x]"
+        shown.explanation.concept_edges.add(matched_text="trainers", concept_id="shoe", expansion="running shoes")
+        shown.explanation.rules.add(type=gateway_pb2.RULE_TYPE_BRAND_CAP, subject="Acme", count=2)
+        shown.explanation.text = "Place 3 of 9."
+        return gateway_pb2.ExplainItemResponse(result=shown)
 
     def Suggest(
         self, message: gateway_pb2.SuggestRequest, context: grpc.ServicerContext

@@ -1,0 +1,154 @@
+"""What an explanation costs: exact Shapley values of ten items on one core, and what KernelSHAP and sampling take.
+
+    python -m benchmarks.explain --out R.json
+
+200 candidates, a user with 50 acts, 384 dimensions; ten items are explained. "whole" is all that RankItems does for
+`explain`: 64 coalitions, the acts that speak most, nothing cached. The peers get the very same scorer, so what differs
+is what they ask of it: `calls` is how often they do, `error` how far they are from the exact values at most. CPU time
+does not grow with what else the machine does. `--network FOLDER` takes a trained network; without it the weights are
+drawn, which costs as much.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.explanation_peers import PEERS, Counted
+from services.ranker.adapters.onnx_ranker import OnnxRanker
+from services.ranker.domain.attribution import scorer_of, shapley
+from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.explanation import explain
+from services.ranker.domain.memory import Memories
+from services.ranker.domain.objective import Objective
+from services.ranker.domain.profile import build_profile
+from services.ranker.domain.ranking import Ranker, RankingRequest, Weights, weighted_sum
+from services.ranker.settings import ObjectiveSettings, WeightSettings
+
+GOAL_MS = 10.0
+CANDIDATES, ACTS, ITEMS, DIMENSIONS = 200, 50, 10, 384
+NOW_S = 1_700_000_000.0
+
+
+def drawn_request(seed: int, model_version: str, dimensions: int) -> RankingRequest:
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(CANDIDATES, dimensions)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    acts = [
+        HistoryEntry(
+            f"h{n}", "", EventType.CLICK, NOW_S - 600 * n, 0,
+            ItemFeatures(f"h{n}", vectors[n], model_version, float(10 + n), "Shoes", "B"), f"e{n}", "", float(10 + n),
+        )
+        for n in range(ACTS)
+    ]  # fmt: skip
+    memories = Memories(acts, acts, (), ())
+    return RankingRequest(
+        item_ids=[f"i{n}" for n in range(CANDIDATES)],
+        retrieval_scores=np.sort(random.uniform(0, 1, CANDIDATES))[::-1].astype(np.float32),
+        vectors=vectors,
+        prices=random.lognormal(3, 1, CANDIDATES).astype(np.float32),
+        stocks=random.integers(0, 9, CANDIDATES).astype(np.float32),
+        popularity=random.exponential(5, CANDIDATES).astype(np.float32),
+        query=vectors[0],
+        profile=build_profile(memories, model_version, dimensions, NOW_S),
+        categories=["Shoes"] * CANDIDATES,
+        brands=["B"] * CANDIDATES,
+        memories=memories,
+        model_version=model_version,
+        now_s=NOW_S,
+        created_s=NOW_S - random.uniform(0, 1e8, CANDIDATES),
+    )
+
+
+def drawn_network(folder: Path, dimensions: int, model_version: str) -> Path:
+    # Imported here: with a trained network nothing needs torch.
+    from training.ranker.learnable import LearnableRanker
+    from training.ranker.network import NetworkSettings
+
+    LearnableRanker(NetworkSettings(dimensions=dimensions), vector_version=model_version, seed=1).save(folder)
+    return folder
+
+
+def timed(work: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Medians of milliseconds by the clock and of the CPU."""
+    work()
+    spent = []
+    for _ in range(repeats):
+        began, cpu = time.perf_counter(), time.process_time()
+        work()
+        spent.append(((time.perf_counter() - began) * 1e3, (time.process_time() - cpu) * 1e3))
+    clock, cpu = np.median(spent, axis=0).round(3).tolist()
+    return {"ms": clock, "cpu_ms": cpu}
+
+
+def measured(ranker: Ranker, request: RankingRequest, repeats: int) -> dict[str, dict[str, float]]:
+    """By row of the table: milliseconds, calls of the scorer, rows scored, largest error."""
+    scores, rows = ranker(request), list(range(ITEMS))
+    report: dict[str, dict[str, float]] = {
+        "ranking 200 candidates": timed(lambda: ranker(request), repeats),
+        "exact, whole": timed(lambda: explain(ranker, request, scores, rows), repeats),
+    }
+    scorer = scorer_of(ranker, request, scores, rows)
+    exact = shapley(scorer)
+    counted = Counted(scorer)
+    shapley(counted)
+    report["exact, 64 coalitions"] = {
+        **timed(lambda: shapley(scorer), repeats), "calls": counted.calls, "rows": counted.rows, "error": 0.0,
+    }  # fmt: skip
+    for name, peer in PEERS.items():
+        counted = Counted(scorer)
+        found = peer(counted, ITEMS)
+        report[name] = {
+            **timed(partial(peer, scorer, ITEMS), max(3, repeats // 20)), "calls": counted.calls,
+            "rows": counted.rows, "error": round(float(np.abs(found - exact.contributions).max()), 6),
+        }  # fmt: skip
+    return report
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--network", type=Path, help="a folder of `python -m training.ranker`")
+    parser.add_argument("--repeats", type=int, default=100)
+    parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {arguments.core})
+    weighted = partial(weighted_sum, weights=Weights(**WeightSettings().model_dump()))
+    objective = Objective(**ObjectiveSettings().model_dump())
+    with tempfile.TemporaryDirectory(prefix="kairos-explain-") as folder:
+        path = arguments.network or drawn_network(Path(folder) / "drawn", DIMENSIONS, "m@1")
+        network = OnnxRanker(path, lambda: objective, weighted)
+        request = drawn_request(7, network.vector_version, DIMENSIONS)
+        report = {
+            "weighted sum": measured(weighted, request, arguments.repeats),
+            "network": measured(network, request, arguments.repeats),
+        }
+    table = Table(title=f"explaining {ITEMS} of {CANDIDATES} candidates on one core")
+    for heading in ("", "ms", "of CPU", "calls", "rows scored", "error"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for ranker, rows in report.items():
+        table.add_section()
+        for name, row in rows.items():
+            cells = [str(row.get(key, "")) for key in ("calls", "rows", "error")]
+            table.add_row(f"{ranker}: {name}", f"{row['ms']:.2f}", f"{row['cpu_ms']:.2f}", *cells)
+    Console().print(table)
+    slowest = max((rows["exact, whole"] for rows in report.values()), key=lambda row: row["ms"])
+    took = f"{slowest['ms']:.2f} ms, {slowest['cpu_ms']:.2f} of CPU"
+    print(f"Goal: under {GOAL_MS:.0f} ms for {ITEMS} items. The slower ranker takes {took}.")
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Audits explanations on searches of the demo shop: against SHAP and LIME, and against the ranker itself.
+
+    python -m benchmarks.explanation_audit --out R.json
+
+Each shopper with a history searches for a shelf; the first ten places are explained as RankItems explains them. Then
+
+- SHAP (KernelExplainer), captum's KernelSHAP, sampled Shapley values and LIME explain the same: how far they are from
+  the exact values at most, and whether they put the groups in the same order (Spearman's rank correlation of an item's
+  six values, mean over items);
+- what the explanation calls most important is taken out of the inputs, and the ranker is asked again: the score should
+  change more than by something drawn by lot. So for groups and for single acts of the history, with a 95 % interval
+  over searches. Beside it stand acts named by likeness alone, and the opposite explanation (the least important called
+  most important), which must fail.
+
+Two rankers: the weighted sum, and a network. `--network FOLDER` takes one of `python -m training.ranker`; without it
+one is trained here, on simulated lists of the same shop by other shoppers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import spearmanr
+
+from benchmarks.explanation_data import demo_requests, trained_network
+from benchmarks.explanation_faithfulness import OF_ACTS, OF_GROUPS, Explained, Removal, difference, loudest_group
+from benchmarks.explanation_peers import PEERS
+from services.ranker.adapters.onnx_ranker import OnnxRanker
+from services.ranker.domain.attribution import GROUPS, DoubleArray, scorer_of, shapley
+from services.ranker.domain.explanation import Explanation, explain
+from services.ranker.domain.objective import Objective
+from services.ranker.domain.ranking import Ranker, RankingRequest, Weights, attention, weighted_sum
+from services.ranker.domain.speaking import speaking
+from services.ranker.settings import ObjectiveSettings, WeightSettings
+
+TOP = 10
+
+
+def explained_top(ranker: Ranker, requests: Sequence[RankingRequest]) -> list[Explained]:
+    found = list[Explained]()
+    for request in requests:
+        scores = ranker(request)
+        rows = np.argsort(-scores.total, kind="stable")[:TOP].tolist()
+        found.append((request, explain(ranker, request, scores, rows)))
+    return found
+
+
+def opposite(told: Explanation) -> Explanation:
+    """Calls the least important group the most important one."""
+    loudest = max(abs(value) for value in told.contributions.values())
+    return replace(told, contributions={group: loudest - abs(v) for group, v in told.contributions.items()})
+
+
+def by_likeness(request: RankingRequest, told: Mapping[int, Explanation]) -> dict[int, Explanation]:
+    """Names the acts that the weighted sum's attention goes by, whatever the ranker."""
+    loud = attention(request.vectors, request.profile)
+    return {
+        row: replace(one, events=speaking(request.vectors[row], loud[row], request.profile, request.memories))
+        for row, one in told.items()
+    }
+
+
+def agreement(ranker: Ranker, explained: Sequence[Explained]) -> dict[str, dict[str, float]]:
+    """By peer: the largest difference to the exact values, also as a share of the largest value; rank correlation."""
+    exact, peers = list[DoubleArray](), {name: list[DoubleArray]() for name in PEERS}
+    for request, told in explained:
+        rows = list(told)
+        scorer = scorer_of(ranker, request, ranker(request), rows)
+        exact.append(shapley(scorer).contributions)
+        for name, peer in PEERS.items():
+            peers[name].append(peer(scorer, len(rows)))
+    true = np.concatenate(exact)
+    largest = float(np.abs(true).max())
+    report = {}
+    for name, values in peers.items():
+        found = np.concatenate(values)
+        worst = float(np.abs(found - true).max())
+        # Rounded: what differs by less than a ten-thousandth of the largest value has no order.
+        ranked = (np.round(np.stack([true, found], axis=1) / largest, 4)).tolist()
+        report[name] = {
+            "largest_difference": worst,
+            "of_largest_value": worst / largest,
+            "rank_correlation": float(np.mean([spearmanr(ours, theirs).statistic for ours, theirs in ranked])),
+        }
+    return report
+
+
+def faithfulness(ranker: Ranker, explained: Sequence[Explained], seed: int) -> dict[str, Any]:
+    opposed = [(request, {row: opposite(one) for row, one in told.items()}) for request, told in explained]
+    checks: dict[str, tuple[Removal, Sequence[Explained]]] = {
+        "group": (OF_GROUPS, explained),
+        "act": (OF_ACTS, explained),
+        "act, by likeness": (OF_ACTS, [(request, by_likeness(request, told)) for request, told in explained]),
+        "group, opposite": (Removal(OF_GROUPS.options, loudest_group, OF_GROUPS.without), opposed),
+    }
+    return {
+        name: asdict(difference(removal, ranker, of, Random(f"{seed}/{name}")))
+        for name, (removal, of) in checks.items()
+    }
+
+
+def audited(ranker: Ranker, requests: Sequence[RankingRequest], peers_on: int, seed: int) -> dict[str, Any]:
+    explained = explained_top(ranker, requests)
+    contributions = [[one.contributions[group] for group in GROUPS] for _, told in explained for one in told.values()]
+    sizes = np.abs(np.array(contributions)).mean(axis=0)
+    return {
+        "mean_size_of_contribution": {group.value: float(size) for group, size in zip(GROUPS, sizes, strict=True)},
+        "agreement": agreement(ranker, explained[:peers_on]),
+        "faithfulness": faithfulness(ranker, explained, seed),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--size", type=int, default=1_500, help="products of the demo shop")
+    parser.add_argument("--shoppers", type=int, default=60)
+    parser.add_argument("--peers-on", type=int, default=10, help="searches that the peers explain: they are slow")
+    parser.add_argument("--network", type=Path, help="a folder of `python -m training.ranker`")
+    parser.add_argument("--seed", type=int, default=7)
+    arguments = parser.parse_args()
+    weighted = partial(weighted_sum, weights=Weights(**WeightSettings().model_dump()))
+    objective = Objective(**ObjectiveSettings().model_dump())
+    with tempfile.TemporaryDirectory(prefix="kairos-audit-") as folder:
+        requests = list(demo_requests(Path(folder) / "shop", arguments.size, arguments.shoppers, arguments.seed))
+        path = arguments.network or trained_network(Path(folder) / "1", arguments.size, arguments.seed)
+        network = OnnxRanker(path, lambda: objective, weighted)
+        if network.vector_version != requests[0].model_version:
+            parser.error(f"{path} knows vectors of {network.vector_version}, the shop has {requests[0].model_version}")
+        rankers: dict[str, Ranker] = {"weighted sum": weighted, "network": network}
+        report: dict[str, Any] = {
+            name: audited(ranker, requests, arguments.peers_on, arguments.seed) for name, ranker in rankers.items()
+        }
+    report |= {"searches": len(requests), "products": arguments.size, "seed": arguments.seed}
+    for ranker in rankers:
+        _print(ranker, report[ranker])
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def _print(ranker: str, found: dict[str, Any]) -> None:
+    console, table = Console(), Table(title=f"{ranker}: against the exact values")
+    for heading in ("", "largest difference", "of the largest value", "rank correlation"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, one in found["agreement"].items():
+        table.add_row(
+            name, f"{one['largest_difference']:.2g}", f"{one['of_largest_value']:.1%}", f"{one['rank_correlation']:.3f}"
+        )
+    console.print(table)
+    table = Table(title=f"{ranker}: taken out of the inputs")
+    for heading in ("most important", "score changes by", "drawn by lot", "difference", "95 %", "searches"):
+        table.add_column(heading, justify="left" if heading == "most important" else "right")
+    for name, one in found["faithfulness"].items():
+        table.add_row(
+            name, f"{one['named']:.4f}", f"{one['drawn']:.4f}", f"{one['mean']:+.4f}",
+            f"{one['low']:+.4f} to {one['high']:+.4f}", str(one["requests"]),
+        )  # fmt: skip
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

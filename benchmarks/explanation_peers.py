@@ -1,0 +1,88 @@
+"""Other ways to explain the same scorer: KernelSHAP (shap, captum), sampled Shapley values and LIME (captum).
+
+Each sees six switches, on or off, and a score. They need the extra `audit`; no service imports them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from services.ranker.domain.attribution import GROUPS, BoolArray, DoubleArray, Scorer
+
+with warnings.catch_warnings():
+    # Both import what their own dependencies call deprecated.
+    warnings.simplefilter("ignore")
+    import shap
+    from captum._utils.models.linear_model import SkLearnLinearRegression
+    from captum.attr import KernelShap, Lime, ShapleyValueSampling
+
+# [n items, 6]
+Peer = Callable[[Scorer, int], DoubleArray]
+
+
+class Counted:
+    """A scorer that counts how often it is called, and how many rows it scores."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer, self.calls, self.rows = scorer, 0, 0
+
+    def __call__(self, known: BoolArray) -> DoubleArray:
+        scores = np.asarray(self._scorer(known), np.float64)
+        self.calls, self.rows = self.calls + 1, self.rows + scores.size
+        return scores
+
+
+def shap_kernel(scorer: Scorer, items: int) -> DoubleArray:
+    """All items at once: KernelExplainer takes a function of several outputs. It has 62 coalitions to draw from."""
+    off, on = np.zeros((1, len(GROUPS))), np.ones((1, len(GROUPS)))
+    explainer = shap.KernelExplainer(lambda rows: np.asarray(scorer(rows > 0.5), np.float64), off)
+    values = explainer.shap_values(on, nsamples=62, l1_reg=False, silent=True)
+    return np.asarray(values, np.float64).reshape(len(GROUPS), items).T
+
+
+def captum_kernel(scorer: Scorer, items: int) -> DoubleArray:
+    return _one_by_one(scorer, items, KernelShap, n_samples=64)
+
+
+def captum_sampling(scorer: Scorer, items: int) -> DoubleArray:
+    """25 orders, as it comes."""
+    return _one_by_one(scorer, items, ShapleyValueSampling, n_samples=25)
+
+
+def captum_lime(scorer: Scorer, items: int) -> DoubleArray:
+    """A linear model around the item: no Shapley values, and not meant to be.
+
+    Least squares: the lasso that captum takes else finds nothing in scores as small as probabilities are.
+    """
+    return _one_by_one(scorer, items, partial(Lime, interpretable_model=SkLearnLinearRegression()), n_samples=64)
+
+
+def _one_by_one(scorer: Scorer, items: int, method: Any, n_samples: int) -> DoubleArray:
+    """captum's methods explain one output at a time."""
+    on, off = torch.ones(1, len(GROUPS)), torch.zeros(1, len(GROUPS))
+
+    def scores_of(rows: torch.Tensor, item: int) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(scorer(rows.numpy() > 0.5), np.float64)[:, item])
+
+    found = []
+    for item in range(items):
+        torch.manual_seed(item)
+        explained = method(partial(scores_of, item=item)).attribute(
+            on, baselines=off, n_samples=n_samples, perturbations_per_eval=64
+        )
+        found.append(explained.detach().numpy().reshape(len(GROUPS)).astype(np.float64))
+    return np.stack(found)
+
+
+PEERS: Mapping[str, Peer] = {
+    "KernelSHAP (shap)": shap_kernel,
+    "KernelSHAP (captum)": captum_kernel,
+    "sampling (captum)": captum_sampling,
+    "LIME (captum)": captum_lime,
+}

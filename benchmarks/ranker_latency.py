@@ -1,0 +1,178 @@
+"""How long the ranker network takes for one request, on one core: served, in torch, and beside a boosted forest.
+
+    python -m benchmarks.ranker_latency --out R.json
+
+200 candidates, a history of 50 acts, vectors of 384 dimensions; random numbers, since the time depends on shapes alone.
+Every way has its turn in each round, in another order each time, so that whatever else the machine does meets all.
+Beside the time stands the CPU time, which does not grow with what else the machine does.
+
+    ours                 OnnxRanker: features of profile and memories, a user's side once, 200 candidates, the objective
+    ours, graphs         its two ONNX graphs without the features
+    ours, user's side    the first of them
+    torch eager          the same two halves in torch
+    LightGBM             300 trees of 31 leaves over the same 200 rows of numbers, with context; no vectors, no history
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import lightgbm
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from services.ranker.adapters.onnx_ranker import OnnxRanker
+from services.ranker.domain.event import EventType, FloatArray, HistoryEntry, ItemFeatures
+from services.ranker.domain.features import CANDIDATE_NUMBERS, CONTEXT, SEQUENCE, features_of
+from services.ranker.domain.memory import LASTING, Memories
+from services.ranker.domain.objective import Objective
+from services.ranker.domain.profile import build_profile
+from services.ranker.domain.ranking import RankingRequest, by_shuffle
+from training.ranker.examples import Examples, Showing
+from training.ranker.learnable import LearnableRanker
+from training.ranker.network import NetworkSettings
+
+GOAL_P50_MS = 4.0
+CANDIDATES, DIMENSIONS, ITEMS, TREES = 200, 384, 3_000, 300
+NOW_S = 1_800_000_000.0
+VERSION = "m@1"
+_WARMING = 20
+
+
+def unit(random: np.random.Generator, rows: int) -> FloatArray:
+    made = random.normal(size=(rows, DIMENSIONS)).astype(np.float32)
+    vectors: FloatArray = made / np.linalg.norm(made, axis=1, keepdims=True)
+    return vectors
+
+
+def request(random: np.random.Generator) -> RankingRequest:
+    vectors, prices = unit(random, ITEMS), random.lognormal(3, 1, ITEMS)
+    items = [
+        ItemFeatures(f"i{n}", vectors[n], VERSION, float(prices[n]), f"C{n % 20}", f"B{n % 50}") for n in range(ITEMS)
+    ]
+    acted = [items[n] for n in random.integers(0, ITEMS, SEQUENCE + LASTING)]
+    acts = [
+        HistoryEntry(item.item_id, "s", EventType.CLICK, NOW_S - 600.0 * n, 0, item, f"e{n}", "", item.price)
+        for n, item in enumerate(acted)
+    ]
+    memories = Memories(acts[:SEQUENCE], acts[-LASTING:])
+    shown = items[:CANDIDATES]
+    return RankingRequest(
+        item_ids=[item.item_id for item in shown],
+        retrieval_scores=np.sort(random.random(CANDIDATES).astype(np.float32))[::-1],
+        vectors=vectors[:CANDIDATES],
+        prices=prices[:CANDIDATES].astype(np.float32),
+        stocks=np.full(CANDIDATES, 5, np.float32),
+        popularity=random.random(CANDIDATES).astype(np.float32),
+        query=unit(random, 1)[0],
+        profile=build_profile(memories, VERSION, DIMENSIONS, NOW_S),
+        categories=[item.category for item in shown],
+        brands=[item.brand for item in shown],
+        memories=memories,
+        model_version=VERSION,
+        now_s=NOW_S,
+    )
+
+
+def network(asked: RankingRequest) -> LearnableRanker:
+    """Knows every item by its id. What it learned is nothing: that takes no other time."""
+    user, candidates = features_of(asked)
+    n = len(asked.item_ids)
+    positions, reached = range(1, n + 1), [n % 4 for n in range(n)]
+    shown = [Showing(user, candidates, positions, [1.0] * n, reached, NOW_S + at, "u", f"r{at}") for at in range(4)]
+    ranker = LearnableRanker(NetworkSettings(DIMENSIONS), vector_version=VERSION)
+    ranker.update(Examples.of(shown, DIMENSIONS))
+    return ranker
+
+
+def forest(random: np.random.Generator) -> Callable[[FloatArray], object]:
+    features = random.normal(size=(20_000, len(CANDIDATE_NUMBERS) + len(CONTEXT)))
+    labels = (features[:, :4].sum(axis=1) + random.normal(size=len(features)) > 2).astype(int)
+    settings = {"objective": "binary", "num_leaves": 31, "num_threads": 1, "verbose": -1}
+    booster = lightgbm.train(settings, lightgbm.Dataset(features, labels), TREES)
+    return lambda rows: booster.predict(rows, num_threads=1)
+
+
+def ways(asked: RankingRequest, folder: Path, random: np.random.Generator) -> dict[str, Callable[[], object]]:
+    learned = network(asked)
+    learned.save(folder)
+    served = OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), by_shuffle)
+    user, candidates = features_of(asked)
+    forested = forest(random)
+    rows = np.hstack([candidates.numbers, np.tile(user.context, (CANDIDATES, 1))])
+    arrays = (
+        user.vectors,
+        np.ones(SEQUENCE, np.int64),
+        user.types,
+        user.numbers,
+        user.long_term,
+        user.query,
+        user.context,
+    )
+    of_user = [torch.from_numpy(array[np.newaxis]) for array in arrays]
+    of_items = [
+        torch.from_numpy(array[np.newaxis])
+        for array in (candidates.vectors, np.ones(CANDIDATES, np.int64), candidates.numbers)
+    ]
+
+    def eager() -> None:
+        with torch.inference_mode():
+            learned.network.candidates(*learned.network.user(*of_user), *of_items)
+
+    return {
+        "ours": lambda: served(asked),
+        "ours, graphs": lambda: served.probabilities(served.user_side(user), candidates),
+        "ours, user's side": lambda: served.user_side(user),
+        "torch eager": eager,
+        "LightGBM": lambda: forested(rows),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--rounds", type=int, default=300)
+    parser.add_argument("--core", type=int, default=0)
+    arguments = parser.parse_args()
+    os.sched_setaffinity(0, {arguments.core})
+    torch.set_num_threads(1)
+    random, order = np.random.default_rng(0), Random(0)
+    with tempfile.TemporaryDirectory(prefix="kairos-ranker-") as folder:
+        found = ways(request(random), Path(folder), random)
+        taken, used = ({name: list[float]() for name in found} for _ in range(2))
+        for at in tqdm(range(_WARMING + arguments.rounds), desc="rounds"):
+            for name in order.sample(sorted(found), len(found)):
+                began, cpu = time.perf_counter(), time.process_time()
+                found[name]()
+                if at >= _WARMING:
+                    used[name].append((time.process_time() - cpu) * 1e3)
+                    taken[name].append((time.perf_counter() - began) * 1e3)
+    report = {
+        name: {f"p{p}_ms": float(np.percentile(times, p)) for p in (50, 95, 99)}
+        | {"cpu_p50_ms": float(np.median(used[name]))}
+        for name, times in taken.items()
+    }
+    graphs = report["ours, graphs"]["cpu_p50_ms"]
+    columns = ("p50 ms", "p95 ms", "p99 ms", "CPU ms, p50", "of our graphs")
+    table = Table("", *columns, title=f"{CANDIDATES} candidates, {SEQUENCE} acts")
+    for name, figures in report.items():
+        table.add_row(name, *(f"{value:.2f}" for value in figures.values()), f"{figures['cpu_p50_ms'] / graphs:.2f}")
+    Console().print(table)
+    print(f"Goal: ours at most {GOAL_P50_MS:.0f} ms, p50.")
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

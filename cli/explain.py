@@ -1,0 +1,111 @@
+"""`kairos explain`: why a product stands where it does, or why it is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.calls import call, print_json
+from cli.render import degradation_text, group_name, money_text, print_waterfall, rules_text
+from kairos.common.v1 import event_pb2, product_pb2
+from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import ranker_pb2
+
+_BAR = 24
+_out = Console()
+
+
+def explain(
+    context: typer.Context,
+    item: str,
+    query: Annotated[str, typer.Option(help="Of a search; without it, of a recommendation.")] = "",
+    user: str = "",
+    session: str = "",
+    locale: Annotated[str, typer.Option(help="zh: the sentence is Chinese. Empty: told from the query.")] = "",
+    brand: Annotated[list[str], typer.Option()] = [],  # noqa: B006 - Typer wants a list
+    category: Annotated[list[str], typer.Option(help='For example "Shoes > Running Shoes".')] = [],  # noqa: B006
+    literal: Annotated[bool, typer.Option(help="Read no conditions from the text.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """Why a product stands where it does in a search or a recommendation."""
+    narrowing = product_pb2.ProductFilter(brands=brand, categories=category)
+    message = gateway_pb2.ExplainItemRequest(item_id=item)
+    if query:
+        asked = gateway_pb2.SearchRequest(
+            query=query, user_id=user, session_id=session, locale=locale, filter=narrowing, literal_query=literal
+        )
+        message.search.CopyFrom(asked)
+    else:
+        wanted = gateway_pb2.RecommendRequest(user_id=user, session_id=session, locale=locale, filter=narrowing)
+        message.recommend.CopyFrom(wanted)
+    answer = call(context, "ExplainItem", message)
+    if as_json:
+        print_json(answer)
+    else:
+        print_explanation(_out, answer)
+
+
+def print_explanation(console: Console, answer: gateway_pb2.ExplainItemResponse) -> None:
+    result = answer.result
+    console.print(f"[bold]{escape(result.product.title)}[/]")
+    console.print(escape(result.explanation.text))
+    if result.position:
+        console.print(f"[dim]{escape(_scores_text(result))}")
+    if result.reasons:
+        console.print(_groups(result))
+    for line in _behind(result):
+        console.print(f"  {escape(line)}")
+    for degradation in answer.degradations:
+        console.print(f"[yellow]given up: {escape(degradation_text(degradation))}")
+    print_waterfall(console, answer.timings)
+
+
+def _scores_text(result: gateway_pb2.Result) -> str:
+    """ "retrieval: place 20, score 0.812 (meaning 0.61, words 7.2) · ranker 1.420 · click 0.12": each stage's."""
+    scores, parts = result.stage_scores, list[str]()
+    if scores.retrieval_position:
+        found = f"(meaning {scores.dense:.2f}, words {scores.lexical:.2f})"
+        parts.append(f"retrieval: place {scores.retrieval_position}, score {scores.retrieval:.3f} {found}")
+    if scores.HasField("ranker"):
+        parts.append(f"ranker {scores.ranker:.3f}")
+    parts += [f"{task.task} {task.value:.3f}" for task in scores.task_scores]
+    if result.HasField("price"):
+        parts.append(f"price {money_text(result.price.offer)}")
+    return " · ".join(parts)
+
+
+def _groups(result: gateway_pb2.Result) -> Table:
+    """One bar a group: what it does to the score."""
+    table = Table("group", "", "contribution", box=None, pad_edge=False)
+    largest = max(abs(reason.contribution) for reason in result.reasons)
+    for reason in result.reasons:
+        length = round(_BAR * abs(reason.contribution) / largest) if largest else 0
+        colour = "green" if reason.contribution > 0 else "red"
+        table.add_row(group_name(reason.type), f"[{colour}]{'█' * length}[/]", f"{reason.contribution:+.3f}")
+    table.add_row("[dim]baseline[/]", "", f"[dim]{result.explanation.baseline:+.3f}[/]")
+    return table
+
+
+def _behind(result: gateway_pb2.Result) -> Iterator[str]:
+    """The acts, the concept edges and the rules, a line each."""
+    for event in result.explanation.events:
+        yield _event_text(event)
+    for edge in result.explanation.concept_edges:
+        yield f"“{edge.matched_text}” → {edge.concept_id} → “{edge.expansion}”"
+    if result.explanation.rules:
+        yield rules_text(result.explanation.rules)
+
+
+def _event_text(event: ranker_pb2.SpeakingEvent) -> str:
+    kind = event_pb2.EventType.Name(event.event.type).removeprefix("EVENT_TYPE_").lower()
+    when = event.event.occurred_at.ToDatetime().isoformat(" ", "minutes")
+    side = "for" if event.share > 0 else "against"
+    return (
+        f"{kind} of {event.event.item_id} ({event.event.category or 'no category'}) at {when}: "
+        f"{abs(event.share):.0%} of the history's word, {side} it; likeness {event.likeness:.2f}"
+    )

@@ -1,0 +1,163 @@
+"""Puts an explanation into a result: scores of each stage, groups, concept edges, the rules that fired, a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from kairos.common.v1 import product_pb2
+from kairos.encoder.v1 import encoder_pb2
+from kairos.gateway.v1 import gateway_pb2
+from kairos.pricing.v1 import pricing_pb2
+from kairos.ranker.v1 import ranker_pb2
+from services.gateway.domain import sentence
+from services.gateway.domain.concept_edges import edges
+from services.gateway.memory import matches
+
+_FILTER, _BOOST = gateway_pb2.INTERPRETATION_EFFECT_FILTER, gateway_pb2.INTERPRETATION_EFFECT_BOOST
+_MARKDOWNS = (pricing_pb2.PRICE_REASON_OVERSTOCK, pricing_pb2.PRICE_REASON_AGED)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What an answer had to meet, and how its query was read. `resting` are purchases that Recommend leaves out."""
+
+    narrowing: product_pb2.ProductFilter = field(default_factory=product_pb2.ProductFilter)
+    interpretation: gateway_pb2.QueryInterpretation = field(default_factory=gateway_pb2.QueryInterpretation)
+    resting: frozenset[str] = frozenset()
+
+
+def explain_result(
+    result: gateway_pb2.Result,
+    order: str,
+    count: int,
+    reasons: ranker_pb2.ItemReasons | None,
+    conditions: Conditions,
+    locale: str,
+) -> None:
+    """Fills `reasons` and `explanation`. `order`: version of what made it. `count`: products in the whole answer.
+
+    `result` holds product, position, score and price already.
+    """
+    language = sentence.language_of(locale)
+    explanation = result.explanation
+    explanation.language = language
+    text = _words_of(result.product)
+    concepts = [(c.matched_text, c.id, c.expansions) for c in conditions.interpretation.concepts]
+    explanation.concept_edges.extend(gateway_pb2.ConceptEdge(**edge._asdict()) for edge in edges(concepts, text))
+    explanation.rules.extend(_conditions_met(result.product, conditions))
+    if reasons is None:
+        explanation.rules.extend(_price_rules(result.price))
+        explanation.text = sentence.unexplained(language, order, result.position, count, result.score)
+        return
+    result.reasons.extend(reasons.reasons)
+    explanation.baseline = reasons.baseline
+    explanation.rules.extend(_slate_rules(reasons.slate, result.product.brand))
+    explanation.rules.extend(_price_rules(result.price))
+    names = {r.type: ranker_pb2.ReasonType.Name(r.type).removeprefix("REASON_TYPE_") for r in reasons.reasons}
+    slate = reasons.slate
+    explanation.text = sentence.placed(
+        language,
+        result.position,
+        count,
+        result.score,
+        reasons.baseline,
+        {names[reason.type]: reason.contribution for reason in reasons.reasons},
+        sentence.Mixing(slate.seen_cost, slate.likeness_cost, slate.brand_capped_places, slate.is_explored),
+        [(edge.matched_text, edge.expansion) for edge in explanation.concept_edges[:1]],
+    )
+
+
+def explain_absence(
+    result: gateway_pb2.Result, count: int, conditions: Conditions, locale: str
+) -> gateway_pb2.Absence.ValueType:
+    """Why the product is not among the `count` that were ranked; fills `explanation`."""
+    language, explanation = sentence.language_of(locale), result.explanation
+    explanation.language = language
+    if result.product.id in conditions.resting:
+        explanation.rules.add(type=gateway_pb2.RULE_TYPE_RESTING_PURCHASE)
+        explanation.text = sentence.absent(language, "resting")
+        return gateway_pb2.ABSENCE_RESTING_PURCHASE
+    if not matches(result.product, conditions.narrowing):
+        explanation.rules.add(type=gateway_pb2.RULE_TYPE_FILTER)
+        explanation.text = sentence.absent(language, "filter")
+        return gateway_pb2.ABSENCE_FILTERED
+    if unmet := _unmet(result.product, _chips(conditions, _FILTER)):
+        explanation.rules.extend(
+            gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_CONSTRAINT_FILTER, subject=chip.matched_text)
+            for chip in unmet
+        )
+        explanation.text = sentence.absent(language, "constraint", unmet[0].matched_text)
+        return gateway_pb2.ABSENCE_FILTERED
+    explanation.text = sentence.absent(language, "not_retrieved", count=count)
+    return gateway_pb2.ABSENCE_NOT_RETRIEVED
+
+
+def _conditions_met(product: product_pb2.Product, conditions: Conditions) -> Iterator[gateway_pb2.FiredRule]:
+    if conditions.narrowing.ByteSize():
+        yield gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_FILTER)
+    for effect, kind in (
+        (_FILTER, gateway_pb2.RULE_TYPE_CONSTRAINT_FILTER),
+        (_BOOST, gateway_pb2.RULE_TYPE_CONSTRAINT_BOOST),
+    ):
+        for chip in _chips(conditions, effect):
+            if _meets(product, chip.constraint):
+                yield gateway_pb2.FiredRule(type=kind, subject=chip.matched_text)
+
+
+def _slate_rules(slate: ranker_pb2.SlateSteps, brand: str) -> Iterator[gateway_pb2.FiredRule]:
+    if slate.seen_count:
+        yield gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_FATIGUE, count=slate.seen_count, effect=-slate.seen_cost)
+    if slate.likeness_cost > 0:
+        yield gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_LIKENESS, effect=-slate.likeness_cost)
+    if slate.brand_capped_places:
+        yield gateway_pb2.FiredRule(
+            type=gateway_pb2.RULE_TYPE_BRAND_CAP, subject=brand, count=slate.brand_capped_places
+        )
+    if slate.is_explored:
+        yield gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_EXPLORATION)
+
+
+def _price_rules(quote: pricing_pb2.PriceQuote) -> Iterator[gateway_pb2.FiredRule]:
+    if quote.reason in _MARKDOWNS:
+        yield gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_MARKDOWN, subject=quote.explanation)
+    if quote.reason == pricing_pb2.PRICE_REASON_GUARDRAIL:
+        yield gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_PRICE_LIMIT, subject=quote.explanation)
+
+
+def _chips(
+    conditions: Conditions, effect: gateway_pb2.InterpretationEffect.ValueType
+) -> list[gateway_pb2.InterpretedAs]:
+    """The conditions read from the query with this effect; a category's words only take part in the order."""
+    return [
+        chip
+        for chip in conditions.interpretation.interpreted_as
+        if chip.effect == effect
+        and chip.HasField("constraint")
+        and chip.constraint.type != encoder_pb2.CONSTRAINT_TYPE_CATEGORY
+    ]
+
+
+def _meets(product: product_pb2.Product, constraint: encoder_pb2.Constraint) -> bool:
+    wish = product_pb2.ProductFilter()
+    if constraint.type == encoder_pb2.CONSTRAINT_TYPE_PRICE:
+        wish.price.CopyFrom(constraint.price)
+    elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_BRAND:
+        wish.brands.append(constraint.value)
+    else:
+        wish.attributes.add(name="colour", values=[constraint.value])
+    return matches(product, wish)
+
+
+def _unmet(product: product_pb2.Product, chips: list[gateway_pb2.InterpretedAs]) -> list[gateway_pb2.InterpretedAs]:
+    """Brands are alternatives, and so are colours: with one met, the others keep nothing out."""
+    met = {chip.constraint.type for chip in chips if _meets(product, chip.constraint)}
+    return [chip for chip in chips if chip.constraint.type not in met]
+
+
+def _words_of(product: product_pb2.Product) -> str:
+    """What concepts are looked for in: titles, brand, categories and attributes."""
+    values = (value for entry in product.attributes.values() for value in entry.values)
+    return " · ".join(
+        [product.title, *product.localized_titles.values(), product.brand, *product.category_path, *values]
+    )

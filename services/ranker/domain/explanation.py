@@ -1,0 +1,45 @@
+"""Why an item has its score and its place: groups, the acts behind them, the steps of the slate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from services.ranker.domain.attribution import GROUPS, acts_of, scorer_of, shapley, unasked
+from services.ranker.domain.ranking import Ranker, RankingRequest, ReasonType, Scores
+from services.ranker.domain.slate_steps import Slate, SlateSteps
+from services.ranker.domain.speaking import Speaking, speaking
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Of one item: `contributions` of all six groups, which add up to its score less `baseline`."""
+
+    baseline: float
+    contributions: Mapping[ReasonType, float]
+    events: Sequence[Speaking]
+    slate: SlateSteps | None
+
+
+def explain(
+    ranker: Ranker,
+    request: RankingRequest,
+    scores: Scores,
+    rows: Sequence[int],
+    slate: Slate | None = None,
+) -> dict[int, Explanation]:
+    """By row. A slate is for somebody who asked for nothing."""
+    if not rows:
+        return {}
+    scorer = scorer_of(ranker, request, scores, rows)
+    loud = acts_of(ranker, request, scores, rows)
+    attribution = shapley(scorer if slate is None else unasked(scorer, request))
+    return {
+        row: Explanation(
+            float(attribution.baseline[place]),
+            dict(zip(GROUPS, attribution.contributions[place].tolist(), strict=True)),
+            speaking(request.vectors[row], loud[place], request.profile, request.memories),
+            slate.steps(row) if slate is not None else None,
+        )
+        for place, row in enumerate(rows)
+    }

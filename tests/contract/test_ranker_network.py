@@ -1,0 +1,135 @@
+"""RankerService with a ranker network, over real gRPC, by protos/kairos/ranker/v1/ranker.proto."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import grpc
+import numpy as np
+import pytest
+
+from kairos.common.v1 import event_pb2
+from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import vectors_to_proto
+from services.ranker.settings import RankerSettings
+from services.ranker.wiring import build_handler
+from tests.unit.training.ranker_shop import DIMENSIONS, ITEMS, NOW_S, VERSION, WINDOW_S, shop_log
+from training.ranker.learnable import LearnableRanker
+from training.ranker.network import NetworkSettings
+from training.ranker.reading import ExampleReader
+from training.ranker.training import Training
+
+SETTINGS = NetworkSettings(DIMENSIONS, width=16, heads=2, experts=2, expert_sizes=(16, 8))
+# In quotes: only the stubs' type files know this name.
+Stub: TypeAlias = "ranker_pb2_grpc.RankerServiceAsyncStub"
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that has learned the shop."""
+    folder = tmp_path_factory.mktemp("shop")
+    store = shop_log(folder, lists=80)
+    examples = ExampleReader(store, window_s=WINDOW_S).read(NOW_S)
+    store.close()
+    ranker = LearnableRanker(SETTINGS, Training(showings_per_step=8, learning_rate=1e-2), VERSION)
+    ranker.update(examples, epochs=4)
+    ranker.save(folder / "0007")
+    return folder / "0007"
+
+
+@asynccontextmanager
+async def serving(folder: Path, version: Path) -> AsyncIterator[Stub]:
+    settings = RankerSettings(
+        data_dir=folder, ranker="network", model_dir=version, objective_file=folder / "objective.yaml"
+    )
+    handler, server = build_handler(settings), grpc.aio.server()
+    ranker_pb2_grpc.add_RankerServiceServicer_to_server(handler, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield ranker_pb2_grpc.RankerServiceStub(channel)
+    await server.stop(None)
+    handler.close()
+
+
+def candidates(model_version: str = VERSION, stocks: Sequence[int] = (-1,) * 12) -> retrieval_pb2.Candidates:
+    return retrieval_pb2.Candidates(
+        ids=[item.item_id for item in ITEMS], scores=[1 - n / 99 for n in range(12)], stocks=stocks,
+        prices=[item.price for item in ITEMS], categories=[item.category for item in ITEMS],
+        brands=[item.brand for item in ITEMS],
+        vectors=vectors_to_proto(np.array([item.vector for item in ITEMS], np.float16), model_version),
+    )  # fmt: skip
+
+
+def ranking(model_version: str = VERSION, stocks: Sequence[int] = (-1,) * 12) -> ranker_pb2.RankItemsRequest:
+    return ranker_pb2.RankItemsRequest(user_id="u", candidates=candidates(model_version, stocks), explain=True)
+
+
+async def clicked(stub: Stub, *item_ids: str) -> None:
+    events = [event_pb2.Event(event_id=id, user_id="u", item_id=id, type=event_pb2.EVENT_TYPE_CLICK) for id in item_ids]
+    await stub.RecordEvents(ranker_pb2.RecordEventsRequest(events=events, items=candidates()))
+
+
+def tasks(answer: ranker_pb2.RankItemsResponse) -> dict[str, list[float]]:
+    return {task.task: list(task.values) for task in answer.task_scores}
+
+
+async def test_each_task_is_told(tmp_path: Path, version: Path) -> None:
+    """Beside the score each item has its chances of click, cart and purchase, in order; the version is named."""
+    async with serving(tmp_path, version) as stub:
+        answer = await stub.RankItems(ranking())
+    told = tasks(answer)
+    assert list(told) == ["relevance", "click", "cart", "purchase"]
+    worth = np.array(told["click"]) + 3 * np.array(told["cart"]) + 6 * np.array(told["purchase"])
+    assert list(answer.scores) == pytest.approx(worth.tolist(), rel=1e-5)
+    assert list(answer.scores) == sorted(answer.scores, reverse=True)
+    for click, cart, purchase in zip(told["click"], told["cart"], told["purchase"], strict=True):
+        assert 0 < purchase <= cart <= click < 1
+    assert answer.model_version == "ranker@0007"
+
+
+async def test_a_click_is_felt_at_once(tmp_path: Path, version: Path) -> None:
+    """After clicks on lamps, lamps lead the very next ranking."""
+    async with serving(tmp_path, version) as stub:
+        await clicked(stub, "lamp0", "lamp3", "lamp5")
+        answer = await stub.RankItems(ranking())
+    assert all(id.startswith("lamp") for id in list(answer.item_ids)[:4])
+
+
+async def test_weights_change_without_a_restart(tmp_path: Path, version: Path) -> None:
+    """Another objective in the file is the next request's, a second later."""
+    async with serving(tmp_path, version) as stub:
+        before = await stub.RankItems(ranking())
+        (tmp_path / "objective.yaml").write_text("{click: 0, cart: 0, purchase: 1}")
+        os.utime(tmp_path / "objective.yaml", (1, 1))
+        deadline = 50
+        while (after := await stub.RankItems(ranking())).scores == before.scores:
+            deadline -= 1
+            assert deadline
+            await asyncio.sleep(0.1)  # between two looks
+    assert list(after.scores) == pytest.approx(tasks(after)["purchase"])
+
+
+async def test_what_is_out_of_stock_sinks(tmp_path: Path, version: Path) -> None:
+    """An item out of stock keeps half of its score."""
+    async with serving(tmp_path, version) as stub:
+        answer = await stub.RankItems(ranking(stocks=[0] + [5] * 11))
+    place, told = list(answer.item_ids).index(ITEMS[0].item_id), tasks(answer)
+    worth = told["click"][place] + 3 * told["cart"][place] + 6 * told["purchase"][place]
+    assert answer.scores[place] == pytest.approx(worth / 2, rel=1e-5)
+
+
+async def test_vectors_of_another_model(tmp_path: Path, version: Path) -> None:
+    """Where the network does not know the vectors, the weighted sum ranks and says so, with reasons that add up."""
+    async with serving(tmp_path, version) as stub:
+        answer = await stub.RankItems(ranking(model_version="m@2"))
+    assert answer.model_version.startswith("weighted-sum@")
+    assert list(tasks(answer)) == ["relevance"]
+    sums = [sum(reason.contribution for reason in entry.reasons) for entry in answer.reasons]
+    assert sums == pytest.approx(list(answer.scores), abs=1e-5)

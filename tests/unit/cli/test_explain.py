@@ -1,0 +1,40 @@
+"""`kairos explain` as a script and as a person meet it."""
+
+from __future__ import annotations
+
+import json
+
+from google.protobuf.json_format import ParseDict
+
+from kairos.gateway.v1 import gateway_pb2
+from tests.unit.cli.conftest import FakeGateway
+from tests.unit.cli.test_command import kairos
+
+
+def test_for_a_person(gateway: FakeGateway) -> None:
+    """The sentence, each stage's scores, each group with its contribution, acts, concept edges and rules."""
+    result = kairos(gateway, "explain", "1", "--query", "trainers", "--user", "u")
+    assert result.exit_code == 0
+    for part in (
+        "Boot [/b]", "Place 3 of 9.", "retrieval: place 9, score 0.800", "ranker 1.500", "your history", "+1.500",
+        "freshness and stock", "-0.250", "baseline", "cart of [/x]", "60% of the history's word, for it",
+        "“trainers” → shoe → “running shoes”", "rules: brand cap (Acme, 2)",
+    ):  # fmt: skip
+        assert part in result.stdout
+    asked = gateway.explained[-1].search
+    assert (asked.query, asked.user_id) == ("trainers", "u")
+
+
+def test_without_a_query_it_is_a_recommendation(gateway: FakeGateway) -> None:
+    """What is asked about is then the user's recommendation; an absent product has no table of groups."""
+    result = kairos(gateway, "explain", "2", "--user", "u", "--brand", "Acme")
+    assert gateway.explained[-1].recommend.user_id == "u"
+    assert list(gateway.explained[-1].recommend.filter.brands) == ["Acme"]
+    assert "Not in the answer." in result.stdout
+    assert "baseline" not in result.stdout
+
+
+def test_as_json(gateway: FakeGateway) -> None:
+    """With --json it is the message, and nothing else."""
+    result = kairos(gateway, "explain", "1", "--query", "x", "--json")
+    assert ParseDict(json.loads(result.stdout), gateway_pb2.ExplainItemResponse()).result.position == 3

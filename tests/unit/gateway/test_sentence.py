@@ -1,0 +1,136 @@
+"""A sentence says what the numbers say, and nothing else."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from services.gateway.domain.sentence import (
+    GROUPS,
+    LEAST,
+    LEAST_SHARE,
+    Mixing,
+    absent,
+    language_of,
+    placed,
+    spoken,
+    unexplained,
+)
+
+LANGUAGES = ("en", "zh")
+PARTS = {"en": ("For it: ", "Against it: ", "."), "zh": ("加分：", "减分：", "。")}
+contribution = st.one_of(st.just(0.0), st.floats(-0.02, 0.02), st.floats(-3, 3))
+contributions = st.fixed_dictionaries({}, optional=dict.fromkeys(GROUPS, contribution))
+
+
+def claims(text: str, language: str, which: int) -> dict[str, str]:
+    """Group -> number as printed, of the part for (0) or against (1) an item."""
+    opening, end = PARTS[language][which], PARTS[language][2]
+    if opening not in text:
+        return {}
+    told = re.split(rf"{re.escape(end)}(?=\D|$)", text.split(opening, 1)[1])[0]
+    names = {words[language]: group for group, words in GROUPS.items()}
+    separator = ", " if language == "en" else "，"
+    pairs = (claim.rsplit(" ", 1) for claim in told.split(separator))
+    return {names[name]: number for name, number in pairs}
+
+
+def tell(language: str, values: dict[str, float], **more: object) -> str:
+    return placed(language, 3, 40, 1.5, 0.0, values, **more)  # type: ignore[arg-type]
+
+
+@given(contributions, st.sampled_from(LANGUAGES))
+def test_nothing_is_named_that_does_not_count(values: dict[str, float], language: str) -> None:
+    """As a plus stands only what adds, as a minus only what takes, and neither where it is next to nothing."""
+    text = tell(language, values)
+    least = max(LEAST, LEAST_SHARE * sum(map(abs, values.values())))
+    pro, contra = claims(text, language, 0), claims(text, language, 1)
+    assert all(values[group] >= least for group in pro)
+    assert all(values[group] <= -least for group in contra)
+    # And what does count is named.
+    assert {*pro, *contra} == {group for group, value in values.items() if abs(value) >= least}
+
+
+@given(contributions, st.sampled_from(LANGUAGES))
+def test_numbers_are_those_of_the_explanation(values: dict[str, float], language: str) -> None:
+    """Each number beside a group is its contribution to two decimals, and never 0."""
+    text = tell(language, values)
+    for group, number in (claims(text, language, 0) | claims(text, language, 1)).items():
+        assert number == f"{values[group]:+.2f}"
+        assert float(number) != 0
+
+
+@given(contributions, st.floats(-9, 9), st.floats(-2, 2), st.integers(1, 99), st.sampled_from(LANGUAGES))
+def test_no_other_numbers(
+    values: dict[str, float], score: float, baseline: float, position: int, language: str
+) -> None:
+    """Beside the contributions a sentence holds the place, the count, the score and, unless it is 0, the baseline."""
+    text = placed(language, position, 120, score, baseline, values)
+    found = re.findall(r"[-+]?\d+(?:\.\d+)?", text)
+    told = [str(position), "120", f"{score:.2f}", *([f"{baseline:.2f}"] if abs(baseline) >= LEAST else [])]
+    assert found[: len(told)] == told
+    assert len(found) == len(told) + sum(map(len, spoken(values)))
+
+
+@given(contributions)
+def test_both_languages_say_the_same(values: dict[str, float]) -> None:
+    """English and Chinese name the same groups with the same numbers."""
+    english, chinese = tell("en", values), tell("zh", values)
+    assert [claims(english, "en", part) for part in (0, 1)] == [claims(chinese, "zh", part) for part in (0, 1)]
+
+
+@given(st.dictionaries(st.sampled_from(sorted(GROUPS)), st.floats(0.5, 2), min_size=2))
+def test_the_loudest_first(values: dict[str, float]) -> None:
+    """Groups stand in the order of their contributions."""
+    named = list(claims(tell("en", values), "en", 0))
+    assume(named)
+    assert [values[group] for group in named] == sorted((values[g] for g in named), reverse=True)
+
+
+def test_nothing_sponsored_is_left_out() -> None:
+    """A group that contributes exactly 0 is in no sentence."""
+    assert "sponsored" not in tell("en", {"QUERY_MATCH": 1.0, "SPONSORED": 0.0})
+
+
+def test_an_item_that_nothing_speaks_for() -> None:
+    """Where no group counts, the sentence says so."""
+    assert "No group speaks for it or against it." in tell("en", {"POPULARITY": 0.004})
+
+
+def test_steps_of_a_slate() -> None:
+    """Only the steps that happened are told."""
+    text = tell("en", {}, mixing=Mixing(likeness_cost=0.123, brand_capped_places=2))
+    assert text.endswith(
+        "Then the list was mixed: likeness to products above took 0.12, places that its brand had no more room for: 2."
+    )
+    assert "mixed" not in tell("en", {}, mixing=Mixing())
+    assert "抽签" in tell("zh", {}, mixing=Mixing(is_explored=True))
+
+
+def test_what_was_read() -> None:
+    """A concept's words stand as they were typed and as they were read."""
+    assert tell("en", {}, read=[("trainers", "running shoes")]).endswith("“trainers” was read as “running shoes”.")
+
+
+def test_scores_without_reasons_claim_none() -> None:
+    """Without the ranker the sentence names no group, and no score of its own."""
+    for language in LANGUAGES:
+        for order in ("retrieval-order", "popular-memory", "some-ranker@1"):
+            text = unexplained(language, order, 3, 40, 0.7)
+            assert not any(words[language] in text for words in GROUPS.values())
+    assert "0.70" not in unexplained("en", "retrieval-order", 3, 40, 0.7)
+
+
+def test_absences() -> None:
+    """Each reason has its words in both languages."""
+    for language in LANGUAGES:
+        said = {absent(language, why, "under $5", 200) for why in ("filter", "constraint", "resting", "not_retrieved")}
+        assert len(said) == 4
+    assert "under $5" in absent("en", "constraint", "under $5")
+
+
+def test_language() -> None:
+    """Chinese locales are told in Chinese, all others in English."""
+    assert [language_of(locale) for locale in ("zh", "zh-Hant-TW", "en-GB", "de", "")] == ["zh", "zh", "en", "en", "en"]

@@ -1,0 +1,116 @@
+"""A network's groups masked: what is masked is what a request without it would have been."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from services.ranker.adapters.onnx_ranker import OnnxRanker
+from services.ranker.domain.attribution import COALITIONS, GROUPS, shapley
+from services.ranker.domain.explanation import explain
+from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.masking import GROUP_OF, LEFT_OUT
+from services.ranker.domain.objective import Objective
+from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores
+from tests.unit.ranker.requests import DIMENSIONS, drawn, without
+from tests.unit.ranker.test_attribution import by_all_orders
+from training.ranker.learnable import LearnableRanker
+from training.ranker.network import NetworkSettings
+
+ROWS = [0, 5, 17]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> OnnxRanker:
+    """Untrained, and its groups depend on each other all the same."""
+    folder = tmp_path_factory.mktemp("network") / "1"
+    LearnableRanker(NetworkSettings(dimensions=DIMENSIONS), vector_version="m@1", seed=3).save(folder)
+    return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), _never)
+
+
+def _never(request: RankingRequest) -> Scores:
+    raise AssertionError("the network itself has to rank")
+
+
+def score(network: OnnxRanker, request: RankingRequest, known: Sequence[ReasonType]) -> np.ndarray:
+    mask = np.array([[group in known for group in GROUPS]])
+    return np.asarray(network.scorer(request, ROWS)(mask)[0])
+
+
+def test_every_column_has_a_group() -> None:
+    """What a candidate's numbers say belongs to one of the groups; a new column has to say to which."""
+    assert set(GROUP_OF) == set(CANDIDATE_NUMBERS)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_all_known_is_the_score(network: OnnxRanker, seed: int) -> None:
+    """With every group known the masked network says what the network says."""
+    request = drawn(seed)
+    np.testing.assert_allclose(score(network, request, GROUPS), network(request).total[ROWS], rtol=1e-5)
+
+
+@pytest.mark.parametrize("group", [ReasonType.QUERY_MATCH, ReasonType.RECENT_HISTORY, ReasonType.POPULARITY])
+def test_masked_is_without(network: OnnxRanker, group: ReasonType) -> None:
+    """Masking a group says what the network says of a request that never had it."""
+    request = drawn(7)
+    scores = request.retrieval_scores
+    if group is ReasonType.QUERY_MATCH:
+        bounds = float(scores.min()), float(scores.max())
+        bare = replace(request, query=None, retrieval_scores=np.full_like(scores, bounds[0]), retrieval_bounds=bounds)
+    else:
+        bare = without(request, group)
+    masked = score(network, request, [other for other in GROUPS if other is not group])
+    np.testing.assert_allclose(masked, network(bare).total[ROWS], rtol=1e-5)
+    assert not np.allclose(masked, network(request).total[ROWS], rtol=1e-5)
+
+
+def test_in_stock_is_the_baseline(network: OnnxRanker) -> None:
+    """An item that is out of stock has less than its baseline of it: the objective's share counts for the group."""
+    request = drawn(8)
+    request = replace(request, stocks=np.where(np.arange(31) == 0, 0, 5).astype(np.float32))
+    told = explain(network, request, network(request), ROWS)
+    assert told[0].contributions[ReasonType.AVAILABILITY] < 0
+
+
+def test_exact_for_a_network(network: OnnxRanker) -> None:
+    """The values are the definition's, over all 720 orders, and they are no sum of single effects."""
+    request = drawn(9)
+    scorer = network.scorer(request, ROWS)
+    told = shapley(scorer)
+    np.testing.assert_allclose(told.contributions, by_all_orders(scorer, len(ROWS)), atol=1e-5)
+    values = np.asarray(scorer(COALITIONS))
+    alone = np.stack([values[1 << place] - values[0] for place in range(len(GROUPS))], axis=1)
+    assert not np.allclose(alone, told.contributions, atol=1e-4)
+
+
+def test_order_and_company(network: OnnxRanker) -> None:
+    """An item's explanation does not depend on which other items are explained beside it."""
+    request = drawn(10)
+    alone, together = (explain(network, request, network(request), rows)[5] for rows in ([5], ROWS))
+    assert alone.contributions == pytest.approx(together.contributions, abs=1e-6)
+
+
+def test_a_user_without_history(network: OnnxRanker) -> None:
+    """For somebody new the history contributes exactly 0."""
+    request = without(drawn(11), ReasonType.RECENT_HISTORY)
+    request = replace(request, profile=replace(request.profile, seen={}))
+    assert explain(network, request, network(request), ROWS)[0].contributions[ReasonType.RECENT_HISTORY] == 0
+
+
+def test_acts_left_out(network: OnnxRanker) -> None:
+    """An item of the sequence changes the score when it is looked past; beyond the weightiest none is looked at."""
+    request = drawn(12, acts=20)
+    told = network.acts(request, ROWS)
+    assert told.shape == (3, 20)
+    weighty = np.argsort(-np.abs(request.profile.weights), kind="stable")
+    assert (np.abs(told[:, weighty[:LEFT_OUT]]) > 0).all()
+    assert (told[:, weighty[LEFT_OUT:]] == 0).all()
+
+
+def test_nobody_acted(network: OnnxRanker) -> None:
+    """Without a history no act speaks."""
+    request = without(drawn(13), ReasonType.RECENT_HISTORY)
+    assert network.acts(request, ROWS).shape == (3, 0)

@@ -1,0 +1,75 @@
+"""Each step that moved an item of a slate is told as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+
+from services.ranker.domain.interests import Interests
+from services.ranker.domain.profile import Profile
+from services.ranker.domain.slate import LIKENESS_COST, fatigued, placements
+from services.ranker.domain.slate_steps import Slate, make_slate
+from tests.unit.ranker.requests import drawn
+
+NOBODY = Profile((), np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
+
+
+def slated(seen: dict[str, int] | None = None, exploration: float = 0.0, **fields: object) -> Slate:
+    """Thirty candidates, the first the best, for somebody of whom nothing is known but what was shown."""
+    request = drawn(1, count=30)
+    request = replace(request, profile=replace(NOBODY, seen=seen or {}), **fields)  # type: ignore[arg-type]
+    return make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), exploration, Random(3))
+
+
+def test_fatigue() -> None:
+    """Four showings in vain cost half of all that fatigue can, and the score's own place is told beside."""
+    steps = slated({"i0": 4}, brands=[""] * 30).steps(0)
+    assert (steps.seen_count, steps.score_position) == (4, 1)
+    assert steps.seen_cost == pytest.approx(0.1)
+    assert slated().steps(0).seen_cost == 0
+
+
+def test_brand_cap() -> None:
+    """With one brand ahead, its fourth item is passed over until the window has moved on."""
+    slate = slated(brands=["A"] * 4 + [f"B{n}" for n in range(26)], vectors=np.eye(30, dtype=np.float32))
+    assert [row for row in slate.order[:10] if row < 4] == [0, 1, 2]
+    assert slate.order[10] == 3
+    assert slate.steps(3).brand_capped_places == 7
+    assert slate.steps(0).brand_capped_places == 0
+
+
+def test_likeness() -> None:
+    """A twin of what stands above costs all that likeness can; the first place costs nothing."""
+    vectors = np.eye(30, dtype=np.float32)
+    vectors[1] = vectors[0]
+    slate = slated(vectors=vectors, brands=[""] * 30)
+    assert slate.steps(1).likeness_cost == pytest.approx(LIKENESS_COST)
+    assert slate.steps(0).likeness_cost == 0
+
+
+def test_lot() -> None:
+    """Drawn is what stands above an item that went before it, just where the propensity says so."""
+    slate = slated(exploration=0.3, brands=[""] * 30)
+    by_lot = {row for row, propensity in zip(slate.order, slate.propensities, strict=True) if propensity < 0.5}
+    assert by_lot
+    assert {row for row in slate.order if slate.steps(row).is_explored} == by_lot
+
+
+def test_interest() -> None:
+    """An item that has a place tells the share of the interest that it came for."""
+    request = drawn(2, count=30)
+    slate = make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), 0.0, Random(1))
+    shares = [slate.steps(row).interest_share for row in slate.order]
+    assert set(np.round(shares, 6)) <= set(np.round(slate.shares, 6))
+    assert sum(slate.shares) == pytest.approx(1)
+    assert slated().steps(0).interest_share == 0
+
+
+def test_a_capped_row_is_named_once_a_place() -> None:
+    """Where every row is of a capped brand the cap gives way, and none was passed over."""
+    scores = fatigued(np.linspace(1, 0, 6, dtype=np.float32), [0] * 6)
+    placed = list(placements(scores, np.eye(6, dtype=np.float32), ["A"] * 6, Interests.none(6)))
+    assert [p.capped for p in placed] == [None] * 6

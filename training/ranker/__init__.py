@@ -1,0 +1,1 @@
+"""The ranker network: examples from the log, training, versions."""

@@ -1,0 +1,184 @@
+"""What the ranker network learns from: showings as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from services.ranker.domain.event import FloatArray
+from services.ranker.domain.features import (
+    CANDIDATE_NUMBERS,
+    CONTEXT,
+    EVENT_NUMBERS,
+    SEQUENCE,
+    CandidateFeatures,
+    IntArray,
+    UserFeatures,
+)
+
+TASKS = ("click", "cart", "purchase")
+
+
+@dataclass(frozen=True)
+class Showing:
+    """One list as it was shown: n candidates. `reached` [n]: 0 nothing, 1 clicked, 2 carted, 3 bought."""
+
+    user: UserFeatures
+    candidates: CandidateFeatures
+    positions: Sequence[int]
+    propensities: Sequence[float]
+    reached: Sequence[int]
+    shown_s: float
+    user_id: str
+    ranking_id: str
+
+
+@dataclass(frozen=True)
+class Examples:
+    """n examples of r showings, with v items.
+
+    Of an item: `item_ids` [v], `vectors` [v, d]. Of a showing: `event_items` [r, SEQUENCE] rows of the items, -1 where
+    there is no event, `event_types` [r, SEQUENCE], `event_numbers` [r, SEQUENCE, EVENT_NUMBERS], `long_term` and
+    `query` [r, d], `context` [r, CONTEXT], `shown_s` [r] seconds since the epoch, `user_ids` and `ranking_ids` [r]. Of
+    an example: `showing` [n] its row above, ascending, `item` [n] likewise, `numbers` [n, CANDIDATE_NUMBERS],
+    `positions` [n] from 1, `propensities` [n], and the labels `click`, `cart`, `purchase` [n], 0 or 1, each of which
+    has those after it in it: what was bought counts as carted and clicked.
+    """
+
+    item_ids: npt.NDArray[np.str_]
+    vectors: FloatArray
+    event_items: IntArray
+    event_types: IntArray
+    event_numbers: FloatArray
+    long_term: FloatArray
+    query: FloatArray
+    context: FloatArray
+    shown_s: npt.NDArray[np.float64]
+    user_ids: npt.NDArray[np.str_]
+    ranking_ids: npt.NDArray[np.str_]
+    showing: IntArray
+    item: IntArray
+    numbers: FloatArray
+    positions: IntArray
+    propensities: FloatArray
+    click: FloatArray
+    cart: FloatArray
+    purchase: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.showing)
+
+    @property
+    def showing_count(self) -> int:
+        return len(self.shown_s)
+
+    @property
+    def occurred_s(self) -> npt.NDArray[np.float64]:
+        """[n]: when each example was shown."""
+        return self.shown_s[self.showing]
+
+    @property
+    def dimensions(self) -> int:
+        return int(self.vectors.shape[1])
+
+    @classmethod
+    def none(cls, dimensions: int = 0) -> Examples:
+        return cls.of([], dimensions)
+
+    @classmethod
+    def of(cls, showings: Sequence[Showing], dimensions: int) -> Examples:
+        row_of: dict[str, int] = {}
+        vectors: list[FloatArray] = []
+
+        def rows(item_ids: Sequence[str], of: FloatArray) -> list[int]:
+            for item_id, vector in zip(item_ids, of, strict=True):
+                if row_of.setdefault(item_id, len(row_of)) == len(vectors):
+                    vectors.append(vector)
+            return [row_of[item_id] for item_id in item_ids]
+
+        r = len(showings)
+        event_items, event_types = np.full((r, SEQUENCE), -1), np.zeros((r, SEQUENCE), np.int64)
+        event_numbers = np.zeros((r, SEQUENCE, len(EVENT_NUMBERS)), np.float32)
+        item: list[int] = []
+        for row, shown in enumerate(showings):
+            user, m = shown.user, len(shown.user.item_ids)
+            event_items[row, :m] = rows(user.item_ids, user.vectors)
+            event_types[row, :m], event_numbers[row, :m] = user.types, user.numbers
+            item += rows(shown.candidates.item_ids, shown.candidates.vectors)
+        reached = np.array([each for shown in showings for each in shown.reached])
+        return cls(
+            np.array(list(row_of), np.str_),
+            _stack(vectors, dimensions),
+            event_items.astype(np.int64),
+            event_types,
+            event_numbers,
+            _stack([shown.user.long_term for shown in showings], dimensions),
+            _stack([shown.user.query for shown in showings], dimensions),
+            _stack([shown.user.context for shown in showings], len(CONTEXT)),
+            np.array([shown.shown_s for shown in showings], np.float64),
+            np.array([shown.user_id for shown in showings], np.str_),
+            np.array([shown.ranking_id for shown in showings], np.str_),
+            np.repeat(np.arange(r), [len(shown.reached) for shown in showings]),
+            np.array(item, np.int64),
+            np.concatenate([_stack([], len(CANDIDATE_NUMBERS)), *(shown.candidates.numbers for shown in showings)]),
+            np.array([place for shown in showings for place in shown.positions], np.int64),
+            np.array([each for shown in showings for each in shown.propensities], np.float32),
+            *((reached >= stage).astype(np.float32) for stage in (1, 2, 3)),
+        )
+
+    def take(self, showings: IntArray | npt.NDArray[np.intp]) -> Examples:
+        """Those showings, in that order, each as often as it is named, with the items that they need."""
+        showings = np.asarray(showings, np.int64)
+        starts = np.searchsorted(self.showing, np.arange(self.showing_count + 1))
+        counts = (starts[1:] - starts[:-1])[showings]
+        rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(starts[s], starts[s + 1]) for s in showings)])
+        event_items, item = self.event_items[showings], self.item[rows]
+        used, narrowed = np.unique(np.concatenate([item, event_items[event_items >= 0]]), return_inverse=True)
+        event_rows = np.full_like(event_items, -1)
+        event_rows[event_items >= 0] = narrowed[len(item) :]
+        made = {name: getattr(self, name)[used] for name in _OF_ITEM}
+        made |= {name: getattr(self, name)[showings] for name in _OF_SHOWING}
+        made |= {name: getattr(self, name)[rows] for name in _OF_EXAMPLE}
+        replaced = {
+            "event_items": event_rows, "item": narrowed[: len(item)],
+            "showing": np.repeat(np.arange(len(showings)), counts),
+        }  # fmt: skip
+        return Examples(**(made | replaced))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Examples]) -> Examples:
+        """One after the other; of an item in several parts the last vector counts. ValueError where there is none."""
+        if not parts:
+            raise ValueError("no examples to join; Examples.none() are none")
+        row_of: dict[str, int] = {}
+        rows = [np.array([row_of.setdefault(id, len(row_of)) for id in p.item_ids.tolist()], np.int64) for p in parts]
+        vectors = np.zeros((len(row_of), max(part.dimensions for part in parts)), np.float32)
+        for part, into in zip(parts, rows, strict=True):
+            if len(part.item_ids):
+                vectors[into] = part.vectors
+        made = {
+            name: np.concatenate([getattr(p, name) for p in parts if p.showing_count] or [getattr(parts[0], name)])
+            for name in (*_OF_SHOWING, *_OF_EXAMPLE)
+        }
+        first = np.cumsum([0, *(part.showing_count for part in parts)])
+        showing = np.concatenate([part.showing + at for part, at in zip(parts, first, strict=False)])
+        item = np.concatenate([into[part.item] for part, into in zip(parts, rows, strict=True)])
+        # The last place stands for -1.
+        events = [np.append(into, -1)[part.event_items] for part, into in zip(parts, rows, strict=True)]
+        made |= {"showing": showing, "item": item, "event_items": np.concatenate(events)}
+        return cls(item_ids=np.array(list(row_of), np.str_), vectors=vectors, **made)
+
+
+_OF_ITEM = ("item_ids", "vectors")
+_OF_SHOWING = (
+    "event_items", "event_types", "event_numbers", "long_term", "query", "context", "shown_s", "user_ids",
+    "ranking_ids",
+)  # fmt: skip
+_OF_EXAMPLE = tuple(f.name for f in fields(Examples) if f.name not in (*_OF_ITEM, *_OF_SHOWING))
+
+
+def _stack(rows: Sequence[FloatArray], width: int) -> FloatArray:
+    return np.array(rows, np.float32).reshape(len(rows), width)
