@@ -19,6 +19,7 @@ from services.gateway.domain.tokens import AttributionToken, PageToken
 from services.gateway.impressions import ImpressionLog
 from services.gateway.memory import Memory, Ranking
 from services.gateway.settings import GatewaySettings
+from services.gateway.shop_metrics import count_offers
 from services.gateway.stages import Request
 
 DEFAULT_PAGE_SIZE = 10
@@ -124,6 +125,7 @@ async def show(
             result.stage_scores.CopyFrom(ranked.stage_scores.get(id, gateway_pb2.StageScores()))
             result.reasons.extend(ranked.reasons[id].reasons if id in ranked.reasons else ())
         results.append(result)
+    request.metrics.shown_items.inc(len(shown))
     ranking_id = viewer.page.ranking_id or uuid.uuid4().hex
     _log_impressions(request, parts, ranked, viewer, ranking_id, shown)
     next_page = ""
@@ -139,6 +141,8 @@ async def kept_ranking(request: Request, parts: Parts, viewer: Viewer) -> Ranked
     """The ranking that a page token continues, with the products of its page; None where it is not known any more."""
     tenant = request.call.tenant
     ranking = parts.memory.ranking(tenant, viewer.page.ranking_id) if viewer.page.ranking_id else None
+    if viewer.page.ranking_id:
+        request.metrics.later_pages.labels("made_anew" if ranking is None else "remembered").inc()
     if ranking is None:
         return None
     shown = ranking.ids[viewer.page.offset : viewer.page.offset + viewer.page_size]
@@ -164,7 +168,8 @@ async def quote(
         return {}
     message = pricing_pb2.QuotePricesRequest(items=map(_priced_item, priced))
     answer = await request.call_or_degrade(Stage.PRICING, parts.clients.pricing.QuotePrices, message, [], "list price")
-    quotes = answer.quotes if answer is not None else map(_list_price, priced)
+    quotes = answer.quotes if answer is not None else list(map(_list_price, priced))
+    count_offers(request.metrics, quotes)
     return {quote.item_id: quote for quote in quotes}
 
 
