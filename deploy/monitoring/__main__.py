@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from deploy.monitoring.dashboards import dashboards
+from deploy.monitoring.panels import dashboards
 from deploy.monitoring.slos import prometheus_rule, rule_groups
 
 FOLDER = Path(__file__).parent

@@ -17,7 +17,7 @@ from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from deploy.monitoring.__main__ import files
-from deploy.monitoring.dashboards import STAGES, dashboards
+from deploy.monitoring.panels import STAGES, dashboards
 from deploy.monitoring.slos import SLOS, WINDOWS, anchor, rule_groups
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.gateway.v1 import gateway_pb2
