@@ -3,8 +3,9 @@
     python -m benchmarks.scale --out R.json --plot R.png [--manifests deploy/k8s/overlays/production/serve.yaml]
 
 Beside it, in the same run: the same suite with as many replicas all the time as autoscaling had on average, and with as
-many as it had at most. A day passes in an hour here, so its curve is 24 times as steep as a real one; the sale is as a
-sale is: six times the requests, within half a minute. See benchmarks.scale_model for what is simulated.
+many as it had at most. A day passes in a quarter of an hour here, so its curve is 96 times as steep as a real one, and
+the delays are what they are; the sale is as a sale is: six times the requests, within half a minute. See
+benchmarks.scale_model for what is simulated.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from rich.table import Table
 from benchmarks.scale_model import POOLS, Scaling, Suite, scalings_of
 
 COSTS = Path(__file__).parent / "data" / "request_costs.json"
-_DAY_S, _SALE_S = 3_600.0, 1_800.0
-_SALE = (600.0, 1_200.0)
+_DAY_S, _SALE_S = 900.0, 720.0
+_SALE = (180.0, 420.0)
 _RAMP_S = 30.0
 
 
@@ -41,7 +42,7 @@ def day(peak: float) -> Callable[[float], float]:
 
 
 def sale(usual: float, times: float) -> Callable[[float], float]:
-    """`usual` requests a second, and `times` as many between the tenth minute and the twentieth."""
+    """`usual` requests a second, and `times` as many between the third minute and the seventh."""
 
     def rate(now_s: float) -> float:
         begin, end = _SALE
@@ -125,7 +126,7 @@ def main() -> None:
     costs_ms, scalings = {name: float(measured[name]) for name in POOLS}, scalings_of(arguments.manifests)
     report, suites = {}, {}
     scenarios = {
-        "a day in an hour": (day(arguments.peak), _DAY_S),
+        "a day in a quarter of an hour": (day(arguments.peak), _DAY_S),
         "a flash sale": (sale(arguments.usual, arguments.times), _SALE_S),
     }
     for name, (rate, duration_s) in scenarios.items():

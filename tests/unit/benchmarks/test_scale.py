@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.scale_model import POOLS, Pool, Scaling, Suite, scalings_of
+from benchmarks.sizing import QUANTIZED_BYTES, size_of
 
 CHEAP = dict.fromkeys(POOLS, 1.0)
 
@@ -78,3 +79,17 @@ kind: ConfigMap
     found = scalings_of(tmp_path / "serve.yaml")
     assert found["ranker"] == Scaling(3, 5, 2)
     assert found.keys() == set(POOLS)
+
+
+def test_the_arithmetic_of_sizes() -> None:
+    """Replicas follow from requests and cost, shards and memory from products, and a small shop needs no engine."""
+    costs = dict.fromkeys(POOLS, 6.0)
+    small, busy_shop, vast = (
+        size_of(*numbers, costs, 3.0) for numbers in ((10**5, 10), (10**5, 10**3), (10**9, 10**3))
+    )
+    assert (small.shards, small.engine_cores, small.replicas["retrieval"]) == (0, 0, 1)
+    # 1,000 requests of 6 ms at 60 % of a core each.
+    assert busy_shop.replicas["ranker"] == 10
+    # Each of 50 shards is asked every time: 1,000 * 50 * 3 ms at 60 %.
+    assert (vast.shards, vast.engine_cores) == (50, 250)
+    assert vast.gib > 2 * 10**9 * QUANTIZED_BYTES / 2**30
