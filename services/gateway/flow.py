@@ -22,6 +22,7 @@ from services.gateway.known import Known
 from services.gateway.memory import Memory, Ranking
 from services.gateway.priced_items import list_price, priced_item
 from services.gateway.settings import GatewaySettings
+from services.gateway.shop_metrics import count_offers
 from services.gateway.stages import Request
 
 DEFAULT_PAGE_SIZE = 10
@@ -152,6 +153,7 @@ async def show(
             reasons = ranked.reasons.get(id)
             explain_result(result, ranked.model_version, len(ranked.ids), reasons, ranked.conditions, request.locale)
         results.append(result)
+    request.metrics.shown_items.inc(len(shown))
     ranking_id = viewer.page.ranking_id or uuid.uuid4().hex
     _log_impressions(request, parts, ranked, viewer, ranking_id, shown)
     next_page = ""
@@ -170,6 +172,8 @@ async def kept_ranking(request: Request, parts: Parts, viewer: Viewer) -> Ranked
     """The ranking that a page token continues, with the products of its page; None where it is not known any more."""
     tenant = request.call.tenant
     ranking = parts.memory.ranking(tenant, viewer.page.ranking_id) if viewer.page.ranking_id else None
+    if viewer.page.ranking_id:
+        request.metrics.later_pages.labels("made_anew" if ranking is None else "remembered").inc()
     if ranking is None:
         return None
     shown = ranking.ids[viewer.page.offset : viewer.page.offset + viewer.page_size]
@@ -197,7 +201,8 @@ async def quote(
         return {}
     message = pricing_pb2.QuotePricesRequest(items=map(priced_item, priced))
     answer = await request.call_or_degrade(Stage.PRICING, parts.clients.pricing.QuotePrices, message, [], "list price")
-    quotes = answer.quotes if answer is not None else map(list_price, priced)
+    quotes = answer.quotes if answer is not None else list(map(list_price, priced))
+    count_offers(request.metrics, quotes)
     return {quote.item_id: quote for quote in quotes}
 
 
