@@ -17,9 +17,9 @@ class DriftWatch:
     def __init__(self, settings: DriftSettings) -> None:
         self._watched = {name: ADWIN(delta=settings.delta) for name in (LOSS, CLICKS)} if settings.delta else {}
 
-    def update(self, losses: Iterable[float], click_rates: Iterable[float]) -> dict[str, float]:
-        """One value for each showing, in order. What drifted, by name, and its mean since."""
-        drifted = {}
+    def update(self, losses: Iterable[float], click_rates: Iterable[float]) -> set[str]:
+        """One value for each showing, in order. The names of what drifted."""
+        drifted = set()
         for name, values in ((LOSS, losses), (CLICKS, click_rates)):
             detector = self._watched.get(name)
             if detector is None:
@@ -27,5 +27,5 @@ class DriftWatch:
             for value in values:
                 detector.update(value)
                 if detector.drift_detected:
-                    drifted[name] = float(detector.estimation)
+                    drifted.add(name)
         return drifted

@@ -54,7 +54,8 @@ class Learner:
             buffer.add(*self._showings.again(positions))
         if self._working is None:
             self._begin_anew()
-        self._drift, self._drifted = DriftWatch(settings.drift), dict[str, float]()
+        # What drifted since the last proposal; and whether the next update is the first one since.
+        self._drift, self._drifted, self._is_new_world = DriftWatch(settings.drift), set[str](), False
         self._waiting_s = self._saved_s = clock()
         self._noted: list[dict[str, object]] = []
 
@@ -105,8 +106,9 @@ class Learner:
         if self._working is not None and self._working.showings_seen:
             each = log_losses(examples, self._working.predict_as_shown(examples))
             losses = np.bincount(examples.showing, each, r) / sizes
-            self._drifted |= self._drift.update(losses.tolist(), clicks.tolist())
-            noted |= {"log_loss": float(losses.mean()), "drift": sorted(self._drifted)}
+            drifted = self._drift.update(losses.tolist(), clicks.tolist())
+            self._drifted, self._is_new_world = self._drifted | drifted, self._is_new_world or bool(drifted)
+            noted |= {"log_loss": float(losses.mean()), "drift": sorted(drifted)}
         noted["held"] = self._memory.add(examples, positions)
         self._noted.append(noted)
 
@@ -115,23 +117,23 @@ class Learner:
             self._showings.forget(user)
         settings, state = self._settings, self._state
         random, count = np.random.default_rng([settings.seed, state.updates]), len(self._memory.fresh)
-        lesson = self._memory.next_lesson(random, bool(self._drifted))
+        lesson = self._memory.next_lesson(random, self._is_new_world)
         if self._working is None or not len(lesson):
             return
-        epochs = settings.drift.epochs if self._drifted else settings.teaching.epochs
+        epochs = settings.drift.epochs if self._is_new_world else settings.teaching.epochs
         self._working.update(lesson, epochs, settings.seed + state.updates)
         state.updates += 1
         state.since_proposal += count
-        self._waiting_s = self._clock()
+        self._waiting_s, self._is_new_world = self._clock(), False
 
     def _propose(self) -> None:
-        if self._working is None or not self._working.showings_seen or not len(self._memory.replay):
+        if self._working is None or not self._working.showings_seen or not self._release.is_ready(self._memory):
             return
         for user in self._memory.forget_deleted():
             self._showings.forget(user)
         reason = f"drift of {', '.join(sorted(self._drifted))}" if self._drifted else "new showings"
         if self._release.propose(self._working, self._memory, reason, self._showings.position):
-            self._drifted, self._state.since_proposal = {}, 0
+            self._drifted, self._state.since_proposal = set(), 0
 
     def _watch_over(self) -> None:
         rollout, state = self._release.rollout(), self._state

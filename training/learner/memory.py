@@ -22,7 +22,7 @@ class Memory:
 
     def clear(self) -> None:
         settings = self._settings
-        self.fresh, self.held = Buffer(settings.most_showings), Buffer(settings.held_recent)
+        self.fresh, self.held = self._waiting(), Buffer(settings.held_recent)
         self.replay = Buffer(settings.recent, settings.reservoir)
 
     def add(self, examples: Examples, positions: IntArray) -> int:
@@ -35,7 +35,7 @@ class Memory:
     def next_lesson(self, random: np.random.Generator, has_drifted: bool) -> Examples:
         """What waited, with old showings beside it; from now on it is one of the old ones. Empty: nothing waited."""
         fresh, settings = self.fresh, self._settings
-        self.fresh = Buffer(settings.most_showings)
+        self.fresh = self._waiting()
         if not len(fresh):
             return Examples.none()
         # After drift the old world teaches the wrong things: what is recent comes along instead.
@@ -59,3 +59,7 @@ class Memory:
         """The rows that the log still has."""
         oldest = self._oldest(np.unique(examples.user_ids).tolist())
         return np.flatnonzero(still_there(examples, positions, oldest))
+
+    def _waiting(self) -> Buffer:
+        """Holds whatever may come together before there is an update: none of it is dropped."""
+        return Buffer(self._settings.least_showings + self._settings.most_showings)

@@ -42,9 +42,14 @@ class Release:
             _log.warning("the current version cannot be learned from", version=version, reason=str(error))
             return None
 
+    def is_ready(self, memory: Memory) -> bool:
+        """Whether nothing is on trial, and there is enough to compare versions on."""
+        enough = len(memory.held) >= self._settings.guardrail.least_held and len(memory.replay) > 0
+        return enough and self.rollout().other is None
+
     def propose(self, working: LearnableRanker, memory: Memory, reason: str, position: int) -> bool:
         """Whether it was proposed. It goes into shadow where it beats the current version on what was held back."""
-        if self.rollout().other is not None or len(memory.held) < self._settings.guardrail.least_held:
+        if not self.is_ready(memory):
             return False
         try:
             verdict = self._verdict(working, memory, position)

@@ -75,12 +75,12 @@ def place(tmp_path: Path) -> Workplace:
 def test_what_is_new_is_tested_before_it_teaches(place: Workplace) -> None:
     """The log loss of what comes next falls as the log teaches, and each showing is tested before it is learned."""
     learner = place.learner()
-    for _ in range(6):
-        place.shop.show(100)
+    for _ in range(5):
+        place.shop.show(80)
         learner.turn()
     learner.save()
     losses = [entry["log_loss"] for entry in place.taken() if "log_loss" in entry]
-    assert len(losses) == 5
+    assert len(losses) == 4
     assert losses[-1] < losses[0] - 0.05
 
 
@@ -148,8 +148,8 @@ def test_deleted_users_teach_no_more(place: Workplace) -> None:
 
 def test_a_better_version_goes_into_shadow(place: Workplace) -> None:
     """After enough new showings a version is proposed, beats what answers on what was held back, and is in shadow."""
-    learner = place.learner(showings=400, epochs=4)
-    for _ in range(3):
+    learner = place.learner(showings=250, epochs=4)
+    for _ in range(2):
         place.shop.show(200)
         learner.turn()
     assert place.steps() == [StepKind.PROPOSED, StepKind.SHADOW]
@@ -192,10 +192,9 @@ def test_shadow_share_promotion(place: Workplace) -> None:
     learner.turn()
     assert place.registry.rollout().stage is Stage.SHARE
     learner.turn()
-    for _ in range(2):
-        place.shop.show(200, model_version="weighted-sum@2")
-        place.shop.show(200, model_version="learned@0001")
-        learner.turn()
+    place.shop.show(150, model_version="weighted-sum@2")
+    place.shop.show(150, model_version="learned@0001")
+    learner.turn()
     learner.turn()
     rollout = place.registry.rollout()
     assert (rollout.current, rollout.other, rollout.stage) == ("0001", "", Stage.HOLDBACK)
@@ -205,8 +204,8 @@ def test_shadow_share_promotion(place: Workplace) -> None:
 def test_a_version_that_is_clicked_less_goes_back(place: Workplace) -> None:
     """When the share's click rate falls the challenger is taken away by itself, and the log says how far it fell."""
     learner = on_trial(place, lambda now: now.with_share("0001", 0.5))
-    place.shop.show(300, model_version="weighted-sum@2")
-    place.shop.show(300, model_version="learned@0001", bias=-2.0)
+    place.shop.show(120, model_version="weighted-sum@2")
+    place.shop.show(120, model_version="learned@0001", bias=-2.0)
     learner.turn()
     learner.turn()
     step = place.registry.steps()[-1]
@@ -218,8 +217,8 @@ def test_a_version_that_is_clicked_less_goes_back(place: Workplace) -> None:
 def test_a_promoted_version_that_is_clicked_less_goes_back(place: Workplace) -> None:
     """After a promotion the users that were held back show the fall, and the version before answers everybody again."""
     learner = on_trial(place, lambda now: now.promoted("0001", holdback=0.1))
-    place.shop.show(300, model_version="weighted-sum@2")
-    place.shop.show(300, model_version="learned@0001", bias=-2.0)
+    place.shop.show(120, model_version="weighted-sum@2")
+    place.shop.show(120, model_version="learned@0001", bias=-2.0)
     learner.turn()
     learner.turn()
     assert place.registry.steps()[-1].kind is StepKind.ROLLED_BACK
@@ -229,12 +228,12 @@ def test_a_promoted_version_that_is_clicked_less_goes_back(place: Workplace) -> 
 def test_drift_makes_a_proposal(place: Workplace) -> None:
     """When the shoppers change, drift is found in the log loss and a version is proposed because of it."""
     learner = place.learner(drift=0.002)
-    for _ in range(4):
-        place.shop.show(150)
+    for _ in range(3):
+        place.shop.show(120)
         learner.turn()
     assert place.steps() == []
     for _ in range(2):
-        place.shop.show(150, sign=-1.0)
+        place.shop.show(120, sign=-1.0)
         learner.turn()
     proposed = place.registry.steps()[0]
     assert proposed.kind is StepKind.PROPOSED
