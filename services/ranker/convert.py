@@ -210,8 +210,7 @@ def impressions_from_proto(entry: event_pb2.Impressions, path: str) -> Impressio
     for name in ("positions", "propensities"):
         if len(getattr(entry, name)) != count:
             raise InvalidArgument.of(f"{path}.{name}", f"has {len(getattr(entry, name))} rows for {count} items")
-    known = ("retrieval_matches", "prices", "stocks", "created_at_seconds")
-    for name in known:
+    for name in ("retrieval_matches", "prices", "stocks", "created_at_seconds"):
         if len(getattr(entry, name)) not in (0, count):
             raise InvalidArgument.of(f"{path}.{name}", f"has {len(getattr(entry, name))} rows for {count} items")
     query = np.zeros((1, 0), np.float32)
@@ -220,8 +219,8 @@ def impressions_from_proto(entry: event_pb2.Impressions, path: str) -> Impressio
     if len(query) != 1:
         raise InvalidArgument.of(f"{path}.query_vector", f"has {len(query)} rows; send one")
     around = Circumstances(
-        *(tuple(getattr(entry, name)) for name in known), query.astype("<f2").tobytes(),
-        entry.query_vector.model_version,
+        tuple(entry.retrieval_matches), tuple(entry.prices), tuple(entry.stocks), tuple(entry.created_at_seconds),
+        query.astype("<f2").tobytes(), entry.query_vector.model_version,
     )  # fmt: skip
     shown = time_from_proto(entry.shown_at, f"{path}.shown_at") if entry.HasField("shown_at") else datetime.now(UTC)
     return Impressions(

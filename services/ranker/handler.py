@@ -155,7 +155,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         response = ranking_to_proto(ranking, scores, order, slate, self._model_version)
         if request.explain:
             rows = explained_rows(request, order)
-            explanations = explain(self._ranker, ranking, scores, rows, slate)
+            explanations = explain(ranking, scores, rows, slate)
             response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
         return response
 

@@ -82,7 +82,7 @@ class Examples:
 
     @property
     def dimensions(self) -> int:
-        return self.vectors.shape[1]
+        return int(self.vectors.shape[1])
 
     @classmethod
     def none(cls, dimensions: int = 0) -> Examples:

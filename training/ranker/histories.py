@@ -78,8 +78,8 @@ class Histories:
 
     def memories(self, user_id: str, moment_s: float, items: Mapping[str, ItemFeatures]) -> Memories:
         """As a store would have told them right before `moment_s`."""
-        acts, seen = (of.get(user_id, []) for of in (self._acts, self._shown))
-        known = acts[: bisect_left(acts, (moment_s, ""), key=_order)]
+        acts, seen = self._acts.get(user_id, []), self._shown.get(user_id, [])
+        known: list[_Act] = acts[: bisect_left(acts, (moment_s, ""), key=_order)]
         newest = [event for _, _, event, _ in reversed(known)]
         spoken = ((value, event_id, event) for _, event_id, event, value in known if value is not None)
         lasting = heapq.nlargest(LASTING, spoken, key=itemgetter(0, 1))

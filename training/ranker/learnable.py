@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -114,7 +115,9 @@ class LearnableRanker:
                 f"{folder} was trained on features of version {about['features_version']}, these are "
                 f"{FEATURES_VERSION}; train anew"
             )
-        made = {name: tuple(value) if isinstance(value, list) else value for name, value in about["network"].items()}
+        made: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in about["network"].items()
+        }
         ranker = cls(NetworkSettings(**made), Training(**about["training"]), about["vector_version"])
         ranker.rows = {item_id: row + 1 for row, item_id in enumerate(about["items"])}
         ranker.network = RankerNetwork(ranker.settings, len(ranker.rows) + 1)
@@ -139,7 +142,7 @@ class LearnableRanker:
 
     def _probabilities(self, logits: FloatArray) -> FloatArray:
         each = 1 / (1 + np.exp(-self.calibration.apply(logits)))
-        found: FloatArray = np.cumprod(each, axis=1) if self.settings.chained else each
+        found: FloatArray = (np.cumprod(each, axis=1) if self.settings.chained else each).astype(np.float32)
         return found
 
     def _item_rows(self, examples: Examples) -> IntArray:

@@ -58,11 +58,10 @@ class RankerNetwork(nn.Module):
         self.biases = nn.Parameter(torch.zeros(len(settings.tasks)))
         # A slope over the logarithm of the position, and what each place differs from it.
         self.position_slope = nn.Parameter(torch.zeros(1))
-        self.position = nn.Embedding(POSITIONS + 1, 1)
+        self.position = nn.Parameter(torch.zeros(POSITIONS + 1))
         self.dropout = nn.Dropout(settings.dropout)
         nn.init.normal_(self.ids.weight, std=0.01)
         nn.init.normal_(self.types.weight, std=0.1)
-        nn.init.zeros_(self.position.weight)
         nn.init.kaiming_uniform_(self.deeper, a=5**0.5)
         nn.init.normal_(self.outputs, std=0.1)
         # Unit vectors of many dimensions have small numbers.
@@ -108,20 +107,23 @@ class RankerNetwork(nn.Module):
         gates = torch.softmax(mixed[..., experts * width :].unflatten(2, (-1, experts)), dim=3)
         # [r, c, tasks, experts] of each expert's word on each task.
         said = (self.dropout(hidden) @ self.outputs.T).permute(0, 2, 3, 1)
-        return (gates * said).sum(3) + self.biases
+        logits: Tensor = (gates * said).sum(3) + self.biases
+        return logits
 
     def at_position(self, positions: Tensor) -> Tensor:
         """[r, c] positions from 1: what a place adds to the logit of the first task, 0 at the first place."""
-        places, table = positions.clamp(1, POSITIONS), self.position.weight[:, 0]
-        return self.position_slope * places.log() + table[places] - table[1]
+        places = positions.clamp(1, POSITIONS)
+        moved: Tensor = self.position_slope * places.log() + self.position[places] - self.position[1]
+        return moved
 
     def tower(self) -> list[nn.Parameter]:
         """What `at_position` is made of."""
-        return [self.position_slope, self.position.weight]
+        return [self.position_slope, self.position]
 
     def _heads(self, rows: Tensor) -> Tensor:
         """[r, n, w] -> [r, heads, n, w/heads]."""
-        return rows.unflatten(2, (self.settings.heads, -1)).transpose(1, 2)
+        apart: Tensor = rows.unflatten(2, (self.settings.heads, -1)).transpose(1, 2)
+        return apart
 
     @staticmethod
     def _with_nothing(rows: Tensor, nothing: Tensor) -> Tensor:

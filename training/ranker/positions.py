@@ -37,7 +37,8 @@ def looked_at(examples: Examples) -> FloatArray:
     for place in range(1, POSITIONS + 1):
         if shown[place] == 0:
             looked[place] = looked[place - 1]
-    return (looked / max(looked[1], 1e-9)).astype(np.float32)
+    relative: FloatArray = (looked / max(looked[1], 1e-9)).astype(np.float32)
+    return relative
 
 
 def click_weights(examples: Examples) -> FloatArray:

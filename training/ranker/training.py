@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -52,7 +52,7 @@ def train(
     `rows` [v] are the items' rows in the table of ids, `click_weights` [n] what a click counts; None: one each.
     """
     tower = {id(parameter) for parameter in network.tower()}
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in network.parameters() if id(parameter) not in tower]},
         {"params": network.tower(), "lr": settings.learning_rate * _TOWER_RATE},
     ]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ class SqliteProfileStore:
         columns += "propensities, circumstances FROM impressions"
         rows = self._read_log(columns, tenant, position, limit, user_id)
         return [
-            (place, Impressions(*rest, *(tuple(json.loads(column)) for column in columns), from_text(around)))
+            (place, replace(Impressions(*rest, *map(_column, columns)), circumstances=from_text(around)))
             for place, *rest, columns, around in ((*row[:-4], row[-4:-1], row[-1]) for row in rows)
         ]
 
@@ -241,6 +242,10 @@ class SqliteProfileStore:
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
+
+
+def _column(text: str) -> Any:
+    return tuple(json.loads(text))
 
 
 def _marks(values: Any) -> str:

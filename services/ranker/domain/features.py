@@ -163,7 +163,8 @@ def _long_term(request: RankingRequest, dimensions: int) -> FloatArray:
     for entry, weight in sorted(weighted, key=lambda pair: pair[0].event_id):
         if _is_of(entry, request.model_version, dimensions):
             mean += np.float32(weight) * _vector(entry)
-    return _unit(mean[np.newaxis])[0]
+    taste: FloatArray = _unit(mean[np.newaxis])[0]
+    return taste
 
 
 def _is_of(entry: HistoryEntry, model_version: str, dimensions: int) -> bool:
