@@ -148,13 +148,13 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         popularity = self._store.popularity(tenant, request.candidates.ids, now_s)
         ranking = ranking_request(request, vectors, popularity, profile, memories, now_s)
         # Who is not known by name keeps to a version by session.
-        scores, model_version, ranker = self._models.rank(tenant, request.user_id or request.session_id, ranking)
+        scores, model_version = self._models.rank(tenant, request.user_id or request.session_id, ranking)
         slate = make_slate(ranking, scores.total, self._exploration, self._random) if request.as_slate else None
         order = order_of(scores, slate)
         response = ranking_to_proto(ranking, scores, order, slate, model_version)
         if request.explain:
             rows = explained_rows(request, order)
-            explanations = explain(ranker, ranking, scores, rows, slate)
+            explanations = explain(ranking, scores, rows, slate)
             response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
         return response
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from services.ranker.domain.event import Batch, Event, Impressions, ItemFeatures
 from services.ranker.domain.memory import Memories
-from services.ranker.domain.ranking import Ranker, RankingRequest, Scores
+from services.ranker.domain.ranking import RankingRequest, Scores
 
 # After a deletion, what happened before it is not taken for so long: retries and queues have run dry by then.
 FORGOTTEN_S = 3_600
@@ -80,7 +80,7 @@ class ProfileStore(Protocol):
 class RankerModels(Protocol):
     """The versions that answer now."""
 
-    def rank(self, tenant: str, who: str, request: RankingRequest) -> tuple[Scores, str, Ranker]:
-        """(scores, version that made them, what made them). `who` is the user, or the session of somebody unknown."""
+    def rank(self, tenant: str, who: str, request: RankingRequest) -> tuple[Scores, str]:
+        """(scores, version that made them). `who` is the user, or the session of somebody unknown."""
 
     def close(self) -> None: ...

@@ -81,12 +81,12 @@ class ServedModels:
         self._poll = threading.Thread(target=self._follow, args=(poll_s,), name="models", daemon=True)
         self._poll.start()
 
-    def rank(self, tenant: str, who: str, request: RankingRequest) -> tuple[Scores, str, Ranker]:
-        """(scores, version that made them, what made them). `who` is the user, or the session of somebody unknown."""
+    def rank(self, tenant: str, who: str, request: RankingRequest) -> tuple[Scores, str]:
+        """(scores, version that made them). `who` is the user, or the session of somebody unknown."""
         at_work = self._tenants.get(tenant)
         if at_work is None:
             scores = self._built_in.rank(request)
-            return scores, scores.model_version or self._built_in.name, self._built_in.rank
+            return scores, scores.model_version or self._built_in.name
         rollout = at_work.rollout
         chosen = rollout.version_for(tenant, who)
         for version in dict.fromkeys((chosen, rollout.current, "")):
@@ -106,7 +106,7 @@ class ServedModels:
             self._count(tenant, rollout, {f"{version}.requests": 1, f"{version}.seconds": took_s})
             if rollout.stage is Stage.SHADOW and self._draw() < self._shadow_sample:
                 self._score_beside(tenant, at_work, request, scores, took_s)
-            return scores, scores.model_version or served.name, served.rank
+            return scores, scores.model_version or served.name
         raise AssertionError("the scoring function of the settings is always there")
 
     def refresh(self) -> None:

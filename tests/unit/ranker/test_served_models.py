@@ -83,7 +83,7 @@ def test_without_a_pointer_the_settings_rank(serving: ServedModels, shelf: Shelf
     shelf.publish(1, 0, 0)
     serving.refresh()
     for tenant in ("t", "other"):
-        found, name, _ = serving.rank(tenant, "u", REQUEST)
+        found, name = serving.rank(tenant, "u", REQUEST)
         assert (found.total.tolist(), name) == ([0, 0, 1], "weighted-sum@2")
     assert shelf.loaded == []
 
