@@ -95,14 +95,8 @@ async def rank(
 ) -> Ranked:
     """The ranker's order, or retrieval's where the ranker is late or down."""
     products = dict(zip(candidates.ids, candidates.products, strict=True))
-    stage_scores = {
-        id: gateway_pb2.StageScores(dense=dense, lexical=lexical, retrieval=score, retrieval_position=position)
-        for position, (id, dense, lexical, score) in enumerate(
-            zip(candidates.ids, candidates.dense_scores, candidates.lexical_scores, candidates.scores, strict=True), 1
-        )
-    }
-    for id, image in zip(candidates.ids, candidates.image_scores, strict=False):
-        stage_scores[id].image = image
+    # A message for each candidate: only for who asked to have the answer explained.
+    stage_scores = _of_retrieval(candidates) if explained is not None else {}
     answer = None
     if candidates.ids:
         lean = retrieval_pb2.Candidates()
@@ -120,7 +114,7 @@ async def rank(
         )
     if answer is None:
         return Ranked(candidates.ids, candidates.scores, "retrieval-order", products, stage_scores)
-    for id, score in zip(answer.item_ids, answer.scores, strict=True):
+    for id, score in zip(answer.item_ids, answer.scores, strict=True) if explained is not None else ():
         stage_scores[id].ranker = score
     for task in answer.task_scores if explained is not None else ():
         for id, value in zip(answer.item_ids, task.values, strict=True):
@@ -131,6 +125,19 @@ async def rank(
         answer.item_ids, answer.scores, answer.model_version, products, stage_scores, reasons, propensities,
         Known.of(lean, query_vector),
     )  # fmt: skip
+
+
+def _of_retrieval(candidates: retrieval_pb2.Candidates) -> dict[str, gateway_pb2.StageScores]:
+    """By product id."""
+    scores = {
+        id: gateway_pb2.StageScores(dense=dense, lexical=lexical, retrieval=score, retrieval_position=position)
+        for position, (id, dense, lexical, score) in enumerate(
+            zip(candidates.ids, candidates.dense_scores, candidates.lexical_scores, candidates.scores, strict=True), 1
+        )
+    }
+    for id, image in zip(candidates.ids, candidates.image_scores, strict=False):
+        scores[id].image = image
+    return scores
 
 
 async def show(
