@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class Shelf:
             raise OSError("the file is damaged")
         return lambda request: self.rankers[folder.name](request)
 
-    def report(self, tenant: str, trial: str, counts: dict[str, float]) -> None:
+    def report(self, tenant: str, trial: str, counts: Mapping[str, float]) -> None:
         self.reported.append((tenant, dict(counts)))
 
     def total(self, name: str) -> float:
