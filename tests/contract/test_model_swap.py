@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from operator import methodcaller
 from pathlib import Path
 
 import grpc
@@ -61,6 +60,10 @@ def request(version: str = "m@1") -> ranker_pb2.RankItemsRequest:
     return ranker_pb2.RankItemsRequest(user_id="u", candidates=candidates)
 
 
+def promote(registry: ModelRegistry, version: str) -> None:
+    registry.take_step(StepKind.PROMOTED, version, lambda now: now.promoted(version))
+
+
 async def answered_by(stub: ranker_pb2_grpc.RankerServiceStub, name: str) -> bool:
     """Whether a new request is answered by that version, within seconds."""
     deadline = time.monotonic() + 10
@@ -87,7 +90,7 @@ async def test_no_request_is_lost_while_versions_are_switched(models: Path, tmp_
         switched = [BUILT_IN]
         for number in range(SWITCHES):
             version = ("0001", "0002")[number % 2]
-            await asyncio.to_thread(registry.take_step, StepKind.PROMOTED, version, methodcaller("promoted", version))
+            await asyncio.to_thread(promote, registry, version)
             switched.append(f"learned@{version}")
             assert await answered_by(stub, switched[-1])
         stop.set()
@@ -105,7 +108,7 @@ async def test_no_request_is_lost_while_versions_are_switched(models: Path, tmp_
 async def test_vectors_of_another_model(models: Path, tmp_path: Path) -> None:
     """Candidates that a network does not understand are ranked by the scoring function, and the answer says so."""
     registry = ModelRegistry(models / "default")
-    registry.take_step(StepKind.PROMOTED, "0001", lambda now: now.promoted("0001"))
+    promote(registry, "0001")
     async with serving(models, tmp_path) as stub:
         assert await answered_by(stub, "learned@0001")
         other = await stub.RankItems(request("m@2"))  # type: ignore[misc]
