@@ -34,7 +34,7 @@ class SasRecSettings:
     batch: int = 128
     epochs: int = 200
     patience: int = 20
-    minutes: float = 20.0
+    minutes: float = 12.0
     seed: int = 0
 
 

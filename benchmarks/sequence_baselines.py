@@ -7,14 +7,12 @@ from itertools import product
 from typing import Any
 
 import implicit.als
-import lightgbm
 import numpy as np
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
 
 from training.sequence import neighbours
-from training.sequence.data import Histories, IntArray, Split
+from training.sequence.data import IntArray, Split
 from training.sequence.evaluation import FloatArray, Scorer, ndcg, ranks
 
 _TUNING_USERS = 4_000
@@ -92,80 +90,6 @@ def tuned_factors(split: Split, item_count: int, seed: int, threads: int) -> tup
         return score
 
     return _tuned(split, seed, grid, fitted, "factors")
-
-
-class LambdaMart:
-    """LightGBM over the candidates of item-to-item, popularity and text (LambdaMART, Burges 2010).
-
-    Learns from the validation's targets: four fifths of the users to fit, one fifth to stop.
-    """
-
-    CANDIDATES = 100
-
-    def __init__(self, histories: Histories, split: Split, sources: Mapping[str, Scorer], seed: int, threads: int):
-        self._sources, self._count = sources, histories.item_count
-        self._texts = TfidfVectorizer(dtype=np.float32, token_pattern=r"[^\s|]+").fit_transform(
-            [f"{text.keywords} {text.brand} {text.categories}" for text in histories.texts]
-        )
-        self._brands = np.unique([text.brand for text in histories.texts], return_inverse=True)[1]
-        self._named = np.array([text.brand not in ("", "Unknown") for text in histories.texts])
-        asked = np.random.default_rng(seed).permutation(len(split.valid_targets))[:15_000]
-        parts = np.split(asked, [len(asked) * 4 // 5])
-        data = [self._examples([split.valid_histories[r] for r in rows], split.valid_targets[rows]) for rows in parts]
-        self._model = lightgbm.LGBMRanker(
-            n_estimators=300, learning_rate=0.05, num_leaves=31, min_child_samples=50, random_state=seed,
-            n_jobs=threads, verbose=-1, deterministic=True,
-        )  # fmt: skip
-        (features, labels, groups), (held_features, held_labels, held_groups) = data
-        self._model.fit(
-            features, labels, group=groups, eval_set=[(held_features, held_labels)], eval_group=[held_groups],
-            eval_at=[10], callbacks=[lightgbm.early_stopping(30, verbose=False)],
-        )  # fmt: skip
-
-    def __call__(self, histories: Sequence[IntArray]) -> FloatArray:
-        """What is no candidate stands behind all candidates, in the order of the first source."""
-        candidates, features, by_source = self._candidates(histories)
-        first = by_source[0]
-        scores = first / np.maximum(first.max(axis=1, keepdims=True), 1e-9) - 1e3
-        predicted = np.asarray(self._model.predict(features.reshape(-1, features.shape[-1])), np.float32)
-        np.put_along_axis(scores, candidates, predicted.reshape(candidates.shape), axis=1)
-        return np.asarray(scores, np.float32)
-
-    def _examples(self, histories: Sequence[IntArray], targets: IntArray) -> tuple[FloatArray, IntArray, list[int]]:
-        features, labels = [], []
-        for start in tqdm(range(0, len(targets), 256), desc="LambdaMART examples", unit=" batches", mininterval=2):
-            rows = slice(start, start + 256)
-            candidates, found, _ = self._candidates(histories[rows])
-            right = candidates == targets[rows, None]
-            # A list without the right answer teaches nothing.
-            kept = right.any(axis=1)
-            features.append(found[kept].reshape(-1, found.shape[-1]))
-            labels.append(right[kept].astype(np.int64).ravel())
-        count = sum(map(len, labels)) // self.CANDIDATES
-        return np.concatenate(features), np.concatenate(labels), [self.CANDIDATES] * count
-
-    def _candidates(self, histories: Sequence[IntArray]) -> tuple[IntArray, FloatArray, list[FloatArray]]:
-        """(items [b, c], features [b, c, f], scores of each source)."""
-        scores = [source(histories) for source in self._sources.values()]
-        scores.append(self._likeness(histories, 0.8))
-        seen = (
-            np.repeat(np.arange(len(histories)), [len(history) for history in histories]), np.concatenate(histories)
-        )  # fmt: skip
-        mixed = np.zeros_like(scores[0])
-        for own in scores:
-            mixed += own / np.maximum(own.max(axis=1, keepdims=True), 1e-9)
-        mixed[seen] = -1
-        candidates = np.argpartition(-mixed, self.CANDIDATES, axis=1)[:, : self.CANDIDATES]
-        last = np.array([history[-1] for history in histories])
-        columns = [np.take_along_axis(own, candidates, axis=1) for own in (*scores, mixed)]
-        columns.append((self._brands[candidates] == self._brands[last][:, None]) & self._named[candidates])
-        columns.append(np.take_along_axis(self._likeness([history[-1:] for history in histories], 1.0), candidates, 1))
-        columns.append(np.repeat([[len(history)] for history in histories], self.CANDIDATES, axis=1))
-        return candidates, np.stack(columns, axis=-1).astype(np.float32), scores
-
-    def _likeness(self, histories: Sequence[IntArray], decay: float) -> FloatArray:
-        words = neighbours.fading(histories, self._count, decay) @ self._texts
-        return np.asarray((words @ self._texts.T).todense(), np.float32)
 
 
 def _tuned(

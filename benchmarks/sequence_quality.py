@@ -19,7 +19,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,17 @@ from tqdm import tqdm
 
 from benchmarks import sequence_baselines as baselines
 from benchmarks.sasrec import SasRecSettings, fit_sasrec
+from training.sequence import likeness
 from training.sequence.data import Histories, IntArray, Split, global_temporal, leave_one_out, read_histories
-from training.sequence.evaluation import Scorer, gains, hit_rate, ndcg, ranks
+from training.sequence.evaluation import FloatArray, Scorer, gains, hit_rate, ndcg, ranks
+from training.sequence.learned_order import LearnedOrder
 from training.sequence.neighbours import COSINE
 from training.sequence.recommender import RecommenderSettings, fit
 
 KAIROS = "kairos"
 # Its parts; each is the whole without the others.
-NETWORKS, MEMORY, WORDS = (f"{KAIROS}, {part} alone" for part in ("networks", "neighbours", "likeness"))
+MIXTURE = "kairos, mixture without the order"
+NETWORKS, MEMORY, WORDS = (f"{KAIROS}, {part} alone" for part in ("network", "neighbours", "likeness"))
 _RESAMPLES = 2_000
 
 
@@ -83,21 +86,29 @@ def measure(
     kernel = run("kernel kNN over histories", lambda: baselines.tuned_history_neighbours(split, count, seed))
     if trained:
         run("matrix factorisation (ALS)", lambda: baselines.tuned_factors(split, count, seed, threads))
-        sources = {"item-to-item": near, "history": kernel, "popularity": popular}
-        run("LightGBM LambdaMART", lambda: (baselines.LambdaMart(histories, split, sources, seed, threads), {}))
+
+        words = likeness.scorer(histories.texts)
+
+        def sources(asked: Sequence[IntArray]) -> list[FloatArray]:
+            found = [near(asked), kernel(asked), popular(asked), words(asked)]
+            return [sum(own / np.maximum(own.max(axis=1, keepdims=True), 1e-9) for own in found), *found]
+
+        run("LightGBM LambdaMART", lambda: (LearnedOrder(histories, split, sources, seed, threads), {}))
         run("SASRec as first published", lambda: fit_sasrec(split, count, SasRecSettings(seed=seed)))
     started = time.perf_counter()
-    kairos = fit(histories, split, settings)
+    kairos = fit(histories, split, settings, threads)
     fit_s = time.perf_counter() - started
     report = {
         "neighbours_share": kairos.shares[0],
         "likeness_share": kairos.shares[1],
         "validation_ndcg@10": kairos.validation,
+        "order_is_learned": kairos.order_is_learned,
         "curves": kairos.curves,
     }
     found[KAIROS] = _tested(kairos, split, fit_s, report, KAIROS)
     if trained:
-        found[NETWORKS] = _tested(replace(kairos, shares=(0.0, 0.0)), split, fit_s, {}, NETWORKS)
+        found[MIXTURE] = _tested(replace(kairos, order=None), split, fit_s, {}, MIXTURE)
+        found[NETWORKS] = _tested(replace(kairos, order=None, shares=(0.0, 0.0)), split, fit_s, {}, NETWORKS)
         found[MEMORY] = _tested(kairos.memory, split, 0.0, {}, MEMORY)
         found[WORDS] = _tested(kairos.words, split, 0.0, {}, WORDS)
     return found
@@ -161,7 +172,7 @@ def main() -> int:
     settings = replace(base, training=replace(base.training, seed=arguments.seed, epochs=arguments.epochs))
     splits = {
         "leave-one-out": (leave_one_out(histories), settings, True),
-        "global temporal": (global_temporal(histories), replace(settings, networks=1), False),
+        "global temporal": (global_temporal(histories), settings, False),
     }
     results, report = (
         {},

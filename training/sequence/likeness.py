@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from training.sequence.data import IntArray, ItemText
@@ -17,15 +18,19 @@ _HISTORY_DECAY, _POWER = 0.7, 4
 
 def scorer(texts: Sequence[ItemText]) -> Scorer:
     """Cosines of tf-idf vectors (words, brand, categories), summed over the history with late acts first, sharpened."""
-    told = [f"{text.keywords} {text.brand} {text.categories}" for text in texts]
-    if not any(map(str.strip, told)):
-        return lambda histories: np.zeros((len(histories), len(texts)), np.float32)
-    # Any run of characters is a word: model numbers are, and sizes.
-    vectors = TfidfVectorizer(dtype=np.float32, token_pattern=r"[^\s|]+").fit_transform(told)
-    by_item = vectors.T.tocsr()
+    own = vectors(texts)
+    by_item = own.T.tocsr()
 
     def score(histories: Sequence[IntArray]) -> FloatArray:
-        words = fading(histories, len(texts), _HISTORY_DECAY) @ vectors
+        words = fading(histories, len(texts), _HISTORY_DECAY) @ own
         return np.asarray((words @ by_item).todense(), np.float32) ** _POWER
 
     return score
+
+
+def vectors(texts: Sequence[ItemText]) -> sp.csr_matrix:
+    """[items, words], rows of length 1, or 0 where an item has no text. Model numbers and sizes are words too."""
+    told = [f"{text.keywords} {text.brand} {text.categories}" for text in texts]
+    if not any(map(str.strip, told)):
+        return sp.csr_matrix((len(texts), 1), dtype=np.float32)
+    return TfidfVectorizer(dtype=np.float32, token_pattern=r"[^\s|]+").fit_transform(told).tocsr()

@@ -1,8 +1,8 @@
-"""What Kairos learns from sequences: networks that generalise, neighbours that remember, and words.
+"""What Kairos learns from sequences: a network that generalises, neighbours that remember, words, and their order.
 
-The probability of the next item is a mean of three: the networks' softmax, the neighbours' share, the likeness' share,
+The probability of the next item is a mean of three: the network's softmax, the neighbours' share, the likeness' share,
 as a language model is mixed with a memory of what it read (kNN-LM, Khandelwal et al., ICLR 2020). How much each counts
-is chosen on the validation.
+is chosen on the validation. The first hundred are then put in a learned order, which sees the three side by side.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from scipy.special import softmax
 from training.sequence import likeness, neighbours, train
 from training.sequence.data import Histories, IntArray, Split
 from training.sequence.evaluation import FloatArray, Scorer, ndcg, ranks_among
+from training.sequence.learned_order import LearnedOrder
 from training.sequence.network import NetworkSettings, item_tokens
 
 # (neighbours, likeness); the networks have the rest.
@@ -29,17 +30,20 @@ _VALIDATION_USERS, _BATCH = 5_000, 256
 
 @dataclass(frozen=True)
 class RecommenderSettings:
-    """`networks` differ by their seed alone."""
+    """`networks` differ by their seed alone; the mean of their probabilities counts."""
 
     network: NetworkSettings = field(default_factory=NetworkSettings)
     training: train.TrainSettings = field(default_factory=train.TrainSettings)
     neighbours: neighbours.NeighbourSettings = field(default_factory=neighbours.NeighbourSettings)
-    networks: int = 2
+    networks: int = 1
 
 
 @dataclass(frozen=True)
 class Recommender:
-    """`curves` are validation NDCG@10 by network and epoch, `validation` that of the shares."""
+    """`curves` are validation NDCG@10 by network and epoch, `validation` that of the mixture.
+
+    Without `order` the mixture's probabilities are the scores.
+    """
 
     networks: Sequence[Scorer]
     memory: Scorer
@@ -47,13 +51,25 @@ class Recommender:
     shares: Shares
     validation: float
     curves: Sequence[Sequence[float]]
+    popularity: FloatArray
+    order: LearnedOrder | None = None
 
     def __call__(self, histories: Sequence[IntArray]) -> FloatArray:
-        """Probabilities [b, items]."""
-        return mixed(_parts(self.networks, self.memory, self.words, histories), self.shares)
+        """Scores [b, items]."""
+        return self.order(histories) if self.order is not None else self.sources(histories)[0]
+
+    @property
+    def order_is_learned(self) -> bool:
+        """Whether it is served: the mixture's was not clearly better."""
+        return self.order is not None and self.order.is_kept
+
+    def sources(self, histories: Sequence[IntArray]) -> list[FloatArray]:
+        """The mixture's probabilities, its parts', and the items' popularity; each [b, items]."""
+        parts = _parts(self.networks, self.memory, self.words, histories)
+        return [mixed(parts, self.shares), *parts, np.tile(self.popularity, (len(histories), 1))]
 
 
-def fit(histories: Histories, split: Split, settings: RecommenderSettings) -> Recommender:
+def fit(histories: Histories, split: Split, settings: RecommenderSettings, threads: int = 1) -> Recommender:
     tokens = item_tokens(histories.texts)
     networks, curves = [], []
     for number in range(settings.networks):
@@ -65,7 +81,10 @@ def fit(histories: Histories, split: Split, settings: RecommenderSettings) -> Re
     memory, words = neighbours.scorer(matrix, settings.neighbours), likeness.scorer(histories.texts)
     validated = _validated(networks, memory, words, split, settings.training.seed)
     shares = max(validated, key=validated.__getitem__)
-    return Recommender(networks, memory, words, shares, validated[shares], curves)
+    popularity = np.bincount(np.concatenate(split.learned), minlength=histories.item_count).astype(np.float32)
+    mixture = Recommender(networks, memory, words, shares, validated[shares], curves, popularity)
+    order = LearnedOrder(histories, split, mixture.sources, settings.training.seed, threads)
+    return replace(mixture, order=order)
 
 
 def mixed(parts: Sequence[FloatArray], shares: Shares) -> FloatArray:
