@@ -20,8 +20,8 @@ class LearnedOrder:
     """Puts the best of the first source in order. `sources` gives scores [b, items] of histories [b]; more is better.
 
     Learns from the validation's targets: four fifths of the users to fit, one fifth to stop, and to keep the first
-    source's own order where the learned one is clearly worse. Beside the sources' scores it knows how like the history an
-    item's words are, whether it is of the brand of the last one, and how long the history is.
+    source's own order where the learned one is clearly worse. Beside the sources' scores it knows how like the history
+    an item's words are, whether it is of the brand of the last one, and how long the history is.
     """
 
     CANDIDATES = 100
