@@ -116,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--costs", type=Path, default=COSTS, help="what benchmarks.request_costs wrote")
     parser.add_argument("--manifests", type=Path, help="serve.yaml of an overlay")
+    parser.add_argument("--target", type=float, help="target_ongoing_requests of all stages, instead of the manifests'")
     parser.add_argument("--peak", type=float, default=400.0, help="requests/s of the day's peak")
     parser.add_argument("--usual", type=float, default=80.0, help="requests/s before the sale")
     parser.add_argument("--times", type=float, default=6.0, help="as many in the sale")
@@ -124,6 +125,8 @@ def main() -> None:
     arguments = parser.parse_args()
     measured = json.loads(arguments.costs.read_text())["suite"]["cpu_ms"]
     costs_ms, scalings = {name: float(measured[name]) for name in POOLS}, scalings_of(arguments.manifests)
+    if arguments.target:
+        scalings = {name: replace(one, target_ongoing_requests=arguments.target) for name, one in scalings.items()}
     report, suites = {}, {}
     scenarios = {
         "a day in a quarter of an hour": (day(arguments.peak), _DAY_S),

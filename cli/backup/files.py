@@ -13,7 +13,7 @@ from pathlib import Path
 _CHUNK = 64 << 10
 _SQLITE = b"SQLite format 3\0"
 # What belongs to a running process, not to what it keeps. SQLite's own side files are in its copy already.
-_PASSING_NAMES = {"lock", ".lock", "writes"}
+_PASSING_NAMES = {"lock", ".lock", "writes", "gate"}
 _RESTORING = ".restoring"
 _PASSING_ENDS = ("-wal", "-shm", "-journal", ".draft")
 

@@ -1,6 +1,7 @@
 """Writes to a folder of Edge collections, and the moment without any in which another process may copy the folder.
 
     <data_dir>/writes    a write holds it shared, who copies holds it alone
+    <data_dir>/gate      who wants to copy holds it alone: writes that have not begun let it go first
 
 Searches take no lock and go on. Between two writes, what lies on the disk is what the process would find after its own
 death: the shard's write-ahead log makes it whole when it is opened.
@@ -15,8 +16,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 _POLL_S = 0.005
+# For so long a write stands back. Not for ever: one that is part of another write must not wait for the end of that.
+_COURTESY_S = 1.0
 
 
 class Writes:
@@ -24,10 +28,14 @@ class Writes:
 
     def __init__(self, data_dir: Path) -> None:
         self._one = threading.Lock()
-        self._file = (data_dir / "writes").open("a")
+        self._file, self._gate = (data_dir / "writes").open("a"), (data_dir / "gate").open("a")
 
     def __enter__(self) -> None:
         self._one.acquire()
+        deadline = time.monotonic() + _COURTESY_S
+        while not _has(self._gate, fcntl.LOCK_SH) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
     def __exit__(self, *_: object) -> None:
@@ -39,16 +47,21 @@ class Writes:
 def writes_paused(data_dir: Path, timeout_s: float) -> Iterator[None]:
     """Writes of whichever process wait meanwhile. Raises TimeoutError where they leave no gap for so long."""
     deadline = time.monotonic() + timeout_s
-    with (data_dir / "writes").open("a") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise TimeoutError(f"{data_dir} was written to for {timeout_s:.0f} s without a gap") from None
-                time.sleep(_POLL_S)
+    with (data_dir / "writes").open("a") as file, (data_dir / "gate").open("a") as gate:
+        while not (_has(gate, fcntl.LOCK_EX) and _has(file, fcntl.LOCK_EX)):
+            if time.monotonic() >= deadline:
+                raise TimeoutError(f"{data_dir} was written to for {timeout_s:.0f} s without a gap")
+            time.sleep(_POLL_S)
         yield
+
+
+def _has(file: IO[str], kind: int) -> bool:
+    """Whether the lock could be had at once; one that is held already is had."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_nameless(folder: Path) -> bool:
