@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format stubs clean
+.PHONY: help setup demo test lint format baseline stubs manifests images images-check clean
 
 help: ## what one can do
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 setup: $(VENV)/installed gen/generated ## the environment, with the exact versions of constraints.txt
 
@@ -18,17 +18,34 @@ demo: setup ## start the suite, load the demo shop, take the tour
 test: setup ## every test, in under 10 minutes on two cores
 	$(BIN)/pytest
 
-lint: setup ## ruff and strict mypy
+lint: setup ## ruff, strict mypy, and protos/ against the last release
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/buf breaking protos --against protos/baseline.binpb
 
 format: setup ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+baseline: setup ## at a release: the contracts that later changes must keep
+	$(BIN)/buf build protos --exclude-source-info --output protos/baseline.binpb
+
 stubs: ## generate gen/ from protos/ again
 	$(BIN)/python hatch_build.py
+
+manifests: setup ## check every overlay of deploy/k8s without a cluster; needs kubectl
+	$(BIN)/python -m deploy.checks
+
+TAG ?= 0.1.0
+IMAGES := gateway query-encoder retrieval ranker suite
+images: ## build the images with docker; REGISTRY=registry.example.com/, TAG=…
+	for image in $(IMAGES); do \
+	  docker build -f deploy/docker/$$(echo $$image | tr - _).Dockerfile -t $(REGISTRY)kairos/$$image:$(TAG) . || exit 1; \
+	done
+
+images-check: setup ## build what is in the images in clean environments, without docker: minutes
+	$(BIN)/python -m deploy.checks.images
 
 clean: ## remove what was built, downloaded or stored here
 	rm -rf $(VENV) gen build dist var .mypy_cache .pytest_cache .ruff_cache .hypothesis

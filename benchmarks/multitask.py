@@ -219,10 +219,11 @@ def main() -> int:
     parser.add_argument("--shoppers", type=int, default=300)
     parser.add_argument("--days", type=int, default=60)
     parser.add_argument("--seeds", type=int, default=3, help="each has its own shop, shoppers and networks")
+    parser.add_argument("--first-seed", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=4)
     arguments = parser.parse_args()
     runs, curves = [], []
-    for seed in tqdm(range(7, 7 + arguments.seeds), desc="seeds"):
+    for seed in tqdm(range(arguments.first_seed, arguments.first_seed + arguments.seeds), desc="seeds"):
         lists = simulated_lists(arguments.size, arguments.shoppers, arguments.days, seed)
         figures, curve = one_seed(lists, arguments.epochs, seed)
         runs.append(figures)
@@ -232,7 +233,8 @@ def main() -> int:
     if arguments.plot:
         draw(arguments.plot, curves[0])
     settings = {name: value for name, value in vars(arguments).items() if isinstance(value, int)}
-    arguments.out.write_text(json.dumps({"settings": settings, **report, "reliability": curves}, indent=1) + "\n")
+    written = {"settings": settings, **report, "runs": runs, "reliability": curves}
+    arguments.out.write_text(json.dumps(written, indent=1) + "\n")
     return 0
 
 

@@ -99,7 +99,7 @@ def start(settings: SuiteSettings) -> tuple[subprocess.Popen[bytes], SuiteState]
     environment = {**os.environ, **marker_of(folder)} | {
         f"KAIROS_SUITE_{name.upper()}": str(value)
         for name, value in settings.model_dump().items()
-        if name == "data_dir" or name.endswith("_port")
+        if name == "data_dir" or name.endswith("_port") or (name == "serve_config" and value)
     }
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with (folder / "logs" / "supervisor.log").open("ab") as log:

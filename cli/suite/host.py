@@ -17,7 +17,7 @@ from types import FrameType
 
 import psutil
 
-from cli.suite.hosting import ServeConfig, grpc_options, http_options, load_serve_config
+from cli.suite.hosting import CONFIG_FILE, ServeConfig, grpc_options, http_options, load_serve_config
 from cli.suite.settings import LOOPBACK, SuiteSettings
 from services.common.settings import load_settings
 
@@ -37,7 +37,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     settings = load_settings(SuiteSettings)
-    return host(settings, load_serve_config(), stop)
+    return host(settings, load_serve_config(settings.serve_config or CONFIG_FILE), stop)
 
 
 def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) -> int:

@@ -31,6 +31,8 @@ class Autoscaling(_Strict):
     min_replicas: int = Field(ge=1)
     max_replicas: int = Field(ge=1)
     target_ongoing_requests: float = Field(gt=0)
+    upscale_delay_s: float | None = Field(default=None, ge=0)
+    downscale_delay_s: float | None = Field(default=None, ge=0)
 
 
 class ActorOptions(_Strict):
@@ -43,6 +45,8 @@ class Deployment(_Strict):
     num_replicas: int | None = Field(default=None, ge=1)
     autoscaling_config: Autoscaling | None = None
     max_ongoing_requests: int = Field(ge=6)
+    # Replicas that a rolling update may have on top; Serve's own 0 stops the old one first.
+    max_surge_percent: int | None = Field(default=None, ge=0, le=100)
     health_check_period_s: float = Field(gt=0)
     health_check_timeout_s: float = Field(gt=0)
     graceful_shutdown_timeout_s: float = Field(ge=0)
@@ -64,7 +68,7 @@ class ServeConfig(_Strict):
     applications: list[Application]
 
 
-def load_serve_config(path: Path = CONFIG_FILE) -> ServeConfig:
+def load_serve_config(path: Path) -> ServeConfig:
     """Raises InvalidArgument that names each wrong or unknown field."""
     try:
         return ServeConfig.model_validate(yaml.safe_load(path.read_text()))
@@ -114,6 +118,8 @@ def hosting_environment(settings: SuiteSettings) -> dict[str, str]:
             "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
             # HAProxy is started again after three checks in vain: within 8 s of its death, where Serve's 10 s make 28.
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
+            # Serve kills an ingress that has not started within three times 5 s; on a busy machine none ever does.
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(settings.haproxy_metrics_port),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(settings.haproxy_stats_port),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),

@@ -20,6 +20,8 @@ class SuiteSettings(ServiceSettings):
 
     # State of all services, logs, and the file that says where the suite runs.
     data_dir: Path = Path("var")
+    # Serve applications in the place of cli/suite/serve.yaml, in its form.
+    serve_config: Path | None = None
     gateway_port: int = Field(default=50050, ge=0, le=65535)
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     # The ingress of the four Serve applications, and what comes with it.

@@ -16,6 +16,10 @@ class QueryEncoderSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_QUERY_ENCODER_", protected_namespaces=())
 
     data_dir: Path = Path("var/query_encoder")
+    # Where the shop's own words are: a file below data_dir, or a Redis that replicas on several machines share.
+    lexicon: Literal["sqlite", "redis"] = "sqlite"
+    # For example redis://redis:6379/0. Needed where lexicon is redis.
+    redis_url: str = ""
     # A sentence-transformer (config.json, tokenizer.json, safetensors). None: the embedded all-MiniLM-L6-v2.
     model_dir: Path | None = None
     # Names the vectors. Change it with the model.
@@ -27,6 +31,8 @@ class QueryEncoderSettings(ServiceSettings):
     # Where exported models are kept.
     model_cache_dir: Path = Path("var/models")
     backend: Literal["onnx-int8", "onnx-fp32", "torch"] = "onnx-int8"
+    # Of the backend torch; ONNX Runtime stays on the CPU.
+    device: Literal["cpu", "cuda"] = "cpu"
     # Threads that share one inference.
     threads: int = Field(default=1, ge=1)
     # Inferences of an import at the same time, each with `threads`.
@@ -52,6 +58,14 @@ class QueryEncoderSettings(ServiceSettings):
     understanding_model_dir: Path | None = None
     # Currency of prices that a query states without one ("under 100").
     default_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
+
+    @model_validator(mode="after")
+    def _goes_together(self) -> QueryEncoderSettings:
+        if self.lexicon == "redis" and not self.redis_url:
+            raise ValueError("redis_url is empty; name the Redis, for example redis://redis:6379/0")
+        if self.device == "cuda" and self.backend != "torch":
+            raise ValueError("device cuda needs the backend torch")
+        return self
 
     @model_validator(mode="after")
     def _two_models_have_two_names(self) -> QueryEncoderSettings:

@@ -10,7 +10,7 @@ from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.domain.picture import PictureLimits
 from services.query_encoder.handler import QueryEncoderHandler
-from services.query_encoder.ports import Encoder, PictureEncoder
+from services.query_encoder.ports import Encoder, LexiconStore, PictureEncoder
 from services.query_encoder.settings import QueryEncoderSettings
 
 
@@ -23,13 +23,24 @@ def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
         understander = load_understander(settings.understanding_model_dir, graph, encoder.model_version)
     return QueryEncoderHandler(
         encoder,
-        SqliteLexiconStore(settings.data_dir),
+        build_lexicons(settings),
         graph,
         settings,
         build_picture_encoder(settings),
         build_other_encoder(settings),
         understander,
     )
+
+
+def build_lexicons(settings: QueryEncoderSettings) -> LexiconStore:
+    if settings.lexicon == "sqlite":
+        return SqliteLexiconStore(settings.data_dir)
+    # Imported here: without Redis, nobody needs its client.
+    import redis
+
+    from services.query_encoder.adapters.redis_lexicon import RedisLexiconStore
+
+    return RedisLexiconStore(redis.Redis.from_url(settings.redis_url))
 
 
 def build_other_encoder(settings: QueryEncoderSettings) -> Encoder | None:
@@ -55,7 +66,7 @@ def build_encoder(settings: QueryEncoderSettings, threads: int) -> Encoder:
         # Imported here: the ONNX encoder serves without torch in memory.
         from services.query_encoder.adapters.torch_encoder import TorchEncoder
 
-        return TorchEncoder(model_dir, settings.model_version)
+        return TorchEncoder(model_dir, settings.model_version, settings.device)
     from services.query_encoder.adapters.onnx_encoder import OnnxEncoder
 
     file = INT8 if settings.backend == "onnx-int8" else FP32

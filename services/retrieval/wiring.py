@@ -30,18 +30,9 @@ def index_over(collections: Collections, settings: RetrievalSettings) -> QdrantI
 def _collections(settings: RetrievalSettings) -> Collections:
     # Imported here: each engine costs a process 50 MB or more, and it uses one.
     if settings.engine == "server":
-        from qdrant_client import QdrantClient
+        from services.retrieval.adapters.server import ServerCollections, connect
 
-        from services.retrieval.adapters.server import ServerCollections
-
-        server = settings.server
-        client = QdrantClient(
-            url=server.url,
-            api_key=server.api_key.get_secret_value() or None,
-            prefer_grpc=server.prefer_grpc,
-            timeout=int(server.timeout_s),
-        )
-        return ServerCollections(client, server.collection_prefix)
+        return ServerCollections(connect(settings.server), settings.server.collection_prefix)
     from services.retrieval.adapters.edge_collections import EdgeCollections
 
     return EdgeCollections(settings.data_dir, settings.edge)

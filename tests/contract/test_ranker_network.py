@@ -126,10 +126,15 @@ async def test_what_is_out_of_stock_sinks(tmp_path: Path, version: Path) -> None
 
 
 async def test_vectors_of_another_model(tmp_path: Path, version: Path) -> None:
-    """Where the network does not know the vectors, the weighted sum ranks and says so, with reasons that add up."""
+    """Where the network does not know the vectors, the weighted sum ranks and says so, with its own reasons."""
     async with serving(tmp_path, version) as stub:
         answer = await stub.RankItems(ranking(model_version="m@2"))
     assert answer.model_version.startswith("weighted-sum@")
     assert list(tasks(answer)) == ["relevance"]
-    sums = [sum(reason.contribution for reason in entry.reasons) for entry in answer.reasons]
-    assert sums == pytest.approx(list(answer.scores), abs=1e-5)
+    told = [
+        (score, entry.baseline + sum(reason.contribution for reason in entry.reasons))
+        for score, entry in zip(answer.scores, answer.reasons, strict=True)
+        if entry.reasons
+    ]
+    assert told
+    assert [total for _, total in told] == pytest.approx([score for score, _ in told], abs=1e-5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,8 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
+from deploy.checks.build import built
+from deploy.checks.local import local_settings
 from kairos.gateway.v1 import gateway_pb2_grpc
 from tests.e2e.collector import Collector
 from tests.e2e.shop import Shop, catalogue_file, products_of
@@ -30,8 +33,18 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="package")
-def suite(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[RunningSuite]:
-    suite = RunningSuite(tmp_path_factory.mktemp("suite"), f"127.0.0.1:{collector.port}")
+def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The overlay `production` as one machine runs it: its Serve configuration and settings. Needs kubectl."""
+    if shutil.which("kubectl") is None:
+        return {}
+    return local_settings(built("production"), tmp_path_factory.mktemp("production"))
+
+
+@pytest.fixture(scope="package")
+def suite(
+    tmp_path_factory: pytest.TempPathFactory, collector: Collector, production: dict[str, str]
+) -> Iterator[RunningSuite]:
+    suite = RunningSuite(tmp_path_factory.mktemp("suite"), f"127.0.0.1:{collector.port}", production)
     try:
         suite.start()
         yield suite

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ _COMMAND_TIMEOUT_S = 300.0
 
 @dataclass
 class RunningSuite:
-    """`seen` holds every process that the suite ever had when somebody looked."""
+    """`seen` holds every process that the suite ever had when somebody looked. `settings`: environment on top."""
 
     data_dir: Path
     collector: str
+    settings: Mapping[str, str] = field(default_factory=dict)
     seen: set[psutil.Process] = field(default_factory=set)
 
     def start(self) -> None:
@@ -98,6 +99,7 @@ class RunningSuite:
         ports = [name for name in SuiteSettings.model_fields if name.endswith("_port")]
         environment = {
             **os.environ,
+            **self.settings,
             **{f"KAIROS_SUITE_{name.upper()}": "0" for name in ports},
             "KAIROS_SUITE_DATA_DIR": str(self.data_dir),
             # Exporting the model takes half a minute and is the same for every folder.

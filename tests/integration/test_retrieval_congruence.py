@@ -438,3 +438,16 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     answer = asyncio.run(look())
     handler.close()
     assert list(answer.candidates.ids) == ids
+
+
+async def test_equal_scores_have_an_order(stub: Stub) -> None:
+    """More products of one score than an answer holds: the same question twice gives the same products in one order."""
+    same = [product(f"lamp-{number}", "Desk lamp", "Klarvox", "Lamps", 20) for number in range(40)]
+    request = retrieval_pb2.UpsertProductsRequest(
+        products=same, vectors=vectors_to_proto(np.tile(VECTORS[2], (40, 1)), MODEL),
+        fingerprints=[one.id.encode() for one in same],
+    )  # fmt: skip
+    await stub.UpsertProducts(request)
+    answers = [await found(stub, ask("desk lamp", [0.0, 1.0, 0.0], limit=25)) for _ in range(4)]
+    assert len(answers[0]) == 25
+    assert answers[1:] == answers[:1] * 3

@@ -15,7 +15,7 @@ from services.gateway.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("query_encoder", "retrieval", "ranker", "gateway")
-OUTER = ("training", "demo", "cli", "benchmarks", "tests")
+OUTER = ("training", "demo", "cli", "benchmarks", "deploy", "tests")
 
 
 def imports(file: Path) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""From a torch model to ONNX files, once: `python -m services.query_encoder.adapters.onnx_export MODEL_DIR TARGET_DIR`.
+"""From a torch model to ONNX files, once: `python -m services.query_encoder.adapters.onnx_export MODEL_DIR CACHE_DIR`.
 
 A process of its own, so that the serving process never holds torch. Two may race: the folder appears in one rename.
 """
@@ -20,9 +20,9 @@ FP32, INT8 = "encoder.onnx", "encoder.int8.onnx"
 
 def exported(model_dir: Path, cache_dir: Path) -> Path:
     """The folder with FP32 and INT8 for the weights in `model_dir`; exports them where it is missing."""
-    target = cache_dir / f"{_digest(model_dir)}-{EXPORT_VERSION}"
+    target = _target(model_dir, cache_dir)
     if not target.is_dir():
-        command = [sys.executable, "-m", __name__, str(model_dir), str(target)]
+        command = [sys.executable, "-m", __name__, str(model_dir), str(cache_dir)]
         outcome = subprocess.run(command, capture_output=True, text=True, check=False)
         if outcome.returncode != 0 or not target.is_dir():
             raise RuntimeError(f"the export of {model_dir} to ONNX failed:\n{outcome.stderr[-4000:]}")
@@ -59,6 +59,10 @@ def _write(work: Path, model_dir: Path) -> None:
     quantize_dynamic(str(work / FP32), str(work / INT8), per_channel=True, weight_type=QuantType.QInt8)
 
 
+def _target(model_dir: Path, cache_dir: Path) -> Path:
+    return cache_dir / f"{_digest(model_dir)}-{EXPORT_VERSION}"
+
+
 def _digest(model_dir: Path) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for path in (*sorted(model_dir.glob("*.safetensors")), model_dir / "config.json", model_dir / "tokenizer.json"):
@@ -67,4 +71,4 @@ def _digest(model_dir: Path) -> str:
 
 
 if __name__ == "__main__":
-    export(Path(sys.argv[1]), Path(sys.argv[2]))
+    export(Path(sys.argv[1]), _target(Path(sys.argv[1]), Path(sys.argv[2])))

@@ -41,8 +41,11 @@ def load_model(model_dir: Path, attention: str | None = None) -> PooledEncoder:
 
 
 class TorchEncoder:
-    def __init__(self, model_dir: Path, model_version: str) -> None:
-        self._model = load_model(model_dir)
+    """`device`: cpu or cuda. Vectors come back to the CPU's memory."""
+
+    def __init__(self, model_dir: Path, model_version: str, device: str = "cpu") -> None:
+        self._device = device
+        self._model = load_model(model_dir).to(device)
         self._tokenizer = BatchTokenizer(model_dir)
         self.model_version = model_version
         self.dimensions = self._model.dimensions
@@ -51,5 +54,6 @@ class TorchEncoder:
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         with torch.inference_mode():
             for rows, ids, mask in self._tokenizer.batches(texts, max_tokens, _TOKENS_PER_BATCH):
-                vectors[rows] = self._model(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
+                inputs = [torch.from_numpy(array).to(self._device) for array in (ids, mask)]
+                vectors[rows] = self._model(*inputs).cpu().numpy()
         return vectors

@@ -34,20 +34,23 @@ ITEM_INPUTS = ("vectors", "rows", "numbers")
 class OnnxRanker:
     """One version of a network, from its folder (docs/ranking.md); nothing of it changes.
 
-    `objective` is asked at each request. Where the candidates' vectors are not of the model that the network learned
-    with, `otherwise` ranks. Raises ValueError for a folder of other features than ours.
+    `objective` is asked at each request; `name` is the model version of its answers. Where the candidates' vectors are
+    not of the model that the network learned with, `otherwise` ranks. Raises ValueError for a folder of other features
+    than ours.
     """
 
     bias = USER_OUTPUTS.index("bias")
 
-    def __init__(self, folder: Path, objective: Callable[[], Objective], otherwise: Ranker, threads: int = 1) -> None:
+    def __init__(
+        self, folder: Path, objective: Callable[[], Objective], otherwise: Ranker, name: str = "", threads: int = 1
+    ) -> None:
         about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if about["features_version"] != FEATURES_VERSION:
             raise ValueError(
                 f"{folder} was trained on features of version {about['features_version']}, these are "
                 f"{FEATURES_VERSION}; train anew"
             )
-        self.model_version = f"ranker@{folder.name}"
+        self.model_version = name or f"ranker@{folder.name}"
         self.tasks: tuple[str, ...] = tuple(about["network"]["tasks"])
         self.vector_version: str = about["vector_version"]
         self._dimensions: int = about["network"]["dimensions"]
@@ -103,6 +106,11 @@ class OnnxRanker:
         feed = dict(zip(USER_OUTPUTS, side, strict=True)) | dict(zip(ITEM_INPUTS, items, strict=True))
         found: FloatArray = self._candidates.run(None, feed)[0]
         return found
+
+    @property
+    def dimensions(self) -> int:
+        """Of the vectors."""
+        return self._dimensions
 
     def close(self) -> None:
         """Gives the graphs' memory back; what is running ends first."""

@@ -43,6 +43,11 @@ CREATE TABLE IF NOT EXISTS rebuy (
     tenant TEXT, key TEXT, buyers INTEGER, again INTEGER, PRIMARY KEY (tenant, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS forgotten (
     tenant TEXT, user_digest BLOB, deleted_s REAL, until_s REAL, PRIMARY KEY (tenant, user_digest)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS consumer (
+    tenant TEXT, consumer_group TEXT, log TEXT, position INTEGER, PRIMARY KEY (tenant, consumer_group, log))
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS count (
+    tenant TEXT, name TEXT, field TEXT, value REAL, PRIMARY KEY (tenant, name, field)) WITHOUT ROWID;
 """
 
 # From the tables of version 0, which knew events and shown items only.
@@ -65,7 +70,7 @@ DROP TABLE impression;
 """
 # From those of version 1, which did not know the circumstances of a showing.
 _UPGRADE_1 = "ALTER TABLE impressions ADD COLUMN circumstances TEXT"
-_VERSION = 2
+VERSION = 2
 _CACHE_KIB = 32 * 1024
 # 16 MB: a checkpoint writes each changed page once, however often it changed.
 _CHECKPOINT_PAGES = 4_000
@@ -104,5 +109,5 @@ def _create(db: sqlite3.Connection) -> None:
     # One transaction: executescript would end the one that is open.
     for statement in filter(str.strip, script.split(";")):
         db.execute(statement)
-    db.execute(f"PRAGMA user_version={_VERSION}")
+    db.execute(f"PRAGMA user_version={VERSION}")
     db.execute("COMMIT")

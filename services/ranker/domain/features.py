@@ -157,13 +157,18 @@ def _context(request: RankingRequest, act_count: int) -> FloatArray:
 
 def _long_term(request: RankingRequest, dimensions: int) -> FloatArray:
     """The weighted mean of what was always liked, a unit vector; zero where nothing is."""
-    lasting, mean = request.memories.lasting, np.zeros(dimensions, np.float32)
+    lasting = request.memories.lasting
     weighted = zip(lasting, lasting_weights(lasting, request.now_s), strict=True)
     # Sums of floats depend on their order, and the order of arrival must not show.
-    for entry, weight in sorted(weighted, key=lambda pair: pair[0].event_id):
-        if _is_of(entry, request.model_version, dimensions):
-            mean += np.float32(weight) * _vector(entry)
-    taste: FloatArray = _unit(mean[np.newaxis])[0]
+    known = [
+        (_vector(entry), weight)
+        for entry, weight in sorted(weighted, key=lambda pair: pair[0].event_id)
+        if _is_of(entry, request.model_version, dimensions)
+    ]
+    if not known:
+        return np.zeros(dimensions, np.float32)
+    vectors, weights = (np.array(column, np.float32) for column in zip(*known, strict=True))
+    taste: FloatArray = _unit((weights @ vectors)[np.newaxis])[0]
     return taste
 
 

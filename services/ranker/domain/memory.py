@@ -76,15 +76,16 @@ def lasting_weights(lasting: Sequence[HistoryEntry], now_s: float) -> list[float
 
     With less than a full sample they are the very weights.
     """
-    threshold = 0.0
+    threshold, least = 0.0, -math.inf
+    priorities = [_of_entry(entry) for entry in lasting] if len(lasting) >= LASTING else [0.0] * len(lasting)
     if len(lasting) >= LASTING:
-        least = min(_of_entry(entry) for entry in lasting)
+        least = min(priorities)
         threshold = 2.0 ** (least - now_s / LASTING_HALF_LIFE_S)
     weights = []
-    for entry in lasting:
+    for entry, own_priority in zip(lasting, priorities, strict=True):
         own = act_weight(entry.type, entry.dwell_ms)
         decayed = own * 0.5 ** ((now_s - entry.occurred_s) / LASTING_HALF_LIFE_S)
-        is_the_threshold = threshold > 0 and _of_entry(entry) == least
+        is_the_threshold = threshold > 0 and own_priority == least
         weights.append(0.0 if is_the_threshold else max(decayed, threshold))
     return weights
 

@@ -1,6 +1,7 @@
 """Qdrant Edge: the engine in this process, one folder a tenant.
 
     <data_dir>/lock                      held by the one process that uses the folder
+    <data_dir>/writes                    held while something is written: see edge_writes.py
     <data_dir>/<tenant>/manifest.json    which generation is valid, and the model of its vectors
     <data_dir>/<tenant>/<generation>/    the shard
 
@@ -21,7 +22,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -49,6 +49,7 @@ from qdrant_edge import (
 
 from services.retrieval.adapters import edge_terms as terms
 from services.retrieval.adapters.collection import Fusion, Half, Hit
+from services.retrieval.adapters.edge_writes import Writes
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
 from services.retrieval.adapters.records import (
     EVERYTHING,
@@ -95,18 +96,20 @@ class Manifest:
 class EdgeCollection:
     """See collection.Collection. Reads never wait; writes wait for each other and for a copy to be taken."""
 
-    def __init__(self, folder: Path, manifest: Manifest, shard: EdgeShard, max_search_threads: int) -> None:
+    def __init__(
+        self, folder: Path, manifest: Manifest, shard: EdgeShard, max_search_threads: int, writes: Writes
+    ) -> None:
         self._folder = folder
         self._manifest = manifest
         self._shard = shard
         self._max_search_threads = max_search_threads
-        self._writing = threading.Lock()
+        self._writing = writes
         self._records = _read_records(shard)
         self._journal: list[UpdateOperation] | None = None
         self.changed = 0
 
     @classmethod
-    def create(cls, folder: Path, max_search_threads: int) -> EdgeCollection:
+    def create(cls, folder: Path, max_search_threads: int, writes: Writes) -> EdgeCollection:
         """An empty collection; a present one is replaced once this one is complete."""
         manifest = Manifest(_new_generation())
         path = folder / manifest.generation
@@ -117,16 +120,17 @@ class EdgeCollection:
         shard.flush()
         manifest.write(folder)
         _remove_others(folder, manifest)
-        return cls(folder, manifest, shard, max_search_threads)
+        return cls(folder, manifest, shard, max_search_threads, writes)
 
     @classmethod
-    def open(cls, folder: Path, max_search_threads: int) -> EdgeCollection | None:
+    def open(cls, folder: Path, max_search_threads: int, writes: Writes) -> EdgeCollection | None:
         """None where nothing was ever completed."""
         manifest = Manifest.read(folder)
         _remove_others(folder, manifest)
         if manifest is None:
             return None
-        return cls(folder, manifest, _load(folder / manifest.generation, max_search_threads), max_search_threads)
+        shard = _load(folder / manifest.generation, max_search_threads)
+        return cls(folder, manifest, shard, max_search_threads, writes)
 
     @property
     def model_version(self) -> str:

@@ -18,6 +18,7 @@ from services.retrieval.adapters import optimizer
 from services.retrieval.adapters.collection import Collection, Pair
 from services.retrieval.adapters.edge import EdgeCollection
 from services.retrieval.adapters.edge_roles import Roles, collection_folder, remove_nameless
+from services.retrieval.adapters.edge_writes import Writes
 from services.retrieval.adapters.points import DENSE
 from services.retrieval.settings import EdgeSettings
 
@@ -46,12 +47,13 @@ class EdgeCollections:
         self._settings = settings
         data_dir.mkdir(parents=True, exist_ok=True)
         self._lock_file = _locked(data_dir / "lock", settings.lock_timeout_s)
-        self._changing = threading.Lock()
+        self._changing = Writes(data_dir)
         self._tenants: dict[str, _Tenant] = {}
-        for folder in sorted(path for path in data_dir.iterdir() if path.is_dir()):
-            opened = _open(folder, settings.max_search_threads)
-            if opened is not None:
-                self._tenants[folder.name] = opened
+        with self._changing:
+            for folder in sorted(path for path in data_dir.iterdir() if path.is_dir()):
+                opened = _open(folder, settings.max_search_threads)
+                if opened is not None:
+                    self._tenants[folder.name] = opened
         self._stopping = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._optimize_forever, name="optimizer", daemon=True)
@@ -74,7 +76,8 @@ class EdgeCollections:
             folder = self._data_dir / tenant
             folder.mkdir(exist_ok=True)
             roles = Roles.read(folder)
-            live = EdgeCollection.create(collection_folder(folder, roles.live), self._settings.max_search_threads)
+            path = collection_folder(folder, roles.live)
+            live = EdgeCollection.create(path, self._settings.max_search_threads, Writes(self._data_dir))
             self._tenants[tenant] = _Tenant(roles, live)
             return live
 
@@ -85,7 +88,7 @@ class EdgeCollections:
             # What an attempt that was cut off left there.
             remove_nameless(folder, known.roles)
             path = collection_folder(folder, known.roles.live + 1)
-            beside = EdgeCollection.create(path, self._settings.max_search_threads)
+            beside = EdgeCollection.create(path, self._settings.max_search_threads, Writes(self._data_dir))
             beside.begin_vectors(DENSE, model_version, dimensions)
             roles.write(folder)
             self._tenants[tenant] = _Tenant(roles, known.live, beside)
@@ -168,12 +171,13 @@ class EdgeCollections:
 def _open(folder: Path, max_search_threads: int) -> _Tenant | None:
     roles = Roles.read(folder)
     remove_nameless(folder, roles)
-    live = EdgeCollection.open(collection_folder(folder, roles.live), max_search_threads)
+    live = EdgeCollection.open(collection_folder(folder, roles.live), max_search_threads, Writes(folder.parent))
     if live is None:
         return None
     beside = None
     if roles.beside is not None:
-        beside = EdgeCollection.open(collection_folder(folder, roles.beside), max_search_threads)
+        path = collection_folder(folder, roles.beside)
+        beside = EdgeCollection.open(path, max_search_threads, Writes(folder.parent))
     return _Tenant(roles, live, beside)
 
 

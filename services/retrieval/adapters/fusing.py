@@ -27,6 +27,9 @@ from services.retrieval.settings import FusionSettings
 # By space (DENSE, IMAGE, LEXICAL) and point id.
 ScoresBySpace = dict[str, dict[int, float]]
 SPACES = (DENSE, IMAGE, LEXICAL)
+# How much further the engine is asked than what is kept. It has no order among equal scores (variants of one product,
+# one word that hundreds of titles hold), and would cut through them differently each time.
+BEYOND = 50
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ class Fuser:
             return self._by_network(self._learned, self.seen(collection, halves, found, search), search.limit)
         within = [Where((IsOneOf(frozenset(hit.id for hit in hits)),)) for hits in found]
         fusion = self._fusion_of(halves, found, search)
-        hits = collection.fused(list(zip(halves, within, strict=True)), fusion, search.limit, search.columns)
-        return hits, scores_by_space(halves, found)
+        pairs = list(zip(halves, within, strict=True))
+        hits = collection.fused(pairs, fusion, search.limit + BEYOND, search.columns)
+        return in_order(hits, search.limit), scores_by_space(halves, found)
 
     def seen(
         self, collection: Collection, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search
@@ -112,6 +116,11 @@ class Fuser:
         pairs = list(zip(halves, found, strict=True))
         floors = tuple(hits[-1].score if len(hits) == half.limit else 0.0 for half, hits in pairs)
         return Scaled(weights, floors, tuple(hits[0].score if hits else 0.0 for hits in found))
+
+
+def in_order(hits: Sequence[Hit], limit: int) -> list[Hit]:
+    """The best `limit`, those of one score by their ids: the same question twice is answered the same."""
+    return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:limit]
 
 
 def scores_by_space(halves: Sequence[Half], found: Sequence[Sequence[Hit]]) -> ScoresBySpace:

@@ -13,7 +13,7 @@ import numpy as np
 from services.common.errors import Conflict, NotFound
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collection, Collections, Half, Hit
-from services.retrieval.adapters.fusing import SPACES, Fuser, scores_by_space
+from services.retrieval.adapters.fusing import BEYOND, SPACES, Fuser, in_order, scores_by_space
 from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
@@ -148,12 +148,12 @@ class QdrantIndex:
             return Candidates.none(), 0
         if len(halves) == 1:
             # Nothing to fuse: the half's scores are the order.
-            found = [collection.nearest(halves[0], condition, search.columns)]
+            found = [_nearest(collection, halves[0], condition, search.columns)]
             hits = found[0][: search.limit]
             scores = scores_by_space(halves, found)
         else:
             # First each half by itself, for its scores. What it found is all that the engine then needs to fuse.
-            found = [collection.nearest(half, condition) for half in halves]
+            found = [_nearest(collection, half, condition) for half in halves]
             hits, scores = self._fuser.fuse(collection, halves, found, search)
         rows = _recorded(hits)
         dense, image, lexical = ([scores[using].get(hit.id, 0.0) for hit, _ in rows] for using in SPACES)
@@ -174,7 +174,7 @@ class QdrantIndex:
         halves = [] if collection is None else self._halves(collection, search)
         if collection is None or [half.using for half in halves] != [DENSE, LEXICAL]:
             return [], np.zeros((0, len(FEATURES)), np.float32)
-        found = [collection.nearest(half, where(search.narrowing)) for half in halves]
+        found = [_nearest(collection, half, where(search.narrowing)) for half in halves]
         seen = self._fuser.seen(collection, halves, found, search)
         if seen is None:
             return [], np.zeros((0, len(FEATURES)), np.float32)
@@ -251,6 +251,11 @@ class QdrantIndex:
         if words is not None and words.indices:
             halves.append(Half(words, depth, LEXICAL))
         return halves
+
+
+def _nearest(collection: Collection, half: Half, condition: Where, columns: Columns | None = None) -> list[Hit]:
+    deeper = replace(half, limit=half.limit + BEYOND)
+    return in_order(collection.nearest(deeper, condition, columns), half.limit)
 
 
 def _found(collection: Collection, ids: Sequence[str], columns: Columns) -> list[Hit]:

@@ -40,6 +40,7 @@ from services.retrieval.adapters.points import (
 )
 from services.retrieval.adapters.records import INDEXES, IndexKind, payload_keys, payload_of, record_of_payload
 from services.retrieval.ports import Columns
+from services.retrieval.settings import ServerSettings
 
 _SCHEMAS = {
     IndexKind.KEYWORD: models.PayloadSchemaType.KEYWORD,
@@ -50,6 +51,15 @@ _SCHEMAS = {
 
 # How long searches go by what was known of who is live: another replica's switch shows after this.
 _REFRESH_S = 1.0
+
+
+def connect(settings: ServerSettings) -> QdrantClient:
+    return QdrantClient(
+        url=settings.url,
+        api_key=settings.api_key.get_secret_value() or None,
+        prefer_grpc=settings.prefer_grpc,
+        timeout=int(settings.timeout_s),
+    )
 
 
 class ServerCollections:
@@ -82,7 +92,7 @@ class ServerCollections:
     def create(self, tenant: str) -> Collection:
         self.drop_beside(tenant)
         name, _ = self._names(tenant)
-        collection = self._created(name)
+        collection = create_collection(self._client, name)
         self._forget(tenant)
         return collection
 
@@ -90,7 +100,7 @@ class ServerCollections:
         live, _ = self._names(tenant)
         number = self._number(tenant, live) + 1
         # An attempt that was cut off may have left one of this name.
-        beside = self._created(self._name(tenant, number))
+        beside = create_collection(self._client, self._name(tenant, number))
         beside.begin_vectors(DENSE, model_version, dimensions)
         self._client.update_collection_aliases([_alias(self._name(tenant, number), f"{self._prefix}{tenant}.beside")])
         self._forget(tenant)
@@ -143,20 +153,6 @@ class ServerCollections:
     def _forget(self, tenant: str) -> None:
         with self._lock:
             self._known.pop(tenant, None)
-
-    def _created(self, name: str) -> ServerCollection:
-        """An empty one, instead of the present one of this name."""
-        if self._client.collection_exists(name):
-            self._client.delete_collection(name)
-        self._client.create_collection(
-            name,
-            vectors_config={},
-            sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
-            metadata={},
-        )
-        for key, kind in INDEXES.items():
-            self._client.create_payload_index(name, key, _SCHEMAS[kind])
-        return ServerCollection(self._client, name)
 
 
 class ServerCollection:
@@ -252,6 +248,21 @@ class ServerCollection:
             self.name, scroll_filter=_filter(where), limit=limit, order_by=order, with_payload=payload_keys(columns)
         )
         return _hits(records)
+
+
+def create_collection(client: QdrantClient, name: str) -> ServerCollection:
+    """An empty one, instead of the present one of this name."""
+    if client.collection_exists(name):
+        client.delete_collection(name)
+    client.create_collection(
+        name,
+        vectors_config={},
+        sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+        metadata={},
+    )
+    for key, kind in INDEXES.items():
+        client.create_payload_index(name, key, _SCHEMAS[kind])
+    return ServerCollection(client, name)
 
 
 def _hits(points: Sequence[models.ScoredPoint | models.Record]) -> list[Hit]:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from demo.catalogue import DemoProduct, build_catalogue
-from demo.shoppers import DemoEvent, Shopper, build_shoppers, simulate_events, true_utility, write_events
+from demo.shoppers import (
+    DemoEvent,
+    Shopper,
+    build_shoppers,
+    preferred,
+    simulate_events,
+    simulate_sessions,
+    true_utility,
+    write_events,
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +41,29 @@ def test_same_seed_same_events(events: list[DemoEvent], shoppers: list[Shopper],
     assert list(simulate_events(shoppers, catalogue, days=20)) == events
     assert [event.time for event in events] == sorted(event.time for event in events)
     assert len({event.event_id for event in events}) == len(events)
+
+
+def test_sessions_tell_what_was_shown(
+    events: list[DemoEvent], shoppers: list[Shopper], catalogue: list[DemoProduct]
+) -> None:
+    """Sessions hold the very events, in the order of their lists; what was clicked was shown, and each item once."""
+    sessions = list(simulate_sessions(shoppers, catalogue, days=20))
+    assert sorted(event.event_id for s in sessions for event in s.events) == sorted(event.event_id for event in events)
+    assert [s.shown_at for s in sessions] == sorted(s.shown_at for s in sessions)
+    for session in sessions:
+        assert {event.item_id for event in session.events} - {""} <= {*session.item_ids}
+        assert len({*session.item_ids}) == len(session.item_ids) == len(session.wanted)
+        assert list(session.positions) == sorted({*session.positions})
+        assert session.positions[0] == 1
+
+
+def test_high_places_are_clicked_more() -> None:
+    """Of two products worth the same, the higher one is preferred more often; with no cost of a place, as often."""
+    wanted = [0.0] * 10
+    firsts = [preferred(wanted, Random(n))[0] for n in range(2_000)]
+    alike = [preferred(wanted, Random(n), position_cost=0.0)[0] for n in range(2_000)]
+    assert firsts.count(0) > 1.5 * firsts.count(9)
+    assert 0.75 < alike.count(0) / alike.count(9) < 1.33
 
 
 def test_shoppers_follow_their_tastes(

@@ -1,0 +1,201 @@
+"""What comes next in real sequences: Kairos against popularity, neighbours, factors, LambdaMART and SASRec, in one run.
+
+    python -m benchmarks.sequence_quality --sequences S.csv.gz --items I.csv.gz --out R.json
+
+S: asin_sequence_chronological (item ids, separated by spaces), and perhaps timestamps (numbers, as many). I: asin, and
+any of keywords, brand, categories. Leave-one-out: the last item of each user is the test, the one before it the
+validation, which chooses settings and is never learned from by Kairos. All items are ranked; those of the history are
+left out; equal scores count against the method. HR@10 and NDCG@10, with a paired bootstrap interval of Kairos against
+the best baseline.
+
+Beside it a global temporal split, with the baselines that need no training: learned is what happened before one moment,
+asked is each user's first act after it. Where S has no timestamps, times are estimated from who came before whom
+(`training.sequence.data.estimated_times`), and the figures say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from benchmarks import sequence_baselines as baselines
+from benchmarks.sasrec import SasRecSettings, fit_sasrec
+from training.sequence.data import Histories, IntArray, Split, global_temporal, leave_one_out, read_histories
+from training.sequence.evaluation import Scorer, gains, hit_rate, ndcg, ranks
+from training.sequence.neighbours import COSINE
+from training.sequence.recommender import RecommenderSettings, fit
+
+KAIROS = "kairos"
+# Its parts; each is the whole without the others.
+NETWORKS, MEMORY, WORDS = (f"{KAIROS}, {part} alone" for part in ("networks", "neighbours", "likeness"))
+_RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one method: `ranks` [users], seconds it took to fit and to answer, and what it chose or reports."""
+
+    ranks: IntArray
+    fit_s: float
+    test_s: float
+    report: Mapping[str, Any]
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "hr@10": round(hit_rate(self.ranks), 5),
+            "ndcg@10": round(ndcg(self.ranks), 5),
+            "fit_s": round(self.fit_s, 1),
+            "test_s": round(self.test_s, 1),
+            **self.report,
+        }
+
+
+def measure(
+    histories: Histories, split: Split, settings: RecommenderSettings, seed: int, threads: int, *, trained: bool
+) -> dict[str, Figures]:
+    """By method; `trained`: with the baselines whose training takes minutes, too."""
+    count, found = histories.item_count, {}
+
+    def run(name: str, fitted: Callable[[], tuple[Scorer, Mapping[str, Any]]]) -> Scorer:
+        started = time.perf_counter()
+        scorer, report = fitted()
+        fit_s = time.perf_counter() - started
+        found[name] = _tested(scorer, split, fit_s, report, name)
+        return scorer
+
+    popular = run("popularity", lambda: (baselines.popularity(split, count), {}))
+    run("item-to-item, cosine", lambda: (baselines.item_to_item(split, count, COSINE), {}))
+    near = run("item-to-item, tuned", lambda: baselines.tuned_item_to_item(split, count, seed))
+    kernel = run("kernel kNN over histories", lambda: baselines.tuned_history_neighbours(split, count, seed))
+    if trained:
+        run("matrix factorisation (ALS)", lambda: baselines.tuned_factors(split, count, seed, threads))
+        sources = {"item-to-item": near, "history": kernel, "popularity": popular}
+        run("LightGBM LambdaMART", lambda: (baselines.LambdaMart(histories, split, sources, seed, threads), {}))
+        run("SASRec as first published", lambda: fit_sasrec(split, count, SasRecSettings(seed=seed)))
+    started = time.perf_counter()
+    kairos = fit(histories, split, settings)
+    fit_s = time.perf_counter() - started
+    report = {
+        "neighbours_share": kairos.shares[0],
+        "likeness_share": kairos.shares[1],
+        "validation_ndcg@10": kairos.validation,
+        "curves": kairos.curves,
+    }
+    found[KAIROS] = _tested(kairos, split, fit_s, report, KAIROS)
+    if trained:
+        found[NETWORKS] = _tested(replace(kairos, shares=(0.0, 0.0)), split, fit_s, {}, NETWORKS)
+        found[MEMORY] = _tested(kairos.memory, split, 0.0, {}, MEMORY)
+        found[WORDS] = _tested(kairos.words, split, 0.0, {}, WORDS)
+    return found
+
+
+def interval(ours: IntArray, theirs: IntArray, seed: int) -> tuple[float, float]:
+    """95 % of the difference of NDCG@10, users drawn again (paired)."""
+    random, difference = np.random.default_rng(seed), gains(ours) - gains(theirs)
+    means = [difference[random.integers(0, len(difference), len(difference))].mean() for _ in range(_RESAMPLES)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return round(float(low), 5), round(float(high), 5)
+
+
+def compared(found: Mapping[str, Figures], seed: int) -> dict[str, Any]:
+    others = [name for name in found if not name.startswith(KAIROS)]
+    best = max(others, key=lambda name: ndcg(found[name].ranks))
+    return {
+        "best_baseline": best,
+        "ndcg@10": round(ndcg(found[KAIROS].ranks) - ndcg(found[best].ranks), 5),
+        "interval_95": interval(found[KAIROS].ranks, found[best].ranks, seed),
+    }
+
+
+def show(title: str, found: Mapping[str, Figures]) -> None:
+    table = Table(title=title)
+    for heading in ("", "HR@10", "NDCG@10", "fit s"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, figures in found.items():
+        table.add_row(
+            name, f"{hit_rate(figures.ranks):.4f}", f"{ndcg(figures.ranks):.4f}", f"{figures.fit_s:.0f}"
+        )  # fmt: skip
+    Console(width=100).print(table)
+
+
+def plot(splits: Mapping[str, Mapping[str, Figures]], path: Path) -> None:
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    chart, axes = pyplot.subplots(1, len(splits), figsize=(7 * len(splits), 4.5), layout="constrained")
+    for axis, (name, found) in zip(np.atleast_1d(axes), splits.items(), strict=True):
+        values = [ndcg(figures.ranks) for figures in found.values()]
+        colors = ["tab:blue" if method.startswith(KAIROS) else "tab:grey" for method in found]
+        axis.bar_label(axis.barh(list(found), values, color=colors), fmt="%.4f", padding=3)
+        axis.set(title=f"NDCG@10, {name}", xlim=(0, max(*values, 1e-3) * 1.2))
+        axis.invert_yaxis()
+    chart.savefig(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sequences", type=Path, required=True)
+    parser.add_argument("--items", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes; a plot goes beside it (.png)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=RecommenderSettings().training.epochs, help="of Kairos' networks")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    histories = read_histories(arguments.sequences, arguments.items)
+    base = RecommenderSettings()
+    settings = replace(base, training=replace(base.training, seed=arguments.seed, epochs=arguments.epochs))
+    splits = {
+        "leave-one-out": (leave_one_out(histories), settings, True),
+        "global temporal": (global_temporal(histories), replace(settings, networks=1), False),
+    }
+    results, report = (
+        {},
+        {
+            "users": len(histories.sequences),
+            "items": histories.item_count,
+            "acts": sum(map(len, histories.sequences)),
+            "seed": arguments.seed,
+            "times": "given" if histories.times is not None else "estimated",
+            "settings": asdict(settings),
+        },
+    )
+    with threadpool_limits(arguments.threads):
+        for name, (split, own, trained) in splits.items():
+            found = measure(histories, split, own, arguments.seed, arguments.threads, trained=trained)
+            times = f", times {report['times']}" if name == "global temporal" else ""
+            show(f"{name}{times}: {len(split.test_targets):,} users, all {histories.item_count:,} items", found)
+            versus = compared(found, arguments.seed)
+            low, high = versus["interval_95"]
+            print(f"{KAIROS} − {versus['best_baseline']}: {versus['ndcg@10']:+.4f} (95 %: {low:+.4f} to {high:+.4f})")
+            results[name] = found
+            report[name] = {"figures": {method: own.summary() for method, own in found.items()}, "kairos": versus}
+            arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    plot(results, arguments.out.with_suffix(".png"))
+    return 0
+
+
+def _tested(scorer: Scorer, split: Split, fit_s: float, report: Mapping[str, Any], name: str) -> Figures:
+    started = time.perf_counter()
+    with tqdm(total=1, desc=f"{name}: test", mininterval=2) as bar:
+        found = ranks(scorer, split.test_histories, split.test_targets)
+        bar.update()
+    return Figures(found, fit_s, time.perf_counter() - started, report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""`kairos backup DIR` and `kairos restore DIR`."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cli.backup.files import Failed, digest_of, is_database, schema_of
+from cli.backup.manifest import FORMAT, Manifest, Part, Refused, SavedFile, check_files, installed, read_manifest
+from cli.backup.places import Place, places_of
+from cli.suite.settings import SuiteSettings
+from cli.suite.state import read_state
+from services.common.errors import InvalidArgument
+from services.common.settings import load_settings
+from services.ranker.adapters.sqlite_schema import VERSION as PROFILES_VERSION
+
+# What this version can read; every other database has never changed its tables.
+_SCHEMAS = {"profiles.db": PROFILES_VERSION}
+
+_console = Console()
+_errors = Console(stderr=True)
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the suite's state.", show_default="var")]
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(help="Where it goes; an empty or a new folder.")],
+    data_dir: DataDir = None,
+    force: Annotated[bool, typer.Option(help="In the place of what is in the folder.")] = False,
+) -> None:
+    """Save all that the suite keeps: products, vectors, profiles, prices on record, words, models. It may run."""
+    with _explained():
+        began = time.monotonic()
+        manifest = save(_settings(data_dir), folder, force)
+        _print(manifest)
+        _console.print(f"{escape(str(folder))}, {time.monotonic() - began:.1f} s", soft_wrap=True, highlight=False)
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(help="What `kairos backup` wrote.")],
+    data_dir: DataDir = None,
+    force: Annotated[bool, typer.Option(help="In the place of what is there.")] = False,
+) -> None:
+    """Bring everything back as `kairos backup` saved it. The suite must be down."""
+    with _explained():
+        manifest = bring_back(_settings(data_dir), folder, force)
+        _print(manifest)
+        _console.print("restored; start the suite", highlight=False)
+
+
+def save(settings: SuiteSettings, folder: Path, force: bool = False) -> Manifest:
+    """Complete when it returns: until then it is called <folder>.partial. Raises Refused and the stores' own errors."""
+    if folder.exists() and any(folder.iterdir()) and not force:
+        raise Refused(f"{folder} is not empty; name another folder, or --force to replace it")
+    places = [place for place in places_of(settings) if place.is_occupied()]
+    if not places:
+        raise Refused(f"there is nothing in {settings.data_dir}; name the suite's folder by --data-dir")
+    draft = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(draft, ignore_errors=True)
+    # People's data: for whoever runs the suite, and nobody else.
+    draft.mkdir(parents=True, mode=0o700)
+    manifest = Manifest(
+        format=FORMAT,
+        created_at=datetime.now(UTC),
+        kairos=installed("kairos-suite"),
+        qdrant_edge=installed("qdrant-edge-py"),
+        parts=[_saved(place, draft) for place in places],
+    )
+    manifest.write(draft)
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+    return manifest
+
+
+def bring_back(settings: SuiteSettings, folder: Path, force: bool = False) -> Manifest:
+    """Nothing is touched before all of the backup was read and found whole. Raises Refused and the stores' errors."""
+    if state := read_state(settings.data_dir.resolve()):
+        raise Refused(f"a suite runs in {settings.data_dir} (gateway {state.gateway}); `kairos down` stops it")
+    manifest = read_manifest(folder)
+    _check_schemas(manifest)
+    places = {place.name: place for place in places_of(settings)}
+    for part in manifest.parts:
+        if part.name not in places:
+            raise Refused(f"the backup has {part.name}, and here nothing says where that is; {_advice(part.name)}")
+    if (occupied := [part.name for part in manifest.parts if places[part.name].is_occupied()]) and not force:
+        raise Refused(f"there is something already in {', '.join(occupied)}; --force replaces it")
+    check_files(folder, manifest)
+    with _nobody_uses(settings.data_dir / "retrieval"):
+        for part in manifest.parts:
+            places[part.name].restore(folder / part.name)
+    return manifest
+
+
+def _saved(place: Place, draft: Path) -> Part:
+    target = draft / place.name
+    moment = place.save(target)
+    paths = sorted(path for path in target.rglob("*") if path.is_file()) if target.is_dir() else [target]
+    saved = [
+        SavedFile(
+            path=str(path.relative_to(draft)),
+            size=path.stat().st_size,
+            sha256=digest_of(path),
+            schema_version=schema_of(path) if is_database(path) else 0,
+        )
+        for path in paths
+    ]
+    return Part(name=place.name, moment=moment, files=saved)
+
+
+def _check_schemas(manifest: Manifest) -> None:
+    for file in (file for part in manifest.parts for file in part.files):
+        known = _SCHEMAS.get(Path(file.path).name, 0)
+        if file.schema_version > known:
+            raise Refused(
+                f"{file.path} has tables of version {file.schema_version}, this version knows up to {known}: "
+                f"restore with Kairos {manifest.kairos} or later"
+            )
+
+
+def _advice(name: str) -> str:
+    service, *field = name.split(".")
+    return f"set KAIROS_{service.upper()}_{'__'.join(field).upper()} to where it shall lie"
+
+
+@contextmanager
+def _nobody_uses(vectors: Path) -> Iterator[None]:
+    """Raises Refused where a process has the vectors open: it would go on with files that are gone."""
+    vectors.mkdir(parents=True, exist_ok=True)
+    with (vectors / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"a process uses {vectors}; stop it first") from None
+        yield
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (Refused, Failed, TimeoutError, InvalidArgument, OSError, sqlite3.Error) as error:
+        _errors.print(f"[red]{escape(str(error))}", soft_wrap=True)
+        raise typer.Exit(2 if isinstance(error, Refused) else 1) from None
+
+
+def _print(manifest: Manifest) -> None:
+    table = Table("part", "files", "bytes", "how", box=None, pad_edge=False)
+    for part in manifest.parts:
+        table.add_row(part.name, f"{len(part.files):,}", f"{part.size:,}", part.moment)
+    _console.print(table)
+
+
+def _settings(data_dir: Path | None) -> SuiteSettings:
+    return load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {})

@@ -1,0 +1,29 @@
+"""Checks every overlay of deploy/k8s. Exits with 1 when something is wrong."""
+
+from __future__ import annotations
+
+import sys
+
+from deploy.checks.build import OVERLAYS, BuildFailed, built, example_secrets
+from deploy.checks.checking import problems_of
+from deploy.checks.references import idle_policies
+
+
+def main() -> int:
+    secrets = example_secrets()
+    try:
+        overlays = {overlay: built(overlay) for overlay in OVERLAYS}
+    except BuildFailed as error:
+        print(error, file=sys.stderr)
+        return 1
+    problems = [f"{name}: {problem}" for name, objects in overlays.items() for problem in problems_of(objects, secrets)]
+    problems += idle_policies(list(overlays.values()))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    counts = ", ".join(f"{name} {len(objects)} objects" for name, objects in overlays.items())
+    print(f"{counts}; {len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

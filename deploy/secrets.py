@@ -1,0 +1,87 @@
+"""`python -m deploy.secrets > secrets.yaml`: the secrets of deploy/k8s/secrets.example.yaml, filled in.
+
+Random passwords, one API key with the role `write`, and certificates of a new authority that lives for this call only.
+What only you know (the bucket of the snapshots) is left as it stands. The API key itself goes to standard error: only
+its digest is in the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from deploy.checks.build import Object, example_secrets
+
+_VALID = timedelta(days=365)
+_NAMESPACE = "kairos"
+
+
+def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Object]:
+    """The same secrets with values. Certificates are for the Services' names within the cluster."""
+    authority = Authority(now)
+    values = {
+        "kairos-gateway": {"gateway.yaml": _gateway_settings(api_key), "token-key": secrets.token_urlsafe(32)},
+        "kairos-gateway-tls": authority.certificate("kairos-gateway"),
+        "kairos-qdrant": {"api-key": secrets.token_urlsafe(32)},
+        "kairos-qdrant-tls": authority.certificate("kairos-qdrant"),
+        "kairos-redis": {"password": secrets.token_urlsafe(32)},
+    }
+    return [
+        {**item, "stringData": {**item["stringData"], **values.get(item["metadata"]["name"], {})}} for item in objects
+    ]
+
+
+class Authority:
+    """Signs for the cluster's own names."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now, self._key = now, ec.generate_private_key(ec.SECP256R1())
+        self._name = _name("Kairos authority")
+        self._certificate = self._builder(self._name, self._key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        ).sign(self._key, hashes.SHA256())  # fmt: skip
+
+    def certificate(self, service: str) -> dict[str, str]:
+        """tls.crt, tls.key and ca.crt of a Service."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = [service, f"{service}.{_NAMESPACE}", f"{service}.{_NAMESPACE}.svc", "localhost"]
+        certificate = self._builder(_name(service), key).add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
+        ).sign(self._key, hashes.SHA256())  # fmt: skip
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return {"tls.crt": _pem(certificate), "tls.key": private.decode(), "ca.crt": _pem(self._certificate)}
+
+    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        return x509.CertificateBuilder(
+            self._name, subject, key.public_key(), x509.random_serial_number(), self._now, self._now + _VALID
+        )
+
+
+def _gateway_settings(api_key: str) -> str:
+    digest = hashlib.sha256(api_key.encode()).hexdigest()
+    return yaml.safe_dump({"security": {"api_keys": [{"sha256": digest, "tenant": "default", "role": "write"}]}})
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+if __name__ == "__main__":
+    key = secrets.token_urlsafe(32)
+    yaml.safe_dump_all(filled(example_secrets(), key, datetime.now(UTC)), sys.stdout, sort_keys=False)
+    print(f"API key (role write): {key}", file=sys.stderr)

@@ -1,0 +1,30 @@
+"""The production overlay on one machine: the suite of these tests was started with its Serve configuration."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from cli.client import Connection
+from cli.suite.hosting import has_haproxy
+from cli.tour import run_tour
+from tests.e2e.shop import Shop
+from tests.e2e.suite import RunningSuite
+
+
+def test_the_manifests_serve_the_tour(suite: RunningSuite, shop: Shop, production: dict[str, str]) -> None:
+    """With the applications and settings of the manifests, every step of the tour shows what it is there for."""
+    if not production:
+        pytest.skip("kubectl is not installed")
+    said = io.StringIO()
+    run_tour(Connection(suite.state.gateway), Console(file=said))
+    assert "Where the time of" in said.getvalue()
+
+
+@pytest.mark.skipif(not has_haproxy(), reason="HAProxy has no wheel here")
+def test_the_manifests_flags_bring_haproxy(suite: RunningSuite, production: dict[str, str]) -> None:
+    """With the flags of the manifests' Ray pods it is HAProxy that takes the calls."""
+    assert not production or production["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+    assert suite.pids("haproxy")

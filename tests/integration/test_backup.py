@@ -1,0 +1,180 @@
+"""Backup and restore: the shop after the loss of everything, Redis, a Qdrant server, vectors that are written to."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+from typer.testing import CliRunner, Result
+
+from benchmarks.restore import answers, differences, fill, requests_of
+from cli.backup import qdrant_dump, redis_dump
+from cli.client import Connection
+from cli.main import app
+from cli.suite.in_process import in_process_suite
+from demo.catalogue import build_catalogue
+from services.common.product import Product
+from services.ranker.adapters.redis_store import RedisProfileStore
+from services.ranker.domain.event import Batch, Event, EventType
+from services.retrieval.adapters.edge_collections import EdgeCollections
+from services.retrieval.adapters.server import ServerCollections
+from services.retrieval.domain.candidates import IndexedProduct
+from services.retrieval.domain.query import FloatArray
+from services.retrieval.ports import Columns, Narrowing, Search, Vectors
+from services.retrieval.settings import RetrievalSettings
+from services.retrieval.wiring import index_over
+from tests.integration.test_profile_store_congruence import RedisServer
+
+NOW_S = 1_800_000_000.0
+MODEL = "m@1"
+
+
+def kairos(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_shop_answers_as_before(tmp_path: Path) -> None:
+    """Searches with their pages, recommendations and prices are the same after all state was removed and restored.
+
+    The backup is taken while the suite serves; a second restore into the restored place is refused.
+    """
+    state, catalogue = tmp_path / "var", build_catalogue(size=80)
+    with in_process_suite(state) as suite:
+        connection = Connection(suite.gateway_target, timeout_s=30)
+        users = fill(connection, tmp_path, catalogue, shopper_count=20)
+        saved = kairos("backup", tmp_path / "backup", "--data-dir", state)
+        assert saved.exit_code == 0, saved.output
+        asked = requests_of(catalogue, users, 24)
+        before = answers(connection, asked)
+        running = kairos("restore", tmp_path / "backup", "--data-dir", state, "--force")
+        assert running.exit_code == 2
+        assert "stop it first" in running.output.replace("\n", " ")
+    shutil.rmtree(state)
+    restored = kairos("restore", tmp_path / "backup", "--data-dir", state)
+    assert restored.exit_code == 0, restored.output
+    with in_process_suite(state) as suite:
+        after = answers(Connection(suite.gateway_target, timeout_s=30), asked)
+    assert len(after) == 24
+    assert all(answer.get("results") or answer.get("quotes") for answer in after)
+    assert differences(before, after) == []
+    assert kairos("restore", tmp_path / "backup", "--data-dir", state).exit_code == 2
+
+
+def indexed(number: int) -> IndexedProduct:
+    product = Product(id=f"p{number}", title=f"lamp number {number}")
+    return IndexedProduct(product, product.id.encode(), product.id.encode())
+
+
+def vectors(count: int) -> FloatArray:
+    found: FloatArray = np.random.default_rng(count).normal(size=(count, 8)).astype(np.float32)
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    return found
+
+
+def test_a_backup_between_two_writes(tmp_path: Path) -> None:
+    """A copy that is taken while batches are written holds whole batches, and opens."""
+    batch, state, settings = 25, tmp_path / "var", RetrievalSettings()
+    collections = EdgeCollections(state / "retrieval", settings.edge)
+    index, stop, written = index_over(collections, settings), threading.Event(), list[int]()
+
+    def write() -> None:
+        while not stop.is_set():
+            numbers = range(len(written) * batch, (len(written) + 1) * batch)
+            index.upsert("default", [indexed(number) for number in numbers], Vectors(vectors(batch), MODEL))
+            written.append(batch)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while len(written) < 3:
+            stop.wait(0.01)
+        saved = kairos("backup", tmp_path / "backup", "--data-dir", state)
+        at_the_end = len(written)
+    finally:
+        stop.set()
+        writer.join()
+        index.close()
+    assert saved.exit_code == 0, saved.output
+    copied = EdgeCollections(tmp_path / "backup" / "retrieval.data_dir", settings.edge)
+    try:
+        count = index_over(copied, settings).count("default", Narrowing())
+    finally:
+        copied.close()
+    assert count % batch == 0
+    assert 3 * batch <= count <= (at_the_end + 1) * batch
+
+
+def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
+    """Products, vectors, the model's name and a collection beside come back in a server that is empty."""
+    first, second = QdrantClient(":memory:"), QdrantClient(":memory:")
+    settings, table = RetrievalSettings(), vectors(30)
+    index = index_over(ServerCollections(first, "shop-"), settings)
+    index.upsert("default", [indexed(number) for number in range(30)], Vectors(table, MODEL))
+    index.reembedding.begin("default", "m@2", 4)
+    wanted = Search("lamp 7", table[7:8], (1.0,), Narrowing(), 5, Columns(vectors=True, fingerprints=True))
+    before, _ = index.search("default", wanted)
+
+    qdrant_dump.dump(first, "shop-", tmp_path / "dump")
+    assert not qdrant_dump.is_occupied(second, "shop-")
+    qdrant_dump.restore(second, "shop-", tmp_path / "dump")
+
+    other = index_over(ServerCollections(second, "shop-"), settings)
+    after, _ = other.search("default", wanted)
+    assert after.ids == before.ids
+    assert after.vectors is not None
+    assert before.vectors is not None
+    assert after.vectors.tobytes() == before.vectors.tobytes()
+    np.testing.assert_allclose(after.scores, before.scores, atol=1e-5)
+    assert other.model_version("default") == MODEL
+    beside = other.reembedding.describe("default").beside
+    assert beside is not None
+    assert (beside.model_version, beside.dimensions, beside.products) == ("m@2", 4, 0)
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
+    pair = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        pair.append(RedisServer(tmp_path / name))
+    yield pair[0], pair[1]
+    for server in pair:
+        server.kill()
+
+
+def test_redis_goes_into_another(tmp_path: Path, servers: tuple[RedisServer, RedisServer]) -> None:
+    """Profiles, logs and remembered deletions come back in a Redis that is empty, and an event twice stays one."""
+    first, second = (server.client() for server in servers)
+    store = RedisProfileStore(first)
+    events = [Event(f"e{n}", f"u{n % 3}", "s", f"i{n}", EventType.CLICK, NOW_S + n) for n in range(60)]
+    store.record([Batch("t", tuple(events), ())])
+    store.delete_user("t", "u2")
+    first.set("somebody:else", "1")
+
+    assert redis_dump.dump(first, tmp_path / "dump")
+    assert not redis_dump.is_occupied(second)
+    redis_dump.restore(second, tmp_path / "dump")
+
+    other = RedisProfileStore(second)
+    for user in ("u0", "u1", "u2"):
+        assert other.memories("t", user) == store.memories("t", user)
+    assert other.events_after("t", 0, 100) == store.events_after("t", 0, 100)
+    assert other.record([Batch("t", tuple(events[:2]), ())]) == [0]
+    (forgotten,) = second.keys("kairos:*forgotten:*")
+    assert abs(second.ttl(forgotten) - first.ttl(forgotten)) <= 2
+    assert second.get("somebody:else") is None
+
+
+def test_writers_wait_for_the_dump_and_go_on(tmp_path: Path, servers: tuple[RedisServer, RedisServer]) -> None:
+    """A dump that outlasts the pause says that it is not of one moment; afterwards Redis takes writes."""
+    client = servers[0].client()
+    RedisProfileStore(client).record([Batch("t", (Event("e", "u", "s", "i", EventType.CLICK, NOW_S),), ())])
+    assert not redis_dump.dump(client, tmp_path / "dump", pause_s=0.0)
+    assert client.set("kairos:after", "1")

@@ -1,0 +1,89 @@
+"""One suite for both lexicon stores: SQLite, and a real Redis on a free port."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from services.common.errors import Unavailable
+from services.common.product import Product
+from services.query_encoder.adapters.redis_lexicon import RedisLexiconStore
+from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
+from services.query_encoder.domain.lexicon import learn
+from services.query_encoder.ports import LexiconStore
+from tests.integration.test_profile_store_congruence import RedisServer
+
+SHOE = Product(
+    id="1", title="Nike Pegasus shoe", localized_titles={"zh": "跑步鞋"}, brand="Nike",
+    category_path=("Shoes", "Running Shoes"), attributes={"colour": ("Dark Blue",)},
+)  # fmt: skip
+LAMP = Product(id="2", title="Green lamp", brand="Ström", category_path=("Home",))
+
+# One more process with the same lexicons.
+Replica = Callable[[], LexiconStore]
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    if shutil.which("redis-server") is None:
+        if os.environ.get("CI"):
+            pytest.fail("redis-server is missing; .ci/run installs it")
+        pytest.skip("redis-server is not installed")
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def replica(request: pytest.FixtureRequest, tmp_path: Path) -> Replica:
+    if request.param == "sqlite":
+        return lambda: SqliteLexiconStore(tmp_path)
+    server: RedisServer = request.getfixturevalue("redis_server")
+    server.client().flushall()
+    return lambda: RedisLexiconStore(server.client())
+
+
+def test_what_one_replica_learns_the_other_knows(replica: Replica) -> None:
+    """Counts add up over replicas, names are as the shop writes them, and a phrase of one title stays in the store."""
+    one, other = replica(), replica()
+    one.add("shop", learn([SHOE]))
+    once = other.read("shop", None)
+    assert (once.words["pegasus"], once.phrases) == (1, {})
+    assert (once.brands, once.colours) == ({"nike": "Nike"}, {"dark blue": "Dark Blue"})
+    assert once.categories == {"shoes": "Shoes", "running shoes": "Shoes > Running Shoes"}
+    other.add("shop", learn([SHOE, LAMP]))
+    twice = one.read("shop", once)
+    assert (twice.words["pegasus"], twice.words["跑步"], twice.words["lamp"]) == (2, 2, 1)
+    assert twice.phrases["nike pegasus"] == 2
+    assert "green lamp" not in twice.phrases
+    assert twice.brands["ström"] == "Ström"
+
+
+def test_what_has_not_changed_is_not_read_again(replica: Replica) -> None:
+    """`read` gives back the very lexicon that it was given until somebody adds to it."""
+    one, other = replica(), replica()
+    one.add("shop", learn([SHOE]))
+    known = other.read("shop", None)
+    assert other.read("shop", known) is known
+    one.add("shop", learn([]))
+    assert other.read("shop", known) is not known
+
+
+def test_tenants_do_not_share(replica: Replica) -> None:
+    """A tenant's words are its own."""
+    store = replica()
+    store.add("shop", learn([SHOE]))
+    assert not store.read("another", None).words
+
+
+def test_a_redis_that_is_down_is_unavailable() -> None:
+    """Without its Redis the store raises Unavailable, which names it."""
+    store = RedisLexiconStore(redis.Redis(host="127.0.0.1", port=1))
+    for call in (lambda: store.read("shop", None), lambda: store.add("shop", learn([SHOE]))):
+        with pytest.raises(Unavailable, match="Redis"):
+            call()

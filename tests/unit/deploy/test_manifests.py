@@ -1,0 +1,276 @@
+"""The manifests of deploy/k8s: every overlay holds, and a slip of each kind is found and named."""
+
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.checks.build import FOLDER, OVERLAYS, Object, built_folder
+from deploy.checks.checking import problems_of
+from deploy.checks.references import idle_policies
+
+Overlays = dict[str, list[Object]]
+
+
+def find(objects: list[Object], kind: str, name: str) -> Any:
+    """The object itself, to be changed. Generated config maps bear a digest behind their name."""
+    found = [o for o in objects if o["kind"] == kind and o["metadata"]["name"].startswith(name)]
+    assert len(found) == 1, [o["metadata"]["name"] for o in found]
+    return found[0]
+
+
+def gateway(objects: list[Object]) -> Any:
+    return find(objects, "Deployment", "kairos-gateway")["spec"]["template"]["spec"]["containers"][0]
+
+
+def stage(objects: list[Object], name: str) -> Any:
+    return find(objects, "RayService", f"kairos-{name}")["spec"]
+
+
+def worker(objects: list[Object], name: str) -> Any:
+    return stage(objects, name)["rayClusterConfig"]["workerGroupSpecs"][0]
+
+
+def edit_serve(objects: list[Object], name: str, change: Callable[[Any], None]) -> None:
+    spec = stage(objects, name)
+    config = yaml.safe_load(spec["serveConfigV2"])
+    change(config)
+    spec["serveConfigV2"] = yaml.safe_dump(config)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlay_holds(overlay: str, overlays: Overlays, secrets: list[Object]) -> None:
+    """An overlay builds; each object holds to its schema, and what one names the others and the code have."""
+    assert problems_of(overlays[overlay], secrets) == []
+
+
+def test_no_policy_is_idle(overlays: Overlays) -> None:
+    """Every network policy, and every peer in one, selects a pod in some overlay."""
+    assert idle_policies(list(overlays.values())) == []
+
+
+def test_components_hold_in_combination(tmp_path: Path, overlays: Overlays, secrets: list[Object]) -> None:
+    """The components that no overlay takes hold together with the base of `production`."""
+    copied = tmp_path / "k8s"
+    shutil.copytree(FOLDER, copied)
+    file = copied / "overlays" / "production" / "kustomization.yaml"
+    content = yaml.safe_load(file.read_text())
+    optional = ["mtls", "gpu-encoder", "trained-models", "gateway-route"]
+    # mtls brings tls; a second time would mount its volume twice.
+    content["components"].remove("../../components/tls")
+    content["components"][-1:-1] = [f"../../components/{name}" for name in optional]
+    file.write_text(yaml.safe_dump(content))
+    used = {Path(path).name for path in content["components"]} | {"tls", "stage-pods", "embedded-state"}
+    assert used == {path.name for path in (FOLDER / "components").iterdir()}, "a component that nothing checks"
+    assert problems_of(built_folder(file.parent), secrets) == []
+
+
+Mistake = Callable[[list[Object]], Any]
+
+
+def misspelt_field(objects: list[Object]) -> None:
+    gateway(objects)["readinesProbe"] = gateway(objects).pop("readinessProbe")
+
+
+def misspelt_ray_field(objects: list[Object]) -> None:
+    cluster = stage(objects, "ranker")["rayClusterConfig"]
+    cluster["enableInTreeAutoScaling"] = cluster.pop("enableInTreeAutoscaling")
+
+
+def misspelt_field_in_a_ray_pod(objects: list[Object]) -> None:
+    worker(objects, "ranker")["template"]["spec"]["containers"][0]["resources"]["limit"] = {"memory": "1Gi"}
+
+
+def number_for_a_word(objects: list[Object]) -> None:
+    worker(objects, "ranker")["rayStartParams"]["num-cpus"] = 1
+
+
+def unknown_serve_key(objects: list[Object]) -> None:
+    edit_serve(objects, "ranker", lambda c: c["applications"][0]["deployments"][0].update(max_ongoing_request=64))
+
+
+def wrong_service_port(objects: list[Object]) -> None:
+    find(objects, "Service", "kairos-gateway")["spec"]["ports"][0]["targetPort"] = "gprc"
+
+
+def wrong_container_port(objects: list[Object]) -> None:
+    gateway(objects)["ports"][0]["containerPort"] = 50051
+
+
+def wrong_serve_port(objects: list[Object]) -> None:
+    edit_serve(objects, "retrieval", lambda c: c["grpc_options"].update(port=9001))
+
+
+def wrong_probe_port(objects: list[Object]) -> None:
+    gateway(objects)["livenessProbe"] = {"httpGet": {"path": "/", "port": 9465}}
+
+
+def wrong_policy_port(objects: list[Object]) -> None:
+    find(objects, "NetworkPolicy", "stages-from-gateway")["spec"]["ingress"][0]["ports"] = [{"port": "serve_grpc"}]
+
+
+def wrong_monitor_port(objects: list[Object]) -> None:
+    find(objects, "ServiceMonitor", "kairos-gateway")["spec"]["endpoints"][0]["port"] = "metric"
+
+
+def missing_secret(objects: list[Object]) -> None:
+    volumes = find(objects, "StatefulSet", "kairos-qdrant")["spec"]["template"]["spec"]["volumes"]
+    next(v for v in volumes if v["name"] == "tls")["secret"]["secretName"] = "kairos-qdrant-cert"
+
+
+def missing_secret_key(objects: list[Object]) -> None:
+    options = stage(objects, "ranker")["rayClusterConfig"]["gcsFaultToleranceOptions"]
+    options["redisPassword"]["valueFrom"]["secretKeyRef"]["key"] = "pass"
+
+
+def missing_config_map(objects: list[Object]) -> None:
+    objects.remove(find(objects, "ConfigMap", "kairos-redis"))
+
+
+def missing_disk(objects: list[Object]) -> None:
+    objects.remove(find(objects, "PersistentVolumeClaim", "kairos-pricing"))
+
+
+def missing_volume(objects: list[Object]) -> None:
+    del worker(objects, "ranker")["template"]["spec"]["volumes"][1]
+
+
+def wrong_target(objects: list[Object]) -> None:
+    settings = find(objects, "ConfigMap", "kairos-gateway")["data"]
+    settings["KAIROS_GATEWAY_STAGES__RANKER__TARGET"] = "kairos-pricing-serve-svc:9000"
+
+
+def unknown_host(objects: list[Object]) -> None:
+    find(objects, "ConfigMap", "kairos-retrieval")["data"]["KAIROS_RETRIEVAL_SERVER__URL"] = "https://kairos-qdrnt:6333"
+
+
+def wrong_port_in_a_url(objects: list[Object]) -> None:
+    find(objects, "ConfigMap", "kairos-retrieval-")["data"]["KAIROS_RETRIEVAL_SERVER__URL"] = (
+        "https://kairos-qdrant:6335"
+    )
+
+
+def unknown_setting(objects: list[Object]) -> None:
+    find(objects, "ConfigMap", "kairos-ranker")["data"]["KAIROS_RANKER_EXPLORE"] = "0.2"
+
+
+def setting_of_nobody(objects: list[Object]) -> None:
+    find(objects, "ConfigMap", "kairos-ranker")["data"]["KAIROS_RANKING_STORE"] = "redis"
+
+
+def impossible_value(objects: list[Object]) -> None:
+    find(objects, "ConfigMap", "kairos-ranker")["data"]["KAIROS_RANKER_EXPLORATION"] = "2"
+
+
+def flag_missing_on_workers(objects: list[Object]) -> None:
+    worker(objects, "ranker")["template"]["spec"]["containers"][0]["envFrom"].pop(0)
+
+
+def unknown_flag(objects: list[Object]) -> None:
+    find(objects, "ConfigMap", "kairos-ray")["data"]["RAY_SERVE_HAPROXY_THREADS"] = "1"
+
+
+def unknown_application(objects: list[Object]) -> None:
+    edit_serve(objects, "ranker", lambda c: c["applications"][0].update(name="ranking"))
+
+
+def unknown_import(objects: list[Object]) -> None:
+    edit_serve(objects, "ranker", lambda c: c["applications"][0].update(import_path="services.ranker.apps:build"))
+
+
+def wrong_servicer(objects: list[Object]) -> None:
+    names = ["services.common.direct_ingress.add_pricing"]
+    edit_serve(objects, "ranker", lambda c: c["grpc_options"].update(grpc_servicer_functions=names))
+
+
+def wrong_image(objects: list[Object]) -> None:
+    worker(objects, "retrieval")["template"]["spec"]["containers"][0]["image"] = "kairos/ranker:0.1.0"
+
+
+def image_nobody_builds(objects: list[Object]) -> None:
+    gateway(objects)["image"] = "kairos/gatway:0.1.0"
+
+
+def image_without_a_version(objects: list[Object]) -> None:
+    find(objects, "StatefulSet", "kairos-redis")["spec"]["template"]["spec"]["containers"][0]["image"] = "redis:latest"
+
+
+def more_replicas_than_pods(objects: list[Object]) -> None:
+    worker(objects, "ranker")["maxReplicas"] = 2
+
+
+def split_state(objects: list[Object]) -> None:
+    find(objects, "ConfigMap", "kairos-ranker")["data"]["KAIROS_RANKER_STORE"] = "sqlite"
+
+
+def root_again(objects: list[Object]) -> None:
+    gateway(objects)["securityContext"]["runAsNonRoot"] = False
+
+
+def no_memory_limit(objects: list[Object]) -> None:
+    del gateway(objects)["resources"]["limits"]
+
+
+MISTAKES: dict[Mistake, str] = {
+    misspelt_field: "Deployment/kairos-gateway: .*readinesProbe",
+    misspelt_ray_field: "RayService/kairos-ranker: .*enableInTreeAutoScaling",
+    misspelt_field_in_a_ray_pod: "RayService/kairos-ranker: .*limit",
+    number_for_a_word: "RayService/kairos-ranker: .*num-cpus",
+    unknown_serve_key: "RayService/kairos-ranker: serveConfigV2: .*max_ongoing_request: ",
+    wrong_service_port: "Service/kairos-gateway: port grpc leads to gprc",
+    wrong_container_port: "Deployment/kairos-gateway: port grpc is 50051",
+    wrong_serve_port: "RayService/kairos-retrieval: head: port serve-grpc is 9000, Serve listens on 9001",
+    wrong_probe_port: "Deployment/kairos-gateway: the livenessProbe asks port 9465",
+    wrong_policy_port: "NetworkPolicy/stages-from-gateway: .*serve_grpc",
+    wrong_monitor_port: "ServiceMonitor/kairos-gateway: .*metric",
+    missing_secret: "StatefulSet/kairos-qdrant: there is no secret kairos-qdrant-cert",
+    missing_secret_key: "RayService/kairos-ranker: secret kairos-redis has no key pass",
+    missing_config_map: "StatefulSet/kairos-redis: there is no config map kairos-redis",
+    missing_disk: "RayService/kairos-pricing workers: there is no disk kairos-pricing",
+    missing_volume: "RayService/kairos-ranker workers: ray-worker mounts data",
+    wrong_target: "Deployment/kairos-gateway: ranker is looked for at kairos-pricing-serve-svc",
+    unknown_host: "RayService/kairos-retrieval .*kairos-qdrnt",
+    wrong_port_in_a_url: "RayService/kairos-retrieval .*port 6335 of kairos-qdrant",
+    unknown_setting: "RayService/kairos-ranker .*KAIROS_RANKER_EXPLORE",
+    setting_of_nobody: "RayService/kairos-ranker .*KAIROS_RANKING_STORE is a setting of no service",
+    impossible_value: "RayService/kairos-ranker .*KAIROS_RANKER_EXPLORATION",
+    flag_missing_on_workers: "RayService/kairos-ranker workers: RAY_SERVE_THROUGHPUT_OPTIMIZED is None",
+    unknown_flag: "RayService/kairos-ranker .*RAY_SERVE_HAPROXY_THREADS",
+    unknown_application: "RayService/kairos-ranker: the gateway calls no application ranking",
+    unknown_import: "RayService/kairos-ranker: application ranker: there is no services.ranker.apps:build",
+    wrong_servicer: "RayService/kairos-ranker: .*lacks services.common.direct_ingress.add_ranker",
+    wrong_image: "RayService/kairos-retrieval: workers: kairos/ranker:0.1.0 is built without",
+    image_nobody_builds: "Deployment/kairos-gateway: image kairos/gatway:0.1.0 has no deploy/docker/gatway.Dockerfile",
+    image_without_a_version: "StatefulSet/kairos-redis: image redis:latest has no version",
+    more_replicas_than_pods: "RayService/kairos-ranker: workers: maximal replicas need 16 CPUs",
+    split_state: "RayService/kairos-ranker: the profiles' SQLite is one pod's",
+    root_again: "Deployment/kairos-gateway: gateway must be one that runs as non-root",
+    no_memory_limit: "Deployment/kairos-gateway: gateway must be one that has a memory limit",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+def test_a_planted_mistake_is_named(mistake: Mistake, overlays: Overlays, secrets: list[Object]) -> None:
+    """A slip in the production overlay is found, and the object and the field that have it are named."""
+    objects = copy.deepcopy(overlays["production"])
+    mistake(objects)
+    problems = problems_of(objects, secrets)
+    assert any(re.search(MISTAKES[mistake], problem) for problem in problems), problems
+
+
+def test_a_slip_in_a_label_is_named(overlays: Overlays) -> None:
+    """A policy that selects nothing any more is named: it would close or open nothing, without a word."""
+    changed = copy.deepcopy(overlays)
+    for objects in changed.values():
+        policy = find(objects, "NetworkPolicy", "to-redis")
+        policy["spec"]["podSelector"] = {"matchLabels": {"app.kubernetes.io/componnt": "stage"}}
+    problems = idle_policies(list(changed.values()))
+    assert len(problems) == 1
+    assert re.search("NetworkPolicy/to-redis: .*componnt", problems[0])

@@ -1,0 +1,141 @@
+"""Who bought what after which query, in the form of HEM's data sets (Ai et al., SIGIR 2017)."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+# Rows of (user, query, item), each once.
+Bought = npt.NDArray[np.int32]
+# What each (user, query) should find.
+Wanted = Mapping[tuple[int, int], frozenset[int]]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """Users, queries and items are known by their place. `labels` are an item's categories, () where unknown."""
+
+    users: Sequence[str]
+    queries: Sequence[str]
+    item_ids: Sequence[str]
+    brands: Sequence[str]
+    labels: Sequence[tuple[str, ...]]
+
+    def text(self, item: int) -> str:
+        return " ".join(part for part in (self.brands[item], *self.labels[item]) if part)
+
+
+@dataclass(frozen=True)
+class Split:
+    """What is known, and what is asked for."""
+
+    past: Bought
+    wanted: Wanted
+
+
+def read_shop(folder: Path, without: Collection[str] = ()) -> tuple[Shop, Split]:
+    """query_text.txt.gz, {train,test}.qrels.gz and items.tsv.gz, whose columns brand and categories may be missing.
+
+    Columns in `without` are not read.
+
+    Raises FileNotFoundError, and ValueError that names a wrong line.
+    """
+    with gzip.open(folder / "query_text.txt.gz", "rt", encoding="utf-8") as file:
+        queries = [line.strip() for line in file]
+    rows = _item_rows(folder / "items.tsv.gz")
+    users: dict[str, int] = {}
+    items = {row["asin"]: place for place, row in enumerate(rows)}
+    past, wanted = (_read_qrels(folder / f"{name}.qrels.gz", users, items, len(queries)) for name in ("train", "test"))
+    rows += [{"asin": item_id} for item_id in list(items)[len(rows) :]]
+    brands, categories = (
+        ["" if name in without else (row.get(name) or "").strip() for row in rows] for name in ("brand", "categories")
+    )
+    shop = Shop(
+        list(users),
+        queries,
+        list(items),
+        brands,
+        [tuple(filter(None, map(str.strip, joined.split("|")))) for joined in categories],
+    )
+    return shop, Split(past, _wanted(wanted))
+
+
+def hold_out(past: Bought, hidden_share: float, cold_share: float, seed: int) -> Split:
+    """Cuts `past` as HEM's test was cut: a share of the purchases is hidden, and what is asked is of them.
+
+    At most `cold_share` of the queries, drawn by lot, are cold: all that was bought after them is taken out of the
+    past, and they alone are asked. An item keeps one query at least. Without cold queries all are asked.
+    """
+    random = np.random.default_rng(seed)
+    purchases, of_row = np.unique(past[:, [0, 2]], axis=0, return_inverse=True)
+    hidden = random.random(len(purchases))[of_row.ravel()] < hidden_share
+    asked = np.unique(past[:, 1])
+    cold = _cold_queries(past, round(cold_share * len(asked)), random)
+    is_cold = np.isin(past[:, 1], cold)
+    if (hidden & is_cold).any():
+        return Split(past[~hidden & ~is_cold], _wanted(past[hidden & is_cold]))
+    return Split(past[~hidden], _wanted(past[hidden]))
+
+
+def share_of_cold(split: Split) -> float:
+    """Of the queries asked, those after which nothing was bought in the past."""
+    known = set(split.past[:, 1].tolist())
+    asked = {query for _, query in split.wanted}
+    return len(asked - known) / max(len(asked), 1)
+
+
+def _cold_queries(past: Bought, most: int, random: np.random.Generator) -> list[int]:
+    pairs = np.unique(past[:, 1:], axis=0)
+    left = np.bincount(pairs[:, 1])
+    items_of: defaultdict[int, list[int]] = defaultdict(list)
+    for query, item in pairs.tolist():
+        items_of[query].append(item)
+    cold: list[int] = []
+    for query in random.permutation(sorted(items_of)).tolist():
+        if len(cold) < most and (left[items_of[query]] > 1).all():
+            cold.append(query)
+            left[items_of[query]] -= 1
+    return cold
+
+
+def _wanted(bought: Bought) -> Wanted:
+    found: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
+    for user, query, item in bought.tolist():
+        found[user, query].add(item)
+    return {pair: frozenset(items) for pair, items in found.items()}
+
+
+def _item_rows(path: Path) -> list[dict[str, str]]:
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        by_id = {row["asin"]: row for row in rows}
+    return list(by_id.values())
+
+
+def _read_qrels(path: Path, users: dict[str, int], items: dict[str, int], queries: int) -> Bought:
+    """Lines "user_query 0 item 1". Users and items not met before are added."""
+    rows = []
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                pair, _, item_id, _ = line.split()
+                user_id, query = pair.rsplit("_", 1)
+                row = (users.setdefault(user_id, len(users)), int(query), items.setdefault(item_id, len(items)))
+            except ValueError:
+                raise ValueError(f'{path}, line {number}: {line.strip()!r} is not "user_query 0 item 1"') from None
+            if not 0 <= row[1] < queries:
+                raise ValueError(f"{path}, line {number}: query {row[1]} is none of {queries}")
+            rows.append(row)
+    return _once(rows)
+
+
+def _once(rows: Iterable[tuple[int, int, int]]) -> Bought:
+    found: Bought = np.array(sorted(set(rows)), np.int32).reshape(-1, 3)
+    return found

@@ -1,0 +1,64 @@
+"""Item-to-item collaborative filtering that knows who came after whom, and how long before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from training.sequence.data import IntArray
+from training.sequence.evaluation import FloatArray, Scorer
+
+
+@dataclass(frozen=True)
+class NeighbourSettings:
+    """A pair that lies k acts apart counts `distance_decay` ** (k - 1), backwards `backward` of that.
+
+    Counts are divided by both items' frequencies to the power of `frequency` (1/2 would be the cosine). In a history
+    each act counts `history_decay` of the one after it.
+    """
+
+    distance_decay: float = 0.8
+    backward: float = 0.5
+    frequency: float = 0.3
+    history_decay: float = 0.8
+
+
+# As it is in textbooks (Linden, Smith & York, IEEE Internet Computing 2003): the cosine of who took both.
+COSINE = NeighbourSettings(distance_decay=1.0, backward=1.0, frequency=0.5, history_decay=1.0)
+
+
+def neighbours(sequences: Sequence[IntArray], item_count: int, settings: NeighbourSettings) -> sp.csr_matrix:
+    """[items, items], row: what was taken; column: what may come next."""
+    rows, columns, values = [], [], []
+    for sequence in sequences:
+        earlier, later = np.triu_indices(len(sequence), 1)
+        rows.append(sequence[earlier])
+        columns.append(sequence[later])
+        values.append(settings.distance_decay ** (later - earlier - 1.0))
+    forward = sp.csr_matrix(
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+        shape=(item_count, item_count), dtype=np.float32,
+    )  # fmt: skip
+    counts = np.bincount(np.concatenate(sequences), minlength=item_count)
+    scale = sp.diags_array((np.maximum(counts, 1.0) ** -settings.frequency).astype(np.float32))
+    return sp.csr_matrix(scale @ (forward + settings.backward * forward.T) @ scale)
+
+
+def scorer(matrix: sp.csr_matrix, settings: NeighbourSettings) -> Scorer:
+    def score(histories: Sequence[IntArray]) -> FloatArray:
+        return np.asarray((fading(histories, matrix.shape[0], settings.history_decay) @ matrix).todense(), np.float32)
+
+    return score
+
+
+def fading(histories: Sequence[IntArray], item_count: int, decay: float) -> sp.csr_matrix:
+    """[b, items]: 1 for the last act of each history, `decay` for the one before it, and so on."""
+    ages = [len(history) - 1.0 - np.arange(len(history)) for history in histories]
+    rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
+    return sp.csr_matrix(
+        (decay ** np.concatenate(ages), (rows, np.concatenate(histories))),
+        shape=(len(histories), item_count), dtype=np.float32,
+    )  # fmt: skip
