@@ -13,7 +13,7 @@ Each shopper with a history searches for a shelf; the first ten places are expla
   most important), which must fail.
 
 Two rankers: the weighted sum, and a network. `--network FOLDER` takes one of `python -m training.ranker`; without it
-one is trained here, on simulated lists of the same shop by other shoppers.
+one is trained here, on simulated lists of the same shop.
 """
 
 from __future__ import annotations
@@ -130,6 +130,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
     parser.add_argument("--size", type=int, default=1_500, help="products of the demo shop")
     parser.add_argument("--shoppers", type=int, default=60)
+    parser.add_argument("--teachers", type=int, default=200, help="shoppers whose lists teach the network")
     parser.add_argument("--peers-on", type=int, default=10, help="searches that the peers explain: they are slow")
     parser.add_argument("--network", type=Path, help="a folder of `python -m training.ranker`")
     parser.add_argument("--seed", type=int, default=7)
@@ -138,7 +139,9 @@ def main() -> int:
     objective = Objective(**ObjectiveSettings().model_dump())
     with tempfile.TemporaryDirectory(prefix="kairos-audit-") as folder:
         requests = list(demo_requests(Path(folder) / "shop", arguments.size, arguments.shoppers, arguments.seed))
-        path = arguments.network or trained_network(Path(folder) / "1", arguments.size, arguments.seed)
+        path = arguments.network or trained_network(
+            Path(folder) / "1", arguments.size, arguments.teachers, arguments.seed
+        )
         network = OnnxRanker(path, lambda: objective, weighted)
         if network.vector_version != requests[0].model_version:
             parser.error(f"{path} knows vectors of {network.vector_version}, the shop has {requests[0].model_version}")

@@ -30,8 +30,8 @@ from training.ranker.network import NetworkSettings
 
 CANDIDATES = 200
 DAYS = 30
-# Shoppers whose lists teach the network, and how often it goes through them.
-TEACHERS, EPOCHS = 200, 4
+# How often a network goes through its lists.
+EPOCHS = 4
 
 
 def demo_requests(folder: Path, size: int, shoppers: int, seed: int) -> Iterator[RankingRequest]:
@@ -59,9 +59,9 @@ def demo_requests(folder: Path, size: int, shoppers: int, seed: int) -> Iterator
         store.close()
 
 
-def trained_network(folder: Path, size: int, seed: int) -> Path:
-    """Of simulated lists of the same catalogue, ."""
-    lists = simulated_lists(size, TEACHERS, DAYS, seed)
+def trained_network(folder: Path, size: int, shoppers: int, seed: int) -> Path:
+    """Of simulated lists of the same catalogue."""
+    lists = simulated_lists(size, shoppers, DAYS, seed)
     request = lists.requests[0]
     network = LearnableRanker(
         NetworkSettings(request.vectors.shape[1]), vector_version=request.model_version, seed=seed

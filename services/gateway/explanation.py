@@ -10,6 +10,7 @@ from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.domain import sentence
 from services.gateway.domain.concept_edges import edges
 from services.gateway.memory import matches
@@ -25,6 +26,27 @@ class Conditions:
     narrowing: product_pb2.ProductFilter = field(default_factory=product_pb2.ProductFilter)
     interpretation: gateway_pb2.QueryInterpretation = field(default_factory=gateway_pb2.QueryInterpretation)
     resting: frozenset[str] = frozenset()
+
+
+def retrieval_scores(candidates: retrieval_pb2.Candidates) -> dict[str, gateway_pb2.StageScores]:
+    """By product id."""
+    scores = {
+        id: gateway_pb2.StageScores(dense=dense, lexical=lexical, retrieval=score, retrieval_position=position)
+        for position, (id, dense, lexical, score) in enumerate(
+            zip(candidates.ids, candidates.dense_scores, candidates.lexical_scores, candidates.scores, strict=True), 1
+        )
+    }
+    for id, image in zip(candidates.ids, candidates.image_scores, strict=False):
+        scores[id].image = image
+    return scores
+
+
+def add_ranker_scores(scores: dict[str, gateway_pb2.StageScores], answer: ranker_pb2.RankItemsResponse) -> None:
+    for id, score in zip(answer.item_ids, answer.scores, strict=True):
+        scores[id].ranker = score
+    for task in answer.task_scores:
+        for id, value in zip(answer.item_ids, task.values, strict=True):
+            scores[id].task_scores.add(task=task.task, value=value)
 
 
 def explain_result(

@@ -16,7 +16,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.adapters.stage_clients import StageClients
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.tokens import AttributionToken, PageToken
-from services.gateway.explanation import Conditions, explain_result
+from services.gateway.explanation import Conditions, add_ranker_scores, explain_result, retrieval_scores
 from services.gateway.impressions import ImpressionLog
 from services.gateway.known import Known
 from services.gateway.memory import Memory, Ranking
@@ -96,7 +96,7 @@ async def rank(
     """The ranker's order, or retrieval's where the ranker is late or down."""
     products = dict(zip(candidates.ids, candidates.products, strict=True))
     # A message for each candidate: only for who asked to have the answer explained.
-    stage_scores = _of_retrieval(candidates) if explained is not None else {}
+    stage_scores = retrieval_scores(candidates) if explained is not None else {}
     answer = None
     if candidates.ids:
         lean = retrieval_pb2.Candidates()
@@ -114,30 +114,14 @@ async def rank(
         )
     if answer is None:
         return Ranked(candidates.ids, candidates.scores, "retrieval-order", products, stage_scores)
-    for id, score in zip(answer.item_ids, answer.scores, strict=True) if explained is not None else ():
-        stage_scores[id].ranker = score
-    for task in answer.task_scores if explained is not None else ():
-        for id, value in zip(answer.item_ids, task.values, strict=True):
-            stage_scores[id].task_scores.add(task=task.task, value=value)
+    if explained is not None:
+        add_ranker_scores(stage_scores, answer)
     reasons = {id: reason for id, reason in zip(answer.item_ids, answer.reasons, strict=False) if reason.ByteSize()}
     propensities = dict(zip(answer.item_ids, answer.propensities, strict=False))
     return Ranked(
         answer.item_ids, answer.scores, answer.model_version, products, stage_scores, reasons, propensities,
         Known.of(lean, query_vector),
     )  # fmt: skip
-
-
-def _of_retrieval(candidates: retrieval_pb2.Candidates) -> dict[str, gateway_pb2.StageScores]:
-    """By product id."""
-    scores = {
-        id: gateway_pb2.StageScores(dense=dense, lexical=lexical, retrieval=score, retrieval_position=position)
-        for position, (id, dense, lexical, score) in enumerate(
-            zip(candidates.ids, candidates.dense_scores, candidates.lexical_scores, candidates.scores, strict=True), 1
-        )
-    }
-    for id, image in zip(candidates.ids, candidates.image_scores, strict=False):
-        scores[id].image = image
-    return scores
 
 
 async def show(
@@ -221,7 +205,7 @@ def popular(
     products = [product for product in found if product.id not in excluded_ids]
     scores = [1.0 / (place + 1) for place in range(len(products))]
     serialised = {product.id: product.SerializeToString() for product in products}
-    stage_scores = {id: gateway_pb2.StageScores() for id in serialised}
+    stage_scores = dict.fromkeys(serialised, gateway_pb2.StageScores())
     return Ranked([product.id for product in products], scores, "popular-memory", serialised, stage_scores)
 
 

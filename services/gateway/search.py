@@ -14,7 +14,7 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.gateway.domain.budget import Stage
-from services.gateway.explanation import Conditions
+from services.gateway.explanation import Conditions, retrieval_scores
 from services.gateway.flow import Explained, Parts, Ranked, Viewer, kept_ranking, popular, rank, show
 from services.gateway.interpretation import interpret, lookup_text, preferred_filter, tell_effects
 from services.gateway.stages import Request
@@ -99,7 +99,7 @@ async def _find_and_rank(
     response.total_size = found.total_size
     tell_effects(response.interpretation, wish is not None and found.preferred_filter_applied)
     if not by_relevance or (looks_for_nothing and not message.image):
-        return _as_retrieved(found.candidates)
+        return _as_retrieved(found.candidates, explained)
     return await rank(request, parts, found.candidates, message.user_id, message.session_id, vector, explained)
 
 
@@ -150,10 +150,7 @@ def _in_terms_of(vectors: Sequence[common_pb2.Vectors], model_version: str) -> c
     return next(iter([*fitting, *vectors]), None)
 
 
-def _as_retrieved(candidates: retrieval_pb2.Candidates) -> Ranked:
+def _as_retrieved(candidates: retrieval_pb2.Candidates, explained: Explained | None) -> Ranked:
     products = dict(zip(candidates.ids, candidates.products, strict=True))
-    stage_scores = {
-        id: gateway_pb2.StageScores(retrieval=score, retrieval_position=position)
-        for position, (id, score) in enumerate(zip(candidates.ids, candidates.scores, strict=True), 1)
-    }
+    stage_scores = retrieval_scores(candidates) if explained is not None else {}
     return Ranked(candidates.ids, candidates.scores, "retrieval-order", products, stage_scores)
