@@ -131,4 +131,4 @@ async def test_vectors_of_another_model(tmp_path: Path, version: Path) -> None:
         answer = await stub.RankItems(ranking(model_version="m@2"))
     assert answer.model_version.startswith("weighted-sum@")
     assert list(tasks(answer)) == ["relevance"]
-    assert all(entry.reasons for entry in answer.reasons)
+    assert answer.reasons[0].reasons
