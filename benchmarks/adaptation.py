@@ -33,6 +33,7 @@ import grpc
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from cli.mapping import parse_mapping
@@ -245,6 +246,8 @@ def main() -> int:
             months[event.user_id].append(event)
     measured, felt_ms = draw_wishes(shoppers, products, arguments.seed), list[tuple[float, float]]()
     with (
+        # As the running suite's processes have it: other threads of numpy's spin beside those that serve.
+        threadpool_limits(1, "blas"),
         tempfile.TemporaryDirectory(prefix="kairos-adaptation-") as folder,
         in_process_suite(Path(folder)) as suite,
         grpc.insecure_channel(suite.gateway_target) as channel,

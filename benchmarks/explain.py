@@ -27,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.explanation_peers import PEERS, Counted
 from services.ranker.adapters.onnx_ranker import OnnxRanker
-from services.ranker.domain.attribution import scorer_of, shapley
+from services.ranker.domain.attribution import masked_of, shapley
 from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.memory import Memories
@@ -97,9 +97,12 @@ def measured(ranker: Ranker, request: RankingRequest, repeats: int) -> dict[str,
     scores, rows = ranker(request), list(range(ITEMS))
     report: dict[str, dict[str, float]] = {
         "ranking 200 candidates": timed(lambda: ranker(request), repeats),
-        "exact, whole": timed(lambda: explain(ranker, request, scores, rows), repeats),
+        "exact, whole": timed(lambda: explain(request, scores, rows), repeats),
     }
-    scorer = scorer_of(ranker, request, scores, rows)
+    masked = masked_of(request, scores, rows)
+    if masked is None:
+        raise ValueError("the ranker tells neither parts nor masked scores")
+    scorer = masked.score
     exact = shapley(scorer)
     counted = Counted(scorer)
     shapley(counted)

@@ -38,7 +38,7 @@ from benchmarks.explanation_data import demo_requests, trained_network
 from benchmarks.explanation_faithfulness import OF_ACTS, OF_GROUPS, Explained, Removal, difference, loudest_group
 from benchmarks.explanation_peers import PEERS
 from services.ranker.adapters.onnx_ranker import OnnxRanker
-from services.ranker.domain.attribution import GROUPS, DoubleArray, scorer_of, shapley
+from services.ranker.domain.attribution import GROUPS, DoubleArray, masked_of, shapley
 from services.ranker.domain.explanation import Explanation, explain
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking import Ranker, RankingRequest, Weights, attention, weighted_sum
@@ -53,7 +53,7 @@ def explained_top(ranker: Ranker, requests: Sequence[RankingRequest]) -> list[Ex
     for request in requests:
         scores = ranker(request)
         rows = np.argsort(-scores.total, kind="stable")[:TOP].tolist()
-        found.append((request, explain(ranker, request, scores, rows)))
+        found.append((request, explain(request, scores, rows)))
     return found
 
 
@@ -77,7 +77,10 @@ def agreement(ranker: Ranker, explained: Sequence[Explained]) -> dict[str, dict[
     exact, peers = list[DoubleArray](), {name: list[DoubleArray]() for name in PEERS}
     for request, told in explained:
         rows = list(told)
-        scorer = scorer_of(ranker, request, ranker(request), rows)
+        masked = masked_of(request, ranker(request), rows)
+        if masked is None:
+            raise ValueError("the ranker tells neither parts nor masked scores")
+        scorer = masked.score
         exact.append(shapley(scorer).contributions)
         for name, peer in PEERS.items():
             peers[name].append(peer(scorer, len(rows)))

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from services.ranker.domain.attribution import GROUPS, BoolArray, DoubleArray, Scorer
+from services.ranker.domain.attribution import GROUPS, DoubleArray, Scorer
+from services.ranker.domain.ranking import BoolArray
 
 with warnings.catch_warnings():
     # Both import what their own dependencies call deprecated.

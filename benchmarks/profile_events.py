@@ -89,11 +89,16 @@ class Shop:
         )  # fmt: skip
 
 
-@contextmanager
-def redis_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """(url, process) of a Redis that appends every write to its file before it answers."""
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+        port: int = free.getsockname()[1]
+        return port
+
+
+@contextmanager
+def redis_server(folder: Path, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """(url, process) of a Redis that appends every write to its file before it answers."""
+    port = port or free_port()
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
     command += ["--appendonly", "yes", "--appendfsync", "everysec"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:

@@ -50,7 +50,11 @@ def simulated_lists(size: int, shoppers: int, days: int, seed: int) -> Simulated
     """In the order of time; what a list's features tell was known when it was shown."""
     catalogue = build_catalogue(seed, size)
     people = build_shoppers(catalogue, shoppers, seed)
-    sessions = list(simulate_sessions(people, catalogue, days, seed))
+    return lists_of(list(simulate_sessions(people, catalogue, days, seed)), catalogue, seed)
+
+
+def lists_of(sessions: Sequence[DemoSession], catalogue: Sequence[DemoProduct], seed: int) -> SimulatedLists:
+    """Of sessions in the order of time."""
     items, queries, version = _embedded(catalogue, sessions)
     dimensions = len(next(iter(queries.values())))
     histories, pages = Histories(), []

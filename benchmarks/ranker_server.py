@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import grpc
 import uvloop
@@ -23,29 +24,35 @@ from services.ranker.wiring import build_handler
 
 
 @contextmanager
-def ranker_server(data_dir: Path, redis_url: str, core: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """(process, host:port) of a started server; with `redis_url` its store is Redis. Killed in the end."""
+def ranker_server(
+    data_dir: Path, redis_url: str, core: int, port: int = 0, log: IO[str] | None = None
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """(process, host:port) of a started server; with `redis_url` its store is Redis. Killed in the end.
+
+    What it says goes to `log`, where there is one.
+    """
     command = [sys.executable, "-m", __name__, "--data", str(data_dir), "--redis", redis_url, "--core", str(core)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command += ["--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process:
         try:
-            port = process.stdout.readline().strip() if process.stdout else ""
-            if not port:
+            bound = process.stdout.readline().strip() if process.stdout else ""
+            if not bound:
                 raise RuntimeError("the ranker's server did not start; its messages are above")
-            yield process, f"127.0.0.1:{port}"
+            yield process, f"127.0.0.1:{bound}"
         finally:
             process.kill()
 
 
-async def _serve(data_dir: Path, redis_url: str) -> None:
+async def _serve(data_dir: Path, redis_url: str, port: int) -> None:
     configure_telemetry("ranker", TelemetrySettings(log_level="warning"))
     handler = build_handler(
         RankerSettings(data_dir=data_dir, store="redis" if redis_url else "sqlite", redis_url=redis_url)
     )
     server = grpc.aio.server()
     ranker_pb2_grpc.add_RankerServiceServicer_to_server(handler, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
-    print(port, flush=True)
+    print(bound, flush=True)
     await server.wait_for_termination()
 
 
@@ -54,6 +61,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--redis", default="")
     parser.add_argument("--core", type=int, default=0)
+    parser.add_argument("--port", type=int, default=0)
     arguments = parser.parse_args()
     os.sched_setaffinity(0, {arguments.core})
-    uvloop.run(_serve(arguments.data, arguments.redis))
+    uvloop.run(_serve(arguments.data, arguments.redis, arguments.port))

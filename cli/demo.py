@@ -15,6 +15,7 @@ from cli.imports import CatalogImport, Rejects
 from cli.mapping import parse_mapping
 from cli.suite.commands import SuiteError, start, wait
 from cli.suite.settings import SuiteSettings
+from cli.suite.watching import prometheus
 from cli.tour import TourFailed, run_tour
 from demo.catalogue import write_catalogue
 from services.common.settings import load_settings
@@ -34,7 +35,8 @@ def main() -> int:
     # A polite end, whoever asks for it: the suite is stopped below.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        supervisor, state = start(load_settings(SuiteSettings))
+        settings = load_settings(SuiteSettings)
+        supervisor, state = start(settings)
     except SuiteError as error:
         console.print(f"[red]{error}")
         return 1
@@ -44,8 +46,12 @@ def main() -> int:
         run_tour(connection, console)
         if sys.stdout.isatty():
             console.print(COMMANDS, highlight=False)
-            console.print("Ctrl-C stops the suite.")
-            wait(supervisor)
+            with prometheus(state.metrics, settings.data_dir / "prometheus") as watching:
+                console.print(
+                    f"Prometheus: {watching}" if watching else "Install prometheus to see metrics and alerts."
+                )
+                console.print("Ctrl-C stops the suite.")
+                wait(supervisor)
         return 0
     except KeyboardInterrupt:
         return 130

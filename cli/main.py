@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli import encoder
+from cli import encoder, models
 from cli.backup.commands import backup, restore
 from cli.calls import call, connection_of, print_json
 from cli.client import Connection, explain_error
@@ -51,6 +51,7 @@ app.add_typer(users, name="user")
 app.add_typer(label, name="label")
 app.add_typer(encoder.app, name="encoder")
 app.command()(explain)
+app.add_typer(models.app, name="models")
 app.command()(commands.up)
 app.command()(commands.down)
 app.command()(commands.status)

@@ -129,10 +129,6 @@ def _check_schemas(manifest: Manifest) -> None:
 
 
 def _advice(name: str) -> str:
-    if name == "ranker.redis":
-        return "set KAIROS_RANKER_STORE=redis and KAIROS_RANKER_REDIS_URL"
-    if name == "retrieval.server":
-        return "set KAIROS_RETRIEVAL_ENGINE=server and KAIROS_RETRIEVAL_SERVER__URL"
     service, *field = name.split(".")
     return f"set KAIROS_{service.upper()}_{'__'.join(field).upper()} to where it shall lie"
 

@@ -49,18 +49,21 @@ class Place:
 def places_of(suite: SuiteSettings) -> list[Place]:
     """A place inside another one is saved with that one."""
     paths: dict[str, Path] = {}
-    servers: list[Place] = []
+    servers: dict[str, Place] = {}
     for service, kind in SERVICES.items():
         settings = load_settings(kind)
         paths |= {name: path.resolve() for name, path in _paths(settings, service, _defaults(suite, service))}
-        if isinstance(settings, RankerSettings) and settings.store == "redis":
-            servers.append(_redis_place(settings))
+        # Services may share one Redis: it is saved once, with all of the suite's keys.
+        if url := getattr(settings, "redis_url", ""):
+            servers.setdefault(url, _redis_place(f"{service}.redis_url", url))
         if isinstance(settings, RetrievalSettings) and settings.engine == "server":
-            servers.append(_qdrant_place(settings))
+            servers[settings.server.url] = _qdrant_place(settings)
     outer = {
         name: path for name, path in paths.items() if not any(other in path.parents for other in paths.values())
     }  # fmt: skip
-    return servers + [_path_place(name, path, holds_vectors=name == _VECTORS) for name, path in outer.items()]
+    return [*servers.values()] + [
+        _path_place(name, path, holds_vectors=name == _VECTORS) for name, path in outer.items()
+    ]
 
 
 _VECTORS = "retrieval.data_dir"
@@ -97,13 +100,13 @@ def _path_place(name: str, path: Path, *, holds_vectors: bool) -> Place:
     return Place(name, lambda: files.is_occupied(path), save, lambda source: files.replace(source, path))
 
 
-def _redis_place(settings: RankerSettings) -> Place:
+def _redis_place(name: str, url: str) -> Place:
     # Imported here, as the services do: without a server nobody needs its client.
     import redis
 
     from cli.backup import redis_dump
 
-    client = redis.Redis.from_url(settings.redis_url)
+    client = redis.Redis.from_url(url)
 
     def is_occupied() -> bool:
         with _explained("Redis", redis.RedisError):
@@ -119,7 +122,7 @@ def _redis_place(settings: RankerSettings) -> Place:
         with _explained("Redis", redis.RedisError):
             redis_dump.restore(client, source)
 
-    return Place("ranker.redis", is_occupied, save, restore)
+    return Place(name, is_occupied, save, restore)
 
 
 def _qdrant_place(settings: RetrievalSettings) -> Place:
@@ -144,7 +147,7 @@ def _qdrant_place(settings: RetrievalSettings) -> Place:
         with _explained("Qdrant", ApiException, grpc.RpcError):
             qdrant_dump.restore(client, prefix, source)
 
-    return Place("retrieval.server", is_occupied, save, restore)
+    return Place("retrieval.server.url", is_occupied, save, restore)
 
 
 @contextmanager

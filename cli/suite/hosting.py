@@ -118,6 +118,8 @@ def hosting_environment(settings: SuiteSettings) -> dict[str, str]:
             "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
             # HAProxy is started again after three checks in vain: within 8 s of its death, where Serve's 10 s make 28.
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
+            # Serve kills an ingress that has not started within three times 5 s; on a busy machine none ever does.
+            "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(settings.haproxy_metrics_port),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(settings.haproxy_stats_port),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),

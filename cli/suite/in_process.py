@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
+from services.common.process import settle
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import (
@@ -63,10 +65,13 @@ def in_process_suite(
         servers = asyncio.run_coroutine_threadsafe(
             _start(folder, fusion or FusionSettings(), encoder or {}), loop
         ).result()
+        settle()
         try:
             yield InProcessSuite(f"127.0.0.1:{servers.gateway.port}", servers.stages_target)
         finally:
             asyncio.run_coroutine_threadsafe(servers.stop(), loop).result()
+            # This process lives on, and with it what it held before.
+            gc.unfreeze()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -1,7 +1,7 @@
 """What we use of the custom resources of KubeRay, the Prometheus operator and the Gateway API; all else is refused.
 
-After the API references of KubeRay 1.6, prometheus-operator 0.86 and Gateway API 1.4. Smaller than those: a field that
-a manifest uses for the first time is added here.
+After KubeRay's API reference of version 1.6, and the v1 kinds of the other two. Smaller than those: a field that a
+manifest uses for the first time is added here.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 PROJECT = "kairos-suite"
@@ -96,8 +97,7 @@ def start_query_encoder(folder: Path) -> None:
     from services.query_encoder.wiring import build_lexicons
 
     importlib.import_module("services.query_encoder.app")
-    for module in ("onnx_encoder", "onnx_pictures", "redis_lexicon", "understanding_files"):
-        importlib.import_module(f"services.query_encoder.adapters.{module}")
+    _import_all("services.query_encoder.adapters", but=("torch_encoder", "layer_shapes"))
     build_lexicons(QueryEncoderSettings(data_dir=folder)).close()
     if find_spec("torch") is not None:
         raise SystemExit("torch is here, and serving needs none of it")
@@ -109,8 +109,7 @@ def start_retrieval(folder: Path) -> None:
     from services.retrieval.wiring import build_handler
 
     importlib.import_module("services.retrieval.app")
-    importlib.import_module("services.retrieval.adapters.server")
-    importlib.import_module("services.retrieval.adapters.fusion_model")
+    _import_all("services.retrieval.adapters")
     build_handler(RetrievalSettings(data_dir=folder, fusion=FusionSettings())).close()
     _import_tracing()
 
@@ -121,8 +120,10 @@ def start_ranker(folder: Path) -> None:
     from services.ranker.settings import RankerSettings
     from services.ranker.wiring import build_handler
 
-    for module in ("services.ranker.app", "services.ranker.pricing.app", "services.ranker.adapters.redis_store"):
-        importlib.import_module(module)
+    importlib.import_module("services.ranker.app")
+    importlib.import_module("services.ranker.pricing.app")
+    _import_all("services.ranker.adapters")
+    _import_all("services.ranker.pricing.adapters")
     build_handler(RankerSettings(data_dir=folder)).check()
     build_pricing(PricingSettings(data_dir=folder)).check()
     _import_tracing()
@@ -140,6 +141,13 @@ STARTS: dict[str, Callable[[Path], None]] = {
     "ranker": start_ranker,
     "suite": start_suite,
 }
+
+
+def _import_all(package: str, but: tuple[str, ...] = ()) -> None:
+    """Every module of a package: each adapter that a setting can choose."""
+    for module in iter_modules(importlib.import_module(package).__path__):
+        if module.name not in but:
+            importlib.import_module(f"{package}.{module.name}")
 
 
 def _import_tracing() -> None:

@@ -14,6 +14,7 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.tokens import AttributionToken
 from services.gateway.flow import Parts
+from services.gateway.shop_metrics import count_events
 from services.gateway.stages import Request
 
 MAX_EVENTS = 1_000
@@ -33,6 +34,7 @@ async def record_events(
     items, missing = await _features(request, parts, item_ids)
     record = ranker_pb2.RecordEventsRequest(events=message.events, items=items)
     answer = await request.call_stage(Stage.RANKER, parts.clients.ranker.RecordEvents, record)
+    count_events(request, parts.memory, parts.token_key, message.events)
     if items is not None:
         _remember(request, parts, message, items)
     return gateway_pb2.RecordEventsResponse(

@@ -22,6 +22,7 @@ from services.gateway.known import Known
 from services.gateway.memory import Memory, Ranking
 from services.gateway.priced_items import list_price, priced_item
 from services.gateway.settings import GatewaySettings
+from services.gateway.shop_metrics import count_offers
 from services.gateway.stages import Request
 
 DEFAULT_PAGE_SIZE = 10
@@ -94,14 +95,8 @@ async def rank(
 ) -> Ranked:
     """The ranker's order, or retrieval's where the ranker is late or down."""
     products = dict(zip(candidates.ids, candidates.products, strict=True))
-    stage_scores = {
-        id: gateway_pb2.StageScores(dense=dense, lexical=lexical, retrieval=score, retrieval_position=position)
-        for position, (id, dense, lexical, score) in enumerate(
-            zip(candidates.ids, candidates.dense_scores, candidates.lexical_scores, candidates.scores, strict=True), 1
-        )
-    }
-    for id, image in zip(candidates.ids, candidates.image_scores, strict=False):
-        stage_scores[id].image = image
+    # A message for each candidate: only for who asked to have the answer explained.
+    stage_scores = _of_retrieval(candidates) if explained is not None else {}
     answer = None
     if candidates.ids:
         lean = retrieval_pb2.Candidates()
@@ -119,7 +114,7 @@ async def rank(
         )
     if answer is None:
         return Ranked(candidates.ids, candidates.scores, "retrieval-order", products, stage_scores)
-    for id, score in zip(answer.item_ids, answer.scores, strict=True):
+    for id, score in zip(answer.item_ids, answer.scores, strict=True) if explained is not None else ():
         stage_scores[id].ranker = score
     for task in answer.task_scores if explained is not None else ():
         for id, value in zip(answer.item_ids, task.values, strict=True):
@@ -130,6 +125,19 @@ async def rank(
         answer.item_ids, answer.scores, answer.model_version, products, stage_scores, reasons, propensities,
         Known.of(lean, query_vector),
     )  # fmt: skip
+
+
+def _of_retrieval(candidates: retrieval_pb2.Candidates) -> dict[str, gateway_pb2.StageScores]:
+    """By product id."""
+    scores = {
+        id: gateway_pb2.StageScores(dense=dense, lexical=lexical, retrieval=score, retrieval_position=position)
+        for position, (id, dense, lexical, score) in enumerate(
+            zip(candidates.ids, candidates.dense_scores, candidates.lexical_scores, candidates.scores, strict=True), 1
+        )
+    }
+    for id, image in zip(candidates.ids, candidates.image_scores, strict=False):
+        scores[id].image = image
+    return scores
 
 
 async def show(
@@ -152,6 +160,7 @@ async def show(
             reasons = ranked.reasons.get(id)
             explain_result(result, ranked.model_version, len(ranked.ids), reasons, ranked.conditions, request.locale)
         results.append(result)
+    request.metrics.shown_items.inc(len(shown))
     ranking_id = viewer.page.ranking_id or uuid.uuid4().hex
     _log_impressions(request, parts, ranked, viewer, ranking_id, shown)
     next_page = ""
@@ -170,6 +179,8 @@ async def kept_ranking(request: Request, parts: Parts, viewer: Viewer) -> Ranked
     """The ranking that a page token continues, with the products of its page; None where it is not known any more."""
     tenant = request.call.tenant
     ranking = parts.memory.ranking(tenant, viewer.page.ranking_id) if viewer.page.ranking_id else None
+    if viewer.page.ranking_id:
+        request.metrics.later_pages.labels("made_anew" if ranking is None else "remembered").inc()
     if ranking is None:
         return None
     shown = ranking.ids[viewer.page.offset : viewer.page.offset + viewer.page_size]
@@ -197,7 +208,8 @@ async def quote(
         return {}
     message = pricing_pb2.QuotePricesRequest(items=map(priced_item, priced))
     answer = await request.call_or_degrade(Stage.PRICING, parts.clients.pricing.QuotePrices, message, [], "list price")
-    quotes = answer.quotes if answer is not None else map(list_price, priced)
+    quotes = answer.quotes if answer is not None else list(map(list_price, priced))
+    count_offers(request.metrics, quotes)
     return {quote.item_id: quote for quote in quotes}
 
 

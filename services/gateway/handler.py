@@ -52,7 +52,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         request, viewer = self._read_request(message.locale), self._viewer(message, message.query)
         message.page_size = viewer.page_size
         response = await search(request, self._parts, message, viewer)
-        self._adapt(request)
+        self._adapt(request, "Search")
         return response
 
     @public(gateway_pb2.SuggestResponse)
@@ -63,7 +63,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def Recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
         request = self._read_request(message.locale)
         response = await recommend(request, self._parts, message, self._viewer(message, ""))
-        self._adapt(request)
+        self._adapt(request, "Recommend")
         return response
 
     @public(gateway_pb2.ExplainItemResponse)
@@ -178,8 +178,10 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     def _viewer(self, message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest, query: str) -> Viewer:
         return _viewer(message, query, self._parts.token_key)
 
-    def _adapt(self, request: Request) -> None:
-        (self.limit.in_time if time.monotonic() <= request.budget.deadline_s else self.limit.late)()
+    def _adapt(self, request: Request, method: str) -> None:
+        began, deadline_s, now_s = request.call.received_s, request.budget.deadline_s, time.monotonic()
+        (self.limit.in_time if now_s <= deadline_s else self.limit.late)()
+        self.metrics.budget_used.labels(method).observe((now_s - began) / max(deadline_s - began, 1e-6))
 
 
 async def _readable(messages: AsyncIterator[Any]) -> AsyncIterator[gateway_pb2.ImportProductsRequest]:

@@ -57,7 +57,10 @@ def public(response_type: type[Response]) -> Callable[[Method[Response]], Callab
                 finally:
                     self.metrics.in_flight.dec()
                 latency_s = time.monotonic() - began
+                degradations = len(getattr(response, "degradations", ()))
                 self.metrics.requests.labels(name, code.name).inc()
+                if degradations:
+                    self.metrics.degraded_answers.labels(name).inc()
                 self.metrics.request_seconds.labels(name).observe(latency_s)
                 self.metrics.concurrency_limit.set(self.limit.limit)
                 _log.info(
@@ -66,7 +69,7 @@ def public(response_type: type[Response]) -> Callable[[Method[Response]], Callab
                     code=code.name,
                     latency_ms=round(latency_s * 1e3, 2),
                     tenant=tenant,
-                    degradations=len(getattr(response, "degradations", ())),
+                    degradations=degradations,
                 )
                 return response
 

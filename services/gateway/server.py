@@ -21,6 +21,7 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.context import RequestContext
 from services.common.convert import context_to_proto
+from services.common.process import settle
 from services.gateway.adapters.stage_clients import StageClients, connect
 from services.gateway.domain.budget import Stage
 from services.gateway.flow import Parts
@@ -109,6 +110,7 @@ async def run(settings: GatewaySettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     gateway = await start_gateway(settings)
+    settle()
     await stop.wait()
     await gateway.stop()
 

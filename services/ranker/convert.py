@@ -127,7 +127,7 @@ def ranking_to_proto(
             *(ranker_pb2.TaskScores(task=task, values=values[rows].tolist()) for task, values in scores.tasks.items()),
         ],
         propensities=slate.propensities if slate is not None else [1.0] * len(order),
-        model_version=scores.model_version or model_version,
+        model_version=model_version,
         history_size=request.profile.size,
     )
 

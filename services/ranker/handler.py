@@ -40,10 +40,9 @@ from services.ranker.domain.explanation import explain
 from services.ranker.domain.interests import interests
 from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import build_profile, newest_model, purchased
-from services.ranker.domain.ranking import Ranker
 from services.ranker.domain.repurchase import category_key, item_key, resting
 from services.ranker.domain.slate_steps import make_slate
-from services.ranker.ports import ProfileStore
+from services.ranker.ports import ProfileStore, RankerModels
 from services.ranker.recording import Recorder
 
 DEFAULT_POPULAR = 100
@@ -59,14 +58,13 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     def __init__(
         self,
         store: ProfileStore,
-        ranker: Ranker,
-        model_version: str,
+        models: RankerModels,
         workers: int,
         exploration: float = 0.0,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
     ) -> None:
-        self._store, self._ranker, self._model_version, self._clock = store, ranker, model_version, clock
+        self._store, self._models, self._clock = store, models, clock
         self._exploration, self._random = exploration, random or Random()
         self._threads = ThreadPoolExecutor(workers, "ranker")
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
@@ -149,13 +147,14 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         profile = build_profile(memories, request.candidates.vectors.model_version, vectors.shape[1], now_s)
         popularity = self._store.popularity(tenant, request.candidates.ids, now_s)
         ranking = ranking_request(request, vectors, popularity, profile, memories, now_s)
-        scores = self._ranker(ranking)
+        # Who is not known by name keeps to a version by session.
+        scores, model_version = self._models.rank(tenant, request.user_id or request.session_id, ranking)
         slate = make_slate(ranking, scores.total, self._exploration, self._random) if request.as_slate else None
         order = order_of(scores, slate)
-        response = ranking_to_proto(ranking, scores, order, slate, self._model_version)
+        response = ranking_to_proto(ranking, scores, order, slate, model_version)
         if request.explain:
             rows = explained_rows(request, order)
-            explanations = explain(self._ranker, ranking, scores, rows, slate)
+            explanations = explain(ranking, scores, rows, slate)
             response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
         return response
 
@@ -211,4 +210,5 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     def close(self) -> None:
         self._threads.shutdown(cancel_futures=True)
         self._writing.shutdown(cancel_futures=True)
+        self._models.close()
         self._store.close()

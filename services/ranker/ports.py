@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from services.ranker.domain.event import Batch, Event, Impressions, ItemFeatures
 from services.ranker.domain.memory import Memories
+from services.ranker.domain.ranking import RankingRequest, Scores
 
 # After a deletion, what happened before it is not taken for so long: retries and queues have run dry by then.
 FORGOTTEN_S = 3_600
@@ -54,5 +55,32 @@ class ProfileStore(Protocol):
 
     def delete_user(self, tenant: str, user_id: str) -> tuple[int, int]:
         """(events, impressions) removed, with all that was made of them but counts over all users."""
+
+    def committed(self, tenant: str, group: str) -> dict[str, int]:
+        """By log ("events", "impressions"), the position up to which a group of consumers is done; none at first."""
+
+    def commit(self, tenant: str, group: str, positions: Mapping[str, int]) -> None:
+        """Durable when it returns, all of them or none."""
+
+    def oldest_impressions(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
+        """The first position in the log of impressions that is a user's, of those who have one.
+
+        Whatever of the user stood before it was deleted.
+        """
+
+    def add_counts(self, tenant: str, name: str, counts: Mapping[str, float]) -> None:
+        """Adds to sums that all replicas share."""
+
+    def counts(self, tenant: str, name: str) -> dict[str, float]:
+        """The sums; those never added to are left out."""
+
+    def close(self) -> None: ...
+
+
+class RankerModels(Protocol):
+    """The versions that answer now."""
+
+    def rank(self, tenant: str, who: str, request: RankingRequest) -> tuple[Scores, str]:
+        """(scores, version that made them). `who` is the user, or the session of somebody unknown."""
 
     def close(self) -> None: ...

@@ -51,6 +51,12 @@ class RankerSettings(ServiceSettings):
     objective: ObjectiveSettings = ObjectiveSettings()
     # The same fields, YAML or JSON; read again when it changes, and what is in it wins. Without a file: `objective`.
     objective_file: Path = Path("var/ranker/objective.yaml")
+    # Learned versions of the ranker, a folder for each tenant. Unset: `models` in data_dir.
+    registry_dir: Path | None = None
+    # How often the registry is looked at.
+    registry_poll_s: float = Field(default=1.0, gt=0)
+    # Share of the requests that a challenger in shadow scores beside.
+    shadow_sample: float = Field(default=0.1, ge=0, le=1)
     workers: int = Field(default=2, ge=1)
     # Share of the places of a recommendation that are drawn by lot, for users of whom nothing is known.
     exploration: float = Field(default=0.1, ge=0, le=1)
@@ -62,3 +68,8 @@ class RankerSettings(ServiceSettings):
         if self.ranker == "network" and self.model_dir is None:
             raise ValueError("model_dir is not set; name a version that `python -m training.ranker` wrote")
         return self
+
+    @property
+    def models_dir(self) -> Path:
+        """The registry of tenant t is the folder t in it."""
+        return self.registry_dir or self.data_dir / "models"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain import ranking
 from services.ranker.handler import RankerHandler
 from services.ranker.ports import ProfileStore
+from services.ranker.served_models import PREFIX, Served, ServedModels, blank_request
 from services.ranker.settings import RankerSettings
 
 # Grows with every change of the scoring function.
@@ -16,11 +20,19 @@ VERSION = 2
 
 
 def build_handler(settings: RankerSettings) -> RankerHandler:
+    store = build_store(settings)
+    return RankerHandler(store, build_models(settings, store), settings.workers, settings.exploration)
+
+
+def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:
+    """What the registry says, over the scoring function of the settings."""
     # A network names its own version; what stands in for it is the weighted sum.
     name = "weighted-sum" if settings.ranker == "network" else settings.ranker
-    return RankerHandler(
-        build_store(settings), build_ranker(settings), f"{name}@{VERSION}", settings.workers, settings.exploration
-    )
+    built_in = Served("", f"{name}@{VERSION}", build_ranker(settings))
+    return ServedModels(
+        settings.models_dir, learned_loader(settings, built_in), built_in, store.add_counts, settings.registry_poll_s,
+        settings.shadow_sample,
+    )  # fmt: skip
 
 
 def build_ranker(settings: RankerSettings) -> ranking.Ranker:
@@ -37,6 +49,27 @@ def build_ranker(settings: RankerSettings) -> ranking.Ranker:
     from services.ranker.adapters.onnx_ranker import OnnxRanker
 
     return OnnxRanker(settings.model_dir, ObjectiveFile(settings.objective_file, settings.objective), weighted)
+
+
+def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path], ranking.Ranker]:
+    """Makes a ranker of a version's folder in the registry: loaded, warm, and its answers named after the version.
+
+    Candidates with vectors of another model are ranked by `built_in`, and the answer says so.
+    """
+    objective = ObjectiveFile(settings.objective_file, settings.objective)
+
+    def otherwise(request: ranking.RankingRequest) -> ranking.Scores:
+        scores = built_in.rank(request)
+        return scores if scores.model_version else replace(scores, model_version=built_in.name)
+
+    def load(folder: Path) -> ranking.Ranker:
+        from services.ranker.adapters.onnx_ranker import OnnxRanker
+
+        network = OnnxRanker(folder, objective, otherwise, f"{PREFIX}{folder.name}")
+        network(blank_request(network.vector_version, network.dimensions))
+        return network
+
+    return load
 
 
 def build_store(settings: RankerSettings) -> ProfileStore:

@@ -131,4 +131,10 @@ async def test_vectors_of_another_model(tmp_path: Path, version: Path) -> None:
         answer = await stub.RankItems(ranking(model_version="m@2"))
     assert answer.model_version.startswith("weighted-sum@")
     assert list(tasks(answer)) == ["relevance"]
-    assert answer.reasons[0].reasons
+    told = [
+        (score, entry.baseline + sum(reason.contribution for reason in entry.reasons))
+        for score, entry in zip(answer.scores, answer.reasons, strict=True)
+        if entry.reasons
+    ]
+    assert told
+    assert [total for _, total in told] == pytest.approx([score for score, _ in told], abs=1e-5)

@@ -391,6 +391,36 @@ def test_late_events_do_not_bring_a_deleted_user_back(store: ProfileStore) -> No
     assert record(store, "t", [Event("e3", "u", "s", "i1", EventType.CLICK, time.time() + 1)]) == 1
 
 
+def test_a_group_goes_on_where_it_stopped(reopen: Reopen) -> None:
+    """Positions are a tenant's and a group's own, and there after a kill; a later commit takes their place."""
+    store = reopen()
+    assert store.committed("t", "learner") == {}
+    store.commit("t", "learner", {"events": 7, "impressions": 3})
+    store.commit("t", "learner", {"events": 9})
+    again = reopen()
+    assert again.committed("t", "learner") == {"events": 9, "impressions": 3}
+    assert again.committed("t", "other") == again.committed("other", "learner") == {}
+
+
+def test_a_users_oldest_impressions(store: ProfileStore) -> None:
+    """The first position that is left of each user: after a deletion it lies beyond all that was deleted."""
+    store.record_impressions("t", [shown("a"), shown("b", ranking="q"), shown("c", ranking="x", user="other")])
+    store.record_impressions("t", [shown("d", ranking="y", user="")])
+    assert store.oldest_impressions("t", ["u", "other", "nobody", ""]) == {"u": 1, "other": 3}
+    store.delete_user("t", "u")
+    assert store.oldest_impressions("t", ["u", "other"]) == {"other": 3}
+    store.record_impressions("t", [shown("e", ranking="z", shown_s=time.time() + 1)])
+    assert store.oldest_impressions("t", ["u"]) == {"u": 5}
+
+
+def test_counts_add_up(store: ProfileStore) -> None:
+    """Sums grow by what is added, each for itself, and are a tenant's own."""
+    store.add_counts("t", "trial", {"requests": 2, "seconds": 0.5})
+    store.add_counts("t", "trial", {"requests": 3, "errors": 1})
+    assert store.counts("t", "trial") == {"requests": 5, "seconds": 0.5, "errors": 1}
+    assert store.counts("other", "trial") == store.counts("t", "else") == {}
+
+
 NAME = "somebody-by-name"
 
 

@@ -10,9 +10,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import load_file, save_file
 
+from services.common.versions import add_version
 from services.query_encoder.domain.relative_price import FEATURES, PriceBook
 
 PARTS = ("text", "picture", "price")
@@ -104,22 +102,15 @@ class ProductTower(torch.nn.Module):
 
 
 def save_tower(registry: Path, tower: ProductTower, prices: PriceBook, training: dict[str, Any]) -> Path:
-    """A new version, one above the highest; it appears whole or not at all."""
-    folder = registry / NAME
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
-    try:
-        save_file(tower.state_dict(), draft / "model.safetensors")
+    """The folder of a new version."""
+
+    def fill(folder: Path) -> None:
+        save_file(tower.state_dict(), folder / "model.safetensors")
         for name, content in (("config", asdict(tower.config)), ("prices", prices.levels), ("training", training)):
-            (draft / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
-        export_tower(tower, draft / "model.onnx")
-        versions = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
-        target = folder / f"{max(versions, default=0) + 1:04}"
-        os.rename(draft, target)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return target
+            (folder / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
+        export_tower(tower, folder / "model.onnx")
+
+    return add_version(registry / NAME, fill)
 
 
 def load_tower(folder: Path) -> tuple[ProductTower, PriceBook]:

@@ -76,6 +76,14 @@ class Histories:
             insort(self._shown[shown.user_id], (shown.shown_s, item_id))
             insort(self._shown_at[shown.user_id, item_id], shown.shown_s)
 
+    def forget(self, user_id: str) -> None:
+        """Everything of a user but what counts over all of them."""
+        for of_user in (self._acts, self._shown):
+            of_user.pop(user_id, None)
+        for of_item in (self._acts_on, self._shown_at):
+            for key in [key for key in of_item if key[0] == user_id]:
+                del of_item[key]
+
     def memories(self, user_id: str, moment_s: float, items: Mapping[str, ItemFeatures]) -> Memories:
         """As a store would have told them right before `moment_s`."""
         acts, seen = self._acts.get(user_id, []), self._shown.get(user_id, [])

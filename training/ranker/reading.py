@@ -41,7 +41,9 @@ class ExampleReader:
         self._histories = Histories()
         self._event_position = self._shown_position = 0
         self._waiting: deque[tuple[int, Impressions]] = deque()
-        self.position, self.vector_version = after, ""
+        self.position = after
+        # Of the vectors in the examples that were given out last.
+        self.vector_version = ""
 
     def read(self, now_s: float, limit: int = 100_000) -> Examples:
         """At most `limit` showings, oldest recording first, whose window is over at `now_s`."""
@@ -52,7 +54,30 @@ class ExampleReader:
         if not closed:
             return Examples.none()
         self.position = closed[-1][0]
-        pages = [page for _, page in closed]
+        return self._examples([page for _, page in closed])
+
+    def again(self, positions: Sequence[int]) -> Examples:
+        """Showings given out before, as far as the log still has them."""
+        self._read_on()
+        found = (self._store.impressions_after(self._tenant, position - 1, 1) for position in positions)
+        named = zip(found, positions, strict=True)
+        pages = [page for entries, position in named for place, page in entries if place == position]
+        return self._examples(pages) if pages else Examples.none()
+
+    def forget(self, user_id: str) -> None:
+        """After a deletion: of the user, memory holds what the log still has, which is what came since."""
+        self._histories.forget(user_id)
+        for position, event in _pages(partial(self._store.events_after, self._tenant, user_id=user_id), 0):
+            if position <= self._event_position:
+                self._histories.add_event(event)
+        left = set()
+        for position, page in _pages(partial(self._store.impressions_after, self._tenant, user_id=user_id), 0):
+            if position <= self._shown_position:
+                self._histories.add_impressions(page)
+                left.add(position)
+        self._waiting = deque(each for each in self._waiting if each[1].user_id != user_id or each[0] in left)
+
+    def _examples(self, pages: Sequence[Impressions]) -> Examples:
         item_ids = {id for page in pages for id in page.item_ids}.union(
             *(self._histories.item_ids(user_id) for user_id in {page.user_id for page in pages})
         )

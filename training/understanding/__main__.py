@@ -5,9 +5,6 @@ Nothing need be labelled. What a person did label (`kairos label suggest`) is ad
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +19,7 @@ from cli.imports import event_of
 from cli.mapping import RowRefused
 from cli.rows import read_rows
 from services.common.product import Product
+from services.common.versions import add_version
 from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.understanding_files import save_understanding
 from services.query_encoder.bulk_reading import BulkReader, ReadQuery
@@ -146,20 +144,8 @@ def chosen_after(shop: Shop, events: Path) -> list[Example]:
 
 
 def save_version(registry: Path, network: UnderstandingNetwork, labels: Labels, about: dict[str, Any]) -> Path:
-    """A new version, one above the highest; it appears whole or not at all."""
-    folder = registry / NAME
-    folder.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
-    try:
-        save_understanding(network, labels, draft, about)
-        draft.chmod(0o755)
-        versions = [int(path.name) for path in folder.iterdir() if path.name.isdigit()]
-        target = folder / f"{max(versions, default=0) + 1:04}"
-        os.rename(draft, target)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return target
+    """The folder of a new version."""
+    return add_version(registry / NAME, lambda folder: save_understanding(network, labels, folder, about))
 
 
 if __name__ == "__main__":

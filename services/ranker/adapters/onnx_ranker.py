@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from services.ranker.domain.attribution import BoolArray, Scorer
+from services.ranker.adapters.onnx_masking import MaskedNetwork
 from services.ranker.domain.event import FloatArray
 from services.ranker.domain.features import (
     FEATURES_VERSION,
@@ -21,7 +22,6 @@ from services.ranker.domain.features import (
     candidate_features,
     user_features,
 )
-from services.ranker.domain.masking import left_out, masked_numbers, masked_stocks, masked_users, user_of, without_each
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking import Ranker, RankingRequest, Scores
 
@@ -29,26 +29,28 @@ MANIFEST, USER_GRAPH, CANDIDATE_GRAPH = "manifest.json", "user.onnx", "candidate
 USER_INPUTS = ("events", "event_rows", "event_types", "event_numbers", "long_term", "query", "context")
 USER_OUTPUTS = ("keys", "values", "bias", "long", "asked", "first")
 ITEM_INPUTS = ("vectors", "rows", "numbers")
-_BIAS = USER_OUTPUTS.index("bias")
-# What the network adds to the attention for padding.
-_PAST = -1e4
 
 
 class OnnxRanker:
     """One version of a network, from its folder (docs/ranking.md); nothing of it changes.
 
-    `objective` is asked at each request. Where the candidates' vectors are not of the model that the network learned
-    with, `otherwise` ranks. Raises ValueError for a folder of other features than ours.
+    `objective` is asked at each request; `name` is the model version of its answers. Where the candidates' vectors are
+    not of the model that the network learned with, `otherwise` ranks. Raises ValueError for a folder of other features
+    than ours.
     """
 
-    def __init__(self, folder: Path, objective: Callable[[], Objective], otherwise: Ranker, threads: int = 1) -> None:
+    bias = USER_OUTPUTS.index("bias")
+
+    def __init__(
+        self, folder: Path, objective: Callable[[], Objective], otherwise: Ranker, name: str = "", threads: int = 1
+    ) -> None:
         about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if about["features_version"] != FEATURES_VERSION:
             raise ValueError(
                 f"{folder} was trained on features of version {about['features_version']}, these are "
                 f"{FEATURES_VERSION}; train anew"
             )
-        self.model_version = f"ranker@{folder.name}"
+        self.model_version = name or f"ranker@{folder.name}"
         self.tasks: tuple[str, ...] = tuple(about["network"]["tasks"])
         self.vector_version: str = about["vector_version"]
         self._dimensions: int = about["network"]["dimensions"]
@@ -60,47 +62,21 @@ class OnnxRanker:
         if request.model_version != self.vector_version or request.vectors.shape[1] != self._dimensions:
             return self._otherwise(request)
         user = user_features(request)
-        found = self.probabilities(self.user_side(user), candidate_features(request, user))
+        candidates = candidate_features(request, user)
+        found = self.probabilities(self.user_side(user), candidates)
         tasks = {task: found[:, column] for column, task in enumerate(self.tasks)}
-        return Scores(self._objective().score(tasks, request.stocks), tasks=tasks, model_version=self.model_version)
+        return Scores(
+            self._objective().score(tasks, request.stocks), tasks=tasks, model_version=self.model_version,
+            masked=partial(MaskedNetwork, self, request, user, candidates),
+        )  # fmt: skip
 
-    def scorer(self, request: RankingRequest, rows: Sequence[int]) -> Scorer:
-        """All coalitions in one run of each graph: there are but four users among them."""
-        user, chosen = user_features(request), list(rows)
-        candidates, side = candidate_features(request, user), self.user_side(*masked_users(user))
-        items = candidates.vectors[chosen], self._rows_of([request.item_ids[row] for row in chosen])
-
-        def score(known: BoolArray) -> FloatArray:
-            beside, numbers = [array[user_of(known)] for array in side], masked_numbers(candidates, chosen, known)
-            return self._scores(beside, items, numbers, masked_stocks(request.stocks[chosen], known))
-
-        return score
-
-    def acts(self, request: RankingRequest, rows: Sequence[int]) -> FloatArray:
-        """Told by leaving out: keys and values are an act's own, so to leave one out is to look past it."""
-        user, chosen = user_features(request), list(rows)
-        candidates, told = candidate_features(request, user), np.zeros((len(chosen), request.profile.size), np.float32)
-        past, numbers = without_each(request, user, candidates, chosen)
-        if not len(past):
-            return told
-        # The first place is for none left out.
-        side = [np.repeat(array, len(past) + 1, axis=0) for array in self.user_side(user)]
-        side[_BIAS][1:, 0, 0, :-1][past] = _PAST
-        items = candidates.vectors[chosen], self._rows_of([request.item_ids[row] for row in chosen])
-        scores = self._scores(
-            side, items, np.concatenate([candidates.numbers[chosen][None], numbers]), request.stocks[chosen]
-        )
-        told[:, left_out(request, user)] = (scores[0] - scores[1:]).T
-        return told
-
-    def _scores(
-        self, side: Sequence[FloatArray], items: tuple[FloatArray, IntArray], numbers: FloatArray, stocks: FloatArray
-    ) -> FloatArray:
-        """[r, n] of the same n items beside r users: `items` are vectors and rows of ids, `numbers` [r, n, …]."""
-        vectors, ids = (np.broadcast_to(column, (len(numbers), *column.shape)) for column in items)
-        found = self._run(side, vectors, ids, numbers)
-        tasks = {task: found[..., column] for column, task in enumerate(self.tasks)}
-        return self._objective().score(tasks, stocks)
+    def score(self, side: Sequence[FloatArray], candidates: CandidateFeatures, stocks: FloatArray) -> FloatArray:
+        """[r, n]: the same n candidates beside r users, with `numbers` [r, n, CANDIDATE_NUMBERS] of their own."""
+        columns = candidates.vectors, self._rows_of(candidates.item_ids)
+        count = len(candidates.numbers)
+        vectors, rows = (np.broadcast_to(column, (count, *column.shape)) for column in columns)
+        found = self._run(side, vectors, rows, candidates.numbers)
+        return self._objective().score({task: found[..., n] for n, task in enumerate(self.tasks)}, stocks)
 
     def user_side(self, *users: UserFeatures) -> list[FloatArray]:
         """What all candidates of a user share; first axis: users."""
@@ -130,6 +106,11 @@ class OnnxRanker:
         feed = dict(zip(USER_OUTPUTS, side, strict=True)) | dict(zip(ITEM_INPUTS, items, strict=True))
         found: FloatArray = self._candidates.run(None, feed)[0]
         return found
+
+    @property
+    def dimensions(self) -> int:
+        """Of the vectors."""
+        return self._dimensions
 
     def close(self) -> None:
         """Gives the graphs' memory back; what is running ends first."""

@@ -4,7 +4,7 @@ Keys, all below kairos:{tenant}: event:<id> and shown:<ranking>:<position> mark 
 impressions are streams, numbered from 1, that a learner reads; item:<id> its features; popularity a sorted set of log
 masses; buyers and again count by items and categories. Below user:<id>: recent, lasting, purchases and seen are the
 bounded sets that a profile is made of, events and impressions the user's positions in the streams, bought and days the
-days of purchases.
+days of purchases. group:<name> says where a consumer of the streams is, count:<name> holds sums.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import redis
 
 from services.ranker.adapters import redis_scripts
 from services.ranker.adapters.circumstances_text import from_text, to_text
+from services.ranker.adapters.redis_consumers import RedisConsumers, tenant_prefix
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
 from services.ranker.domain.popularity import decayed, log_mass
@@ -29,9 +30,9 @@ from services.ranker.domain.repurchase import category_key, day_of, item_key
 from services.ranker.ports import FORGOTTEN_S
 
 
-class RedisProfileStore:
+class RedisProfileStore(RedisConsumers):
     def __init__(self, client: redis.Redis) -> None:
-        self._redis: Any = client
+        super().__init__(client)
         self._record = client.register_script(redis_scripts.RECORD)
         self._record_impressions = client.register_script(redis_scripts.RECORD_IMPRESSIONS)
         self._delete_user = client.register_script(redis_scripts.DELETE_USER)
@@ -42,7 +43,7 @@ class RedisProfileStore:
         for tenant in dict.fromkeys(batch.tenant for batch in batches):
             places = [place for place, batch in enumerate(batches) if batch.tenant == tenant]
             document = json.dumps([_batch(batches[place]) for place in places])
-            for place, count in zip(places, self._record(keys=[_prefix(tenant)], args=[document]), strict=True):
+            for place, count in zip(places, self._record(keys=[tenant_prefix(tenant)], args=[document]), strict=True):
                 recorded[place] = int(count)
         return recorded
 
@@ -55,10 +56,10 @@ class RedisProfileStore:
                 "impressions": [_shown(shown) for shown in impressions],
             }
         )
-        return int(self._record_impressions(keys=[_prefix(tenant)], args=[document]))
+        return int(self._record_impressions(keys=[tenant_prefix(tenant)], args=[document]))
 
     def memories(self, tenant: str, user_id: str) -> Memories:
-        prefix = _prefix(tenant)
+        prefix = tenant_prefix(tenant)
         pipeline = self._redis.pipeline(transaction=True)
         for name, limit in _SETS.items():
             pipeline.zrevrange(f"{prefix}user:{user_id}:{name}", 0, limit - 1, withscores=True)
@@ -76,23 +77,26 @@ class RedisProfileStore:
         return Memories(entries(recent), entries(lasting), entries(purchases), shown)
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
-        found = self._redis.mget([f"{_prefix(tenant)}item:{item_id}" for item_id in item_ids]) if item_ids else []
+        prefix = tenant_prefix(tenant)
+        found = self._redis.mget([f"{prefix}item:{item_id}" for item_id in item_ids]) if item_ids else []
         return {id: _item_from_json(id, data) for id, data in zip(item_ids, found, strict=True) if data}
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         if not keys:
             return {}
-        prefix = _prefix(tenant)
+        prefix = tenant_prefix(tenant)
         buyers, again = (self._redis.hmget(f"{prefix}{name}", list(keys)) for name in ("buyers", "again"))
         return {key: (int(b), int(a or 0)) for key, b, a in zip(keys, buyers, again, strict=True) if b}
 
     def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
         if not item_ids:
             return []
-        return [decayed(mass, now_s) for mass in self._redis.zmscore(f"{_prefix(tenant)}popularity", list(item_ids))]
+        return [
+            decayed(mass, now_s) for mass in self._redis.zmscore(f"{tenant_prefix(tenant)}popularity", list(item_ids))
+        ]
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
-        prefix = _prefix(tenant)
+        prefix = tenant_prefix(tenant)
         ranked = self._redis.zrevrange(f"{prefix}popularity", 0, -1 if category else limit - 1, withscores=True)
         pairs = [(item_id.decode(), mass) for item_id, mass in ranked]
         if category and pairs:
@@ -116,16 +120,13 @@ class RedisProfileStore:
 
     def delete_user(self, tenant: str, user_id: str) -> tuple[int, int]:
         arguments: list[str | int] = [user_id, _digest(user_id), repr(time.time()), FORGOTTEN_S]
-        events, shown = self._delete_user(keys=[_prefix(tenant)], args=arguments)
+        events, shown = self._delete_user(keys=[tenant_prefix(tenant)], args=arguments)
         return int(events), int(shown)
-
-    def close(self) -> None:
-        self._redis.close()
 
     def _log(
         self, tenant: str, name: str, position: int, limit: int, user_id: str
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        prefix = _prefix(tenant)
+        prefix = tenant_prefix(tenant)
         if not user_id:
             entries = self._redis.xrange(f"{prefix}{name}", f"({position}-0", "+", count=limit)
         else:
@@ -142,11 +143,6 @@ class RedisProfileStore:
 
 
 _SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "seen": SEEN}
-
-
-def _prefix(tenant: str) -> str:
-    # The braces keep a tenant's keys on one node of a cluster, where a script may touch them all.
-    return f"kairos:{{{tenant}}}:"
 
 
 def _digest(user_id: str) -> str:

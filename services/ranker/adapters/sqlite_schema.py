@@ -43,6 +43,11 @@ CREATE TABLE IF NOT EXISTS rebuy (
     tenant TEXT, key TEXT, buyers INTEGER, again INTEGER, PRIMARY KEY (tenant, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS forgotten (
     tenant TEXT, user_digest BLOB, deleted_s REAL, until_s REAL, PRIMARY KEY (tenant, user_digest)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS consumer (
+    tenant TEXT, consumer_group TEXT, log TEXT, position INTEGER, PRIMARY KEY (tenant, consumer_group, log))
+    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS count (
+    tenant TEXT, name TEXT, field TEXT, value REAL, PRIMARY KEY (tenant, name, field)) WITHOUT ROWID;
 """
 
 # From the tables of version 0, which knew events and shown items only.

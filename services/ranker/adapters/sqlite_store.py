@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from services.ranker.adapters.circumstances_text import from_text, to_text
-from services.ranker.adapters.sqlite_schema import open_database
+from services.ranker.adapters.sqlite_consumers import MOST_MARKS, SqliteConsumers, marks
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
 from services.ranker.domain.popularity import add, decayed, log_mass
@@ -40,8 +37,6 @@ _SHOWN = (
     "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND user_id = ? AND user_id <> '' "
     f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SEEN}"
 )
-# Values in one statement.
-_MARKS = 500
 # A row that is the same is read, not written.
 _STORE_ITEM = """
 INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vector = excluded.vector,
@@ -51,11 +46,7 @@ WHERE vector IS NOT excluded.vector OR model_version <> excluded.model_version O
 """
 
 
-class SqliteProfileStore:
-    def __init__(self, data_dir: Path) -> None:
-        self._db, self._reading = open_database(data_dir)
-        self._lock, self._reading_lock = threading.Lock(), threading.Lock()
-
+class SqliteProfileStore(SqliteConsumers):
     def record(self, batches: Sequence[Batch]) -> list[int]:
         with self._transaction():
             return [self._record(batch) for batch in batches]
@@ -87,7 +78,7 @@ class SqliteProfileStore:
                 elsewhere, shown = (self._reading.execute(q, whose).fetchall() for q in (_SHOWN_ELSEWHERE, _SHOWN))
                 # Each item once: the same one is acted on again and again.
                 item_ids = {row[0] for rows in acts for row in rows}
-                query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({_marks(item_ids)})"
+                query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({marks(item_ids)})"
                 items = {row[0]: _features(*row) for row in self._reading.execute(query, (tenant, *item_ids))}
             finally:
                 self._reading.execute("COMMIT")
@@ -98,18 +89,18 @@ class SqliteProfileStore:
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         found: dict[str, ItemFeatures] = {}
-        for first in range(0, len(item_ids), _MARKS):
-            some = item_ids[first : first + _MARKS]
-            query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({_marks(some)})"
+        for first in range(0, len(item_ids), MOST_MARKS):
+            some = item_ids[first : first + MOST_MARKS]
+            query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({marks(some)})"
             found |= {row[0]: _features(*row) for row in self._read(query, (tenant, *some))}
         return found
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
-        query = f"SELECT key, buyers, again FROM rebuy WHERE tenant = ? AND key IN ({_marks(keys)})"
+        query = f"SELECT key, buyers, again FROM rebuy WHERE tenant = ? AND key IN ({marks(keys)})"
         return {key: (buyers, again) for key, buyers, again in self._read(query, (tenant, *keys))}
 
     def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
-        query = f"SELECT item_id, log_mass FROM popularity WHERE tenant = ? AND item_id IN ({_marks(item_ids)})"
+        query = f"SELECT item_id, log_mass FROM popularity WHERE tenant = ? AND item_id IN ({marks(item_ids)})"
         known = dict(self._read(query, (tenant, *item_ids)))
         return [decayed(known.get(item_id), now_s) for item_id in item_ids]
 
@@ -158,11 +149,6 @@ class SqliteProfileStore:
             # Empties the log of changes too, where the old rows still stand.
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return events, shown
-
-    def close(self) -> None:
-        with self._lock, self._reading_lock:
-            self._db.close()
-            self._reading.close()
 
     def _record(self, batch: Batch) -> int:
         self._db.executemany(_STORE_ITEM, [_item_row(batch.tenant, item) for item in batch.items])
@@ -218,7 +204,7 @@ class SqliteProfileStore:
         digests = {_digest(user_id): user_id for user_id in user_ids if user_id}
         rows = self._db.execute(
             f"SELECT user_digest, deleted_s FROM forgotten WHERE tenant = ? AND until_s > ? "
-            f"AND user_digest IN ({_marks(digests)})",
+            f"AND user_digest IN ({marks(digests)})",
             (tenant, time.time(), *digests),
         )
         return {digests[digest]: deleted_s for digest, deleted_s in rows}
@@ -228,28 +214,9 @@ class SqliteProfileStore:
         query = f"SELECT {columns} WHERE tenant = ? AND position > ? {whose} ORDER BY position LIMIT ?"
         return self._read(query, (tenant, position, *values, limit))
 
-    def _read(self, query: str, values: tuple[object, ...]) -> list[Any]:
-        with self._reading_lock:
-            return self._reading.execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-
 
 def _column(text: str) -> Any:
     return tuple(json.loads(text))
-
-
-def _marks(values: Any) -> str:
-    return ",".join("?" * len(values))
 
 
 def _digest(user_id: str) -> bytes:

@@ -12,33 +12,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from services.ranker.domain.event import FloatArray
-from services.ranker.domain.ranking import Ranker, RankingRequest, ReasonType, Scores, attention
+from services.ranker.domain.ranking import BoolArray, Masked, RankingRequest, ReasonType, Scores, attention
 
 GROUPS = tuple(ReasonType)
-BoolArray: TypeAlias = npt.NDArray[np.bool_]
 IntArray: TypeAlias = npt.NDArray[np.intp]
 DoubleArray: TypeAlias = npt.NDArray[np.float64]
 # (known groups [c, 6]) -> scores [c, n]
-Scorer: TypeAlias = Callable[[BoolArray], FloatArray | DoubleArray]
+Scorer: TypeAlias = Callable[[BoolArray], npt.NDArray[np.floating[Any]]]
 # Of a score's size: what float32 sums may be off by.
 _TOLERANCE = 1e-5
-
-
-@runtime_checkable
-class Explainable(Protocol):
-    """A ranker that scores with groups masked: one whose scores are no sum of parts has to be one."""
-
-    def scorer(self, request: RankingRequest, rows: Sequence[int]) -> Scorer:
-        """Of these rows, n of them, among all of the request."""
-
-    def acts(self, request: RankingRequest, rows: Sequence[int]) -> FloatArray:
-        """[n, items of the profile]: by how much the score would be lower without the acts on each item."""
 
 
 @dataclass(frozen=True)
@@ -63,23 +51,35 @@ def shapley(scorer: Scorer) -> Attribution:
     return Attribution(baseline, contributions, scores)
 
 
-def scorer_of(ranker: Ranker, request: RankingRequest, scores: Scores, rows: Sequence[int]) -> Scorer:
-    """For a sum of parts the sum of those known, and the others' baselines; else the ranker's own.
-
-    Raises TypeError for a ranker that is neither.
-    """
-    if scores.parts:
-        return additive(scores, rows)
-    if not isinstance(ranker, Explainable):
-        raise TypeError(f"{type(ranker).__name__} gives no parts and scores no masked groups")
-    return ranker.scorer(request, rows)
+def masked_of(request: RankingRequest, scores: Scores, rows: Sequence[int]) -> Masked | None:
+    """The ranker's own, or the sum of those parts that are known. None for a ranker that tells neither."""
+    if scores.masked is not None:
+        return scores.masked(rows)
+    return MaskedSum(request, scores, rows) if scores.parts else None
 
 
-def acts_of(ranker: Ranker, request: RankingRequest, scores: Scores, rows: Sequence[int]) -> FloatArray:
-    """[n, items of the profile]: how loud each item of the history speaks, by the very attention that scores go by."""
-    if not scores.parts and isinstance(ranker, Explainable):
-        return ranker.acts(request, rows)
-    return attention(request.vectors[list(rows)], request.profile)
+class MaskedSum:
+    """A part is 0 where nothing of it is known; the price, which every item has, is then the middle candidate's."""
+
+    def __init__(self, request: RankingRequest, scores: Scores, rows: Sequence[int]) -> None:
+        self._request, self._rows = request, list(rows)
+        self._parts, self._baseline = (
+            np.zeros((len(GROUPS), len(rows)), np.float32),
+            np.zeros((len(GROUPS), 1), np.float32),
+        )
+        for place, group in enumerate(GROUPS):
+            if group in scores.parts:
+                self._parts[place] = scores.parts[group][self._rows]
+                if group is ReasonType.PRICE_AFFINITY:
+                    self._baseline[place] = np.median(scores.parts[group])
+
+    def score(self, known: BoolArray) -> DoubleArray:
+        total: DoubleArray = np.where(known[..., None], self._parts, self._baseline).sum(axis=1)
+        return total
+
+    def acts(self) -> FloatArray:
+        """By the attention that the history's part is made of."""
+        return attention(self._request.vectors[self._rows], self._request.profile)
 
 
 def unasked(scorer: Scorer, request: RankingRequest) -> Scorer:
@@ -90,23 +90,12 @@ def unasked(scorer: Scorer, request: RankingRequest) -> Scorer:
     query, history = GROUPS.index(ReasonType.QUERY_MATCH), GROUPS.index(ReasonType.RECENT_HISTORY)
     says_nothing = np.ptp(request.retrieval_scores) == 0
 
-    def score(known: BoolArray) -> FloatArray | DoubleArray:
+    def score(known: BoolArray) -> npt.NDArray[np.floating[Any]]:
         known = known.copy()
         known[:, query] = says_nothing | known[:, history]
         return scorer(known)
 
     return score
-
-
-def additive(scores: Scores, rows: Sequence[int]) -> Scorer:
-    """A part is 0 where nothing of it is known; the price, which every item has, is then the middle candidate's."""
-    parts, baseline = np.zeros((len(GROUPS), len(rows))), np.zeros((len(GROUPS), 1))
-    for place, group in enumerate(GROUPS):
-        if group in scores.parts:
-            parts[place] = scores.parts[group][list(rows)]
-            if group is ReasonType.PRICE_AFFINITY:
-                baseline[place] = np.median(scores.parts[group])
-    return lambda known: np.where(known[..., None], parts, baseline).sum(axis=1)
 
 
 def _coalitions() -> BoolArray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.ranker.domain.attribution import GROUPS, acts_of, scorer_of, shapley, unasked
-from services.ranker.domain.ranking import Ranker, RankingRequest, ReasonType, Scores
+from services.ranker.domain.attribution import GROUPS, masked_of, shapley, unasked
+from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores
 from services.ranker.domain.slate_steps import Slate, SlateSteps
 from services.ranker.domain.speaking import Speaking, speaking
 
@@ -22,18 +22,17 @@ class Explanation:
 
 
 def explain(
-    ranker: Ranker,
-    request: RankingRequest,
-    scores: Scores,
-    rows: Sequence[int],
-    slate: Slate | None = None,
+    request: RankingRequest, scores: Scores, rows: Sequence[int], slate: Slate | None = None
 ) -> dict[int, Explanation]:
-    """By row. A slate is for somebody who asked for nothing."""
-    if not rows:
+    """By row; nothing where the ranker tells neither parts nor what it would say with less known.
+
+    A slate is for somebody who asked for nothing.
+    """
+    masked = masked_of(request, scores, rows) if rows else None
+    if masked is None:
         return {}
-    scorer = scorer_of(ranker, request, scores, rows)
-    loud = acts_of(ranker, request, scores, rows)
-    attribution = shapley(scorer if slate is None else unasked(scorer, request))
+    attribution = shapley(masked.score if slate is None else unasked(masked.score, request))
+    loud = masked.acts()
     return {
         row: Explanation(
             float(attribution.baseline[place]),

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from services.ranker.domain.attribution import GROUPS, BoolArray, IntArray
+from services.ranker.domain.attribution import GROUPS, IntArray
 from services.ranker.domain.event import FloatArray
 from services.ranker.domain.features import CANDIDATE_NUMBERS, CONTEXT, CandidateFeatures, UserFeatures
-from services.ranker.domain.ranking import RankingRequest, ReasonType, history_match
+from services.ranker.domain.ranking import BoolArray, RankingRequest, ReasonType, history_match
 
 GROUP_OF: Mapping[str, ReasonType] = {
     "query_match": ReasonType.QUERY_MATCH,

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,8 @@ import numpy.typing as npt
 from services.ranker.domain.event import FloatArray
 from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
 class ReasonType(Enum):
@@ -51,18 +54,30 @@ class RankingRequest:
     retrieval_bounds: tuple[float, float] | None = None
 
 
+class Masked(Protocol):
+    """Some of a request's candidates, n of them, scored as if less were known (domain/attribution.py)."""
+
+    def score(self, known: BoolArray) -> npt.NDArray[np.floating[Any]]:
+        """Scores [c, n]; `known` [c, 6] says which groups are, in the order of ReasonType."""
+
+    def acts(self) -> FloatArray:
+        """[n, items of the profile]: how loud the acts on each item speak, negative against the candidate."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """`total` [n] makes the order. Every array has shape [n].
 
     `parts` add up to `total`; a ranker that is no sum has none. `tasks` are probabilities by task ("click", "cart",
-    "purchase"); a ranker that predicts nothing has none. `model_version` is empty where there is but one.
+    "purchase"); a ranker that predicts nothing has none. `model_version` is empty where there is but one. `masked`
+    tells of some rows what the ranker would say with less known; None: what `parts` say.
     """
 
     total: FloatArray
     parts: Mapping[ReasonType, FloatArray] = field(default_factory=dict)
     tasks: Mapping[str, FloatArray] = field(default_factory=dict)
     model_version: str = ""
+    masked: Callable[[Sequence[int]], Masked] | None = None
 
     @classmethod
     def sum_of(cls, parts: Mapping[ReasonType, FloatArray]) -> Scores:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
 import numpy as np
+import numpy.typing as npt
 
 from services.ranker.domain.event import FloatArray
 from services.ranker.domain.interests import Interests
@@ -22,6 +22,8 @@ LIKENESS_COST = 0.3
 # What being shown in vain costs at most, and after how many times half of it.
 SEEN_COST = 0.2
 SEEN_HALF = 4.0
+# Number of no brand.
+_UNKNOWN = 0
 
 
 @dataclass(frozen=True)
@@ -73,24 +75,55 @@ def placements(
     owner, shares = np.zeros(len(scores), int), np.ones(1)
     if len(wishes):
         owner, shares = np.argmax(vectors @ wishes.vectors.T, axis=1), wishes.shares.astype(float)
-    alike, names = vectors @ vectors.T, [brand.casefold() for brand in brands]
+    alike, brand_of, behind = vectors @ vectors.T, _brand_numbers(brands), np.empty(len(shares))
     pools = [np.flatnonzero(owner == interest) for interest in range(len(shares))]
-    likeness, given, order = np.zeros(len(scores), np.float32), np.zeros(len(shares)), list[int]()
+    likeness, given, left = np.zeros(len(scores), np.float32), np.zeros(len(shares)), [len(pool) for pool in pools]
+    in_window, at_cap, order = [0] * (len(scores) + 1), np.zeros(len(scores) + 1, bool), list[int]()
+    # What has its place can win no other.
+    waiting = scores.astype(np.float32)
     for place in range(min(PLACES, len(scores))):
-        marginal = scores - LIKENESS_COST * likeness
-        shown = Counter(names[row] for row in order[max(0, place - WINDOW + 1) :])
-        # Whose turn it is: furthest behind first.
-        by_turn = np.argsort(given - shares * (place + 1), kind="stable")
-        turns = [pools[interest] for interest in by_turn if len(pools[interest])]
-        best_first = (row for pool in turns for row in pool[np.argsort(-marginal[pool], kind="stable")].tolist())
-        wanted = int(turns[0][np.argmax(marginal[turns[0]])])
-        row = next((row for row in best_first if not names[row] or shown[names[row]] < BRAND_CAP), wanted)
+        marginal = waiting - LIKENESS_COST * likeness
+        np.subtract(given, shares * (place + 1), out=behind)
+        behind[[not rows for rows in left]] = np.inf
+        pool = pools[behind.argmin()]
+        wanted = row = int(pool[marginal[pool].argmax()])
+        if at_cap[brand_of[row]]:
+            row = _best_of_free_brands(marginal, behind, pools, at_cap[brand_of], instead_of=row)
+        interest = int(owner[row])
+        yield Placement(row, LIKENESS_COST * float(likeness[row]), interest, None if row == wanted else wanted)
         order.append(row)
-        interest = owner[row]
-        yield Placement(row, LIKENESS_COST * float(likeness[row]), int(interest), None if row == wanted else wanted)
-        pools[interest] = pools[interest][pools[interest] != row]
+        waiting[row] = -np.inf
+        left[interest] -= 1
         given[interest] += 1
-        likeness = np.maximum(likeness, alike[row])
+        np.maximum(likeness, alike[row], out=likeness)
+        # The window of the next place: this row comes in, the eldest goes out.
+        coming_and_going = ((row, 1), *(((order[-WINDOW], -1),) if len(order) >= WINDOW else ()))
+        for changed, by in coming_and_going:
+            brand = brand_of[changed]
+            in_window[brand] += by
+            at_cap[brand] = brand != _UNKNOWN and in_window[brand] >= BRAND_CAP
+
+
+def _best_of_free_brands(
+    marginal: FloatArray,
+    behind: npt.NDArray[np.float64],
+    pools: Sequence[npt.NDArray[np.intp]],
+    capped: npt.NDArray[np.bool_],
+    instead_of: int,
+) -> int:
+    """The best waiting row that is not capped [n], of the interest furthest behind that has one; else `instead_of`."""
+    free = np.where(capped, np.float32(-np.inf), marginal)
+    for interest in behind.argsort(kind="stable"):
+        pool = pools[interest]
+        if len(pool) and free[best := int(pool[free[pool].argmax()])] > -np.inf:
+            return best
+    return instead_of
+
+
+def _brand_numbers(brands: Sequence[str]) -> list[int]:
+    """One for each brand, however it is written; _UNKNOWN for none."""
+    numbers = {"": _UNKNOWN}
+    return [numbers.setdefault(brand.casefold(), len(numbers)) for brand in brands]
 
 
 def explored(order: Sequence[int], share: float, random: Random) -> tuple[list[int], list[float]]:

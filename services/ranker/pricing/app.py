@@ -7,6 +7,7 @@ from typing import Any
 from ray import serve
 
 from kairos.pricing.v1 import pricing_pb2
+from services.common.process import settle
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
@@ -20,6 +21,7 @@ class Pricing:
     def __init__(self, settings: PricingSettings) -> None:
         configure_telemetry("pricing", settings.telemetry)
         self._handler = build_handler(settings)
+        settle()
 
     async def QuotePrices(
         self, request: pricing_pb2.QuotePricesRequest, grpc_context: CallContext

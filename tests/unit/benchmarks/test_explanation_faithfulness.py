@@ -45,7 +45,7 @@ def explained(ranker: Ranker) -> list[Explained]:
     for request in shop_requests():
         scores = ranker(request)
         rows = np.argsort(-scores.total, kind="stable")[:5].tolist()
-        found.append((request, explain(ranker, request, scores, rows)))
+        found.append((request, explain(request, scores, rows)))
     return found
 
 

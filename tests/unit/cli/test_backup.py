@@ -147,6 +147,9 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
 def test_a_folder_that_never_rests_is_told(tmp_path: Path) -> None:
     """Files that change from one attempt to the next are no copy of one moment."""
     (tmp_path / "source").mkdir()
+    # Long enough to read for the writer to get its turn.
+    with (tmp_path / "source" / "large").open("wb") as file:
+        file.truncate(32 << 20)
     stop = threading.Event()
 
     def write() -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from services.ranker.adapters.onnx_ranker import OnnxRanker
-from services.ranker.domain.attribution import COALITIONS, GROUPS, shapley
+from services.ranker.domain.attribution import COALITIONS, GROUPS, masked_of, shapley
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.masking import GROUP_OF, LEFT_OUT
 from services.ranker.domain.objective import Objective
-from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores
+from services.ranker.domain.ranking import Masked, RankingRequest, ReasonType, Scores
 from tests.unit.ranker.requests import DIMENSIONS, drawn, without
 from tests.unit.ranker.test_attribution import by_all_orders
 from training.ranker.learnable import LearnableRanker
@@ -35,9 +35,15 @@ def _never(request: RankingRequest) -> Scores:
     raise AssertionError("the network itself has to rank")
 
 
+def masked(network: OnnxRanker, request: RankingRequest) -> Masked:
+    found = masked_of(request, network(request), ROWS)
+    assert found is not None
+    return found
+
+
 def score(network: OnnxRanker, request: RankingRequest, known: Sequence[ReasonType]) -> np.ndarray:
     mask = np.array([[group in known for group in GROUPS]])
-    return np.asarray(network.scorer(request, ROWS)(mask)[0])
+    return np.asarray(masked(network, request).score(mask)[0])
 
 
 def test_every_column_has_a_group() -> None:
@@ -71,14 +77,14 @@ def test_in_stock_is_the_baseline(network: OnnxRanker) -> None:
     """An item that is out of stock has less than its baseline of it: the objective's share counts for the group."""
     request = drawn(8)
     request = replace(request, stocks=np.where(np.arange(31) == 0, 0, 5).astype(np.float32))
-    told = explain(network, request, network(request), ROWS)
+    told = explain(request, network(request), ROWS)
     assert told[0].contributions[ReasonType.AVAILABILITY] < 0
 
 
 def test_exact_for_a_network(network: OnnxRanker) -> None:
     """The values are the definition's, over all 720 orders, and they are no sum of single effects."""
     request = drawn(9)
-    scorer = network.scorer(request, ROWS)
+    scorer = masked(network, request).score
     told = shapley(scorer)
     np.testing.assert_allclose(told.contributions, by_all_orders(scorer, len(ROWS)), atol=1e-5)
     values = np.asarray(scorer(COALITIONS))
@@ -89,7 +95,7 @@ def test_exact_for_a_network(network: OnnxRanker) -> None:
 def test_order_and_company(network: OnnxRanker) -> None:
     """An item's explanation does not depend on which other items are explained beside it."""
     request = drawn(10)
-    alone, together = (explain(network, request, network(request), rows)[5] for rows in ([5], ROWS))
+    alone, together = (explain(request, network(request), rows)[5] for rows in ([5], ROWS))
     assert alone.contributions == pytest.approx(together.contributions, abs=1e-6)
 
 
@@ -97,13 +103,13 @@ def test_a_user_without_history(network: OnnxRanker) -> None:
     """For somebody new the history contributes exactly 0."""
     request = without(drawn(11), ReasonType.RECENT_HISTORY)
     request = replace(request, profile=replace(request.profile, seen={}))
-    assert explain(network, request, network(request), ROWS)[0].contributions[ReasonType.RECENT_HISTORY] == 0
+    assert explain(request, network(request), ROWS)[0].contributions[ReasonType.RECENT_HISTORY] == 0
 
 
 def test_acts_left_out(network: OnnxRanker) -> None:
     """An item of the sequence changes the score when it is looked past; beyond the weightiest none is looked at."""
     request = drawn(12, acts=20)
-    told = network.acts(request, ROWS)
+    told = masked(network, request).acts()
     assert told.shape == (3, 20)
     weighty = np.argsort(-np.abs(request.profile.weights), kind="stable")
     assert (np.abs(told[:, weighty[:LEFT_OUT]]) > 0).all()
@@ -113,4 +119,4 @@ def test_acts_left_out(network: OnnxRanker) -> None:
 def test_nobody_acted(network: OnnxRanker) -> None:
     """Without a history no act speaks."""
     request = without(drawn(13), ReasonType.RECENT_HISTORY)
-    assert network.acts(request, ROWS).shape == (3, 0)
+    assert masked(network, request).acts().shape == (3, 0)

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ranker.domain.interests import Interests
-from services.ranker.domain.slate import BRAND_CAP, PLACES, WINDOW, explored, fatigued, slate
+from services.ranker.domain.slate import (
+    BRAND_CAP,
+    LIKENESS_COST,
+    PLACES,
+    WINDOW,
+    Placement,
+    explored,
+    fatigued,
+    placements,
+    slate,
+)
 
 NOBODY = Interests.none(2)
 TWO = Interests(np.eye(2, dtype=np.float32), np.array([0.7, 0.3], np.float32))
@@ -79,3 +89,40 @@ def test_propensities_are_those_of_the_draw() -> None:
 def test_without_exploration_nothing_is_drawn() -> None:
     """A share of 0 keeps the order, and each item was certain at its place."""
     assert explored([2, 0, 1], 0.0, Random(1)) == ([2, 0, 1], [1.0, 1.0, 1.0])
+
+
+def plainly(scores: np.ndarray, vectors: np.ndarray, brands: list[str], wishes: Interests) -> list[Placement]:
+    """The rule word by word: all rows sorted at each place."""
+    owner, shares = np.zeros(len(scores), int), np.ones(1)
+    if len(wishes):
+        owner, shares = np.argmax(vectors @ wishes.vectors.T, axis=1), wishes.shares.astype(float)
+    alike, names = vectors @ vectors.T, [brand.casefold() for brand in brands]
+    pools = [np.flatnonzero(owner == interest) for interest in range(len(shares))]
+    likeness, given, placed = np.zeros(len(scores), np.float32), np.zeros(len(shares)), list[Placement]()
+    for place in range(min(PLACES, len(scores))):
+        marginal = scores - LIKENESS_COST * likeness
+        shown = Counter(names[one.row] for one in placed[max(0, place - WINDOW + 1) :])
+        by_turn = np.argsort(given - shares * (place + 1), kind="stable")
+        turns = [pools[interest] for interest in by_turn if len(pools[interest])]
+        best_first = [row for pool in turns for row in pool[np.argsort(-marginal[pool], kind="stable")].tolist()]
+        row = next((row for row in best_first if not names[row] or shown[names[row]] < BRAND_CAP), best_first[0])
+        passed_over = None if row == best_first[0] else best_first[0]
+        placed.append(Placement(row, LIKENESS_COST * float(likeness[row]), int(owner[row]), passed_over))
+        pools[owner[row]] = pools[owner[row]][pools[owner[row]] != row]
+        given[owner[row]] += 1
+        likeness = np.maximum(likeness, alike[row])
+    return placed
+
+
+@given(st.integers(0, 2**32), st.integers(1, 90), st.integers(0, 6), st.integers(1, 12))
+def test_places_follow_the_rule(seed: int, count: int, interests: int, brands: int) -> None:
+    """Each place goes to the row that sorting all of them would give it, equal scores and capped brands included."""
+    random = np.random.default_rng(seed)
+    vectors = np.eye(8, dtype=np.float32)[random.integers(0, 8, count)]
+    vectors[: count // 2] = random.normal(size=(count // 2, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    scores = (random.integers(0, 12, count) / 11).astype(np.float32)
+    names = [("", "a", "A", *"bcdefghijkl")[kind] for kind in random.integers(0, brands, count)]
+    shares = random.random(interests).astype(np.float32) + 0.01
+    wishes = Interests(np.eye(8, dtype=np.float32)[:interests], shares / max(shares.sum(), 1))
+    assert list(placements(scores, vectors, names, wishes)) == plainly(scores, vectors, names, wishes)

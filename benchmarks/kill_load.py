@@ -1,0 +1,85 @@
+"""Shoppers who are shown pages and click them, and keep what was acknowledged: the load of `benchmarks.kill`."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+
+from kairos.common.v1 import event_pb2
+from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import vectors_to_proto
+
+USERS, ITEMS, DIMENSIONS, PAGE = 200, 200, 16, 8
+# Each shows a page and clicks it, then rests: the learner keeps up on the core that it shares with all the others.
+CALLERS, REST_S = 8, 0.1
+
+
+@dataclass
+class Load:
+    """Shoppers; what they did is here once it was acknowledged."""
+
+    target: str
+    seed: int
+    events: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
+    tried_again: int = 0
+
+    def __post_init__(self) -> None:
+        self._rng, self._numbers = random.Random(self.seed), itertools.count()
+        rows = np.random.default_rng(self.seed).normal(size=(ITEMS, DIMENSIONS)).astype(np.float32)
+        self._vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        async with grpc.aio.insecure_channel(self.target, [("grpc.max_reconnect_backoff_ms", 200)]) as channel:
+            stub: Any = ranker_pb2_grpc.RankerServiceStub(channel)
+            await asyncio.gather(*(self._shop(stub, stop) for _ in range(CALLERS)))
+
+    async def _shop(self, stub: Any, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            number, user = next(self._numbers), f"user-{self._rng.randrange(USERS)}"
+            rows = self._rng.sample(range(ITEMS), PAGE)
+            page = event_pb2.Impressions(
+                ranking_id=f"ranking-{number}", user_id=user, model_version="weighted-sum@2",
+                item_ids=[f"item-{row}" for row in rows], positions=range(1, PAGE + 1), propensities=[1.0] * PAGE,
+            )  # fmt: skip
+            page.shown_at.GetCurrentTime()
+            await self._until_acknowledged(
+                stub.RecordImpressions, ranker_pb2.RecordImpressionsRequest(impressions=[page])
+            )
+            self.pages.append(page.ranking_id)
+            acted = self._rng.sample(rows, self._rng.choice((1, 1, 2, 3)))
+            request = ranker_pb2.RecordEventsRequest(items=self._items(acted))
+            for place, row in enumerate(acted):
+                kind = self._rng.choice(("CLICK", "CLICK", "CLICK", "CART", "PURCHASE", "REMOVE", "DWELL"))
+                entry = request.events.add(
+                    event_id=f"event-{number}-{place}", user_id=user, item_id=f"item-{row}", quantity=1,
+                    type=event_pb2.EventType.Value(f"EVENT_TYPE_{kind}"), dwell_ms=20_000,
+                )  # fmt: skip
+                entry.occurred_at.GetCurrentTime()
+            await self._until_acknowledged(stub.RecordEvents, request)
+            self.events += [entry.event_id for entry in request.events]
+            await asyncio.sleep(REST_S)
+
+    async def _until_acknowledged(self, call: Callable[..., Any], request: Any) -> None:
+        while True:
+            try:
+                await call(request, timeout=2.0)
+                return
+            except grpc.aio.AioRpcError:
+                self.tried_again += 1
+                await asyncio.sleep(0.05)
+
+    def _items(self, rows: list[int]) -> retrieval_pb2.Candidates:
+        return retrieval_pb2.Candidates(
+            ids=[f"item-{row}" for row in rows], prices=[10.0 + row for row in rows],
+            categories=[f"Shelf {row % 9}" for row in rows], brands=[f"Brand {row % 7}" for row in rows],
+            stocks=[-1] * len(rows), scores=[0.0] * len(rows), vectors=vectors_to_proto(self._vectors[rows], "m@1"),
+        )  # fmt: skip

@@ -1,0 +1,220 @@
+"""What learning on and on gains over training anew each night, and over a model that stays as it was.
+
+    python -m benchmarks.prequential --sequences S --items I --out R.json --plot R.png
+    python -m benchmarks.prequential --shop --out R.json --plot R.png
+
+Test, then train (Dawid 1984; Gama, Sebastiao and Rodrigues 2013): each list is predicted by three models, the same
+network in each, before any of them may learn from it.
+
+- incremental: learns some times a day, once from what is new and once from as many old lists of a bounded buffer, as
+  the learner does (`training.learner`); it never starts anew;
+- nightly: is trained anew each night from everything up to then, and serves the next day unchanged;
+- frozen: what nightly was after the first night.
+
+On sequences a list is the bought item among 49 others, drawn by popularity: HR@10 is among these 50, and far above what
+ranking all items gives; that, HR@10 over the whole catalogue less what the user has, is told for a sample of the last
+day's purchases, with each model as it is when the day begins. In the shop (--shop, simulated) a list is what was
+shown, a hit is a click among the model's first three, and half-way the taste of all shoppers turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from benchmarks.prequential_data import (
+    CANDIDATES,
+    DAY_S,
+    DIMENSIONS,
+    Sequences,
+    read_sequences,
+    sequence_lists,
+    turning_shop,
+)
+from services.ranker.domain.event import FloatArray
+from training.learner.buffer import Buffer
+from training.learner.guardrail import log_losses
+from training.ranker.examples import Examples
+from training.ranker.learnable import LearnableRanker
+from training.ranker.network import NetworkSettings
+
+MODELS = ("incremental", "nightly", "frozen")
+TOP_OF_SEQUENCES, TOP_OF_SHOP = 10, 3
+# Of the learner's buffer: the newest lists, and a uniform sample of all.
+_RECENT = _RESERVOIR = 2_000
+Rows = npt.NDArray[np.intp]
+Figures = dict[str, float]
+
+
+@dataclass
+class Course:
+    """Of one model: by day, what its lists cost it and how many hit; and the CPU seconds that it learned."""
+
+    ranker: LearnableRanker
+    losses: dict[int, list[float]] = field(default_factory=dict)
+    hits: dict[int, list[float]] = field(default_factory=dict)
+    learned_s: float = 0.0
+
+    def test(self, day: int, examples: Examples, top: int) -> None:
+        r = examples.showing_count
+        sizes = np.bincount(examples.showing, minlength=r)
+        each = log_losses(examples, self.ranker.predict_as_shown(examples))
+        self.losses.setdefault(day, []).extend(np.bincount(examples.showing, each, r) / sizes)
+        self.hits.setdefault(day, []).extend(hits(examples, self.ranker.predict(examples)["click"], top))
+
+    def learn(self, work: Callable[[], LearnableRanker]) -> None:
+        began = time.process_time()
+        self.ranker = work()
+        self.learned_s += time.process_time() - began
+
+    def figures(self) -> dict[str, object]:
+        """Means over all lists, and by day."""
+        days = sorted(self.losses)
+        return {
+            "log_loss": mean([x for day in days for x in self.losses[day]]),
+            "hit_rate": mean([x for day in days for x in self.hits[day]]),
+            "learned_cpu_s": round(self.learned_s, 1),
+            "by_day": [
+                {"day": day, "lists": len(self.losses[day]), "log_loss": mean(self.losses[day]),
+                 "hit_rate": mean(self.hits[day])}
+                for day in days
+            ],
+        }  # fmt: skip
+
+
+def prequential(stream: Examples, updates_a_day: int, epochs: int, top: int, seed: int) -> dict[str, Course]:
+    """From the second day on. `stream` is in the order of time."""
+    day = ((stream.shown_s - stream.shown_s[0]) // DAY_S).astype(int)
+    buffer, random = Buffer(_RECENT, _RESERVOIR), np.random.default_rng(seed)
+    first = np.flatnonzero(day == 0)
+    buffer.add(stream.take(first), first)
+    courses = {name: Course(copy.deepcopy(anew(stream.take(first), epochs, seed))) for name in MODELS}
+    for today in tqdm(range(1, day[-1] + 1), desc="days"):
+        if today > 1:
+            past = stream.take(np.flatnonzero(day < today))
+            courses["nightly"].learn(lambda past=past: anew(past, epochs, seed))  # type: ignore[misc]
+        for rows in np.array_split(np.flatnonzero(day == today), updates_a_day):
+            if not len(rows):
+                continue
+            fresh = stream.take(rows)
+            for course in courses.values():
+                course.test(today, fresh, top)
+            lesson = Examples.joined([buffer.sample(len(rows), random), fresh])
+            live, number = courses["incremental"], seed + int(rows[0])
+            live.learn(lambda lesson=lesson, number=number: taught(live.ranker, lesson, number))  # type: ignore[misc]  # noqa: B023
+            buffer.add(fresh, rows)
+    return courses
+
+
+def anew(examples: Examples, epochs: int, seed: int) -> LearnableRanker:
+    return taught(LearnableRanker(NetworkSettings(examples.dimensions), seed=seed), examples, seed, epochs)
+
+
+def taught(ranker: LearnableRanker, examples: Examples, seed: int, epochs: int = 1) -> LearnableRanker:
+    ranker.update(examples, epochs, seed)
+    return ranker
+
+
+def hits(examples: Examples, scores: FloatArray, top: int) -> list[float]:
+    """For each list 1 where something clicked is among the best `top`, else 0; ties stand against it."""
+    order = np.lexsort((examples.click, -scores, examples.showing))
+    starts = np.searchsorted(examples.showing, np.arange(examples.showing_count))
+    places = np.arange(len(examples)) - starts[examples.showing]
+    hit = (examples.click[order] > 0) & (places < top)
+    counts: list[float] = np.minimum(np.bincount(examples.showing, hit, examples.showing_count), 1).tolist()
+    return counts
+
+
+def full_ranking(of: Sequences, courses: dict[str, Course], sample: int, seed: int) -> Figures:
+    """HR@10 over all items that the user has not bought, of purchases of the last day, by the models as they are."""
+    last = [purchase for purchase in of.purchases if purchase[0] >= of.purchases[-1][0] - DAY_S]
+    chosen = np.random.default_rng(seed).permutation(len(last))[:sample]
+    found: dict[str, list[float]] = {name: [] for name in courses}
+    for row in tqdm(chosen, desc="full ranking"):
+        moment_s, user, item_id = last[row]
+        bought = {event.item_id for event in of.log.memories(user, moment_s, {}).recent}
+        candidates = [item_id, *(other for other in of.items if other != item_id and other not in bought)]
+        examples = Examples.of([of.list_of(last[row], candidates)], DIMENSIONS)
+        for name, course in courses.items():
+            found[name] += hits(examples, course.ranker.predict(examples)["click"], TOP_OF_SEQUENCES)
+    return {name: mean(values) for name, values in found.items()} | {"purchases": len(chosen)}
+
+
+def mean(values: list[float]) -> float:
+    return round(float(np.mean(values)), 4)
+
+
+def plot(courses: dict[str, Course], path: Path, hit_name: str) -> None:
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4))
+    for name, course in courses.items():
+        days = sorted(course.losses)
+        axes[0].plot(days, [mean(course.losses[day]) for day in days], marker=".", label=name)
+        axes[1].plot(days, [mean(course.hits[day]) for day in days], marker=".", label=name)
+    for axis, title in zip(axes, ("log loss", hit_name), strict=True):
+        axis.set_title(title)
+        axis.set_xlabel("day")
+        axis.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sequences", type=Path, help="CSV: user, items, perhaps timestamps")
+    parser.add_argument("--items", type=Path, help="CSV: asin, keywords, brand, categories")
+    parser.add_argument("--shop", action="store_true", help="the simulated shop instead")
+    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--plot", type=Path, help="where the picture goes")
+    parser.add_argument("--users", type=int, default=3_000, help="of the sequences, by lot; 0: all")
+    parser.add_argument("--products", type=int, default=1_000, help="of the shop")
+    parser.add_argument("--shoppers", type=int, default=400, help="of the shop")
+    parser.add_argument("--days", type=int, default=10)
+    parser.add_argument("--updates", type=int, default=4, help="a day, of the incremental model")
+    parser.add_argument("--epochs", type=int, default=2, help="of a training anew")
+    parser.add_argument("--full", type=int, default=100, help="purchases that are ranked among all items; 0: none")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    if arguments.shop == (arguments.sequences is not None and arguments.items is not None):
+        parser.error("name --sequences and --items, or --shop")
+    days, seed = arguments.days, arguments.seed
+    report: dict[str, object] = {"seed": seed, "days": days, "updates_a_day": arguments.updates}
+    if arguments.shop:
+        stream, top = turning_shop(arguments.products, arguments.shoppers, days, seed), TOP_OF_SHOP
+        report |= {"turns_on_day": days // 2}
+    else:
+        of = read_sequences(arguments.sequences, arguments.items, arguments.users, days, seed)
+        stream, top = sequence_lists(of, seed), TOP_OF_SEQUENCES
+        report |= {"candidates": CANDIDATES}
+    courses = prequential(stream, arguments.updates, arguments.epochs, top, seed)
+    report |= {"lists": stream.showing_count, "top": top} | {name: c.figures() for name, c in courses.items()}
+    if not arguments.shop and arguments.full:
+        report["full_ranking_hr_10"] = full_ranking(of, courses, arguments.full, seed)
+    table = Table("model", "log loss", f"hit@{top}", "learned, CPU s", title=f"{stream.showing_count:,} lists")
+    for name, course in courses.items():
+        found = course.figures()
+        table.add_row(name, *(str(found[key]) for key in ("log_loss", "hit_rate", "learned_cpu_s")))
+    Console().print(table)
+    if arguments.plot:
+        plot(courses, arguments.plot, f"hit@{top}")
+    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

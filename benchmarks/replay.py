@@ -1,0 +1,47 @@
+"""Profiles told from the log alone, beside those that grew while it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.ranker.domain.event import Batch
+from services.ranker.domain.interests import interests
+from services.ranker.domain.memory import Memories
+from services.ranker.domain.profile import build_profile, newest_model
+from services.ranker.ports import ProfileStore
+
+_PAGE = 1_000
+
+
+def differing_profiles(store: ProfileStore, replay: ProfileStore, tenant: str, users: Sequence[str]) -> list[str]:
+    """Users whose profile in `store` is not, bit by bit, that of its log recorded into the empty `replay`.
+
+    Items of the log must not have changed meanwhile: it does not hold their former prices.
+    """
+    position = 0
+    while events := store.events_after(tenant, position, _PAGE):
+        position = events[-1][0]
+        items = store.items(tenant, sorted({event.item_id for _, event in events if event.item_id}))
+        replay.record([Batch(tenant, [event for _, event in events], list(items.values()))])
+    position = 0
+    while shown := store.impressions_after(tenant, position, _PAGE):
+        position = shown[-1][0]
+        replay.record_impressions(tenant, [page for _, page in shown])
+    moment_s = max((event.occurred_s for user in users for event in store.memories(tenant, user).recent), default=0.0)
+    return [
+        user
+        for user in users
+        if profile_bits(store.memories(tenant, user), moment_s) != profile_bits(replay.memories(tenant, user), moment_s)
+    ]
+
+
+def profile_bits(known: Memories, moment_s: float) -> tuple[object, ...]:
+    """Everything of a profile, to the last bit."""
+    profile = build_profile(known, *newest_model(known), moment_s)
+    wishes = interests(profile)
+    arrays = (profile.vectors, profile.weights, wishes.vectors, wishes.shares)
+    ids = [[entry.event_id for entry in of] for of in (known.recent, known.lasting, known.purchases)]
+    return (
+        ids, list(known.seen), profile.item_ids, profile.price, profile.prices, profile.seen, wishes.item_ids,
+        *(array.tobytes() for array in arrays),
+    )  # fmt: skip

@@ -1,0 +1,215 @@
+"""Grafana dashboards: one for the shop, one for the gateway, one for each stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.monitoring.slos import SLOS
+
+STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
+_WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
+
+
+@dataclass(frozen=True)
+class Panel:
+    """`queries`: what a line is called (Grafana's {{label}}), and its expression. `unit` is Grafana's own."""
+
+    title: str
+    queries: dict[str, str]
+    unit: str = "short"
+    description: str = ""
+    # A dashed line, for example a budget.
+    limit: float | None = None
+
+
+def _rate(metric: str, by: str = "", where: str = "") -> str:
+    grouped = f"sum by ({by})" if by else "sum"
+    selector = f"{{{where}}}" if where else ""
+    return f"{grouped} (rate({metric}{selector}[5m]))"
+
+
+def _share(part: str, where: str, whole: str, whole_where: str = "") -> str:
+    return f"{_rate(part, where=where)} / {_rate(whole, where=whole_where)}"
+
+
+def _quantile(share: float, metric: str, by: str = "", where: str = "") -> str:
+    return f"histogram_quantile({share}, {_rate(f'{metric}_bucket', f'le, {by}' if by else 'le', where)})"
+
+
+SHOP = (
+    Panel("Requests", {"{{method}}": _rate("kairos_gateway_requests_total", "method")}, "reqps"),
+    Panel(
+        "p99 against the budget", {"{{method}}": _quantile(0.99, "kairos_gateway_budget_used", "method")},
+        "percentunit", "1 is all of the time that the caller gave.", limit=1.0,
+    ),
+    Panel(
+        "Answers that gave something up, by what and why",
+        {"{{stage}}: {{reason}}": _rate("kairos_gateway_degradations_total", "stage, reason")}, "reqps",
+    ),
+    Panel(
+        "Error budgets, burning", {slo.name: f"{slo.series('1h')} / {round(1 - slo.objective, 6)}" for slo in SLOS},
+        "short", "1 burns a month's budget in a month; above 14.4 somebody is called.", limit=14.4,
+    ),
+    Panel(
+        "Later pages of remembered rankings",
+        {
+            "remembered": _share(
+                "kairos_gateway_later_pages_total", 'ranking="remembered"', "kairos_gateway_later_pages_total"
+            )
+        },
+        "percentunit", "The rest was ranked anew: the pages of one search may then overlap.",
+    ),
+    Panel(
+        "Clicks on shown products",
+        {
+            "CTR": _share("kairos_gateway_clicks_total", 'attribution!="none"', "kairos_gateway_shown_items_total")
+        },
+        "percentunit", "Clicks that brought their attribution token, of products on answered pages.",
+    ),
+    Panel(
+        "NDCG by clicks",
+        {
+            "NDCG": _share(
+                "kairos_gateway_click_gain_total", "", "kairos_gateway_clicks_total", 'attribution="located"'
+            )
+        },
+        "percentunit", "Were the clicked product the only good one: 1 / log2(1 + position). Clicks favour what stands"
+        " high, so compare it with itself only.",
+    ),
+    Panel(
+        "Prices that differ from the list price",
+        {
+            "{{change}}": _rate("kairos_gateway_offers_total", "change", 'change!="none"')
+            + " / on () group_left () "
+            + _rate("kairos_gateway_offers_total")
+        },
+        "percentunit",
+    ),
+    Panel("Events", {"{{type}}": _rate("kairos_gateway_events_total", "type")}, "cps"),
+    Panel("Recommendations go by", {"{{source}}": _rate("kairos_gateway_recommendations_total", "source")}, "reqps"),
+)  # fmt: skip
+
+GATEWAY = (
+    Panel("Calls", {"{{method}} {{code}}": _rate("kairos_gateway_requests_total", "method, code")}, "reqps"),
+    Panel(
+        "Time of calls",
+        {
+            f"p{round(100 * share)} {{{{method}}}}": _quantile(share, "kairos_gateway_request_seconds", "method")
+            for share in (0.5, 0.99)
+        },
+        "s",
+    ),
+    Panel(
+        "In flight, and let in at once",
+        {
+            "in flight": "sum (kairos_gateway_requests_in_flight)",
+            "let in": "sum (kairos_gateway_concurrency_limit)",
+        },
+    ),
+    Panel(
+        "Time of stages, p99", {"{{stage}}": _quantile(0.99, "kairos_gateway_stage_seconds", "stage")}, "s",
+    ),
+    Panel("Stages left alone", {"{{stage}}": "max by (stage) (kairos_gateway_circuit_open)"}),
+    Panel("Degraded answers", {"{{method}}": _rate("kairos_gateway_degraded_answers_total", "method")}, "reqps"),
+    Panel("Impressions lost", {"pages": _rate("kairos_gateway_impressions_dropped_total")}, "cps"),
+    Panel("Imports", {"{{outcome}}": _rate("kairos_gateway_imported_products_total", "outcome")}, "cps"),
+)  # fmt: skip
+
+
+def _stage(stage: str) -> tuple[Panel, ...]:
+    """As the gateway sees it, and as Ray Serve sees its replicas."""
+    ours, rays = f'stage="{stage}"', f'application="{stage}"'
+    return (
+        Panel("Outcomes", {"{{outcome}}": _rate("kairos_gateway_stage_calls_total", "outcome", ours)}, "reqps"),
+        Panel(
+            "Time, as the gateway sees it",
+            {
+                f"p{round(100 * share)}": _quantile(share, "kairos_gateway_stage_seconds", where=ours)
+                for share in (0.5, 0.99)
+            },
+            "s",
+        ),
+        Panel("Done without it", {"{{reason}}": _rate("kairos_gateway_degradations_total", "reason", ours)}, "reqps"),
+        Panel("Left alone", {"circuit": f"max (kairos_gateway_circuit_open{{{ours}}})"}),
+        Panel(
+            "Replicas",
+            {
+                "healthy": f"sum (ray_serve_deployment_replica_healthy{{{rays}}})",
+                "wanted": f"sum (ray_serve_autoscaling_target_replicas{{{rays}}})",
+            },
+        ),
+        Panel(
+            "Calls at the replicas",
+            {"all": f"sum (ray_serve_replica_processing_queries{{{rays}}})"},
+            description="Autoscaling goes by this, divided by the replicas.",
+        ),
+        Panel(
+            "Time in the replicas, p99",
+            {"p99": _quantile(0.99, "ray_serve_deployment_processing_latency_ms", where=rays)}, "ms",
+        ),
+        Panel("Defects", {"errors": _rate("ray_serve_deployment_error_counter_total", where=rays)}, "reqps"),
+        *_OWN[stage],
+    )  # fmt: skip
+
+
+_OWN: dict[str, tuple[Panel, ...]] = {
+    "query_encoder": (),
+    "retrieval": (
+        Panel("Imports", {"{{outcome}}": _rate("kairos_gateway_imported_products_total", "outcome")}, "cps"),
+    ),
+    "ranker": (
+        Panel("Events", {"{{type}}": _rate("kairos_gateway_events_total", "type")}, "cps"),
+        Panel("Impressions lost", {"pages": _rate("kairos_gateway_impressions_dropped_total")}, "cps"),
+    ),
+    "pricing": (Panel("Offers, by reason", {"{{reason}}": _rate("kairos_gateway_offers_total", "reason")}, "cps"),),
+}
+
+
+def dashboards() -> dict[str, dict[str, Any]]:
+    """By the name of their files."""
+    made = {"shop": _dashboard("shop", SHOP), "gateway": _dashboard("gateway", GATEWAY)}
+    return made | {stage: _dashboard(stage, _stage(stage)) for stage in STAGES}
+
+
+def _dashboard(name: str, panels: tuple[Panel, ...]) -> dict[str, Any]:
+    return {
+        "uid": f"kairos-{name.replace('_', '-')}",
+        "title": f"Kairos: {name}",
+        "tags": ["kairos"],
+        "schemaVersion": 39,
+        "editable": False,
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "templating": {"list": [{"name": "datasource", "type": "datasource", "query": "prometheus"}]},
+        "panels": [_panel(number, panel) for number, panel in enumerate(panels)],
+    }
+
+
+def _panel(number: int, panel: Panel) -> dict[str, Any]:
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    custom = {"fillOpacity": 10, "thresholdsStyle": {"mode": "off" if panel.limit is None else "dashed"}}
+    steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
+    if panel.limit is not None:
+        steps.append({"color": "red", "value": panel.limit})
+    return {
+        "id": number + 1,
+        "type": "timeseries",
+        "title": panel.title,
+        "description": panel.description,
+        "datasource": source,
+        "gridPos": {
+            "x": number % _COLUMNS * _WIDTH, "y": number // _COLUMNS * _HEIGHT, "w": _WIDTH, "h": _HEIGHT,
+        },
+        "fieldConfig": {
+            "defaults": {
+                "unit": panel.unit, "min": 0, "custom": custom,
+                "thresholds": {"mode": "absolute", "steps": steps},
+            },
+            "overrides": [],
+        },
+        "targets": [
+            {"refId": chr(ord("A") + place), "expr": expression, "legendFormat": legend, "datasource": source}
+            for place, (legend, expression) in enumerate(panel.queries.items())
+        ],
+    }  # fmt: skip

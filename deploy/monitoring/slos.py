@@ -1,0 +1,173 @@
+"""What the suite promises, and the rules that tell when a promise is being broken.
+
+Each promise is a share of bad events. Alerts go by how fast its error budget of 30 days burns, over a long window that
+makes sure and a short one that ends the alert soon: Beyer et al., The Site Reliability Workbook (2018), chapter 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# Below the repository: put the address in front of it where yours is read.
+RUNBOOK = "docs/runbook.md"
+_SHOPPER = 'method=~"Search|Recommend"'
+# Of our making, or because we had no room: callers' own mistakes are none.
+_FAULTS = 'code=~"INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|DATA_LOSS"'
+
+
+@dataclass(frozen=True)
+class Slo:
+    """`bad` and `all` are rates over `{window}`; `objective` is the share of good ones."""
+
+    name: str
+    alert: str
+    summary: str
+    objective: float
+    bad: str
+    all: str
+
+    def series(self, window: str) -> str:
+        return f"kairos:{self.name}:error_ratio_{window}"
+
+
+SLOS = (
+    Slo(
+        "availability", "KairosUnavailable", "Calls fail or are refused.", 0.999,
+        f"sum(rate(kairos_gateway_requests_total{{{_FAULTS}}}[{{window}}]))",
+        "sum(rate(kairos_gateway_requests_total[{window}]))",
+    ),
+    Slo(
+        "latency", "KairosLate", "Answers come after the caller's budget.", 0.99,
+        "sum(rate(kairos_gateway_budget_used_count[{window}]))"
+        ' - sum(rate(kairos_gateway_budget_used_bucket{le="1.0"}[{window}]))',
+        "sum(rate(kairos_gateway_budget_used_count[{window}]))",
+    ),
+    Slo(
+        "wholeness", "KairosDegraded", "Answers give something up to be on time.", 0.99,
+        f"sum(rate(kairos_gateway_degraded_answers_total{{{_SHOPPER}}}[{{window}}]))",
+        f"sum(rate(kairos_gateway_requests_total{{{_SHOPPER}}}[{{window}}]))",
+    ),
+    Slo(
+        "pricing", "KairosPricesNotOnRecord", "Prices are shown without a quote on record: the list price stands in.",
+        0.995,
+        'sum(rate(kairos_gateway_offers_total{reason="fallback"}[{window}]))',
+        "sum(rate(kairos_gateway_offers_total[{window}]))",
+    ),
+    Slo(
+        "impressions", "KairosImpressionsLost", "What was shown is not logged: learning and CTR miss it.", 0.999,
+        "sum(rate(kairos_gateway_impressions_dropped_total[{window}]))",
+        f"sum(rate(kairos_gateway_requests_total{{{_SHOPPER}}}[{{window}}]))",
+    ),
+)  # fmt: skip
+
+# (severity, burn rate, long window, short window): budgets of 2 %, 5 %, 10 % and 10 % are gone when they fire.
+BURNS = (
+    ("page", 14.4, "1h", "5m"),
+    ("page", 6.0, "6h", "30m"),
+    ("ticket", 3.0, "1d", "2h"),
+    ("ticket", 1.0, "3d", "6h"),
+)
+WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
+
+# What is no share of a budget: (alert, severity, for, expression, summary).
+CONDITIONS = (
+    (
+        "KairosGatewayGone", "page", "2m", "absent(kairos_gateway_concurrency_limit)", "No gateway is scraped.",
+    ),
+    (
+        "KairosStageLeftAlone", "page", "2m", "max by (stage) (kairos_gateway_circuit_open) == 1",
+        "{{ $labels.stage }} keeps failing and is not called.",
+    ),
+    (
+        "KairosNoReplica", "page", "2m", "sum by (application) (ray_serve_deployment_replica_healthy) == 0",
+        "{{ $labels.application }} has no healthy replica.",
+    ),
+    (
+        "KairosOverload", "page", "10m",
+        "sum(kairos_gateway_requests_in_flight) / sum(kairos_gateway_concurrency_limit) > 0.9",
+        "The gateways have nearly as many calls as they let in.",
+    ),
+    (
+        "KairosAtMaximum", "ticket", "30m",
+        "sum by (application) (ray_serve_replica_processing_queries)"
+        " / sum by (application) (ray_serve_autoscaling_target_replicas)"
+        " > 2 * max by (application) (ray_serve_autoscaling_target_ongoing_requests)",
+        "{{ $labels.application }} has twice the calls a replica should have, and no more replicas come.",
+    ),
+    (
+        "KairosGuardrailsHold", "ticket", "1h",
+        'sum(rate(kairos_gateway_offers_total{reason="guardrail"}[1h]))'
+        " / sum(rate(kairos_gateway_offers_total[1h])) > 0.2",
+        "More than a fifth of the offers are held by a guardrail: the pricer wants what it may not.",
+    ),
+    (
+        "KairosPricesMoved", "ticket", "30m",
+        'abs(sum(rate(kairos_gateway_offers_total{change!="none"}[1h])) / sum(rate(kairos_gateway_offers_total[1h]))'
+        ' - sum(rate(kairos_gateway_offers_total{change!="none"}[1h] offset 1d))'
+        " / sum(rate(kairos_gateway_offers_total[1h] offset 1d))) > 0.2",
+        "A fifth more, or fewer, of the shown prices differ from the list price than a day ago.",
+    ),
+    (
+        "KairosClicksFell", "ticket", "2h",
+        'sum(rate(kairos_gateway_clicks_total{attribution!="none"}[6h]))'
+        " / sum(rate(kairos_gateway_shown_items_total[6h]))"
+        ' < 0.5 * sum(rate(kairos_gateway_clicks_total{attribution!="none"}[6h] offset 1w))'
+        " / sum(rate(kairos_gateway_shown_items_total[6h] offset 1w))",
+        "Shown products are clicked half as often as a week ago.",
+    ),
+)  # fmt: skip
+
+
+def anchor(alert: str) -> str:
+    """Where docs/runbook.md speaks of it, as GitHub names a heading."""
+    return alert.lower()
+
+
+def rule_groups() -> dict[str, Any]:
+    """A Prometheus rules file."""
+    recorded = [
+        {"record": slo.series(window), "expr": _ratio(slo, window)} for slo in SLOS for window in WINDOWS
+    ]  # fmt: skip
+    burning = [
+        {
+            "alert": slo.alert,
+            "expr": " and ".join(f"{slo.series(w)} > {burn} * {round(1 - slo.objective, 6)}" for w in (long, short)),
+            "labels": {"severity": severity, "window": long},
+            "annotations": _annotations(slo.alert, f"{slo.summary} Promised are {slo.objective:.1%} good ones."),
+        }
+        for slo in SLOS
+        for severity, burn, long, short in BURNS
+    ]
+    conditions = [
+        {
+            "alert": alert,
+            "expr": expression,
+            "for": patience,
+            "labels": {"severity": severity},
+            "annotations": _annotations(alert, summary),
+        }
+        for alert, severity, patience, expression, summary in CONDITIONS
+    ]
+    groups = {"kairos-slo-ratios": recorded, "kairos-slo-burns": burning, "kairos-conditions": conditions}
+    return {"groups": [{"name": name, "rules": rules} for name, rules in groups.items()]}
+
+
+def prometheus_rule() -> dict[str, Any]:
+    """The same for the Prometheus operator."""
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "kairos"},
+        "spec": rule_groups(),
+    }
+
+
+def _ratio(slo: Slo, window: str) -> str:
+    # `bad or 0`: before the first bad one there is no such series, and that is no absence of good ones.
+    bad, total = slo.bad.replace("{window}", window), slo.all.replace("{window}", window)
+    return f"(({bad}) or vector(0)) / ({total})"
+
+
+def _annotations(alert: str, summary: str) -> dict[str, str]:
+    return {"summary": summary, "runbook_url": f"{RUNBOOK}#{anchor(alert)}"}

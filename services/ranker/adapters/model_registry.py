@@ -1,0 +1,153 @@
+"""The ranker's models of one tenant on disk.
+
+    0001/, 0002/ …   a version each: weights (safetensors), the served form (ONNX), version.json: where it comes from
+    rollout.json     which versions are at work; replaced as a whole
+    log.jsonl        every step that was ever taken, one JSON document a line, on the disk before it takes effect
+
+The log comes first and the pointer is made from its last line: whatever moment a process dies in, the next one that
+writes puts the pointer right. Writers of several processes take turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from services.common.versions import add_version, replace_file, sync, version_names
+from services.ranker.domain.rollout import Rollout, Stage, Step, StepKind
+
+_POINTER, _LOG, _LOCK, _MANIFEST = "rollout.json", "log.jsonl", ".lock", "version.json"
+
+
+class ModelRegistry:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self.folder, self._clock = folder, clock
+
+    def rollout(self) -> Rollout:
+        """As the pointer says. Raises ValueError where it cannot be read."""
+        try:
+            return _rollout(json.loads((self.folder / _POINTER).read_text("utf-8")))
+        except FileNotFoundError:
+            return Rollout()
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{self.folder / _POINTER} is no pointer ({error})") from None
+
+    def stamp(self) -> tuple[int, int] | None:
+        """Changes whenever the pointer does; costs one stat. None: there is no pointer."""
+        try:
+            found = os.stat(self.folder / _POINTER)
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def versions(self) -> list[str]:
+        """Oldest first."""
+        return version_names(self.folder)
+
+    def path(self, version: str) -> Path:
+        return self.folder / version
+
+    def manifest(self, version: str) -> dict[str, Any]:
+        """Raises ValueError that says which versions there are, where this is none."""
+        if version not in (known := self.versions()):
+            raise ValueError(f"{self.folder} holds no version {version!r}; there are {', '.join(known) or 'none'}")
+        content: dict[str, Any] = json.loads((self.path(version) / _MANIFEST).read_text("utf-8"))
+        return content
+
+    def publish(self, save: Callable[[Path], None], manifest: Mapping[str, object]) -> str:
+        """A new version. Nothing uses it before a step says so."""
+
+        def fill(folder: Path) -> None:
+            save(folder)
+            (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", "utf-8")
+
+        return add_version(self.folder, fill).name
+
+    def steps(self) -> list[Step]:
+        """Oldest first."""
+        try:
+            lines = (self.folder / _LOG).read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        # Behind the last newline stands what a process that died did not finish: it never took effect.
+        return [_step(json.loads(line)) for line in lines[:-1] if line]
+
+    def take_step(
+        self,
+        kind: StepKind,
+        version: str,
+        change: Callable[[Rollout], Rollout] = lambda now: now,
+        reason: str = "",
+        figures: Mapping[str, object] | None = None,
+    ) -> Step:
+        """Logs the step and sets the pointer to what `change` makes of it; raises what `change` raises, undone."""
+        with self._turn():
+            steps = self.steps()
+            before = steps[-1].rollout if steps else Rollout()
+            after = change(before)
+            if (after.other, after.stage, after.share) != (before.other, before.stage, before.share):
+                after = replace(after, since_s=self._clock())
+            for named in {after.current, after.other or ""} - {""}:
+                self.manifest(named)
+            step = Step(self._clock(), kind, version, after, reason, figures or {})
+            self._append(step)
+            replace_file(self.folder / _POINTER, json.dumps(_document(after)) + "\n")
+        return step
+
+    def prune(self, keep: int) -> None:
+        """Removes versions beyond the newest `keep`, but none that is at work or that a rollback can return to."""
+        with self._turn():
+            steps = self.steps()
+            now = steps[-1].rollout if steps else Rollout()
+            needed = {now.current, now.other, *now.before, *self.versions()[-keep:]}
+            for version in set(self.versions()) - needed:
+                shutil.rmtree(self.path(version))
+
+    def repair(self) -> None:
+        """Sets the pointer to what the log's last line says; a process may have died in between."""
+        with self._turn():
+            steps = self.steps()
+            if steps and steps[-1].rollout != self.rollout():
+                replace_file(self.folder / _POINTER, json.dumps(_document(steps[-1].rollout)) + "\n")
+
+    def _append(self, step: Step) -> None:
+        path = self.folder / _LOG
+        is_new = not path.exists()
+        with path.open("ab+") as log:
+            # What a dying process left unfinished is cut off.
+            log.seek(0)
+            log.truncate(log.read().rfind(b"\n") + 1)
+            line = asdict(step) | {"kind": step.kind.value, "rollout": _document(step.rollout)}
+            log.write(json.dumps(line).encode() + b"\n")
+            log.flush()
+            os.fsync(log.fileno())
+        if is_new:
+            sync(self.folder)
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / _LOCK).open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _document(rollout: Rollout) -> dict[str, object]:
+    return asdict(rollout) | {"stage": rollout.stage.value if rollout.stage else None}
+
+
+def _rollout(document: dict[str, Any]) -> Rollout:
+    stage = Stage(document["stage"]) if document["stage"] else None
+    return Rollout(**document | {"before": tuple(document["before"]), "stage": stage})
+
+
+def _step(document: dict[str, Any]) -> Step:
+    return Step(**document | {"kind": StepKind(document["kind"]), "rollout": _rollout(document["rollout"])})

@@ -1,0 +1,81 @@
+"""The SQLite file as consumers of its logs see it: where each of them is, and what they count together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from services.ranker.adapters.sqlite_schema import open_database
+
+# Values in one statement.
+MOST_MARKS = 500
+
+
+class SqliteConsumers:
+    """One connection writes and another reads, each by one thread at a time."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._db, self._reading = open_database(data_dir)
+        self._lock, self._reading_lock = threading.Lock(), threading.Lock()
+
+    def committed(self, tenant: str, group: str) -> dict[str, int]:
+        return dict(
+            self._read("SELECT log, position FROM consumer WHERE tenant = ? AND consumer_group = ?", (tenant, group))
+        )
+
+    def commit(self, tenant: str, group: str, positions: Mapping[str, int]) -> None:
+        with self._transaction():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO consumer VALUES (?, ?, ?, ?)",
+                [(tenant, group, log, position) for log, position in positions.items()],
+            )
+
+    def oldest_impressions(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        named = [user_id for user_id in user_ids if user_id]
+        for some in (named[at : at + MOST_MARKS] for at in range(0, len(named), MOST_MARKS)):
+            found |= dict(
+                self._read(
+                    "SELECT user_id, MIN(position) FROM impressions WHERE tenant = ? AND user_id <> '' "
+                    f"AND user_id IN ({marks(some)}) GROUP BY user_id",
+                    (tenant, *some),
+                )
+            )
+        return found
+
+    def add_counts(self, tenant: str, name: str, counts: Mapping[str, float]) -> None:
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO count VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+                [(tenant, name, field, value) for field, value in counts.items()],
+            )
+
+    def counts(self, tenant: str, name: str) -> dict[str, float]:
+        return dict(self._read("SELECT field, value FROM count WHERE tenant = ? AND name = ?", (tenant, name)))
+
+    def close(self) -> None:
+        with self._lock, self._reading_lock:
+            self._db.close()
+            self._reading.close()
+
+    def _read(self, query: str, values: tuple[object, ...]) -> list[Any]:
+        with self._reading_lock:
+            return self._reading.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+
+
+def marks(values: Any) -> str:
+    return ",".join("?" * len(values))

@@ -1,0 +1,87 @@
+"""`kairos models` on a registry in a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from services.ranker.adapters.model_registry import ModelRegistry
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With versions 0001 and 0002 of the tenant `default`."""
+    registry = ModelRegistry(tmp_path / "default")
+    for number, log_loss in enumerate((0.5, 0.4)):
+        registry.publish(
+            lambda folder: None,
+            {
+                "created_s": 1_800_000_000.0, "settings": {"epochs": 1 + number, "rate": 0.1},
+                "data": {"to_s": 5.0 + number}, "metrics": {"log_loss": log_loss},
+            },
+        )  # fmt: skip
+    return tmp_path
+
+
+def models(folder: Path, *arguments: str) -> Result:
+    command, *rest = arguments
+    return CliRunner().invoke(
+        app, ["models", command, *rest, "--registry", str(folder)], env={"COLUMNS": "200", "NO_COLOR": "1"}
+    )
+
+
+def test_promoted_and_back(folder: Path) -> None:
+    """A version is promoted under any of its names, and a rollback returns to the one before; both are logged."""
+    assert models(folder, "promote", "1").exit_code == 0
+    assert "0002 answers" in models(folder, "promote", "learned@0002").stdout
+    assert "0001 answers" in models(folder, "rollback").stdout
+    registry = ModelRegistry(folder / "default")
+    assert registry.rollout().current == "0001"
+    assert [(step.kind.value, step.version) for step in registry.steps()] == [
+        ("promoted", "0001"), ("promoted", "0002"), ("rolled back", "0002"),
+    ]  # fmt: skip
+
+
+def test_the_list_says_who_answers(folder: Path) -> None:
+    """Current version, challenger with its share, metrics and steps are there, as a table and as JSON."""
+    models(folder, "promote", "0001")
+    assert "0002: share 25%" in models(folder, "promote", "0002", "--share", "0.25").stdout
+    lines = models(folder, "list").stdout.splitlines()
+    assert any(line.startswith("0001") and "current" in line and "log_loss=0.5" in line for line in lines)
+    assert any(line.startswith("0002") and "share 25%" in line for line in lines)
+    assert any("0001 promoted  by hand" in line for line in lines)
+    document = json.loads(models(folder, "list", "--json").stdout)
+    assert document["rollout"]["other"] == "0002"
+    assert document["rollout"]["stage"] == "share"
+    assert [step["kind"] for step in document["steps"]] == ["promoted", "share"]
+
+
+def test_a_diff_shows_metrics_and_what_differs(folder: Path) -> None:
+    """Metrics stand side by side with their change; a setting that is the same is left out."""
+    lines = models(folder, "diff", "0001", "0002").stdout.splitlines()
+    assert any("metrics.log_loss" in line and "-0.1" in line for line in lines)
+    assert any("settings.epochs" in line for line in lines)
+    assert not any("settings.rate" in line for line in lines)
+    document = json.loads(models(folder, "diff", "0001", "0002", "--json").stdout)
+    assert document["data.to_s"] == {"0001": 5.0, "0002": 6.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("promote", "0009"), "there are 0001, 0002"),
+        (("diff", "0001", "x"), "there are 0001, 0002"),
+        (("rollback",), "no earlier version"),
+        (("promote", "built-in", "--share", "0.5"), "answers everybody already"),
+    ],
+)
+def test_refusals_name_the_reason(folder: Path, arguments: tuple[str, ...], message: str) -> None:
+    """What cannot be done ends with code 2, says why, and leaves no step in the log."""
+    result = models(folder, *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert ModelRegistry(folder / "default").steps() == []

@@ -1,0 +1,39 @@
+"""What a started service holds is left alone by the garbage collector."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from services.common.process import settle
+
+
+class Knot:
+    """Holds itself: only the garbage collector can free it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def _thawed() -> Iterator[None]:
+    yield
+    gc.unfreeze()
+
+
+def test_what_is_held_is_not_walked_through_again() -> None:
+    """What was there when a service settled is in none of the generations that are collected."""
+    held = Knot()
+    settle()
+    assert not any(one is held for one in gc.get_objects())
+
+
+def test_what_comes_later_is_still_collected() -> None:
+    """Garbage that a call leaves behind goes, as before."""
+    settle()
+    left = weakref.ref(Knot())
+    gc.collect()
+    assert left() is None

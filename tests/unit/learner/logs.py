@@ -1,0 +1,54 @@
+"""Logs with a known truth for the tests of the learner."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.ranker.domain.event import Batch, Circumstances, Event, EventType, Impressions, ItemFeatures
+from services.ranker.ports import ProfileStore
+
+ITEMS, DIMENSIONS, PAGE, STEP_S = 24, 4, 6, 60.0
+VERSION = "m@1"
+# Logits by which a perfect match is clicked rather than none.
+SLOPE = 12.0
+
+
+class Shop:
+    """Shoppers who click what retrieval found to match.
+
+    `sign` -1: they have changed, and click what does not; 0: they do not care.
+    """
+
+    def __init__(self, store: ProfileStore, tenant: str = "default", now_s: float = 1_800_000_000.0) -> None:
+        self._store, self._tenant, self.now_s = store, tenant, now_s
+        self._random, self.shown = np.random.default_rng(7), 0
+        vectors = self._random.normal(size=(ITEMS, DIMENSIONS)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        self.items = [ItemFeatures(f"i{n}", vectors[n], VERSION, 10.0 + n, f"Shelf {n % 3}", "B") for n in range(ITEMS)]
+
+    def show(
+        self, pages: int, sign: float = 1.0, model_version: str = "weighted-sum@2", users: int = 40, bias: float = 0.0
+    ) -> None:
+        """Each page a minute after the one before, in an order that says nothing. `bias` moves the logit of a click."""
+        shown, events = list[Impressions](), list[Event]()
+        for _ in range(pages):
+            self.shown += 1
+            self.now_s += STEP_S
+            user, ranking = f"u{self._random.integers(users)}", f"r{self.shown}"
+            rows = self._random.choice(ITEMS, PAGE, replace=False)
+            matches = self._random.random(PAGE)
+            shown.append(
+                Impressions(
+                    ranking, user, "", "", self.now_s, model_version, tuple(f"i{row}" for row in rows),
+                    tuple(range(1, PAGE + 1)), (1.0,) * PAGE, Circumstances(tuple(matches.tolist())),
+                )
+            )  # fmt: skip
+            chances = 1 / (1 + np.exp(-(SLOPE * sign * (matches - 0.5) - 1.5 + bias)))
+            for row in rows[self._random.random(PAGE) < chances]:
+                self._click(events, user, f"i{row}", ranking)
+        self._store.record([Batch(self._tenant, events, self.items)])
+        self._store.record_impressions(self._tenant, shown)
+
+    def _click(self, events: list[Event], user: str, item_id: str, ranking: str) -> None:
+        number = len(events)
+        events.append(Event(f"{ranking}/{number}", user, "", item_id, EventType.CLICK, self.now_s + 1 + number / 100))

@@ -1,0 +1,66 @@
+"""What a learner goes back to: bounded, the newest and a fair sample of the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.domain.features import IntArray
+from tests.unit.learner.logs import Shop
+from training.learner.buffer import Buffer, still_there
+from training.learner.split import is_held_back
+from training.ranker.examples import Examples
+from training.ranker.reading import ExampleReader
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    store = SqliteProfileStore(tmp_path_factory.mktemp("log"))
+    shop = Shop(store)
+    shop.show(150)
+    return ExampleReader(store, window_s=60).read(shop.now_s + 60)
+
+
+def filled(stream: Examples, chunks: list[IntArray]) -> Buffer:
+    buffer = Buffer(recent=20, reservoir=30)
+    for rows in chunks:
+        buffer.add(stream.take(rows), rows + 1)
+    return buffer
+
+
+def test_bounded_and_the_same_however_it_came(stream: Examples) -> None:
+    """It holds the newest 20 and 30 of all; chunks and repetitions of the log change nothing."""
+    rows = np.arange(150)
+    once = filled(stream, [rows])
+    again = filled(stream, [rows[:70], rows[30:90], rows[60:]])
+    assert set(range(131, 151)) <= set(once.positions.tolist())
+    assert 30 <= len(once) <= 50
+    np.testing.assert_array_equal(once.positions, again.positions)
+    assert once.examples.ranking_ids.tolist() == again.examples.ranking_ids.tolist()
+
+
+def test_the_sample_is_of_all_that_was(stream: Examples) -> None:
+    """Of what is not among the newest, early lists stay as often as late ones."""
+    buffer = Buffer(recent=0, reservoir=60)
+    buffer.add(stream, np.arange(1, 151))
+    early = int((buffer.positions <= 75).sum())
+    assert 18 <= early <= 42
+
+
+def test_who_has_left_the_log(stream: Examples) -> None:
+    """A list stays when the user's first position in the log is not beyond it, and nobody's always does."""
+    lists = stream.take(np.arange(3))
+    first, *_ = lists.user_ids.tolist()
+    oldest = dict.fromkeys(lists.user_ids.tolist(), 1) | {first: 2}
+    assert still_there(lists, np.array([1, 2, 3]), oldest).tolist()[0] is False
+    assert still_there(lists, np.array([2, 3, 4]), oldest).tolist() == [True] * 3
+    assert not still_there(lists, np.array([1, 2, 3]), {}).any()
+
+
+def test_a_fifth_is_held_back(stream: Examples) -> None:
+    """About a fifth of the rankings never teaches, the same ones each time."""
+    ids = [f"ranking-{number}" for number in range(5_000)]
+    held = is_held_back(ids, 0.2)
+    assert held.mean() == pytest.approx(0.2, abs=0.02)
+    np.testing.assert_array_equal(held, is_held_back(ids, 0.2))

@@ -1,0 +1,111 @@
+"""Versions are told apart on held-back showings, and only when the difference is no chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.domain.event import FloatArray
+from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.ranking import Weights
+from tests.unit.learner.logs import Shop
+from training.learner.guardrail import Verdict, compare, log_losses, ndcg_of_showings
+from training.learner.scoring_function import ScoringFunction
+from training.learner.settings import GuardrailSettings
+from training.ranker.examples import TASKS, Examples
+from training.ranker.reading import ExampleReader
+
+MATCH = CANDIDATE_NUMBERS.index("query_match")
+
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    store = SqliteProfileStore(tmp_path_factory.mktemp("log"))
+    shop = Shop(store)
+    shop.show(500)
+    return ExampleReader(store, window_s=60).read(shop.now_s + 60)
+
+
+@dataclass
+class Guess:
+    """Knows by how much a match is liked: the truth is 12."""
+
+    slope: float
+
+    def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
+        logits = self.slope * (examples.numbers[:, MATCH] - 0.5) - 1.5
+        return dict.fromkeys(TASKS, (1 / (1 + np.exp(-logits))).astype(np.float32)) | {
+            task: np.full(len(examples), 1e-6, np.float32) for task in ("cart", "purchase")
+        }
+
+    predict = predict_as_shown
+
+
+def verdict(held: Examples, current: float, challenger: float) -> Verdict:
+    return compare(held, Guess(current), Guess(challenger), GuardrailSettings(resamples=300))
+
+
+def test_a_better_version_passes(held: Examples) -> None:
+    """It passes when it is better by a difference whose interval is without 0, and the figures say by how much."""
+    found = verdict(held, current=1.0, challenger=12.0)
+    assert found.passed
+    log_loss = found.differences["log_loss"]
+    assert log_loss.low < log_loss.challenger - log_loss.current < log_loss.high < 0
+
+
+def test_the_same_version_does_not_pass(held: Examples) -> None:
+    """A version that says the same is refused: it is not surely better."""
+    found = verdict(held, current=12.0, challenger=12.0)
+    assert (found.passed, found.reason) == (False, "log_loss is not surely better")
+
+
+def test_a_worse_version_does_not_pass(held: Examples) -> None:
+    """A version that is worse is refused, and called so."""
+    found = verdict(held, current=12.0, challenger=1.0)
+    assert (found.passed, found.reason) == (False, "log_loss is worse")
+
+
+def test_better_probabilities_do_not_pay_for_a_worse_order(held: Examples) -> None:
+    """A version with the better log loss is refused where its order may be worse."""
+
+    class Reversed(Guess):
+        def predict(self, examples: Examples) -> dict[str, FloatArray]:
+            return {task: -values for task, values in self.predict_as_shown(examples).items()}
+
+    found = compare(held, Guess(1.0), Reversed(12.0), GuardrailSettings(resamples=300))
+    assert not found.passed
+    assert found.reason.startswith("ndcg may be worse")
+
+
+def test_without_clicks_nothing_is_said(held: Examples) -> None:
+    """Showings of which nothing was clicked cannot tell versions apart."""
+    starts = np.bincount(held.showing, held.click, held.showing_count)
+    unclicked = held.take(np.flatnonzero(starts == 0))
+    with pytest.raises(ValueError, match="cannot tell versions apart"):
+        compare(unclicked, Guess(1), Guess(2), GuardrailSettings())
+
+
+def test_metrics_by_hand(held: Examples) -> None:
+    """Log loss is the cross-entropy summed over tasks; a showing's NDCG is 1 in the best order, less in the worst."""
+    half = dict.fromkeys(TASKS, np.full(len(held), 0.5, np.float32))
+    np.testing.assert_allclose(log_losses(held, half), 3 * np.log(2), rtol=1e-6)
+    clicked = np.bincount(held.showing, held.click, held.showing_count) > 0
+    best, worst = ndcg_of_showings(held, held.click), ndcg_of_showings(held, -held.click)
+    np.testing.assert_allclose(best[clicked], 1)
+    assert np.isnan(best[~clicked]).all()
+    assert (worst[clicked] < 1).any()
+
+
+def test_the_scoring_function_as_an_opponent(held: Examples) -> None:
+    """Its order is that of its weighted sum, and its curve makes probabilities that are right on average."""
+    opponent = ScoringFunction(Weights(1.0, 0.8, 0.1, 0.1, 0.5), held)
+    clicks = opponent.predict(held)["click"]
+    of_match = ScoringFunction(Weights(1.0, 0, 0, 0, 0), held).predict(held)["click"]
+    order = np.argsort(held.numbers[:, MATCH])
+    assert (np.diff(of_match[order]) >= 0).all()
+    assert opponent.predict_as_shown(held)["click"].mean() == pytest.approx(held.click.mean(), abs=0.005)
+    assert opponent.predict_as_shown(held)["purchase"].max() < 0.01
+    assert clicks.std() > 0.1

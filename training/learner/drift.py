@@ -1,0 +1,31 @@
+"""Has the world changed: ADWIN over the log loss of showings that are not learned yet, and over their click rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from river.drift import ADWIN
+
+from training.learner.settings import DriftSettings
+
+LOSS, CLICKS = "log_loss", "click_rate"
+
+
+class DriftWatch:
+    """Lives in memory: a learner that starts anew begins to watch anew."""
+
+    def __init__(self, settings: DriftSettings) -> None:
+        self._watched = {name: ADWIN(delta=settings.delta) for name in (LOSS, CLICKS)} if settings.delta else {}
+
+    def update(self, losses: Iterable[float], click_rates: Iterable[float]) -> set[str]:
+        """One value for each showing, in order. The names of what drifted."""
+        drifted = set()
+        for name, values in ((LOSS, losses), (CLICKS, click_rates)):
+            detector = self._watched.get(name)
+            if detector is None:
+                continue
+            for value in values:
+                detector.update(value)
+                if detector.drift_detected:
+                    drifted.add(name)
+        return drifted
