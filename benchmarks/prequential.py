@@ -11,7 +11,7 @@ network in each, before any of them may learn from it.
 - nightly: is trained anew each night from everything up to then, and serves the next day unchanged;
 - frozen: what nightly was after the first night.
 
-On sequences a list is the bought item among 49 others, drawn by popularity: HR@10 is among these 50, and far above what
+On sequences a list is the bought item among 49 others, drawn by lot: HR@10 is among these 50, and far above what
 ranking all items gives; that, HR@10 over the whole catalogue less what the user has, is told for a sample of the last
 day's purchases, with each model as it is when the day begins. In the shop (--shop, simulated) a list is what was
 shown, a hit is a click among the model's first three, and half-way the taste of all shoppers turns.
