@@ -50,7 +50,7 @@ from training.learner.state import StateFolder
 
 # What follows a page for so long is its outcome; longer would only make the run longer.
 WINDOW_S = 1.0
-_CATCH_UP_S = 120.0
+_CATCH_UP_S = 600.0
 _LEARNER = {
     "TEACHING__WINDOW_S": WINDOW_S, "TEACHING__PATIENCE_S": 1, "TEACHING__LEAST_SHOWINGS": 16, "POLL_S": 0.1,
     "TEACHING__CHECKPOINT_S": 2, "TEACHING__RECENT": 10**6, "TEACHING__HELD_RECENT": 10**6,

@@ -19,7 +19,7 @@ from services.common.convert import vectors_to_proto
 
 USERS, ITEMS, DIMENSIONS, PAGE = 200, 200, 16, 8
 # Each shows a page and clicks it, then rests: the learner keeps up on the core that it shares with all the others.
-CALLERS, REST_S = 8, 0.1
+CALLERS, REST_S = 8, 0.25
 
 
 @dataclass

@@ -11,7 +11,7 @@ network in each, before any of them may learn from it.
 - nightly: is trained anew each night from everything up to then, and serves the next day unchanged;
 - frozen: what nightly was after the first night.
 
-On sequences a list is the bought item among 49 others, drawn by popularity: HR@10 is among these 50, and far above what
+On sequences a list is the bought item among 49 others, drawn by lot: HR@10 is among these 50, and far above what
 ranking all items gives; that, HR@10 over the whole catalogue less what the user has, is told for a sample of the last
 day's purchases, with each model as it is when the day begins. In the shop (--shop, simulated) a list is what was
 shown, a hit is a click among the model's first three, and half-way the taste of all shoppers turns.
@@ -95,7 +95,14 @@ class Course:
         }  # fmt: skip
 
 
-def prequential(stream: Examples, updates_a_day: int, epochs: int, top: int, seed: int) -> dict[str, Course]:
+def prequential(
+    stream: Examples,
+    updates_a_day: int,
+    epochs: int,
+    top: int,
+    seed: int,
+    before_the_last_day: Callable[[dict[str, Course]], None] = lambda courses: None,
+) -> dict[str, Course]:
     """From the second day on. `stream` is in the order of time."""
     day = ((stream.shown_s - stream.shown_s[0]) // DAY_S).astype(int)
     buffer, random = Buffer(_RECENT, _RESERVOIR), np.random.default_rng(seed)
@@ -106,6 +113,8 @@ def prequential(stream: Examples, updates_a_day: int, epochs: int, top: int, see
         if today > 1:
             past = stream.take(np.flatnonzero(day < today))
             courses["nightly"].learn(lambda past=past: anew(past, epochs, seed))  # type: ignore[misc]
+        if today == day[-1]:
+            before_the_last_day(courses)
         for rows in np.array_split(np.flatnonzero(day == today), updates_a_day):
             if not len(rows):
                 continue
@@ -140,7 +149,8 @@ def hits(examples: Examples, scores: FloatArray, top: int) -> list[float]:
 
 def full_ranking(of: Sequences, courses: dict[str, Course], sample: int, seed: int) -> Figures:
     """HR@10 over all items that the user has not bought, of purchases of the last day, by the models as they are."""
-    last = [purchase for purchase in of.purchases if purchase[0] >= of.purchases[-1][0] - DAY_S]
+    days = [int((moment_s - of.purchases[0][0]) // DAY_S) for moment_s, _, _ in of.purchases]
+    last = [purchase for purchase, day in zip(of.purchases, days, strict=True) if day == days[-1]]
     chosen = np.random.default_rng(seed).permutation(len(last))[:sample]
     found: dict[str, list[float]] = {name: [] for name in courses}
     for row in tqdm(chosen, desc="full ranking"):
@@ -201,10 +211,16 @@ def main() -> int:
         of = read_sequences(arguments.sequences, arguments.items, arguments.users, days, seed)
         stream, top = sequence_lists(of, seed), TOP_OF_SEQUENCES
         report |= {"candidates": CANDIDATES}
-    courses = prequential(stream, arguments.updates, arguments.epochs, top, seed)
+    full: Figures = {}
+
+    def rank_all(courses: dict[str, Course]) -> None:
+        if not arguments.shop and arguments.full:
+            full.update(full_ranking(of, courses, arguments.full, seed))
+
+    courses = prequential(stream, arguments.updates, arguments.epochs, top, seed, rank_all)
     report |= {"lists": stream.showing_count, "top": top} | {name: c.figures() for name, c in courses.items()}
-    if not arguments.shop and arguments.full:
-        report["full_ranking_hr_10"] = full_ranking(of, courses, arguments.full, seed)
+    if full:
+        report["full_ranking_hr_10"] = full
     table = Table("model", "log loss", f"hit@{top}", "learned, CPU s", title=f"{stream.showing_count:,} lists")
     for name, course in courses.items():
         found = course.figures()

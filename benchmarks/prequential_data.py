@@ -32,7 +32,8 @@ from training.ranker.reading import showing
 DAY_S = 86_400.0
 DIMENSIONS = 32
 VERSION = "items"
-# The list of a purchase: the bought item among items that others buy.
+# The list of a purchase: the bought item among others of the catalogue, all alike likely. Drawn by popularity they
+# would give the answer away: of items bought once, the right one is always new, and half the others are not.
 CANDIDATES = 50
 _LOOK_S = 60.0
 
@@ -76,16 +77,13 @@ def read_sequences(sequences: Path, items: Path, users: int, days: int, seed: in
 
 
 def sequence_lists(of: Sequences, seed: int) -> Examples:
-    """Each purchase among items drawn by popularity that the user has not bought; in an order that says nothing."""
-    random = np.random.default_rng(seed)
-    ids, counts = np.unique([item_id for _, _, item_id in of.purchases], return_counts=True)
-    bought: dict[str, set[str]] = {}
-    for _, user, item_id in of.purchases:
-        bought.setdefault(user, set(of.log.item_ids(user))).add(item_id)
-    shares, lists = counts / counts.sum(), list[Showing]()
+    """Each purchase among items drawn by lot that the user never buys; in an order that says nothing."""
+    random, ids = np.random.default_rng(seed), np.array(sorted(of.items))
+    bought = {user: set(of.log.item_ids(user)) for _, user, _ in of.purchases}
+    lists: list[Showing] = []
     for purchase in tqdm(of.purchases, desc="lists", mininterval=5):
-        drawn = ids[random.choice(len(ids), 2 * CANDIDATES, p=shares)]
-        others = [item_id for item_id in dict.fromkeys(drawn.tolist()) if item_id not in bought[purchase[1]]]
+        drawn = ids[random.choice(len(ids), 2 * CANDIDATES, replace=False)]
+        others = [item_id for item_id in drawn.tolist() if item_id not in bought[purchase[1]]]
         candidates = [purchase[2], *others[: CANDIDATES - 1]]
         random.shuffle(candidates)
         lists.append(of.list_of(purchase, candidates))
