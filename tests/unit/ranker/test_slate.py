@@ -121,7 +121,7 @@ def test_places_follow_the_rule(seed: int, count: int, interests: int, brands: i
     vectors = np.eye(8, dtype=np.float32)[random.integers(0, 8, count)]
     vectors[: count // 2] = random.normal(size=(count // 2, 8))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    scores = random.integers(0, 12, count).astype(np.float32) / 11
+    scores = (random.integers(0, 12, count) / 11).astype(np.float32)
     names = [("", "a", "A", *"bcdefghijkl")[kind] for kind in random.integers(0, brands, count)]
     shares = random.random(interests).astype(np.float32) + 0.01
     wishes = Interests(np.eye(8, dtype=np.float32)[:interests], shares / max(shares.sum(), 1))
