@@ -109,7 +109,10 @@ def test_without_labels_an_item_is_found_by_what_it_was_bought_after(made: tuple
     bare = Shop(shop.users, shop.queries, shop.item_ids, [""] * len(shop.item_ids), [()] * len(shop.item_ids))
     of_query = Signals(bare, split.past, encode).query_features(QUERIES.index("home mug"))
     coverage = of_query[:, QUERY_FEATURES.index("coverage")]
-    assert {bare.item_ids[place] for place in np.flatnonzero(coverage == coverage.max())} == {"red-mug", "blue-mug"}
+    assert {bare.item_ids[int(place)] for place in np.flatnonzero(coverage == coverage.max())} == {
+        "red-mug",
+        "blue-mug",
+    }
 
 
 def test_what_is_bought_together_is_near(made: tuple[Shop, Split], known: Knowledge) -> None:
