@@ -120,7 +120,7 @@ def test_what_is_bought_together_is_near(made: tuple[Shop, Split], known: Knowle
     shop = made[0]
     place_of = {item_id: place for place, item_id in enumerate(shop.item_ids)}
     history = known.signals.history(list(shop.users).index("u_0"))
-    owned = {shop.item_ids[item].split("-")[1] for item in history}
+    owned = {shop.item_ids[item].split("-")[1] for item in history.tolist()}
     for thing in set(THINGS) - owned:
         red, blue = known.companions.affinity(history, np.array([place_of[f"{c}-{thing}"] for c in COLOURS]))
         assert red > blue
