@@ -12,18 +12,18 @@ from training.sequence.data import IntArray, ItemText
 from training.sequence.evaluation import FloatArray, Scorer
 from training.sequence.neighbours import fading
 
-# A high power: only what is very like counts.
-_HISTORY_DECAY, _POWER = 0.7, 4
 
+def scorer(texts: Sequence[ItemText], history_decay: float = 0.7, power: int = 4) -> Scorer:
+    """Cosines of tf-idf vectors (words, brand, categories), summed over the history.
 
-def scorer(texts: Sequence[ItemText]) -> Scorer:
-    """Cosines of tf-idf vectors (words, brand, categories), summed over the history with late acts first, sharpened."""
+    An act counts `history_decay` of the one after it; with a high `power` only what is very like counts.
+    """
     own = vectors(texts)
     by_item = own.T.tocsr()
 
     def score(histories: Sequence[IntArray]) -> FloatArray:
-        words = fading(histories, len(texts), _HISTORY_DECAY) @ own
-        return np.asarray((words @ by_item).todense(), np.float32) ** _POWER
+        words = fading(histories, len(texts), history_decay) @ own
+        return np.asarray((words @ by_item).todense(), np.float32) ** power
 
     return score
 
