@@ -16,7 +16,8 @@ demo: setup ## start the suite, load the demo shop, take the tour
 	$(BIN)/python -m cli.demo
 
 test: setup ## every test, in under 10 minutes on two cores
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract
+	$(BIN)/pytest tests/integration tests/e2e
 
 lint: setup ## ruff, strict mypy, and protos/ against the last release
 	$(BIN)/ruff check .

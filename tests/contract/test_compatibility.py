@@ -113,6 +113,15 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
     await stages.stop()
 
 
+def is_part(known: object, whole: object) -> bool:
+    """Whether `whole` has all of `known`, at every depth; a later release may say more."""
+    if isinstance(known, dict) and isinstance(whole, dict):
+        return all(name in whole and is_part(value, whole[name]) for name, value in known.items())
+    if isinstance(known, list) and isinstance(whole, list):
+        return len(known) == len(whole) and all(map(is_part, known, whole))
+    return known == whole
+
+
 async def test_a_client_of_the_last_release_is_answered(channel: grpc.aio.Channel) -> None:
     """Its requests, made of its own descriptors, get from this gateway what a present client gets."""
     old, new = baseline(), present()
@@ -122,7 +131,7 @@ async def test_a_client_of_the_last_release_is_answered(channel: grpc.aio.Channe
             fields = {"events": [fields["events"][0] | {"eventId": "e2"}]}
         answer = await old.call(channel, method, fields)
         assert answer
-        assert answer.items() <= first.items(), method
+        assert is_part(answer, first), (method, answer, first)
 
 
 async def test_a_client_that_knows_less_is_answered(channel: grpc.aio.Channel) -> None:
