@@ -60,6 +60,8 @@ def test_components_hold_in_combination(tmp_path: Path, overlays: Overlays, secr
     """The components that no overlay takes hold together with the base of `production`."""
     copied = tmp_path / "k8s"
     shutil.copytree(FOLDER, copied)
+    # A component that stands beside deploy/k8s.
+    shutil.copytree(FOLDER.parent / "monitoring", tmp_path / "monitoring")
     file = copied / "overlays" / "production" / "kustomization.yaml"
     content = yaml.safe_load(file.read_text())
     optional = ["mtls", "gpu-encoder", "trained-models", "gateway-route"]
@@ -118,6 +120,11 @@ def wrong_policy_port(objects: list[Object]) -> None:
 
 def wrong_monitor_port(objects: list[Object]) -> None:
     find(objects, "ServiceMonitor", "kairos-gateway")["spec"]["endpoints"][0]["port"] = "metric"
+
+
+def misspelt_rule(objects: list[Object]) -> None:
+    rule = find(objects, "PrometheusRule", "kairos")["spec"]["groups"][0]["rules"][0]
+    rule["expression"] = rule.pop("expr")
 
 
 def missing_secret(objects: list[Object]) -> None:
@@ -230,6 +237,7 @@ MISTAKES: dict[Mistake, str] = {
     wrong_probe_port: "Deployment/kairos-gateway: the livenessProbe asks port 9465",
     wrong_policy_port: "NetworkPolicy/stages-from-gateway: .*serve_grpc",
     wrong_monitor_port: "ServiceMonitor/kairos-gateway: .*metric",
+    misspelt_rule: "PrometheusRule/kairos: .*expr",
     missing_secret: "StatefulSet/kairos-qdrant: there is no secret kairos-qdrant-cert",
     missing_secret_key: "RayService/kairos-ranker: secret kairos-redis has no key pass",
     missing_config_map: "StatefulSet/kairos-redis: there is no config map kairos-redis",
