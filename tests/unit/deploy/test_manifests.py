@@ -64,7 +64,7 @@ def test_components_hold_in_combination(tmp_path: Path, overlays: Overlays, secr
     shutil.copytree(FOLDER.parent / "monitoring", tmp_path / "monitoring")
     file = copied / "overlays" / "production" / "kustomization.yaml"
     content = yaml.safe_load(file.read_text())
-    optional = ["mtls", "gpu-encoder", "trained-models", "gateway-route"]
+    optional = ["mtls", "gpu-encoder", "trained-models", "gateway-route", "learner"]
     # mtls brings tls; a second time would mount its volume twice.
     content["components"].remove("../../components/tls")
     content["components"][-1:-1] = [f"../../components/{name}" for name in optional]
@@ -221,6 +221,10 @@ def root_again(objects: list[Object]) -> None:
     gateway(objects)["securityContext"]["runAsNonRoot"] = False
 
 
+def no_probe(objects: list[Object]) -> None:
+    del gateway(objects)["livenessProbe"]
+
+
 def no_memory_limit(objects: list[Object]) -> None:
     del gateway(objects)["resources"]["limits"]
 
@@ -260,6 +264,7 @@ MISTAKES: dict[Mistake, str] = {
     more_replicas_than_pods: "RayService/kairos-ranker: workers: maximal replicas need 16 CPUs",
     split_state: "RayService/kairos-ranker: the profiles' SQLite is one pod's",
     root_again: "Deployment/kairos-gateway: gateway must be one that runs as non-root",
+    no_probe: "Deployment/kairos-gateway: gateway must be one that has probes",
     no_memory_limit: "Deployment/kairos-gateway: gateway must be one that has a memory limit",
 }
 
