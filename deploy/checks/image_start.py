@@ -129,6 +129,27 @@ def start_ranker(folder: Path) -> None:
     _import_tracing()
 
 
+def start_learner(folder: Path) -> None:
+    from services.ranker.adapters.model_registry import ModelRegistry
+    from services.ranker.domain.ranking import Weights
+    from services.ranker.settings import RankerSettings
+    from services.ranker.wiring import build_store
+    from training.learner.learner import Learner
+    from training.learner.settings import LearnerSettings
+    from training.ranker.learnable import LearnableRanker
+    from training.ranker.network import NetworkSettings
+
+    importlib.import_module("training.learner.__main__")
+    importlib.import_module("services.ranker.adapters.redis_store")
+    settings = RankerSettings(data_dir=folder)
+    store, weights = build_store(settings), Weights(**settings.weights.model_dump())
+    Learner(store, ModelRegistry(folder / "models"), weights, LearnerSettings(data_dir=folder)).turn()
+    store.close()
+    # Exports too: a version is nothing without its ONNX form.
+    LearnableRanker(NetworkSettings(dimensions=8)).save(folder)
+    _import_tracing()
+
+
 def start_suite(folder: Path) -> None:
     for start in (start_query_encoder, start_retrieval, start_ranker):
         start(folder / start.__name__)
@@ -139,6 +160,7 @@ STARTS: dict[str, Callable[[Path], None]] = {
     "query_encoder": start_query_encoder,
     "retrieval": start_retrieval,
     "ranker": start_ranker,
+    "learner": start_learner,
     "suite": start_suite,
 }
 

@@ -21,10 +21,12 @@ from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.pricing.settings import PricingSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
+from training.learner.settings import LearnerSettings
 
 ROOT = Path(__file__).parents[2]
 _SETTINGS: tuple[type[ServiceSettings], ...] = (
     GatewaySettings, QueryEncoderSettings, RetrievalSettings, RankerSettings, PricingSettings,
+    LearnerSettings,
 )  # fmt: skip
 # Without one of them on every node, calls go through Serve's own Python proxy, or worker pods are never ready.
 _NEEDED_FLAGS = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
@@ -270,7 +272,8 @@ def _hardening(container: Object, pod: Pod) -> Iterator[str]:
         "asks for CPU and memory": {"cpu", "memory"} <= {*container.get("resources", {}).get("requests", {})},
         "has a memory limit": "memory" in container.get("resources", {}).get("limits", {}),
     }
-    if container in pod.containers and not pod.owner.startswith(("Job/", "CronJob/")):
+    # What listens nowhere answers no probe.
+    if container in pod.containers and container.get("ports"):
         wanted |= {"has probes": "readinessProbe" in container and "livenessProbe" in container}
     yield from (f"must be one that {what}" for what, holds in wanted.items() if not holds)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -513,3 +514,14 @@ async def test_a_bad_tenant(stub: Stub) -> None:
     """A tenant that could not name a folder is refused."""
     for tenant in ("../up", "UPPER", "x" * 64):
         assert await refusal(stub.RankItems(ranking(tenant=tenant))) == (INVALID, ["context.tenant"])
+
+
+async def test_without_its_redis(tmp_path: Path) -> None:
+    """With nobody listening where Redis should be, calls are refused as UNAVAILABLE, and the message names it."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    async with serving(tmp_path, store="redis", redis_url=f"redis://127.0.0.1:{port}/0") as stub:
+        for call in (stub.RecordEvents(recording(event("e1", "boot1"))), stub.RankItems(ranking())):
+            with pytest.raises(grpc.aio.AioRpcError, match="the profiles' Redis cannot be reached") as caught:
+                await call
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

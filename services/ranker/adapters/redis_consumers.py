@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import redis
 
+from services.common.errors import Unavailable
 
+_Store = TypeVar("_Store")
+
+
+def says_when_away(store: type[_Store]) -> type[_Store]:
+    """Every public method of the class raises Unavailable where Redis cannot be reached, or does not answer in time."""
+    for name, method in list(vars(store).items()):
+        if callable(method) and not name.startswith("_"):
+            setattr(store, name, _saying(method))
+    return store
+
+
+def _saying(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise Unavailable(f"the profiles' Redis cannot be reached: {error}") from error
+
+    return call
+
+
+@says_when_away
 class RedisConsumers:
     def __init__(self, client: redis.Redis) -> None:
         self._redis: Any = client

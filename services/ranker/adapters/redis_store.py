@@ -22,7 +22,7 @@ import redis
 
 from services.ranker.adapters import redis_scripts
 from services.ranker.adapters.circumstances_text import from_text, to_text
-from services.ranker.adapters.redis_consumers import RedisConsumers, tenant_prefix
+from services.ranker.adapters.redis_consumers import RedisConsumers, says_when_away, tenant_prefix
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
 from services.ranker.domain.popularity import decayed, log_mass
@@ -30,6 +30,7 @@ from services.ranker.domain.repurchase import category_key, day_of, item_key
 from services.ranker.ports import FORGOTTEN_S
 
 
+@says_when_away
 class RedisProfileStore(RedisConsumers):
     def __init__(self, client: redis.Redis) -> None:
         super().__init__(client)

@@ -60,9 +60,11 @@ def test_components_hold_in_combination(tmp_path: Path, overlays: Overlays, secr
     """The components that no overlay takes hold together with the base of `production`."""
     copied = tmp_path / "k8s"
     shutil.copytree(FOLDER, copied)
+    # A component that stands beside deploy/k8s.
+    shutil.copytree(FOLDER.parent / "monitoring", tmp_path / "monitoring")
     file = copied / "overlays" / "production" / "kustomization.yaml"
     content = yaml.safe_load(file.read_text())
-    optional = ["mtls", "gpu-encoder", "trained-models", "gateway-route"]
+    optional = ["mtls", "gpu-encoder", "trained-models", "gateway-route", "learner"]
     # mtls brings tls; a second time would mount its volume twice.
     content["components"].remove("../../components/tls")
     content["components"][-1:-1] = [f"../../components/{name}" for name in optional]
@@ -118,6 +120,11 @@ def wrong_policy_port(objects: list[Object]) -> None:
 
 def wrong_monitor_port(objects: list[Object]) -> None:
     find(objects, "ServiceMonitor", "kairos-gateway")["spec"]["endpoints"][0]["port"] = "metric"
+
+
+def misspelt_rule(objects: list[Object]) -> None:
+    rule = find(objects, "PrometheusRule", "kairos")["spec"]["groups"][0]["rules"][0]
+    rule["expression"] = rule.pop("expr")
 
 
 def missing_secret(objects: list[Object]) -> None:
@@ -214,6 +221,10 @@ def root_again(objects: list[Object]) -> None:
     gateway(objects)["securityContext"]["runAsNonRoot"] = False
 
 
+def no_probe(objects: list[Object]) -> None:
+    del gateway(objects)["livenessProbe"]
+
+
 def no_memory_limit(objects: list[Object]) -> None:
     del gateway(objects)["resources"]["limits"]
 
@@ -230,6 +241,7 @@ MISTAKES: dict[Mistake, str] = {
     wrong_probe_port: "Deployment/kairos-gateway: the livenessProbe asks port 9465",
     wrong_policy_port: "NetworkPolicy/stages-from-gateway: .*serve_grpc",
     wrong_monitor_port: "ServiceMonitor/kairos-gateway: .*metric",
+    misspelt_rule: "PrometheusRule/kairos: .*expr",
     missing_secret: "StatefulSet/kairos-qdrant: there is no secret kairos-qdrant-cert",
     missing_secret_key: "RayService/kairos-ranker: secret kairos-redis has no key pass",
     missing_config_map: "StatefulSet/kairos-redis: there is no config map kairos-redis",
@@ -252,6 +264,7 @@ MISTAKES: dict[Mistake, str] = {
     more_replicas_than_pods: "RayService/kairos-ranker: workers: maximal replicas need 16 CPUs",
     split_state: "RayService/kairos-ranker: the profiles' SQLite is one pod's",
     root_again: "Deployment/kairos-gateway: gateway must be one that runs as non-root",
+    no_probe: "Deployment/kairos-gateway: gateway must be one that has probes",
     no_memory_limit: "Deployment/kairos-gateway: gateway must be one that has a memory limit",
 }
 
