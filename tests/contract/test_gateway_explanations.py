@@ -209,7 +209,7 @@ async def test_search_explains_its_page(running: Running) -> None:
     assert [result.explanation.baseline for result in answer.results] == [0.25] * 5
     assert all(result.explanation.text.startswith(f"Place {result.position} of 25") for result in answer.results)
     assert not any(result.explanation.events for result in answer.results)
-    asked = [r for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RankItemsRequest)][-1]
+    asked = [r for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RankItemsRequest) and r.explain][-1]
     assert (asked.explained_places, list(asked.explained_ids)) == (5, [])
     plain = await running.stub.Search(search(), timeout=BUDGET_S)
     assert not any(result.HasField("explanation") for result in plain.results)
