@@ -129,7 +129,7 @@ class LatentSpace(torch.nn.Module):
                 right = (speaker * self.words(word)).sum(1)
                 loss = loss + _noise_contrast(right, speaker @ self.words(wrong_words).T)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
 
