@@ -54,7 +54,8 @@ def test_it_goes_on(pictures: LabelledPictures, trained: Trained, tmp_path: Path
     done: list[int] = []
     went_on = train(pictures, SETTINGS, file, done.append)
     assert done == [3, 4]
-    np.testing.assert_allclose(went_on.report["loss"], trained.report["loss"], rtol=0.1)
+    # Each run takes the precision that is faster at that moment, and bfloat16 moves the loss of so few pictures.
+    np.testing.assert_allclose(went_on.report["loss"], trained.report["loss"], rtol=0.25)
 
 
 def test_a_checkpoint_of_another_training_is_not_taken_up(pictures: LabelledPictures, tmp_path: Path) -> None:
