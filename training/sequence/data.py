@@ -122,7 +122,7 @@ def estimated_times(histories: Histories) -> list[npt.NDArray[np.float64]]:
 
     Each item gets the moment that agrees best with who came before whom: least squares over steps of one between
     neighbours (HodgeRank, Jiang et al., Mathematical Programming 2011). An act is at its item's moment, or at the
-    latest one before it.
+    latest one before it. A split by such times parts items, not days: what is asked after it is new.
     """
     pairs = np.concatenate(
         [np.stack([s[:-1], s[1:]], 1) for s in histories.sequences if len(s) > 1] or [np.zeros((0, 2), np.int64)]
