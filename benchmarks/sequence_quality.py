@@ -104,7 +104,7 @@ def measure(
         "likeness_share": kairos.shares[1],
         "validation_ndcg@10": kairos.validation,
         "order_is_learned": kairos.order_is_learned,
-        "curves": kairos.curves,
+        "curve": kairos.curve,
     }
     found[KAIROS] = _tested(kairos, split, fit_s, report, KAIROS)
     if trained:

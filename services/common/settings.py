@@ -20,6 +20,9 @@ from pydantic_settings import (
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.telemetry import TelemetrySettings
 
+# Of a call to a service's own Redis: one that hangs would hold a thread for good.
+REDIS_TIMEOUT_S = 5.0
+
 
 class ServiceSettings(BaseSettings):
     """What all services have. A subclass sets `env_prefix`, for example KAIROS_RETRIEVAL_.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from services.common.settings import REDIS_TIMEOUT_S
 from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
@@ -40,7 +41,7 @@ def build_lexicons(settings: QueryEncoderSettings) -> LexiconStore:
 
     from services.query_encoder.adapters.redis_lexicon import RedisLexiconStore
 
-    return RedisLexiconStore(redis.Redis.from_url(settings.redis_url))
+    return RedisLexiconStore(redis.Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S))
 
 
 def build_other_encoder(settings: QueryEncoderSettings) -> Encoder | None:

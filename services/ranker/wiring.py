@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from services.common.settings import REDIS_TIMEOUT_S
 from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain import ranking
@@ -80,4 +81,4 @@ def build_store(settings: RankerSettings) -> ProfileStore:
 
     from services.ranker.adapters.redis_store import RedisProfileStore
 
-    return RedisProfileStore(redis.Redis.from_url(settings.redis_url))
+    return RedisProfileStore(redis.Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from deploy.checks.pods import environment, pods_of
 from deploy.secrets import filled
 from kairos.gateway.v1 import gateway_pb2
 from tests.e2e.suite import eventually
+from tests.needed import needs
 
 KEY = "a-key"
 
@@ -27,8 +27,7 @@ KEY = "a-key"
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """A caller of the gateway of `production`, started without its stages. Paths and addresses are this machine's."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
+    needs("kubectl")
     objects, folder = built("production"), tmp_path_factory.mktemp("gateway")
     (pod,) = (pod for pod in pods_of(objects) if pod.owner == "Deployment/kairos-gateway")
     (container,) = pod.containers

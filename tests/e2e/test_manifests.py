@@ -12,12 +12,13 @@ from cli.suite.hosting import has_haproxy
 from cli.tour import run_tour
 from tests.e2e.shop import Shop
 from tests.e2e.suite import RunningSuite
+from tests.needed import needs
 
 
 def test_the_manifests_serve_the_tour(suite: RunningSuite, shop: Shop, production: dict[str, str]) -> None:
     """With the applications and settings of the manifests, every step of the tour shows what it is there for."""
-    if not production:
-        pytest.skip("kubectl is not installed")
+    needs("kubectl")
+    assert production
     said = io.StringIO()
     run_tour(Connection(suite.state.gateway), Console(file=said))
     assert "Where the time of" in said.getvalue()

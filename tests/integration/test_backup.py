@@ -28,7 +28,8 @@ from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Columns, Narrowing, Search, Vectors
 from services.retrieval.settings import RetrievalSettings
 from services.retrieval.wiring import index_over
-from tests.integration.test_profile_store_congruence import RedisServer
+from tests.integration.redis_server import RedisServer
+from tests.needed import needs
 
 NOW_S = 1_800_000_000.0
 MODEL = "m@1"
@@ -138,8 +139,7 @@ def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
 
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
+    needs("redis-server")
     pair = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,7 @@ from services.query_encoder.adapters.redis_lexicon import RedisLexiconStore
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.ports import LexiconStore
-from tests.integration.test_profile_store_congruence import RedisServer
+from tests.integration.redis_server import RedisServer
 
 SHOE = Product(
     id="1", title="Nike Pegasus shoe", localized_titles={"zh": "跑步鞋"}, brand="Nike",
@@ -26,17 +24,6 @@ LAMP = Product(id="2", title="Green lamp", brand="Ström", category_path=("Home"
 
 # One more process with the same lexicons.
 Replica = Callable[[], LexiconStore]
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if shutil.which("redis-server") is None:
-        if os.environ.get("CI"):
-            pytest.fail("redis-server is missing; .ci/run installs it")
-        pytest.skip("redis-server is not installed")
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.kill()
 
 
 @pytest.fixture(params=["sqlite", "redis"])

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import signal
-import socket
 import sqlite3
-import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -37,52 +31,9 @@ from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memo
 from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.repurchase import category_key, item_key
 from services.ranker.ports import ProfileStore
+from tests.integration.redis_server import RedisServer
 
 NOW_S = 1_800_000_000.0
-
-
-class RedisServer:
-    """A redis-server that writes every command to disk before it answers."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
-        self._folder = folder
-        self.start()
-
-    def start(self) -> None:
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        command += ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        client = self.client()
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                client.ping()
-                return
-            except redis.ConnectionError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)  # between two tries to connect
-
-    def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-
-    def client(self) -> redis.Redis:
-        return redis.Redis(port=self.port)
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    if shutil.which("redis-server") is None:
-        if os.environ.get("CI"):
-            pytest.fail("redis-server is missing; .ci/run installs it")
-        pytest.skip("redis-server is not installed")
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.kill()
-
 
 Reopen = Callable[[], ProfileStore]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from training.sequence import likeness, neighbours
+from training.sequence import likeness
 from training.sequence.data import Histories, IntArray, Split
 from training.sequence.evaluation import FloatArray, gains
 
@@ -28,9 +28,9 @@ class LearnedOrder:
     MOST_USERS = 15_000
 
     def __init__(self, histories: Histories, split: Split, sources: Sources, seed: int = 0, threads: int = 1) -> None:
-        self._sources, self._count = sources, histories.item_count
+        self._sources = sources
         self._depth = min(self.CANDIDATES, histories.item_count - 1)
-        self._texts = likeness.vectors(histories.texts)
+        self._likeness = likeness.scorer(histories.texts, history_decay=0.8, power=1)
         self._brands = np.unique([text.brand for text in histories.texts], return_inverse=True)[1]
         self._named = np.array([text.brand not in ("", "Unknown") for text in histories.texts])
         asked = np.random.default_rng(seed).permutation(len(split.valid_targets))[: self.MOST_USERS]
@@ -80,7 +80,7 @@ class LearnedOrder:
 
     def _candidates(self, histories: Sequence[IntArray]) -> tuple[IntArray, FloatArray, list[FloatArray]]:
         """(items [b, c], features [b, c, f], scores of each source)."""
-        scores = [*self._sources(histories), self._likeness(histories, 0.8)]
+        scores = [*self._sources(histories), self._likeness(histories)]
         seen = (
             np.repeat(np.arange(len(histories)), [len(history) for history in histories]), np.concatenate(histories)
         )  # fmt: skip
@@ -91,7 +91,7 @@ class LearnedOrder:
         columns = [np.take_along_axis(own, candidates, axis=1) for own in scores]
         same = self._brands[candidates] == self._brands[last][:, None]
         columns.append(same & self._named[candidates] & (lengths > 0)[:, None])
-        columns.append(np.take_along_axis(self._likeness([history[-1:] for history in histories], 1.0), candidates, 1))
+        columns.append(np.take_along_axis(self._likeness([history[-1:] for history in histories]), candidates, 1))
         columns.append(np.repeat(lengths[:, None], self._depth, axis=1))
         return candidates, np.stack(columns, axis=-1).astype(np.float32), scores
 
@@ -100,7 +100,3 @@ class LearnedOrder:
         scores, labels = scores.reshape(-1, self._depth), labels.reshape(-1, self._depth)
         own = scores[labels == 1][:, None]
         return gains((scores >= own).sum(axis=1) - 1)
-
-    def _likeness(self, histories: Sequence[IntArray], decay: float) -> FloatArray:
-        words = neighbours.fading(histories, self._count, decay) @ self._texts
-        return np.asarray((words @ self._texts.T).todense(), np.float32)

@@ -18,7 +18,7 @@ def scorer(texts: Sequence[ItemText], history_decay: float = 0.7, power: int = 4
 
     An act counts `history_decay` of the one after it; with a high `power` only what is very like counts.
     """
-    own = vectors(texts)
+    own = _vectors(texts)
     by_item = own.T.tocsr()
 
     def score(histories: Sequence[IntArray]) -> FloatArray:
@@ -28,7 +28,7 @@ def scorer(texts: Sequence[ItemText], history_decay: float = 0.7, power: int = 4
     return score
 
 
-def vectors(texts: Sequence[ItemText]) -> sp.csr_matrix:
+def _vectors(texts: Sequence[ItemText]) -> sp.csr_matrix:
     """[items, words], rows of length 1, or 0 where an item has no text. Model numbers and sizes are words too."""
     told = [f"{text.keywords} {text.brand} {text.categories}" for text in texts]
     if not any(map(str.strip, told)):

@@ -20,7 +20,7 @@ from training.sequence.evaluation import FloatArray, Scorer, ndcg, ranks_among
 from training.sequence.learned_order import LearnedOrder
 from training.sequence.network import NetworkSettings, item_tokens
 
-# (neighbours, likeness); the networks have the rest.
+# (neighbours, likeness); the network has the rest.
 Shares = tuple[float, float]
 _GRID: tuple[Shares, ...] = tuple(
     (remembered / 10, alike / 10) for remembered, alike in product(range(0, 10), range(0, 7)) if remembered + alike < 10
@@ -30,27 +30,24 @@ _VALIDATION_USERS, _BATCH = 5_000, 256
 
 @dataclass(frozen=True)
 class RecommenderSettings:
-    """`networks` differ by their seed alone; the mean of their probabilities counts."""
-
     network: NetworkSettings = field(default_factory=NetworkSettings)
     training: train.TrainSettings = field(default_factory=train.TrainSettings)
     neighbours: neighbours.NeighbourSettings = field(default_factory=neighbours.NeighbourSettings)
-    networks: int = 1
 
 
 @dataclass(frozen=True)
 class Recommender:
-    """`curves` are validation NDCG@10 by network and epoch, `validation` that of the mixture.
+    """`curve` is the network's validation NDCG@10 by epoch, `validation` that of the mixture.
 
     Without `order` the mixture's probabilities are the scores.
     """
 
-    networks: Sequence[Scorer]
+    network: Scorer
     memory: Scorer
     words: Scorer
     shares: Shares
     validation: float
-    curves: Sequence[Sequence[float]]
+    curve: Sequence[float]
     popularity: FloatArray
     order: LearnedOrder | None = None
 
@@ -65,62 +62,55 @@ class Recommender:
 
     def sources(self, histories: Sequence[IntArray]) -> list[FloatArray]:
         """The mixture's probabilities, its parts', and the items' popularity; each [b, items]."""
-        parts = _parts(self.networks, self.memory, self.words, histories)
+        parts = _parts(self.network, self.memory, self.words, histories)
         return [mixed(parts, self.shares), *parts, np.tile(self.popularity, (len(histories), 1))]
 
 
 def fit(histories: Histories, split: Split, settings: RecommenderSettings, threads: int = 1) -> Recommender:
     tokens = item_tokens(histories.texts)
-    networks, curves = [], []
-    for number in range(settings.networks):
-        own = replace(settings.training, seed=settings.training.seed + number)
-        model, curve = train.train(split, tokens, histories.item_count, settings.network, own)
-        networks.append(train.scorer(model))
-        curves.append(curve)
+    model, curve = train.train(split, tokens, histories.item_count, settings.network, settings.training)
+    network = train.scorer(model)
     matrix = neighbours.neighbours(split.learned, histories.item_count, settings.neighbours)
     memory, words = neighbours.scorer(matrix, settings.neighbours), likeness.scorer(histories.texts)
-    validated = _validated(networks, memory, words, split, settings.training.seed)
+    validated = _validated(network, memory, words, split, settings.training.seed)
     shares = max(validated, key=validated.__getitem__)
     popularity = np.bincount(np.concatenate(split.learned), minlength=histories.item_count).astype(np.float32)
-    mixture = Recommender(networks, memory, words, shares, validated[shares], curves, popularity)
+    mixture = Recommender(network, memory, words, shares, validated[shares], curve, popularity)
     order = LearnedOrder(histories, split, mixture.sources, settings.training.seed, threads)
     return replace(mixture, order=order)
 
 
 def mixed(parts: Sequence[FloatArray], shares: Shares) -> FloatArray:
-    """Of `parts` (networks, neighbours, likeness; each [b, items]). What knows nothing leaves its share to networks."""
-    networks, *others = parts
-    probabilities, left = np.zeros_like(networks), np.ones((len(networks), 1), np.float32)
+    """Of `parts` (network, neighbours, likeness; each [b, items]). The network has the share of what knows nothing."""
+    network, *others = parts
+    probabilities, left = np.zeros_like(network), np.ones((len(network), 1), np.float32)
     for part, share in zip(others, shares, strict=True):
         if share:
             known = np.float32(share) * (part.max(axis=1, keepdims=True) > 0)
             probabilities += known * part
             left -= known
-    probabilities += left * networks
+    probabilities += left * network
     return probabilities
 
 
 def _parts(
-    networks: Sequence[Scorer], memory: Scorer, words: Scorer, histories: Sequence[IntArray]
+    network: Scorer, memory: Scorer, words: Scorer, histories: Sequence[IntArray]
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    probabilities = [softmax(network(histories), axis=1) for network in networks]
-    generalised: FloatArray = np.mean(probabilities, axis=0, dtype=np.float32)
+    generalised: FloatArray = softmax(network(histories), axis=1)
     remembered, alike = memory(histories), words(histories)
     for scores in (remembered, alike):
         scores /= np.maximum(scores.sum(axis=1, keepdims=True), 1e-12)
     return generalised, remembered, alike
 
 
-def _validated(
-    networks: Sequence[Scorer], memory: Scorer, words: Scorer, split: Split, seed: int
-) -> dict[Shares, float]:
+def _validated(network: Scorer, memory: Scorer, words: Scorer, split: Split, seed: int) -> dict[Shares, float]:
     """NDCG@10 by shares."""
     asked = np.random.default_rng(seed).permutation(len(split.valid_targets))[:_VALIDATION_USERS]
     found: dict[Shares, list[IntArray]] = {shares: [] for shares in _GRID}
     for start in range(0, len(asked), _BATCH):
         rows = asked[start : start + _BATCH]
         histories, targets = [split.valid_histories[row] for row in rows], split.valid_targets[rows]
-        parts = _parts(networks, memory, words, histories)
+        parts = _parts(network, memory, words, histories)
         for shares, ranks in found.items():
             ranks.append(ranks_among(mixed(parts, shares), histories, targets))
     return {shares: ndcg(np.concatenate(ranks)) for shares, ranks in found.items()}

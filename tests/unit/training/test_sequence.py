@@ -154,7 +154,7 @@ def test_the_network_learns_what_follows() -> None:
 def test_the_mixture_is_no_worse_on_the_validation_than_either_part() -> None:
     """The shares are the best of those tried, and probabilities add up to 1."""
     histories = cyclic(80)
-    settings = RecommenderSettings(NetworkSettings(width=8), TrainSettings(epochs=2, batch=32), networks=1)
+    settings = RecommenderSettings(NetworkSettings(width=8), TrainSettings(epochs=2, batch=32))
     kairos = fit(histories, leave_one_out(histories), settings)
     split = leave_one_out(histories)
     mixture = replace(kairos, order=None)
