@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from kairos.encoder.v1 import encoder_pb2
+from services.common.context import RequestContext
 from services.query_encoder.adapters.onnx_export import FP32, INT8, export, exported
 from services.query_encoder.ports import Encoder, FloatArray
+from services.query_encoder.served_model import ServedModel
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 
@@ -46,7 +51,7 @@ def test_parity(request: pytest.FixtureRequest, torch_minilm: Encoder, name: str
 
 
 def test_int8_hardly_depends_on_batch_mates(minilm: Encoder) -> None:
-    """Dynamic quantisation takes one scale for a batch: a text's vector alone and in company stays the same."""
+    """Dynamic quantisation takes one scale for a batch: a product's vector alone and in company is nearly the same."""
     alone = np.concatenate([minilm.encode([text], MAX_TOKENS) for text in TEXTS])
     assert cosines(alone, minilm.encode(TEXTS, MAX_TOKENS)).min() >= 0.98
 
@@ -96,3 +101,18 @@ def test_broken_model(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Unrecognized model"):
         export(tmp_path, tmp_path / "cache" / "model")
     assert not list((tmp_path / "cache").iterdir())
+
+
+async def test_who_else_asks(minilm: Encoder) -> None:
+    """As served, a query has the same vector, to the bit, by itself and in a batch with others of its length."""
+    queries = [f"{colour} {thing}" for colour in ("red", "blue", "white") for thing in ("bag", "cup", "ring", "hat")]
+    with ThreadPoolExecutor(1) as thread:
+        model = ServedModel(minilm, QueryEncoderSettings(), thread, thread)
+
+        async def vector(text: str) -> FloatArray | None:
+            of_text, _ = await model.query_vector(text, encoder_pb2.QueryContext(), RequestContext())
+            return of_text
+
+        alone = [await vector(text) for text in queries]
+        together = await asyncio.gather(*map(vector, queries))
+    np.testing.assert_array_equal(alone, together)
