@@ -135,6 +135,7 @@ def start_learner(folder: Path) -> None:
     from services.ranker.settings import RankerSettings
     from services.ranker.wiring import build_store
     from training.learner.learner import Learner
+    from training.learner.metrics import LearnerMetrics
     from training.learner.settings import LearnerSettings
     from training.ranker.learnable import LearnableRanker
     from training.ranker.network import NetworkSettings
@@ -143,7 +144,8 @@ def start_learner(folder: Path) -> None:
     importlib.import_module("services.ranker.adapters.redis_store")
     settings = RankerSettings(data_dir=folder)
     store, weights = build_store(settings), Weights(**settings.weights.model_dump())
-    Learner(store, ModelRegistry(folder / "models"), weights, LearnerSettings(data_dir=folder)).turn()
+    registry, learning = ModelRegistry(folder / "models"), LearnerSettings(data_dir=folder)
+    Learner(store, registry, weights, learning, LearnerMetrics()).turn()
     store.close()
     # Exports too: a version is nothing without its ONNX form.
     LearnableRanker(NetworkSettings(dimensions=8)).save(folder)

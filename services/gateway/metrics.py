@@ -50,6 +50,7 @@ class Metrics:
             named("imported_products"), "Products received by imports.", ["outcome"], registry=registry
         )
         self.shown_items = Counter(named("shown_items"), "Products on answered pages.", registry=registry)
+        self.empty_searches = Counter(named("empty_searches"), "Searches that found nothing.", registry=registry)
         self.later_pages = Counter(
             named("later_pages"), "Pages after the first, by where the ranking was.", ["ranking"], registry=registry
         )

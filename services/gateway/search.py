@@ -34,6 +34,8 @@ async def search(
     response.total_size = max(response.total_size, len(ranked.ids))
     results, response.next_page_token, response.attribution_token = await show(request, parts, ranked, viewer)
     response.results.extend(results)
+    if not (results or viewer.page.offset):
+        request.metrics.empty_searches.inc()
     response.degradations.extend(request.degradations)
     if message.explain:
         response.timings.extend(request.timings)

@@ -263,6 +263,17 @@ async def test_recommend_by_the_session(running: Running) -> None:
     assert read("kairos_gateway_recommendations_total", {"source": "session"}) == 1
 
 
+async def test_searches_that_find_nothing(running: Running) -> None:
+    """They are counted, and those that find something are not."""
+    read = running.gateway.handler.metrics.registry.get_sample_value
+    counted = []
+    for _ in range(2):
+        await running.stub.Search(search(), timeout=BUDGET_S)
+        counted.append(read("kairos_gateway_empty_searches_total"))
+        running.stages.retrieval.stored.clear()
+    assert counted == [0, 1]
+
+
 async def test_recommend_within_a_filter(running: Running) -> None:
     """Of what is popular in the categories only what matches the whole filter; without a page of it the newest do."""
     running.stages.retrieval.stored["p3"][0].brand = "Else"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 
@@ -23,3 +27,16 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
     def of_trace(self, trace_id: str) -> set[tuple[str, str]]:
         return {(service, name) for service, name, trace in self.spans if trace == trace_id}
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    """A collector that listens."""
+    collector, server = Collector(), grpc.server(ThreadPoolExecutor(1))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
+    collector.port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield collector
+    finally:
+        server.stop(0)

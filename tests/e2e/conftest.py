@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import pytest
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
 
 from deploy.checks.build import built
 from deploy.checks.local import local_settings
 from kairos.gateway.v1 import gateway_pb2_grpc
-from tests.e2e.collector import Collector
+from tests.e2e.collector import Collector, collecting
 from tests.e2e.shop import Shop, catalogue_file, products_of
 from tests.e2e.suite import RunningSuite
 
@@ -24,12 +22,8 @@ SHOP_SIZE = 400
 @pytest.fixture(scope="package")
 def collector() -> Iterator[Collector]:
     """Where the suite sends its traces."""
-    collector, server = Collector(), grpc.server(ThreadPoolExecutor(1))
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
-    collector.port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield collector
-    server.stop(0)
+    with collecting() as collector:
+        yield collector
 
 
 @pytest.fixture(scope="package")

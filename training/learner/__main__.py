@@ -1,6 +1,7 @@
 """`python -m training.learner`: learns from the ranker's event log until it is stopped (SIGTERM, SIGINT).
 
-It listens on no port. What it did stands in the journal of its folder and in the registry's log (`kairos models list`).
+What it did stands in the journal of its folder and in the registry's log (`kairos models list`), how it goes in its
+metrics (docs/metrics.md).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from services.ranker.domain.ranking import Weights
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_store
 from training.learner.learner import Learner
+from training.learner.metrics import LearnerMetrics
 from training.learner.settings import LearnerSettings
 from training.learner.state import StateFolder
 
@@ -38,21 +40,23 @@ def main() -> int:
         configure_telemetry("learner", settings.telemetry)
         torch.set_num_threads(1)
         with StateFolder(settings.data_dir).alone():
-            run(settings, ranker, stop)
+            metrics = LearnerMetrics()
+            metrics.serve(settings.metrics)
+            run(settings, ranker, metrics, stop)
     except (InvalidArgument, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     return 0
 
 
-def run(settings: LearnerSettings, ranker: RankerSettings, stop: threading.Event) -> None:
+def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetrics, stop: threading.Event) -> None:
     """Until `stop`. What goes wrong is logged, and a new learner goes on from what was written down."""
     registry = ModelRegistry(ranker.models_dir / settings.tenant)
     weights = Weights(**ranker.weights.model_dump())
     while not stop.is_set():
         try:
             store = build_store(ranker)
-            learner = Learner(store, registry, weights, settings)
+            learner = Learner(store, registry, weights, settings, metrics)
             _log.info("learning", group=settings.group, tenant=settings.tenant)
             while not stop.wait(settings.poll_s):
                 learner.turn()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import structlog
+from opentelemetry import trace
 
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.features import IntArray
@@ -16,6 +17,7 @@ from services.ranker.ports import ProfileStore
 from training.learner.drift import DriftWatch
 from training.learner.guardrail import log_losses
 from training.learner.memory import Memory
+from training.learner.metrics import LearnerMetrics
 from training.learner.online import Arm
 from training.learner.release import Release
 from training.learner.settings import LearnerSettings
@@ -30,6 +32,7 @@ LOG = "impressions"
 _EPOCHS_ANEW = 3
 
 _log = structlog.get_logger("kairos.learner")
+_tracer = trace.get_tracer("kairos")
 
 
 class Learner:
@@ -40,10 +43,11 @@ class Learner:
 
     def __init__(
         self, store: ProfileStore, registry: ModelRegistry, weights: Weights, settings: LearnerSettings,
-        clock: Callable[[], float] = time.time,
+        metrics: LearnerMetrics, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        self._store, self._settings, self._clock = store, settings, clock
-        self._folder, self._release = StateFolder(settings.data_dir), Release(registry, weights, settings, clock)
+        self._store, self._settings, self._metrics, self._clock = store, settings, metrics, clock
+        self._folder = StateFolder(settings.data_dir)
+        self._release = Release(registry, weights, settings, metrics, clock)
         self._memory = Memory(settings.teaching, lambda users: store.oldest_impressions(settings.tenant, users))
         known = self._folder.load()
         self._state, self._working = known or (State(self._committed()), None)
@@ -55,9 +59,11 @@ class Learner:
         if self._working is None:
             self._begin_anew()
         # What drifted since the last proposal; and whether the next update is the first one since.
-        self._drift, self._drifted, self._is_new_world = DriftWatch(settings.drift), set[str](), False
+        self._drift, self._drifted, self._is_new_world = DriftWatch(settings.drift, metrics), set[str](), False
         self._waiting_s = self._saved_s = clock()
         self._noted: list[dict[str, object]] = []
+        # The current version, as it was last told; None: not yet.
+        self._live: str | None = None
 
     def turn(self) -> None:
         """Takes what the log has, and does what is due."""
@@ -75,7 +81,9 @@ class Learner:
             self.save()
         if self._drifted or self._state.since_proposal >= self._settings.guardrail.showings:
             self._propose()
+        self._tell(now_s)
 
+    @_tracer.start_as_current_span("save")
     def save(self) -> None:
         """What was taken is learned, written down and committed."""
         self._learn()
@@ -88,6 +96,7 @@ class Learner:
         self._store.commit(self._settings.tenant, self._settings.group, {LOG: state.position})
         self._saved_s, self._noted = self._clock(), []
 
+    @_tracer.start_as_current_span("test")
     def _test(self, taken: Taken) -> None:
         """What was shown is compared with what was thought, counted for who showed it, and put where it belongs."""
         if not len(taken.positions):
@@ -111,7 +120,9 @@ class Learner:
             noted |= {"log_loss": float(losses.mean()), "drift": sorted(drifted)}
         noted["held"] = self._memory.add(examples, positions)
         self._noted.append(noted)
+        self._metrics.showings.inc(r)
 
+    @_tracer.start_as_current_span("learn")
     def _learn(self) -> None:
         for user in self._memory.forget_deleted():
             self._showings.forget(user)
@@ -123,6 +134,7 @@ class Learner:
         epochs = settings.drift.epochs if self._is_new_world else settings.teaching.epochs
         self._working.update(lesson, epochs, settings.seed + state.updates)
         state.updates += 1
+        self._metrics.updates.inc()
         state.since_proposal += count
         self._waiting_s, self._is_new_world = self._clock(), False
 
@@ -134,6 +146,17 @@ class Learner:
         reason = f"drift of {', '.join(sorted(self._drifted))}" if self._drifted else "new showings"
         if self._release.propose(self._working, self._memory, reason, self._showings.position):
             self._drifted, self._state.since_proposal = set(), 0
+
+    def _tell(self, now_s: float) -> None:
+        # What is not written down yet, a death would undo.
+        if self._showings.position == self._state.position:
+            self._metrics.learned_up_to.set(now_s - self._showings.behind_s(now_s))
+        current = self._release.rollout().current
+        if current != self._live:
+            self._metrics.live_version_made.clear()
+            if current and (made_s := self._release.made_s(current)) is not None:
+                self._metrics.live_version_made.labels(current).set(made_s)
+            self._live = current
 
     def _watch_over(self) -> None:
         rollout, state = self._release.rollout(), self._state

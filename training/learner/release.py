@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 import structlog
+from opentelemetry import trace
 
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.ranking import Weights
 from services.ranker.domain.rollout import Rollout, StepKind
 from training.learner.guardrail import Predictor, Verdict, compare
 from training.learner.memory import Memory
+from training.learner.metrics import LearnerMetrics
 from training.learner.online import Arm
 from training.learner.scoring_function import ScoringFunction
 from training.learner.settings import LearnerSettings
@@ -19,15 +21,18 @@ from training.learner.trial import Decision, decide
 from training.ranker.learnable import LearnableRanker
 
 _log = structlog.get_logger("kairos.learner")
+_tracer = trace.get_tracer("kairos")
 
 
 class Release:
     """`weights` are of the scoring function: the opponent as long as no version is current."""
 
     def __init__(
-        self, registry: ModelRegistry, weights: Weights, settings: LearnerSettings, clock: Callable[[], float]
-    ) -> None:
+        self, registry: ModelRegistry, weights: Weights, settings: LearnerSettings, metrics: LearnerMetrics,
+        clock: Callable[[], float],
+    ) -> None:  # fmt: skip
         self._registry, self._weights, self._settings, self._clock = registry, weights, settings, clock
+        self._metrics = metrics
         registry.repair()
 
     def rollout(self) -> Rollout:
@@ -47,6 +52,12 @@ class Release:
         enough = len(memory.held) >= self._settings.guardrail.least_held and len(memory.replay) > 0
         return enough and self.rollout().other is None
 
+    def made_s(self, version: str) -> float | None:
+        """When it was made, in seconds since the epoch; None where nobody wrote that down."""
+        made_s: float | None = self._registry.manifest(version).get("created_s")
+        return made_s
+
+    @_tracer.start_as_current_span("propose")
     def propose(self, working: LearnableRanker, memory: Memory, reason: str, position: int) -> bool:
         """Whether it was proposed. It goes into shadow where it beats the current version on what was held back."""
         if not self.is_ready(memory):
@@ -59,6 +70,7 @@ class Release:
         figures = verdict.figures() | {"held_showings": len(memory.held)}
         version = self._registry.publish(working.save, self._about(working, memory, verdict, position))
         self._registry.take_step(StepKind.PROPOSED, version, reason=reason, figures=figures)
+        self._metrics.steps.labels(StepKind.PROPOSED.value).inc()
         if verdict.passed:
             self._step(Decision(StepKind.SHADOW, verdict.reason), version, lambda now: now.with_shadow(version))
         else:
@@ -92,6 +104,7 @@ class Release:
         except ValueError as error:
             _log.info("a step was not taken", step=decision.kind.value, version=version, reason=str(error))
             return False
+        self._metrics.steps.labels(decision.kind.value).inc()
         _log.info("step", step=decision.kind.value, version=version, reason=decision.reason)
         return True
 

@@ -88,6 +88,12 @@ class TrialSettings(_Group):
     holdback_impressions: int = Field(default=5_000, ge=1)
 
 
+class MetricsSettings(_Group):
+    host: str = "127.0.0.1"
+    # Prometheus scrapes here. 0: off.
+    port: int = Field(default=9465, ge=0, le=65535)
+
+
 class LearnerSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_LEARNER_", protected_namespaces=())
 
@@ -104,3 +110,4 @@ class LearnerSettings(ServiceSettings):
     drift: DriftSettings = DriftSettings()
     guardrail: GuardrailSettings = GuardrailSettings()
     trial: TrialSettings = TrialSettings()
+    metrics: MetricsSettings = MetricsSettings()

@@ -48,6 +48,10 @@ class Showings:
         """Of the showings that were taken last."""
         return self._reader.vector_version
 
+    def behind_s(self, now_s: float) -> float:
+        """How long the next showing has been waiting to be taken, since its window was over; 0: none is waiting."""
+        return self._reader.behind_s(now_s)
+
     def take(self, now_s: float) -> Taken | None:
         """The next showings whose window is over; None where there are none yet."""
         start = self.position

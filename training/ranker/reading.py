@@ -56,6 +56,11 @@ class ExampleReader:
         self.position = closed[-1][0]
         return self._examples([page for _, page in closed])
 
+    def behind_s(self, now_s: float) -> float:
+        """How long the window of the next showing has been over; 0 where it is not, or there is no next one."""
+        due_s = self._waiting[0][1].shown_s + self._window_s if self._waiting else now_s
+        return max(0.0, now_s - due_s)
+
     def again(self, positions: Sequence[int]) -> Examples:
         """Showings given out before, as far as the log still has them."""
         self._read_on()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,23 @@ from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.ranking import Weights
 from services.ranker.domain.rollout import Rollout, Stage, StepKind
 from tests.unit.learner.logs import DIMENSIONS, STEP_S, VERSION, Shop
+from training.learner.drift import CLICKS, LOSS
 from training.learner.learner import LOG, Learner
-from training.learner.settings import DriftSettings, GuardrailSettings, LearnerSettings, TeachingSettings, TrialSettings
+from training.learner.metrics import LearnerMetrics
+from training.learner.settings import (
+    DriftSettings,
+    GuardrailSettings,
+    LearnerSettings,
+    MetricsSettings,
+    TeachingSettings,
+    TrialSettings,
+)
 from training.learner.state import StateFolder
 from training.ranker.learnable import LearnableRanker
 from training.ranker.network import NetworkSettings
 
+# When a version was made, for the tests that bring one.
+MADE_S = 7.0
 # What a shop that retrieval serves badly would say: the guardrail's opponent must be beatable by a small network.
 WINDOW_S = 60.0
 BLIND = Weights(query=0.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
@@ -34,15 +46,18 @@ class Workplace:
     def __post_init__(self) -> None:
         self.store = SqliteProfileStore(self.folder / "store")
         self.shop, self.registry = Shop(self.store), ModelRegistry(self.folder / "models" / "default")
+        self.metrics = LearnerMetrics()
 
     def learner(
-        self, showings: int = 100_000, drift: float = 0.0, checkpoint_s: float = 1e9, epochs: int = 1
-    ) -> Learner:
+        self, showings: int = 100_000, drift: float = 0.0, checkpoint_s: float = 1e9, epochs: int = 1,
+        at_once: int = 2_000,
+    ) -> Learner:  # fmt: skip
         settings = LearnerSettings(
             data_dir=self.folder / "learner",
             teaching=TeachingSettings(
                 window_s=WINDOW_S,
                 least_showings=50,
+                most_showings=at_once,
                 recent=400,
                 reservoir=400,
                 checkpoint_s=checkpoint_s,
@@ -52,7 +67,18 @@ class Workplace:
             guardrail=GuardrailSettings(showings=showings, least_held=60, resamples=200),
             trial=TrialSettings(shadow_requests=10, share=0.5, least_impressions=300, tolerance=0.5),
         )
-        return Learner(self.store, self.registry, BLIND, settings, lambda: self.shop.now_s + WINDOW_S)
+        return Learner(self.store, self.registry, BLIND, settings, self.metrics, self.now_s)
+
+    def now_s(self) -> float:
+        return self.shop.now_s + WINDOW_S
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"kairos_learner_{name}", labels)
+
+    def live(self) -> dict[str, float]:
+        """When the current version was made, as it is exported."""
+        (family,) = self.metrics.live_version_made.collect()
+        return {sample.labels["version"]: sample.value for sample in family.samples}
 
     def journal(self) -> list[dict[str, Any]]:
         return StateFolder(self.folder / "learner").journal()
@@ -159,6 +185,7 @@ def test_a_better_version_goes_into_shadow(place: Workplace) -> None:
     rollout = place.registry.rollout()
     assert (rollout.current, rollout.other, rollout.stage) == ("", "0001", Stage.SHADOW)
     assert set(place.registry.manifest("0001")["metrics"]) == {"log_loss", "auc", "ndcg"}
+    assert [place.metric("steps_total", step=step) for step in ("proposed", "shadow", "refused")] == [1, 1, 0]
 
 
 def test_a_version_that_is_no_better_is_refused(place: Workplace) -> None:
@@ -177,7 +204,7 @@ def test_a_version_that_is_no_better_is_refused(place: Workplace) -> None:
 def on_trial(place: Workplace, take: Callable[[Rollout], Rollout]) -> Learner:
     """A learner that meets version 0001 on trial."""
     ranker = LearnableRanker(NetworkSettings(DIMENSIONS), vector_version=VERSION)
-    place.registry.publish(ranker.save, {})
+    place.registry.publish(ranker.save, {"created_s": MADE_S})
     place.registry.take_step(StepKind.SHARE, "0001", take)
     learner = place.learner()
     learner.turn()
@@ -199,6 +226,7 @@ def test_shadow_share_promotion(place: Workplace) -> None:
     rollout = place.registry.rollout()
     assert (rollout.current, rollout.other, rollout.stage) == ("0001", "", Stage.HOLDBACK)
     assert [step.reason for step in place.registry.steps()[1:]] == ["no harm in shadow", "the click rate held"]
+    assert place.live() == {"0001": MADE_S}
 
 
 def test_a_version_that_is_clicked_less_goes_back(place: Workplace) -> None:
@@ -223,6 +251,8 @@ def test_a_promoted_version_that_is_clicked_less_goes_back(place: Workplace) -> 
     learner.turn()
     assert place.registry.steps()[-1].kind is StepKind.ROLLED_BACK
     assert (place.registry.rollout().current, place.registry.rollout().other) == ("", None)
+    assert place.live() == {}
+    assert place.metric("steps_total", step="rolled back") == 1
 
 
 def test_drift_makes_a_proposal(place: Workplace) -> None:
@@ -239,6 +269,47 @@ def test_drift_makes_a_proposal(place: Workplace) -> None:
     assert proposed.kind is StepKind.PROPOSED
     assert proposed.reason.startswith("drift of")
     assert "log_loss" in proposed.reason
+
+
+def test_drift_is_told_with_both_means(place: Workplace) -> None:
+    """When shoppers click less, the drift of the click rate is counted, and its means before and since are told."""
+    learner = place.learner(drift=0.002)
+    for _ in range(2):
+        place.shop.show(150)
+        learner.turn()
+    assert place.metric("drifts_total", measure=CLICKS) == 0
+    usual = place.metric("window_mean", measure=CLICKS, window="now")
+    assert usual is not None
+    assert place.metric("window_mean", measure=CLICKS, window="before") is None
+    place.shop.show(300, bias=-6.0)
+    learner.turn()
+    assert place.metric("drifts_total", measure=CLICKS) == 1
+    assert place.metric("window_mean", measure=CLICKS, window="before") == pytest.approx(usual, abs=0.02)
+    assert (place.metric("window_mean", measure=CLICKS, window="now") or 1.0) < 0.5 * usual
+    assert (place.metric("window_mean", measure=LOSS, window="now") or 0.0) > 0
+
+
+def test_how_far_it_is_behind(place: Workplace) -> None:
+    """It is told up to where the log is learned and written down: not what is merely taken, nor what is still due."""
+    place.shop.show(100)
+    place.learner().turn()
+    assert place.metric("showings_total") == 100
+    assert place.metric("learned_up_to_timestamp_seconds") == 0
+    learner = place.learner(checkpoint_s=0, at_once=40)
+    behind = []
+    for _ in range(3):
+        learner.turn()
+        behind.append(place.now_s() - (place.metric("learned_up_to_timestamp_seconds") or 0.0))
+    assert behind == [59 * STEP_S, 19 * STEP_S, 0.0]
+
+
+def test_two_learners_do_not_share_a_port() -> None:
+    """The second one is told which setting takes another."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        pytest.raises(ValueError, match="KAIROS_LEARNER_METRICS__PORT"),
+    ):
+        LearnerMetrics().serve(MetricsSettings(port=taken.getsockname()[1]))
 
 
 def test_two_learners_do_not_share_a_folder(place: Workplace) -> None:
