@@ -1,4 +1,4 @@
-"""Prometheus beside the demo, where it is installed: it scrapes the gateway, with the rules of deploy/monitoring."""
+"""Prometheus beside the demo, where it is installed: it scrapes the gateway and a learner."""
 
 from __future__ import annotations
 

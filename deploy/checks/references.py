@@ -155,20 +155,26 @@ def _targets(objects: list[Object]) -> Iterator[str]:
 
 def _monitors(objects: list[Object], pods: list[Pod]) -> Iterator[str]:
     services = [o for o in objects if o["kind"] == "Service"]
-    for item in objects:
-        spec = item.get("spec", {})
+    scraped: set[str] = set()
+    monitors = [o for o in objects if o["kind"] in ("ServiceMonitor", "PodMonitor")]
+    for item in monitors:
+        spec = item["spec"]
         if item["kind"] == "ServiceMonitor":
             found = [s for s in services if selects(spec["selector"], s["metadata"].get("labels", {}))]
             ports = {port["name"] for service in found for port in service["spec"]["ports"]}
+            selectors = [{"matchLabels": service["spec"]["selector"]} for service in found]
             endpoints = spec["endpoints"]
-        elif item["kind"] == "PodMonitor":
+        else:
+            selectors = [spec["selector"]]
             ports = {name for pod in pods if selects(spec["selector"], pod.labels) for name in pod.ports}
             endpoints = spec["podMetricsEndpoints"]
-        else:
-            continue
+        scraped |= {pod.owner for pod in pods if any(selects(selector, pod.labels) for selector in selectors)}
         for endpoint in endpoints:
             if endpoint["port"] not in ports:
                 yield f"{name_of(item)}: nothing that it selects has a port {endpoint['port']}"
+    for pod in pods:
+        if monitors and "metrics" in pod.ports and pod.owner not in scraped:
+            yield f"{pod.owner}: it has a port metrics, and no monitor selects it"
 
 
 def _routes(objects: list[Object]) -> Iterator[str]:

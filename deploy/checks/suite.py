@@ -55,6 +55,7 @@ def suite_problems(objects: list[Object]) -> Iterator[str]:
     yield from chain(
         _application_problems(objects, configs),
         _gateway_problems(objects, pods, config_maps, configs),
+        _learner_problems(pods, config_maps),
         _state_problems(objects, config_maps),
     )
 
@@ -154,15 +155,29 @@ def _gateway_problems(
             ("grpc", settings.server.port, settings.server.host),
             ("metrics", settings.metrics.port, settings.metrics.host),
         ):
-            if pod.ports.get(name) != port:
-                yield f"{pod.owner}: port {name} is {pod.ports.get(name)}, the gateway listens on {port}"
-            if host != "0.0.0.0":
-                yield f"{pod.owner}: {name} listens on {host}, where nobody outside the pod reaches it"
+            yield from _listening(pod, "gateway", name, port, host)
         for stage in Stage:
             host, _, _port = settings.stages.of(stage).target.rpartition(":")
             config = configs.get(host.removesuffix(_SERVE_SUFFIX))
             if config is None or stage.value not in {application.name for application in config.applications}:
                 yield f"{pod.owner}: {stage.value} is looked for at {host}, where no RayService serves it"
+
+
+def _learner_problems(pods: list[Pod], config_maps: Mapping[str, Object]) -> Iterator[str]:
+    for pod in (pod for pod in pods if pod.owner == "Deployment/kairos-learner"):
+        try:
+            variables = environment(pod.containers[0], config_maps)
+            metrics = load_settings(LearnerSettings, _nested(LearnerSettings, variables)).metrics
+        except InvalidArgument:
+            return  # named already
+        yield from _listening(pod, "learner", "metrics", metrics.port, metrics.host)
+
+
+def _listening(pod: Pod, who: str, name: str, port: int, host: str) -> Iterator[str]:
+    if pod.ports.get(name) != port:
+        yield f"{pod.owner}: port {name} is {pod.ports.get(name)}, the {who} listens on {port}"
+    if host != "0.0.0.0":
+        yield f"{pod.owner}: {name} listens on {host}, where nobody outside the pod reaches it"
 
 
 def gateway_settings(variables: Mapping[str, str | None]) -> GatewaySettings:

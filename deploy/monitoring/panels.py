@@ -1,11 +1,11 @@
-"""Grafana dashboards: one for the shop, one for the gateway, one for each stage."""
+"""Grafana dashboards: one for the shop, one for the gateway, one for each stage, one for the learner."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.monitoring.slos import SLOS
+from deploy.monitoring.slos import BEHIND_S, SLOS
 
 STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
@@ -29,6 +29,10 @@ def _rate(metric: str, by: str = "", where: str = "") -> str:
     return f"{grouped} (rate({metric}{selector}[5m]))"
 
 
+def _count(metric: str, by: str, window: str) -> str:
+    return f"sum by ({by}) (increase({metric}[{window}]))"
+
+
 def _share(part: str, where: str, whole: str, whole_where: str = "") -> str:
     return f"{_rate(part, where=where)} / {_rate(whole, where=whole_where)}"
 
@@ -36,6 +40,20 @@ def _share(part: str, where: str, whole: str, whole_where: str = "") -> str:
 def _quantile(share: float, metric: str, by: str = "", where: str = "") -> str:
     return f"histogram_quantile({share}, {_rate(f'{metric}_bucket', f'le, {by}' if by else 'le', where)})"
 
+
+# What the learner notices: a row of the shop's dashboard, beside what the gateway sees of the queries.
+_DRIFT = (
+    Panel(
+        "Drifts noticed in an hour", {"{{measure}}": _count("kairos_learner_drifts_total", "measure", "1h")},
+        description="By the learner, where one runs: ADWIN found that the log loss of its predictions, or the click"
+        " rate, is another one than it was.",
+    ),
+    Panel(
+        "Log loss and click rate, now and before the last drift",
+        {"{{measure}} {{window}}": "max by (measure, window) (kairos_learner_window_mean)"},
+        description="Means over showings. now: since the last drift, or since the learner started.",
+    ),
+)  # fmt: skip
 
 SHOP = (
     Panel("Requests", {"{{method}}": _rate("kairos_gateway_requests_total", "method")}, "reqps"),
@@ -87,6 +105,20 @@ SHOP = (
         "percentunit",
     ),
     Panel("Events", {"{{type}}": _rate("kairos_gateway_events_total", "type")}, "cps"),
+    Panel(
+        "Searches that are not understood, or find nothing",
+        {
+            "language unknown": _share(
+                "kairos_gateway_degradations_total", 'reason="DEGRADATION_REASON_UNKNOWN_LANGUAGE"',
+                "kairos_gateway_requests_total", 'method="Search"',
+            ),
+            "nothing found": _share(
+                "kairos_gateway_empty_searches_total", "", "kairos_gateway_requests_total", 'method="Search"'
+            ),
+        },
+        "percentunit", "Of all searches. Where it moves, shoppers ask for other things than before.",
+    ),
+    *_DRIFT,
     Panel("Recommendations go by", {"{{source}}": _rate("kairos_gateway_recommendations_total", "source")}, "reqps"),
 )  # fmt: skip
 
@@ -165,11 +197,33 @@ _OWN: dict[str, tuple[Panel, ...]] = {
     "pricing": (Panel("Offers, by reason", {"{{reason}}": _rate("kairos_gateway_offers_total", "reason")}, "cps"),),
 }
 
+LEARNER = (
+    Panel(
+        "Behind the log", {"learner": "time() - max (kairos_learner_learned_up_to_timestamp_seconds > 0)"}, "s",
+        "Whatever was due longer ago is learned and written down. Up to a minute is as it should be"
+        " (KAIROS_LEARNER_TEACHING__CHECKPOINT_S).", limit=BEHIND_S,
+    ),
+    Panel(
+        "Showings and updates",
+        {"showings": _rate("kairos_learner_showings_total"), "updates": _rate("kairos_learner_updates_total")}, "cps",
+    ),
+    *_DRIFT,
+    Panel(
+        "Steps of versions in a day", {"{{step}}": _count("kairos_learner_steps_total", "step", "1d")},
+        description="Proposed and then refused, or on to shadow, share, promoted, settled; or rolled back.",
+    ),
+    Panel(
+        "Age of the live version",
+        {"{{version}}": "time() - max by (version) (kairos_learner_live_version_made_timestamp_seconds)"}, "s",
+        "None: the scoring function of the settings answers.",
+    ),
+)  # fmt: skip
+
 
 def dashboards() -> dict[str, dict[str, Any]]:
     """By the name of their files."""
-    made = {"shop": _dashboard("shop", SHOP), "gateway": _dashboard("gateway", GATEWAY)}
-    return made | {stage: _dashboard(stage, _stage(stage)) for stage in STAGES}
+    panels = {"shop": SHOP, "gateway": GATEWAY, **{stage: _stage(stage) for stage in STAGES}, "learner": LEARNER}
+    return {name: _dashboard(name, each) for name, each in panels.items()}
 
 
 def _dashboard(name: str, panels: tuple[Panel, ...]) -> dict[str, Any]:

@@ -70,6 +70,9 @@ BURNS = (
 )
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 
+# So far behind the log the learner may be: some checkpoints, and a turn that takes long.
+BEHIND_S = 900
+
 # What is no share of a budget: (alert, severity, for, expression, summary).
 CONDITIONS = (
     (
@@ -115,6 +118,12 @@ CONDITIONS = (
         ' < 0.5 * sum(rate(kairos_gateway_clicks_total{attribution!="none"}[6h] offset 1w))'
         " / sum(rate(kairos_gateway_shown_items_total[6h] offset 1w))",
         "Shown products are clicked half as often as a week ago.",
+    ),
+    (
+        # Its last word of a day, so that one that is gone, or starts over and over, is behind as well.
+        "KairosLearnerBehind", "ticket", "15m",
+        f"time() - max(max_over_time(kairos_learner_learned_up_to_timestamp_seconds[1d])) > {BEHIND_S}",
+        "The learner is behind the log, hangs, or is gone: ranking goes on and learns nothing new.",
     ),
 )  # fmt: skip
 

@@ -14,7 +14,9 @@ import yaml
 
 from deploy.checks.build import FOLDER, OVERLAYS, Object, built_folder
 from deploy.checks.checking import problems_of
+from deploy.checks.pods import pods_of, selects
 from deploy.checks.references import idle_policies
+from tests.needed import needs
 
 Overlays = dict[str, list[Object]]
 
@@ -56,12 +58,15 @@ def test_no_policy_is_idle(overlays: Overlays) -> None:
     assert idle_policies(list(overlays.values())) == []
 
 
-def test_components_hold_in_combination(tmp_path: Path, overlays: Overlays, secrets: list[Object]) -> None:
-    """The components that no overlay takes hold together with the base of `production`."""
-    copied = tmp_path / "k8s"
+@pytest.fixture(scope="module")
+def combination(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
+    """`production` with the components that no overlay takes. A test that changes it takes a copy."""
+    needs("kubectl")
+    folder = tmp_path_factory.mktemp("combination")
+    copied = folder / "k8s"
     shutil.copytree(FOLDER, copied)
     # A component that stands beside deploy/k8s.
-    shutil.copytree(FOLDER.parent / "monitoring", tmp_path / "monitoring")
+    shutil.copytree(FOLDER.parent / "monitoring", folder / "monitoring")
     file = copied / "overlays" / "production" / "kustomization.yaml"
     content = yaml.safe_load(file.read_text())
     optional = ["mtls", "gpu-encoder", "trained-models", "gateway-route", "learner"]
@@ -71,7 +76,23 @@ def test_components_hold_in_combination(tmp_path: Path, overlays: Overlays, secr
     file.write_text(yaml.safe_dump(content))
     used = {Path(path).name for path in content["components"]} | {"tls", "stage-pods", "embedded-state"}
     assert used == {path.name for path in (FOLDER / "components").iterdir()}, "a component that nothing checks"
-    assert problems_of(built_folder(file.parent), secrets) == []
+    return built_folder(file.parent)
+
+
+def test_components_hold_in_combination(combination: list[Object], secrets: list[Object]) -> None:
+    """The components that no overlay takes hold together with the base of `production`."""
+    assert problems_of(combination, secrets) == []
+
+
+def test_prometheus_and_collector_are_open_to_the_learner(combination: list[Object]) -> None:
+    """The policies let Prometheus in to its metrics, and its traces out to the collector it is told."""
+    (pod,) = [pod for pod in pods_of(combination) if pod.owner == "Deployment/kairos-learner"]
+    for name, direction, port in (("prometheus", "ingress", "metrics"), ("traces", "egress", "otlp-grpc")):
+        spec = find(combination, "NetworkPolicy", name)["spec"]
+        assert selects(spec["podSelector"], pod.labels)
+        assert [rule["ports"] for rule in spec[direction]] == [[{"port": port}]]
+    settings = find(combination, "ConfigMap", "kairos-learner")["data"]
+    assert settings["KAIROS_LEARNER_TELEMETRY__OTLP_ENDPOINT"] == "kairos-otel-collector:4317"
 
 
 Mistake = Callable[[list[Object]], Any]
@@ -96,6 +117,22 @@ def number_for_a_word(objects: list[Object]) -> None:
 
 def unknown_serve_key(objects: list[Object]) -> None:
     edit_serve(objects, "ranker", lambda c: c["applications"][0]["deployments"][0].update(max_ongoing_request=64))
+
+
+def learner(objects: list[Object]) -> Any:
+    return find(objects, "Deployment", "kairos-learner")["spec"]["template"]
+
+
+def learner_without_a_monitor(objects: list[Object]) -> None:
+    learner(objects)["metadata"]["labels"]["app.kubernetes.io/component"] = "learning"
+
+
+def wrong_learner_port(objects: list[Object]) -> None:
+    learner(objects)["spec"]["containers"][0]["ports"][0]["containerPort"] = 9464
+
+
+def learner_on_loopback(objects: list[Object]) -> None:
+    del find(objects, "ConfigMap", "kairos-learner")["data"]["KAIROS_LEARNER_METRICS__HOST"]
 
 
 def wrong_service_port(objects: list[Object]) -> None:
@@ -276,6 +313,24 @@ def test_a_planted_mistake_is_named(mistake: Mistake, overlays: Overlays, secret
     mistake(objects)
     problems = problems_of(objects, secrets)
     assert any(re.search(MISTAKES[mistake], problem) for problem in problems), problems
+
+
+MISTAKES_OF_COMPONENTS: dict[Mistake, str] = {
+    learner_without_a_monitor: "Deployment/kairos-learner: it has a port metrics, and no monitor",
+    wrong_learner_port: "Deployment/kairos-learner: port metrics is 9464, the learner listens on 9465",
+    learner_on_loopback: "Deployment/kairos-learner: metrics listens on 127.0.0.1",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES_OF_COMPONENTS, ids=lambda mistake: mistake.__name__)
+def test_a_planted_mistake_in_a_component_is_named(
+    mistake: Mistake, combination: list[Object], secrets: list[Object]
+) -> None:
+    """A slip in a component that no overlay takes is found as well."""
+    objects = copy.deepcopy(combination)
+    mistake(objects)
+    problems = problems_of(objects, secrets)
+    assert any(re.search(MISTAKES_OF_COMPONENTS[mistake], problem) for problem in problems), problems
 
 
 def test_a_slip_in_a_label_is_named(overlays: Overlays) -> None:

@@ -24,6 +24,9 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from services.gateway.domain.budget import Stage
 from services.gateway.metrics import Metrics
+from services.ranker.domain.rollout import StepKind
+from training.learner.drift import CLICKS, LOSS
+from training.learner.metrics import LearnerMetrics
 
 ROOT = Path(__file__).parents[3]
 RULES: list[dict[str, Any]] = [rule for group in rule_groups()["groups"] for rule in group["rules"]]
@@ -44,9 +47,9 @@ def expressions() -> dict[str, str]:
 
 @cache
 def exported() -> dict[str, frozenset[str]]:
-    """Labels of each series: of the gateway's registry, of Ray's own source, of our recording rules."""
+    """Labels of each series: of gateway and learner, of Ray's own source, of our recording rules."""
     series: dict[str, frozenset[str]] = {}
-    for metric in vars(Metrics()).values():
+    for metric in (*vars(Metrics()).values(), *vars(LearnerMetrics()).values()):
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
             labels = frozenset(metric._labelnames)  # the library tells them nowhere else
@@ -112,17 +115,20 @@ def _selectors(node: Any) -> Iterator[promql_parser.VectorSelector]:
 
 def values(metric: str, label: str) -> set[str]:
     """Those that the code can give a label."""
-    reasons = pricing_pb2.PriceReason if "offers" in metric else common_pb2.DegradationReason
+    offers = {name.removeprefix("PRICE_REASON_").lower() for name in pricing_pb2.PriceReason.keys()}  # noqa: SIM118
     known: dict[str, set[str]] = {
         "method": {method.name for method in gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods},
         "code": {code.name for code in grpc.StatusCode},
         "stage": {stage.value for stage in Stage},
         "application": {stage.value for stage in Stage},
-        "reason": {name.removeprefix("PRICE_REASON_").lower() for name in reasons.keys()},  # noqa: SIM118
+        "reason": offers if "offers" in metric else set(common_pb2.DegradationReason.keys()),
         "type": {name.removeprefix("EVENT_TYPE_").lower() for name in event_pb2.EventType.keys()},  # noqa: SIM118
         "change": {"none", "lower", "higher"},
         "attribution": {"none", "attributed", "located"},
         "ranking": {"remembered", "made_anew"},
+        "step": {kind.value for kind in StepKind},
+        "measure": {LOSS, CLICKS},
+        "window": {"now", "before"},
         "le": {str(float(bound)) for bound in Metrics().budget_used._upper_bounds},
     }
     return known[label]
@@ -142,6 +148,8 @@ def test_queries_ask_for_what_is_exported(where: str) -> None:
         ('kairos_gateway_requests_total{method=~"Search|Recommended"}', "never {'Recommended'}"),
         ("sum by (stages) (kairos_gateway_circuit_open)", "nothing has the labels {'stages'}"),
         ('kairos_gateway_budget_used_bucket{le="1"}', "never {'1'}"),
+        ('kairos_gateway_degradations_total{reason="unknown_language"}', "never {'unknown_language'}"),
+        ('kairos_learner_drifts_total{measure="loss"}', "never {'loss'}"),
         ("ray_serve_replica_processing_query", "exported by nobody"),
         ("kairos:latency:error_ratio_4h", "exported by nobody"),
     ],
@@ -164,8 +172,8 @@ def test_the_files_are_what_the_code_says() -> None:
 
 
 def test_every_service_has_a_dashboard() -> None:
-    """One each, and one for the shop; kustomize takes them all along."""
-    assert dashboards().keys() == {"shop", "gateway", *STAGES}
+    """One each, one for the shop, one for the learner; kustomize takes them all along."""
+    assert dashboards().keys() == {"shop", "gateway", "learner", *STAGES}
     assert {stage.value for stage in Stage} == set(STAGES)
     text = (ROOT / "deploy/monitoring/kustomization.yaml").read_text()
     assert set(re.findall(r"dashboards/(\w+)\.json", text)) == dashboards().keys()
