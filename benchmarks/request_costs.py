@@ -1,12 +1,14 @@
-"""What one request costs each service in CPU time: what `benchmarks.scale` and docs/scaling.md count with.
+"""What one search costs each service in CPU time: what `benchmarks.scale` and docs/scaling.md count with.
 
     python -m benchmarks.request_costs --out R.json
 
-All services in this process, over gRPC; each stage is called by itself with what the gateway sends it for a search of
-the demo shop by a known shopper, then the gateway as a whole. CPU time depends little on what else runs on the machine.
-The caller's own side of gRPC is in each figure; what hosting in Ray Serve adds is not:
-benchmarks.hosting. Retrieval by the size of the catalogue is measured beside, on products whose vectors are drawn at
-random, which is the hardest case for a vector graph.
+The suite under Ray Serve with the demo shop and its shoppers' events, searched by known shoppers from several threads
+all the time; then the CPU seconds of each process, divided by the searches that were answered. Who searches is not in
+it; Ray's own processes and HAProxy are shown by themselves. The cores are kept busy, for that is what capacity is made
+of: one search after the other on an idle machine costs up to twice as much, since a core that slept wakes with cold
+caches.
+Retrieval by the size of the catalogue is measured beside, on products whose vectors are drawn at random, which is the
+hardest case for a vector graph.
 """
 
 from __future__ import annotations
@@ -15,94 +17,110 @@ import argparse
 import json
 import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from functools import partial
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Self
 
-import grpc
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 from qdrant_edge import EdgeShard
 from rich.console import Console
 
 from benchmarks.restore import fill
+from benchmarks.scale_model import POOLS
 from cli.client import Connection
-from cli.suite.in_process import in_process_suite
+from cli.suite.commands import start
+from cli.suite.processes import suite_processes
+from cli.suite.settings import SuiteSettings
 from demo.catalogue import build_catalogue
-from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.gateway.v1 import gateway_pb2
-from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
-from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
-from services.common.context import RequestContext
-from services.common.convert import context_to_proto
 from services.common.product import Product
 from services.retrieval.domain.candidates import IndexedProduct
 from services.retrieval.ports import Columns, Narrowing, Search, Vectors
 from services.retrieval.settings import RetrievalSettings
 from services.retrieval.wiring import build_index
 
-CANDIDATES, PAGE = 200, 10
+CANDIDATES = 200
 _TIMEOUT_S = 60.0
+_WARM_UP_S = 20.0
 _DIMENSIONS = 384
 
 
-def costs(count: int, size: int) -> dict[str, Any]:
-    """ms of CPU of a call, medians over `count` searches."""
-    catalogue, random = build_catalogue(size=size), Random(7)
-    spent: dict[str, list[float]] = {}
+def costs(seconds: float, threads: int, size: int) -> dict[str, Any]:
+    """ms of CPU of a search, by service."""
+    catalogue = build_catalogue(size=size)
+    every_port_free: dict[str, Any] = {name: 0 for name in SuiteSettings.model_fields if name.endswith("_port")}
+    with tempfile.TemporaryDirectory(prefix="kairos-costs-") as name:
+        supervisor, state = start(SuiteSettings(data_dir=Path(name) / "suite", **every_port_free))
+        try:
+            connection = Connection(state.gateway, timeout_s=_TIMEOUT_S)
+            users = fill(connection, Path(name), catalogue, 100)
+            titles = [" ".join(product.title.split()[:4]) for product in catalogue]
+            with Load(connection, threads, titles, users) as load:
+                time.sleep(_WARM_UP_S)
+                counts, before, began = load.counts(), _cpu_seconds(Path(name) / "suite"), time.monotonic()
+                time.sleep(seconds)
+                spent = _cpu_seconds(Path(name) / "suite") - before
+                (answered, degraded), took_s = (load.counts() - counts).tolist(), time.monotonic() - began
+        finally:
+            supervisor.terminate()
+            supervisor.wait()
+    cpu_ms = Counter[str]()
+    for process, cpu_s in spent.items():
+        cpu_ms[process if process in (*POOLS, "haproxy") else "ray"] += 1e3 * cpu_s / answered
+    return {
+        "searches": answered, "degraded": degraded, "searches_a_second": round(answered / took_s, 1),
+        "threads": threads, "products": size,
+        "cpu_ms": {service: round(ms, 2) for service, ms in cpu_ms.items()},
+    }  # fmt: skip
 
-    def timed(name: str, call: Callable[[], Any]) -> Any:
-        began = time.process_time()
-        answer = call()
-        spent.setdefault(name, []).append(1e3 * (time.process_time() - began))
-        return answer
 
-    with tempfile.TemporaryDirectory(prefix="kairos-costs-") as name, in_process_suite(Path(name)) as suite:
-        connection = Connection(suite.gateway_target, timeout_s=_TIMEOUT_S)
-        users = fill(connection, Path(name), catalogue, 100)
-        with grpc.insecure_channel(suite.stages_target) as channel, connection.stub() as gateway:
-            stubs = _Stubs(channel)
-            for number in range(count + 20):
-                if number == 20:  # the first ones warm up
-                    spent.clear()
-                query, user = " ".join(random.choice(catalogue).title.split()[:4]), random.choice(users)
-                stubs.search(query, user, timed)
-                whole = gateway_pb2.SearchRequest(query=query, user_id=user)
-                timed("whole", partial(gateway.Search, whole, timeout=_TIMEOUT_S))
-    means = {stage: statistics.median(times) for stage, times in spent.items()}
-    means["gateway"] = means["whole"] - sum(means[stage] for stage in means if stage != "whole")
-    return {"searches": count, "products": size, "cpu_ms": {stage: round(ms, 2) for stage, ms in means.items()}}
+class Load:
+    """Threads that search without a pause while it is entered. A search that fails ends the measurement."""
+
+    def __init__(self, connection: Connection, threads: int, queries: Sequence[str], users: Sequence[str]) -> None:
+        self._connection, self._queries, self._users = connection, queries, users
+        self._stop, self._executor = threading.Event(), ThreadPoolExecutor(threads)
+        self._counts, self._degraded, self._done = [0] * threads, [0] * threads, list[Future[None]]()
+
+    def __enter__(self) -> Self:
+        self._done = [self._executor.submit(self._search, number) for number in range(len(self._counts))]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._executor.shutdown()
+        for done in self._done:
+            done.result()
+
+    def counts(self) -> NDArray[np.int64]:
+        """[answered, of them degraded]: what was given up costs nothing, and would be missing in the sum."""
+        return np.array([sum(self._counts), sum(self._degraded)])
+
+    def _search(self, number: int) -> None:
+        random = Random(number)
+        with self._connection.stub() as stub:
+            while not self._stop.is_set():
+                request = gateway_pb2.SearchRequest(
+                    query=random.choice(self._queries), user_id=random.choice(self._users)
+                )
+                answer = stub.Search(request, timeout=_TIMEOUT_S)
+                self._counts[number] += 1
+                self._degraded[number] += bool(answer.degradations)
 
 
-class _Stubs:
-    """The four stages, asked as the gateway asks them."""
-
-    def __init__(self, channel: grpc.Channel) -> None:
-        self._encoder = encoder_pb2_grpc.QueryEncoderServiceStub(channel)
-        self._retrieval = retrieval_pb2_grpc.RetrievalServiceStub(channel)
-        self._ranker = ranker_pb2_grpc.RankerServiceStub(channel)
-        self._pricing = pricing_pb2_grpc.PricingServiceStub(channel)
-
-    def search(self, query: str, user: str, timed: Callable[[str, Callable[[], Any]], Any]) -> None:
-        context = context_to_proto(RequestContext("costs"))
-        encode = encoder_pb2.EncodeQueryRequest(context=context, text=query)
-        encoded = timed("query_encoder", lambda: self._encoder.EncodeQuery(encode, timeout=_TIMEOUT_S))
-        retrieve = retrieval_pb2.RetrieveCandidatesRequest(
-            context=context, text=encoded.retrieval_text, query_vectors=encoded.vector, limit=CANDIDATES,
-            with_vectors=True,
-        )  # fmt: skip
-        found = timed("retrieval", lambda: self._retrieval.RetrieveCandidates(retrieve, timeout=_TIMEOUT_S)).candidates
-        products = [gateway_pb2.GetProductResponse().product.FromString(data) for data in found.products[:PAGE]]
-        found.ClearField("products")
-        rank = ranker_pb2.RankItemsRequest(context=context, user_id=user, query_vector=encoded.vector, candidates=found)
-        timed("ranker", lambda: self._ranker.RankItems(rank, timeout=_TIMEOUT_S))
-        items = [pricing_pb2.PricedItem(item_id=product.id, list_price=product.price) for product in products]
-        quote = pricing_pb2.QuotePricesRequest(context=context, items=items)
-        timed("pricing", lambda: self._pricing.QuotePrices(quote, timeout=_TIMEOUT_S))
+def _cpu_seconds(data_dir: Path) -> Counter[str]:
+    """By what the processes are."""
+    seconds = Counter[str]()
+    for process in suite_processes(data_dir):
+        seconds[process.name] += process.cpu_seconds
+    return seconds
 
 
 def retrieval_costs(size: int, searches: int = 200) -> dict[str, float]:
@@ -150,14 +168,15 @@ def _unit(draw: np.random.Generator, count: int) -> np.ndarray[tuple[int, int], 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--searches", type=int, default=500)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of searches; 0 leaves the suite out")
+    parser.add_argument("--threads", type=int, default=4, help="that search all the time")
     parser.add_argument("--size", type=int, default=3_000, help="products of the demo shop")
     parser.add_argument("--sizes", type=int, nargs="*", default=[5_000, 20_000, 50_000], help="products in retrieval")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     report: dict[str, Any] = {"retrieval": [retrieval_costs(size) for size in arguments.sizes]}
-    if arguments.searches:
-        report["suite"] = costs(arguments.searches, arguments.size)
+    if arguments.seconds:
+        report["suite"] = costs(arguments.seconds, arguments.threads, arguments.size)
     Console().print_json(data=report)
     if arguments.out:
         arguments.out.write_text(json.dumps(report, indent=2))

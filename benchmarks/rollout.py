@@ -118,17 +118,18 @@ class Load:
 
 
 class Cluster:
-    """The running suite, and the Serve configuration that it was given last."""
+    """The running suite, and the Serve configuration that it was given last, which is kept in `file`."""
 
     def __init__(self, settings: SuiteSettings, config: ServeConfig, file: Path) -> None:
         self._settings, self._config, self._file = settings, config, file
 
-    def change(self, replicas: int, model_dir: Path) -> float:
+    def change(self, replicas: int, model_dir: Path | None = None) -> float:
         """Seconds until the encoder was as asked for. Raises CalledProcessError when it does not get there."""
         (application,) = (a for a in self._config.applications if a.name == ENCODER)
         (deployment,) = application.deployments
         deployment.num_replicas = replicas
-        application.args["model_dir"] = str(model_dir)
+        if model_dir:
+            application.args["model_dir"] = str(model_dir)
         self.write()
         began = time.monotonic()
         # A process of its own: Serve fixes its flags when it is imported.

@@ -1,6 +1,6 @@
 """Whether autoscaling follows the shoppers: a day and a flash sale, simulated with measured costs.
 
-    python -m benchmarks.scale --out R.json --plot R.png [--manifests deploy/k8s/overlays/production/serve.yaml]
+    python -m benchmarks.scale --out R.json --plot R.png [--overlay production]
 
 Beside it, in the same run: the same suite with as many replicas all the time as autoscaling had on average, and with as
 many as it had at most. A day passes in a quarter of an hour here, so its curve is 96 times as steep as a real one, and
@@ -22,12 +22,15 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.scale_model import POOLS, Scaling, Suite, scalings_of
+from benchmarks.scale_model import POOLS, Scaling, Suite, Window, scalings_of
+from deploy.checks.build import built
 
 COSTS = Path(__file__).parent / "data" / "request_costs.json"
 _DAY_S, _SALE_S = 900.0, 720.0
 _SALE = (180.0, 420.0)
 _RAMP_S = 30.0
+# Share of degraded or refused answers from which a window counts as one that did not follow.
+_MANY = 0.01
 
 
 def day(peak: float) -> Callable[[float], float]:
@@ -60,9 +63,13 @@ def fixed(replicas: dict[str, int], scalings: dict[str, Scaling]) -> dict[str, S
 
 
 def simulate(
-    rate: Callable[[float], float], duration_s: float, costs_ms: dict[str, float], scalings: dict[str, Scaling]
+    rate: Callable[[float], float],
+    duration_s: float,
+    costs_ms: dict[str, float],
+    scalings: dict[str, Scaling],
+    starting_s: float,
 ) -> tuple[dict[str, Any], Suite]:
-    suite = Suite(rate, costs_ms, scalings)
+    suite = Suite(rate, costs_ms, scalings, starting_s=starting_s)
     suite.run(duration_s)
     latencies = np.array([latency for window in suite.windows for latency in window.latencies_s])
     arrivals = sum(window.arrivals for window in suite.windows)
@@ -72,20 +79,32 @@ def simulate(
         "degraded": sum(window.degraded for window in suite.windows) / arrivals,
         "p50_ms": float(np.quantile(latencies, 0.5) * 1e3),
         "p99_ms": float(np.quantile(latencies, 0.99) * 1e3),
+        "last_degraded_s": max(
+            (w.start_s + suite.window_s for w in suite.windows if w.refused + w.degraded > _MANY * w.arrivals),
+            default=0.0,
+        ),
         "core_hours": sum(suite.core_hours().values()),
         "most_replicas": {name: max(window.replicas[name] for window in suite.windows) for name in POOLS},
     }
     return report, suite
 
 
+def _many(window: Window) -> bool:
+    return window.refused + window.degraded > _MANY * window.arrivals
+
+
 def compare(
-    rate: Callable[[float], float], duration_s: float, costs_ms: dict[str, float], scalings: dict[str, Scaling]
+    rate: Callable[[float], float],
+    duration_s: float,
+    costs_ms: dict[str, float],
+    scalings: dict[str, Scaling],
+    starting_s: float,
 ) -> tuple[dict[str, dict[str, Any]], Suite]:
     """Autoscaled; as many replicas as that had on the average; as many as it had at most."""
-    scaled, suite = simulate(rate, duration_s, costs_ms, scalings)
+    scaled, suite = simulate(rate, duration_s, costs_ms, scalings, starting_s)
     mean = {name: round(pool.replica_s / duration_s) or 1 for name, pool in suite.pools.items()}
-    average, _ = simulate(rate, duration_s, costs_ms, fixed(mean, scalings))
-    peak, _ = simulate(rate, duration_s, costs_ms, fixed(scaled["most_replicas"], scalings))
+    average, _ = simulate(rate, duration_s, costs_ms, fixed(mean, scalings), starting_s)
+    peak, _ = simulate(rate, duration_s, costs_ms, fixed(scaled["most_replicas"], scalings), starting_s)
     return {"autoscaled": scaled, "static, average": average, "static, peak": peak}, suite
 
 
@@ -115,8 +134,10 @@ def plot(suites: dict[str, Suite], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--costs", type=Path, default=COSTS, help="what benchmarks.request_costs wrote")
-    parser.add_argument("--manifests", type=Path, help="serve.yaml of an overlay")
+    parser.add_argument("--overlay", default="production", help="of deploy/k8s, whose autoscaling is simulated")
     parser.add_argument("--target", type=float, help="target_ongoing_requests of all stages, instead of the manifests'")
+    parser.add_argument("--least", type=int, default=1, help="replicas of each service at any time, or the manifests'")
+    parser.add_argument("--starting-s", type=float, default=30.0, help="until a new replica, pod included, serves")
     parser.add_argument("--peak", type=float, default=400.0, help="requests/s of the day's peak")
     parser.add_argument("--usual", type=float, default=80.0, help="requests/s before the sale")
     parser.add_argument("--times", type=float, default=6.0, help="as many in the sale")
@@ -124,20 +145,43 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     measured = json.loads(arguments.costs.read_text())["suite"]["cpu_ms"]
-    costs_ms, scalings = {name: float(measured[name]) for name in POOLS}, scalings_of(arguments.manifests)
-    if arguments.target:
-        scalings = {name: replace(one, target_ongoing_requests=arguments.target) for name, one in scalings.items()}
+    costs_ms = {name: float(measured[name]) for name in POOLS}
+    scalings = {
+        name: replace(
+            one,
+            target_ongoing_requests=arguments.target or one.target_ongoing_requests,
+            min_replicas=max(arguments.least, one.min_replicas),
+        )
+        for name, one in scalings_of(built(arguments.overlay)).items()
+    }
     report, suites = {}, {}
     scenarios = {
         "a day in a quarter of an hour": (day(arguments.peak), _DAY_S),
         "a flash sale": (sale(arguments.usual, arguments.times), _SALE_S),
     }
     for name, (rate, duration_s) in scenarios.items():
-        report[name], suites[name] = compare(rate, duration_s, costs_ms, scalings)
-        table = Table("", "core-hours", "p50 ms", "p99 ms", "degraded %", "refused %", "most replicas", title=name)
+        report[name], suites[name] = compare(rate, duration_s, costs_ms, scalings, arguments.starting_s)
+        table = Table(
+            "",
+            "core-hours",
+            "p50 ms",
+            "p99 ms",
+            "degraded %",
+            "refused %",
+            "followed from s",
+            "most replicas",
+            title=name,
+        )
         for policy, row in report[name].items():
             replicas = " ".join(str(count) for count in row["most_replicas"].values())
-            numbers = (row["core_hours"], row["p50_ms"], row["p99_ms"], 100 * row["degraded"], 100 * row["refused"])
+            numbers = (
+                row["core_hours"],
+                row["p50_ms"],
+                row["p99_ms"],
+                100 * row["degraded"],
+                100 * row["refused"],
+                row["last_degraded_s"],
+            )
             table.add_row(policy, *(f"{number:.2f}" for number in numbers), replicas)
         Console().print(table)
     if arguments.out:

@@ -3,7 +3,8 @@
 Each replica is one core that serves in the order of arrival; a request goes to the replica that has the fewest. Times
 are those of benchmarks.request_costs. Budgets are the gateway's own code: a stage that cannot begin and end inside its
 timeout is done without. Replicas follow Ray Serve's policy: calls in progress, averaged over the look-back, divided by
-the target, once it has held for the delay; the gateways follow Kubernetes' horizontal autoscaler by their CPU.
+the target, once it has held for the delay; replicas tell their calls in progress every other second (`push_s`). The
+gateways follow Kubernetes' horizontal autoscaler by their CPU.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import simpy
-import yaml
 
+from deploy.checks.build import Object
+from deploy.checks.serve_config import serve_config_of
 from services.gateway.domain.budget import RequestBudget, Stage
 from services.gateway.settings import BudgetSettings, StagesSettings
 
@@ -29,6 +30,9 @@ _BUDGET = BudgetSettings()
 # Of service times: an encoder's long queries, a ranker's heavy users.
 _SPREAD = 0.4
 _TICK_S = 1.0
+_SERVES_LOOK_BACK_S = 30.0
+# Of Kubernetes' horizontal autoscaler and of its metrics.
+_HPA_PERIOD_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -37,28 +41,32 @@ class Scaling:
 
     min_replicas: int
     max_replicas: int
-    target_ongoing_requests: float = 8.0
-    upscale_delay_s: float = 10.0
+    target_ongoing_requests: float = 2.0
+    upscale_delay_s: float = 3.0
     downscale_delay_s: float = 300.0
-    look_back_s: float = 30.0
+    look_back_s: float = 10.0
+    push_s: float = 2.0
     cpu_target: float = 0.0
 
 
-def scalings_of(manifests: Path | None) -> dict[str, Scaling]:
-    """As the overlay `production` has them, or the same from here where no manifests are given."""
-    found = {
-        GATEWAY: Scaling(2, 10, upscale_delay_s=15, look_back_s=15, cpu_target=0.6),
-        "query_encoder": Scaling(2, 16),
-        "retrieval": Scaling(2, 16),
-        "ranker": Scaling(2, 16, target_ongoing_requests=4),
-        "pricing": Scaling(1, 8),
-    }
-    for document in yaml.safe_load_all(manifests.read_text()) if manifests else ():
-        if document and document.get("kind") == "RayService":
-            for application in yaml.safe_load(document["spec"]["serveConfigV2"])["applications"]:
-                settings = application["deployments"][0].get("autoscaling_config", {})
-                known = {name: value for name, value in settings.items() if name in Scaling.__dataclass_fields__}
-                found[application["name"]] = Scaling(**known)
+def scalings_of(objects: list[Object]) -> dict[str, Scaling]:
+    """As the RayServices and the gateways' HorizontalPodAutoscaler of a built overlay have them."""
+    found = {}
+    for item in objects:
+        if item["kind"] == "RayService":
+            for application in serve_config_of(item).applications:
+                config = application.deployments[0].autoscaling_config
+                assert config is not None, f"{application.name} does not scale"
+                settings = config.model_dump(exclude_none=True)
+                settings["look_back_s"] = settings.pop("look_back_period_s", _SERVES_LOOK_BACK_S)
+                found[application.name] = Scaling(**settings)
+        if item["kind"] == "HorizontalPodAutoscaler":
+            spec = item["spec"]
+            used = spec["metrics"][0]["resource"]["target"]["averageUtilization"] / 100
+            found[GATEWAY] = Scaling(
+                spec["minReplicas"], spec["maxReplicas"], upscale_delay_s=0,
+                look_back_s=_HPA_PERIOD_S, push_s=_HPA_PERIOD_S, cpu_target=used,
+            )  # fmt: skip
     return found
 
 
@@ -81,6 +89,7 @@ class Pool:
     busy_s: float = 0.0
     replica_s: float = 0.0
     _seen: deque[float] = field(default_factory=deque)
+    _told: float = 0.0
     _since_s: float | None = None
     _direction: int = 0
     _last_busy_s: float = 0.0
@@ -109,8 +118,10 @@ class Pool:
             self._seen.append(sum(one.ongoing for one in self.replicas) / self.scaling.target_ongoing_requests)
         while len(self._seen) > self.scaling.look_back_s / _TICK_S:
             self._seen.popleft()
+        if now_s % self.scaling.push_s < _TICK_S:
+            self._told = sum(self._seen) / len(self._seen)
         # Floating-point noise must not ask for one more.
-        desired = math.ceil(sum(self._seen) / len(self._seen) - 1e-9)
+        desired = math.ceil(self._told - 1e-9)
         desired = min(max(desired, self.scaling.min_replicas), self.scaling.max_replicas)
         direction = (desired > self.wanted) - (desired < self.wanted)
         if direction != self._direction:
@@ -147,7 +158,7 @@ class Suite:
         window_s: float = 10.0,
         seed: int = 7,
     ) -> None:
-        self._rate, self._random, self._window_s = rate, Random(seed), window_s
+        self._rate, self._random, self.window_s = rate, Random(seed), window_s
         self._hop_s = hop_ms / 1e3
         self._env: Any = simpy.Environment()
         self.pools = {name: Pool(name, scalings[name], costs_ms[name] / 1e3, starting_s) for name in POOLS}
@@ -216,7 +227,7 @@ class Suite:
         while True:
             replicas = {name: len(pool.replicas) for name, pool in self.pools.items()}
             self.windows.append(Window(self._env.now, replicas=replicas))
-            yield self._env.timeout(self._window_s)
+            yield self._env.timeout(self.window_s)
 
     def _work(self, name: str) -> float:
         """Log-normal around the measured mean."""

@@ -33,6 +33,7 @@ class Autoscaling(_Strict):
     target_ongoing_requests: float = Field(gt=0)
     upscale_delay_s: float | None = Field(default=None, ge=0)
     downscale_delay_s: float | None = Field(default=None, ge=0)
+    look_back_period_s: float | None = Field(default=None, gt=0)
 
 
 class ActorOptions(_Strict):
