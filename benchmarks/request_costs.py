@@ -19,7 +19,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -66,14 +66,15 @@ def costs(seconds: float, threads: int, size: int) -> dict[str, Any]:
                 time.sleep(_WARM_UP_S)
                 counts, before, began = load.counts(), _cpu_seconds(Path(name) / "suite"), time.monotonic()
                 time.sleep(seconds)
-                spent = _cpu_seconds(Path(name) / "suite") - before
+                after = _cpu_seconds(Path(name) / "suite")
                 (answered, degraded), took_s = (load.counts() - counts).tolist(), time.monotonic() - began
         finally:
             supervisor.terminate()
             supervisor.wait()
-    cpu_ms = Counter[str]()
-    for process, cpu_s in spent.items():
-        cpu_ms[process if process in (*POOLS, "haproxy") else "ray"] += 1e3 * cpu_s / answered
+    cpu_ms = defaultdict[str, float](float)
+    for process, cpu_s in after.items():
+        service = process if process in (*POOLS, "haproxy") else "ray"
+        cpu_ms[service] += 1e3 * (cpu_s - before.get(process, 0)) / answered
     return {
         "searches": answered, "degraded": degraded, "searches_a_second": round(answered / took_s, 1),
         "threads": threads, "products": size,
@@ -115,9 +116,9 @@ class Load:
                 self._degraded[number] += bool(answer.degradations)
 
 
-def _cpu_seconds(data_dir: Path) -> Counter[str]:
+def _cpu_seconds(data_dir: Path) -> dict[str, float]:
     """By what the processes are."""
-    seconds = Counter[str]()
+    seconds = defaultdict[str, float](float)
     for process in suite_processes(data_dir):
         seconds[process.name] += process.cpu_seconds
     return seconds
