@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.suite.hosting import SERVICER_FUNCTIONS, Application
+from cli.suite.settings import SuiteSettings
 from deploy.checks.build import Object, name_of
 from deploy.checks.pods import Pod, environment, pods_of
 from deploy.checks.serve_config import ManifestServeConfig, WrongServeConfig, serve_config_of
@@ -26,7 +27,7 @@ from training.learner.settings import LearnerSettings
 ROOT = Path(__file__).parents[2]
 _SETTINGS: tuple[type[ServiceSettings], ...] = (
     GatewaySettings, QueryEncoderSettings, RetrievalSettings, RankerSettings, PricingSettings,
-    LearnerSettings,
+    LearnerSettings, SuiteSettings,
 )  # fmt: skip
 # Without one of them on every node, calls go through Serve's own Python proxy, or worker pods are never ready.
 _NEEDED_FLAGS = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}

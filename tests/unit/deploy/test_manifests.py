@@ -145,6 +145,16 @@ def missing_disk(objects: list[Object]) -> None:
     objects.remove(find(objects, "PersistentVolumeClaim", "kairos-pricing"))
 
 
+def missing_neighbour(objects: list[Object]) -> None:
+    spec = find(objects, "CronJob", "kairos-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (term,) = spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    term["labelSelector"]["matchLabels"]["app.kubernetes.io/name"] = "kairos-prices"
+
+
+def missing_volume_of_a_job(objects: list[Object]) -> None:
+    del find(objects, "CronJob", "kairos-restore")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"][1]
+
+
 def missing_volume(objects: list[Object]) -> None:
     del worker(objects, "ranker")["template"]["spec"]["volumes"][1]
 
@@ -246,6 +256,8 @@ MISTAKES: dict[Mistake, str] = {
     missing_secret_key: "RayService/kairos-ranker: secret kairos-redis has no key pass",
     missing_config_map: "StatefulSet/kairos-redis: there is no config map kairos-redis",
     missing_disk: "RayService/kairos-pricing workers: there is no disk kairos-pricing",
+    missing_neighbour: "CronJob/kairos-backup: must be beside .*kairos-prices",
+    missing_volume_of_a_job: "CronJob/kairos-restore: kairos mounts data",
     missing_volume: "RayService/kairos-ranker workers: ray-worker mounts data",
     wrong_target: "Deployment/kairos-gateway: ranker is looked for at kairos-pricing-serve-svc",
     unknown_host: "RayService/kairos-retrieval .*kairos-qdrnt",
