@@ -56,7 +56,9 @@ def public(response_type: type[Response]) -> Callable[[Method[Response]], Callab
                     response = response_type()
                 finally:
                     self.metrics.in_flight.dec()
-                span.set_attributes({"kairos.request_id": request_id, "kairos.tenant": tenant, "kairos.code": code.name})
+                span.set_attributes(
+                    {"kairos.request_id": request_id, "kairos.tenant": tenant, "kairos.code": code.name}
+                )
                 latency_s = time.monotonic() - began
                 degradations = len(getattr(response, "degradations", ()))
                 self.metrics.requests.labels(name, code.name).inc()
