@@ -14,6 +14,7 @@ import yaml
 
 from deploy.checks.build import FOLDER, OVERLAYS, Object, built_folder
 from deploy.checks.checking import problems_of
+from deploy.checks.pods import environment, pods_of
 from deploy.checks.references import idle_policies
 
 Overlays = dict[str, list[Object]]
@@ -69,9 +70,34 @@ def test_components_hold_in_combination(tmp_path: Path, overlays: Overlays, secr
     content["components"].remove("../../components/tls")
     content["components"][-1:-1] = [f"../../components/{name}" for name in optional]
     file.write_text(yaml.safe_dump(content))
-    used = {Path(path).name for path in content["components"]} | {"tls", "stage-pods", "embedded-state"}
+    used = {Path(path).name for path in content["components"]} | {
+        "tls", "stage-pods", "embedded-state", "backup-embedded",
+    }  # fmt: skip
     assert used == {path.name for path in (FOLDER / "components").iterdir()}, "a component that nothing checks"
     assert problems_of(built_folder(file.parent), secrets) == []
+
+
+def test_the_backup_of_embedded_engines_holds(tmp_path: Path, secrets: list[Object]) -> None:
+    """Switched on in `single-node`, it mounts the disk of every stage where the stage's settings say, and no engine."""
+    shutil.copytree(FOLDER, tmp_path / "k8s")
+    folder = tmp_path / "k8s" / "overlays" / "single-node"
+    content = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    content["components"].insert(1, "../../components/backup-embedded")
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    objects = built_folder(folder)
+    assert problems_of(objects, secrets) == []
+    config_maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
+    jobs = [pod for pod in pods_of(objects) if pod.owner.startswith("CronJob")]
+    assert len(jobs) == 2
+    for job in jobs:
+        (container,) = job.containers
+        disks = {volume["name"] for volume in job.spec["volumes"] if "persistentVolumeClaim" in volume}
+        mounts = {Path(mount["mountPath"]) for mount in container["volumeMounts"] if mount["name"] in disks}
+        variables = environment(container, config_maps)
+        kept = {Path(value or "") for name, value in variables.items() if name.endswith("_DATA_DIR")}
+        # Pricing's is a folder of the disk at /data.
+        assert mounts == kept - {Path("/data/pricing")}
+        assert not any("REDIS" in name or "API_KEY" in name for name in variables)
 
 
 Mistake = Callable[[list[Object]], Any]
