@@ -171,6 +171,11 @@ def missing_disk(objects: list[Object]) -> None:
     objects.remove(find(objects, "PersistentVolumeClaim", "kairos-pricing"))
 
 
+def wrong_way(objects: list[Object]) -> None:
+    service = next(o for o in objects if o["kind"] == "Service" and o["metadata"]["name"] == "kairos-ranker")
+    service["spec"]["selector"]["app.kubernetes.io/name"] = "kairos-pricing"
+
+
 def missing_neighbour(objects: list[Object]) -> None:
     spec = find(objects, "CronJob", "kairos-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     (term,) = spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
@@ -282,6 +287,7 @@ MISTAKES: dict[Mistake, str] = {
     missing_secret_key: "RayService/kairos-ranker: secret kairos-redis has no key pass",
     missing_config_map: "StatefulSet/kairos-redis: there is no config map kairos-redis",
     missing_disk: "RayService/kairos-pricing workers: there is no disk kairos-pricing",
+    wrong_way: "Service/kairos-ranker: leads to RayService/kairos-pricing workers, not to",
     missing_neighbour: "CronJob/kairos-backup: must be beside .*kairos-prices",
     missing_volume_of_a_job: "CronJob/kairos-restore: kairos mounts data",
     missing_volume: "RayService/kairos-ranker workers: ray-worker mounts data",
