@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format baseline stubs manifests images images-check clean
+.PHONY: help setup demo test lint format baseline stubs manifests images push images-check clean
 
 help: ## what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -39,11 +39,14 @@ manifests: setup ## check every overlay of deploy/k8s without a cluster; needs k
 	$(BIN)/python -m deploy.checks
 
 TAG ?= 0.1.0
-IMAGES := gateway query-encoder retrieval ranker learner suite
+IMAGES := gateway query-encoder retrieval ranker cli learner suite
 images: ## build the images with docker; REGISTRY=registry.example.com/, TAG=…
 	for image in $(IMAGES); do \
 	  docker build -f deploy/docker/$$(echo $$image | tr - _).Dockerfile -t $(REGISTRY)kairos/$$image:$(TAG) . || exit 1; \
 	done
+
+push: ## push what `make images` built
+	for image in $(IMAGES); do docker push $(REGISTRY)kairos/$$image:$(TAG) || exit 1; done
 
 images-check: setup ## build what is in the images in clean environments, without docker: minutes
 	$(BIN)/python -m deploy.checks.images

@@ -29,7 +29,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 from services.query_encoder.adapters.onnx_pictures import OnnxPictureEncoder
-from services.query_encoder.domain.picture import PictureLimits, Preprocessing
+from services.query_encoder.domain.picture import Preprocessing
+from services.query_encoder.domain.picture_limits import PictureLimits
 from training.pictures.data import LabelledPictures, read_folder
 from training.pictures.export import export
 from training.pictures.model import new_network, save_network

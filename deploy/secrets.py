@@ -1,4 +1,6 @@
-"""`python -m deploy.secrets > secrets.yaml`: the secrets of deploy/k8s/secrets.example.yaml, filled in.
+"""`python -m deploy.secrets [NAME …] > secrets.yaml`: the secrets of deploy/k8s/secrets.example.yaml, filled in.
+
+Without a name all of them; with names those alone, `kairos-gateway-tls kairos-qdrant-tls` for new certificates.
 
 Random passwords, one API key with the role `write`, and certificates of a new authority that lives for this call only.
 What only you know (the bucket of the snapshots) is left as it stands. The API key itself goes to standard error: only
@@ -82,6 +84,11 @@ def _pem(certificate: x509.Certificate) -> str:
 
 
 if __name__ == "__main__":
+    known = {item["metadata"]["name"]: item for item in example_secrets()}
+    if unknown := {*sys.argv[1:]} - {*known}:
+        raise SystemExit(f"there is no secret {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    wanted = [known[name] for name in sys.argv[1:] or known]
     key = secrets.token_urlsafe(32)
-    yaml.safe_dump_all(filled(example_secrets(), key, datetime.now(UTC)), sys.stdout, sort_keys=False)
-    print(f"API key (role write): {key}", file=sys.stderr)
+    yaml.safe_dump_all(filled(wanted, key, datetime.now(UTC)), sys.stdout, sort_keys=False)
+    if any(item["metadata"]["name"] == "kairos-gateway" for item in wanted):
+        print(f"API key (role write): {key}", file=sys.stderr)

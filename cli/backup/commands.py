@@ -5,8 +5,9 @@ from __future__ import annotations
 import fcntl
 import shutil
 import sqlite3
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from rich.table import Table
 from cli.backup.files import Failed, digest_of, is_database, schema_of
 from cli.backup.manifest import FORMAT, Manifest, Part, Refused, SavedFile, check_files, installed, read_manifest
 from cli.backup.places import Place, places_of
+from cli.backup.remote import download, is_occupied, is_remote, upload
 from cli.suite.settings import SuiteSettings
 from cli.suite.state import read_state
 from services.common.errors import InvalidArgument
@@ -32,38 +34,47 @@ _SCHEMAS = {"profiles.db": PROFILES_VERSION}
 _console = Console()
 _errors = Console(stderr=True)
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the suite's state.", show_default="var")]
+Skip = Annotated[list[str], typer.Option(help="A part to leave alone, retrieval.server.url for example.")]
 
 
 def backup(
-    folder: Annotated[Path, typer.Argument(help="Where it goes; an empty or a new folder.")],
+    folder: Annotated[str, typer.Argument(help="Where it goes; an empty or a new folder, or s3://bucket/path.")],
     data_dir: DataDir = None,
     force: Annotated[bool, typer.Option(help="In the place of what is in the folder.")] = False,
+    skip: Skip = [],  # noqa: B006 - Typer wants a list
 ) -> None:
     """Save all that the suite keeps: products, vectors, profiles, prices on record, words, models. It may run."""
     with _explained():
         began = time.monotonic()
-        manifest = save(_settings(data_dir), folder, force)
+        if is_remote(folder):
+            manifest = _save_remotely(_settings(data_dir), folder, force, skip)
+        else:
+            manifest = save(_settings(data_dir), Path(folder), force, skip)
         _print(manifest)
-        _console.print(f"{escape(str(folder))}, {time.monotonic() - began:.1f} s", soft_wrap=True, highlight=False)
+        _console.print(f"{escape(folder)}, {time.monotonic() - began:.1f} s", soft_wrap=True, highlight=False)
 
 
 def restore(
-    folder: Annotated[Path, typer.Argument(help="What `kairos backup` wrote.")],
+    folder: Annotated[str, typer.Argument(help="What `kairos backup` wrote: a folder or a URL.")],
     data_dir: DataDir = None,
     force: Annotated[bool, typer.Option(help="In the place of what is there.")] = False,
+    skip: Skip = [],  # noqa: B006 - Typer wants a list
 ) -> None:
     """Bring everything back as `kairos backup` saved it. The suite must be down."""
     with _explained():
-        manifest = bring_back(_settings(data_dir), folder, force)
+        with _at_hand(folder) as here:
+            manifest = bring_back(_settings(data_dir), here, force, skip)
         _print(manifest)
         _console.print("restored; start the suite", highlight=False)
 
 
-def save(settings: SuiteSettings, folder: Path, force: bool = False) -> Manifest:
+def save(settings: SuiteSettings, folder: Path, force: bool = False, skip: Collection[str] = ()) -> Manifest:
     """Complete when it returns: until then it is called <folder>.partial. Raises Refused and the stores' own errors."""
     if folder.exists() and any(folder.iterdir()) and not force:
         raise Refused(f"{folder} is not empty; name another folder, or --force to replace it")
-    places = [place for place in places_of(settings) if place.is_occupied()]
+    known = places_of(settings)
+    _check_names(skip, [place.name for place in known])
+    places = [place for place in known if place.name not in skip and place.is_occupied()]
     if not places:
         raise Refused(f"there is nothing in {settings.data_dir}; name the suite's folder by --data-dir")
     draft = folder.with_name(f"{folder.name}.partial")
@@ -83,11 +94,13 @@ def save(settings: SuiteSettings, folder: Path, force: bool = False) -> Manifest
     return manifest
 
 
-def bring_back(settings: SuiteSettings, folder: Path, force: bool = False) -> Manifest:
+def bring_back(settings: SuiteSettings, folder: Path, force: bool = False, skip: Collection[str] = ()) -> Manifest:
     """Nothing is touched before all of the backup was read and found whole. Raises Refused and the stores' errors."""
     if state := read_state(settings.data_dir.resolve()):
         raise Refused(f"a suite runs in {settings.data_dir} (gateway {state.gateway}); `kairos down` stops it")
     manifest = read_manifest(folder)
+    _check_names(skip, [part.name for part in manifest.parts])
+    manifest.parts = [part for part in manifest.parts if part.name not in skip]
     _check_schemas(manifest)
     places = {place.name: place for place in places_of(settings)}
     for part in manifest.parts:
@@ -100,6 +113,26 @@ def bring_back(settings: SuiteSettings, folder: Path, force: bool = False) -> Ma
         for part in manifest.parts:
             places[part.name].restore(folder / part.name)
     return manifest
+
+
+def _save_remotely(settings: SuiteSettings, url: str, force: bool, skip: Collection[str]) -> Manifest:
+    if is_occupied(url) and not force:
+        raise Refused(f"{url} is not empty; name another place, or --force to replace it")
+    with tempfile.TemporaryDirectory() as scratch:
+        manifest = save(settings, Path(scratch) / "backup", skip=skip)
+        upload(Path(scratch) / "backup", url)
+    return manifest
+
+
+@contextmanager
+def _at_hand(folder: str) -> Iterator[Path]:
+    """The backup as a folder of this machine."""
+    if not is_remote(folder):
+        yield Path(folder)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        download(folder, Path(scratch))
+        yield Path(scratch)
 
 
 def _saved(place: Place, draft: Path) -> Part:
@@ -116,6 +149,11 @@ def _saved(place: Place, draft: Path) -> Part:
         for path in paths
     ]
     return Part(name=place.name, moment=moment, files=saved)
+
+
+def _check_names(skipped: Collection[str], known: Collection[str]) -> None:
+    if unknown := sorted({*skipped} - {*known}):
+        raise Refused(f"there is no part {', '.join(unknown)}; there are {', '.join(known)}")
 
 
 def _check_schemas(manifest: Manifest) -> None:

@@ -129,6 +129,18 @@ def start_ranker(folder: Path) -> None:
     _import_tracing()
 
 
+def start_cli(folder: Path) -> None:
+    from cli.main import app
+
+    for module in ("qdrant_dump", "redis_dump"):
+        importlib.import_module(f"cli.backup.{module}")
+    state, store = folder / "state", (folder / "store").as_uri()
+    (state / "pricing").mkdir(parents=True)
+    (state / "pricing" / "kept").write_text("kept")
+    for command in ("backup", "restore"):
+        app([command, store, "--data-dir", str(state), "--force"], standalone_mode=False)
+
+
 def start_learner(folder: Path) -> None:
     from services.ranker.adapters.model_registry import ModelRegistry
     from services.ranker.domain.ranking import Weights
@@ -162,6 +174,7 @@ STARTS: dict[str, Callable[[Path], None]] = {
     "query_encoder": start_query_encoder,
     "retrieval": start_retrieval,
     "ranker": start_ranker,
+    "cli": start_cli,
     "learner": start_learner,
     "suite": start_suite,
 }

@@ -18,6 +18,7 @@ def reference_problems(objects: list[Object], secrets: list[Object]) -> Iterator
     yield from chain(
         _configuration(objects, secrets, pods),
         _probes(pods),
+        _neighbours(pods),
         _services(objects, pods),
         _policies(objects, pods),
         _targets(objects),
@@ -95,6 +96,15 @@ def _probes(pods: list[Pod]) -> Iterator[str]:
                     port = container.get(kind, {}).get(way, {}).get("port")
                     if port is not None and port != agent and not pod.has_port(port):
                         yield f"{pod.owner}: the {kind} asks port {port}, which the pod does not have"
+
+
+def _neighbours(pods: list[Pod]) -> Iterator[str]:
+    """A pod that must stand beside others which there are not would wait for ever."""
+    for pod in pods:
+        wanted = pod.spec.get("affinity", {}).get("podAffinity", {})
+        for term in wanted.get("requiredDuringSchedulingIgnoredDuringExecution", []):
+            if not any(selects(term["labelSelector"], other.labels) for other in pods):
+                yield f"{pod.owner}: must be beside {term['labelSelector']}, and there is no such pod"
 
 
 def _services(objects: list[Object], pods: list[Pod]) -> Iterator[str]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from cli.suite.hosting import SERVICER_FUNCTIONS, Application
+from cli.suite.settings import SuiteSettings
 from deploy.checks.build import Object, name_of
-from deploy.checks.pods import Pod, environment, pods_of
+from deploy.checks.pods import Pod, environment, pods_of, selects
 from deploy.checks.serve_config import ManifestServeConfig, WrongServeConfig, serve_config_of
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
@@ -26,7 +27,7 @@ from training.learner.settings import LearnerSettings
 ROOT = Path(__file__).parents[2]
 _SETTINGS: tuple[type[ServiceSettings], ...] = (
     GatewaySettings, QueryEncoderSettings, RetrievalSettings, RankerSettings, PricingSettings,
-    LearnerSettings,
+    LearnerSettings, SuiteSettings,
 )  # fmt: skip
 # Without one of them on every node, calls go through Serve's own Python proxy, or worker pods are never ready.
 _NEEDED_FLAGS = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
@@ -57,6 +58,7 @@ def suite_problems(objects: list[Object]) -> Iterator[str]:
         _gateway_problems(objects, pods, config_maps, configs),
         _learner_problems(pods, config_maps),
         _state_problems(objects, config_maps),
+        _way_problems(objects, pods, configs),
     )
 
 
@@ -301,6 +303,15 @@ def _state_problems(objects: list[Object], config_maps: Mapping[str, Object]) ->
             for engine in _embedded_engines(variables):
                 if group["maxReplicas"] > 1:
                     yield f"{name_of(service)}: {engine} is one pod's, and there may be {group['maxReplicas']}"
+
+
+def _way_problems(objects: list[Object], pods: list[Pod], configs: Mapping[str, ManifestServeConfig]) -> Iterator[str]:
+    """A Service that has a RayService's name leads to its workers, and nowhere else."""
+    for service in (item for item in objects if item["kind"] == "Service" and item["metadata"]["name"] in configs):
+        behind = {pod.owner for pod in pods if selects({"matchLabels": service["spec"]["selector"]}, pod.labels)}
+        wanted = f"RayService/{service['metadata']['name']} workers"
+        if behind != {wanted}:
+            yield f"{name_of(service)}: leads to {', '.join(sorted(behind)) or 'no pod'}, not to {wanted}"
 
 
 def _embedded_engines(variables: Mapping[str, str | None]) -> Iterator[str]:

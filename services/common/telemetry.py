@@ -40,6 +40,7 @@ def configure_telemetry(service: str, settings: TelemetrySettings) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _named(service),
+            with_trace_id,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
@@ -61,6 +62,12 @@ def span_of_call(name: str, metadata: Iterable[tuple[str, Any]] | None) -> Itera
     tracer = trace.get_tracer("kairos")
     with tracer.start_as_current_span(name, context=propagate.extract(carrier), kind=trace.SpanKind.SERVER) as span:
         yield span
+
+
+def with_trace_id(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """A line that is written while a traced call is served names its trace."""
+    context = trace.get_current_span().get_span_context()
+    return {**event, "trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else event
 
 
 def _named(service: str) -> structlog.typing.Processor:

@@ -40,7 +40,7 @@ def public(response_type: type[Response]) -> Callable[[Method[Response]], Callab
             metadata = [(str(key), value) for key, value in context.invocation_metadata() or ()]
             request_id = _request_id(metadata)
             self.metrics.in_flight.inc()
-            with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata):
+            with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata) as span:
                 try:
                     await context.send_initial_metadata((("x-request-id", request_id),))
                     tenant = self.authenticator.tenant_of(name, metadata)
@@ -56,6 +56,9 @@ def public(response_type: type[Response]) -> Callable[[Method[Response]], Callab
                     response = response_type()
                 finally:
                     self.metrics.in_flight.dec()
+                span.set_attributes(
+                    {"kairos.request_id": request_id, "kairos.tenant": tenant, "kairos.code": code.name}
+                )
                 latency_s = time.monotonic() - began
                 degradations = len(getattr(response, "degradations", ()))
                 self.metrics.requests.labels(name, code.name).inc()

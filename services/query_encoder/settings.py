@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
-from services.query_encoder.domain.picture import PictureLimits
+from services.query_encoder.domain.picture_limits import PictureLimits
 
 
 class QueryEncoderSettings(ServiceSettings):

@@ -9,7 +9,7 @@ from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import load_understander
-from services.query_encoder.domain.picture import PictureLimits
+from services.query_encoder.domain.picture_limits import PictureLimits
 from services.query_encoder.handler import QueryEncoderHandler
 from services.query_encoder.ports import Encoder, LexiconStore, PictureEncoder
 from services.query_encoder.settings import QueryEncoderSettings

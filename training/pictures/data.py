@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from services.common.errors import InvalidArgument
 from services.common.product import Product
-from services.query_encoder.domain.picture import PictureLimits, Preprocessing, decode
+from services.query_encoder.domain.picture import Preprocessing, decode
+from services.query_encoder.domain.picture_limits import PictureLimits
 from training.catalogue import picture_path
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from services.query_encoder.domain.picture import PictureLimits, Preprocessing, decode
+from services.query_encoder.domain.picture import Preprocessing, decode
+from services.query_encoder.domain.picture_limits import PictureLimits
 from services.query_encoder.ports import FloatArray, Pixels
 
 MODEL, PREPROCESSOR = "model.onnx", "preprocessor_config.json"

@@ -15,18 +15,10 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from services.common.errors import InvalidArgument
+from services.query_encoder.domain.picture_limits import PictureLimits
 
 _MAX_DETAIL = 120
 _WHITE = (255, 255, 255)
-
-
-@dataclass(frozen=True)
-class PictureLimits:
-    """What is refused before anything is decoded."""
-
-    max_bytes: int = 8 << 20
-    # A telephone's photograph has 12 million; decoded, four bytes each.
-    max_pixels: int = 25_000_000
 
 
 @dataclass(frozen=True)

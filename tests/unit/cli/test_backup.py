@@ -127,6 +127,33 @@ def test_a_backup_of_a_later_version_is_refused(state: Path, tmp_path: Path) -> 
     assert not (tmp_path / "new" / "pricing").exists()
 
 
+def test_a_backup_goes_to_a_url_and_comes_back(state: Path, tmp_path: Path) -> None:
+    """The same refusals hold there: nothing is overwritten unasked, and what lacks its manifest is no backup."""
+    store = (tmp_path / "store").as_uri()
+    kairos("backup", f"{store}/monday", "--data-dir", state)
+    kairos("backup", f"{store}/monday", "--data-dir", state, code=2)
+    kairos("backup", f"{store}/monday", "--data-dir", state, "--force")
+    kairos("restore", f"{store}/monday", "--data-dir", tmp_path / "new")
+    assert quotes(tmp_path / "new") == ["q1"]
+    assert (tmp_path / "new/models/search/1/weights").read_bytes() == b"w" * 100_000
+    assert "nothing at" in kairos("restore", f"{store}/tuesday", "--data-dir", tmp_path / "other", code=2).output
+    (tmp_path / "store/monday/manifest.json").unlink()
+    assert "no backup" in kairos("restore", f"{store}/monday", "--data-dir", tmp_path / "other", code=2).output
+    assert "nosuch://" in kairos("backup", "nosuch://bucket/monday", "--data-dir", state, code=2).output
+
+
+def test_a_part_is_left_alone(state: Path, tmp_path: Path) -> None:
+    """What --skip names is neither saved nor brought back; a part that there is not is told."""
+    kairos("backup", tmp_path / "b", "--data-dir", state, "--skip", "query_encoder.model_cache_dir")
+    assert [path.name for path in (tmp_path / "b").iterdir() if path.is_dir()] == ["pricing.data_dir"]
+    kairos("backup", tmp_path / "all", "--data-dir", state)
+    kairos("restore", tmp_path / "all", "--data-dir", tmp_path / "new", "--skip", "pricing.data_dir")
+    assert not (tmp_path / "new/pricing").exists()
+    assert (tmp_path / "new/models/search/1/weights").exists()
+    refused = kairos("backup", tmp_path / "c", "--data-dir", state, "--skip", "nothing", code=2)
+    assert "no part nothing" in refused.output
+
+
 def test_an_empty_suite_is_no_backup(tmp_path: Path) -> None:
     """A wrong --data-dir is told, not saved."""
     assert "nothing in" in kairos("backup", tmp_path / "b", "--data-dir", tmp_path / "typo", code=2).output

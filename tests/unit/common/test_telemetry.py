@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from opentelemetry import trace
 
-from services.common.telemetry import span_of_call
+from services.common.telemetry import span_of_call, with_trace_id
 
 _TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
@@ -21,3 +21,10 @@ def test_no_trace_begins() -> None:
         span.set_status(trace.StatusCode.ERROR)
         assert not span.get_span_context().is_valid
     assert not trace.get_current_span().get_span_context().is_valid
+
+
+def test_a_line_names_its_trace() -> None:
+    """Log lines of a traced call bear its trace's id, those of others none."""
+    with span_of_call("Search", [("traceparent", f"00-{_TRACE_ID}-b7ad6b7169203331-01")]):
+        assert with_trace_id(None, "info", {"event": "call"}) == {"event": "call", "trace_id": _TRACE_ID}
+    assert with_trace_id(None, "info", {"event": "call"}) == {"event": "call"}

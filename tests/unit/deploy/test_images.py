@@ -18,7 +18,7 @@ from deploy.checks.images import DOCKERFILES, ROOT, build_stage
 FILES = sorted(DOCKERFILES.glob("*.Dockerfile"))
 # The image of models holds no Python.
 PYTHON_FILES = [file for file in FILES if file.name != "models.Dockerfile"]
-IMAGES = ("gateway", "query_encoder", "retrieval", "ranker", "learner")
+IMAGES = ("gateway", "query_encoder", "retrieval", "ranker", "cli", "learner")
 START = ROOT / "deploy" / "checks" / "image_start.py"
 
 

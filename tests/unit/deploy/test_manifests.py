@@ -14,7 +14,7 @@ import yaml
 
 from deploy.checks.build import FOLDER, OVERLAYS, Object, built_folder
 from deploy.checks.checking import problems_of
-from deploy.checks.pods import pods_of, selects
+from deploy.checks.pods import environment, pods_of, selects
 from deploy.checks.references import idle_policies
 from tests.needed import needs
 
@@ -74,7 +74,9 @@ def combination(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
     content["components"].remove("../../components/tls")
     content["components"][-1:-1] = [f"../../components/{name}" for name in optional]
     file.write_text(yaml.safe_dump(content))
-    used = {Path(path).name for path in content["components"]} | {"tls", "stage-pods", "embedded-state"}
+    used = {Path(path).name for path in content["components"]} | {
+        "tls", "stage-pods", "embedded-state", "backup-embedded",
+    }  # fmt: skip
     assert used == {path.name for path in (FOLDER / "components").iterdir()}, "a component that nothing checks"
     return built_folder(file.parent)
 
@@ -93,6 +95,29 @@ def test_prometheus_and_collector_are_open_to_the_learner(combination: list[Obje
         assert [rule["ports"] for rule in spec[direction]] == [[{"port": port}]]
     settings = find(combination, "ConfigMap", "kairos-learner")["data"]
     assert settings["KAIROS_LEARNER_TELEMETRY__OTLP_ENDPOINT"] == "kairos-otel-collector:4317"
+
+
+def test_the_backup_of_embedded_engines_holds(tmp_path: Path, secrets: list[Object]) -> None:
+    """Switched on in `single-node`, it mounts the disk of every stage where the stage's settings say, and no engine."""
+    shutil.copytree(FOLDER, tmp_path / "k8s")
+    folder = tmp_path / "k8s" / "overlays" / "single-node"
+    content = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    content["components"].insert(1, "../../components/backup-embedded")
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
+    objects = built_folder(folder)
+    assert problems_of(objects, secrets) == []
+    config_maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
+    jobs = [pod for pod in pods_of(objects) if pod.owner.startswith("CronJob")]
+    assert len(jobs) == 2
+    for job in jobs:
+        (container,) = job.containers
+        disks = {volume["name"] for volume in job.spec["volumes"] if "persistentVolumeClaim" in volume}
+        mounts = {Path(mount["mountPath"]) for mount in container["volumeMounts"] if mount["name"] in disks}
+        variables = environment(container, config_maps)
+        kept = {Path(value or "") for name, value in variables.items() if name.endswith("_DATA_DIR")}
+        # Pricing's is a folder of the disk at /data.
+        assert mounts == kept - {Path("/data/pricing")}
+        assert not any("REDIS" in name or "API_KEY" in name for name in variables)
 
 
 Mistake = Callable[[list[Object]], Any]
@@ -180,6 +205,21 @@ def missing_config_map(objects: list[Object]) -> None:
 
 def missing_disk(objects: list[Object]) -> None:
     objects.remove(find(objects, "PersistentVolumeClaim", "kairos-pricing"))
+
+
+def wrong_way(objects: list[Object]) -> None:
+    service = next(o for o in objects if o["kind"] == "Service" and o["metadata"]["name"] == "kairos-ranker")
+    service["spec"]["selector"]["app.kubernetes.io/name"] = "kairos-pricing"
+
+
+def missing_neighbour(objects: list[Object]) -> None:
+    spec = find(objects, "CronJob", "kairos-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (term,) = spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    term["labelSelector"]["matchLabels"]["app.kubernetes.io/name"] = "kairos-prices"
+
+
+def missing_volume_of_a_job(objects: list[Object]) -> None:
+    del find(objects, "CronJob", "kairos-restore")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"][1]
 
 
 def missing_volume(objects: list[Object]) -> None:
@@ -283,6 +323,9 @@ MISTAKES: dict[Mistake, str] = {
     missing_secret_key: "RayService/kairos-ranker: secret kairos-redis has no key pass",
     missing_config_map: "StatefulSet/kairos-redis: there is no config map kairos-redis",
     missing_disk: "RayService/kairos-pricing workers: there is no disk kairos-pricing",
+    wrong_way: "Service/kairos-ranker: leads to RayService/kairos-pricing workers, not to",
+    missing_neighbour: "CronJob/kairos-backup: must be beside .*kairos-prices",
+    missing_volume_of_a_job: "CronJob/kairos-restore: kairos mounts data",
     missing_volume: "RayService/kairos-ranker workers: ray-worker mounts data",
     wrong_target: "Deployment/kairos-gateway: ranker is looked for at kairos-pricing-serve-svc",
     unknown_host: "RayService/kairos-retrieval .*kairos-qdrnt",

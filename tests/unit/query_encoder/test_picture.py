@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from services.common.errors import InvalidArgument
-from services.query_encoder.domain.picture import PictureLimits, Preprocessing, decode
+from services.query_encoder.domain.picture import Preprocessing, decode
+from services.query_encoder.domain.picture_limits import PictureLimits
 
 LIMITS = PictureLimits(max_bytes=200_000, max_pixels=100_000)
 KINDS = ("JPEG", "PNG", "WEBP")

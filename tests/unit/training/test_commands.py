@@ -13,7 +13,7 @@ from demo.catalogue import build_catalogue, write_catalogue
 from demo.pictures import write_pictures
 from demo.shoppers import build_shoppers, simulate_events, write_events
 from services.query_encoder.adapters.onnx_pictures import OnnxPictureEncoder
-from services.query_encoder.domain.picture import PictureLimits
+from services.query_encoder.domain.picture_limits import PictureLimits
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from training.catalogue import picture_path, read_catalogue

@@ -12,7 +12,8 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from services.query_encoder.adapters.onnx_pictures import OnnxPictureEncoder
-from services.query_encoder.domain.picture import PictureLimits, Preprocessing
+from services.query_encoder.domain.picture import Preprocessing
+from services.query_encoder.domain.picture_limits import PictureLimits
 from training.pictures.augment import augmented
 from training.pictures.data import LabelledPictures, read_folder
 from training.pictures.export import export
