@@ -45,6 +45,10 @@ def pods_of(objects: list[Object]) -> list[Pod]:
     return [pod for item in objects for pod in _pods(item)]
 
 
+def is_head(pod: Pod) -> bool:
+    return pod.labels.get("ray.io/node-type") == "head"
+
+
 def _pods(item: Object) -> Iterator[Pod]:
     spec, owner = item.get("spec", {}), name_of(item)
     match item.get("kind"):
@@ -77,6 +81,11 @@ def selects(selector: Object, labels: Mapping[str, str]) -> bool:
         and (expression["operator"] == "Exists" or labels[expression["key"]] in expression["values"])
         for expression in expressions
     )
+
+
+def config_maps_of(objects: list[Object]) -> dict[str, Object]:
+    """By name."""
+    return {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
 
 
 def environment(container: Object, config_maps: Mapping[str, Object]) -> dict[str, str | None]:

@@ -36,7 +36,7 @@ def _configuration(objects: list[Object], secrets: list[Object], pods: list[Pod]
         },
     }
     claims = {o["metadata"]["name"] for o in objects if o["kind"] == "PersistentVolumeClaim"}
-    for owner, what, name, keys in chain(_pod_references(pods), _credentials(objects)):
+    for owner, what, name, keys in references(objects):
         if name not in known[what]:
             yield f"{owner}: there is no {what} {name}"
         else:
@@ -53,8 +53,12 @@ def _configuration(objects: list[Object], secrets: list[Object], pods: list[Pod]
                     yield f"{pod.owner}: {container['name']} mounts {mount['name']}, which is no volume of the pod"
 
 
+def references(objects: list[Object]) -> Iterator[tuple[str, str, str, list[str]]]:
+    """(whose, "config map" or "secret", its name, the keys that are read one by one; none where all are)."""
+    yield from chain(_pod_references(pods_of(objects)), _credentials(objects))
+
+
 def _pod_references(pods: list[Pod]) -> Iterator[tuple[str, str, str, list[str]]]:
-    """(whose, "config map" or "secret", its name, the keys that are read one by one)."""
     for pod in pods:
         for container in pod.all_containers:
             for source in container.get("envFrom", []):

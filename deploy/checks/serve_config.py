@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cli.suite.hosting import ServeConfig
 from deploy.checks.build import Object
+from deploy.checks.strict_yaml import StrictLoader
 
 
 class HttpOptions(BaseModel):
@@ -45,7 +46,7 @@ class WrongServeConfig(Exception):
 def serve_config_of(ray_service: Object) -> ManifestServeConfig:
     """Raises WrongServeConfig."""
     try:
-        content: Any = yaml.safe_load(ray_service["spec"]["serveConfigV2"])
+        content: Any = yaml.load(ray_service["spec"]["serveConfigV2"], StrictLoader)
         return ManifestServeConfig.model_validate(content)
     except ValidationError as error:
         raise WrongServeConfig([f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]) from None

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from cli.suite.hosting import SERVICER_FUNCTIONS, Application
-from deploy.checks.build import Object, name_of
-from deploy.checks.pods import Pod, environment, pods_of
+from deploy.checks.addresses import SERVE_SUFFIX, address_problems
+from deploy.checks.build import DEPLOY, Object, name_of
+from deploy.checks.dockerfiles import ROOT, dockerfile, extras, is_ours
+from deploy.checks.pods import Pod, config_maps_of, environment, is_head, pods_of
 from deploy.checks.serve_config import ManifestServeConfig, WrongServeConfig, serve_config_of
+from deploy.checks.variables import variable_problems, writable
+from deploy.checks.words import quantity
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
 from services.gateway.domain.budget import Stage
@@ -23,21 +29,25 @@ from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
 from training.learner.settings import LearnerSettings
 
-ROOT = Path(__file__).parents[2]
 _SETTINGS: tuple[type[ServiceSettings], ...] = (
     GatewaySettings, QueryEncoderSettings, RetrievalSettings, RankerSettings, PricingSettings,
     LearnerSettings,
 )  # fmt: skip
 # Without one of them on every node, calls go through Serve's own Python proxy, or worker pods are never ready.
 _NEEDED_FLAGS = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
-_SERVE_SUFFIX = "-serve-svc"
-_ADDRESS = re.compile(r"\b(kairos-[a-z0-9-]+):([0-9]+)")
+_EDGE = "Qdrant Edge"
+_Stateful = QueryEncoderSettings | RetrievalSettings | RankerSettings | PricingSettings | LearnerSettings
+# Of each application.
+_SETTINGS_OF: dict[str, type[_Stateful]] = {
+    "query_encoder": QueryEncoderSettings, "retrieval": RetrievalSettings, "ranker": RankerSettings,
+    "pricing": PricingSettings,
+}  # fmt: skip
 _REFERENCE = re.compile(r"\$\((\w+)\)")
 
 
-def suite_problems(objects: list[Object]) -> Iterator[str]:
+def suite_problems(objects: list[Object], deploy: Path = DEPLOY) -> Iterator[str]:
     """One line for each thing that the manifests say and the code does not know, or that would not work together."""
-    config_maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
+    config_maps = config_maps_of(objects)
     configs, problems = _serve_configs(objects)
     yield from problems
     if problems:
@@ -47,15 +57,17 @@ def suite_problems(objects: list[Object]) -> Iterator[str]:
         for container in pod.all_containers:
             variables = environment(container, config_maps)
             yield from (f"{pod.owner}: {problem}" for problem in _settings_problems(variables))
-            yield from (f"{pod.owner}: {problem}" for problem in _address_problems(variables, objects, configs))
-            yield from (f"{pod.owner}: {problem}" for problem in _image_problems(container["image"]))
+            yield from (f"{pod.owner}: {p}" for p in variable_problems(pod, container, config_maps, deploy))
+            yield from (f"{pod.owner}: {problem}" for problem in _image_problems(container["image"], deploy))
             yield from (f"{pod.owner}: {container['name']} {problem}" for problem in _hardening(container, pod))
         if "ray.io/node-type" in pod.labels:
             yield from (f"{pod.owner}: {p}" for p in _flag_problems(environment(pod.containers[0], config_maps)))
     yield from chain(
-        _application_problems(objects, configs),
-        _gateway_problems(objects, pods, config_maps, configs),
-        _state_problems(objects, config_maps),
+        address_problems(objects),
+        _application_problems(objects, configs, config_maps, deploy),
+        _gateway_problems(pods, config_maps, configs),
+        _state_problems(objects, configs, config_maps),
+        _learner_problems(pods, config_maps),
     )
 
 
@@ -71,16 +83,28 @@ def _serve_configs(objects: list[Object]) -> tuple[dict[str, ManifestServeConfig
     return configs, problems
 
 
-def _application_problems(objects: list[Object], configs: Mapping[str, ManifestServeConfig]) -> Iterator[str]:
+def _application_problems(
+    objects: list[Object],
+    configs: Mapping[str, ManifestServeConfig],
+    config_maps: Mapping[str, Object],
+    deploy: Path,
+) -> Iterator[str]:
     known = {stage.value for stage in Stage}
     homes: dict[str, list[str]] = {name: [] for name in known}
     for name, config in configs.items():
         service = next(o for o in objects if o["kind"] == "RayService" and o["metadata"]["name"] == name)
         cluster = service["spec"]["rayClusterConfig"]
-        yield from (f"RayService/{name}: {problem}" for problem in _fitting(config, cluster))
+        yield from (f"RayService/{name}: {problem}" for problem in chain(_fitting(config, cluster), _ray(cluster)))
+        for function in config.grpc_options.grpc_servicer_functions:
+            if function not in SERVICER_FUNCTIONS:
+                yield f"RayService/{name}: there is no {function}"
         for application in config.applications:
             homes.setdefault(application.name, []).append(name)
-            yield from (f"RayService/{name}: {p}" for p in _code_problems(application, config, cluster))
+            for problem in chain(
+                _code_problems(application, config),
+                _pod_problems(application, cluster, config_maps, deploy),
+            ):
+                yield f"RayService/{name}: {problem}"
     for application_name, services in homes.items():
         if application_name not in known:
             yield f"RayService/{services[0]}: the gateway calls no application {application_name}"
@@ -90,6 +114,7 @@ def _application_problems(objects: list[Object], configs: Mapping[str, ManifestS
 
 def _fitting(config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
     """Ports and CPUs of the pods against what Serve is told."""
+    deployments = [deployment for application in config.applications for deployment in application.deployments]
     for role, template in _templates(cluster):
         ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0].get("ports", [])}
         for port, number in (("serve", config.http_options.port), ("serve-grpc", config.grpc_options.port)):
@@ -97,9 +122,19 @@ def _fitting(config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
                 yield f"{role}: port {port} is {ports.get(port)}, Serve listens on {number}"
         if cluster["autoscalerOptions"]["version"] == "v2" and template["spec"].get("restartPolicy") != "Never":
             yield f"{role}: restartPolicy must be Never, or the autoscaler v2 loses track of its pods"
+        patience = template["spec"].get("terminationGracePeriodSeconds", 30)
+        if any(deployment.graceful_shutdown_timeout_s >= patience for deployment in deployments):
+            yield f"{role}: is killed after {patience} s, before its replicas have ended"
+    for deployment in deployments:
+        scaling = deployment.autoscaling_config
+        if scaling is not None and scaling.min_replicas > scaling.max_replicas:
+            yield f"{deployment.name}: min_replicas is above max_replicas"
+        if (scaling is None) == (deployment.num_replicas is None):
+            yield f"{deployment.name}: sets one of num_replicas and autoscaling_config"
     for group in cluster["workerGroupSpecs"]:
-        name, cpus = group["groupName"], float(group["rayStartParams"].get("num-cpus", 0))
-        deployments = [deployment for application in config.applications for deployment in application.deployments]
+        name, cpus = group["groupName"], _cpus(group)
+        if not group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]:
+            yield f"{name}: replicas is not between minReplicas and maxReplicas"
         for kind, pods in (("min", group["minReplicas"]), ("max", group["maxReplicas"])):
             wanted = sum(
                 deployment.ray_actor_options.num_cpus
@@ -114,24 +149,94 @@ def _fitting(config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
                 yield f"{name}: {kind}imal replicas need {wanted:g} CPUs, its pods have {pods * cpus:g}"
 
 
-def _code_problems(application: Application, config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
+def _ray(cluster: Object) -> Iterator[str]:
+    """What `ray start` is told, against the Ray that is installed and the pods that it runs in."""
+    if cluster["rayVersion"] != version("ray"):
+        yield f"rayVersion is {cluster['rayVersion']}, the images have {version('ray')}"
+    head = cluster["headGroupSpec"]
+    for role, group in (("head", head), *((group["groupName"], group) for group in cluster["workerGroupSpecs"])):
+        parameters, resources = group["rayStartParams"], group["template"]["spec"]["containers"][0]["resources"]
+        for parameter, value in parameters.items():
+            if parameter not in _start_options():
+                yield f"{role}: `ray start` has no --{parameter}"
+            elif parameter != "dashboard-host" and not value.isdecimal():
+                yield f"{role}: {parameter} is {value}, and is a number"
+        if (cpus := _cpus(group)) > quantity(resources["requests"]["cpu"]):
+            yield f"{role}: Ray is told of {cpus} CPUs, the pod asks for {resources['requests']['cpu']}"
+        if parameters.get("num-gpus", "0") != resources["limits"].get("nvidia.com/gpu", "0"):
+            yield f"{role}: num-gpus is not what the pod asks for"
+    if head["rayStartParams"].get("num-cpus") != "0":
+        yield "head: num-cpus must be 0, or replicas go where there is no room for them"
+    if head["rayStartParams"].get("dashboard-host") != "0.0.0.0":
+        yield "head: dashboard-host must be 0.0.0.0, or KubeRay does not reach it"
+
+
+def _cpus(group: Object) -> float:
+    cpus = group["rayStartParams"].get("num-cpus", "0")
+    return float(cpus) if cpus.isdecimal() else 0.0
+
+
+@cache
+def _start_options() -> frozenset[str]:
+    """Of `ray start`, from the source of the Ray that is installed."""
+    return frozenset(re.findall(r'"--([a-z-]+)"', (_ray_folder() / "scripts" / "scripts.py").read_text()))
+
+
+def _code_problems(application: Application, config: ManifestServeConfig) -> Iterator[str]:
     module, _, function = application.import_path.partition(":")
     file = ROOT / f"{module.replace('.', '/')}.py"
     if not file.is_file() or f"def {function}(" not in file.read_text():
         yield f"application {application.name}: there is no {application.import_path}"
         return
+    for deployment in application.deployments:
+        if f'serve.deployment(name="{deployment.name}"' not in file.read_text():
+            yield f"application {application.name}: {application.import_path} makes no deployment {deployment.name}"
+    # One deployment each, called like its application: metrics and dashboards go by both.
+    if [deployment.name for deployment in application.deployments] != [application.name]:
+        yield f"application {application.name}: its deployment is called otherwise"
+    if application.route_prefix != f"/{application.name}":
+        yield f"application {application.name}: route_prefix is {application.route_prefix}"
     servicer = f"services.common.direct_ingress.add_{application.name}"
     if servicer not in config.grpc_options.grpc_servicer_functions:
         yield f"application {application.name}: grpc_servicer_functions lacks {servicer}"
-    for function in config.grpc_options.grpc_servicer_functions:
-        if function not in SERVICER_FUNCTIONS:
-            yield f"application {application.name}: there is no {function}"
+
+
+def _pod_problems(
+    application: Application, cluster: Object, config_maps: Mapping[str, Object], deploy: Path
+) -> Iterator[str]:
+    """The pods' images have what an application imports; its state lies on a volume, and its models are there."""
+    kind = _SETTINGS_OF.get(application.name)
     for role, template in _templates(cluster):
-        image = template["spec"]["containers"][0]["image"]
-        dockerfile = _dockerfile(image)
-        extra = "pricing" if application.name == "pricing" else application.name.replace("_", "-")
-        if dockerfile.is_file() and extra not in _extras(dockerfile):
+        container = template["spec"]["containers"][0]
+        image, extra = container["image"], application.name.replace("_", "-")
+        has = extras(image, deploy)
+        if dockerfile(image, deploy).is_file() and extra not in has:
             yield f"{role}: {image} is built without what {application.name} needs, the extra {extra}"
+        if kind is None:
+            continue
+        try:
+            settings = load_settings(kind, _nested(kind, environment(container, config_maps)))
+        except InvalidArgument:
+            continue  # named already
+        if role != "head":
+            yield from (f"{role}: {problem}" for problem in _folder_problems(settings, container))
+        elif not settings.data_dir.is_absolute():
+            yield f"{role}: has no settings of {application.name}"
+        if isinstance(settings, QueryEncoderSettings):
+            if settings.backend == "torch" and "query-encoder-export" not in has:
+                yield f"{role}: {image} has no torch, and the backend is torch"
+            if settings.backend != "torch" and not settings.model_cache_dir.is_absolute():
+                yield f"{role}: the exported models have no folder"
+            if settings.model_dir is None and "query-encoder-export" not in has:
+                yield f"{role}: {image} has no embedded model, and there is no model_dir"
+            has_gpu = "nvidia.com/gpu" in container["resources"]["limits"]
+            if role != "head" and has_gpu != (settings.device == "cuda"):
+                yield f"{role}: the device is {settings.device}, and the pod's GPU does not fit that"
+
+
+def _folder_problems(settings: _Stateful, container: Object) -> Iterator[str]:
+    if not writable(settings.data_dir, container):
+        yield f"data_dir is {settings.data_dir}, where nothing can be written"
 
 
 def _templates(cluster: Object) -> Iterator[tuple[str, Object]]:
@@ -140,14 +245,12 @@ def _templates(cluster: Object) -> Iterator[tuple[str, Object]]:
 
 
 def _gateway_problems(
-    objects: list[Object],
-    pods: list[Pod],
-    config_maps: Mapping[str, Object],
-    configs: Mapping[str, ManifestServeConfig],
+    pods: list[Pod], config_maps: Mapping[str, Object], configs: Mapping[str, ManifestServeConfig]
 ) -> Iterator[str]:
     for pod in (pod for pod in pods if pod.owner == "Deployment/kairos-gateway"):
+        container = pod.containers[0]
         try:
-            settings = gateway_settings(environment(pod.containers[0], config_maps))
+            settings = gateway_settings(environment(container, config_maps))
         except InvalidArgument:
             return  # named already
         for name, port, host in (
@@ -160,9 +263,35 @@ def _gateway_problems(
                 yield f"{pod.owner}: {name} listens on {host}, where nobody outside the pod reaches it"
         for stage in Stage:
             host, _, _port = settings.stages.of(stage).target.rpartition(":")
-            config = configs.get(host.removesuffix(_SERVE_SUFFIX))
+            config = configs.get(host.removesuffix(SERVE_SUFFIX))
             if config is None or stage.value not in {application.name for application in config.applications}:
                 yield f"{pod.owner}: {stage.value} is looked for at {host}, where no RayService serves it"
+        # Kubernetes' own gRPC probe speaks no TLS.
+        probes = [container.get(probe, {}) for probe in ("readinessProbe", "livenessProbe")]
+        way = "grpc" if settings.security.certificate is None else "tcpSocket"
+        if any(way not in probe for probe in probes):
+            yield f"{pod.owner}: with TLS {'off' if way == 'grpc' else 'on'}, its probes are of the kind {way}"
+        sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        patience = pod.spec.get("terminationGracePeriodSeconds", 30)
+        if not sleep or sleep + settings.server.drain_s >= patience:
+            yield f"{pod.owner}: preStop ({sleep} s) and drain_s are not over within {patience} s"
+
+
+def _learner_problems(pods: list[Pod], config_maps: Mapping[str, Object]) -> Iterator[str]:
+    """It writes where the rankers read."""
+    for pod in (pod for pod in pods if pod.owner == "Deployment/kairos-learner"):
+        container = pod.containers[0]
+        variables = environment(container, config_maps)
+        try:
+            learner = load_settings(LearnerSettings, _nested(LearnerSettings, variables))
+            ranker = load_settings(RankerSettings, _nested(RankerSettings, variables))
+        except InvalidArgument:
+            return  # named already
+        yield from (f"{pod.owner}: {problem}" for problem in _folder_problems(learner, container))
+        if not writable(ranker.models_dir, container):
+            yield f"{pod.owner}: the registry is {ranker.models_dir}, where nothing can be written"
+        if ranker.store != "redis":
+            yield f"{pod.owner}: the ranker's log is in {ranker.store}, which is another pod's"
 
 
 def gateway_settings(variables: Mapping[str, str | None]) -> GatewaySettings:
@@ -203,27 +332,6 @@ def _prefix(kind: type[ServiceSettings]) -> str:
     return kind.model_config.get("env_prefix", "")
 
 
-def _address_problems(
-    variables: Mapping[str, str | None], objects: list[Object], configs: Mapping[str, ManifestServeConfig]
-) -> Iterator[str]:
-    """Every kairos-…:port that a variable names is a Service of the overlay with that port."""
-    ports = {
-        item["metadata"]["name"]: {port["port"] for port in item["spec"]["ports"]}
-        for item in objects
-        if item["kind"] == "Service"
-    }
-    ports |= {
-        f"{name}{_SERVE_SUFFIX}": {config.http_options.port, config.grpc_options.port}
-        for name, config in configs.items()
-    }
-    for variable, value in variables.items():
-        for host, port in _ADDRESS.findall(value or ""):
-            if host not in ports:
-                yield f"{variable} names {host}, and there is no such service"
-            elif int(port) not in ports[host]:
-                yield f"{variable} names port {port} of {host}, which has {sorted(ports[host])}"
-
-
 def _flag_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
     for flag, value in _NEEDED_FLAGS.items():
         if variables.get(flag) != value:
@@ -235,29 +343,22 @@ def _flag_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
 
 
 def _serve_flags() -> set[str]:
+    return set(re.findall(r'"(RAY_SERVE_\w+)"', (_ray_folder() / "serve" / "_private" / "constants.py").read_text()))
+
+
+def _ray_folder() -> Path:
     ray = find_spec("ray")
     assert ray is not None
     assert ray.submodule_search_locations is not None
-    constants = Path(ray.submodule_search_locations[0]) / "serve" / "_private" / "constants.py"
-    return set(re.findall(r'"(RAY_SERVE_\w+)"', constants.read_text()))
+    return Path(ray.submodule_search_locations[0])
 
 
-def _image_problems(image: str) -> Iterator[str]:
+def _image_problems(image: str, deploy: Path) -> Iterator[str]:
     """An exact version each; ours have a Dockerfile."""
     if not re.search(r":[^:/]*\d[^:/]*$|@sha256:[0-9a-f]{64}$", image):
         yield f"image {image} has no version"
-    if "kairos/" in image and not _dockerfile(image).is_file():
-        yield f"image {image} has no {_dockerfile(image).relative_to(ROOT)}"
-
-
-def _dockerfile(image: str) -> Path:
-    name = re.split(r"[:@]", image.rpartition("/")[2])[0]
-    return ROOT / "deploy" / "docker" / f"{name.replace('-', '_')}.Dockerfile"
-
-
-def _extras(dockerfile: Path) -> list[str]:
-    found = re.search(r"^ARG EXTRAS=(\S+)$", dockerfile.read_text(), re.MULTILINE)
-    return found.group(1).split(",") if found else []
+    if is_ours(image) and not dockerfile(image, deploy).is_file():
+        yield f"image {image} has no deploy/docker/{dockerfile(image, deploy).name}"
 
 
 def _hardening(container: Object, pod: Pod) -> Iterator[str]:
@@ -271,6 +372,10 @@ def _hardening(container: Object, pod: Pod) -> Iterator[str]:
         "has a read-only root": context.get("readOnlyRootFilesystem") is True,
         "asks for CPU and memory": {"cpu", "memory"} <= {*container.get("resources", {}).get("requests", {})},
         "has a memory limit": "memory" in container.get("resources", {}).get("limits", {}),
+        # Ray's autoscaler, beside the head, asks the API server.
+        "has no token": is_head(pod) or pod.spec.get("automountServiceAccountToken") is False,
+        # They would look like settings.
+        "is not told of services by variables": pod.spec.get("enableServiceLinks") is False,
     }
     # What listens nowhere answers no probe.
     if container in pod.containers and container.get("ports"):
@@ -278,7 +383,9 @@ def _hardening(container: Object, pod: Pod) -> Iterator[str]:
     yield from (f"must be one that {what}" for what, holds in wanted.items() if not holds)
 
 
-def _state_problems(objects: list[Object], config_maps: Mapping[str, Object]) -> Iterator[str]:
+def _state_problems(
+    objects: list[Object], configs: Mapping[str, ManifestServeConfig], config_maps: Mapping[str, Object]
+) -> Iterator[str]:
     """An embedded engine is one pod's: a second pod would have a state of its own."""
     for service in (item for item in objects if item["kind"] == "RayService"):
         for group in service["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
@@ -286,6 +393,19 @@ def _state_problems(objects: list[Object], config_maps: Mapping[str, Object]) ->
             for engine in _embedded_engines(variables):
                 if group["maxReplicas"] > 1:
                     yield f"{name_of(service)}: {engine} is one pod's, and there may be {group['maxReplicas']}"
+                if engine == _EDGE:
+                    config = configs[service["metadata"]["name"]]
+                    yield from (f"{name_of(service)}: {problem}" for problem in _edge_problems(service, config))
+
+
+def _edge_problems(service: Object, config: ManifestServeConfig) -> Iterator[str]:
+    """Two processes cannot hold one shard, not for a moment."""
+    if service["spec"]["upgradeStrategy"]["type"] != "None":
+        yield f"{_EDGE} is one process's, and an upgrade brings a second cluster"
+    for deployment in (d for application in config.applications for d in application.deployments):
+        replicas = deployment.autoscaling_config.max_replicas if deployment.autoscaling_config else 1
+        if deployment.name == "retrieval" and (deployment.max_surge_percent != 0 or replicas > 1):
+            yield f"{_EDGE} is one process's: max_surge_percent must be 0, and one replica the most"
 
 
 def _embedded_engines(variables: Mapping[str, str | None]) -> Iterator[str]:
@@ -293,7 +413,7 @@ def _embedded_engines(variables: Mapping[str, str | None]) -> Iterator[str]:
         if "KAIROS_RETRIEVAL_DATA_DIR" in variables:
             retrieval = load_settings(RetrievalSettings, _nested(RetrievalSettings, variables))
             if retrieval.engine == "edge":
-                yield "Qdrant Edge"
+                yield _EDGE
         if "KAIROS_RANKER_DATA_DIR" in variables:
             ranker = load_settings(RankerSettings, _nested(RankerSettings, variables))
             if ranker.store == "sqlite":

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import copy
 import re
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from deploy.checks.build import FOLDER, OVERLAYS, Object, built_folder
-from deploy.checks.checking import problems_of
-from deploy.checks.references import idle_policies
+from deploy.checks.build import OPTIONS, OVERLAYS, Object, copied, files_of
+from deploy.checks.checking import problems_of, problems_of_files, problems_over
 
 Overlays = dict[str, list[Object]]
 
@@ -45,33 +42,28 @@ def edit_serve(objects: list[Object], name: str, change: Callable[[Any], None]) 
     spec["serveConfigV2"] = yaml.safe_dump(config)
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", [*OVERLAYS, OPTIONS])
 def test_overlay_holds(overlay: str, overlays: Overlays, secrets: list[Object]) -> None:
     """An overlay builds; each object holds to its schema, and what one names the others and the code have."""
     assert problems_of(overlays[overlay], secrets) == []
 
 
-def test_no_policy_is_idle(overlays: Overlays) -> None:
-    """Every network policy, and every peer in one, selects a pod in some overlay."""
-    assert idle_policies(list(overlays.values())) == []
+def test_overlays_hold_together(overlays: Overlays, secrets: list[Object]) -> None:
+    """Every network policy, every peer in one and every key of a secret is for something in some overlay."""
+    assert problems_over(overlays, secrets) == []
 
 
-def test_components_hold_in_combination(tmp_path: Path, overlays: Overlays, secrets: list[Object]) -> None:
-    """The components that no overlay takes hold together with the base of `production`."""
-    copied = tmp_path / "k8s"
-    shutil.copytree(FOLDER, copied)
-    # A component that stands beside deploy/k8s.
-    shutil.copytree(FOLDER.parent / "monitoring", tmp_path / "monitoring")
-    file = copied / "overlays" / "production" / "kustomization.yaml"
-    content = yaml.safe_load(file.read_text())
-    optional = ["mtls", "gpu-encoder", "trained-models", "gateway-route", "learner"]
-    # mtls brings tls; a second time would mount its volume twice.
-    content["components"].remove("../../components/tls")
-    content["components"][-1:-1] = [f"../../components/{name}" for name in optional]
-    file.write_text(yaml.safe_dump(content))
-    used = {Path(path).name for path in content["components"]} | {"tls", "stage-pods", "embedded-state"}
-    assert used == {path.name for path in (FOLDER / "components").iterdir()}, "a component that nothing checks"
-    assert problems_of(built_folder(file.parent), secrets) == []
+def test_files_hold() -> None:
+    """The Dockerfiles and Prometheus's own configuration are without a slip."""
+    assert problems_of_files() == []
+
+
+def test_every_component_is_checked() -> None:
+    """Each component is in `production` with all its options, or is brought by one that is, or by another overlay."""
+    with copied() as deploy:
+        used = {path for overlay in (*OVERLAYS, OPTIONS) for path in files_of(deploy / "k8s" / "overlays" / overlay)}
+        components = {path.resolve() for path in (deploy / "k8s" / "components").glob("*/kustomization.yaml")}
+        assert components <= {path.resolve() for path in used}
 
 
 Mistake = Callable[[list[Object]], Any]
@@ -278,12 +270,12 @@ def test_a_planted_mistake_is_named(mistake: Mistake, overlays: Overlays, secret
     assert any(re.search(MISTAKES[mistake], problem) for problem in problems), problems
 
 
-def test_a_slip_in_a_label_is_named(overlays: Overlays) -> None:
+def test_a_slip_in_a_label_is_named(overlays: Overlays, secrets: list[Object]) -> None:
     """A policy that selects nothing any more is named: it would close or open nothing, without a word."""
     changed = copy.deepcopy(overlays)
     for objects in changed.values():
         policy = find(objects, "NetworkPolicy", "to-redis")
         policy["spec"]["podSelector"] = {"matchLabels": {"app.kubernetes.io/componnt": "stage"}}
-    problems = idle_policies(list(changed.values()))
+    problems = problems_over(changed, secrets)
     assert len(problems) == 1
     assert re.search("NetworkPolicy/to-redis: .*componnt", problems[0])

@@ -1,0 +1,153 @@
+"""Environment variables, and paths in them: somebody reads each, and each path leads to something in the container."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+
+from deploy.checks.build import DEPLOY, Object
+from deploy.checks.dockerfiles import has_path
+from deploy.checks.pods import Pod, environment, is_head
+
+# Read by what is in the images, whoever wrote it.
+_LIBRARIES = {
+    "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "HOME", "OTEL_RESOURCE_ATTRIBUTES",
+    # OpenSSL, and gRPC.
+    "SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+}  # fmt: skip
+_REFERENCE = re.compile(r"\$\(?(\w+)\)?")
+_READ = re.compile(r"os\.environ\[\"(\w+)\"\]")
+_PATH = re.compile(r"^(?:--?[\w-]+=)?(/[\w./-]+)$")
+
+
+def variable_problems(
+    pod: Pod, container: Object, config_maps: Mapping[str, Object], deploy: Path = DEPLOY
+) -> Iterator[str]:
+    """One line for each variable that nobody reads, misses, or that names a file which is not there."""
+    variables = environment(container, config_maps)
+    scripts = "\n".join(_scripts(pod, container, config_maps))
+    used = {name for text in (*_texts(container), *(v or "" for v in variables.values()))
+            for name in _REFERENCE.findall(text)}  # fmt: skip
+    known = _LIBRARIES | used | {*_READ.findall(scripts)} | rays_flags()
+    for name in variables:
+        if name not in known and not name.startswith(("KAIROS_", "QDRANT_")):
+            yield f"nobody reads the variable {name}"
+    for name in _READ.findall(scripts):
+        if name not in variables:
+            yield f"the script reads {name}, which is not set"
+    yield from _unresolved(container, config_maps)
+    paths = list(_paths(container, variables))
+    for mount in container.get("volumeMounts", []):
+        if {"secret", "configMap"} & _volume(mount, pod).keys() and not any(
+            path.is_relative_to(mount["mountPath"]) for _, path in paths
+        ):
+            yield f"nothing in {container['name']} names a file below {mount['mountPath']}"
+    for where, path in paths:
+        # A head runs no replica, but has their settings; what it mounts it has to find as well.
+        if not (is_head(pod) and not _mount_of(path, container)):
+            yield from (f"{where} {problem}" for problem in _path_problems(path, pod, container, config_maps, deploy))
+
+
+def _unresolved(container: Object, config_maps: Mapping[str, Object]) -> Iterator[str]:
+    """Kubernetes puts in only what stands before: config maps and secrets, then the list from its top."""
+    before = set(environment({"envFrom": container.get("envFrom", [])}, config_maps))
+    for variable in container.get("env", []):
+        for name in re.findall(r"\$\((\w+)\)", variable.get("value", "")):
+            if name not in before:
+                yield f"{variable['name']} asks for $({name}), which is not set before it"
+        before.add(variable["name"])
+    for text in _texts(container):
+        own = set(re.findall(r"\b(\w+)=", text))
+        for name in _REFERENCE.findall(text):
+            if name not in before | own:
+                yield f"{text!r} asks for {name}, which is not set"
+
+
+def _texts(container: Object) -> Iterator[str]:
+    yield from (*container.get("command", []), *container.get("args", []))
+    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+        yield from container.get(probe, {}).get("exec", {}).get("command", [])
+
+
+def _paths(container: Object, variables: Mapping[str, str | None]) -> Iterator[tuple[str, PurePosixPath]]:
+    for name, value in variables.items():
+        if value and (found := _PATH.match(value)):
+            yield name, PurePosixPath(found[1])
+    for text in _texts(container):
+        if found := _PATH.match(text):
+            yield text, PurePosixPath(found[1])
+
+
+def _path_problems(
+    path: PurePosixPath, pod: Pod, container: Object, config_maps: Mapping[str, Object], deploy: Path
+) -> Iterator[str]:
+    mount = _mount_of(path, container)
+    if mount is None:
+        if not has_path(container["image"], path, deploy):
+            yield f"is {path}, which is in no volume and not in the image"
+        return
+    volume = _volume(mount, pod)
+    rest = path.relative_to(mount["mountPath"])
+    files = _files(volume, config_maps)
+    if files is not None and str(rest) not in (".", *files):
+        yield f"is {path}, and there is no {rest} in the volume {volume['name']}"
+    for image, folder in _copied_into(volume, pod):
+        if not has_path(image, folder / rest, deploy):
+            yield f"is {path}, and there is no {folder / rest} in {image}, which fills the volume {volume['name']}"
+
+
+def _copied_into(volume: Object, pod: Pod) -> Iterator[tuple[str, PurePosixPath]]:
+    """The images whose init containers fill an empty volume by `cp -r FOLDER/. …`, and the folders."""
+    for container in pod.spec.get("initContainers", []) if "emptyDir" in volume else []:
+        if any(mount["name"] == volume["name"] for mount in container.get("volumeMounts", [])):
+            yield container["image"], PurePosixPath(container["command"][-2])
+
+
+def _files(volume: Object, config_maps: Mapping[str, Object]) -> set[str] | None:
+    """Names of the files in a volume; None where only the cluster knows."""
+    for source in (volume.get("secret", {}), volume.get("configMap", {})):
+        if "items" in source:
+            return {item["path"] for item in source["items"]}
+    if "configMap" in volume:
+        return {*config_maps.get(volume["configMap"]["name"], {}).get("data", {})}
+    # By hand, or by cert-manager, which has the same three.
+    return {"tls.crt", "tls.key", "ca.crt"} if volume.get("secret", {}).get("secretName", "").endswith("-tls") else None
+
+
+def _mount_of(path: PurePosixPath, container: Object) -> Object | None:
+    mounts = [m for m in container.get("volumeMounts", []) if path.is_relative_to(m["mountPath"])]
+    return max(mounts, key=lambda mount: len(mount["mountPath"]), default=None)
+
+
+def _volume(mount: Object, pod: Pod) -> Object:
+    """Nothing where it is a claim of the pod's own."""
+    volumes: list[Object] = pod.spec.get("volumes", [])
+    return next((volume for volume in volumes if volume["name"] == mount["name"]), {})
+
+
+def writable(path: Path, container: Object) -> bool:
+    mount = _mount_of(PurePosixPath(path), container)
+    return mount is not None and not mount.get("readOnly", False)
+
+
+def _scripts(pod: Pod, container: Object, config_maps: Mapping[str, Object]) -> Iterator[str]:
+    """The text of each script that the container's command names, where a config map has it."""
+    for text in _texts(container):
+        mount = _mount_of(PurePosixPath(text), container) if text.endswith(".py") else None
+        volume = _volume(mount, pod) if mount else {}
+        data = config_maps.get(volume.get("configMap", {}).get("name", ""), {}).get("data", {})
+        yield data.get(PurePosixPath(text).name, "")
+
+
+@cache
+def rays_flags() -> frozenset[str]:
+    """Each RAY_* name in the source of the Ray that is installed."""
+    spec = find_spec("ray")
+    assert spec is not None
+    assert spec.origin is not None
+    ray = Path(spec.origin).parent
+    files = ("serve/_private/constants.py", "_private/ray_constants.py", "_common/usage/usage_constants.py")
+    return frozenset(name for file in files for name in re.findall(r'"(RAY_\w+)"', (ray / file).read_text()))
