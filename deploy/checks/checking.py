@@ -9,7 +9,9 @@ from deploy.checks.build import DEPLOY, Object
 from deploy.checks.dockerfiles import dockerfile_problems
 from deploy.checks.engines import engine_problems
 from deploy.checks.idle import idle_problems, idle_secrets
+from deploy.checks.kustomizations import kustomization_problems
 from deploy.checks.network import network_problems
+from deploy.checks.prometheus import prometheus_problems
 from deploy.checks.references import idle_policies, reference_problems
 from deploy.checks.schemas import schema_problems
 from deploy.checks.suite import suite_problems
@@ -20,7 +22,7 @@ from deploy.checks.workloads import workload_problems
 def problems_of(objects: list[Object], secrets: list[Object], deploy: Path = DEPLOY) -> list[str]:
     """What is wrong; empty when nothing is. What does not hold to its schema is not looked at any further."""
     problems = list(schema_problems([*objects, *secrets])) or list(word_problems([*objects, *secrets]))
-    problems = problems or [*reference_problems(objects, secrets), *suite_problems(objects, deploy)]
+    problems = problems or [*reference_problems(objects, secrets), *suite_problems(objects, secrets, deploy)]
     # Who may talk to whom is a matter of names that lead somewhere.
     return problems or [
         *workload_problems(objects, secrets, deploy),
@@ -30,14 +32,18 @@ def problems_of(objects: list[Object], secrets: list[Object], deploy: Path = DEP
     ]
 
 
-def problems_over(overlays: Mapping[str, list[Object]], secrets: list[Object]) -> list[str]:
-    """What no overlay alone shows."""
-    return [*idle_policies(list(overlays.values())), *idle_secrets(overlays, secrets)]
+def problems_over(overlays: Mapping[str, list[Object]], secrets: list[Object], deploy: Path = DEPLOY) -> list[str]:
+    """What no overlay alone shows. `deploy`: from where they were built."""
+    return [
+        *idle_policies(list(overlays.values())),
+        *idle_secrets(overlays, secrets),
+        *kustomization_problems(overlays, deploy),
+    ]
 
 
 def problems_of_files(deploy: Path = DEPLOY) -> list[str]:
     """What is wrong with the files that kustomize does not read."""
-    return [*dockerfile_problems(deploy), *_dashboards(deploy)]
+    return [*dockerfile_problems(deploy), *_dashboards(deploy), *prometheus_problems(deploy)]
 
 
 def _dashboards(deploy: Path) -> list[str]:

@@ -23,15 +23,20 @@ _Switch = Literal["true", "false"]
 
 @dataclass(frozen=True)
 class Engine:
-    """What its image is like: the tag, the programs that one may call in it, the user that it runs as."""
+    """What its image is like: the tag, the programs that one may call in it, the user that it runs as, its folders."""
 
     tag: re.Pattern[str]
     programs: frozenset[str] = frozenset()
     user: int | None = None
+    # Where it writes.
+    folders: frozenset[str] = frozenset()
 
 
 _ENGINES = {
-    "qdrant/qdrant": Engine(re.compile(r"v\d+\.\d+\.\d+-unprivileged"), user=1000),
+    "qdrant/qdrant": Engine(
+        re.compile(r"v\d+\.\d+\.\d+-unprivileged"), user=1000,
+        folders=frozenset({"/qdrant/storage", "/qdrant/snapshots"}),
+    ),
     "redis": Engine(re.compile(r"\d+\.\d+\.\d+-(bookworm|trixie|alpine)"), frozenset({"redis-server", "sh"}), 999),
     "otel/opentelemetry-collector": Engine(re.compile(r"\d+\.\d+\.\d+")),
 }  # fmt: skip
@@ -149,7 +154,10 @@ def engine_problems(objects: list[Object]) -> Iterator[str]:
 
 
 def _problems(pod: Pod, container: Object, config_maps: Mapping[str, Object]) -> Iterator[str]:
-    match container["name"]:
+    engine = engine_of(container["image"])
+    mounts = {mount["mountPath"] for mount in container.get("volumeMounts", []) if not mount.get("readOnly")}
+    yield from (f"{folder} is no volume" for folder in sorted((engine.folders if engine else set()) - mounts))
+    match re.split(r"[:@]", container["image"].rpartition("/")[2])[0]:
         case "redis":
             yield from _redis(pod, container, config_maps)
         case "qdrant":
@@ -158,7 +166,7 @@ def _problems(pod: Pod, container: Object, config_maps: Mapping[str, Object]) ->
             for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
                 if container.get(probe, {}).get("httpGet", {}).get("scheme") != "HTTPS":
                     yield f"{probe} speaks no TLS, and Qdrant does"
-        case "collector":
+        case "opentelemetry-collector":
             yield from _collector(pod, config_maps)
 
 

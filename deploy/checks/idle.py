@@ -16,6 +16,9 @@ def idle_problems(objects: list[Object]) -> Iterator[str]:
     read = {name for _, what, name, _ in references(objects) if what == "config map"}
     for item in (item for item in objects if item["kind"] == "ConfigMap"):
         if any(name.endswith(".json") for name in item.get("data", {})):
+            for name in item["data"]:
+                if item["metadata"]["name"] != f"kairos-dashboard-{name.removesuffix('.json').replace('_', '-')}":
+                    yield f"{name_of(item)}: holds {name}"
             if item["metadata"].get("labels", {}).get(_DASHBOARD) != "1":
                 yield f"{name_of(item)}: Grafana looks for dashboards with the label {_DASHBOARD}: '1'"
         elif item["metadata"]["name"] not in read:

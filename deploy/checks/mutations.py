@@ -186,7 +186,7 @@ class Trial:
         for overlay in changed if secrets == self._secrets else objects:
             if problems := problems_of(objects[overlay], secrets, self._deploy):
                 return problems
-        return [*problems_over(objects, secrets), *problems_of_files(self._deploy)]
+        return [*problems_over(objects, secrets, self._deploy), *problems_of_files(self._deploy)]
 
 
 def planted(deploy: Path, names: list[str], random: random.Random) -> list[Mutant]:

@@ -18,7 +18,7 @@ _ANY_PORT = 10_002
 _NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 _OURS = "kairos"
 # Of callers' namespaces we know nothing.
-_ANYWHERE = {"namespaceSelector": {}}
+_ANYWHERE: Object = {"namespaceSelector": {}}
 _COLLECTOR = "kairos-otel-collector"
 
 
@@ -57,6 +57,9 @@ def network_problems(objects: list[Object]) -> Iterator[str]:
             if not _allowed(call, direction, policies):
                 yield f"{call.by.owner} may not reach port {call.port} of {call.to.owner} ({direction.lower()})"
     yield from _too_open(pods, policies, needed)
+    yield from _careless(policies)
+    if {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} not in [policy["spec"] for policy in policies]:
+        yield "no policy closes the whole namespace"
 
 
 def _too_open(pods: list[Pod], policies: Sequence[Object], needed: list[Call]) -> Iterator[str]:
@@ -147,19 +150,21 @@ def _owner(end: Pod | Peer) -> str:
     return end.owner.partition("/")[2].split(" ")[0] if isinstance(end, Pod) else end.owner
 
 
-def _strange(objects: list[Object]) -> Iterator[str]:
+def _careless(policies: Sequence[Object]) -> Iterator[str]:
     """A policy names no namespace but the cluster's own and Prometheus's; what it opens to all is a port by number."""
     known = {(_NAMESPACE_LABEL, peer.namespace) for peer in (_DNS, _PROMETHEUS)}
-    for policy in (item for item in objects if item["kind"] == "NetworkPolicy"):
+    for policy in policies:
         spec, name = policy["spec"], name_of(policy)
         for side, rule in (*_rules(spec, "from", "ingress"), *_rules(spec, "to", "egress")):
-            ports = [port["port"] for port in rule.get("ports", [{"port": "all"}])]
+            ports = [port["port"] for port in rule.get("ports") or [{"port": "all"}]]
             for peer in rule.get(side, []):
                 for label, value in peer.get("namespaceSelector", {}).get("matchLabels", {}).items():
                     if (label, value) not in known:
                         yield f"{name}: nobody we know lives in a namespace with {label}: {value}"
                 if peer != _ANYWHERE and not any(_narrows(selector) for selector in peer.values()):
                     yield f"{name}: {peer} is everybody"
+            if "all" in ports and [peer.get("podSelector") for peer in rule.get(side, [])] != [spec["podSelector"]]:
+                yield f"{name}: opens all ports to others than the pods themselves"
             if side not in rule and not all(isinstance(port, int) for port in ports):
                 yield f"{name}: opens named ports, or all, to everybody"
             if not _narrows(spec["podSelector"]) and set(ports) != {53}:

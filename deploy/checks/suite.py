@@ -33,9 +33,17 @@ _SETTINGS: tuple[type[ServiceSettings], ...] = (
     GatewaySettings, QueryEncoderSettings, RetrievalSettings, RankerSettings, PricingSettings,
     LearnerSettings,
 )  # fmt: skip
+# What one machine and a cluster have alike (cli/suite/hosting.py), and a place for what has no folder of its own.
+_MEASURED_FLAGS = {
+    "RAY_worker_niceness", "RAY_USAGE_STATS_ENABLED", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM",
+    "RAY_SERVE_HAPROXY_NBTHREAD", "RAY_SERVE_HAPROXY_METRICS_ENABLED", "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "HOME",
+}  # fmt: skip
 # Without one of them on every node, calls go through Serve's own Python proxy, or worker pods are never ready.
 _NEEDED_FLAGS = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
 _EDGE = "Qdrant Edge"
+# Qdrant's client asks OpenSSL for REST and gRPC's own list for gRPC.
+_AUTHORITIES = {"SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"}
 _Stateful = QueryEncoderSettings | RetrievalSettings | RankerSettings | PricingSettings | LearnerSettings
 # Of each application.
 _SETTINGS_OF: dict[str, type[_Stateful]] = {
@@ -45,7 +53,7 @@ _SETTINGS_OF: dict[str, type[_Stateful]] = {
 _REFERENCE = re.compile(r"\$\((\w+)\)")
 
 
-def suite_problems(objects: list[Object], deploy: Path = DEPLOY) -> Iterator[str]:
+def suite_problems(objects: list[Object], secrets: list[Object], deploy: Path = DEPLOY) -> Iterator[str]:
     """One line for each thing that the manifests say and the code does not know, or that would not work together."""
     config_maps = config_maps_of(objects)
     configs, problems = _serve_configs(objects)
@@ -57,7 +65,7 @@ def suite_problems(objects: list[Object], deploy: Path = DEPLOY) -> Iterator[str
         for container in pod.all_containers:
             variables = environment(container, config_maps)
             yield from (f"{pod.owner}: {problem}" for problem in _settings_problems(variables))
-            yield from (f"{pod.owner}: {p}" for p in variable_problems(pod, container, config_maps, deploy))
+            yield from (f"{pod.owner}: {p}" for p in variable_problems(pod, container, config_maps, secrets, deploy))
             yield from (f"{pod.owner}: {problem}" for problem in _image_problems(container["image"], deploy))
             yield from (f"{pod.owner}: {container['name']} {problem}" for problem in _hardening(container, pod))
         if "ray.io/node-type" in pod.labels:
@@ -68,6 +76,7 @@ def suite_problems(objects: list[Object], deploy: Path = DEPLOY) -> Iterator[str
         _gateway_problems(pods, config_maps, configs),
         _state_problems(objects, configs, config_maps),
         _learner_problems(pods, config_maps),
+        _trace_problems(pods, config_maps),
     )
 
 
@@ -163,8 +172,10 @@ def _ray(cluster: Object) -> Iterator[str]:
                 yield f"{role}: {parameter} is {value}, and is a number"
         if (cpus := _cpus(group)) > quantity(resources["requests"]["cpu"]):
             yield f"{role}: Ray is told of {cpus} CPUs, the pod asks for {resources['requests']['cpu']}"
-        if parameters.get("num-gpus", "0") != resources["limits"].get("nvidia.com/gpu", "0"):
+        if parameters.get("num-gpus", "0") != resources.get("limits", {}).get("nvidia.com/gpu", "0"):
             yield f"{role}: num-gpus is not what the pod asks for"
+    if cluster.get("authOptions", {}).get("mode") != "token":
+        yield "authOptions.mode must be token: who reaches Ray's ports runs code"
     if head["rayStartParams"].get("num-cpus") != "0":
         yield "head: num-cpus must be 0, or replicas go where there is no room for them"
     if head["rayStartParams"].get("dashboard-host") != "0.0.0.0":
@@ -222,14 +233,19 @@ def _pod_problems(
             yield from (f"{role}: {problem}" for problem in _folder_problems(settings, container))
         elif not settings.data_dir.is_absolute():
             yield f"{role}: has no settings of {application.name}"
+        if isinstance(settings, RetrievalSettings) and settings.server.url.startswith("https"):
+            for name in _AUTHORITIES - environment(container, config_maps).keys():
+                yield f"{role}: does not know whom to trust without {name}"
         if isinstance(settings, QueryEncoderSettings):
             if settings.backend == "torch" and "query-encoder-export" not in has:
                 yield f"{role}: {image} has no torch, and the backend is torch"
             if settings.backend != "torch" and not settings.model_cache_dir.is_absolute():
                 yield f"{role}: the exported models have no folder"
+            if settings.model_dir and settings.model_dir.parent != settings.model_cache_dir.parent:
+                yield f"{role}: {settings.model_cache_dir} is not beside {settings.model_dir}, its origin"
             if settings.model_dir is None and "query-encoder-export" not in has:
                 yield f"{role}: {image} has no embedded model, and there is no model_dir"
-            has_gpu = "nvidia.com/gpu" in container["resources"]["limits"]
+            has_gpu = "nvidia.com/gpu" in container["resources"].get("limits", {})
             if role != "head" and has_gpu != (settings.device == "cuda"):
                 yield f"{role}: the device is {settings.device}, and the pod's GPU does not fit that"
 
@@ -294,6 +310,18 @@ def _learner_problems(pods: list[Pod], config_maps: Mapping[str, Object]) -> Ite
             yield f"{pod.owner}: the ranker's log is in {ranker.store}, which is another pod's"
 
 
+def _trace_problems(pods: list[Pod], config_maps: Mapping[str, Object]) -> Iterator[str]:
+    """Where there is a collector, whoever serves sends his part of a trace to it."""
+    if not any("otlp-grpc" in pod.ports for pod in pods):
+        return
+    for pod in pods:
+        variables = environment(pod.containers[0], config_maps)
+        for kind in (GatewaySettings, *_SETTINGS_OF.values()):
+            serves = any(name.startswith(_prefix(kind)) for name in variables) and pod.containers[0].get("ports")
+            if serves and f"{_prefix(kind)}TELEMETRY__OTLP_ENDPOINT" not in variables:
+                yield f"{pod.owner}: {_prefix(kind)}TELEMETRY__OTLP_ENDPOINT is not set, and there is a collector"
+
+
 def gateway_settings(variables: Mapping[str, str | None]) -> GatewaySettings:
     """As the gateway would read them. Raises InvalidArgument."""
     return load_settings(GatewaySettings, _nested(GatewaySettings, variables))
@@ -336,6 +364,8 @@ def _flag_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
     for flag, value in _NEEDED_FLAGS.items():
         if variables.get(flag) != value:
             yield f"{flag} is {variables.get(flag)}, and must be {value} on every node"
+    for flag in _MEASURED_FLAGS - variables.keys():
+        yield f"{flag} is not set, and the suite was measured with it"
     known = _serve_flags()
     for name in variables:
         if name.startswith("RAY_SERVE_") and name not in known:

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from deploy.checks.build import DEPLOY, Object
 from deploy.checks.dockerfiles import has_path
+from deploy.checks.engines import engine_of
 from deploy.checks.pods import Pod, environment, is_head
 
 # Read by what is in the images, whoever wrote it.
@@ -24,16 +25,19 @@ _PATH = re.compile(r"^(?:--?[\w-]+=)?(/[\w./-]+)$")
 
 
 def variable_problems(
-    pod: Pod, container: Object, config_maps: Mapping[str, Object], deploy: Path = DEPLOY
+    pod: Pod, container: Object, config_maps: Mapping[str, Object], secrets: list[Object], deploy: Path = DEPLOY
 ) -> Iterator[str]:
     """One line for each variable that nobody reads, misses, or that names a file which is not there."""
+    files = {("configMap", name): {*item.get("data", {})} for name, item in config_maps.items()}
+    files |= {("secret", item["metadata"]["name"]): {*item["stringData"]} for item in secrets}
     variables = environment(container, config_maps)
     scripts = "\n".join(_scripts(pod, container, config_maps))
     used = {name for text in (*_texts(container), *(v or "" for v in variables.values()))
             for name in _REFERENCE.findall(text)}  # fmt: skip
     known = _LIBRARIES | used | {*_READ.findall(scripts)} | rays_flags()
     for name in variables:
-        if name not in known and not name.startswith(("KAIROS_", "QDRANT_")):
+        # Ours are held against the settings, an engine's against what we know of it.
+        if name not in known and not name.startswith("KAIROS_") and not engine_of(container["image"]):
             yield f"nobody reads the variable {name}"
     for name in _READ.findall(scripts):
         if name not in variables:
@@ -41,14 +45,14 @@ def variable_problems(
     yield from _unresolved(container, config_maps)
     paths = list(_paths(container, variables))
     for mount in container.get("volumeMounts", []):
-        if {"secret", "configMap"} & _volume(mount, pod).keys() and not any(
+        if {"secret", "configMap", "persistentVolumeClaim"} & _volume(mount, pod).keys() and not any(
             path.is_relative_to(mount["mountPath"]) for _, path in paths
         ):
             yield f"nothing in {container['name']} names a file below {mount['mountPath']}"
     for where, path in paths:
         # A head runs no replica, but has their settings; what it mounts it has to find as well.
         if not (is_head(pod) and not _mount_of(path, container)):
-            yield from (f"{where} {problem}" for problem in _path_problems(path, pod, container, config_maps, deploy))
+            yield from (f"{where} {problem}" for problem in _path_problems(path, pod, container, files, deploy))
 
 
 def _unresolved(container: Object, config_maps: Mapping[str, Object]) -> Iterator[str]:
@@ -82,7 +86,7 @@ def _paths(container: Object, variables: Mapping[str, str | None]) -> Iterator[t
 
 
 def _path_problems(
-    path: PurePosixPath, pod: Pod, container: Object, config_maps: Mapping[str, Object], deploy: Path
+    path: PurePosixPath, pod: Pod, container: Object, files: Mapping[tuple[str, str], set[str]], deploy: Path
 ) -> Iterator[str]:
     mount = _mount_of(path, container)
     if mount is None:
@@ -91,8 +95,8 @@ def _path_problems(
         return
     volume = _volume(mount, pod)
     rest = path.relative_to(mount["mountPath"])
-    files = _files(volume, config_maps)
-    if files is not None and str(rest) not in (".", *files):
+    there = _files(volume, files)
+    if there is not None and str(rest) not in (".", *there):
         yield f"is {path}, and there is no {rest} in the volume {volume['name']}"
     for image, folder in _copied_into(volume, pod):
         if not has_path(image, folder / rest, deploy):
@@ -106,15 +110,13 @@ def _copied_into(volume: Object, pod: Pod) -> Iterator[tuple[str, PurePosixPath]
             yield container["image"], PurePosixPath(container["command"][-2])
 
 
-def _files(volume: Object, config_maps: Mapping[str, Object]) -> set[str] | None:
+def _files(volume: Object, files: Mapping[tuple[str, str], set[str]]) -> set[str] | None:
     """Names of the files in a volume; None where only the cluster knows."""
-    for source in (volume.get("secret", {}), volume.get("configMap", {})):
-        if "items" in source:
-            return {item["path"] for item in source["items"]}
-    if "configMap" in volume:
-        return {*config_maps.get(volume["configMap"]["name"], {}).get("data", {})}
-    # By hand, or by cert-manager, which has the same three.
-    return {"tls.crt", "tls.key", "ca.crt"} if volume.get("secret", {}).get("secretName", "").endswith("-tls") else None
+    for kind, name in (("secret", "secretName"), ("configMap", "name")):
+        if kind in volume:
+            items = volume[kind].get("items")
+            return {item["path"] for item in items} if items else files.get((kind, volume[kind][name]), set())
+    return None
 
 
 def _mount_of(path: PurePosixPath, container: Object) -> Object | None:

@@ -57,7 +57,7 @@ _NEEDED = {
     "Secret": ("metadata", "stringData"),
     "metadata": ("name",), "template": ("metadata", "spec"), "template metadata": ("labels",),
     "containers": ("name", "image", "resources"), "initContainers": ("name", "image", "command"),
-    "containers resources": ("requests", "limits"), "containers ports": ("name", "containerPort"),
+    "containers resources": ("requests",), "containers ports": ("name", "containerPort"),
     "env": ("name",), "configMapRef": ("name",), "secretKeyRef": ("name", "key"), "configMap": ("name",),
     "secret": ("secretName",), "persistentVolumeClaim": ("claimName",), "volumeMounts": ("name", "mountPath"),
     "NetworkPolicy spec": ("podSelector", "policyTypes"),
@@ -76,6 +76,16 @@ _KEYS = {
     "containers": "name", "initContainers": "name", "env": "name", "volumes": "name", "volumeMounts": "mountPath",
     "workerGroupSpecs": "groupName", "volumeClaimTemplates": "metadata",
 }  # fmt: skip
+# Of these, each entry has exactly one.
+_ONE_OF = {
+    "env": {"value", "valueFrom"}, "valueFrom": {"secretKeyRef", "fieldRef", "configMapKeyRef"},
+    "envFrom": {"configMapRef", "secretRef"},
+    "volumes": {"emptyDir", "secret", "configMap", "persistentVolumeClaim"},
+}  # fmt: skip
+_NAMED = {"metadata", "containers", "initContainers", "volumes", "ports"}
+_DNS_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_OBJECT_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
+_PORT_NAME = re.compile(r"(?=.*[a-z])[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?")
 _QUANTITY = {
     "cpu": re.compile(r"\d+(\.\d+)?m?"),
     "nvidia.com/gpu": re.compile(r"\d+"),
@@ -101,6 +111,8 @@ def _walk(node: Any, parent: str, path: str) -> Iterator[str]:
         yield from _twice(node, field, path)
         for number, entry in enumerate(node):
             yield from _walk(entry, parent, f"{path}.{number}")
+    if node is None:
+        yield f"{path} is empty"
     if not isinstance(node, dict):
         return
     yield from (f"{path}: {needed} is missing".lstrip(": ") for needed in _NEEDED.get(parent, ()) if needed not in node)
@@ -110,11 +122,14 @@ def _walk(node: Any, parent: str, path: str) -> Iterator[str]:
     if field in ("labels", "matchLabels", "selector") and not {"matchLabels", "matchExpressions"} & node.keys():
         yield from (f"{path}: nobody knows the label {label}" for label in node.keys() - _LABELS)
         return
+    yield from _one_of(node, field, path)
     for key, value in node.items():
         here = f"{path}.{key}".lstrip(".")
         known = _TYPES.get(field) if key == "type" else _WORDS.get(key)
         if known is not None and (unknown := {value} - known if isinstance(value, str) else {*(value or [])} - known):
             yield f"{here} is {', '.join(sorted(unknown))}, and can be {', '.join(sorted(known))}"
+        if key in ("accessModes", "policyTypes") and not value:
+            yield f"{here} is empty"
         if key == "schedule":
             yield from _schedule(value)
         if field == "matchExpressions" and key == "key" and value not in _LABELS:
@@ -124,6 +139,16 @@ def _walk(node: Any, parent: str, path: str) -> Iterator[str]:
             yield from _walk(value, name if name in _NEEDED else key, here)
     if field == "resources":
         yield from _over_limit(node, path)
+
+
+def _one_of(node: Object, field: str, path: str) -> Iterator[str]:
+    wanted = _ONE_OF.get(field, set())
+    if wanted and len(wanted & node.keys()) != 1:
+        yield f"{path} has not one of {', '.join(sorted(wanted))}"
+    name = str(node.get("name", "a"))
+    pattern = _PORT_NAME if field == "ports" else _OBJECT_NAME if field == "metadata" else _DNS_NAME
+    if field in _NAMED and not pattern.fullmatch(name):
+        yield f"{path}.name is {name}, which is no name in Kubernetes"
 
 
 def _twice(entries: list[Any], parent: str, path: str) -> Iterator[str]:

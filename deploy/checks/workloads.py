@@ -33,6 +33,7 @@ def workload_problems(objects: list[Object], secrets: list[Object], deploy: Path
         _namespaces(objects, secrets),
         _selectors(objects, pods),
         _claims(objects, pods),
+        _single(objects, pods),
         _autoscalers(objects),
         _budgets(objects, pods),
         _secrets(secrets),
@@ -102,6 +103,18 @@ def _claims(objects: list[Object], pods: list[Pod]) -> Iterator[str]:
     yield from (f"PersistentVolumeClaim/{name}: no pod has it" for name in claims.keys() - owners.keys())
 
 
+def _single(objects: list[Object], pods: list[Pod]) -> Iterator[str]:
+    """Who keeps files on a disk is alone: two Redis or two Qdrant that know nothing of each other share no data."""
+    for item in (item for item in objects if item["kind"] in ("Deployment", "StatefulSet")):
+        spec = item["spec"]
+        (pod,) = pods_of([item])
+        has_disk = pod.claims or any("persistentVolumeClaim" in v for v in pod.spec.get("volumes", []))
+        if has_disk and spec.get("replicas") != 1:
+            yield f"{name_of(item)}: has {spec.get('replicas')} replicas, each with files of its own"
+        if has_disk and item["kind"] == "Deployment" and spec.get("strategy", {}).get("type") != "Recreate":
+            yield f"{name_of(item)}: its successor would start beside it, on the same files"
+
+
 def _stays(pod: Pod) -> bool:
     """Whether the pod has to be on the node where others like it are."""
     terms = (
@@ -126,6 +139,8 @@ def _autoscalers(objects: list[Object]) -> Iterator[str]:
             yield f"{name}: its target sets a number of replicas too"
         if spec["minReplicas"] > spec["maxReplicas"]:
             yield f"{name}: minReplicas is above maxReplicas"
+        if not spec["metrics"]:
+            yield f"{name}: goes by nothing"
         for metric in spec["metrics"]:
             for pod in pods_of([target]):
                 resource = metric.get("resource", {})

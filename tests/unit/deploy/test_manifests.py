@@ -66,6 +66,31 @@ def test_every_component_is_checked() -> None:
         assert components <= {path.resolve() for path in used}
 
 
+def labels(template: Any) -> Any:
+    return template["metadata"]["labels"]
+
+
+def policy(objects: list[Object], name: str) -> Any:
+    return next(o for o in objects if o["kind"] == "NetworkPolicy" and o["metadata"]["name"] == name)["spec"]
+
+
+def variables(objects: list[Object], name: str) -> Any:
+    (found,) = (o for o in objects if o["kind"] == "ConfigMap" and o["metadata"]["name"][:-11] == name)
+    return found["data"]
+
+
+def pod(objects: list[Object], kind: str, name: str) -> Any:
+    found = next(o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name)["spec"]
+    return found["jobTemplate"]["spec"]["template"] if kind == "CronJob" else found["template"]
+
+
+def edit_file(objects: list[Object], name: str, file: str, old: str, new: str) -> None:
+    """Of a config map."""
+    data = find(objects, "ConfigMap", name)["data"]
+    assert old in data[file]
+    data[file] = data[file].replace(old, new)
+
+
 Mistake = Callable[[list[Object]], Any]
 
 
@@ -221,6 +246,336 @@ def no_memory_limit(objects: list[Object]) -> None:
     del gateway(objects)["resources"]["limits"]
 
 
+# Words and values that the API server's schemas let pass.
+
+
+def misspelt_word(objects: list[Object]) -> None:
+    policy(objects, "redis")["policyTypes"] = ["Ingres"]
+
+
+def misspelt_label(objects: list[Object]) -> None:
+    template = worker(objects, "ranker")["template"]
+    labels(template)["app.kubernetes.io/prt-of"] = labels(template).pop("app.kubernetes.io/part-of")
+
+
+def no_quantity(objects: list[Object]) -> None:
+    gateway(objects)["resources"]["limits"]["memory"] = "1Gii"
+
+
+def request_above_its_limit(objects: list[Object]) -> None:
+    gateway(objects)["resources"]["requests"]["memory"] = "2Gi"
+
+
+def no_schedule(objects: list[Object]) -> None:
+    find(objects, "CronJob", "kairos-qdrant-snapshots")["spec"]["schedule"] = "17 24 * * *"
+
+
+def variable_without_a_value(objects: list[Object]) -> None:
+    gateway(objects)["env"][0].pop("valueFrom")
+
+
+def port_twice(objects: list[Object]) -> None:
+    gateway(objects)["ports"].append({"name": "more", "containerPort": 9464})
+
+
+def capital_name(objects: list[Object]) -> None:
+    gateway(objects)["name"] = "Gateway"
+
+
+def other_namespace(objects: list[Object]) -> None:
+    find(objects, "Deployment", "kairos-gateway")["metadata"]["namespace"] = "kairo"
+
+
+def no_image(objects: list[Object]) -> None:
+    del gateway(objects)["image"]
+
+
+# Objects that do not find each other, or find the wrong ones.
+
+
+def selector_of_others(objects: list[Object]) -> None:
+    spec = find(objects, "StatefulSet", "kairos-redis")["spec"]
+    spec["selector"]["matchLabels"]["app.kubernetes.io/name"] = "kairos-rediss"
+
+
+def label_of_another(objects: list[Object]) -> None:
+    head = stage(objects, "ranker")["rayClusterConfig"]["headGroupSpec"]
+    labels(head["template"])["app.kubernetes.io/name"] = "kairos-pricing"
+
+
+def other_port_on_the_way(objects: list[Object]) -> None:
+    find(objects, "Service", "kairos-gateway")["spec"]["ports"][0]["port"] = 50051
+
+
+def missing_service_of_a_set(objects: list[Object]) -> None:
+    find(objects, "StatefulSet", "kairos-qdrant")["spec"]["serviceName"] = "kairos-qdrant-node"
+
+
+def missing_scaling_target(objects: list[Object]) -> None:
+    find(objects, "HorizontalPodAutoscaler", "kairos-gateway")["spec"]["scaleTargetRef"]["name"] = "kairos-gatway"
+
+
+def scaling_by_nothing(objects: list[Object]) -> None:
+    scaler = find(objects, "HorizontalPodAutoscaler", "kairos-gateway")
+    scaler["spec"]["metrics"][0]["resource"]["name"] = "cpus"
+
+
+def budget_that_lets_nobody_go(objects: list[Object]) -> None:
+    find(objects, "PodDisruptionBudget", "kairos-ranker")["spec"]["minAvailable"] = 2
+
+
+def budget_of_another(objects: list[Object]) -> None:
+    spec = find(objects, "PodDisruptionBudget", "kairos-ranker")["spec"]
+    spec["selector"]["matchLabels"]["app.kubernetes.io/name"] = "kairos-retrieval"
+
+
+def second_redis(objects: list[Object]) -> None:
+    find(objects, "StatefulSet", "kairos-redis")["spec"]["replicas"] = 2
+
+
+def successor_on_another_node(objects: list[Object]) -> None:
+    del worker(objects, "pricing")["template"]["spec"]["affinity"]
+
+
+def disk_nobody_has(objects: list[Object]) -> None:
+    volumes = worker(objects, "pricing")["template"]["spec"]["volumes"]
+    next(v for v in volumes if v["name"] == "data").update(emptyDir={}, persistentVolumeClaim=None)
+    del next(v for v in volumes if v["name"] == "data")["persistentVolumeClaim"]
+
+
+def unwatched_stage(objects: list[Object]) -> None:
+    find(objects, "PodMonitor", "kairos-stages")["spec"]["selector"]["matchLabels"] = {
+        "app.kubernetes.io/name": "kairos-ranker"
+    }
+
+
+def unmounted_volume(objects: list[Object]) -> None:
+    gateway(objects)["volumeMounts"].pop()
+
+
+def idle_config_map(objects: list[Object]) -> None:
+    containers = worker(objects, "ranker")["template"]["spec"]["containers"]
+    head = stage(objects, "ranker")["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"]
+    for container in (containers[0], head[0]):
+        container["envFrom"].pop()
+
+
+def dashboard_without_its_label(objects: list[Object]) -> None:
+    del find(objects, "ConfigMap", "kairos-dashboard-shop")["metadata"]["labels"]["grafana_dashboard"]
+
+
+# Ways that are closed, and ways that are open.
+
+
+def closed_way_to_an_engine(objects: list[Object]) -> None:
+    policy(objects, "to-redis")["egress"][0]["ports"] = [{"port": "grpc"}]
+
+
+def closed_way_between_stages(objects: list[Object]) -> None:
+    policy(objects, "gateway-to-stages")["egress"][0]["to"][0]["podSelector"]["matchLabels"] = {
+        "app.kubernetes.io/component": "stages"
+    }
+
+
+def closed_to_prometheus(objects: list[Object]) -> None:
+    policy(objects, "prometheus")["ingress"][0]["from"][0]["namespaceSelector"]["matchLabels"] = {
+        "kubernetes.io/metadata.name": "monitor"
+    }
+
+
+def closed_to_the_operator(objects: list[Object]) -> None:
+    policy(objects, "operator-to-heads")["ingress"][0]["ports"] = [{"port": "gcs-server"}]
+
+
+def closed_to_the_bucket(objects: list[Object]) -> None:
+    policy(objects, "qdrant")["egress"][0]["ports"] = [{"port": 444}]
+
+
+def open_pickles(objects: list[Object]) -> None:
+    del policy(objects, "ray-of-ranker")["ingress"][0]["from"]
+
+
+def everything_open(objects: list[Object]) -> None:
+    objects.remove(next(o for o in objects if o["metadata"]["name"] == "closed"))
+
+
+def no_token(objects: list[Object]) -> None:
+    del stage(objects, "ranker")["rayClusterConfig"]["authOptions"]
+
+
+# Variables, addresses, paths.
+
+
+def variable_nobody_reads(objects: list[Object]) -> None:
+    variables(objects, "kairos-retrieval")["SSL_CERTFILE"] = "/etc/kairos/qdrant/ca.crt"
+
+
+def variable_set_too_late(objects: list[Object]) -> None:
+    worker(objects, "ranker")["template"]["spec"]["containers"][0]["env"].reverse()
+
+
+def variable_the_script_misses(objects: list[Object]) -> None:
+    pod(objects, "CronJob", "kairos-qdrant-snapshots")["spec"]["containers"][0]["env"][0]["name"] = "QDRANT_ADDRESS"
+
+
+def missing_authority(objects: list[Object]) -> None:
+    del variables(objects, "kairos-retrieval")["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"]
+
+
+def path_to_nowhere(objects: list[Object]) -> None:
+    variables(objects, "kairos-gateway")["KAIROS_GATEWAY_SECURITY__CERTIFICATE"] = "/etc/kairos/tsl/tls.crt"
+
+
+def file_that_is_not_in_the_secret(objects: list[Object]) -> None:
+    variables(objects, "kairos-gateway")["KAIROS_GATEWAY_SECURITY__KEY"] = "/etc/kairos/tls/key.pem"
+
+
+def file_nobody_reads(objects: list[Object]) -> None:
+    del variables(objects, "kairos-gateway")["KAIROS_GATEWAY_CONFIG"]
+
+
+def state_in_the_image(objects: list[Object]) -> None:
+    del variables(objects, "kairos-pricing")["KAIROS_PRICING_DATA_DIR"]
+
+
+def settings_of_another(objects: list[Object]) -> None:
+    worker(objects, "ranker")["template"]["spec"]["containers"][0]["envFrom"][1]["configMapRef"]["name"] = find(
+        objects, "ConfigMap", "kairos-pricing-"
+    )["metadata"]["name"]
+
+
+def model_that_is_not_in_the_image(objects: list[Object]) -> None:
+    variables(objects, "kairos-query-encoder")["KAIROS_QUERY_ENCODER_MODEL_DIR"] = "/opt/kairos/embeded"
+
+
+def port_of_another_protocol(objects: list[Object]) -> None:
+    variables(objects, "kairos-gateway")["KAIROS_GATEWAY_STAGES__RANKER__TARGET"] = "kairos-ranker-serve-svc:8000"
+
+
+def unknown_scheme(objects: list[Object]) -> None:
+    variables(objects, "kairos-retrieval")["KAIROS_RETRIEVAL_SERVER__URL"] = "htps://kairos-qdrant:6333"
+
+
+def wrong_address_of_rays_redis(objects: list[Object]) -> None:
+    stage(objects, "ranker")["rayClusterConfig"]["gcsFaultToleranceOptions"]["redisAddress"] = "kairos-redis:6380"
+
+
+def stage_without_traces(objects: list[Object]) -> None:
+    del variables(objects, "kairos-pricing")["KAIROS_PRICING_TELEMETRY__OTLP_ENDPOINT"]
+
+
+# Probes, images, programs.
+
+
+def unknown_health_path(objects: list[Object]) -> None:
+    container = worker(objects, "ranker")["template"]["spec"]["containers"][0]
+    container["readinessProbe"]["httpGet"]["path"] = "/-/health"
+
+
+def grpc_probe_with_tls(objects: list[Object]) -> None:
+    gateway(objects)["livenessProbe"] = {"grpc": {"port": 50050}}
+
+
+def killed_while_it_drains(objects: list[Object]) -> None:
+    find(objects, "Deployment", "kairos-gateway")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 10
+
+
+def strange_image(objects: list[Object]) -> None:
+    pod(objects, "StatefulSet", "kairos-redis")["spec"]["containers"][0]["image"] = "reddis:8.2.1-bookworm"
+
+
+def image_of_another_release(objects: list[Object]) -> None:
+    gateway(objects)["image"] = "kairos/gateway:0.2.0"
+
+
+def server_that_its_client_does_not_know(objects: list[Object]) -> None:
+    container = pod(objects, "StatefulSet", "kairos-qdrant")["spec"]["containers"][0]
+    container["image"] = "qdrant/qdrant:v1.10.0-unprivileged"
+
+
+def image_of_another_service(objects: list[Object]) -> None:
+    gateway(objects)["image"] = "kairos/learner:0.1.0"
+
+
+def user_the_image_does_not_know(objects: list[Object]) -> None:
+    pod(objects, "StatefulSet", "kairos-redis")["spec"]["securityContext"]["runAsUser"] = 998
+
+
+def unknown_program(objects: list[Object]) -> None:
+    pod(objects, "StatefulSet", "kairos-redis")["spec"]["containers"][0]["command"][0] = "redis-sever"
+
+
+# Ray and Serve.
+
+
+def unknown_ray_parameter(objects: list[Object]) -> None:
+    worker(objects, "ranker")["rayStartParams"]["num-cpu"] = "1"
+
+
+def other_ray(objects: list[Object]) -> None:
+    stage(objects, "ranker")["rayClusterConfig"]["rayVersion"] = "2.59.0"
+
+
+def replicas_on_the_head(objects: list[Object]) -> None:
+    stage(objects, "ranker")["rayClusterConfig"]["headGroupSpec"]["rayStartParams"]["num-cpus"] = "1"
+
+
+def wrong_ray_port(objects: list[Object]) -> None:
+    ports = worker(objects, "ranker")["template"]["spec"]["containers"][0]["ports"]
+    next(port for port in ports if port["name"] == "metrics")["containerPort"] = 8081
+
+
+def unknown_deployment(objects: list[Object]) -> None:
+    edit_serve(objects, "ranker", lambda c: c["applications"][0]["deployments"][0].update(name="Ranker"))
+
+
+def import_of_another(objects: list[Object]) -> None:
+    edit_serve(
+        objects, "ranker", lambda c: c["applications"][0].update(import_path="services.ranker.pricing.app:build")
+    )
+
+
+def prefix_of_another(objects: list[Object]) -> None:
+    edit_serve(objects, "ranker", lambda c: c["applications"][0].update(route_prefix="/pricing"))
+
+
+def serve_key_twice(objects: list[Object]) -> None:
+    spec = stage(objects, "ranker")
+    spec["serveConfigV2"] += "\nproxy_location: EveryNode\n"
+
+
+def flag_forgotten(objects: list[Object]) -> None:
+    del find(objects, "ConfigMap", "kairos-ray")["data"]["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"]
+
+
+# Files within config maps.
+
+
+def misspelt_directive_of_redis(objects: list[Object]) -> None:
+    edit_file(objects, "kairos-redis", "redis.conf", "appendonly", "apendonly")
+
+
+def redis_that_forgets(objects: list[Object]) -> None:
+    edit_file(objects, "kairos-redis", "redis.conf", "dir /data", "dir /tmp")
+
+
+def misspelt_key_of_the_collector(objects: list[Object]) -> None:
+    edit_file(objects, "kairos-otel-collector", "config.yaml", "check_interval", "check_intervall")
+
+
+def unknown_exporter(objects: list[Object]) -> None:
+    edit_file(objects, "kairos-otel-collector", "config.yaml", "exporters: [debug]", "exporters: [otlp]")
+
+
+def collector_on_another_port(objects: list[Object]) -> None:
+    edit_file(objects, "kairos-otel-collector", "config.yaml", "0.0.0.0:4317", "0.0.0.0:4318")
+
+
+def unknown_setting_of_qdrant(objects: list[Object]) -> None:
+    data = variables(objects, "kairos-qdrant")
+    data["QDRANT__SERVICE__ENABLE_TSL"] = data.pop("QDRANT__SERVICE__ENABLE_TLS")
+
+
 MISTAKES: dict[Mistake, str] = {
     misspelt_field: "Deployment/kairos-gateway: .*readinesProbe",
     misspelt_ray_field: "RayService/kairos-ranker: .*enableInTreeAutoScaling",
@@ -258,6 +613,77 @@ MISTAKES: dict[Mistake, str] = {
     root_again: "Deployment/kairos-gateway: gateway must be one that runs as non-root",
     no_probe: "Deployment/kairos-gateway: gateway must be one that has probes",
     no_memory_limit: "Deployment/kairos-gateway: gateway must be one that has a memory limit",
+    misspelt_word: "NetworkPolicy/redis: spec.policyTypes is Ingres",
+    misspelt_label: "RayService/kairos-ranker: .*nobody knows the label app.kubernetes.io/prt-of",
+    no_quantity: "Deployment/kairos-gateway: .*memory is 1Gii",
+    request_above_its_limit: "Deployment/kairos-gateway: .*asks for 2Gi memory",
+    no_schedule: "CronJob/kairos-qdrant-snapshots: schedule '17 24",
+    variable_without_a_value: "Deployment/kairos-gateway: .*env.0 has not one of value, valueFrom",
+    port_twice: "Deployment/kairos-gateway: .*port 9464 is there twice",
+    capital_name: "Deployment/kairos-gateway: .*name is Gateway",
+    other_namespace: "Deployment/kairos-gateway is in the namespace kairo,",
+    no_image: "Deployment/kairos-gateway: .*image is missing",
+    selector_of_others: "StatefulSet/kairos-redis: its selector",
+    label_of_another: "RayService/kairos-ranker head: its label app.kubernetes.io/name is kairos-pricing",
+    other_port_on_the_way: "Service/kairos-gateway: port grpc 50051 is 50050",
+    missing_service_of_a_set: "StatefulSet/kairos-qdrant: serviceName is kairos-qdrant-node,",
+    missing_scaling_target: "HorizontalPodAutoscaler/kairos-gateway: there is no Deployment kairos-gatway",
+    scaling_by_nothing: "HorizontalPodAutoscaler/kairos-gateway: goes by cpus",
+    budget_that_lets_nobody_go: "PodDisruptionBudget/kairos-ranker: .*none could leave",
+    budget_of_another: "PodDisruptionBudget/kairos-.*: RayService/kairos-retrieval workers has .* already",
+    second_redis: "StatefulSet/kairos-redis: has 2 replicas",
+    successor_on_another_node: "RayService/kairos-pricing workers: the disk kairos-pricing",
+    disk_nobody_has: "PersistentVolumeClaim/kairos-pricing: no pod has it",
+    unwatched_stage: "RayService/kairos-pricing workers: no monitor scrapes it",
+    unmounted_volume: "Deployment/kairos-gateway: ",
+    idle_config_map: "RayService/kairos-ranker: .*data_dir is var/ranker",
+    dashboard_without_its_label: "ConfigMap/kairos-dashboard-shop: .*grafana_dashboard",
+    closed_way_to_an_engine: "NetworkPolicy/to-redis: no pod behind it has the port grpc",
+    closed_way_between_stages: "Deployment/kairos-gateway may not reach port 9000 of RayService/kairos-ranker",
+    closed_to_prometheus: "Prometheus may not reach port 9464 of Deployment/kairos-gateway",
+    closed_to_the_operator: "KubeRay's operator may not reach port 8265 of RayService/kairos-ranker head",
+    closed_to_the_bucket: "StatefulSet/kairos-qdrant may not reach port 443 of the world",
+    open_pickles: "a stranger may reach port 10002 of RayService/kairos-ranker",
+    everything_open: "no policy closes the whole namespace",
+    no_token: "RayService/kairos-ranker: authOptions.mode must be token",
+    variable_nobody_reads: "RayService/kairos-retrieval .*nobody reads the variable SSL_CERTFILE",
+    variable_set_too_late: "RayService/kairos-ranker .*KAIROS_REDIS_PASSWORD",
+    variable_the_script_misses: "CronJob/kairos-qdrant-snapshots: the script reads QDRANT_URL",
+    missing_authority: "RayService/kairos-retrieval: .*without GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+    path_to_nowhere: "Deployment/kairos-gateway: .*/etc/kairos/tsl/tls.crt, which is in no volume",
+    file_that_is_not_in_the_secret: "Deployment/kairos-gateway: .*there is no key.pem in the volume tls",
+    file_nobody_reads: "Deployment/kairos-gateway: nothing in gateway names a file below /etc/kairos/gateway",
+    state_in_the_image: "RayService/kairos-pricing: .*data_dir is var/pricing",
+    settings_of_another: "RayService/kairos-ranker: .*data_dir is var/ranker",
+    model_that_is_not_in_the_image: "RayService/kairos-query-encoder .*/opt/kairos/embeded, which is in no volume",
+    port_of_another_protocol: "Deployment/kairos-gateway: .*names port serve of kairos-ranker-serve-svc",
+    unknown_scheme: "RayService/kairos-retrieval .*unknown scheme htps",
+    wrong_address_of_rays_redis: "RayService/kairos-ranker head: redisAddress names port 6380",
+    stage_without_traces: "RayService/kairos-pricing .*KAIROS_PRICING_TELEMETRY__OTLP_ENDPOINT is not set",
+    unknown_health_path: "RayService/kairos-ranker workers: .*asks for /-/health,",
+    grpc_probe_with_tls: "Deployment/kairos-gateway: with TLS on",
+    killed_while_it_drains: "Deployment/kairos-gateway: preStop",
+    strange_image: "StatefulSet/kairos-redis: redis runs reddis",
+    image_of_another_release: "Deployment/kairos-gateway: .*kairos/gateway:0.2.0, and this is version 0.1.0",
+    server_that_its_client_does_not_know: "StatefulSet/kairos-qdrant: .*its client is 1",
+    image_of_another_service: "Deployment/kairos-gateway: .*kairos/learner:0.1.0 runs training.learner",
+    user_the_image_does_not_know: "StatefulSet/kairos-redis: .*runs as user 998",
+    unknown_program: "StatefulSet/kairos-redis: .*calls redis-sever",
+    unknown_ray_parameter: "RayService/kairos-ranker: workers: `ray start` has no --num-cpu",
+    other_ray: "RayService/kairos-ranker: rayVersion is 2.59.0",
+    replicas_on_the_head: "RayService/kairos-ranker: head: num-cpus must be 0",
+    wrong_ray_port: "RayService/kairos-ranker workers: port metrics is 8081",
+    unknown_deployment: "RayService/kairos-ranker: .*makes no deployment Ranker",
+    import_of_another: "RayService/kairos-ranker: .*services.ranker.pricing.app:build makes no deployment ranker",
+    prefix_of_another: "RayService/kairos-ranker: .*route_prefix is /pricing",
+    serve_key_twice: "RayService/kairos-ranker: serveConfigV2: .*proxy_location comes twice",
+    flag_forgotten: "RayService/kairos-ranker .*RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S is not set",
+    misspelt_directive_of_redis: "StatefulSet/kairos-redis: redis.conf apendonly",
+    redis_that_forgets: "StatefulSet/kairos-redis: redis.conf: /tmp is on no disk",
+    misspelt_key_of_the_collector: "Deployment/kairos-otel-collector: config.yaml .*check_intervall",
+    unknown_exporter: "Deployment/kairos-otel-collector: config.yaml: .*'otlp'",
+    collector_on_another_port: "Deployment/kairos-otel-collector: port otlp-grpc is 4317, config.yaml says 4318",
+    unknown_setting_of_qdrant: "StatefulSet/kairos-qdrant: variable QDRANT__SERVICE__ENABLE_TSL",
 }
 
 
