@@ -19,6 +19,7 @@ from deploy.checks.pods import Pod, config_maps_of, environment, is_head, pods_o
 from deploy.checks.serve_config import ManifestServeConfig, WrongServeConfig, serve_config_of
 from deploy.checks.variables import variable_problems, writable
 from deploy.checks.words import quantity
+from kairos.gateway.v1 import gateway_pb2
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
 from services.gateway.domain.budget import Stage
@@ -42,6 +43,7 @@ _MEASURED_FLAGS = {
 # Without one of them on every node, calls go through Serve's own Python proxy, or worker pods are never ready.
 _NEEDED_FLAGS = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
 _EDGE = "Qdrant Edge"
+_STANDARD_RPCS = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"}
 # Qdrant's client asks OpenSSL for REST and gRPC's own list for gRPC.
 _AUTHORITIES = {"SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"}
 _Stateful = QueryEncoderSettings | RetrievalSettings | RankerSettings | PricingSettings | LearnerSettings
@@ -77,6 +79,7 @@ def suite_problems(objects: list[Object], secrets: list[Object], deploy: Path = 
         _state_problems(objects, configs, config_maps),
         _learner_problems(pods, config_maps),
         _trace_problems(pods, config_maps),
+        _route_problems(objects),
     )
 
 
@@ -308,6 +311,14 @@ def _learner_problems(pods: list[Pod], config_maps: Mapping[str, Object]) -> Ite
             yield f"{pod.owner}: the registry is {ranker.models_dir}, where nothing can be written"
         if ranker.store != "redis":
             yield f"{pod.owner}: the ranker's log is in {ranker.store}, which is another pod's"
+
+
+def _route_problems(objects: list[Object]) -> Iterator[str]:
+    served = {service.full_name for service in gateway_pb2.DESCRIPTOR.services_by_name.values()} | _STANDARD_RPCS
+    for route in (item for item in objects if item["kind"] == "GRPCRoute"):
+        for match in (match for rule in route["spec"]["rules"] for match in rule["matches"]):
+            if match["method"]["service"] not in served:
+                yield f"{name_of(route)}: nobody serves {match['method']['service']}"
 
 
 def _trace_problems(pods: list[Pod], config_maps: Mapping[str, Object]) -> Iterator[str]:

@@ -696,6 +696,119 @@ def test_a_planted_mistake_is_named(mistake: Mistake, overlays: Overlays, secret
     assert any(re.search(MISTAKES[mistake], problem) for problem in problems), problems
 
 
+def surge_with_one_shard(objects: list[Object]) -> None:
+    edit_serve(objects, "retrieval", lambda c: c["applications"][0]["deployments"][0].update(max_surge_percent=100))
+
+
+def upgrade_with_one_shard(objects: list[Object]) -> None:
+    stage(objects, "retrieval")["upgradeStrategy"]["type"] = "NewCluster"
+
+
+def shared_disk_of_one_node(objects: list[Object]) -> None:
+    find(objects, "PersistentVolumeClaim", "kairos-ranker-registry")["spec"]["accessModes"] = ["ReadWriteOnce"]
+
+
+def second_learner(objects: list[Object]) -> None:
+    find(objects, "Deployment", "kairos-learner")["spec"]["strategy"] = {"type": "RollingUpdate"}
+
+
+def registry_nobody_can_write(objects: list[Object]) -> None:
+    mounts = pod(objects, "Deployment", "kairos-learner")["spec"]["containers"][0]["volumeMounts"]
+    next(mount for mount in mounts if mount["name"] == "registry")["readOnly"] = True
+
+
+def gpu_backend_without_torch(objects: list[Object]) -> None:
+    container = worker(objects, "query-encoder")["template"]["spec"]["containers"][0]
+    container["image"] = "kairos/query-encoder:0.1.0"
+
+
+def no_gpu(objects: list[Object]) -> None:
+    del worker(objects, "query-encoder")["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
+
+
+def intolerant_of_gpus(objects: list[Object]) -> None:
+    del worker(objects, "query-encoder")["template"]["spec"]["tolerations"]
+
+
+def model_that_is_not_copied(objects: list[Object]) -> None:
+    variables(objects, "kairos-query-encoder")["KAIROS_QUERY_ENCODER_MODEL_DIR"] = "/models/encodr"
+
+
+def unknown_rpc(objects: list[Object]) -> None:
+    route = find(objects, "GRPCRoute", "kairos")["spec"]["rules"][0]
+    route["matches"][0]["method"]["service"] = "kairos.gateway.v1.Gateway"
+
+
+ELSEWHERE: dict[Mistake, tuple[str, str]] = {
+    surge_with_one_shard: ("single-node", "RayService/kairos-retrieval: Qdrant Edge .*max_surge_percent must be 0"),
+    upgrade_with_one_shard: ("single-node", "RayService/kairos-retrieval: Qdrant Edge .*a second cluster"),
+    shared_disk_of_one_node: (OPTIONS, "share the disk kairos-ranker-registry"),
+    second_learner: (OPTIONS, "Deployment/kairos-learner: its successor would start beside it"),
+    registry_nobody_can_write: (OPTIONS, "Deployment/kairos-learner: the registry is /registry"),
+    gpu_backend_without_torch: (OPTIONS, "RayService/kairos-query-encoder: workers: .*has no torch"),
+    no_gpu: (OPTIONS, "RayService/kairos-query-encoder: workers: the device is cuda"),
+    intolerant_of_gpus: (OPTIONS, "RayService/kairos-query-encoder workers: asks for a GPU"),
+    model_that_is_not_copied: (
+        OPTIONS,
+        "workers: .*there is no /models/encodr in kairos/models",
+    ),
+    unknown_rpc: (OPTIONS, "GRPCRoute/kairos: nobody serves kairos.gateway.v1.Gateway"),
+}
+
+
+@pytest.mark.parametrize("mistake", ELSEWHERE, ids=lambda mistake: mistake.__name__)
+def test_a_mistake_in_another_overlay_is_named(mistake: Mistake, overlays: Overlays, secrets: list[Object]) -> None:
+    """A slip in what `production` does not take, embedded engines and what one may switch on, is found as well."""
+    overlay, pattern = ELSEWHERE[mistake]
+    objects = copy.deepcopy(overlays[overlay])
+    mistake(objects)
+    problems = problems_of(objects, secrets)
+    assert any(re.search(pattern, problem) for problem in problems), problems
+
+
+# A file of deploy/, what is changed in it, and what is said of it.
+FILES = (
+    ("docker/gateway.Dockerfile", '"services.gateway"', '"services.gatway"', "there is no python -m services.gatway"),
+    ("docker/ranker.Dockerfile", "EXTRAS=ranker,", "EXTRAS=rankr,", "there is no extra rankr"),
+    ("docker/ranker.Dockerfile", "USER 10001:10001", "USER kairos", "not user 10001"),
+    ("docker/retrieval.Dockerfile", "--from=build /opt/kairos", "--from=build /opt/karos", "is nearly"),
+    ("docker/retrieval.Dockerfile", "WORKDIR /src\n", "", "lacks 'WORKDIR /src'"),
+    ("docker/suite.Dockerfile", "@sha256:65a9", "@sha256:65a8", "do not stand on one base"),
+    ("docker/suite.Dockerfile", "adapters.onnx_export", "adapters.onnx_exprt", "no module services.query_encoder.ad"),
+    ("monitoring/prometheus.yaml", "127.0.0.1:9464", "127.0.0.1:9465", "does not scrape 127.0.0.1:9464"),
+    ("monitoring/prometheus.yaml", "rules.yaml", "rule.yaml", "there is no rule.yaml"),
+    ("monitoring/prometheus.yaml", "scrape_interval", "scrape_intervall", "scrape_intervall"),
+    ("monitoring/kustomization.yaml", "dashboards/ranker.json", "dashboards/rankr.json", "dashboards/ranker.json"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "pattern"), FILES)
+def test_a_mistake_in_a_file_is_named(file: str, old: str, new: str, pattern: str) -> None:
+    """A slip in a Dockerfile or in Prometheus's configuration is found, where no cluster would read it."""
+    with copied() as deploy:
+        text = (deploy / file).read_text()
+        assert old in text
+        (deploy / file).write_text(text.replace(old, new, 1))
+        problems = problems_of_files(deploy)
+    assert any(re.search(re.escape(pattern), problem) for problem in problems), problems
+
+
+def test_a_key_of_a_secret_that_nobody_reads_is_named(overlays: Overlays, secrets: list[Object]) -> None:
+    """A key of secrets.example.yaml that no overlay asks for is named: it is mostly a misspelt one."""
+    changed = copy.deepcopy(secrets)
+    changed[0]["stringData"]["tokn-key"] = "<random>"
+    assert "Secret/kairos-gateway: nobody reads tokn-key" in problems_over(overlays, changed)
+
+
+def test_a_patch_for_nothing_is_named(overlays: Overlays, secrets: list[Object]) -> None:
+    """kustomize leaves out a patch whose target is nowhere without a word; it is named."""
+    with copied() as deploy:
+        file = deploy / "k8s" / "components" / "audit-log" / "kustomization.yaml"
+        file.write_text(file.read_text().replace("kairos-pricing}", "kairos-pricer}", 1))
+        problems = problems_over(overlays, secrets, deploy)
+    assert any(re.search("audit-log/kustomization.yaml: .*kairos-pricer.* is nothing", p) for p in problems), problems
+
+
 def test_a_slip_in_a_label_is_named(overlays: Overlays, secrets: list[Object]) -> None:
     """A policy that selects nothing any more is named: it would close or open nothing, without a word."""
     changed = copy.deepcopy(overlays)
