@@ -7,6 +7,7 @@ from pathlib import Path
 
 from deploy.checks.build import DEPLOY, Object
 from deploy.checks.dockerfiles import dockerfile_problems
+from deploy.checks.docs import docs_problems
 from deploy.checks.engines import engine_problems
 from deploy.checks.idle import idle_problems, idle_secrets
 from deploy.checks.kustomizations import kustomization_problems
@@ -38,6 +39,7 @@ def problems_over(overlays: Mapping[str, list[Object]], secrets: list[Object], d
         *idle_policies(list(overlays.values())),
         *idle_secrets(overlays, secrets),
         *kustomization_problems(overlays, deploy),
+        *docs_problems(overlays, secrets),
     ]
 
 

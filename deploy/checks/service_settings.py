@@ -1,0 +1,58 @@
+"""The services' own settings, as a container's variables would make them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from services.common.errors import InvalidArgument
+from services.common.settings import ServiceSettings, load_settings
+from services.gateway.settings import GatewaySettings
+from services.query_encoder.settings import QueryEncoderSettings
+from services.ranker.pricing.settings import PricingSettings
+from services.ranker.settings import RankerSettings
+from services.retrieval.settings import RetrievalSettings
+from training.learner.settings import LearnerSettings
+
+Stateful = QueryEncoderSettings | RetrievalSettings | RankerSettings | PricingSettings | LearnerSettings
+# Of each application.
+SETTINGS_OF: dict[str, type[Stateful]] = {
+    "query_encoder": QueryEncoderSettings, "retrieval": RetrievalSettings, "ranker": RankerSettings,
+    "pricing": PricingSettings,
+}  # fmt: skip
+_SETTINGS: tuple[type[ServiceSettings], ...] = (GatewaySettings, *SETTINGS_OF.values(), LearnerSettings)
+_REFERENCE = re.compile(r"\$\((\w+)\)")
+
+
+def settings_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
+    """Each KAIROS_* variable is a setting of a service, and its value one that the service takes."""
+    used = {name for value in variables.values() for name in _REFERENCE.findall(value or "")}
+    for name in variables:
+        if name.startswith("KAIROS_") and name not in used and not any(name.startswith(prefix(s)) for s in _SETTINGS):
+            yield f"{name} is a setting of no service"
+    for kind in _SETTINGS:
+        try:
+            load_settings(kind, nested(kind, variables))
+        except InvalidArgument as error:
+            for violation in error.violations:
+                yield f"{prefix(kind)}{violation.field.replace('.', '__').upper()}: {violation.description}"
+
+
+def nested(kind: type[ServiceSettings], variables: Mapping[str, str | None]) -> dict[str, Any]:
+    """{"KAIROS_GATEWAY_SERVER__PORT": "1"} -> {"server": {"port": "1"}}; what only the cluster knows is a word."""
+    settings: dict[str, Any] = {}
+    for name, value in variables.items():
+        rest = name.removeprefix(prefix(kind))
+        if rest == name or rest == "CONFIG":
+            continue
+        group = settings
+        *groups, last = rest.lower().split("__")
+        for part in groups:
+            group = group.setdefault(part, {})
+        group[last] = "known-to-the-cluster" if value is None else value
+    return settings
+
+
+def prefix(kind: type[ServiceSettings]) -> str:
+    return kind.model_config.get("env_prefix", "")

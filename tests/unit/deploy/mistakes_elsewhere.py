@@ -1,0 +1,66 @@
+"""Slips in what `production` does not take: embedded engines, and what one may switch on."""
+
+from __future__ import annotations
+
+from deploy.checks.build import OPTIONS, Object
+from tests.unit.deploy.planting import Mistake, edit_serve, find, pod, stage, variables, worker
+
+
+def surge_with_one_shard(objects: list[Object]) -> None:
+    edit_serve(objects, "retrieval", lambda c: c["applications"][0]["deployments"][0].update(max_surge_percent=100))
+
+
+def upgrade_with_one_shard(objects: list[Object]) -> None:
+    stage(objects, "retrieval")["upgradeStrategy"]["type"] = "NewCluster"
+
+
+def shared_disk_of_one_node(objects: list[Object]) -> None:
+    find(objects, "PersistentVolumeClaim", "kairos-ranker-registry")["spec"]["accessModes"] = ["ReadWriteOnce"]
+
+
+def second_learner(objects: list[Object]) -> None:
+    find(objects, "Deployment", "kairos-learner")["spec"]["strategy"] = {"type": "RollingUpdate"}
+
+
+def registry_nobody_can_write(objects: list[Object]) -> None:
+    mounts = pod(objects, "Deployment", "kairos-learner")["spec"]["containers"][0]["volumeMounts"]
+    next(mount for mount in mounts if mount["name"] == "registry")["readOnly"] = True
+
+
+def gpu_backend_without_torch(objects: list[Object]) -> None:
+    container = worker(objects, "query-encoder")["template"]["spec"]["containers"][0]
+    container["image"] = "kairos/query-encoder:0.1.0"
+
+
+def no_gpu(objects: list[Object]) -> None:
+    del worker(objects, "query-encoder")["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"]
+
+
+def intolerant_of_gpus(objects: list[Object]) -> None:
+    del worker(objects, "query-encoder")["template"]["spec"]["tolerations"]
+
+
+def model_that_is_not_copied(objects: list[Object]) -> None:
+    variables(objects, "kairos-query-encoder")["KAIROS_QUERY_ENCODER_MODEL_DIR"] = "/models/encodr"
+
+
+def unknown_rpc(objects: list[Object]) -> None:
+    route = find(objects, "GRPCRoute", "kairos")["spec"]["rules"][0]
+    route["matches"][0]["method"]["service"] = "kairos.gateway.v1.Gateway"
+
+
+ELSEWHERE: dict[Mistake, tuple[str, str]] = {
+    surge_with_one_shard: ("single-node", "RayService/kairos-retrieval: Qdrant Edge .*max_surge_percent must be 0"),
+    upgrade_with_one_shard: ("single-node", "RayService/kairos-retrieval: Qdrant Edge .*a second cluster"),
+    shared_disk_of_one_node: (OPTIONS, "share the disk kairos-ranker-registry"),
+    second_learner: (OPTIONS, "Deployment/kairos-learner: its successor would start beside it"),
+    registry_nobody_can_write: (OPTIONS, "Deployment/kairos-learner: the registry is /registry"),
+    gpu_backend_without_torch: (OPTIONS, "RayService/kairos-query-encoder: workers: .*has no torch"),
+    no_gpu: (OPTIONS, "RayService/kairos-query-encoder: workers: the device is cuda"),
+    intolerant_of_gpus: (OPTIONS, "RayService/kairos-query-encoder workers: asks for a GPU"),
+    model_that_is_not_copied: (
+        OPTIONS,
+        "workers: .*there is no /models/encodr in kairos/models",
+    ),
+    unknown_rpc: (OPTIONS, "GRPCRoute/kairos: nobody serves kairos.gateway.v1.Gateway"),
+}
