@@ -44,6 +44,8 @@ def application_problems(
         for function in config.grpc_options.grpc_servicer_functions:
             if function not in SERVICER_FUNCTIONS:
                 yield f"RayService/{name}: there is no {function}"
+            elif function.rpartition(".add_")[2] not in {application.name for application in config.applications}:
+                yield f"RayService/{name}: {function} is for an application that is not here"
         for application in config.applications:
             homes.setdefault(application.name, []).append(name)
             for problem in chain(

@@ -60,13 +60,14 @@ def copied(deploy: Path = DEPLOY) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="deploy-") as scratch:
         copy = Path(scratch) / "deploy"
         shutil.copytree(deploy, copy, ignore=shutil.ignore_patterns("__pycache__", "checks"))
-        _switch_options_on(copy / "k8s" / "overlays")
+        switch_options_on(copy)
         yield copy
 
 
-def _switch_options_on(overlays: Path) -> None:
+def switch_options_on(deploy: Path) -> None:
     """Writes the overlay `OPTIONS` beside the others."""
-    shutil.copytree(overlays / "production", overlays / OPTIONS)
+    overlays = deploy / "k8s" / "overlays"
+    shutil.copytree(overlays / "production", overlays / OPTIONS, dirs_exist_ok=True)
     file = overlays / OPTIONS / "kustomization.yaml"
     content = yaml.load(file.read_text(), _Loader)
     components = [path for path in content["components"] if Path(path).name != "tls"]

@@ -88,7 +88,7 @@ def _changes(node: Any, random: random.Random, path: tuple[Any, ...] = ()) -> It
             yield from _changes(value, random, (*path, key))
     elif isinstance(node, list):
         for number, item in enumerate(node):
-            if path:
+            if path or len(node) > 1:
                 yield f"{where}.{number}", "item gone", _on(path, lambda at, n=number: at.pop(n))
             yield from _changes(item, random, (*path, number))
     elif isinstance(node, str) and "\n" in node.strip() and isinstance(inner := yaml.safe_load(node), dict | list):
@@ -155,6 +155,7 @@ class Trial:
 
     def __init__(self, deploy: Path) -> None:
         self._deploy = deploy
+        self._production = deploy / "k8s" / "overlays" / "production" / "kustomization.yaml"
         self._secrets = example_secrets(deploy)
         self._texts = {overlay: rendered(overlay, deploy) for overlay in (OPTIONS, *reversed(OVERLAYS))}
         self._objects = {overlay: objects_in(text) for overlay, text in self._texts.items()}
@@ -168,6 +169,9 @@ class Trial:
         mutant.file.write_text(mutant.text)
         try:
             used = [overlay for overlay, files in self._files.items() if mutant.file in files]
+            if mutant.file == self._production:
+                switch_options_on(self._deploy)
+                used.append(OPTIONS)
             texts = self._texts | {overlay: rendered(overlay, self._deploy) for overlay in used}
             changed = {overlay: text for overlay, text in texts.items() if text != self._texts[overlay]}
             if used and not changed:
@@ -180,6 +184,8 @@ class Trial:
             return f"crashed ({error!r})"
         finally:
             mutant.file.write_text(before)
+            if mutant.file == self._production:
+                switch_options_on(self._deploy)
 
     def _noticed(self, changed: Any, objects: Any) -> list[str]:
         secrets = example_secrets(self._deploy)

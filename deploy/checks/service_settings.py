@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from services.common.errors import InvalidArgument
@@ -21,16 +21,22 @@ SETTINGS_OF: dict[str, type[Stateful]] = {
     "query_encoder": QueryEncoderSettings, "retrieval": RetrievalSettings, "ranker": RankerSettings,
     "pricing": PricingSettings,
 }  # fmt: skip
+# Of what runs without Ray, by the module; the learner asks the ranker's where log and registry are.
+SETTINGS_OF_MODULE: dict[str, tuple[type[ServiceSettings], ...]] = {
+    "services.gateway": (GatewaySettings,), "training.learner": (LearnerSettings, RankerSettings),
+}  # fmt: skip
 _SETTINGS: tuple[type[ServiceSettings], ...] = (GatewaySettings, *SETTINGS_OF.values(), LearnerSettings)
 _REFERENCE = re.compile(r"\$\((\w+)\)")
 
 
-def settings_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
-    """Each KAIROS_* variable is a setting of a service, and its value one that the service takes."""
+def settings_problems(variables: Mapping[str, str | None], readers: Collection[type[ServiceSettings]]) -> Iterator[str]:
+    """Each KAIROS_* variable is a setting of a service that runs there, and its value one that the service takes."""
     used = {name for value in variables.values() for name in _REFERENCE.findall(value or "")}
-    for name in variables:
-        if name.startswith("KAIROS_") and name not in used and not any(name.startswith(prefix(s)) for s in _SETTINGS):
+    for name in (name for name in variables if name.startswith("KAIROS_") and name not in used):
+        if not any(name.startswith(prefix(kind)) for kind in _SETTINGS):
             yield f"{name} is a setting of no service"
+        elif not any(name.startswith(prefix(kind)) for kind in readers):
+            yield f"{name} is a setting of no service that runs here"
     for kind in _SETTINGS:
         try:
             load_settings(kind, nested(kind, variables))

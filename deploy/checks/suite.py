@@ -12,16 +12,16 @@ import yaml
 from deploy.checks.addresses import SERVE_SUFFIX, address_problems
 from deploy.checks.applications import application_problems, folder_problems, state_problems
 from deploy.checks.build import DEPLOY, Object, name_of
-from deploy.checks.dockerfiles import dockerfile, is_ours
+from deploy.checks.dockerfiles import dockerfile, entrypoint, is_ours
 from deploy.checks.pods import Pod, config_maps_of, environment, is_head, pods_of
 from deploy.checks.ray_clusters import flag_problems
 from deploy.checks.serve_config import ManifestServeConfig, WrongServeConfig, serve_config_of
-from deploy.checks.service_settings import SETTINGS_OF, nested, prefix, settings_problems
+from deploy.checks.service_settings import SETTINGS_OF, SETTINGS_OF_MODULE, nested, prefix, settings_problems
 from deploy.checks.strict_yaml import StrictLoader
 from deploy.checks.variables import variable_problems, writable
 from kairos.gateway.v1 import gateway_pb2
 from services.common.errors import InvalidArgument
-from services.common.settings import load_settings
+from services.common.settings import ServiceSettings, load_settings
 from services.gateway.domain.budget import Stage
 from services.gateway.settings import GatewaySettings
 from services.ranker.settings import RankerSettings
@@ -39,9 +39,10 @@ def suite_problems(objects: list[Object], secrets: list[Object], deploy: Path = 
         return  # what follows from them would only hide them
     pods = pods_of(objects)
     for pod in pods:
+        readers = _readers(pod, configs, deploy)
         for container in pod.all_containers:
             variables = environment(container, config_maps)
-            yield from (f"{pod.owner}: {problem}" for problem in settings_problems(variables))
+            yield from (f"{pod.owner}: {problem}" for problem in settings_problems(variables, readers))
             yield from (f"{pod.owner}: {p}" for p in variable_problems(pod, container, config_maps, secrets, deploy))
             yield from (f"{pod.owner}: {problem}" for problem in _image_problems(container["image"], deploy))
             yield from (f"{pod.owner}: {container['name']} {problem}" for problem in _hardening(container, pod))
@@ -57,6 +58,16 @@ def suite_problems(objects: list[Object], secrets: list[Object], deploy: Path = 
         _route_problems(objects),
         _secret_problems(secrets),
     )
+
+
+def _readers(pod: Pod, configs: Mapping[str, ManifestServeConfig], deploy: Path) -> tuple[type[ServiceSettings], ...]:
+    """The settings of what runs in a pod."""
+    name = pod.owner.partition("/")[2].split(" ")[0]
+    if "ray.io/node-type" in pod.labels:
+        return tuple(SETTINGS_OF[a.name] for a in configs[name].applications if a.name in SETTINGS_OF)
+    image = pod.containers[0]["image"]
+    module = entrypoint(image, deploy) if dockerfile(image, deploy).is_file() else None
+    return SETTINGS_OF_MODULE.get(module or "", ())
 
 
 def _serve_configs(objects: list[Object]) -> tuple[dict[str, ManifestServeConfig], list[str]]:

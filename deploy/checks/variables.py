@@ -49,6 +49,10 @@ def variable_problems(
             path.is_relative_to(mount["mountPath"]) for _, path in paths
         ):
             yield f"nothing in {container['name']} names a file below {mount['mountPath']}"
+        named = {str(path) for _, path in paths}
+        for name in sorted(_files(_volume(mount, pod), files) or () if "configMap" in _volume(mount, pod) else ()):
+            if f"{mount['mountPath']}/{name}" not in named:
+                yield f"nothing in {container['name']} names the file {name} of {mount['name']}"
     for where, path in paths:
         # A head runs no replica, but has their settings; what it mounts it has to find as well.
         if not (is_head(pod) and not _mount_of(path, container)):

@@ -296,12 +296,11 @@ def _health(container: Object, pod: Pod) -> Iterator[str]:
 
 
 def _program(container: Object, deploy: Path) -> Iterator[str]:
-    """What is called is in the image; without a command, the image itself knows, and it is what the container says."""
+    """What is called is in the image; without a command, the image itself knows. Ray's command is KubeRay's."""
     command, image = container.get("command", []), container["image"]
-    if is_ours(image) and not command and not container["name"].startswith("ray-"):
-        module = entrypoint(image, deploy) if dockerfile(image, deploy).is_file() else ""
-        if module is None or (module and module.rpartition(".")[2] != container["name"]):
-            yield f"has no command, and {image} runs {module}"
+    has_file = is_ours(image) and dockerfile(image, deploy).is_file()
+    if has_file and not command and not container["name"].startswith("ray-") and entrypoint(image, deploy) is None:
+        yield f"has no command, and {image} runs nothing by itself"
     engine = engine_of(image)
     known = {"python", "cp"} if is_ours(image) else engine.programs if engine else frozenset(command[:1])
     for program in command[:1]:

@@ -44,6 +44,15 @@ def serve_key_twice(objects: list[Object]) -> None:
     spec["serveConfigV2"] += "\nproxy_location: EveryNode\n"
 
 
+def servicer_of_another(objects: list[Object]) -> None:
+    name = "services.common.direct_ingress.add_pricing"
+    edit_serve(objects, "ranker", lambda c: c["grpc_options"]["grpc_servicer_functions"].append(name))
+
+
+def flag_without_a_number(objects: list[Object]) -> None:
+    find(objects, "ConfigMap", "kairos-ray")["data"]["RAY_SERVE_HAPROXY_NBTHREAD"] = "one"
+
+
 def flag_forgotten(objects: list[Object]) -> None:
     del find(objects, "ConfigMap", "kairos-ray")["data"]["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"]
 
@@ -85,6 +94,8 @@ IN_ENGINES: dict[Mistake, str] = {
     import_of_another: "RayService/kairos-ranker: .*services.ranker.pricing.app:build makes no deployment ranker",
     prefix_of_another: "RayService/kairos-ranker: .*route_prefix is /pricing",
     serve_key_twice: "RayService/kairos-ranker: serveConfigV2: .*proxy_location comes twice",
+    servicer_of_another: "RayService/kairos-ranker: .*add_pricing is for an application that is not here",
+    flag_without_a_number: "RayService/kairos-ranker .*RAY_SERVE_HAPROXY_NBTHREAD is one",
     flag_forgotten: "RayService/kairos-ranker .*RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S is not set",
     misspelt_directive_of_redis: "StatefulSet/kairos-redis: redis.conf apendonly",
     redis_that_forgets: "StatefulSet/kairos-redis: redis.conf: /tmp is on no disk",

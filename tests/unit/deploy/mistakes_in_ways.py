@@ -51,6 +51,14 @@ def variable_nobody_reads(objects: list[Object]) -> None:
     variables(objects, "kairos-retrieval")["SSL_CERTFILE"] = "/etc/kairos/qdrant/ca.crt"
 
 
+def setting_of_another_service(objects: list[Object]) -> None:
+    variables(objects, "kairos-gateway")["KAIROS_PRICING_QUOTE_VALID_S"] = "60"
+
+
+def file_of_a_config_map_nobody_reads(objects: list[Object]) -> None:
+    find(objects, "ConfigMap", "kairos-redis")["data"]["users.acl"] = "user default off"
+
+
 def variable_set_too_late(objects: list[Object]) -> None:
     worker(objects, "ranker")["template"]["spec"]["containers"][0]["env"].reverse()
 
@@ -156,6 +164,8 @@ IN_WAYS: dict[Mistake, str] = {
     everything_open: "no policy closes the whole namespace",
     no_token: "RayService/kairos-ranker: authOptions.mode must be token",
     variable_nobody_reads: "RayService/kairos-retrieval .*nobody reads the variable SSL_CERTFILE",
+    setting_of_another_service: "Deployment/kairos-gateway: KAIROS_PRICING_QUOTE_VALID_S is a setting of no service",
+    file_of_a_config_map_nobody_reads: "StatefulSet/kairos-redis: nothing in redis names the file users.acl",
     variable_set_too_late: "RayService/kairos-ranker .*KAIROS_REDIS_PASSWORD",
     variable_the_script_misses: "CronJob/kairos-qdrant-snapshots: the script reads QDRANT_URL",
     missing_authority: "RayService/kairos-retrieval: .*without GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
@@ -175,7 +185,7 @@ IN_WAYS: dict[Mistake, str] = {
     strange_image: "StatefulSet/kairos-redis: redis runs reddis",
     image_of_another_release: "Deployment/kairos-gateway: .*kairos/gateway:0.2.0, and this is version 0.1.0",
     server_that_its_client_does_not_know: "StatefulSet/kairos-qdrant: .*its client is 1",
-    image_of_another_service: "Deployment/kairos-gateway: .*kairos/learner:0.1.0 runs training.learner",
+    image_of_another_service: "Deployment/kairos-gateway: KAIROS_GATEWAY_CONFIG is a setting of no service that runs",
     user_the_image_does_not_know: "StatefulSet/kairos-redis: .*runs as user 998",
     unknown_program: "StatefulSet/kairos-redis: .*calls redis-sever",
 }

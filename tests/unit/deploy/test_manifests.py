@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from deploy.checks.build import OPTIONS, OVERLAYS, Object, copied, files_of
+from deploy.checks.build import OPTIONS, OVERLAYS, Object, copied
 from deploy.checks.checking import problems_of, problems_of_files, problems_over
 from tests.unit.deploy.mistakes_elsewhere import ELSEWHERE
 from tests.unit.deploy.mistakes_in_engines import IN_ENGINES
@@ -28,21 +28,13 @@ def test_overlay_holds(overlay: str, overlays: Overlays, secrets: list[Object]) 
 
 
 def test_overlays_hold_together(overlays: Overlays, secrets: list[Object]) -> None:
-    """Every network policy, every peer in one and every key of a secret is for something in some overlay."""
+    """Every file, policy, peer in one and key of a secret is for something in some overlay; docs name what is there."""
     assert problems_over(overlays, secrets) == []
 
 
 def test_files_hold() -> None:
     """The Dockerfiles and Prometheus's own configuration are without a slip."""
     assert problems_of_files() == []
-
-
-def test_every_component_is_checked() -> None:
-    """Each component is in `production` with all its options, or is brought by one that is, or by another overlay."""
-    with copied() as deploy:
-        used = {path for overlay in (*OVERLAYS, OPTIONS) for path in files_of(deploy / "k8s" / "overlays" / overlay)}
-        components = {path.resolve() for path in (deploy / "k8s" / "components").glob("*/kustomization.yaml")}
-        assert components <= {path.resolve() for path in used}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
@@ -105,6 +97,22 @@ def test_a_patch_for_nothing_is_named(overlays: Overlays, secrets: list[Object])
         file.write_text(file.read_text().replace("kairos-pricing}", "kairos-pricer}", 1))
         problems = problems_over(overlays, secrets, deploy)
     assert any(re.search("audit-log/kustomization.yaml: .*kairos-pricer.* is nothing", p) for p in problems), problems
+
+
+def test_a_file_that_nobody_takes_is_named(overlays: Overlays, secrets: list[Object]) -> None:
+    """A file that no kustomization lists any more is named: what it says would be missing, without a word."""
+    with copied() as deploy:
+        file = deploy / "k8s" / "base" / "gateway" / "kustomization.yaml"
+        file.write_text(file.read_text().replace(", scaling.yaml", ""))
+        problems = problems_over(overlays, secrets, deploy)
+    assert "no overlay takes k8s/base/gateway/scaling.yaml" in problems
+
+
+def test_a_name_that_the_docs_tell_to_type_is_there(overlays: Overlays, secrets: list[Object]) -> None:
+    """Somebody who follows docs/deploying.md finds the secret that it names, or the checks say so."""
+    renamed = [secret for secret in secrets if secret["metadata"]["name"] != "kairos-qdrant-tls"]
+    problems = problems_over(overlays, renamed)
+    assert "docs/deploying.md names kairos-qdrant-tls, and there is no such object" in problems
 
 
 def test_a_slip_in_a_label_is_named(overlays: Overlays, secrets: list[Object]) -> None:
