@@ -65,12 +65,14 @@ def copied(deploy: Path = DEPLOY) -> Iterator[Path]:
 
 
 def switch_options_on(deploy: Path) -> None:
-    """Writes the overlay `OPTIONS` beside the others."""
+    """Writes the overlay `OPTIONS` beside the others. Raises BuildFailed where `production` has no components."""
     overlays = deploy / "k8s" / "overlays"
     shutil.copytree(overlays / "production", overlays / OPTIONS, dirs_exist_ok=True)
     file = overlays / OPTIONS / "kustomization.yaml"
     content = yaml.load(file.read_text(), _Loader)
-    components = [path for path in content["components"] if Path(path).name != "tls"]
+    components = [path for path in content.get("components") or [] if Path(path).name != "tls"]
+    if not components:
+        raise BuildFailed("production: has no components")
     # `versions` stays last.
     components[-1:-1] = [f"../../components/{name}" for name in _OPTIONAL]
     file.write_text(yaml.safe_dump({**content, "components": components}))

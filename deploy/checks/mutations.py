@@ -35,6 +35,7 @@ from deploy.checks.build import (
     files_of,
     objects_in,
     rendered,
+    switch_options_on,
 )  # fmt: skip  # isort: skip
 from deploy.checks.checking import problems_of, problems_of_files, problems_over
 

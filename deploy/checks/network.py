@@ -165,7 +165,7 @@ def _careless(policies: Sequence[Object]) -> Iterator[str]:
                     yield f"{name}: {peer} is everybody"
             if "all" in ports and [peer.get("podSelector") for peer in rule.get(side, [])] != [spec["podSelector"]]:
                 yield f"{name}: opens all ports to others than the pods themselves"
-            if side not in rule and not all(isinstance(port, int) for port in ports):
+            if not rule.get(side) and not all(isinstance(port, int) for port in ports):
                 yield f"{name}: opens named ports, or all, to everybody"
             if not _narrows(spec["podSelector"]) and set(ports) != {53}:
                 yield f"{name}: opens more than names to all pods"
