@@ -59,6 +59,8 @@ class RedisConf(_Strict):
     appendonly: Literal["yes"]
     appendfsync: Literal["always", "everysec"]
     maxmemory_policy: Literal["noeviction"] = Field(alias="maxmemory-policy")
+    maxmemory: str | None = Field(default=None, pattern="^[0-9]+(mb|gb)$")
+    save: str | None = None
 
 
 class QdrantVariables(_Strict):

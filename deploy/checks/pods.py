@@ -93,7 +93,7 @@ def environment(container: Object, config_maps: Mapping[str, Object]) -> dict[st
     found: dict[str, str | None] = {}
     for source in container.get("envFrom", []):
         data = config_maps.get(source.get("configMapRef", {}).get("name", ""), {}).get("data", {})
-        found.update(data)
+        found.update({source.get("prefix", "") + name: value for name, value in data.items()})
     for variable in container.get("env", []):
         found[variable["name"]] = variable.get("value")
     return found

@@ -36,6 +36,11 @@ def _configuration(objects: list[Object], secrets: list[Object], pods: list[Pod]
         },
     }
     claims = {o["metadata"]["name"] for o in objects if o["kind"] == "PersistentVolumeClaim"}
+    for pod in pods:
+        # Neither is among our objects: somebody would have to make them first.
+        for field in ("serviceAccountName", "priorityClassName"):
+            if field in pod.spec:
+                yield f"{pod.owner}: there is no {field} {pod.spec[field]}"
     for owner, what, name, keys in references(objects):
         if name not in known[what]:
             yield f"{owner}: there is no {what} {name}"
@@ -60,6 +65,7 @@ def references(objects: list[Object]) -> Iterator[tuple[str, str, str, list[str]
 
 def _pod_references(pods: list[Pod]) -> Iterator[tuple[str, str, str, list[str]]]:
     for pod in pods:
+        yield from ((pod.owner, "secret", secret["name"], []) for secret in pod.spec.get("imagePullSecrets", []))
         for container in pod.all_containers:
             for source in container.get("envFrom", []):
                 for field, what in (("configMapRef", "config map"), ("secretRef", "secret")):

@@ -177,8 +177,11 @@ def _hardening(container: Object, pod: Pod) -> Iterator[str]:
     wanted = {
         "runs as non-root": context.get("runAsNonRoot", outer.get("runAsNonRoot")) is True,
         "has a seccomp profile": "seccompProfile" in {**outer, **context},
-        "gains no rights": context.get("allowPrivilegeEscalation") is False,
-        "drops all capabilities": context.get("capabilities", {}).get("drop") == ["ALL"],
+        "gains no rights": context.get("allowPrivilegeEscalation") is False and not context.get("privileged"),
+        "drops all capabilities": context.get("capabilities", {}) == {"drop": ["ALL"]},
+        "is not root": context.get("runAsUser", outer.get("runAsUser")) != 0,
+        "has nothing of its node": not {"hostNetwork", "hostPID", "hostIPC"} & pod.spec.keys()
+        and not any("hostPort" in port for port in container.get("ports", [])),
         "has a read-only root": context.get("readOnlyRootFilesystem") is True,
         "asks for CPU and memory": {"cpu", "memory"} <= {*container.get("resources", {}).get("requests", {})},
         "has a memory limit": "memory" in container.get("resources", {}).get("limits", {}),

@@ -71,6 +71,7 @@ _NEEDED = {
     "volumeClaimTemplates spec resources requests": ("storage",),
     "StatefulSet spec": ("replicas", "serviceName"),
 }  # fmt: skip
+_KINDS = {*(kind for kind in _NEEDED if kind[0].isupper() and " " not in kind), "PrometheusRule", "GRPCRoute"}
 # Lists whose entries are told apart by this field.
 _KEYS = {
     "containers": "name", "initContainers": "name", "env": "name", "volumes": "name", "volumeMounts": "mountPath",
@@ -100,6 +101,8 @@ _FREE = {"data", "stringData", "annotations", "rayStartParams", "serveConfigV2"}
 def word_problems(objects: list[Object]) -> Iterator[str]:
     """One line for each word that Kubernetes would not take, or would take for something else."""
     for item in objects:
+        if item["kind"] not in _KINDS:
+            yield f"{name_of(item)}: what objects of this kind name, nobody checks here"
         # A rule's labels are an alert's.
         if item["kind"] != "PrometheusRule":
             yield from (f"{name_of(item)}: {problem}" for problem in _walk(item, item["kind"], ""))

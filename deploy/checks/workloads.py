@@ -303,6 +303,9 @@ def _program(container: Object, deploy: Path) -> Iterator[str]:
         yield f"has no command, and {image} runs nothing by itself"
     engine = engine_of(image)
     known = {"python", "cp"} if is_ours(image) else engine.programs if engine else frozenset(command[:1])
+    for module in command[2:3] if command[1:2] == ["-m"] else []:
+        if not (ROOT / module.replace(".", "/") / "__main__.py").is_file():
+            yield f"calls {module}, which is no module"
     for program in command[:1]:
         if program not in known:
             yield f"calls {program}, which is not in {image}"

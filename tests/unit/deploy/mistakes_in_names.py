@@ -150,6 +150,10 @@ def root_again(objects: list[Object]) -> None:
     gateway(objects)["securityContext"]["runAsNonRoot"] = False
 
 
+def privileged(objects: list[Object]) -> None:
+    gateway(objects)["securityContext"]["capabilities"]["add"] = ["NET_ADMIN"]
+
+
 def no_probe(objects: list[Object]) -> None:
     del gateway(objects)["livenessProbe"]
 
@@ -193,6 +197,7 @@ IN_NAMES: dict[Mistake, str] = {
     more_replicas_than_pods: "RayService/kairos-ranker: workers: maximal replicas need 16 CPUs",
     split_state: "RayService/kairos-ranker: the profiles' SQLite is one pod's",
     root_again: "Deployment/kairos-gateway: gateway must be one that runs as non-root",
+    privileged: "Deployment/kairos-gateway: gateway must be one that drops all capabilities",
     no_probe: "Deployment/kairos-gateway: gateway must be one that has probes",
     no_memory_limit: "Deployment/kairos-gateway: gateway must be one that has a memory limit",
 }

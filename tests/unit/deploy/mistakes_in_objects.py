@@ -45,6 +45,18 @@ def other_namespace(objects: list[Object]) -> None:
     find(objects, "Deployment", "kairos-gateway")["metadata"]["namespace"] = "kairo"
 
 
+def kind_nobody_checks(objects: list[Object]) -> None:
+    rule = {"host": "shop.example.com"}
+    name = {"name": "kairos", "namespace": "kairos"}
+    objects.append(
+        {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": name, "spec": {"rules": [rule]}}
+    )
+
+
+def account_that_is_not_there(objects: list[Object]) -> None:
+    find(objects, "Deployment", "kairos-gateway")["spec"]["template"]["spec"]["serviceAccountName"] = "kairos"
+
+
 def no_image(objects: list[Object]) -> None:
     del gateway(objects)["image"]
 
@@ -133,6 +145,8 @@ IN_OBJECTS: dict[Mistake, str] = {
     port_twice: "Deployment/kairos-gateway: .*port 9464 is there twice",
     capital_name: "Deployment/kairos-gateway: .*name is Gateway",
     other_namespace: "Deployment/kairos-gateway is in the namespace kairo,",
+    kind_nobody_checks: "Ingress/kairos: .*nobody checks",
+    account_that_is_not_there: "Deployment/kairos-gateway: there is no serviceAccountName kairos",
     no_image: "Deployment/kairos-gateway: .*image is missing",
     selector_of_others: "StatefulSet/kairos-redis: its selector",
     label_of_another: "RayService/kairos-ranker head: its label app.kubernetes.io/name is kairos-pricing",
