@@ -114,6 +114,8 @@ def _modules(text: str) -> Iterator[str]:
     for module in re.findall(r"from (\w+) import", code):
         if find_spec(module) is None:
             yield f"there is no package {module}"
+    for folder in set(re.findall(r"/opt/\w+", code)) - set(re.findall(r"-m venv (/opt/\w+)", code)):
+        yield f"nothing makes {folder}"
 
 
 def _odd_lines(files: list[Path]) -> Iterator[str]:

@@ -15,7 +15,7 @@ import copy
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,17 +30,17 @@ from deploy.checks.build import (
     OPTIONS,
     OVERLAYS,
     BuildFailed,
+    Object,
     copied,
     example_secrets,
     files_of,
     objects_in,
     rendered,
     switch_options_on,
-)  # fmt: skip  # isort: skip
+)
 from deploy.checks.checking import problems_of, problems_of_files, problems_over
 
 _PARTS = ("query-encoder", "retrieval", "ranker", "pricing", "gateway", "redis", "qdrant")
-_SEPARATOR = re.compile(r"([=:/.,_ -])")
 _WRITTEN = "# Written by"
 
 
@@ -178,7 +178,9 @@ class Trial:
             if used and not changed:
                 return "no effect"
             objects = {overlay: objects_in(text) for overlay, text in changed.items()}
-            return "noticed" if self._noticed(changed, self._objects | objects) else "survived"
+            # A Dockerfile concerns every overlay whose pods run its image.
+            concerned = changed or (self._texts if mutant.file.suffix == ".Dockerfile" else {})
+            return "noticed" if self._noticed(concerned, self._objects | objects) else "survived"
         except BuildFailed:
             return "noticed"
         except Exception as error:  # whatever a check did not expect
@@ -188,9 +190,10 @@ class Trial:
             if mutant.file == self._production:
                 switch_options_on(self._deploy)
 
-    def _noticed(self, changed: Any, objects: Any) -> list[str]:
+    def _noticed(self, concerned: Collection[str], objects: dict[str, list[Object]]) -> list[str]:
+        """What the checks say, as soon as they say something."""
         secrets = example_secrets(self._deploy)
-        for overlay in changed if secrets == self._secrets else objects:
+        for overlay in concerned if secrets == self._secrets else objects:
             if problems := problems_of(objects[overlay], secrets, self._deploy):
                 return problems
         return [*problems_over(objects, secrets, self._deploy), *problems_of_files(self._deploy)]

@@ -104,9 +104,9 @@ def flag_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
     for flag, value in _NEEDED_FLAGS.items():
         if variables.get(flag) != value:
             yield f"{flag} is {variables.get(flag)}, and must be {value} on every node"
-    for name, value in variables.items():
-        if name.startswith(("RAY_", "OMP_")) and not (value or "").isdecimal():
-            yield f"{name} is {value}, and is a number"
+    for name, number in variables.items():
+        if name.startswith(("RAY_", "OMP_")) and not (number or "").isdecimal():
+            yield f"{name} is {number}, and is a number"
     for flag in _MEASURED_FLAGS - variables.keys():
         yield f"{flag} is not set, and the suite was measured with it"
     known = _serve_flags()
