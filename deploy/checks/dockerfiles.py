@@ -114,6 +114,9 @@ def _modules(text: str) -> Iterator[str]:
     for module in re.findall(r"from (\w+) import", code):
         if find_spec(module) is None:
             yield f"there is no package {module}"
+    for program in re.findall(r"^(?:RUN| &&) (?:\w+=\S+ )?(\S+)", code, re.MULTILINE):
+        if program not in ("python", "cp") and not program.startswith("/opt/"):
+            yield f"calls {program}, which is not in the base"
     for folder in set(re.findall(r"/opt/\w+", code)) - set(re.findall(r"-m venv (/opt/\w+)", code)):
         yield f"nothing makes {folder}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import yaml
@@ -45,10 +46,15 @@ class WrongServeConfig(Exception):
 
 def serve_config_of(ray_service: Object) -> ManifestServeConfig:
     """Raises WrongServeConfig."""
+    return _parsed(ray_service["spec"]["serveConfigV2"])
+
+
+@cache
+def _parsed(text: str) -> ManifestServeConfig:
     try:
-        content: Any = yaml.load(ray_service["spec"]["serveConfigV2"], StrictLoader)
+        content: Any = yaml.load(text, StrictLoader)
         return ManifestServeConfig.model_validate(content)
     except ValidationError as error:
         raise WrongServeConfig([f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]) from None
-    except (yaml.YAMLError, KeyError) as error:
+    except yaml.YAMLError as error:
         raise WrongServeConfig([f"is no YAML: {error}"]) from None

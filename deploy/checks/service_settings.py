@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from services.common.errors import InvalidArgument
@@ -38,11 +39,18 @@ def settings_problems(variables: Mapping[str, str | None], readers: Collection[t
         elif not any(name.startswith(prefix(kind)) for kind in readers):
             yield f"{name} is a setting of no service that runs here"
     for kind in _SETTINGS:
-        try:
-            load_settings(kind, nested(kind, variables))
-        except InvalidArgument as error:
-            for violation in error.violations:
-                yield f"{prefix(kind)}{violation.field.replace('.', '__').upper()}: {violation.description}"
+        own = {(name, value) for name, value in variables.items() if name.startswith(prefix(kind))}
+        yield from _violations(kind, frozenset(own))
+
+
+@cache
+def _violations(kind: type[ServiceSettings], variables: frozenset[tuple[str, str | None]]) -> tuple[str, ...]:
+    """Remembered: most pods of most overlays have the same."""
+    try:
+        load_settings(kind, nested(kind, dict(variables)))
+    except InvalidArgument as error:
+        return tuple(f"{prefix(kind)}{v.field.replace('.', '__').upper()}: {v.description}" for v in error.violations)
+    return ()
 
 
 def nested(kind: type[ServiceSettings], variables: Mapping[str, str | None]) -> dict[str, Any]:
