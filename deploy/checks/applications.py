@@ -13,7 +13,7 @@ from deploy.checks.pods import environment
 from deploy.checks.ray_clusters import fitting_problems, ray_problems, templates
 from deploy.checks.serve_config import ManifestServeConfig
 from deploy.checks.service_settings import SETTINGS_OF, Stateful, nested
-from deploy.checks.variables import writable
+from deploy.checks.variables import on_disk, writable
 from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 from services.gateway.domain.budget import Stage
@@ -128,8 +128,10 @@ def state_problems(
     """An embedded engine is one pod's: a second pod would have a state of its own."""
     for service in (item for item in objects if item["kind"] == "RayService"):
         for group in service["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
-            variables = environment(group["template"]["spec"]["containers"][0], config_maps)
-            for engine in _embedded_engines(variables):
+            spec = group["template"]["spec"]
+            for engine, folder in _embedded_engines(environment(spec["containers"][0], config_maps)):
+                if not on_disk(Path(folder or ""), spec["containers"][0], spec):
+                    yield f"{name_of(service)}: {engine} is in {folder}, which ends with its pod"
                 if group["maxReplicas"] > 1:
                     yield f"{name_of(service)}: {engine} is one pod's, and there may be {group['maxReplicas']}"
                 if engine == _EDGE:
@@ -147,21 +149,22 @@ def _edge_problems(service: Object, config: ManifestServeConfig) -> Iterator[str
             yield f"{_EDGE} is one process's: max_surge_percent must be 0, and one replica the most"
 
 
-def _embedded_engines(variables: Mapping[str, str | None]) -> Iterator[str]:
+def _embedded_engines(variables: Mapping[str, str | None]) -> Iterator[tuple[str, str | None]]:
+    """(what it is, where its files are)."""
     try:
         if "KAIROS_RETRIEVAL_DATA_DIR" in variables:
             retrieval = load_settings(RetrievalSettings, nested(RetrievalSettings, variables))
             if retrieval.engine == "edge":
-                yield _EDGE
+                yield _EDGE, variables["KAIROS_RETRIEVAL_DATA_DIR"]
         if "KAIROS_RANKER_DATA_DIR" in variables:
             ranker = load_settings(RankerSettings, nested(RankerSettings, variables))
             if ranker.store == "sqlite":
-                yield "the profiles' SQLite"
+                yield "the profiles' SQLite", variables["KAIROS_RANKER_DATA_DIR"]
         if "KAIROS_QUERY_ENCODER_DATA_DIR" in variables:
             encoder = load_settings(QueryEncoderSettings, nested(QueryEncoderSettings, variables))
             if encoder.lexicon == "sqlite":
-                yield "the lexicon's SQLite"
+                yield "the lexicon's SQLite", variables["KAIROS_QUERY_ENCODER_DATA_DIR"]
     except InvalidArgument:
         return  # named already
     if "KAIROS_PRICING_DATA_DIR" in variables:
-        yield "the audit log's SQLite"
+        yield "the audit log's SQLite", variables["KAIROS_PRICING_DATA_DIR"]

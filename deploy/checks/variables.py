@@ -139,6 +139,14 @@ def writable(path: Path, container: Object) -> bool:
     return mount is not None and not mount.get("readOnly", False)
 
 
+def on_disk(path: Path, container: Object, spec: Object) -> bool:
+    """Whether what is written there outlives the pod."""
+    mount = _mount_of(PurePosixPath(path), container)
+    return mount is not None and any(
+        volume["name"] == mount["name"] and "persistentVolumeClaim" in volume for volume in spec.get("volumes", [])
+    )
+
+
 def _scripts(pod: Pod, container: Object, config_maps: Mapping[str, Object]) -> Iterator[str]:
     """The text of each script that the container's command names, where a config map has it."""
     for text in _texts(container):

@@ -58,6 +58,7 @@ _NEEDED = {
     "metadata": ("name",), "template": ("metadata", "spec"), "template metadata": ("labels",),
     "containers": ("name", "image", "resources"), "initContainers": ("name", "image", "command"),
     "containers resources": ("requests",), "containers ports": ("name", "containerPort"),
+    "autoscalerOptions resources": ("requests", "limits"),
     "env": ("name",), "configMapRef": ("name",), "secretKeyRef": ("name", "key"), "configMap": ("name",),
     "secret": ("secretName",), "persistentVolumeClaim": ("claimName",), "volumeMounts": ("name", "mountPath"),
     "NetworkPolicy spec": ("podSelector", "policyTypes"),

@@ -10,6 +10,12 @@ def surge_with_one_shard(objects: list[Object]) -> None:
     edit_serve(objects, "retrieval", lambda c: c["applications"][0]["deployments"][0].update(max_surge_percent=100))
 
 
+def state_that_ends_with_its_pod(objects: list[Object]) -> None:
+    objects.remove(find(objects, "PersistentVolumeClaim", "kairos-ranker"))
+    volumes = worker(objects, "ranker")["template"]["spec"]["volumes"]
+    volumes[1] = {"name": "data", "emptyDir": {}}
+
+
 def upgrade_with_one_shard(objects: list[Object]) -> None:
     stage(objects, "retrieval")["upgradeStrategy"]["type"] = "NewCluster"
 
@@ -51,6 +57,7 @@ def unknown_rpc(objects: list[Object]) -> None:
 
 ELSEWHERE: dict[Mistake, tuple[str, str]] = {
     surge_with_one_shard: ("single-node", "RayService/kairos-retrieval: Qdrant Edge .*max_surge_percent must be 0"),
+    state_that_ends_with_its_pod: ("single-node", "RayService/kairos-ranker: the profiles' SQLite is in /data/ranker"),
     upgrade_with_one_shard: ("single-node", "RayService/kairos-retrieval: Qdrant Edge .*a second cluster"),
     shared_disk_of_one_node: (OPTIONS, "share the disk kairos-ranker-registry"),
     second_learner: (OPTIONS, "Deployment/kairos-learner: its successor would start beside it"),
