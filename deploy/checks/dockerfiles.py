@@ -101,12 +101,12 @@ def _bases(text: str) -> Iterator[str]:
 def _modules(text: str) -> Iterator[str]:
     for entry in re.findall(r"^ENTRYPOINT (.*)$", text, re.MULTILINE):
         try:
-            python, _, module = json.loads(entry)
+            *python, module = json.loads(entry)
         except ValueError:
             yield f"ENTRYPOINT {entry} is not the list python, -m, module"
             continue
-        if python != "python" or not (ROOT / module.replace(".", "/") / "__main__.py").is_file():
-            yield f"ENTRYPOINT: there is no {python} -m {module}"
+        if python != ["python", "-m"] or not (ROOT / module.replace(".", "/") / "__main__.py").is_file():
+            yield f"ENTRYPOINT: there is no {' '.join(python)} {module}"
     code = re.sub(r"^(#|ENTRYPOINT).*\n", "", text, flags=re.MULTILINE)
     for module in re.findall(r"-m ([\w.]+)", code):
         if module != "venv" and not (ROOT / f"{module.replace('.', '/')}.py").is_file():

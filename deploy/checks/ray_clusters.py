@@ -72,8 +72,8 @@ def ray_problems(cluster: Object) -> Iterator[str]:
                 yield f"{role}: `ray start` has no --{parameter}"
             elif parameter != "dashboard-host" and not value.isdecimal():
                 yield f"{role}: {parameter} is {value}, and is a number"
-        if (cpus := _cpus(group)) > quantity(resources["requests"]["cpu"]):
-            yield f"{role}: Ray is told of {cpus} CPUs, the pod asks for {resources['requests']['cpu']}"
+        if (cpus := _cpus(group)) > quantity(resources["requests"].get("cpu", 0)):
+            yield f"{role}: Ray is told of {cpus} CPUs, the pod asks for {resources['requests'].get('cpu', 'none')}"
         if parameters.get("num-gpus", "0") != resources.get("limits", {}).get("nvidia.com/gpu", "0"):
             yield f"{role}: num-gpus is not what the pod asks for"
     if cluster.get("authOptions", {}).get("mode") != "token":

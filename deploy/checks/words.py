@@ -70,7 +70,9 @@ _NEEDED = {
     "PersistentVolumeClaim spec resources requests": ("storage",),
     "volumeClaimTemplates spec": ("accessModes", "resources"), "volumeClaimTemplates spec resources": ("requests",),
     "volumeClaimTemplates spec resources requests": ("storage",),
-    "StatefulSet spec": ("replicas", "serviceName"),
+    "StatefulSet spec": ("replicas", "serviceName", "selector", "template"),
+    "Deployment spec": ("selector", "template"), "CronJob spec": ("schedule", "jobTemplate"),
+    "jobTemplate": ("spec",), "jobTemplate spec": ("template",), "template spec": ("containers",),
 }  # fmt: skip
 _KINDS = {*(kind for kind in _NEEDED if kind[0].isupper() and " " not in kind), "PrometheusRule", "GRPCRoute"}
 # Lists whose entries are told apart by this field.
@@ -132,7 +134,7 @@ def _walk(node: Any, parent: str, path: str) -> Iterator[str]:
         known = _TYPES.get(field) if key == "type" else _WORDS.get(key)
         if known is not None and (unknown := {value} - known if isinstance(value, str) else {*(value or [])} - known):
             yield f"{here} is {', '.join(sorted(unknown))}, and can be {', '.join(sorted(known))}"
-        if key in ("accessModes", "policyTypes") and not value:
+        if key in ("accessModes", "policyTypes", "containers") and not value:
             yield f"{here} is empty"
         if key == "schedule":
             yield from _schedule(value)

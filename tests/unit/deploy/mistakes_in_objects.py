@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 from deploy.checks.build import Object
 from tests.unit.deploy.planting import Mistake, find, gateway, labels, policy, stage, worker
 
@@ -109,9 +111,9 @@ def successor_on_another_node(objects: list[Object]) -> None:
 
 
 def disk_nobody_has(objects: list[Object]) -> None:
-    volumes = worker(objects, "pricing")["template"]["spec"]["volumes"]
-    next(v for v in volumes if v["name"] == "data").update(emptyDir={}, persistentVolumeClaim=None)
-    del next(v for v in volumes if v["name"] == "data")["persistentVolumeClaim"]
+    claim = copy.deepcopy(find(objects, "PersistentVolumeClaim", "kairos-pricing"))
+    claim["metadata"]["name"] = "kairos-prices"
+    objects.append(claim)
 
 
 def unwatched_stage(objects: list[Object]) -> None:
@@ -158,7 +160,7 @@ IN_OBJECTS: dict[Mistake, str] = {
     budget_of_another: "PodDisruptionBudget/kairos-.*: RayService/kairos-retrieval workers has .* already",
     second_redis: "StatefulSet/kairos-redis: has 2 replicas",
     successor_on_another_node: "RayService/kairos-pricing workers: the disk kairos-pricing",
-    disk_nobody_has: "PersistentVolumeClaim/kairos-pricing: no pod has it",
+    disk_nobody_has: "PersistentVolumeClaim/kairos-prices: no pod has it",
     unwatched_stage: "RayService/kairos-pricing workers: no monitor scrapes it",
     unmounted_volume: "Deployment/kairos-gateway: ",
     idle_config_map: "RayService/kairos-ranker: .*data_dir is var/ranker",
