@@ -19,7 +19,11 @@ DEPLOY = Path(__file__).parents[1]
 OVERLAYS = tuple(sorted(path.name for path in (DEPLOY / "k8s" / "overlays").iterdir() if path.is_dir()))
 # `production` with every component that one may switch on there; mtls stands for the tls that it brings.
 OPTIONS = "production-with-options"
-_OPTIONAL = ("mtls", "gpu-encoder", "trained-models", "gateway-route", "learner")
+_OPTIONAL = (
+    *(f"../../components/{name}" for name in ("mtls", "gpu-encoder", "trained-models", "gateway-route", "learner")),
+    # Where Prometheus's operator is: `production` has them until somebody takes them out.
+    "../../components/monitoring", "../../../monitoring",
+)  # fmt: skip
 _BUILD_TIMEOUT_S = 60
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -74,7 +78,7 @@ def switch_options_on(deploy: Path) -> None:
     if not components:
         raise BuildFailed("production: has no components")
     # `versions` stays last.
-    components[-1:-1] = [f"../../components/{name}" for name in _OPTIONAL]
+    components[-1:-1] = [path for path in _OPTIONAL if path not in components]
     file.write_text(yaml.safe_dump({**content, "components": components}))
 
 

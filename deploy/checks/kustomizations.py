@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.checks.build import DEPLOY, OPTIONS, Object, copied, files_of, objects_in
 from deploy.checks.pods import pods_of
 
+_TAKEN = {".yaml", ".env", ".conf", ".py"}
 _DOES = {"resources", "patches", "configMapGenerator", "images"}
 
 
@@ -38,7 +39,7 @@ def kustomization_problems(overlays: Mapping[str, list[Object]], deploy: Path = 
                     yield f"{name}: nobody runs {image['name']}"
     known = {path.resolve() for path in taken}
     for path in sorted((deploy / "k8s").rglob("*.*")):
-        if path.is_file() and path.resolve() not in known:
+        if path.suffix in _TAKEN and path.resolve() not in known:
             yield f"no overlay takes {path.relative_to(deploy)}"
 
 

@@ -19,6 +19,7 @@ _LIBRARIES = {
     # OpenSSL, and gRPC.
     "SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 }  # fmt: skip
+_BACKEND = "KAIROS_QUERY_ENCODER_BACKEND"
 _REFERENCE = re.compile(r"\$\(?(\w+)\)?")
 _READ = re.compile(r"os\.environ\[\"(\w+)\"\]")
 _PATH = re.compile(r"^(?:--?[\w-]+=)?(/[\w./-]+)$")
@@ -53,7 +54,9 @@ def variable_problems(
         for name in sorted(_files(_volume(mount, pod), files) or () if "configMap" in _volume(mount, pod) else ()):
             if f"{mount['mountPath']}/{name}" not in named:
                 yield f"nothing in {container['name']} names the file {name} of {mount['name']}"
-    for where, path in paths:
+    # Torch runs the model itself: nothing is exported.
+    idle = {"KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR"} if variables.get(_BACKEND) == "torch" else set()
+    for where, path in (pair for pair in paths if pair[0] not in idle):
         # A head runs no replica, but has their settings; what it mounts it has to find as well.
         if not (is_head(pod) and not _mount_of(path, container)):
             yield from (f"{where} {problem}" for problem in _path_problems(path, pod, container, files, deploy))

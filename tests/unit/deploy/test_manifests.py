@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from deploy.checks.build import OPTIONS, OVERLAYS, Object, copied
+from deploy.checks.build import OPTIONS, OVERLAYS, Object, built_overlays, copied
 from deploy.checks.checking import problems_of, problems_of_files, problems_over
+from tests.needed import needs
 from tests.unit.deploy.mistakes_elsewhere import ELSEWHERE
 from tests.unit.deploy.mistakes_in_engines import IN_ENGINES
 from tests.unit.deploy.mistakes_in_names import IN_NAMES
@@ -54,6 +55,31 @@ def test_a_mistake_in_another_overlay_is_named(mistake: Mistake, overlays: Overl
     mistake(objects)
     problems = problems_of(objects, secrets)
     assert any(re.search(pattern, problem) for problem in problems), problems
+
+
+# What docs/deploying.md tells to change in `production`: its components, or the versions that run.
+EDITS = {
+    "a GPU": ("overlays/production", "# - ../../components/gpu-encoder", "- ../../components/gpu-encoder"),
+    "no operator of Prometheus": ("overlays/production", r"  - \S*/monitoring\n", ""),
+    "a Gateway": ("overlays/production", "components/tls", "components/gateway-route"),
+    "a registry": ("components/versions", r"name: kairos/([\w-]*)", r"name: kairos/\1, newName: example.com/kairos/\1"),
+    "a digest": ("components/versions", "newTag: v1.20.0-unprivileged", f'digest: "sha256:{64 * "a"}"'),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_what_the_docs_tell_to_change_holds(edit: str, secrets: list[Object]) -> None:
+    """No false alarm: whoever follows the docs hears of no mistake."""
+    needs("kubectl")
+    folder, old, new = EDITS[edit]
+    with copied() as deploy:
+        file = deploy / "k8s" / folder / "kustomization.yaml"
+        text, changes = re.subn(old, new, file.read_text())
+        assert changes
+        file.write_text(text)
+        changed = built_overlays(deploy)
+        problems = [*problems_of(changed["production"], secrets, deploy), *problems_over(changed, secrets, deploy)]
+    assert problems == []
 
 
 # A file of deploy/, what is changed in it, and what is said of it.
