@@ -107,7 +107,8 @@ class RayService(_Object):
 class Endpoint(_Strict):
     port: str
     interval: Duration
-    path: str = "/metrics"
+    # The only one that the gateway and Ray know.
+    path: Literal["/metrics"] = "/metrics"
 
 
 class ServiceMonitorSpec(_Strict):

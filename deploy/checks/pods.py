@@ -45,6 +45,10 @@ def pods_of(objects: list[Object]) -> list[Pod]:
     return [pod for item in objects for pod in _pods(item)]
 
 
+def is_head(pod: Pod) -> bool:
+    return pod.labels.get("ray.io/node-type") == "head"
+
+
 def _pods(item: Object) -> Iterator[Pod]:
     spec, owner = item.get("spec", {}), name_of(item)
     match item.get("kind"):
@@ -79,12 +83,17 @@ def selects(selector: Object, labels: Mapping[str, str]) -> bool:
     )
 
 
+def config_maps_of(objects: list[Object]) -> dict[str, Object]:
+    """By name."""
+    return {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
+
+
 def environment(container: Object, config_maps: Mapping[str, Object]) -> dict[str, str | None]:
     """What the container finds in its environment; None for what only the cluster knows: secrets, its own name."""
     found: dict[str, str | None] = {}
     for source in container.get("envFrom", []):
         data = config_maps.get(source.get("configMapRef", {}).get("name", ""), {}).get("data", {})
-        found.update(data)
+        found.update({source.get("prefix", "") + name: value for name, value in data.items()})
     for variable in container.get("env", []):
         found[variable["name"]] = variable.get("value")
     return found

@@ -37,7 +37,12 @@ def _configuration(objects: list[Object], secrets: list[Object], pods: list[Pod]
         },
     }
     claims = {o["metadata"]["name"] for o in objects if o["kind"] == "PersistentVolumeClaim"}
-    for owner, what, name, keys in chain(_pod_references(pods), _credentials(objects)):
+    for pod in pods:
+        # Neither is among our objects: somebody would have to make them first.
+        for field in ("serviceAccountName", "priorityClassName"):
+            if field in pod.spec:
+                yield f"{pod.owner}: there is no {field} {pod.spec[field]}"
+    for owner, what, name, keys in references(objects):
         if name not in known[what]:
             yield f"{owner}: there is no {what} {name}"
         else:
@@ -54,9 +59,14 @@ def _configuration(objects: list[Object], secrets: list[Object], pods: list[Pod]
                     yield f"{pod.owner}: {container['name']} mounts {mount['name']}, which is no volume of the pod"
 
 
+def references(objects: list[Object]) -> Iterator[tuple[str, str, str, list[str]]]:
+    """(whose, "config map" or "secret", its name, the keys that are read one by one; none where all are)."""
+    yield from chain(_pod_references(pods_of(objects)), _credentials(objects))
+
+
 def _pod_references(pods: list[Pod]) -> Iterator[tuple[str, str, str, list[str]]]:
-    """(whose, "config map" or "secret", its name, the keys that are read one by one)."""
     for pod in pods:
+        yield from ((pod.owner, "secret", secret["name"], []) for secret in pod.spec.get("imagePullSecrets", []))
         for container in pod.all_containers:
             for source in container.get("envFrom", []):
                 for field, what in (("configMapRef", "config map"), ("secretRef", "secret")):
@@ -165,26 +175,20 @@ def _targets(objects: list[Object]) -> Iterator[str]:
 
 def _monitors(objects: list[Object], pods: list[Pod]) -> Iterator[str]:
     services = [o for o in objects if o["kind"] == "Service"]
-    scraped: set[str] = set()
-    monitors = [o for o in objects if o["kind"] in ("ServiceMonitor", "PodMonitor")]
-    for item in monitors:
-        spec = item["spec"]
+    for item in objects:
+        spec = item.get("spec", {})
         if item["kind"] == "ServiceMonitor":
             found = [s for s in services if selects(spec["selector"], s["metadata"].get("labels", {}))]
             ports = {port["name"] for service in found for port in service["spec"]["ports"]}
-            selectors = [{"matchLabels": service["spec"]["selector"]} for service in found]
             endpoints = spec["endpoints"]
-        else:
-            selectors = [spec["selector"]]
+        elif item["kind"] == "PodMonitor":
             ports = {name for pod in pods if selects(spec["selector"], pod.labels) for name in pod.ports}
             endpoints = spec["podMetricsEndpoints"]
-        scraped |= {pod.owner for pod in pods if any(selects(selector, pod.labels) for selector in selectors)}
+        else:
+            continue
         for endpoint in endpoints:
             if endpoint["port"] not in ports:
                 yield f"{name_of(item)}: nothing that it selects has a port {endpoint['port']}"
-    for pod in pods:
-        if monitors and "metrics" in pod.ports and pod.owner not in scraped:
-            yield f"{pod.owner}: it has a port metrics, and no monitor selects it"
 
 
 def _routes(objects: list[Object]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 import yaml
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cli.suite.hosting import ServeConfig
 from deploy.checks.build import Object
+from deploy.checks.strict_yaml import StrictLoader
 
 
 class HttpOptions(BaseModel):
@@ -44,10 +46,15 @@ class WrongServeConfig(Exception):
 
 def serve_config_of(ray_service: Object) -> ManifestServeConfig:
     """Raises WrongServeConfig."""
+    return _parsed(ray_service["spec"]["serveConfigV2"])
+
+
+@cache
+def _parsed(text: str) -> ManifestServeConfig:
     try:
-        content: Any = yaml.safe_load(ray_service["spec"]["serveConfigV2"])
+        content: Any = yaml.load(text, StrictLoader)
         return ManifestServeConfig.model_validate(content)
     except ValidationError as error:
         raise WrongServeConfig([f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]) from None
-    except (yaml.YAMLError, KeyError) as error:
+    except yaml.YAMLError as error:
         raise WrongServeConfig([f"is no YAML: {error}"]) from None

@@ -4,62 +4,71 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from cli.suite.hosting import SERVICER_FUNCTIONS, Application
-from cli.suite.settings import SuiteSettings
-from deploy.checks.build import Object, name_of
-from deploy.checks.pods import Pod, environment, pods_of, selects
+import yaml
+
+from deploy.checks.addresses import SERVE_SUFFIX, address_problems
+from deploy.checks.applications import application_problems, folder_problems, state_problems
+from deploy.checks.build import DEPLOY, Object, name_of
+from deploy.checks.dockerfiles import dockerfile, entrypoint, is_ours
+from deploy.checks.pods import Pod, config_maps_of, environment, is_head, pods_of, selects
+from deploy.checks.ray_clusters import flag_problems
 from deploy.checks.serve_config import ManifestServeConfig, WrongServeConfig, serve_config_of
+from deploy.checks.service_settings import SETTINGS_OF, SETTINGS_OF_MODULE, nested, prefix, settings_problems
+from deploy.checks.strict_yaml import StrictLoader
+from deploy.checks.variables import variable_problems, writable
+from kairos.gateway.v1 import gateway_pb2
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
 from services.gateway.domain.budget import Stage
 from services.gateway.settings import GatewaySettings
-from services.query_encoder.settings import QueryEncoderSettings
-from services.ranker.pricing.settings import PricingSettings
 from services.ranker.settings import RankerSettings
-from services.retrieval.settings import RetrievalSettings
 from training.learner.settings import LearnerSettings
 
-ROOT = Path(__file__).parents[2]
-_SETTINGS: tuple[type[ServiceSettings], ...] = (
-    GatewaySettings, QueryEncoderSettings, RetrievalSettings, RankerSettings, PricingSettings,
-    LearnerSettings, SuiteSettings,
-)  # fmt: skip
-# Without one of them on every node, calls go through Serve's own Python proxy, or worker pods are never ready.
-_NEEDED_FLAGS = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
-_SERVE_SUFFIX = "-serve-svc"
-_ADDRESS = re.compile(r"\b(kairos-[a-z0-9-]+):([0-9]+)")
-_REFERENCE = re.compile(r"\$\((\w+)\)")
+_STANDARD_RPCS = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"}
 
 
-def suite_problems(objects: list[Object]) -> Iterator[str]:
+def suite_problems(objects: list[Object], secrets: list[Object], deploy: Path = DEPLOY) -> Iterator[str]:
     """One line for each thing that the manifests say and the code does not know, or that would not work together."""
-    config_maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
+    config_maps = config_maps_of(objects)
     configs, problems = _serve_configs(objects)
     yield from problems
     if problems:
         return  # what follows from them would only hide them
     pods = pods_of(objects)
     for pod in pods:
+        readers = _readers(pod, configs, deploy)
         for container in pod.all_containers:
             variables = environment(container, config_maps)
-            yield from (f"{pod.owner}: {problem}" for problem in _settings_problems(variables))
-            yield from (f"{pod.owner}: {problem}" for problem in _address_problems(variables, objects, configs))
-            yield from (f"{pod.owner}: {problem}" for problem in _image_problems(container["image"]))
+            yield from (f"{pod.owner}: {problem}" for problem in settings_problems(variables, readers))
+            yield from (f"{pod.owner}: {p}" for p in variable_problems(pod, container, config_maps, secrets, deploy))
+            yield from (f"{pod.owner}: {problem}" for problem in _image_problems(container["image"], deploy))
             yield from (f"{pod.owner}: {container['name']} {problem}" for problem in _hardening(container, pod))
         if "ray.io/node-type" in pod.labels:
-            yield from (f"{pod.owner}: {p}" for p in _flag_problems(environment(pod.containers[0], config_maps)))
+            yield from (f"{pod.owner}: {p}" for p in flag_problems(environment(pod.containers[0], config_maps)))
     yield from chain(
-        _application_problems(objects, configs),
-        _gateway_problems(objects, pods, config_maps, configs),
+        address_problems(objects),
+        application_problems(objects, configs, config_maps, deploy),
+        _gateway_problems(pods, config_maps, configs),
+        state_problems(objects, configs, config_maps),
         _learner_problems(pods, config_maps),
-        _state_problems(objects, config_maps),
+        _trace_problems(pods, config_maps),
         _way_problems(objects, pods, configs),
+        _route_problems(objects),
+        _secret_problems(secrets),
     )
+
+
+def _readers(pod: Pod, configs: Mapping[str, ManifestServeConfig], deploy: Path) -> tuple[type[ServiceSettings], ...]:
+    """The settings of what runs in a pod."""
+    name = pod.owner.partition("/")[2].split(" ")[0]
+    if "ray.io/node-type" in pod.labels:
+        return tuple(SETTINGS_OF[a.name] for a in configs[name].applications if a.name in SETTINGS_OF)
+    image = pod.containers[0]["image"]
+    module = entrypoint(image, deploy) if dockerfile(image, deploy).is_file() else None
+    return SETTINGS_OF_MODULE.get(module or "", ())
 
 
 def _serve_configs(objects: list[Object]) -> tuple[dict[str, ManifestServeConfig], list[str]]:
@@ -74,83 +83,13 @@ def _serve_configs(objects: list[Object]) -> tuple[dict[str, ManifestServeConfig
     return configs, problems
 
 
-def _application_problems(objects: list[Object], configs: Mapping[str, ManifestServeConfig]) -> Iterator[str]:
-    known = {stage.value for stage in Stage}
-    homes: dict[str, list[str]] = {name: [] for name in known}
-    for name, config in configs.items():
-        service = next(o for o in objects if o["kind"] == "RayService" and o["metadata"]["name"] == name)
-        cluster = service["spec"]["rayClusterConfig"]
-        yield from (f"RayService/{name}: {problem}" for problem in _fitting(config, cluster))
-        for application in config.applications:
-            homes.setdefault(application.name, []).append(name)
-            yield from (f"RayService/{name}: {p}" for p in _code_problems(application, config, cluster))
-    for application_name, services in homes.items():
-        if application_name not in known:
-            yield f"RayService/{services[0]}: the gateway calls no application {application_name}"
-        elif len(services) != 1:
-            yield f"application {application_name} is in {len(services)} RayServices, not in one"
-
-
-def _fitting(config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
-    """Ports and CPUs of the pods against what Serve is told."""
-    for role, template in _templates(cluster):
-        ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0].get("ports", [])}
-        for port, number in (("serve", config.http_options.port), ("serve-grpc", config.grpc_options.port)):
-            if ports.get(port) != number:
-                yield f"{role}: port {port} is {ports.get(port)}, Serve listens on {number}"
-        if cluster["autoscalerOptions"]["version"] == "v2" and template["spec"].get("restartPolicy") != "Never":
-            yield f"{role}: restartPolicy must be Never, or the autoscaler v2 loses track of its pods"
-    for group in cluster["workerGroupSpecs"]:
-        name, cpus = group["groupName"], float(group["rayStartParams"].get("num-cpus", 0))
-        deployments = [deployment for application in config.applications for deployment in application.deployments]
-        for kind, pods in (("min", group["minReplicas"]), ("max", group["maxReplicas"])):
-            wanted = sum(
-                deployment.ray_actor_options.num_cpus
-                * (
-                    getattr(deployment.autoscaling_config, f"{kind}_replicas")
-                    if deployment.autoscaling_config
-                    else deployment.num_replicas or 1
-                )
-                for deployment in deployments
-            )
-            if wanted > pods * cpus:
-                yield f"{name}: {kind}imal replicas need {wanted:g} CPUs, its pods have {pods * cpus:g}"
-
-
-def _code_problems(application: Application, config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
-    module, _, function = application.import_path.partition(":")
-    file = ROOT / f"{module.replace('.', '/')}.py"
-    if not file.is_file() or f"def {function}(" not in file.read_text():
-        yield f"application {application.name}: there is no {application.import_path}"
-        return
-    servicer = f"services.common.direct_ingress.add_{application.name}"
-    if servicer not in config.grpc_options.grpc_servicer_functions:
-        yield f"application {application.name}: grpc_servicer_functions lacks {servicer}"
-    for function in config.grpc_options.grpc_servicer_functions:
-        if function not in SERVICER_FUNCTIONS:
-            yield f"application {application.name}: there is no {function}"
-    for role, template in _templates(cluster):
-        image = template["spec"]["containers"][0]["image"]
-        dockerfile = _dockerfile(image)
-        extra = "pricing" if application.name == "pricing" else application.name.replace("_", "-")
-        if dockerfile.is_file() and extra not in _extras(dockerfile):
-            yield f"{role}: {image} is built without what {application.name} needs, the extra {extra}"
-
-
-def _templates(cluster: Object) -> Iterator[tuple[str, Object]]:
-    yield "head", cluster["headGroupSpec"]["template"]
-    yield from ((group["groupName"], group["template"]) for group in cluster["workerGroupSpecs"])
-
-
 def _gateway_problems(
-    objects: list[Object],
-    pods: list[Pod],
-    config_maps: Mapping[str, Object],
-    configs: Mapping[str, ManifestServeConfig],
+    pods: list[Pod], config_maps: Mapping[str, Object], configs: Mapping[str, ManifestServeConfig]
 ) -> Iterator[str]:
     for pod in (pod for pod in pods if pod.owner == "Deployment/kairos-gateway"):
+        container = pod.containers[0]
         try:
-            settings = gateway_settings(environment(pod.containers[0], config_maps))
+            settings = load_settings(GatewaySettings, nested(GatewaySettings, environment(container, config_maps)))
         except InvalidArgument:
             return  # named already
         for name, port, host in (
@@ -160,19 +99,36 @@ def _gateway_problems(
             yield from _listening(pod, "gateway", name, port, host)
         for stage in Stage:
             host, _, _port = settings.stages.of(stage).target.rpartition(":")
-            config = configs.get(host.removesuffix(_SERVE_SUFFIX))
+            config = configs.get(host.removesuffix(SERVE_SUFFIX))
             if config is None or stage.value not in {application.name for application in config.applications}:
                 yield f"{pod.owner}: {stage.value} is looked for at {host}, where no RayService serves it"
+        # Kubernetes' own gRPC probe speaks no TLS.
+        probes = [container.get(probe, {}) for probe in ("readinessProbe", "livenessProbe")]
+        way = "grpc" if settings.security.certificate is None else "tcpSocket"
+        if any(way not in probe for probe in probes):
+            yield f"{pod.owner}: with TLS {'off' if way == 'grpc' else 'on'}, its probes are of the kind {way}"
+        sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+        patience = pod.spec.get("terminationGracePeriodSeconds", 30)
+        if not sleep or sleep + settings.server.drain_s >= patience:
+            yield f"{pod.owner}: preStop ({sleep} s) and drain_s are not over within {patience} s"
 
 
 def _learner_problems(pods: list[Pod], config_maps: Mapping[str, Object]) -> Iterator[str]:
+    """It writes where the rankers read, and is watched where it listens."""
     for pod in (pod for pod in pods if pod.owner == "Deployment/kairos-learner"):
+        container = pod.containers[0]
+        variables = environment(container, config_maps)
         try:
-            variables = environment(pod.containers[0], config_maps)
-            metrics = load_settings(LearnerSettings, _nested(LearnerSettings, variables)).metrics
+            learner = load_settings(LearnerSettings, nested(LearnerSettings, variables))
+            ranker = load_settings(RankerSettings, nested(RankerSettings, variables))
         except InvalidArgument:
             return  # named already
-        yield from _listening(pod, "learner", "metrics", metrics.port, metrics.host)
+        yield from _listening(pod, "learner", "metrics", learner.metrics.port, learner.metrics.host)
+        yield from (f"{pod.owner}: {problem}" for problem in folder_problems(learner, container))
+        if not writable(ranker.models_dir, container):
+            yield f"{pod.owner}: the registry is {ranker.models_dir}, where nothing can be written"
+        if ranker.store != "redis":
+            yield f"{pod.owner}: the ranker's log is in {ranker.store}, which is another pod's"
 
 
 def _listening(pod: Pod, who: str, name: str, port: int, host: str) -> Iterator[str]:
@@ -180,129 +136,6 @@ def _listening(pod: Pod, who: str, name: str, port: int, host: str) -> Iterator[
         yield f"{pod.owner}: port {name} is {pod.ports.get(name)}, the {who} listens on {port}"
     if host != "0.0.0.0":
         yield f"{pod.owner}: {name} listens on {host}, where nobody outside the pod reaches it"
-
-
-def gateway_settings(variables: Mapping[str, str | None]) -> GatewaySettings:
-    """As the gateway would read them. Raises InvalidArgument."""
-    return load_settings(GatewaySettings, _nested(GatewaySettings, variables))
-
-
-def _settings_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
-    """Each KAIROS_* variable is a setting of a service, and its value one that the service takes."""
-    used = {name for value in variables.values() for name in _REFERENCE.findall(value or "")}
-    for name in variables:
-        if name.startswith("KAIROS_") and name not in used and not any(name.startswith(_prefix(s)) for s in _SETTINGS):
-            yield f"{name} is a setting of no service"
-    for kind in _SETTINGS:
-        try:
-            load_settings(kind, _nested(kind, variables))
-        except InvalidArgument as error:
-            for violation in error.violations:
-                yield f"{_prefix(kind)}{violation.field.replace('.', '__').upper()}: {violation.description}"
-
-
-def _nested(kind: type[ServiceSettings], variables: Mapping[str, str | None]) -> dict[str, Any]:
-    """{"KAIROS_GATEWAY_SERVER__PORT": "1"} -> {"server": {"port": "1"}}; what only the cluster knows is a word."""
-    settings: dict[str, Any] = {}
-    for name, value in variables.items():
-        rest = name.removeprefix(_prefix(kind))
-        if rest == name or rest == "CONFIG":
-            continue
-        group = settings
-        *groups, last = rest.lower().split("__")
-        for part in groups:
-            group = group.setdefault(part, {})
-        group[last] = "known-to-the-cluster" if value is None else value
-    return settings
-
-
-def _prefix(kind: type[ServiceSettings]) -> str:
-    return kind.model_config.get("env_prefix", "")
-
-
-def _address_problems(
-    variables: Mapping[str, str | None], objects: list[Object], configs: Mapping[str, ManifestServeConfig]
-) -> Iterator[str]:
-    """Every kairos-…:port that a variable names is a Service of the overlay with that port."""
-    ports = {
-        item["metadata"]["name"]: {port["port"] for port in item["spec"]["ports"]}
-        for item in objects
-        if item["kind"] == "Service"
-    }
-    ports |= {
-        f"{name}{_SERVE_SUFFIX}": {config.http_options.port, config.grpc_options.port}
-        for name, config in configs.items()
-    }
-    for variable, value in variables.items():
-        for host, port in _ADDRESS.findall(value or ""):
-            if host not in ports:
-                yield f"{variable} names {host}, and there is no such service"
-            elif int(port) not in ports[host]:
-                yield f"{variable} names port {port} of {host}, which has {sorted(ports[host])}"
-
-
-def _flag_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
-    for flag, value in _NEEDED_FLAGS.items():
-        if variables.get(flag) != value:
-            yield f"{flag} is {variables.get(flag)}, and must be {value} on every node"
-    known = _serve_flags()
-    for name in variables:
-        if name.startswith("RAY_SERVE_") and name not in known:
-            yield f"Ray Serve knows no flag {name}"
-
-
-def _serve_flags() -> set[str]:
-    ray = find_spec("ray")
-    assert ray is not None
-    assert ray.submodule_search_locations is not None
-    constants = Path(ray.submodule_search_locations[0]) / "serve" / "_private" / "constants.py"
-    return set(re.findall(r'"(RAY_SERVE_\w+)"', constants.read_text()))
-
-
-def _image_problems(image: str) -> Iterator[str]:
-    """An exact version each; ours have a Dockerfile."""
-    if not re.search(r":[^:/]*\d[^:/]*$|@sha256:[0-9a-f]{64}$", image):
-        yield f"image {image} has no version"
-    if "kairos/" in image and not _dockerfile(image).is_file():
-        yield f"image {image} has no {_dockerfile(image).relative_to(ROOT)}"
-
-
-def _dockerfile(image: str) -> Path:
-    name = re.split(r"[:@]", image.rpartition("/")[2])[0]
-    return ROOT / "deploy" / "docker" / f"{name.replace('-', '_')}.Dockerfile"
-
-
-def _extras(dockerfile: Path) -> list[str]:
-    found = re.search(r"^ARG EXTRAS=(\S+)$", dockerfile.read_text(), re.MULTILINE)
-    return found.group(1).split(",") if found else []
-
-
-def _hardening(container: Object, pod: Pod) -> Iterator[str]:
-    """What the namespace's `restricted` standard asks for, and what a scheduler needs to know."""
-    context, outer = container.get("securityContext", {}), pod.spec.get("securityContext", {})
-    wanted = {
-        "runs as non-root": context.get("runAsNonRoot", outer.get("runAsNonRoot")) is True,
-        "has a seccomp profile": "seccompProfile" in {**outer, **context},
-        "gains no rights": context.get("allowPrivilegeEscalation") is False,
-        "drops all capabilities": context.get("capabilities", {}).get("drop") == ["ALL"],
-        "has a read-only root": context.get("readOnlyRootFilesystem") is True,
-        "asks for CPU and memory": {"cpu", "memory"} <= {*container.get("resources", {}).get("requests", {})},
-        "has a memory limit": "memory" in container.get("resources", {}).get("limits", {}),
-    }
-    # What listens nowhere answers no probe.
-    if container in pod.containers and container.get("ports"):
-        wanted |= {"has probes": "readinessProbe" in container and "livenessProbe" in container}
-    yield from (f"must be one that {what}" for what, holds in wanted.items() if not holds)
-
-
-def _state_problems(objects: list[Object], config_maps: Mapping[str, Object]) -> Iterator[str]:
-    """An embedded engine is one pod's: a second pod would have a state of its own."""
-    for service in (item for item in objects if item["kind"] == "RayService"):
-        for group in service["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
-            variables = environment(group["template"]["spec"]["containers"][0], config_maps)
-            for engine in _embedded_engines(variables):
-                if group["maxReplicas"] > 1:
-                    yield f"{name_of(service)}: {engine} is one pod's, and there may be {group['maxReplicas']}"
 
 
 def _way_problems(objects: list[Object], pods: list[Pod], configs: Mapping[str, ManifestServeConfig]) -> Iterator[str]:
@@ -314,21 +147,65 @@ def _way_problems(objects: list[Object], pods: list[Pod], configs: Mapping[str, 
             yield f"{name_of(service)}: leads to {', '.join(sorted(behind)) or 'no pod'}, not to {wanted}"
 
 
-def _embedded_engines(variables: Mapping[str, str | None]) -> Iterator[str]:
-    try:
-        if "KAIROS_RETRIEVAL_DATA_DIR" in variables:
-            retrieval = load_settings(RetrievalSettings, _nested(RetrievalSettings, variables))
-            if retrieval.engine == "edge":
-                yield "Qdrant Edge"
-        if "KAIROS_RANKER_DATA_DIR" in variables:
-            ranker = load_settings(RankerSettings, _nested(RankerSettings, variables))
-            if ranker.store == "sqlite":
-                yield "the profiles' SQLite"
-        if "KAIROS_QUERY_ENCODER_DATA_DIR" in variables:
-            encoder = load_settings(QueryEncoderSettings, _nested(QueryEncoderSettings, variables))
-            if encoder.lexicon == "sqlite":
-                yield "the lexicon's SQLite"
-    except InvalidArgument:
-        return  # named already
-    if "KAIROS_PRICING_DATA_DIR" in variables:
-        yield "the audit log's SQLite"
+def _route_problems(objects: list[Object]) -> Iterator[str]:
+    served = {service.full_name for service in gateway_pb2.DESCRIPTOR.services_by_name.values()} | _STANDARD_RPCS
+    for route in (item for item in objects if item["kind"] == "GRPCRoute"):
+        for match in (match for rule in route["spec"]["rules"] for match in rule["matches"]):
+            if match["method"]["service"] not in served:
+                yield f"{name_of(route)}: nobody serves {match['method']['service']}"
+
+
+def _secret_problems(secrets: list[Object]) -> Iterator[str]:
+    """The settings file within a secret; its placeholders stand for digests."""
+    for secret in secrets:
+        if text := secret["stringData"].get("gateway.yaml"):
+            try:
+                content = yaml.load(re.sub("<[^>]*>", "0" * 64, text), StrictLoader)
+                load_settings(GatewaySettings, content)
+            except (yaml.YAMLError, InvalidArgument) as error:
+                yield f"{name_of(secret)}: gateway.yaml: {error}"
+
+
+def _trace_problems(pods: list[Pod], config_maps: Mapping[str, Object]) -> Iterator[str]:
+    """Where there is a collector, whoever serves sends his part of a trace to it."""
+    if not any("otlp-grpc" in pod.ports for pod in pods):
+        return
+    for pod in pods:
+        variables = environment(pod.containers[0], config_maps)
+        for kind in (GatewaySettings, *SETTINGS_OF.values()):
+            serves = any(name.startswith(prefix(kind)) for name in variables) and pod.containers[0].get("ports")
+            if serves and f"{prefix(kind)}TELEMETRY__OTLP_ENDPOINT" not in variables:
+                yield f"{pod.owner}: {prefix(kind)}TELEMETRY__OTLP_ENDPOINT is not set, and there is a collector"
+
+
+def _image_problems(image: str, deploy: Path) -> Iterator[str]:
+    """An exact version each; ours have a Dockerfile."""
+    if not re.search(r":[^:/]*\d[^:/]*$|@sha256:[0-9a-f]{64}$", image):
+        yield f"image {image} has no version"
+    if is_ours(image) and not dockerfile(image, deploy).is_file():
+        yield f"image {image} has no deploy/docker/{dockerfile(image, deploy).name}"
+
+
+def _hardening(container: Object, pod: Pod) -> Iterator[str]:
+    """What the namespace's `restricted` standard asks for, and what a scheduler needs to know."""
+    context, outer = container.get("securityContext", {}), pod.spec.get("securityContext", {})
+    wanted = {
+        "runs as non-root": context.get("runAsNonRoot", outer.get("runAsNonRoot")) is True,
+        "has a seccomp profile": "seccompProfile" in {**outer, **context},
+        "gains no rights": context.get("allowPrivilegeEscalation") is False and not context.get("privileged"),
+        "drops all capabilities": context.get("capabilities", {}) == {"drop": ["ALL"]},
+        "is not root": context.get("runAsUser", outer.get("runAsUser")) != 0,
+        "has nothing of its node": not {"hostNetwork", "hostPID", "hostIPC"} & pod.spec.keys()
+        and not any("hostPort" in port for port in container.get("ports", [])),
+        "has a read-only root": context.get("readOnlyRootFilesystem") is True,
+        "asks for CPU and memory": {"cpu", "memory"} <= {*container.get("resources", {}).get("requests", {})},
+        "has a memory limit": "memory" in container.get("resources", {}).get("limits", {}),
+        # Ray's autoscaler, beside the head, asks the API server.
+        "has no token": is_head(pod) or pod.spec.get("automountServiceAccountToken") is False,
+        # They would look like settings.
+        "is not told of services by variables": pod.spec.get("enableServiceLinks") is False,
+    }
+    # What listens nowhere answers no probe.
+    if container in pod.containers and container.get("ports"):
+        wanted |= {"has probes": "readinessProbe" in container and "livenessProbe" in container}
+    yield from (f"must be one that {what}" for what, holds in wanted.items() if not holds)

@@ -180,7 +180,6 @@ def _stage(stage: str) -> tuple[Panel, ...]:
             "Time in the replicas, p99",
             {"p99": _quantile(0.99, "ray_serve_deployment_processing_latency_ms", where=rays)}, "ms",
         ),
-        Panel("Defects", {"errors": _rate("ray_serve_deployment_error_counter_total", where=rays)}, "reqps"),
         *_OWN[stage],
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.checks.build import OVERLAYS, Object, built, example_secrets
+from deploy.checks.build import Object, built_overlays, example_secrets
 from tests.needed import needs
 
 
@@ -12,7 +12,7 @@ from tests.needed import needs
 def overlays() -> dict[str, list[Object]]:
     """The objects of each overlay, as kubectl would send them. A test that changes them takes a copy."""
     needs("kubectl")
-    return {overlay: built(overlay) for overlay in OVERLAYS}
+    return built_overlays()
 
 
 @pytest.fixture(scope="package")

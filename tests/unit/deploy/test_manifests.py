@@ -4,349 +4,38 @@ from __future__ import annotations
 
 import copy
 import re
-import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from deploy.checks.build import FOLDER, OVERLAYS, Object, built_folder
-from deploy.checks.checking import problems_of
-from deploy.checks.pods import environment, pods_of, selects
-from deploy.checks.references import idle_policies
+from deploy.checks.build import OPTIONS, OVERLAYS, SMALL_OPTIONS, Object, built_overlays, copied
+from deploy.checks.checking import problems_of, problems_of_files, problems_over
 from tests.needed import needs
+from tests.unit.deploy.mistakes_elsewhere import ELSEWHERE
+from tests.unit.deploy.mistakes_in_engines import IN_ENGINES
+from tests.unit.deploy.mistakes_in_names import IN_NAMES
+from tests.unit.deploy.mistakes_in_objects import IN_OBJECTS
+from tests.unit.deploy.mistakes_in_ways import IN_WAYS
+from tests.unit.deploy.planting import Mistake, policy
 
 Overlays = dict[str, list[Object]]
+# What is said of each, as a pattern.
+MISTAKES: dict[Mistake, str] = IN_NAMES | IN_OBJECTS | IN_WAYS | IN_ENGINES
 
 
-def find(objects: list[Object], kind: str, name: str) -> Any:
-    """The object itself, to be changed. Generated config maps bear a digest behind their name."""
-    found = [o for o in objects if o["kind"] == kind and o["metadata"]["name"].startswith(name)]
-    assert len(found) == 1, [o["metadata"]["name"] for o in found]
-    return found[0]
-
-
-def gateway(objects: list[Object]) -> Any:
-    return find(objects, "Deployment", "kairos-gateway")["spec"]["template"]["spec"]["containers"][0]
-
-
-def stage(objects: list[Object], name: str) -> Any:
-    return find(objects, "RayService", f"kairos-{name}")["spec"]
-
-
-def worker(objects: list[Object], name: str) -> Any:
-    return stage(objects, name)["rayClusterConfig"]["workerGroupSpecs"][0]
-
-
-def edit_serve(objects: list[Object], name: str, change: Callable[[Any], None]) -> None:
-    spec = stage(objects, name)
-    config = yaml.safe_load(spec["serveConfigV2"])
-    change(config)
-    spec["serveConfigV2"] = yaml.safe_dump(config)
-
-
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", [*OVERLAYS, OPTIONS, SMALL_OPTIONS])
 def test_overlay_holds(overlay: str, overlays: Overlays, secrets: list[Object]) -> None:
     """An overlay builds; each object holds to its schema, and what one names the others and the code have."""
     assert problems_of(overlays[overlay], secrets) == []
 
 
-def test_no_policy_is_idle(overlays: Overlays) -> None:
-    """Every network policy, and every peer in one, selects a pod in some overlay."""
-    assert idle_policies(list(overlays.values())) == []
+def test_overlays_hold_together(overlays: Overlays, secrets: list[Object]) -> None:
+    """Every file, policy, peer in one and key of a secret is for something in some overlay; docs name what is there."""
+    assert problems_over(overlays, secrets) == []
 
 
-@pytest.fixture(scope="module")
-def combination(tmp_path_factory: pytest.TempPathFactory) -> list[Object]:
-    """`production` with the components that no overlay takes. A test that changes it takes a copy."""
-    needs("kubectl")
-    folder = tmp_path_factory.mktemp("combination")
-    copied = folder / "k8s"
-    shutil.copytree(FOLDER, copied)
-    # A component that stands beside deploy/k8s.
-    shutil.copytree(FOLDER.parent / "monitoring", folder / "monitoring")
-    file = copied / "overlays" / "production" / "kustomization.yaml"
-    content = yaml.safe_load(file.read_text())
-    optional = ["mtls", "gpu-encoder", "trained-models", "gateway-route", "learner"]
-    # mtls brings tls; a second time would mount its volume twice.
-    content["components"].remove("../../components/tls")
-    content["components"][-1:-1] = [f"../../components/{name}" for name in optional]
-    file.write_text(yaml.safe_dump(content))
-    used = {Path(path).name for path in content["components"]} | {
-        "tls", "stage-pods", "embedded-state", "backup-embedded",
-    }  # fmt: skip
-    assert used == {path.name for path in (FOLDER / "components").iterdir()}, "a component that nothing checks"
-    return built_folder(file.parent)
-
-
-def test_components_hold_in_combination(combination: list[Object], secrets: list[Object]) -> None:
-    """The components that no overlay takes hold together with the base of `production`."""
-    assert problems_of(combination, secrets) == []
-
-
-def test_prometheus_and_collector_are_open_to_the_learner(combination: list[Object]) -> None:
-    """The policies let Prometheus in to its metrics, and its traces out to the collector it is told."""
-    (pod,) = [pod for pod in pods_of(combination) if pod.owner == "Deployment/kairos-learner"]
-    for name, direction, port in (("prometheus", "ingress", "metrics"), ("traces", "egress", "otlp-grpc")):
-        spec = find(combination, "NetworkPolicy", name)["spec"]
-        assert selects(spec["podSelector"], pod.labels)
-        assert [rule["ports"] for rule in spec[direction]] == [[{"port": port}]]
-    settings = find(combination, "ConfigMap", "kairos-learner")["data"]
-    assert settings["KAIROS_LEARNER_TELEMETRY__OTLP_ENDPOINT"] == "kairos-otel-collector:4317"
-
-
-def test_the_backup_of_embedded_engines_holds(tmp_path: Path, secrets: list[Object]) -> None:
-    """Switched on in `single-node`, it mounts the disk of every stage where the stage's settings say, and no engine."""
-    shutil.copytree(FOLDER, tmp_path / "k8s")
-    folder = tmp_path / "k8s" / "overlays" / "single-node"
-    content = yaml.safe_load((folder / "kustomization.yaml").read_text())
-    content["components"].insert(1, "../../components/backup-embedded")
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
-    objects = built_folder(folder)
-    assert problems_of(objects, secrets) == []
-    config_maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
-    jobs = [pod for pod in pods_of(objects) if pod.owner.startswith("CronJob")]
-    assert len(jobs) == 2
-    for job in jobs:
-        (container,) = job.containers
-        disks = {volume["name"] for volume in job.spec["volumes"] if "persistentVolumeClaim" in volume}
-        mounts = {Path(mount["mountPath"]) for mount in container["volumeMounts"] if mount["name"] in disks}
-        variables = environment(container, config_maps)
-        kept = {Path(value or "") for name, value in variables.items() if name.endswith("_DATA_DIR")}
-        # Pricing's is a folder of the disk at /data.
-        assert mounts == kept - {Path("/data/pricing")}
-        assert not any("REDIS" in name or "API_KEY" in name for name in variables)
-
-
-Mistake = Callable[[list[Object]], Any]
-
-
-def misspelt_field(objects: list[Object]) -> None:
-    gateway(objects)["readinesProbe"] = gateway(objects).pop("readinessProbe")
-
-
-def misspelt_ray_field(objects: list[Object]) -> None:
-    cluster = stage(objects, "ranker")["rayClusterConfig"]
-    cluster["enableInTreeAutoScaling"] = cluster.pop("enableInTreeAutoscaling")
-
-
-def misspelt_field_in_a_ray_pod(objects: list[Object]) -> None:
-    worker(objects, "ranker")["template"]["spec"]["containers"][0]["resources"]["limit"] = {"memory": "1Gi"}
-
-
-def number_for_a_word(objects: list[Object]) -> None:
-    worker(objects, "ranker")["rayStartParams"]["num-cpus"] = 1
-
-
-def unknown_serve_key(objects: list[Object]) -> None:
-    edit_serve(objects, "ranker", lambda c: c["applications"][0]["deployments"][0].update(max_ongoing_request=64))
-
-
-def learner(objects: list[Object]) -> Any:
-    return find(objects, "Deployment", "kairos-learner")["spec"]["template"]
-
-
-def learner_without_a_monitor(objects: list[Object]) -> None:
-    learner(objects)["metadata"]["labels"]["app.kubernetes.io/component"] = "learning"
-
-
-def wrong_learner_port(objects: list[Object]) -> None:
-    learner(objects)["spec"]["containers"][0]["ports"][0]["containerPort"] = 9464
-
-
-def learner_on_loopback(objects: list[Object]) -> None:
-    del find(objects, "ConfigMap", "kairos-learner")["data"]["KAIROS_LEARNER_METRICS__HOST"]
-
-
-def wrong_service_port(objects: list[Object]) -> None:
-    find(objects, "Service", "kairos-gateway")["spec"]["ports"][0]["targetPort"] = "gprc"
-
-
-def wrong_container_port(objects: list[Object]) -> None:
-    gateway(objects)["ports"][0]["containerPort"] = 50051
-
-
-def wrong_serve_port(objects: list[Object]) -> None:
-    edit_serve(objects, "retrieval", lambda c: c["grpc_options"].update(port=9001))
-
-
-def wrong_probe_port(objects: list[Object]) -> None:
-    gateway(objects)["livenessProbe"] = {"httpGet": {"path": "/", "port": 9465}}
-
-
-def wrong_policy_port(objects: list[Object]) -> None:
-    find(objects, "NetworkPolicy", "stages-from-gateway")["spec"]["ingress"][0]["ports"] = [{"port": "serve_grpc"}]
-
-
-def wrong_monitor_port(objects: list[Object]) -> None:
-    find(objects, "ServiceMonitor", "kairos-gateway")["spec"]["endpoints"][0]["port"] = "metric"
-
-
-def misspelt_rule(objects: list[Object]) -> None:
-    rule = find(objects, "PrometheusRule", "kairos")["spec"]["groups"][0]["rules"][0]
-    rule["expression"] = rule.pop("expr")
-
-
-def missing_secret(objects: list[Object]) -> None:
-    volumes = find(objects, "StatefulSet", "kairos-qdrant")["spec"]["template"]["spec"]["volumes"]
-    next(v for v in volumes if v["name"] == "tls")["secret"]["secretName"] = "kairos-qdrant-cert"
-
-
-def missing_secret_key(objects: list[Object]) -> None:
-    options = stage(objects, "ranker")["rayClusterConfig"]["gcsFaultToleranceOptions"]
-    options["redisPassword"]["valueFrom"]["secretKeyRef"]["key"] = "pass"
-
-
-def missing_config_map(objects: list[Object]) -> None:
-    objects.remove(find(objects, "ConfigMap", "kairos-redis"))
-
-
-def missing_disk(objects: list[Object]) -> None:
-    objects.remove(find(objects, "PersistentVolumeClaim", "kairos-pricing"))
-
-
-def wrong_way(objects: list[Object]) -> None:
-    service = next(o for o in objects if o["kind"] == "Service" and o["metadata"]["name"] == "kairos-ranker")
-    service["spec"]["selector"]["app.kubernetes.io/name"] = "kairos-pricing"
-
-
-def missing_neighbour(objects: list[Object]) -> None:
-    spec = find(objects, "CronJob", "kairos-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    (term,) = spec["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    term["labelSelector"]["matchLabels"]["app.kubernetes.io/name"] = "kairos-prices"
-
-
-def missing_volume_of_a_job(objects: list[Object]) -> None:
-    del find(objects, "CronJob", "kairos-restore")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"][1]
-
-
-def missing_volume(objects: list[Object]) -> None:
-    del worker(objects, "ranker")["template"]["spec"]["volumes"][1]
-
-
-def wrong_target(objects: list[Object]) -> None:
-    settings = find(objects, "ConfigMap", "kairos-gateway")["data"]
-    settings["KAIROS_GATEWAY_STAGES__RANKER__TARGET"] = "kairos-pricing-serve-svc:9000"
-
-
-def unknown_host(objects: list[Object]) -> None:
-    find(objects, "ConfigMap", "kairos-retrieval")["data"]["KAIROS_RETRIEVAL_SERVER__URL"] = "https://kairos-qdrnt:6333"
-
-
-def wrong_port_in_a_url(objects: list[Object]) -> None:
-    find(objects, "ConfigMap", "kairos-retrieval-")["data"]["KAIROS_RETRIEVAL_SERVER__URL"] = (
-        "https://kairos-qdrant:6335"
-    )
-
-
-def unknown_setting(objects: list[Object]) -> None:
-    find(objects, "ConfigMap", "kairos-ranker")["data"]["KAIROS_RANKER_EXPLORE"] = "0.2"
-
-
-def setting_of_nobody(objects: list[Object]) -> None:
-    find(objects, "ConfigMap", "kairos-ranker")["data"]["KAIROS_RANKING_STORE"] = "redis"
-
-
-def impossible_value(objects: list[Object]) -> None:
-    find(objects, "ConfigMap", "kairos-ranker")["data"]["KAIROS_RANKER_EXPLORATION"] = "2"
-
-
-def flag_missing_on_workers(objects: list[Object]) -> None:
-    worker(objects, "ranker")["template"]["spec"]["containers"][0]["envFrom"].pop(0)
-
-
-def unknown_flag(objects: list[Object]) -> None:
-    find(objects, "ConfigMap", "kairos-ray")["data"]["RAY_SERVE_HAPROXY_THREADS"] = "1"
-
-
-def unknown_application(objects: list[Object]) -> None:
-    edit_serve(objects, "ranker", lambda c: c["applications"][0].update(name="ranking"))
-
-
-def unknown_import(objects: list[Object]) -> None:
-    edit_serve(objects, "ranker", lambda c: c["applications"][0].update(import_path="services.ranker.apps:build"))
-
-
-def wrong_servicer(objects: list[Object]) -> None:
-    names = ["services.common.direct_ingress.add_pricing"]
-    edit_serve(objects, "ranker", lambda c: c["grpc_options"].update(grpc_servicer_functions=names))
-
-
-def wrong_image(objects: list[Object]) -> None:
-    worker(objects, "retrieval")["template"]["spec"]["containers"][0]["image"] = "kairos/ranker:0.1.0"
-
-
-def image_nobody_builds(objects: list[Object]) -> None:
-    gateway(objects)["image"] = "kairos/gatway:0.1.0"
-
-
-def image_without_a_version(objects: list[Object]) -> None:
-    find(objects, "StatefulSet", "kairos-redis")["spec"]["template"]["spec"]["containers"][0]["image"] = "redis:latest"
-
-
-def more_replicas_than_pods(objects: list[Object]) -> None:
-    worker(objects, "ranker")["maxReplicas"] = 2
-
-
-def split_state(objects: list[Object]) -> None:
-    find(objects, "ConfigMap", "kairos-ranker")["data"]["KAIROS_RANKER_STORE"] = "sqlite"
-
-
-def root_again(objects: list[Object]) -> None:
-    gateway(objects)["securityContext"]["runAsNonRoot"] = False
-
-
-def no_probe(objects: list[Object]) -> None:
-    del gateway(objects)["livenessProbe"]
-
-
-def no_memory_limit(objects: list[Object]) -> None:
-    del gateway(objects)["resources"]["limits"]
-
-
-MISTAKES: dict[Mistake, str] = {
-    misspelt_field: "Deployment/kairos-gateway: .*readinesProbe",
-    misspelt_ray_field: "RayService/kairos-ranker: .*enableInTreeAutoScaling",
-    misspelt_field_in_a_ray_pod: "RayService/kairos-ranker: .*limit",
-    number_for_a_word: "RayService/kairos-ranker: .*num-cpus",
-    unknown_serve_key: "RayService/kairos-ranker: serveConfigV2: .*max_ongoing_request: ",
-    wrong_service_port: "Service/kairos-gateway: port grpc leads to gprc",
-    wrong_container_port: "Deployment/kairos-gateway: port grpc is 50051",
-    wrong_serve_port: "RayService/kairos-retrieval: head: port serve-grpc is 9000, Serve listens on 9001",
-    wrong_probe_port: "Deployment/kairos-gateway: the livenessProbe asks port 9465",
-    wrong_policy_port: "NetworkPolicy/stages-from-gateway: .*serve_grpc",
-    wrong_monitor_port: "ServiceMonitor/kairos-gateway: .*metric",
-    misspelt_rule: "PrometheusRule/kairos: .*expr",
-    missing_secret: "StatefulSet/kairos-qdrant: there is no secret kairos-qdrant-cert",
-    missing_secret_key: "RayService/kairos-ranker: secret kairos-redis has no key pass",
-    missing_config_map: "StatefulSet/kairos-redis: there is no config map kairos-redis",
-    missing_disk: "RayService/kairos-pricing workers: there is no disk kairos-pricing",
-    wrong_way: "Service/kairos-ranker: leads to RayService/kairos-pricing workers, not to",
-    missing_neighbour: "CronJob/kairos-backup: must be beside .*kairos-prices",
-    missing_volume_of_a_job: "CronJob/kairos-restore: kairos mounts data",
-    missing_volume: "RayService/kairos-ranker workers: ray-worker mounts data",
-    wrong_target: "Deployment/kairos-gateway: ranker is looked for at kairos-pricing-serve-svc",
-    unknown_host: "RayService/kairos-retrieval .*kairos-qdrnt",
-    wrong_port_in_a_url: "RayService/kairos-retrieval .*port 6335 of kairos-qdrant",
-    unknown_setting: "RayService/kairos-ranker .*KAIROS_RANKER_EXPLORE",
-    setting_of_nobody: "RayService/kairos-ranker .*KAIROS_RANKING_STORE is a setting of no service",
-    impossible_value: "RayService/kairos-ranker .*KAIROS_RANKER_EXPLORATION",
-    flag_missing_on_workers: "RayService/kairos-ranker workers: RAY_SERVE_THROUGHPUT_OPTIMIZED is None",
-    unknown_flag: "RayService/kairos-ranker .*RAY_SERVE_HAPROXY_THREADS",
-    unknown_application: "RayService/kairos-ranker: the gateway calls no application ranking",
-    unknown_import: "RayService/kairos-ranker: application ranker: there is no services.ranker.apps:build",
-    wrong_servicer: "RayService/kairos-ranker: .*lacks services.common.direct_ingress.add_ranker",
-    wrong_image: "RayService/kairos-retrieval: workers: kairos/ranker:0.1.0 is built without",
-    image_nobody_builds: "Deployment/kairos-gateway: image kairos/gatway:0.1.0 has no deploy/docker/gatway.Dockerfile",
-    image_without_a_version: "StatefulSet/kairos-redis: image redis:latest has no version",
-    more_replicas_than_pods: "RayService/kairos-ranker: workers: maximal replicas need 16 CPUs",
-    split_state: "RayService/kairos-ranker: the profiles' SQLite is one pod's",
-    root_again: "Deployment/kairos-gateway: gateway must be one that runs as non-root",
-    no_probe: "Deployment/kairos-gateway: gateway must be one that has probes",
-    no_memory_limit: "Deployment/kairos-gateway: gateway must be one that has a memory limit",
-}
+def test_files_hold() -> None:
+    """The Dockerfiles and Prometheus's own configuration are without a slip."""
+    assert problems_of_files() == []
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
@@ -358,30 +47,105 @@ def test_a_planted_mistake_is_named(mistake: Mistake, overlays: Overlays, secret
     assert any(re.search(MISTAKES[mistake], problem) for problem in problems), problems
 
 
-MISTAKES_OF_COMPONENTS: dict[Mistake, str] = {
-    learner_without_a_monitor: "Deployment/kairos-learner: it has a port metrics, and no monitor",
-    wrong_learner_port: "Deployment/kairos-learner: port metrics is 9464, the learner listens on 9465",
-    learner_on_loopback: "Deployment/kairos-learner: metrics listens on 127.0.0.1",
+@pytest.mark.parametrize("mistake", ELSEWHERE, ids=lambda mistake: mistake.__name__)
+def test_a_mistake_in_another_overlay_is_named(mistake: Mistake, overlays: Overlays, secrets: list[Object]) -> None:
+    """A slip in what `production` does not take, embedded engines and what one may switch on, is found as well."""
+    overlay, pattern = ELSEWHERE[mistake]
+    objects = copy.deepcopy(overlays[overlay])
+    mistake(objects)
+    problems = problems_of(objects, secrets)
+    assert any(re.search(pattern, problem) for problem in problems), problems
+
+
+# What docs/deploying.md tells to change in `production`: its components, or the versions that run.
+EDITS = {
+    "a GPU": ("overlays/production", "# - ../../components/gpu-encoder", "- ../../components/gpu-encoder"),
+    "no operator of Prometheus": ("overlays/production", r"  - \S*/monitoring\n", ""),
+    "a Gateway": ("overlays/production", "components/tls", "components/gateway-route"),
+    "a registry": ("components/versions", r"name: kairos/([\w-]*)", r"name: kairos/\1, newName: example.com/kairos/\1"),
+    "a digest": ("components/versions", "newTag: v1.20.0-unprivileged", f'digest: "sha256:{64 * "a"}"'),
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES_OF_COMPONENTS, ids=lambda mistake: mistake.__name__)
-def test_a_planted_mistake_in_a_component_is_named(
-    mistake: Mistake, combination: list[Object], secrets: list[Object]
-) -> None:
-    """A slip in a component that no overlay takes is found as well."""
-    objects = copy.deepcopy(combination)
-    mistake(objects)
-    problems = problems_of(objects, secrets)
-    assert any(re.search(MISTAKES_OF_COMPONENTS[mistake], problem) for problem in problems), problems
+@pytest.mark.parametrize("edit", EDITS)
+def test_what_the_docs_tell_to_change_holds(edit: str, secrets: list[Object]) -> None:
+    """No false alarm: whoever follows the docs hears of no mistake."""
+    needs("kubectl")
+    folder, old, new = EDITS[edit]
+    with copied() as deploy:
+        file = deploy / "k8s" / folder / "kustomization.yaml"
+        text, changes = re.subn(old, new, file.read_text())
+        assert changes
+        file.write_text(text)
+        changed = built_overlays(deploy)
+        problems = [*problems_of(changed["production"], secrets, deploy), *problems_over(changed, secrets, deploy)]
+    assert problems == []
 
 
-def test_a_slip_in_a_label_is_named(overlays: Overlays) -> None:
+# A file of deploy/, what is changed in it, and what is said of it.
+FILES = (
+    ("docker/gateway.Dockerfile", '"services.gateway"', '"services.gatway"', "there is no python -m services.gatway"),
+    ("docker/ranker.Dockerfile", "EXTRAS=ranker,", "EXTRAS=rankr,", "there is no extra rankr"),
+    ("docker/ranker.Dockerfile", "USER 10001:10001", "USER kairos", "not user 10001"),
+    ("docker/retrieval.Dockerfile", "--from=build /opt/kairos", "--from=build /opt/karos", "is nearly"),
+    ("docker/retrieval.Dockerfile", "WORKDIR /src\n", "", "lacks 'WORKDIR /src'"),
+    ("docker/suite.Dockerfile", "@sha256:65a9", "@sha256:65a8", "do not stand on one base"),
+    ("docker/suite.Dockerfile", "adapters.onnx_export", "adapters.onnx_exprt", "no module services.query_encoder.ad"),
+    ("monitoring/prometheus.yaml", "127.0.0.1:9464", "127.0.0.1:9465", "does not scrape 127.0.0.1:9464"),
+    ("monitoring/prometheus.yaml", "rules.yaml", "rule.yaml", "there is no rule.yaml"),
+    ("monitoring/prometheus.yaml", "scrape_interval", "scrape_intervall", "scrape_intervall"),
+    ("monitoring/kustomization.yaml", "dashboards/ranker.json", "dashboards/rankr.json", "dashboards/ranker.json"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "old", "new", "pattern"), FILES)
+def test_a_mistake_in_a_file_is_named(file: str, old: str, new: str, pattern: str) -> None:
+    """A slip in a Dockerfile or in Prometheus's configuration is found, where no cluster would read it."""
+    with copied() as deploy:
+        text = (deploy / file).read_text()
+        assert old in text
+        (deploy / file).write_text(text.replace(old, new, 1))
+        problems = problems_of_files(deploy)
+    assert any(re.search(re.escape(pattern), problem) for problem in problems), problems
+
+
+def test_a_key_of_a_secret_that_nobody_reads_is_named(overlays: Overlays, secrets: list[Object]) -> None:
+    """A key of secrets.example.yaml that no overlay asks for is named: it is mostly a misspelt one."""
+    changed = copy.deepcopy(secrets)
+    changed[0]["stringData"]["tokn-key"] = "<random>"
+    assert "Secret/kairos-gateway: nobody reads tokn-key" in problems_over(overlays, changed)
+
+
+def test_a_patch_for_nothing_is_named(overlays: Overlays, secrets: list[Object]) -> None:
+    """kustomize leaves out a patch whose target is nowhere without a word; it is named."""
+    with copied() as deploy:
+        file = deploy / "k8s" / "components" / "audit-log" / "kustomization.yaml"
+        file.write_text(file.read_text().replace("kairos-pricing}", "kairos-pricer}", 1))
+        problems = problems_over(overlays, secrets, deploy)
+    assert any(re.search("audit-log/kustomization.yaml: .*kairos-pricer.* is nothing", p) for p in problems), problems
+
+
+def test_a_file_that_nobody_takes_is_named(overlays: Overlays, secrets: list[Object]) -> None:
+    """A file that no kustomization lists any more is named: what it says would be missing, without a word."""
+    with copied() as deploy:
+        file = deploy / "k8s" / "base" / "gateway" / "kustomization.yaml"
+        file.write_text(file.read_text().replace(", scaling.yaml", ""))
+        problems = problems_over(overlays, secrets, deploy)
+    assert "no overlay takes k8s/base/gateway/scaling.yaml" in problems
+
+
+def test_a_name_that_the_docs_tell_to_type_is_there(overlays: Overlays, secrets: list[Object]) -> None:
+    """Somebody who follows docs/deploying.md finds the secret that it names, or the checks say so."""
+    renamed = [secret for secret in secrets if secret["metadata"]["name"] != "kairos-qdrant-tls"]
+    problems = problems_over(overlays, renamed)
+    assert "docs/deploying.md names kairos-qdrant-tls, and there is no such object" in problems
+
+
+def test_a_slip_in_a_label_is_named(overlays: Overlays, secrets: list[Object]) -> None:
     """A policy that selects nothing any more is named: it would close or open nothing, without a word."""
     changed = copy.deepcopy(overlays)
     for objects in changed.values():
-        policy = find(objects, "NetworkPolicy", "to-redis")
-        policy["spec"]["podSelector"] = {"matchLabels": {"app.kubernetes.io/componnt": "stage"}}
-    problems = idle_policies(list(changed.values()))
+        policy(objects, "to-redis")["podSelector"] = {"matchLabels": {"app.kubernetes.io/componnt": "stage"}}
+    problems = problems_over(changed, secrets)
     assert len(problems) == 1
     assert re.search("NetworkPolicy/to-redis: .*componnt", problems[0])
