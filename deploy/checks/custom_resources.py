@@ -43,7 +43,8 @@ class HeadGroup(_Strict):
 
 
 class WorkerGroup(_Strict):
-    group_name: str
+    # Part of its pods' names.
+    group_name: str = Field(pattern="^[a-z0-9-]+$")
     replicas: int = Field(ge=0)
     min_replicas: int = Field(ge=0)
     max_replicas: int = Field(ge=1)

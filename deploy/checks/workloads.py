@@ -297,8 +297,8 @@ def _health(container: Object, pod: Pod) -> Iterator[str]:
         get = probe.get("httpGet")
         if get is not None and get.get("path") not in _HEALTH.get(str(get.get("port")), set()):
             yield f"{kind} asks for {get.get('path')}, which port {get.get('port')} does not answer"
-        if probe and not {"httpGet", "tcpSocket", "grpc", "exec"} & probe.keys():
-            yield f"{kind} asks nothing"
+        if probe and len({"httpGet", "tcpSocket", "grpc", "exec"} & probe.keys()) != 1:
+            yield f"{kind} asks in no way, or in several"
     # Calls still come until every node has heard that the pod is leaving.
     sleep = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     if sleep >= pod.spec.get("terminationGracePeriodSeconds", 30):

@@ -121,6 +121,10 @@ def unknown_health_path(objects: list[Object]) -> None:
     container["readinessProbe"]["httpGet"]["path"] = "/-/health"
 
 
+def two_ways_to_probe(objects: list[Object]) -> None:
+    gateway(objects)["livenessProbe"]["exec"] = {"command": ["true"]}
+
+
 def grpc_probe_with_tls(objects: list[Object]) -> None:
     gateway(objects)["livenessProbe"] = {"grpc": {"port": 50050}}
 
@@ -200,6 +204,7 @@ IN_WAYS: dict[Mistake, str] = {
     wrong_address_of_rays_redis: "RayService/kairos-ranker head: redisAddress names port 6380",
     stage_without_traces: "RayService/kairos-pricing .*KAIROS_PRICING_TELEMETRY__OTLP_ENDPOINT is not set",
     unknown_health_path: "RayService/kairos-ranker workers: .*asks for /-/health,",
+    two_ways_to_probe: "Deployment/kairos-gateway: gateway livenessProbe asks in no way, or in several",
     grpc_probe_with_tls: "Deployment/kairos-gateway: with TLS on",
     killed_while_it_drains: "Deployment/kairos-gateway: preStop",
     strange_image: "StatefulSet/kairos-redis: redis runs reddis",
