@@ -31,6 +31,9 @@ def kustomization_problems(overlays: Mapping[str, list[Object]], deploy: Path = 
             name = f"{file.parent.name}/{file.name}"
             if not any(content.get(what) for what in _DOES):
                 yield f"{name} does nothing"
+            for generator in content.get("configMapGenerator", []):
+                if not any(generator.get(source) for source in ("literals", "files", "envs")):
+                    yield f"{name}: nothing is in the config map {generator['name']}"
             for patch in content.get("patches", []):
                 if "target" in patch and not _found(patch["target"], objects):
                     yield f"{name}: {patch['target']} is nothing in {overlay}"

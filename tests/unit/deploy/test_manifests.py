@@ -125,6 +125,16 @@ def test_a_patch_for_nothing_is_named(overlays: Overlays, secrets: list[Object])
     assert any(re.search("audit-log/kustomization.yaml: .*kairos-pricer.* is nothing", p) for p in problems), problems
 
 
+def test_an_empty_config_map_is_named(overlays: Overlays, secrets: list[Object]) -> None:
+    """A generator of nothing is named: mtls without its one setting would ask no caller for a certificate."""
+    with copied() as deploy:
+        file = deploy / "k8s" / "components" / "mtls" / "kustomization.yaml"
+        text = re.sub(r"literals: .*", "literals: []", file.read_text())
+        file.write_text(text)
+        problems = problems_over(overlays, secrets, deploy)
+    assert "mtls/kustomization.yaml: nothing is in the config map kairos-gateway" in problems
+
+
 def test_a_file_that_nobody_takes_is_named(overlays: Overlays, secrets: list[Object]) -> None:
     """A file that no kustomization lists any more is named: what it says would be missing, without a word."""
     with copied() as deploy:
