@@ -17,29 +17,25 @@ import argparse
 import json
 import statistics
 import tempfile
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from random import Random
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 from qdrant_edge import EdgeShard
 from rich.console import Console
 
 from benchmarks.restore import fill
+from benchmarks.rollout import Load, Phase
 from benchmarks.scale_model import POOLS
 from cli.client import Connection
 from cli.suite.commands import start
 from cli.suite.processes import suite_processes
 from cli.suite.settings import SuiteSettings
 from demo.catalogue import build_catalogue
-from kairos.gateway.v1 import gateway_pb2
 from services.common.product import Product
 from services.retrieval.domain.candidates import IndexedProduct
 from services.retrieval.ports import Columns, Narrowing, Search, Vectors
@@ -62,58 +58,29 @@ def costs(seconds: float, threads: int, size: int) -> dict[str, Any]:
             connection = Connection(state.gateway, timeout_s=_TIMEOUT_S)
             users = fill(connection, Path(name), catalogue, 100)
             titles = [" ".join(product.title.split()[:4]) for product in catalogue]
+            measured, rest = Phase("measured"), Phase("after it")
             with Load(connection, threads, titles, users) as load:
                 time.sleep(_WARM_UP_S)
-                counts, before, began = load.counts(), _cpu_seconds(Path(name) / "suite"), time.monotonic()
+                before, began = _cpu_seconds(Path(name) / "suite"), time.monotonic()
+                load.enter(measured)
                 time.sleep(seconds)
-                after = _cpu_seconds(Path(name) / "suite")
-                (answered, degraded), took_s = (load.counts() - counts).tolist(), time.monotonic() - began
+                load.enter(rest)
+                after, took_s = _cpu_seconds(Path(name) / "suite"), time.monotonic() - began
         finally:
             supervisor.terminate()
             supervisor.wait()
+    if measured.errors:
+        raise SystemExit(f"searches failed, and what they cost is unknown: {dict(measured.errors)}")
+    answered = len(measured.seconds)
     cpu_ms = defaultdict[str, float](float)
     for process, cpu_s in after.items():
         service = process if process in (*POOLS, "haproxy") else "ray"
         cpu_ms[service] += 1e3 * (cpu_s - before.get(process, 0)) / answered
     return {
-        "searches": answered, "degraded": degraded, "searches_a_second": round(answered / took_s, 1),
+        "searches": answered, "given_up": dict(measured.degradations), "searches_a_second": round(answered / took_s, 1),
         "threads": threads, "products": size,
         "cpu_ms": {service: round(ms, 2) for service, ms in cpu_ms.items()},
     }  # fmt: skip
-
-
-class Load:
-    """Threads that search without a pause while it is entered. A search that fails ends the measurement."""
-
-    def __init__(self, connection: Connection, threads: int, queries: Sequence[str], users: Sequence[str]) -> None:
-        self._connection, self._queries, self._users = connection, queries, users
-        self._stop, self._executor = threading.Event(), ThreadPoolExecutor(threads)
-        self._counts, self._degraded, self._done = [0] * threads, [0] * threads, list[Future[None]]()
-
-    def __enter__(self) -> Self:
-        self._done = [self._executor.submit(self._search, number) for number in range(len(self._counts))]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._executor.shutdown()
-        for done in self._done:
-            done.result()
-
-    def counts(self) -> NDArray[np.int64]:
-        """[answered, of them degraded]: what was given up costs nothing, and would be missing in the sum."""
-        return np.array([sum(self._counts), sum(self._degraded)])
-
-    def _search(self, number: int) -> None:
-        random = Random(number)
-        with self._connection.stub() as stub:
-            while not self._stop.is_set():
-                request = gateway_pb2.SearchRequest(
-                    query=random.choice(self._queries), user_id=random.choice(self._users)
-                )
-                answer = stub.Search(request, timeout=_TIMEOUT_S)
-                self._counts[number] += 1
-                self._degraded[number] += bool(answer.degradations)
 
 
 def _cpu_seconds(data_dir: Path) -> dict[str, float]:

@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,10 +78,16 @@ class Phase:
 
 
 class Load:
-    """Threads that search without a pause; what they see goes to the phase that is current when an answer comes."""
+    """Threads that search without a pause; what they see goes to the phase that is current when an answer comes.
 
-    def __init__(self, connection: Connection, threads: int) -> None:
+    They take the queries in turns; without `users` each is a shopper of its own.
+    """
+
+    def __init__(
+        self, connection: Connection, threads: int, queries: Sequence[str] = QUERIES, users: Sequence[str] = ()
+    ) -> None:
         self._connection, self._stop = connection, threading.Event()
+        self._queries, self._users = queries, users or [f"load-{number}" for number in range(threads)]
         self._lock, self.phase = threading.Lock(), Phase("before")
         self._threads = [threading.Thread(target=self._search, args=(n,), daemon=True) for n in range(threads)]
 
@@ -102,9 +109,11 @@ class Load:
         with self._connection.stub() as stub:
             turn = number
             while not self._stop.is_set():
-                turn += 1
+                turn += len(self._threads)
                 began = time.monotonic()
-                request = gateway_pb2.SearchRequest(query=QUERIES[turn % len(QUERIES)], user_id=f"load-{number}")
+                request = gateway_pb2.SearchRequest(
+                    query=self._queries[turn % len(self._queries)], user_id=self._users[turn % len(self._users)]
+                )
                 error, given_up = "", []
                 try:
                     answer = stub.Search(request, timeout=_BUDGET_S)
