@@ -36,13 +36,13 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from cli.mapping import parse_mapping
-from cli.rows import read_rows
-from cli.suite.in_process import in_process_suite
+from catalog.mapping import parse_mapping
+from catalog.rows import read_rows
 from demo.catalogue import DemoProduct, build_catalogue, write_catalogue
 from demo.shoppers import DemoEvent, Shopper, build_shoppers, simulate_events, true_utility
 from kairos.common.v1 import event_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from ops.in_process import in_process_suite
 
 GOAL_EVENTS = 2
 GOAL_EFFECT_P99_MS = 50.0

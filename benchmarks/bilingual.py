@@ -26,13 +26,13 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from cli.client import Connection
-from cli.imports import CatalogImport, Rejects
-from cli.mapping import parse_mapping
-from cli.suite.in_process import InProcessSuite, in_process_suite
+from catalog.imports import CatalogImport, Rejects
+from catalog.mapping import parse_mapping
 from demo.catalogue import DemoProduct, build_catalogue, write_catalogue
 from kairos.common.v1 import common_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from ops.client import Connection
+from ops.in_process import InProcessSuite, in_process_suite
 from services.common.product import CATEGORY_SEPARATOR
 from services.query_encoder.domain.concepts import is_chinese
 

@@ -46,8 +46,9 @@ from benchmarks.bilingual import (
     read_questions,
     written,
 )
-from cli.suite.in_process import in_process_suite
+from catalog.products import read_catalogue
 from demo.catalogue import build_catalogue
+from ops.in_process import in_process_suite
 from services.common.product import CATEGORY_SEPARATOR, Product
 from services.query_encoder.adapters.concept_files import embedded_graph, load_graph
 from services.query_encoder.domain.concept_finding import ConceptFinder
@@ -58,7 +59,6 @@ from services.query_encoder.domain.text import normalise
 from services.query_encoder.ports import Encoder, FloatArray
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
-from training.catalogue import read_catalogue
 from training.compression.quality import measure_dense, relative_interval
 from training.compression.sample import draw
 from training.search.data import read_judgements

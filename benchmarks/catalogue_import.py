@@ -28,14 +28,14 @@ from rich.table import Table
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from cli.client import Connection
-from cli.mapping import ProductMapping, RowRefused, parse_mapping
-from cli.rows import column_names, read_rows
-from cli.suite.commands import start
-from cli.suite.processes import SuiteProcess, suite_processes
-from cli.suite.settings import SuiteSettings
+from catalog.mapping import ProductMapping, RowRefused, parse_mapping
+from catalog.rows import column_names, read_rows
 from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
+from ops.client import Connection
+from ops.control import start
+from ops.processes import SuiteProcess, suite_processes
+from ops.settings import SuiteSettings
 from services.common.convert import product_from_proto
 from services.query_encoder.adapters.torch_encoder import PooledEncoder, TorchEncoder, load_model
 from services.query_encoder.domain.product_text import product_text

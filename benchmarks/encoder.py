@@ -27,8 +27,8 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.encoder_server import encoder_server
-from cli.mapping import parse_mapping
-from cli.rows import column_names, read_rows
+from catalog.mapping import parse_mapping
+from catalog.rows import column_names, read_rows
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from services.common.context import DEFAULT_TENANT
 from services.common.convert import product_from_proto, vectors_from_proto

@@ -30,10 +30,10 @@ from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.domain.attribution import masked_of, shapley
 from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.explanation import explain
-from services.ranker.domain.memory import Memories
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking import Ranker, RankingRequest, Weights, weighted_sum
+from services.ranker.domain.user_history import UserHistory
 from services.ranker.settings import ObjectiveSettings, WeightSettings
 
 GOAL_MS = 10.0
@@ -52,7 +52,7 @@ def drawn_request(seed: int, model_version: str, dimensions: int) -> RankingRequ
         )
         for n in range(ACTS)
     ]  # fmt: skip
-    memories = Memories(acts, acts, (), ())
+    user_history = UserHistory(acts, acts, (), ())
     return RankingRequest(
         item_ids=[f"i{n}" for n in range(CANDIDATES)],
         retrieval_scores=np.sort(random.uniform(0, 1, CANDIDATES))[::-1].astype(np.float32),
@@ -61,10 +61,10 @@ def drawn_request(seed: int, model_version: str, dimensions: int) -> RankingRequ
         stocks=random.integers(0, 9, CANDIDATES).astype(np.float32),
         popularity=random.exponential(5, CANDIDATES).astype(np.float32),
         query=vectors[0],
-        profile=build_profile(memories, model_version, dimensions, NOW_S),
+        profile=build_profile(user_history, model_version, dimensions, NOW_S),
         categories=["Shoes"] * CANDIDATES,
         brands=["B"] * CANDIDATES,
-        memories=memories,
+        user_history=user_history,
         model_version=model_version,
         now_s=NOW_S,
         created_s=NOW_S - random.uniform(0, 1e8, CANDIDATES),
@@ -73,8 +73,8 @@ def drawn_request(seed: int, model_version: str, dimensions: int) -> RankingRequ
 
 def drawn_network(folder: Path, dimensions: int, model_version: str) -> Path:
     # Imported here: with a trained network nothing needs torch.
-    from training.ranker.learnable import LearnableRanker
-    from training.ranker.network import NetworkSettings
+    from training.ranking.learnable import LearnableRanker
+    from training.ranking.network import NetworkSettings
 
     LearnableRanker(NetworkSettings(dimensions=dimensions), vector_version=model_version, seed=1).save(folder)
     return folder
@@ -122,7 +122,7 @@ def measured(ranker: Ranker, request: RankingRequest, repeats: int) -> dict[str,
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
-    parser.add_argument("--network", type=Path, help="a folder of `python -m training.ranker`")
+    parser.add_argument("--network", type=Path, help="a folder of `python -m training.ranking`")
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
     arguments = parser.parse_args()

@@ -9,10 +9,10 @@ Each shopper with a history searches for a shelf; the first ten places are expla
   six values, mean over items);
 - what the explanation calls most important is taken out of the inputs, and the ranker is asked again: the score should
   change more than by something drawn by lot. So for groups and for single acts of the history, with a 95 % interval
-  over searches. Beside it stand acts named by likeness alone, and the opposite explanation (the least important called
-  most important), which must fail.
+  over searches. Beside it stand acts named by similarity alone, and the opposite explanation (the least important
+  called most important), which must fail.
 
-Two rankers: the weighted sum, and a network. `--network FOLDER` takes one of `python -m training.ranker`; without it
+Two rankers: the weighted sum, and a network. `--network FOLDER` takes one of `python -m training.ranking`; without it
 one is trained here, on simulated lists of the same shop.
 """
 
@@ -40,9 +40,9 @@ from benchmarks.explanation_peers import PEERS
 from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.domain.attribution import GROUPS, DoubleArray, masked_of, shapley
 from services.ranker.domain.explanation import Explanation, explain
+from services.ranker.domain.influential_events import influential_events
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking import Ranker, RankingRequest, Weights, attention, weighted_sum
-from services.ranker.domain.speaking import speaking
 from services.ranker.settings import ObjectiveSettings, WeightSettings
 
 TOP = 10
@@ -67,7 +67,9 @@ def by_likeness(request: RankingRequest, told: Mapping[int, Explanation]) -> dic
     """Names the acts that the weighted sum's attention goes by, whatever the ranker."""
     loud = attention(request.vectors, request.profile)
     return {
-        row: replace(one, events=speaking(request.vectors[row], loud[row], request.profile, request.memories))
+        row: replace(
+            one, events=influential_events(request.vectors[row], loud[row], request.profile, request.user_history)
+        )
         for row, one in told.items()
     }
 
@@ -105,7 +107,7 @@ def faithfulness(ranker: Ranker, explained: Sequence[Explained], seed: int) -> d
     checks: dict[str, tuple[Removal, Sequence[Explained]]] = {
         "group": (OF_GROUPS, explained),
         "act": (OF_ACTS, explained),
-        "act, by likeness": (OF_ACTS, [(request, by_likeness(request, told)) for request, told in explained]),
+        "act, by similarity": (OF_ACTS, [(request, by_likeness(request, told)) for request, told in explained]),
         "group, opposite": (Removal(OF_GROUPS.options, loudest_group, OF_GROUPS.without), opposed),
     }
     return {
@@ -132,7 +134,7 @@ def main() -> int:
     parser.add_argument("--shoppers", type=int, default=60)
     parser.add_argument("--teachers", type=int, default=200, help="shoppers whose lists teach the network")
     parser.add_argument("--peers-on", type=int, default=10, help="searches that the peers explain: they are slow")
-    parser.add_argument("--network", type=Path, help="a folder of `python -m training.ranker`")
+    parser.add_argument("--network", type=Path, help="a folder of `python -m training.ranking`")
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
     weighted = partial(weighted_sum, weights=Weights(**WeightSettings().model_dump()))

@@ -13,20 +13,20 @@ from tqdm import tqdm
 
 from benchmarks.adaptation import Shop, history
 from benchmarks.ranker_data import simulated_lists
-from cli.suite.in_process import in_process_suite
 from demo.catalogue import build_catalogue
 from demo.shoppers import DemoEvent, build_shoppers, simulate_events
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.gateway.v1 import gateway_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from ops.in_process import in_process_suite
 from services.common.context import DEFAULT_TENANT
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.convert import candidate_vectors, ranking_request
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking import RankingRequest
-from training.ranker.learnable import LearnableRanker
-from training.ranker.network import NetworkSettings
+from training.ranking.learnable import LearnableRanker
+from training.ranking.network import NetworkSettings
 
 CANDIDATES = 200
 DAYS = 30
@@ -86,7 +86,7 @@ def _request(stages: grpc.Channel, store: SqliteProfileStore, user_id: str, quer
     if read.HasField("vector"):
         message.query_vector.CopyFrom(read.vector)
     now_s, vectors = time.time(), candidate_vectors(found.candidates)
-    memories = store.memories(DEFAULT_TENANT, user_id)
-    profile = build_profile(memories, found.candidates.vectors.model_version, vectors.shape[1], now_s)
+    user_history = store.user_history(DEFAULT_TENANT, user_id)
+    profile = build_profile(user_history, found.candidates.vectors.model_version, vectors.shape[1], now_s)
     popularity = store.popularity(DEFAULT_TENANT, found.candidates.ids, now_s)
-    return ranking_request(message, vectors, popularity, profile, memories, now_s)
+    return ranking_request(message, vectors, popularity, profile, user_history, now_s)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from services.ranker.domain.explanation import Explanation
-from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking import Ranker, RankingRequest, ReasonType
+from services.ranker.domain.user_history import UserHistory
 
 REMOVABLE = tuple(group for group in ReasonType if group is not ReasonType.SPONSORED)
 _RESAMPLES = 2_000
@@ -82,7 +82,7 @@ def without_group(request: RankingRequest, group: ReasonType) -> RankingRequest:
         bounds = float(scores.min()), float(scores.max())
         return replace(request, query=None, retrieval_scores=np.full_like(scores, bounds[0]), retrieval_bounds=bounds)
     if group is ReasonType.RECENT_HISTORY:
-        forgotten = _remade(request, Memories())
+        forgotten = _remade(request, UserHistory())
         return replace(forgotten, profile=replace(forgotten.profile, price=profile.price, prices=profile.prices))
     if group is ReasonType.PRICE_AFFINITY:
         return replace(request, prices=np.full(count, np.nanmedian(request.prices), np.float32))
@@ -95,11 +95,11 @@ def without_group(request: RankingRequest, group: ReasonType) -> RankingRequest:
 
 def without_act(request: RankingRequest, item_id: str) -> RankingRequest:
     """As if the shopper had never acted on the item."""
-    known = request.memories
+    known = request.user_history
     recent, lasting, purchases = (
         [act for act in acts if act.item_id != item_id] for acts in (known.recent, known.lasting, known.purchases)
     )
-    return _remade(request, Memories(recent, lasting, purchases, known.seen))
+    return _remade(request, UserHistory(recent, lasting, purchases, known.seen))
 
 
 def loudest_group(told: Explanation) -> ReasonType:
@@ -114,6 +114,6 @@ OF_GROUPS = Removal(lambda request: REMOVABLE, loudest_group, without_group)
 OF_ACTS = Removal(lambda request: request.profile.item_ids, loudest_act, without_act)
 
 
-def _remade(request: RankingRequest, memories: Memories) -> RankingRequest:
-    profile = build_profile(memories, request.model_version, request.vectors.shape[1], request.now_s)
-    return replace(request, memories=memories, profile=profile)
+def _remade(request: RankingRequest, user_history: UserHistory) -> RankingRequest:
+    profile = build_profile(user_history, request.model_version, request.vectors.shape[1], request.now_s)
+    return replace(request, user_history=user_history, profile=profile)

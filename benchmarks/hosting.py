@@ -34,12 +34,12 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.hosting_servers import CALL_TIMEOUT_S, GATEWAY, STAGES
-from cli.suite.hosting import haproxy_folder, has_haproxy, hosting_environment
-from cli.suite.processes import end_all, marker_of, suite_members
-from cli.suite.settings import LOOPBACK, SuiteSettings
 from kairos.common.v1.common_pb2 import DATA_TYPE_FLOAT32, RequestContext, Tensor, Vectors
 from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest, QueryContext
 from kairos.encoder.v1.encoder_pb2_grpc import QueryEncoderServiceStub
+from ops.hosting import haproxy_folder, has_haproxy, hosting_environment
+from ops.processes import end_all, marker_of, suite_members
+from ops.settings import LOOPBACK, SuiteSettings
 
 DIMENSIONS = 384
 START_TIMEOUT_S = 180.0

@@ -17,15 +17,15 @@ from typing import Any
 import grpc
 import uvloop
 
-from cli.suite.host import host
-from cli.suite.hosting import Application, Deployment, ServeConfig, grpc_options, http_options
-from cli.suite.settings import LOOPBACK, SuiteSettings
 from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest, EncodeQueryResponse
 from kairos.encoder.v1.encoder_pb2_grpc import (
     QueryEncoderServiceServicer,
     QueryEncoderServiceStub,
     add_QueryEncoderServiceServicer_to_server,
 )
+from ops.host import host
+from ops.hosting import Application, Deployment, ServeConfig, grpc_options, http_options
+from ops.settings import LOOPBACK, SuiteSettings
 from services.common.rpc import rpc
 from services.common.settings import load_settings
 from services.common.telemetry import TelemetrySettings, configure_telemetry

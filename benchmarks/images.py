@@ -70,17 +70,17 @@ class Figures:
 def figures_of(embedding: Embedding, seen: LabelledPictures, unseen: LabelledPictures) -> Figures:
     known, asked = embedding(seen), embedding(unseen)
     told = vote(asked @ known.T, seen.labels, len(seen.classes))
-    likeness = asked @ asked.T
-    np.fill_diagonal(likeness, -np.inf)
-    order = np.argsort(-likeness, axis=1, kind="stable")[:, :-1]
+    similarity = asked @ asked.T
+    np.fill_diagonal(similarity, -np.inf)
+    order = np.argsort(-similarity, axis=1, kind="stable")[:, :-1]
     same = unseen.labels[order] == unseen.labels[:, np.newaxis]
     return Figures((told == unseen.labels).astype(float), same[:, :DEPTH].mean(1), average_precision(same))
 
 
-def vote(likeness: Vectors, labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
+def vote(similarity: Vectors, labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
     """The class of each row by its nearest neighbours, nearer ones counting for more. Shape [rows]."""
-    nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :NEIGHBOURS]
-    weights = np.exp((np.take_along_axis(likeness, nearest, 1) - likeness.max(1, keepdims=True)) / _WARMTH)
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
+    weights = np.exp((np.take_along_axis(similarity, nearest, 1) - similarity.max(1, keepdims=True)) / _WARMTH)
     votes = np.stack([np.where(labels[nearest] == each_one, weights, 0).sum(1) for each_one in range(classes)], 1)
     told: npt.NDArray[np.int64] = votes.argmax(1)
     return told

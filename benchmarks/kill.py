@@ -43,10 +43,10 @@ from benchmarks.profile_events import free_port, redis_server
 from benchmarks.ranker_server import ranker_server
 from benchmarks.replay import differing_profiles
 from services.common.context import DEFAULT_TENANT
+from services.learner.state import StateFolder
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.ports import ProfileStore
-from training.learner.state import StateFolder
 
 # What follows a page for so long is its outcome; longer would only make the run longer.
 WINDOW_S = 1.0
@@ -71,7 +71,7 @@ def learner_process(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[b
         # Redis away is an error to it, with its traceback.
         (folder / "learner.log").open("a") as log,
         subprocess.Popen(
-            [sys.executable, "-m", "training.learner"], env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "services.learner"], env=environment, stdout=log, stderr=log
         ) as process,
     ):
         try:

@@ -42,11 +42,11 @@ from services.ranker.domain.ranking import (
     weighted_sum,
 )
 from services.ranker.settings import ObjectiveSettings, WeightSettings
-from training.ranker.examples import TASKS, Examples
-from training.ranker.learnable import LearnableRanker
-from training.ranker.metrics import auc, calibration_error, log_loss, mean_rank_correlation, ndcg, reliability
-from training.ranker.network import NetworkSettings
-from training.ranker.training import Training
+from training.ranking.examples import TASKS, Examples
+from training.ranking.learnable import LearnableRanker
+from training.ranking.metrics import auc, calibration_error, log_loss, mean_rank_correlation, ndcg, reliability
+from training.ranking.network import NetworkSettings
+from training.ranking.training import Training
 
 TREES = 300
 TAUGHT = 0.8

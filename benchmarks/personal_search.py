@@ -8,7 +8,7 @@ purchases after queries that train does not know. Test only measures. What a sho
 of each ranking, whoever made it; equal scores count against the item sought.
 
 "ours": candidates by words, labels and meaning (vectors of the served encoder); then a listwise network of the form
-that retrieval serves, over these, popularity, what is bought together, brands, and the ranker's own likeness to the
+that retrieval serves, over these, popularity, what is bought together, brands, and the ranker's own similarity to the
 history. It is offline: no service ranks by it yet. "query only" is the same without the shopper, "shopper only"
 without the query.
 """

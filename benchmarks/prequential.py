@@ -7,7 +7,7 @@ Test, then train (Dawid 1984; Gama, Sebastiao and Rodrigues 2013): each list is 
 network in each, before any of them may learn from it.
 
 - incremental: learns some times a day, once from what is new and once from as many old lists of a bounded buffer, as
-  the learner does (`training.learner`); it never starts anew;
+  the learner does (`services.learner`); it never starts anew;
 - nightly: is trained anew each night from everything up to then, and serves the next day unchanged;
 - frozen: what nightly was after the first night.
 
@@ -44,12 +44,12 @@ from benchmarks.prequential_data import (
     sequence_lists,
     turning_shop,
 )
+from services.learner.buffer import Buffer
+from services.learner.guardrail import log_losses
 from services.ranker.domain.event import FloatArray
-from training.learner.buffer import Buffer
-from training.learner.guardrail import log_losses
-from training.ranker.examples import Examples
-from training.ranker.learnable import LearnableRanker
-from training.ranker.network import NetworkSettings
+from training.ranking.examples import Examples
+from training.ranking.learnable import LearnableRanker
+from training.ranking.network import NetworkSettings
 
 MODELS = ("incremental", "nightly", "frozen")
 TOP_OF_SEQUENCES, TOP_OF_SHOP = 10, 3
@@ -155,7 +155,7 @@ def full_ranking(of: Sequences, courses: dict[str, Course], sample: int, seed: i
     found: dict[str, list[float]] = {name: [] for name in courses}
     for row in tqdm(chosen, desc="full ranking"):
         moment_s, user, item_id = last[row]
-        bought = {event.item_id for event in of.log.memories(user, moment_s, {}).recent}
+        bought = {event.item_id for event in of.log.user_history(user, moment_s, {}).recent}
         candidates = [item_id, *(other for other in of.items if other != item_id and other not in bought)]
         examples = Examples.of([of.list_of(last[row], candidates)], DIMENSIONS)
         for name, course in courses.items():

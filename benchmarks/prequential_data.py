@@ -25,9 +25,9 @@ from benchmarks.ranker_data import lists_of
 from demo.catalogue import REFERENCE, build_catalogue
 from demo.shoppers import build_shoppers, simulate_sessions
 from services.ranker.domain.event import Event, EventType, FloatArray, Impressions, ItemFeatures
-from training.ranker.examples import Examples, Showing
-from training.ranker.histories import Histories
-from training.ranker.reading import showing
+from training.ranking.examples import Examples, Showing
+from training.ranking.histories import Histories
+from training.ranking.reading import showing
 
 DAY_S = 86_400.0
 DIMENSIONS = 32

@@ -17,9 +17,9 @@ from services.query_encoder.wiring import build_encoder
 from services.ranker.domain.event import Circumstances, Event, EventType, FloatArray, Impressions, ItemFeatures
 from services.ranker.domain.features import features_of
 from services.ranker.domain.ranking import RankingRequest
-from training.ranker.examples import Examples, Showing
-from training.ranker.histories import Histories
-from training.ranker.reading import request_of
+from training.ranking.examples import Examples, Showing
+from training.ranking.histories import Histories
+from training.ranking.reading import request_of
 
 WINDOW_S = 3_600.0
 _BATCH = 100

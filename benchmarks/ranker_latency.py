@@ -6,7 +6,7 @@
 Every way has its turn in each round, in another order each time, so that whatever else the machine does meets all.
 Beside the time stands the CPU time, which does not grow with what else the machine does.
 
-    ours                 OnnxRanker: features of profile and memories, a user's side once, 200 candidates, the objective
+    ours                 OnnxRanker: features of profile and history, a user's side once, 200 candidates, the objective
     ours, graphs         its two ONNX graphs without the features
     ours, user's side    the first of them
     torch eager          the same two halves in torch
@@ -35,13 +35,13 @@ from tqdm import tqdm
 from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.domain.event import EventType, FloatArray, HistoryEntry, ItemFeatures
 from services.ranker.domain.features import CANDIDATE_NUMBERS, CONTEXT, SEQUENCE, features_of
-from services.ranker.domain.memory import LASTING, Memories
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking import RankingRequest, by_shuffle
-from training.ranker.examples import Examples, Showing
-from training.ranker.learnable import LearnableRanker
-from training.ranker.network import NetworkSettings
+from services.ranker.domain.user_history import LASTING, UserHistory
+from training.ranking.examples import Examples, Showing
+from training.ranking.learnable import LearnableRanker
+from training.ranking.network import NetworkSettings
 
 GOAL_P50_MS = 4.0
 CANDIDATES, DIMENSIONS, ITEMS, TREES = 200, 384, 3_000, 300
@@ -66,7 +66,7 @@ def request(random: np.random.Generator) -> RankingRequest:
         HistoryEntry(item.item_id, "s", EventType.CLICK, NOW_S - 600.0 * n, 0, item, f"e{n}", "", item.price)
         for n, item in enumerate(acted)
     ]
-    memories = Memories(acts[:SEQUENCE], acts[-LASTING:])
+    user_history = UserHistory(acts[:SEQUENCE], acts[-LASTING:])
     shown = items[:CANDIDATES]
     return RankingRequest(
         item_ids=[item.item_id for item in shown],
@@ -76,10 +76,10 @@ def request(random: np.random.Generator) -> RankingRequest:
         stocks=np.full(CANDIDATES, 5, np.float32),
         popularity=random.random(CANDIDATES).astype(np.float32),
         query=unit(random, 1)[0],
-        profile=build_profile(memories, VERSION, DIMENSIONS, NOW_S),
+        profile=build_profile(user_history, VERSION, DIMENSIONS, NOW_S),
         categories=[item.category for item in shown],
         brands=[item.brand for item in shown],
-        memories=memories,
+        user_history=user_history,
         model_version=VERSION,
         now_s=NOW_S,
     )

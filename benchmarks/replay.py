@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from services.ranker.domain.event import Batch
 from services.ranker.domain.interests import interests
-from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import build_profile, newest_model
+from services.ranker.domain.user_history import UserHistory
 from services.ranker.ports import ProfileStore
 
 _PAGE = 1_000
@@ -27,15 +27,18 @@ def differing_profiles(store: ProfileStore, replay: ProfileStore, tenant: str, u
     while shown := store.impressions_after(tenant, position, _PAGE):
         position = shown[-1][0]
         replay.record_impressions(tenant, [page for _, page in shown])
-    moment_s = max((event.occurred_s for user in users for event in store.memories(tenant, user).recent), default=0.0)
+    moment_s = max(
+        (event.occurred_s for user in users for event in store.user_history(tenant, user).recent), default=0.0
+    )
     return [
         user
         for user in users
-        if profile_bits(store.memories(tenant, user), moment_s) != profile_bits(replay.memories(tenant, user), moment_s)
+        if profile_bits(store.user_history(tenant, user), moment_s)
+        != profile_bits(replay.user_history(tenant, user), moment_s)
     ]
 
 
-def profile_bits(known: Memories, moment_s: float) -> tuple[object, ...]:
+def profile_bits(known: UserHistory, moment_s: float) -> tuple[object, ...]:
     """Everything of a profile, to the last bit."""
     profile = build_profile(known, *newest_model(known), moment_s)
     wishes = interests(profile)

@@ -31,11 +31,11 @@ from rich.console import Console
 from benchmarks.restore import fill
 from benchmarks.rollout import Load, Phase
 from benchmarks.scale_model import POOLS
-from cli.client import Connection
-from cli.suite.commands import start
-from cli.suite.processes import suite_processes
-from cli.suite.settings import SuiteSettings
 from demo.catalogue import build_catalogue
+from ops.client import Connection
+from ops.control import start
+from ops.processes import suite_processes
+from ops.settings import SuiteSettings
 from services.common.product import Product
 from services.retrieval.domain.candidates import IndexedProduct
 from services.retrieval.ports import Columns, Narrowing, Search, Vectors

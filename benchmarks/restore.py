@@ -26,15 +26,15 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
 
-from cli.backup.commands import bring_back, save
-from cli.client import Connection
-from cli.imports import CatalogImport, EventsImport, Rejects
-from cli.mapping import parse_mapping
-from cli.suite.in_process import in_process_suite
-from cli.suite.settings import SuiteSettings
+from catalog.imports import CatalogImport, EventsImport, Rejects
+from catalog.mapping import parse_mapping
 from demo.catalogue import DemoProduct, build_catalogue, write_catalogue
 from demo.shoppers import build_shoppers, simulate_events, write_events
 from kairos.gateway.v1 import gateway_pb2
+from ops.backup.copies import bring_back, save
+from ops.client import Connection
+from ops.in_process import in_process_suite
+from ops.settings import SuiteSettings
 
 DAYS = 14
 _TIMEOUT_S = 30.0

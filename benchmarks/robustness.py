@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.search_quality import Figures, by_gateway, figures_of
-from cli.suite.in_process import in_process_suite
+from ops.in_process import in_process_suite
 from training.search.data import Judgements, read_judgements
 from training.search.train import import_products
 

@@ -32,18 +32,18 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from cli.client import Connection
-from cli.imports import CatalogImport, Rejects
-from cli.mapping import parse_mapping
-from cli.suite.commands import start
-from cli.suite.hosting import ServeConfig, hosting_environment
-from cli.suite.processes import suite_processes
-from cli.suite.settings import SuiteSettings
+from catalog.imports import CatalogImport, Rejects
+from catalog.mapping import parse_mapping
 from demo.catalogue import write_catalogue
 from deploy.checks.build import built
 from deploy.checks.local import local_applications
 from kairos.common.v1 import common_pb2
 from kairos.gateway.v1 import gateway_pb2
+from ops.client import Connection
+from ops.control import start
+from ops.hosting import ServeConfig, hosting_environment
+from ops.processes import suite_processes
+from ops.settings import SuiteSettings
 from services.query_encoder.wiring import embedded_model_dir
 
 ENCODER = "query_encoder"

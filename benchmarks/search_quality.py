@@ -34,11 +34,11 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from cli.mapping import parse_mapping
-from cli.rows import column_names, read_rows
-from cli.suite.in_process import InProcessSuite, in_process_suite
+from catalog.mapping import parse_mapping
+from catalog.rows import column_names, read_rows
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from ops.in_process import InProcessSuite, in_process_suite
 from services.common.context import RequestContext
 from services.common.convert import context_to_proto, vectors_to_proto
 from services.query_encoder.settings import QueryEncoderSettings

@@ -41,10 +41,10 @@ def history_neighbours(split: Split, item_count: int, decay: float, nearest: int
     def score(histories: Sequence[IntArray]) -> FloatArray:
         asked = neighbours.fading(histories, item_count, decay)
         norms = np.sqrt(np.asarray(asked.power(2).sum(axis=1)).ravel())
-        likeness = np.asarray((asked @ by_item).todense()) / np.maximum(norms, 1e-9)[:, None]
-        kept = min(nearest, likeness.shape[1] - 1)
-        threshold = np.partition(likeness, -kept, axis=1)[:, -kept, None]
-        kernel = np.where((likeness >= threshold) & (likeness > 0), np.exp((likeness - 1) / width), 0)
+        similarity = np.asarray((asked @ by_item).todense()) / np.maximum(norms, 1e-9)[:, None]
+        kept = min(nearest, similarity.shape[1] - 1)
+        threshold = np.partition(similarity, -kept, axis=1)[:, -kept, None]
+        kernel = np.where((similarity >= threshold) & (similarity > 0), np.exp((similarity - 1) / width), 0)
         return np.asarray((sp.csr_matrix(kernel.astype(np.float32)) @ votes).todense(), np.float32)
 
     return score

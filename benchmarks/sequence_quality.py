@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from benchmarks import sequence_baselines as baselines
 from benchmarks.sasrec import SasRecSettings, fit_sasrec
-from training.sequence import likeness
+from training.sequence import similarity
 from training.sequence.data import Histories, IntArray, Split, global_temporal, leave_one_out, read_histories
 from training.sequence.evaluation import FloatArray, Scorer, gains, hit_rate, ndcg, ranks
 from training.sequence.learned_order import LearnedOrder
@@ -44,7 +44,7 @@ from training.sequence.recommender import RecommenderSettings, fit
 KAIROS = "kairos"
 # Its parts; each is the whole without the others.
 MIXTURE = "kairos, mixture without the order"
-NETWORKS, MEMORY, WORDS = (f"{KAIROS}, {part} alone" for part in ("network", "neighbours", "likeness"))
+NETWORKS, MEMORY, WORDS = (f"{KAIROS}, {part} alone" for part in ("network", "neighbours", "similarity"))
 _RESAMPLES = 2_000
 
 
@@ -88,7 +88,7 @@ def measure(
         run("matrix factorisation (ALS)", lambda: baselines.tuned_factors(split, count, seed, threads))
 
         # Sharpened as Kairos takes it, it would leave fewer right answers among the candidates.
-        words = likeness.scorer(histories.texts, history_decay=0.8, power=1)
+        words = similarity.scorer(histories.texts, history_decay=0.8, power=1)
 
         def sources(asked: Sequence[IntArray]) -> list[FloatArray]:
             found = [near(asked), kernel(asked), popular(asked), words(asked)]

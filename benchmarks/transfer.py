@@ -34,11 +34,11 @@ from rich.table import Table
 
 from benchmarks.search_quality import Figures, Ranking, by_bm25s, figures_of, interval
 from benchmarks.transfer_data import write
+from catalog.products import read_catalogue
 from services.common.product import Product
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder, embedded_model_dir
-from training.catalogue import read_catalogue
 from training.search.data import NOT_WRONG, RELEVANT, Judgements, read_judgements, split
 from training.search.encoder import EncoderTraining, Examples, train_encoder
 from training.search.self_supervised import made_judgements

@@ -32,6 +32,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from catalog.products import read_catalogue
 from demo.catalogue import build_catalogue, write_catalogue
 from services.common.product import Product
 from services.query_encoder.bulk_reading import ReadQuery
@@ -47,7 +48,6 @@ from services.query_encoder.domain.understanding_rules import (
     sentiment_by_rule,
 )
 from services.query_encoder.settings import QueryEncoderSettings
-from training.catalogue import read_catalogue
 from training.understanding.__main__ import Shop, made_queries, open_shop
 from training.understanding.queries import TEMPLATES, Example, QueryMaker, read_templates
 from training.understanding.train import Examples, UnderstandingTraining, train_network

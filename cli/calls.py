@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.markup import escape
 
-from cli.client import Connection, explain_error
+from ops.client import Connection, explain_error
 
 _err = Console(stderr=True)
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import grpc
 from rich.console import Console
 
-from cli.client import Connection, explain_error
-from cli.imports import CatalogImport, Rejects
-from cli.mapping import parse_mapping
-from cli.suite.commands import SuiteError, start, wait
-from cli.suite.settings import SuiteSettings
-from cli.suite.watching import prometheus
+from catalog.imports import CatalogImport, Rejects
+from catalog.mapping import parse_mapping
 from cli.tour import TourFailed, run_tour
 from demo.catalogue import write_catalogue
+from ops.client import Connection, explain_error
+from ops.control import SuiteError, start, wait
+from ops.settings import SuiteSettings
+from ops.watching import prometheus
 from services.common.settings import load_settings
 
 COMMANDS = """

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.rows import FileRefused
+from catalog.rows import FileRefused
 
 if TYPE_CHECKING:
     from training.compression.compress import Row
@@ -52,9 +52,9 @@ def compress(
     try:
         import torch
 
+        from catalog.products import read_catalogue
         from services.query_encoder.settings import QueryEncoderSettings
         from services.query_encoder.wiring import embedded_model_dir
-        from training.catalogue import read_catalogue
         from training.compression import compress as compression
         from training.compression.pruning import Cut
         from training.compression.report import document, plot

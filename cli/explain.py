@@ -101,11 +101,11 @@ def _behind(result: gateway_pb2.Result) -> Iterator[str]:
         yield rules_text(result.explanation.rules)
 
 
-def _event_text(event: ranker_pb2.SpeakingEvent) -> str:
+def _event_text(event: ranker_pb2.InfluentialEvent) -> str:
     kind = event_pb2.EventType.Name(event.event.type).removeprefix("EVENT_TYPE_").lower()
     when = event.event.occurred_at.ToDatetime().isoformat(" ", "minutes")
     side = "for" if event.share > 0 else "against"
     return (
         f"{kind} of {event.event.item_id} ({event.event.category or 'no category'}) at {when}: "
-        f"{abs(event.share):.0%} of the history's word, {side} it; likeness {event.likeness:.2f}"
+        f"{abs(event.share):.0%} of the history's word, {side} it; similarity {event.similarity:.2f}"
     )

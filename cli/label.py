@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from cli.rows import FileRefused
-from cli.suite.settings import SuiteSettings
+from catalog.rows import FileRefused
+from ops.settings import SuiteSettings
 from services.common.context import DEFAULT_TENANT
 from services.common.settings import load_settings
 

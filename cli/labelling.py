@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from cli.rows import FileRefused, read_rows
+from catalog.rows import FileRefused, read_rows
 from services.common.settings import load_settings
 from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
@@ -124,7 +124,7 @@ def why(choice: Choice) -> str:
     ]
     if asked.count > 1:
         parts.append(f"sent {asked.count} times")
-    if choice.likeness < _ALIKE:
+    if choice.similarity < _ALIKE:
         parts.append("unlike the others")
     return ", ".join(parts)
 

@@ -17,14 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli import encoder, models
-from cli.backup.commands import backup, restore
+from catalog.events import event_of
+from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
+from catalog.mapping import RowRefused, parse_mapping, parse_money
+from catalog.rows import FileRefused, column_names
+from cli import encoder, models, suite
+from cli.backup import backup, restore
 from cli.calls import call, connection_of, print_json
-from cli.client import Connection, explain_error
 from cli.explain import explain
-from cli.imports import CatalogImport, EventsImport, Rejects, Summary, event_of
 from cli.label import label
-from cli.mapping import RowRefused, parse_mapping, parse_money
 from cli.reembedding import Reembedding, Refused
 from cli.render import (
     print_collections,
@@ -35,10 +36,10 @@ from cli.render import (
     print_suggestions,
     print_waterfall,
 )
-from cli.rows import FileRefused, column_names
-from cli.suite import commands
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
+from ops.client import Connection, explain_error
+from ops.control import health_of
 from services.common.convert import money_to_proto
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -52,9 +53,9 @@ app.add_typer(label, name="label")
 app.add_typer(encoder.app, name="encoder")
 app.command()(explain)
 app.add_typer(models.app, name="models")
-app.command()(commands.up)
-app.command()(commands.down)
-app.command()(commands.status)
+app.command()(suite.up)
+app.command()(suite.down)
+app.command()(suite.status)
 app.command()(backup)
 app.command()(restore)
 
@@ -187,7 +188,7 @@ def price(context: typer.Context, ids: list[str], as_json: Json = False) -> None
 @app.command()
 def health(context: typer.Context, as_json: Json = False) -> None:
     """Whether the gateway serves, and which stages it reaches."""
-    answers = commands.health_of(connection_of(context).channel())
+    answers = health_of(connection_of(context).channel())
     if as_json:
         out.print_json(data=answers)
     else:
@@ -259,9 +260,9 @@ def catalog_reembed(
     try:
         state = job.describe()
         if rollback or drop:
-            if not state.HasField("beside") or (rollback and not state.beside_is_older):
+            if not state.HasField("staged") or (rollback and not state.staged_is_previous):
                 raise Refused("there is no earlier model to go back to" if rollback else "there is nothing to drop")
-            job.model_version = state.beside.model_version
+            job.model_version = state.staged.model_version
         problems = []
         if drop:
             job.drop()

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.suite.settings import SuiteSettings
+from ops.settings import SuiteSettings
 from services.common.context import DEFAULT_TENANT, check_tenant
 from services.common.settings import load_settings
 from services.ranker.adapters.model_registry import ModelRegistry

@@ -14,11 +14,11 @@ import pyarrow.dataset
 import stamina
 from tqdm import tqdm
 
-from cli.client import Connection
-from cli.rows import FileRefused
+from catalog.rows import FileRefused
 from kairos.common.v1 import common_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from ops.client import Connection
 from services.common.convert import vectors_to_proto
 
 # Products of one call.
@@ -87,7 +87,7 @@ class Reembedding:
             problems.append(
                 f"searches find {self.figures.recall:.0%} of the exact neighbours, below {LEAST_RECALL:.0%}"
             )
-        lost = _without_share(state.beside) - _without_share(state.live)
+        lost = _without_share(state.staged) - _without_share(state.live)
         if lost > _LOST_SHARE:
             problems.append(f"{lost:.0%} of the catalogue have a vector now and would have none")
         return problems

@@ -28,18 +28,18 @@ def print_collections(
         role: MessageToDict(
             getattr(state, role), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
-        for role in ("live", "beside")
+        for role in ("live", "staged")
         if state.HasField(role)
     }
     done: dict[str, float] = {"from_file": job.given, "embedded": job.embedded}
     if job.figures.sampled_count:
         done |= {"sampled": job.figures.sampled_count, "recall": job.figures.recall, "overlap": job.figures.overlap}
     if as_json:
-        console.print_json(data=found | {"beside_is_older": state.beside_is_older, "done": done})
+        console.print_json(data=found | {"staged_is_previous": state.staged_is_previous, "done": done})
         return
     table = Table("", "model", "dimensions", "products", "without a vector", box=None, pad_edge=False)
     for role, of in found.items():
-        name = "before" if role == "beside" and state.beside_is_older else role
+        name = "before" if role == "beside" and state.staged_is_previous else role
         numbers = (f"{int(of[key]):,}" for key in ("dimensions", "product_count", "without_vector_count"))
         table.add_row(name, escape(of["model_version"]), *numbers)
     console.print(table)
@@ -99,7 +99,7 @@ def group_name(reason: ranker_pb2.ReasonType.ValueType) -> str:
 
 
 def rules_text(rules: Sequence[gateway_pb2.FiredRule]) -> str:
-    """ "rules: brand cap (Acme, 2) · likeness -0.12"."""
+    """ "rules: brand cap (Acme, 2) · similarity -0.12"."""
     parts = []
     for rule in rules:
         text = gateway_pb2.RuleType.Name(rule.type).removeprefix("RULE_TYPE_").lower().replace("_", " ")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from cli.client import Connection
 from cli.render import print_interpretation, print_quotes, print_results, print_waterfall, why
 from kairos.common.v1 import event_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from ops.client import Connection
 
 # More than a shopper's budget: the tour also runs on a machine that is busy with something else.
 _BUDGET_S = 2.0

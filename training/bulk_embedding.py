@@ -17,12 +17,12 @@ import pyarrow.parquet
 import typer
 from tqdm import tqdm
 
+from catalog.products import picture_path, read_messages
 from services.common.settings import load_settings
 from services.gateway.domain.fingerprint import product_fingerprint
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
-from training.catalogue import picture_path, read_messages
 
 # Products of one batch: the encoder makes small ones of texts of equal length of it.
 BATCH = 512

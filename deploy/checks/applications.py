@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 
-from cli.suite.hosting import SERVICER_FUNCTIONS, Application
 from deploy.checks.build import Object, name_of
 from deploy.checks.dockerfiles import ROOT, dockerfile, extras
 from deploy.checks.pods import environment
@@ -14,6 +13,7 @@ from deploy.checks.ray_clusters import fitting_problems, ray_problems, templates
 from deploy.checks.serve_config import ManifestServeConfig
 from deploy.checks.service_settings import SETTINGS_OF, Stateful, nested
 from deploy.checks.variables import on_disk, writable
+from ops.hosting import SERVICER_FUNCTIONS, Application
 from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 from services.gateway.domain.budget import Stage

@@ -115,15 +115,15 @@ def start_retrieval(folder: Path) -> None:
 
 
 def start_ranker(folder: Path) -> None:
-    from services.ranker.pricing.settings import PricingSettings
-    from services.ranker.pricing.wiring import build_handler as build_pricing
+    from services.pricing.settings import PricingSettings
+    from services.pricing.wiring import build_handler as build_pricing
     from services.ranker.settings import RankerSettings
     from services.ranker.wiring import build_handler
 
     importlib.import_module("services.ranker.app")
-    importlib.import_module("services.ranker.pricing.app")
+    importlib.import_module("services.pricing.app")
     _import_all("services.ranker.adapters")
-    _import_all("services.ranker.pricing.adapters")
+    _import_all("services.pricing.adapters")
     build_handler(RankerSettings(data_dir=folder)).check()
     build_pricing(PricingSettings(data_dir=folder)).check()
     _import_tracing()
@@ -133,7 +133,7 @@ def start_cli(folder: Path) -> None:
     from cli.main import app
 
     for module in ("qdrant_dump", "redis_dump"):
-        importlib.import_module(f"cli.backup.{module}")
+        importlib.import_module(f"ops.backup.{module}")
     state, store = folder / "state", (folder / "store").as_uri()
     (state / "pricing").mkdir(parents=True)
     (state / "pricing" / "kept").write_text("kept")
@@ -142,17 +142,17 @@ def start_cli(folder: Path) -> None:
 
 
 def start_learner(folder: Path) -> None:
+    from services.learner.learner import Learner
+    from services.learner.metrics import LearnerMetrics
+    from services.learner.settings import LearnerSettings
     from services.ranker.adapters.model_registry import ModelRegistry
     from services.ranker.domain.ranking import Weights
     from services.ranker.settings import RankerSettings
     from services.ranker.wiring import build_store
-    from training.learner.learner import Learner
-    from training.learner.metrics import LearnerMetrics
-    from training.learner.settings import LearnerSettings
-    from training.ranker.learnable import LearnableRanker
-    from training.ranker.network import NetworkSettings
+    from training.ranking.learnable import LearnableRanker
+    from training.ranking.network import NetworkSettings
 
-    importlib.import_module("training.learner.__main__")
+    importlib.import_module("services.learner.__main__")
     importlib.import_module("services.ranker.adapters.redis_store")
     settings = RankerSettings(data_dir=folder)
     store, weights = build_store(settings), Weights(**settings.weights.model_dump())

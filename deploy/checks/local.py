@@ -10,10 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from cli.suite.hosting import Application, ServeConfig, has_haproxy
 from deploy.checks.build import Object
 from deploy.checks.pods import environment, pods_of
 from deploy.checks.serve_config import serve_config_of
+from ops.hosting import Application, ServeConfig, has_haproxy
 
 # Groups of the gateway's settings and single settings of the stages that name something in the cluster.
 _CLUSTERS_OWN = (

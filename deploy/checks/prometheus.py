@@ -12,7 +12,7 @@ from deploy.checks.build import DEPLOY
 from deploy.checks.custom_resources import Duration
 from deploy.checks.strict_yaml import StrictLoader
 from services.gateway.settings import MetricsSettings
-from training.learner.settings import MetricsSettings as LearnerMetricsSettings
+from services.learner.settings import MetricsSettings as LearnerMetricsSettings
 
 
 class _Strict(BaseModel):

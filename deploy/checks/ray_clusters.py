@@ -13,7 +13,7 @@ from deploy.checks.build import Object
 from deploy.checks.serve_config import ManifestServeConfig
 from deploy.checks.words import quantity
 
-# What one machine and a cluster have alike (cli/suite/hosting.py), and a place for what has no folder of its own.
+# What one machine and a cluster have alike (ops/hosting.py), and a place for what has no folder of its own.
 _MEASURED_FLAGS = {
     "RAY_worker_niceness", "RAY_USAGE_STATS_ENABLED", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM",
     "RAY_SERVE_HAPROXY_NBTHREAD", "RAY_SERVE_HAPROXY_METRICS_ENABLED", "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S",

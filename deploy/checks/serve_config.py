@@ -8,9 +8,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cli.suite.hosting import ServeConfig
 from deploy.checks.build import Object
 from deploy.checks.strict_yaml import StrictLoader
+from ops.hosting import ServeConfig
 
 
 class HttpOptions(BaseModel):

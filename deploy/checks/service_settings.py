@@ -7,15 +7,15 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from cli.suite.settings import SuiteSettings
+from ops.settings import SuiteSettings
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
 from services.gateway.settings import GatewaySettings
+from services.learner.settings import LearnerSettings
+from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
-from services.ranker.pricing.settings import PricingSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
-from training.learner.settings import LearnerSettings
 
 Stateful = QueryEncoderSettings | RetrievalSettings | RankerSettings | PricingSettings | LearnerSettings
 # Of each application.
@@ -25,7 +25,7 @@ SETTINGS_OF: dict[str, type[Stateful]] = {
 }  # fmt: skip
 # Of what runs without Ray, by the module; the learner asks the ranker's where log and registry are.
 SETTINGS_OF_MODULE: dict[str, tuple[type[ServiceSettings], ...]] = {
-    "services.gateway": (GatewaySettings,), "training.learner": (LearnerSettings, RankerSettings),
+    "services.gateway": (GatewaySettings,), "services.learner": (LearnerSettings, RankerSettings),
     # `kairos backup` goes to where each service keeps what.
     "cli.main": (SuiteSettings, *SETTINGS_OF.values()),
 }  # fmt: skip

@@ -24,8 +24,8 @@ from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
 from services.gateway.domain.budget import Stage
 from services.gateway.settings import GatewaySettings
+from services.learner.settings import LearnerSettings
 from services.ranker.settings import RankerSettings
-from training.learner.settings import LearnerSettings
 
 _STANDARD_RPCS = {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"}
 

@@ -20,4 +20,4 @@ ENV PATH=/opt/kairos/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /opt/kairos
 # A number: Kubernetes cannot tell of a name that it is not root.
 USER 10001:10001
-ENTRYPOINT ["python", "-m", "training.learner"]
+ENTRYPOINT ["python", "-m", "services.learner"]

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kairos.common.v1 import common_pb2, product_pb2
 from services.common.context import MAX_REQUEST_ID, RequestContext, check_tenant
 from services.common.errors import InvalidArgument
+from services.common.filters import AttributeFilter, PriceRange, ProductFilter
 from services.common.money import Money
 from services.common.product import Product
 
@@ -161,3 +162,22 @@ def time_to_proto(moment: datetime) -> Timestamp:
     message = Timestamp()
     message.FromDatetime(moment)
     return message
+
+
+def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> ProductFilter:
+    """Bounds are checked by `filter_violations`."""
+    price = None
+    if message.HasField("price"):
+        ends = {
+            name: money_from_proto(getattr(message.price, name), f"{field}.price.{name}")
+            for name in ("minimum", "maximum")
+            if message.price.HasField(name)
+        }
+        price = PriceRange(**ends)
+    return ProductFilter(
+        categories=tuple(message.categories),
+        brands=tuple(message.brands),
+        price=price,
+        attributes=tuple(AttributeFilter(entry.name, tuple(entry.values)) for entry in message.attributes),
+        in_stock_only=message.in_stock_only,
+    )

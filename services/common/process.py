@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 
-def settle() -> None:
+def freeze_gc() -> None:
     """To be called once, when a service has started: what it holds by now is there to stay.
 
     The garbage collector leaves it alone from here on. A full collection would otherwise walk through all of it,

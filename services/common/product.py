@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.common.errors import FieldViolation
+from services.common.limits import MAX_ID
 from services.common.money import Money
 
-MAX_ID = 128
 MAX_TITLE = 1_000
 MAX_DESCRIPTION = 20_000
 MAX_BRAND = 256

@@ -21,11 +21,14 @@ _MARKDOWNS = (pricing_pb2.PRICE_REASON_OVERSTOCK, pricing_pb2.PRICE_REASON_AGED)
 
 @dataclass(frozen=True)
 class Conditions:
-    """What an answer had to meet, and how its query was read. `resting` are purchases that Recommend leaves out."""
+    """The conditions of an answer, and the interpretation of its query.
+
+    `recently_purchased`: ids of purchases that Recommend skips.
+    """
 
     narrowing: product_pb2.ProductFilter = field(default_factory=product_pb2.ProductFilter)
     interpretation: gateway_pb2.QueryInterpretation = field(default_factory=gateway_pb2.QueryInterpretation)
-    resting: frozenset[str] = frozenset()
+    recently_purchased: frozenset[str] = frozenset()
 
 
 def retrieval_scores(candidates: retrieval_pb2.Candidates) -> dict[str, gateway_pb2.StageScores]:
@@ -85,7 +88,7 @@ def explain_result(
         result.score,
         reasons.baseline,
         {names[reason.type]: reason.contribution for reason in reasons.reasons},
-        sentence.Mixing(slate.seen_cost, slate.likeness_cost, slate.brand_capped_places, slate.is_explored),
+        sentence.Mixing(slate.fatigue_cost, slate.similarity_cost, slate.brand_capped_places, slate.is_explored),
         [(edge.matched_text, edge.expansion) for edge in explanation.concept_edges[:1]],
     )
 
@@ -96,10 +99,10 @@ def explain_absence(
     """Why the product is not among the `count` that were ranked; fills `explanation`."""
     language, explanation = sentence.language_of(locale), result.explanation
     explanation.language = language
-    if result.product.id in conditions.resting:
-        explanation.rules.add(type=gateway_pb2.RULE_TYPE_RESTING_PURCHASE)
-        explanation.text = sentence.absent(language, "resting")
-        return gateway_pb2.ABSENCE_RESTING_PURCHASE
+    if result.product.id in conditions.recently_purchased:
+        explanation.rules.add(type=gateway_pb2.RULE_TYPE_RECENTLY_PURCHASED)
+        explanation.text = sentence.absent(language, "recently_purchased")
+        return gateway_pb2.ABSENCE_RECENTLY_PURCHASED
     if not matches(result.product, conditions.narrowing):
         explanation.rules.add(type=gateway_pb2.RULE_TYPE_FILTER)
         explanation.text = sentence.absent(language, "filter")
@@ -128,10 +131,11 @@ def _conditions_met(product: product_pb2.Product, conditions: Conditions) -> Ite
 
 
 def _slate_rules(slate: ranker_pb2.SlateSteps, brand: str) -> Iterator[gateway_pb2.FiredRule]:
-    if slate.seen_count:
-        yield gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_FATIGUE, count=slate.seen_count, effect=-slate.seen_cost)
-    if slate.likeness_cost > 0:
-        yield gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_LIKENESS, effect=-slate.likeness_cost)
+    if slate.shown_without_click_count:
+        count, effect = slate.shown_without_click_count, -slate.fatigue_cost
+        yield gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_FATIGUE, count=count, effect=effect)
+    if slate.similarity_cost > 0:
+        yield gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_SIMILARITY, effect=-slate.similarity_cost)
     if slate.brand_capped_places:
         yield gateway_pb2.FiredRule(
             type=gateway_pb2.RULE_TYPE_BRAND_CAP, subject=brand, count=slate.brand_capped_places

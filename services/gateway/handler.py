@@ -172,7 +172,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     def _request(self, from_s: float, total_s: float, shares: dict[Stage, StageShare], locale: str) -> Request:
         call = current_call.get()
         budget = RequestBudget(from_s, from_s + total_s, shares, self._settings.budget.join)
-        self._parts.memory.expect(call.tenant)
+        self._parts.memory.track(call.tenant)
         return Request(call, budget, self.stages, self.metrics, locale)
 
     def _viewer(self, message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest, query: str) -> Viewer:

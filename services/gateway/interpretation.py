@@ -12,7 +12,7 @@ from kairos.gateway.v1 import gateway_pb2
 _MAX_TEXT = 512
 
 
-def preferred_filter(
+def soft_filter(
     message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
 ) -> product_pb2.ProductFilter | None:
     """What the text wishes for, as a filter; the caller's own filter of the same kind wins."""
@@ -39,7 +39,7 @@ def lookup_text(message: gateway_pb2.SearchRequest, understood: encoder_pb2.Enco
     if message.literal_query or understood is None:
         return message.query.strip()
     labels = (label for concept in understood.concepts for label in concept.expansions)
-    words = [understood.retrieval_text, *understood.guessed_words, *labels]
+    words = [understood.retrieval_text, *understood.spelling_alternatives, *labels]
     while len(" ".join(words)) > _MAX_TEXT and len(words) > 1:
         words.pop()
     return " ".join(words)

@@ -78,7 +78,7 @@ class Memory:
     def tenants(self) -> list[str]:
         return list(self._popular)
 
-    def expect(self, tenant: str) -> None:
+    def track(self, tenant: str) -> None:
         """From now on the tenant's popular items are kept."""
         self._popular.setdefault(tenant, [])
 

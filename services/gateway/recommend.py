@@ -59,10 +59,10 @@ async def new_ranking(
             [Stage.RETRIEVAL, Stage.PRICING],
             "popular items",
         )
-    resting = frozenset(interests.resting_item_ids) if interests is not None else frozenset()
+    recently_purchased = frozenset(interests.recently_purchased_item_ids) if interests is not None else frozenset()
     query = retrieval_pb2.RetrieveCandidatesRequest(
         filter=message.filter,
-        excluded_ids=sorted(resting),
+        excluded_ids=sorted(recently_purchased),
         limit=parts.settings.search.candidates,
         with_vectors=True,
     )
@@ -85,21 +85,21 @@ async def new_ranking(
     candidates = found.candidates if found is not None else retrieval_pb2.Candidates()
     if not candidates.ids:
         source = "popular"
-        candidates = await _popular_candidates(request, parts, message, resting)
+        candidates = await _popular_candidates(request, parts, message, recently_purchased)
     if not candidates.ids:
         request.metrics.recommendations.labels("memory").inc()
-        ranked = popular(request, parts, message.filter, resting)
+        ranked = popular(request, parts, message.filter, recently_purchased)
     else:
         request.metrics.recommendations.labels(source).inc()
         ranked = await rank(
             request, parts, candidates, message.user_id, message.session_id, None, explained, as_slate=True
         )
-    ranked.conditions = Conditions(message.filter, resting=resting)
+    ranked.conditions = Conditions(message.filter, recently_purchased=recently_purchased)
     return ranked
 
 
 async def _popular_candidates(
-    request: Request, parts: Parts, message: gateway_pb2.RecommendRequest, resting: frozenset[str]
+    request: Request, parts: Parts, message: gateway_pb2.RecommendRequest, recently_purchased: frozenset[str]
 ) -> retrieval_pb2.Candidates:
     """What is popular in the asked categories, else in the shop; where that leaves no page, the newest that match.
 
@@ -117,7 +117,7 @@ async def _popular_candidates(
         )
         ids.extend(answer.item_ids if answer is not None else ())
     ids.extend(product.id for product in parts.memory.popular(request.call.tenant, message.filter))
-    wanted = [id for id in dict.fromkeys(ids) if id not in resting][:limit]
+    wanted = [id for id in dict.fromkeys(ids) if id not in recently_purchased][:limit]
     if wanted:
         lookup = retrieval_pb2.LookupProductsRequest(ids=wanted, with_products=True, with_vectors=True)
         known = await request.call_or_degrade(
@@ -129,7 +129,7 @@ async def _popular_candidates(
         if len(matching.ids) >= page:
             return matching
     browse = retrieval_pb2.RetrieveCandidatesRequest(
-        filter=message.filter, excluded_ids=sorted(resting), limit=limit, with_vectors=True,
+        filter=message.filter, excluded_ids=sorted(recently_purchased), limit=limit, with_vectors=True,
         sort=product_pb2.SORT_ORDER_NEWEST,
     )  # fmt: skip
     newest = await request.call_or_degrade(

@@ -22,8 +22,8 @@ async def describe_collections(request: Request, parts: Parts) -> gateway_pb2.De
     found = await request.call_stage(Stage.RETRIEVAL, parts.clients.retrieval.DescribeCollections, ask)
     return gateway_pb2.DescribeCollectionsResponse(
         live=found.live if found.HasField("live") else None,
-        beside=found.beside if found.HasField("beside") else None,
-        beside_is_older=found.beside_is_older,
+        staged=found.staged if found.HasField("staged") else None,
+        staged_is_previous=found.staged_is_previous,
     )
 
 

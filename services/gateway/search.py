@@ -16,7 +16,7 @@ from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.gateway.domain.budget import Stage
 from services.gateway.explanation import Conditions, retrieval_scores
 from services.gateway.flow import Explained, Parts, Ranked, Viewer, kept_ranking, popular, rank, show
-from services.gateway.interpretation import interpret, lookup_text, preferred_filter, tell_effects
+from services.gateway.interpretation import interpret, lookup_text, soft_filter, tell_effects
 from services.gateway.stages import Request
 
 _RELEVANCE = (product_pb2.SORT_ORDER_UNSPECIFIED, product_pb2.SORT_ORDER_RELEVANCE)
@@ -70,7 +70,7 @@ async def _find_and_rank(
     if understood is not None:
         interpret(response.interpretation, message, understood)
         request.locale = request.locale or understood.language
-        wish = preferred_filter(message, understood)
+        wish = soft_filter(message, understood)
     by_relevance = message.sort in _RELEVANCE
     vectors = _vectors(understood)
     query = retrieval_pb2.RetrieveCandidatesRequest(
@@ -78,8 +78,8 @@ async def _find_and_rank(
         query_vectors=vectors[0] if vectors else None,
         other_query_vectors=vectors[1:],
         filter=message.filter,
-        preferred_filter=wish,
-        preferred_minimum=message.page_size,
+        soft_filter=wish,
+        soft_filter_minimum=message.page_size,
         limit=parts.settings.search.candidates,
         sort=message.sort,
         facets=message.facets,
@@ -99,7 +99,7 @@ async def _find_and_rank(
     request.degradations.extend(found.degradations)
     response.facets.extend(found.facets)
     response.total_size = found.total_size
-    tell_effects(response.interpretation, wish is not None and found.preferred_filter_applied)
+    tell_effects(response.interpretation, wish is not None and found.soft_filter_applied)
     if not by_relevance or (looks_for_nothing and not message.image):
         return _as_retrieved(found.candidates, explained)
     return await rank(request, parts, found.candidates, message.user_id, message.session_id, vector, explained)

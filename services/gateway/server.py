@@ -21,7 +21,7 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.context import RequestContext
 from services.common.convert import context_to_proto
-from services.common.process import settle
+from services.common.process import freeze_gc
 from services.gateway.adapters.stage_clients import StageClients, connect
 from services.gateway.domain.budget import Stage
 from services.gateway.flow import Parts
@@ -93,7 +93,7 @@ async def start_gateway(settings: GatewaySettings) -> GatewayServer:
     await server.start()
     for name in ("", SERVICE):
         await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
-    memory.expect("default")
+    memory.track("default")
     popular = PopularItems(clients, memory, settings.search)
     probe = asyncio.create_task(_probe_stages(clients, healths))
     if settings.metrics.port:
@@ -110,7 +110,7 @@ async def run(settings: GatewaySettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     gateway = await start_gateway(settings)
-    settle()
+    freeze_gc()
     await stop.wait()
     await gateway.stop()
 

@@ -8,7 +8,7 @@ from ray import serve
 
 from kairos.encoder.v1 import encoder_pb2
 from services.common.context import DEFAULT_TENANT
-from services.common.process import settle
+from services.common.process import freeze_gc
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
@@ -26,7 +26,7 @@ class QueryEncoder:
         configure_telemetry("query_encoder", settings.telemetry)
         self._handler = build_handler(settings)
         self._handler.warm(DEFAULT_TENANT)
-        settle()
+        freeze_gc()
 
     async def EncodeQuery(
         self, request: encoder_pb2.EncodeQueryRequest, grpc_context: CallContext

@@ -84,7 +84,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             vector=None if vector is None else vectors_to_proto(vector[np.newaxis], self._models[0].model_version),
             concepts=concepts_to_proto(said.expansion),
             rendered_text=said.rendering,
-            guessed_words=said.guessed_words,
+            spelling_alternatives=said.spelling_alternatives,
             other_vectors=[
                 vectors_to_proto(other[np.newaxis], model.model_version)
                 for model, (_, other) in zip(self._models[1:], others, strict=True)

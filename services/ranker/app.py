@@ -7,7 +7,7 @@ from typing import Any
 from ray import serve
 
 from kairos.ranker.v1 import ranker_pb2
-from services.common.process import settle
+from services.common.process import freeze_gc
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
@@ -21,7 +21,7 @@ class Ranker:
     def __init__(self, settings: RankerSettings) -> None:
         configure_telemetry("ranker", settings.telemetry)
         self._handler = build_handler(settings)
-        settle()
+        freeze_gc()
 
     async def RankItems(
         self, request: ranker_pb2.RankItemsRequest, grpc_context: CallContext

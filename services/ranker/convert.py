@@ -14,10 +14,10 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import time_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.ranker.domain.event import Circumstances, Event, EventType, FloatArray, Impressions, ItemFeatures
-from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking import RankingRequest, Scores
 from services.ranker.domain.slate_steps import Slate
+from services.ranker.domain.user_history import UserHistory
 
 MAX_CANDIDATES = 1_000
 MAX_EVENTS = 1_000
@@ -83,7 +83,7 @@ def ranking_request(
     vectors: FloatArray,
     popularity: Sequence[float],
     profile: Profile,
-    memories: Memories,
+    user_history: UserHistory,
     now_s: float,
 ) -> RankingRequest:
     candidates = message.candidates
@@ -98,7 +98,7 @@ def ranking_request(
         profile=profile,
         categories=candidates.categories or [""] * len(candidates.ids),
         brands=candidates.brands or [""] * len(candidates.ids),
-        memories=memories,
+        user_history=user_history,
         model_version=candidates.vectors.model_version,
         now_s=now_s,
         created_s=np.array(candidates.created_at_seconds, np.float64) if candidates.created_at_seconds else None,

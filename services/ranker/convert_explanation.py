@@ -46,7 +46,7 @@ def explanation_to_proto(explanation: Explanation | None) -> ranker_pb2.ItemReas
         ],
         baseline=explanation.baseline,
         events=[
-            ranker_pb2.SpeakingEvent(event=remembered(event.entry), likeness=event.likeness, share=event.share)
+            ranker_pb2.InfluentialEvent(event=remembered(event.entry), similarity=event.similarity, share=event.share)
             for event in explanation.events
         ],
         slate=ranker_pb2.SlateSteps(**vars(explanation.slate)) if explanation.slate else None,

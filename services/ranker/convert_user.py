@@ -16,9 +16,9 @@ from services.common.errors import InvalidArgument
 from services.ranker.convert import EVENT_TYPES
 from services.ranker.domain.event import Event, HistoryEntry, Impressions
 from services.ranker.domain.interests import Interests
-from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile, purchased
 from services.ranker.domain.repurchase import days_of
+from services.ranker.domain.user_history import UserHistory
 
 # Of a serialised profile with vectors of up to 768 dimensions, where every text has its greatest length.
 MAX_PROFILE_BYTES = 2 << 20
@@ -29,14 +29,19 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def profile_to_proto(
-    user_id: str, memories: Memories, profile: Profile, wishes: Interests, resting: Sequence[str], model_version: str
+    user_id: str,
+    user_history: UserHistory,
+    profile: Profile,
+    wishes: Interests,
+    recently_purchased: Sequence[str],
+    model_version: str,
 ) -> profile_pb2.UserProfile:
-    last = {entry.item_id: entry.occurred_s for entry in reversed(memories.purchases)}
-    days = days_of(memories.purchases)
+    last = {entry.item_id: entry.occurred_s for entry in reversed(user_history.purchases)}
+    days = days_of(user_history.purchases)
     message = profile_pb2.UserProfile(
         user_id=user_id,
-        recent=map(remembered, memories.recent),
-        lasting=map(remembered, memories.lasting),
+        recent=map(remembered, user_history.recent),
+        lasting=map(remembered, user_history.lasting),
         interests=[
             profile_pb2.Interest(share=share, item_ids=item_ids)
             for share, item_ids in zip(wishes.shares.tolist(), wishes.item_ids, strict=True)
@@ -48,13 +53,13 @@ def profile_to_proto(
         purchases=[
             profile_pb2.Purchase(
                 item_id=item_id, purchased_at=_moment(last[item_id]), day_count=len(days[item_id]),
-                recommendable=item_id not in resting,
+                recommendable=item_id not in recently_purchased,
             )
-            for item_id in purchased(memories.purchases)
+            for item_id in purchased(user_history.purchases)
         ],
-        shown_item_ids=[item_id for item_id, _ in memories.seen],
+        shown_item_ids=[item_id for item_id, _ in user_history.seen],
     )  # fmt: skip
-    for name, entries in (("recent_vectors", memories.recent), ("lasting_vectors", memories.lasting)):
+    for name, entries in (("recent_vectors", user_history.recent), ("lasting_vectors", user_history.lasting)):
         if (vectors := _vectors(entries, model_version)) is not None:
             getattr(message, name).CopyFrom(vectors)
     if len(wishes):
@@ -62,8 +67,8 @@ def profile_to_proto(
     return message
 
 
-def remembered(entry: HistoryEntry) -> profile_pb2.RememberedEvent:
-    message = profile_pb2.RememberedEvent(
+def remembered(entry: HistoryEntry) -> profile_pb2.HistoryEvent:
+    message = profile_pb2.HistoryEvent(
         event_id=entry.event_id, item_id=entry.item_id, type=_TYPES[entry.type], session_id=entry.session_id,
         occurred_at=_moment(entry.occurred_s), query=entry.query, dwell_ms=entry.dwell_ms,
         category=entry.features.category if entry.features else "",

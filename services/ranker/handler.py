@@ -38,10 +38,10 @@ from services.ranker.convert_user import (
 from services.ranker.domain.event import Batch
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.interests import interests
-from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import build_profile, newest_model, purchased
-from services.ranker.domain.repurchase import category_key, item_key, resting
+from services.ranker.domain.repurchase import category_key, item_key, recently_purchased
 from services.ranker.domain.slate_steps import make_slate
+from services.ranker.domain.user_history import UserHistory
 from services.ranker.ports import ProfileStore, RankerModels
 from services.ranker.recording import Recorder
 
@@ -143,10 +143,10 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
 
     def _rank(self, tenant: str, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
         now_s, vectors = self._clock(), candidate_vectors(request.candidates)
-        memories = self._store.memories(tenant, request.user_id) if request.user_id else Memories()
-        profile = build_profile(memories, request.candidates.vectors.model_version, vectors.shape[1], now_s)
+        user_history = self._store.user_history(tenant, request.user_id) if request.user_id else UserHistory()
+        profile = build_profile(user_history, request.candidates.vectors.model_version, vectors.shape[1], now_s)
         popularity = self._store.popularity(tenant, request.candidates.ids, now_s)
-        ranking = ranking_request(request, vectors, popularity, profile, memories, now_s)
+        ranking = ranking_request(request, vectors, popularity, profile, user_history, now_s)
         # Who is not known by name keeps to a version by session.
         scores, model_version = self._models.rank(tenant, request.user_id or request.session_id, ranking)
         slate = make_slate(ranking, scores.total, self._exploration, self._random) if request.as_slate else None
@@ -159,30 +159,35 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         return response
 
     def _interests(self, tenant: str, user_id: str) -> ranker_pb2.GetInterestsResponse:
-        memories, now_s = self._store.memories(tenant, user_id), self._clock()
+        user_history, now_s = self._store.user_history(tenant, user_id), self._clock()
         response = ranker_pb2.GetInterestsResponse(
-            purchased_item_ids=purchased(memories.purchases), resting_item_ids=self._resting(tenant, memories, now_s)
+            purchased_item_ids=purchased(user_history.purchases),
+            recently_purchased_item_ids=self._recently_purchased(tenant, user_history, now_s),
         )
-        model_version, dimensions = newest_model(memories)
-        wishes = interests(build_profile(memories, model_version, dimensions, now_s))
+        model_version, dimensions = newest_model(user_history)
+        wishes = interests(build_profile(user_history, model_version, dimensions, now_s))
         if len(wishes):
             response.interests.CopyFrom(vectors_to_proto(wishes.vectors, model_version))
             response.weights.extend(np.asarray(wishes.shares).tolist())
         return response
 
     def _profile(self, tenant: str, user_id: str) -> profile_pb2.UserProfile:
-        memories, now_s = self._store.memories(tenant, user_id), self._clock()
-        model_version, dimensions = newest_model(memories)
-        profile = build_profile(memories, model_version, dimensions, now_s)
+        user_history, now_s = self._store.user_history(tenant, user_id), self._clock()
+        model_version, dimensions = newest_model(user_history)
+        profile = build_profile(user_history, model_version, dimensions, now_s)
         wishes = interests(profile)
         return profile_to_proto(
-            user_id, memories, profile, wishes, self._resting(tenant, memories, now_s), model_version
+            user_id, user_history, profile, wishes, self._recently_purchased(tenant, user_history, now_s), model_version
         )
 
-    def _resting(self, tenant: str, memories: Memories, now_s: float) -> tuple[str, ...]:
-        bought = {entry.item_id: entry.features.category if entry.features else "" for entry in memories.purchases}
+    def _recently_purchased(self, tenant: str, user_history: UserHistory, now_s: float) -> tuple[str, ...]:
+        bought = {entry.item_id: entry.features.category if entry.features else "" for entry in user_history.purchases}
         keys = {*map(item_key, bought), *(category_key(category) for category in bought.values() if category)}
-        return resting(memories.purchases, self._store.rebuys(tenant, sorted(keys)), now_s) if bought else ()
+        return (
+            recently_purchased(user_history.purchases, self._store.rebuys(tenant, sorted(keys)), now_s)
+            if bought
+            else ()
+        )
 
     def _page(self, tenant: str, user_id: str, log: str, position: int, size: int) -> ranker_pb2.ExportUserResponse:
         """Events, and when they are at an end what was shown."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from services.ranker.domain.event import Batch, Event, Impressions, ItemFeatures
-from services.ranker.domain.memory import Memories
 from services.ranker.domain.ranking import RankingRequest, Scores
+from services.ranker.domain.user_history import UserHistory
 
 # After a deletion, what happened before it is not taken for so long: retries and queues have run dry by then.
 FORGOTTEN_S = 3_600
@@ -30,7 +30,7 @@ class ProfileStore(Protocol):
     ) -> int:
         """How many are new, by ranking id and first position. `items` are stored, the latest features win."""
 
-    def memories(self, tenant: str, user_id: str) -> Memories:
+    def user_history(self, tenant: str, user_id: str) -> UserHistory:
         """What a profile is made of, with items as known now."""
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:

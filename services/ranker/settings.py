@@ -41,7 +41,7 @@ class RankerSettings(ServiceSettings):
     data_dir: Path = Path("var/ranker")
     # For example redis://redis:6379/0. Needed where store is redis.
     redis_url: str = ""
-    # weighted-sum, a network that `python -m training.ranker` trained, or one of the baselines.
+    # weighted-sum, a network that `python -m training.ranking` trained, or one of the baselines.
     ranker: Literal["weighted-sum", "network", "popularity", "retrieval-order", "nearest-to-mean", "shuffle"] = (
         "weighted-sum"
     )
@@ -66,7 +66,7 @@ class RankerSettings(ServiceSettings):
         if self.store == "redis" and not self.redis_url:
             raise ValueError("redis_url is empty; name the Redis, for example redis://redis:6379/0")
         if self.ranker == "network" and self.model_dir is None:
-            raise ValueError("model_dir is not set; name a version that `python -m training.ranker` wrote")
+            raise ValueError("model_dir is not set; name a version that `python -m training.ranking` wrote")
         return self
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray import serve
 
-from services.common.process import settle
+from services.common.process import freeze_gc
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
 from services.retrieval.handler import RetrievalHandler
@@ -23,7 +23,7 @@ class RetrievalReplica(RetrievalHandler):
     def __init__(self, settings: RetrievalSettings) -> None:
         configure_telemetry("retrieval", settings.telemetry)
         super().__init__(build_index(settings), settings.workers)
-        settle()
+        freeze_gc()
 
     def check_health(self) -> None:
         self.check()

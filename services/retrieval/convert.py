@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.convert import money_from_proto, product_from_proto, vectors_from_proto, vectors_to_proto
+from services.common.convert import filter_from_proto, product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.filters import SortOrder
 from services.common.product import violations
 from services.retrieval.domain.candidates import (
     Candidates,
@@ -17,8 +18,7 @@ from services.retrieval.domain.candidates import (
     IndexedProduct,
     Retrieval,
 )
-from services.retrieval.domain.filters import AttributeFilter, PriceRange, ProductFilter, SortOrder
-from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_PREFERRED_MINIMUM, MAX_OTHER_MODELS, RetrievalQuery
+from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_SOFT_FILTER_MINIMUM, MAX_OTHER_MODELS, RetrievalQuery
 from services.retrieval.ports import Vectors
 
 MAX_UPSERT = 512
@@ -53,8 +53,8 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         model_version=message.query_vectors.model_version,
         weights=tuple(message.query_vector_weights),
         filter=filter_from_proto(message.filter, "filter"),
-        preferred_filter=filter_from_proto(message.preferred_filter, "preferred_filter"),
-        preferred_minimum=message.preferred_minimum or DEFAULT_PREFERRED_MINIMUM,
+        soft_filter=filter_from_proto(message.soft_filter, "soft_filter"),
+        soft_filter_minimum=message.soft_filter_minimum or DEFAULT_SOFT_FILTER_MINIMUM,
         excluded_ids=tuple(message.excluded_ids),
         limit=message.limit or DEFAULT_LIMIT,
         sort=sort,
@@ -67,24 +67,6 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
             (vectors_from_proto(others, f"other_query_vectors[{index}]"), others.model_version)
             for index, others in enumerate(message.other_query_vectors)
         ),
-    )
-
-
-def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> ProductFilter:
-    price = None
-    if message.HasField("price"):
-        ends = {
-            name: money_from_proto(getattr(message.price, name), f"{field}.price.{name}")
-            for name in ("minimum", "maximum")
-            if message.price.HasField(name)
-        }
-        price = PriceRange(**ends)
-    return ProductFilter(
-        categories=tuple(message.categories),
-        brands=tuple(message.brands),
-        price=price,
-        attributes=tuple(AttributeFilter(entry.name, tuple(entry.values)) for entry in message.attributes),
-        in_stock_only=message.in_stock_only,
     )
 
 
@@ -128,7 +110,7 @@ def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidates
         candidates=candidates_to_proto(retrieval.candidates, retrieval.model_version),
         facets=[_facet_to_proto(facet) for facet in retrieval.facets],
         total_size=retrieval.total_size,
-        preferred_filter_applied=retrieval.preferred_filter_applied,
+        soft_filter_applied=retrieval.soft_filter_applied,
         degradations=[_degradation_to_proto(degradation) for degradation in retrieval.degradations],
         model_version=retrieval.model_version,
     )

@@ -57,7 +57,7 @@ def sample_from_proto(message: retrieval_pb2.CheckEmbeddingsRequest) -> int:
 
 def pair_to_proto(state: PairState) -> retrieval_pb2.DescribeCollectionsResponse:
     return retrieval_pb2.DescribeCollectionsResponse(
-        live=_collection(state.live), beside=_collection(state.beside), beside_is_older=state.beside_is_older
+        live=_collection(state.live), staged=_collection(state.staged), staged_is_previous=state.staged_is_previous
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.common.filters import ProductFilter, SortOrder
 from services.retrieval.domain.candidates import Candidates, Facet, IndexedProduct
-from services.retrieval.domain.filters import ProductFilter, SortOrder
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.domain.reembedding import PairState, SearchCheck, Unembedded
 
@@ -33,7 +33,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Search:
-    """All halves for which there is something: words, vectors, a picture. At least one of them is there.
+    """All legs for which there is something: words, vectors, a picture. At least one of them is there.
 
     `vectors`: shape [rows, dimensions], none of them zero, `weights` one a row. `image`: shape [dimensions].
     """

@@ -1,4 +1,4 @@
-"""From a query to an answer over the index: halves that fail, preferred filters, facets and sorts."""
+"""From a query to an answer over the index: legs that fail, preferred filters, facets and sorts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def retrieve(index: ProductIndex, tenant: str, query: RetrievalQuery) -> Retriev
     query = _without_zero_vectors(_in_terms_of(query, model_version))
     if query.is_browse:
         return _browse(index, tenant, query, columns, model_version)
-    query, degradations = _with_its_likeness(index, tenant, query)
+    query, degradations = _with_similar_product(index, tenant, query)
     query, more = _with_comparable_vectors(query, model_version)
     degradations += more
     query, more = _with_a_comparable_picture(query, index.image_model_version(tenant))
@@ -50,16 +50,16 @@ def _with_its_wish(
     index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns
 ) -> tuple[tuple[Candidates, int, list[Degradation]], bool]:
     """(what `_search` found, whether the preferred filter narrowed it): it lifts where it would leave too little."""
-    if query.preferred_filter.is_empty:
+    if query.soft_filter.is_empty:
         return _search(index, tenant, query, columns, preferred=False), False
     wished = _search(index, tenant, query, columns, preferred=True)
-    page = min(query.preferred_minimum, query.limit)
+    page = min(query.soft_filter_minimum, query.limit)
     # A price is a limit: what lies beyond is no answer, however near.
-    if query.preferred_filter.is_only_price and len(wished[0]) >= page:
+    if query.soft_filter.is_only_price and len(wished[0]) >= page:
         return wished, True
     candidates, found, degradations = _search(index, tenant, query, columns, preferred=False)
     # Of a brand or a colour only what is near the query is an answer.
-    near = wished[0].ids if query.preferred_filter.is_only_price else answers(wished[0], candidates, page)
+    near = wished[0].ids if query.soft_filter.is_only_price else answers(wished[0], candidates, page)
     if len(near) >= page:
         return wished, True
     return (boosted(candidates, near), found, degradations), False
@@ -67,10 +67,10 @@ def _with_its_wish(
 
 def _browse(index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns, model_version: str) -> Retrieval:
     narrowing = Narrowing((query.filter,), query.excluded_ids)
-    applied = not query.preferred_filter.is_empty
+    applied = not query.soft_filter.is_empty
     if applied:
-        preferred = Narrowing((query.filter, query.preferred_filter), query.excluded_ids)
-        applied = index.count(tenant, preferred) >= min(query.preferred_minimum, query.limit)
+        preferred = Narrowing((query.filter, query.soft_filter), query.excluded_ids)
+        applied = index.count(tenant, preferred) >= min(query.soft_filter_minimum, query.limit)
         narrowing = preferred if applied else narrowing
     return Retrieval(
         index.browse(tenant, narrowing, query.sort, query.limit, columns),
@@ -129,7 +129,7 @@ def _with_a_comparable_picture(query: RetrievalQuery, model_version: str) -> tup
     return replace(query, image=None), [degradation]
 
 
-def _with_its_likeness(
+def _with_similar_product(
     index: ProductIndex, tenant: str, query: RetrievalQuery
 ) -> tuple[RetrievalQuery, list[Degradation]]:
     """With the vectors of the product that others shall look like, and without itself. Raises NotFound."""
@@ -153,7 +153,7 @@ def _search(
     index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns, *, preferred: bool
 ) -> tuple[Candidates, int, list[Degradation]]:
     """(candidates, how many were found, what was given up): a half that fails leaves the answer to the other."""
-    filters = (query.filter, query.preferred_filter) if preferred else (query.filter,)
+    filters = (query.filter, query.soft_filter) if preferred else (query.filter,)
     everything = Search(
         query.text.strip(),
         query.vectors,
@@ -182,7 +182,7 @@ def _search(
 
 
 def _attempts(everything: Search) -> Iterator[tuple[Search, str]]:
-    """What to try, in turn, and what an answer of it is called: all halves, without the picture, each by itself."""
+    """What to try, in turn, and what an answer of it is called: all legs, without the picture, each by itself."""
     words, dense, image = bool(everything.text), everything.vectors is not None, everything.image is not None
     if not (words or dense or image):
         return

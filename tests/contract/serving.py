@@ -17,9 +17,9 @@ import grpc
 
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
+from services.pricing import wiring as pricing
+from services.pricing.settings import PricingSettings
 from services.ranker import wiring as ranker
-from services.ranker.pricing import wiring as pricing
-from services.ranker.pricing.settings import PricingSettings
 from services.ranker.settings import RankerSettings
 
 ROOT = Path(__file__).parents[2]

@@ -102,12 +102,12 @@ async def test_chips(running: Running) -> None:
     assert said == [("nike", "Nike", boost, "鞋"), ("鞋", "shoes", boost, "nike")]
     assert [concept.id for concept in answer.interpretation.concepts] == ["shoes"]
     asked = retrievals(running)[-1]
-    assert (asked.text, list(asked.preferred_filter.brands)) == ("nike 鞋 shoes sneakers", ["Nike"])
+    assert (asked.text, list(asked.soft_filter.brands)) == ("nike 鞋 shoes sneakers", ["Nike"])
 
     literal = await running.stub.Search(search("nike 鞋", literal_query=True), timeout=BUDGET_S)
     assert not literal.interpretation.interpreted_as
     asked = retrievals(running)[-1]
-    assert (asked.text, asked.HasField("preferred_filter")) == ("nike 鞋", False)
+    assert (asked.text, asked.HasField("soft_filter")) == ("nike 鞋", False)
 
 
 @pytest.mark.parametrize("how", HOWS)

@@ -24,8 +24,8 @@ REASONS = ranker_pb2.ItemReasons(
         ranker_pb2.Reason(type=ranker_pb2.REASON_TYPE_AVAILABILITY, contribution=-0.4),
     ],
     events=[
-        ranker_pb2.SpeakingEvent(
-            event=profile_pb2.RememberedEvent(event_id="e1", item_id="p3", type=event_pb2.EVENT_TYPE_CLICK), share=1
+        ranker_pb2.InfluentialEvent(
+            event=profile_pb2.HistoryEvent(event_id="e1", item_id="p3", type=event_pb2.EVENT_TYPE_CLICK), share=1
         )
     ],
 )
@@ -88,11 +88,13 @@ async def test_rules_and_edges(running: Running) -> None:
     read.constraints.add(type=encoder_pb2.CONSTRAINT_TYPE_COLOUR, matched_text="red", value="Red")
     read.concepts.add(id="footwear", matched_text="trainers", expansions=["shoes", "hats"])
     running.stages.ranker.reasons.slate.CopyFrom(
-        ranker_pb2.SlateSteps(seen_count=4, seen_cost=0.1, likeness_cost=0.2, brand_capped_places=2, is_explored=True)
+        ranker_pb2.SlateSteps(
+            shown_without_click_count=4, fatigue_cost=0.1, similarity_cost=0.2, brand_capped_places=2, is_explored=True
+        )
     )
     answer = await running.stub.ExplainItem(explained(query="bee red trainers"), timeout=BUDGET_S)
     assert rules(answer) == [
-        ("CONSTRAINT_BOOST", "bee"), ("FATIGUE", ""), ("LIKENESS", ""), ("BRAND_CAP", "B"), ("EXPLORATION", ""),
+        ("CONSTRAINT_BOOST", "bee"), ("FATIGUE", ""), ("SIMILARITY", ""), ("BRAND_CAP", "B"), ("EXPLORATION", ""),
     ]  # fmt: skip
     assert [(e.matched_text, e.expansion) for e in answer.result.explanation.concept_edges] == [("trainers", "shoes")]
     assert "“trainers” was read as “shoes”" in answer.result.explanation.text
@@ -119,8 +121,8 @@ def hidden(running: Running) -> Running:
         ),
         (
             gateway_pb2.ExplainItemRequest(item_id="p1", recommend=gateway_pb2.RecommendRequest(user_id="u")),
-            gateway_pb2.ABSENCE_RESTING_PURCHASE,
-            "was bought lately",
+            gateway_pb2.ABSENCE_RECENTLY_PURCHASED,
+            "was bought recently",
         ),
     ],
     ids=["farther", "filter", "bought"],

@@ -19,8 +19,8 @@ from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.rollout import StepKind
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler
-from training.ranker.learnable import LearnableRanker
-from training.ranker.network import NetworkSettings
+from training.ranking.learnable import LearnableRanker
+from training.ranking.network import NetworkSettings
 
 DIMENSIONS = 4
 POLL_S = 0.02

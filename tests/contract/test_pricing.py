@@ -15,9 +15,9 @@ import pytest
 
 from kairos.common.v1 import common_pb2
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from services.ranker.pricing.adapters.sqlite_audit_log import SqliteAuditLog
-from services.ranker.pricing.settings import PricingSettings
-from services.ranker.pricing.wiring import build_handler
+from services.pricing.adapters.sqlite_audit_log import SqliteAuditLog
+from services.pricing.settings import PricingSettings
+from services.pricing.wiring import build_handler
 from tests.contract.refusals import refusal
 from tests.contract.serving import process
 

@@ -221,9 +221,9 @@ async def test_products_teach_the_lexicon(stub: Stub, settings: QueryEncoderSett
 
     said = await stub.EncodeQuery(query("sony headphnoes", "shop"))
     assert said.corrected_text == "sony headphones"
-    assert not said.guessed_words
+    assert not said.spelling_alternatives
     doubtful = await stub.EncodeQuery(query("nose", "shop"))
-    assert (doubtful.corrected_text, list(doubtful.guessed_words)) == ("nose", ["noise"])
+    assert (doubtful.corrected_text, list(doubtful.spelling_alternatives)) == ("nose", ["noise"])
     assert [(c.type, c.value) for c in said.constraints] == [(encoder_pb2.CONSTRAINT_TYPE_BRAND, "Sony")]
     assert (encoded @ vector_of(said)).argmax() < 3
 

@@ -190,7 +190,7 @@ async def test_acknowledged_events_survive_kill_9(tmp_path: Path) -> None:
         assert running.wait() == -signal.SIGKILL
     store = SqliteProfileStore(tmp_path)
     history = store.events_after("default", 0, 1_000, "u")
-    features = [entry.features for entry in store.memories("default", "u").recent]
+    features = [entry.features for entry in store.user_history("default", "u").recent]
     store.close()
     # One that was under way may be there as well: nobody was told that it is not.
     assert len(acknowledged) <= len(history) <= len(acknowledged) + 1
@@ -337,7 +337,7 @@ async def test_what_was_bought_rests(stub: Stub) -> None:
     await stub.RecordEvents(recording(event("e1", "boot1", "PURCHASE"), event("e2", "lamp1", "PURCHASE"), earlier))
     found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
     assert set(found.purchased_item_ids) == {"boot1", "lamp1"}
-    assert list(found.resting_item_ids) == ["boot1"]
+    assert list(found.recently_purchased_item_ids) == ["boot1"]
 
 
 async def test_a_slate_has_both_wishes(stub: Stub) -> None:

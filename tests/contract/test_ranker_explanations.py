@@ -11,8 +11,8 @@ from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from tests.contract.refusals import refusal
 from tests.contract.test_ranker import INVALID, MODEL, VECTORS, Stub, candidates, event, ranking, recording, serving
-from training.ranker.learnable import LearnableRanker
-from training.ranker.network import NetworkSettings
+from training.ranking.learnable import LearnableRanker
+from training.ranking.network import NetworkSettings
 
 HISTORY = ranker_pb2.REASON_TYPE_RECENT_HISTORY
 
@@ -46,12 +46,12 @@ async def test_places_and_ids(stub: Stub) -> None:
 
 
 async def test_events_behind_an_item(stub: Stub) -> None:
-    """The acts that speak most come with time, likeness and share; what was put back has a negative one."""
+    """The acts that speak most come with time, similarity and share; what was put back has a negative one."""
     ranked = await stub.RankItems(ranking(explain=True))
     by_item = dict(zip(ranked.item_ids, ranked.reasons, strict=True))
     (clicked,) = by_item["boot1"].events
     assert (clicked.event.event_id, clicked.event.type) == ("e1", event_pb2.EVENT_TYPE_CLICK)
-    assert clicked.likeness == pytest.approx(0.995, abs=0.002)
+    assert clicked.similarity == pytest.approx(0.995, abs=0.002)
     assert clicked.share == pytest.approx(1)
     (removed,) = by_item["lamp1"].events
     assert removed.event.event_id == "e2"

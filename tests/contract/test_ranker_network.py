@@ -19,11 +19,11 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_to_proto
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler
-from tests.unit.training.ranker_shop import DIMENSIONS, ITEMS, NOW_S, VERSION, WINDOW_S, shop_log
-from training.ranker.learnable import LearnableRanker
-from training.ranker.network import NetworkSettings
-from training.ranker.reading import ExampleReader
-from training.ranker.training import Training
+from tests.unit.training.ranking_shop import DIMENSIONS, ITEMS, NOW_S, VERSION, WINDOW_S, shop_log
+from training.ranking.learnable import LearnableRanker
+from training.ranking.network import NetworkSettings
+from training.ranking.reading import ExampleReader
+from training.ranking.training import Training
 
 SETTINGS = NetworkSettings(DIMENSIONS, width=16, heads=2, experts=2, expert_sizes=(16, 8))
 # In quotes: only the stubs' type files know this name.

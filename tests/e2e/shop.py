@@ -11,8 +11,8 @@ from pathlib import Path
 
 import grpc
 
-from cli.mapping import parse_mapping
-from cli.rows import read_rows
+from catalog.mapping import parse_mapping
+from catalog.rows import read_rows
 from demo.catalogue import build_catalogue, write_catalogue
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc

@@ -15,9 +15,9 @@ from typing import Any
 
 import psutil
 
-from cli.suite.processes import suite_processes
-from cli.suite.settings import SuiteSettings
-from cli.suite.state import SuiteState, read_state
+from ops.processes import suite_processes
+from ops.settings import SuiteSettings
+from ops.state import SuiteState, read_state
 
 STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
 SERVICES = (*STAGES, "gateway")

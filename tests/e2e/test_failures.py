@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 import grpc
 import pytest
 
-from cli.suite.hosting import has_haproxy
 from kairos.common.v1 import common_pb2
 from kairos.gateway.v1 import gateway_pb2
+from ops.hosting import has_haproxy
 from tests.e2e.outage import QUERY, Outage
 from tests.e2e.shop import Shop, Writer, clicks, new_user
 from tests.e2e.suite import SERVICES, RunningSuite, eventually

@@ -7,9 +7,9 @@ import io
 import pytest
 from rich.console import Console
 
-from cli.client import Connection
-from cli.suite.hosting import has_haproxy
 from cli.tour import run_tour
+from ops.client import Connection
+from ops.hosting import has_haproxy
 from tests.e2e.shop import Shop
 from tests.e2e.suite import RunningSuite
 from tests.needed import needs

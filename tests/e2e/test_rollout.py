@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from benchmarks.rollout import Cluster, Load, Phase, answers
-from cli.client import Connection
-from cli.suite.hosting import ServeConfig
-from cli.suite.settings import SuiteSettings
+from ops.client import Connection
+from ops.hosting import ServeConfig
+from ops.settings import SuiteSettings
 from tests.e2e.suite import RunningSuite
 from tests.needed import needs
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from cli.suite.hosting import haproxy_folder
-from cli.suite.processes import suite_processes
-from cli.suite.settings import SuiteSettings
 from kairos.common.v1 import event_pb2
 from kairos.gateway.v1 import gateway_pb2_grpc
+from ops.hosting import haproxy_folder
+from ops.processes import suite_processes
+from ops.settings import SuiteSettings
 from tests.e2e.outage import QUERY, Outage
 from tests.e2e.shop import Shop, clicks, new_user
 from tests.e2e.suite import RunningSuite

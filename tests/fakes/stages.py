@@ -123,7 +123,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             found.image_scores.extend([0.25] * len(found.ids))
         return retrieval_pb2.RetrieveCandidatesResponse(
             candidates=found, total_size=len(found.ids), model_version=MODEL, degradations=self.degradations,
-            preferred_filter_applied=self.applies_wishes,
+            soft_filter_applied=self.applies_wishes,
         )  # fmt: skip
 
     @rpc(retrieval_pb2.LookupProductsResponse)
@@ -206,7 +206,7 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     async def GetInterests(self, request: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
         await self.take(request)
         vectors = vectors_to_proto(np.array([[1, 0]], np.float32), MODEL)
-        return ranker_pb2.GetInterestsResponse(interests=vectors, weights=[1.0], resting_item_ids=["p1"])
+        return ranker_pb2.GetInterestsResponse(interests=vectors, weights=[1.0], recently_purchased_item_ids=["p1"])
 
     @rpc(ranker_pb2.GetProfileResponse)
     async def GetProfile(self, request: ranker_pb2.GetProfileRequest) -> ranker_pb2.GetProfileResponse:

@@ -13,11 +13,11 @@ from qdrant_client import QdrantClient
 from typer.testing import CliRunner, Result
 
 from benchmarks.restore import answers, differences, fill, requests_of
-from cli.backup import qdrant_dump, redis_dump
-from cli.client import Connection
 from cli.main import app
-from cli.suite.in_process import in_process_suite
 from demo.catalogue import build_catalogue
+from ops.backup import qdrant_dump, redis_dump
+from ops.client import Connection
+from ops.in_process import in_process_suite
 from services.common.product import Product
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.domain.event import Batch, Event, EventType
@@ -132,7 +132,7 @@ def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
     assert after.vectors.tobytes() == before.vectors.tobytes()
     np.testing.assert_allclose(after.scores, before.scores, atol=1e-5)
     assert other.model_version("default") == MODEL
-    beside = other.reembedding.describe("default").beside
+    beside = other.reembedding.describe("default").staged
     assert beside is not None
     assert (beside.model_version, beside.dimensions, beside.products) == ("m@2", 4, 0)
 
@@ -164,7 +164,7 @@ def test_redis_goes_into_another(tmp_path: Path, servers: tuple[RedisServer, Red
 
     other = RedisProfileStore(second)
     for user in ("u0", "u1", "u2"):
-        assert other.memories("t", user) == store.memories("t", user)
+        assert other.user_history("t", user) == store.user_history("t", user)
     assert other.events_after("t", 0, 100) == store.events_after("t", 0, 100)
     assert other.record([Batch("t", tuple(events[:2]), ())]) == [0]
     (forgotten,) = second.keys("kairos:*forgotten:*")

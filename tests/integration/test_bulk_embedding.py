@@ -10,15 +10,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from catalog.products import read_catalogue
+from catalog.rows import FileRefused
 from cli.reembedding import COLUMNS, read_vectors
-from cli.rows import FileRefused
 from services.common.convert import vectors_from_proto
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.ports import Encoder, FloatArray
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from training.bulk_embedding import BATCH, batches_of, main
-from training.catalogue import read_catalogue
 
 VERSION = "m@1"
 

@@ -14,10 +14,10 @@ from grpc_status import rpc_status
 
 from benchmarks.hosting import START_TIMEOUT_S, Mechanism, Suite, wait_until_ready
 from benchmarks.hosting_servers import STAGES
-from cli.suite.hosting import has_haproxy
-from cli.suite.processes import suite_processes
 from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest
 from kairos.encoder.v1.encoder_pb2_grpc import QueryEncoderServiceStub
+from ops.hosting import has_haproxy
+from ops.processes import suite_processes
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""`python -m training.learner` as a process: what it exports while it learns, and what it leaves when it is stopped."""
+"""`python -m services.learner` as a process: what it exports while it learns, and what it leaves when it is stopped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_learner_is_seen_from_outside(tmp_path: Path) -> None:
             "KAIROS_LEARNER_TEACHING__CHECKPOINT_S": "0",
             "KAIROS_LEARNER_TELEMETRY__OTLP_ENDPOINT": f"127.0.0.1:{collector.port}",
         }
-        process = subprocess.Popen([sys.executable, "-m", "training.learner"], env=environment, stderr=subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, "-m", "services.learner"], env=environment, stderr=subprocess.PIPE)
         try:
             began = time.time()
             while (seen := scraped(port)).get("kairos_learner_learned_up_to_timestamp_seconds", 0.0) < began:

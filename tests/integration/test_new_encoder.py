@@ -22,13 +22,13 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel
 from typer.testing import CliRunner, Result
 
-from cli.client import Connection
-from cli.imports import CatalogImport, Rejects
+from catalog.imports import CatalogImport, Rejects
+from catalog.mapping import parse_mapping
 from cli.main import app
-from cli.mapping import parse_mapping
-from cli.suite.in_process import in_process_suite
 from demo.catalogue import build_catalogue, write_catalogue
 from kairos.gateway.v1 import gateway_pb2
+from ops.client import Connection
+from ops.in_process import in_process_suite
 from services.query_encoder.settings import QueryEncoderSettings
 from training.bulk_embedding import batches_of, embed_here
 

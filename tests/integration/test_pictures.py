@@ -8,14 +8,14 @@ from pathlib import Path
 import grpc
 import pytest
 
-from cli.client import Connection
-from cli.imports import CatalogImport, Rejects
-from cli.mapping import parse_mapping
-from cli.rows import column_names
-from cli.suite.in_process import in_process_suite
+from catalog.imports import CatalogImport, Rejects
+from catalog.mapping import parse_mapping
+from catalog.rows import column_names
 from demo.catalogue import DemoProduct, build_catalogue, write_catalogue
 from demo.pictures import draw, write_pictures
 from kairos.gateway.v1 import gateway_pb2
+from ops.client import Connection
+from ops.in_process import in_process_suite
 from training.pictures.export import export
 from training.pictures.model import new_network, save_network
 

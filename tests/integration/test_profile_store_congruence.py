@@ -27,9 +27,9 @@ from services.ranker.domain.event import (
     ItemFeatures,
 )
 from services.ranker.domain.interests import interests
-from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories
 from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.repurchase import category_key, item_key
+from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SEEN, UserHistory
 from services.ranker.ports import ProfileStore
 from tests.integration.redis_server import RedisServer
 
@@ -73,7 +73,7 @@ def record(store: ProfileStore, tenant: str, events: Sequence[Event], items: Seq
 
 
 def recent(store: ProfileStore, tenant: str = "t", user: str = "u") -> Sequence[HistoryEntry]:
-    return store.memories(tenant, user).recent
+    return store.user_history(tenant, user).recent
 
 
 def shown(*item_ids: str, ranking: str = "r", first: int = 1, user: str = "u", shown_s: float = NOW_S) -> Impressions:
@@ -106,7 +106,7 @@ def test_each_kind_has_its_place(store: ProfileStore) -> None:
     """Purchases are remembered beside the newest acts, impressions apart from both, and removals are in no sample."""
     kinds = [EventType.PURCHASE, EventType.REMOVE, EventType.IMPRESSION, EventType.SEARCH, EventType.CLICK]
     record(store, "t", [click(n, f"i{n}", kind=kind) for n, kind in enumerate(kinds)])
-    known = store.memories("t", "u")
+    known = store.user_history("t", "u")
     assert [entry.item_id for entry in known.recent] == ["i4", "i3", "i1", "i0"]
     assert [entry.item_id for entry in known.purchases] == ["i0"]
     assert sorted(entry.item_id for entry in known.lasting) == ["i0", "i4"]
@@ -118,7 +118,7 @@ def test_what_was_shown_is_remembered(store: ProfileStore) -> None:
     record(store, "t", [click(50, "own", kind=EventType.IMPRESSION)])
     pages = [shown(f"a{n}", f"b{n}", ranking=f"r{n}", shown_s=NOW_S + n) for n in range(80)]
     store.record_impressions("t", pages)
-    seen = store.memories("t", "u").seen
+    seen = store.user_history("t", "u").seen
     assert len(seen) == SEEN
     assert [item_id for item_id, _ in seen[:2]] == ["b79", "a79"]
     assert ("own", NOW_S + 50) in seen
@@ -163,7 +163,7 @@ ACTS = st.tuples(
 )
 
 
-def profile_bytes(known: Memories) -> tuple[object, ...]:
+def profile_bytes(known: UserHistory) -> tuple[object, ...]:
     """Everything of a profile, to the last bit."""
     profile: Profile = build_profile(known, "m@1", 4, NOW_S)
     wishes = interests(profile)
@@ -191,7 +191,7 @@ def test_late_doubled_and_disordered_events_make_the_same_profile(store: Profile
     cut = data.draw(st.integers(0, len(arrived)))
     recorded = [record(store, shuffled, part, ITEMS) for part in (arrived[:cut], arrived[cut:]) if part]
     assert sum(recorded) == len(events)
-    assert profile_bytes(store.memories(shuffled, "u")) == profile_bytes(store.memories(ordered, "u"))
+    assert profile_bytes(store.user_history(shuffled, "u")) == profile_bytes(store.user_history(ordered, "u"))
     keys = [item_key(f"i{n}") for n in range(6)] + [category_key("Shoes")]
     assert store.rebuys(shuffled, keys) == store.rebuys(ordered, keys)
 
@@ -200,7 +200,7 @@ def test_a_long_history_is_bounded(store: ProfileStore) -> None:
     """However much happened, what is remembered of a user has a fixed size."""
     kinds = list(EventType)
     record(store, "t", [click(n, f"i{n % 300}", kind=kinds[n % len(kinds)]) for n in range(3_000)])
-    known = store.memories("t", "u")
+    known = store.user_history("t", "u")
     sizes = [len(of) for of in (known.recent, known.lasting, known.purchases, known.seen)]
     assert sizes == [RECENT, LASTING, PURCHASES, SEEN]
 
@@ -217,7 +217,7 @@ def test_both_stores_remember_the_same(tmp_path: Path, redis_server: RedisServer
     for store in (one, other):
         record(store, "t", events, ITEMS)
         store.record_impressions("t", [shown("i1", "i2", shown_s=NOW_S + 120), shown("i3", ranking="q")])
-    assert profile_bytes(one.memories("t", "u")) == profile_bytes(other.memories("t", "u"))
+    assert profile_bytes(one.user_history("t", "u")) == profile_bytes(other.user_history("t", "u"))
     assert one.events_after("t", 0, 1_000) == other.events_after("t", 0, 1_000)
     assert one.impressions_after("t", 0, 10) == other.impressions_after("t", 0, 10)
 
@@ -304,7 +304,7 @@ def test_a_replay_makes_the_same_profile(store: ProfileStore) -> None:
         record(store, "replay", [event for _, event in page], ITEMS)
         position = page[-1][0]
     store.record_impressions("replay", [entry for _, entry in store.impressions_after("t", 0, 9)])
-    assert profile_bytes(store.memories("replay", "u")) == profile_bytes(store.memories("t", "u"))
+    assert profile_bytes(store.user_history("replay", "u")) == profile_bytes(store.user_history("t", "u"))
 
 
 def test_a_position_is_never_given_twice(store: ProfileStore) -> None:
@@ -323,7 +323,7 @@ def test_a_deleted_user_is_gone(store: ProfileStore) -> None:
     record(store, "t", [click(100, user="other")])
     store.record_impressions("t", [shown("a"), shown("b", ranking="q", user="other")])
     assert store.delete_user("t", "u") == (21, 1)
-    assert store.memories("t", "u") == Memories([], [], [], [])
+    assert store.user_history("t", "u") == UserHistory([], [], [], [])
     assert store.events_after("t", 0, 99, "u") == []
     assert store.impressions_after("t", 0, 99, "u") == []
     assert [event.user_id for _, event in store.events_after("t", 0, 99)] == ["other"]
@@ -446,7 +446,7 @@ def test_a_file_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
     old.close()
     for _ in range(2):
         store = SqliteProfileStore(tmp_path)
-        known = store.memories("t", "u")
+        known = store.user_history("t", "u")
         assert [entry.event_id for entry in known.recent] == ["e3", "e2", "e1"]
         assert sorted(entry.event_id for entry in known.lasting) == ["e1", "e2"]
         assert [item_id for item_id, _ in known.seen] == ["b", "a"]

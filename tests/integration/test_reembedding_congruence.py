@@ -154,14 +154,14 @@ async def test_all_of_a_product_comes_along(stub: Stub) -> None:
 async def test_the_way_back(stub: Stub) -> None:
     """The old collection stays, and is told to be the older one; a second switch brings it back; dropped it is gone."""
     await fill(stub)
-    assert not (await describe(stub)).beside_is_older
+    assert not (await describe(stub)).staged_is_previous
     await switch(stub)
     state = await describe(stub)
-    assert (state.live.model_version, state.beside.model_version, state.beside_is_older) == (NEW, MODEL, True)
+    assert (state.live.model_version, state.staged.model_version, state.staged_is_previous) == (NEW, MODEL, True)
     await switch(stub, MODEL)
     assert (await stub.RetrieveCandidates(both())).candidates.ids[0] == "shoe"
     await stub.DropCollection(retrieval_pb2.DropCollectionRequest(model_version=NEW))
-    assert not (await describe(stub)).HasField("beside")
+    assert not (await describe(stub)).HasField("staged")
     assert "begin" in await refused(switch(stub))
     await fill(stub)
     await switch(stub)
@@ -287,7 +287,7 @@ async def test_figures(stub: Stub) -> None:
     await fill(stub)
     state = await describe(stub)
     assert (state.live.product_count, state.live.without_vector_count) == (5, 1)
-    assert (state.beside.product_count, state.beside.without_vector_count, state.beside.dimensions) == (5, 1, 2)
+    assert (state.staged.product_count, state.staged.without_vector_count, state.staged.dimensions) == (5, 1, 2)
     found = await stub.CheckEmbeddings(retrieval_pb2.CheckEmbeddingsRequest(sample_size=200))
     assert (found.sampled_count, found.recall) == (4, 1)
     # Of so few products all are neighbours of all.
@@ -382,7 +382,7 @@ async def test_optimising_while_it_is_switched(tmp_path: Path) -> None:
     local: Stub = Local(handler)  # type: ignore[assignment]
     await local.UpsertProducts(upsert(*SHOP))
     await fill(local)
-    beside = collections.pair("default").beside
+    beside = collections.pair("default").staged
     assert isinstance(beside, EdgeCollection)
     loop = asyncio.get_running_loop()
 
@@ -415,7 +415,7 @@ async def work_until_killed(folder: Path) -> None:
     local: Stub = Local(build_handler(RetrievalSettings(data_dir=folder)))  # type: ignore[assignment]
     for number in itertools.count(1):
         state = await describe(local)
-        if not state.HasField("beside"):
+        if not state.HasField("staged"):
             await begin_other(local)
         entry = changed("shoe")
         entry.title = f"shoe {number}"

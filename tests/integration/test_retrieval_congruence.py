@@ -202,10 +202,10 @@ async def test_facets(stub: Stub) -> None:
 async def test_a_wish_is_kept_while_enough_is_left(stub: Stub) -> None:
     """A preferred filter narrows while it leaves enough, and is dropped otherwise."""
     wish = product_pb2.ProductFilter(brands=["Klarvox"])
-    kept = await stub.RetrieveCandidates(ask(preferred_filter=wish, preferred_minimum=2))
-    dropped = await stub.RetrieveCandidates(ask(preferred_filter=wish, preferred_minimum=3))
-    assert (kept.preferred_filter_applied, len(kept.candidates.ids)) == (True, 2)
-    assert (dropped.preferred_filter_applied, len(dropped.candidates.ids)) == (False, 5)
+    kept = await stub.RetrieveCandidates(ask(soft_filter=wish, soft_filter_minimum=2))
+    dropped = await stub.RetrieveCandidates(ask(soft_filter=wish, soft_filter_minimum=3))
+    assert (kept.soft_filter_applied, len(kept.candidates.ids)) == (True, 2)
+    assert (dropped.soft_filter_applied, len(dropped.candidates.ids)) == (False, 5)
 
 
 async def test_a_dropped_wish_is_a_boost(stub: Stub) -> None:
@@ -213,10 +213,8 @@ async def test_a_dropped_wish_is_a_boost(stub: Stub) -> None:
     plain = (await stub.RetrieveCandidates(ask("cable headphones", [1, 0, 0]))).candidates
     last = plain.brands[-1]
     wish = product_pb2.ProductFilter(brands=[last])
-    answer = await stub.RetrieveCandidates(
-        ask("cable headphones", [1, 0, 0], preferred_filter=wish, preferred_minimum=5)
-    )
-    assert not answer.preferred_filter_applied
+    answer = await stub.RetrieveCandidates(ask("cable headphones", [1, 0, 0], soft_filter=wish, soft_filter_minimum=5))
+    assert not answer.soft_filter_applied
     assert sorted(answer.candidates.ids) == sorted(plain.ids)
     before = dict(zip(plain.ids, plain.scores, strict=True))
     after = dict(zip(answer.candidates.ids, answer.candidates.scores, strict=True))
@@ -295,7 +293,7 @@ async def test_looks_like_this(stub: Stub) -> None:
 
 
 async def test_a_shop_without_pictures(stub: Stub) -> None:
-    """A picture finds nothing there and fails nothing; words beside it are looked up; likeness is that of the texts."""
+    """A picture finds nothing there and fails nothing; words beside it are looked up; texts are compared."""
     assert await found(stub, ask(image_vector=picture(1, 0))) == []
     assert (await found(stub, ask("hdmi", image_vector=picture(1, 0))))[0] == "cable"
     assert (await found(stub, ask(similar_to_id="shoe")))[0] == "boot"

@@ -21,6 +21,7 @@ import torch
 import typer
 from tokenizers import Tokenizer
 
+from catalog.products import read_catalogue
 from services.common.product import Product
 from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.torch_encoder import PooledEncoder, TorchEncoder, load_model
@@ -30,7 +31,6 @@ from services.query_encoder.wiring import embedded_model_dir
 from training.bilingual.distil import Distillation, Lessons, distil
 from training.bilingual.texts import HeldOut, Pair, QueryWriter, catalogue_pairs, label_pairs, with_traditional
 from training.bilingual.vocabulary import GrownEmbeddings, Vocabulary, extended, first_embeddings
-from training.catalogue import read_catalogue
 
 # Queries and English texts that the student never saw, to say how near it came.
 _PROBES = 400

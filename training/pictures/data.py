@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from catalog.products import picture_path
 from services.common.errors import InvalidArgument
 from services.common.product import Product
 from services.query_encoder.domain.picture import Preprocessing, decode
 from services.query_encoder.domain.picture_limits import PictureLimits
-from training.catalogue import picture_path
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Learning how to join the halves of retrieval, from judged queries that the encoder was not trained on.
+"""Learning how to join the legs of retrieval, from judged queries that the encoder was not trained on.
 
 A listwise loss (ListNet's top-one form, Cao et al., ICML 2007): the softmax over a query's candidates against their
 gains.

@@ -28,14 +28,15 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from cli.client import Connection
-from cli.imports import CatalogImport, Rejects
-from cli.mapping import parse_mapping
-from cli.rows import column_names
-from cli.suite.in_process import InProcessSuite, in_process_suite
+from catalog.imports import CatalogImport, Rejects
+from catalog.mapping import parse_mapping
+from catalog.products import read_catalogue
+from catalog.rows import column_names
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from ops.client import Connection
+from ops.in_process import InProcessSuite, in_process_suite
 from services.common.context import RequestContext
 from services.common.convert import context_to_proto, vectors_from_proto
 from services.gateway.interpretation import lookup_text
@@ -46,7 +47,6 @@ from services.retrieval.domain.learned_fusion import FEATURES
 from services.retrieval.ports import Columns, Narrowing, Search
 from services.retrieval.settings import FusionSettings, RetrievalSettings
 from services.retrieval.wiring import build_index
-from training.catalogue import read_catalogue
 from training.search.data import Judgements, gain, read_judgements, split
 from training.search.encoder import EncoderTraining, Examples, train_encoder
 from training.search.fusion import FusionTraining, RankedQuery, train_fusion

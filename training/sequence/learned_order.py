@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from training.sequence import likeness
+from training.sequence import similarity
 from training.sequence.data import Histories, IntArray, Split
 from training.sequence.evaluation import FloatArray, gains
 
@@ -30,7 +30,7 @@ class LearnedOrder:
     def __init__(self, histories: Histories, split: Split, sources: Sources, seed: int = 0, threads: int = 1) -> None:
         self._sources = sources
         self._depth = min(self.CANDIDATES, histories.item_count - 1)
-        self._likeness = likeness.scorer(histories.texts, history_decay=0.8, power=1)
+        self._likeness = similarity.scorer(histories.texts, history_decay=0.8, power=1)
         self._brands = np.unique([text.brand for text in histories.texts], return_inverse=True)[1]
         self._named = np.array([text.brand not in ("", "Unknown") for text in histories.texts])
         asked = np.random.default_rng(seed).permutation(len(split.valid_targets))[: self.MOST_USERS]

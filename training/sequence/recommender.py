@@ -1,8 +1,8 @@
 """What Kairos learns from sequences: a network that generalises, neighbours that remember, words, and their order.
 
-The probability of the next item is a mean of three: the network's softmax, the neighbours' share, the likeness' share,
-as a language model is mixed with a memory of what it read (kNN-LM, Khandelwal et al., ICLR 2020). How much each counts
-is chosen on the validation. The first hundred are then put in a learned order, which sees the three side by side.
+The probability of the next item is a mean of three: the network's softmax, the neighbours' share and the share of
+similar texts, as kNN-LM mixes a language model with its memory (Khandelwal et al., ICLR 2020). The weights are chosen
+on the validation split. The first hundred are then put in a learned order, which sees the three side by side.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from itertools import product
 import numpy as np
 from scipy.special import softmax
 
-from training.sequence import likeness, neighbours, train
+from training.sequence import neighbours, similarity, train
 from training.sequence.data import Histories, IntArray, Split
 from training.sequence.evaluation import FloatArray, Scorer, ndcg, ranks_among
 from training.sequence.learned_order import LearnedOrder
 from training.sequence.network import NetworkSettings, item_tokens
 
-# (neighbours, likeness); the network has the rest.
+# (neighbours, similarity); the network has the rest.
 Shares = tuple[float, float]
 _GRID: tuple[Shares, ...] = tuple(
     (remembered / 10, alike / 10) for remembered, alike in product(range(0, 10), range(0, 7)) if remembered + alike < 10
@@ -71,7 +71,7 @@ def fit(histories: Histories, split: Split, settings: RecommenderSettings, threa
     model, curve = train.train(split, tokens, histories.item_count, settings.network, settings.training)
     network = train.scorer(model)
     matrix = neighbours.neighbours(split.learned, histories.item_count, settings.neighbours)
-    memory, words = neighbours.scorer(matrix, settings.neighbours), likeness.scorer(histories.texts)
+    memory, words = neighbours.scorer(matrix, settings.neighbours), similarity.scorer(histories.texts)
     validated = _validated(network, memory, words, split, settings.training.seed)
     shares = max(validated, key=validated.__getitem__)
     popularity = np.bincount(np.concatenate(split.learned), minlength=histories.item_count).astype(np.float32)
@@ -81,7 +81,7 @@ def fit(histories: Histories, split: Split, settings: RecommenderSettings, threa
 
 
 def mixed(parts: Sequence[FloatArray], shares: Shares) -> FloatArray:
-    """Of `parts` (network, neighbours, likeness; each [b, items]). The network has the share of what knows nothing."""
+    """Mixes `parts` (network, neighbours, similarity), each [b, items]; the network takes the share of an empty one."""
     network, *others = parts
     probabilities, left = np.zeros_like(network), np.ones((len(network), 1), np.float32)
     for part, share in zip(others, shares, strict=True):

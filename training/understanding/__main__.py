@@ -15,9 +15,10 @@ import torch
 import typer
 from tqdm import tqdm
 
-from cli.imports import event_of
-from cli.mapping import RowRefused
-from cli.rows import read_rows
+from catalog.events import event_of
+from catalog.mapping import RowRefused
+from catalog.products import read_catalogue
+from catalog.rows import read_rows
 from services.common.product import Product
 from services.common.versions import add_version
 from services.query_encoder.adapters.concept_files import load_graph
@@ -30,7 +31,6 @@ from services.query_encoder.domain.understanding_network import Labels, Understa
 from services.query_encoder.domain.understanding_rules import FIND, INTENTS, NEUTRAL, SENTIMENTS
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
-from training.catalogue import read_catalogue
 from training.understanding.labels import read_labels
 from training.understanding.queries import TEMPLATES, Example, QueryMaker, read_templates, tags_of_catalogue
 from training.understanding.train import Examples, UnderstandingTraining, train_network

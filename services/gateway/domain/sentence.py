@@ -25,8 +25,8 @@ _WORDS = {
         "against": " Against it: {groups}.",
         "silent": " No group speaks for it or against it.",
         "moved": " Then the list was mixed: {steps}.",
-        "seen": "being shown in vain took {seen_cost:.2f}",
-        "like": "likeness to products above took {likeness_cost:.2f}",
+        "seen": "being shown in vain took {fatigue_cost:.2f}",
+        "like": "similarity to products above took {similarity_cost:.2f}",
         "brand": "places that its brand had no more room for: {brand_capped_places}",
         "lot": "its place was drawn by lot",
         "read": " “{matched_text}” was read as “{expansion}”.",
@@ -35,7 +35,7 @@ _WORDS = {
         "popular-memory": "Place {position} of {count} among the popular products: nothing could be looked up in time.",
         "filter": "Not in the answer: it does not meet the request's filter.",
         "constraint": "Not in the answer: it does not meet “{subject}”.",
-        "resting": "Not in the answer: it was bought lately, and is not of the kind that is bought again and again.",
+        "recently_purchased": "Not in the answer: it was bought recently and is not usually bought again.",
         "not_retrieved": "Not in the answer: it meets every condition, and {count} others were nearer.",
     },
     "zh": {
@@ -45,8 +45,8 @@ _WORDS = {
         "against": "减分：{groups}。",
         "silent": "各组因素都没有加分或减分。",
         "moved": "随后列表经过混排：{steps}。",
-        "seen": "多次展示未获点击，扣 {seen_cost:.2f}",
-        "like": "与前面的商品相似，扣 {likeness_cost:.2f}",
+        "seen": "多次展示未获点击，扣 {fatigue_cost:.2f}",
+        "like": "与前面的商品相似，扣 {similarity_cost:.2f}",
         "brand": "因品牌名额已满而错过的位置：{brand_capped_places} 个",
         "lot": "位置由抽签决定",
         "read": "“{matched_text}”理解为“{expansion}”。",
@@ -55,7 +55,7 @@ _WORDS = {
         "popular-memory": "在热门商品中排第 {position} 位（共 {count} 件）：未能及时完成检索。",
         "filter": "不在结果中：不符合请求的筛选条件。",
         "constraint": "不在结果中：不符合“{subject}”。",
-        "resting": "不在结果中：最近买过，且不是会反复购买的商品。",
+        "recently_purchased": "不在结果中：最近买过，且不是会反复购买的商品。",
         "not_retrieved": "不在结果中：符合所有条件，但有 {count} 件商品更接近。",
     },
 }
@@ -65,8 +65,8 @@ _WORDS = {
 class Mixing:
     """What a slate did to an item after it was scored."""
 
-    seen_cost: float = 0.0
-    likeness_cost: float = 0.0
+    fatigue_cost: float = 0.0
+    similarity_cost: float = 0.0
     brand_capped_places: int = 0
     is_explored: bool = False
 
@@ -119,14 +119,17 @@ def unexplained(language: str, order: str, position: int, count: int, score: flo
 
 
 def absent(language: str, why: str, subject: str = "", count: int = 0) -> str:
-    """`why`: "filter", "constraint" (`subject`: its words), "resting" or "not_retrieved" (`count`: those ranked)."""
+    """`why`: "filter", "constraint" (`subject`: its words), "recently_purchased" or "not_retrieved".
+
+    `count`: products that were ranked.
+    """
     return _WORDS[language][why].format(subject=subject, count=count)
 
 
 def _steps(mixing: Mixing) -> list[str]:
     happened = {
-        "seen": mixing.seen_cost >= LEAST,
-        "like": mixing.likeness_cost >= LEAST,
+        "seen": mixing.fatigue_cost >= LEAST,
+        "like": mixing.similarity_cost >= LEAST,
         "brand": mixing.brand_capped_places > 0,
         "lot": mixing.is_explored,
     }

@@ -43,11 +43,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Choice:
-    """A question worth asking. `likeness` is the cosine to the nearest one chosen before, 0 for the first."""
+    """A question worth asking. `similarity` is the cosine to the nearest one chosen before, 0 for the first."""
 
     question: Question
     score: float
-    likeness: float
+    similarity: float
 
 
 def questions(
@@ -85,16 +85,18 @@ def most_helpful(
     features = np.stack([question.features for question in asked])
     worth = np.array([question.uncertainty * np.log2(1 + question.count) for question in asked])
     heads = np.array([question.head for question in asked])
-    likeness = np.zeros(len(asked))
+    similarity = np.zeros(len(asked))
     for head, rows in (known or {}).items():
         if len(rows):
-            likeness = np.where(heads == head, np.maximum(likeness, (features @ np.stack(rows).T).max(1)), likeness)
+            similarity = np.where(
+                heads == head, np.maximum(similarity, (features @ np.stack(rows).T).max(1)), similarity
+            )
     open_ = np.ones(len(asked), bool)
     for _ in range(min(count, len(asked))):
-        scores = np.where(open_, worth * (1 - likeness), -1.0)
+        scores = np.where(open_, worth * (1 - similarity), -1.0)
         best = int(scores.argmax())
-        chosen.append(Choice(asked[best], float(scores[best]), float(likeness[best])))
+        chosen.append(Choice(asked[best], float(scores[best]), float(similarity[best])))
         open_[best] = False
         near = np.clip(features @ features[best], 0.0, 1.0)
-        likeness = np.where(heads == heads[best], np.maximum(likeness, near), likeness)
+        similarity = np.where(heads == heads[best], np.maximum(similarity, near), similarity)
     return chosen

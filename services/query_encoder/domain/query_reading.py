@@ -20,12 +20,12 @@ from services.query_encoder.domain.lexicon import Lexicon
 class QueryReading:
     """`rendering` is the query in English, empty where it holds no Chinese or too little of it was read.
 
-    `guessed_words`: words of the shop that doubtful words of `corrected` may have been meant for.
+    `spelling_alternatives`: words of the shop that doubtful words of `corrected` may have been meant for.
     """
 
     normal: str
     corrected: str
-    guessed_words: tuple[str, ...]
+    spelling_alternatives: tuple[str, ...]
     retrieval_text: str
     constraints: list[Constraint]
     found: list[Found]

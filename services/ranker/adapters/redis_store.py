@@ -24,9 +24,9 @@ from services.ranker.adapters import redis_scripts
 from services.ranker.adapters.circumstances_text import from_text, to_text
 from services.ranker.adapters.redis_consumers import RedisConsumers, says_when_away, tenant_prefix
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
-from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
 from services.ranker.domain.popularity import decayed, log_mass
 from services.ranker.domain.repurchase import category_key, day_of, item_key
+from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SEEN, UserHistory, priority
 from services.ranker.ports import FORGOTTEN_S
 
 
@@ -59,7 +59,7 @@ class RedisProfileStore(RedisConsumers):
         )
         return int(self._record_impressions(keys=[tenant_prefix(tenant)], args=[document]))
 
-    def memories(self, tenant: str, user_id: str) -> Memories:
+    def user_history(self, tenant: str, user_id: str) -> UserHistory:
         prefix = tenant_prefix(tenant)
         pipeline = self._redis.pipeline(transaction=True)
         for name, limit in _SETS.items():
@@ -75,7 +75,7 @@ class RedisProfileStore(RedisConsumers):
             return [_entry(stored[member], items) for member, _ in of]
 
         shown = [(member.split(b"\0", 1)[0].decode(), shown_s) for member, shown_s in seen]
-        return Memories(entries(recent), entries(lasting), entries(purchases), shown)
+        return UserHistory(entries(recent), entries(lasting), entries(purchases), shown)
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         prefix = tenant_prefix(tenant)

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from services.ranker.domain.event import EventType
-from services.ranker.domain.memory import priority_of
+from services.ranker.domain.user_history import priority_of
 
 # Positions are AUTOINCREMENT: a consumer of the log must never meet one twice, not even after a deletion.
 # Each partial index is one of the sets that a profile is made of; reading one is reading its first rows.

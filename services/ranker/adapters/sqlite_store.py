@@ -14,9 +14,9 @@ import numpy as np
 from services.ranker.adapters.circumstances_text import from_text, to_text
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, SqliteConsumers, marks
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
-from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, SEEN, Memories, priority
 from services.ranker.domain.popularity import add, decayed, log_mass
 from services.ranker.domain.repurchase import category_key, day_of, item_key
+from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SEEN, UserHistory, priority
 from services.ranker.ports import FORGOTTEN_S
 
 _ITEM = "item_id, vector, model_version, price, category, brand"
@@ -68,7 +68,7 @@ class SqliteProfileStore(SqliteConsumers):
                 if shown.shown_s > gone.get(shown.user_id, -np.inf)
             )  # fmt: skip
 
-    def memories(self, tenant: str, user_id: str) -> Memories:
+    def user_history(self, tenant: str, user_id: str) -> UserHistory:
         whose = (tenant, user_id)
         with self._reading_lock:
             # All of one moment.
@@ -85,7 +85,7 @@ class SqliteProfileStore(SqliteConsumers):
         seen = [*elsewhere, *((item_id, shown_s) for ids, shown_s in shown for item_id in json.loads(ids))]
         seen.sort(key=lambda each: (each[1], each[0]), reverse=True)
         recent, lasting, purchases = ([_entry(row, items) for row in rows] for rows in acts)
-        return Memories(recent, lasting, purchases, seen[:SEEN])
+        return UserHistory(recent, lasting, purchases, seen[:SEEN])
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         found: dict[str, ItemFeatures] = {}

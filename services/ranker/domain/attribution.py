@@ -83,7 +83,7 @@ class MaskedSum:
 
 
 def unasked(scorer: Scorer, request: RankingRequest) -> Scorer:
-    """For somebody who asked for nothing: retrieval's scores tell of likeness to the history, and count as history.
+    """For somebody who asked for nothing: retrieval's scores tell of similarity to the history, and count as history.
 
     Where they are all alike, as those of popular items are, they tell nothing and belong to the baseline.
     """

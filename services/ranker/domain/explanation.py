@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.ranker.domain.attribution import GROUPS, masked_of, shapley, unasked
+from services.ranker.domain.influential_events import InfluentialEvent, influential_events
 from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores
 from services.ranker.domain.slate_steps import Slate, SlateSteps
-from services.ranker.domain.speaking import Speaking, speaking
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Explanation:
 
     baseline: float
     contributions: Mapping[ReasonType, float]
-    events: Sequence[Speaking]
+    events: Sequence[InfluentialEvent]
     slate: SlateSteps | None
 
 
@@ -37,7 +37,7 @@ def explain(
         row: Explanation(
             float(attribution.baseline[place]),
             dict(zip(GROUPS, attribution.contributions[place].tolist(), strict=True)),
-            speaking(request.vectors[row], loud[place], request.profile, request.memories),
+            influential_events(request.vectors[row], loud[place], request.profile, request.user_history),
             slate.steps(row) if slate is not None else None,
         )
         for place, row in enumerate(rows)

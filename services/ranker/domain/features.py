@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from services.ranker.domain.event import EventType, FloatArray, HistoryEntry
-from services.ranker.domain.memory import lasting_weights
 from services.ranker.domain.ranking import (
     RankingRequest,
     history_match,
@@ -24,6 +23,7 @@ from services.ranker.domain.ranking import (
     query_match,
     saturated,
 )
+from services.ranker.domain.user_history import lasting_weights
 
 IntArray = npt.NDArray[np.int64]
 
@@ -44,7 +44,7 @@ TYPES: Mapping[EventType, int] = {
 EVENT_NUMBERS = ("age", "log_price", "price_known")
 CONTEXT = ("hour_sin", "hour_cos", "is_weekend", "has_query", "has_history", "act_count")
 CANDIDATE_NUMBERS = (
-    "query_match", "query_cosine", "history_match", "lasting_cosine", "acted_on", "seen_in_vain",
+    "query_match", "query_cosine", "history_match", "lasting_cosine", "acted_on", "shown_without_click",
     "log_price", "price_known", "price_distance", "price_affinity", "popularity", "log_popularity",
     "log_age", "age_known", "log_stock", "out_of_stock",
 )  # fmt: skip
@@ -84,7 +84,7 @@ def features_of(request: RankingRequest) -> tuple[UserFeatures, CandidateFeature
 
 def user_features(request: RankingRequest) -> UserFeatures:
     dimensions = request.vectors.shape[1]
-    acts = [e for e in request.memories.recent if e.type in TYPES and _is_of(e, request.model_version, dimensions)]
+    acts = [e for e in request.user_history.recent if e.type in TYPES and _is_of(e, request.model_version, dimensions)]
     acts = acts[:SEQUENCE]
     query = np.zeros(dimensions, np.float32) if request.query is None else request.query.astype(np.float32)
     return UserFeatures(
@@ -111,7 +111,7 @@ def candidate_features(request: RankingRequest, user: UserFeatures) -> Candidate
         "history_match": history_match(request.vectors, request.profile),
         "lasting_cosine": request.vectors @ user.long_term,
         "acted_on": np.array([item_id in acted for item_id in request.item_ids]),
-        "seen_in_vain": np.log1p([request.profile.seen.get(item_id, 0) for item_id in request.item_ids]),
+        "shown_without_click": np.log1p([request.profile.seen.get(item_id, 0) for item_id in request.item_ids]),
         "log_price": log_prices,
         "price_known": priced,
         "price_distance": np.clip(distance, -4, 4),
@@ -157,7 +157,7 @@ def _context(request: RankingRequest, act_count: int) -> FloatArray:
 
 def _long_term(request: RankingRequest, dimensions: int) -> FloatArray:
     """The weighted mean of what was always liked, a unit vector; zero where nothing is."""
-    lasting = request.memories.lasting
+    lasting = request.user_history.lasting
     weighted = zip(lasting, lasting_weights(lasting, request.now_s), strict=True)
     # Sums of floats depend on their order, and the order of arrival must not show.
     known = [

@@ -1,6 +1,6 @@
 """A network's features with groups masked: what is not known stands at its baseline (domain/attribution.py).
 
-What an item may well be without (a match, a likeness, popularity) goes to 0, as features.py writes it where there is
+What an item may well be without (a match, a similarity, popularity) goes to 0, as features.py writes it where there is
 none. Price, date and stock every item has: there the network never learned what "unknown" means, and the middle of the
 candidates takes their place, in stock. Vectors and ids of items are no group's: what they say alone is the baseline.
 """
@@ -23,7 +23,7 @@ GROUP_OF: Mapping[str, ReasonType] = {
     "history_match": ReasonType.RECENT_HISTORY,
     "lasting_cosine": ReasonType.RECENT_HISTORY,
     "acted_on": ReasonType.RECENT_HISTORY,
-    "seen_in_vain": ReasonType.RECENT_HISTORY,
+    "shown_without_click": ReasonType.RECENT_HISTORY,
     "log_price": ReasonType.PRICE_AFFINITY,
     "price_known": ReasonType.PRICE_AFFINITY,
     "price_distance": ReasonType.PRICE_AFFINITY,

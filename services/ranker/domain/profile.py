@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services.ranker.domain.event import EventType, FloatArray, HistoryEntry, ItemFeatures
-from services.ranker.domain.memory import LASTING_HALF_LIFE_S, Memories, act_weight, lasting_weights
+from services.ranker.domain.user_history import LASTING_HALF_LIFE_S, UserHistory, act_weight, lasting_weights
 
 # The wish of the moment fades within the hour, and with each further act.
 NOW_HALF_LIFE_S = 30 * 60.0
@@ -53,10 +53,10 @@ class Profile:
         return len(self.item_ids)
 
 
-def build_profile(memories: Memories, model_version: str, dimensions: int, now_s: float) -> Profile:
+def build_profile(user_history: UserHistory, model_version: str, dimensions: int, now_s: float) -> Profile:
     """Items without a vector of `model_version` say nothing."""
-    known = _comparable((*memories.recent, *memories.lasting), model_version, dimensions)
-    now, lasting = _now_weights(memories.recent, known, now_s), _lasting_weights(memories, known, now_s)
+    known = _comparable((*user_history.recent, *user_history.lasting), model_version, dimensions)
+    now, lasting = _now_weights(user_history.recent, known, now_s), _lasting_weights(user_history, known, now_s)
     weight_of = _mixed(now, lasting)
     # Sums of floats depend on their order, and the order of arrival must not show.
     item_ids = sorted(item_id for item_id, weight in weight_of.items() if abs(weight) > 1e-6)
@@ -65,22 +65,24 @@ def build_profile(memories: Memories, model_version: str, dimensions: int, now_s
         vectors[row] = known[item_id].vector
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     weights = np.array([weight_of[item_id] for item_id in item_ids], dtype=np.float32)
-    price, prices = price_tastes(memories, weight_of)
-    return Profile(tuple(item_ids), vectors, weights, price, prices, seen_in_vain(memories))
+    price, prices = price_tastes(user_history, weight_of)
+    return Profile(tuple(item_ids), vectors, weights, price, prices, shown_without_click(user_history))
 
 
-def newest_model(memories: Memories) -> tuple[str, int]:
+def newest_model(user_history: UserHistory) -> tuple[str, int]:
     """(model version, dimensions) of the newest act with a vector: the collection's. ("", 0): there is none."""
-    for entry in (*memories.recent, *memories.lasting):
+    for entry in (*user_history.recent, *user_history.lasting):
         if entry.features is not None and entry.features.vector is not None:
             return entry.features.model_version, len(entry.features.vector)
     return "", 0
 
 
-def price_tastes(memories: Memories, weight_of: Mapping[str, float]) -> tuple[PriceTaste | None, dict[str, PriceTaste]]:
+def price_tastes(
+    user_history: UserHistory, weight_of: Mapping[str, float]
+) -> tuple[PriceTaste | None, dict[str, PriceTaste]]:
     """(over all, by category) of what is liked, by the price at the time; the last price of an item counts."""
     priced: dict[str, tuple[str, float]] = {}
-    for entry in sorted((*memories.lasting, *memories.recent), key=lambda e: (e.occurred_s, e.event_id)):
+    for entry in sorted((*user_history.lasting, *user_history.recent), key=lambda e: (e.occurred_s, e.event_id)):
         price = entry.price
         if math.isnan(price) and entry.features is not None:
             price = entry.features.price
@@ -97,13 +99,13 @@ def price_tastes(memories: Memories, weight_of: Mapping[str, float]) -> tuple[Pr
     return _taste(everything), {c: taste for c in heaviest if (taste := _taste(by_category[c])) is not None}
 
 
-def seen_in_vain(memories: Memories) -> dict[str, int]:
+def shown_without_click(user_history: UserHistory) -> dict[str, int]:
     """How often each item was shown since it was last acted on."""
     acted: dict[str, float] = {}
-    for entry in memories.recent:
+    for entry in user_history.recent:
         acted[entry.item_id] = max(entry.occurred_s, acted.get(entry.item_id, -math.inf))
     counts: dict[str, int] = {}
-    for item_id, shown_s in memories.seen:
+    for item_id, shown_s in user_history.seen:
         if shown_s > acted.get(item_id, -math.inf):
             counts[item_id] = counts.get(item_id, 0) + 1
     return counts
@@ -142,14 +144,14 @@ def _now_weights(recent: Sequence[HistoryEntry], known: Mapping[str, ItemFeature
     return weights
 
 
-def _lasting_weights(memories: Memories, known: Mapping[str, ItemFeatures], now_s: float) -> dict[str, float]:
+def _lasting_weights(user_history: UserHistory, known: Mapping[str, ItemFeatures], now_s: float) -> dict[str, float]:
     weights: dict[str, float] = defaultdict(float)
-    pairs = zip(memories.lasting, lasting_weights(memories.lasting, now_s), strict=True)
+    pairs = zip(user_history.lasting, lasting_weights(user_history.lasting, now_s), strict=True)
     for entry, weight in sorted(pairs, key=lambda pair: pair[0].event_id):
         if entry.item_id in known:
             weights[entry.item_id] += weight
     # What was put back speaks against: it is in no sample, but as long as it is remembered it counts.
-    for entry in sorted(memories.recent, key=lambda e: e.event_id):
+    for entry in sorted(user_history.recent, key=lambda e: e.event_id):
         weight = act_weight(entry.type, entry.dwell_ms)
         if weight < 0 and entry.item_id in known:
             weights[entry.item_id] += weight * 0.5 ** ((now_s - entry.occurred_s) / LASTING_HALF_LIFE_S)

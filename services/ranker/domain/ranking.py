@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.ranker.domain.event import FloatArray
-from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile
+from services.ranker.domain.user_history import UserHistory
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
@@ -32,7 +32,7 @@ class RankingRequest:
     """n candidates in retrieval order. `vectors` [n, dimensions] may hold zero rows; `prices` NaN; `stocks` -1.
 
     `popularity` [n] is not negative. `query` is a unit vector [dimensions], or None. `categories` and `brands` are ""
-    where unknown. `memories` are what `profile` was made of, `model_version` is of all vectors, `now_s` in seconds
+    where unknown. `user_history` are what `profile` was made of, `model_version` is of all vectors, `now_s` in seconds
     since the epoch. `created_s` [n] is 0 where unknown; None: nowhere known. `retrieval_bounds` are the lowest and the
     highest retrieval score of the candidates that these are a part of; None: these are all.
     """
@@ -47,7 +47,7 @@ class RankingRequest:
     profile: Profile
     categories: Sequence[str]
     brands: Sequence[str]
-    memories: Memories = field(default_factory=Memories)
+    user_history: UserHistory = field(default_factory=UserHistory)
     model_version: str = ""
     now_s: float = 0.0
     created_s: npt.NDArray[np.float64] | None = None
@@ -97,7 +97,7 @@ class Weights:
 
 
 def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
-    """Query match + likeness to the user's history + price affinity + popularity - out of stock."""
+    """Query match + similarity to the user's history + price affinity + popularity - out of stock."""
     return Scores.sum_of(
         {
             ReasonType.QUERY_MATCH: weights.query * query_match(request),
@@ -134,8 +134,8 @@ def history_match(vectors: FloatArray, profile: Profile) -> FloatArray:
 
 def attention(vectors: FloatArray, profile: Profile) -> FloatArray:
     """[n, items of the profile]: how loud each item of the history speaks for a candidate, or against it."""
-    likeness = np.clip((vectors @ profile.vectors.T - 0.3) / 0.7, 0, 1)
-    loud: FloatArray = likeness**2 * (profile.weights / max(float(np.abs(profile.weights).max(initial=0)), 1e-9))
+    similarity = np.clip((vectors @ profile.vectors.T - 0.3) / 0.7, 0, 1)
+    loud: FloatArray = similarity**2 * (profile.weights / max(float(np.abs(profile.weights).max(initial=0)), 1e-9))
     return loud
 
 

@@ -32,7 +32,7 @@ def category_key(category: str) -> str:
     return f"category:{category}"
 
 
-def resting(purchases: Sequence[HistoryEntry], counts: Counts, now_s: float) -> tuple[str, ...]:
+def recently_purchased(purchases: Sequence[HistoryEntry], counts: Counts, now_s: float) -> tuple[str, ...]:
     """Items that were bought of late and are not bought again and again; last bought first, each once."""
     newest_first = sorted(purchases, key=lambda entry: (-entry.occurred_s, entry.item_id))
     category_of = {entry.item_id: entry.features.category for entry in newest_first if entry.features is not None}

@@ -17,7 +17,7 @@ PLACES = 50
 # Of so many places in a row a brand has at most so many.
 WINDOW = 10
 BRAND_CAP = 3
-# Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998): how much likeness to what stands above costs.
+# Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998): how much similarity to what stands above costs.
 LIKENESS_COST = 0.3
 # What being shown in vain costs at most, and after how many times half of it.
 SEEN_COST = 0.2
@@ -28,13 +28,13 @@ _UNKNOWN = 0
 
 @dataclass(frozen=True)
 class Placement:
-    """One place of a slate: the row that it went to, what likeness cost it there, and for which interest it came.
+    """One place of a slate: the row that it went to, what similarity cost it there, and for which interest it came.
 
     `capped` is the row that would have come for that interest, were its brand not at its cap; None where there is none.
     """
 
     row: int
-    likeness_cost: float
+    similarity_cost: float
     interest: int
     capped: int | None
 
@@ -43,11 +43,11 @@ def fatigued(scores: FloatArray, seen: Sequence[int]) -> FloatArray:
     """[n] scores in [0, 1], less what showings in vain cost; `seen` [n] counts them."""
     low, high = float(scores.min()), float(scores.max())
     scaled = (scores - low) / (high - low) if high > low else np.ones_like(scores)
-    tired: FloatArray = (scaled - seen_cost(seen)).astype(np.float32)
+    tired: FloatArray = (scaled - fatigue_cost(seen)).astype(np.float32)
     return tired
 
 
-def seen_cost(seen: Sequence[int]) -> FloatArray:
+def fatigue_cost(seen: Sequence[int]) -> FloatArray:
     """[n]: what so many showings in vain take from a scaled score."""
     cost: FloatArray = (SEEN_COST * (1 - 0.5 ** (np.array(seen) / SEEN_HALF))).astype(np.float32)
     return cost
@@ -77,12 +77,12 @@ def placements(
         owner, shares = np.argmax(vectors @ wishes.vectors.T, axis=1), wishes.shares.astype(float)
     alike, brand_of, behind = vectors @ vectors.T, _brand_numbers(brands), np.empty(len(shares))
     pools = [np.flatnonzero(owner == interest) for interest in range(len(shares))]
-    likeness, given, left = np.zeros(len(scores), np.float32), np.zeros(len(shares)), [len(pool) for pool in pools]
+    similarity, given, left = np.zeros(len(scores), np.float32), np.zeros(len(shares)), [len(pool) for pool in pools]
     in_window, at_cap, order = [0] * (len(scores) + 1), np.zeros(len(scores) + 1, bool), list[int]()
     # What has its place can win no other.
     waiting = scores.astype(np.float32)
     for place in range(min(PLACES, len(scores))):
-        marginal = waiting - LIKENESS_COST * likeness
+        marginal = waiting - LIKENESS_COST * similarity
         np.subtract(given, shares * (place + 1), out=behind)
         behind[[not rows for rows in left]] = np.inf
         pool = pools[behind.argmin()]
@@ -90,12 +90,12 @@ def placements(
         if at_cap[brand_of[row]]:
             row = _best_of_free_brands(marginal, behind, pools, at_cap[brand_of], instead_of=row)
         interest = int(owner[row])
-        yield Placement(row, LIKENESS_COST * float(likeness[row]), interest, None if row == wanted else wanted)
+        yield Placement(row, LIKENESS_COST * float(similarity[row]), interest, None if row == wanted else wanted)
         order.append(row)
         waiting[row] = -np.inf
         left[interest] -= 1
         given[interest] += 1
-        np.maximum(likeness, alike[row], out=likeness)
+        np.maximum(similarity, alike[row], out=similarity)
         # The window of the next place: this row comes in, the eldest goes out.
         coming_and_going = ((row, 1), *(((order[-WINDOW], -1),) if len(order) >= WINDOW else ()))
         for changed, by in coming_and_going:

@@ -11,7 +11,7 @@ import numpy as np
 from services.ranker.domain.event import FloatArray
 from services.ranker.domain.interests import interests
 from services.ranker.domain.ranking import RankingRequest
-from services.ranker.domain.slate import PLACES, Placement, explored, fatigued, placements, seen_cost, whole_order
+from services.ranker.domain.slate import PLACES, Placement, explored, fatigue_cost, fatigued, placements, whole_order
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class SlateSteps:
     """
 
     score_position: int
-    seen_count: int
-    seen_cost: float
-    likeness_cost: float
+    shown_without_click_count: int
+    fatigue_cost: float
+    similarity_cost: float
     brand_capped_places: int
     interest_share: float
     is_explored: bool
@@ -49,9 +49,9 @@ class Slate:
         placement = next((placed for placed in self.placed if placed.row == row), None)
         return SlateSteps(
             score_position=int(np.flatnonzero(np.argsort(-self.scores, kind="stable") == row)[0]) + 1,
-            seen_count=self.seen[row],
-            seen_cost=float(seen_cost(self.seen[row : row + 1])[0]),
-            likeness_cost=placement.likeness_cost if placement else 0.0,
+            shown_without_click_count=self.seen[row],
+            fatigue_cost=float(fatigue_cost(self.seen[row : row + 1])[0]),
+            similarity_cost=placement.similarity_cost if placement else 0.0,
             brand_capped_places=sum(placed.capped == row for placed in self.placed),
             interest_share=self.shares[placement.interest] if placement and self.shares else 0.0,
             is_explored=row in self.drawn,

@@ -13,7 +13,7 @@ from services.retrieval.ports import Columns
 
 
 @dataclass(frozen=True)
-class Half:
+class Leg:
     """One nearest-neighbour search: a vector of the space `using`, or the words of a text."""
 
     vector: list[float] | SparseWeights
@@ -23,7 +23,7 @@ class Half:
 
 @dataclass(frozen=True)
 class ReciprocalRanks:
-    """Sum of weight / (k + rank) over the halves."""
+    """Sum of weight / (k + rank) over the legs."""
 
     k: int
     weights: tuple[float, ...]
@@ -36,7 +36,7 @@ class DistributionBased:
 
 @dataclass(frozen=True)
 class Scaled:
-    """Sum of weight * (score - floor) / (top - floor) over the halves that found a point."""
+    """Sum of weight * (score - floor) / (top - floor) over the legs that found a point."""
 
     weights: tuple[float, ...]
     floors: tuple[float, ...]
@@ -100,10 +100,10 @@ class Collection(Protocol):
     def page(self, start: int, limit: int) -> tuple[list[int], int]:
         """(ids from `start` on, ascending; where the next page starts, 0 after the last one)."""
 
-    def nearest(self, half: Half, where: Where, columns: Columns | None = None, *, exact: bool = False) -> list[Hit]:
+    def nearest(self, half: Leg, where: Where, columns: Columns | None = None, *, exact: bool = False) -> list[Hit]:
         """Best first, at most `half.limit`. `exact`: each point is compared, the vector graph is not used."""
 
-    def fused(self, halves: Sequence[tuple[Half, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
+    def fused(self, legs: Sequence[tuple[Leg, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
         """Best first, at most `limit`."""
 
     def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Hit]:
@@ -122,9 +122,9 @@ class Pair:
     """A tenant's collections: `live` answers searches, `beside` has the same products under another model."""
 
     live: Collection | None = None
-    beside: Collection | None = None
+    staged: Collection | None = None
     # `beside` was live before: it is kept for a way back. Else it is being filled.
-    beside_is_older: bool = False
+    staged_is_previous: bool = False
 
 
 class Collections(Protocol):
@@ -139,13 +139,13 @@ class Collections(Protocol):
     def create(self, tenant: str) -> Collection:
         """An empty live one; instead of all that is there."""
 
-    def create_beside(self, tenant: str, model_version: str, dimensions: int) -> Collection:
+    def create_staged(self, tenant: str, model_version: str, dimensions: int) -> Collection:
         """An empty one for vectors of this model, beside the live one; there is none beside it yet."""
 
     def switch(self, tenant: str) -> None:
         """The one beside is live from now on, and the live one beside it."""
 
-    def drop_beside(self, tenant: str) -> None: ...
+    def drop_staged(self, tenant: str) -> None: ...
 
     def check(self) -> None:
         """Raise when the engine cannot answer."""

@@ -48,7 +48,7 @@ from qdrant_edge import (
 )
 
 from services.retrieval.adapters import edge_terms as terms
-from services.retrieval.adapters.collection import Fusion, Half, Hit
+from services.retrieval.adapters.collection import Fusion, Hit, Leg
 from services.retrieval.adapters.edge_writes import Writes
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
 from services.retrieval.adapters.records import (
@@ -196,13 +196,13 @@ class EdgeCollection:
         found, after = self._shard.scroll(ScrollRequest(offset=start, limit=limit, with_payload=False))
         return [terms.number(point.id) for point in found], 0 if after is None else terms.number(after)
 
-    def nearest(self, half: Half, where: Where, columns: Columns | None = None, *, exact: bool = False) -> list[Hit]:
+    def nearest(self, half: Leg, where: Where, columns: Columns | None = None, *, exact: bool = False) -> list[Hit]:
         params = SearchParams(exact=True) if exact else None
         query = QueryRequest(half.limit, query=terms.nearest(half), filter=terms.filter_of(where), params=params)
         return self._query(query)
 
-    def fused(self, halves: Sequence[tuple[Half, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
-        prefetches = [terms.prefetch(half, where) for half, where in halves]
+    def fused(self, legs: Sequence[tuple[Leg, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
+        prefetches = [terms.prefetch(half, where) for half, where in legs]
         return self._query(QueryRequest(limit, prefetches=prefetches, query=terms.fusion_of(fusion)))
 
     def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Hit]:

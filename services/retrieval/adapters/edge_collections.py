@@ -33,7 +33,7 @@ class _Tenant:
 
     roles: Roles
     live: EdgeCollection
-    beside: EdgeCollection | None = None
+    staged: EdgeCollection | None = None
 
 
 class EdgeCollections:
@@ -68,10 +68,10 @@ class EdgeCollections:
         if known is None:
             return Pair()
         roles = known.roles
-        return Pair(known.live, known.beside, roles.beside is not None and roles.beside < roles.live)
+        return Pair(known.live, known.staged, roles.staged is not None and roles.staged < roles.live)
 
     def create(self, tenant: str) -> Collection:
-        self.drop_beside(tenant)
+        self.drop_staged(tenant)
         with self._changing:
             folder = self._data_dir / tenant
             folder.mkdir(exist_ok=True)
@@ -81,7 +81,7 @@ class EdgeCollections:
             self._tenants[tenant] = _Tenant(roles, live)
             return live
 
-    def create_beside(self, tenant: str, model_version: str, dimensions: int) -> Collection:
+    def create_staged(self, tenant: str, model_version: str, dimensions: int) -> Collection:
         with self._changing:
             known, folder = self._tenants[tenant], self._data_dir / tenant
             roles = Roles(known.roles.live, known.roles.live + 1)
@@ -97,16 +97,16 @@ class EdgeCollections:
     def switch(self, tenant: str) -> None:
         with self._changing:
             known = self._tenants[tenant]
-            if known.beside is None or known.roles.beside is None:
+            if known.staged is None or known.roles.staged is None:
                 raise ValueError(f"tenant {tenant!r} has no collection beside the live one")
-            roles = Roles(known.roles.beside, known.roles.live)
+            roles = Roles(known.roles.staged, known.roles.live)
             roles.write(self._data_dir / tenant)
-            self._tenants[tenant] = _Tenant(roles, known.beside, known.live)
+            self._tenants[tenant] = _Tenant(roles, known.staged, known.live)
 
-    def drop_beside(self, tenant: str) -> None:
+    def drop_staged(self, tenant: str) -> None:
         with self._changing:
             known = self._tenants.get(tenant)
-            if known is None or known.beside is None:
+            if known is None or known.staged is None:
                 return
             roles = Roles(known.roles.live)
             roles.write(self._data_dir / tenant)
@@ -125,8 +125,8 @@ class EdgeCollections:
         self._thread.join()
         for known in self._tenants.values():
             known.live.close()
-            if known.beside is not None:
-                known.beside.close()
+            if known.staged is not None:
+                known.staged.close()
         self._lock_file.close()
 
     def _optimize_forever(self) -> None:
@@ -136,7 +136,7 @@ class EdgeCollections:
             present = [
                 (tenant, collection)
                 for tenant, known in list(self._tenants.items())
-                for collection in (known.live, known.beside)
+                for collection in (known.live, known.staged)
                 if collection is not None
             ]
             for tenant, collection in present:
@@ -175,8 +175,8 @@ def _open(folder: Path, max_search_threads: int) -> _Tenant | None:
     if live is None:
         return None
     beside = None
-    if roles.beside is not None:
-        path = collection_folder(folder, roles.beside)
+    if roles.staged is not None:
+        path = collection_folder(folder, roles.staged)
         beside = EdgeCollection.open(path, max_search_threads, Writes(folder.parent))
     return _Tenant(roles, live, beside)
 

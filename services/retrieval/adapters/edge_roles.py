@@ -24,7 +24,7 @@ class Roles:
     """Numbers of collections; a later one has a higher number."""
 
     live: int = _FIRST
-    beside: int | None = None
+    staged: int | None = None
 
     @classmethod
     def read(cls, tenant_folder: Path) -> Roles:
@@ -41,7 +41,7 @@ def collection_folder(tenant_folder: Path, number: int) -> Path:
 
 def remove_nameless(tenant_folder: Path, roles: Roles) -> None:
     """Collections that have no role: dropped ones, and those that were never completed."""
-    named = {roles.live, roles.beside}
+    named = {roles.live, roles.staged}
     for folder in tenant_folder.glob("collection-*"):
         if int(folder.name.removeprefix("collection-")) not in named:
             shutil.rmtree(folder, ignore_errors=True)

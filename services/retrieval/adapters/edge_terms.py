@@ -7,7 +7,7 @@ from typing import Any, cast
 import qdrant_edge as edge
 
 from services.retrieval.adapters.bm25 import SparseWeights
-from services.retrieval.adapters.collection import DistributionBased, Fusion, Half, ReciprocalRanks, Scaled
+from services.retrieval.adapters.collection import DistributionBased, Fusion, Leg, ReciprocalRanks, Scaled
 from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
@@ -48,13 +48,13 @@ def point_data(found: edge.Record, record: Record) -> PointData:
     return PointData(number(found.id), floats(vectors.get(DENSE)), floats(vectors.get(IMAGE)), weights, record)
 
 
-def nearest(half: Half) -> edge.Query:
+def nearest(half: Leg) -> edge.Query:
     if isinstance(half.vector, SparseWeights):
         return edge.Query.Nearest(_sparse(half.vector), LEXICAL)
     return edge.Query.Nearest(half.vector, half.using)
 
 
-def prefetch(half: Half, where: Where) -> edge.Prefetch:
+def prefetch(half: Leg, where: Where) -> edge.Prefetch:
     return edge.Prefetch(half.limit, query=nearest(half), filter=filter_of(where))
 
 

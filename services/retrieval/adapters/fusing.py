@@ -1,4 +1,4 @@
-"""How the halves of a search become one order: by the engine with fixed weights, or by a learned network."""
+"""How the legs of a search become one order: by the engine with fixed weights, or by a learned network."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from services.retrieval.adapters.collection import (
     Collection,
     DistributionBased,
     Fusion,
-    Half,
     Hit,
+    Leg,
     ReciprocalRanks,
     Scaled,
 )
@@ -50,31 +50,31 @@ class Fuser:
         self._learned = learned
 
     def fuse(
-        self, collection: Collection, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search
+        self, collection: Collection, legs: Sequence[Leg], found: Sequence[Sequence[Hit]], search: Search
     ) -> tuple[list[Hit], ScoresBySpace]:
         """(hits with records, best first; what each space says of them). `found` is what each half found by itself."""
-        if self._learned is not None and [half.using for half in halves] == [DENSE, LEXICAL]:
-            return self._by_network(self._learned, self.seen(collection, halves, found, search), search.limit)
+        if self._learned is not None and [half.using for half in legs] == [DENSE, LEXICAL]:
+            return self._by_network(self._learned, self.seen(collection, legs, found, search), search.limit)
         within = [Where((IsOneOf(frozenset(hit.id for hit in hits)),)) for hits in found]
-        fusion = self._fusion_of(halves, found, search)
-        pairs = list(zip(halves, within, strict=True))
+        fusion = self._fusion_of(legs, found, search)
+        pairs = list(zip(legs, within, strict=True))
         hits = collection.fused(pairs, fusion, search.limit + BEYOND, search.columns)
-        return in_order(hits, search.limit), scores_by_space(halves, found)
+        return in_order(hits, search.limit), scores_by_space(legs, found)
 
     def seen(
-        self, collection: Collection, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search
+        self, collection: Collection, legs: Sequence[Leg], found: Sequence[Sequence[Hit]], search: Search
     ) -> Seen | None:
         """What the network goes by: of one vector and words. None where nothing was found.
 
         Every candidate gets both scores, also where only one half had found it.
         """
-        words = halves[-1].vector
-        if search.vectors is None or len(halves) != 2 or not isinstance(words, SparseWeights):
+        words = legs[-1].vector
+        if search.vectors is None or len(legs) != 2 or not isinstance(words, SparseWeights):
             raise ValueError("the learned fusion joins one vector and words")
         by_words = {hit.id: hit.score for hit in found[1]}
         only_dense = frozenset(hit.id for hit in found[0]) - by_words.keys()
         if only_dense:
-            rest = Half(words, len(only_dense), LEXICAL)
+            rest = Leg(words, len(only_dense), LEXICAL)
             by_words |= {hit.id: hit.score for hit in collection.nearest(rest, Where((IsOneOf(only_dense),)))}
         hits, records = _candidates(collection, found, search.columns)
         if not hits:
@@ -98,22 +98,22 @@ class Fuser:
             LEXICAL: dict(zip(ids, seen.lexical[order].tolist(), strict=True)),
         }
 
-    def _fusion_of(self, halves: Sequence[Half], found: Sequence[Sequence[Hit]], search: Search) -> Fusion:
+    def _fusion_of(self, legs: Sequence[Leg], found: Sequence[Sequence[Hit]], search: Search) -> Fusion:
         settings = self._settings
         shares = iter(np.array(search.weights, np.float64) / (sum(search.weights) or 1))
         constant = {IMAGE: settings.image_weight, LEXICAL: settings.lexical_weight}
         weights = tuple(
             float(next(shares)) * settings.dense_weight if half.using == DENSE else constant[half.using]
-            for half in halves
+            for half in legs
         )
-        interests = sum(half.using == DENSE for half in halves)
+        interests = sum(half.using == DENSE for half in legs)
         # By ranks each interest of a user is represented, however near its products are; by scores the nearest wins.
         if settings.method == "rrf" or interests > 1:
             return ReciprocalRanks(settings.rrf_k, weights)
         if settings.method == "dbsf":
             return DistributionBased()
         # A half that was cut at its depth scales from its last hit; one that found fewer has nothing below, hence 0.
-        pairs = list(zip(halves, found, strict=True))
+        pairs = list(zip(legs, found, strict=True))
         floors = tuple(hits[-1].score if len(hits) == half.limit else 0.0 for half, hits in pairs)
         return Scaled(weights, floors, tuple(hits[0].score if hits else 0.0 for hits in found))
 
@@ -123,10 +123,10 @@ def in_order(hits: Sequence[Hit], limit: int) -> list[Hit]:
     return sorted(hits, key=lambda hit: (-hit.score, hit.id))[:limit]
 
 
-def scores_by_space(halves: Sequence[Half], found: Sequence[Sequence[Hit]]) -> ScoresBySpace:
+def scores_by_space(legs: Sequence[Leg], found: Sequence[Sequence[Hit]]) -> ScoresBySpace:
     """BM25, or the cosine to the nearest vector of the space, by point id."""
     scores: ScoresBySpace = {using: {} for using in SPACES}
-    for half, hits in zip(halves, found, strict=True):
+    for half, hits in zip(legs, found, strict=True):
         of_space = scores[half.using]
         for hit in hits:
             of_space[hit.id] = max(hit.score, of_space.get(hit.id, -1.0))

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from services.common.filters import ProductFilter
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.records import (
     ATTRIBUTES,
@@ -18,7 +19,6 @@ from services.retrieval.adapters.records import (
     Record,
     attribute_pair,
 )
-from services.retrieval.domain.filters import ProductFilter
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Narrowing
 

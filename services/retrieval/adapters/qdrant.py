@@ -1,4 +1,4 @@
-"""ProductIndex on Qdrant, Edge and server alike: what to ask for and how to join the halves."""
+"""ProductIndex on Qdrant, Edge and server alike: what to ask for and how to join the legs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from services.common.errors import Conflict, NotFound
+from services.common.filters import SortOrder
 from services.retrieval.adapters.bm25 import Bm25Encoder
-from services.retrieval.adapters.collection import Collection, Collections, Half, Hit
+from services.retrieval.adapters.collection import Collection, Collections, Hit, Leg
 from services.retrieval.adapters.fusing import BEYOND, SPACES, Fuser, in_order, scores_by_space
 from services.retrieval.adapters.points import (
     DENSE,
@@ -37,7 +38,6 @@ from services.retrieval.adapters.records import (
 )
 from services.retrieval.adapters.reembedding import QdrantReembedding
 from services.retrieval.domain.candidates import MAX_FACET_COUNTS, Candidates, Facet, IndexedProduct, merged_brands
-from services.retrieval.domain.filters import SortOrder
 from services.retrieval.domain.learned_fusion import FEATURES
 from services.retrieval.domain.query import ATTRIBUTE_FACET, BRAND_FACET, FloatArray
 from services.retrieval.ports import Columns, Narrowing, Search, Vectors
@@ -84,16 +84,16 @@ class QdrantIndex:
         with self._writing[tenant]:
             pair = self._collections.pair(tenant)
             live = pair.live or self._collections.create(tenant)
-            for_live, for_beside = _of_its_model(live, given), _of_its_model(pair.beside, given)
+            for_live, for_staged = _of_its_model(live, given), _of_its_model(pair.staged, given)
             if for_live is None and given:
-                if for_beside is None or pair.beside_is_older:
+                if for_staged is None or pair.staged_is_previous:
                     # Refused below, unless the live one is empty.
                     for_live = given[0]
                 else:
                     # Found by words until the one beside is live. Should it never be, the next import of the product
                     # finds it changed.
                     points = [_without_fingerprint(point) for point in points]
-            wanted, beside = _spaces(for_live, images), pair.beside
+            wanted, beside = _spaces(for_live, images), pair.staged
             if _clashes(live, wanted) and live.count(Where()) == 0:
                 live, beside = self._collections.create(tenant), None
             _begin_vectors(tenant, live, wanted)
@@ -101,13 +101,13 @@ class QdrantIndex:
             if beside is None:
                 live.upsert(_with_vectors(points, for_live))
                 return
-            if for_beside is not None:
-                _begin_vectors(tenant, beside, _spaces(for_beside, images))
+            if for_staged is not None:
+                _begin_vectors(tenant, beside, _spaces(for_staged, images))
             # Out of the one beside first: whatever cuts this off, it holds nothing that is not so in the live one.
             _delete(beside, points)
             live.upsert(_with_vectors(points, for_live))
-            if for_beside is not None:
-                beside.upsert(_with_vectors(points, for_beside))
+            if for_staged is not None:
+                beside.upsert(_with_vectors(points, for_staged))
 
     def vector(self, tenant: str, id: str, *, image: bool) -> FloatArray | None:
         collection = self._live(tenant)
@@ -124,8 +124,8 @@ class QdrantIndex:
             if pair.live is None:
                 return list(ids)
             present = {record.id: hit for hit, record in _recorded(_found(pair.live, ids, _IDS_ONLY))}
-            if pair.beside is not None:
-                pair.beside.delete([hit.id for hit in _found(pair.beside, ids, _IDS_ONLY)])
+            if pair.staged is not None:
+                pair.staged.delete([hit.id for hit in _found(pair.staged, ids, _IDS_ONLY)])
             pair.live.delete([present[product_id].id for product_id in ids if product_id in present])
         return [product_id for product_id in ids if product_id not in present]
 
@@ -143,18 +143,18 @@ class QdrantIndex:
         if collection is None:
             return Candidates.none(), 0
         condition = where(search.narrowing)
-        halves = self._halves(collection, search)
-        if not halves:
+        legs = self._legs(collection, search)
+        if not legs:
             return Candidates.none(), 0
-        if len(halves) == 1:
+        if len(legs) == 1:
             # Nothing to fuse: the half's scores are the order.
-            found = [_nearest(collection, halves[0], condition, search.columns)]
+            found = [_nearest(collection, legs[0], condition, search.columns)]
             hits = found[0][: search.limit]
-            scores = scores_by_space(halves, found)
+            scores = scores_by_space(legs, found)
         else:
             # First each half by itself, for its scores. What it found is all that the engine then needs to fuse.
-            found = [_nearest(collection, half, condition) for half in halves]
-            hits, scores = self._fuser.fuse(collection, halves, found, search)
+            found = [_nearest(collection, half, condition) for half in legs]
+            hits, scores = self._fuser.fuse(collection, legs, found, search)
         rows = _recorded(hits)
         dense, image, lexical = ([scores[using].get(hit.id, 0.0) for hit, _ in rows] for using in SPACES)
         candidates = candidates_of(
@@ -169,13 +169,13 @@ class QdrantIndex:
         return candidates, len({hit.id for half in found for hit in half})
 
     def fusion_features(self, tenant: str, search: Search) -> tuple[list[str], FloatArray]:
-        """(ids [n], features [n, FEATURES]) of what the halves find: what a learned fusion is trained on."""
+        """(ids [n], features [n, FEATURES]) of what the legs find: what a learned fusion is trained on."""
         collection = self._live(tenant)
-        halves = [] if collection is None else self._halves(collection, search)
-        if collection is None or [half.using for half in halves] != [DENSE, LEXICAL]:
+        legs = [] if collection is None else self._legs(collection, search)
+        if collection is None or [half.using for half in legs] != [DENSE, LEXICAL]:
             return [], np.zeros((0, len(FEATURES)), np.float32)
-        found = [_nearest(collection, half, where(search.narrowing)) for half in halves]
-        seen = self._fuser.seen(collection, halves, found, search)
+        found = [_nearest(collection, half, where(search.narrowing)) for half in legs]
+        seen = self._fuser.seen(collection, legs, found, search)
         if seen is None:
             return [], np.zeros((0, len(FEATURES)), np.float32)
         return [record.id for _, record in _recorded(seen.hits)], seen.features
@@ -239,21 +239,21 @@ class QdrantIndex:
         picture = image.tolist() if image is not None and image.any() else None
         return PointData(point_id(record.id), None, picture, self._encoder.product(indexed.product), record)
 
-    def _halves(self, collection: Collection, search: Search) -> list[Half]:
+    def _legs(self, collection: Collection, search: Search) -> list[Leg]:
         """The dense ones, one for each query vector, the picture, and the words."""
         depth = max(search.limit, _MIN_DEPTH)
-        halves: list[Half] = []
+        legs: list[Leg] = []
         if search.vectors is not None and collection.model_version:
-            halves += [Half(vector.tolist(), depth, DENSE) for vector in search.vectors]
+            legs += [Leg(vector.tolist(), depth, DENSE) for vector in search.vectors]
         if search.image is not None and collection.image_model_version:
-            halves.append(Half(search.image.tolist(), depth, IMAGE))
+            legs.append(Leg(search.image.tolist(), depth, IMAGE))
         words = self._encoder.query(search.text) if search.text else None
         if words is not None and words.indices:
-            halves.append(Half(words, depth, LEXICAL))
-        return halves
+            legs.append(Leg(words, depth, LEXICAL))
+        return legs
 
 
-def _nearest(collection: Collection, half: Half, condition: Where, columns: Columns | None = None) -> list[Hit]:
+def _nearest(collection: Collection, half: Leg, condition: Where, columns: Columns | None = None) -> list[Hit]:
     deeper = replace(half, limit=half.limit + BEYOND)
     return in_order(collection.nearest(deeper, condition, columns), half.limit)
 

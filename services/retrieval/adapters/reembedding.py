@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from services.common.errors import Conflict
-from services.retrieval.adapters.collection import Collection, Collections, Half, Hit, Pair
+from services.retrieval.adapters.collection import Collection, Collections, Hit, Leg, Pair
 from services.retrieval.adapters.points import DENSE, IMAGE, IsMissing, Where, point_id, with_vector
 from services.retrieval.adapters.records import EVERYTHING, VECTOR, Record
 from services.retrieval.domain.reembedding import NEIGHBOURS, CollectionState, PairState, SearchCheck, Unembedded
@@ -30,7 +30,7 @@ class QdrantReembedding:
 
     def describe(self, tenant: str) -> PairState:
         pair = self._collections.pair(tenant)
-        return PairState(_state(pair.live), _state(pair.beside), pair.beside_is_older)
+        return PairState(_state(pair.live), _state(pair.staged), pair.staged_is_previous)
 
     def begin(self, tenant: str, model_version: str, dimensions: int) -> None:
         with self._writing[tenant]:
@@ -39,12 +39,12 @@ class QdrantReembedding:
                 raise Conflict("the catalogue is empty: import it with the new model, there is nothing to re-embed")
             if pair.live.model_version == model_version:
                 raise Conflict(f"model_version: the catalogue has vectors of {model_version!r} already")
-            if pair.beside is None:
-                self._collections.create_beside(tenant, model_version, dimensions)
-            elif (pair.beside.model_version, pair.beside.dimensions) != (model_version, dimensions):
+            if pair.staged is None:
+                self._collections.create_staged(tenant, model_version, dimensions)
+            elif (pair.staged.model_version, pair.staged.dimensions) != (model_version, dimensions):
                 raise Conflict(
-                    f"model_version: beside the live collection is one of {pair.beside.model_version!r} with "
-                    f"{pair.beside.dimensions} dimensions; drop it first, or go on with that one"
+                    f"model_version: beside the live collection is one of {pair.staged.model_version!r} with "
+                    f"{pair.staged.dimensions} dimensions; drop it first, or go on with that one"
                 )
 
     def unembedded(self, tenant: str, start: int, limit: int) -> Unembedded:
@@ -92,7 +92,7 @@ class QdrantReembedding:
             new, old = beside.vector(id, DENSE), live.vector(id, DENSE)
             if new is None:
                 continue
-            half = Half(new, NEIGHBOURS + 1, DENSE)
+            half = Leg(new, NEIGHBOURS + 1, DENSE)
             exact, quick = (
                 _without(id, beside.nearest(half, Where(), exact=True)),
                 _without(id, beside.nearest(half, Where())),
@@ -101,7 +101,7 @@ class QdrantReembedding:
                 continue
             recalls.append(sum(hit.score >= exact[-1].score - _TIE for hit in quick) / len(exact))
             if old is not None:
-                before = _without(id, live.nearest(Half(old, NEIGHBOURS + 1, DENSE), Where(), exact=True))
+                before = _without(id, live.nearest(Leg(old, NEIGHBOURS + 1, DENSE), Where(), exact=True))
                 shared = {hit.id for hit in before} & {hit.id for hit in exact}
                 overlaps.append(len(shared) / len(exact))
         return SearchCheck(len(recalls), _mean(recalls), _mean(overlaps))
@@ -122,17 +122,17 @@ class QdrantReembedding:
     def drop(self, tenant: str, model_version: str) -> None:
         with self._writing[tenant]:
             pair = self._collections.pair(tenant)
-            if pair.beside is None:
+            if pair.staged is None:
                 return
-            if pair.beside.model_version != model_version:
-                raise Conflict(f"model_version: the collection beside the live one is of {pair.beside.model_version!r}")
-            self._collections.drop_beside(tenant)
+            if pair.staged.model_version != model_version:
+                raise Conflict(f"model_version: the collection beside the live one is of {pair.staged.model_version!r}")
+            self._collections.drop_staged(tenant)
 
 
 def _both(pair: Pair) -> tuple[Collection, Collection]:
-    if pair.live is None or pair.beside is None:
+    if pair.live is None or pair.staged is None:
         raise Conflict("there is no collection beside the live one; begin a re-embedding first")
-    return pair.live, pair.beside
+    return pair.live, pair.staged
 
 
 def _state(collection: Collection | None) -> CollectionState | None:

@@ -2,7 +2,7 @@
 
     <prefix><tenant>             collection 1, and <prefix><tenant>.2 a further one, and so on
     <prefix><tenant>.live        alias of the one that answers searches; absent: 1 does
-    <prefix><tenant>.beside      alias of the one beside it, where there is one
+    <prefix><tenant>.staged      alias of the one beside it, where there is one
 
 A collection's metadata keeps the model version of its vectors. One beside counts only once it has its alias, and a
 switch changes both aliases in one request. A search asks one collection by its own name from beginning to end.
@@ -22,8 +22,8 @@ from services.retrieval.adapters.collection import (
     Collection,
     DistributionBased,
     Fusion,
-    Half,
     Hit,
+    Leg,
     Pair,
     ReciprocalRanks,
 )
@@ -90,13 +90,13 @@ class ServerCollections:
             return pair
 
     def create(self, tenant: str) -> Collection:
-        self.drop_beside(tenant)
+        self.drop_staged(tenant)
         name, _ = self._names(tenant)
         collection = create_collection(self._client, name)
         self._forget(tenant)
         return collection
 
-    def create_beside(self, tenant: str, model_version: str, dimensions: int) -> Collection:
+    def create_staged(self, tenant: str, model_version: str, dimensions: int) -> Collection:
         live, _ = self._names(tenant)
         number = self._number(tenant, live) + 1
         # An attempt that was cut off may have left one of this name.
@@ -118,7 +118,7 @@ class ServerCollections:
         self._client.update_collection_aliases(changes)
         self._forget(tenant)
 
-    def drop_beside(self, tenant: str) -> None:
+    def drop_staged(self, tenant: str) -> None:
         _, beside = self._names(tenant)
         if beside:
             self._client.update_collection_aliases([_no_alias(f"{self._prefix}{tenant}.beside")])
@@ -206,7 +206,7 @@ class ServerCollection:
         found, after = self._client.scroll(self.name, limit=limit, offset=start or None, with_payload=False)
         return [int(point.id) for point in found], int(after) if after is not None else 0  # type: ignore[arg-type]
 
-    def nearest(self, half: Half, where: Where, columns: Columns | None = None, *, exact: bool = False) -> list[Hit]:
+    def nearest(self, half: Leg, where: Where, columns: Columns | None = None, *, exact: bool = False) -> list[Hit]:
         vector, using = _vector(half)
         answer = self._client.query_points(
             self.name,
@@ -219,10 +219,10 @@ class ServerCollection:
         )
         return _hits(answer.points)
 
-    def fused(self, halves: Sequence[tuple[Half, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
+    def fused(self, legs: Sequence[tuple[Leg, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
         answer = self._client.query_points(
             self.name,
-            prefetch=[_prefetch(half, where) for half, where in halves],
+            prefetch=[_prefetch(half, where) for half, where in legs],
             query=_fusion(fusion),
             limit=limit,
             with_payload=payload_keys(columns),
@@ -277,12 +277,12 @@ def _hits(points: Sequence[models.ScoredPoint | models.Record]) -> list[Hit]:
     ]
 
 
-def _prefetch(half: Half, where: Where) -> models.Prefetch:
+def _prefetch(half: Leg, where: Where) -> models.Prefetch:
     vector, using = _vector(half)
     return models.Prefetch(query=vector, using=using, filter=_filter(where), limit=half.limit)
 
 
-def _vector(half: Half) -> tuple[Any, str]:
+def _vector(half: Leg) -> tuple[Any, str]:
     if isinstance(half.vector, SparseWeights):
         return _sparse(half.vector), LEXICAL
     return half.vector, half.using

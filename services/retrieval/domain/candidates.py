@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from services.common.filters import SortOrder
 from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
-from services.retrieval.domain.filters import SortOrder
 from services.retrieval.domain.query import ATTRIBUTE_FACET, CATEGORY_FACET
 
 NO_STOCK_COUNT = -1
@@ -178,6 +178,6 @@ class Retrieval:
     candidates: Candidates
     facets: tuple[Facet, ...]
     total_size: int
-    preferred_filter_applied: bool
+    soft_filter_applied: bool
     degradations: tuple[Degradation, ...]
     model_version: str

@@ -1,6 +1,6 @@
 """Fusion learned from judgements or clicks: what each half says of a candidate, joined by a small network.
 
-Fixed weights trust both halves alike for every query. The network sees how sure each half is: its best score, how far
+Fixed weights trust both legs alike for every query. The network sees how sure each half is: its best score, how far
 below that a candidate lies, how many of the query's words its heading holds, and how near it is to what was found first
 (pseudo-relevance feedback: Rocchio, 1971). Training and serving compute the features here. For 400 candidates it takes
 a few tenths of a millisecond.
@@ -29,7 +29,7 @@ Fuse = Callable[[FloatArray], FloatArray]
 
 
 def feedback(cosines: FloatArray, lexical: FloatArray, vectors: FloatArray) -> FloatArray:
-    """[2, d], unit rows: the centres of the products that both halves together, and the words alone, put first.
+    """[2, d], unit rows: the centres of the products that both legs together, and the words alone, put first.
 
     `cosines` and `lexical` [n], `vectors` [n, d] with unit rows or zeros; n > 0.
     """

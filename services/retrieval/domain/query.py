@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.product import MAX_ID
-from services.retrieval.domain.filters import ProductFilter, SortOrder, filter_violations
+from services.common.filters import ProductFilter, SortOrder, filter_violations
+from services.common.limits import MAX_ID
 
 FloatArray = npt.NDArray[np.float32]
 
 DEFAULT_LIMIT = 200
 MAX_LIMIT = 1_000
-DEFAULT_PREFERRED_MINIMUM = 10
+DEFAULT_SOFT_FILTER_MINIMUM = 10
 MAX_TEXT = 512
 MAX_IDS = 1_000
 MAX_FACETS = 8
@@ -41,8 +41,8 @@ class RetrievalQuery:
     model_version: str = ""
     weights: tuple[float, ...] = ()
     filter: ProductFilter = field(default_factory=ProductFilter)
-    preferred_filter: ProductFilter = field(default_factory=ProductFilter)
-    preferred_minimum: int = DEFAULT_PREFERRED_MINIMUM
+    soft_filter: ProductFilter = field(default_factory=ProductFilter)
+    soft_filter_minimum: int = DEFAULT_SOFT_FILTER_MINIMUM
     excluded_ids: tuple[str, ...] = ()
     limit: int = DEFAULT_LIMIT
     sort: SortOrder = SortOrder.RELEVANCE
@@ -82,8 +82,8 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
         yield FieldViolation("text", f"has {len(query.text)} characters; at most {MAX_TEXT}")
     if not 1 <= query.limit <= MAX_LIMIT:
         yield FieldViolation("limit", f"{query.limit} is outside 0 to {MAX_LIMIT}; 0 means {DEFAULT_LIMIT}")
-    if query.preferred_minimum < 1:
-        yield FieldViolation("preferred_minimum", f"{query.preferred_minimum} is negative; 0 means the default")
+    if query.soft_filter_minimum < 1:
+        yield FieldViolation("soft_filter_minimum", f"{query.soft_filter_minimum} is negative; 0 means the default")
     yield from _too_many("excluded_ids", query.excluded_ids, MAX_IDS)
     yield from _too_many("facets", query.facets, MAX_FACETS)
     for index, facet in enumerate(query.facets):
@@ -93,7 +93,7 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     yield from _vector_violations(query)
     yield from _picture_violations(query)
     yield from filter_violations(query.filter, "filter")
-    yield from filter_violations(query.preferred_filter, "preferred_filter")
+    yield from filter_violations(query.soft_filter, "soft_filter")
 
 
 def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:

@@ -21,11 +21,11 @@ class CollectionState:
 
 @dataclass(frozen=True)
 class PairState:
-    """`live` answers searches. `beside_is_older`: it was live before, and is kept for a way back."""
+    """`live` answers searches. `staged_is_previous`: it was live before, and is kept for a way back."""
 
     live: CollectionState | None
-    beside: CollectionState | None
-    beside_is_older: bool
+    staged: CollectionState | None
+    staged_is_previous: bool
 
 
 @dataclass(frozen=True)

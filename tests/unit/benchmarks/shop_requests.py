@@ -14,7 +14,7 @@ from demo.shoppers import build_shoppers, simulate_events
 from services.ranker.domain.event import EventType, FloatArray, HistoryEntry, ItemFeatures
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking import RankingRequest
-from tests.unit.ranker.histories import memories
+from tests.unit.ranker.histories import user_history
 
 MODEL, DIMENSIONS, CANDIDATES = "words@1", 64, 60
 
@@ -39,7 +39,7 @@ def shop_requests() -> tuple[RankingRequest, ...]:
     now_s = max(event.time for event in events).timestamp() + 3_600
     found = []
     for shopper in shoppers:
-        history = memories(
+        history = user_history(
             *(
                 HistoryEntry(
                     event.item_id, event.session_id, EventType(event.type), event.time.timestamp(), 0,
@@ -68,7 +68,7 @@ def shop_requests() -> tuple[RankingRequest, ...]:
                 profile=build_profile(history, MODEL, DIMENSIONS, now_s),
                 categories=[" > ".join(p.category_path) for p in some],
                 brands=[p.brand for p in some],
-                memories=history,
+                user_history=history,
                 model_version=MODEL,
                 now_s=now_s,
                 created_s=np.array([p.created_at.timestamp() for p in some]),

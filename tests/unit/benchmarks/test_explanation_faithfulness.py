@@ -25,8 +25,8 @@ from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking import Ranker, ReasonType, weighted_sum
 from tests.unit.benchmarks.shop_requests import DIMENSIONS, MODEL, shop_requests
 from tests.unit.ranker.requests import WEIGHTS
-from training.ranker.learnable import LearnableRanker
-from training.ranker.network import NetworkSettings
+from training.ranking.learnable import LearnableRanker
+from training.ranking.network import NetworkSettings
 
 WEIGHTED: Ranker = partial(weighted_sum, weights=WEIGHTS)
 

@@ -24,8 +24,8 @@ def test_average_precision() -> None:
 
 def test_vote() -> None:
     """The class of the nearest neighbours, the nearer ones counting for more."""
-    likeness = np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.8]], np.float32)
-    assert vote(likeness, np.array([0, 1, 1]), 2).tolist() == [0, 1]
+    similarity = np.array([[0.9, 0.1, 0.1], [0.1, 0.9, 0.8]], np.float32)
+    assert vote(similarity, np.array([0, 1, 1]), 2).tolist() == [0, 1]
 
 
 def test_colours_tell_red_from_blue() -> None:

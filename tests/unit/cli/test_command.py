@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from kairos.gateway.v1 import gateway_pb2
-from tests.unit.cli.conftest import FakeGateway
+from tests.unit.conftest import FakeGateway
 
 
 def kairos(gateway: FakeGateway, *arguments: str) -> Result:

@@ -7,8 +7,8 @@ import json
 from google.protobuf.json_format import ParseDict
 
 from kairos.gateway.v1 import gateway_pb2
-from tests.unit.cli.conftest import FakeGateway
 from tests.unit.cli.test_command import kairos
+from tests.unit.conftest import FakeGateway
 
 
 def test_for_a_person(gateway: FakeGateway) -> None:

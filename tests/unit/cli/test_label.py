@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from catalog.rows import FileRefused
 from cli.labelling import read_queries, searched_for
 from cli.main import app
-from cli.rows import FileRefused
 from services.query_encoder.adapters.understanding_files import save_understanding
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.adapters.sqlite_store import SqliteProfileStore

@@ -38,7 +38,7 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
             model_version=NEW, dimensions=2, product_count=300, without_vector_count=self.new_without_vector
         )
         live, beside = (old, new) if self.live == OLD else (new, old)
-        return gateway_pb2.DescribeCollectionsResponse(live=live, beside=beside, beside_is_older=self.live == NEW)
+        return gateway_pb2.DescribeCollectionsResponse(live=live, staged=beside, staged_is_previous=self.live == NEW)
 
     def BeginReembedding(
         self, message: gateway_pb2.BeginReembeddingRequest, context: grpc.ServicerContext

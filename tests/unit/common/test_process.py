@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from services.common.process import settle
+from services.common.process import freeze_gc
 
 
 class Knot:
@@ -27,13 +27,13 @@ def _thawed() -> Iterator[None]:
 def test_what_is_held_is_not_walked_through_again() -> None:
     """What was there when a service settled is in none of the generations that are collected."""
     held = Knot()
-    settle()
+    freeze_gc()
     assert not any(one is held for one in gc.get_objects())
 
 
 def test_what_comes_later_is_still_collected() -> None:
     """Garbage that a call leaves behind goes, as before."""
-    settle()
+    freeze_gc()
     left = weakref.ref(Knot())
     gc.collect()
     assert left() is None

@@ -11,8 +11,8 @@ import pytest
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
 from services.gateway.settings import GatewaySettings
+from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
-from services.ranker.pricing.settings import PricingSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
 

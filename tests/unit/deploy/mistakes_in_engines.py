@@ -30,9 +30,7 @@ def unknown_deployment(objects: list[Object]) -> None:
 
 
 def import_of_another(objects: list[Object]) -> None:
-    edit_serve(
-        objects, "ranker", lambda c: c["applications"][0].update(import_path="services.ranker.pricing.app:build")
-    )
+    edit_serve(objects, "ranker", lambda c: c["applications"][0].update(import_path="services.pricing.app:build"))
 
 
 def prefix_of_another(objects: list[Object]) -> None:
@@ -91,7 +89,7 @@ IN_ENGINES: dict[Mistake, str] = {
     replicas_on_the_head: "RayService/kairos-ranker: head: num-cpus must be 0",
     wrong_ray_port: "RayService/kairos-ranker workers: port metrics is 8081",
     unknown_deployment: "RayService/kairos-ranker: .*makes no deployment Ranker",
-    import_of_another: "RayService/kairos-ranker: .*services.ranker.pricing.app:build makes no deployment ranker",
+    import_of_another: "RayService/kairos-ranker: .*services.pricing.app:build makes no deployment ranker",
     prefix_of_another: "RayService/kairos-ranker: .*route_prefix is /pricing",
     serve_key_twice: "RayService/kairos-ranker: serveConfigV2: .*proxy_location comes twice",
     servicer_of_another: "RayService/kairos-ranker: .*add_pricing is for an application that is not here",

@@ -102,7 +102,7 @@ async def test_most_acted_on_then_newest(around: Surroundings, popular: PopularI
 
 async def test_a_new_tenant_is_filled_by_itself(around: Surroundings) -> None:
     """A tenant that was seen has popular items soon, without being asked for."""
-    around.memory.expect("shop")
+    around.memory.track("shop")
     items = PopularItems(around.clients, around.memory, SETTINGS)
     await soon(lambda: around.popular_ids("shop") != [])
     items.close()

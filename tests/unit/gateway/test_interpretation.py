@@ -5,7 +5,7 @@ from __future__ import annotations
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
-from services.gateway.interpretation import interpret, lookup_text, preferred_filter, tell_effects
+from services.gateway.interpretation import interpret, lookup_text, soft_filter, tell_effects
 
 FILTER = gateway_pb2.INTERPRETATION_EFFECT_FILTER
 BOOST = gateway_pb2.INTERPRETATION_EFFECT_BOOST
@@ -53,7 +53,7 @@ def test_own_filter_wins() -> None:
     own = product_pb2.ProductFilter(brands=["Adidas"])
     effects = {text: effect for text, _, effect, _ in chips(gateway_pb2.SearchRequest(filter=own), applied=True)}
     assert (effects["nike"], effects["红色"]) == (OVERRIDDEN, FILTER)
-    wish = preferred_filter(gateway_pb2.SearchRequest(filter=own), understood())
+    wish = soft_filter(gateway_pb2.SearchRequest(filter=own), understood())
     assert wish is not None
     assert not wish.brands
     assert [(entry.name, list(entry.values)) for entry in wish.attributes] == [("colour", ["Red"])]
@@ -63,7 +63,7 @@ def test_literal_query() -> None:
     """Taken as it is: no chip, no filter, no word added."""
     message = gateway_pb2.SearchRequest(query=" nike 红色 ", literal_query=True)
     assert chips(message, applied=False) == []
-    assert preferred_filter(message, understood()) is None
+    assert soft_filter(message, understood()) is None
     assert lookup_text(message, understood()) == "nike 红色"
 
 
@@ -73,9 +73,9 @@ def test_lookup_text() -> None:
     assert lookup_text(message, understood()) == "nike 红色牛仔裤 red denim jeans"
     assert lookup_text(message, None) == message.query
     said = understood()
-    said.guessed_words.append("nice")
+    said.spelling_alternatives.append("nice")
     assert lookup_text(message, said) == "nike 红色牛仔裤 nice red denim jeans"
-    said.ClearField("guessed_words")
+    said.ClearField("spelling_alternatives")
     said.retrieval_text = "x" * 505
     assert lookup_text(message, said) == f"{'x' * 505} red"
 

@@ -110,10 +110,10 @@ def test_popular_items_in_order() -> None:
 def test_expecting_forgets_nothing() -> None:
     """A tenant that is seen again keeps its popular items."""
     memory = Memory(SearchSettings())
-    memory.expect("t")
+    memory.track("t")
     assert memory.popular("t", product_pb2.ProductFilter()) == []
     memory.set_popular("t", [shoe()])
-    memory.expect("t")
+    memory.track("t")
     assert memory.tenants() == ["t"]
     assert len(memory.popular("t", product_pb2.ProductFilter())) == 1
 

@@ -101,9 +101,10 @@ def test_an_item_that_nothing_speaks_for() -> None:
 
 def test_steps_of_a_slate() -> None:
     """Only the steps that happened are told."""
-    text = tell("en", {}, mixing=Mixing(likeness_cost=0.123, brand_capped_places=2))
+    text = tell("en", {}, mixing=Mixing(similarity_cost=0.123, brand_capped_places=2))
     assert text.endswith(
-        "Then the list was mixed: likeness to products above took 0.12, places that its brand had no more room for: 2."
+        "Then the list was mixed: similarity to products above took 0.12, "
+        "places that its brand had no more room for: 2."
     )
     assert "mixed" not in tell("en", {}, mixing=Mixing())
     assert "抽签" in tell("zh", {}, mixing=Mixing(is_explored=True))
@@ -126,7 +127,10 @@ def test_scores_without_reasons_claim_none() -> None:
 def test_absences() -> None:
     """Each reason has its words in both languages."""
     for language in LANGUAGES:
-        said = {absent(language, why, "under $5", 200) for why in ("filter", "constraint", "resting", "not_retrieved")}
+        said = {
+            absent(language, why, "under $5", 200)
+            for why in ("filter", "constraint", "recently_purchased", "not_retrieved")
+        }
         assert len(said) == 4
     assert "under $5" in absent("en", "constraint", "under $5")
 

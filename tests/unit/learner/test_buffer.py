@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.learner.buffer import Buffer, still_there
+from services.learner.split import is_held_back
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.features import IntArray
 from tests.unit.learner.logs import Shop
-from training.learner.buffer import Buffer, still_there
-from training.learner.split import is_held_back
-from training.ranker.examples import Examples
-from training.ranker.reading import ExampleReader
+from training.ranking.examples import Examples
+from training.ranking.reading import ExampleReader
 
 
 @pytest.fixture(scope="module")

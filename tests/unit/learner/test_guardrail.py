@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from services.learner.guardrail import Verdict, compare, log_losses, ndcg_of_showings
+from services.learner.scoring_function import ScoringFunction
+from services.learner.settings import GuardrailSettings
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.event import FloatArray
 from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.ranking import Weights
 from tests.unit.learner.logs import Shop
-from training.learner.guardrail import Verdict, compare, log_losses, ndcg_of_showings
-from training.learner.scoring_function import ScoringFunction
-from training.learner.settings import GuardrailSettings
-from training.ranker.examples import TASKS, Examples
-from training.ranker.reading import ExampleReader
+from training.ranking.examples import TASKS, Examples
+from training.ranking.reading import ExampleReader
 
 MATCH = CANDIDATE_NUMBERS.index("query_match")
 

@@ -10,15 +10,10 @@ from typing import Any
 
 import pytest
 
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain.ranking import Weights
-from services.ranker.domain.rollout import Rollout, Stage, StepKind
-from tests.unit.learner.logs import DIMENSIONS, STEP_S, VERSION, Shop
-from training.learner.drift import CLICKS, LOSS
-from training.learner.learner import LOG, Learner
-from training.learner.metrics import LearnerMetrics
-from training.learner.settings import (
+from services.learner.drift import CLICKS, LOSS
+from services.learner.learner import LOG, Learner
+from services.learner.metrics import LearnerMetrics
+from services.learner.settings import (
     DriftSettings,
     GuardrailSettings,
     LearnerSettings,
@@ -26,9 +21,14 @@ from training.learner.settings import (
     TeachingSettings,
     TrialSettings,
 )
-from training.learner.state import StateFolder
-from training.ranker.learnable import LearnableRanker
-from training.ranker.network import NetworkSettings
+from services.learner.state import StateFolder
+from services.ranker.adapters.model_registry import ModelRegistry
+from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.domain.ranking import Weights
+from services.ranker.domain.rollout import Rollout, Stage, StepKind
+from tests.unit.learner.logs import DIMENSIONS, STEP_S, VERSION, Shop
+from training.ranking.learnable import LearnableRanker
+from training.ranking.network import NetworkSettings
 
 # When a version was made, for the tests that bring one.
 MADE_S = 7.0

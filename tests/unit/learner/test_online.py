@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.learner.online import Arm, difference
+from services.learner.settings import TrialSettings
+from services.learner.trial import decide
 from services.ranker.domain.rollout import Rollout, StepKind
-from training.learner.online import Arm, difference
-from training.learner.settings import TrialSettings
-from training.learner.trial import decide
 
 USERS = [f"u{number}" for number in range(2_000)]
 

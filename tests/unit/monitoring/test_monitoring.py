@@ -24,9 +24,9 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from services.gateway.domain.budget import Stage
 from services.gateway.metrics import Metrics
+from services.learner.drift import CLICKS, LOSS
+from services.learner.metrics import LearnerMetrics
 from services.ranker.domain.rollout import StepKind
-from training.learner.drift import CLICKS, LOSS
-from training.learner.metrics import LearnerMetrics
 
 ROOT = Path(__file__).parents[3]
 RULES: list[dict[str, Any]] = [rule for group in rule_groups()["groups"] for rule in group["rules"]]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.money import Money
-from services.ranker.pricing.domain.pricing import (
+from services.pricing.domain.pricing import (
     Guardrails,
     MarkdownRules,
     PricedItem,

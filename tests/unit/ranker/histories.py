@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.ranker.domain.event import Event, EventType, HistoryEntry, ItemFeatures
-from services.ranker.domain.memory import LASTING, PURCHASES, RECENT, Memories, priority
+from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, UserHistory, priority
 
 NOW_S = 1_000_000_000.0
 
@@ -24,13 +24,13 @@ def entry(
     return HistoryEntry(item.item_id, "", kind, NOW_S - age_s, dwell_ms, item, id, "", item.price)
 
 
-def memories(*history: HistoryEntry, seen: Sequence[tuple[str, float]] = ()) -> Memories:
+def user_history(*history: HistoryEntry, seen: Sequence[tuple[str, float]] = ()) -> UserHistory:
     """What a store would remember of the history."""
     newest = sorted(history, key=lambda e: (e.occurred_s, e.event_id), reverse=True)
     ranked = sorted(
         ((value, e.event_id, e) for e in history if (value := priority(_event(e))) is not None), reverse=True
     )
-    return Memories(
+    return UserHistory(
         newest[:RECENT],
         [e for _, _, e in ranked[:LASTING]],
         [e for e in newest if e.type is EventType.PURCHASE][:PURCHASES],

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from services.ranker.domain.memory import Memories
 from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.ranking import RankingRequest, ReasonType, Weights, price_affinity
-from tests.unit.ranker.histories import NOW_S, entry, features, memories
+from services.ranker.domain.user_history import UserHistory
+from tests.unit.ranker.histories import NOW_S, entry, features, user_history
 
 WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
 DIMENSIONS = 8
@@ -23,7 +23,7 @@ def drawn(seed: int, count: int = 31, acts: int = 6) -> RankingRequest:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     prices = random.lognormal(3, 1, count)
     prices[::7] = np.nan
-    history = memories(
+    history = user_history(
         *(
             entry(
                 features(f"h{n}", *(vectors[n] + random.normal(0, 0.2, DIMENSIONS)), price=float(20 + n)), age_s=60 * n
@@ -42,7 +42,7 @@ def drawn(seed: int, count: int = 31, acts: int = 6) -> RankingRequest:
         profile=build_profile(history, "m@1", DIMENSIONS, NOW_S),
         categories=["Shoes"] * count,
         brands=["B"] * count,
-        memories=history,
+        user_history=history,
         model_version="m@1",
         now_s=NOW_S,
         created_s=NOW_S - random.uniform(0, 1e7, count),
@@ -56,7 +56,7 @@ def without(request: RankingRequest, group: ReasonType) -> RankingRequest:
         nobody = Profile(
             (), np.zeros((0, DIMENSIONS), np.float32), np.zeros(0, np.float32), profile.price, profile.prices
         )
-        return replace(request, profile=nobody, memories=Memories())
+        return replace(request, profile=nobody, user_history=UserHistory())
     # A price is never taken away: the middle candidate's takes its place.
     middle = np.argsort(price_affinity(request), kind="stable")[count // 2]
     unknown: dict[ReasonType, dict[str, Any]] = {

@@ -17,8 +17,8 @@ from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking import Masked, RankingRequest, ReasonType, Scores
 from tests.unit.ranker.requests import DIMENSIONS, drawn, without
 from tests.unit.ranker.test_attribution import by_all_orders
-from training.ranker.learnable import LearnableRanker
-from training.ranker.network import NetworkSettings
+from training.ranking.learnable import LearnableRanker
+from training.ranking.network import NetworkSettings
 
 ROWS = [0, 5, 17]
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.interests import interests
-from services.ranker.domain.memory import LASTING, act_weight, lasting_weights
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking import RankingRequest, ReasonType, Weights, price_affinity, weighted_sum
-from tests.unit.ranker.histories import NOW_S, entry, features, memories
+from services.ranker.domain.user_history import LASTING, act_weight, lasting_weights
+from tests.unit.ranker.histories import NOW_S, entry, features, user_history
 
 WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
 BOOT, LAMP = features("boot", 1, 0, 0), features("lamp", 0, 1, 0)
@@ -20,7 +20,7 @@ MONTH_S = 30 * 86_400.0
 
 
 def weights_of(*history: HistoryEntry) -> dict[str, float]:
-    profile = build_profile(memories(*history), "m@1", 3, NOW_S)
+    profile = build_profile(user_history(*history), "m@1", 3, NOW_S)
     return dict(zip(profile.item_ids, profile.weights.tolist(), strict=True))
 
 
@@ -29,8 +29,8 @@ def test_order_does_not_matter(acts: list[tuple[str, EventType, int]]) -> None:
     """Late and out-of-order events give the same profile as ordered ones, to the last bit."""
     items = {name: features(name, 1.0, index) for index, name in enumerate("abcd")}
     history = [entry(items[name], kind, age, str(n)) for n, (name, kind, age) in enumerate(acts)]
-    one = build_profile(memories(*history), "m@1", 2, NOW_S)
-    other = build_profile(memories(*history[::-1]), "m@1", 2, NOW_S)
+    one = build_profile(user_history(*history), "m@1", 2, NOW_S)
+    other = build_profile(user_history(*history[::-1]), "m@1", 2, NOW_S)
     assert one.item_ids == other.item_ids
     assert one.weights.tobytes() == other.weights.tobytes()
     assert interests(one).vectors.tobytes() == interests(other).vectors.tobytes()
@@ -75,7 +75,7 @@ def test_what_was_put_back_speaks_against() -> None:
 def test_the_sample_stands_for_all_acts() -> None:
     """With thousands of old acts the sample's weights add up to about theirs, and no act counts less than it says."""
     acts = [entry((BOOT, LAMP)[n % 4 == 0], age_s=n * 3_600.0, event_id=f"e{n}") for n in range(3_000)]
-    sample = memories(*acts).lasting
+    sample = user_history(*acts).lasting
     assert len(sample) == LASTING
     estimates = lasting_weights(sample, NOW_S)
     truth = sum(0.5 ** (n * 3_600 / (45 * 86_400)) for n in range(3_000))
@@ -87,13 +87,13 @@ def test_the_sample_stands_for_all_acts() -> None:
 
 def test_vectors_of_another_model_are_left_out() -> None:
     """Vectors of different model versions are never compared."""
-    assert build_profile(memories(entry(features("a"))), "m@2", 3, NOW_S).size == 0
+    assert build_profile(user_history(entry(features("a"))), "m@2", 3, NOW_S).size == 0
 
 
 def test_interests_keep_apart_what_is_different() -> None:
     """Two kinds of items make two interests, the stronger one first, their shares add up to 1, and they name items."""
     history = [entry(features("a", 1, 0, 0)), entry(features("b", 1, 0.1, 0)), entry(features("c", 0, 0, 1), age_s=99)]
-    found = interests(build_profile(memories(*history), "m@1", 3, NOW_S))
+    found = interests(build_profile(user_history(*history), "m@1", 3, NOW_S))
     assert found.vectors.shape == (2, 3)
     assert found.vectors[0, 0] > 0.9
     assert float(found.shares.sum()) == pytest.approx(1)
@@ -103,7 +103,7 @@ def test_interests_keep_apart_what_is_different() -> None:
 def test_prices_by_category() -> None:
     """The usual price is that of the item's own category; of a category that is new to the user, that of all."""
     cheap, dear = features("sock", price=10), features("sofa", 0, 1, 0, price=1_000, category="Sofas")
-    profile = build_profile(memories(entry(cheap), entry(dear)), "m@1", 3, NOW_S)
+    profile = build_profile(user_history(entry(cheap), entry(dear)), "m@1", 3, NOW_S)
     offered = [features(str(n), price=10, category=category) for n, category in enumerate(("Shoes", "Sofas", "New"))]
     shoes, sofas, new, _ = price_affinity(request_for(*offered, history=[entry(cheap), entry(dear)]))
     assert shoes == pytest.approx(1)
@@ -115,7 +115,7 @@ def test_prices_by_category() -> None:
 def test_seen_in_vain() -> None:
     """Showings count since the item was last acted on."""
     seen = [("boot", NOW_S - 5), ("lamp", NOW_S - 5), ("boot", NOW_S - 20)]
-    profile = build_profile(memories(entry(BOOT, age_s=10), seen=seen), "m@1", 3, NOW_S)
+    profile = build_profile(user_history(entry(BOOT, age_s=10), seen=seen), "m@1", 3, NOW_S)
     assert profile.seen == {"boot": 1, "lamp": 1}
 
 
@@ -131,7 +131,7 @@ def request_for(*items: ItemFeatures, history: list[HistoryEntry], stocks: tuple
         stocks=np.array([*stocks, 5] if stocks else [5] * count, np.float32),
         popularity=np.zeros(count, np.float32),
         query=None,
-        profile=build_profile(memories(*history), "m@1", 3, NOW_S),
+        profile=build_profile(user_history(*history), "m@1", 3, NOW_S),
         categories=[item.category for item in items],
         brands=[item.brand for item in items],
     )

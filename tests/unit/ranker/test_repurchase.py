@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.ranker.domain.event import EventType, HistoryEntry
-from services.ranker.domain.repurchase import Counts, again_share, category_key, item_key, resting
+from services.ranker.domain.repurchase import Counts, again_share, category_key, item_key, recently_purchased
 from tests.unit.ranker.histories import NOW_S, entry, features
 
 DAY_S = 86_400.0
@@ -14,7 +14,7 @@ def bought(name: str, days_ago: float, category: str = "Food") -> HistoryEntry:
 
 
 def rest(*purchases: HistoryEntry, counts: Counts | None = None) -> tuple[str, ...]:
-    return resting(purchases, counts or {}, NOW_S)
+    return recently_purchased(purchases, counts or {}, NOW_S)
 
 
 def test_what_was_just_bought_rests() -> None:

@@ -98,19 +98,19 @@ def plainly(scores: np.ndarray, vectors: np.ndarray, brands: list[str], wishes: 
         owner, shares = np.argmax(vectors @ wishes.vectors.T, axis=1), wishes.shares.astype(float)
     alike, names = vectors @ vectors.T, [brand.casefold() for brand in brands]
     pools = [np.flatnonzero(owner == interest) for interest in range(len(shares))]
-    likeness, given, placed = np.zeros(len(scores), np.float32), np.zeros(len(shares)), list[Placement]()
+    similarity, given, placed = np.zeros(len(scores), np.float32), np.zeros(len(shares)), list[Placement]()
     for place in range(min(PLACES, len(scores))):
-        marginal = scores - LIKENESS_COST * likeness
+        marginal = scores - LIKENESS_COST * similarity
         shown = Counter(names[one.row] for one in placed[max(0, place - WINDOW + 1) :])
         by_turn = np.argsort(given - shares * (place + 1), kind="stable")
         turns = [pools[interest] for interest in by_turn if len(pools[interest])]
         best_first = [row for pool in turns for row in pool[np.argsort(-marginal[pool], kind="stable")].tolist()]
         row = next((row for row in best_first if not names[row] or shown[names[row]] < BRAND_CAP), best_first[0])
         passed_over = None if row == best_first[0] else best_first[0]
-        placed.append(Placement(row, LIKENESS_COST * float(likeness[row]), int(owner[row]), passed_over))
+        placed.append(Placement(row, LIKENESS_COST * float(similarity[row]), int(owner[row]), passed_over))
         pools[owner[row]] = pools[owner[row]][pools[owner[row]] != row]
         given[owner[row]] += 1
-        likeness = np.maximum(likeness, alike[row])
+        similarity = np.maximum(similarity, alike[row])
     return placed
 
 

@@ -27,9 +27,9 @@ def slated(seen: dict[str, int] | None = None, exploration: float = 0.0, **field
 def test_fatigue() -> None:
     """Four showings in vain cost half of all that fatigue can, and the score's own place is told beside."""
     steps = slated({"i0": 4}, brands=[""] * 30).steps(0)
-    assert (steps.seen_count, steps.score_position) == (4, 1)
-    assert steps.seen_cost == pytest.approx(0.1)
-    assert slated().steps(0).seen_cost == 0
+    assert (steps.shown_without_click_count, steps.score_position) == (4, 1)
+    assert steps.fatigue_cost == pytest.approx(0.1)
+    assert slated().steps(0).fatigue_cost == 0
 
 
 def test_brand_cap() -> None:
@@ -42,12 +42,12 @@ def test_brand_cap() -> None:
 
 
 def test_likeness() -> None:
-    """A twin of what stands above costs all that likeness can; the first place costs nothing."""
+    """A twin of what stands above costs all that similarity can; the first place costs nothing."""
     vectors = np.eye(30, dtype=np.float32)
     vectors[1] = vectors[0]
     slate = slated(vectors=vectors, brands=[""] * 30)
-    assert slate.steps(1).likeness_cost == pytest.approx(LIKENESS_COST)
-    assert slate.steps(0).likeness_cost == 0
+    assert slate.steps(1).similarity_cost == pytest.approx(LIKENESS_COST)
+    assert slate.steps(0).similarity_cost == 0
 
 
 def test_lot() -> None:

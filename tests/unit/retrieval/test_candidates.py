@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.filters import SortOrder
 from services.retrieval.domain.candidates import (
     MAX_FACET_COUNTS,
     Candidates,
@@ -16,7 +17,6 @@ from services.retrieval.domain.candidates import (
     facet_of_candidates,
     merged_brands,
 )
-from services.retrieval.domain.filters import SortOrder
 from tests.unit.retrieval.products import candidates
 
 some_prices = st.lists(st.just(math.nan) | st.sampled_from([0.0, 1.5, 9.99, 100.0]), max_size=12)

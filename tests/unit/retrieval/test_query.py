@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
+from services.common.filters import AttributeFilter, PriceRange, ProductFilter, filter_violations
 from services.common.money import Money
-from services.retrieval.domain.filters import AttributeFilter, PriceRange, ProductFilter, filter_violations
 from services.retrieval.domain.query import RetrievalQuery, check_ids
 
 TWO = np.ones((2, 3), np.float32)
@@ -39,7 +39,7 @@ def wrong_in(narrowing: ProductFilter) -> list[str]:
         ({"text": "x" * 512}, {"text": "x" * 513}, "text"),
         ({"limit": 1}, {"limit": 0}, "limit"),
         ({"limit": 1_000}, {"limit": 1_001}, "limit"),
-        ({"preferred_minimum": 1}, {"preferred_minimum": -1}, "preferred_minimum"),
+        ({"soft_filter_minimum": 1}, {"soft_filter_minimum": -1}, "soft_filter_minimum"),
         ({"excluded_ids": ("x",) * 1_000}, {"excluded_ids": ("x",) * 1_001}, "excluded_ids"),
         ({"facets": ("brand",) * 8}, {"facets": ("brand",) * 9}, "facets"),
         ({"facets": ("category", "brand")}, {"facets": ("category", "price")}, "facets[1]"),
@@ -95,8 +95,8 @@ def test_each_bound_of_a_filter(good: dict[str, object], bad: dict[str, object],
 def test_all_that_is_wrong() -> None:
     """Every wrong field is named at once, in the filter and in the wish as well."""
     narrow = ProductFilter(price=PriceRange())
-    query = RetrievalQuery(text="x" * 513, limit=-1, filter=narrow, preferred_filter=narrow)
-    assert wrong(query) == ["text", "limit", "filter.price", "preferred_filter.price"]
+    query = RetrievalQuery(text="x" * 513, limit=-1, filter=narrow, soft_filter=narrow)
+    assert wrong(query) == ["text", "limit", "filter.price", "soft_filter.price"]
 
 
 @given(st.none() | st.integers(0, 9), st.none() | st.integers(0, 9))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from services.common.errors import Conflict, InvalidArgument
+from services.common.filters import ProductFilter, SortOrder
 from services.retrieval.domain.candidates import Candidates, DegradationReason, Facet, IndexedProduct
-from services.retrieval.domain.filters import ProductFilter, SortOrder
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
 from services.retrieval.ports import Columns, Narrowing, ProductIndex, Reembedding, Search, Vectors
 from services.retrieval.search import lookup, retrieve
@@ -22,7 +22,7 @@ WISH = ProductFilter(brands=("Nike",))
 
 @dataclass
 class FakeIndex:
-    """Three products, of which `wished` are Nike's. `broken`: the halves that fail, or "refused"."""
+    """Three products, of which `wished` are Nike's. `broken`: the legs that fail, or "refused"."""
 
     broken: tuple[str, ...] = ()
     version: str = "m@1"
@@ -107,7 +107,7 @@ def asked(index: FakeIndex) -> list[tuple[str, bool]]:
 
 
 def test_both_halves_at_once() -> None:
-    """With both halves well there is one search with both, and nothing was given up."""
+    """With both legs well there is one search with both, and nothing was given up."""
     index: FakeIndex = FakeIndex()
     found = retrieve(index, "t", query())
     assert found.candidates.ids == ["a", "b", "c"]
@@ -131,7 +131,7 @@ def test_the_other_half(broken: str, fallback: str, last: tuple[str, bool]) -> N
 
 
 def test_no_half_is_left() -> None:
-    """Where both halves fail, what the engine said comes out."""
+    """Where both legs fail, what the engine said comes out."""
     with pytest.raises(RuntimeError, match="half is broken"):
         retrieve(FakeIndex(("dense", "lexical")), "t", query())
 
@@ -204,16 +204,16 @@ def test_nothing_but_zeros() -> None:
 def test_a_wish_that_leaves_enough(text: str) -> None:
     """A preferred filter holds while enough candidates match it."""
     vectors = EAST if text else None
-    found = retrieve(FakeIndex(), "t", query(text, vectors, preferred_filter=WISH, preferred_minimum=1))
-    assert (found.candidates.ids, found.preferred_filter_applied, found.total_size) == (["b"], True, 1)
+    found = retrieve(FakeIndex(), "t", query(text, vectors, soft_filter=WISH, soft_filter_minimum=1))
+    assert (found.candidates.ids, found.soft_filter_applied, found.total_size) == (["b"], True, 1)
 
 
 @pytest.mark.parametrize("text", ["shoes", ""], ids=["search", "browse"])
 def test_a_wish_that_leaves_too_little(text: str) -> None:
     """A preferred filter that leaves too few candidates is dropped, and the answer says so."""
     vectors = EAST if text else None
-    found = retrieve(FakeIndex(), "t", query(text, vectors, preferred_filter=WISH, preferred_minimum=2))
-    assert (found.candidates.ids, found.preferred_filter_applied) == (["a", "b", "c"], False)
+    found = retrieve(FakeIndex(), "t", query(text, vectors, soft_filter=WISH, soft_filter_minimum=2))
+    assert (found.candidates.ids, found.soft_filter_applied) == (["a", "b", "c"], False)
     assert found.total_size == 3
 
 
@@ -221,13 +221,13 @@ def test_a_wish_that_leaves_too_little(text: str) -> None:
 def test_a_wish_needs_no_more_than_the_limit(text: str) -> None:
     """Whoever asks for one candidate is served by one that matches the wish."""
     vectors = EAST if text else None
-    found = retrieve(FakeIndex(), "t", query(text, vectors, preferred_filter=WISH, preferred_minimum=10, limit=1))
-    assert (found.candidates.ids, found.preferred_filter_applied) == (["b"], True)
+    found = retrieve(FakeIndex(), "t", query(text, vectors, soft_filter=WISH, soft_filter_minimum=10, limit=1))
+    assert (found.candidates.ids, found.soft_filter_applied) == (["b"], True)
 
 
 def test_without_a_wish() -> None:
     """Where nothing is preferred, nothing was applied."""
-    assert not retrieve(FakeIndex(), "t", query()).preferred_filter_applied
+    assert not retrieve(FakeIndex(), "t", query()).soft_filter_applied
 
 
 def test_facets_and_order_of_candidates() -> None:

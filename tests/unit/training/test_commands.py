@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import typer
 
+from catalog.products import picture_path, read_catalogue
 from demo.catalogue import build_catalogue, write_catalogue
 from demo.pictures import write_pictures
 from demo.shoppers import build_shoppers, simulate_events, write_events
 from services.query_encoder.adapters.onnx_pictures import OnnxPictureEncoder
 from services.query_encoder.domain.picture_limits import PictureLimits
-from services.query_encoder.settings import QueryEncoderSettings
-from services.query_encoder.wiring import build_encoder
-from training.catalogue import picture_path, read_catalogue
 from training.pictures.__main__ import main as train_pictures
-from training.product_tower.__main__ import chosen_together
-from training.product_tower.__main__ import main as train_tower
-from training.product_tower.model import load_tower
-from training.product_tower.parts import parts_of
 
 
 @pytest.fixture(scope="module")
@@ -35,24 +27,14 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_from_a_catalogue_to_a_tower(shop: Path) -> None:
-    """Both commands in turn; what they write is read back and tells products apart, with and without pictures."""
-    eye_dir = shop / "eye"
-    train_pictures(shop, eye_dir, catalog=shop / "catalogue.jsonl.gz", epochs=1)
-    train_tower(
-        shop / "catalogue.jsonl.gz", shop / "events.jsonl.gz", shop / "registry", images=shop, picture_model=eye_dir,
-        steps=20,
-    )  # fmt: skip
-    version = shop / "registry" / "product_tower" / "0001"
-    report = json.loads((version / "training.json").read_text())
-    assert report["text_model"] == QueryEncoderSettings().model_version
-    assert report["picture_model"].startswith("eye@")
-    tower, prices = load_tower(version)
+def test_from_a_catalogue_to_a_picture_model(shop: Path) -> None:
+    """The command's model is read back and gives every picture of the shop a vector of its own."""
+    model_dir = shop / "picture_model"
+    train_pictures(shop, model_dir, catalog=shop / "catalogue.jsonl.gz", epochs=1)
+    encoder = OnnxPictureEncoder(model_dir, PictureLimits(), threads=1)
+    assert encoder.model_version.startswith("picture_model@")
     products = read_catalogue(shop / "catalogue.jsonl.gz")
-    eye = OnnxPictureEncoder(eye_dir, PictureLimits(), threads=1)
-    parts = parts_of(products, prices, build_encoder(QueryEncoderSettings(), threads=1), eye, shop)
-    assert parts.present.sum(0).tolist() == [72, 62, 72]
-    assert len(np.unique(tower.vectors(parts).round(4), axis=0)) == 72
+    assert sum(picture_path(product, shop) is not None for product in products) == 62
 
 
 def test_a_catalogue_with_bad_rows(tmp_path: Path) -> None:
@@ -74,24 +56,7 @@ def test_pictures_stay_in_their_folder(tmp_path: Path) -> None:
     assert [path.name if path else None for path in found] == ["1.png", None, None, None]
 
 
-def test_chosen_together(tmp_path: Path) -> None:
-    """By shopper and shelf; searches, unknown items and other shoppers are apart."""
-    catalogue, events = tmp_path / "p.csv", tmp_path / "e.jsonl"
-    catalogue.write_text("id,title,category\na,A,Mugs\nb,B,Mugs\nc,C,Sofas\n")
-    rows = [("u", "a", "click"), ("u", "b", "purchase"), ("u", "c", "cart"), ("v", "b", "click"), ("u", "x", "click")]
-    lines = [
-        {"event_id": str(n), "user_id": user, "item_id": item, "type": kind}
-        for n, (user, item, kind) in enumerate(rows)
-    ]
-    lines.append({"event_id": "s", "user_id": "u", "type": "search", "query": "mug"})
-    events.write_text("\n".join(map(json.dumps, lines)))
-    assert chosen_together(read_catalogue(catalogue), events) == [[0, 1], [2], [1]]
-
-
-def test_nothing_to_learn_from(shop: Path, tmp_path: Path) -> None:
-    """Events without two choices on one shelf, and a catalogue without pictures, say so."""
-    (tmp_path / "e.jsonl").write_text("")
-    with pytest.raises(typer.BadParameter, match="two products"):
-        train_tower(shop / "catalogue.jsonl.gz", tmp_path / "e.jsonl", tmp_path)
+def test_a_catalogue_without_pictures(shop: Path, tmp_path: Path) -> None:
+    """A catalogue whose pictures are not in the folder is refused, and the message names the field."""
     with pytest.raises(typer.BadParameter, match="image_uri"):
-        train_pictures(tmp_path, tmp_path / "eye", catalog=shop / "catalogue.jsonl.gz")
+        train_pictures(tmp_path, tmp_path / "model", catalog=shop / "catalogue.jsonl.gz")

@@ -38,8 +38,8 @@ def test_it_learns(trained: Trained, pictures: LabelledPictures) -> None:
     """After a few epochs the loss is lower and pictures of one class are nearer to each other than to others."""
     assert trained.report["loss"][-1] < trained.report["loss"][0]
     vectors = embed(PictureVectors(trained.network), Preprocessing.of(trained.preprocessing), pictures.pixels)
-    likeness, same = vectors @ vectors.T, pictures.labels[:, None] == pictures.labels
-    assert likeness[same].mean() > likeness[~same].mean()
+    similarity, same = vectors @ vectors.T, pictures.labels[:, None] == pictures.labels
+    assert similarity[same].mean() > similarity[~same].mean()
 
 
 def test_it_goes_on(pictures: LabelledPictures, trained: Trained, tmp_path: Path) -> None:

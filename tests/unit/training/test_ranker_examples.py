@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from services.gateway.domain.tokens import AttributionToken
 from services.ranker.domain.event import Event, EventType
-from tests.unit.training.ranker_shop import ITEMS, NOW_S, VERSION, WINDOW_S, page_of, shop_log
-from training.ranker.examples import Examples
-from training.ranker.histories import Histories
-from training.ranker.reading import ExampleReader, showing
+from tests.unit.training.ranking_shop import ITEMS, NOW_S, VERSION, WINDOW_S, page_of, shop_log
+from training.ranking.examples import Examples
+from training.ranking.histories import Histories
+from training.ranking.reading import ExampleReader, showing
 
 BY_ID = {item.item_id: item for item in ITEMS}
 PAGE = page_of(["boot1", "lamp2", "boot3"], "u", "r", NOW_S)
@@ -59,7 +59,7 @@ def test_memories_are_the_store_s(tmp_path: Path) -> None:
     for _, page in store.impressions_after("default", 0, 9_999):
         replay.add_impressions(page)
     for user in ("u0", "u1", "nobody"):
-        told, remembered = store.memories("default", user), replay.memories(user, NOW_S, BY_ID)
+        told, remembered = store.user_history("default", user), replay.user_history(user, NOW_S, BY_ID)
         for name in ("recent", "lasting", "purchases"):
             assert [e.event_id for e in getattr(told, name)] == [e.event_id for e in getattr(remembered, name)]
         assert list(told.seen) == list(remembered.seen)

@@ -21,17 +21,17 @@ from services.ranker.adapters.onnx_ranker import (
 from services.ranker.domain.features import SEQUENCE, CandidateFeatures, UserFeatures
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking import by_shuffle
-from tests.unit.training.ranker_shop import DIMENSIONS, ITEMS, NOW_S, VERSION, WINDOW_S, shop_log
-from training.ranker.__main__ import main
-from training.ranker.batches import Batches
-from training.ranker.calibration import Calibration, calibrated
-from training.ranker.examples import TASKS, Examples
-from training.ranker.learnable import LearnableRanker
-from training.ranker.metrics import auc, calibration_error, log_loss, mean_rank_correlation, ndcg
-from training.ranker.network import NetworkSettings
-from training.ranker.positions import looked_at
-from training.ranker.reading import ExampleReader
-from training.ranker.training import Training
+from tests.unit.training.ranking_shop import DIMENSIONS, ITEMS, NOW_S, VERSION, WINDOW_S, shop_log
+from training.ranking.__main__ import main
+from training.ranking.batches import Batches
+from training.ranking.calibration import Calibration, calibrated
+from training.ranking.examples import TASKS, Examples
+from training.ranking.learnable import LearnableRanker
+from training.ranking.metrics import auc, calibration_error, log_loss, mean_rank_correlation, ndcg
+from training.ranking.network import NetworkSettings
+from training.ranking.positions import looked_at
+from training.ranking.reading import ExampleReader
+from training.ranking.training import Training
 
 SMALL = NetworkSettings(DIMENSIONS, width=16, heads=2, experts=2, expert_sizes=(16, 8))
 TRAINING = Training(showings_per_step=8, learning_rate=1e-2)

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.sequence import likeness, neighbours
+from training.sequence import neighbours, similarity
 from training.sequence.data import Histories, ItemText, estimated_times, global_temporal, leave_one_out, read_histories
 from training.sequence.evaluation import hit_rate, ndcg, ranks, ranks_among
 from training.sequence.network import NetworkSettings, SequenceNetwork, item_tokens
@@ -174,6 +174,6 @@ def test_what_is_not_remembered_is_left_to_the_networks() -> None:
 def test_likeness_is_of_words_and_of_nothing_without_them() -> None:
     """Of two unknown items the one that shares a rare word with the history is likelier; no text, no opinion."""
     texts = [ItemText("red lamp"), ItemText("red rug"), ItemText("red lamp shade"), ItemText()]
-    scores = likeness.scorer(texts)(rows([0]))[0]
+    scores = similarity.scorer(texts)(rows([0]))[0]
     assert scores[2] > scores[1] > scores[3] == 0
-    assert not likeness.scorer([ItemText()] * 4)(rows([0])).any()
+    assert not similarity.scorer([ItemText()] * 4)(rows([0])).any()

@@ -11,6 +11,7 @@ import pytest
 import torch
 import typer
 
+from catalog.products import read_catalogue
 from demo.catalogue import build_catalogue, write_catalogue
 from services.common.product import Product
 from services.query_encoder.adapters.concept_files import embedded_graph
@@ -24,7 +25,6 @@ from services.query_encoder.domain.understanding_network import UnderstandingNet
 from services.query_encoder.domain.understanding_rules import INTENTS
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
-from training.catalogue import read_catalogue
 from training.understanding.__main__ import chosen_after, open_shop
 from training.understanding.__main__ import main as train
 from training.understanding.labels import read_labels

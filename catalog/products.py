@@ -1,0 +1,52 @@
+"""A shop's catalogue file as training reads it: with the mapping of `kairos catalog import`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+from catalog.mapping import RowRefused, parse_mapping
+from catalog.rows import column_names, read_rows
+from kairos.common.v1 import product_pb2
+from services.common.convert import product_from_proto
+from services.common.errors import InvalidArgument
+from services.common.product import Product, violations
+
+
+def read_catalogue(file: Path, mapping: str = "", currency: str = "USD") -> list[Product]:
+    """Each id once; rows that an import would reject are left out. Raises ValueError for a wrong mapping."""
+    return [product for _, product in read_messages(file, mapping, currency)]
+
+
+def read_messages(
+    file: Path, mapping: str = "", currency: str = "USD"
+) -> Iterator[tuple[product_pb2.Product, Product]]:
+    """(as an import sends it, as we work with it) of each product; see read_catalogue."""
+    columns = parse_mapping(mapping, column_names(file), currency)
+    seen: set[str] = set()
+    bad = 0
+    for row in tqdm(read_rows(file), desc=file.name, unit=" rows"):
+        try:
+            message = columns.product(row.values)
+            product = product_from_proto(message, "row")
+        except (RowRefused, InvalidArgument):
+            bad += 1
+            continue
+        if row.problem or violations(product):
+            bad += 1
+        elif product.id not in seen:
+            seen.add(product.id)
+            yield message, product
+    if bad:
+        tqdm.write(f"{bad} rows left out; `kairos catalog import` says what is wrong with each")
+
+
+def picture_path(product: Product, images: Path) -> Path | None:
+    """Where `image_uri` leads in `images`; None where there is no such file in it."""
+    if not product.image_uri:
+        return None
+    folder = images.resolve()
+    path = (folder / product.image_uri).resolve()
+    return path if path.is_relative_to(folder) and path.is_file() else None

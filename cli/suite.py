@@ -1,0 +1,83 @@
+"""`kairos up`, `kairos down`, `kairos status`: the suite on this machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ops.control import SuiteError, health, start, stop, wait
+from ops.processes import SuiteProcess, suite_processes
+from ops.settings import SuiteSettings
+from ops.state import SuiteState, read_state
+from services.common.settings import load_settings
+
+_console = Console(stderr=True)
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the suite's state and logs.", show_default="var")]
+
+
+def up(
+    data_dir: DataDir = None,
+    detach: Annotated[bool, typer.Option(help="Return when it is ready and leave it running.")] = False,
+) -> None:
+    """Start the suite on this machine: four Ray Serve applications and the gateway."""
+    try:
+        supervisor, state = start(_settings(data_dir))
+    except SuiteError as error:
+        _console.print(f"[red]{error}")
+        raise typer.Exit(1) from None
+    _console.print(f"Ready: gateway {state.gateway}, metrics {state.metrics}")
+    if not detach:
+        _console.print("Ctrl-C stops it.")
+        wait(supervisor)
+
+
+def down(data_dir: DataDir = None) -> None:
+    """Stop the suite, all of it."""
+    count = stop(_settings(data_dir).data_dir.resolve())
+    _console.print("Stopped." if count else "It was not running.")
+
+
+def status(
+    data_dir: DataDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+) -> None:
+    """What runs, whether it answers, and the memory of each process."""
+    folder = _settings(data_dir).data_dir.resolve()
+    state, processes = read_state(folder), suite_processes(folder)
+    answers = health(state.gateway) if state else {}
+    if as_json:
+        document = {
+            "running": state is not None,
+            "gateway": state.gateway if state else None,
+            "health": answers,
+            "processes": [vars(process) for process in processes],
+            "resident_bytes": sum(process.resident_bytes for process in processes),
+        }
+        print(json.dumps(document, indent=2))
+    else:
+        _print_status(state, answers, processes)
+    raise typer.Exit(0 if state and answers.get("gateway") == "SERVING" else 1)
+
+
+def _settings(data_dir: Path | None) -> SuiteSettings:
+    return load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {})
+
+
+def _print_status(state: SuiteState | None, answers: dict[str, str], processes: list[SuiteProcess]) -> None:
+    console = Console()
+    console.print(f"gateway {state.gateway}" if state else "[yellow]no suite runs here")
+    for name, answer in answers.items():
+        console.print(f"  {name:<10} [{'green' if answer == 'SERVING' else 'red'}]{answer}")
+    table = Table("process", "pid", "resident MB", "CPU s", title="Processes of the suite")
+    for process in processes:
+        row = process.name, str(process.pid), f"{process.resident_bytes / 1e6:,.0f}", f"{process.cpu_seconds:,.1f}"
+        table.add_row(*row)
+    total = sum(process.resident_bytes for process in processes)
+    table.add_section()
+    table.add_row("all", str(len(processes)), f"{total / 1e6:,.0f}", "")
+    console.print(table)

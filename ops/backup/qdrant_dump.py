@@ -1,0 +1,124 @@
+"""Collections of a Qdrant server as a file: each point, the vectors' model, and who is live.
+
+Engine-neutral where Qdrant's own snapshots are not: it goes into a server with another number of shards or replicas, or
+of another version. The vector graph is built anew by the server. For catalogues of many millions of products take the
+server's own snapshots: docs/runbook.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from qdrant_client import QdrantClient, models
+
+from ops.backup.batches import batches
+from services.retrieval.adapters.bm25 import SparseWeights
+from services.retrieval.adapters.points import DENSE, IMAGE, PointData
+from services.retrieval.adapters.records import payload_of, record_of_payload
+from services.retrieval.adapters.server import ServerCollection, create_collection
+
+# Points of one round trip.
+_BATCH = 500
+
+
+def dump(client: QdrantClient, prefix: str, file: Path) -> None:
+    """One JSON document a line: a collection, then its points; in the end the aliases."""
+    with gzip.open(file, "wt", compresslevel=1) as lines:
+        for name in _names(client, prefix):
+            collection, after = ServerCollection(client, name), 0
+            lines.write(json.dumps({"collection": name, "vectors": _vectors_of(collection)}) + "\n")
+            while True:
+                ids, after = collection.page(after, _BATCH)
+                for point in collection.points(ids):
+                    lines.write(json.dumps({"point": _packed(point)}) + "\n")
+                if not after:
+                    break
+        aliases = {entry.alias_name: entry.collection_name for entry in client.get_aliases().aliases}
+        own = {alias: name for alias, name in aliases.items() if alias.startswith(prefix)}
+        lines.write(json.dumps({"aliases": own}) + "\n")
+
+
+def restore(client: QdrantClient, prefix: str, file: Path) -> None:
+    """In the place of all that is there."""
+    for name in _names(client, prefix):
+        client.delete_collection(name)
+    created: list[ServerCollection] = []
+    with gzip.open(file, "rt") as lines:
+        for is_point, entries in groupby(map(json.loads, lines), lambda entry: "point" in entry):
+            if is_point:
+                for batch in batches(entries, _BATCH):
+                    created[-1].upsert([_unpacked(entry["point"]) for entry in batch])
+                continue
+            for entry in entries:
+                if "aliases" in entry:
+                    _name_roles(client, entry["aliases"])
+                else:
+                    created.append(_created(client, entry))
+
+
+def is_occupied(client: QdrantClient, prefix: str) -> bool:
+    return bool(_names(client, prefix))
+
+
+def _names(client: QdrantClient, prefix: str) -> list[str]:
+    return sorted(entry.name for entry in client.get_collections().collections if entry.name.startswith(prefix))
+
+
+def _vectors_of(collection: ServerCollection) -> dict[str, tuple[str, int]]:
+    found = {
+        DENSE: (collection.model_version, collection.dimensions),
+        IMAGE: (collection.image_model_version, collection.image_dimensions),
+    }
+    return {using: named for using, named in found.items() if named[1]}
+
+
+def _created(client: QdrantClient, entry: dict[str, Any]) -> ServerCollection:
+    collection = create_collection(client, entry["collection"])
+    for using, (version, dimensions) in entry["vectors"].items():
+        collection.begin_vectors(using, version, dimensions)
+    return collection
+
+
+def _name_roles(client: QdrantClient, aliases: dict[str, str]) -> None:
+    if aliases:
+        client.update_collection_aliases(
+            [
+                models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=name, alias_name=alias))
+                for alias, name in aliases.items()
+            ]
+        )
+
+
+def _packed(point: PointData) -> dict[str, Any]:
+    return {
+        "id": point.id,
+        "dense": _floats(point.dense),
+        "image": _floats(point.image),
+        "terms": list(point.lexical.indices),
+        "weights": list(point.lexical.values),
+        "payload": payload_of(point.record),
+    }
+
+
+def _unpacked(entry: dict[str, Any]) -> PointData:
+    return PointData(
+        entry["id"],
+        _vector(entry["dense"]),
+        _vector(entry["image"]),
+        SparseWeights(entry["terms"], entry["weights"]),
+        record_of_payload(entry["payload"]),
+    )
+
+
+def _floats(vector: list[float] | None) -> str | None:
+    return None if vector is None else base64.b64encode(np.array(vector, "<f4").tobytes()).decode()
+
+
+def _vector(text: str | None) -> list[float] | None:
+    return None if text is None else list(map(float, np.frombuffer(base64.b64decode(text), "<f4")))

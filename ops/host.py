@@ -1,0 +1,112 @@
+"""The host process: one Ray head on loopback with the four Serve applications, until it is told to stop.
+
+`python -m ops.host` reads KAIROS_SUITE_*. It ends with an error when the cluster below it dies, so that the
+supervisor starts both anew. Replicas answer on for a while without it, but none of them would ever be replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import psutil
+
+from ops.hosting import CONFIG_FILE, ServeConfig, grpc_options, http_options, load_serve_config
+from ops.settings import LOOPBACK, SuiteSettings
+from services.common.settings import load_settings
+
+_WATCH_PERIOD_S = 2.0
+# Serve's controller is started again when it dies, by Ray; that takes a few seconds.
+_SILENCE_LIMIT_S = 30.0
+# Without one of these Ray starts nothing any more, nor does it say so.
+_VITAL = ("gcs_server", "raylet")
+
+
+def main() -> int:
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    settings = load_settings(SuiteSettings)
+    return host(settings, load_serve_config(settings.serve_config or CONFIG_FILE), stop)
+
+
+def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) -> int:
+    """Start, wait, stop. 0 after `stop`; the process ends at once, with 1, when Ray or Serve is gone."""
+    # Imported here: Serve fixes its flags at import, and only this process needs Ray.
+    import ray
+    from ray import serve
+    from ray.serve._private.api import serve_start
+    from ray.serve.schema import ServeDeploySchema
+
+    ray.init(
+        num_cpus=settings.num_cpus,
+        object_store_memory=settings.object_store_mb * 1024 * 1024,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        namespace="serve",
+        _node_ip_address=LOOPBACK,
+    )
+    try:
+        client = serve_start(
+            http_options=http_options(settings),
+            grpc_options=grpc_options(settings),
+            global_logging_config={"enable_access_log": False},
+            proxy_location="HeadOnly",
+        )
+        schema = {
+            **config.model_dump(exclude_none=True),
+            "http_options": http_options(settings),
+            "grpc_options": grpc_options(settings),
+            "proxy_location": "HeadOnly",
+        }
+        client.deploy_apps(ServeDeploySchema.model_validate(schema))
+        watch = _Watch(serve.status)
+        while not stop.wait(_WATCH_PERIOD_S):
+            if problem := watch.problem():
+                print(problem, file=sys.stderr, flush=True)
+                # What is left of Ray does not answer a polite shutdown; the supervisor ends its processes.
+                os._exit(1)
+        return 0
+    finally:
+        with contextlib.suppress(Exception):
+            serve.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
+
+
+class _Watch:
+    """Asks for Serve's status in a thread of its own: while there is no controller, the answer never comes."""
+
+    def __init__(self, ask: Callable[[], object]) -> None:
+        self._ask, self._answered_s = ask, time.monotonic()
+        threading.Thread(target=self._ask_forever, name="watch", daemon=True).start()
+
+    def problem(self) -> str:
+        """What has ended for good; empty while all is well."""
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                if child.name() in _VITAL and child.status() == psutil.STATUS_ZOMBIE:
+                    return f"{child.name()} has ended"
+        silent_s = time.monotonic() - self._answered_s
+        return f"Serve has not answered for {silent_s:.0f} s" if silent_s > _SILENCE_LIMIT_S else ""
+
+    def _ask_forever(self) -> None:
+        while True:
+            with contextlib.suppress(Exception):
+                self._ask()
+                self._answered_s = time.monotonic()
+            time.sleep(_WATCH_PERIOD_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""All services in one process, on loopback ports of their own, without Ray: for training and measuring quality.
+
+The same handlers, engines, settings and gRPC as in the running suite; only the hosting differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from kairos.encoder.v1 import encoder_pb2_grpc
+from kairos.pricing.v1 import pricing_pb2_grpc
+from kairos.ranker.v1 import ranker_pb2_grpc
+from kairos.retrieval.v1 import retrieval_pb2_grpc
+from services.common.process import freeze_gc
+from services.common.telemetry import TelemetrySettings, configure_telemetry
+from services.gateway.server import GatewayServer, start_gateway
+from services.gateway.settings import (
+    BudgetSettings,
+    GatewaySettings,
+    MetricsSettings,
+    ServerSettings,
+    StagesSettings,
+)
+from services.pricing.settings import PricingSettings
+from services.pricing.wiring import build_handler as build_pricing_handler
+from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.wiring import build_handler as build_encoder_handler
+from services.ranker.settings import RankerSettings
+from services.ranker.wiring import build_handler as build_ranker_handler
+from services.retrieval.settings import FusionSettings, RetrievalSettings
+from services.retrieval.wiring import build_handler as build_retrieval_handler
+
+# Quality is measured with time enough: a late stage would measure the machine.
+BUDGET_MS = 30_000
+_OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
+
+
+@dataclass(frozen=True)
+class InProcessSuite:
+    """Where the gateway answers, and where all its stages do."""
+
+    gateway_target: str
+    stages_target: str
+
+
+@contextlib.contextmanager
+def in_process_suite(
+    folder: Path, fusion: FusionSettings | None = None, encoder: Mapping[str, Any] | None = None
+) -> Iterator[InProcessSuite]:
+    """State stays in `folder`. `fusion` and `encoder` (settings of the query encoder) take the place of defaults."""
+    configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="in-process suite", daemon=True)
+    thread.start()
+    try:
+        servers = asyncio.run_coroutine_threadsafe(
+            _start(folder, fusion or FusionSettings(), encoder or {}), loop
+        ).result()
+        freeze_gc()
+        try:
+            yield InProcessSuite(f"127.0.0.1:{servers.gateway.port}", servers.stages_target)
+        finally:
+            asyncio.run_coroutine_threadsafe(servers.stop(), loop).result()
+            # This process lives on, and with it what it held before.
+            gc.unfreeze()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+@dataclass
+class _Servers:
+    gateway: GatewayServer
+    stages: grpc.aio.Server
+    stages_target: str
+    closing: contextlib.ExitStack
+
+    async def stop(self) -> None:
+        await self.gateway.stop()
+        await self.stages.stop(None)
+        self.closing.close()
+
+
+async def _start(folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any]) -> _Servers:
+    encoder = build_encoder_handler(QueryEncoderSettings(data_dir=folder / "query_encoder", **encoder_settings))
+    retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", fusion=fusion))
+    ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker"))
+    pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
+    closing = contextlib.ExitStack()
+    for handler in (encoder, retrieval):
+        closing.callback(handler.close)
+    stages = grpc.aio.server(options=_OPTIONS)
+    encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(encoder, stages)
+    retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(retrieval, stages)
+    ranker_pb2_grpc.add_RankerServiceServicer_to_server(ranker, stages)
+    pricing_pb2_grpc.add_PricingServiceServicer_to_server(pricing, stages)
+    target = f"127.0.0.1:{stages.add_insecure_port('127.0.0.1:0')}"
+    await stages.start()
+    defaults = StagesSettings()
+    gateway = await start_gateway(
+        GatewaySettings(
+            server=ServerSettings(port=0, drain_s=0),
+            metrics=MetricsSettings(port=0),
+            budget=BudgetSettings(default_ms=BUDGET_MS, maximum_ms=BUDGET_MS, write_ms=10 * BUDGET_MS),
+            stages=StagesSettings(
+                **{
+                    name: getattr(defaults, name).model_copy(update={"target": target})
+                    for name in StagesSettings.model_fields
+                }
+            ),
+        )
+    )
+    return _Servers(gateway, stages, target, closing)

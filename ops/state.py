@@ -1,0 +1,55 @@
+"""The file that says where a suite runs: `<data_dir>/run/suite.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel
+
+from ops.settings import LOOPBACK, SuiteSettings
+
+
+class SuiteState(BaseModel):
+    supervisor_pid: int
+    gateway: str
+    metrics: str
+    ingress: str
+
+    @classmethod
+    def of(cls, settings: SuiteSettings, supervisor_pid: int) -> SuiteState:
+        return cls(
+            supervisor_pid=supervisor_pid,
+            gateway=f"{LOOPBACK}:{settings.gateway_port}",
+            metrics=f"http://{LOOPBACK}:{settings.metrics_port}/metrics",
+            ingress=f"{LOOPBACK}:{settings.ingress_grpc_port}",
+        )
+
+    def is_alive(self) -> bool:
+        try:
+            return "ops.supervisor" in " ".join(psutil.Process(self.supervisor_pid).cmdline())
+        except psutil.Error:
+            return False
+
+
+def write_state(settings: SuiteSettings, state: SuiteState) -> None:
+    path = _path(settings.data_dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(state.model_dump_json(indent=2))
+
+
+def read_state(data_dir: Path) -> SuiteState | None:
+    """None where no suite runs in `data_dir`; a file that a killed supervisor left behind counts as none."""
+    path = _path(data_dir)
+    if not path.is_file():
+        return None
+    state = SuiteState.model_validate_json(path.read_text())
+    return state if state.is_alive() else None
+
+
+def remove_state(data_dir: Path) -> None:
+    _path(data_dir).unlink(missing_ok=True)
+
+
+def _path(data_dir: Path) -> Path:
+    return data_dir / "run" / "suite.json"

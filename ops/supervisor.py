@@ -1,0 +1,165 @@
+"""Keeps the suite alive: starts the Serve host and the gateway, and starts again whichever ends.
+
+`python -m ops.supervisor` runs until SIGTERM or SIGINT, then ends both and whatever they left behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import psutil
+import structlog
+
+from ops.hosting import haproxy_folder, hosting_environment
+from ops.processes import end, end_all, marker_of, suite_members
+from ops.settings import LOOPBACK, SuiteSettings
+from ops.state import SuiteState, remove_state, write_state
+from services.common.settings import load_settings
+from services.common.telemetry import configure_telemetry
+
+STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
+_POLL_S = 0.2
+_STOP_GRACE_S = 30.0
+# A child that lived this long has started well: its next restart is immediate again.
+_HEALTHY_AFTER_S = 30.0
+_MAX_BACKOFF_S = 10.0
+_FAMILY_PERIOD_S = 2.0
+
+_log = structlog.get_logger("kairos.supervisor")
+
+
+@dataclass
+class Child:
+    """One supervised process; its output goes to a log file.
+
+    `family` is what it started, and what that started: it ends with it. Ray's agents live on for a minute when their
+    host is killed, with ports in their hands, and by then nothing tells any more whose they are.
+    """
+
+    name: str
+    command: list[str]
+    log_file: Path
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    restart_at_s: float = 0.0
+    backoff_s: float = field(default=0.5)
+    family: set[psutil.Process] = field(default_factory=set)
+    _looked_s: float = 0.0
+
+    def keep_running(self, environment: Mapping[str, str]) -> None:
+        """Start it, or start it again once its back-off is over."""
+        now = time.monotonic()
+        if self.process is not None:
+            code = self.process.poll()
+            if code is None:
+                self._remember_family(now)
+                return
+            if now - self.started_s > _HEALTHY_AFTER_S:
+                self.backoff_s = 0.5
+            _log.warning("ended", child=self.name, exit_code=code, restart_in_s=self.backoff_s)
+            self.process, self.restart_at_s = None, now + self.backoff_s
+            self.backoff_s = min(2 * self.backoff_s, _MAX_BACKOFF_S)
+            end(self.family, grace_s=1.0)
+            self.family.clear()
+        if now < self.restart_at_s:
+            return
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, env=dict(environment), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C on the terminal reaches the supervisor alone
+            )  # fmt: skip
+        self.started_s = now
+        _log.info("started", child=self.name, pid=self.process.pid)
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(_STOP_GRACE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _remember_family(self, now: float) -> None:
+        if self.process is None or now - self._looked_s < _FAMILY_PERIOD_S:
+            return
+        self._looked_s = now
+        with contextlib.suppress(psutil.Error):
+            self.family.update(psutil.Process(self.process.pid).children(recursive=True))
+        self.family = {process for process in self.family if process.is_running()}
+
+
+def main() -> int:
+    settings = load_settings(SuiteSettings).resolved()
+    configure_telemetry("supervisor", settings.telemetry)
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    supervise(settings, stop)
+    return 0
+
+
+def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
+    """Blocks until `stop`; the suite is down when it returns."""
+    logs = settings.data_dir / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    (settings.data_dir / "run").mkdir(exist_ok=True)
+    environment = suite_environment(settings)
+    gateway = Child("gateway", [sys.executable, "-m", "services.gateway"], logs / "gateway.log")
+    host = Child("serve host", [sys.executable, "-m", "ops.host"], logs / "serve.log")
+    write_state(settings, SuiteState.of(settings, os.getpid()))
+    try:
+        while not stop.is_set():
+            host.keep_running(environment)
+            gateway.keep_running(environment)
+            stop.wait(_POLL_S)
+    finally:
+        members = {*suite_members(settings.data_dir), *host.family, *gateway.family}
+        gateway.stop()
+        host.stop()
+        end_all(settings.data_dir, members)
+        shutil.rmtree(haproxy_folder(settings), ignore_errors=True)
+        remove_state(settings.data_dir)
+
+
+def suite_environment(settings: SuiteSettings) -> dict[str, str]:
+    """The environment of every process of the suite. What the user has set wins over our own choices."""
+    ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
+    own = {
+        **hosting_environment(settings),
+        **{f"KAIROS_{stage.upper()}_DATA_DIR": str(settings.data_dir / stage) for stage in STAGES},
+        "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": str(settings.data_dir / "models"),
+        "KAIROS_GATEWAY_SERVER__PORT": str(settings.gateway_port),
+        "KAIROS_GATEWAY_METRICS__PORT": str(settings.metrics_port),
+        **{f"KAIROS_GATEWAY_STAGES__{stage.upper()}__TARGET": ingress for stage in STAGES},
+    }
+    fixed = {
+        **marker_of(settings.data_dir),
+        **{
+            f"KAIROS_SUITE_{name.upper()}": str(value)
+            for name, value in settings.model_dump().items()
+            if "_port" in name
+        },
+        "KAIROS_SUITE_DATA_DIR": str(settings.data_dir),
+    }
+    return {**own, **os.environ, **fixed}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

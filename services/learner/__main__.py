@@ -1,0 +1,71 @@
+"""`python -m services.learner`: learns from the ranker's event log until it is stopped (SIGTERM, SIGINT).
+
+What it did stands in the journal of its folder and in the registry's log (`kairos models list`), how it goes in its
+metrics (docs/metrics.md).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+
+import structlog
+import torch
+
+from services.common.errors import InvalidArgument
+from services.common.settings import load_settings
+from services.common.telemetry import configure_telemetry
+from services.learner.learner import Learner
+from services.learner.metrics import LearnerMetrics
+from services.learner.settings import LearnerSettings
+from services.learner.state import StateFolder
+from services.ranker.adapters.model_registry import ModelRegistry
+from services.ranker.domain.ranking import Weights
+from services.ranker.settings import RankerSettings
+from services.ranker.wiring import build_store
+
+# After a failure, the store's for example, so long until the next try.
+_PAUSE_S = 2.0
+
+_log = structlog.get_logger("kairos.learner")
+
+
+def main() -> int:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        settings, ranker = load_settings(LearnerSettings), load_settings(RankerSettings)
+        configure_telemetry("learner", settings.telemetry)
+        torch.set_num_threads(1)
+        with StateFolder(settings.data_dir).alone():
+            metrics = LearnerMetrics()
+            metrics.serve(settings.metrics)
+            run(settings, ranker, metrics, stop)
+    except (InvalidArgument, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetrics, stop: threading.Event) -> None:
+    """Until `stop`. What goes wrong is logged, and a new learner goes on from what was written down."""
+    registry = ModelRegistry(ranker.models_dir / settings.tenant)
+    weights = Weights(**ranker.weights.model_dump())
+    while not stop.is_set():
+        try:
+            store = build_store(ranker)
+            learner = Learner(store, registry, weights, settings, metrics)
+            _log.info("learning", group=settings.group, tenant=settings.tenant)
+            while not stop.wait(settings.poll_s):
+                learner.turn()
+            learner.save()
+            store.close()
+        except Exception:
+            _log.exception("the learner failed; another one goes on from what was written down")
+            stop.wait(_PAUSE_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,132 @@
+"""Is a version better than the current one, on showings that taught neither: paired bootstrap over showings.
+
+Log loss and AUC are of probabilities at the places where items stood, NDCG of the order by the probabilities at the
+first place. What was shown, the version of that day chose: NDCG against its clicks favours whoever ranks as it did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from services.learner.settings import GuardrailSettings, Metric
+from services.ranker.domain.event import FloatArray
+from training.ranking.examples import TASKS, Examples
+
+Doubles = npt.NDArray[np.float64]
+# What a click, a cart and a purchase are worth in NDCG, beyond one another.
+_GAINS = {"click": 1.0, "cart": 2.0, "purchase": 3.0}
+_LEAST = 1e-7
+
+
+class Predictor(Protocol):
+    """Probabilities by task, each [n]: at the first place, and where the items stood."""
+
+    def predict(self, examples: Examples) -> dict[str, FloatArray]: ...
+
+    def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]: ...
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of one metric. `low` and `high` bound challenger less current."""
+
+    current: float
+    challenger: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    passed: bool
+    reason: str
+    differences: dict[Metric, Difference]
+
+    def figures(self) -> dict[str, object]:
+        return {name: asdict(difference) for name, difference in self.differences.items()}
+
+
+def compare(
+    held: Examples, current: Predictor, challenger: Predictor, settings: GuardrailSettings, seed: int = 0
+) -> Verdict:
+    """`held` taught neither of the two. Raises ValueError where nothing was clicked in it, or everything."""
+    if not 0 < held.click.sum() < len(held):
+        raise ValueError("nothing, or everything, of what was held back was clicked; it cannot tell versions apart")
+    random = np.random.default_rng(seed)
+    r = held.showing_count
+    # Row 0 counts each showing once: the figure itself.
+    weights = np.vstack([np.ones(r), random.multinomial(r, np.full(r, 1 / r), settings.resamples)])
+    measured = {name: (_metrics(held, model, weights)) for name, model in (("a", current), ("b", challenger))}
+    tail = (1 - settings.confidence) / 2
+    differences: dict[Metric, Difference] = {}
+    for metric in measured["a"]:
+        a, b = measured["a"][metric], measured["b"][metric]
+        low, high = np.nanquantile(b[1:] - a[1:], [tail, 1 - tail])
+        differences[metric] = Difference(float(a[0]), float(b[0]), float(low), float(high))
+    return _verdict(differences, settings)
+
+
+def _verdict(differences: dict[Metric, Difference], settings: GuardrailSettings) -> Verdict:
+    for metric, found in differences.items():
+        # Of log loss less is better.
+        low, high = (-found.high, -found.low) if metric == "log_loss" else (found.low, found.high)
+        if metric == settings.better and low <= 0:
+            kind = "worse" if high < 0 else "not surely better"
+            return Verdict(False, f"{metric} is {kind}", differences)
+        if low < -settings.margin:
+            return Verdict(False, f"{metric} may be worse by more than {settings.margin}", differences)
+    return Verdict(True, f"{settings.better} is better", differences)
+
+
+def log_losses(examples: Examples, predicted: dict[str, FloatArray]) -> Doubles:
+    """[n]: binary cross-entropy, summed over the tasks."""
+    total = np.zeros(len(examples))
+    for task in TASKS:
+        label, p = getattr(examples, task), np.clip(predicted[task].astype(np.float64), _LEAST, 1 - _LEAST)
+        total -= np.where(label > 0, np.log(p), np.log1p(-p))
+    return total
+
+
+def _metrics(held: Examples, model: Predictor, weights: Doubles) -> dict[Metric, Doubles]:
+    """Each [resamples]."""
+    r, as_shown, first = held.showing_count, model.predict_as_shown(held), model.predict(held)
+    losses = np.bincount(held.showing, log_losses(held, as_shown), r)
+    sizes = np.bincount(held.showing, minlength=r)
+    order = sum(_GAINS[task] * first[task] for task in TASKS)
+    ndcg = ndcg_of_showings(held, np.asarray(order))
+    chosen = np.isfinite(ndcg)
+    return {
+        "log_loss": (weights @ losses) / (weights @ sizes),
+        "auc": np.array([_auc(as_shown["click"], held.click, row[held.showing]) for row in weights]),
+        "ndcg": (weights[:, chosen] @ ndcg[chosen]) / np.maximum(weights[:, chosen].sum(1), 1),
+    }
+
+
+def ndcg_of_showings(examples: Examples, scores: FloatArray) -> Doubles:
+    """[r], over all that was shown; NaN where nothing was acted on."""
+    gains = sum(_GAINS[task] * getattr(examples, task) for task in TASKS)
+    return _discounted(examples, np.asarray(gains), -scores) / _discounted(examples, np.asarray(gains), -gains)
+
+
+def _discounted(examples: Examples, gains: FloatArray, order: FloatArray) -> Doubles:
+    """[r]: DCG of each showing sorted ascending by `order`; NaN where it is 0 (0 / 0 would be so anyway)."""
+    # Ties stand against us: what was acted on goes last.
+    rows = np.lexsort((gains, order, examples.showing))
+    starts = np.searchsorted(examples.showing, np.arange(examples.showing_count))
+    places = np.arange(len(examples)) - starts[examples.showing]
+    sums = np.bincount(examples.showing[rows], gains[rows] / np.log2(places + 2), examples.showing_count)
+    return np.where(sums > 0, sums, np.nan)
+
+
+def _auc(scores: FloatArray, labels: FloatArray, weights: Doubles) -> float:
+    """Chance that a clicked row stands above one that was not, ties half; NaN where one kind is missing."""
+    _, group = np.unique(scores, return_inverse=True)
+    hits = np.bincount(group, weights * labels)
+    misses = np.bincount(group, weights * (1 - labels))
+    below = np.cumsum(misses) - misses
+    pairs = hits.sum() * misses.sum()
+    return float((hits * (below + misses / 2)).sum() / pairs) if pairs else float("nan")

@@ -1,0 +1,50 @@
+"""What Prometheus sees of the learner: every metric, in one place. docs/metrics.md describes them."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+
+from services.learner.settings import MetricsSettings
+from services.ranker.domain.rollout import StepKind
+
+
+class LearnerMetrics:
+    """One registry for each process: the learner that goes on after a failure counts on."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def named(name: str) -> str:
+            return f"kairos_learner_{name}"
+
+        registry = self.registry
+        self.showings = Counter(named("showings"), "Showings tested, then learned or held back.", registry=registry)
+        self.updates = Counter(named("updates"), "Updates of the working copy.", registry=registry)
+        self.learned_up_to = Gauge(
+            named("learned_up_to_timestamp_seconds"), "Whatever was due by then is learned and written down.",
+            registry=registry,
+        )  # fmt: skip
+        self.steps = Counter(named("steps"), "Steps of versions, taken by the learner.", ["step"], registry=registry)
+        # Of a series that begins with 1, Prometheus would not see that first step.
+        for kind in StepKind:
+            self.steps.labels(kind.value)
+        self.live_version_made = Gauge(
+            named("live_version_made_timestamp_seconds"), "When the current version was made.", ["version"],
+            registry=registry,
+        )  # fmt: skip
+        self.drifts = Counter(named("drifts"), "Drifts noticed, by what drifted.", ["measure"], registry=registry)
+        self.window_mean = Gauge(
+            named("window_mean"), "Mean of what ADWIN watches, since the last drift and before it.",
+            ["measure", "window"], registry=registry,
+        )  # fmt: skip
+
+    def serve(self, settings: MetricsSettings) -> None:
+        """From a thread of its own, as long as the process lives. Raises ValueError where the port is taken."""
+        if not settings.port:
+            return
+        try:
+            start_http_server(settings.port, settings.host, registry=self.registry)
+        except OSError as error:
+            raise ValueError(
+                f"no metrics on {settings.host}:{settings.port}: {error}; KAIROS_LEARNER_METRICS__PORT takes another"
+            ) from None

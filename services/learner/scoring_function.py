@@ -1,0 +1,58 @@
+"""The scoring function of the settings as an opponent of networks: its score, told from an example's own numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from services.ranker.domain.event import FloatArray
+from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.ranking import Weights
+from training.ranking.examples import TASKS, Examples
+
+Doubles = npt.NDArray[np.float64]
+_STEPS, _RIDGE = 25, 1e-3
+
+
+class ScoringFunction:
+    """`weighted_sum`, and a logistic curve over score and place for each task, which makes probabilities of it.
+
+    The curve is fitted to `taught`, as a network is: without it, a sum would lose on log loss by its scale alone.
+    """
+
+    def __init__(self, weights: Weights, taught: Examples) -> None:
+        self._weights = np.zeros(len(CANDIDATE_NUMBERS))
+        for name, weight in (
+            ("query_match", weights.query), ("history_match", weights.history), ("price_affinity", weights.price),
+            ("popularity", weights.popularity), ("out_of_stock", -weights.availability),
+        ):  # fmt: skip
+            self._weights[CANDIDATE_NUMBERS.index(name)] = weight
+        columns = self._columns(taught, np.log(taught.positions))
+        self._curves = {task: _logistic(columns, getattr(taught, task).astype(np.float64)) for task in TASKS}
+
+    def predict(self, examples: Examples) -> dict[str, FloatArray]:
+        return self._probabilities(self._columns(examples, np.zeros(len(examples))))
+
+    def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
+        return self._probabilities(self._columns(examples, np.log(examples.positions)))
+
+    def _columns(self, examples: Examples, places: Doubles) -> Doubles:
+        return np.stack([np.ones(len(examples)), examples.numbers @ self._weights, places], axis=1)
+
+    def _probabilities(self, columns: Doubles) -> dict[str, FloatArray]:
+        return {task: _sigmoid(columns @ curve).astype(np.float32) for task, curve in self._curves.items()}
+
+
+def _logistic(columns: Doubles, labels: Doubles) -> Doubles:
+    """Newton's method with a small ridge, which keeps a task that nobody ever did away from infinity."""
+    curve = np.zeros(columns.shape[1])
+    for _ in range(_STEPS):
+        p = _sigmoid(columns @ curve)
+        slope = columns.T @ (p - labels) + _RIDGE * curve
+        curvature = (columns * (p * (1 - p))[:, np.newaxis]).T @ columns + _RIDGE * np.eye(len(curve))
+        curve -= np.clip(np.linalg.solve(curvature, slope), -2, 2)
+    return curve
+
+
+def _sigmoid(logits: Doubles) -> Doubles:
+    return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))

@@ -1,0 +1,98 @@
+"""What a learner knows, on disk, whole or not at all: whatever moment it dies in, it goes on from there."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from services.common.versions import add_version, version_names
+from services.learner.online import Arm
+from training.ranking.learnable import LearnableRanker
+
+_log = structlog.get_logger("kairos.learner")
+_MODEL, _STATE, _JOURNAL = "model", "state.json", "journal.jsonl"
+
+
+@dataclass
+class State:
+    """`position` in the log of impressions is what the working copy has learned from, and no further.
+
+    `replay` and `held` are positions of the showings in the buffers; their features are told from the log again.
+    `arms` are what the versions of `trial` did.
+    """
+
+    position: int = 0
+    updates: int = 0
+    since_proposal: int = 0
+    replay: list[int] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+    trial: str = ""
+    arms: dict[str, Arm] = field(default_factory=dict)
+
+    def to_document(self) -> dict[str, Any]:
+        return vars(self) | {"arms": {version: arm.to_document() for version, arm in self.arms.items()}}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> State:
+        arms = {version: Arm.from_document(arm) for version, arm in document["arms"].items()}
+        return cls(**{**document, "arms": arms})
+
+
+class StateFolder:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Raises ValueError where another learner works in the folder."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ValueError(f"another learner works in {self._folder}; give this one a data_dir") from None
+            yield
+
+    def load(self) -> tuple[State, LearnableRanker | None] | None:
+        """None: nothing was ever saved. Without its model where that is of other features than ours."""
+        versions = version_names(self._folder)
+        if not versions:
+            return None
+        folder = self._folder / versions[-1]
+        state = State.from_document(json.loads((folder / _STATE).read_text("utf-8")))
+        try:
+            return state, LearnableRanker.load(folder / _MODEL) if (folder / _MODEL).is_dir() else None
+        except (ValueError, RuntimeError) as error:
+            # Of other features, or of a network of another shape.
+            _log.warning("the working copy begins anew", reason=str(error))
+            return state, None
+
+    def save(self, state: State, working: LearnableRanker | None) -> None:
+        def fill(folder: Path) -> None:
+            if working is not None:
+                working.save(folder / _MODEL)
+            (folder / _STATE).write_text(json.dumps(state.to_document()) + "\n", "utf-8")
+
+        add_version(self._folder, fill)
+        for old in version_names(self._folder)[:-1]:
+            shutil.rmtree(self._folder / old, ignore_errors=True)
+
+    def note(self, line: Mapping[str, object]) -> None:
+        """Adds a line to the journal."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / _JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps(line) + "\n")
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Oldest first."""
+        path = self._folder / _JOURNAL
+        lines = path.read_text("utf-8").split("\n")[:-1] if path.exists() else []
+        return [json.loads(line) for line in lines]

@@ -1,0 +1,88 @@
+"""Protobuf <-> domain for pricing. Raises InvalidArgument with the path of the field."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal
+
+from kairos.pricing.v1 import pricing_pb2
+from services.common.convert import money_from_proto, money_to_proto, time_to_proto
+from services.common.errors import FieldViolation, InvalidArgument
+from services.common.money import Money
+from services.pricing.domain.pricing import PricedItem, PriceReason
+from services.pricing.ports import Quote
+
+MAX_ITEMS = 1_000
+_REASONS = {
+    PriceReason.LIST_PRICE: pricing_pb2.PRICE_REASON_LIST_PRICE,
+    PriceReason.OVERSTOCK: pricing_pb2.PRICE_REASON_OVERSTOCK,
+    PriceReason.AGED: pricing_pb2.PRICE_REASON_AGED,
+    PriceReason.GUARDRAIL: pricing_pb2.PRICE_REASON_GUARDRAIL,
+}
+
+
+def items_from_proto(request: pricing_pb2.QuotePricesRequest) -> list[PricedItem]:
+    if not 1 <= len(request.items) <= MAX_ITEMS:
+        raise InvalidArgument.of("items", f"holds {len(request.items)}; send 1 to {MAX_ITEMS}")
+    items = [_item(message, f"items[{index}]") for index, message in enumerate(request.items)]
+    places: dict[str, int] = {}
+    wrong = [
+        FieldViolation(f"items[{index}].item_id", f"{item.item_id!r} stands at items[{first}] already; send each once")
+        for index, item in enumerate(items)
+        if (first := places.setdefault(item.item_id, index)) != index
+    ]
+    if wrong:
+        raise InvalidArgument(*wrong)
+    return items
+
+
+def quote_to_proto(quote: Quote) -> pricing_pb2.PriceQuote:
+    offer = quote.offer
+    return pricing_pb2.PriceQuote(
+        quote_id=quote.quote_id,
+        item_id=quote.item.item_id,
+        list_price=money_to_proto(quote.item.list_price),
+        price_floor=money_to_proto(offer.floor),
+        price_ceiling=money_to_proto(offer.ceiling),
+        offer=money_to_proto(offer.amount),
+        reason=_REASONS[offer.reason],
+        explanation=offer.explanation,
+        model_version=quote.model_version,
+        quoted_at=time_to_proto(datetime.fromtimestamp(quote.quoted_s, UTC)),
+        valid_until=time_to_proto(datetime.fromtimestamp(quote.valid_until_s, UTC)),
+    )
+
+
+def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
+    if not message.item_id:
+        raise InvalidArgument.of(f"{path}.item_id", "is empty; name the item")
+    if not message.HasField("list_price"):
+        raise InvalidArgument.of(f"{path}.list_price", "is missing; an item without a price cannot be quoted")
+    price = money_from_proto(message.list_price, f"{path}.list_price")
+
+    def money(name: Literal["cost", "price_floor", "price_ceiling"]) -> Money | None:
+        if not message.HasField(name):
+            return None
+        amount = money_from_proto(getattr(message, name), f"{path}.{name}")
+        if amount.currency != price.currency:
+            raise InvalidArgument.of(
+                f"{path}.{name}.currency_code", f"is {amount.currency}, the list price is in {price.currency}; use one"
+            )
+        if amount.amount < 0:
+            raise InvalidArgument.of(f"{path}.{name}", f"{amount.amount} is negative")
+        return amount
+
+    if price.amount < 0:
+        raise InvalidArgument.of(f"{path}.list_price", f"{price.amount} is negative")
+    floor, ceiling = money("price_floor"), money("price_ceiling")
+    if floor and ceiling and floor.amount > ceiling.amount:
+        raise InvalidArgument.of(f"{path}.price_floor", f"{floor} is above price_ceiling {ceiling}; swap them")
+    return PricedItem(
+        item_id=message.item_id,
+        list_price=price,
+        cost=money("cost"),
+        price_floor=floor,
+        price_ceiling=ceiling,
+        stock=message.stock if message.HasField("stock") else None,
+        created_s=float(message.created_at_seconds),
+    )

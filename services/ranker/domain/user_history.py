@@ -1,0 +1,95 @@
+"""Which of a user's events are remembered: bounded sets, each the largest of one order over all events.
+
+Such a set does not depend on the order or the number of times in which events arrive, and neither does what is
+computed from it. What was always liked is kept as a sample by forward decay (Cormode et al., ICDE 2009) with priority
+sampling (Duffield, Lund and Thorup, JACM 2007): an event's priority is fixed when it happens, and nothing ages in the
+store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from services.ranker.domain.event import Event, EventType, HistoryEntry
+
+# Newest acts: everything but impressions.
+RECENT = 100
+# Of all acts that speak for an item, a sample; the least of them only tells the threshold.
+LASTING = 64
+# Newest purchases, and newest showings of an item.
+PURCHASES = 100
+SEEN = 100
+# What one has always liked fades within months.
+LASTING_HALF_LIFE_S = 45 * 86_400.0
+# How much an act says, against a click.
+EVENT_WEIGHTS = {
+    EventType.CLICK: 1.0,
+    EventType.DWELL: 0.5,
+    EventType.CART: 2.0,
+    EventType.PURCHASE: 3.0,
+    EventType.REMOVE: -1.5,
+    EventType.SEARCH: 0.0,
+    EventType.IMPRESSION: 0.0,
+}
+# Dwelling this long says all that dwelling can.
+FULL_DWELL_MS = 60_000
+
+
+@dataclass(frozen=True)
+class UserHistory:
+    """Of one user. `recent` and `purchases` are newest first, equal times by event id, descending.
+
+    `lasting` is of descending priority. `seen` are (item id, seconds since the epoch) of what was shown, newest first.
+    """
+
+    recent: Sequence[HistoryEntry] = ()
+    lasting: Sequence[HistoryEntry] = ()
+    purchases: Sequence[HistoryEntry] = ()
+    seen: Sequence[tuple[str, float]] = field(default=())
+
+
+def act_weight(kind: EventType, dwell_ms: int) -> float:
+    """What an act says for its item, whenever it was."""
+    dwelt = min(1.0, dwell_ms / FULL_DWELL_MS) if kind is EventType.DWELL else 1.0
+    return EVENT_WEIGHTS[kind] * dwelt
+
+
+def priority(event: Event) -> float | None:
+    """log2 of (weight grown by its time / a uniform number of the event's own). None: it does not speak for an item."""
+    return priority_of(event.event_id, event.type, event.dwell_ms, event.occurred_s)
+
+
+def priority_of(event_id: str, kind: EventType, dwell_ms: int, occurred_s: float) -> float | None:
+    weight = act_weight(kind, dwell_ms)
+    if weight <= 0:
+        return None
+    digest = hashlib.blake2b(event_id.encode(), digest_size=8).digest()
+    uniform = (int.from_bytes(digest, "little") + 1) / 2**64
+    return math.log2(weight) + occurred_s / LASTING_HALF_LIFE_S - math.log2(uniform)
+
+
+def lasting_weights(lasting: Sequence[HistoryEntry], now_s: float) -> list[float]:
+    """One for each of `lasting`: unbiased estimates that add up to the decayed weight of all acts there ever were.
+
+    With less than a full sample they are the very weights.
+    """
+    threshold, least = 0.0, -math.inf
+    priorities = [_of_entry(entry) for entry in lasting] if len(lasting) >= LASTING else [0.0] * len(lasting)
+    if len(lasting) >= LASTING:
+        least = min(priorities)
+        threshold = 2.0 ** (least - now_s / LASTING_HALF_LIFE_S)
+    weights = []
+    for entry, own_priority in zip(lasting, priorities, strict=True):
+        own = act_weight(entry.type, entry.dwell_ms)
+        decayed = own * 0.5 ** ((now_s - entry.occurred_s) / LASTING_HALF_LIFE_S)
+        is_the_threshold = threshold > 0 and own_priority == least
+        weights.append(0.0 if is_the_threshold else max(decayed, threshold))
+    return weights
+
+
+def _of_entry(entry: HistoryEntry) -> float:
+    found = priority_of(entry.event_id, entry.type, entry.dwell_ms, entry.occurred_s)
+    return -math.inf if found is None else found

@@ -1,0 +1,136 @@
+"""An import: good rows arrive once, bad ones stand in the rejects file with line and reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.events import event_of
+from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
+from catalog.mapping import RowRefused, parse_mapping
+from kairos.common.v1 import event_pb2
+from ops.client import Connection
+from tests.unit.conftest import FakeGateway
+
+
+def imported(gateway: FakeGateway, path: Path) -> tuple[Summary, list[dict[str, Any]]]:
+    """(what became of the rows, the rejects file)."""
+    rejects = path.with_suffix(".rejects")
+    job = CatalogImport(Connection(gateway.target), parse_mapping("", None, "USD"), Rejects(rejects))
+    return job.run(path, quiet=True), read(rejects)
+
+
+def recorded(gateway: FakeGateway, path: Path) -> tuple[Summary, list[dict[str, Any]]]:
+    rejects = path.with_suffix(".rejects")
+    return EventsImport(Connection(gateway.target), Rejects(rejects)).run(path, quiet=True), read(rejects)
+
+
+def read(rejects: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in rejects.read_text("utf-8").splitlines()] if rejects.exists() else []
+
+
+def put(folder: Path, *lines: str | bytes, name: str = "p.csv") -> Path:
+    path = folder / name
+    path.write_bytes(b"".join((line.encode() if isinstance(line, str) else line) + b"\n" for line in lines))
+    return path
+
+
+def test_good_rows_arrive(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Every good row is in the catalogue, and a clean import leaves no rejects file."""
+    path = put(tmp_path, "id,title,price", "1,Shoe,5", "2,跑步鞋,6.50")
+    summary, _ = imported(gateway, path)
+    assert (summary.read, summary.imported, summary.rejected) == (2, 2, 0)
+    assert [gateway.products[id].title for id in ("1", "2")] == ["Shoe", "跑步鞋"]
+    assert not path.with_suffix(".rejects").exists()
+
+
+def test_a_moment_without_the_encoder_ends_no_import(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Where the gateway is unavailable the rows are sent again: each of them is there in the end."""
+    summary, _ = imported(gateway, put(tmp_path, "id,title", "1,Shoe", "2,later"))
+    assert gateway.was_unavailable
+    assert gateway.products.keys() == {"1", "2"}
+    # The first row had gone in before.
+    assert (summary.imported, summary.unchanged) == (1, 1)
+
+
+def test_bad_rows_stand_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Each bad row has its line, its field, the reason and its own text; the good ones go in all the same."""
+    path = put(
+        tmp_path, "id,title,price", "1,Shoe,NaN", "2,Boot,-5", "3", b"4,gr\xfc\xdfe,1", "5,,1", "6,Good,1",
+        '7,"Ünïcode, quoted",much',
+    )  # fmt: skip
+    summary, rejects = imported(gateway, path)
+    assert (summary.read, summary.imported, summary.rejected) == (7, 1, 6)
+    assert list(gateway.products) == ["6"]
+    assert [(entry["line"], entry["field"]) for entry in rejects] == [
+        (2, "price"), (3, "price"), (4, "row"), (5, "row"), (6, "title"), (8, "price"),
+    ]  # fmt: skip
+    assert "NaN" in rejects[0]["reason"]
+    assert "negative" in rejects[1]["reason"]
+    assert rejects[2]["reason"] == "has 1 fields, the header has 3"
+    assert rejects[3]["reason"] == "is not UTF-8"
+    assert rejects[5]["row"] == "7,Ünïcode, quoted,much"
+
+
+def test_the_gateways_own_rejects(gateway: FakeGateway, tmp_path: Path) -> None:
+    """What the gateway refuses stands with the line of the file, in the first message of a stream and the next."""
+    rows = [f"{n},{'refuse me' if n in (7, 333, 2100) else 'Shoe'}" for n in range(2, 2_202)]
+    summary, rejects = imported(gateway, put(tmp_path, "id,title", *rows))
+    assert (summary.read, summary.imported, summary.rejected) == (2_200, 2_197, 3)
+    assert [(entry["line"], entry["field"], entry["reason"]) for entry in rejects] == [
+        (line, "title", "a bad title") for line in (7, 333, 2_100)
+    ]
+
+
+def test_the_same_id_twice(gateway: FakeGateway, tmp_path: Path) -> None:
+    """The same product again is counted, another one of the same id is refused with the line of the first."""
+    path = put(tmp_path, "id,title", "1,Shoe", "2,Boot", "1,Shoe", "1,Sandal")
+    summary, rejects = imported(gateway, path)
+    assert (summary.imported, summary.duplicates, summary.rejected) == (2, 1, 1)
+    assert [(entry["line"], entry["field"]) for entry in rejects] == [(5, "id")]
+    assert "first on line 2" in rejects[0]["reason"]
+    assert gateway.products["1"].title == "Shoe"
+
+
+def test_a_second_import_changes_nothing(gateway: FakeGateway, tmp_path: Path) -> None:
+    """The same file again: every row is unchanged."""
+    path = put(tmp_path, "id,title", "1,Shoe", "2,Boot")
+    imported(gateway, path)
+    before = dict(gateway.products)
+    summary, _ = imported(gateway, path)
+    assert (summary.imported, summary.unchanged) == (0, 2)
+    assert gateway.products == before
+
+
+def test_events_are_recorded_once(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Good events arrive with all they say, bad ones are rejected by field, and a second import records none."""
+    path = put(
+        tmp_path, "event_id,user_id,item_id,type,time,query,dwell_ms,quantity",
+        "e1,u,p1,click,2024-05-01T10:00:00Z,,,", "e2,u,,search,,red shoes,,", "e3,u,p1,dwell,,,30000,",
+        "e4,u,p1,purchase,,,,2", "e5,u,p1,wink,,,,", "e6,,p1,click,,,,", "e7,u,,click,,,,", "e8,u,p1,click,noon,,,",
+        "e9,u,p1,cart,,,,-1",
+    )  # fmt: skip
+    summary, rejects = recorded(gateway, path)
+    assert (summary.read, summary.imported, summary.rejected) == (9, 4, 5)
+    assert [(e["line"], e["field"]) for e in rejects] == [
+        (6, "type"), (7, "user_id"), (8, "item_id"), (9, "time"), (10, "quantity"),
+    ]  # fmt: skip
+    assert gateway.events["e1"].occurred_at.ToJsonString() == "2024-05-01T10:00:00Z"
+    assert gateway.events["e2"].query == "red shoes"
+    assert gateway.events["e3"].dwell_ms == 30_000
+    assert gateway.events["e4"].quantity == 2
+    again, _ = recorded(gateway, path)
+    assert (again.imported, again.duplicates) == (0, 4)
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    """A time that names no zone is read as UTC; one that does is converted."""
+    values = {"event_id": "e", "user_id": "u", "item_id": "p", "type": "Click"}
+    assert event_of(values).type == event_pb2.EVENT_TYPE_CLICK
+    assert event_of(values | {"time": "2024-05-01 10:00"}).occurred_at.ToJsonString() == "2024-05-01T10:00:00Z"
+    assert event_of(values | {"time": "2024-05-01T10:00+08:00"}).occurred_at.ToJsonString() == "2024-05-01T02:00:00Z"
+    with pytest.raises(RowRefused, match="time"):
+        event_of(values | {"time": "9999-12-31T23:59:59-12:00"})

@@ -1,0 +1,48 @@
+"""The acts of the history that speak most for an item."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from services.ranker.domain.event import EventType, HistoryEntry
+from services.ranker.domain.influential_events import MOST, InfluentialEvent, influential_events
+from services.ranker.domain.profile import build_profile
+from services.ranker.domain.ranking import attention
+from tests.unit.ranker.histories import NOW_S, entry, features, user_history
+
+ITEM = np.array([1, 0, 0], np.float32)
+TWIN, NEAR, STRANGE = features("twin"), features("near", 1.0, 0.6, 0.0), features("strange", 0.0, 0.0, 1.0)
+
+
+def told(*history: HistoryEntry) -> list[InfluentialEvent]:
+    remembered = user_history(*history)
+    profile = build_profile(remembered, "m@1", 3, NOW_S)
+    return influential_events(ITEM, attention(ITEM[None], profile)[0], profile, remembered)
+
+
+def test_the_likest_speaks_most() -> None:
+    """Of equally fresh acts the likest item leads; what is not like it says nothing."""
+    said = told(entry(NEAR), entry(TWIN), entry(STRANGE))
+    assert [one.entry.item_id for one in said] == ["twin", "near"]
+    assert said[0].similarity == pytest.approx(1)
+    assert sum(one.share for one in said) == pytest.approx(1)
+
+
+def test_what_was_put_back_speaks_against() -> None:
+    """Its share is negative, and the act that is named is the putting back, not the click before it."""
+    said = told(entry(TWIN, EventType.REMOVE, 10), entry(TWIN, age_s=5_000), entry(NEAR, age_s=20))
+    against = next(one for one in said if one.entry.item_id == "twin")
+    assert against.share < 0
+    assert against.entry.type is EventType.REMOVE
+
+
+def test_the_newest_act() -> None:
+    """Of several acts on one item the newest is told."""
+    assert [one.entry.type for one in told(entry(TWIN, age_s=100), entry(TWIN, EventType.CART))] == [EventType.CART]
+
+
+def test_at_most() -> None:
+    """However long the history, a few acts are told; of nobody, none."""
+    assert len(told(*(entry(features(f"t{n}"), age_s=n) for n in range(9)))) == MOST
+    assert told() == []

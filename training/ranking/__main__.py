@@ -1,0 +1,112 @@
+"""`python -m training.ranking --out DIR`: trains a ranker network from the log of a shop's ranker.
+
+It trains on the oldest four fifths of the lists first and says how it orders the rest beside the scoring function that
+the suite has anyway; then it trains on all of them and writes the version.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from services.ranker.domain.event import FloatArray
+from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.objective import Objective
+from services.ranker.settings import ObjectiveSettings, RankerSettings, WeightSettings
+from services.ranker.wiring import build_store
+from training.ranking.examples import TASKS, Examples
+from training.ranking.learnable import LearnableRanker
+from training.ranking.metrics import auc, calibration_error, ndcg
+from training.ranking.network import NetworkSettings
+from training.ranking.reading import WINDOW_S, ExampleReader
+from training.ranking.training import Training
+
+_TAUGHT = 0.8
+# With fewer, a network of a hundred thousand numbers learns them by heart.
+_LEAST_SHOWINGS = 500
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="The version's folder; made here, refused where it is.")],
+    data: Annotated[Path, typer.Option(help="Where the ranker keeps its SQLite file.")] = Path("var/ranker"),
+    redis_url: Annotated[str, typer.Option(help="The ranker's Redis, in place of --data.")] = "",
+    tenant: str = "default",
+    window_hours: Annotated[float, typer.Option(help="An act so long after a list is none of its.", min=0.01)] = (
+        WINDOW_S / 3_600
+    ),
+    start: Annotated[Path | None, typer.Option(help="A version to go on from, in place of random weights.")] = None,
+    epochs: Annotated[int, typer.Option(min=1)] = 4,
+    least: Annotated[int, typer.Option(help="Lists without which there is nothing to learn.", min=2)] = _LEAST_SHOWINGS,
+    seed: int = 0,
+) -> None:
+    if out.exists():
+        raise typer.BadParameter(f"{out} is there already; name a new folder", param_hint="--out")
+    store = build_store(RankerSettings(store="redis" if redis_url else "sqlite", data_dir=data, redis_url=redis_url))
+    reader = ExampleReader(store, tenant, window_s=window_hours * 3_600)
+    examples = reader.read(time.time())
+    store.close()
+    if examples.showing_count < least or not examples.click.any():
+        raise typer.BadParameter(
+            f"the log holds {examples.showing_count} lists whose {window_hours:g} hours are over, with "
+            f"{int(examples.click.sum())} clicks; training wants at least {least} lists"
+        )
+
+    def learned(of: Examples) -> LearnableRanker:
+        fresh = LearnableRanker(NetworkSettings(of.dimensions), Training(), reader.vector_version, seed)
+        ranker = fresh if start is None else LearnableRanker.load(start)
+        if (ranker.vector_version, ranker.settings.dimensions) != (reader.vector_version, of.dimensions):
+            raise typer.BadParameter(
+                f"{start} knows vectors of {ranker.vector_version!r}, the log has those of {reader.vector_version!r}"
+            )
+        ranker.update(of, epochs, seed, quiet=False)
+        return ranker
+
+    by_time = np.argsort(examples.shown_s, kind="stable")
+    split = round(len(by_time) * _TAUGHT)
+    tell(learned(examples.take(by_time[:split])), examples.take(by_time[split:]))
+    learned(examples).save(out)
+    print(out)
+
+
+def tell(ranker: LearnableRanker, told: Examples) -> None:
+    """How the network does on lists that it has not seen, and the weighted sum beside it."""
+    found, shown = ranker.predict(told), ranker.predict_as_shown(told)
+    objective = Objective(**ObjectiveSettings().model_dump())
+    # Worth as much as the objective's tasks, so that both are judged by what the objective wants.
+    gains = objective.score({task: getattr(told, task) for task in TASKS}, np.full(len(told), -1.0))
+    orders = {
+        "network": objective.score(found, np.full(len(told), -1.0, np.float32)), "weighted sum": weighted_sum(told),
+        "as it was shown": -told.positions.astype(np.float32),
+    }  # fmt: skip
+    table = Table("", "NDCG@10", title=f"{told.showing_count} lists held back")
+    for name, scores in orders.items():
+        table.add_row(name, f"{ndcg(told.showing, scores, gains):.4f}")
+    Console(stderr=True).print(table)
+    table = Table("", "AUC", "calibration error", "share")
+    for task in TASKS:
+        labels = getattr(told, task)
+        error = calibration_error(labels, shown[task])
+        table.add_row(task, f"{auc(labels, shown[task]):.4f}", f"{error:.4f}", f"{labels.mean():.4f}")
+    Console(stderr=True).print(table)
+
+
+def weighted_sum(examples: Examples) -> FloatArray:
+    """The suite's own scoring function, of what the features already hold."""
+    weights = WeightSettings()
+    column = {name: examples.numbers[:, at] for at, name in enumerate(CANDIDATE_NUMBERS)}
+    total: FloatArray = (
+        weights.query * column["query_match"] + weights.history * column["history_match"]
+        + weights.price * column["price_affinity"] + weights.popularity * column["popularity"]
+        - weights.availability * column["out_of_stock"]
+    )  # fmt: skip
+    return total
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,72 @@
+"""Examples as a network takes them: showings side by side, padded to the longest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from services.ranker.domain.features import IntArray
+from training.ranking.examples import Examples
+from training.ranking.network import RankerNetwork
+
+
+@dataclass(frozen=True)
+class Batch:
+    """r showings of up to c candidates, s events. `user` and `items` are the arguments of the network's two halves.
+
+    `examples` [r, c] are rows of the Examples, -1 for padding.
+    """
+
+    user: tuple[Tensor, ...]
+    items: tuple[Tensor, ...]
+    positions: Tensor
+    examples: Tensor
+
+    def logits(self, network: RankerNetwork) -> Tensor:
+        """[r, c, tasks], without what the position does."""
+        return network.candidates(*network.user(*self.user), *self.items)
+
+
+class Batches:
+    """Of one set of examples. `rows` [v] are the items' rows in the network's table of ids."""
+
+    def __init__(self, examples: Examples, rows: IntArray) -> None:
+        self._of = examples
+        # The last row stands for padding.
+        self._vectors = np.vstack([examples.vectors, np.zeros((1, examples.dimensions), np.float32)])
+        self._rows = np.append(rows, 0)
+        self._starts = np.searchsorted(examples.showing, np.arange(examples.showing_count + 1))
+
+    def batch(self, showings: IntArray) -> Batch:
+        of, starts = self._of, self._starts
+        counts = starts[showings + 1] - starts[showings]
+        places = np.arange(max(counts.max(initial=0), 1))
+        examples = np.where(places < counts[:, None], starts[showings][:, None] + places, -1)
+        # No more columns than the longest history needs; newest first, so that the padding is at the end.
+        longest = max(int((of.event_types[showings] > 0).sum(axis=1).max(initial=0)), 1)
+        events = of.event_items[showings, :longest]
+        item = np.where(examples >= 0, of.item[examples], -1)
+        user = (
+            self._vectors[events], self._rows[events], of.event_types[showings, :longest],
+            of.event_numbers[showings, :longest], of.long_term[showings], of.query[showings], of.context[showings],
+        )  # fmt: skip
+        items = (self._vectors[item], self._rows[item], of.numbers[examples])
+        return Batch(
+            tuple(map(torch.from_numpy, user)),
+            tuple(map(torch.from_numpy, items)),
+            torch.from_numpy(of.positions[examples]),
+            torch.from_numpy(examples),
+        )
+
+    def each(self, showings: IntArray, size: int) -> Iterator[Batch]:
+        for first in range(0, len(showings), size):
+            yield self.batch(showings[first : first + size])
+
+
+def rows_of(item_ids: np.ndarray, table: Mapping[str, int]) -> IntArray:
+    """Rows in the table of ids; 0 for who is not in it."""
+    return np.array([table.get(item_id, 0) for item_id in item_ids.tolist()], np.int64)

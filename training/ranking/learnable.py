@@ -1,0 +1,167 @@
+"""A ranker that learns on and on: predict, update, save, load. The same seed and examples give the same ranker."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from services.ranker.adapters.onnx_ranker import MANIFEST
+from services.ranker.domain.event import FloatArray
+from services.ranker.domain.features import FEATURES_VERSION, IntArray
+from training.ranking.batches import Batches, rows_of
+from training.ranking.calibration import Calibration, calibrated
+from training.ranking.examples import Examples
+from training.ranking.export import export
+from training.ranking.network import NetworkSettings, RankerNetwork
+from training.ranking.positions import click_weights
+from training.ranking.training import Training, labels_of, train, with_positions
+
+WEIGHTS = "ranker.safetensors"
+_SHOWINGS_AT_ONCE = 256
+
+
+class LearnableRanker:
+    """Not for two threads at once. `vector_version` names the model of the item vectors that it knows."""
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        training: Training | None = None,
+        vector_version: str = "",
+        seed: int = 0,
+    ) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = RankerNetwork(settings)
+        self.training, self.vector_version = training or Training(), vector_version
+        self.calibration = Calibration.identity(len(settings.tasks))
+        # Item id -> row in the table of ids; 0 is who is not here.
+        self.rows: dict[str, int] = {}
+        self.showings_seen = 0
+        self.network.eval()
+
+    @property
+    def settings(self) -> NetworkSettings:
+        return self.network.settings
+
+    def predict(self, examples: Examples) -> dict[str, FloatArray]:
+        """Calibrated probabilities by task, each [n], as if every candidate stood at the first place."""
+        logits = self._logits(examples, at_first_place=True)
+        return dict(zip(self.settings.tasks, self._probabilities(logits).T, strict=True))
+
+    def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
+        """As `predict`, at the places where the candidates stood: what shares of the log are compared with."""
+        logits = self._logits(examples, at_first_place=False)
+        return dict(zip(self.settings.tasks, self._probabilities(logits).T, strict=True))
+
+    def update(self, examples: Examples, epochs: int = 1, seed: int = 0, quiet: bool = True) -> list[float]:
+        """Learns from examples, calibrates on the newest of them (`training.held_back`); the loss of each epoch.
+
+        Items that come up for the first time get a row in the table of ids. One thread, whatever torch is set to.
+        """
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return self._update(examples, epochs, seed, quiet)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _update(self, examples: Examples, epochs: int, seed: int, quiet: bool) -> list[float]:
+        by_time = np.argsort(examples.shown_s, kind="stable")
+        count = round(len(by_time) * (1 - self.training.held_back))
+        taught, held = examples.take(by_time[:count]), examples.take(by_time[count:])
+        if not len(taught):
+            return []
+        if not self.showings_seen:
+            self._scale(taught)
+        self._add_items(taught.item_ids, seed)
+        weights = click_weights(taught) if self.training.debias == "weights" else None
+        losses = train(self.network, taught, self._item_rows(taught), self.training, epochs, seed, weights, quiet)
+        self.showings_seen += taught.showing_count
+        self.calibrate(held)
+        return losses
+
+    def calibrate(self, held: Examples) -> None:
+        """On examples that taught nothing; none changes nothing."""
+        if len(held):
+            logits, labels = self._logits(held, at_first_place=False), labels_of(held, self.settings.tasks)
+            self.calibration = calibrated(self.calibration, logits, labels, self.settings.chained)
+
+    def save(self, folder: Path) -> None:
+        """Weights, manifest and the graphs that serving runs, into a folder, made where missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: value.contiguous() for name, value in self.network.state_dict().items()}, folder / WEIGHTS)
+        export(self.network, self.calibration, folder)
+        manifest = {
+            "features_version": FEATURES_VERSION, "vector_version": self.vector_version,
+            "network": asdict(self.settings), "training": asdict(self.training),
+            "calibration": asdict(self.calibration),
+            "showings_seen": self.showings_seen, "items": list(self.rows),
+        }  # fmt: skip
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> LearnableRanker:
+        """Raises ValueError for a folder of other features than ours."""
+        about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if about["features_version"] != FEATURES_VERSION:
+            raise ValueError(
+                f"{folder} was trained on features of version {about['features_version']}, these are "
+                f"{FEATURES_VERSION}; train anew"
+            )
+        made: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in about["network"].items()
+        }
+        ranker = cls(NetworkSettings(**made), Training(**about["training"]), about["vector_version"])
+        ranker.rows = {item_id: row + 1 for row, item_id in enumerate(about["items"])}
+        ranker.network = RankerNetwork(ranker.settings, len(ranker.rows) + 1)
+        ranker.network.load_state_dict(load_file(folder / WEIGHTS))
+        ranker.network.eval()
+        ranker.calibration = Calibration(**{name: tuple(value) for name, value in about["calibration"].items()})
+        ranker.showings_seen = about["showings_seen"]
+        return ranker
+
+    def _logits(self, examples: Examples, at_first_place: bool) -> FloatArray:
+        """Uncalibrated, [n, tasks]."""
+        logits = np.zeros((len(examples), len(self.settings.tasks)), np.float32)
+        batches = Batches(examples, self._item_rows(examples))
+        with torch.inference_mode():
+            for batch in batches.each(np.arange(examples.showing_count), _SHOWINGS_AT_ONCE):
+                found = batch.logits(self.network)
+                if not at_first_place and self.training.debias == "tower":
+                    found = with_positions(self.network, found, batch.positions)
+                is_real = batch.examples >= 0
+                logits[batch.examples[is_real].numpy()] = found[is_real].numpy()
+        return logits
+
+    def _probabilities(self, logits: FloatArray) -> FloatArray:
+        each = 1 / (1 + np.exp(-self.calibration.apply(logits)))
+        found: FloatArray = (np.cumprod(each, axis=1) if self.settings.chained else each).astype(np.float32)
+        return found
+
+    def _item_rows(self, examples: Examples) -> IntArray:
+        return rows_of(examples.item_ids, self.rows)
+
+    def _scale(self, examples: Examples) -> None:
+        """What mean and spread are is fixed by the first examples: weights mean what they mean on numbers so scaled."""
+        is_event = examples.event_types > 0
+        self.network.event_scale.fit(torch.from_numpy(examples.event_numbers[is_event]))
+        self.network.candidate_scale.fit(torch.from_numpy(examples.numbers))
+        self.network.context_scale.fit(torch.from_numpy(examples.context))
+
+    def _add_items(self, item_ids: np.ndarray, seed: int) -> None:
+        new = [item_id for item_id in item_ids.tolist() if item_id not in self.rows]
+        if not new:
+            return
+        self.rows |= {item_id: len(self.rows) + 1 + at for at, item_id in enumerate(new)}
+        before = self.network.ids.weight.detach()
+        # A new item begins as every unknown one, and goes its own way from there.
+        self.network.ids = torch.nn.Embedding.from_pretrained(
+            torch.cat([before, before[:1].expand(len(new), -1)]), freeze=False
+        )
