@@ -123,7 +123,11 @@ def product_to_proto(product: Product) -> product_pb2.Product:
 
 
 def product_from_proto(message: product_pb2.Product, field: str) -> Product:
-    """Raises InvalidArgument only for what cannot be read at all; `product.violations` says what is wrong beyond."""
+    """Raises InvalidArgument only for what cannot be read at all; `product.violations` says what is wrong beyond.
+
+    Protobuf maps have another order in every process. Maps are sorted by key here, because a product's text, and with
+    it its vector, depends on their order.
+    """
 
     def money(name: Literal["price", "cost", "price_floor", "price_ceiling"]) -> Money | None:
         return money_from_proto(getattr(message, name), f"{field}.{name}") if message.HasField(name) else None
@@ -134,12 +138,12 @@ def product_from_proto(message: product_pb2.Product, field: str) -> Product:
     return Product(
         id=message.id,
         title=message.title,
-        localized_titles=dict(message.localized_titles),
+        localized_titles=dict(sorted(message.localized_titles.items())),
         description=message.description,
-        localized_descriptions=dict(message.localized_descriptions),
+        localized_descriptions=dict(sorted(message.localized_descriptions.items())),
         brand=message.brand,
         category_path=tuple(message.category_path),
-        attributes={name: tuple(values.values) for name, values in message.attributes.items()},
+        attributes={name: tuple(message.attributes[name].values) for name in sorted(message.attributes)},
         price=money("price"),
         cost=money("cost"),
         price_floor=money("price_floor"),

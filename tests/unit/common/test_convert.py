@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from kairos.common.v1 import common_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from services.common import convert
 from services.common.context import RequestContext
 from services.common.errors import InvalidArgument
@@ -123,6 +123,18 @@ products = st.builds(
 def test_a_product_comes_back(product: Product) -> None:
     """Any product comes back as it went, what is absent included; a known zero stays a zero."""
     assert convert.product_from_proto(convert.product_to_proto(product), "p") == product
+
+
+def test_maps_are_in_the_order_of_their_keys() -> None:
+    """A product's attributes and languages have one order in every process: its vector depends on it."""
+    names = [f"name-{number:02}" for number in range(40)]
+    message = product_pb2.Product(localized_titles=dict.fromkeys(names, "t"))
+    for name in reversed(names):
+        message.attributes[name].values.append("v")
+        message.localized_descriptions[name] = "d"
+    product = convert.product_from_proto(message, "product")
+    maps = (product.attributes, product.localized_titles, product.localized_descriptions)
+    assert [list(each) for each in maps] == [names, names, names]
 
 
 @given(st.builds(RequestContext, texts, st.sampled_from(["default", "shop-2", "a_b"]), texts))

@@ -1,0 +1,87 @@
+"""Record the answers of this code, or compare them with those of an earlier recording.
+
+    python -m tests.golden record --out F.json
+    python -m tests.golden compare F.json
+    python -m tests.golden record --out F.json --products P.csv.gz --map id=upc,title=name --state FOLDER
+
+Without --products it is the demo shop, in the size that `make demo` loads. `compare` asks what the recording holds,
+prints every difference, and ends with 1 where there is one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demo.catalogue import write_catalogue
+from tests.golden.recording import Recording, differences
+from tests.golden.recording import record as record_plan
+from tests.golden.requests import build_plan
+from tests.golden.suite import Catalogue, golden_suite
+
+app = typer.Typer(add_completion=False, help=__doc__)
+Products = Annotated[Path | None, typer.Option(help="A file that `kairos catalog import` reads.")]
+Mapping = Annotated[str, typer.Option("--map", help="As in `kairos catalog import`.")]
+Currency = Annotated[str, typer.Option(help="Of prices without one.")]
+State = Annotated[Path | None, typer.Option(help="Keeps the imported catalogue here for the next run.")]
+Shuffle = Annotated[int | None, typer.Option(help="A seed: send the requests in another order.")]
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option(help="File to write.")],
+    products: Products = None,
+    mapping: Mapping = "",
+    currency: Currency = "USD",
+    count: Annotated[int, typer.Option(help="Requests.", min=1)] = 500,
+    state: State = None,
+    shuffle: Shuffle = None,
+) -> None:
+    """Write requests and answers."""
+    with _suite(products, mapping, currency, state) as (target, catalogue):
+        recording = record_plan(target, build_plan(catalogue.products(), count), shuffle)
+    recording.write(out)
+    typer.echo(f"{out}: {len(recording.answers)} answers")
+
+
+@app.command()
+def compare(
+    file: Annotated[Path, typer.Argument(help="A recording.")],
+    products: Products = None,
+    mapping: Mapping = "",
+    currency: Currency = "USD",
+    state: State = None,
+    shuffle: Shuffle = None,
+) -> None:
+    """Ask again, print every difference."""
+    expected = Recording.read(file)
+    with _suite(products, mapping, currency, state) as (target, _):
+        found = record_plan(target, expected.plan, shuffle)
+    lines = list(differences(expected, found))
+    for line in lines:
+        typer.echo(line)
+    changed = {line.partition(":")[0] for line in lines}
+    typer.echo(f"{len(expected.answers)} requests, {len(changed)} answers differ")
+    raise typer.Exit(1 if lines else 0)
+
+
+@contextmanager
+def _suite(products: Path | None, mapping: str, currency: str, state: Path | None) -> Iterator[tuple[str, Catalogue]]:
+    """(address of the gateway, what it has imported)."""
+    with tempfile.TemporaryDirectory(prefix="golden") as folder:
+        path = products
+        if path is None:
+            path = Path(folder) / "demo.jsonl.gz"
+            write_catalogue(path)
+        catalogue = Catalogue(path, mapping, currency)
+        with golden_suite(state or Path(folder) / "state", catalogue) as target:
+            yield target, catalogue
+
+
+if __name__ == "__main__":
+    app()
