@@ -47,10 +47,10 @@ _RULES = {
     gateway_pb2.RULE_TYPE_CONSTRAINT_FILTER: "constraint_filter",
     gateway_pb2.RULE_TYPE_CONSTRAINT_BOOST: "constraint_boost",
     gateway_pb2.RULE_TYPE_FATIGUE: "fatigue",
-    gateway_pb2.RULE_TYPE_LIKENESS: "similarity",
+    gateway_pb2.RULE_TYPE_SIMILARITY: "similarity",
     gateway_pb2.RULE_TYPE_BRAND_CAP: "brand_cap",
     gateway_pb2.RULE_TYPE_EXPLORATION: "exploration",
-    gateway_pb2.RULE_TYPE_RESTING_PURCHASE: "recently_purchased",
+    gateway_pb2.RULE_TYPE_RECENTLY_PURCHASED: "recently_purchased",
     gateway_pb2.RULE_TYPE_MARKDOWN: "markdown",
     gateway_pb2.RULE_TYPE_PRICE_LIMIT: "price_limit",
 }
@@ -65,7 +65,7 @@ _REASONS = {
 _ABSENCES = {
     gateway_pb2.ABSENCE_UNSPECIFIED: "",
     gateway_pb2.ABSENCE_FILTERED: "filtered",
-    gateway_pb2.ABSENCE_RESTING_PURCHASE: "recently_purchased",
+    gateway_pb2.ABSENCE_RECENTLY_PURCHASED: "recently_purchased",
     gateway_pb2.ABSENCE_NOT_RETRIEVED: "not_retrieved",
 }
 _EFFECTS = {

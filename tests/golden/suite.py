@@ -25,15 +25,15 @@ from pathlib import Path
 
 import grpc
 
-from cli.client import Connection
-from cli.mapping import RowRefused, parse_mapping
-from cli.rows import column_names, read_rows
+from catalog.mapping import RowRefused, parse_mapping
+from catalog.rows import column_names, read_rows
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
+from ops.client import Connection
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import (
@@ -44,13 +44,13 @@ from services.gateway.settings import (
     ServerSettings,
     StagesSettings,
 )
+from services.pricing.adapters.sqlite_audit_log import SqliteAuditLog
+from services.pricing.domain.pricing import Guardrails, MarkdownRules
+from services.pricing.handler import PricingHandler
+from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler as build_encoder_handler
 from services.ranker.handler import RankerHandler
-from services.ranker.pricing.adapters.sqlite_audit_log import SqliteAuditLog
-from services.ranker.pricing.domain.pricing import Guardrails, MarkdownRules
-from services.ranker.pricing.handler import PricingHandler
-from services.ranker.pricing.settings import PricingSettings
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_models, build_store
 from services.retrieval.settings import EdgeSettings, RetrievalSettings
