@@ -1,0 +1,149 @@
+"""Faults that users of other shop software reported, tried on the real services behind the gateway, without Ray.
+
+The names in brackets are those of the published reports that each case follows.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import pytest
+
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from ops.client import Connection
+from ops.in_process import in_process_suite
+from services.common.convert import time_to_proto
+
+Stub = gateway_pb2_grpc.GatewayServiceStub
+BUDGET_S = 20.0
+KETTLES, TENTS, VASES = "Kitchen > Kettles", "Outdoor > Tents", "Home > Vases"
+KETTLE_COUNT, TENT_COUNT, VASE_COUNT = 643, 40, 30
+
+
+def product(id: str, title: str, category: str, price: int) -> product_pb2.Product:
+    money = common_pb2.Money(currency_code="USD", units=price)
+    return product_pb2.Product(id=id, title=title, category_path=category.split(" > "), price=money)
+
+
+def shop() -> list[product_pb2.Product]:
+    """643 kettles, 40 tents, 30 vases of one price."""
+    kettles = [product(f"k{n}", f"Steel kettle model {n}", KETTLES, 20 + n % 50) for n in range(KETTLE_COUNT)]
+    tents = [product(f"t{n}", f"Dome tent for {n + 1} nights", TENTS, 100 + n) for n in range(TENT_COUNT)]
+    return [*kettles, *tents, *(product(f"v{n}", f"Glass vase number {n}", VASES, 15) for n in range(VASE_COUNT))]
+
+
+@pytest.fixture(scope="module")
+def stub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stub]:
+    with (
+        in_process_suite(tmp_path_factory.mktemp("suite")) as suite,
+        Connection(suite.gateway_target).stub() as stub,
+    ):
+        restock(stub)
+        yield stub
+
+
+def restock(stub: Stub) -> None:
+    products = shop()
+    messages = (gateway_pb2.ImportProductsRequest(products=products[n : n + 200]) for n in range(0, len(products), 200))
+    assert stub.ImportProducts(messages, timeout=120).rejected_count == 0
+
+
+def pages(stub: Stub, request: gateway_pb2.SearchRequest) -> Iterator[gateway_pb2.SearchResponse]:
+    """Every page of a search, up to a hundred."""
+    for _ in range(100):
+        answer = stub.Search(request, timeout=BUDGET_S)
+        assert not answer.degradations, answer.degradations
+        yield answer
+        if not answer.next_page_token:
+            return
+        request.page_token = answer.next_page_token
+
+
+def in_category(category: str, **more: object) -> gateway_pb2.SearchRequest:
+    return gateway_pb2.SearchRequest(filter=product_pb2.ProductFilter(categories=[category]), **more)  # type: ignore[arg-type]
+
+
+def ids_of(answers: Sequence[gateway_pb2.SearchResponse]) -> list[str]:
+    return [result.product.id for answer in answers for result in answer.results]
+
+
+@pytest.mark.parametrize("sort", ["RELEVANCE", "PRICE_ASCENDING", "PRICE_DESCENDING", "NEWEST"])
+def test_browsing_reaches_every_product(stub: Stub, sort: str) -> None:
+    """[P1] As many distinct products as total_size, which is the same on every page, in every sort order."""
+    order = product_pb2.SortOrder.Value(f"SORT_ORDER_{sort}")
+    answers = list(pages(stub, in_category(KETTLES, page_size=100, sort=order)))
+    assert len(set(ids_of(answers))) == len(ids_of(answers)) == KETTLE_COUNT
+    assert {answer.total_size for answer in answers} == {KETTLE_COUNT}
+    assert [r.position for a in answers for r in a.results] == list(range(1, KETTLE_COUNT + 1))
+
+
+@pytest.mark.parametrize("query", ["", "glass vase"])
+@pytest.mark.parametrize("sort", ["RELEVANCE", "PRICE_ASCENDING"])
+def test_products_deleted_between_pages(stub: Stub, query: str, sort: str) -> None:
+    """[P2] No error and no product twice; the products that were not deleted are all there."""
+    order = product_pb2.SortOrder.Value(f"SORT_ORDER_{sort}")
+    request = in_category(VASES, query=query, page_size=10, sort=order)
+    everything = ids_of(list(pages(stub, in_category(VASES, query=query, page_size=10, sort=order))))
+    assert len(everything) == VASE_COUNT
+    first = stub.Search(request, timeout=BUDGET_S)
+    gone = [everything[0], everything[12], everything[15]]
+    try:
+        stub.DeleteProducts(gateway_pb2.DeleteProductsRequest(ids=gone), timeout=BUDGET_S)
+        request.page_token = first.next_page_token
+        found = ids_of([first, *pages(stub, request)])
+        assert len(set(found)) == len(found)
+        assert set(found) - set(gone) == set(everything) - set(gone)
+        assert not set(found[10:]) & set(gone)
+    finally:
+        restock(stub)
+
+
+def click(item_id: str, when: datetime | None = None, **who: str) -> event_pb2.Event:
+    event = event_pb2.Event(event_id=uuid.uuid4().hex, item_id=item_id, type=event_pb2.EVENT_TYPE_CLICK, **who)
+    if when is not None:
+        event.occurred_at.CopyFrom(time_to_proto(when))
+    return event
+
+
+def record(stub: Stub, events: Sequence[event_pb2.Event]) -> gateway_pb2.RecordEventsResponse:
+    return stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=events), timeout=BUDGET_S)
+
+
+def share_of_tents(stub: Stub, **who: str) -> float:
+    answer = stub.Recommend(gateway_pb2.RecommendRequest(page_size=10, **who), timeout=BUDGET_S)  # type: ignore[arg-type]
+    return sum(result.product.category_path[1] == "Tents" for result in answer.results) / 10
+
+
+def test_an_anonymous_visitor_signs_in(stub: Stub) -> None:
+    """[E3] What the visitor liked shows before sign-in, in the same session after it, and after the merge."""
+    visitor, user, session = (uuid.uuid4().hex for _ in range(3))
+    record(stub, [click(f"t{n}", visitor_id=visitor, session_id=session) for n in range(6)])
+    assert share_of_tents(stub, visitor_id=visitor) >= 0.5
+    assert share_of_tents(stub, user_id=user, session_id=session) >= 0.5
+    merge = gateway_pb2.MergeUsersRequest(visitor_id=visitor, user_id=user)
+    assert stub.MergeUsers(merge, timeout=BUDGET_S).moved_event_count == 6
+    assert stub.MergeUsers(merge, timeout=BUDGET_S).moved_event_count == 0
+    assert share_of_tents(stub, user_id=user) >= 0.5
+    profile = stub.GetProfile(gateway_pb2.GetProfileRequest(user_id=user), timeout=BUDGET_S).profile
+    assert len(profile.recent) == 6
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.MergeUsers(gateway_pb2.MergeUsersRequest(visitor_id=visitor, user_id="somebody else"), timeout=BUDGET_S)
+    assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_events_of_a_deleted_user_sent_again(stub: Stub) -> None:
+    """[R2] Events from before the deletion are not taken again; a new one is, and the profile holds only that."""
+    user, past = uuid.uuid4().hex, datetime.now(UTC) - timedelta(minutes=5)
+    old = [click(f"k{n}", past, user_id=user) for n in range(4)]
+    assert record(stub, old).recorded_count == 4
+    deleted = stub.DeleteUser(gateway_pb2.DeleteUserRequest(user_id=user), timeout=BUDGET_S)
+    assert deleted.deleted_event_count == 4
+    assert record(stub, old).recorded_count == 0
+    new = click("t1", user_id=user)
+    assert record(stub, [new]).recorded_count == 1
+    profile = stub.GetProfile(gateway_pb2.GetProfileRequest(user_id=user), timeout=BUDGET_S).profile
+    assert [event.event_id for event in profile.recent] == [new.event_id]
