@@ -1,8 +1,9 @@
-"""Builds what is in an image without a container engine: `python -m deploy.checks.images [IMAGE …]`.
+"""Our images: what their Dockerfiles say, and a build without a container engine.
 
-Runs the RUN steps of a Dockerfile's build stage as they stand there, in a copy of the build context, with a scratch
-folder in the place of /opt; then starts what the image is there for in that environment, and reads its bill of
-materials. Minutes for each image, and the packages come from your index: `make images-check`, not `make test`.
+`python -m deploy.checks.images [IMAGE …]` runs the RUN steps of a Dockerfile's build stage in a copy of the build
+context, with a scratch folder in the place of /opt. Then it starts the image's program in that environment
+(image_start.py) and reads the bill of materials. That takes minutes for each image, and packages come from the
+configured index: `make images-check`, not `make test`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
+from pathlib import Path, PurePosixPath
 
 from deploy.checks.image_start import STARTS
 
@@ -26,9 +29,44 @@ _CONTEXT = ("pyproject.toml", "constraints.txt", "hatch_build.py", "README.md", 
             "protos", "services", "cli", "demo", "training")  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Image:
+    """What a Dockerfile says. `extras`: of the project, `module`: the entry point's, `paths`: those that it names."""
+
+    extras: list[str]
+    module: str | None
+    paths: list[PurePosixPath]
+
+    def has(self, path: PurePosixPath) -> bool:
+        """Whether a path is one that the Dockerfile names, or above or below one."""
+        return any(path.is_relative_to(name) or name.is_relative_to(path) for name in self.paths)
+
+
+def is_ours(image: str) -> bool:
+    return "kairos/" in image
+
+
+@cache
+def image_of(image: str) -> Image | None:
+    """By a container's `image`, from any registry; None where no Dockerfile is in deploy/docker."""
+    name = re.split(r"[:@]", image.rpartition("/")[2])[0]
+    file = DOCKERFILES / f"{name.replace('-', '_')}.Dockerfile"
+    if not is_ours(image) or not file.is_file():
+        return None
+    text = re.sub(r"^#.*\n", "", file.read_text(), flags=re.MULTILINE)
+    extras = re.search(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
+    entry = re.search(r'^ENTRYPOINT \["(?:python", "-m", ")?([\w.]+)"\]$', text, re.MULTILINE)
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    return Image(
+        extras[1].split(",") if extras else [],
+        scripts.get(entry[1], entry[1]).partition(":")[0] if entry else None,
+        [PurePosixPath(path) for path in re.findall(r"(?<![\w.])/(?:opt/kairos|models)/[\w.]+", text)],
+    )
+
+
 @dataclass
 class BuildStage:
-    """What a Dockerfile's first stage does: shell commands in order, and the variables that they see."""
+    """A Dockerfile's first stage: shell commands in order, and their variables."""
 
     commands: list[str] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
@@ -50,7 +88,7 @@ def build_stage(dockerfile: Path) -> BuildStage:
 
 
 def check(image: str) -> str:
-    """What came of it, in a line. Raises CalledProcessError where a step fails."""
+    """The outcome in one line. Raises CalledProcessError where a step fails."""
     stage, began = build_stage(DOCKERFILES / f"{image}.Dockerfile"), time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"image-{image}-") as scratch:
         opt, source, tools = (Path(scratch) / name for name in ("opt", "src", "bin"))
