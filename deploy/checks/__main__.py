@@ -19,8 +19,8 @@ from deploy.checks.applications import application_problems
 from deploy.checks.build import OVERLAYS, BuildFailed, Overlay, Problem, built_folder
 from deploy.checks.network import network_problems
 from deploy.checks.ray_clusters import ray_cluster_problems
-from deploy.checks.references import patch_problems, reference_problems
-from deploy.checks.schemas import Crds, NoCrds, read_crds, schema_problems
+from deploy.checks.references import reference_problems
+from deploy.checks.schemas import Crds, read_crds, schema_problems
 from deploy.checks.variables import settings_problems, variable_problems
 
 _RULES = (
@@ -50,13 +50,12 @@ def main() -> int:
         crds = read_crds(arguments.crds) if arguments.crds else None
         for folder in arguments.overlays or OVERLAYS.values():
             overlay = Overlay(built_folder(folder))
-            problems = [*problems_of(overlay, crds), *patch_problems(folder, overlay)]
-            for problem in problems:
+            for problem in (problems := problems_of(overlay, crds)):
                 is_error = is_ours or not problem.own
                 errors += is_error
                 print(f"{'error' if is_error else 'warning'}: {folder.name}: {problem}", file=sys.stderr)
             print(f"{folder.name}: {len(overlay.objects)} objects, {len(problems)} problems")
-    except (BuildFailed, NoCrds) as error:
+    except (BuildFailed, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
     if crds is None:

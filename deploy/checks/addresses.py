@@ -1,4 +1,4 @@
-"""host:port in settings and options: a Service of the overlay has the port, and its pods speak the caller's protocol."""
+"""host:port in settings and options: a Service of the overlay has the port, and its protocol is the caller's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from deploy.checks.build import Overlay, Pod, Problem, name_of
 
-# KubeRay's own Service of a RayService.
-SERVE_SUFFIX = "-serve-svc"
 # The names of the ports that a URL's scheme may lead to; without a scheme it is gRPC, or Ray's Redis.
 _PROTOCOLS = {
     "http": {"http"}, "https": {"http"}, "redis": {"redis"}, "rediss": {"redis"},
@@ -17,15 +15,6 @@ _PROTOCOLS = {
 }  # fmt: skip
 _ADDRESS = re.compile(r"^(?:([A-Za-z]*)://)?(?:[^/@]*@)?([^:/@]*):([^:/@]*)(?:/.*)?$")
 _IS_ADDRESS = re.compile(r"^(KAIROS|QDRANT)_.*(URL|TARGET|ENDPOINT|ADDRESS)$")
-
-
-@dataclass(frozen=True)
-class Address:
-    """`name`: the variable or field of `pod` that holds it."""
-
-    pod: Pod
-    name: str
-    value: str
 
 
 @dataclass(frozen=True)
@@ -41,12 +30,12 @@ class Listeners:
 
 def address_problems(overlay: Overlay) -> Iterator[Problem]:
     services = _services(overlay)
-    for address in _addresses(overlay):
-        where, found = f"{address.pod.owner}: {address.name}", _ADDRESS.match(address.value)
-        if found is None:
-            yield Problem(where, f"is {address.value}, which names no host with its port")
+    for pod, variable, address in _addresses(overlay):
+        where = f"{pod.owner}: {variable}"
+        if (parts := _parts(address)) is None:
+            yield Problem(where, f"is {address}, which names no host with its port")
             continue
-        scheme, host, port = found[1] or "", found[2], found[3]
+        scheme, host, port = parts
         if scheme not in _PROTOCOLS:
             yield Problem(where, f"has the unknown scheme {scheme}")
         elif (service := services.get(host.partition(".")[0])) is None:
@@ -58,28 +47,35 @@ def address_problems(overlay: Overlay) -> Iterator[Problem]:
             yield Problem(where, f"names port {name} of {host}, where another protocol is spoken")
 
 
-def connections_of(overlay: Overlay) -> Iterator[tuple[Pod, Pod, int]]:
-    """(the pod that has an address, a pod behind the address, its port). Addresses that lead nowhere are left out."""
+def connections_of(overlay: Overlay) -> Iterator[tuple[Pod, str, Pod, int]]:
+    """(the pod that has an address, its variable, a pod behind the address, the port)."""
     services = _services(overlay)
-    for address in _addresses(overlay):
-        found = _ADDRESS.match(address.value)
-        if found and (service := services.get(found[2].partition(".")[0])):
+    for source, variable, address in _addresses(overlay):
+        _, host, port = _parts(address) or ("", "", "")
+        if service := services.get(host.partition(".")[0]):
             # Qdrant's client asks one port for the other and searches through that one.
-            names = [service.port_name(found[3]), *(["grpc"] if address.name.endswith("SERVER__URL") else [])]
+            names = [service.port_name(port), *(["grpc"] if variable.endswith("SERVER__URL") else [])]
             for pod in service.pods:
-                yield from ((address.pod, pod, pod.ports[name]) for name in names if name in pod.ports)
+                yield from ((source, variable, pod, pod.ports[name]) for name in names if name in pod.ports)
 
 
-def _addresses(overlay: Overlay) -> Iterator[Address]:
+def _parts(address: str) -> tuple[str, str, str] | None:
+    """(scheme, host, port)."""
+    found = _ADDRESS.match(address)
+    return (found[1] or "", found[2], found[3]) if found else None
+
+
+def _addresses(overlay: Overlay) -> Iterator[tuple[Pod, str, str]]:
+    """(the pod that has it, its variable or field, the address)."""
     for pod in overlay.pods:
         for container in pod.all_containers:
             for name, value in overlay.environment(container).items():
                 if _IS_ADDRESS.search(name) and value:
-                    yield Address(pod, name, value)
+                    yield pod, name, value
     for item in overlay.of_kind("RayService"):
         if options := item["spec"]["rayClusterConfig"].get("gcsFaultToleranceOptions"):
-            for pod in (pod for pod in overlay.pods if pod.owner.startswith(f"{name_of(item)} ")):
-                yield Address(pod, "redisAddress", options["redisAddress"])
+            pods = (pod for pod in overlay.pods if pod.owner.startswith(f"{name_of(item)} "))
+            yield from ((pod, "redisAddress", options["redisAddress"]) for pod in pods)
 
 
 def _services(overlay: Overlay) -> dict[str, Listeners]:
@@ -88,7 +84,8 @@ def _services(overlay: Overlay) -> dict[str, Listeners]:
     for item in overlay.of_kind("Service"):
         ports = {port.get("name", ""): port["port"] for port in item["spec"].get("ports", [])}
         found[item["metadata"]["name"]] = Listeners(ports, overlay.pods_behind(item))
+    # KubeRay's own.
     for name, config in overlay.serve_configs.items():
         ports = {"serve": config.http_options.port, "serve-grpc": config.grpc_options.port}
-        found[f"{name}{SERVE_SUFFIX}"] = Listeners(ports, [pod for pod in overlay.pods if pod.name == name])
+        found[f"{name}-serve-svc"] = Listeners(ports, [pod for pod in overlay.pods if pod.name == name])
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -47,24 +47,13 @@ def objects_in(text: str) -> list[Object]:
     return [document for document in yaml.load_all(text, _Loader) if document]
 
 
-def patches_of(folder: Path) -> list[tuple[Path, Object]]:
-    """Each patch with a target of a kustomization and of all that it includes, with the file that has it."""
-    file = folder / "kustomization.yaml"
-    (content,) = objects_in(file.read_text())
-    found = [(file, patch) for patch in content.get("patches", []) if "target" in patch]
-    for name in [*content.get("resources", []), *content.get("components", [])]:
-        if (folder / name / "kustomization.yaml").is_file():
-            found += patches_of(folder / name)
-    return found
-
-
 def example_secrets() -> list[Object]:
     """The secrets that an overlay expects in its namespace; `python -m deploy.secrets` fills them in."""
     return objects_in((DEPLOY / "k8s" / "secrets.example.yaml").read_text())
 
 
 def name_of(item: Object) -> str:
-    return f"{item.get('kind', 'no kind')}/{item.get('metadata', {}).get('name', 'no name')}"
+    return f"{item['kind']}/{item['metadata']['name']}"
 
 
 @dataclass(frozen=True)
@@ -141,12 +130,6 @@ class Overlay:
         return [item for item in self.objects if item["kind"] in kinds]
 
     @cached_property
-    def namespace(self) -> str:
-        return next(
-            (item["metadata"]["namespace"] for item in self.objects if "namespace" in item["metadata"]), "default"
-        )
-
-    @cached_property
     def pods(self) -> list[Pod]:
         return [pod for item in self.objects for pod in _pods(item)]
 
@@ -154,6 +137,12 @@ class Overlay:
     def config_maps(self) -> dict[str, Object]:
         """The data of each, by its name."""
         return {item["metadata"]["name"]: item.get("data", {}) for item in self.of_kind("ConfigMap")}
+
+    @cached_property
+    def secret_keys(self) -> dict[str, set[str]]:
+        """The keys of each secret, by its name: of the overlay's own and of those that exist before."""
+        secrets = (*self.of_kind("Secret"), *self.secrets)
+        return {item["metadata"]["name"]: {*item.get("data", {}), *item.get("stringData", {})} for item in secrets}
 
     @cached_property
     def serve_configs(self) -> dict[str, Any]:
@@ -176,27 +165,19 @@ class Overlay:
 
 def selects(selector: Object, labels: Mapping[str, str]) -> bool:
     """Whether a label selector takes a pod with these labels."""
-    wanted = selector.get("matchLabels", {}).items()
-    return all(labels.get(key) == value for key, value in wanted) and all(
-        _holds(expression, labels.get(expression["key"])) for expression in selector.get("matchExpressions", [])
+    operators: dict[str, Callable[[str | None, list[str]], bool]] = {
+        "In": lambda value, values: value in values, "NotIn": lambda value, values: value not in values,
+        "Exists": lambda value, _: value is not None, "DoesNotExist": lambda value, _: value is None,
+    }  # fmt: skip
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        operators[expression["operator"]](labels.get(expression["key"]), expression.get("values", []))
+        for expression in selector.get("matchExpressions", [])
     )
-
-
-def _holds(expression: Object, value: str | None) -> bool:
-    match expression["operator"]:
-        case "In":
-            return value in expression["values"]
-        case "NotIn":
-            return value not in expression["values"]
-        case "Exists":
-            return value is not None
-        case _:
-            return value is None
 
 
 def _pods(item: Object) -> Iterator[Pod]:
     spec, owner = item.get("spec", {}), name_of(item)
-    match item.get("kind"):
+    match item["kind"]:
         case "Deployment" | "DaemonSet" | "Job":
             yield _pod(owner, spec["template"])
         case "StatefulSet":
@@ -212,5 +193,5 @@ def _pods(item: Object) -> Iterator[Pod]:
 
 
 def _pod(owner: str, template: Object, node_type: str | None = None, claims: frozenset[str] = frozenset()) -> Pod:
-    labels = {**template.get("metadata", {}).get("labels", {})}
-    return Pod(owner, labels | ({"ray.io/node-type": node_type} if node_type else {}), template["spec"], claims)
+    own = {"ray.io/node-type": node_type} if node_type else {}
+    return Pod(owner, template.get("metadata", {}).get("labels", {}) | own, template["spec"], claims)

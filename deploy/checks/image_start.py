@@ -25,7 +25,6 @@ def start_gateway(folder: Path) -> None:
 
     asyncio.run(start_and_stop())
     importlib.import_module("uvloop")
-    _import_tracing()
 
 
 def start_query_encoder(folder: Path) -> None:
@@ -37,7 +36,6 @@ def start_query_encoder(folder: Path) -> None:
     build_lexicons(QueryEncoderSettings(data_dir=folder)).close()
     if find_spec("torch") is not None:
         raise SystemExit("torch is here, and serving needs none of it")
-    _import_tracing()
 
 
 def start_retrieval(folder: Path) -> None:
@@ -47,7 +45,6 @@ def start_retrieval(folder: Path) -> None:
     importlib.import_module("services.retrieval.app")
     _import_all("services.retrieval.adapters")
     build_handler(RetrievalSettings(data_dir=folder, fusion=FusionSettings())).close()
-    _import_tracing()
 
 
 def start_ranker(folder: Path) -> None:
@@ -62,7 +59,6 @@ def start_ranker(folder: Path) -> None:
     _import_all("services.ranker.pricing.adapters")
     build_handler(RankerSettings(data_dir=folder)).check()
     build_pricing(PricingSettings(data_dir=folder)).check()
-    _import_tracing()
 
 
 def start_cli(folder: Path) -> None:
@@ -95,9 +91,8 @@ def start_learner(folder: Path) -> None:
     registry, learning = ModelRegistry(folder / "models"), LearnerSettings(data_dir=folder)
     Learner(store, registry, weights, learning, LearnerMetrics()).turn()
     store.close()
-    # Exports too: a version is nothing without its ONNX form.
+    # The learner also exports each version to ONNX.
     LearnableRanker(NetworkSettings(dimensions=8)).save(folder)
-    _import_tracing()
 
 
 def start_suite(folder: Path) -> None:
@@ -123,15 +118,13 @@ def _import_all(package: str, but: tuple[str, ...] = ()) -> None:
             importlib.import_module(f"{package}.{module.name}")
 
 
-def _import_tracing() -> None:
-    """What services.common.telemetry imports once an OTLP endpoint is configured."""
-    importlib.import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
-    importlib.import_module("opentelemetry.sdk.trace.export")
-
-
 def start(image: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         STARTS[image](Path(scratch))
+    if image != "cli":
+        # services.common.telemetry imports them once an OTLP endpoint is configured.
+        importlib.import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
+        importlib.import_module("opentelemetry.sdk.trace.export")
     print(f"{image} starts")
 
 

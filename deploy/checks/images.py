@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -42,16 +42,12 @@ class Image:
         return any(path.is_relative_to(name) or name.is_relative_to(path) for name in self.paths)
 
 
-def is_ours(image: str) -> bool:
-    return "kairos/" in image
-
-
 @cache
 def image_of(image: str) -> Image | None:
     """By a container's `image`, from any registry; None where no Dockerfile is in deploy/docker."""
     name = re.split(r"[:@]", image.rpartition("/")[2])[0]
     file = DOCKERFILES / f"{name.replace('-', '_')}.Dockerfile"
-    if not is_ours(image) or not file.is_file():
+    if "kairos/" not in image or not file.is_file():
         return None
     text = re.sub(r"^#.*\n", "", file.read_text(), flags=re.MULTILINE)
     extras = re.search(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
@@ -64,48 +60,31 @@ def image_of(image: str) -> Image | None:
     )
 
 
-@dataclass
-class BuildStage:
-    """A Dockerfile's first stage: shell commands in order, and their variables."""
-
-    commands: list[str] = field(default_factory=list)
-    variables: dict[str, str] = field(default_factory=dict)
-
-
-def build_stage(dockerfile: Path) -> BuildStage:
-    stage, text = BuildStage(), re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE))
-    stages = 0
-    for line in text.splitlines():
-        word, _, rest = line.strip().partition(" ")
-        stages += word == "FROM"
-        if stages > 1:
-            break
-        if word == "RUN":
-            stage.commands.append(rest)
-        elif word in ("ARG", "ENV"):
-            stage.variables |= dict(re.findall(r"(\w+)=(\S+)", rest))
-    return stage
+def build_stage(dockerfile: Path) -> tuple[list[str], dict[str, str]]:
+    """The shell commands of a Dockerfile's first stage, in order, and their variables."""
+    text = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE))
+    stage = text.split("FROM ")[1]
+    arguments = re.findall(r"^(?:ARG|ENV) (.*)$", stage, re.MULTILINE)
+    variables = dict(found for line in arguments for found in re.findall(r"(\w+)=(\S+)", line))
+    return re.findall(r"^RUN (.*)$", stage, re.MULTILINE), variables
 
 
 def check(image: str) -> str:
     """The outcome in one line. Raises CalledProcessError where a step fails."""
-    stage, began = build_stage(DOCKERFILES / f"{image}.Dockerfile"), time.monotonic()
+    (commands, variables), began = build_stage(DOCKERFILES / f"{image}.Dockerfile"), time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"image-{image}-") as scratch:
         opt, source, tools = (Path(scratch) / name for name in ("opt", "src", "bin"))
         for folder in (opt / "kairos", source, tools):
             folder.mkdir(parents=True)
         (tools / "python").symlink_to(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
         for name in _CONTEXT:
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, source / name)
-            else:
-                shutil.copy(ROOT / name, source / name)
+            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, source / name)
         environment = {
             **{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")},
-            **stage.variables,
+            **variables,
             "PATH": f"{tools}:{os.environ['PATH']}",
         }
-        for command in stage.commands:
+        for command in commands:
             subprocess.run(
                 ["bash", "-ec", command.replace("/opt/", f"{opt}/")],
                 cwd=source, env=environment, check=True, stdout=sys.stderr,

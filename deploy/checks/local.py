@@ -48,10 +48,11 @@ def local_applications(objects: list[Object]) -> list[Application]:
 
 
 def _variables(objects: list[Object]) -> dict[str, str]:
-    overlay, found = Overlay(objects), {}
-    for container in (container for pod in overlay.pods for container in pod.containers):
-        for name, value in overlay.environment(container).items():
-            is_ours = name.startswith(("KAIROS_", "RAY_"))
-            if is_ours and value is not None and not any(part in name for part in _OF_THE_CLUSTER):
-                found[name] = value
-    return found
+    overlay = Overlay(objects)
+    containers = (container for pod in overlay.pods for container in pod.containers)
+    return {
+        name: value
+        for container in containers
+        for name, value in overlay.environment(container).items()
+        if name.startswith(("KAIROS_", "RAY_")) and value and not any(part in name for part in _OF_THE_CLUSTER)
+    }

@@ -53,68 +53,28 @@ class Connection:
         return self.source.name, self.target.name, self.port
 
 
-@dataclass(frozen=True)
-class Policies:
-    """The NetworkPolicies of one namespace."""
-
-    specs: list[Object]
-    namespace: str
-
-    def allow(self, connection: Connection, direction: str) -> bool:
-        """Whether one side's policies let it pass. Those of pods outside the overlay are not known: it passes."""
-        ends = (connection.source, connection.target)
-        near, far = ends if direction == "Egress" else ends[::-1]
-        if not isinstance(near, Pod):
-            return True
-        own = [s for s in self.specs if direction in s["policyTypes"] and selects(s["podSelector"], near.labels)]
-        rules = [rule for spec in own for rule in spec.get(direction.lower(), [])]
-        side = "to" if direction == "Egress" else "from"
-        return not own or any(
-            (not rule.get(side) or any(self._is(peer, far) for peer in rule[side])) and _has_port(rule, connection)
-            for rule in rules
-        )
-
-    def _is(self, peer: Object, far: Pod | Peer) -> bool:
-        namespace = self.namespace if isinstance(far, Pod) else far.namespace
-        if namespace is None:
-            return "ipBlock" in peer
-        here = {"matchLabels": {_NAMESPACE_LABEL: self.namespace}}
-        is_there = selects(peer.get("namespaceSelector", here), {_NAMESPACE_LABEL: namespace})
-        return "ipBlock" not in peer and is_there and selects(peer.get("podSelector", {}), far.labels)
-
-
-def _has_port(rule: Object, connection: Connection) -> bool:
-    names = connection.target.ports if isinstance(connection.target, Pod) else {}
-    ports = rule.get("ports", [])
-    return not ports or any(
-        port.get("protocol", "TCP") == connection.protocol and names.get(port["port"], port["port"]) == connection.port
-        for port in ports
-    )
-
-
 def network_problems(overlay: Overlay) -> Iterator[Problem]:
     """One for each connection that is needed and closed, or open and not needed."""
-    policies = Policies([item["spec"] for item in overlay.of_kind("NetworkPolicy")], overlay.namespace)
-    if {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} not in policies.specs:
+    policies = overlay.of_kind("NetworkPolicy")
+    if {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} not in [policy["spec"] for policy in policies]:
         yield Problem("NetworkPolicy", "none closes the whole namespace", own=True)
     needed = list(_needed(overlay))
     for connection in needed:
         for direction in ("Egress", "Ingress"):
-            if not policies.allow(connection, direction):
+            if not _allowed(connection, direction, policies):
                 what = f"may not reach port {connection.port} of {connection.target.owner} ({direction.lower()})"
                 # Another overlay may name the namespaces and addresses of its own callers and callees.
                 is_within = isinstance(connection.source, Pod) and isinstance(connection.target, Pod)
                 yield Problem(connection.source.owner, what, own=not is_within)
     keys = {connection.key for connection in needed}
     for connection in _possible(overlay.pods, {key[:2] for key in keys}):
-        if connection.key not in keys and all(policies.allow(connection, d) for d in ("Egress", "Ingress")):
+        if connection.key not in keys and all(_allowed(connection, d, policies) for d in ("Egress", "Ingress")):
             what = f"may reach port {connection.port} of {connection.target.owner}, and has no need to"
             yield Problem(connection.source.owner, what, own=True)
 
 
 def _needed(overlay: Overlay) -> Iterator[Connection]:
-    for source, target, port in connections_of(overlay):
-        yield Connection(source, target, port)
+    yield from (Connection(source, target, port) for source, _, target, port in connections_of(overlay))
     has_monitors = bool(overlay.of_kind("ServiceMonitor", "PodMonitor"))
     for pod in overlay.pods:
         yield from (Connection(pod, _DNS, 53, protocol) for protocol in ("TCP", "UDP"))
@@ -138,11 +98,46 @@ def _needed(overlay: Overlay) -> Iterator[Connection]:
 
 def _possible(pods: list[Pod], callers: set[tuple[str, str]]) -> Iterator[Connection]:
     """From each pod, and from pods of other namespaces, to each pod's ports; from each pod to outside addresses."""
+    sources: tuple[Pod | Peer, ...] = (*pods, _OTHER_POD)
     for target in pods:
         ports = {*target.ports.values(), *([_RAY_CHOSEN_PORT] if target.node_type else [])}
-        for source in (source for source in (*pods, _OTHER_POD) if source.name != target.name):
+        for source in (source for source in sources if source.name != target.name):
             # A caller of an engine may use all of its ports; traces come from all pods.
             is_caller = isinstance(source, Pod) and not target.node_type and (source.name, target.name) in callers
             if not is_caller and target.name != _COLLECTOR:
                 yield from (Connection(source, target, port) for port in sorted(ports))
         yield from (Connection(target, _OUTSIDE, port) for port in (80, 443, 4317, 6443))
+
+
+def _allowed(connection: Connection, direction: str, policies: list[Object]) -> bool:
+    """Whether one side's policies let it pass. Those of pods outside the overlay are not known: it passes."""
+    ends = (connection.source, connection.target)
+    near, far = ends if direction == "Egress" else ends[::-1]
+    if not isinstance(near, Pod):
+        return True
+    side, is_open = "to" if direction == "Egress" else "from", True
+    for policy in policies:
+        spec, namespace = policy["spec"], policy["metadata"].get("namespace", "default")
+        if direction in spec.get("policyTypes", ["Ingress"]) and selects(spec["podSelector"], near.labels):
+            is_open = False
+            for rule in (rule for rule in spec.get(direction.lower(), []) if _has_port(rule, connection)):
+                if not rule.get(side) or any(_is(peer, far, namespace) for peer in rule[side]):
+                    return True
+    return is_open
+
+
+def _is(peer: Object, far: Pod | Peer, own_namespace: str) -> bool:
+    namespace = own_namespace if isinstance(far, Pod) else far.namespace
+    if "ipBlock" in peer or namespace is None:
+        return "ipBlock" in peer and namespace is None
+    here = {"matchLabels": {_NAMESPACE_LABEL: own_namespace}}
+    is_there = selects(peer.get("namespaceSelector", here), {_NAMESPACE_LABEL: namespace})
+    return is_there and selects(peer.get("podSelector", {}), far.labels)
+
+
+def _has_port(rule: Object, connection: Connection) -> bool:
+    names = connection.target.ports if isinstance(connection.target, Pod) else {}
+    return not rule.get("ports") or any(
+        port.get("protocol", "TCP") == connection.protocol and names.get(port["port"], port["port"]) == connection.port
+        for port in rule["ports"]
+    )

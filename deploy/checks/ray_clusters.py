@@ -6,18 +6,16 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.resources import files
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
-from deploy.checks.build import Object, Overlay, Problem, name_of
+from deploy.checks.build import Object, Overlay, Pod, Problem, name_of
 from deploy.checks.serve_config import given
 
 # Without one of them on every node, calls go through Serve's own Python proxy, or worker pods are never ready.
 _NEEDED_FLAGS = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
-# Ray's own, of heads; workers have `metrics` alone.
-_PORTS = {"gcs-server": 6379, "dashboard": 8265, "metrics": 8080}
+_HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265}
 
 
 def ray_cluster_problems(overlay: Overlay) -> Iterator[Problem]:
@@ -25,23 +23,15 @@ def ray_cluster_problems(overlay: Overlay) -> Iterator[Problem]:
         config, cluster = overlay.serve_configs[item["metadata"]["name"]], item["spec"]["rayClusterConfig"]
         for what in chain(_serve_problems(config), _room_problems(config, cluster), _start_problems(cluster)):
             yield Problem(name_of(item), what)
-        for role, template in templates(cluster):
-            yield from (Problem(f"{name_of(item)} {role}", what) for what in _pod_problems(template, role, config))
-            if cluster.get("autoscalerOptions", {}).get("version") == "v2" and template.get("restartPolicy") != "Never":
-                what = "restartPolicy must be Never, or the autoscaler v2 loses track of its pods"
-                yield Problem(f"{name_of(item)} {role}", what)
         if item["spec"].get("upgradeStrategy", {}).get("type") == "NewClusterWithIncrementalUpgrade":
             yield Problem(name_of(item), "the incremental upgrade moves HTTP traffic only, and calls are gRPC")
         if cluster.get("authOptions", {}).get("mode") != "token":
             yield Problem(name_of(item), "authOptions.mode must be token: a caller of Ray's ports runs code", own=True)
-    for pod in (pod for pod in overlay.pods if pod.node_type):
-        yield from (Problem(pod.owner, what) for what in _flag_problems(overlay.environment(pod.containers[0])))
-
-
-def templates(cluster: Object) -> Iterator[tuple[str, Object]]:
-    """(head or the worker group's name, the pod's spec)."""
-    yield "head", cluster["headGroupSpec"]["template"]["spec"]
-    yield from ((group["groupName"], group["template"]["spec"]) for group in cluster.get("workerGroupSpecs", []))
+        for pod in (pod for pod in overlay.pods if pod.owner.startswith(f"{name_of(item)} ")):
+            yield from (Problem(pod.owner, what) for what in _pod_problems(pod, config))
+            yield from (Problem(pod.owner, what) for what in _flag_problems(overlay.environment(pod.containers[0])))
+            if cluster.get("autoscalerOptions", {}).get("version") == "v2" and pod.spec.get("restartPolicy") != "Never":
+                yield Problem(pod.owner, "restartPolicy must be Never, or the autoscaler v2 loses track of its pods")
 
 
 def _serve_problems(config: Any) -> Iterator[str]:
@@ -55,13 +45,10 @@ def _room_problems(config: Any, cluster: Object) -> Iterator[str]:
     """The replicas of all deployments fit in the worker pods, at both ends of the autoscaling."""
     deployments = [deployment for application in config.applications for deployment in application.deployments]
     for group in cluster.get("workerGroupSpecs", []):
-        if not group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]:
-            yield f"{group['groupName']}: replicas is not between minReplicas and maxReplicas"
         for end, pods in (("min", group["minReplicas"]), ("max", group["maxReplicas"])):
             needed = sum(_cpus_of(deployment) * replicas_of(deployment, end) for deployment in deployments)
-            if needed > pods * _cpus(group):
-                room = f"its pods have {pods * _cpus(group):g}"
-                yield f"{group['groupName']}: {end}imal replicas need {needed:g} CPUs, {room}"
+            if needed > (room := pods * float(group.get("rayStartParams", {}).get("num-cpus", 0))):
+                yield f"{group['groupName']}: {end}imal replicas need {needed:g} CPUs, its pods have {room:g}"
 
 
 def replicas_of(deployment: Any, end: str) -> int:
@@ -80,14 +67,12 @@ def _start_problems(cluster: Object) -> Iterator[str]:
     """What `ray start` is told, against the Ray that is installed and the pods that it runs in."""
     if cluster.get("rayVersion") != version("ray"):
         yield f"rayVersion is {cluster.get('rayVersion')}, the images have {version('ray')}"
-    head = cluster["headGroupSpec"]
+    head, options = cluster["headGroupSpec"], _in_ray("scripts/scripts.py", r'"--([a-z-]+)"')
     workers = [(group["groupName"], group) for group in cluster.get("workerGroupSpecs", [])]
     for role, group in (("head", head), *workers):
         parameters = group.get("rayStartParams", {})
         resources = group["template"]["spec"]["containers"][0].get("resources", {})
-        yield from (f"{role}: `ray start` has no --{name}" for name in parameters if name not in _start_options())
-        if _cpus(group) > _number(requested := resources.get("requests", {}).get("cpu", "0")):
-            yield f"{role}: Ray is told of {_cpus(group):g} CPUs, the pod requests {requested}"
+        yield from (f"{role}: `ray start` has no --{name}" for name in parameters if name not in options)
         if parameters.get("num-gpus", "0") != str(resources.get("limits", {}).get("nvidia.com/gpu", "0")):
             yield f"{role}: num-gpus is not what the pod requests"
     parameters = head.get("rayStartParams", {})
@@ -97,24 +82,12 @@ def _start_problems(cluster: Object) -> Iterator[str]:
         yield "head: dashboard-host must be 0.0.0.0, or KubeRay does not reach it"
 
 
-def _cpus(group: Object) -> float:
-    return _number(group.get("rayStartParams", {}).get("num-cpus", "0"))
-
-
-def _number(quantity: Any) -> float:
-    """Of CPUs: 500m is 0.5; 0 for no quantity, which the schemas refuse."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(m?)", str(quantity))
-    return float(found[1]) * (0.001 if found[2] else 1) if found else 0.0
-
-
-def _pod_problems(spec: Object, role: str, config: Any) -> Iterator[str]:
-    ports = {port.get("name"): port["containerPort"] for port in spec["containers"][0].get("ports", [])}
-    wanted = {"serve": config.http_options.port, "serve-grpc": config.grpc_options.port}
-    wanted |= _PORTS if role == "head" else {"metrics": _PORTS["metrics"]}
-    for name, number in wanted.items():
-        if ports.get(name) != number:
-            yield f"port {name} is {ports.get(name)}, Ray listens on {number}"
-    grace_s = spec.get("terminationGracePeriodSeconds", 30)
+def _pod_problems(pod: Pod, config: Any) -> Iterator[str]:
+    wanted = {"serve": config.http_options.port, "serve-grpc": config.grpc_options.port, "metrics": 8080}
+    for name, number in (wanted | (_HEAD_PORTS if pod.node_type == "head" else {})).items():
+        if pod.ports.get(name) != number:
+            yield f"port {name} is {pod.ports.get(name)}, Ray listens on {number}"
+    grace_s = pod.spec.get("terminationGracePeriodSeconds", 30)
     for deployment in (d for application in config.applications for d in application.deployments):
         if given(deployment.graceful_shutdown_timeout_s, 20) >= grace_s:
             yield f"is killed after {grace_s} s, before the replicas of {deployment.name} have ended"
@@ -125,25 +98,11 @@ def _flag_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
         if variables.get(flag) != value:
             yield f"{flag} is {variables.get(flag)}, and must be {value} on every node"
     for name in variables:
-        if name.startswith("RAY_SERVE_") and name not in ray_flags():
+        if name.startswith("RAY_SERVE_") and name not in _in_ray("serve/_private/constants.py", r'"(RAY_SERVE_\w+)"'):
             yield f"Ray Serve has no flag {name}"
 
 
 @cache
-def ray_flags() -> frozenset[str]:
-    """Each RAY_* name in the source of the Ray that is installed."""
-    files = ("serve/_private/constants.py", "_private/ray_constants.py", "_common/usage/usage_constants.py")
-    return frozenset(name for file in files for name in re.findall(r'"(RAY_\w+)"', (_ray_folder() / file).read_text()))
-
-
-@cache
-def _start_options() -> frozenset[str]:
-    """Of `ray start`, from the source of the Ray that is installed."""
-    return frozenset(re.findall(r'"--([a-z-]+)"', (_ray_folder() / "scripts" / "scripts.py").read_text()))
-
-
-def _ray_folder() -> Path:
-    ray = find_spec("ray")
-    assert ray is not None
-    assert ray.origin is not None
-    return Path(ray.origin).parent
+def _in_ray(file: str, pattern: str) -> frozenset[str]:
+    """What a pattern finds in a file of the Ray that is installed."""
+    return frozenset(re.findall(pattern, (files("ray") / file).read_text()))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 
-from deploy.checks.build import Object, Overlay, Pod, Problem, name_of, patches_of, selects
+from deploy.checks.build import Object, Overlay, Pod, Problem, name_of, selects
 from kairos.gateway.v1 import gateway_pb2
 
 _SERVED = {
@@ -31,27 +29,11 @@ def reference_problems(overlay: Overlay) -> Iterator[Problem]:
     )
 
 
-def patch_problems(folder: Path, overlay: Overlay) -> Iterator[Problem]:
-    """kustomize leaves out a patch whose target is in none of the objects, without a message."""
-    names = {(item["kind"], item["metadata"]["name"]) for item in overlay.objects}
-    for file, patch in patches_of(folder):
-        target = patch["target"]
-        if not any(
-            re.fullmatch(target.get("kind", ".*"), kind) and re.fullmatch(target.get("name", ".*"), name)
-            for kind, name in names
-        ):
-            # A prefix or suffix of names, which another overlay may have, comes after the patch.
-            yield Problem(f"{file.parent.name}/{file.name}", f"the patch's target {target} is no object", own=True)
-
-
 def _configuration(overlay: Overlay) -> Iterator[Problem]:
-    secrets = {o["metadata"]["name"]: o for o in (*overlay.of_kind("Secret"), *overlay.secrets)}
-    known = {
-        "config map": overlay.config_maps,
-        "secret": {name: {**o.get("data", {}), **o.get("stringData", {})} for name, o in secrets.items()},
-    }
+    maps = {name: set(data) for name, data in overlay.config_maps.items()}
+    known = {"config map": maps, "secret": overlay.secret_keys}
     for where, what, name, keys in _references(overlay):
-        # Secrets come from outside the overlay, and ours has a list of them.
+        # Secrets come from outside the overlay, and only ours are known here.
         own = what == "secret"
         if name not in known[what]:
             yield Problem(where, f"there is no {what} {name}", own)
@@ -88,11 +70,10 @@ def _source(where: str, source: Object, fields: tuple[str, str]) -> Iterator[tup
 
 def _pod_problems(pod: Pod, overlay: Overlay) -> Iterator[Problem]:
     claims = {item["metadata"]["name"] for item in overlay.of_kind("PersistentVolumeClaim")}
-    volumes = {volume["name"] for volume in pod.spec.get("volumes", [])} | pod.claims
     # Our overlays bring all that they name; another may rely on objects that the cluster has already.
-    for field in ("serviceAccountName", "priorityClassName"):
-        if field in pod.spec and pod.spec[field] not in {item["metadata"]["name"] for item in overlay.objects}:
-            yield Problem(pod.owner, f"there is no {field} {pod.spec[field]}", own=True)
+    for field, kind in (("serviceAccountName", "ServiceAccount"), ("priorityClassName", "PriorityClass")):
+        if field in pod.spec and pod.spec[field] not in {item["metadata"]["name"] for item in overlay.of_kind(kind)}:
+            yield Problem(pod.owner, f"there is no {kind} {pod.spec[field]}", own=True)
     for name in (name for name in pod.claim_names() if name not in claims):
         yield Problem(pod.owner, f"there is no disk {name}", own=True)
     requested = {name for c in pod.all_containers for amounts in c.get("resources", {}).values() for name in amounts}
@@ -101,9 +82,6 @@ def _pod_problems(pod: Pod, overlay: Overlay) -> Iterator[Problem]:
             what = f"tolerates {toleration.get('key', 'everything')}, and requests no such resource"
             yield Problem(pod.owner, what, own=True)
     for container in pod.all_containers:
-        for mount in container.get("volumeMounts", []):
-            if mount["name"] not in volumes:
-                yield Problem(pod.owner, f"{container['name']} mounts {mount['name']}, which is no volume of the pod")
         for kind in ("readinessProbe", "livenessProbe", "startupProbe"):
             for way in ("httpGet", "tcpSocket", "grpc"):
                 port = container.get(kind, {}).get(way, {}).get("port")
@@ -132,7 +110,6 @@ def _services(overlay: Overlay) -> Iterator[Problem]:
 
 
 def _targets(overlay: Overlay) -> Iterator[Problem]:
-    """What an autoscaler scales and a disruption budget guards."""
     names = {name_of(item) for item in overlay.objects}
     for item in overlay.of_kind("HorizontalPodAutoscaler"):
         target = f"{item['spec']['scaleTargetRef']['kind']}/{item['spec']['scaleTargetRef']['name']}"
@@ -144,35 +121,22 @@ def _targets(overlay: Overlay) -> Iterator[Problem]:
 
 
 def _monitors(overlay: Overlay) -> Iterator[Problem]:
-    """Each monitor finds its ports; where one is, each pod with a port for metrics is scraped."""
-    scraped = set()
-    monitors = overlay.of_kind("ServiceMonitor", "PodMonitor")
-    for item in monitors:
-        spec = item["spec"]
+    for item in overlay.of_kind("ServiceMonitor", "PodMonitor"):
+        selector = item["spec"]["selector"]
         if item["kind"] == "PodMonitor":
-            pods = [pod for pod in overlay.pods if selects(spec["selector"], pod.labels)]
-            ports = {name for pod in pods for name in pod.ports}
+            ports = {name for pod in overlay.pods if selects(selector, pod.labels) for name in pod.ports}
         else:
-            services = [
-                s for s in overlay.of_kind("Service") if selects(spec["selector"], s["metadata"].get("labels", {}))
-            ]
-            pods = [pod for service in services for pod in overlay.pods_behind(service)]
-            ports = {port.get("name") for service in services for port in service["spec"]["ports"]}
-        scraped |= {pod.owner for pod in pods}
-        for endpoint in spec.get("endpoints", spec.get("podMetricsEndpoints", [])):
+            services = overlay.of_kind("Service")
+            found = [service for service in services if selects(selector, service["metadata"].get("labels", {}))]
+            ports = {port.get("name") for service in found for port in service["spec"]["ports"]}
+        for endpoint in item["spec"].get("endpoints", item["spec"].get("podMetricsEndpoints", [])):
             if endpoint.get("port") not in ports:
                 yield Problem(name_of(item), f"nothing that it selects has a port {endpoint.get('port')}")
-    for pod in overlay.pods:
-        if monitors and "metrics" in pod.ports and pod.owner not in scraped:
-            yield Problem(pod.owner, "no monitor scrapes it", own=True)
 
 
 def _routes(overlay: Overlay) -> Iterator[Problem]:
-    ports = {
-        (item["metadata"]["name"], port["port"])
-        for item in overlay.of_kind("Service")
-        for port in item["spec"]["ports"]
-    }
+    services = overlay.of_kind("Service")
+    ports = {(item["metadata"]["name"], port["port"]) for item in services for port in item["spec"].get("ports", [])}
     for route in overlay.of_kind("GRPCRoute"):
         for rule in route["spec"].get("rules", []):
             for backend in rule.get("backendRefs", []):

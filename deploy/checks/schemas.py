@@ -25,12 +25,8 @@ KUBERNETES = kubernetes_validate.latest_version()
 Crds = Mapping[tuple[str, str], Draft4Validator]
 
 
-class NoCrds(Exception):
-    """A folder without a CustomResourceDefinition."""
-
-
 def read_crds(folder: Path) -> Crds:
-    """From all *.yaml and *.yaml.gz of a folder: definitions, or a List of them. Raises NoCrds."""
+    """From all *.yaml and *.yaml.gz of a folder: definitions, or a List of them. Raises FileNotFoundError."""
     crds: dict[tuple[str, str], Draft4Validator] = {}
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yaml.gz")]):
         text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
@@ -39,7 +35,7 @@ def read_crds(folder: Path) -> Crds:
                 if item.get("kind") == "CustomResourceDefinition":
                     crds |= _validators(item["spec"])
     if not crds:
-        raise NoCrds(f"{folder} holds no CustomResourceDefinition in a file *.yaml or *.yaml.gz")
+        raise FileNotFoundError(f"{folder} holds no CustomResourceDefinition in a file *.yaml or *.yaml.gz")
     return crds
 
 
@@ -58,16 +54,10 @@ def schema_problems(objects: list[Object], crds: Crds | None) -> Iterator[Proble
             yield from (Problem(where, error) for error in _core_errors(json.dumps(like)) or ())
         elif crds is not None:
             yield Problem(where, f"no CustomResourceDefinition serves {' '.join(key)}", own=True)
-        if item["kind"] == "RayService":
-            yield from (Problem(where, f"serveConfigV2: {what}") for what in _serve_config_errors(item))
-
-
-def _serve_config_errors(item: Object) -> list[str]:
-    try:
-        serve_config_of(item)
-    except WrongServeConfig as error:
-        return error.problems
-    return []
+        try:
+            _ = serve_config_of(item) if item["kind"] == "RayService" else None
+        except WrongServeConfig as error:
+            yield from (Problem(where, f"serveConfigV2: {what}") for what in error.args)
 
 
 @cache
@@ -100,9 +90,8 @@ def _validators(spec: Object) -> dict[tuple[str, str], Draft4Validator]:
 def _strict(schema: Object) -> Object:
     """A JSON schema that refuses what the API server would drop, from a structural schema of Kubernetes."""
     strict = {**schema}
-    for key in ("properties", "patternProperties"):
-        if key in schema:
-            strict[key] = {name: _strict(value) for name, value in schema[key].items()}
+    if "properties" in schema:
+        strict["properties"] = {name: _strict(value) for name, value in schema["properties"].items()}
     for key in ("items", "additionalProperties", "not"):
         if isinstance(schema.get(key), dict):
             strict[key] = _strict(schema[key])

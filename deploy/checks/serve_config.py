@@ -16,11 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 
 class WrongServeConfig(Exception):
-    """Ray would not take the configuration, or would ignore a part of it; one message a problem."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+    """Ray would refuse the configuration, or ignore a part of it. `args`: one message a problem."""
 
 
 def serve_config_of(ray_service: dict[str, Any]) -> Any:
@@ -43,7 +39,7 @@ def _parsed(text: str) -> Any:
 
     # PyYAML takes the last of two equal keys.
     if problems := [str(p.desc) for p in linter.run(text, YamlLintConfig("rules: {key-duplicates: enable}"))]:
-        raise WrongServeConfig(problems)
+        raise WrongServeConfig(*problems)
     content = yaml.safe_load(text)
     try:
         with warnings.catch_warnings():
@@ -54,11 +50,11 @@ def _parsed(text: str) -> Any:
                 if isinstance(deployment.autoscaling_config, dict):
                     deployment.autoscaling_config = AutoscalingConfig.model_validate(deployment.autoscaling_config)
     except ValidationError as error:
-        raise WrongServeConfig([f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]) from None
+        raise WrongServeConfig(*(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())) from None
     except Warning as warning:
-        raise WrongServeConfig([str(warning)]) from None
+        raise WrongServeConfig(str(warning)) from None
     if problems := list(_unknown(config, content, "")):
-        raise WrongServeConfig(problems)
+        raise WrongServeConfig(*problems)
     return config
 
 

@@ -35,9 +35,7 @@ _SETTINGS_OF_MODULE: dict[str | None, tuple[type[ServiceSettings], ...]] = {
 _ALL: tuple[type[ServiceSettings], ...] = (GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, SuiteSettings)
 # Torch runs the model itself, without an exported one; the command line reads where services keep state, no model.
 _EXPORTED, _MODEL = "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR", "KAIROS_QUERY_ENCODER_MODEL_DIR"
-_REFERENCE = re.compile(r"\$\(?(\w+)\)?")
-# In Python, and in the shell.
-_READ = re.compile(r"os\.environ\[\"(\w+)\"\]|\$\{?([A-Z_]+)")
+_REFERENCE = re.compile(r"\$\((\w+)\)")
 _PATH = re.compile(r"^(?:--?[\w-]+=)?(/[\w./-]+)$")
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
@@ -50,13 +48,21 @@ def settings_problems(overlay: Overlay) -> Iterator[Problem]:
             variables = overlay.environment(container)
             used = {name for value in variables.values() for name in _REFERENCE.findall(value or "")}
             for name in (name for name in variables if name.startswith("KAIROS_") and name not in used):
-                if not any(name.startswith(prefix(kind)) for kind in _ALL):
+                if not any(name.startswith(_prefix(kind)) for kind in _ALL):
                     yield Problem(pod.owner, f"{name} is a setting of no service")
-                elif not any(name.startswith(prefix(kind)) for kind in readers):
+                elif not any(name.startswith(_prefix(kind)) for kind in readers):
                     yield Problem(pod.owner, f"{name} is a setting of no service that runs here")
             for kind in _ALL:
-                own = frozenset((name, value) for name, value in variables.items() if name.startswith(prefix(kind)))
-                yield from (Problem(pod.owner, what) for what in _violations(kind, own))
+                if isinstance(error := _loaded(kind, _own(kind, variables)), InvalidArgument):
+                    for violation in error.violations:
+                        name = _prefix(kind) + violation.field.replace(".", "__").upper()
+                        yield Problem(pod.owner, f"{name}: {violation.description}")
+
+
+def settings_from(kind: type[Settings], variables: Mapping[str, str | None]) -> Settings | None:
+    """None where the service would refuse a value, which `settings_problems` reports."""
+    loaded = _loaded(kind, _own(kind, variables))
+    return loaded if isinstance(loaded, kind) else None
 
 
 def _readers(pod: Pod, overlay: Overlay) -> tuple[type[ServiceSettings], ...]:
@@ -68,39 +74,28 @@ def _readers(pod: Pod, overlay: Overlay) -> tuple[type[ServiceSettings], ...]:
 
 
 @cache
-def _violations(kind: type[ServiceSettings], variables: frozenset[tuple[str, str | None]]) -> tuple[str, ...]:
+def _loaded(kind: type[ServiceSettings], own: frozenset[tuple[str, str | None]]) -> ServiceSettings | InvalidArgument:
     """Cached: most pods of most overlays have the same variables."""
-    try:
-        load_settings(kind, _nested(kind, dict(variables)))
-    except InvalidArgument as error:
-        return tuple(f"{prefix(kind)}{v.field.replace('.', '__').upper()}: {v.description}" for v in error.violations)
-    return ()
-
-
-def settings_from(kind: type[Settings], variables: Mapping[str, str | None]) -> Settings | None:
-    """None where the service would refuse a value, which `settings_problems` reports."""
-    try:
-        return load_settings(kind, _nested(kind, variables))
-    except InvalidArgument:
-        return None
-
-
-def _nested(kind: type[ServiceSettings], variables: Mapping[str, str | None]) -> dict[str, Any]:
-    """{"KAIROS_GATEWAY_SERVER__PORT": "1"} -> {"server": {"port": "1"}}; a value only the cluster knows is a word."""
     settings: dict[str, Any] = {}
-    for name, value in variables.items():
-        rest = name.removeprefix(prefix(kind))
-        if rest == name or rest == "CONFIG":
-            continue
+    for name, value in own:
         group = settings
-        *groups, last = rest.lower().split("__")
+        # KAIROS_GATEWAY_SERVER__PORT is {"server": {"port": …}}.
+        *groups, last = name.removeprefix(_prefix(kind)).lower().split("__")
         for part in groups:
             group = group.setdefault(part, {})
         group[last] = "known-to-the-cluster" if value is None else value
-    return settings
+    settings.pop("config", None)
+    try:
+        return load_settings(kind, settings)
+    except InvalidArgument as error:
+        return error
 
 
-def prefix(kind: type[ServiceSettings]) -> str:
+def _own(kind: type[ServiceSettings], variables: Mapping[str, str | None]) -> frozenset[tuple[str, str | None]]:
+    return frozenset((name, value) for name, value in variables.items() if name.startswith(_prefix(kind)))
+
+
+def _prefix(kind: type[ServiceSettings]) -> str:
     return kind.model_config.get("env_prefix", "")
 
 
@@ -109,80 +104,57 @@ def variable_problems(overlay: Overlay) -> Iterator[Problem]:
     for pod in overlay.pods:
         for container in pod.all_containers:
             variables = overlay.environment(container)
-            scripts = "\n".join(_scripts(pod, container, overlay))
-            read = {name for found in _READ.findall(scripts) for name in found if name}
-            for name in sorted(read - variables.keys()):
-                yield Problem(pod.owner, f"the script reads {name}, which is not set", own=True)
             yield from (Problem(pod.owner, what) for what in _unresolved(container, overlay))
-            yield from (Problem(pod.owner, what) for what in _path_problems(pod, container, variables, overlay))
+            yield from _path_problems(pod, container, variables, overlay)
 
 
 def _unresolved(container: Object, overlay: Overlay) -> Iterator[str]:
     """Kubernetes resolves $(NAME) by what stands before: config maps and secrets, then the list from its top."""
     before = set(overlay.environment({"envFrom": container.get("envFrom", [])}))
     for variable in container.get("env", []):
-        for name in re.findall(r"\$\((\w+)\)", variable.get("value", "")):
-            if name not in before:
-                yield f"{variable['name']} refers to $({name}), which is not set before it"
+        for name in set(_REFERENCE.findall(variable.get("value", ""))) - before:
+            yield f"{variable['name']} refers to $({name}), which is not set before it"
         before.add(variable["name"])
     for text in _texts(container):
-        for name in set(_REFERENCE.findall(text)) - before - set(re.findall(r"\b(\w+)=", text)):
-            yield f"{text!r} refers to {name}, which is not set"
+        yield from (
+            f"{text!r} refers to $({name}), which is not set" for name in set(_REFERENCE.findall(text)) - before
+        )
 
 
-def _texts(container: Object) -> Iterator[str]:
-    yield from (*container.get("command", []), *container.get("args", []))
-    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
-        yield from container.get(probe, {}).get("exec", {}).get("command", [])
+def _texts(container: Object) -> list[str]:
+    return [*container.get("command", []), *container.get("args", [])]
 
 
-def _path_problems(pod: Pod, container: Object, variables: Mapping[str, str | None], overlay: Overlay) -> Iterator[str]:
+def _path_problems(
+    pod: Pod, container: Object, variables: Mapping[str, str | None], overlay: Overlay
+) -> Iterator[Problem]:
     image = image_of(container["image"])
     unread = {_EXPORTED} if variables.get("KAIROS_QUERY_ENCODER_BACKEND") == "torch" else set()
     unread |= {_EXPORTED, _MODEL} if image and image.module == "cli.main" else set()
-    named = [*((name, value or "") for name, value in variables.items() if name not in unread),
-             *((text, text) for text in _texts(container))]  # fmt: skip
-    for where, path in ((where, PurePosixPath(found[1])) for where, text in named if (found := _PATH.match(text))):
-        mount = _mount_of(path, container)
-        if mount is None:
-            # A head has the settings of the replicas and runs none.
-            if image and pod.node_type != "head" and not image.has(path):
-                yield f"{where} is {path}, which is in no volume and not in {container['image']}"
+    named = [(name, value or "") for name, value in variables.items() if name not in unread]
+    for where, text in (*named, *((text, text) for text in _texts(container))):
+        if (found := _PATH.match(text)) is None:
             continue
-        volume, rest = _volume(mount, pod), path.relative_to(mount["mountPath"])
-        files = _files(volume, overlay)
-        if files is not None and str(rest) not in (".", *files):
-            yield f"{where} is {path}, and there is no {rest} in the volume {mount['name']}"
-        for filler, folder in _copied_into(volume, pod):
-            if (source := image_of(filler)) and not source.has(folder / rest):
-                yield f"{where} is {path}, and there is no {folder / rest} in {filler}, which fills {mount['name']}"
-
-
-def _copied_into(volume: Object, pod: Pod) -> Iterator[tuple[str, PurePosixPath]]:
-    """The images whose init containers fill an empty volume by `cp -r FOLDER/. …`, and the folders."""
-    for container in pod.spec.get("initContainers", []) if "emptyDir" in volume else []:
-        mounts = {mount["name"] for mount in container.get("volumeMounts", [])}
-        if volume["name"] in mounts and container.get("command", [])[:1] == ["cp"]:
-            yield container["image"], PurePosixPath(container["command"][-2])
+        path = PurePosixPath(found[1])
+        if mount := _mount_of(path, container):
+            rest, files = str(path.relative_to(mount["mountPath"])), _files(_volume(mount, pod), overlay)
+            if files is not None and rest not in (".", *files):
+                yield Problem(pod.owner, f"{where} is {path}, and there is no {rest} in the volume {mount['name']}")
+        # A head has the settings of the replicas and runs none.
+        elif image and pod.node_type != "head" and not image.has(path):
+            what = f"{where} is {path}, which is in no volume and not in {container['image']}"
+            yield Problem(pod.owner, what, own=True)
 
 
 def _files(volume: Object, overlay: Overlay) -> set[str] | None:
     """Names of the files in a volume; None where only the cluster knows."""
-    secrets = {item["metadata"]["name"]: item.get("stringData", {}) for item in overlay.secrets}
-    for kind, name, known in (("secret", "secretName", secrets), ("configMap", "name", overlay.config_maps)):
-        if kind in volume:
+    for kind, name, known in (
+        ("secret", "secretName", overlay.secret_keys), ("configMap", "name", overlay.config_maps),
+    ):  # fmt: skip
+        if kind in volume and volume[kind][name] in known:
             items = volume[kind].get("items")
-            found = known.get(volume[kind][name])
-            return {item["path"] for item in items} if items else None if found is None else set(found)
+            return {item["path"] for item in items} if items else set(known[volume[kind][name]])
     return None
-
-
-def _scripts(pod: Pod, container: Object, overlay: Overlay) -> Iterator[str]:
-    """The text of each script that the container's command names, where a config map has it."""
-    for text in _texts(container):
-        if text.endswith((".py", ".sh")) and (mount := _mount_of(PurePosixPath(text), container)):
-            name = _volume(mount, pod).get("configMap", {}).get("name", "")
-            yield overlay.config_maps.get(name, {}).get(PurePosixPath(text).name, "")
 
 
 def _mount_of(path: PurePosixPath, container: Object) -> Object | None:

@@ -33,7 +33,7 @@ Outcome = subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def starts() -> dict[str, Outcome]:
     """Of each image with its own extras, and of retrieval with those of another; all at once, each in a process."""
-    extras = {image: build_stage(DOCKERFILES / f"{image}.Dockerfile").variables["EXTRAS"] for image in IMAGES}
+    extras = {image: build_stage(DOCKERFILES / f"{image}.Dockerfile")[1]["EXTRAS"] for image in IMAGES}
     runs = {**{image: (image, extras[image]) for image in IMAGES}, "wrong": ("retrieval", extras["gateway"])}
     with ThreadPoolExecutor() as threads:
         return dict(zip(runs, threads.map(lambda run: started(*run), runs.values()), strict=True))
