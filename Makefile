@@ -35,8 +35,10 @@ baseline: setup ## at a release: the contracts that later changes must keep
 stubs: ## generate gen/ from protos/ again
 	$(BIN)/python hatch_build.py
 
-manifests: setup ## check every overlay of deploy/k8s without a cluster; needs kubectl
-	$(BIN)/python -m deploy.checks
+CRDS ?= ../shared/crds
+manifests: setup ## for developers of Kairos: lint and check deploy/ without a cluster; needs kubectl; CRDS=…
+	$(BIN)/yamllint --strict deploy
+	$(BIN)/python -m deploy.checks $(if $(wildcard $(CRDS)),--crds $(CRDS))
 
 TAG ?= 0.1.0
 IMAGES := gateway query-encoder retrieval ranker cli learner suite

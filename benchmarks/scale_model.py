@@ -57,7 +57,7 @@ def scalings_of(objects: list[Object]) -> dict[str, Scaling]:
             for application in serve_config_of(item).applications:
                 config = application.deployments[0].autoscaling_config
                 assert config is not None, f"{application.name} does not scale"
-                settings = config.model_dump(exclude_none=True)
+                settings = config.model_dump(exclude_unset=True)
                 settings["look_back_s"] = settings.pop("look_back_period_s", _SERVES_LOOK_BACK_S)
                 found[application.name] = Scaling(**settings)
         if item["kind"] == "HorizontalPodAutoscaler":

@@ -1,4 +1,1 @@
-"""The manifests of deploy/k8s checked without a cluster: built, held against their schemas, and against each other.
-
-`python -m deploy.checks` checks every overlay and prints what is wrong, one line a problem.
-"""
+"""The manifests of deploy/k8s checked without a cluster. What is checked, and by which tool: docs/decisions/0016."""

@@ -1,27 +1,66 @@
-"""Checks every overlay of deploy/k8s. Exits with 1 when something is wrong."""
+"""Checks manifests without a cluster: built, against their schemas, against each other and against the code.
+
+    python -m deploy.checks [--crds DIR] [OVERLAY …]
+
+Without OVERLAY: the overlays of this repository. With OVERLAY, a folder with a kustomization.yaml that builds on them:
+rules that hold for this repository's overlays only give warnings. `--crds`: a folder with CustomResourceDefinitions,
+for example the cluster's own: `kubectl get crd -o yaml > DIR/crds.yaml`. Exits with 1 where something is wrong.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from itertools import chain
+from pathlib import Path
 
-from deploy.checks.build import BuildFailed, built_overlays, example_secrets
-from deploy.checks.checking import problems_of, problems_of_files, problems_over
+from deploy.checks.addresses import address_problems
+from deploy.checks.applications import application_problems
+from deploy.checks.build import OVERLAYS, BuildFailed, Overlay, Problem, built_folder
+from deploy.checks.network import network_problems
+from deploy.checks.ray_clusters import ray_cluster_problems
+from deploy.checks.references import reference_problems
+from deploy.checks.schemas import Crds, read_crds, schema_problems
+from deploy.checks.variables import settings_problems, variable_problems
+
+_RULES = (
+    reference_problems, address_problems, settings_problems, variable_problems, ray_cluster_problems,
+    application_problems, network_problems,
+)  # fmt: skip
+
+
+def problems_of(overlay: Overlay, crds: Crds | None) -> list[Problem]:
+    """Empty where nothing is wrong. The other rules read what the schemas promise, so they come after them."""
+    found = list(schema_problems([*overlay.objects, *overlay.secrets], crds))
+    if any(not problem.own for problem in found):
+        return found
+    try:
+        return [*found, *chain.from_iterable(rule(overlay) for rule in _RULES)]
+    except KeyError as error:
+        return [*found, Problem("overlay", f"an object lacks the field {error}: --crds tells which one")]
 
 
 def main() -> int:
-    secrets = example_secrets()
+    parser = argparse.ArgumentParser(prog="python -m deploy.checks", description="Checks manifests without a cluster.")
+    parser.add_argument("--crds", type=Path, help="a folder with CustomResourceDefinitions, *.yaml or *.yaml.gz")
+    parser.add_argument("overlays", type=Path, nargs="*", metavar="OVERLAY", help="a folder with a kustomization.yaml")
+    arguments = parser.parse_args()
+    errors, is_ours = 0, not arguments.overlays
     try:
-        overlays = built_overlays()
-    except BuildFailed as error:
+        crds = read_crds(arguments.crds) if arguments.crds else None
+        for folder in arguments.overlays or OVERLAYS.values():
+            overlay = Overlay(built_folder(folder))
+            for problem in (problems := problems_of(overlay, crds)):
+                is_error = is_ours or not problem.own
+                errors += is_error
+                print(f"{'error' if is_error else 'warning'}: {folder.name}: {problem}", file=sys.stderr)
+            print(f"{folder.name}: {len(overlay.objects)} objects, {len(problems)} problems")
+    except (BuildFailed, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
-    problems = [f"{name}: {problem}" for name, objects in overlays.items() for problem in problems_of(objects, secrets)]
-    problems += [*problems_over(overlays, secrets), *problems_of_files()]
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    counts = ", ".join(f"{name} {len(objects)} objects" for name, objects in overlays.items())
-    print(f"{counts}; {len(problems)} problems")
-    return 1 if problems else 0
+    if crds is None:
+        print("Custom resources are not validated: --crds names no folder with their definitions.")
+    return 1 if errors else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""host:port in settings and options: a Service of the overlay that has the port, and speaks what is spoken to it."""
+"""host:port in settings and options: a Service of the overlay has the port, and its protocol is the caller's."""
 
 from __future__ import annotations
 
@@ -6,92 +6,86 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.checks.build import Object, name_of
-from deploy.checks.pods import Pod, config_maps_of, environment, pods_of, selects
-from deploy.checks.serve_config import serve_config_of
+from deploy.checks.build import Overlay, Pod, Problem, name_of
 
-SERVE_SUFFIX = "-serve-svc"
-# What each URL's scheme finds behind a port, by the port's name; without a scheme it is gRPC, or Ray's Redis.
-_SPOKEN = {
+# The names of the ports that a URL's scheme may lead to; without a scheme it is gRPC, or Ray's Redis.
+_PROTOCOLS = {
     "http": {"http"}, "https": {"http"}, "redis": {"redis"}, "rediss": {"redis"},
     "": {"serve-grpc", "otlp-grpc", "redis"},
 }  # fmt: skip
 _ADDRESS = re.compile(r"^(?:([A-Za-z]*)://)?(?:[^/@]*@)?([^:/@]*):([^:/@]*)(?:/.*)?$")
-_IS_ADDRESS = re.compile(r"(URL|TARGET|ENDPOINT|ADDRESS)$")
+_IS_ADDRESS = re.compile(r"^(KAIROS|QDRANT)_.*(URL|TARGET|ENDPOINT|ADDRESS)$")
 
 
 @dataclass(frozen=True)
-class Address:
-    """`name` is the variable or field that holds it."""
+class Listeners:
+    """What is behind a Service: its ports by their names, and its pods."""
 
-    pod: Pod
-    name: str
-    value: str
-
-
-@dataclass(frozen=True)
-class _Service:
     ports: dict[str, int]
-    pods: tuple[Pod, ...]
+    pods: list[Pod]
 
-    def name_of(self, number: int) -> str | None:
-        return next((name for name, port in self.ports.items() if port == number), None)
+    def port_name(self, port: str) -> str | None:
+        return next((name for name, number in self.ports.items() if str(number) == port), None)
 
 
-def address_problems(objects: list[Object]) -> Iterator[str]:
-    services = _services(objects)
-    for address in _addresses(objects):
-        found = _ADDRESS.match(address.value)
-        where = f"{address.pod.owner}: {address.name}"
-        if found is None:
-            yield f"{where} is {address.value}, which names no host with its port"
+def address_problems(overlay: Overlay) -> Iterator[Problem]:
+    services = _services(overlay)
+    for pod, variable, address in _addresses(overlay):
+        where = f"{pod.owner}: {variable}"
+        if (parts := _parts(address)) is None:
+            yield Problem(where, f"is {address}, which names no host with its port")
             continue
-        scheme, host, port = found[1] or "", found[2], found[3]
-        if scheme not in _SPOKEN:
-            yield f"{where} has the unknown scheme {scheme}"
-        elif host not in services:
-            yield f"{where} names {host}, and there is no such service"
-        elif not port.isdecimal() or (name := services[host].name_of(int(port))) is None:
-            yield f"{where} names port {port} of {host}, which has {sorted(services[host].ports.values())}"
-        elif name not in _SPOKEN[scheme]:
-            yield f"{where} names port {name} of {host}, where something else is spoken"
+        scheme, host, port = parts
+        if scheme not in _PROTOCOLS:
+            yield Problem(where, f"has the unknown scheme {scheme}")
+        elif (service := services.get(host.partition(".")[0])) is None:
+            # A host with a domain may be outside the cluster.
+            yield Problem(where, f"names {host}, and there is no such service", own="." in host)
+        elif (name := service.port_name(port)) is None:
+            yield Problem(where, f"names port {port} of {host}, which has {sorted(service.ports.values())}")
+        elif name not in _PROTOCOLS[scheme]:
+            yield Problem(where, f"names port {name} of {host}, where another protocol is spoken")
 
 
-def addresses_of(objects: list[Object]) -> Iterator[tuple[Pod, Pod, int]]:
-    """(who opens a connection, the pod behind the address, its port). What leads nowhere is left out."""
-    services = _services(objects)
-    for address in _addresses(objects):
-        if (found := _ADDRESS.match(address.value)) and found[2] in services and found[3].isdecimal():
-            service = services[found[2]]
-            # Qdrant's client asks the one port and searches through the other.
-            names = [service.name_of(int(found[3]))] + (["grpc"] if address.name.endswith("SERVER__URL") else [])
+def connections_of(overlay: Overlay) -> Iterator[tuple[Pod, str, Pod, int]]:
+    """(the pod that has an address, its variable, a pod behind the address, the port)."""
+    services = _services(overlay)
+    for source, variable, address in _addresses(overlay):
+        _, host, port = _parts(address) or ("", "", "")
+        if service := services.get(host.partition(".")[0]):
+            # Qdrant's client asks one port for the other and searches through that one.
+            names = [service.port_name(port), *(["grpc"] if variable.endswith("SERVER__URL") else [])]
             for pod in service.pods:
-                yield from ((address.pod, pod, pod.ports[name]) for name in names if name in pod.ports)
+                yield from ((source, variable, pod, pod.ports[name]) for name in names if name in pod.ports)
 
 
-def _addresses(objects: list[Object]) -> Iterator[Address]:
-    config_maps = config_maps_of(objects)
-    for pod in pods_of(objects):
+def _parts(address: str) -> tuple[str, str, str] | None:
+    """(scheme, host, port)."""
+    found = _ADDRESS.match(address)
+    return (found[1] or "", found[2], found[3]) if found else None
+
+
+def _addresses(overlay: Overlay) -> Iterator[tuple[Pod, str, str]]:
+    """(the pod that has it, its variable or field, the address)."""
+    for pod in overlay.pods:
         for container in pod.all_containers:
-            for name, value in environment(container, config_maps).items():
-                if _IS_ADDRESS.search(name) and value is not None:
-                    yield Address(pod, name, value)
-    for item in (o for o in objects if o["kind"] == "RayService"):
+            for name, value in overlay.environment(container).items():
+                if _IS_ADDRESS.search(name) and value:
+                    yield pod, name, value
+    for item in overlay.of_kind("RayService"):
         if options := item["spec"]["rayClusterConfig"].get("gcsFaultToleranceOptions"):
-            for pod in pods_of([item]):
-                yield Address(pod, "redisAddress", options["redisAddress"])
+            pods = (pod for pod in overlay.pods if pod.owner.startswith(f"{name_of(item)} "))
+            yield from ((pod, "redisAddress", options["redisAddress"]) for pod in pods)
 
 
-def _services(objects: list[Object]) -> dict[str, _Service]:
-    """By name. KubeRay makes one for each RayService, to its pods' Serve."""
-    pods, found = pods_of(objects), {}
-    for item in (o for o in objects if o["kind"] == "Service"):
-        ports = {port["name"]: port["port"] for port in item["spec"]["ports"]}
-        behind = tuple(pod for pod in pods if selects({"matchLabels": item["spec"]["selector"]}, pod.labels))
-        found[item["metadata"]["name"]] = _Service(ports, behind)
-    for item in (o for o in objects if o["kind"] == "RayService"):
-        config = serve_config_of(item)
+def _services(overlay: Overlay) -> dict[str, Listeners]:
+    """By name, with the one that KubeRay makes for each RayService."""
+    found = {}
+    for item in overlay.of_kind("Service"):
+        ports = {port.get("name", ""): port["port"] for port in item["spec"].get("ports", [])}
+        found[item["metadata"]["name"]] = Listeners(ports, overlay.pods_behind(item))
+    # KubeRay's own.
+    for name, config in overlay.serve_configs.items():
         ports = {"serve": config.http_options.port, "serve-grpc": config.grpc_options.port}
-        behind = tuple(pod for pod in pods if pod.owner.startswith(f"{name_of(item)} "))
-        found[f"{item['metadata']['name']}{SERVE_SUFFIX}"] = _Service(ports, behind)
+        found[f"{name}-serve-svc"] = Listeners(ports, [pod for pod in overlay.pods if pod.name == name])
     return found

@@ -1,170 +1,163 @@
-"""Serve's applications against the code: what they import, what their images have, where their state lies."""
+"""Serve's applications, the gateway and the learner against the code: imports, images, ports, where their state is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
-from deploy.checks.build import Object, name_of
-from deploy.checks.dockerfiles import ROOT, dockerfile, extras
-from deploy.checks.pods import environment
-from deploy.checks.ray_clusters import fitting_problems, ray_problems, templates
-from deploy.checks.serve_config import ManifestServeConfig
-from deploy.checks.service_settings import SETTINGS_OF, Stateful, nested
-from deploy.checks.variables import on_disk, writable
-from ops.hosting import SERVICER_FUNCTIONS, Application
-from services.common.errors import InvalidArgument
-from services.common.settings import load_settings
+from ops.hosting import SERVICER_FUNCTIONS
+from deploy.checks.addresses import connections_of
+from deploy.checks.build import Object, Overlay, Pod, Problem
+from deploy.checks.images import ROOT, image_of
+from deploy.checks.ray_clusters import replicas_of
+from deploy.checks.serve_config import given
+from deploy.checks.variables import SETTINGS_OF, Stateful, on_disk, settings_from, writable
 from services.gateway.domain.budget import Stage
+from services.gateway.settings import GatewaySettings
 from services.query_encoder.settings import QueryEncoderSettings
+from services.pricing.settings import PricingSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
+from services.learner.settings import LearnerSettings
 
+_STAGES = {stage.value for stage in Stage}
 _EDGE = "Qdrant Edge"
 # Qdrant's client asks OpenSSL for REST and gRPC's own list for gRPC.
 _AUTHORITIES = {"SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"}
 
 
-def application_problems(
-    objects: list[Object],
-    configs: Mapping[str, ManifestServeConfig],
-    config_maps: Mapping[str, Object],
-    deploy: Path,
-) -> Iterator[str]:
-    known = {stage.value for stage in Stage}
-    homes: dict[str, list[str]] = {name: [] for name in known}
-    for name, config in configs.items():
-        service = next(o for o in objects if o["kind"] == "RayService" and o["metadata"]["name"] == name)
-        cluster = service["spec"]["rayClusterConfig"]
-        yield from (
-            f"RayService/{name}: {problem}"
-            for problem in chain(fitting_problems(config, cluster), ray_problems(cluster))
+def application_problems(overlay: Overlay) -> Iterator[Problem]:
+    for name, config in overlay.serve_configs.items():
+        yield from (Problem(f"RayService/{name}", what) for what in _code_problems(config))
+    for pod in overlay.pods:
+        for name in (container["image"] for container in pod.all_containers):
+            if "kairos/" in name and image_of(name) is None:
+                yield Problem(pod.owner, f"no Dockerfile of deploy/docker makes {name}", own=True)
+        image, programs = (
+            image_of(pod.containers[0]["image"]),
+            {"services.gateway": _gateway, "services.learner": _learner},
         )
-        for function in config.grpc_options.grpc_servicer_functions:
-            if function not in SERVICER_FUNCTIONS:
-                yield f"RayService/{name}: there is no {function}"
-            elif function.rpartition(".add_")[2] not in {application.name for application in config.applications}:
-                yield f"RayService/{name}: {function} is for an application that is not here"
-        for application in config.applications:
-            homes.setdefault(application.name, []).append(name)
-            for problem in chain(
-                _code_problems(application, config),
-                _pod_problems(application, cluster, config_maps, deploy),
-            ):
-                yield f"RayService/{name}: {problem}"
-    for application_name, services in homes.items():
-        if application_name not in known:
-            yield f"RayService/{services[0]}: the gateway calls no application {application_name}"
-        elif len(services) != 1:
-            yield f"application {application_name} is in {len(services)} RayServices, not in one"
+        rule = _stage if pod.node_type else programs.get((image and image.module) or "")
+        yield from (Problem(pod.owner, what) for what in rule(pod, overlay)) if rule else ()
 
 
-def _code_problems(application: Application, config: ManifestServeConfig) -> Iterator[str]:
-    module, _, function = application.import_path.partition(":")
-    file = ROOT / f"{module.replace('.', '/')}.py"
-    if not file.is_file() or f"def {function}(" not in file.read_text():
-        yield f"application {application.name}: there is no {application.import_path}"
-        return
-    for deployment in application.deployments:
-        if f'serve.deployment(name="{deployment.name}"' not in file.read_text():
-            yield f"application {application.name}: {application.import_path} makes no deployment {deployment.name}"
-    # One deployment each, called like its application: metrics and dashboards go by both.
-    if [deployment.name for deployment in application.deployments] != [application.name]:
-        yield f"application {application.name}: its deployment is called otherwise"
-    if application.route_prefix != f"/{application.name}":
-        yield f"application {application.name}: route_prefix is {application.route_prefix}"
-    servicer = f"services.common.direct_ingress.add_{application.name}"
-    if servicer not in config.grpc_options.grpc_servicer_functions:
-        yield f"application {application.name}: grpc_servicer_functions lacks {servicer}"
+def _code_problems(config: Any) -> Iterator[str]:
+    functions = config.grpc_options.grpc_servicer_functions
+    yield from (f"there is no {function}" for function in functions if function not in SERVICER_FUNCTIONS)
+    for application in config.applications:
+        name, (module, _, function) = application.name, application.import_path.partition(":")
+        file = ROOT / f"{module.replace('.', '/')}.py"
+        text = file.read_text() if file.is_file() else ""
+        if name not in _STAGES:
+            yield f"the gateway calls no application {name}"
+        if f"def {function}(" not in text:
+            yield f"application {name}: there is no {application.import_path}"
+        elif f'serve.deployment(name="{name}"' not in text:
+            yield f"application {name}: {application.import_path} makes no deployment {name}"
+        # Metrics and dashboards have both names as labels.
+        if [deployment.name for deployment in application.deployments] != [name]:
+            yield f"application {name}: its one deployment must have the same name"
+        if application.route_prefix != f"/{name}":
+            yield f"application {name}: route_prefix is {application.route_prefix}"
+        if f"services.common.direct_ingress.add_{name}" not in functions:
+            yield f"application {name}: grpc_servicer_functions lacks services.common.direct_ingress.add_{name}"
 
 
-def _pod_problems(
-    application: Application, cluster: Object, config_maps: Mapping[str, Object], deploy: Path
-) -> Iterator[str]:
-    """The pods' images have what an application imports; its state lies on a volume, and its models are there."""
-    kind = SETTINGS_OF.get(application.name)
-    for role, template in templates(cluster):
-        container = template["spec"]["containers"][0]
-        image, extra = container["image"], application.name.replace("_", "-")
-        has = extras(image, deploy)
-        if dockerfile(image, deploy).is_file() and extra not in has:
-            yield f"{role}: {image} is built without what {application.name} needs, the extra {extra}"
-        if kind is None:
+def _stage(pod: Pod, overlay: Overlay) -> Iterator[str]:
+    """The image has what an application imports; its settings are there, its state is on a volume."""
+    container = pod.containers[0]
+    variables, image = overlay.environment(container), image_of(container["image"])
+    for application in (a for a in overlay.serve_configs[pod.name].applications if a.name in SETTINGS_OF):
+        if image and (extra := application.name.replace("_", "-")) not in image.extras:
+            yield f"{container['image']} is built without the extra {extra} of {application.name}"
+        if (settings := settings_from(SETTINGS_OF[application.name], variables)) is None:
             continue
-        try:
-            settings = load_settings(kind, nested(kind, environment(container, config_maps)))
-        except InvalidArgument:
-            continue  # named already
-        if role != "head":
-            yield from (f"{role}: {problem}" for problem in folder_problems(settings, container))
-        elif not settings.data_dir.is_absolute():
-            yield f"{role}: has no settings of {application.name}"
+        if pod.node_type == "head":
+            # Serve may build an application, and with it its settings, on the head.
+            if not settings.data_dir.is_absolute():
+                yield f"has no settings of {application.name}"
+            continue
+        yield from _folder(settings, container)
+        yield from _state(settings, application, pod, overlay)
         if isinstance(settings, RetrievalSettings) and settings.server.url.startswith("https"):
-            for name in _AUTHORITIES - environment(container, config_maps).keys():
-                yield f"{role}: does not know whom to trust without {name}"
+            yield from (f"trusts no authority of Qdrant without {name}" for name in _AUTHORITIES - variables.keys())
         if isinstance(settings, QueryEncoderSettings):
-            if settings.backend == "torch" and "query-encoder-export" not in has:
-                yield f"{role}: {image} has no torch, and the backend is torch"
-            if settings.backend != "torch" and not settings.model_cache_dir.is_absolute():
-                yield f"{role}: the exported models have no folder"
-            if settings.model_dir and settings.model_dir.parent != settings.model_cache_dir.parent:
-                yield f"{role}: {settings.model_cache_dir} is not beside {settings.model_dir}, its origin"
-            if settings.model_dir is None and "query-encoder-export" not in has:
-                yield f"{role}: {image} has no embedded model, and there is no model_dir"
-            has_gpu = "nvidia.com/gpu" in container["resources"].get("limits", {})
-            if role != "head" and has_gpu != (settings.device == "cuda"):
-                yield f"{role}: the device is {settings.device}, and the pod's GPU does not fit that"
+            if image and "query-encoder-export" not in image.extras and settings.backend == "torch":
+                yield f"{container['image']} has no torch, and the backend is torch"
+            has_gpu = "nvidia.com/gpu" in container.get("resources", {}).get("limits", {})
+            if has_gpu != (settings.device == "cuda"):
+                yield f"the device is {settings.device}, and the pod requests {'a' if has_gpu else 'no'} GPU"
 
 
-def folder_problems(settings: Stateful, container: Object) -> Iterator[str]:
+def _state(settings: Stateful, application: Any, pod: Pod, overlay: Overlay) -> Iterator[str]:
+    """The files of an embedded engine belong to one pod, and to one process where the engine is Qdrant Edge."""
+    match settings:
+        case RetrievalSettings(engine="edge"):
+            engine = _EDGE
+        case RankerSettings(store="sqlite") | QueryEncoderSettings(lexicon="sqlite") | PricingSettings():
+            engine = f"the SQLite of {application.name}"
+        case _:
+            return
+    (spec,) = (item["spec"] for item in overlay.of_kind("RayService") if item["metadata"]["name"] == pod.name)
+    if not on_disk(settings.data_dir, pod.containers[0], pod):
+        yield f"{engine} is in {settings.data_dir}, which ends with its pod"
+    if (most := sum(group["maxReplicas"] for group in spec["rayClusterConfig"]["workerGroupSpecs"])) > 1:
+        yield f"{engine} is one pod's, and there may be {most}"
+    if engine == _EDGE:
+        if spec.get("upgradeStrategy", {}).get("type") != "None":
+            yield f"{_EDGE} is one process's, and an upgrade brings a second cluster"
+        for deployment in application.deployments:
+            if given(deployment.max_surge_percent, 0) != 0 or replicas_of(deployment, "max") > 1:
+                yield f"{_EDGE} is one process's: max_surge_percent must be 0, and one replica the most"
+
+
+def _gateway(pod: Pod, overlay: Overlay) -> Iterator[str]:
+    container = pod.containers[0]
+    if (settings := settings_from(GatewaySettings, overlay.environment(container))) is None:
+        return
+    yield from _listening(pod, "grpc", settings.server.port, settings.server.host)
+    yield from _listening(pod, "metrics", settings.metrics.port, settings.metrics.host)
+    calls = {(variable, target.name) for source, variable, target, _ in connections_of(overlay) if source == pod}
+    for stage in Stage:
+        if (target := settings.stages.of(stage).target).startswith("127."):
+            yield f"the target of {stage.value} is {target}, the pod itself"
+        # address_problems reports a target that leads to no Service.
+        for name in (name for variable, name in calls if f"__{stage.value.upper()}__TARGET" in variable):
+            config = overlay.serve_configs.get(name)
+            if config is None or stage.value not in {application.name for application in config.applications}:
+                yield f"the target of {stage.value} is {target}, which leads to {name}"
+    # Kubernetes' own gRPC probe speaks no TLS.
+    way = "grpc" if settings.security.certificate is None else "tcpSocket"
+    if any(way not in container.get(probe, {}) for probe in ("readinessProbe", "livenessProbe")):
+        yield f"with TLS {'off' if way == 'grpc' else 'on'}, its probes must be of the kind {way}"
+    sleep_s = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    grace_s = pod.spec.get("terminationGracePeriodSeconds", 30)
+    if not sleep_s or sleep_s + settings.server.drain_s >= grace_s:
+        yield f"preStop ({sleep_s} s) and drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
+
+
+def _learner(pod: Pod, overlay: Overlay) -> Iterator[str]:
+    """It writes where the rankers read, and its metrics are where they are scraped."""
+    container = pod.containers[0]
+    variables = overlay.environment(container)
+    learner, ranker = settings_from(LearnerSettings, variables), settings_from(RankerSettings, variables)
+    if learner is None or ranker is None:
+        return
+    yield from _listening(pod, "metrics", learner.metrics.port, learner.metrics.host)
+    yield from _folder(learner, container)
+    if not writable(ranker.models_dir, container):
+        yield f"the registry is {ranker.models_dir}, where nothing can be written"
+    if ranker.store != "redis":
+        yield f"the ranker's log is in {ranker.store}, which is another pod's"
+
+
+def _listening(pod: Pod, name: str, port: int, host: str) -> Iterator[str]:
+    if pod.ports.get(name) != port:
+        yield f"port {name} is {pod.ports.get(name)}, the program listens on {port}"
+    if host != "0.0.0.0":
+        yield f"{name} listens on {host}, which no other pod reaches"
+
+
+def _folder(settings: Stateful, container: Object) -> Iterator[str]:
     if not writable(settings.data_dir, container):
         yield f"data_dir is {settings.data_dir}, where nothing can be written"
-
-
-def state_problems(
-    objects: list[Object], configs: Mapping[str, ManifestServeConfig], config_maps: Mapping[str, Object]
-) -> Iterator[str]:
-    """An embedded engine is one pod's: a second pod would have a state of its own."""
-    for service in (item for item in objects if item["kind"] == "RayService"):
-        for group in service["spec"]["rayClusterConfig"]["workerGroupSpecs"]:
-            spec = group["template"]["spec"]
-            for engine, folder in _embedded_engines(environment(spec["containers"][0], config_maps)):
-                if not on_disk(Path(folder or ""), spec["containers"][0], spec):
-                    yield f"{name_of(service)}: {engine} is in {folder}, which ends with its pod"
-                if group["maxReplicas"] > 1:
-                    yield f"{name_of(service)}: {engine} is one pod's, and there may be {group['maxReplicas']}"
-                if engine == _EDGE:
-                    config = configs[service["metadata"]["name"]]
-                    yield from (f"{name_of(service)}: {problem}" for problem in _edge_problems(service, config))
-
-
-def _edge_problems(service: Object, config: ManifestServeConfig) -> Iterator[str]:
-    """Two processes cannot hold one shard, not for a moment."""
-    if service["spec"]["upgradeStrategy"]["type"] != "None":
-        yield f"{_EDGE} is one process's, and an upgrade brings a second cluster"
-    for deployment in (d for application in config.applications for d in application.deployments):
-        replicas = deployment.autoscaling_config.max_replicas if deployment.autoscaling_config else 1
-        if deployment.name == "retrieval" and (deployment.max_surge_percent != 0 or replicas > 1):
-            yield f"{_EDGE} is one process's: max_surge_percent must be 0, and one replica the most"
-
-
-def _embedded_engines(variables: Mapping[str, str | None]) -> Iterator[tuple[str, str | None]]:
-    """(what it is, where its files are)."""
-    try:
-        if "KAIROS_RETRIEVAL_DATA_DIR" in variables:
-            retrieval = load_settings(RetrievalSettings, nested(RetrievalSettings, variables))
-            if retrieval.engine == "edge":
-                yield _EDGE, variables["KAIROS_RETRIEVAL_DATA_DIR"]
-        if "KAIROS_RANKER_DATA_DIR" in variables:
-            ranker = load_settings(RankerSettings, nested(RankerSettings, variables))
-            if ranker.store == "sqlite":
-                yield "the profiles' SQLite", variables["KAIROS_RANKER_DATA_DIR"]
-        if "KAIROS_QUERY_ENCODER_DATA_DIR" in variables:
-            encoder = load_settings(QueryEncoderSettings, nested(QueryEncoderSettings, variables))
-            if encoder.lexicon == "sqlite":
-                yield "the lexicon's SQLite", variables["KAIROS_QUERY_ENCODER_DATA_DIR"]
-    except InvalidArgument:
-        return  # named already
-    if "KAIROS_PRICING_DATA_DIR" in variables:
-        yield "the audit log's SQLite", variables["KAIROS_PRICING_DATA_DIR"]

@@ -1,32 +1,24 @@
-"""Overlays as `kubectl apply -k` would send them."""
+"""Overlays: the objects as `kubectl apply -k` would send them, the pods that they bring up, and problems with them."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from deploy.checks.serve_config import serve_config_of
+
 # One Kubernetes object as it stands in YAML.
 Object = dict[str, Any]
 
 DEPLOY = Path(__file__).parents[1]
-OVERLAYS = tuple(sorted(path.name for path in (DEPLOY / "k8s" / "overlays").iterdir() if path.is_dir()))
-# `production` with every component that one may switch on there; mtls stands for the tls that it brings.
-OPTIONS = "production-with-options"
-_OPTIONAL = (
-    *(f"../../components/{name}" for name in ("mtls", "gpu-encoder", "trained-models", "gateway-route", "learner")),
-    # Where Prometheus's operator is: `production` has them until somebody takes them out.
-    "../../components/monitoring", "../../../monitoring",
-)  # fmt: skip
-# `single-node` with the one that it may have, behind the disks.
-SMALL_OPTIONS = "single-node-with-options"
-_SMALL_OPTIONAL = ("../../components/backup-embedded",)
+# Folders by name; `checked` holds overlays with every optional component.
+OVERLAYS = {path.name: path for group in ("overlays", "checked") for path in sorted((DEPLOY / "k8s" / group).iterdir())}
 _BUILD_TIMEOUT_S = 60
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -35,84 +27,171 @@ class BuildFailed(Exception):
     """kustomize refused a folder; the message is its own."""
 
 
-def built_overlays(deploy: Path = DEPLOY) -> dict[str, list[Object]]:
-    """The objects of each overlay, and of both with options. Raises BuildFailed."""
-    with copied(deploy) as copy:
-        return {overlay: built(overlay, copy) for overlay in (*OVERLAYS, OPTIONS, SMALL_OPTIONS)}
+def built(overlay: str) -> list[Object]:
+    """The objects of one of our overlays, by its name. Raises BuildFailed."""
+    return built_folder(OVERLAYS[overlay])
 
 
-def built(overlay: str, deploy: Path = DEPLOY) -> list[Object]:
-    """The objects of an overlay. Raises BuildFailed."""
-    return objects_in(rendered(overlay, deploy))
-
-
-def rendered(overlay: str, deploy: Path = DEPLOY) -> str:
-    """An overlay's YAML. Raises BuildFailed."""
+def built_folder(folder: Path) -> list[Object]:
+    """The objects that a folder with a kustomization.yaml gives. Raises BuildFailed."""
     outcome = subprocess.run(
-        ["kubectl", "kustomize", str(deploy / "k8s" / "overlays" / overlay)],
+        ["kubectl", "kustomize", str(folder)],
         capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False,
     )  # fmt: skip
     if outcome.returncode != 0:
-        raise BuildFailed(f"{overlay}: {outcome.stderr.strip()}")
-    return outcome.stdout
+        raise BuildFailed(f"{folder}: {outcome.stderr.strip()}")
+    return objects_in(outcome.stdout)
 
 
 def objects_in(text: str) -> list[Object]:
     return [document for document in yaml.load_all(text, _Loader) if document]
 
 
-@contextmanager
-def copied(deploy: Path = DEPLOY) -> Iterator[Path]:
-    """A copy of deploy/ that ends with the context, and in it the overlays with options."""
-    with tempfile.TemporaryDirectory(prefix="deploy-") as scratch:
-        copy = Path(scratch) / "deploy"
-        shutil.copytree(deploy, copy, ignore=shutil.ignore_patterns("__pycache__", "checks"))
-        switch_options_on(copy)
-        yield copy
-
-
-def switch_options_on(deploy: Path) -> None:
-    """Writes the overlays with options beside the others. Raises BuildFailed where one has no components."""
-    _switch_on(deploy, "production", OPTIONS, _OPTIONAL)
-    _switch_on(deploy, "single-node", SMALL_OPTIONS, _SMALL_OPTIONAL)
-
-
-def _switch_on(deploy: Path, overlay: str, name: str, optional: Sequence[str]) -> None:
-    overlays = deploy / "k8s" / "overlays"
-    shutil.copytree(overlays / overlay, overlays / name, dirs_exist_ok=True)
-    file = overlays / name / "kustomization.yaml"
-    content = yaml.load(file.read_text(), _Loader)
-    components = [
-        path for path in content.get("components") or [] if optional is not _OPTIONAL or Path(path).name != "tls"
-    ]
-    if not components:
-        raise BuildFailed(f"{overlay}: has no components")
-    # `versions` stays last.
-    components[-1:-1] = [path for path in optional if path not in components]
-    file.write_text(yaml.safe_dump({**content, "components": components}))
-
-
-def files_of(folder: Path) -> Iterator[Path]:
-    """All files that a kustomization takes in, itself and what it names."""
-    file = folder / "kustomization.yaml"
-    yield file
-    content = yaml.load(file.read_text(), _Loader)
-    named = [*content.get("resources", []), *content.get("components", []), *content.get("configurations", [])]
-    named += [patch["path"] for patch in content.get("patches", []) if "path" in patch]
-    for generator in content.get("configMapGenerator", []):
-        named += [*generator.get("files", []), *generator.get("envs", [])]
-    for name in named:
-        path = (folder / name).resolve()
-        if path.is_dir():
-            yield from files_of(path)
-        else:
-            yield path
-
-
-def example_secrets(deploy: Path = DEPLOY) -> list[Object]:
-    """The secrets that an overlay expects to find; `python -m deploy.secrets` fills them in."""
-    return objects_in((deploy / "k8s" / "secrets.example.yaml").read_text())
+def example_secrets() -> list[Object]:
+    """The secrets that an overlay expects in its namespace; `python -m deploy.secrets` fills them in."""
+    return objects_in((DEPLOY / "k8s" / "secrets.example.yaml").read_text())
 
 
 def name_of(item: Object) -> str:
-    return f"{item.get('kind', 'no kind')}/{item.get('metadata', {}).get('name', 'no name')}"
+    return f"{item['kind']}/{item['metadata']['name']}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """`where`: an object, or a part of it. `own`: the rule is about the overlays of this repository; in another
+    overlay it is a warning."""
+
+    where: str
+    what: str
+    own: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Pod:
+    """One pod template. `owner`: its workload; `labels`: those of the running pod; `claims`: of a StatefulSet."""
+
+    owner: str
+    labels: Mapping[str, str]
+    spec: Object
+    claims: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The workload's name. Head and workers of a RayService share one."""
+        return self.owner.partition("/")[2].split(" ")[0]
+
+    @property
+    def containers(self) -> list[Object]:
+        """Without init containers."""
+        containers: list[Object] = self.spec["containers"]
+        return containers
+
+    @property
+    def all_containers(self) -> list[Object]:
+        return [*self.spec.get("initContainers", []), *self.containers]
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Number of each named port."""
+        ports = [port for container in self.containers for port in container.get("ports", [])]
+        return {port["name"]: port["containerPort"] for port in ports if "name" in port}
+
+    @property
+    def node_type(self) -> str | None:
+        """Of a RayService's pods: head or worker."""
+        return self.labels.get("ray.io/node-type")
+
+    def has_port(self, port: str | int) -> bool:
+        return port in self.ports or port in self.ports.values()
+
+    def claim_names(self) -> list[str]:
+        """The PersistentVolumeClaims that it mounts."""
+        volumes = self.spec.get("volumes", [])
+        return [v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v]
+
+    def required_neighbours(self) -> list[Object]:
+        """The terms of its required podAffinity."""
+        affinity = self.spec.get("affinity", {}).get("podAffinity", {})
+        terms: list[Object] = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", [])
+        return terms
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """The objects of a built overlay. `secrets` exist in the namespace before it is applied."""
+
+    objects: list[Object]
+    secrets: list[Object] = field(default_factory=example_secrets)
+
+    def of_kind(self, *kinds: str) -> list[Object]:
+        return [item for item in self.objects if item["kind"] in kinds]
+
+    @cached_property
+    def pods(self) -> list[Pod]:
+        return [pod for item in self.objects for pod in _pods(item)]
+
+    @cached_property
+    def config_maps(self) -> dict[str, Object]:
+        """The data of each, by its name."""
+        return {item["metadata"]["name"]: item.get("data", {}) for item in self.of_kind("ConfigMap")}
+
+    @cached_property
+    def secret_keys(self) -> dict[str, set[str]]:
+        """The keys of each secret, by its name: of the overlay's own and of those that exist before."""
+        secrets = (*self.of_kind("Secret"), *self.secrets)
+        return {item["metadata"]["name"]: {*item.get("data", {}), *item.get("stringData", {})} for item in secrets}
+
+    @cached_property
+    def serve_configs(self) -> dict[str, Any]:
+        """Ray's ServeDeploySchema of each RayService, by its name. Raises WrongServeConfig."""
+        return {item["metadata"]["name"]: serve_config_of(item) for item in self.of_kind("RayService")}
+
+    def pods_behind(self, service: Object) -> list[Pod]:
+        """None behind a Service without a selector: its addresses come from elsewhere."""
+        selector = service["spec"].get("selector")
+        return [pod for pod in self.pods if selector and selects({"matchLabels": selector}, pod.labels)]
+
+    def environment(self, container: Object) -> dict[str, str | None]:
+        """A container's variables; None for a value that only the cluster knows: a secret's, the pod's own name."""
+        found: dict[str, str | None] = {}
+        for source in container.get("envFrom", []):
+            data = self.config_maps.get(source.get("configMapRef", {}).get("name", ""), {})
+            found |= {source.get("prefix", "") + name: value for name, value in data.items()}
+        return found | {variable["name"]: variable.get("value") for variable in container.get("env", [])}
+
+
+def selects(selector: Object, labels: Mapping[str, str]) -> bool:
+    """Whether a label selector takes a pod with these labels."""
+    operators: dict[str, Callable[[str | None, list[str]], bool]] = {
+        "In": lambda value, values: value in values, "NotIn": lambda value, values: value not in values,
+        "Exists": lambda value, _: value is not None, "DoesNotExist": lambda value, _: value is None,
+    }  # fmt: skip
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        operators[expression["operator"]](labels.get(expression["key"]), expression.get("values", []))
+        for expression in selector.get("matchExpressions", [])
+    )
+
+
+def _pods(item: Object) -> Iterator[Pod]:
+    spec, owner = item.get("spec", {}), name_of(item)
+    match item["kind"]:
+        case "Deployment" | "DaemonSet" | "Job":
+            yield _pod(owner, spec["template"])
+        case "StatefulSet":
+            claims = frozenset(claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", []))
+            yield _pod(owner, spec["template"], claims=claims)
+        case "CronJob":
+            yield _pod(owner, spec["jobTemplate"]["spec"]["template"])
+        case "RayService":
+            cluster = spec["rayClusterConfig"]
+            yield _pod(f"{owner} head", cluster["headGroupSpec"]["template"], "head")
+            for group in cluster.get("workerGroupSpecs", []):
+                yield _pod(f"{owner} workers", group["template"], "worker")
+
+
+def _pod(owner: str, template: Object, node_type: str | None = None, claims: frozenset[str] = frozenset()) -> Pod:
+    own = {"ray.io/node-type": node_type} if node_type else {}
+    return Pod(owner, template.get("metadata", {}).get("labels", {}) | own, template["spec"], claims)

@@ -1,82 +1,18 @@
-"""Starts what an image is there for, within this very process: `python deploy/checks/image_start.py IMAGE [EXTRA,…]`.
+"""Starts an image's program within this process: `python deploy/checks/image_start.py IMAGE`.
 
-With EXTRA,… it first hides every installed distribution that those extras of the project do not bring, directly or
-not: what an image's environment lacks is then missing here too, without a second environment. Without, it takes the
-environment as it is; `python -m deploy.checks.images` runs it so, in one that was made of the image's extras alone.
+`python -m deploy.checks.images` runs it in an environment that was made of the image's extras alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
-import re
 import sys
-import sysconfig
 import tempfile
-import tomllib
-from collections.abc import Callable, Iterable
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any
-
-PROJECT = "kairos-suite"
-_SITE = sysconfig.get_path("purelib")
-_PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
-
-
-def closure(extras: Iterable[str]) -> set[str]:
-    """Names of all distributions that the project needs with `extras`, normalised; versions are pip's matter."""
-    # Imported here: an image has no need of it.
-    from packaging.requirements import Requirement
-
-    table = tomllib.loads(_PYPROJECT.read_text())["project"]
-    found: set[tuple[str, str]] = set()
-    waiting = [Requirement(line) for line in table["dependencies"]]
-    waiting += [Requirement(f"{PROJECT}[{extra}]") for extra in extras]
-    while waiting:
-        requirement = waiting.pop()
-        name = _normal(requirement.name)
-        for extra in ("", *requirement.extras):
-            if (name, extra) in found:
-                continue
-            found.add((name, extra))
-            lines = table["optional-dependencies"].get(extra, []) if name == PROJECT else _requires(name)
-            needed = [Requirement(line) for line in lines]
-            waiting += [r for r in needed if r.marker is None or r.marker.evaluate({"extra": extra})]
-    return {name for name, _ in found}
-
-
-def hide_all_but(kept: set[str]) -> None:
-    """From here on, top-level packages of other distributions are as good as not installed."""
-    owners = packages_distributions()
-    hidden = {package for package, names in owners.items() if not {_normal(name) for name in names} & kept}
-    sys.meta_path[:] = [_Without(finder, hidden) for finder in sys.meta_path]  # type: ignore[arg-type]
-
-
-class _Without:
-    """A finder that does not find `hidden`: `find_spec("torch")` is None and `import torch` fails, as without it."""
-
-    def __init__(self, finder: MetaPathFinder, hidden: set[str]) -> None:
-        self._finder, self._hidden = finder, hidden
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        spec = self._finder.find_spec(name, path, target)
-        # A package that lies elsewhere is a copy that another one brings along, as Ray does with psutil.
-        is_installed = spec is not None and any(str(place).startswith(_SITE) for place in _places(spec))
-        return None if is_installed and name.partition(".")[0] in self._hidden else spec
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._finder, name)
-
-
-def _places(spec: ModuleSpec) -> list[str]:
-    """The files or folders of a top-level module, without what Ray keeps for itself."""
-    places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.origin else [])]
-    return [place for place in places if "thirdparty_files" not in place]
 
 
 def start_gateway(folder: Path) -> None:
@@ -89,7 +25,6 @@ def start_gateway(folder: Path) -> None:
 
     asyncio.run(start_and_stop())
     importlib.import_module("uvloop")
-    _import_tracing()
 
 
 def start_query_encoder(folder: Path) -> None:
@@ -101,7 +36,6 @@ def start_query_encoder(folder: Path) -> None:
     build_lexicons(QueryEncoderSettings(data_dir=folder)).close()
     if find_spec("torch") is not None:
         raise SystemExit("torch is here, and serving needs none of it")
-    _import_tracing()
 
 
 def start_retrieval(folder: Path) -> None:
@@ -111,7 +45,6 @@ def start_retrieval(folder: Path) -> None:
     importlib.import_module("services.retrieval.app")
     _import_all("services.retrieval.adapters")
     build_handler(RetrievalSettings(data_dir=folder, fusion=FusionSettings())).close()
-    _import_tracing()
 
 
 def start_ranker(folder: Path) -> None:
@@ -126,7 +59,6 @@ def start_ranker(folder: Path) -> None:
     _import_all("services.pricing.adapters")
     build_handler(RankerSettings(data_dir=folder)).check()
     build_pricing(PricingSettings(data_dir=folder)).check()
-    _import_tracing()
 
 
 def start_cli(folder: Path) -> None:
@@ -159,9 +91,8 @@ def start_learner(folder: Path) -> None:
     registry, learning = ModelRegistry(folder / "models"), LearnerSettings(data_dir=folder)
     Learner(store, registry, weights, learning, LearnerMetrics()).turn()
     store.close()
-    # Exports too: a version is nothing without its ONNX form.
+    # The learner also exports each version to ONNX.
     LearnableRanker(NetworkSettings(dimensions=8)).save(folder)
-    _import_tracing()
 
 
 def start_suite(folder: Path) -> None:
@@ -187,26 +118,15 @@ def _import_all(package: str, but: tuple[str, ...] = ()) -> None:
             importlib.import_module(f"{package}.{module.name}")
 
 
-def _import_tracing() -> None:
-    """What services.common.telemetry imports once an OTLP endpoint is configured."""
-    importlib.import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
-    importlib.import_module("opentelemetry.sdk.trace.export")
-
-
-def _requires(name: str) -> list[str]:
-    try:
-        return requires(name) or []
-    except PackageNotFoundError:  # for another platform
-        return []
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def start(image: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        STARTS[image](Path(scratch))
+    if image != "cli":
+        # services.common.telemetry imports them once an OTLP endpoint is configured.
+        importlib.import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
+        importlib.import_module("opentelemetry.sdk.trace.export")
+    print(f"{image} starts")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2:
-        hide_all_but(closure(sys.argv[2].split(",")))
-    with tempfile.TemporaryDirectory() as scratch:
-        STARTS[sys.argv[1]](Path(scratch))
-    print(f"{sys.argv[1]} starts")
+    start(sys.argv[1])

@@ -1,8 +1,9 @@
-"""Builds what is in an image without a container engine: `python -m deploy.checks.images [IMAGE …]`.
+"""Our images: what their Dockerfiles say, and a build without a container engine.
 
-Runs the RUN steps of a Dockerfile's build stage as they stand there, in a copy of the build context, with a scratch
-folder in the place of /opt; then starts what the image is there for in that environment, and reads its bill of
-materials. Minutes for each image, and the packages come from your index: `make images-check`, not `make test`.
+`python -m deploy.checks.images [IMAGE …]` runs the RUN steps of a Dockerfile's build stage in a copy of the build
+context, with a scratch folder in the place of /opt. Then it starts the image's program in that environment
+(image_start.py) and reads the bill of materials. That takes minutes for each image, and packages come from the
+configured index: `make images-check`, not `make test`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
 
 from deploy.checks.image_start import STARTS
 
@@ -26,48 +29,62 @@ _CONTEXT = ("pyproject.toml", "constraints.txt", "hatch_build.py", "README.md", 
             "protos", "services", "cli", "demo", "training")  # fmt: skip
 
 
-@dataclass
-class BuildStage:
-    """What a Dockerfile's first stage does: shell commands in order, and the variables that they see."""
+@dataclass(frozen=True)
+class Image:
+    """What a Dockerfile says. `extras`: of the project, `module`: the entry point's, `paths`: those that it names."""
 
-    commands: list[str] = field(default_factory=list)
-    variables: dict[str, str] = field(default_factory=dict)
+    extras: list[str]
+    module: str | None
+    paths: list[PurePosixPath]
+
+    def has(self, path: PurePosixPath) -> bool:
+        """Whether a path is one that the Dockerfile names, or above or below one."""
+        return any(path.is_relative_to(name) or name.is_relative_to(path) for name in self.paths)
 
 
-def build_stage(dockerfile: Path) -> BuildStage:
-    stage, text = BuildStage(), re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE))
-    stages = 0
-    for line in text.splitlines():
-        word, _, rest = line.strip().partition(" ")
-        stages += word == "FROM"
-        if stages > 1:
-            break
-        if word == "RUN":
-            stage.commands.append(rest)
-        elif word in ("ARG", "ENV"):
-            stage.variables |= dict(re.findall(r"(\w+)=(\S+)", rest))
-    return stage
+@cache
+def image_of(image: str) -> Image | None:
+    """By a container's `image`, from any registry; None where no Dockerfile is in deploy/docker."""
+    name = re.split(r"[:@]", image.rpartition("/")[2])[0]
+    file = DOCKERFILES / f"{name.replace('-', '_')}.Dockerfile"
+    if "kairos/" not in image or not file.is_file():
+        return None
+    text = re.sub(r"^#.*\n", "", file.read_text(), flags=re.MULTILINE)
+    extras = re.search(r"^ARG EXTRAS=(\S+)$", text, re.MULTILINE)
+    entry = re.search(r'^ENTRYPOINT \["(?:python", "-m", ")?([\w.]+)"\]$', text, re.MULTILINE)
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    return Image(
+        extras[1].split(",") if extras else [],
+        scripts.get(entry[1], entry[1]).partition(":")[0] if entry else None,
+        [PurePosixPath(path) for path in re.findall(r"(?<![\w.])/(?:opt/kairos|models)/[\w.]+", text)],
+    )
+
+
+def build_stage(dockerfile: Path) -> tuple[list[str], dict[str, str]]:
+    """The shell commands of a Dockerfile's first stage, in order, and their variables."""
+    text = re.sub(r"\\\n", " ", re.sub(r"^#.*\n", "", dockerfile.read_text(), flags=re.MULTILINE))
+    stage = text.split("FROM ")[1]
+    arguments = re.findall(r"^(?:ARG|ENV) (.*)$", stage, re.MULTILINE)
+    variables = dict(found for line in arguments for found in re.findall(r"(\w+)=(\S+)", line))
+    return re.findall(r"^RUN (.*)$", stage, re.MULTILINE), variables
 
 
 def check(image: str) -> str:
-    """What came of it, in a line. Raises CalledProcessError where a step fails."""
-    stage, began = build_stage(DOCKERFILES / f"{image}.Dockerfile"), time.monotonic()
+    """The outcome in one line. Raises CalledProcessError where a step fails."""
+    (commands, variables), began = build_stage(DOCKERFILES / f"{image}.Dockerfile"), time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"image-{image}-") as scratch:
         opt, source, tools = (Path(scratch) / name for name in ("opt", "src", "bin"))
         for folder in (opt / "kairos", source, tools):
             folder.mkdir(parents=True)
         (tools / "python").symlink_to(Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}")
         for name in _CONTEXT:
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, source / name)
-            else:
-                shutil.copy(ROOT / name, source / name)
+            (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, source / name)
         environment = {
             **{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")},
-            **stage.variables,
+            **variables,
             "PATH": f"{tools}:{os.environ['PATH']}",
         }
-        for command in stage.commands:
+        for command in commands:
             subprocess.run(
                 ["bash", "-ec", command.replace("/opt/", f"{opt}/")],
                 cwd=source, env=environment, check=True, stdout=sys.stderr,

@@ -1,6 +1,6 @@
 """An overlay as `kairos up` can run it on one machine: the same Serve configuration and settings, scaled down.
 
-What only a cluster has is left out: addresses, the engines and files behind them, and who may call.
+Addresses, external engines, files and keys exist in the cluster only and are left out.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from pathlib import Path
 
 import yaml
 
-from deploy.checks.build import Object
-from deploy.checks.pods import environment, pods_of
-from deploy.checks.serve_config import serve_config_of
 from ops.hosting import Application, ServeConfig, has_haproxy
+from deploy.checks.build import Object, Overlay
 
-# Groups of the gateway's settings and single settings of the stages that name something in the cluster.
-_CLUSTERS_OWN = (
+# Parts of the names of settings that refer to the cluster.
+_OF_THE_CLUSTER = (
     "_SERVER__", "_METRICS__", "_SECURITY__", "_CONFIG", "__TARGET", "__OTLP_ENDPOINT", "_DIR",
     "KAIROS_RETRIEVAL_ENGINE", "KAIROS_RANKER_STORE", "KAIROS_QUERY_ENCODER_LEXICON", "_REDIS_",
 )  # fmt: skip
-# Half a CPU each: four, and those that replace them, on four.
+# Of each replica: four, and their four successors in a rolling update, fit on four CPUs.
 _LOCAL_CPUS = 0.5
 
 
@@ -39,37 +37,22 @@ def local_settings(objects: list[Object], folder: Path) -> dict[str, str]:
 
 
 def local_applications(objects: list[Object]) -> list[Application]:
-    """All applications of the overlay's RayServices, one replica of each, else as they are."""
-    return [
-        application.model_copy(
-            update={
-                "deployments": [
-                    deployment.model_copy(
-                        update={
-                            "autoscaling_config": None,
-                            "num_replicas": 1,
-                            "ray_actor_options": deployment.ray_actor_options.model_copy(
-                                update={"num_cpus": _LOCAL_CPUS}
-                            ),
-                        }
-                    )
-                    for deployment in application.deployments
-                ]
-            }
-        )
-        for item in objects
-        if item["kind"] == "RayService"
-        for application in serve_config_of(item).applications
-    ]
+    """All applications of the overlay's RayServices, one replica of each, else unchanged."""
+    configs = Overlay(objects).serve_configs.values()
+    found = [application.model_dump(exclude_unset=True) for config in configs for application in config.applications]
+    for deployment in (deployment for application in found for deployment in application["deployments"]):
+        deployment.pop("autoscaling_config", None)
+        deployment["num_replicas"] = 1
+        deployment["ray_actor_options"]["num_cpus"] = _LOCAL_CPUS
+    return [Application.model_validate(application) for application in found]
 
 
 def _variables(objects: list[Object]) -> dict[str, str]:
-    config_maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
-    found: dict[str, str] = {}
-    for pod in pods_of(objects):
-        for container in pod.containers:
-            for name, value in environment(container, config_maps).items():
-                is_ours = name.startswith("KAIROS_") or name.startswith("RAY_")
-                if is_ours and value is not None and not any(part in name for part in _CLUSTERS_OWN):
-                    found[name] = value
-    return found
+    overlay = Overlay(objects)
+    containers = (container for pod in overlay.pods for container in pod.containers)
+    return {
+        name: value
+        for container in containers
+        for name, value in overlay.environment(container).items()
+        if name.startswith(("KAIROS_", "RAY_")) and value and not any(part in name for part in _OF_THE_CLUSTER)
+    }

@@ -6,121 +6,103 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.resources import files
+from itertools import chain
+from typing import Any
 
-from deploy.checks.build import Object
-from deploy.checks.serve_config import ManifestServeConfig
-from deploy.checks.words import quantity
+from deploy.checks.build import Object, Overlay, Pod, Problem, name_of
+from deploy.checks.serve_config import given
 
-# What one machine and a cluster have alike (ops/hosting.py), and a place for what has no folder of its own.
-_MEASURED_FLAGS = {
-    "RAY_worker_niceness", "RAY_USAGE_STATS_ENABLED", "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM",
-    "RAY_SERVE_HAPROXY_NBTHREAD", "RAY_SERVE_HAPROXY_METRICS_ENABLED", "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "HOME",
-}  # fmt: skip
 # Without one of them on every node, calls go through Serve's own Python proxy, or worker pods are never ready.
 _NEEDED_FLAGS = {"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"}
+_HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265}
 
 
-def fitting_problems(config: ManifestServeConfig, cluster: Object) -> Iterator[str]:
-    """Ports and CPUs of the pods against what Serve is told."""
+def ray_cluster_problems(overlay: Overlay) -> Iterator[Problem]:
+    for item in overlay.of_kind("RayService"):
+        config, cluster = overlay.serve_configs[item["metadata"]["name"]], item["spec"]["rayClusterConfig"]
+        for what in chain(_serve_problems(config), _room_problems(config, cluster), _start_problems(cluster)):
+            yield Problem(name_of(item), what)
+        if item["spec"].get("upgradeStrategy", {}).get("type") == "NewClusterWithIncrementalUpgrade":
+            yield Problem(name_of(item), "the incremental upgrade moves HTTP traffic only, and calls are gRPC")
+        if cluster.get("authOptions", {}).get("mode") != "token":
+            yield Problem(name_of(item), "authOptions.mode must be token: a caller of Ray's ports runs code", own=True)
+        for pod in (pod for pod in overlay.pods if pod.owner.startswith(f"{name_of(item)} ")):
+            yield from (Problem(pod.owner, what) for what in _pod_problems(pod, config))
+            yield from (Problem(pod.owner, what) for what in _flag_problems(overlay.environment(pod.containers[0])))
+            if cluster.get("autoscalerOptions", {}).get("version") == "v2" and pod.spec.get("restartPolicy") != "Never":
+                yield Problem(pod.owner, "restartPolicy must be Never, or the autoscaler v2 loses track of its pods")
+
+
+def _serve_problems(config: Any) -> Iterator[str]:
+    if config.proxy_location != "EveryNode":
+        yield f"proxy_location is {config.proxy_location.value}: only EveryNode makes every worker an ingress"
+    if config.http_options.host != "0.0.0.0":
+        yield f"http_options.host is {config.http_options.host}, where no probe and no caller reaches it"
+
+
+def _room_problems(config: Any, cluster: Object) -> Iterator[str]:
+    """The replicas of all deployments fit in the worker pods, at both ends of the autoscaling."""
     deployments = [deployment for application in config.applications for deployment in application.deployments]
-    for role, template in templates(cluster):
-        ports = {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0].get("ports", [])}
-        for port, number in (("serve", config.http_options.port), ("serve-grpc", config.grpc_options.port)):
-            if ports.get(port) != number:
-                yield f"{role}: port {port} is {ports.get(port)}, Serve listens on {number}"
-        if cluster["autoscalerOptions"]["version"] == "v2" and template["spec"].get("restartPolicy") != "Never":
-            yield f"{role}: restartPolicy must be Never, or the autoscaler v2 loses track of its pods"
-        patience = template["spec"].get("terminationGracePeriodSeconds", 30)
-        if any(deployment.graceful_shutdown_timeout_s >= patience for deployment in deployments):
-            yield f"{role}: is killed after {patience} s, before its replicas have ended"
-    for deployment in deployments:
-        scaling = deployment.autoscaling_config
-        if scaling is not None and scaling.min_replicas > scaling.max_replicas:
-            yield f"{deployment.name}: min_replicas is above max_replicas"
-        if (scaling is None) == (deployment.num_replicas is None):
-            yield f"{deployment.name}: sets one of num_replicas and autoscaling_config"
-    for group in cluster["workerGroupSpecs"]:
-        name, cpus = group["groupName"], _cpus(group)
-        if not group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]:
-            yield f"{name}: replicas is not between minReplicas and maxReplicas"
-        for kind, pods in (("min", group["minReplicas"]), ("max", group["maxReplicas"])):
-            wanted = sum(
-                deployment.ray_actor_options.num_cpus
-                * (
-                    getattr(deployment.autoscaling_config, f"{kind}_replicas")
-                    if deployment.autoscaling_config
-                    else deployment.num_replicas or 1
-                )
-                for deployment in deployments
-            )
-            if wanted > pods * cpus:
-                yield f"{name}: {kind}imal replicas need {wanted:g} CPUs, its pods have {pods * cpus:g}"
+    for group in cluster.get("workerGroupSpecs", []):
+        for end, pods in (("min", group["minReplicas"]), ("max", group["maxReplicas"])):
+            needed = sum(_cpus_of(deployment) * replicas_of(deployment, end) for deployment in deployments)
+            if needed > (room := pods * float(group.get("rayStartParams", {}).get("num-cpus", 0))):
+                yield f"{group['groupName']}: {end}imal replicas need {needed:g} CPUs, its pods have {room:g}"
 
 
-def ray_problems(cluster: Object) -> Iterator[str]:
+def replicas_of(deployment: Any, end: str) -> int:
+    """`end`: min or max."""
+    scaling = given(deployment.autoscaling_config, None)
+    return int(getattr(scaling, f"{end}_replicas") if scaling else given(deployment.num_replicas, 1))
+
+
+def _cpus_of(deployment: Any) -> float:
+    """Of one replica."""
+    options = given(deployment.ray_actor_options, None)
+    return float(options.num_cpus if options and options.num_cpus is not None else 1)
+
+
+def _start_problems(cluster: Object) -> Iterator[str]:
     """What `ray start` is told, against the Ray that is installed and the pods that it runs in."""
-    if cluster["rayVersion"] != version("ray"):
-        yield f"rayVersion is {cluster['rayVersion']}, the images have {version('ray')}"
-    head = cluster["headGroupSpec"]
-    for role, group in (("head", head), *((group["groupName"], group) for group in cluster["workerGroupSpecs"])):
-        parameters, resources = group["rayStartParams"], group["template"]["spec"]["containers"][0]["resources"]
-        for parameter, value in parameters.items():
-            if parameter not in _start_options():
-                yield f"{role}: `ray start` has no --{parameter}"
-            elif parameter != "dashboard-host" and not value.isdecimal():
-                yield f"{role}: {parameter} is {value}, and is a number"
-        if (cpus := _cpus(group)) > quantity(resources["requests"].get("cpu", 0)):
-            yield f"{role}: Ray is told of {cpus} CPUs, the pod asks for {resources['requests'].get('cpu', 'none')}"
-        if parameters.get("num-gpus", "0") != resources.get("limits", {}).get("nvidia.com/gpu", "0"):
-            yield f"{role}: num-gpus is not what the pod asks for"
-    if cluster.get("authOptions", {}).get("mode") != "token":
-        yield "authOptions.mode must be token: who reaches Ray's ports runs code"
-    if head["rayStartParams"].get("num-cpus") != "0":
-        yield "head: num-cpus must be 0, or replicas go where there is no room for them"
-    if head["rayStartParams"].get("dashboard-host") != "0.0.0.0":
+    if cluster.get("rayVersion") != version("ray"):
+        yield f"rayVersion is {cluster.get('rayVersion')}, the images have {version('ray')}"
+    head, options = cluster["headGroupSpec"], _in_ray("scripts/scripts.py", r'"--([a-z-]+)"')
+    workers = [(group["groupName"], group) for group in cluster.get("workerGroupSpecs", [])]
+    for role, group in (("head", head), *workers):
+        parameters = group.get("rayStartParams", {})
+        resources = group["template"]["spec"]["containers"][0].get("resources", {})
+        yield from (f"{role}: `ray start` has no --{name}" for name in parameters if name not in options)
+        if parameters.get("num-gpus", "0") != str(resources.get("limits", {}).get("nvidia.com/gpu", "0")):
+            yield f"{role}: num-gpus is not what the pod requests"
+    parameters = head.get("rayStartParams", {})
+    if parameters.get("num-cpus") != "0":
+        yield "head: num-cpus must be 0, or replicas start where no Service leads"
+    if parameters.get("dashboard-host") != "0.0.0.0":
         yield "head: dashboard-host must be 0.0.0.0, or KubeRay does not reach it"
 
 
-def _cpus(group: Object) -> float:
-    cpus = group["rayStartParams"].get("num-cpus", "0")
-    return float(cpus) if cpus.isdecimal() else 0.0
+def _pod_problems(pod: Pod, config: Any) -> Iterator[str]:
+    wanted = {"serve": config.http_options.port, "serve-grpc": config.grpc_options.port, "metrics": 8080}
+    for name, number in (wanted | (_HEAD_PORTS if pod.node_type == "head" else {})).items():
+        if pod.ports.get(name) != number:
+            yield f"port {name} is {pod.ports.get(name)}, Ray listens on {number}"
+    grace_s = pod.spec.get("terminationGracePeriodSeconds", 30)
+    for deployment in (d for application in config.applications for d in application.deployments):
+        if given(deployment.graceful_shutdown_timeout_s, 20) >= grace_s:
+            yield f"is killed after {grace_s} s, before the replicas of {deployment.name} have ended"
 
 
-@cache
-def _start_options() -> frozenset[str]:
-    """Of `ray start`, from the source of the Ray that is installed."""
-    return frozenset(re.findall(r'"--([a-z-]+)"', (_ray_folder() / "scripts" / "scripts.py").read_text()))
-
-
-def templates(cluster: Object) -> Iterator[tuple[str, Object]]:
-    yield "head", cluster["headGroupSpec"]["template"]
-    yield from ((group["groupName"], group["template"]) for group in cluster["workerGroupSpecs"])
-
-
-def flag_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
+def _flag_problems(variables: Mapping[str, str | None]) -> Iterator[str]:
     for flag, value in _NEEDED_FLAGS.items():
         if variables.get(flag) != value:
             yield f"{flag} is {variables.get(flag)}, and must be {value} on every node"
-    for name, number in variables.items():
-        if name.startswith(("RAY_", "OMP_")) and not (number or "").isdecimal():
-            yield f"{name} is {number}, and is a number"
-    for flag in _MEASURED_FLAGS - variables.keys():
-        yield f"{flag} is not set, and the suite was measured with it"
-    known = _serve_flags()
     for name in variables:
-        if name.startswith("RAY_SERVE_") and name not in known:
-            yield f"Ray Serve knows no flag {name}"
+        if name.startswith("RAY_SERVE_") and name not in _in_ray("serve/_private/constants.py", r'"(RAY_SERVE_\w+)"'):
+            yield f"Ray Serve has no flag {name}"
 
 
-def _serve_flags() -> set[str]:
-    return set(re.findall(r'"(RAY_SERVE_\w+)"', (_ray_folder() / "serve" / "_private" / "constants.py").read_text()))
-
-
-def _ray_folder() -> Path:
-    ray = find_spec("ray")
-    assert ray is not None
-    assert ray.submodule_search_locations is not None
-    return Path(ray.submodule_search_locations[0])
+@cache
+def _in_ray(file: str, pattern: str) -> frozenset[str]:
+    """What a pattern finds in a file of the Ray that is installed."""
+    return frozenset(re.findall(pattern, (files("ray") / file).read_text()))

@@ -5,198 +5,169 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from deploy.checks.build import Object, name_of
-from deploy.checks.pods import Pod, pods_of, selects
+from deploy.checks.build import Object, Overlay, Pod, Problem, name_of, selects
+from kairos.gateway.v1 import gateway_pb2
 
-# Named by a policy or a monitor, and not ours: KubeRay's operator.
-_STRANGERS = ({"app.kubernetes.io/name": "kuberay-operator"}, {"k8s-app": "kube-dns"})
+_SERVED = {
+    *(service.full_name for service in gateway_pb2.DESCRIPTOR.services_by_name.values()),
+    "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+}  # fmt: skip
+# Ray's agent listens on a port that KubeRay knows and no container declares.
+_RAY_AGENT_PORT = 52365
 
 
-def reference_problems(objects: list[Object], secrets: list[Object]) -> Iterator[str]:
-    """One line for each name that leads nowhere. `secrets`: those that somebody makes before the overlay is applied."""
-    pods = pods_of(objects)
+def reference_problems(overlay: Overlay) -> Iterator[Problem]:
+    """One for each name that no object has."""
     yield from chain(
-        _configuration(objects, secrets, pods),
-        _probes(pods),
-        _neighbours(pods),
-        _services(objects, pods),
-        _policies(objects, pods),
-        _targets(objects),
-        _monitors(objects, pods),
-        _routes(objects),
+        *(_pod_problems(pod, overlay) for pod in overlay.pods),
+        _configuration(overlay),
+        _services(overlay),
+        _targets(overlay),
+        _monitors(overlay),
+        _routes(overlay),
+        _disks(overlay),
     )
 
 
-def _configuration(objects: list[Object], secrets: list[Object], pods: list[Pod]) -> Iterator[str]:
-    known = {
-        "config map": {o["metadata"]["name"]: {*o.get("data", {})} for o in objects if o["kind"] == "ConfigMap"},
-        "secret": {
-            o["metadata"]["name"]: {*o.get("data", {}), *o.get("stringData", {})}
-            for o in (*objects, *secrets)
-            if o["kind"] == "Secret"
-        },
-    }
-    claims = {o["metadata"]["name"] for o in objects if o["kind"] == "PersistentVolumeClaim"}
-    for pod in pods:
-        # Neither is among our objects: somebody would have to make them first.
-        for field in ("serviceAccountName", "priorityClassName"):
-            if field in pod.spec:
-                yield f"{pod.owner}: there is no {field} {pod.spec[field]}"
-    for owner, what, name, keys in references(objects):
+def _configuration(overlay: Overlay) -> Iterator[Problem]:
+    maps = {name: set(data) for name, data in overlay.config_maps.items()}
+    known = {"config map": maps, "secret": overlay.secret_keys}
+    for where, what, name, keys in _references(overlay):
+        # Secrets come from outside the overlay, and only ours are known here.
+        own = what == "secret"
         if name not in known[what]:
-            yield f"{owner}: there is no {what} {name}"
+            yield Problem(where, f"there is no {what} {name}", own)
         else:
-            yield from (f"{owner}: {what} {name} has no key {key}" for key in keys if key not in known[what][name])
-    for pod in pods:
-        volumes = {volume["name"] for volume in pod.spec.get("volumes", [])} | pod.claims
-        for volume in pod.spec.get("volumes", []):
-            claim = volume.get("persistentVolumeClaim", {}).get("claimName")
-            if claim and claim not in claims:
-                yield f"{pod.owner}: there is no disk {claim}"
-        for container in pod.all_containers:
-            for mount in container.get("volumeMounts", []):
-                if mount["name"] not in volumes:
-                    yield f"{pod.owner}: {container['name']} mounts {mount['name']}, which is no volume of the pod"
+            missing = [key for key in keys if key not in known[what][name]]
+            yield from (Problem(where, f"{what} {name} has no key {key}", own) for key in missing)
 
 
-def references(objects: list[Object]) -> Iterator[tuple[str, str, str, list[str]]]:
-    """(whose, "config map" or "secret", its name, the keys that are read one by one; none where all are)."""
-    yield from chain(_pod_references(pods_of(objects)), _credentials(objects))
-
-
-def _pod_references(pods: list[Pod]) -> Iterator[tuple[str, str, str, list[str]]]:
-    for pod in pods:
+def _references(overlay: Overlay) -> Iterator[tuple[str, str, str, list[str]]]:
+    """(object, "config map" or "secret", its name, the keys that are read one by one; none where all are)."""
+    for pod in overlay.pods:
         yield from ((pod.owner, "secret", secret["name"], []) for secret in pod.spec.get("imagePullSecrets", []))
         for container in pod.all_containers:
             for source in container.get("envFrom", []):
-                for field, what in (("configMapRef", "config map"), ("secretRef", "secret")):
-                    if field in source:
-                        yield pod.owner, what, source[field]["name"], []
+                yield from _source(pod.owner, source, ("configMapRef", "secretRef"))
             for variable in container.get("env", []):
-                yield from _of_source(pod.owner, variable.get("valueFrom", {}))
+                yield from _source(pod.owner, variable.get("valueFrom", {}), ("configMapKeyRef", "secretKeyRef"))
         for volume in pod.spec.get("volumes", []):
-            if "configMap" in volume:
-                items = volume["configMap"].get("items", [])
-                yield pod.owner, "config map", volume["configMap"]["name"], [item["key"] for item in items]
-            if "secret" in volume:
-                items = volume["secret"].get("items", [])
-                yield pod.owner, "secret", volume["secret"]["secretName"], [item["key"] for item in items]
+            for field, what, name in (("configMap", "config map", "name"), ("secret", "secret", "secretName")):
+                if field in volume and not volume[field].get("optional"):
+                    keys = [item["key"] for item in volume[field].get("items", [])]
+                    yield pod.owner, what, volume[field][name], keys
+    for item in overlay.of_kind("RayService"):
+        options = item["spec"]["rayClusterConfig"].get("gcsFaultToleranceOptions", {})
+        source = options.get("redisPassword", {}).get("valueFrom", {})
+        yield from _source(name_of(item), source, ("configMapKeyRef", "secretKeyRef"))
 
 
-def _credentials(objects: list[Object]) -> Iterator[tuple[str, str, str, list[str]]]:
-    for item in objects:
-        if item["kind"] == "RayService":
-            options = item["spec"]["rayClusterConfig"].get("gcsFaultToleranceOptions", {})
-            yield from _of_source(name_of(item), options.get("redisPassword", {}).get("valueFrom", {}))
+def _source(where: str, source: Object, fields: tuple[str, str]) -> Iterator[tuple[str, str, str, list[str]]]:
+    for field, what in zip(fields, ("config map", "secret"), strict=True):
+        if field in source and not source[field].get("optional"):
+            yield where, what, source[field]["name"], [source[field]["key"]] if "key" in source[field] else []
 
 
-def _of_source(owner: str, source: Object) -> Iterator[tuple[str, str, str, list[str]]]:
-    for field, what in (("configMapKeyRef", "config map"), ("secretKeyRef", "secret")):
-        if field in source:
-            yield owner, what, source[field]["name"], [source[field]["key"]]
+def _pod_problems(pod: Pod, overlay: Overlay) -> Iterator[Problem]:
+    claims = {item["metadata"]["name"] for item in overlay.of_kind("PersistentVolumeClaim")}
+    # Our overlays bring all that they name; another may rely on objects that the cluster has already.
+    for field, kind in (("serviceAccountName", "ServiceAccount"), ("priorityClassName", "PriorityClass")):
+        if field in pod.spec and pod.spec[field] not in {item["metadata"]["name"] for item in overlay.of_kind(kind)}:
+            yield Problem(pod.owner, f"there is no {kind} {pod.spec[field]}", own=True)
+    for name in (name for name in pod.claim_names() if name not in claims):
+        yield Problem(pod.owner, f"there is no disk {name}", own=True)
+    requested = {name for c in pod.all_containers for amounts in c.get("resources", {}).values() for name in amounts}
+    for toleration in pod.spec.get("tolerations", []):
+        if toleration.get("key") not in requested:
+            what = f"tolerates {toleration.get('key', 'everything')}, and requests no such resource"
+            yield Problem(pod.owner, what, own=True)
+    for container in pod.all_containers:
+        for kind in ("readinessProbe", "livenessProbe", "startupProbe"):
+            for way in ("httpGet", "tcpSocket", "grpc"):
+                port = container.get(kind, {}).get(way, {}).get("port")
+                if port is not None and not pod.has_port(port) and not (pod.node_type and port == _RAY_AGENT_PORT):
+                    yield Problem(pod.owner, f"the {kind} asks port {port}, which the pod does not have")
+    for term in pod.required_neighbours():
+        if not any(selects(term["labelSelector"], other.labels) for other in overlay.pods):
+            yield Problem(pod.owner, f"must be beside {term['labelSelector']}, and there is no such pod")
 
 
-def _probes(pods: list[Pod]) -> Iterator[str]:
-    for pod in pods:
-        # Ray's agent listens on a port that KubeRay knows and no container declares.
-        agent = 52365 if "ray.io/node-type" in pod.labels else None
-        for container in pod.containers:
-            for kind in ("readinessProbe", "livenessProbe", "startupProbe"):
-                for way in ("httpGet", "tcpSocket", "grpc"):
-                    port = container.get(kind, {}).get(way, {}).get("port")
-                    if port is not None and port != agent and not pod.has_port(port):
-                        yield f"{pod.owner}: the {kind} asks port {port}, which the pod does not have"
-
-
-def _neighbours(pods: list[Pod]) -> Iterator[str]:
-    """A pod that must stand beside others which there are not would wait for ever."""
-    for pod in pods:
-        wanted = pod.spec.get("affinity", {}).get("podAffinity", {})
-        for term in wanted.get("requiredDuringSchedulingIgnoredDuringExecution", []):
-            if not any(selects(term["labelSelector"], other.labels) for other in pods):
-                yield f"{pod.owner}: must be beside {term['labelSelector']}, and there is no such pod"
-
-
-def _services(objects: list[Object], pods: list[Pod]) -> Iterator[str]:
-    for service in (o for o in objects if o["kind"] == "Service"):
-        behind = [pod for pod in pods if selects({"matchLabels": service["spec"]["selector"]}, pod.labels)]
-        if not behind:
-            yield f"{name_of(service)}: selects no pod"
-        for port in service["spec"]["ports"]:
+def _services(overlay: Overlay) -> Iterator[Problem]:
+    services = {item["metadata"]["name"]: item for item in overlay.of_kind("Service")}
+    for service in services.values():
+        behind = overlay.pods_behind(service)
+        if not behind and service["spec"].get("selector"):
+            yield Problem(name_of(service), "selects no pod")
+        for port in service["spec"].get("ports", []):
             target = port.get("targetPort", port["port"])
-            for pod in behind:
-                if not pod.has_port(target):
-                    yield f"{name_of(service)}: port {port['name']} leads to {target}, which {pod.owner} does not have"
+            for pod in (pod for pod in behind if not pod.has_port(target)):
+                what = f"port {port.get('name', port['port'])} leads to {target}, which {pod.owner} does not have"
+                yield Problem(name_of(service), what)
+    for item in overlay.of_kind("StatefulSet"):
+        name = item["spec"]["serviceName"]
+        if name not in services or name_of(item) not in {pod.owner for pod in overlay.pods_behind(services[name])}:
+            yield Problem(name_of(item), f"serviceName is {name}, which is no service of its pods")
 
 
-def _policies(objects: list[Object], pods: list[Pod]) -> Iterator[str]:
-    """Ports only: that a policy selects anything at all depends on the overlay (`idle_policies`)."""
-    for policy in (o for o in objects if o["kind"] == "NetworkPolicy"):
-        own = [pod for pod in pods if selects(policy["spec"]["podSelector"], pod.labels)]
-        rules = [(rule, own) for rule in policy["spec"].get("ingress", [])]
-        for rule in policy["spec"].get("egress", []):
-            peers = [peer["podSelector"] for peer in rule.get("to", []) if "podSelector" in peer]
-            rules.append((rule, [pod for pod in pods if any(selects(peer, pod.labels) for peer in peers)]))
-        for rule, receivers in rules:
-            for port in rule.get("ports", []):
-                if receivers and not any(pod.has_port(port["port"]) for pod in receivers):
-                    yield f"{name_of(policy)}: no pod behind it has the port {port['port']}"
+def _targets(overlay: Overlay) -> Iterator[Problem]:
+    names = {name_of(item) for item in overlay.objects}
+    for item in overlay.of_kind("HorizontalPodAutoscaler"):
+        target = f"{item['spec']['scaleTargetRef']['kind']}/{item['spec']['scaleTargetRef']['name']}"
+        if target not in names:
+            yield Problem(name_of(item), f"there is no {target}")
+    for item in overlay.of_kind("PodDisruptionBudget"):
+        if not any(selects(item["spec"].get("selector", {}), pod.labels) for pod in overlay.pods):
+            yield Problem(name_of(item), "selects no pod")
 
 
-def idle_policies(overlays: list[list[Object]]) -> list[str]:
-    """Policies and peers that select no pod in any overlay that has them: a slip in a label closes without a word."""
-    selected: dict[str, bool] = {}
-    for objects in overlays:
-        pods = pods_of(objects)
-        for policy in (o for o in objects if o["kind"] == "NetworkPolicy"):
-            spec = policy["spec"]
-            peers = [peer for rule in spec.get("ingress", []) for peer in rule.get("from", [])]
-            peers += [peer for rule in spec.get("egress", []) for peer in rule.get("to", [])]
-            selectors = [spec["podSelector"], *(peer["podSelector"] for peer in peers if "podSelector" in peer)]
-            for selector in selectors:
-                if selector.get("matchLabels") in _STRANGERS:
-                    continue
-                line = f"{name_of(policy)}: {selector} selects no pod in any overlay"
-                selected[line] = selected.get(line, False) or any(selects(selector, pod.labels) for pod in pods)
-    return [line for line, found in selected.items() if not found]
-
-
-def _targets(objects: list[Object]) -> Iterator[str]:
-    """What an autoscaler scales and a disruption budget guards."""
-    names, pods = {name_of(item) for item in objects}, pods_of(objects)
-    for item in objects:
-        if item["kind"] == "HorizontalPodAutoscaler":
-            target = item["spec"]["scaleTargetRef"]
-            if f"{target['kind']}/{target['name']}" not in names:
-                yield f"{name_of(item)}: there is no {target['kind']} {target['name']}"
-        if item["kind"] == "PodDisruptionBudget" and not any(selects(item["spec"]["selector"], p.labels) for p in pods):
-            yield f"{name_of(item)}: selects no pod"
-
-
-def _monitors(objects: list[Object], pods: list[Pod]) -> Iterator[str]:
-    services = [o for o in objects if o["kind"] == "Service"]
-    for item in objects:
-        spec = item.get("spec", {})
-        if item["kind"] == "ServiceMonitor":
-            found = [s for s in services if selects(spec["selector"], s["metadata"].get("labels", {}))]
-            ports = {port["name"] for service in found for port in service["spec"]["ports"]}
-            endpoints = spec["endpoints"]
-        elif item["kind"] == "PodMonitor":
-            ports = {name for pod in pods if selects(spec["selector"], pod.labels) for name in pod.ports}
-            endpoints = spec["podMetricsEndpoints"]
+def _monitors(overlay: Overlay) -> Iterator[Problem]:
+    for item in overlay.of_kind("ServiceMonitor", "PodMonitor"):
+        selector = item["spec"]["selector"]
+        if item["kind"] == "PodMonitor":
+            ports = {name for pod in overlay.pods if selects(selector, pod.labels) for name in pod.ports}
         else:
+            services = overlay.of_kind("Service")
+            found = [service for service in services if selects(selector, service["metadata"].get("labels", {}))]
+            ports = {port.get("name") for service in found for port in service["spec"]["ports"]}
+        for endpoint in item["spec"].get("endpoints", item["spec"].get("podMetricsEndpoints", [])):
+            if endpoint.get("port") not in ports:
+                yield Problem(name_of(item), f"nothing that it selects has a port {endpoint.get('port')}")
+
+
+def _routes(overlay: Overlay) -> Iterator[Problem]:
+    services = overlay.of_kind("Service")
+    ports = {(item["metadata"]["name"], port["port"]) for item in services for port in item["spec"].get("ports", [])}
+    for route in overlay.of_kind("GRPCRoute"):
+        for rule in route["spec"].get("rules", []):
+            for backend in rule.get("backendRefs", []):
+                if (backend["name"], backend.get("port")) not in ports:
+                    yield Problem(name_of(route), f"no service {backend['name']} has port {backend.get('port')}")
+            for match in rule.get("matches", []):
+                service = match.get("method", {}).get("service")
+                if service and service not in _SERVED:
+                    yield Problem(name_of(route), f"the gateway does not serve {service}")
+
+
+def _disks(overlay: Overlay) -> Iterator[Problem]:
+    """A disk of one node has one owner, and its owner's successor starts on the same node, or after it."""
+    specs = {item["metadata"]["name"]: item["spec"] for item in overlay.of_kind("PersistentVolumeClaim")}
+    workloads = {name_of(item): item["spec"] for item in overlay.objects if "spec" in item}
+    owners: dict[str, set[str]] = {}
+    for pod in overlay.pods:
+        owner = pod.owner.split(" ")[0]
+        spec, claims = workloads[owner], [name for name in pod.claim_names() if name in specs]
+        # A job stands beside the disk's owner, or is started by hand once the owner is gone.
+        if "jobTemplate" in spec and (pod.required_neighbours() or spec.get("suspend")):
             continue
-        for endpoint in endpoints:
-            if endpoint["port"] not in ports:
-                yield f"{name_of(item)}: nothing that it selects has a port {endpoint['port']}"
-
-
-def _routes(objects: list[Object]) -> Iterator[str]:
-    services = {o["metadata"]["name"]: o for o in objects if o["kind"] == "Service"}
-    for route in (o for o in objects if o["kind"] == "GRPCRoute"):
-        for backend in (backend for rule in route["spec"]["rules"] for backend in rule["backendRefs"]):
-            service = services.get(backend["name"])
-            if service is None:
-                yield f"{name_of(route)}: there is no service {backend['name']}"
-            elif backend["port"] not in {port["port"] for port in service["spec"]["ports"]}:
-                yield f"{name_of(route)}: service {backend['name']} has no port {backend['port']}"
+        if (claims or pod.claims) and spec.get("replicas", 1) != 1:
+            yield Problem(owner, f"has {spec['replicas']} replicas, each with files of its own", own=True)
+        if claims and owner.startswith("Deployment/") and spec.get("strategy", {}).get("type") != "Recreate":
+            yield Problem(owner, "its successor would start beside it, on the same files")
+        stays = any(selects(term["labelSelector"], pod.labels) for term in pod.required_neighbours())
+        for name in (name for name in claims if "ReadWriteMany" not in specs[name]["accessModes"]):
+            owners.setdefault(name, set()).add(owner)
+            if spec.get("upgradeStrategy", {}).get("type") == "NewCluster" and not stays:
+                yield Problem(pod.owner, f"the disk {name} is one node's, and its successor may start on another")
+    for name, users in owners.items():
+        if len(users) > 1:
+            yield Problem(", ".join(sorted(users)), f"share the disk {name}, which is not ReadWriteMany")

@@ -1,135 +1,159 @@
-"""Environment variables, and paths in them: somebody reads each, and each path leads to something in the container."""
+"""Environment variables: settings that the services take, references that resolve, paths that lead to a file."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
-from deploy.checks.build import DEPLOY, Object
-from deploy.checks.dockerfiles import dockerfile, entrypoint, has_path
-from deploy.checks.engines import engine_of
-from deploy.checks.pods import Pod, environment, is_head
+from ops.settings import SuiteSettings
+from deploy.checks.build import Object, Overlay, Pod, Problem
+from deploy.checks.images import image_of
+from services.common.errors import InvalidArgument
+from services.common.settings import ServiceSettings, load_settings
+from services.gateway.settings import GatewaySettings
+from services.query_encoder.settings import QueryEncoderSettings
+from services.pricing.settings import PricingSettings
+from services.ranker.settings import RankerSettings
+from services.retrieval.settings import RetrievalSettings
+from services.learner.settings import LearnerSettings
 
-# Read by what is in the images, whoever wrote it.
-_LIBRARIES = {
-    "OMP_NUM_THREADS", "TOKENIZERS_PARALLELISM", "HOME", "OTEL_RESOURCE_ATTRIBUTES",
-    # OpenSSL, and gRPC.
-    "SSL_CERT_FILE", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-    # pyarrow, for an object store.
-    "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+Stateful = QueryEncoderSettings | RetrievalSettings | RankerSettings | PricingSettings | LearnerSettings
+# Of each application.
+SETTINGS_OF: dict[str, type[Stateful]] = {
+    "query_encoder": QueryEncoderSettings, "retrieval": RetrievalSettings, "ranker": RankerSettings,
+    "pricing": PricingSettings,
 }  # fmt: skip
-_BACKEND = "KAIROS_QUERY_ENCODER_BACKEND"
-_REFERENCE = re.compile(r"\$\(?(\w+)\)?")
-# In Python, and in the shell.
-_READ = re.compile(r"os\.environ\[\"(\w+)\"\]|\$\{?([A-Z_]+)")
-# Of settings that the command line reads for where a service keeps what; the model it leaves alone.
-_NOT_THE_CLIS = {"KAIROS_QUERY_ENCODER_MODEL_DIR", "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR"}
+# Of programs without Ray, by their module; the learner reads from the ranker's where log and registry are.
+_SETTINGS_OF_MODULE: dict[str | None, tuple[type[ServiceSettings], ...]] = {
+    "services.gateway": (GatewaySettings,), "services.learner": (LearnerSettings, RankerSettings),
+    # `kairos backup` reads where each service keeps its state.
+    "cli.main": (SuiteSettings, *SETTINGS_OF.values()),
+}  # fmt: skip
+_ALL: tuple[type[ServiceSettings], ...] = (GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, SuiteSettings)
+# Torch runs the model itself, without an exported one; the command line reads where services keep state, no model.
+_EXPORTED, _MODEL = "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR", "KAIROS_QUERY_ENCODER_MODEL_DIR"
+_REFERENCE = re.compile(r"\$\((\w+)\)")
 _PATH = re.compile(r"^(?:--?[\w-]+=)?(/[\w./-]+)$")
+Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
-def variable_problems(
-    pod: Pod, container: Object, config_maps: Mapping[str, Object], secrets: list[Object], deploy: Path = DEPLOY
-) -> Iterator[str]:
-    """One line for each variable that nobody reads, misses, or that names a file which is not there."""
-    files = {("configMap", name): {*item.get("data", {})} for name, item in config_maps.items()}
-    files |= {("secret", item["metadata"]["name"]): {*item["stringData"]} for item in secrets}
-    variables = environment(container, config_maps)
-    read = {name for found in _READ.findall("\n".join(_scripts(pod, container, config_maps))) for name in found if name}
-    used = {name for text in (*_texts(container), *(v or "" for v in variables.values()))
-            for name in _REFERENCE.findall(text)}  # fmt: skip
-    known = _LIBRARIES | used | read | rays_flags()
-    for name in variables:
-        # Ours are held against the settings, an engine's against what we know of it.
-        if name not in known and not name.startswith("KAIROS_") and not engine_of(container["image"]):
-            yield f"nobody reads the variable {name}"
-    for name in sorted(read):
-        if name not in variables:
-            yield f"the script reads {name}, which is not set"
-    yield from _unresolved(container, config_maps)
-    paths = list(_paths(container, variables))
-    for mount in container.get("volumeMounts", []):
-        if {"secret", "configMap", "persistentVolumeClaim"} & _volume(mount, pod).keys() and not any(
-            path.is_relative_to(mount["mountPath"]) for _, path in paths
-        ):
-            yield f"nothing in {container['name']} names a file below {mount['mountPath']}"
-        named = {str(path) for _, path in paths}
-        for name in sorted(_files(_volume(mount, pod), files) or () if "configMap" in _volume(mount, pod) else ()):
-            if f"{mount['mountPath']}/{name}" not in named:
-                yield f"nothing in {container['name']} names the file {name} of {mount['name']}"
-    # Torch runs the model itself: nothing is exported.
-    idle = {"KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR"} if variables.get(_BACKEND) == "torch" else set()
-    if dockerfile(container["image"], deploy).is_file() and entrypoint(container["image"], deploy) == "cli.main":
-        idle |= _NOT_THE_CLIS
-    for where, path in (pair for pair in paths if pair[0] not in idle):
-        # A head runs no replica, but has their settings; what it mounts it has to find as well.
-        if not (is_head(pod) and not _mount_of(path, container)):
-            yield from (f"{where} {problem}" for problem in _path_problems(path, pod, container, files, deploy))
+def settings_problems(overlay: Overlay) -> Iterator[Problem]:
+    """One for each KAIROS_* variable that is no setting of a program in its pod, or has a value that is refused."""
+    for pod in overlay.pods:
+        readers = _readers(pod, overlay)
+        for container in pod.all_containers:
+            variables = overlay.environment(container)
+            used = {name for value in variables.values() for name in _REFERENCE.findall(value or "")}
+            for name in (name for name in variables if name.startswith("KAIROS_") and name not in used):
+                if not any(name.startswith(_prefix(kind)) for kind in _ALL):
+                    yield Problem(pod.owner, f"{name} is a setting of no service")
+                elif not any(name.startswith(_prefix(kind)) for kind in readers):
+                    yield Problem(pod.owner, f"{name} is a setting of no service that runs here")
+            for kind in _ALL:
+                if isinstance(error := _loaded(kind, _own(kind, variables)), InvalidArgument):
+                    for violation in error.violations:
+                        name = _prefix(kind) + violation.field.replace(".", "__").upper()
+                        yield Problem(pod.owner, f"{name}: {violation.description}")
 
 
-def _unresolved(container: Object, config_maps: Mapping[str, Object]) -> Iterator[str]:
-    """Kubernetes puts in only what stands before: config maps and secrets, then the list from its top."""
-    before = set(environment({"envFrom": container.get("envFrom", [])}, config_maps))
+def settings_from(kind: type[Settings], variables: Mapping[str, str | None]) -> Settings | None:
+    """None where the service would refuse a value, which `settings_problems` reports."""
+    loaded = _loaded(kind, _own(kind, variables))
+    return loaded if isinstance(loaded, kind) else None
+
+
+def _readers(pod: Pod, overlay: Overlay) -> tuple[type[ServiceSettings], ...]:
+    """The settings of the programs in a pod; of an image that is not ours, all."""
+    if pod.node_type:
+        return tuple(SETTINGS_OF[a.name] for a in overlay.serve_configs[pod.name].applications if a.name in SETTINGS_OF)
+    image = image_of(pod.containers[0]["image"])
+    return _SETTINGS_OF_MODULE.get(image.module, ()) if image else _ALL
+
+
+@cache
+def _loaded(kind: type[ServiceSettings], own: frozenset[tuple[str, str | None]]) -> ServiceSettings | InvalidArgument:
+    """Cached: most pods of most overlays have the same variables."""
+    settings: dict[str, Any] = {}
+    for name, value in own:
+        group = settings
+        # KAIROS_GATEWAY_SERVER__PORT is {"server": {"port": …}}.
+        *groups, last = name.removeprefix(_prefix(kind)).lower().split("__")
+        for part in groups:
+            group = group.setdefault(part, {})
+        group[last] = "known-to-the-cluster" if value is None else value
+    settings.pop("config", None)
+    try:
+        return load_settings(kind, settings)
+    except InvalidArgument as error:
+        return error
+
+
+def _own(kind: type[ServiceSettings], variables: Mapping[str, str | None]) -> frozenset[tuple[str, str | None]]:
+    return frozenset((name, value) for name, value in variables.items() if name.startswith(_prefix(kind)))
+
+
+def _prefix(kind: type[ServiceSettings]) -> str:
+    return kind.model_config.get("env_prefix", "")
+
+
+def variable_problems(overlay: Overlay) -> Iterator[Problem]:
+    """One for each variable that is missing, set too late, or leads to no file."""
+    for pod in overlay.pods:
+        for container in pod.all_containers:
+            variables = overlay.environment(container)
+            yield from (Problem(pod.owner, what) for what in _unresolved(container, overlay))
+            yield from _path_problems(pod, container, variables, overlay)
+
+
+def _unresolved(container: Object, overlay: Overlay) -> Iterator[str]:
+    """Kubernetes resolves $(NAME) by what stands before: config maps and secrets, then the list from its top."""
+    before = set(overlay.environment({"envFrom": container.get("envFrom", [])}))
     for variable in container.get("env", []):
-        for name in re.findall(r"\$\((\w+)\)", variable.get("value", "")):
-            if name not in before:
-                yield f"{variable['name']} asks for $({name}), which is not set before it"
+        for name in set(_REFERENCE.findall(variable.get("value", ""))) - before:
+            yield f"{variable['name']} refers to $({name}), which is not set before it"
         before.add(variable["name"])
     for text in _texts(container):
-        own = set(re.findall(r"\b(\w+)=", text))
-        for name in _REFERENCE.findall(text):
-            if name not in before | own:
-                yield f"{text!r} asks for {name}, which is not set"
+        yield from (
+            f"{text!r} refers to $({name}), which is not set" for name in set(_REFERENCE.findall(text)) - before
+        )
 
 
-def _texts(container: Object) -> Iterator[str]:
-    yield from (*container.get("command", []), *container.get("args", []))
-    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
-        yield from container.get(probe, {}).get("exec", {}).get("command", [])
-
-
-def _paths(container: Object, variables: Mapping[str, str | None]) -> Iterator[tuple[str, PurePosixPath]]:
-    for name, value in variables.items():
-        if value and (found := _PATH.match(value)):
-            yield name, PurePosixPath(found[1])
-    for text in _texts(container):
-        if found := _PATH.match(text):
-            yield text, PurePosixPath(found[1])
+def _texts(container: Object) -> list[str]:
+    return [*container.get("command", []), *container.get("args", [])]
 
 
 def _path_problems(
-    path: PurePosixPath, pod: Pod, container: Object, files: Mapping[tuple[str, str], set[str]], deploy: Path
-) -> Iterator[str]:
-    mount = _mount_of(path, container)
-    if mount is None:
-        if not has_path(container["image"], path, deploy):
-            yield f"is {path}, which is in no volume and not in the image"
-        return
-    volume = _volume(mount, pod)
-    rest = path.relative_to(mount["mountPath"])
-    there = _files(volume, files)
-    if there is not None and str(rest) not in (".", *there):
-        yield f"is {path}, and there is no {rest} in the volume {volume['name']}"
-    for image, folder in _copied_into(volume, pod):
-        if not has_path(image, folder / rest, deploy):
-            yield f"is {path}, and there is no {folder / rest} in {image}, which fills the volume {volume['name']}"
+    pod: Pod, container: Object, variables: Mapping[str, str | None], overlay: Overlay
+) -> Iterator[Problem]:
+    image = image_of(container["image"])
+    unread = {_EXPORTED} if variables.get("KAIROS_QUERY_ENCODER_BACKEND") == "torch" else set()
+    unread |= {_EXPORTED, _MODEL} if image and image.module == "cli.main" else set()
+    named = [(name, value or "") for name, value in variables.items() if name not in unread]
+    for where, text in (*named, *((text, text) for text in _texts(container))):
+        if (found := _PATH.match(text)) is None:
+            continue
+        path = PurePosixPath(found[1])
+        if mount := _mount_of(path, container):
+            rest, files = str(path.relative_to(mount["mountPath"])), _files(_volume(mount, pod), overlay)
+            if files is not None and rest not in (".", *files):
+                yield Problem(pod.owner, f"{where} is {path}, and there is no {rest} in the volume {mount['name']}")
+        # A head has the settings of the replicas and runs none.
+        elif image and pod.node_type != "head" and not image.has(path):
+            what = f"{where} is {path}, which is in no volume and not in {container['image']}"
+            yield Problem(pod.owner, what, own=True)
 
 
-def _copied_into(volume: Object, pod: Pod) -> Iterator[tuple[str, PurePosixPath]]:
-    """The images whose init containers fill an empty volume by `cp -r FOLDER/. …`, and the folders."""
-    for container in pod.spec.get("initContainers", []) if "emptyDir" in volume else []:
-        if any(mount["name"] == volume["name"] for mount in container.get("volumeMounts", [])):
-            yield container["image"], PurePosixPath(container["command"][-2])
-
-
-def _files(volume: Object, files: Mapping[tuple[str, str], set[str]]) -> set[str] | None:
+def _files(volume: Object, overlay: Overlay) -> set[str] | None:
     """Names of the files in a volume; None where only the cluster knows."""
-    for kind, name in (("secret", "secretName"), ("configMap", "name")):
-        if kind in volume:
+    for kind, name, known in (
+        ("secret", "secretName", overlay.secret_keys), ("configMap", "name", overlay.config_maps),
+    ):  # fmt: skip
+        if kind in volume and volume[kind][name] in known:
             items = volume[kind].get("items")
-            return {item["path"] for item in items} if items else files.get((kind, volume[kind][name]), set())
+            return {item["path"] for item in items} if items else set(known[volume[kind][name]])
     return None
 
 
@@ -139,7 +163,7 @@ def _mount_of(path: PurePosixPath, container: Object) -> Object | None:
 
 
 def _volume(mount: Object, pod: Pod) -> Object:
-    """Nothing where it is a claim of the pod's own."""
+    """Empty where it is a claim of a StatefulSet."""
     volumes: list[Object] = pod.spec.get("volumes", [])
     return next((volume for volume in volumes if volume["name"] == mount["name"]), {})
 
@@ -149,29 +173,7 @@ def writable(path: Path, container: Object) -> bool:
     return mount is not None and not mount.get("readOnly", False)
 
 
-def on_disk(path: Path, container: Object, spec: Object) -> bool:
-    """Whether what is written there outlives the pod."""
+def on_disk(path: Path, container: Object, pod: Pod) -> bool:
+    """Whether files there outlive the pod."""
     mount = _mount_of(PurePosixPath(path), container)
-    return mount is not None and any(
-        volume["name"] == mount["name"] and "persistentVolumeClaim" in volume for volume in spec.get("volumes", [])
-    )
-
-
-def _scripts(pod: Pod, container: Object, config_maps: Mapping[str, Object]) -> Iterator[str]:
-    """The text of each script that the container's command names, where a config map has it."""
-    for text in _texts(container):
-        mount = _mount_of(PurePosixPath(text), container) if text.endswith((".py", ".sh")) else None
-        volume = _volume(mount, pod) if mount else {}
-        data = config_maps.get(volume.get("configMap", {}).get("name", ""), {}).get("data", {})
-        yield data.get(PurePosixPath(text).name, "")
-
-
-@cache
-def rays_flags() -> frozenset[str]:
-    """Each RAY_* name in the source of the Ray that is installed."""
-    spec = find_spec("ray")
-    assert spec is not None
-    assert spec.origin is not None
-    ray = Path(spec.origin).parent
-    files = ("serve/_private/constants.py", "_private/ray_constants.py", "_common/usage/usage_constants.py")
-    return frozenset(name for file in files for name in re.findall(r'"(RAY_\w+)"', (ray / file).read_text()))
+    return mount is not None and "persistentVolumeClaim" in _volume(mount, pod)

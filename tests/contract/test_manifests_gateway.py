@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 
-from deploy.checks.build import built, example_secrets
-from deploy.checks.pods import environment, pods_of
-from deploy.secrets import filled
-from kairos.gateway.v1 import gateway_pb2
 from ops.client import Connection
 from ops.control import health_of
+from deploy.checks.build import Overlay, built, example_secrets
+from deploy.secrets import filled
+from kairos.gateway.v1 import gateway_pb2
 from tests.e2e.suite import eventually
 from tests.needed import needs
 
@@ -28,8 +27,8 @@ KEY = "a-key"
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """A caller of the gateway of `production`, started without its stages. Paths and addresses are this machine's."""
     needs("kubectl")
-    objects, folder = built("production"), tmp_path_factory.mktemp("gateway")
-    (pod,) = (pod for pod in pods_of(objects) if pod.owner == "Deployment/kairos-gateway")
+    overlay, folder = Overlay(built("production")), tmp_path_factory.mktemp("gateway")
+    (pod,) = (pod for pod in overlay.pods if pod.owner == "Deployment/kairos-gateway")
     (container,) = pod.containers
     secrets = {item["metadata"]["name"]: item for item in filled(example_secrets(), KEY, datetime.now(UTC))}
     for volume in pod.spec["volumes"]:
@@ -38,12 +37,11 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
         place.mkdir(parents=True)
         for name, content in secrets[volume["secret"]["secretName"]]["stringData"].items():
             (place / name).write_text(content)
-    config_maps = {item["metadata"]["name"]: item for item in objects if item["kind"] == "ConfigMap"}
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     variables = {
         name: secrets["kairos-gateway"]["stringData"]["token-key"] if value is None else value
-        for name, value in environment(container, config_maps).items()
+        for name, value in overlay.environment(container).items()
     }
     variables = {name: value.replace("/etc/", f"{folder}/etc/") for name, value in variables.items()}
     variables |= {"KAIROS_GATEWAY_SERVER__PORT": str(port), "KAIROS_GATEWAY_METRICS__PORT": "0"}

@@ -1,4 +1,4 @@
-"""That each image's extras are enough. With real environments: `make images-check`; its file: test_manifests.py."""
+"""Each image's extras are enough for its program. `make images-check` does the same with real environments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deploy.checks.images import DOCKERFILES, ROOT, build_stage
 
 FILES = sorted(DOCKERFILES.glob("*.Dockerfile"))
 IMAGES = ("gateway", "query_encoder", "retrieval", "ranker", "cli", "learner")
-START = ROOT / "deploy" / "checks" / "image_start.py"
+START = Path(__file__).with_name("hidden_packages.py")
 
 
 def test_a_linter_finds_nothing() -> None:
@@ -33,7 +33,7 @@ Outcome = subprocess.CompletedProcess[str]
 @pytest.fixture(scope="module")
 def starts() -> dict[str, Outcome]:
     """Of each image with its own extras, and of retrieval with those of another; all at once, each in a process."""
-    extras = {image: build_stage(DOCKERFILES / f"{image}.Dockerfile").variables["EXTRAS"] for image in IMAGES}
+    extras = {image: build_stage(DOCKERFILES / f"{image}.Dockerfile")[1]["EXTRAS"] for image in IMAGES}
     runs = {**{image: (image, extras[image]) for image in IMAGES}, "wrong": ("retrieval", extras["gateway"])}
     with ThreadPoolExecutor() as threads:
         return dict(zip(runs, threads.map(lambda run: started(*run), runs.values()), strict=True))

@@ -1,161 +1,139 @@
-"""The manifests of deploy/k8s: every overlay holds, and a slip of each kind is found and named."""
+"""The manifests of deploy/k8s: every overlay holds, and each mutation is found and named."""
 
 from __future__ import annotations
 
-import copy
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from deploy.checks.build import OPTIONS, OVERLAYS, SMALL_OPTIONS, Object, built_overlays, copied
-from deploy.checks.checking import problems_of, problems_of_files, problems_over
+from deploy.checks.__main__ import problems_of
+from deploy.checks.build import OVERLAYS, Object, Overlay
+from deploy.checks.schemas import Crds
 from tests.needed import needs
-from tests.unit.deploy.mistakes_elsewhere import ELSEWHERE
-from tests.unit.deploy.mistakes_in_engines import IN_ENGINES
-from tests.unit.deploy.mistakes_in_names import IN_NAMES
-from tests.unit.deploy.mistakes_in_objects import IN_OBJECTS
-from tests.unit.deploy.mistakes_in_ways import IN_WAYS
-from tests.unit.deploy.planting import Mistake, policy
+from tests.unit.deploy.mutations import CUSTOM_RESOURCES, MUTATIONS, Mutation, mutated
 
 Overlays = dict[str, list[Object]]
-# What is said of each, as a pattern.
-MISTAKES: dict[Mistake, str] = IN_NAMES | IN_OBJECTS | IN_WAYS | IN_ENGINES
+ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("overlay", [*OVERLAYS, OPTIONS, SMALL_OPTIONS])
-def test_overlay_holds(overlay: str, overlays: Overlays, secrets: list[Object]) -> None:
-    """An overlay builds; each object holds to its schema, and what one names the others and the code have."""
-    assert problems_of(overlays[overlay], secrets) == []
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_holds(overlay: str, overlays: Overlays, crds: Crds | None) -> None:
+    """Each object holds to its schema, and what it names is in the other objects and in the code."""
+    assert problems_of(Overlay(overlays[overlay]), crds) == []
 
 
-def test_overlays_hold_together(overlays: Overlays, secrets: list[Object]) -> None:
-    """Every file, policy, peer in one and key of a secret is for something in some overlay; docs name what is there."""
-    assert problems_over(overlays, secrets) == []
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.message)
+def test_a_mutation_is_found(mutation: Mutation, overlays: Overlays) -> None:
+    """A planted fault is found without CustomResourceDefinitions, and the message names object and field."""
+    problems = [str(problem) for problem in problems_of(Overlay(mutated(overlays[mutation.overlay], mutation)), None)]
+    assert any(re.search(mutation.message, problem) for problem in problems), problems
 
 
-def test_files_hold() -> None:
-    """The Dockerfiles and Prometheus's own configuration are without a slip."""
-    assert problems_of_files() == []
+@pytest.mark.parametrize("mutation", CUSTOM_RESOURCES, ids=lambda mutation: mutation.message)
+def test_a_mutation_of_a_custom_resource_is_found(mutation: Mutation, overlays: Overlays, crds: Crds | None) -> None:
+    """A field that the published CustomResourceDefinition does not have is an error."""
+    if crds is None:
+        pytest.skip("there are no published CustomResourceDefinitions beside the repository")
+    problems = [str(problem) for problem in problems_of(Overlay(mutated(overlays[mutation.overlay], mutation)), crds)]
+    assert any(re.search(mutation.message, problem) for problem in problems), problems
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
-def test_a_planted_mistake_is_named(mistake: Mistake, overlays: Overlays, secrets: list[Object]) -> None:
-    """A slip in the production overlay is found, and the object and the field that have it are named."""
-    objects = copy.deepcopy(overlays["production"])
-    mistake(objects)
-    problems = problems_of(objects, secrets)
-    assert any(re.search(MISTAKES[mistake], problem) for problem in problems), problems
+def test_an_object_without_a_required_field_is_named() -> None:
+    """A RayService without its cluster, and no definition to refuse it: an error, no traceback."""
+    item = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayService",
+        "metadata": {"name": "r"},
+        "spec": {"serveConfigV2": "applications: []"},
+    }
+    (problem,) = problems_of(Overlay([item]), None)
+    assert "lacks the field 'rayClusterConfig'" in str(problem)
 
 
-@pytest.mark.parametrize("mistake", ELSEWHERE, ids=lambda mistake: mistake.__name__)
-def test_a_mistake_in_another_overlay_is_named(mistake: Mistake, overlays: Overlays, secrets: list[Object]) -> None:
-    """A slip in what `production` does not take, embedded engines and what one may switch on, is found as well."""
-    overlay, pattern = ELSEWHERE[mistake]
-    objects = copy.deepcopy(overlays[overlay])
-    mistake(objects)
-    problems = problems_of(objects, secrets)
-    assert any(re.search(pattern, problem) for problem in problems), problems
+# What another shop's overlay may well have, and this repository's have not.
+ADOPTER = """\
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: shop
+resources: [{production}, issuer.yaml]
+patches:
+  - target: {{kind: Deployment, name: kairos-gateway}}
+    patch: |-
+      - {{op: add, path: /spec/template/spec/imagePullSecrets, value: [{{name: registry}}]}}
+      - {{op: add, path: /spec/template/spec/tolerations, value: [{{key: dedicated, operator: Exists}}]}}
+      - {{op: add, path: /spec/template/spec/priorityClassName, value: shop-critical}}
+      - op: add
+        path: /spec/template/spec/containers/0/env/-
+        value: {{name: HTTPS_PROXY, valueFrom: {{secretKeyRef: {{name: proxy, key: url}}}}}}
+  - target: {{kind: NetworkPolicy, name: callers-to-gateway}}
+    patch: |-
+      - op: replace
+        path: /spec/ingress/0/from
+        value: [{{namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: web}}}}}}]
+images:
+  - {{name: kairos/gateway, newName: registry.example.com/shop/kairos-gateway, newTag: "7"}}
+"""
+ISSUER = """\
+apiVersion: cert-manager.io/v1
+kind: Issuer
+metadata: {name: shop}
+spec: {selfSigned: {}}
+"""
 
 
-# What docs/deploying.md tells to change in `production`: its components, or the versions that run.
-EDITS = {
-    "a GPU": ("overlays/production", "# - ../../components/gpu-encoder", "- ../../components/gpu-encoder"),
-    "no operator of Prometheus": ("overlays/production", r"  - \S*/monitoring\n", ""),
-    "a Gateway": ("overlays/production", "components/tls", "components/gateway-route"),
-    "a registry": ("components/versions", r"name: kairos/([\w-]*)", r"name: kairos/\1, newName: example.com/kairos/\1"),
-    "a digest": ("components/versions", "newTag: v1.20.0-unprivileged", f'digest: "sha256:{64 * "a"}"'),
-}
+# It leaves the content open.
+DEFINITION = """\
+kind: CustomResourceDefinition
+spec:
+  group: {group}
+  names: {{kind: {kind}}}
+  versions:
+    - name: v1
+      served: true
+      schema:
+        openAPIV3Schema: {{type: object, properties: {{spec: {{x-kubernetes-preserve-unknown-fields: true}}}}}}
+"""
 
 
-@pytest.mark.parametrize("edit", EDITS)
-def test_what_the_docs_tell_to_change_holds(edit: str, secrets: list[Object]) -> None:
-    """No false alarm: whoever follows the docs hears of no mistake."""
+def adopted(folder: Path, more: str = "") -> subprocess.CompletedProcess[str]:
+    """The command over an overlay outside of the repository. `more`: the end of its kustomization."""
     needs("kubectl")
-    folder, old, new = EDITS[edit]
-    with copied() as deploy:
-        file = deploy / "k8s" / folder / "kustomization.yaml"
-        text, changes = re.subn(old, new, file.read_text())
-        assert changes
-        file.write_text(text)
-        changed = built_overlays(deploy)
-        problems = [*problems_of(changed["production"], secrets, deploy), *problems_over(changed, secrets, deploy)]
-    assert problems == []
+    overlay = folder / "shop"
+    overlay.mkdir()
+    production = os.path.relpath(OVERLAYS["production"].resolve(), overlay.resolve())
+    (overlay / "kustomization.yaml").write_text(ADOPTER.format(production=production) + more)
+    (overlay / "issuer.yaml").write_text(ISSUER)
+    definitions = folder / "crds"
+    definitions.mkdir()
+    for kind in ("RayService", "ServiceMonitor", "PodMonitor", "PrometheusRule"):
+        group = "ray.io" if kind == "RayService" else "monitoring.coreos.com"
+        (definitions / f"{kind}.yaml").write_text(DEFINITION.format(group=group, kind=kind))
+    command = [sys.executable, "-m", "deploy.checks", "--crds", str(definitions), str(overlay)]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-# A file of deploy/, what is changed in it, and what is said of it.
-FILES = (
-    ("docker/gateway.Dockerfile", '"services.gateway"', '"services.gatway"', "there is no python -m services.gatway"),
-    ("docker/ranker.Dockerfile", "EXTRAS=ranker,", "EXTRAS=rankr,", "there is no extra rankr"),
-    ("docker/ranker.Dockerfile", "USER 10001:10001", "USER kairos", "not user 10001"),
-    ("docker/retrieval.Dockerfile", "--from=build /opt/kairos", "--from=build /opt/karos", "is nearly"),
-    ("docker/retrieval.Dockerfile", "WORKDIR /src\n", "", "lacks 'WORKDIR /src'"),
-    ("docker/suite.Dockerfile", "@sha256:65a9", "@sha256:65a8", "do not stand on one base"),
-    ("docker/suite.Dockerfile", "adapters.onnx_export", "adapters.onnx_exprt", "no module services.query_encoder.ad"),
-    ("monitoring/prometheus.yaml", "127.0.0.1:9464", "127.0.0.1:9465", "does not scrape 127.0.0.1:9464"),
-    ("monitoring/prometheus.yaml", "rules.yaml", "rule.yaml", "there is no rule.yaml"),
-    ("monitoring/prometheus.yaml", "scrape_interval", "scrape_intervall", "scrape_intervall"),
-    ("monitoring/kustomization.yaml", "dashboards/ranker.json", "dashboards/rankr.json", "dashboards/ranker.json"),
-)  # fmt: skip
+def test_rules_of_this_repository_are_warnings_for_another_overlay(tmp_path: Path) -> None:
+    """Another overlay's kind, secrets, toleration, priority class and callers are warnings: the exit status is 0."""
+    outcome = adopted(tmp_path)
+    assert outcome.returncode == 0, outcome.stderr
+    lines = outcome.stderr.splitlines()
+    assert all(line.startswith("warning: shop: ") for line in lines)
+    for expected in (
+        "no CustomResourceDefinition serves cert-manager.io/v1 Issuer", "there is no secret registry",
+        "there is no secret proxy", "tolerates dedicated", "there is no PriorityClass shop-critical",
+        "a pod of another namespace: may not reach port 50050",
+    ):  # fmt: skip
+        assert any(expected in line for line in lines), (expected, lines)
 
 
-@pytest.mark.parametrize(("file", "old", "new", "pattern"), FILES)
-def test_a_mistake_in_a_file_is_named(file: str, old: str, new: str, pattern: str) -> None:
-    """A slip in a Dockerfile or in Prometheus's configuration is found, where no cluster would read it."""
-    with copied() as deploy:
-        text = (deploy / file).read_text()
-        assert old in text
-        (deploy / file).write_text(text.replace(old, new, 1))
-        problems = problems_of_files(deploy)
-    assert any(re.search(re.escape(pattern), problem) for problem in problems), problems
-
-
-def test_a_key_of_a_secret_that_nobody_reads_is_named(overlays: Overlays, secrets: list[Object]) -> None:
-    """A key of secrets.example.yaml that no overlay asks for is named: it is mostly a misspelt one."""
-    changed = copy.deepcopy(secrets)
-    changed[0]["stringData"]["tokn-key"] = "<random>"
-    assert "Secret/kairos-gateway: nobody reads tokn-key" in problems_over(overlays, changed)
-
-
-def test_a_patch_for_nothing_is_named(overlays: Overlays, secrets: list[Object]) -> None:
-    """kustomize leaves out a patch whose target is nowhere without a word; it is named."""
-    with copied() as deploy:
-        file = deploy / "k8s" / "components" / "audit-log" / "kustomization.yaml"
-        file.write_text(file.read_text().replace("kairos-pricing}", "kairos-pricer}", 1))
-        problems = problems_over(overlays, secrets, deploy)
-    assert any(re.search("audit-log/kustomization.yaml: .*kairos-pricer.* is nothing", p) for p in problems), problems
-
-
-def test_an_empty_config_map_is_named(overlays: Overlays, secrets: list[Object]) -> None:
-    """A generator of nothing is named: mtls without its one setting would ask no caller for a certificate."""
-    with copied() as deploy:
-        file = deploy / "k8s" / "components" / "mtls" / "kustomization.yaml"
-        text = re.sub(r"literals: .*", "literals: []", file.read_text())
-        file.write_text(text)
-        problems = problems_over(overlays, secrets, deploy)
-    assert "mtls/kustomization.yaml: nothing is in the config map kairos-gateway" in problems
-
-
-def test_a_file_that_nobody_takes_is_named(overlays: Overlays, secrets: list[Object]) -> None:
-    """A file that no kustomization lists any more is named: what it says would be missing, without a word."""
-    with copied() as deploy:
-        file = deploy / "k8s" / "base" / "gateway" / "kustomization.yaml"
-        file.write_text(file.read_text().replace(", scaling.yaml", ""))
-        problems = problems_over(overlays, secrets, deploy)
-    assert "no overlay takes k8s/base/gateway/scaling.yaml" in problems
-
-
-def test_a_name_that_the_docs_tell_to_type_is_there(overlays: Overlays, secrets: list[Object]) -> None:
-    """Somebody who follows docs/deploying.md finds the secret that it names, or the checks say so."""
-    renamed = [secret for secret in secrets if secret["metadata"]["name"] != "kairos-qdrant-tls"]
-    problems = problems_over(overlays, renamed)
-    assert "docs/deploying.md names kairos-qdrant-tls, and there is no such object" in problems
-
-
-def test_a_slip_in_a_label_is_named(overlays: Overlays, secrets: list[Object]) -> None:
-    """A policy that selects nothing any more is named: it would close or open nothing, without a word."""
-    changed = copy.deepcopy(overlays)
-    for objects in changed.values():
-        policy(objects, "to-redis")["podSelector"] = {"matchLabels": {"app.kubernetes.io/componnt": "stage"}}
-    problems = problems_over(changed, secrets)
-    assert len(problems) == 1
-    assert re.search("NetworkPolicy/to-redis: .*componnt", problems[0])
+def test_a_broken_reference_in_another_overlay_is_an_error(tmp_path: Path) -> None:
+    """A setting that no service has is an error in any overlay: the exit status is 1."""
+    literals = "configMapGenerator:\n  - {name: kairos-ranker, behavior: merge, literals: [KAIROS_RANKER_EXPLORE=1]}\n"
+    outcome = adopted(tmp_path, literals)
+    assert outcome.returncode == 1
+    assert "error: shop: RayService/kairos-ranker workers: KAIROS_RANKER_EXPLORE" in outcome.stderr

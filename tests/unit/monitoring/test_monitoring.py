@@ -1,4 +1,4 @@
-"""Dashboards and alerts ask for nothing that the code does not export, and each alert has its page in the runbook."""
+"""Dashboards and alerts query exported metrics only, and each alert has its section in the runbook."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import promql_parser
 import pytest
+import yaml
 from prometheus_client import Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
@@ -24,9 +25,11 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from services.gateway.domain.budget import Stage
 from services.gateway.metrics import Metrics
+from services.gateway.settings import GatewaySettings
+from services.ranker.domain.rollout import StepKind
 from services.learner.drift import CLICKS, LOSS
 from services.learner.metrics import LearnerMetrics
-from services.ranker.domain.rollout import StepKind
+from services.learner.settings import LearnerSettings
 
 ROOT = Path(__file__).parents[3]
 RULES: list[dict[str, Any]] = [rule for group in rule_groups()["groups"] for rule in group["rules"]]
@@ -36,7 +39,7 @@ OF_A_REPLICA = {"deployment", "replica", "application"}
 
 
 def expressions() -> dict[str, str]:
-    """By where they stand."""
+    """By their place."""
     found = {f"{rule.get('alert') or rule['record']} {number}": rule["expr"] for number, rule in enumerate(RULES)}
     for name, dashboard in dashboards().items():
         for panel in dashboard["panels"]:
@@ -52,7 +55,7 @@ def exported() -> dict[str, frozenset[str]]:
     for metric in (*vars(Metrics()).values(), *vars(LearnerMetrics()).values()):
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
-            labels = frozenset(metric._labelnames)  # the library tells them nowhere else
+            labels = frozenset(metric._labelnames)  # prometheus_client has no public name for them
             if isinstance(metric, Histogram):
                 series |= {f"{family.name}_{part}": labels for part in ("count", "sum")}
                 series[f"{family.name}_bucket"] = labels | {"le"}
@@ -81,14 +84,14 @@ def rays() -> Iterator[tuple[str, frozenset[str]]]:
 
 
 def problems(expression: str) -> Iterator[str]:
-    """What an expression asks for that nobody exports. Raises ValueError where it is no PromQL."""
+    """What an expression queries and the code does not export. Raises ValueError where it is no PromQL."""
     parsed = promql_parser.parse(expression)
     selectors = list(_selectors(parsed))
     for selector in selectors:
         name = selector.name or ""
         labels = exported().get(name)
         if labels is None:
-            yield f"{name} is exported by nobody"
+            yield f"{name} is not exported"
             continue
         for matcher in selector.matchers.matchers:
             if matcher.name not in labels:
@@ -135,7 +138,7 @@ def values(metric: str, label: str) -> set[str]:
 
 
 @pytest.mark.parametrize("where", expressions())
-def test_queries_ask_for_what_is_exported(where: str) -> None:
+def test_queries_use_exported_metrics(where: str) -> None:
     """Each expression is PromQL, over metrics, labels and values that the code has."""
     assert list(problems(expressions()[where])) == []
 
@@ -143,19 +146,19 @@ def test_queries_ask_for_what_is_exported(where: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "problem"),
     [
-        ("sum(rate(kairos_gateway_request_total[5m]))", "exported by nobody"),
+        ("sum(rate(kairos_gateway_request_total[5m]))", "is not exported"),
         ('kairos_gateway_requests_total{stage="ranker"}', "no label stage"),
         ('kairos_gateway_requests_total{method=~"Search|Recommended"}', "never {'Recommended'}"),
         ("sum by (stages) (kairos_gateway_circuit_open)", "nothing has the labels {'stages'}"),
         ('kairos_gateway_budget_used_bucket{le="1"}', "never {'1'}"),
         ('kairos_gateway_degradations_total{reason="unknown_language"}', "never {'unknown_language'}"),
         ('kairos_learner_drifts_total{measure="loss"}', "never {'loss'}"),
-        ("ray_serve_replica_processing_query", "exported by nobody"),
-        ("kairos:latency:error_ratio_4h", "exported by nobody"),
+        ("ray_serve_replica_processing_query", "is not exported"),
+        ("kairos:latency:error_ratio_4h", "is not exported"),
     ],
 )
 def test_a_mistake_is_found(expression: str, problem: str) -> None:
-    """A misspelt metric, label, value or rule is told."""
+    """A misspelt metric, label, value or rule is reported."""
     assert [found for found in problems(expression) if problem in found]
 
 
@@ -171,6 +174,14 @@ def test_the_files_are_what_the_code_says() -> None:
     assert stale == []
 
 
+def test_prometheus_scrapes_where_metrics_are() -> None:
+    """prometheus.yaml has the default addresses of the gateway's and the learner's metrics."""
+    content = yaml.safe_load((ROOT / "deploy/monitoring/prometheus.yaml").read_text())
+    found = {job["job_name"]: job["static_configs"][0]["targets"] for job in content["scrape_configs"]}
+    settings = {"kairos-gateway": GatewaySettings().metrics, "kairos-learner": LearnerSettings().metrics}
+    assert found == {name: [f"{one.host}:{one.port}"] for name, one in settings.items()}
+
+
 def test_every_service_has_a_dashboard() -> None:
     """One each, one for the shop, one for the learner; kustomize takes them all along."""
     assert dashboards().keys() == {"shop", "gateway", "learner", *STAGES}
@@ -180,7 +191,7 @@ def test_every_service_has_a_dashboard() -> None:
 
 
 def test_every_alert_has_its_page() -> None:
-    """`runbook_url` leads to a heading of docs/runbook.md, and the runbook speaks of no alert that is gone."""
+    """`runbook_url` leads to a heading of docs/runbook.md, and the runbook has no section of a removed alert."""
     text = (ROOT / "docs/runbook.md").read_text()
     headings = {re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in text.splitlines()
                 if line.startswith("#")}  # fmt: skip
@@ -192,8 +203,8 @@ def test_every_alert_has_its_page() -> None:
     assert named <= {anchor(alert["alert"]) for alert in ALERTS}
 
 
-def test_a_page_needs_both_windows() -> None:
-    """Each promise has four alerts, and each goes by a long window and a short one."""
+def test_an_alert_needs_both_windows() -> None:
+    """Each SLO has four alerts, and each needs a long window and a short one."""
     for slo in SLOS:
         burning = [rule["expr"] for rule in ALERTS if rule["alert"] == slo.alert]
         assert len(burning) == 4

@@ -1,4 +1,4 @@
-"""The rules as Prometheus itself evaluates them, by its promtool."""
+"""Prometheus's own promtool reads its configuration and evaluates the alert rules."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.monitoring.__main__ import FOLDER
 from deploy.monitoring.slos import SLOS, rule_groups
 
 ALERTS = [rule for group in rule_groups()["groups"] for rule in group["rules"] if "alert" in rule]
-# Of each promise: (what is bad, what is good), as series of the gateway.
+# Of each SLO: the bad and the good events, as series of the gateway.
 EVENTS = {
     "availability": ('requests_total{method="QuotePrices",code="UNAVAILABLE"}', 'requests_total{method="Q",code="OK"}'),
     "latency": ('budget_used_count{method="Search"}', 'budget_used_bucket{method="Search",le="1.0"}'),
@@ -25,8 +26,10 @@ EVENTS = {
 pytestmark = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool, of Prometheus, is not installed")
 
 
-def told(folder: Path, series: dict[str, str], expected: list[dict[str, Any]]) -> subprocess.CompletedProcess[str]:
-    """Whether exactly the `expected` alerts of all SLOs fire after 70 minutes of these `series`."""
+def outcome_of(
+    folder: Path, series: dict[str, str], expected: list[dict[str, Any]]
+) -> subprocess.CompletedProcess[str]:
+    """Succeeds where exactly the `expected` alerts of all SLOs fire after 70 minutes of these `series`."""
     (folder / "rules.yaml").write_text(yaml.safe_dump(rule_groups()))
     cases = [
         {
@@ -51,25 +54,32 @@ def told(folder: Path, series: dict[str, str], expected: list[dict[str, Any]]) -
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
+def test_the_configuration_is_valid() -> None:
+    """Prometheus takes deploy/monitoring/prometheus.yaml and the rules that it names."""
+    command = ["promtool", "check", "config", str(FOLDER / "prometheus.yaml")]
+    outcome = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
 @pytest.mark.parametrize("name", EVENTS)
-def test_a_broken_promise_is_told(name: str, tmp_path: Path) -> None:
-    """Where two of five events are bad, all alerts of that promise fire, and of no other."""
+def test_a_missed_slo_fires_its_alerts(name: str, tmp_path: Path) -> None:
+    """If two of five events are bad, all alerts of that SLO fire, and no other alert."""
     bad, good = EVENTS[name]
     # Latency counts all events and the good ones.
     series = {bad: "0+100x80", good: "0+60x80"} if name == "latency" else {bad: "0+40x80", good: "0+60x80"}
     (slo,) = (slo for slo in SLOS if slo.name == name)
-    outcome = told(tmp_path, series, [alert for alert in ALERTS if alert["alert"] == slo.alert])
+    outcome = outcome_of(tmp_path, series, [alert for alert in ALERTS if alert["alert"] == slo.alert])
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
-def test_a_kept_promise_is_quiet(tmp_path: Path) -> None:
-    """Good events alone, of every kind: no alert."""
+def test_a_met_slo_fires_no_alert(tmp_path: Path) -> None:
+    """If all events are good, no alert fires."""
     series = {good: "0+60x80" for _, good in EVENTS.values()} | {EVENTS["latency"][0]: "0+60x80"}
-    outcome = told(tmp_path, series, [])
+    outcome = outcome_of(tmp_path, series, [])
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
-def test_an_alert_that_nobody_expects_is_a_failure(tmp_path: Path) -> None:
-    """The tests above can fail: a broken promise is no kept one."""
+def test_an_unexpected_alert_is_a_failure(tmp_path: Path) -> None:
+    """promtool fails where an alert fires that the case does not expect: the tests above can fail."""
     bad, good = EVENTS["pricing"]
-    assert told(tmp_path, {bad: "0+40x80", good: "0+60x80"}, []).returncode == 1
+    assert outcome_of(tmp_path, {bad: "0+40x80", good: "0+60x80"}, []).returncode == 1

@@ -1,0 +1,119 @@
+"""What this repository's manifests have in common, beyond what deploy/checks asks of every overlay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.checks.build import DEPLOY, OVERLAYS, Object, Overlay, Pod, selects
+
+ROOT = DEPLOY.parent
+Overlays = dict[str, list[Object]]
+KUSTOMIZATIONS = sorted((DEPLOY / "k8s").rglob("kustomization.yaml"))
+
+
+def pinned(package: str) -> str:
+    """Its version in constraints.txt."""
+    (found,) = re.findall(rf"^{package}==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    return str(found)
+
+
+@pytest.mark.parametrize("file", KUSTOMIZATIONS, ids=lambda file: file.parent.name)
+def test_a_kustomization_takes_every_file_beside_it(file: Path) -> None:
+    """kustomize does not miss a file that no kustomization names."""
+    others = {path.name for path in file.parent.iterdir() if path.is_file()} - {file.name}
+    assert {name for name in others if name not in file.read_text()} == set()
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_patch_has_a_target(overlay: str, overlays: Overlays) -> None:
+    """kustomize leaves out a patch whose target is no object of the overlay, without a message."""
+    names = [f"{item['kind']}/{item['metadata']['name']}" for item in overlays[overlay]]
+    for target in targets(OVERLAYS[overlay]):
+        pattern = f"{target['kind']}/{target.get('name', '.*')}"
+        assert any(re.fullmatch(pattern, name) for name in names), target
+
+
+def targets(folder: Path) -> Iterator[Object]:
+    """Of all patches of a kustomization and of those that it includes."""
+    content = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    yield from (patch["target"] for patch in content.get("patches", []) if "target" in patch)
+    for name in [*content.get("resources", []), *content.get("components", [])]:
+        if (folder / name).is_dir():
+            yield from targets(folder / name)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_images_are_exact_versions(overlay: str, overlays: Overlays) -> None:
+    """Our images have this project's version, Qdrant its client's but for the last number, and none is `latest`."""
+    images = {c["image"] for pod in Overlay(overlays[overlay]).pods for c in pod.all_containers}
+    project = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
+    client = pinned("qdrant-client").rpartition(".")[0]
+    for name, _, tag in (image.partition(":") for image in images):
+        wanted = project if name.startswith("kairos/") else f"v{client}." if name == "qdrant/qdrant" else ""
+        assert re.match(re.escape(wanted) + (r"$" if wanted == project else r".*\d"), tag), f"{name}:{tag}"
+
+
+def test_pods_hold_the_restricted_standard(overlays: Overlays) -> None:
+    """Every container holds Kubernetes' standard `restricted`, has a read-only root, requests and a memory limit."""
+    for name, objects in overlays.items():
+        for pod in Overlay(objects).pods:
+            for container in pod.all_containers:
+                assert missing(container, pod) == set(), f"{name}: {pod.owner} {container['name']}"
+
+
+def missing(container: Object, pod: Pod) -> set[str]:
+    own, outer = container.get("securityContext", {}), pod.spec.get("securityContext", {})
+    resources = container.get("resources", {})
+    holds = {
+        "non-root": outer.get("runAsNonRoot") is True and outer.get("runAsUser", 0) > 0,
+        "seccomp": outer.get("seccompProfile") == {"type": "RuntimeDefault"},
+        "no escalation": own.get("allowPrivilegeEscalation") is False,
+        "no capabilities": own.get("capabilities") == {"drop": ["ALL"]},
+        "read-only root": own.get("readOnlyRootFilesystem") is True,
+        "requests": {"cpu", "memory"} <= {*resources.get("requests", {})},
+        "memory limit": "memory" in resources.get("limits", {}),
+        # Ray's autoscaler, in the head's pod, calls the API server.
+        "no token": pod.node_type == "head" or pod.spec.get("automountServiceAccountToken") is False,
+        # Variables of other Services would look like settings.
+        "no service links": pod.spec.get("enableServiceLinks") is False,
+        "probes": not container.get("ports") or {"readinessProbe", "livenessProbe"} <= container.keys(),
+    }
+    return {what for what, does in holds.items() if not does}
+
+
+def test_every_port_for_metrics_is_scraped(overlays: Overlays) -> None:
+    """Where production has monitors, one of them selects each pod with a port `metrics`."""
+    overlay = Overlay(overlays["production-with-options"])
+    scraped = [item["spec"]["selector"] for item in overlay.of_kind("PodMonitor", "ServiceMonitor")]
+    for pod in (pod for pod in overlay.pods if "metrics" in pod.ports):
+        assert any(selects(selector, pod.labels) for selector in scraped), pod.owner
+
+
+def test_every_service_sends_traces(overlays: Overlays) -> None:
+    """With the collector, each service has its address."""
+    overlay = Overlay(overlays["production-with-options"])
+    settings: dict[str, Any] = {name: data for data in overlay.config_maps.values() for name in data}
+    for service in ("GATEWAY", "QUERY_ENCODER", "RETRIEVAL", "RANKER", "PRICING", "LEARNER"):
+        name = f"KAIROS_{service}_TELEMETRY__OTLP_ENDPOINT"
+        assert settings[name][name] == "kairos-otel-collector:4317"
+
+
+@pytest.mark.parametrize(
+    ("script", "job"),
+    [("backup/backup.sh", "kairos-backup"), ("backup/restore.sh", "kairos-restore"),
+     ("qdrant/snapshot.py", "kairos-qdrant-snapshots")],
+)  # fmt: skip
+def test_a_job_sets_the_variables_of_its_script(script: str, job: str, overlays: Overlays) -> None:
+    """Each variable that a script reads is set in the container that runs it."""
+    overlay = Overlay(overlays["production"])
+    (pod,) = (pod for pod in overlay.pods if pod.name == job)
+    text = (DEPLOY / "k8s" / "components" / script).read_text()
+    read = set(re.findall(r'os\.environ\["(\w+)"\]', text)) | set(re.findall(r"\$\{?([A-Z_]+)", text))
+    assert read
+    assert read <= overlay.environment(pod.containers[0]).keys()
