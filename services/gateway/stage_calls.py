@@ -148,10 +148,10 @@ class StageCalls:
     async def probe(self, stage: Stage, method: Method[Response], request: Any) -> bool:
         """Whether the stage can be reached, also while its circuit is open.
 
-        An answer to an empty request says nothing about real work: circuit, medians and metrics stay as they are.
+        An answer to an empty request says nothing about real work: it changes no circuit, median, metric or trace.
         """
         try:
-            await self._send(stage, method, request, self.budget.deadline_s)
+            await self._try_twice(stage, method, request, self.budget.deadline_s, {})
         except grpc.aio.AioRpcError as error:
             # A stage that works refuses an empty request.
             return error.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -166,19 +166,23 @@ class StageCalls:
         self.metrics.degradations.labels(stage.value, common_pb2.DegradationReason.Name(reason)).inc()
 
     async def _send(self, stage: Stage, method: Method[Response], request: Any, deadline_s: float) -> Response:
-        """One try, and a second one if the stage could not be reached: all stage calls are idempotent."""
-        tracer = trace.get_tracer("kairos")
-        with tracer.start_as_current_span(stage.value, kind=trace.SpanKind.CLIENT):
+        with trace.get_tracer("kairos").start_as_current_span(stage.value, kind=trace.SpanKind.CLIENT):
             carrier: dict[str, str] = {}
             propagate.inject(carrier)
-            metadata = (("application", stage.value), *carrier.items())
-            for is_last in (False, True):
-                request.context.CopyFrom(context_to_proto(self.info.context(deadline_s, self.locale)))
-                try:
-                    return await method(request, timeout=deadline_s - time.monotonic(), metadata=metadata)
-                except grpc.aio.AioRpcError as error:
-                    if is_last or error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() >= deadline_s:
-                        raise
+            return await self._try_twice(stage, method, request, deadline_s, carrier)
+
+    async def _try_twice(
+        self, stage: Stage, method: Method[Response], request: Any, deadline_s: float, carrier: dict[str, str]
+    ) -> Response:
+        """A second try only if the stage could not be reached: all stage calls are idempotent."""
+        metadata = (("application", stage.value), *carrier.items())
+        for is_last in (False, True):
+            request.context.CopyFrom(context_to_proto(self.info.context(deadline_s, self.locale)))
+            try:
+                return await method(request, timeout=deadline_s - time.monotonic(), metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                if is_last or error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() >= deadline_s:
+                    raise
         raise AssertionError("unreachable: the last try returns or raises")
 
     def _failed(self, stage: Stage, error: grpc.aio.AioRpcError, timeout_s: float, began: float) -> Exception:
