@@ -1,4 +1,4 @@
-"""`kairos explain`: why a product stands where it does, or why it is not there."""
+"""`kairos explain`: the position of a product in an answer, or its absence."""
 
 from __future__ import annotations
 
@@ -23,25 +23,29 @@ _out = Console()
 def explain(
     context: typer.Context,
     item: str,
-    query: Annotated[str, typer.Option(help="Of a search; without it, of a recommendation.")] = "",
+    query: Annotated[str, typer.Option(help="The query of a search. Default: a recommendation.")] = "",
     user: str = "",
+    visitor: Annotated[str, typer.Option(help="The anonymous visitor; used if there is no user.")] = "",
     session: str = "",
-    locale: Annotated[str, typer.Option(help="zh: the sentence is Chinese. Empty: told from the query.")] = "",
+    locale: Annotated[str, typer.Option(help="zh: the sentence is Chinese. Default: the language of the query.")] = "",
     brand: Annotated[list[str], typer.Option()] = [],  # noqa: B006 - Typer wants a list
     category: Annotated[list[str], typer.Option(help='For example "Shoes > Running Shoes".')] = [],  # noqa: B006
     literal: Annotated[bool, typer.Option(help="Read no conditions from the text.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
 ) -> None:
-    """Why a product stands where it does in a search or a recommendation."""
+    """Explain the position of a product in a search or a recommendation."""
     narrowing = product_pb2.ProductFilter(brands=brand, categories=category)
     message = gateway_pb2.ExplainItemRequest(item_id=item)
     if query:
         asked = gateway_pb2.SearchRequest(
-            query=query, user_id=user, session_id=session, locale=locale, filter=narrowing, literal_query=literal
-        )
+            query=query, user_id=user, visitor_id=visitor, session_id=session, locale=locale, filter=narrowing,
+            literal_query=literal,
+        )  # fmt: skip
         message.search.CopyFrom(asked)
     else:
-        wanted = gateway_pb2.RecommendRequest(user_id=user, session_id=session, locale=locale, filter=narrowing)
+        wanted = gateway_pb2.RecommendRequest(
+            user_id=user, visitor_id=visitor, session_id=session, locale=locale, filter=narrowing
+        )
         message.recommend.CopyFrom(wanted)
     answer = call(context, "ExplainItem", message)
     if as_json:
@@ -61,16 +65,16 @@ def print_explanation(console: Console, answer: gateway_pb2.ExplainItemResponse)
     for line in _behind(result):
         console.print(f"  {escape(line)}")
     for degradation in answer.degradations:
-        console.print(f"[yellow]given up: {escape(degradation_text(degradation))}")
+        console.print(f"[yellow]degraded: {escape(degradation_text(degradation))}")
     print_waterfall(console, answer.timings)
 
 
 def _scores_text(result: gateway_pb2.Result) -> str:
-    """ "retrieval: place 20, score 0.812 (meaning 0.61, words 7.2) · ranker 1.420 · click 0.12": each stage's."""
+    """ "retrieval: position 20, score 0.812 (dense 0.61, lexical 7.2) · ranker 1.420 · click 0.12"."""
     scores, parts = result.stage_scores, list[str]()
     if scores.retrieval_position:
-        found = f"(meaning {scores.dense:.2f}, words {scores.lexical:.2f})"
-        parts.append(f"retrieval: place {scores.retrieval_position}, score {scores.retrieval:.3f} {found}")
+        found = f"(dense {scores.dense:.2f}, lexical {scores.lexical:.2f})"
+        parts.append(f"retrieval: position {scores.retrieval_position}, score {scores.retrieval:.3f} {found}")
     if scores.HasField("ranker"):
         parts.append(f"ranker {scores.ranker:.3f}")
     parts += [f"{task.task} {task.value:.3f}" for task in scores.task_scores]
@@ -80,7 +84,7 @@ def _scores_text(result: gateway_pb2.Result) -> str:
 
 
 def _groups(result: gateway_pb2.Result) -> Table:
-    """One bar a group: what it does to the score."""
+    """One bar for the contribution of each group to the score."""
     table = Table("group", "", "contribution", box=None, pad_edge=False)
     largest = max(abs(reason.contribution) for reason in result.reasons)
     for reason in result.reasons:
@@ -92,7 +96,7 @@ def _groups(result: gateway_pb2.Result) -> Table:
 
 
 def _behind(result: gateway_pb2.Result) -> Iterator[str]:
-    """The acts, the concept edges and the rules, a line each."""
+    """The influential events, the concept edges and the rules, one line each."""
     for event in result.explanation.events:
         yield _event_text(event)
     for edge in result.explanation.concept_edges:
@@ -104,8 +108,8 @@ def _behind(result: gateway_pb2.Result) -> Iterator[str]:
 def _event_text(event: ranker_pb2.InfluentialEvent) -> str:
     kind = event_pb2.EventType.Name(event.event.type).removeprefix("EVENT_TYPE_").lower()
     when = event.event.occurred_at.ToDatetime().isoformat(" ", "minutes")
-    side = "for" if event.share > 0 else "against"
+    direction = "raises" if event.share > 0 else "lowers"
     return (
         f"{kind} of {event.event.item_id} ({event.event.category or 'no category'}) at {when}: "
-        f"{abs(event.share):.0%} of the history's word, {side} it; similarity {event.similarity:.2f}"
+        f"{direction} the score, {abs(event.share):.0%} of the history's influence; similarity {event.similarity:.2f}"
     )

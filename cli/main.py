@@ -44,8 +44,8 @@ from services.common.convert import money_to_proto
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 catalog = typer.Typer(no_args_is_help=True, help="The shop's products.")
-events = typer.Typer(no_args_is_help=True, help="What shoppers did.")
-users = typer.Typer(no_args_is_help=True, help="What is known of a user.")
+events = typer.Typer(no_args_is_help=True, help="Events: what shoppers did.")
+users = typer.Typer(no_args_is_help=True, help="The stored data of users and visitors.")
 app.add_typer(catalog, name="catalog")
 app.add_typer(events, name="events")
 app.add_typer(users, name="user")
@@ -65,6 +65,8 @@ err = Console(stderr=True)
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Explained = Annotated[bool, typer.Option(help="Scores, reasons and the latency waterfall.")]
 PageSize = Annotated[int, typer.Option(min=1, max=100)]
+Visitor = Annotated[str, typer.Option(help="The anonymous visitor; used if there is no user.")]
+IsVisitor = Annotated[bool, typer.Option("--visitor", help="The id is an anonymous visitor's.")]
 RejectsFile = Annotated[Path | None, typer.Option("--rejects", help="Where bad rows go, with line and reason.")]
 SORTS = {
     "relevance": product_pb2.SORT_ORDER_RELEVANCE,
@@ -90,8 +92,9 @@ def connect(
 @app.command()
 def search(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(help="Empty: walk through the catalogue.")] = "",
+    query: Annotated[str, typer.Argument(help="Empty: browse the catalogue.")] = "",
     user: str = "",
+    visitor: Visitor = "",
     session: str = "",
     explain: Explained = False,
     brand: Annotated[list[str], typer.Option()] = [],  # noqa: B006 - Typer wants a list
@@ -108,10 +111,10 @@ def search(
     locale: str = "",
     literal: Annotated[bool, typer.Option(help="Read no conditions from the text.")] = False,
     image: Annotated[Path | None, typer.Option(help="A picture to look for: JPEG, PNG or WebP.")] = None,
-    similar_to: Annotated[str, typer.Option(help="Id of a product that the others shall look like.")] = "",
+    similar_to: Annotated[str, typer.Option(help="Id of a product: find visually similar ones.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Search the catalogue by words, by a picture or by both, for a user where one is named."""
+    """Search the catalogue by text, by a picture or by both, for a user or visitor if one is given."""
     if image is not None and not image.is_file():
         raise typer.BadParameter(f"{image} is not a file", param_hint="--image")
     if sort not in SORTS:
@@ -126,9 +129,9 @@ def search(
         if text:
             getattr(narrowing.price, end).CopyFrom(_amount(text, currency))
     message = gateway_pb2.SearchRequest(
-        query=query, user_id=user, session_id=session, locale=locale, filter=narrowing, sort=SORTS[sort],
-        facets=facet, page_size=page_size, page_token=page_token, explain=explain, literal_query=literal,
-        image=image.read_bytes() if image else b"", similar_to_id=similar_to,
+        query=query, user_id=user, visitor_id=visitor, session_id=session, locale=locale, filter=narrowing,
+        sort=SORTS[sort], facets=facet, page_size=page_size, page_token=page_token, explain=explain,
+        literal_query=literal, image=image.read_bytes() if image else b"", similar_to_id=similar_to,
     )  # fmt: skip
     answer = call(context, "Search", message)
     if as_json:
@@ -153,7 +156,7 @@ def suggest(
     limit: Annotated[int, typer.Option(min=1, max=20)] = 8,
     as_json: Json = False,
 ) -> None:
-    """What a shopper may be about to type."""
+    """Complete what a shopper has typed to whole queries."""
     answer = call(context, "Suggest", gateway_pb2.SuggestRequest(prefix=prefix, locale=locale, limit=limit))
     return print_json(answer) if as_json else print_suggestions(out, answer)
 
@@ -162,13 +165,16 @@ def suggest(
 def recommend(
     context: typer.Context,
     user: str = "",
+    visitor: Visitor = "",
     session: str = "",
     explain: Explained = False,
     page_size: PageSize = 10,
     as_json: Json = False,
 ) -> None:
-    """Products for a user, without a query."""
-    message = gateway_pb2.RecommendRequest(user_id=user, session_id=session, page_size=page_size, explain=explain)
+    """Recommend products for a user, a visitor or a session, without a query."""
+    message = gateway_pb2.RecommendRequest(
+        user_id=user, visitor_id=visitor, session_id=session, page_size=page_size, explain=explain
+    )
     answer = call(context, "Recommend", message)
     if as_json:
         print_json(answer)
@@ -302,16 +308,24 @@ def _reembed(job: Reembedding, vectors: Path | None, dry_run: bool, force: bool,
 def events_import(
     context: typer.Context, file: Path, rejects: RejectsFile = None, strict: bool = False, as_json: Json = False
 ) -> None:
-    """Import events: event_id, user_id, session_id, item_id, type, time, query, quantity, dwell_ms."""
+    """Import events: event_id, user_id or visitor_id, session_id, item_id, type, time, query, quantity, dwell_ms."""
     _import(EventsImport(connection_of(context), _rejects(file, rejects)), file, strict, as_json)
 
 
 @events.command("record")
-def events_record(context: typer.Context, user: str, item: str, type: str = "click", session: str = "") -> None:
-    """Record one event by hand."""
+def events_record(
+    context: typer.Context,
+    user: str,
+    item: str,
+    type: str = "click",
+    session: str = "",
+    visitor: IsVisitor = False,
+) -> None:
+    """Record one event of a user or visitor."""
+    person = {"visitor_id" if visitor else "user_id": user}
+    values = {"event_id": uuid.uuid4().hex, "item_id": item, "type": type, "session_id": session}
     try:
-        values = {"event_id": uuid.uuid4().hex, "user_id": user, "item_id": item, "type": type, "session_id": session}
-        event = event_of(values)
+        event = event_of(values | person)
     except RowRefused as error:
         err.print(f"[red]{escape(str(error))}")
         raise typer.Exit(2) from None
@@ -320,9 +334,11 @@ def events_record(context: typer.Context, user: str, item: str, type: str = "cli
 
 
 @users.command("show")
-def user_show(context: typer.Context, user: str, as_json: Json = False) -> None:
-    """The profile: interests, usual prices, purchases, the last acts."""
-    answer = call(context, "GetProfile", gateway_pb2.GetProfileRequest(user_id=user))
+def user_show(context: typer.Context, user: str, visitor: IsVisitor = False, as_json: Json = False) -> None:
+    """Show the profile: interests, usual prices, purchases, the last events."""
+    message = gateway_pb2.GetProfileRequest()
+    setattr(message, "visitor_id" if visitor else "user_id", user)
+    answer = call(context, "GetProfile", message)
     return print_json(answer) if as_json else print_profile(out, answer.profile)
 
 
@@ -330,33 +346,50 @@ def user_show(context: typer.Context, user: str, as_json: Json = False) -> None:
 def user_export(
     context: typer.Context,
     user: str,
-    to: Annotated[Path | None, typer.Option("--out", help="Where it goes; standard output without it.")] = None,
+    visitor: IsVisitor = False,
+    to: Annotated[Path | None, typer.Option("--out", help="The file to write. Default: standard output.")] = None,
 ) -> None:
-    """Everything that is stored of a user, as JSON lines: the profile, each event, each page that was shown."""
+    """Export everything that is stored of a user or visitor, as JSON lines: profile, events, shown pages."""
+    message = gateway_pb2.ExportUserRequest()
+    setattr(message, "visitor_id" if visitor else "user_id", user)
     with to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout) as file:
-        token = ""
         while True:
-            page = call(context, "ExportUser", gateway_pb2.ExportUserRequest(user_id=user, page_token=token))
+            page = call(context, "ExportUser", message)
             records = [("profile", page.profile)] if page.HasField("profile") else []
             records += [("event", event) for event in page.events]
             records += [("impressions", shown) for shown in page.impressions]
             for kind, record in records:
                 line = {"record": kind} | MessageToDict(record, preserving_proto_field_name=True)
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            token = page.next_page_token
-            if not token:
+            message.page_token = page.next_page_token
+            if not message.page_token:
                 return
+
+
+@users.command("merge")
+def user_merge(context: typer.Context, visitor: str, user: str) -> None:
+    """Move the history of an anonymous visitor to a user, once."""
+    answer = call(context, "MergeUsers", gateway_pb2.MergeUsersRequest(visitor_id=visitor, user_id=user))
+    out.print(f"moved {answer.moved_event_count} events, {answer.moved_impressions_count} shown pages")
 
 
 @users.command("delete")
 def user_delete(
-    context: typer.Context, user: str, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False
+    context: typer.Context,
+    user: str,
+    visitor: IsVisitor = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove everything of a user. It cannot be undone."""
+    """Remove everything of a user or visitor. It cannot be undone."""
     if not yes:
         typer.confirm(f"Remove all events and the profile of {user!r}?", abort=True)
-    answer = call(context, "DeleteUser", gateway_pb2.DeleteUserRequest(user_id=user))
-    out.print(f"deleted {answer.deleted_event_count} events, {answer.deleted_impressions_count} shown pages")
+    message = gateway_pb2.DeleteUserRequest()
+    setattr(message, "visitor_id" if visitor else "user_id", user)
+    answer = call(context, "DeleteUser", message)
+    out.print(
+        f"deleted {answer.deleted_event_count} events, {answer.deleted_impressions_count} shown pages, "
+        f"{answer.deleted_ranking_count} rankings"
+    )
 
 
 def _import(job: CatalogImport | EventsImport, file: Path, strict: bool, as_json: bool) -> None:

@@ -17,13 +17,13 @@ from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.gateway.domain.sentence import GROUPS
 
 _WATERFALL = 40
-_ACTS = 20
+_EVENTS = 20
 
 
 def print_collections(
     console: Console, state: gateway_pb2.DescribeCollectionsResponse, job: Reembedding, as_json: bool
 ) -> None:
-    """Who is live, who stands beside, and the figures of a check that was made."""
+    """The live and the staged collection, and the figures of a check."""
     found = {
         role: MessageToDict(
             getattr(state, role), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
@@ -39,7 +39,7 @@ def print_collections(
         return
     table = Table("", "model", "dimensions", "products", "without a vector", box=None, pad_edge=False)
     for role, of in found.items():
-        name = "before" if role == "beside" and state.staged_is_previous else role
+        name = "previous" if role == "staged" and state.staged_is_previous else role
         numbers = (f"{int(of[key]):,}" for key in ("dimensions", "product_count", "without_vector_count"))
         table.add_row(name, escape(of["model_version"]), *numbers)
     console.print(table)
@@ -69,7 +69,7 @@ def print_results(
             table.add_row("", f"[dim]{escape(rules_text(result.explanation.rules))}[/]")
     console.print(table)
     for degradation in degradations:
-        console.print(f"[yellow]given up: {escape(degradation_text(degradation))}")
+        console.print(f"[yellow]degraded: {escape(degradation_text(degradation))}")
 
 
 def price_text(result: gateway_pb2.Result) -> str:
@@ -149,7 +149,7 @@ def print_suggestions(console: Console, answer: gateway_pb2.SuggestResponse) -> 
         mended = " · spelling corrected" * suggestion.spelling_corrected
         console.print(f"{escape(suggestion.text)}  [dim]{kind}{mended}")
     for degradation in answer.degradations:
-        console.print(f"[yellow]given up: {escape(degradation_text(degradation))}")
+        console.print(f"[yellow]degraded: {escape(degradation_text(degradation))}")
 
 
 def degradation_text(degradation: common_pb2.Degradation) -> str:
@@ -191,11 +191,11 @@ def print_profile(console: Console, profile: profile_pb2.UserProfile) -> None:
     for purchase in profile.purchases:
         rests = "" if purchase.recommendable else ", not recommended for now"
         console.print(f"bought {escape(purchase.item_id)} on {purchase.day_count} days{rests}")
-    table = Table("when", "what", "item or query", "category", box=None, pad_edge=False)
-    for act in profile.recent[:_ACTS]:
-        kind = event_pb2.EventType.Name(act.type).removeprefix("EVENT_TYPE_").lower()
-        when = act.occurred_at.ToDatetime().isoformat(" ", "seconds")
-        table.add_row(when, kind, escape(act.item_id or act.query), escape(act.category))
+    table = Table("when", "event", "item or query", "category", box=None, pad_edge=False)
+    for event in profile.recent[:_EVENTS]:
+        kind = event_pb2.EventType.Name(event.type).removeprefix("EVENT_TYPE_").lower()
+        when = event.occurred_at.ToDatetime().isoformat(" ", "seconds")
+        table.add_row(when, kind, escape(event.item_id or event.query), escape(event.category))
     console.print(table)
-    if len(profile.recent) > _ACTS:
-        console.print(f"[dim]and {len(profile.recent) - _ACTS} acts before")
+    if len(profile.recent) > _EVENTS:
+        console.print(f"[dim]and {len(profile.recent) - _EVENTS} events before")

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ops.hosting import SERVICER_FUNCTIONS
 from deploy.checks.addresses import connections_of
 from deploy.checks.build import Object, Overlay, Pod, Problem
 from deploy.checks.images import ROOT, image_of
 from deploy.checks.ray_clusters import replicas_of
 from deploy.checks.serve_config import given
 from deploy.checks.variables import SETTINGS_OF, Stateful, on_disk, settings_from, writable
+from ops.hosting import SERVICER_FUNCTIONS
 from services.gateway.domain.budget import Stage
 from services.gateway.settings import GatewaySettings
-from services.query_encoder.settings import QueryEncoderSettings
+from services.learner.settings import LearnerSettings
 from services.pricing.settings import PricingSettings
+from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
-from services.learner.settings import LearnerSettings
 
 _STAGES = {stage.value for stage in Stage}
 _EDGE = "Qdrant Edge"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from ops.hosting import Application, ServeConfig, has_haproxy
 from deploy.checks.build import Object, Overlay
+from ops.hosting import Application, ServeConfig, has_haproxy
 
 # Parts of the names of settings that refer to the cluster.
 _OF_THE_CLUSTER = (

@@ -8,17 +8,17 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from ops.settings import SuiteSettings
 from deploy.checks.build import Object, Overlay, Pod, Problem
 from deploy.checks.images import image_of
+from ops.settings import SuiteSettings
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
 from services.gateway.settings import GatewaySettings
-from services.query_encoder.settings import QueryEncoderSettings
+from services.learner.settings import LearnerSettings
 from services.pricing.settings import PricingSettings
+from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
-from services.learner.settings import LearnerSettings
 
 Stateful = QueryEncoderSettings | RetrievalSettings | RankerSettings | PricingSettings | LearnerSettings
 # Of each application.

@@ -1,4 +1,4 @@
-"""Protobuf <-> domain for what all services share. Raises InvalidArgument with the path of the field."""
+"""Protobuf <-> domain for the types that services share. Raises InvalidArgument with the path of the field."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kairos.common.v1 import common_pb2, product_pb2
-from services.common.context import MAX_REQUEST_ID, RequestContext, check_tenant
+from services.common.context import RequestContext, check_tenant
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter
+from services.common.limits import MAX_ID
 from services.common.money import Money
 from services.common.product import Product
 
@@ -30,9 +31,9 @@ _MAX_AXES = 3
 
 
 def context_from_proto(message: common_pb2.RequestContext) -> RequestContext:
-    """The request's context; its deadline counts from now, so call this first."""
-    if len(message.request_id) > MAX_REQUEST_ID:
-        raise InvalidArgument.of("context.request_id", f"has more than {MAX_REQUEST_ID} characters")
+    """The context of a request. Its remaining time counts from this call, so make it first."""
+    if len(message.request_id) > MAX_ID:
+        raise InvalidArgument.of("context.request_id", f"has more than {MAX_ID} characters")
     deadline_s = None
     if message.HasField("budget") and message.budget.HasField("remaining"):
         remaining = message.budget.remaining
@@ -49,13 +50,13 @@ def context_to_proto(context: RequestContext) -> common_pb2.RequestContext:
 
 
 def tensor_to_proto(array: npt.NDArray[Any]) -> common_pb2.Tensor:
-    """An array of float32, float16 or int64; other kinds are a defect of the caller (KeyError)."""
+    """From an array of float32, float16 or int64; other types raise KeyError."""
     little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     return common_pb2.Tensor(dtype=_DTYPE_NAMES[little.dtype], shape=little.shape, data=little.tobytes())
 
 
 def tensor_from_proto(message: common_pb2.Tensor, field: str) -> npt.NDArray[Any]:
-    """A read-only view on the message's bytes. Refuses wrong lengths, unknown kinds, NaN and infinity."""
+    """A read-only view on the message's bytes. Refuses wrong lengths, unknown types, NaN and infinity."""
     dtype = _DTYPES.get(message.dtype)
     if dtype is None:
         raise InvalidArgument.of(f"{field}.dtype", f"{message.dtype} is unknown; send FLOAT32, FLOAT16 or INT64")
@@ -67,7 +68,7 @@ def tensor_from_proto(message: common_pb2.Tensor, field: str) -> npt.NDArray[Any
         raise InvalidArgument.of(f"{field}.data", f"has {len(message.data)} bytes; shape {shape} needs {expected}")
     try:
         array: npt.NDArray[Any] = np.frombuffer(message.data, dtype=dtype).reshape(shape)
-    except ValueError:  # no numbers at all, in more rows than there is memory
+    except ValueError:  # empty data with a shape beyond the address space
         raise InvalidArgument.of(f"{field}.shape", f"{shape} is too large") from None
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidArgument.of(f"{field}.data", "holds NaN or infinity; every number must be finite")
@@ -80,7 +81,7 @@ def vectors_to_proto(vectors: npt.NDArray[np.floating], model_version: str) -> c
 
 
 def vectors_from_proto(message: common_pb2.Vectors, field: str) -> FloatArray:
-    """Shape [rows, dimensions], float32; raises InvalidArgument for anything else."""
+    """Shape [rows, dimensions], float32."""
     array = tensor_from_proto(message.values, f"{field}.values")
     if array.ndim != 2 or array.dtype.kind != "f":
         raise InvalidArgument.of(f"{field}.values", f"is {array.dtype} {array.shape}; send floats [rows, dimensions]")
@@ -123,7 +124,7 @@ def product_to_proto(product: Product) -> product_pb2.Product:
 
 
 def product_from_proto(message: product_pb2.Product, field: str) -> Product:
-    """Raises InvalidArgument only for what cannot be read at all; `product.violations` says what is wrong beyond.
+    """Raises InvalidArgument only for unreadable values; `product.violations` checks the bounds.
 
     Protobuf maps have another order in every process. Maps are sorted by key here, because a product's text, and with
     it its vector, depends on their order.
@@ -155,7 +156,7 @@ def product_from_proto(message: product_pb2.Product, field: str) -> Product:
 
 
 def time_from_proto(message: Timestamp, field: str) -> datetime:
-    """An aware datetime in UTC."""
+    """A timezone-aware datetime in UTC."""
     try:
         return message.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:

@@ -1,13 +1,13 @@
-"""The way of a call inside a Serve replica, cut short.
+"""A shorter path from a Serve replica's gRPC port to the handler, for unary methods.
 
-Between a replica's gRPC port and the handler Serve builds request metadata, two generators, context variables, an
-access log line and a second set of metrics: about as much work as gRPC itself. These functions go into Serve's
-`grpc_servicer_functions` in the place of the generated `add_…Servicer_to_server`: in a replica they register the
-handler itself, so that it gets gRPC's own context, its deadline included. Serve's hand stays on what it needs: the
-limit of `max_ongoing_requests`, the count of calls that autoscaling and draining go by, and the request metrics.
+For each call Serve creates request metadata, two generators, context variables, an access log line and a second set of
+metrics: about as much work as gRPC itself. These functions replace the generated `add_…Servicer_to_server` in Serve's
+`grpc_servicer_functions`. In a replica they register the handler itself, which then gets gRPC's own context with its
+deadline. Serve still controls `max_ongoing_requests`, the count of calls for autoscaling and draining, and the request
+metrics.
 
-It leans on private names of Ray. Where one of them is missing, or the process is Serve's own Python proxy, the
-service is registered as Serve has it: slower, and the same to every caller. Unary methods only.
+They use private names of Ray. If one of these is missing, or if the process is Serve's own Python proxy, the service is
+registered in Serve's way: slower, but with the same answers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _add(servicer: Any, server: Any, service: str, add: Callable[[Any, Any], Non
 
 
 def _replica_of(server: Any) -> Any | None:
-    """The replica whose port `server` is, where its handler may be called from this very event loop."""
+    """The replica that `server` belongs to, if its handler may be called from this event loop."""
     replica = getattr(getattr(server, "service_handler_factory", None), "__self__", None)
     user = getattr(replica, "_user_callable_wrapper", None)
     known = (
@@ -63,14 +63,14 @@ def _replica_of(server: Any) -> Any | None:
 
 
 class _DirectServicer:
-    """Every method of whichever handler the replica holds at the time of the call."""
+    """Calls the handler that the replica has at the time of the call."""
 
     def __init__(self, replica: Any) -> None:
         from ray.serve._private.common import RequestMetadata, RequestProtocol
 
         self._replica = replica
         self._application = replica._deployment_id.app_name
-        # Serve reads the kind of a call from it, and keeps nothing of it: one for all calls.
+        # One object for all calls: Serve only reads the type of the call from it.
         self._metadata = RequestMetadata(
             request_id="", internal_request_id="", _request_protocol=RequestProtocol.GRPC, is_direct_ingress=True
         )
@@ -79,7 +79,7 @@ class _DirectServicer:
         async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             replica = self._replica
             method = getattr(replica._user_callable_wrapper.user_callable, name, None)
-            if method is None:  # a port that another application had before
+            if method is None:  # another application had this port before
                 await context.abort(grpc.StatusCode.UNAVAILABLE, f"{self._application} has no method {name}")
             began = time.perf_counter()
             async with replica._start_request(self._metadata):

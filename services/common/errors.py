@@ -1,16 +1,16 @@
-"""The errors that a caller can meet, one small tree, mapped to gRPC codes once (in `services.common.rpc`).
+"""The errors that a caller can receive, as one tree. `services.common.rpc` maps them to gRPC codes.
 
     KairosError
     ├── InvalidArgument     INVALID_ARGUMENT     the caller's mistake; names each field and the remedy
-    ├── Unauthenticated     UNAUTHENTICATED      no key, or one that nobody knows
-    ├── PermissionDenied    PERMISSION_DENIED    a key that may not do this
-    ├── NotFound            NOT_FOUND            the one thing asked for does not exist
-    ├── Conflict            FAILED_PRECONDITION  the state does not allow it; says what would
+    ├── Unauthenticated     UNAUTHENTICATED      no API key, or an unknown one
+    ├── PermissionDenied    PERMISSION_DENIED    the key lacks the role for this method
+    ├── NotFound            NOT_FOUND            the requested entity does not exist
+    ├── Conflict            FAILED_PRECONDITION  the state does not allow the call; names what would
     ├── BudgetExpired       DEADLINE_EXCEEDED    no time was left to begin
-    ├── Overloaded          RESOURCE_EXHAUSTED   refused early; says when to come again
-    └── Unavailable         UNAVAILABLE          something below is down; trying again may help
+    ├── Overloaded          RESOURCE_EXHAUSTED   refused before any work; says when to try again
+    └── Unavailable         UNAVAILABLE          a dependency is down; trying again may help
 
-Anything else is a defect: INTERNAL, logged with its traceback, which the caller never sees.
+Any other exception is a defect: INTERNAL. Its traceback is logged and never sent to the caller.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FieldViolation:
-    """One wrong field: its path in the request (`products[3].price.units`), what is wrong and what would be right."""
+    """A wrong field: its path in the request (`products[3].price.units`), the problem and the remedy."""
 
     field: str
     description: str
 
 
 class KairosError(Exception):
-    """Root of the tree. `reason` is a stable UPPER_SNAKE_CASE word for machines."""
+    """Root of the tree. `reason` is a stable UPPER_SNAKE_CASE identifier for programs."""
 
     reason = "INTERNAL"
 
 
 class InvalidArgument(KairosError):
-    """The request is wrong; nothing was done."""
+    """The request is invalid; nothing was done."""
 
     reason = "INVALID_ARGUMENT"
 
@@ -43,7 +43,7 @@ class InvalidArgument(KairosError):
 
     @classmethod
     def of(cls, field: str, description: str) -> InvalidArgument:
-        """The usual case: one field is wrong."""
+        """For a single wrong field."""
         return cls(FieldViolation(field, description))
 
 

@@ -1,4 +1,4 @@
-"""Money as a decimal with a currency: never a float."""
+"""Money as a decimal amount with a currency, never as a float."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from services.common.errors import InvalidArgument
 
 NANOS = 1_000_000_000
-# Far above any price, and far enough below int64 that a margin on top still fits.
+# Far above any price, and far enough below the maximum of int64 to add a margin.
 MAX_UNITS = 10**15
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 @dataclass(frozen=True, order=False)
 class Money:
-    """An amount in a currency (ISO 4217). Amounts of different currencies are never compared: check first."""
+    """An amount in a currency (ISO 4217). Compare the currencies before the amounts."""
 
     currency: str
     amount: Decimal
 
     @classmethod
     def from_units(cls, currency: str, units: int, nanos: int, field: str = "money") -> Money:
-        """From the wire form. Raises InvalidArgument, naming `field`, for a wrong currency, size, nanos or sign."""
+        """From units and nanos. Raises InvalidArgument with `field` for a wrong currency, size, nanos or sign."""
         if not _CURRENCY.fullmatch(currency):
             raise InvalidArgument.of(
                 f"{field}.currency_code", f"{currency!r} is not a currency; send three capital letters such as USD"
@@ -37,7 +37,7 @@ class Money:
         return cls(currency, Decimal(units) + Decimal(nanos) / NANOS)
 
     def to_units(self) -> tuple[int, int]:
-        """(units, nanos) of the wire form; more than nine decimal places are rounded half to even."""
+        """(units, nanos). More than nine decimal places are rounded half to even."""
         total = int((self.amount * NANOS).to_integral_value(ROUND_HALF_EVEN))
         sign = -1 if total < 0 else 1
         units, nanos = divmod(abs(total), NANOS)

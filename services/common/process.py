@@ -1,4 +1,4 @@
-"""What a service does with its own process."""
+"""Setup of a service's process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import gc
 
 
 def freeze_gc() -> None:
-    """To be called once, when a service has started: what it holds by now is there to stay.
+    """Freeze the garbage collector: call it once, after a service has started.
 
-    The garbage collector leaves it alone from here on. A full collection would otherwise walk through all of it,
-    modules, models and records, every hundred calls or so, and the call that it falls into waits.
+    From now on collections ignore all present objects. Otherwise a full collection would walk through all modules,
+    models and records every hundred calls or so, and the call during which it runs would wait.
     """
     gc.collect()
     gc.freeze()

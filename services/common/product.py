@@ -1,4 +1,4 @@
-"""The product as the services think of it, and what makes one valid."""
+"""The product as a domain object, and its validation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CATEGORY_SEPARATOR = " > "
 
 @dataclass(frozen=True)
 class Product:
-    """One product. Only id and title are required; a missing part is normal everywhere. Bounds: product.proto."""
+    """Only id and title are required. Bounds: product.proto."""
 
     id: str
     title: str
@@ -46,17 +46,17 @@ class Product:
 
     @property
     def category(self) -> str:
-        """The whole path in one string, "Shoes > Running Shoes"; empty where unknown."""
+        """The whole path as one string, "Shoes > Running Shoes"; empty if unknown."""
         return CATEGORY_SEPARATOR.join(self.category_path)
 
 
 def category_ancestry(path: tuple[str, ...]) -> list[str]:
-    """Every category a product is in, broad to narrow: ("Shoes", "Boots") -> ["Shoes", "Shoes > Boots"]."""
+    """All categories of a product, broad to narrow: ("Shoes", "Boots") -> ["Shoes", "Shoes > Boots"]."""
     return [CATEGORY_SEPARATOR.join(path[: depth + 1]) for depth in range(len(path))]
 
 
 def violations(product: Product, prefix: str = "") -> list[FieldViolation]:
-    """What is wrong with a product, by field path below `prefix`; empty where nothing is."""
+    """All violations of a product, by field path below `prefix`; empty for a valid product."""
     return [FieldViolation(prefix + path, description) for path, description in _check(product)]
 
 
@@ -73,11 +73,11 @@ def _check(product: Product) -> Iterator[tuple[str, str]]:
     for level, name in enumerate(product.category_path):
         yield from _text(f"category_path[{level}]", name, MAX_CATEGORY, required=True)
         if CATEGORY_SEPARATOR.strip() in name:
-            yield f"category_path[{level}]", "holds '>', which separates levels; send one level an entry"
+            yield f"category_path[{level}]", "holds '>', which separates levels; send each level as its own entry"
     yield from _attributes(product.attributes)
     yield from _prices(product)
     if product.stock is not None and product.stock < 0:
-        yield "stock", f"{product.stock} is negative; leave it out where stock is not tracked"
+        yield "stock", f"{product.stock} is negative; leave it out if stock is not tracked"
 
 
 def _text(path: str, value: str, limit: int, *, required: bool = False) -> Iterator[tuple[str, str]]:
@@ -118,7 +118,7 @@ def _prices(product: Product) -> Iterator[tuple[str, str]]:
         if money is None:
             continue
         if money.amount < 0:
-            yield path, f"{money.amount} is negative; leave it out where it is unknown"
+            yield path, f"{money.amount} is negative; leave it out if it is unknown"
         if product.price is None:
             yield path, "is set without a price; set price too"
         elif money.currency != product.price.currency:

@@ -1,7 +1,7 @@
 """One decorator around every RPC method: budget, logs, trace, and errors turned into gRPC statuses.
 
-It works under grpc.aio and under Ray Serve alike. Serve drops rich details when a handler raises, so the status is set
-on the context and an empty response is returned.
+It works under grpc.aio and Ray Serve. Serve drops rich details if a handler raises: the decorator sets the status on
+the context and returns an empty response.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from services.common.telemetry import span_of_call
 
 ERROR_DOMAIN = "kairos"
 DETAILS_KEY = "grpc-status-details-bin"
-# A status travels as metadata, of which gRPC carries 8 KiB: beyond it the caller would read of metadata, not of the
-# mistake. In bytes, before percent and base64 encoding: wrong fields 2,500, the message 700; a text 300 characters.
+# A status travels as metadata, which gRPC limits to 8 KiB: a larger status would reach the caller as an error about
+# metadata. In bytes, before percent and base64 encoding: wrong fields 2,500, the message 700; a text 300 characters.
 _FIELDS_BYTES = 2_500
 _MESSAGE_BYTES = 700
 _TEXT = 300
-# Tags and lengths around one violation, at most.
+# At most, of the tags and lengths around one violation.
 _FRAME_BYTES = 10
 
 _CODES: list[tuple[type[errors.KairosError], grpc.StatusCode]] = [
@@ -47,7 +47,7 @@ Response = TypeVar("Response", bound=Message)
 
 
 class CallContext(Protocol):
-    """What grpc.aio's ServicerContext and Serve's RayServegRPCContext have in common."""
+    """The common part of grpc.aio's ServicerContext and Serve's RayServegRPCContext."""
 
     def set_code(self, code: Any) -> None: ...
     def set_details(self, details: str) -> None: ...
@@ -58,13 +58,13 @@ class CallContext(Protocol):
 def rpc(
     response_type: type[Response],
 ) -> Callable[[Callable[..., Awaitable[Response]]], Callable[..., Awaitable[Response]]]:
-    """Wrap `async def Method(self, request)` into `async def Method(self, request, grpc_context)`.
+    """Wraps `async def Method(self, request)` into `async def Method(self, request, grpc_context)`.
 
     The parameter must have that very name: Serve passes its context by it.
     """
 
     def decorate(method: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
-        # Not functools.wraps: Serve reads the signature, and it must see `grpc_context`.
+        # Without the default of functools.wraps: Serve must see `grpc_context` in the signature.
         @functools.wraps(method, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())
         async def call(self: Any, request: Any, grpc_context: CallContext) -> Response:
             began = time.perf_counter()
@@ -91,20 +91,20 @@ def rpc(
 
 
 def set_status(grpc_context: CallContext, error: Exception) -> grpc.StatusCode:
-    """Code, details and google.rpc details of `error` onto the call; returns the code."""
+    """Sets code, message and google.rpc details of `error` on the call; returns the code."""
     code, message, details = describe(error)
     status = status_pb2.Status(code=code.value[0], message=message)
     for detail in details:
         status.details.add().Pack(detail)
     grpc_context.set_code(code)
     grpc_context.set_details(message)
-    # A list: Serve puts it behind one of its own.
+    # A list, because Serve appends it to a list of its own.
     grpc_context.set_trailing_metadata([(DETAILS_KEY, status.SerializeToString())])
     return code
 
 
 def describe(error: Exception) -> tuple[grpc.StatusCode, str, list[Message]]:
-    """(code, message, details) for the caller. A defect is logged here, and its traceback stays here."""
+    """(code, message, details) for the caller. The traceback of a defect is logged, not returned."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), None)
     if code is None or not isinstance(error, errors.KairosError):
         _log.error("internal error", exc_info=error)
@@ -123,7 +123,7 @@ def describe(error: Exception) -> tuple[grpc.StatusCode, str, list[Message]]:
 
 
 def _bad_request(violations: Sequence[errors.FieldViolation]) -> tuple[Message, str]:
-    """As many of the first violations as fit, at least one, and the message about them all."""
+    """As many of the first violations as fit, at least one, and the message about all of them."""
     bad, left = error_details_pb2.BadRequest(), _FIELDS_BYTES
     for violation in violations:
         field, description = violation.field[:_TEXT], violation.description[:_TEXT]
@@ -133,7 +133,7 @@ def _bad_request(violations: Sequence[errors.FieldViolation]) -> tuple[Message, 
         bad.field_violations.add(field=field, description=description)
     more = len(violations) - len(bad.field_violations)
     first = "; ".join(f"{entry.field}: {entry.description}" for entry in bad.field_violations)
-    return bad, f"{len(violations)} fields are wrong, {more} of them unnamed here; {first}" if more else first
+    return bad, f"{len(violations)} fields are wrong, {more} of them are not listed; {first}" if more else first
 
 
 def _refuse_expired(request: Any) -> None:

@@ -20,14 +20,14 @@ from pydantic_settings import (
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.telemetry import TelemetrySettings
 
-# Of a call to a service's own Redis: one that hangs would hold a thread for good.
+# Of a call to a service's own Redis: without it a hanging Redis would block a thread for ever.
 REDIS_TIMEOUT_S = 5.0
 
 
 class ServiceSettings(BaseSettings):
-    """What all services have. A subclass sets `env_prefix`, for example KAIROS_RETRIEVAL_.
+    """The settings that all services have. A subclass sets `env_prefix`, for example KAIROS_RETRIEVAL_.
 
-    The YAML file is the one that the environment variable <env_prefix>CONFIG names, where it does.
+    The environment variable <env_prefix>CONFIG may name a YAML file.
     """
 
     model_config = SettingsConfigDict(
@@ -56,7 +56,7 @@ Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
 def load_settings(kind: type[Settings], arguments: Mapping[str, Any] | None = None) -> Settings:
-    """Read settings of `kind`. Raises InvalidArgument that names each wrong field."""
+    """Reads settings of `kind`. Raises InvalidArgument that names each wrong field."""
     try:
         return kind(**dict(arguments or {}))
     except ValidationError as error:
@@ -70,7 +70,7 @@ def load_settings(kind: type[Settings], arguments: Mapping[str, Any] | None = No
                 for problem in error.errors()
             )
         ) from None
-    except SettingsError as error:  # a group given as JSON that is none
+    except SettingsError as error:  # a group that is given as invalid JSON
         raise InvalidArgument.of(f"{kind.model_config.get('env_prefix', '')}*", str(error)) from None
 
 

@@ -1,4 +1,4 @@
-"""Structured logs and traces. Both are configured once per process, from settings."""
+"""Structured logs and traces, configured once per process from settings."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _is_tracing = False
 
 
 class TelemetrySettings(BaseModel):
-    """How a process tells what it does."""
+    """Logs and traces of a process."""
 
     model_config = ConfigDict(extra="forbid")
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
-    # host:port of an OTLP gRPC collector; empty: traces are off.
+    # host:port of an OTLP gRPC collector. Empty: no traces.
     otlp_endpoint: str = ""
-    # Share of requests that are traced, decided by the gateway, followed by the services.
+    # Share of requests that are traced. The gateway decides; the services follow its decision.
     trace_sampling_ratio: float = 1.0
 
 
 def configure_telemetry(service: str, settings: TelemetrySettings) -> None:
-    """Log lines go to standard error; spans to the collector, where one is configured."""
+    """Log lines go to standard error, spans to the collector if one is configured."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer() if settings.log_format == "json" else structlog.dev.ConsoleRenderer()
     )
@@ -53,10 +53,10 @@ def configure_telemetry(service: str, settings: TelemetrySettings) -> None:
 
 @contextmanager
 def span_of_call(name: str, metadata: Iterable[tuple[str, Any]] | None) -> Iterator[trace.Span]:
-    """A server span that continues the caller's trace. Costs next to nothing while traces are off."""
+    """A server span that continues the caller's trace. It costs almost nothing while traces are off."""
     carrier = {key: value for key, value in metadata or () if isinstance(value, str)}
     if not _is_tracing and carrier.keys().isdisjoint(propagate.get_global_textmap().fields):
-        # No trace to go on with, and none to begin.
+        # There is no trace to continue or to start.
         yield trace.INVALID_SPAN
         return
     tracer = trace.get_tracer("kairos")
@@ -65,7 +65,7 @@ def span_of_call(name: str, metadata: Iterable[tuple[str, Any]] | None) -> Itera
 
 
 def with_trace_id(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """A line that is written while a traced call is served names its trace."""
+    """Adds the trace id to log lines that are written during a traced call."""
     context = trace.get_current_span().get_span_context()
     return {**event, "trace_id": trace.format_trace_id(context.trace_id)} if context.is_valid else event
 
@@ -80,7 +80,7 @@ def _named(service: str) -> structlog.typing.Processor:
 
 def _configure_traces(service: str, settings: TelemetrySettings) -> None:
     global _is_tracing
-    # Imported here: with traces off, no process pays for the SDK and its exporter.
+    # Imported here: without traces no process loads the SDK and its exporter.
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

@@ -1,4 +1,4 @@
-"""Versioned folders, 0001, 0002 …: each appears whole or not at all, and is never changed afterwards."""
+"""Versioned folders 0001, 0002 and so on: each appears as a whole or not at all, and never changes afterwards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def add_version(folder: Path, fill: Callable[[Path], None]) -> Path:
-    """A new version, one above the highest; `fill` writes what it holds into an empty folder."""
+    """Adds the version after the highest one. `fill` writes its content into an empty folder."""
     folder.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
     try:
@@ -23,7 +23,7 @@ def add_version(folder: Path, fill: Callable[[Path], None]) -> Path:
                 os.rename(draft, target)
                 break
             except OSError:
-                # Another process has just taken the number.
+                # If another process has just taken the number, try the next one.
                 if not target.exists():
                     raise
     except BaseException:
@@ -34,13 +34,13 @@ def add_version(folder: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def version_names(folder: Path) -> list[str]:
-    """In the order of their numbers."""
+    """Names of all versions, lowest number first."""
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
     return sorted((name for name in names if name.isdigit()), key=int)
 
 
 def replace_file(path: Path, content: str) -> None:
-    """A reader meets the old content or the new one, after a power cut too."""
+    """Atomic: a reader sees the old or the new content, also after a power failure."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(content, "utf-8")
     sync(draft)
@@ -49,7 +49,7 @@ def replace_file(path: Path, content: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """What a file or a folder holds is on the disk when it returns."""
+    """Writes the content of a file or folder to the disk before it returns."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,13 @@
-"""What Prometheus sees: every metric of the gateway, in one place. docs/metrics.md describes them."""
+"""All metrics of the gateway. docs/metrics.md describes them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from kairos.common.v1 import common_pb2, event_pb2
+from kairos.pricing.v1 import pricing_pb2
 
 # Shares of the budget; at 1 it is used up.
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 5.0)
@@ -28,7 +33,10 @@ class Metrics:
             named("stage_seconds"), "Time of calls to stages.", ["stage"], buckets=_SECONDS, registry=registry
         )
         self.degradations = Counter(
-            named("degradations"), "Answers that gave something up.", ["stage", "reason"], registry=registry
+            named("degradations"),
+            "Skipped or failed stages.",
+            ["stage", "reason"],
+            registry=registry,
         )
         self.degraded_answers = Counter(
             named("degraded_answers"), "Answers with at least one degradation.", ["method"], registry=registry
@@ -37,14 +45,20 @@ class Metrics:
             named("budget_used"), "Share of the budget that an answer took.", ["method"], buckets=_SHARES,
             registry=registry,
         )  # fmt: skip
-        self.circuit_open = Gauge(named("circuit_open"), "1 while a stage is left alone.", ["stage"], registry=registry)
+        self.circuit_open = Gauge(named("circuit_open"), "1 while calls are paused.", ["stage"], registry=registry)
         self.in_flight = Gauge(named("requests_in_flight"), "Public calls being served.", registry=registry)
-        self.concurrency_limit = Gauge(named("concurrency_limit"), "Calls let in at once.", registry=registry)
+        self.concurrency_limit = Gauge(named("concurrency_limit"), "The limit of concurrent calls.", registry=registry)
         self.impressions_dropped = Counter(
             named("impressions_dropped"), "Impressions that could not be logged.", registry=registry
         )
+        self.rankings_dropped = Counter(
+            named("rankings_dropped"), "Rankings of the gateway that could not be stored.", registry=registry
+        )
         self.recommendations = Counter(
-            named("recommendations"), "New recommendations, by what they went by.", ["source"], registry=registry
+            named("recommendations"),
+            "New recommendations, by candidate source.",
+            ["source"],
+            registry=registry,
         )
         self.imported_products = Counter(
             named("imported_products"), "Products received by imports.", ["outcome"], registry=registry
@@ -52,13 +66,28 @@ class Metrics:
         self.shown_items = Counter(named("shown_items"), "Products on answered pages.", registry=registry)
         self.empty_searches = Counter(named("empty_searches"), "Searches that found nothing.", registry=registry)
         self.later_pages = Counter(
-            named("later_pages"), "Pages after the first, by where the ranking was.", ["ranking"], registry=registry
+            named("later_pages"), "Pages after the first, by the source of the order.", ["ranking"], registry=registry
         )
         self.events = Counter(named("events"), "Events recorded.", ["type"], registry=registry)
         self.clicks = Counter(
-            named("clicks"), "Clicks, by what is known of the ranking.", ["attribution"], registry=registry
+            named("clicks"), "Clicks, by what is known of the clicked ranking.", ["attribution"], registry=registry
         )
         self.click_gain = Counter(
             named("click_gain"), "Sum of 1 / log2(1 + position) of located clicks.", registry=registry
         )
         self.offers = Counter(named("offers"), "Prices on answered pages.", ["reason", "change"], registry=registry)
+
+    def count_event(self, event: event_pb2.Event) -> None:
+        self.events.labels(event_pb2.EventType.Name(event.type).removeprefix("EVENT_TYPE_").lower()).inc()
+
+    def count_offers(self, quotes: Iterable[pricing_pb2.PriceQuote]) -> None:
+        """By reason, and by how the offer differs from the list price."""
+        for quote in quotes:
+            reason = pricing_pb2.PriceReason.Name(quote.reason).removeprefix("PRICE_REASON_").lower()
+            offer, listed = _amount(quote.offer), _amount(quote.list_price)
+            change = "none" if offer == listed else "lower" if offer < listed else "higher"
+            self.offers.labels(reason, change).inc()
+
+
+def _amount(money: common_pb2.Money) -> tuple[int, int]:
+    return money.units, money.nanos

@@ -1,4 +1,4 @@
-"""Who calls: API keys, and TLS or mTLS by configuration."""
+"""API keys with tenant and role, and TLS or mTLS by configuration."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from services.common.context import DEFAULT_TENANT
 from services.common.errors import PermissionDenied, Unauthenticated
 from services.gateway.settings import ApiKey, SecuritySettings
 
-# What changes the catalogue, and what shows or removes a person's data, needs a key with the role `write`. Events are
-# what every front end sends.
+# Methods that change the catalogue, and methods that show, move or remove a person's data, need a key with the role
+# `write`. RecordEvents does not: every front end sends events.
 _WRITES = frozenset(
     {
         "ImportProducts",
@@ -26,6 +26,7 @@ _WRITES = frozenset(
         "SwitchCollections",
         "DropCollection",
         "GetProfile",
+        "MergeUsers",
         "DeleteUser",
         "ExportUser",
         "ExplainItem",
@@ -35,7 +36,7 @@ _BEARER = "Bearer "
 
 
 class Authenticator:
-    """Keys are looked up by their SHA-256: neither the settings nor a timing tells one."""
+    """Keys are looked up by their SHA-256: neither the settings nor response times reveal a key."""
 
     def __init__(self, settings: SecuritySettings) -> None:
         self._keys: dict[str, ApiKey] = {key.sha256: key for key in settings.api_keys}
@@ -56,7 +57,7 @@ class Authenticator:
 
 
 def server_credentials(settings: SecuritySettings) -> grpc.ServerCredentials | None:
-    """None without a certificate. With a client CA, callers must show a certificate that it signed."""
+    """None without a certificate. With a client CA, callers must present a certificate that it signed."""
     if settings.certificate is None or settings.key is None:
         return None
     pair = (settings.key.read_bytes(), settings.certificate.read_bytes())

@@ -17,7 +17,7 @@ class _Group(BaseModel):
 
 
 class StageSettings(_Group):
-    """Where a stage answers, and its parts of a request's budget."""
+    """The address of a stage, and its parts of a request's budget."""
 
     target: str = "127.0.0.1:9000"
     cap: float = Field(gt=0, le=1)
@@ -39,14 +39,16 @@ class StagesSettings(_Group):
 
 
 class BudgetSettings(_Group):
-    # Where the caller sets no deadline.
+    # For callers that set no deadline.
     default_ms: float = Field(default=150, gt=0)
     maximum_ms: float = Field(default=2_000, gt=0)
-    # Of an ExplainItem without a deadline: a person waits for it, not a page.
+    # For ExplainItem without a deadline: a person waits for it, not a page.
     explain_ms: float = Field(default=1_000, gt=0)
-    # Part of the budget that is kept for joining the answer.
+    # Part of the budget that is reserved for joining the answer.
     join: float = Field(default=0.04, ge=0, lt=1)
-    # Writes (events, imports, deletions) and reads by id are not on a shopper's path.
+    # Most of the budget that reading a session or a stored ranking may take: the rest suffices to answer without it.
+    stored_read: float = Field(default=0.15, gt=0, le=1)
+    # For writes (events, imports, deletions) and reads by id, which no shopper waits for.
     write_ms: float = Field(default=10_000, gt=0)
 
 
@@ -56,7 +58,7 @@ class LimitSettings(_Group):
     retry_after_ms: float = Field(default=100, gt=0)
     failures_to_open: int = Field(default=5, ge=1)
     open_ms: float = Field(default=1_000, gt=0)
-    # A stage that had at least this long and was late has failed; with less it was only given too little.
+    # A late call counts as a failure only if the stage had at least this much time.
     late_is_failure_ms: float = Field(default=40, gt=0)
 
     @model_validator(mode="after")
@@ -68,19 +70,12 @@ class LimitSettings(_Group):
 
 class SearchSettings(_Group):
     candidates: int = Field(default=200, ge=10, le=1_000)
-    # Pages of one ranking stay as they were for this long.
-    ranking_ttl_s: float = Field(default=600, gt=0)
-    rankings: int = Field(default=2_000, ge=1)
-    session_ttl_s: float = Field(default=1_800, gt=0)
-    sessions: int = Field(default=20_000, ge=1)
-    # How much a new vector counts in a session's context, against what was there.
-    session_step: float = Field(default=0.4, gt=0, le=1)
     popular_items: int = Field(default=300, ge=1, le=1_000)
     popular_refresh_s: float = Field(default=20, gt=0)
 
 
 class ApiKey(_Group):
-    """One key: its SHA-256 in hex, whose it is, and what it may do."""
+    """The SHA-256 of a key in hex, its tenant and its role."""
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     tenant: str = "default"
@@ -88,13 +83,13 @@ class ApiKey(_Group):
 
 
 class SecuritySettings(_Group):
-    # No keys: open to everyone, tenant "default".
+    # Without keys every caller is accepted, for the tenant "default".
     api_keys: tuple[ApiKey, ...] = ()
-    # PEM files. certificate and key together switch TLS on; client_ca as well: mTLS.
+    # PEM files. certificate and key enable TLS; client_ca in addition enables mTLS.
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
-    # Seals page and attribution tokens; the same for all replicas. Empty: damage is found, forgery is not.
+    # Seals page and attribution tokens; the same for all replicas. Empty: only damaged tokens are detected, not forged.
     token_key: SecretStr = SecretStr("")
 
     @model_validator(mode="after")
@@ -116,7 +111,7 @@ class ServerSettings(_Group):
 
 class MetricsSettings(_Group):
     host: str = "127.0.0.1"
-    # Prometheus scrapes here. 0: off.
+    # The port that Prometheus scrapes. 0: off.
     port: int = Field(default=9464, ge=0, le=65535)
 
 
@@ -132,10 +127,8 @@ class GatewaySettings(ServiceSettings):
     metrics: MetricsSettings = MetricsSettings()
 
     @model_validator(mode="after")
-    def _something_is_left(self) -> GatewaySettings:
+    def _leaves_time(self) -> GatewaySettings:
         kept = self.budget.join + sum(share.keep for share in self.stages.shares().values())
         if kept >= 1:
-            raise ValueError(
-                f"the stages' keep and budget.join add up to {kept:.2f}; below 1 something is left to spend"
-            )
+            raise ValueError(f"the stages' keep and budget.join add up to {kept:.2f}; together they must stay below 1")
         return self

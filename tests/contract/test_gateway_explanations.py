@@ -1,4 +1,4 @@
-"""ExplainItem and `explain` through the gateway over real gRPC: places, absences, rules, and every degradation."""
+"""ExplainItem and `explain` through the gateway over real gRPC: positions, absences, rules, and every degradation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.gateway.settings import BudgetSettings
+from tests.contract.gateways import BUDGET_S, HOWS, Running, running, search, stages, violated_fields
 from tests.contract.refusals import refusal
-from tests.contract.test_gateway import BUDGET_S, HOWS, Running, running, search, violated_fields
+from tests.fakes.waiting import until
 
-__all__ = ["running"]  # the fixture
+__all__ = ["running", "stages"]  # fixtures
 
 REASONS = ranker_pb2.ItemReasons(
     baseline=0.25,
@@ -41,11 +42,11 @@ def rules(answer: gateway_pb2.ExplainItemResponse) -> list[tuple[str, str]]:
 
 
 async def test_a_place(running: Running) -> None:
-    """The product's place, its scores of each stage, its groups and acts, and a sentence with just these numbers."""
+    """The product's position, its scores of each stage, its groups and events, and a sentence with these numbers."""
     running.stages.ranker.reasons = REASONS
     answer = await running.stub.ExplainItem(explained("p20"), timeout=BUDGET_S)
     result = answer.result
-    # The fake ranker turns the 25 round, and scores by place.
+    # The fake ranker reverses the 25, and scores by position.
     assert (result.position, result.score, answer.ranked_count, answer.model_version) == (6, 20, 25, "reversed@1")
     assert result.stage_scores.retrieval_position == 20
     assert [(task.task, task.value) for task in result.stage_scores.task_scores] == [("click", 0.5)]
@@ -53,8 +54,8 @@ async def test_a_place(running: Running) -> None:
     assert result.explanation.baseline == 0.25
     assert [event.event.event_id for event in result.explanation.events] == ["e1"]
     assert result.explanation.text == (
-        "Place 6 of 25 with a score of 20.00. It starts from 0.25. For it: query match +0.90. "
-        "Against it: freshness and stock -0.40."
+        "Position 6 of 25 with a score of 20.00. The score starts from 0.25. Raised by: query match +0.90. "
+        "Lowered by: freshness and stock -0.40."
     )
     assert (answer.absence, result.price.quote_id) == (gateway_pb2.ABSENCE_UNSPECIFIED, "q-p20")
     assert not result.product.HasField("cost")
@@ -70,15 +71,12 @@ async def test_in_chinese(running: Running) -> None:
 
 
 async def test_it_leaves_no_trace(running: Running) -> None:
-    """Nothing is logged as shown, and the session's context stays what the searches made it."""
-    memory = running.gateway.handler._parts.memory
+    """An explanation stores no ranking, logs no impression and does not move the session."""
+    ranker = running.stages.ranker
     await running.stub.ExplainItem(explained(session_id="s"), timeout=BUDGET_S)
-    assert memory.session("default", "s") is None
-    await running.stub.Search(search(session_id="s"), timeout=BUDGET_S)
-    assert memory.session("default", "s") is not None
-    await running.gateway._impressions.close()
-    logged = [r for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RecordImpressionsRequest)]
-    assert sum(len(request.impressions) for request in logged) == 1
+    await running.stub.Search(search(), timeout=BUDGET_S)
+    await until(lambda: len(ranker.shown) > 0)
+    assert (len(ranker.shown), len(ranker.rankings), ranker.sessions) == (1, 1, {})
 
 
 async def test_rules_and_edges(running: Running) -> None:
@@ -97,12 +95,12 @@ async def test_rules_and_edges(running: Running) -> None:
         ("CONSTRAINT_BOOST", "bee"), ("FATIGUE", ""), ("SIMILARITY", ""), ("BRAND_CAP", "B"), ("EXPLORATION", ""),
     ]  # fmt: skip
     assert [(e.matched_text, e.expansion) for e in answer.result.explanation.concept_edges] == [("trainers", "shoes")]
-    assert "“trainers” was read as “shoes”" in answer.result.explanation.text
+    assert "“trainers” was understood as “shoes”" in answer.result.explanation.text
 
 
 @pytest.fixture
 def hidden(running: Running) -> Running:
-    """The catalogue has a red product of brand C that no retrieval finds, and p1, which rests, neither."""
+    """The catalogue has a red product of brand C that no retrieval finds, nor p1, which was recently purchased."""
     made = product_pb2.Product(id="hidden", title="Hidden", brand="C")
     made.attributes["colour"].values.append("Red")
     running.stages.retrieval.stored["hidden"] = (made, b"")
@@ -111,36 +109,36 @@ def hidden(running: Running) -> Running:
 
 
 @pytest.mark.parametrize(
-    ("asked", "absence", "told"),
+    ("asked", "absence", "text"),
     [
-        (explained("hidden"), gateway_pb2.ABSENCE_NOT_RETRIEVED, "and 24 others were nearer"),
+        (explained("hidden"), gateway_pb2.ABSENCE_NOT_RETRIEVED, "but 24 other products rank before it"),
         (
             explained("hidden", filter=product_pb2.ProductFilter(brands=["B"])),
             gateway_pb2.ABSENCE_FILTERED,
-            "does not meet the request's filter",
+            "does not match the filter of the request",
         ),
         (
             gateway_pb2.ExplainItemRequest(item_id="p1", recommend=gateway_pb2.RecommendRequest(user_id="u")),
             gateway_pb2.ABSENCE_RECENTLY_PURCHASED,
-            "was bought recently",
+            "you bought it recently",
         ),
     ],
     ids=["farther", "filter", "bought"],
 )
 async def test_absent(
-    hidden: Running, asked: gateway_pb2.ExplainItemRequest, absence: gateway_pb2.Absence.ValueType, told: str
+    hidden: Running, asked: gateway_pb2.ExplainItemRequest, absence: gateway_pb2.Absence.ValueType, text: str
 ) -> None:
     """A product that is not in the answer has neither place nor reasons, and why it is not there is said."""
     answer = await hidden.stub.ExplainItem(asked, timeout=BUDGET_S)
     assert answer.absence == absence
-    assert told in answer.result.explanation.text
+    assert text in answer.result.explanation.text
     assert (answer.result.position, len(answer.result.reasons)) == (0, 0)
     assert answer.result.product.id == asked.item_id
 
 
 async def test_absent_for_a_condition_of_the_query(hidden: Running) -> None:
     """Of several colours one is enough; the brand that the query names is not the product's, and is named."""
-    hidden.stages.retrieval.applies_wishes = True
+    hidden.stages.retrieval.applies_soft_filters = True
     read = hidden.stages.encoder.read
     for kind, text, value in (("BRAND", "bee", "B"), ("COLOUR", "blue", "Blue"), ("COLOUR", "red", "Red")):
         number = encoder_pb2.ConstraintType.Value(f"CONSTRAINT_TYPE_{kind}")
@@ -148,18 +146,18 @@ async def test_absent_for_a_condition_of_the_query(hidden: Running) -> None:
     answer = await hidden.stub.ExplainItem(explained("hidden", "bee blue red"), timeout=BUDGET_S)
     assert answer.absence == gateway_pb2.ABSENCE_FILTERED
     assert rules(answer) == [("CONSTRAINT_FILTER", "bee")]
-    assert answer.result.explanation.text == "Not in the answer: it does not meet “bee”."
+    assert answer.result.explanation.text == "Not in the results: it does not match “bee”."
 
 
 @pytest.mark.parametrize("how", HOWS)
 async def test_without_the_ranker(running: Running, how: str) -> None:
-    """Ranker late, down or failing: no reasons, no baseline; the sentence claims none, and the degradation is told."""
+    """Ranker late, down or failing: no reasons, no baseline, none in the sentence, and a degradation."""
     await running.stages.worsen("ranker", how)
     answer = await running.stub.ExplainItem(explained("p2"), timeout=BUDGET_S)
     assert [(d.stage, d.fallback) for d in answer.degradations] == [(3, "retrieval order")]
     assert not answer.result.reasons
     assert not answer.result.explanation.HasField("baseline")
-    assert answer.result.explanation.text == "Place 2 of 25, in retrieval's order: the ranker gave no scores."
+    assert answer.result.explanation.text == "Position 2 of 25 in the order of the search, without personal ranking."
 
 
 @pytest.mark.parametrize("how", HOWS)
@@ -172,12 +170,12 @@ async def test_without_the_encoder(running: Running, how: str) -> None:
 
 
 async def test_without_retrieval(running: Running) -> None:
-    """Retrieval down: a popular item's place is among those; another product cannot be told of."""
-    await running.gateway._popular.refresh("default")
+    """Retrieval down: a popular item's position is the one among these; another product cannot be explained."""
+    await running.parts.popular_items.refresh("default")
     await running.stages.worsen("retrieval", "down")
     answer = await running.stub.ExplainItem(explained("p7"), timeout=BUDGET_S)
-    assert answer.result.explanation.text.startswith("Place 1 of ")
-    assert "among the popular products" in answer.result.explanation.text
+    assert answer.result.explanation.text.startswith("Position 1 of ")
+    assert "among popular products" in answer.result.explanation.text
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await running.stub.ExplainItem(explained("nobody's"), timeout=BUDGET_S)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -205,11 +203,11 @@ async def test_bad_requests(running: Running) -> None:
 
 
 async def test_search_explains_its_page(running: Running) -> None:
-    """With `explain` each result of a page has baseline, rules and a sentence, but no acts; without, nothing."""
+    """With `explain` each result of a page has baseline, rules and a sentence, but no events; without, nothing."""
     running.stages.ranker.reasons = REASONS
     answer = await running.stub.Search(search(explain=True), timeout=BUDGET_S)
     assert [result.explanation.baseline for result in answer.results] == [0.25] * 5
-    assert all(result.explanation.text.startswith(f"Place {result.position} of 25") for result in answer.results)
+    assert all(result.explanation.text.startswith(f"Position {result.position} of 25") for result in answer.results)
     assert not any(result.explanation.events for result in answer.results)
     asked = [r for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RankItemsRequest) and r.explain][-1]
     assert (asked.explained_places, list(asked.explained_ids)) == (5, [])

@@ -10,11 +10,11 @@ from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto
+from tests.contract.gateways import BUDGET_S, HOWS, Running, ids, running, stages
 from tests.contract.refusals import refusal
-from tests.contract.test_gateway import BUDGET_S, HOWS, Running, ids, running, within_budget
-from tests.fakes.stages import EYE, NO_PICTURE
+from tests.fakes.stages import IMAGE_MODEL, NO_PICTURE
 
-__all__ = ["running"]  # the fixture
+__all__ = ["running", "stages"]  # fixtures
 
 PICTURE = b"\xff\xd8\xff a picture"
 
@@ -33,7 +33,7 @@ async def test_a_picture_alone(running: Running) -> None:
     """Its vector is looked up, no words are; the answer is ranked, with the picture's scores where asked for."""
     answer = await running.stub.Search(search(image=PICTURE, explain=True), timeout=BUDGET_S)
     asked = asked_of_retrieval(running)
-    assert (asked.image_vector.model_version, asked.text, asked.HasField("query_vectors")) == (EYE, "", False)
+    assert (asked.image_vector.model_version, asked.text, asked.HasField("query_vectors")) == (IMAGE_MODEL, "", False)
     assert ids(answer) == ["p25", "p24", "p23", "p22", "p21"]
     assert answer.results[0].stage_scores.image == 0.25
     assert not answer.degradations
@@ -61,7 +61,7 @@ async def test_what_is_no_picture(running: Running) -> None:
 
 async def test_without_a_picture_model(running: Running) -> None:
     """FAILED_PRECONDITION, however often it is tried: words are still understood then."""
-    running.stages.encoder.has_eye = False
+    running.stages.encoder.has_image_model = False
     for _ in range(10):
         code, _fields = await refusal(running.stub.Search(search(image=PICTURE), timeout=BUDGET_S))
         assert code is grpc.StatusCode.FAILED_PRECONDITION
@@ -71,9 +71,9 @@ async def test_without_a_picture_model(running: Running) -> None:
 @pytest.mark.parametrize("how", HOWS)
 async def test_without_encoder_a_picture_alone(running: Running, how: str) -> None:
     """Encoder late, down or failing: the popular items, inside the budget."""
-    await running.gateway._popular.refresh("default")
+    await running.parts.popular_items.refresh("default")
     await running.stages.worsen("query_encoder", how)
-    answer = await within_budget(running, search(image=PICTURE))
+    answer = await running.within_budget(search(image=PICTURE))
     assert [(d.stage, d.fallback) for d in answer.degradations] == [(1, "popular items")]
     assert ids(answer)[:2] == ["p7", "p3"]
 
@@ -82,7 +82,7 @@ async def test_without_encoder_a_picture_alone(running: Running, how: str) -> No
 async def test_without_encoder_a_picture_and_words(running: Running, how: str) -> None:
     """Encoder late, down or failing: the words as typed."""
     await running.stages.worsen("query_encoder", how)
-    answer = await within_budget(running, search("red", image=PICTURE))
+    answer = await running.within_budget(search("red", image=PICTURE))
     assert {(d.stage, d.fallback) for d in answer.degradations} == {
         (1, "lexical retrieval"),
         (1, "retrieval without the picture"),
@@ -155,7 +155,7 @@ async def test_import_of_large_pictures(running: Running) -> None:
 
 async def test_import_with_pictures_but_no_model(running: Running) -> None:
     """FAILED_PRECONDITION; without pictures the import works."""
-    running.stages.encoder.has_eye = False
+    running.stages.encoder.has_image_model = False
     code, _ = await refusal(running.stub.ImportProducts(iter([shelf(b"one")])))
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert (await running.stub.ImportProducts(iter([shelf(b"", b"")]))).imported_count == 2

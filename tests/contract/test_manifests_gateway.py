@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 import grpc
 import pytest
 
-from ops.client import Connection
-from ops.control import health_of
 from deploy.checks.build import Overlay, built, example_secrets
 from deploy.secrets import filled
 from kairos.gateway.v1 import gateway_pb2
+from ops.client import Connection
+from ops.control import health_of
 from tests.e2e.suite import eventually
 from tests.needed import needs
 

@@ -21,11 +21,11 @@ from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.handler import QueryEncoderHandler
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler
-from tests.contract.test_gateway import BUDGET_S, Running, running
+from tests.contract.gateways import BUDGET_S, Running, running, stages
 from tests.contract.test_gateway_pictures import asked_of_retrieval
 from tests.fakes.stages import MODEL
 
-__all__ = ["running"]  # the fixture
+__all__ = ["running", "stages"]  # fixtures
 
 FIRST, SECOND = "all-minilm-l6-v2@1", "the-same-again@2"
 Stub: TypeAlias = "encoder_pb2_grpc.QueryEncoderServiceAsyncStub"

@@ -1,4 +1,4 @@
-"""Stages that can be slow, down or broken, over real gRPC: what stands at the gateway's ports in tests."""
+"""Stages over real gRPC that can be slow, down or broken: they stand at the gateway's ports in tests."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
-from services.common.convert import vectors_to_proto
+from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.errors import Conflict, InvalidArgument, NotFound
 from services.common.rpc import rpc
 
 # Longer than any budget in the tests.
 SLOW_S = 5.0
-MODEL, EYE = "m@1", "eye@1"
+MODEL, IMAGE_MODEL = "m@1", "images@1"
 NO_PICTURE = b"no picture"
 
 
@@ -36,24 +36,28 @@ def product(number: int) -> product_pb2.Product:
 class Behaviour:
     """How a stage answers from now on: "well", "slow" or "error"."""
 
-    mood: str = "well"
+    state: str = "well"
+    # Only requests of this type are answered so; None: all of them.
+    affected: type | None = None
     requests: list[Any] = field(default_factory=list)
 
     async def take(self, request: Any) -> None:
         self.requests.append(request)
-        if self.mood == "slow":
+        if self.affected is not None and not isinstance(request, self.affected):
+            return
+        if self.state == "slow":
             await asyncio.sleep(SLOW_S)
-        if self.mood == "error":
+        if self.state == "error":
             raise RuntimeError("a defect of the stage")
 
 
 class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
-    """Reads from any text what `read` holds. `has_eye`: whether a picture model is configured."""
+    """Understands every text as `read` says. `has_image_model`: whether an image encoder is configured."""
 
     def __init__(self) -> None:
         super().__init__()
         self.read = encoder_pb2.EncodeQueryResponse()
-        self.has_eye = True
+        self.has_image_model = True
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -81,7 +85,7 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
         if any(request.images):
             self._need_a_model()
             seen = np.array([[float(len(image)), 0, 0] for image in request.images], np.float32)
-            answer.image_vectors.CopyFrom(vectors_to_proto(seen, EYE))
+            answer.image_vectors.CopyFrom(vectors_to_proto(seen, IMAGE_MODEL))
             for index, image in enumerate(request.images):
                 if image == NO_PICTURE:
                     answer.image_problems.add(index=index, reason="is no picture")
@@ -93,23 +97,26 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
         self._need_a_model()
         if request.image == NO_PICTURE:
             raise InvalidArgument.of("image", "is no picture")
-        return encoder_pb2.EncodeImageResponse(vector=vectors_to_proto(np.array([[0, 1, 0]], np.float32), EYE))
+        return encoder_pb2.EncodeImageResponse(vector=vectors_to_proto(np.array([[0, 1, 0]], np.float32), IMAGE_MODEL))
 
     def _need_a_model(self) -> None:
-        if not self.has_eye:
+        if not self.has_image_model:
             raise Conflict("no picture model is configured")
 
 
 class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
-    """Keeps products in a dictionary; finds them all, in the order they came."""
+    """Stores products in a dictionary; finds all of them, in the order of their arrival.
+
+    Filters by brand only. A page token of browsing is the id of the last product of the page.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.degradations: list[common_pb2.Degradation] = []
         self.stored = {f"p{n}": (product(n), b"") for n in range(1, 26)}
-        # In the catalogue, and found by no search.
+        # In the catalogue, but found by no search.
         self.hidden: set[str] = set()
-        self.applies_wishes = False
+        self.applies_soft_filters = False
 
     @rpc(retrieval_pb2.RetrieveCandidatesResponse)
     async def RetrieveCandidates(
@@ -118,12 +125,28 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         await self.take(request)
         if request.similar_to_id and request.similar_to_id not in self.stored:
             raise NotFound(f"there is no product {request.similar_to_id!r}")
-        found = self._candidates([id for id in self.stored if id not in self.hidden][: request.limit])
+        brands = set(request.filter.brands)
+        excluded = self.hidden | set(request.excluded_ids)
+        ids = [
+            id for id, (entry, _) in self.stored.items() if id not in excluded and (not brands or entry.brand in brands)
+        ]
+        has_query = (
+            request.text or request.similar_to_id or any(map(request.HasField, ("query_vectors", "image_vector")))
+        )
+        first, total_size = 0, min(request.limit, len(ids)) if has_query else len(ids)
+        if request.page_token:
+            if has_query:
+                raise InvalidArgument.of("page_token", "is set together with a query")
+            # By number, so that the walk continues after a product that was deleted meanwhile.
+            first = sum(_number(id) <= _number(request.page_token) for id in ids)
+        page = ids[first : first + request.limit]
+        found = self._candidates(page)
         if request.HasField("image_vector"):
             found.image_scores.extend([0.25] * len(found.ids))
         return retrieval_pb2.RetrieveCandidatesResponse(
-            candidates=found, total_size=len(found.ids), model_version=MODEL, degradations=self.degradations,
-            soft_filter_applied=self.applies_wishes,
+            candidates=found, total_size=total_size, model_version=MODEL, degradations=self.degradations,
+            soft_filter_applied=self.applies_soft_filters,
+            next_page_token=page[-1] if not has_query and first + len(page) < len(ids) else "",
         )  # fmt: skip
 
     @rpc(retrieval_pb2.LookupProductsResponse)
@@ -167,56 +190,159 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         )  # fmt: skip
 
 
+def _number(id: str) -> int:
+    return int("".join(filter(str.isdigit, id)) or 0)
+
+
+@dataclass(frozen=True)
+class StoredRanking:
+    """As the ranker keeps it until it expires."""
+
+    item_ids: list[str]
+    scores: list[float]
+    propensities: list[float]
+    model_version: str
+    total_size: int
+    user_id: str
+    visitor_id: str
+    session_id: str
+    query: str
+    source: int
+
+
 class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
-    """Turns retrieval's order round."""
+    """Reverses retrieval's order. Its state is what several gateways share: rankings, sessions, impressions, merges.
+
+    A session's vector is that of its last query or interaction.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.propensities: list[float] = []
         # Of each item that is explained.
         self.reasons = ranker_pb2.ItemReasons(baseline=0.25)
+        self.rankings: dict[str, StoredRanking] = {}
+        # (tenant, ranking id, positions) of each page that was logged.
+        self.shown: list[tuple[str, str, list[int]]] = []
+        self.sessions: dict[str, common_pb2.Vectors] = {}
+        self.merged: dict[str, str] = {}
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
         await self.take(request)
         ids = list(reversed(request.candidates.ids))
-        return ranker_pb2.RankItemsResponse(
+        answer = ranker_pb2.RankItemsResponse(
             item_ids=ids, scores=[float(len(ids) - n) for n in range(len(ids))], model_version="reversed@1",
             propensities=self.propensities[: len(ids)], reasons=self._reasons(request, ids),
             task_scores=[ranker_pb2.TaskScores(task="click", values=[0.5] * len(ids))],
         )  # fmt: skip
+        if request.ranking_id:
+            self._keep(request, ids, list(answer.scores), answer.model_version)
+            if request.session_id and request.HasField("query_vector"):
+                self.sessions[request.session_id] = request.query_vector
+        return answer
 
     def _reasons(self, request: ranker_pb2.RankItemsRequest, ids: list[str]) -> list[ranker_pb2.ItemReasons]:
         explained = {*ids[: request.explained_places], *request.explained_ids} if request.explain else set()
         return [self.reasons if id in explained else ranker_pb2.ItemReasons() for id in ids] if explained else []
 
+    def _keep(
+        self,
+        request: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest,
+        ids: list[str],
+        scores: list[float],
+        model_version: str,
+    ) -> None:
+        """The first one of an id stays."""
+        self.rankings.setdefault(
+            request.ranking_id,
+            StoredRanking(
+                ids, scores, self.propensities[: len(ids)] or [1.0] * len(ids), model_version, request.total_size,
+                request.user_id, request.visitor_id, request.session_id, request.query, request.candidate_source,
+            ),
+        )  # fmt: skip
+
+    @rpc(ranker_pb2.StoreRankingResponse)
+    async def StoreRanking(self, request: ranker_pb2.StoreRankingRequest) -> ranker_pb2.StoreRankingResponse:
+        await self.take(request)
+        if not request.ranking_id or not 1 <= len(request.item_ids) <= 1_000:
+            raise InvalidArgument.of("item_ids", f"holds {len(request.item_ids)}; send 1 to 1000")
+        self._keep(request, list(request.item_ids), list(request.scores), request.model_version)
+        return ranker_pb2.StoreRankingResponse()
+
+    @rpc(ranker_pb2.GetRankingResponse)
+    async def GetRanking(self, request: ranker_pb2.GetRankingRequest) -> ranker_pb2.GetRankingResponse:
+        await self.take(request)
+        if request.ranking_id not in self.rankings:
+            raise NotFound(f"the ranking {request.ranking_id!r} has expired")
+        ranking = self.rankings[request.ranking_id]
+        rows = slice(request.offset, request.offset + (request.limit or 10))
+        return ranker_pb2.GetRankingResponse(
+            item_ids=ranking.item_ids[rows], scores=ranking.scores[rows], propensities=ranking.propensities[rows],
+            ranked_count=len(ranking.item_ids), total_size=ranking.total_size, model_version=ranking.model_version,
+            user_id=ranking.user_id, visitor_id=ranking.visitor_id, session_id=ranking.session_id,
+        )  # fmt: skip
+
     @rpc(ranker_pb2.RecordEventsResponse)
     async def RecordEvents(self, request: ranker_pb2.RecordEventsRequest) -> ranker_pb2.RecordEventsResponse:
         await self.take(request)
+        vectors = request.items.vectors
+        for event in request.events:
+            if event.session_id and event.item_id in request.items.ids:
+                row = vectors_from_proto(vectors, "items.vectors")[list(request.items.ids).index(event.item_id)]
+                self.sessions[event.session_id] = vectors_to_proto(row.reshape(1, -1), vectors.model_version)
         return ranker_pb2.RecordEventsResponse(recorded_count=len(request.events))
 
     @rpc(ranker_pb2.RecordImpressionsResponse)
     async def RecordImpressions(
         self, request: ranker_pb2.RecordImpressionsRequest
     ) -> ranker_pb2.RecordImpressionsResponse:
-        self.requests.append(request)
-        return ranker_pb2.RecordImpressionsResponse(recorded_count=len(request.impressions))
+        await self.take(request)
+        missing = [entry.ranking_id for entry in request.shown if entry.ranking_id not in self.rankings]
+        for entry in request.shown:
+            if entry.ranking_id in self.rankings:
+                self.shown.append((request.context.tenant, entry.ranking_id, list(entry.positions)))
+        return ranker_pb2.RecordImpressionsResponse(
+            recorded_count=len(request.shown) - len(missing), missing_ranking_ids=missing
+        )
 
     @rpc(ranker_pb2.GetInterestsResponse)
     async def GetInterests(self, request: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
+        """Every user and visitor has one interest, and has bought p1."""
         await self.take(request)
-        vectors = vectors_to_proto(np.array([[1, 0]], np.float32), MODEL)
-        return ranker_pb2.GetInterestsResponse(interests=vectors, weights=[1.0], recently_purchased_item_ids=["p1"])
+        answer = ranker_pb2.GetInterestsResponse(session=self.sessions.get(request.session_id))
+        if request.user_id or request.visitor_id:
+            answer.interests.CopyFrom(vectors_to_proto(np.array([[1, 0]], np.float32), MODEL))
+            answer.weights.append(1.0)
+            answer.recently_purchased_item_ids.append("p1")
+        return answer
 
     @rpc(ranker_pb2.GetProfileResponse)
     async def GetProfile(self, request: ranker_pb2.GetProfileRequest) -> ranker_pb2.GetProfileResponse:
         await self.take(request)
-        return ranker_pb2.GetProfileResponse(profile=profile_pb2.UserProfile(user_id=request.user_id))
+        return ranker_pb2.GetProfileResponse(profile=profile_pb2.UserProfile(user_id=_person(request)))
+
+    @rpc(ranker_pb2.MergeUsersResponse)
+    async def MergeUsers(self, request: ranker_pb2.MergeUsersRequest) -> ranker_pb2.MergeUsersResponse:
+        """Every visitor has two events and one page of impressions."""
+        await self.take(request)
+        before = self.merged.setdefault(request.visitor_id, "")
+        if before not in ("", request.user_id):
+            raise Conflict(f"the visitor {request.visitor_id!r} was merged into another user before")
+        self.merged[request.visitor_id] = request.user_id
+        if before:
+            return ranker_pb2.MergeUsersResponse()
+        return ranker_pb2.MergeUsersResponse(moved_event_count=2, moved_impressions_count=1)
 
     @rpc(ranker_pb2.DeleteUserResponse)
     async def DeleteUser(self, request: ranker_pb2.DeleteUserRequest) -> ranker_pb2.DeleteUserResponse:
         await self.take(request)
-        return ranker_pb2.DeleteUserResponse(deleted_event_count=1, deleted_impressions_count=1)
+        gone = [id for id, kept in self.rankings.items() if _person(request) in (kept.user_id, kept.visitor_id)]
+        for id in gone:
+            del self.rankings[id]
+        return ranker_pb2.DeleteUserResponse(
+            deleted_event_count=1, deleted_impressions_count=1, deleted_ranking_count=len(gone)
+        )
 
     @rpc(ranker_pb2.ExportUserResponse)
     async def ExportUser(self, request: ranker_pb2.ExportUserRequest) -> ranker_pb2.ExportUserResponse:
@@ -224,15 +350,22 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         await self.take(request)
         if request.page_token:
             return ranker_pb2.ExportUserResponse(impressions=[event_pb2.Impressions(ranking_id="r")])
-        profile = profile_pb2.UserProfile(user_id=request.user_id)
-        event = event_pb2.Event(event_id="e1", user_id=request.user_id)
+        profile = profile_pb2.UserProfile(user_id=_person(request))
+        event = event_pb2.Event(event_id="e1", user_id=_person(request))
         return ranker_pb2.ExportUserResponse(events=[event], profile=profile, next_page_token="events:1")
 
     @rpc(ranker_pb2.ListPopularItemsResponse)
     async def ListPopularItems(
         self, request: ranker_pb2.ListPopularItemsRequest
     ) -> ranker_pb2.ListPopularItemsResponse:
+        await self.take(request)
         return ranker_pb2.ListPopularItemsResponse(item_ids=["p7", "p3"], scores=[2.0, 1.0])
+
+
+def _person(
+    request: ranker_pb2.GetProfileRequest | ranker_pb2.DeleteUserRequest | ranker_pb2.ExportUserRequest,
+) -> str:
+    return request.user_id or request.visitor_id
 
 
 class FakePricing(Behaviour, pricing_pb2_grpc.PricingServiceServicer):
@@ -250,7 +383,7 @@ class FakePricing(Behaviour, pricing_pb2_grpc.PricingServiceServicer):
 
 
 class Ingress(grpc.GenericRpcHandler):
-    """As Serve's ingress answers for an application that is not there: a bare NOT_FOUND."""
+    """As Serve's ingress answers for an application that is not running: a bare NOT_FOUND."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -261,7 +394,7 @@ class Ingress(grpc.GenericRpcHandler):
 
 @dataclass
 class FakeStages:
-    """All four, each on a port of its own, so that each can be taken down by itself."""
+    """All four, each on a port of its own: each can be stopped by itself."""
 
     encoder: FakeEncoder = field(default_factory=FakeEncoder)
     retrieval: FakeRetrieval = field(default_factory=FakeRetrieval)
@@ -298,7 +431,7 @@ class FakeStages:
             self.servers[stage].add_insecure_port(self.targets[stage])
             await self.servers[stage].start()
         elif how != "down":
-            self.behaviour(stage).mood = how
+            self.behaviour(stage).state = how
 
     async def stop(self) -> None:
         for server in self.servers.values():

@@ -1,4 +1,4 @@
-"""A gateway that keeps what it is sent, on a real port."""
+"""A gateway that keeps the messages that it gets, on a real port."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     explained: list[gateway_pb2.ExplainItemRequest] = field(default_factory=list)
     images: dict[str, bytes] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
+    merged: list[tuple[str, str]] = field(default_factory=list)
     target: str = ""
     was_unavailable: bool = False
 
@@ -101,7 +102,7 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
         event.type, event.item_id = event_pb2.EVENT_TYPE_CART, "[/x]"
         shown.explanation.concept_edges.add(matched_text="trainers", concept_id="shoe", expansion="running shoes")
         shown.explanation.rules.add(type=gateway_pb2.RULE_TYPE_BRAND_CAP, subject="Acme", count=2)
-        shown.explanation.text = "Place 3 of 9."
+        shown.explanation.text = "Position 3 of 9."
         return gateway_pb2.ExplainItemResponse(result=shown)
 
     def Suggest(
@@ -116,7 +117,7 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
         self, message: gateway_pb2.GetProfileRequest, context: grpc.ServicerContext
     ) -> gateway_pb2.GetProfileResponse:
         profile = profile_pb2.UserProfile(user_id=message.user_id)
-        if message.user_id == "u":
+        if message.user_id == "u" or message.visitor_id == "v":
             profile.interests.add(share=0.75, item_ids=["[/x]", "2"])
             profile.purchases.add(item_id="2", day_count=1)
             profile.price_affinities.add(category="Shoes", typical_price=59.5, log_spread=0.5)
@@ -137,8 +138,16 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     def DeleteUser(
         self, message: gateway_pb2.DeleteUserRequest, context: grpc.ServicerContext
     ) -> gateway_pb2.DeleteUserResponse:
-        self.deleted.append(message.user_id)
-        return gateway_pb2.DeleteUserResponse(deleted_event_count=3, deleted_impressions_count=2)
+        self.deleted.append(message.user_id or f"visitor {message.visitor_id}")
+        return gateway_pb2.DeleteUserResponse(
+            deleted_event_count=3, deleted_impressions_count=2, deleted_ranking_count=1
+        )
+
+    def MergeUsers(
+        self, message: gateway_pb2.MergeUsersRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.MergeUsersResponse:
+        self.merged.append((message.visitor_id, message.user_id))
+        return gateway_pb2.MergeUsersResponse(moved_event_count=4, moved_impressions_count=1)
 
     def QuotePrices(
         self, message: gateway_pb2.QuotePricesRequest, context: grpc.ServicerContext
@@ -148,7 +157,7 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
 
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
-    # The stubs say that every method must be there; what nobody calls need not be.
+    # The stubs declare every method abstract; the tests call only some of them.
     fake, server = FakeGateway(), grpc.server(ThreadPoolExecutor(2))  # type: ignore[abstract]
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(fake, server)
     fake.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"

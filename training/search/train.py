@@ -33,13 +33,12 @@ from catalog.mapping import parse_mapping
 from catalog.products import read_catalogue
 from catalog.rows import column_names
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
-from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from ops.client import Connection
 from ops.in_process import InProcessSuite, in_process_suite
 from services.common.context import RequestContext
 from services.common.convert import context_to_proto, vectors_from_proto
-from services.gateway.interpretation import lookup_text
+from services.gateway.domain.lookup_text import lookup_text
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.wiring import embedded_model_dir
 from services.retrieval.adapters.fusion_model import save_fusion
@@ -201,7 +200,8 @@ def _encoded(suite: InProcessSuite, queries: Sequence[str]) -> Mapping[str, Enco
             request = encoder_pb2.EncodeQueryRequest(context=_context(), text=query[:512])
             answer = stub.EncodeQuery(request, timeout=_TIMEOUT_S)
             vector = vectors_from_proto(answer.vector, "vector") if answer.HasField("vector") else None
-            return EncodedQuery(lookup_text(gateway_pb2.SearchRequest(query=query[:512]), answer), vector)
+            expansions = [text for concept in answer.concepts for text in concept.expansions]
+            return EncodedQuery(lookup_text(answer.retrieval_text, answer.spelling_alternatives, expansions), vector)
 
         return dict(zip(queries, _each(encode, queries, "Reading queries"), strict=True))
 

@@ -1,8 +1,8 @@
-"""The stages over real gRPC: one channel for each target, shared by the stages behind one ingress."""
+"""The stages over gRPC: one channel for each target, shared by the stages behind one ingress."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import grpc
 
@@ -11,18 +11,16 @@ from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
 from services.gateway.domain.budget import Stage
+from services.gateway.ports import StageStubs
 from services.gateway.settings import GatewaySettings
 
 
-@dataclass
+@dataclass(frozen=True)
 class StageClients:
-    """Stubs of the four stages. Connections are made at the first call, and again soon after a stage came back."""
+    """gRPC connects at the first call, and reconnects within a second after a stage has returned."""
 
-    encoder: encoder_pb2_grpc.QueryEncoderServiceAsyncStub
-    retrieval: retrieval_pb2_grpc.RetrievalServiceAsyncStub
-    ranker: ranker_pb2_grpc.RankerServiceAsyncStub
-    pricing: pricing_pb2_grpc.PricingServiceAsyncStub
-    channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+    stubs: StageStubs
+    channels: dict[str, grpc.aio.Channel]
 
     async def close(self) -> None:
         for channel in self.channels.values():
@@ -41,10 +39,10 @@ def connect(settings: GatewaySettings) -> StageClients:
     ]
     targets = {stage: settings.stages.of(stage).target for stage in Stage}
     channels = {target: grpc.aio.insecure_channel(target, options) for target in sorted(set(targets.values()))}
-    return StageClients(
+    stubs = StageStubs(
         encoder_pb2_grpc.QueryEncoderServiceStub(channels[targets[Stage.QUERY_ENCODER]]),
         retrieval_pb2_grpc.RetrievalServiceStub(channels[targets[Stage.RETRIEVAL]]),
         ranker_pb2_grpc.RankerServiceStub(channels[targets[Stage.RANKER]]),
         pricing_pb2_grpc.PricingServiceStub(channels[targets[Stage.PRICING]]),
-        channels,
     )
+    return StageClients(stubs, channels)

@@ -1,4 +1,4 @@
-"""Who may spend how much of a request's time. All times in seconds, on one monotonic clock that is passed in."""
+"""How much of a request's time each stage may take. All times are in seconds on a monotonic clock that is passed in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Stage(Enum):
 
 @dataclass(frozen=True)
 class StageShare:
-    """Parts of the whole budget: what the stage may take at most, and what is kept for it while it waits its turn."""
+    """Parts of the whole budget: `cap` is the most that the stage may take, `keep` is reserved until it is called."""
 
     cap: float
     keep: float
@@ -33,7 +33,7 @@ class RequestBudget:
     received_s: float
     deadline_s: float
     shares: Mapping[Stage, StageShare]
-    # Part of the whole that joining the answer takes.
+    # Part of the whole that is reserved for joining the answer.
     join: float
 
     @property
@@ -48,7 +48,7 @@ class RequestBudget:
 
 
 class ObservedMedian:
-    """Median of a stage's last latencies. Each skip shrinks it, so that a stage that became fast again is tried."""
+    """Median of the last latencies. Each skip lowers it, so that a stage that became fast again is called again."""
 
     def __init__(self, window: int = 101, shrink: float = 0.97) -> None:
         self._latencies: deque[float] = deque(maxlen=window)
@@ -59,12 +59,12 @@ class ObservedMedian:
     def observe(self, latency_s: float) -> None:
         self._latencies.append(latency_s)
         self._observed += 1
-        # Sorting a hundred numbers for each call would cost more than it tells. Not by their number: it stops at 101.
+        # Sorting a hundred numbers at each call costs too much. The window's length cannot count: it stops at 101.
         if self._observed < 8 or self._observed % 8 == 0:
             self._median_s = statistics.median(self._latencies)
 
     def would_not_fit(self, timeout_s: float) -> bool:
-        """Whether calling the stage would be doomed work."""
+        """Whether the stage would probably not answer in time."""
         if timeout_s >= self._median_s:
             return timeout_s <= 0
         self._median_s *= self._shrink

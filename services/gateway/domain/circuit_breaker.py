@@ -1,4 +1,4 @@
-"""A stage that keeps failing is left alone for a while (Nygard, Release It!, ch. 5)."""
+"""Calls to a stage that fails repeatedly are paused (Nygard, Release It!, ch. 5)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CircuitBreaker:
         return self._failures >= self.failures_to_open
 
     def allows(self, now_s: float) -> bool:
-        """Whether a call may go out. While open, the one call that may go out is the trial."""
+        """Whether a call may be sent. While open, only one trial call may be sent after each pause."""
         if not self.is_open:
             return True
         if now_s < self._retry_at_s:

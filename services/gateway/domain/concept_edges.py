@@ -1,4 +1,4 @@
-"""From the words of a query, over the concepts that they name, to the words of a product."""
+"""Links from the words of a query, over the concepts that they name, to the words of a product."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Edge(NamedTuple):
 
 
 def edges(concepts: Iterable[tuple[str, str, Sequence[str]]], text: str) -> list[Edge]:
-    """Of (words of the query, concept, what it adds to the lookup): those additions that `text` holds, once each."""
-    told = text.casefold()
+    """The expansions that `text` holds, once each. `concepts`: (words of the query, concept, its expansions)."""
+    folded = text.casefold()
     found = (
         Edge(matched_text, concept_id, expansion)
         for matched_text, concept_id, expansions in concepts
         for expansion in expansions
-        if _holds(told, expansion.casefold())
+        if _holds(folded, expansion.casefold())
     )
     return list(dict.fromkeys(found))
 
 
 def _holds(text: str, words: str) -> bool:
-    """Whole words, in the singular or the plural; Chinese has neither."""
+    """By whole English words, in singular or plural; by substring for Chinese."""
     if not _LATIN.search(words):
         return bool(words) and words in text
     stem = re.escape(words.removesuffix("s"))

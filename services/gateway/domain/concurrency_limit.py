@@ -1,4 +1,4 @@
-"""How many requests at once: additive increase while answers are whole, multiplicative decrease when they are late."""
+"""The limit of concurrent requests: additive increase while answers are in time, multiplicative decrease when late."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ConcurrencyLimit:
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Raises Overloaded at once where there is no room."""
+        """Raises Overloaded at once if the limit is reached."""
         if self.in_flight >= int(self.limit):
-            raise Overloaded(f"{self.in_flight} requests are in flight already; come again", self.retry_after_s)
+            raise Overloaded(f"{self.in_flight} requests are in flight already; try again", self.retry_after_s)
         self.in_flight += 1
         try:
             yield

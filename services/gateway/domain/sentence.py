@@ -1,11 +1,11 @@
-"""What the numbers of an explanation say, in a sentence or two: English or Chinese, and no word beyond the numbers."""
+"""The explanation of a result in a sentence or two, in English or Chinese: only what the numbers say."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# A group is named where its contribution is at least so much, and such a share of all together, by absolute value.
+# A group is named if its contribution has at least this absolute value, and this share of all absolute values.
 LEAST = 0.01
 LEAST_SHARE = 0.05
 # By the names of ranker.proto's ReasonType.
@@ -19,51 +19,51 @@ GROUPS = {
 }
 _WORDS = {
     "en": {
-        "place": "Place {position} of {count} with a score of {score:.2f}.",
-        "baseline": " It starts from {baseline:.2f}.",
-        "for": " For it: {groups}.",
-        "against": " Against it: {groups}.",
-        "silent": " No group speaks for it or against it.",
-        "moved": " Then the list was mixed: {steps}.",
-        "seen": "being shown in vain took {fatigue_cost:.2f}",
-        "like": "similarity to products above took {similarity_cost:.2f}",
-        "brand": "places that its brand had no more room for: {brand_capped_places}",
-        "lot": "its place was drawn by lot",
-        "read": " “{matched_text}” was read as “{expansion}”.",
+        "place": "Position {position} of {count} with a score of {score:.2f}.",
+        "baseline": " The score starts from {baseline:.2f}.",
+        "for": " Raised by: {groups}.",
+        "against": " Lowered by: {groups}.",
+        "silent": " No single reason raises or lowers the score.",
+        "moved": " Its position then changed: {steps}.",
+        "seen": "ranked lower because you have seen it several times without clicking (-{fatigue_cost:.2f})",
+        "like": "ranked lower because similar products are above it (-{similarity_cost:.2f})",
+        "brand": "moved down {brand_capped_places} positions because many products of its brand are above it",
+        "random": "shown at a random position to learn whether shoppers like it",
+        "read": " “{matched_text}” was understood as “{expansion}”.",
         "and": ", ",
-        "retrieval-order": "Place {position} of {count}, in retrieval's order: the ranker gave no scores.",
-        "popular-memory": "Place {position} of {count} among the popular products: nothing could be looked up in time.",
-        "filter": "Not in the answer: it does not meet the request's filter.",
-        "constraint": "Not in the answer: it does not meet “{subject}”.",
-        "recently_purchased": "Not in the answer: it was bought recently and is not usually bought again.",
-        "not_retrieved": "Not in the answer: it meets every condition, and {count} others were nearer.",
+        "retrieval-order": "Position {position} of {count} in the order of the search, without personal ranking.",
+        "popular-memory": "Position {position} of {count} among popular products: the search did not answer in time.",
+        "filter": "Not in the results: it does not match the filter of the request.",
+        "constraint": "Not in the results: it does not match “{subject}”.",
+        "recently_purchased": "Not in the results: you bought it recently, and it is not usually bought again.",
+        "not_retrieved": "Not in the results: it matches all conditions, but {count} other products rank before it.",
     },
     "zh": {
         "place": "排在第 {position} 位（共 {count} 件），得分 {score:.2f}。",
-        "baseline": "起始分 {baseline:.2f}。",
+        "baseline": "基础分 {baseline:.2f}。",
         "for": "加分：{groups}。",
         "against": "减分：{groups}。",
-        "silent": "各组因素都没有加分或减分。",
-        "moved": "随后列表经过混排：{steps}。",
-        "seen": "多次展示未获点击，扣 {fatigue_cost:.2f}",
-        "like": "与前面的商品相似，扣 {similarity_cost:.2f}",
-        "brand": "因品牌名额已满而错过的位置：{brand_capped_places} 个",
-        "lot": "位置由抽签决定",
-        "read": "“{matched_text}”理解为“{expansion}”。",
+        "silent": "没有哪个因素单独提高或降低得分。",
+        "moved": "随后位置有所调整：{steps}。",
+        "seen": "您多次看到但没有点击，因此排名降低（-{fatigue_cost:.2f}）",
+        "like": "前面已有相似的商品，因此排名降低（-{similarity_cost:.2f}）",
+        "brand": "前面已有许多同品牌商品，因此后移 {brand_capped_places} 位",
+        "random": "随机安排位置，以了解顾客是否喜欢",
+        "read": "“{matched_text}”被理解为“{expansion}”。",
         "and": "，",
-        "retrieval-order": "排在第 {position} 位（共 {count} 件），按检索顺序：排序服务没有给出分数。",
-        "popular-memory": "在热门商品中排第 {position} 位（共 {count} 件）：未能及时完成检索。",
-        "filter": "不在结果中：不符合请求的筛选条件。",
+        "retrieval-order": "排在第 {position} 位（共 {count} 件），按搜索结果的顺序，未做个性化排序。",
+        "popular-memory": "在热门商品中排第 {position} 位（共 {count} 件）：搜索未能及时完成。",
+        "filter": "不在结果中：不符合所选的筛选条件。",
         "constraint": "不在结果中：不符合“{subject}”。",
-        "recently_purchased": "不在结果中：最近买过，且不是会反复购买的商品。",
-        "not_retrieved": "不在结果中：符合所有条件，但有 {count} 件商品更接近。",
+        "recently_purchased": "不在结果中：您最近买过，而且这类商品通常不会再次购买。",
+        "not_retrieved": "不在结果中：符合所有条件，但有 {count} 件商品排在它前面。",
     },
 }
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """What a slate did to an item after it was scored."""
+    """How diversification, fatigue and exploration moved an item after it was scored."""
 
     fatigue_cost: float = 0.0
     similarity_cost: float = 0.0
@@ -75,11 +75,11 @@ def language_of(locale: str) -> str:
     return "zh" if locale.lower().startswith("zh") else "en"
 
 
-def spoken(contributions: Mapping[str, float]) -> tuple[list[str], list[str]]:
-    """(groups that speak for an item, groups that speak against it), each the loudest first."""
+def named_groups(contributions: Mapping[str, float]) -> tuple[list[str], list[str]]:
+    """(groups that raise the score, groups that lower it), each with the largest contribution first."""
     least = max(LEAST, LEAST_SHARE * sum(map(abs, contributions.values())))
-    loudest = sorted(contributions, key=lambda group: -abs(contributions[group]))
-    named = [group for group in loudest if abs(contributions[group]) >= least]
+    largest_first = sorted(contributions, key=lambda group: -abs(contributions[group]))
+    named = [group for group in largest_first if abs(contributions[group]) >= least]
     return [g for g in named if contributions[g] > 0], [g for g in named if contributions[g] < 0]
 
 
@@ -93,35 +93,35 @@ def placed(
     mixing: Mixing | None = None,
     read: Sequence[tuple[str, str]] = (),
 ) -> str:
-    """Of an item that the ranker scored. `read`: (words of the query, what they were read as)."""
+    """For an item that the ranker scored. `read`: (words of the query, words that they were understood as)."""
     words = _WORDS[language]
     text = words["place"].format(position=position, count=count, score=score)
     if abs(baseline) >= LEAST:
         text += words["baseline"].format(baseline=baseline)
-    pro, contra = spoken(contributions)
+    pro, contra = named_groups(contributions)
     for key, groups in (("for", pro), ("against", contra)):
         if groups:
-            named = (f"{GROUPS[group][language]} {contributions[group]:+.2f}" for group in groups)
-            text += words[key].format(groups=words["and"].join(named))
+            texts = (f"{GROUPS[group][language]} {contributions[group]:+.2f}" for group in groups)
+            text += words[key].format(groups=words["and"].join(texts))
     if not pro and not contra:
         text += words["silent"]
     steps = _steps(mixing) if mixing else []
     if mixing and steps:
-        told = (words[step].format(**vars(mixing)) for step in steps)
-        text += words["moved"].format(steps=words["and"].join(told))
+        texts = (words[step].format(**vars(mixing)) for step in steps)
+        text += words["moved"].format(steps=words["and"].join(texts))
     return text + "".join(words["read"].format(matched_text=a, expansion=b) for a, b in read)
 
 
 def unexplained(language: str, order: str, position: int, count: int, score: float) -> str:
-    """Of an item whose score has no parts. `order`: "retrieval-order", "popular-memory", or a ranker's version."""
+    """For an item without reasons. `order`: "retrieval-order", "popular-memory" or the version of a ranker."""
     words = _WORDS[language]
     return words.get(order, words["place"]).format(position=position, count=count, score=score)
 
 
 def absent(language: str, why: str, subject: str = "", count: int = 0) -> str:
-    """`why`: "filter", "constraint" (`subject`: its words), "recently_purchased" or "not_retrieved".
+    """For an item outside the results. `why`: "filter", "constraint", "recently_purchased" or "not_retrieved".
 
-    `count`: products that were ranked.
+    `subject`: the words of the constraint. `count`: number of ranked products.
     """
     return _WORDS[language][why].format(subject=subject, count=count)
 
@@ -131,6 +131,6 @@ def _steps(mixing: Mixing) -> list[str]:
         "seen": mixing.fatigue_cost >= LEAST,
         "like": mixing.similarity_cost >= LEAST,
         "brand": mixing.brand_capped_places > 0,
-        "lot": mixing.is_explored,
+        "random": mixing.is_explored,
     }
     return [step for step, has in happened.items() if has]

@@ -1,4 +1,4 @@
-"""The `kairos` command as a script and as a person meet it."""
+"""The `kairos` command as scripts and people use it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def test_json_is_one_document(gateway: FakeGateway) -> None:
 
 
 def test_a_table_for_a_person(gateway: FakeGateway) -> None:
-    """Without --json: the title as it is written, both prices, what was given up, and where the next page is."""
+    """Without --json: the title as it is written, both prices, what was degraded, and the token of the next page."""
     result = kairos(gateway, "search", "shoes", "--explain")
     assert result.exit_code == 0
     for part in (
-        "跑步鞋 [/b]", "USD 90.00", "USD 100.00", "given up: ranker (late) – retrieval order", "5.0 ms of 20",
+        "跑步鞋 [/b]", "USD 90.00", "USD 100.00", "degraded: ranker (late) – retrieval order", "5.0 ms of 20",
         f"--page-token {'t' * 150}\n",
     ):  # fmt: skip
         assert part in result.stdout
@@ -55,11 +55,12 @@ def test_ids_are_no_markup(gateway: FakeGateway) -> None:
 
 
 def test_a_user_for_a_person(gateway: FakeGateway) -> None:
-    """Interests, usual prices, purchases and acts, ids as they are written; an unknown user is said to be one."""
+    """Interests, usual prices, purchases and events, ids as they are written; an unknown user is reported as one."""
     result = kairos(gateway, "user", "show", "u")
     assert result.exit_code == 0
     for part in ("75%", "[/x], 2", "59.50 in Shoes", "bought 2 on 1 days, not recommended", "purchase"):
         assert part in result.stdout
+    assert kairos(gateway, "user", "show", "v", "--visitor").stdout == result.stdout
     assert "nothing is known" in kairos(gateway, "user", "show", "stranger").stdout
 
 
@@ -78,8 +79,20 @@ def test_a_deletion_is_asked_for(gateway: FakeGateway) -> None:
     assert kairos(gateway, "user", "delete", "u").exit_code == 1
     assert gateway.deleted == []
     result = kairos(gateway, "user", "delete", "u", "--yes")
-    assert "deleted 3 events, 2 shown pages" in result.stdout
-    assert gateway.deleted == ["u"]
+    assert "deleted 3 events, 2 shown pages, 1 rankings" in result.stdout
+    kairos(gateway, "user", "delete", "v", "--visitor", "--yes")
+    assert gateway.deleted == ["u", "visitor v"]
+
+
+def test_a_visitor(gateway: FakeGateway) -> None:
+    """A visitor searches, acts, and is merged into a user."""
+    kairos(gateway, "search", "shoes", "--visitor", "v")
+    assert (gateway.searches[-1].visitor_id, gateway.searches[-1].user_id) == ("v", "")
+    assert kairos(gateway, "events", "record", "v", "1", "--visitor").exit_code == 0
+    assert [(event.visitor_id, event.user_id) for event in gateway.events.values()] == [("v", "")]
+    result = kairos(gateway, "user", "merge", "v", "u")
+    assert "moved 4 events, 1 shown pages" in result.stdout
+    assert gateway.merged == [("v", "u")]
 
 
 def test_a_refusal_keeps_its_field_path(gateway: FakeGateway, tmp_path: Path) -> None:

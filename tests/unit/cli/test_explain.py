@@ -12,12 +12,12 @@ from tests.unit.conftest import FakeGateway
 
 
 def test_for_a_person(gateway: FakeGateway) -> None:
-    """The sentence, each stage's scores, each group with its contribution, acts, concept edges and rules."""
+    """The sentence, each stage's scores, each group with its contribution, events, concept edges and rules."""
     result = kairos(gateway, "explain", "1", "--query", "trainers", "--user", "u")
     assert result.exit_code == 0
     for part in (
-        "Boot [/b]", "Place 3 of 9.", "retrieval: place 9, score 0.800", "ranker 1.500", "your history", "+1.500",
-        "freshness and stock", "-0.250", "baseline", "cart of [/x]", "60% of the history's word, for it",
+        "Boot [/b]", "Position 3 of 9.", "retrieval: position 9, score 0.800", "ranker 1.500", "your history", "+1.500",
+        "freshness and stock", "-0.250", "baseline", "cart of [/x]", "raises the score, 60% of the history's influence",
         "“trainers” → shoe → “running shoes”", "rules: brand cap (Acme, 2)",
     ):  # fmt: skip
         # However wide the terminal is.

@@ -1,4 +1,4 @@
-"""Protobuf and domain: what goes comes back, and nothing that is wrong comes in."""
+"""Conversion between protobuf and domain is lossless, and refuses invalid messages."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ tensors = st.sampled_from(KINDS).flatmap(
 
 @given(tensors)
 def test_a_tensor_comes_back(array: npt.NDArray[Any]) -> None:
-    """Any array of our kinds comes back with its kind, its shape and every bit."""
+    """Any array of a supported type keeps its type, its shape and every bit."""
     back = convert.tensor_from_proto(convert.tensor_to_proto(array), "t")
     assert (back.dtype, back.shape) == (array.dtype, array.shape)
     assert back.tobytes() == array.tobytes()
@@ -52,7 +52,7 @@ def test_bytes_are_little_endian() -> None:
     st.binary(max_size=64),
 )
 def test_any_tensor_is_read_or_refused(dtype: int, shape: list[int], data: bytes) -> None:
-    """Whatever comes as a tensor is an array of just that shape, or refused below its field."""
+    """Any tensor becomes an array of its shape, or is refused with a path below its field."""
     message = common_pb2.Tensor(shape=shape, data=data)
     message.dtype = dtype  # type: ignore[assignment]
     try:
@@ -86,7 +86,7 @@ def test_only_finite_numbers(kind: type, value: float) -> None:
     ids=["kind", "short", "size", "negative", "axes", "rows of nothing"],
 )
 def test_a_wrong_tensor(message: common_pb2.Tensor, field: str) -> None:
-    """An unknown kind, a wrong number of bytes and an impossible shape are each named."""
+    """An unknown type, a wrong number of bytes and an impossible shape are refused by their paths."""
     with pytest.raises(InvalidArgument) as caught:
         convert.tensor_from_proto(message, "t")
     assert [violation.field for violation in caught.value.violations] == [field]
@@ -100,7 +100,7 @@ def test_vectors_are_rows_of_floats(array: npt.NDArray[Any]) -> None:
 
 
 def test_vectors_name_their_model() -> None:
-    """Vectors without a model version could be compared with anything: they are refused."""
+    """Vectors without a model version are refused: they could be compared with any other."""
     with pytest.raises(InvalidArgument, match=r"v\.model_version: "):
         convert.vectors_from_proto(convert.vectors_to_proto(np.ones((1, 2), np.float32), ""), "v")
 
@@ -121,7 +121,7 @@ products = st.builds(
 
 @given(products)
 def test_a_product_comes_back(product: Product) -> None:
-    """Any product comes back as it went, what is absent included; a known zero stays a zero."""
+    """Any product keeps all its fields: an absent field stays absent, and a zero stays a zero."""
     assert convert.product_from_proto(convert.product_to_proto(product), "p") == product
 
 
@@ -139,13 +139,13 @@ def test_maps_are_in_the_order_of_their_keys() -> None:
 
 @given(st.builds(RequestContext, texts, st.sampled_from(["default", "shop-2", "a_b"]), texts))
 def test_a_context_comes_back(context: RequestContext) -> None:
-    """A request's context without a budget comes back as it went."""
+    """A context without a budget keeps all its fields."""
     assert convert.context_from_proto(convert.context_to_proto(context)) == context
 
 
 @given(st.floats(0.01, 1e6))
 def test_a_budget_comes_back(remaining_s: float) -> None:
-    """What is left of a budget is what is left on the other side, but for the way."""
+    """The remaining time is the same on the other side, less the time of the conversion."""
     context = RequestContext(deadline_s=time.monotonic() + remaining_s)
     back = convert.context_from_proto(convert.context_to_proto(context))
     assert back.deadline_s is not None
@@ -155,19 +155,19 @@ def test_a_budget_comes_back(remaining_s: float) -> None:
 
 @pytest.mark.parametrize("tenant", ["../up", "UPPER", "-a", "a/b", "a" * 64, "ä", "a\n"])
 def test_a_tenant_names_folders(tenant: str) -> None:
-    """A tenant that could leave its folder or split a key is refused."""
+    """A tenant whose name could leave its folder or split a key is refused."""
     with pytest.raises(InvalidArgument, match=r"^context\.tenant: "):
         convert.context_from_proto(common_pb2.RequestContext(tenant=tenant))
 
 
 def test_no_tenant_is_the_default() -> None:
-    """Without a tenant the request is for `default`."""
+    """The default tenant is `default`."""
     assert convert.context_from_proto(common_pb2.RequestContext()).tenant == "default"
 
 
 @given(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**31), 2**31 - 1))
 def test_any_time_is_read_or_refused(seconds: int, nanos: int) -> None:
-    """Whatever comes as a time is one of the years 1 to 9999, or refused by its field."""
+    """Any timestamp is a time of the years 1 to 9999, or refused by its field."""
     try:
         read, field = convert.time_from_proto(Timestamp(seconds=seconds, nanos=nanos), "t"), ""
     except InvalidArgument as error:
@@ -177,5 +177,5 @@ def test_any_time_is_read_or_refused(seconds: int, nanos: int) -> None:
 
 @given(years)
 def test_a_time_comes_back(moment: datetime) -> None:
-    """A time comes back to the microsecond, in UTC."""
+    """A time is exact to the microsecond, in UTC."""
     assert convert.time_from_proto(convert.time_to_proto(moment), "t") == moment

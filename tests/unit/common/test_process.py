@@ -1,4 +1,4 @@
-"""What a started service holds is left alone by the garbage collector."""
+"""The garbage collector ignores the objects of a started service."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def _thawed() -> Iterator[None]:
 
 
 def test_what_is_held_is_not_walked_through_again() -> None:
-    """What was there when a service settled is in none of the generations that are collected."""
+    """Objects from before the freeze are in no generation that is collected."""
     held = Knot()
     freeze_gc()
     assert not any(one is held for one in gc.get_objects())
 
 
 def test_what_comes_later_is_still_collected() -> None:
-    """Garbage that a call leaves behind goes, as before."""
+    """Garbage that calls create is collected as before."""
     freeze_gc()
     left = weakref.ref(Knot())
     gc.collect()

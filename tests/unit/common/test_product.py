@@ -1,4 +1,4 @@
-"""What makes a product valid: every bound of product.proto, and all that is wrong at once."""
+"""The validation of products: every bound of product.proto, and all violations at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def wrong(product: Product) -> list[str]:
 
 
 def test_id_and_title_are_enough() -> None:
-    """A missing part is normal everywhere else."""
+    """All fields but id and title are optional."""
     assert wrong(SHOE) == []
 
 
@@ -81,7 +81,7 @@ def test_id_and_title_are_enough() -> None:
     ],
 )
 def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str) -> None:
-    """At its bound a field is good; one beyond it is refused by its path."""
+    """A field at its bound is valid; a field beyond it is refused by its path."""
     assert wrong(replace(SHOE, **good)) == []  # type: ignore[arg-type]
     assert wrong(replace(SHOE, **bad)) == [field]  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Errors become statuses with details that a caller can act on, and that fit."""
+"""Errors become statuses with details for the caller that fit into gRPC's metadata."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ALL = [
 
 @dataclass
 class Call:
-    """What a server's context is to a handler."""
+    """A server's context, as a handler uses it."""
 
     code: grpc.StatusCode = grpc.StatusCode.OK
     details: str = ""
@@ -50,14 +50,14 @@ class Call:
         return ()
 
     def detail(self, kind: Any) -> Any:
-        """The detail of that kind, None where there is none."""
+        """The detail of this type, or None."""
         found = kind()
         packed = status_pb2.Status.FromString(self.trailing[DETAILS_KEY]).details
         return found if any(entry.Unpack(found) for entry in packed) else None
 
 
 class Service:
-    """Fails as it is told."""
+    """Raises the given error."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error, self.calls = error, 0
@@ -78,7 +78,7 @@ async def failed(error: Exception) -> Call:
 
 
 def test_every_error_has_its_code() -> None:
-    """Each error of the tree is mapped: none of them reads as a defect."""
+    """Each error of the tree has a code of its own and is not reported as a defect."""
     kinds = {type(error) for error, _, _ in ALL}
     assert kinds == set(errors.KairosError.__subclasses__())
 
@@ -124,7 +124,7 @@ async def test_a_defect_keeps_its_secrets() -> None:
     st.sampled_from([1, 100]),
 )
 def test_a_refusal_fits(wrong: list[tuple[str, str]], times: int) -> None:
-    """However much is wrong, in whatever script, the status fits into gRPC's metadata and names the first field."""
+    """With any number of violations, in any script, the status fits into gRPC's metadata and names the first field."""
     violations = [errors.FieldViolation(*pair) for pair in wrong] * times
     code, message, details = describe(errors.InvalidArgument(*violations))
     status = status_pb2.Status(code=code.value[0], message=message)
@@ -137,12 +137,12 @@ def test_a_refusal_fits(wrong: list[tuple[str, str]], times: int) -> None:
     assert isinstance(bad, error_details_pb2.BadRequest)
     assert bad.field_violations[0].field == violations[0].field[:300]
     left_out = len(violations) - len(bad.field_violations)
-    assert left_out == 0 or message.startswith(f"{len(violations)} fields are wrong, {left_out} of them unnamed here")
+    assert left_out == 0 or message.startswith(f"{len(violations)} fields are wrong, {left_out} of them are not listed")
 
 
 @given(st.text(max_size=100_000))
 def test_a_long_message_fits(text: str) -> None:
-    """A message that quotes what the caller sent is cut."""
+    """A message that quotes the request is cut."""
     _, message, _ = describe(errors.NotFound(f"there is no product {text!r}"))
     assert len(message.encode()) <= 700
     assert message.startswith("there is no product")

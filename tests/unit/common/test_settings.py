@@ -1,4 +1,4 @@
-"""Settings: what wins over what, and a wrong one named."""
+"""Settings: the precedence of sources, and the error for a wrong setting."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> File:
 
 
 def wrong(kind: type[ServiceSettings] = RankerSettings, arguments: dict[str, Any] | None = None) -> dict[str, str]:
-    """What is said of each wrong field."""
+    """The description of each wrong field."""
     with pytest.raises(InvalidArgument) as caught:
         load_settings(kind, arguments)
     return {violation.field: violation.description for violation in caught.value.violations}
@@ -44,12 +44,12 @@ def wrong(kind: type[ServiceSettings] = RankerSettings, arguments: dict[str, Any
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_defaults_are_enough(kind: type[ServiceSettings]) -> None:
-    """Every service starts without a single setting."""
+    """Every service starts with default settings."""
     assert load_settings(kind) == kind()
 
 
 def test_what_wins(file: File, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arguments win over the environment, it over the file, and that over the defaults, key by key also in groups."""
+    """Arguments override the environment, the environment the file, the file the defaults, key by key."""
     file("workers: 3\nstore: sqlite\nweights: {query: 3, history: 3, price: 3}\n")
     monkeypatch.setenv("KAIROS_RANKER_WEIGHTS__QUERY", "2")
     monkeypatch.setenv("KAIROS_RANKER_WEIGHTS__HISTORY", "2")
@@ -78,7 +78,7 @@ def test_an_unknown_key_of_a_group_in_the_environment(monkeypatch: pytest.Monkey
 
 
 def test_variables_of_kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Kubernetes puts into the environment for a service named kairos-ranker stops nothing."""
+    """Variables that Kubernetes sets for a service named kairos-ranker are ignored."""
     monkeypatch.setenv("KAIROS_RANKER_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KAIROS_RANKER_PORT", "tcp://10.0.0.1:9000")
     assert load_settings(RankerSettings) == RankerSettings()
@@ -104,7 +104,7 @@ def test_variables_of_kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_wrong_value(
     monkeypatch: pytest.MonkeyPatch, kind: type[ServiceSettings], name: str, value: str, field: str
 ) -> None:
-    """A value that cannot be is refused by the path of its field, before anything starts."""
+    """An invalid value is refused by the path of its field, before anything starts."""
     monkeypatch.setenv(name, value)
     assert set(wrong(kind)) == {field}
 
@@ -129,19 +129,19 @@ def test_a_file_that_is_none(file: File, content: str | bytes, said: str) -> Non
 
 
 def test_an_empty_file(file: File) -> None:
-    """A file without a line sets nothing."""
+    """An empty file sets nothing."""
     file("")
     assert load_settings(RankerSettings) == RankerSettings()
 
 
 def test_a_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path where no file is, is refused instead of passed over."""
+    """A missing file is refused, not ignored."""
     monkeypatch.setenv("KAIROS_RANKER_CONFIG", "/nowhere.yaml")
     assert wrong() == {"KAIROS_RANKER_CONFIG": "/nowhere.yaml is not a file"}
 
 
 def test_secrets_stay_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Settings that are printed or logged show no key."""
+    """Printed or logged settings show no key."""
     monkeypatch.setenv("KAIROS_RETRIEVAL_SERVER__API_KEY", "hunter2")
     monkeypatch.setenv("KAIROS_GATEWAY_SECURITY__TOKEN_KEY", "hunter2")
     for kind in (RetrievalSettings, GatewaySettings):

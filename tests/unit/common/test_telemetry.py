@@ -10,13 +10,13 @@ _TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
 
 def test_caller_s_trace_goes_on() -> None:
-    """Where the caller is traced, what is called from here belongs to the same trace, although nothing is exported."""
+    """If the caller is traced, calls from here belong to the same trace, although nothing is exported."""
     with span_of_call("Search", [("traceparent", f"00-{_TRACE_ID}-b7ad6b7169203331-01")]):
         assert trace.get_current_span().get_span_context().trace_id == int(_TRACE_ID, 16)
 
 
 def test_no_trace_begins() -> None:
-    """Where the caller is not traced, there is no span, and one may be written to as if there were."""
+    """If the caller is not traced, there is no span, and attributes can still be set."""
     with span_of_call("Search", [("user-agent", "grpc")]) as span:
         span.set_status(trace.StatusCode.ERROR)
         assert not span.get_span_context().is_valid
@@ -24,7 +24,7 @@ def test_no_trace_begins() -> None:
 
 
 def test_a_line_names_its_trace() -> None:
-    """Log lines of a traced call bear its trace's id, those of others none."""
+    """Log lines of a traced call have the trace's id; other log lines have none."""
     with span_of_call("Search", [("traceparent", f"00-{_TRACE_ID}-b7ad6b7169203331-01")]):
         assert with_trace_id(None, "info", {"event": "call"}) == {"event": "call", "trace_id": _TRACE_ID}
     assert with_trace_id(None, "info", {"event": "call"}) == {"event": "call"}

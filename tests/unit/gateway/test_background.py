@@ -1,159 +1,264 @@
-"""What the gateway does beside its requests: popular items into memory, impressions out of it."""
+"""What the gateway does beside its requests: popular items are cached, rankings and impressions are sent."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
-import grpc
 import pytest
 
-from kairos.common.v1 import event_pb2, product_pb2
+from kairos.common.v1 import product_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.rpc import CallContext
-from services.gateway.adapters.stage_clients import StageClients, connect
-from services.gateway.impressions import ImpressionLog
-from services.gateway.memory import Memory
+from services.common.errors import Unavailable
+from services.common.filters import ProductFilter
+from services.gateway.adapters.stage_clients import connect
+from services.gateway.background.impressions import ImpressionLog
+from services.gateway.background.popular_items import PopularItems
+from services.gateway.background.rankings import RankingWriter
+from services.gateway.domain.budget import Stage
 from services.gateway.metrics import Metrics
-from services.gateway.popular import PopularItems
-from services.gateway.settings import GatewaySettings, SearchSettings, StagesSettings
-from tests.fakes.stages import FakeRanker, FakeStages
+from services.gateway.ports import StageStubs
+from services.gateway.settings import GatewaySettings, LimitSettings, SearchSettings, StagesSettings
+from services.gateway.stage_calls import StageAccess
+from tests.fakes.stages import FakeStages
+from tests.fakes.waiting import until
 
 SETTINGS = SearchSettings(popular_items=4)
 
 
-class UnsureRanker(FakeRanker):
-    """Its store is not there for the first `failures` impressions."""
-
-    failures = 0
-
-    async def RecordImpressions(
-        self, request: ranker_pb2.RecordImpressionsRequest, grpc_context: CallContext
-    ) -> ranker_pb2.RecordImpressionsResponse:
-        if self.failures:
-            self.failures -= 1
-            grpc_context.set_code(grpc.StatusCode.UNAVAILABLE)
-            return ranker_pb2.RecordImpressionsResponse()
-        return await super().RecordImpressions(request, grpc_context)
-
-
 @dataclass
 class Surroundings:
-    """Everything around the two: stages on real ports, a memory, metrics."""
+    """Stages on real ports, and what the background work uses."""
 
     stages: FakeStages
-    ranker: UnsureRanker
-    clients: StageClients
-    memory: Memory = field(default_factory=lambda: Memory(SETTINGS))
-    metrics: Metrics = field(default_factory=Metrics)
+    stubs: StageStubs
+    access: StageAccess
+    metrics: Metrics
 
-    @property
-    def dropped(self) -> float | None:
-        return self.metrics.registry.get_sample_value("kairos_gateway_impressions_dropped_total")
+    def dropped(self, what: str) -> float | None:
+        return self.metrics.registry.get_sample_value(f"kairos_gateway_{what}_dropped_total")
 
-    def logged(self) -> list[tuple[str, list[str]]]:
-        """(tenant, ranking ids) of each message that the ranker got."""
-        return [
-            (request.context.tenant, [entry.ranking_id for entry in request.impressions])
-            for request in self.ranker.requests
-            if isinstance(request, ranker_pb2.RecordImpressionsRequest)
-        ]
+    def popular_items(self) -> PopularItems:
+        return PopularItems(self.stubs, self.access, SETTINGS)
 
-    def popular_ids(self, tenant: str) -> list[str]:
-        return [product.id for product in self.memory.popular(tenant, product_pb2.ProductFilter())]
+    def impressions(self) -> ImpressionLog:
+        return ImpressionLog(self.stubs, self.access, self.metrics)
+
+    def rankings(self) -> RankingWriter:
+        return RankingWriter(self.stubs, self.access, self.metrics)
 
 
 @pytest.fixture
 async def around() -> AsyncIterator[Surroundings]:
-    ranker = UnsureRanker()
-    stages, defaults = FakeStages(ranker=ranker), StagesSettings()
+    stages, defaults = FakeStages(), StagesSettings()
     await stages.start()
     targets = {n: getattr(defaults, n).model_copy(update={"target": t}) for n, t in stages.targets.items()}
-    clients = connect(GatewaySettings(stages=StagesSettings(**targets)))
-    yield Surroundings(stages, ranker, clients)
+    # The circuit never opens: each test sees its own calls only.
+    settings = GatewaySettings(stages=StagesSettings(**targets), limits=LimitSettings(failures_to_open=1_000))
+    clients, metrics = connect(settings), Metrics()
+    yield Surroundings(stages, clients.stubs, StageAccess(settings, metrics), metrics)
     await clients.close()
     await stages.stop()
 
 
-@pytest.fixture
-async def popular(around: Surroundings) -> AsyncIterator[PopularItems]:
-    items = PopularItems(around.clients, around.memory, SETTINGS)
-    yield items
-    items.close()
+def ranking(id: str) -> ranker_pb2.StoreRankingRequest:
+    return ranker_pb2.StoreRankingRequest(ranking_id=id, item_ids=["p1", "p2"], scores=[2, 1], model_version="m")
 
 
-async def soon(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not is_so():  # noqa: ASYNC110 - what is waited for happens behind a port
-            await asyncio.sleep(0.01)
+def shown(id: str) -> ranker_pb2.ShownPositions:
+    return ranker_pb2.ShownPositions(ranking_id=id, positions=[1, 2])
 
 
-async def test_most_acted_on_then_newest(around: Surroundings, popular: PopularItems) -> None:
-    """What users act on comes first; the newest of the catalogue fill up to the configured number."""
-    await popular.refresh("shop")
-    assert around.popular_ids("shop") == ["p7", "p3", "p1", "p2"]
+async def store(around: Surroundings, *ids: str) -> None:
+    writer = around.rankings()
+    for id in ids:
+        writer.store("default", ranking(id))
+    await writer.close()
+
+
+# --- popular items
+
+
+def popular_ids(items: PopularItems, narrowing: ProductFilter | None = None) -> list[str]:
+    return list(items.matching("shop", narrowing or ProductFilter()))
+
+
+async def test_most_acted_on_then_newest(around: Surroundings) -> None:
+    """The items that users act on most come first; the newest fill up to the configured number."""
+    items = around.popular_items()
+    await items.refresh("shop")
+    assert popular_ids(items) == ["p7", "p3", "p1", "p2"]
     newest = next(r for r in around.stages.retrieval.requests if isinstance(r, retrieval_pb2.RetrieveCandidatesRequest))
     assert newest.sort == product_pb2.SORT_ORDER_NEWEST
     assert list(newest.excluded_ids) == ["p7", "p3"]
     assert newest.context.tenant == "shop"
 
 
-async def test_a_new_tenant_is_filled_by_itself(around: Surroundings) -> None:
-    """A tenant that was seen has popular items soon, without being asked for."""
-    around.memory.track("shop")
-    items = PopularItems(around.clients, around.memory, SETTINGS)
-    await soon(lambda: around.popular_ids("shop") != [])
+async def test_only_matching_items(around: Surroundings) -> None:
+    """Only items that match the filter and are not excluded are returned, in the order of their popularity."""
+    around.stages.retrieval.stored["p3"][0].brand = "Else"
+    items = around.popular_items()
+    await items.refresh("shop")
+    assert popular_ids(items, ProductFilter(brands=("b",))) == ["p7", "p1", "p2"]
+    assert list(items.matching("shop", ProductFilter(), {"p7"})) == ["p3", "p1", "p2"]
+    assert items.matching("other", ProductFilter()) == {}
+
+
+async def test_a_tracked_tenant_is_filled(around: Surroundings) -> None:
+    """A tracked tenant has popular items soon; to track it again changes nothing."""
+    items = around.popular_items()
+    items.track("shop")
+    items.start()
+    await until(lambda: popular_ids(items) != [])
+    items.track("shop")
+    assert len(popular_ids(items)) == 4
     items.close()
 
 
 @pytest.mark.parametrize("stage", ["ranker", "retrieval"])
-async def test_a_stage_that_is_down_empties_nothing(around: Surroundings, popular: PopularItems, stage: str) -> None:
-    """While a refresh fails, what is in memory stays."""
-    await popular.refresh("shop")
+async def test_a_stage_that_is_down_empties_nothing(around: Surroundings, stage: str) -> None:
+    """While a refresh fails, the cached items stay."""
+    items = around.popular_items()
+    await items.refresh("shop")
     await around.stages.worsen(stage, "down")
-    with pytest.raises(grpc.aio.AioRpcError):
-        await popular.refresh("shop")
-    assert around.popular_ids("shop") == ["p7", "p3", "p1", "p2"]
+    with pytest.raises(Unavailable):
+        await items.refresh("shop")
+    assert popular_ids(items) == ["p7", "p3", "p1", "p2"]
+
+
+# --- rankings
+
+
+async def test_a_ranking_is_sent_at_once(around: Surroundings) -> None:
+    """The ranking is stored when the task ends, and close waits for it."""
+    writer = around.rankings()
+    task = writer.store("shop", ranking("r"))
+    assert task is not None
+    await task
+    assert around.stages.ranker.rankings["r"].item_ids == ["p1", "p2"]
+    writer.store("shop", ranking("s"))
+    await writer.close()
+    assert "s" in around.stages.ranker.rankings
+
+
+async def test_a_ranking_that_is_not_stored(around: Surroundings) -> None:
+    """A failed write is counted, and nothing is raised."""
+    around.stages.ranker.state = "error"
+    await store(around, "r")
+    assert around.dropped("rankings") == 1
+
+
+async def test_rankings_in_flight_are_bounded(around: Surroundings) -> None:
+    """Beyond the bound a ranking is dropped at once and counted."""
+    around.stages.ranker.state = "slow"
+    writer = around.rankings()
+    tasks = [writer.store("shop", ranking(f"r{n}")) for n in range(260)]
+    assert [task is None for task in tasks] == [False] * 256 + [True] * 4
+    assert around.dropped("rankings") == 4
+    for task in tasks:
+        if task is not None:
+            task.cancel()
+
+
+# --- impressions
 
 
 async def test_impressions_reach_the_ranker(around: Surroundings) -> None:
-    """What was put before the end is delivered by close, each tenant's own in one message."""
-    log = ImpressionLog(around.clients, around.metrics)
-    for tenant, ranking_id in (("one", "r1"), ("other", "r2"), ("one", "r3")):
-        log.put(tenant, event_pb2.Impressions(ranking_id=ranking_id, item_ids=["p1"]))
+    """Close sends everything that was put before, each tenant's entries in one call."""
+    await store(around, "r1", "r2", "r3")
+    log = around.impressions()
+    for tenant, id in (("one", "r1"), ("other", "r2"), ("one", "r3")):
+        log.put(tenant, shown(id))
     await log.close()
-    assert around.logged() == [("one", ["r1", "r3"]), ("other", ["r2"])]
-    assert around.dropped == 0
+    assert around.stages.ranker.shown == [("one", "r1", [1, 2]), ("one", "r3", [1, 2]), ("other", "r2", [1, 2])]
+    assert around.dropped("impressions") == 0
+
+
+async def test_impressions_wait_for_their_ranking(around: Surroundings) -> None:
+    """The positions of a ranking are sent after the ranking itself is stored."""
+    log, writer = around.impressions(), around.rankings()
+
+    async def store_late() -> None:
+        await asyncio.sleep(0.5)
+        await store(around, "r")
+
+    log.put("one", shown("r"), asyncio.create_task(store_late()))
+    await log.close()
+    assert around.stages.ranker.shown == [("one", "r", [1, 2])]
+    await writer.close()
+
+
+async def test_impressions_of_an_expired_ranking(around: Surroundings) -> None:
+    """Entries whose ranking the ranker does not have are counted as dropped; the others are logged."""
+    await store(around, "r")
+    log = around.impressions()
+    for id in ("gone", "r"):
+        log.put("one", shown(id))
+    await log.close()
+    assert around.stages.ranker.shown == [("one", "r", [1, 2])]
+    assert around.dropped("impressions") == 1
 
 
 async def test_a_failed_delivery_is_tried_again(around: Surroundings) -> None:
-    """A ranker that is away for a moment costs no impressions."""
-    around.ranker.failures = 1
-    log = ImpressionLog(around.clients, around.metrics)
-    log.put("one", event_pb2.Impressions(ranking_id="r1", item_ids=["p1"]))
+    """A ranker that fails for a moment costs no impressions."""
+    await store(around, "r")
+    log, around.stages.ranker.state = around.impressions(), "error"
+    log.put("one", shown("r"))
+    await until(lambda: isinstance(around.stages.ranker.requests[-1], ranker_pb2.RecordImpressionsRequest))
+    around.stages.ranker.state = "well"
     await log.close()
-    assert around.logged() == [("one", ["r1"])]
-    assert around.dropped == 0
+    assert around.stages.ranker.shown == [("one", "r", [1, 2])]
+    assert around.dropped("impressions") == 0
 
 
 async def test_what_cannot_be_delivered_is_counted(around: Surroundings) -> None:
-    """Impressions that a second try did not deliver are dropped and counted; later ones are delivered."""
-    around.ranker.failures = 2
-    log = ImpressionLog(around.clients, around.metrics)
-    log.put("one", event_pb2.Impressions(ranking_id="r1", item_ids=["p1"]))
-    await soon(lambda: around.dropped == 1)
-    log.put("one", event_pb2.Impressions(ranking_id="r2", item_ids=["p1"]))
+    """Impressions that three tries did not deliver are dropped and counted; later ones are delivered."""
+    await store(around, "r")
+    log, around.stages.ranker.state = around.impressions(), "error"
+    log.put("one", shown("r"))
+    await until(lambda: around.dropped("impressions") == 1)
+    around.stages.ranker.state = "well"
+    log.put("one", shown("r"))
     await log.close()
-    assert around.logged() == [("one", ["r2"])]
+    assert around.stages.ranker.shown == [("one", "r", [1, 2])]
 
 
-async def test_a_full_queue_costs_impressions_not_time(around: Surroundings) -> None:
-    """Beyond its bound the queue takes nothing more: putting never waits, and what was dropped is counted."""
-    log = ImpressionLog(around.clients, around.metrics)
-    shown = event_pb2.Impressions(ranking_id="r", item_ids=["p1"])
+async def test_a_full_queue_drops_and_does_not_wait(around: Surroundings) -> None:
+    """Beyond its bound the queue accepts nothing more; what was dropped is counted."""
+    log = around.impressions()
     for _ in range(10_007):
-        log.put("one", shown)
-    assert around.dropped == 7
-    log._sender.cancel()
+        log.put("one", shown("r"))
+    assert around.dropped("impressions") == 7
+    log.cancel()
+
+
+# --- stage calls
+
+
+async def test_a_probe_ignores_the_circuit(around: Surroundings) -> None:
+    """A probe is sent while the circuit is open, and its answer does not close the circuit."""
+    breaker = around.access.health[Stage.RANKER].breaker
+    for _ in range(breaker.failures_to_open):
+        breaker.failed(time.monotonic() + 60)
+    calls = around.access.for_background("probe", "default", 1.0)
+    assert await calls.probe(Stage.RANKER, around.stubs.ranker.RankItems, ranker_pb2.RankItemsRequest())
+    assert breaker.is_open
+    with pytest.raises(Unavailable):
+        await calls.call(Stage.RANKER, around.stubs.ranker.RankItems, ranker_pb2.RankItemsRequest())
+
+
+async def test_background_latencies_are_separate(around: Surroundings) -> None:
+    """Slow background calls do not make a request skip the same method."""
+    health = around.access.health[Stage.RANKER]
+    health.medians["GetRankingRequest", True].observe(10.0)
+    around.stages.ranker.affected = ranker_pb2.RankItemsRequest
+    await store(around, "r")
+    calls = around.access.for_background("clicks", "default", 1.0)
+    message = ranker_pb2.GetRankingRequest(ranking_id="r")
+    with pytest.raises(Unavailable):
+        await calls.call(Stage.RANKER, around.stubs.ranker.GetRanking, message)
+    calls.is_background = False
+    assert (await calls.call(Stage.RANKER, around.stubs.ranker.GetRanking, message)).ranked_count == 2

@@ -1,4 +1,4 @@
-"""Each stage gets its share of a request's time, and never what belongs to a later one."""
+"""Each stage gets its share of a request's time, and never the time that is reserved for a later one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_never_more_than_the_cap(shares: dict[Stage, StageShare], stage: Stage, 
 def test_what_later_stages_keep_is_left(
     shares: dict[Stage, StageShare], stage: Stage, total_s: float, now: float
 ) -> None:
-    """A stage that takes all it was given leaves what the later ones keep, and the time for the join."""
+    """A stage that takes all its time leaves what the later ones keep, and the time for the join."""
     whole, now_s = budget(total_s, shares=shares), 100.0 + now * total_s
     timeout_s = whole.timeout_s(stage, after(stage), now_s)
     if timeout_s > 0:
@@ -58,7 +58,7 @@ def test_never_negative(shares: dict[Stage, StageShare], stage: Stage, total_s: 
 
 @given(stages, st.floats(0.001, 10), st.floats(0, 1), st.floats(0, 1))
 def test_waiting_gives_nothing(stage: Stage, total_s: float, one: float, other: float) -> None:
-    """The later a stage's turn comes, the less it gets."""
+    """The later a stage is called, the less time it gets."""
     earlier, later = sorted((one, other))
     whole = budget(total_s)
     assert whole.timeout_s(stage, after(stage), 100.0 + later * total_s) <= whole.timeout_s(
@@ -85,7 +85,7 @@ def test_the_shares_in_milliseconds() -> None:
 
 
 def test_an_unknown_stage_is_tried() -> None:
-    """Nothing was observed: every call with time left is made, one without is not."""
+    """Without observations every call with time left is made."""
     median = ObservedMedian()
     assert not median.would_not_fit(1e-9)
     assert median.would_not_fit(0.0)
@@ -93,7 +93,7 @@ def test_an_unknown_stage_is_tried() -> None:
 
 @given(st.lists(st.floats(0.001, 5), min_size=1, max_size=60))
 def test_less_than_the_median_is_doomed(latencies_s: list[float]) -> None:
-    """Less time than half of the calls took is too little; more than the slowest took is enough."""
+    """Less time than the median call took is too little; more than the slowest call took is enough."""
     median = ObservedMedian()
     for latency_s in latencies_s:
         median.observe(latency_s)
@@ -102,7 +102,7 @@ def test_less_than_the_median_is_doomed(latencies_s: list[float]) -> None:
 
 
 def test_a_skipped_stage_is_tried_again() -> None:
-    """Skips wear the median down, so that a stage that was slow once is not skipped for ever."""
+    """Skips lower the median, so that a stage that was slow once is not skipped for ever."""
     median = ObservedMedian()
     median.observe(1.0)
     skips = 0

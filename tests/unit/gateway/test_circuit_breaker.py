@@ -1,4 +1,4 @@
-"""A stage that keeps failing is left alone, and taken back as soon as it answers."""
+"""Calls to a stage that fails repeatedly are paused, and resumed as soon as it answers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_trial_comes_after_the_pause() -> None:
 
 
 def test_a_good_trial_closes() -> None:
-    """One answer is enough to be back in service, and the failures before count no more."""
+    """One answer closes the circuit, and earlier failures no longer count."""
     breaker = opened()
     assert breaker.allows(1.0)
     breaker.succeeded()
@@ -88,7 +88,7 @@ def test_a_failed_trial_waits_again() -> None:
 
 
 def test_a_lost_trial_does_not_block() -> None:
-    """A trial of which nothing is heard (its caller went away) is followed by another one."""
+    """A trial without an outcome (its caller cancelled) is followed by another one."""
     breaker = opened()
     assert breaker.allows(1.0)
     assert breaker.allows(2.0)

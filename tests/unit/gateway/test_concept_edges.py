@@ -1,4 +1,4 @@
-"""Edges from a query's words over concepts to a product's words."""
+"""Links from a query's words over concepts to a product's words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TRAINERS = ("trainers", "running-shoes", ["running shoes", "sneakers"])
 
 
 def test_only_what_the_product_says() -> None:
-    """Of a concept's additions those are edges that the product's text holds, in the order of the concept."""
+    """The expansions of a concept that the product's text holds are edges, in the order of the concept."""
     found = edges([TRAINERS], "Light Running Shoe · Women")
     assert found == [Edge("trainers", "running-shoes", "running shoes")]
     assert edges([TRAINERS], "Desk lamp") == []
@@ -34,5 +34,5 @@ def test_whole_words(expansion: str, text: str, holds: bool) -> None:
 
 
 def test_each_edge_once() -> None:
-    """A concept that is named twice is told once."""
+    """A concept that is named twice gives one edge."""
     assert len(edges([TRAINERS, TRAINERS], "sneakers")) == 1

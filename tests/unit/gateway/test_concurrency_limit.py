@@ -1,4 +1,4 @@
-"""The number of requests at once follows what the suite can do."""
+"""The limit of concurrent requests follows the capacity of the suite."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ bounds = st.tuples(st.integers(1, 50), st.integers(1, 50)).map(lambda two: (min(
 
 @given(bounds, st.lists(st.booleans(), max_size=300))
 def test_between_its_bounds(ends: tuple[int, int], outcomes: list[bool]) -> None:
-    """Whatever comes, the limit stays between minimum and maximum."""
+    """After any sequence of outcomes the limit is between minimum and maximum."""
     limit = ConcurrencyLimit(*ends, retry_after_s=0.1)
     for in_time in outcomes:
         (limit.in_time if in_time else limit.late)()

@@ -1,4 +1,4 @@
-"""Tokens come back as they went, or are refused."""
+"""Tokens are decoded as they were encoded, or refused."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ KEY = "a key that only the gateway has"
 REQUEST = fingerprint("SearchRequest", b"shoes")
 keys = st.text(max_size=80)
 names = st.text(max_size=40)
-page_tokens = st.builds(PageToken, st.integers(0, 10**6), names, st.just(REQUEST))
+page_tokens = st.builds(
+    PageToken, st.just(REQUEST), st.integers(0, 10**6), names, names, st.integers(0, 10**6), st.sampled_from(["", "zh"])
+)
 attribution_tokens = st.builds(AttributionToken, names, names)
-PAGE = PageToken(10, "5d41402abc4b2a76b9719d911017c592", REQUEST)
+PAGE = PageToken(REQUEST, 10, "5d41402abc4b2a76b9719d911017c592")
 ATTRIBUTION = AttributionToken("5d41402abc4b2a76b9719d911017c592", "weighted-sum@1")
 
 
 @given(page_tokens, keys)
 def test_a_page_comes_back(page: PageToken, key: str) -> None:
-    """A page token that comes back as it went is the page that was meant, with and without a key."""
+    """An unchanged page token gives the page that it was made of, with and without a key."""
     assert PageToken.decode(page.encode(key), REQUEST, key) == page
 
 
 @given(attribution_tokens, keys)
 def test_an_attribution_comes_back(token: AttributionToken, key: str) -> None:
-    """An attribution token that comes back as it went names its ranking, with and without a key."""
+    """An unchanged attribution token names its ranking, with and without a key."""
     assert AttributionToken.decode(token.encode(key), key) == token
 
 
 @given(st.sampled_from(["", KEY]), st.data())
 def test_any_changed_character_is_refused(key: str, data: st.DataObject) -> None:
-    """One character in the place of another, anywhere: neither token is believed."""
+    """A token with one changed character, anywhere, is refused."""
     for token in (PAGE.encode(key), ATTRIBUTION.encode(key)):
         place = data.draw(st.integers(0, len(token) - 1))
         other = data.draw(st.characters(exclude_characters=token[place], exclude_categories=["Cs"]))
@@ -47,7 +49,7 @@ def test_any_changed_character_is_refused(key: str, data: st.DataObject) -> None
 
 @given(st.sampled_from(["", KEY]), st.data())
 def test_any_flipped_bit_is_refused(key: str, data: st.DataObject) -> None:
-    """One bit of the bytes below the text, anywhere: neither token is believed."""
+    """A token with one flipped bit, anywhere, is refused."""
     for token in (PAGE.encode(key), ATTRIBUTION.encode(key)):
         raw = bytearray(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         bit = data.draw(st.integers(0, len(raw) * 8 - 1))
@@ -59,7 +61,7 @@ def test_any_flipped_bit_is_refused(key: str, data: st.DataObject) -> None:
 
 @given(st.data())
 def test_truncated_and_longer_ones_are_refused(data: st.DataObject) -> None:
-    """A token that lost its end, or got one, is refused."""
+    """A shortened or extended token is refused."""
     token = PAGE.encode(KEY)
     assert refused_page(token[: data.draw(st.integers(1, len(token) - 1))], KEY)
     assert refused_page(token + data.draw(st.text("abcAZ09-_=%\n", min_size=1)), KEY)
@@ -67,14 +69,14 @@ def test_truncated_and_longer_ones_are_refused(data: st.DataObject) -> None:
 
 @given(st.text(min_size=1, max_size=2_000))
 def test_anything_else_is_refused(text: str) -> None:
-    """Whatever text comes in the place of a token is refused, and nothing else happens."""
+    """Any other text is refused, without another error."""
     assert refused_page(text, KEY)
     assert AttributionToken.decode(text, KEY) is None
 
 
 @given(st.recursive(st.none() | st.integers() | names, lambda inner: st.lists(inner) | st.dictionaries(names, inner)))
 def test_a_forged_content_is_refused(content: object) -> None:
-    """Well-made base64 of any JSON, without a seal: refused."""
+    """Base64 of any JSON without a seal is refused."""
     forged = base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
     assert refused_page(forged, "")
     assert AttributionToken.decode(forged, "") is None
@@ -88,19 +90,25 @@ def test_another_key_is_refused() -> None:
 
 
 def test_one_kind_is_not_the_other() -> None:
-    """A page token is no attribution token, nor the other way round."""
+    """A page token is not accepted as an attribution token, nor the other way round."""
     assert refused_page(ATTRIBUTION.encode(KEY), KEY)
     assert AttributionToken.decode(PAGE.encode(KEY), KEY) is None
 
 
-@pytest.mark.parametrize("offset", [-1, "0", 1.5, None])
-def test_a_sealed_page_that_cannot_be(offset: object) -> None:
-    """Without a key anyone can seal: what is inside is checked all the same."""
-    assert refused_page(PageToken(offset, "r", REQUEST).encode(""), "")  # type: ignore[arg-type]
+@pytest.mark.parametrize("offset", [-1, "0", 1.5, None, 2**31])
+def test_a_sealed_page_with_wrong_content(offset: object) -> None:
+    """Without a key anyone can seal a token, so its content is checked as well."""
+    assert refused_page(PageToken(REQUEST, offset, "r").encode(""), "")  # type: ignore[arg-type]
+
+
+def test_the_longest_token_is_accepted() -> None:
+    """A cursor with an id of 128 characters outside ASCII fits."""
+    page = PageToken(REQUEST, 10**6, cursor="商" * 160, total_size=10**6, locale="zh-Hant-TW")
+    assert PageToken.decode(page.encode(KEY), REQUEST, KEY) == page
 
 
 def test_the_refusal_says_what_to_do() -> None:
-    """A damaged token and one of another request are told apart, and both errors name the field."""
+    """A damaged token and one of another request have different errors, and both name the field."""
     with pytest.raises(InvalidArgument, match=r"page_token: is damaged; send next_page_token as it came"):
         PageToken.decode(PAGE.encode(KEY)[:-1], REQUEST, KEY)
     with pytest.raises(InvalidArgument, match=r"page_token: belongs to another request"):
@@ -109,7 +117,7 @@ def test_the_refusal_says_what_to_do() -> None:
 
 @given(st.lists(st.binary(max_size=8), max_size=4), st.lists(st.binary(max_size=8), max_size=4))
 def test_fingerprints_keep_requests_apart(one: list[bytes], other: list[bytes]) -> None:
-    """Two requests have one fingerprint only where all their parts are the same, wherever the parts are cut."""
+    """Two requests have the same fingerprint only if all their parts are the same, wherever the parts are cut."""
     assert (fingerprint(*one) == fingerprint(*other)) == (one == other)
 
 

@@ -26,10 +26,10 @@ from kairos.pricing.v1 import pricing_pb2
 from services.gateway.domain.budget import Stage
 from services.gateway.metrics import Metrics
 from services.gateway.settings import GatewaySettings
-from services.ranker.domain.rollout import StepKind
 from services.learner.drift import CLICKS, LOSS
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
+from services.ranker.domain.rollout import StepKind
 
 ROOT = Path(__file__).parents[3]
 RULES: list[dict[str, Any]] = [rule for group in rule_groups()["groups"] for rule in group["rules"]]
@@ -178,8 +178,11 @@ def test_prometheus_scrapes_where_metrics_are() -> None:
     """prometheus.yaml has the default addresses of the gateway's and the learner's metrics."""
     content = yaml.safe_load((ROOT / "deploy/monitoring/prometheus.yaml").read_text())
     found = {job["job_name"]: job["static_configs"][0]["targets"] for job in content["scrape_configs"]}
-    settings = {"kairos-gateway": GatewaySettings().metrics, "kairos-learner": LearnerSettings().metrics}
-    assert found == {name: [f"{one.host}:{one.port}"] for name, one in settings.items()}
+    gateway, learner = GatewaySettings().metrics, LearnerSettings().metrics
+    assert found == {
+        "kairos-gateway": [f"{gateway.host}:{gateway.port}"],
+        "kairos-learner": [f"{learner.host}:{learner.port}"],
+    }
 
 
 def test_every_service_has_a_dashboard() -> None:

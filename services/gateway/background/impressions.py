@@ -1,0 +1,97 @@
+"""Logs which positions of which ranking were shown, in batches, without a request waiting for it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import structlog
+
+from kairos.ranker.v1 import ranker_pb2
+from services.common.errors import KairosError
+from services.gateway.domain.budget import Stage
+from services.gateway.metrics import Metrics
+from services.gateway.ports import StageStubs
+from services.gateway.stage_calls import StageAccess
+
+_QUEUE = 10_000
+_BATCH = 200
+_TIMEOUT_S = 5.0
+# Pages that follow within this time go in the same call.
+_COLLECT_S = 0.2
+# Before the second and the third try.
+_PAUSES_S = (1.0, 2.0)
+
+_log = structlog.get_logger("kairos.impressions")
+
+
+class _Entry(NamedTuple):
+    tenant: str
+    shown: ranker_pb2.ShownPositions
+    # Stores the ranking; None: the ranker has it already.
+    storing: asyncio.Task[None] | None
+
+
+class ImpressionLog:
+    """A bounded queue and one sender. An entry that does not fit or fails three times is dropped and counted."""
+
+    def __init__(self, stubs: StageStubs, access: StageAccess, metrics: Metrics) -> None:
+        self._stubs, self._access, self._metrics = stubs, access, metrics
+        self._queue: asyncio.Queue[_Entry] = asyncio.Queue(_QUEUE)
+        self._sender = asyncio.create_task(self._send_forever())
+
+    def put(self, tenant: str, shown: ranker_pb2.ShownPositions, storing: asyncio.Task[None] | None = None) -> None:
+        """The entry is sent after `storing` has ended: the ranker logs only positions of rankings that it has."""
+        try:
+            self._queue.put_nowait(_Entry(tenant, shown, storing))
+        except asyncio.QueueFull:
+            self._metrics.impressions_dropped.inc()
+
+    async def close(self) -> None:
+        """Sends what is queued, then stops."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._queue.join(), _TIMEOUT_S)
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Stops without sending."""
+        self._sender.cancel()
+
+    async def _send_forever(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            await asyncio.sleep(_COLLECT_S)
+            while len(batch) < _BATCH and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            by_tenant: dict[str, list[ranker_pb2.ShownPositions]] = defaultdict(list)
+            for entry in batch:
+                if entry.storing is not None:
+                    await asyncio.wait([entry.storing])
+                by_tenant[entry.tenant].append(entry.shown)
+            for tenant, shown in by_tenant.items():
+                await self._send(tenant, shown)
+            for _ in batch:
+                self._queue.task_done()
+
+    async def _send(self, tenant: str, shown: Sequence[ranker_pb2.ShownPositions]) -> None:
+        message = ranker_pb2.RecordImpressionsRequest(shown=shown)
+        for pause_s in (*_PAUSES_S, None):
+            calls = self._access.for_background("impressions", tenant, _TIMEOUT_S)
+            try:
+                answer = await calls.call(Stage.RANKER, self._stubs.ranker.RecordImpressions, message)
+            except KairosError as error:
+                if pause_s is None:
+                    self._drop(len(shown), str(error))
+                else:
+                    await asyncio.sleep(pause_s)
+            else:
+                if answer.missing_ranking_ids:
+                    self._drop(len(answer.missing_ranking_ids), "the rankings have expired")
+                return
+
+    def _drop(self, count: int, reason: str) -> None:
+        self._metrics.impressions_dropped.inc(count)
+        _log.warning("impressions dropped", count=count, reason=reason)

@@ -1,0 +1,91 @@
+"""A cache of each tenant's popular items: the answer while retrieval is late or down. Refreshed in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import NamedTuple
+
+import structlog
+
+from kairos.common.v1 import product_pb2
+from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import product_from_proto
+from services.common.errors import KairosError
+from services.common.filters import ProductFilter, matches
+from services.common.product import Product
+from services.gateway.domain.budget import Stage
+from services.gateway.ports import StageStubs
+from services.gateway.settings import SearchSettings
+from services.gateway.stage_calls import StageAccess
+
+_TIMEOUT_S = 5.0
+# While the cache of a tenant is empty.
+_EMPTY_REFRESH_S = 1.0
+
+_log = structlog.get_logger("kairos.popular")
+
+
+class _CachedProduct(NamedTuple):
+    serialized: bytes
+    product: Product
+
+
+class PopularItems:
+    def __init__(self, stubs: StageStubs, access: StageAccess, settings: SearchSettings) -> None:
+        self._stubs, self._access, self._settings = stubs, access, settings
+        self._products: dict[str, list[_CachedProduct]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Refreshes every tracked tenant from now on. Needs a running event loop."""
+        self._task = asyncio.create_task(self._refresh_forever())
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def track(self, tenant: str) -> None:
+        """From now on the tenant's popular items are cached."""
+        self._products.setdefault(tenant, [])
+
+    def matching(self, tenant: str, narrowing: ProductFilter, excluded_ids: Collection[str] = ()) -> dict[str, bytes]:
+        """Serialized products by id that match, the most popular first."""
+        return {
+            product.id: serialized
+            for serialized, product in self._products.get(tenant, ())
+            if product.id not in excluded_ids and matches(product, narrowing)
+        }
+
+    async def refresh(self, tenant: str) -> None:
+        """The products that users act on most, then the newest, up to `popular_items`. Raises KairosError."""
+        calls = self._access.for_background("popular", tenant, _TIMEOUT_S)
+        count, retrieval = self._settings.popular_items, self._stubs.retrieval
+        ask = ranker_pb2.ListPopularItemsRequest(limit=count)
+        popular = await calls.call(Stage.RANKER, self._stubs.ranker.ListPopularItems, ask)
+        products: list[bytes] = []
+        if popular.item_ids:
+            lookup = retrieval_pb2.LookupProductsRequest(ids=popular.item_ids, with_products=True)
+            found = await calls.call(Stage.RETRIEVAL, retrieval.LookupProducts, lookup)
+            products.extend(found.candidates.products)
+        if len(products) < count:
+            browse = retrieval_pb2.RetrieveCandidatesRequest(
+                sort=product_pb2.SORT_ORDER_NEWEST, limit=count - len(products), excluded_ids=popular.item_ids
+            )
+            newest = await calls.call(Stage.RETRIEVAL, retrieval.RetrieveCandidates, browse)
+            products.extend(newest.candidates.products)
+        self._products[tenant] = [
+            _CachedProduct(data, product_from_proto(product_pb2.Product.FromString(data), "product"))
+            for data in products
+        ]
+
+    async def _refresh_forever(self) -> None:
+        while True:
+            for tenant in list(self._products):
+                try:
+                    await self.refresh(tenant)
+                except KairosError as error:  # the cached products stay
+                    _log.info("popular items not refreshed", tenant=tenant, error=str(error))
+            is_complete = all(self._products.values())
+            await asyncio.sleep(self._settings.popular_refresh_s if is_complete else _EMPTY_REFRESH_S)

@@ -1,0 +1,36 @@
+"""The requesting shopper and the requested page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from services.common.filters import ProductFilter
+from services.gateway.domain.tokens import PageToken
+
+DEFAULT_PAGE_SIZE = 10
+MAX_PAGE_SIZE = 100
+
+
+@dataclass(frozen=True)
+class Viewer:
+    page: PageToken
+    user_id: str = ""
+    visitor_id: str = ""
+    session_id: str = ""
+    # The text of the query; empty for a recommendation and when browsing.
+    query: str = ""
+    filter: ProductFilter = field(default_factory=ProductFilter)
+    page_size: int = DEFAULT_PAGE_SIZE
+    explain: bool = False
+
+    @property
+    def explained(self) -> Explained | None:
+        return Explained(self.page.offset + self.page_size) if self.explain else None
+
+
+@dataclass(frozen=True)
+class Explained:
+    """The results that get reasons: the first `places`, and one product at any place."""
+
+    places: int
+    item_id: str = ""

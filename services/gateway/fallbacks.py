@@ -1,0 +1,76 @@
+"""What an answer holds when a stage is late, down or failing: one function for each stage.
+
+| stage | function | the answer holds |
+|---|---|---|
+| query encoder, text | `encoder_late` | products found by the words as typed: lexical retrieval |
+| query encoder, picture alone | `retrieval_late` | the popular items |
+| retrieval | `retrieval_late` | the popular items |
+| ranker, order | `ranker_late` | retrieval's order |
+| ranker, stored ranking | `flows.paging` | the page of a ranking that is computed again |
+| ranker, session | none | the query without the session |
+| pricing | `pricing_late` | list prices |
+
+Each constant is the text of `Degradation.fallback`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from kairos.common.v1 import product_pb2
+from kairos.gateway.v1 import gateway_pb2
+from kairos.pricing.v1 import pricing_pb2
+from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.gateway.domain.viewer import Viewer
+from services.gateway.flows.explanation import Conditions
+from services.gateway.flows.ranking import Ranking, new_ranking_id
+from services.gateway.parts import Parts
+
+LEXICAL_RETRIEVAL = "lexical retrieval"
+WITHOUT_PICTURE = "retrieval without the picture"
+WITHOUT_SESSION = "query without the session"
+POPULAR_ITEMS = "popular items"
+RETRIEVAL_ORDER = "retrieval order"
+RANKING_COMPUTED_AGAIN = "ranking computed again"
+LIST_PRICE = "list price"
+NO_SUGGESTIONS = "no suggestions"
+EVENTS_WITHOUT_FEATURES = "events without features"
+
+
+def encoder_late(message: gateway_pb2.SearchRequest) -> str:
+    """The text for lexical retrieval: the query as typed."""
+    return message.query.strip()
+
+
+def retrieval_late(parts: Parts, tenant: str, viewer: Viewer, excluded_ids: Collection[str] = ()) -> Ranking:
+    """The cached popular items that match the request's filter, most popular first."""
+    products = parts.popular_items.matching(tenant, viewer.filter, excluded_ids)
+    ids = list(products)
+    return Ranking(
+        new_ranking_id(), ids, [1 / (place + 1) for place in range(len(ids))], "popular-memory",
+        ranker_pb2.CANDIDATE_SOURCE_POPULAR, products, len(ids),
+        stage_scores=dict.fromkeys(ids, gateway_pb2.StageScores()), conditions=Conditions(viewer.filter),
+    )  # fmt: skip
+
+
+def ranker_late(
+    candidates: retrieval_pb2.Candidates,
+    source: ranker_pb2.CandidateSource.ValueType,
+    total_size: int,
+    with_scores: bool,
+) -> Ranking:
+    """Retrieval's order, under an id of its own: the late ranker may still store its order under the first id."""
+    return Ranking.in_retrieval_order(candidates, source, total_size, with_scores)
+
+
+def pricing_late(products: Iterable[product_pb2.Product]) -> list[pricing_pb2.PriceQuote]:
+    """The list price of each product, labelled as a fallback."""
+    return [
+        pricing_pb2.PriceQuote(
+            item_id=product.id, list_price=product.price, price_floor=product.price, price_ceiling=product.price,
+            offer=product.price, reason=pricing_pb2.PRICE_REASON_FALLBACK,
+            explanation="The list price, because no quote came in time.",
+        )
+        for product in products
+    ]  # fmt: skip

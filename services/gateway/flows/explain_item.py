@@ -1,0 +1,63 @@
+"""ExplainItem: computes the answer to a request again, and explains the position of one product instead of a page."""
+
+from __future__ import annotations
+
+from kairos.gateway.v1 import gateway_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.errors import NotFound
+from services.gateway.domain.budget import Stage
+from services.gateway.domain.viewer import Explained, Viewer
+from services.gateway.flows import recommend, search
+from services.gateway.flows.explanation import explain_absence, explain_result
+from services.gateway.flows.prices import quote
+from services.gateway.flows.ranking import Ranking
+from services.gateway.flows.results import product_of
+from services.gateway.parts import Parts
+from services.gateway.stage_calls import StageCalls
+
+
+async def explain_item(
+    calls: StageCalls, parts: Parts, message: gateway_pb2.ExplainItemRequest, viewer: Viewer
+) -> gateway_pb2.ExplainItemResponse:
+    response = gateway_pb2.ExplainItemResponse(request_id=calls.info.request_id)
+    explained, answer = Explained(places=1, item_id=message.item_id), gateway_pb2.SearchResponse()
+    if message.WhichOneof("asked") == "search":
+        ranking = await search.new_ranking(calls, parts, message.search, viewer, answer, explained)
+        if message.search.query.strip():
+            response.interpretation.CopyFrom(answer.interpretation)
+    else:
+        ranking = await recommend.new_ranking(calls, parts, message.recommend, viewer, explained)
+    response.ranked_count, response.model_version = ranking.count, ranking.model_version
+    product = product_of(await _serialized(calls, parts, ranking, message.item_id), calls.locale)
+    quotes = await quote(calls, parts, [product])
+    if message.item_id in quotes:
+        response.result.price.CopyFrom(quotes[message.item_id])
+    product.ClearField("cost")
+    response.result.product.CopyFrom(product)
+    if message.item_id in ranking.item_ids:
+        _explain_position(calls, ranking, message.item_id, response.result)
+    else:
+        response.absence = explain_absence(response.result, len(ranking.item_ids), ranking.conditions, calls.locale)
+    response.degradations.extend(calls.degradations)
+    response.timings.extend(calls.timings)
+    return response
+
+
+def _explain_position(calls: StageCalls, ranking: Ranking, item_id: str, result: gateway_pb2.Result) -> None:
+    row = list(ranking.item_ids).index(item_id)
+    result.position, result.score = row + 1, ranking.scores[row]
+    result.stage_scores.CopyFrom(ranking.stage_scores[item_id])
+    reasons = ranking.reasons.get(item_id)
+    explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, calls.locale)
+    result.explanation.events.extend(reasons.events if reasons is not None else ())
+
+
+async def _serialized(calls: StageCalls, parts: Parts, ranking: Ranking, item_id: str) -> bytes:
+    """The product from the ranking, else from the catalogue. Raises NotFound."""
+    if item_id in ranking.products:
+        return ranking.products[item_id]
+    lookup = retrieval_pb2.LookupProductsRequest(ids=[item_id], with_products=True)
+    found = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, [Stage.PRICING])
+    if not found.candidates.products:
+        raise NotFound(f"there is no product {item_id!r}")
+    return found.candidates.products[0]

@@ -1,0 +1,120 @@
+"""How a query was read: its soft filter, the text to look up, and each part that was read as a removable chip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kairos.common.v1 import product_pb2
+from kairos.encoder.v1 import encoder_pb2
+from kairos.gateway.v1 import gateway_pb2
+from services.gateway.domain.lookup_text import lookup_text
+
+
+def soft_filter(
+    message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
+) -> product_pb2.ProductFilter | None:
+    """The conditions of the text. The request's own filter of the same kind takes precedence."""
+    if message.literal_query:
+        return None
+    soft = product_pb2.ProductFilter()
+    colours = []
+    for constraint in understood.constraints:
+        if _is_overridden(constraint, message.filter):
+            continue
+        if constraint.type == encoder_pb2.CONSTRAINT_TYPE_PRICE:
+            soft.price.CopyFrom(constraint.price)
+        elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_BRAND:
+            soft.brands.append(constraint.value)
+        elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_COLOUR:
+            colours.append(constraint.value)
+    if colours:
+        soft.attributes.add(name="colour", values=colours)
+    return soft if soft.ByteSize() else None
+
+
+def text_to_look_up(message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse) -> str:
+    """For the lexical leg. A literal query is looked up as typed."""
+    if message.literal_query:
+        return message.query.strip()
+    expansions = (text for concept in understood.concepts for text in concept.expansions)
+    return lookup_text(understood.retrieval_text, understood.spelling_alternatives, expansions)
+
+
+def interpret(
+    interpretation: gateway_pb2.QueryInterpretation,
+    message: gateway_pb2.SearchRequest,
+    understood: encoder_pb2.EncodeQueryResponse,
+) -> None:
+    """Fills everything but the effects that depend on retrieval: see `report_effects`."""
+    interpretation.language = understood.language
+    interpretation.normalized_text = understood.normalized_text
+    interpretation.corrected_text = understood.corrected_text
+    interpretation.tokens.extend(understood.tokens)
+    interpretation.constraints.extend(understood.constraints)
+    interpretation.concepts.extend(understood.concepts)
+    interpretation.rendered_text = understood.rendered_text
+    if not message.literal_query:
+        if understood.HasField("understanding"):
+            interpretation.understanding.CopyFrom(understood.understanding)
+        text = understood.corrected_text
+        chips = sorted(_chips(message, understood), key=lambda chip: text.find(chip.matched_text))
+        interpretation.interpreted_as.extend(chips)
+
+
+def report_effects(interpretation: gateway_pb2.QueryInterpretation, soft_filter_applied: bool) -> None:
+    """Conditions are boosts, not filters, if too few results would have remained."""
+    interpretation.constraints_applied = soft_filter_applied
+    for chip in interpretation.interpreted_as:
+        if chip.effect == gateway_pb2.INTERPRETATION_EFFECT_FILTER and not soft_filter_applied:
+            chip.effect = gateway_pb2.INTERPRETATION_EFFECT_BOOST
+
+
+def _chips(
+    message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
+) -> Iterator[gateway_pb2.InterpretedAs]:
+    """Constraints first: a concept with the same words as a constraint is left out."""
+    covered: list[str] = []
+    for constraint in understood.constraints:
+        covered.append(constraint.matched_text)
+        yield gateway_pb2.InterpretedAs(
+            matched_text=constraint.matched_text,
+            value=constraint.value,
+            constraint=constraint,
+            effect=_effect(constraint, message.filter),
+            query_without=_without(understood.corrected_text, constraint.matched_text),
+        )
+    for concept in understood.concepts:
+        if any(concept.matched_text in text for text in covered):
+            continue
+        covered.append(concept.matched_text)
+        yield gateway_pb2.InterpretedAs(
+            matched_text=concept.matched_text,
+            value=concept.english_label or concept.chinese_label,
+            concept=concept,
+            effect=gateway_pb2.INTERPRETATION_EFFECT_BOOST,
+            query_without=_without(understood.corrected_text, concept.matched_text),
+        )
+
+
+def _effect(
+    constraint: encoder_pb2.Constraint, own: product_pb2.ProductFilter
+) -> gateway_pb2.InterpretationEffect.ValueType:
+    if _is_overridden(constraint, own):
+        return gateway_pb2.INTERPRETATION_EFFECT_OVERRIDDEN
+    if constraint.type == encoder_pb2.CONSTRAINT_TYPE_CATEGORY:
+        # Only its words affect the order: a shop's categories are too coarse or too fine to exclude products.
+        return gateway_pb2.INTERPRETATION_EFFECT_BOOST
+    return gateway_pb2.INTERPRETATION_EFFECT_FILTER
+
+
+def _is_overridden(constraint: encoder_pb2.Constraint, own: product_pb2.ProductFilter) -> bool:
+    return {
+        encoder_pb2.CONSTRAINT_TYPE_PRICE: own.HasField("price"),
+        encoder_pb2.CONSTRAINT_TYPE_BRAND: bool(own.brands),
+        encoder_pb2.CONSTRAINT_TYPE_COLOUR: any(entry.name == "colour" for entry in own.attributes),
+        encoder_pb2.CONSTRAINT_TYPE_CATEGORY: bool(own.categories),
+    }.get(constraint.type, False)
+
+
+def _without(text: str, words: str) -> str:
+    return " ".join(text.replace(words, " ", 1).split())

@@ -1,0 +1,109 @@
+"""Which rows of which ranking a page shows, and where the next page begins.
+
+The first page cuts a ranking that was just made. A later page reads its rows from the ranker's store, or follows
+retrieval's cursor when browsing (see `flows.search`). A ranking that is not available is computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from kairos.common.v1 import common_pb2
+from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.errors import NotFound
+from services.gateway import fallbacks
+from services.gateway.domain.budget import Stage
+from services.gateway.domain.tokens import PageToken
+from services.gateway.domain.viewer import Viewer
+from services.gateway.flows.ranking import Ranking
+from services.gateway.parts import Parts
+from services.gateway.stage_calls import StageCalls
+from services.gateway.stage_errors import StageFailed
+
+
+@dataclass(frozen=True)
+class Page:
+    """Rows of a ranking. The sequences have equal length."""
+
+    ranking: Ranking
+    item_ids: Sequence[str]
+    scores: Sequence[float]
+    # 1-based, over all pages, as the shopper sees them.
+    positions: range
+    # 1-based, in the ranking as the ranker stores it.
+    stored_positions: range
+    total_size: int
+    # None: this is the last page.
+    next_page: PageToken | None
+
+
+def cut(ranking: Ranking, viewer: Viewer, locale: str) -> Page:
+    """The requested page of a whole ranking."""
+    first, last = viewer.page.offset, viewer.page.offset + viewer.page_size
+    ids = ranking.item_ids[first:last]
+    positions = range(first + 1, first + 1 + len(ids))
+    next_page = None
+    if last < len(ranking.item_ids):
+        next_page = PageToken(viewer.page.fingerprint, last, ranking.id, locale=locale)
+    return Page(ranking, ids, ranking.scores[first:last], positions, positions, ranking.total_size, next_page)
+
+
+async def stored_page(calls: StageCalls, parts: Parts, viewer: Viewer) -> Page | None:
+    """The page of the stored ranking that the page token names; None if it must be computed.
+
+    A product that was deleted meanwhile is missing in the ranking's `products`: the page is shorter, and the other
+    products keep their positions.
+    """
+    rows = await _stored_rows(calls, parts, viewer)
+    if rows is None:
+        return None
+    first = viewer.page.offset
+    positions = range(first + 1, first + 1 + len(rows.item_ids))
+    next_page = None
+    if first + len(rows.item_ids) < rows.ranked_count:
+        next_page = replace(viewer.page, offset=first + len(rows.item_ids))
+    products = await _products(calls, parts, rows.item_ids)
+    if products is None:
+        popular = cut(fallbacks.retrieval_late(parts, calls.info.tenant, viewer), viewer, calls.locale)
+        return replace(popular, total_size=rows.total_size, next_page=next_page)
+    ranking = Ranking(
+        viewer.page.ranking_id, rows.item_ids, rows.scores, rows.model_version,
+        ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED, products, rows.total_size, is_stored=True,
+    )  # fmt: skip
+    return Page(ranking, rows.item_ids, rows.scores, positions, positions, rows.total_size, next_page)
+
+
+async def _stored_rows(calls: StageCalls, parts: Parts, viewer: Viewer) -> ranker_pb2.GetRankingResponse | None:
+    if not viewer.page.ranking_id:
+        return None
+    message = ranker_pb2.GetRankingRequest(
+        ranking_id=viewer.page.ranking_id, offset=viewer.page.offset, limit=viewer.page_size
+    )
+    later, cap = [Stage.RETRIEVAL, Stage.PRICING], parts.settings.budget.stored_read
+    try:
+        rows = await calls.call(Stage.RANKER, parts.stubs.ranker.GetRanking, message, later, cap)
+    except NotFound:
+        reason = common_pb2.DEGRADATION_REASON_RANKING_EXPIRED
+        calls.degrade(Stage.RANKER, reason, fallbacks.RANKING_COMPUTED_AGAIN, "the ranking is no longer stored")
+    except StageFailed as failed:
+        calls.degrade(Stage.RANKER, failed.degradation, fallbacks.RANKING_COMPUTED_AGAIN, failed.detail)
+    else:
+        parts.metrics.later_pages.labels("stored").inc()
+        return rows
+    parts.metrics.later_pages.labels("recomputed").inc()
+    return None
+
+
+async def _products(calls: StageCalls, parts: Parts, ids: Sequence[str]) -> dict[str, bytes] | None:
+    """By id; None if retrieval did not answer."""
+    if not ids:
+        return {}
+    lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True)
+    found = await calls.call_or_degrade(
+        Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, [Stage.PRICING], fallbacks.POPULAR_ITEMS
+    )
+    if found is None:
+        return None
+    return dict(zip(found.candidates.ids, found.candidates.products, strict=True))

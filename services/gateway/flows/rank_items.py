@@ -1,0 +1,57 @@
+"""Asks the ranker for the order of the candidates."""
+
+from __future__ import annotations
+
+from kairos.common.v1 import common_pb2
+from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.gateway import fallbacks
+from services.gateway.domain.budget import Stage
+from services.gateway.domain.viewer import Explained, Viewer
+from services.gateway.flows.explanation import add_ranker_scores, retrieval_scores
+from services.gateway.flows.ranking import Ranking, new_ranking_id
+from services.gateway.parts import Parts
+from services.gateway.stage_calls import StageCalls
+
+
+async def rank_items(
+    calls: StageCalls,
+    parts: Parts,
+    candidates: retrieval_pb2.Candidates,
+    viewer: Viewer,
+    query_vector: common_pb2.Vectors | None,
+    source: ranker_pb2.CandidateSource.ValueType,
+    total_size: int,
+    explained: Explained | None,
+    as_slate: bool = False,
+) -> Ranking:
+    """The ranker stores its order under the ranking's id, unless a single product is explained."""
+    if not candidates.ids:
+        return Ranking.in_retrieval_order(candidates, source, total_size, explained is not None)
+    is_for_one_item = explained is not None and bool(explained.item_id)
+    lean = retrieval_pb2.Candidates()
+    lean.CopyFrom(candidates)
+    lean.ClearField("products")
+    message = ranker_pb2.RankItemsRequest(
+        user_id=viewer.user_id, visitor_id=viewer.visitor_id, session_id=viewer.session_id, query=viewer.query,
+        query_vector=query_vector, candidates=lean, candidate_source=source, total_size=total_size,
+        ranking_id="" if is_for_one_item else new_ranking_id(), explain=explained is not None, as_slate=as_slate,
+    )  # fmt: skip
+    if explained is not None:
+        message.explained_places = explained.places
+        message.explained_ids.extend([explained.item_id] if explained.item_id else [])
+    answer = await calls.call_or_degrade(
+        Stage.RANKER, parts.stubs.ranker.RankItems, message, [Stage.PRICING], fallbacks.RETRIEVAL_ORDER
+    )
+    if answer is None:
+        return fallbacks.ranker_late(candidates, source, total_size, explained is not None)
+    ranking = Ranking(
+        message.ranking_id, answer.item_ids, answer.scores, answer.model_version, source,
+        dict(zip(candidates.ids, candidates.products, strict=True)), total_size, is_stored=not is_for_one_item,
+    )  # fmt: skip
+    if explained is not None:
+        # One message for each candidate: only for requests that ask for explanations.
+        ranking.stage_scores = add_ranker_scores(retrieval_scores(candidates), answer)
+        rows = zip(answer.item_ids, answer.reasons, strict=False)
+        ranking.reasons = {id: reasons for id, reasons in rows if reasons.ByteSize()}
+    return ranking

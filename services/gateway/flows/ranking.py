@@ -1,0 +1,67 @@
+"""The order of an answer, with everything that a page of it needs."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.gateway.domain.viewer import Viewer
+from services.gateway.flows.explanation import Conditions, retrieval_scores
+
+
+def new_ranking_id() -> str:
+    return uuid.uuid4().hex
+
+
+@dataclass
+class Ranking:
+    """`item_ids` and `scores` have equal length, best first."""
+
+    id: str
+    item_ids: Sequence[str]
+    scores: Sequence[float]
+    # The version that made the order.
+    model_version: str
+    source: ranker_pb2.CandidateSource.ValueType
+    # Serialized products by id. An id without one was deleted after the order was made.
+    products: Mapping[str, bytes]
+    # Matching products, as every page reports them.
+    total_size: int
+    # Products in the whole order, if `item_ids` is a part of it.
+    whole_count: int = 0
+    # false: the ranker does not have the ranking, and the gateway must send it.
+    is_stored: bool = False
+    # The next three are filled only for requests that ask for explanations.
+    stage_scores: Mapping[str, gateway_pb2.StageScores] = field(default_factory=dict)
+    reasons: Mapping[str, ranker_pb2.ItemReasons] = field(default_factory=dict)
+    conditions: Conditions = field(default_factory=Conditions)
+
+    @classmethod
+    def in_retrieval_order(
+        cls,
+        candidates: retrieval_pb2.Candidates,
+        source: ranker_pb2.CandidateSource.ValueType,
+        total_size: int,
+        with_scores: bool,
+    ) -> Ranking:
+        """`with_scores`: whether the request asks for the scores of each stage."""
+        return cls(
+            new_ranking_id(), candidates.ids, candidates.scores, "retrieval-order", source,
+            dict(zip(candidates.ids, candidates.products, strict=True)), total_size,
+            stage_scores=retrieval_scores(candidates) if with_scores else {},
+        )  # fmt: skip
+
+    @property
+    def count(self) -> int:
+        return self.whole_count or len(self.item_ids)
+
+    def to_store(self, viewer: Viewer) -> ranker_pb2.StoreRankingRequest:
+        return ranker_pb2.StoreRankingRequest(
+            ranking_id=self.id, user_id=viewer.user_id, visitor_id=viewer.visitor_id, session_id=viewer.session_id,
+            query=viewer.query, item_ids=self.item_ids, scores=self.scores, model_version=self.model_version,
+            total_size=self.total_size, candidate_source=self.source,
+        )  # fmt: skip

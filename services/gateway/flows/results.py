@@ -1,0 +1,60 @@
+"""The results of a page: products with prices and explanations; what was shown is logged."""
+
+from __future__ import annotations
+
+from kairos.common.v1 import product_pb2
+from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import ranker_pb2
+from services.gateway.domain.tokens import AttributionToken
+from services.gateway.domain.viewer import Viewer
+from services.gateway.flows.explanation import explain_result
+from services.gateway.flows.paging import Page
+from services.gateway.flows.prices import quote
+from services.gateway.parts import Parts
+from services.gateway.stage_calls import StageCalls
+
+
+async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer) -> list[gateway_pb2.Result]:
+    """One result for each product of the page that still exists."""
+    ranking = page.ranking
+    rows = [row for row, id in enumerate(page.item_ids) if id in ranking.products]
+    products = [product_of(ranking.products[page.item_ids[row]], calls.locale) for row in rows]
+    quotes = await quote(calls, parts, products)
+    results = []
+    for row, product in zip(rows, products, strict=True):
+        product.ClearField("cost")
+        result = gateway_pb2.Result(
+            product=product, position=page.positions[row], score=page.scores[row], price=quotes.get(product.id)
+        )
+        # A stored ranking has no scores of the stages.
+        if viewer.explain and product.id in ranking.stage_scores:
+            result.stage_scores.CopyFrom(ranking.stage_scores[product.id])
+            reasons = ranking.reasons.get(product.id)
+            explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, calls.locale)
+        results.append(result)
+    parts.metrics.shown_items.inc(len(rows))
+    _log_shown(calls, parts, page, viewer, [page.stored_positions[row] for row in rows])
+    return results
+
+
+def attribution_of(page: Page, parts: Parts) -> str:
+    return AttributionToken(page.ranking.id, page.ranking.model_version).encode(parts.token_key)
+
+
+def product_of(serialized: bytes, locale: str) -> product_pb2.Product:
+    """With title and description in the language of `locale`, if the product has them."""
+    product, language = product_pb2.Product.FromString(serialized), locale.split("-", 1)[0].lower()
+    product.title = product.localized_titles.get(language, product.title)
+    product.description = product.localized_descriptions.get(language, product.description)
+    return product
+
+
+def _log_shown(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer, positions: list[int]) -> None:
+    """In the background: the ranking if the ranker does not have it yet, then the positions."""
+    storing = None
+    if not page.ranking.is_stored and page.ranking.item_ids:
+        storing = parts.rankings.store(calls.info.tenant, page.ranking.to_store(viewer))
+    if positions:
+        shown = ranker_pb2.ShownPositions(ranking_id=page.ranking.id, positions=positions)
+        shown.shown_at.GetCurrentTime()
+        parts.impressions.put(calls.info.tenant, shown, storing)

@@ -1,0 +1,181 @@
+"""Search: understand the text and the picture, retrieve, rank, price. `fallbacks` has the fallback of each step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from kairos.common.v1 import common_pb2, product_pb2
+from kairos.encoder.v1 import encoder_pb2
+from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.gateway import fallbacks
+from services.gateway.domain.budget import Stage
+from services.gateway.domain.viewer import Explained, Viewer
+from services.gateway.flows.browse import browse, first_products, is_browsing
+from services.gateway.flows.explanation import Conditions
+from services.gateway.flows.interpretation import interpret, report_effects, soft_filter, text_to_look_up
+from services.gateway.flows.paging import cut, stored_page
+from services.gateway.flows.rank_items import rank_items
+from services.gateway.flows.ranking import Ranking
+from services.gateway.flows.results import attribution_of, results_of
+from services.gateway.parts import Parts
+from services.gateway.stage_calls import StageCalls
+
+_RELEVANCE = (product_pb2.SORT_ORDER_UNSPECIFIED, product_pb2.SORT_ORDER_RELEVANCE)
+_AFTER_ENCODER = (Stage.RETRIEVAL, Stage.RANKER, Stage.PRICING)
+_AFTER_RETRIEVAL = (Stage.RANKER, Stage.PRICING)
+_QUERY = ranker_pb2.CANDIDATE_SOURCE_QUERY
+
+
+async def search(
+    calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest, viewer: Viewer
+) -> gateway_pb2.SearchResponse:
+    response = gateway_pb2.SearchResponse(request_id=calls.info.request_id)
+    calls.locale = calls.locale or viewer.page.locale
+    page = await stored_page(calls, parts, viewer)
+    if page is None and is_browsing(message):
+        page = await browse(calls, parts, message, viewer, response)
+    if page is None:
+        ranking = await new_ranking(calls, parts, message, viewer, response, viewer.explained)
+        page = cut(ranking, viewer, calls.locale)
+    response.results.extend(await results_of(calls, parts, page, viewer))
+    response.total_size = page.total_size
+    response.attribution_token = attribution_of(page, parts)
+    if page.next_page is not None:
+        response.next_page_token = page.next_page.encode(parts.token_key)
+    if not (response.results or viewer.page.offset):
+        parts.metrics.empty_searches.inc()
+    response.degradations.extend(calls.degradations)
+    if message.explain:
+        response.timings.extend(calls.timings)
+    return response
+
+
+async def new_ranking(
+    calls: StageCalls,
+    parts: Parts,
+    message: gateway_pb2.SearchRequest,
+    viewer: Viewer,
+    response: gateway_pb2.SearchResponse,
+    explained: Explained | None,
+) -> Ranking:
+    """The whole order, as far as candidates go. Fills interpretation and facets of `response`."""
+    if is_browsing(message):
+        ranking = await first_products(calls, parts, message, viewer, response)
+    else:
+        ranking = await _find_and_rank(calls, parts, message, viewer, response, explained)
+    ranking.conditions = Conditions(viewer.filter, response.interpretation)
+    return ranking
+
+
+async def _find_and_rank(
+    calls: StageCalls,
+    parts: Parts,
+    message: gateway_pb2.SearchRequest,
+    viewer: Viewer,
+    response: gateway_pb2.SearchResponse,
+    explained: Explained | None,
+) -> Ranking:
+    understood, picture = await asyncio.gather(
+        _understand(calls, parts, message), _encode_picture(calls, parts, message)
+    )
+    tenant, wanted = calls.info.tenant, None
+    if understood is None:
+        text = fallbacks.encoder_late(message)
+    else:
+        interpret(response.interpretation, message, understood)
+        calls.locale = calls.locale or understood.language
+        wanted = soft_filter(message, understood)
+        text = text_to_look_up(message, understood)
+    if message.image and picture is None and not message.query.strip():
+        return fallbacks.retrieval_late(parts, tenant, viewer)
+    by_relevance, vectors = message.sort in _RELEVANCE, _vectors(understood)
+    query = retrieval_pb2.RetrieveCandidatesRequest(
+        text=text,
+        query_vectors=vectors[0] if vectors else None,
+        other_query_vectors=vectors[1:],
+        filter=message.filter,
+        soft_filter=wanted,
+        soft_filter_minimum=viewer.page_size,
+        limit=parts.settings.search.candidates,
+        sort=message.sort,
+        facets=message.facets,
+        with_vectors=by_relevance,
+        image_vector=picture,
+        similar_to_id=message.similar_to_id,
+    )
+    found = await calls.call_or_degrade(
+        Stage.RETRIEVAL, parts.stubs.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, fallbacks.POPULAR_ITEMS
+    )
+    if found is None:
+        return fallbacks.retrieval_late(parts, tenant, viewer)
+    calls.degradations.extend(found.degradations)
+    response.facets.extend(found.facets)
+    report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
+    total_size = max(found.total_size, len(found.candidates.ids))
+    if not by_relevance:
+        return Ranking.in_retrieval_order(found.candidates, _QUERY, total_size, explained is not None)
+    vector = _of_model(vectors, found.model_version)
+    return await rank_items(calls, parts, found.candidates, viewer, vector, _QUERY, total_size, explained)
+
+
+async def _encode_picture(
+    calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest
+) -> common_pb2.Vectors | None:
+    """None without a picture, and if the encoder does not answer."""
+    if not message.image:
+        return None
+    fallback = fallbacks.WITHOUT_PICTURE if message.query.strip() else fallbacks.POPULAR_ITEMS
+    query = encoder_pb2.EncodeImageRequest(image=message.image)
+    answer = await calls.call_or_degrade(
+        Stage.QUERY_ENCODER, parts.stubs.encoder.EncodeImage, query, _AFTER_ENCODER, fallback
+    )
+    return None if answer is None else answer.vector
+
+
+async def _understand(
+    calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest
+) -> encoder_pb2.EncodeQueryResponse | None:
+    """None for an empty query, and if the encoder does not answer."""
+    if not message.query.strip():
+        return None
+    context = encoder_pb2.QueryContext(
+        category=message.filter.categories[0] if message.filter.categories else "",
+        session=await _session(calls, parts, message),
+    )
+    query = encoder_pb2.EncodeQueryRequest(text=message.query, query_context=context)
+    answer = await calls.call_or_degrade(
+        Stage.QUERY_ENCODER, parts.stubs.encoder.EncodeQuery, query, _AFTER_ENCODER, fallbacks.LEXICAL_RETRIEVAL
+    )
+    if answer is not None and not _vectors(answer):
+        reason = common_pb2.DEGRADATION_REASON_UNKNOWN_LANGUAGE
+        detail = "the encoder does not know the language"
+        calls.degrade(Stage.QUERY_ENCODER, reason, fallbacks.LEXICAL_RETRIEVAL, detail)
+    return answer
+
+
+async def _session(calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest) -> common_pb2.Vectors | None:
+    """The context of the session. None for an unknown session, and if the ranker does not answer at once."""
+    if not message.session_id:
+        return None
+    ask = ranker_pb2.GetInterestsRequest(session_id=message.session_id)
+    later, cap = (Stage.QUERY_ENCODER, *_AFTER_ENCODER), parts.settings.budget.stored_read
+    answer = await calls.call_or_degrade(
+        Stage.RANKER, parts.stubs.ranker.GetInterests, ask, later, fallbacks.WITHOUT_SESSION, cap
+    )
+    return answer.session if answer is not None and answer.HasField("session") else None
+
+
+def _vectors(understood: encoder_pb2.EncodeQueryResponse | None) -> list[common_pb2.Vectors]:
+    """The query by each served model that knows its language."""
+    if understood is None:
+        return []
+    return [*([understood.vector] if understood.HasField("vector") else []), *understood.other_vectors]
+
+
+def _of_model(vectors: Sequence[common_pb2.Vectors], model_version: str) -> common_pb2.Vectors | None:
+    """The query by the model of the collection that answered; else by the first model."""
+    fitting = [vector for vector in vectors if vector.model_version == model_version]
+    return next(iter([*fitting, *vectors]), None)

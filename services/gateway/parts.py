@@ -1,0 +1,30 @@
+"""What the flows work with, beside the stage calls of their own request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.gateway.background.click_positions import ClickPositions
+from services.gateway.background.impressions import ImpressionLog
+from services.gateway.background.popular_items import PopularItems
+from services.gateway.background.rankings import RankingWriter
+from services.gateway.metrics import Metrics
+from services.gateway.ports import StageStubs
+from services.gateway.settings import GatewaySettings
+from services.gateway.stage_calls import StageAccess
+
+
+@dataclass
+class Parts:
+    settings: GatewaySettings
+    metrics: Metrics
+    stubs: StageStubs
+    access: StageAccess
+    popular_items: PopularItems
+    rankings: RankingWriter
+    impressions: ImpressionLog
+    click_positions: ClickPositions
+
+    @property
+    def token_key(self) -> str:
+        return self.settings.security.token_key.get_secret_value()

@@ -1,0 +1,18 @@
+"""The stages as the gateway calls them: the stubs of their contracts. Tests put fake servers behind these stubs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kairos.encoder.v1 import encoder_pb2_grpc
+from kairos.pricing.v1 import pricing_pb2_grpc
+from kairos.ranker.v1 import ranker_pb2_grpc
+from kairos.retrieval.v1 import retrieval_pb2_grpc
+
+
+@dataclass(frozen=True)
+class StageStubs:
+    encoder: encoder_pb2_grpc.QueryEncoderServiceAsyncStub
+    retrieval: retrieval_pb2_grpc.RetrievalServiceAsyncStub
+    ranker: ranker_pb2_grpc.RankerServiceAsyncStub
+    pricing: pricing_pb2_grpc.PricingServiceAsyncStub

@@ -1,0 +1,28 @@
+"""The public request that is being served: its id, its tenant and its deadline."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from services.common.context import DEFAULT_TENANT, RequestContext
+
+
+@dataclass(frozen=True)
+class RequestInfo:
+    """`rpc_method` sets it for each call. Times are in seconds on the clock of `time.monotonic`."""
+
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    tenant: str = DEFAULT_TENANT
+    received_s: float = field(default_factory=time.monotonic)
+    # None: the caller set no deadline.
+    deadline_s: float | None = None
+
+    def context(self, deadline_s: float | None = None, locale: str = "") -> RequestContext:
+        """The context of a call to a stage that must answer by `deadline_s`."""
+        return RequestContext(self.request_id, self.tenant, locale, deadline_s)
+
+
+current_request: ContextVar[RequestInfo] = ContextVar("current_request")

@@ -1,0 +1,50 @@
+"""Puts the gateway together: clients of the stages, background work and the handler."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.common.context import DEFAULT_TENANT
+from services.gateway.adapters.stage_clients import StageClients, connect
+from services.gateway.background.click_positions import ClickPositions
+from services.gateway.background.impressions import ImpressionLog
+from services.gateway.background.popular_items import PopularItems
+from services.gateway.background.rankings import RankingWriter
+from services.gateway.handler import GatewayHandler
+from services.gateway.metrics import Metrics
+from services.gateway.parts import Parts
+from services.gateway.settings import GatewaySettings
+from services.gateway.stage_calls import StageAccess
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A working handler with everything that it uses."""
+
+    handler: GatewayHandler
+    parts: Parts
+    clients: StageClients
+
+    async def close(self) -> None:
+        """Sends what is queued, then closes the connections."""
+        self.parts.popular_items.close()
+        self.parts.click_positions.close()
+        await self.parts.rankings.close()
+        await self.parts.impressions.close()
+        await self.clients.close()
+
+
+def build_gateway(settings: GatewaySettings) -> Gateway:
+    """Needs a running event loop. The popular items of the default tenant are cached from the start."""
+    metrics, clients = Metrics(), connect(settings)
+    stubs, access = clients.stubs, StageAccess(settings, metrics)
+    parts = Parts(
+        settings, metrics, stubs, access,
+        PopularItems(stubs, access, settings.search),
+        RankingWriter(stubs, access, metrics),
+        ImpressionLog(stubs, access, metrics),
+        ClickPositions(stubs, access, metrics),
+    )  # fmt: skip
+    parts.popular_items.track(DEFAULT_TENANT)
+    parts.popular_items.start()
+    return Gateway(GatewayHandler(parts), parts, clients)

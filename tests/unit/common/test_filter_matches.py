@@ -1,0 +1,57 @@
+"""Whether a product meets a filter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from services.common.filters import AttributeFilter, PriceRange, ProductFilter, matches
+from services.common.money import Money
+from services.common.product import Product
+
+SHOE = Product(
+    id="s1", title="Pegasus", brand="Nike", category_path=("Shoes", "Running"),
+    attributes={"colour": ("red", "white")}, price=Money("USD", Decimal("99.99")),
+)  # fmt: skip
+
+
+def priced(minimum: str = "", maximum: str = "", currency: str = "USD") -> PriceRange:
+    ends = [Money(currency, Decimal(amount)) if amount else None for amount in (minimum, maximum)]
+    return PriceRange(*ends)
+
+
+@pytest.mark.parametrize(
+    ("narrowing", "expected"),
+    [
+        (ProductFilter(), True),
+        (ProductFilter(categories=("Shoes",)), True),
+        (ProductFilter(categories=("Shoes > Running",)), True),
+        (ProductFilter(categories=("Bags", "Shoes > Running")), True),
+        (ProductFilter(categories=("Shoes > Run",)), False),
+        (ProductFilter(categories=("Running",)), False),
+        (ProductFilter(brands=("nIKE",)), True),
+        (ProductFilter(brands=("Adidas",)), False),
+        (ProductFilter(price=priced(minimum="99.99")), True),
+        (ProductFilter(price=priced(maximum="99.99")), True),
+        (ProductFilter(price=priced(minimum="100")), False),
+        (ProductFilter(price=priced(maximum="99.98")), False),
+        (ProductFilter(price=priced(maximum="500", currency="EUR")), False),
+        (ProductFilter(attributes=(AttributeFilter("colour", ("red",)),)), True),
+        (ProductFilter(attributes=(AttributeFilter("colour", ("blue",)),)), False),
+        (ProductFilter(attributes=(AttributeFilter("size", ("red",)),)), False),
+        (ProductFilter(brands=("Nike",), categories=("Bags",)), False),
+    ],
+    ids=str,
+)
+def test_conditions(narrowing: ProductFilter, expected: bool) -> None:
+    """All conditions hold together, the values within one are alternatives, a category matches from the top."""
+    assert matches(SHOE, narrowing) is expected
+
+
+def test_unknown_is_not_zero() -> None:
+    """A product without a price is in no price range; stock that is not tracked counts as in stock, zero does not."""
+    assert not matches(replace(SHOE, price=None), ProductFilter(price=priced(minimum="0")))
+    in_stock = ProductFilter(in_stock_only=True)
+    assert [matches(replace(SHOE, stock=stock), in_stock) for stock in (None, 3, 0)] == [True, True, False]
