@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PROTOS := $(shell find protos -name '*.proto')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format baseline stubs manifests images push images-check clean
+.PHONY: help setup demo test docs lint format baseline stubs manifests images push images-check clean
 
 help: ## what one can do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -18,6 +18,9 @@ demo: setup ## start the suite, load the demo shop, take the tour
 test: setup ## every test, in under 10 minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract
 	$(BIN)/pytest tests/integration tests/e2e
+
+docs: setup ## the documentation site into build/docs; a warning or a broken link is an error
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
 
 lint: setup ## ruff, strict mypy, and protos/ against the last release
 	$(BIN)/ruff check .
@@ -54,7 +57,7 @@ images-check: setup ## build what is in the images in clean environments, withou
 	$(BIN)/python -m deploy.checks.images
 
 clean: ## remove what was built, downloaded or stored here
-	rm -rf $(VENV) gen build dist var .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) gen build dist var docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml constraints.txt hatch_build.py
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Kairos needs Python 3.11 or newer; set PYTHON=")'

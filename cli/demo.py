@@ -24,7 +24,7 @@ COMMANDS = """
 Try:
   .venv/bin/kairos search "coffee maker" --explain
   .venv/bin/kairos search 咖啡机 --locale zh
-  .venv/bin/kairos events record --user me --item ID
+  .venv/bin/kairos events record me ID
   .venv/bin/kairos recommend --user me --explain
   .venv/bin/kairos status
 """

@@ -1,4 +1,4 @@
-"""All metrics of the gateway. docs/metrics.md describes them."""
+"""All metrics of the gateway. docs/reference/metrics.md describes them."""
 
 from __future__ import annotations
 
