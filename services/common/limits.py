@@ -6,3 +6,4 @@ from __future__ import annotations
 MAX_ID = 128
 # The text of a query.
 MAX_QUERY = 512
+MAX_ATTRIBUTION_TOKEN = 1_024

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from services.ranker.domain.event import Batch, Event, Impressions, ItemFeatures
 from services.ranker.domain.ranking import RankingRequest, Scores
+from services.ranker.domain.session import SessionContext, SessionMove
+from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.domain.user_history import UserHistory
 
 # After a deletion, what happened before it is not taken for so long: retries and queues have run dry by then.
@@ -73,6 +75,37 @@ class ProfileStore(Protocol):
 
     def counts(self, tenant: str, name: str) -> dict[str, float]:
         """The sums; those never added to are left out."""
+
+    def close(self) -> None: ...
+
+
+class RankingStore(Protocol):
+    """Rankings of each tenant until they expire, and the contexts of its sessions.
+
+    Both have a time to live and a bound on their count: beyond it the oldest are removed. A write is readable when it
+    returns, by every replica that shares the store, but it is not durable.
+    """
+
+    def store(self, rankings: Sequence[tuple[str, StoredRanking]]) -> None:
+        """Stores (tenant, ranking) pairs. A ranking under a known id replaces the earlier one.
+
+        Rankings of a person that were made before the person was deleted are left out.
+        """
+
+    def ranking(self, tenant: str, ranking_id: str) -> StoredRanking | None:
+        """None if it has expired, or never was."""
+
+    def move_sessions(self, moves: Sequence[SessionMove]) -> None:
+        """Applies `domain.session.moved` to each session, in the given order, each atomically."""
+
+    def session(self, tenant: str, session_id: str) -> SessionContext | None:
+        """None if it has expired, or never was."""
+
+    def delete_persons(self, tenant: str, persons: Sequence[str]) -> int:
+        """Removes all rankings and sessions of these persons (keys of `domain.person`); how many rankings."""
+
+    def remove_expired(self) -> None:
+        """Removes what has expired or is beyond the bounds. Never needed for reading: expired rows are not found."""
 
     def close(self) -> None: ...
 
