@@ -11,12 +11,14 @@ import numpy as np
 from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.common.arrays import FloatArray
 from services.common.convert import time_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.ranker.domain.event import Circumstances, Event, EventType, FloatArray, Impressions, ItemFeatures
+from services.ranker.domain.event import Circumstances, Event, EventType, Impressions, ItemFeatures
 from services.ranker.domain.profile import Profile
-from services.ranker.domain.ranking import RankingRequest, Scores
-from services.ranker.domain.slate_steps import Slate
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.scores import Scores
+from services.ranker.domain.slate.slate import Slate
 from services.ranker.domain.user_history import UserHistory
 
 MAX_CANDIDATES = 1_000

@@ -8,7 +8,7 @@ from kairos.ranker.v1 import ranker_pb2
 from services.common.errors import InvalidArgument
 from services.ranker.convert_user import remembered
 from services.ranker.domain.explanation import Explanation
-from services.ranker.domain.ranking import ReasonType
+from services.ranker.domain.reasons import ReasonType
 
 DEFAULT_PLACES = 10
 MAX_PLACES = 100

@@ -57,7 +57,7 @@ def profile_to_proto(
             )
             for item_id in purchased(user_history.purchases)
         ],
-        shown_item_ids=[item_id for item_id, _ in user_history.seen],
+        shown_item_ids=[item_id for item_id, _ in user_history.shown],
     )  # fmt: skip
     for name, entries in (("recent_vectors", user_history.recent), ("lasting_vectors", user_history.lasting)):
         if (vectors := _vectors(entries, model_version)) is not None:

@@ -40,7 +40,7 @@ from services.ranker.domain.explanation import explain
 from services.ranker.domain.interests import interests
 from services.ranker.domain.profile import build_profile, newest_model, purchased
 from services.ranker.domain.repurchase import category_key, item_key, recently_purchased
-from services.ranker.domain.slate_steps import make_slate
+from services.ranker.domain.slate.slate import make_slate
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.ports import ProfileStore, RankerModels
 from services.ranker.recording import Recorder

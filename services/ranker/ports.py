@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from services.ranker.domain.event import Batch, Event, Impressions, ItemFeatures
-from services.ranker.domain.ranking import RankingRequest, Scores
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.scores import Scores
 from services.ranker.domain.session import SessionContext, SessionMove
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.domain.user_history import UserHistory

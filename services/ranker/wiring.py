@@ -10,10 +10,14 @@ from pathlib import Path
 from services.common.settings import REDIS_TIMEOUT_S
 from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain import ranking
+from services.ranker.domain import baselines
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.scores import Ranker, Scores
+from services.ranker.domain.weighted_sum import Weights, weighted_sum
 from services.ranker.handler import RankerHandler
+from services.ranker.models.loaded_versions import PREFIX, Served, blank_request
+from services.ranker.models.served_models import ServedModels
 from services.ranker.ports import ProfileStore
-from services.ranker.served_models import PREFIX, Served, ServedModels, blank_request
 from services.ranker.settings import RankerSettings
 
 # Grows with every change of the scoring function.
@@ -36,34 +40,34 @@ def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:
     )  # fmt: skip
 
 
-def build_ranker(settings: RankerSettings) -> ranking.Ranker:
-    baselines: dict[str, ranking.Ranker] = {
-        "popularity": ranking.by_popularity,
-        "retrieval-order": ranking.by_retrieval,
-        "nearest-to-mean": ranking.by_nearest_to_mean,
-        "shuffle": ranking.by_shuffle,
+def build_ranker(settings: RankerSettings) -> Ranker:
+    trivial: dict[str, Ranker] = {
+        "popularity": baselines.by_popularity,
+        "retrieval-order": baselines.by_retrieval,
+        "nearest-to-mean": baselines.by_nearest_to_mean,
+        "shuffle": baselines.by_shuffle,
     }
-    weighted: ranking.Ranker = partial(ranking.weighted_sum, weights=ranking.Weights(**settings.weights.model_dump()))
+    weighted: Ranker = partial(weighted_sum, weights=Weights(**settings.weights.model_dump()))
     if settings.ranker != "network" or settings.model_dir is None:
-        return baselines.get(settings.ranker, weighted)
+        return trivial.get(settings.ranker, weighted)
     # Imported here: without a network, nobody needs ONNX Runtime.
     from services.ranker.adapters.onnx_ranker import OnnxRanker
 
     return OnnxRanker(settings.model_dir, ObjectiveFile(settings.objective_file, settings.objective), weighted)
 
 
-def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path], ranking.Ranker]:
+def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path], Ranker]:
     """Makes a ranker of a version's folder in the registry: loaded, warm, and its answers named after the version.
 
     Candidates with vectors of another model are ranked by `built_in`, and the answer says so.
     """
     objective = ObjectiveFile(settings.objective_file, settings.objective)
 
-    def otherwise(request: ranking.RankingRequest) -> ranking.Scores:
+    def otherwise(request: RankingRequest) -> Scores:
         scores = built_in.rank(request)
         return scores if scores.model_version else replace(scores, model_version=built_in.name)
 
-    def load(folder: Path) -> ranking.Ranker:
+    def load(folder: Path) -> Ranker:
         from services.ranker.adapters.onnx_ranker import OnnxRanker
 
         network = OnnxRanker(folder, objective, otherwise, f"{PREFIX}{folder.name}")

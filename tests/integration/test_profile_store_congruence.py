@@ -29,7 +29,7 @@ from services.ranker.domain.event import (
 from services.ranker.domain.interests import interests
 from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.repurchase import category_key, item_key
-from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SEEN, UserHistory
+from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory
 from services.ranker.ports import ProfileStore
 from tests.integration.redis_server import RedisServer
 
@@ -110,7 +110,7 @@ def test_each_kind_has_its_place(store: ProfileStore) -> None:
     assert [entry.item_id for entry in known.recent] == ["i4", "i3", "i1", "i0"]
     assert [entry.item_id for entry in known.purchases] == ["i0"]
     assert sorted(entry.item_id for entry in known.lasting) == ["i0", "i4"]
-    assert list(known.seen) == [("i2", NOW_S + 2)]
+    assert list(known.shown) == [("i2", NOW_S + 2)]
 
 
 def test_what_was_shown_is_remembered(store: ProfileStore) -> None:
@@ -118,8 +118,8 @@ def test_what_was_shown_is_remembered(store: ProfileStore) -> None:
     record(store, "t", [click(50, "own", kind=EventType.IMPRESSION)])
     pages = [shown(f"a{n}", f"b{n}", ranking=f"r{n}", shown_s=NOW_S + n) for n in range(80)]
     store.record_impressions("t", pages)
-    seen = store.user_history("t", "u").seen
-    assert len(seen) == SEEN
+    seen = store.user_history("t", "u").shown
+    assert len(seen) == SHOWN
     assert [item_id for item_id, _ in seen[:2]] == ["b79", "a79"]
     assert ("own", NOW_S + 50) in seen
 
@@ -170,7 +170,7 @@ def profile_bytes(known: UserHistory) -> tuple[object, ...]:
     numbers = (profile.vectors, profile.weights, wishes.vectors, wishes.shares)
     ids = [[entry.event_id for entry in of] for of in (known.recent, known.lasting, known.purchases)]
     return (
-        ids, known.seen, profile.item_ids, profile.price, profile.prices, profile.seen, wishes.item_ids,
+        ids, known.shown, profile.item_ids, profile.price, profile.prices, profile.shown_without_click, wishes.item_ids,
         *(array.tobytes() for array in numbers),
     )  # fmt: skip
 
@@ -201,8 +201,8 @@ def test_a_long_history_is_bounded(store: ProfileStore) -> None:
     kinds = list(EventType)
     record(store, "t", [click(n, f"i{n % 300}", kind=kinds[n % len(kinds)]) for n in range(3_000)])
     known = store.user_history("t", "u")
-    sizes = [len(of) for of in (known.recent, known.lasting, known.purchases, known.seen)]
-    assert sizes == [RECENT, LASTING, PURCHASES, SEEN]
+    sizes = [len(of) for of in (known.recent, known.lasting, known.purchases, known.shown)]
+    assert sizes == [RECENT, LASTING, PURCHASES, SHOWN]
 
 
 def test_both_stores_remember_the_same(tmp_path: Path, redis_server: RedisServer) -> None:
@@ -449,7 +449,7 @@ def test_a_file_of_the_first_version_is_brought_up(tmp_path: Path) -> None:
         known = store.user_history("t", "u")
         assert [entry.event_id for entry in known.recent] == ["e3", "e2", "e1"]
         assert sorted(entry.event_id for entry in known.lasting) == ["e1", "e2"]
-        assert [item_id for item_id, _ in known.seen] == ["b", "a"]
+        assert [item_id for item_id, _ in known.shown] == ["b", "a"]
         assert store.rebuys("t", [item_key("i1")]) == {item_key("i1"): (1, 1)}
         ((_, page),) = store.impressions_after("t", 0, 9)
         assert (page.item_ids, page.positions, page.propensities) == (("a", "b"), (1, 2), (1.0, 0.5))

@@ -26,7 +26,7 @@ from services.ranker.adapters.redis_consumers import RedisConsumers, says_when_a
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.popularity import decayed, log_mass
 from services.ranker.domain.repurchase import category_key, day_of, item_key
-from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SEEN, UserHistory, priority
+from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
 from services.ranker.ports import FORGOTTEN_S
 
 
@@ -143,7 +143,7 @@ class RedisProfileStore(RedisConsumers):
             yield int(id.split(b"-")[0]), json.loads(data)
 
 
-_SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "seen": SEEN}
+_SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "seen": SHOWN}
 
 
 def _digest(user_id: str) -> str:
@@ -199,7 +199,7 @@ def _shown(shown: Impressions) -> dict[str, object]:
         "time": repr(shown.shown_s),
         "data": json.dumps(vars(shown) | columns | {"first": first, "circumstances": to_text(shown.circumstances)}),
         "seen": [f"{item_id}\0{shown.ranking_id}" for item_id in shown.item_ids],
-        "limit": SEEN,
+        "limit": SHOWN,
     }
 
 

@@ -16,7 +16,7 @@ from services.ranker.adapters.sqlite_consumers import MOST_MARKS, SqliteConsumer
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.popularity import add, decayed, log_mass
 from services.ranker.domain.repurchase import category_key, day_of, item_key
-from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SEEN, UserHistory, priority
+from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
 from services.ranker.ports import FORGOTTEN_S
 
 _ITEM = "item_id, vector, model_version, price, category, brand"
@@ -31,11 +31,11 @@ _LASTING = f"SELECT {_ENTRY} AND priority IS NOT NULL ORDER BY priority DESC, ev
 _PURCHASES = f"SELECT {_ENTRY} AND type = 'purchase' ORDER BY occurred_s DESC, event_id DESC LIMIT {PURCHASES}"
 _SHOWN_ELSEWHERE = (
     "SELECT item_id, occurred_s FROM event WHERE tenant = ? AND user_id = ? AND type = 'impression' "
-    f"ORDER BY occurred_s DESC, item_id DESC LIMIT {SEEN}"
+    f"ORDER BY occurred_s DESC, item_id DESC LIMIT {SHOWN}"
 )
 _SHOWN = (
     "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND user_id = ? AND user_id <> '' "
-    f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SEEN}"
+    f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SHOWN}"
 )
 # A row that is the same is read, not written.
 _STORE_ITEM = """
@@ -85,7 +85,7 @@ class SqliteProfileStore(SqliteConsumers):
         seen = [*elsewhere, *((item_id, shown_s) for ids, shown_s in shown for item_id in json.loads(ids))]
         seen.sort(key=lambda each: (each[1], each[0]), reverse=True)
         recent, lasting, purchases = ([_entry(row, items) for row in rows] for rows in acts)
-        return UserHistory(recent, lasting, purchases, seen[:SEEN])
+        return UserHistory(recent, lasting, purchases, seen[:SHOWN])
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         found: dict[str, ItemFeatures] = {}
