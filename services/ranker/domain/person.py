@@ -13,3 +13,7 @@ def person_key(user_id: str, visitor_id: str) -> str:
     if user_id:
         return _USER + user_id
     return _VISITOR + visitor_id if visitor_id else ""
+
+
+def is_visitor(person: str) -> bool:
+    return person.startswith(_VISITOR)
