@@ -135,7 +135,10 @@ class RankingStore(Protocol):
         """None if it has expired, or never was."""
 
     def move_sessions(self, moves: Sequence[SessionMove]) -> None:
-        """Applies `domain.session.moved` to each session, in the given order, each atomically."""
+        """Applies `domain.session.moved` to each session, in the given order, each atomically.
+
+        Moves of a person who was deleted after them are left out.
+        """
 
     def session(self, tenant: str, session_id: str) -> SessionContext | None:
         """None if it has expired, or never was."""

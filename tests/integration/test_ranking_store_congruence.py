@@ -145,12 +145,17 @@ def test_a_deletion_covers_rankings_and_sessions(open_store: Open) -> None:
     assert store.delete_persons("t", [USER]) == 0
 
 
-def test_a_late_ranking_does_not_bring_a_person_back(open_store: Open) -> None:
-    """A ranking that was made before its person was deleted is not stored afterwards; a later one is."""
+def test_late_writes_do_not_bring_a_person_back(open_store: Open) -> None:
+    """What was ranked or moved before the person was deleted is not stored afterwards; what comes later is."""
     store = open_store()
     before = made_ranking("a", ranking="before", ranked_s=time.time() - 1)
     store.delete_persons("t", [USER])
     store.store([("t", before), ("t", made_ranking("a", ranking="after", ranked_s=time.time() + 1))])
+    earlier, later = (replace(move((1, 0)), moved_s=time.time() + ahead_s) for ahead_s in (-1, 1))
+    store.move_sessions([earlier])
+    assert store.session("t", "s") is None
+    store.move_sessions([later])
+    assert store.session("t", "s") is not None
     assert store.ranking("t", "before") is None
     assert store.ranking("t", "after") is not None
 

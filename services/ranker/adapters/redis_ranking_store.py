@@ -7,6 +7,7 @@ forgotten:<digest> is the time of a deletion.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -121,7 +122,9 @@ class RedisRankingStore(RedisClient):
             known = pipeline.hgetall(key)
             context = _context(known)
             for move in moves:
-                context = moved(context, move, self._step)
+                gone = pipeline.get(f"{_prefix(tenant)}forgotten:{hashlib.sha1(move.person.encode()).hexdigest()}")
+                if gone is None or move.moved_s > float(gone):
+                    context = moved(context, move, self._step)
             named = [move.person for move in moves if move.person]
             person = named[-1] if named else known.get(b"person", b"").decode()
             pipeline.multi()

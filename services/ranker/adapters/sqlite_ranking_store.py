@@ -66,7 +66,7 @@ class SqliteRankingStore:
                 [
                     (tenant, ranking.ranking_id, ranking.person, expires_s, to_bytes(ranking))
                     for tenant, ranking in rankings
-                    if not self._is_forgotten(tenant, ranking)
+                    if not self._is_forgotten(tenant, ranking.person, ranking.ranked_s)
                 ],
             )
             self._keep_newest("ranking", {tenant for tenant, _ in rankings}, self._limits.rankings)
@@ -82,7 +82,8 @@ class SqliteRankingStore:
     def move_sessions(self, moves: Sequence[SessionMove]) -> None:
         with self._transaction():
             for move in moves:
-                self._move(move)
+                if not self._is_forgotten(move.tenant, move.person, move.moved_s):
+                    self._move(move)
             self._keep_newest("session", {move.tenant for move in moves}, self._limits.sessions)
 
     def session(self, tenant: str, session_id: str) -> SessionContext | None:
@@ -130,11 +131,12 @@ class SqliteRankingStore:
             self._db.execute(statement)
         self._db.execute(f"PRAGMA user_version={_VERSION}")
 
-    def _is_forgotten(self, tenant: str, ranking: StoredRanking) -> bool:
-        if not ranking.person:
+    def _is_forgotten(self, tenant: str, person: str, moment_s: float) -> bool:
+        """Whether the person was deleted after the moment."""
+        if not person:
             return False
         query = "SELECT 1 FROM forgotten WHERE tenant = ? AND person_digest = ? AND deleted_s >= ? AND until_s > ?"
-        values = (tenant, digest_of(ranking.person), ranking.ranked_s, self._clock())
+        values = (tenant, digest_of(person), moment_s, self._clock())
         return self._db.execute(query, values).fetchone() is not None
 
     def _keep_newest(self, table: str, tenants: set[str], most: int) -> None:

@@ -15,7 +15,7 @@ class SessionContext:
     vector: FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SessionMove:
     """A step of one session: `vectors` [n, dimensions] in order, each the vector of a query or of an item.
 

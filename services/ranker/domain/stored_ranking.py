@@ -10,8 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray
+from services.ranker.domain.candidate_features import CandidateFeatures
 from services.ranker.domain.event import ItemFeatures
+from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.person import person_key
+from services.ranker.domain.user_features import UserFeatures
+
+# The first items of a ranking keep their vectors, for training: few customers look further.
+ITEMS_WITH_VECTORS = 50
 
 
 class CandidateSource(Enum):
@@ -42,6 +48,16 @@ class LoggedFeatures:
     long_term: FloatArray
     query: FloatArray
     context: FloatArray
+
+    @classmethod
+    def of(
+        cls, user: UserFeatures, candidates: CandidateFeatures, rows: Sequence[int], vector_version: str
+    ) -> LoggedFeatures:
+        """Of these rows of the candidates, in their order."""
+        return cls(
+            FEATURES_VERSION, vector_version, CANDIDATE_NUMBERS, candidates.numbers[list(rows)], user.item_ids,
+            user.types, user.numbers, user.long_term, user.query, user.context,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
