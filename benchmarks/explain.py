@@ -32,8 +32,10 @@ from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.profile import build_profile
-from services.ranker.domain.ranking import Ranker, RankingRequest, Weights, weighted_sum
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.scores import Ranker
 from services.ranker.domain.user_history import UserHistory
+from services.ranker.domain.weighted_sum import Weights, weighted_sum
 from services.ranker.settings import ObjectiveSettings, WeightSettings
 
 GOAL_MS = 10.0

@@ -38,11 +38,15 @@ from benchmarks.explanation_data import demo_requests, trained_network
 from benchmarks.explanation_faithfulness import OF_ACTS, OF_GROUPS, Explained, Removal, difference, loudest_group
 from benchmarks.explanation_peers import PEERS
 from services.ranker.adapters.onnx_ranker import OnnxRanker
-from services.ranker.domain.attribution import GROUPS, DoubleArray, masked_of, shapley
+from services.ranker.domain.attention import attention
+from services.ranker.domain.attribution import DoubleArray, masked_of, shapley
 from services.ranker.domain.explanation import Explanation, explain
 from services.ranker.domain.influential_events import influential_events
 from services.ranker.domain.objective import Objective
-from services.ranker.domain.ranking import Ranker, RankingRequest, Weights, attention, weighted_sum
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.reasons import GROUPS
+from services.ranker.domain.scores import Ranker
+from services.ranker.domain.weighted_sum import Weights, weighted_sum
 from services.ranker.settings import ObjectiveSettings, WeightSettings
 
 TOP = 10

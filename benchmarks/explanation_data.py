@@ -24,7 +24,7 @@ from services.common.context import DEFAULT_TENANT
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.convert import candidate_vectors, ranking_request
 from services.ranker.domain.profile import build_profile
-from services.ranker.domain.ranking import RankingRequest
+from services.ranker.domain.ranking_request import RankingRequest
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
 

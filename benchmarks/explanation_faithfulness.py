@@ -16,7 +16,9 @@ import numpy as np
 
 from services.ranker.domain.explanation import Explanation
 from services.ranker.domain.profile import build_profile
-from services.ranker.domain.ranking import Ranker, RankingRequest, ReasonType
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.reasons import ReasonType
+from services.ranker.domain.scores import Ranker
 from services.ranker.domain.user_history import UserHistory
 
 REMOVABLE = tuple(group for group in ReasonType if group is not ReasonType.SPONSORED)
@@ -99,7 +101,7 @@ def without_act(request: RankingRequest, item_id: str) -> RankingRequest:
     recent, lasting, purchases = (
         [act for act in acts if act.item_id != item_id] for acts in (known.recent, known.lasting, known.purchases)
     )
-    return _remade(request, UserHistory(recent, lasting, purchases, known.seen))
+    return _remade(request, UserHistory(recent, lasting, purchases, known.shown))
 
 
 def loudest_group(told: Explanation) -> ReasonType:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from services.ranker.domain.attribution import GROUPS, DoubleArray, Scorer
-from services.ranker.domain.ranking import BoolArray
+from services.ranker.domain.attribution import DoubleArray, Scorer
+from services.ranker.domain.ranking_request import BoolArray
+from services.ranker.domain.reasons import GROUPS
 
 with warnings.catch_warnings():
     # Both import what their own dependencies call deprecated.

@@ -30,17 +30,11 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.ranker_data import SimulatedLists, simulated_lists
-from services.ranker.domain.event import FloatArray
+from services.common.arrays import FloatArray
+from services.ranker.domain.baselines import by_nearest_to_mean, by_popularity, by_retrieval, by_shuffle
 from services.ranker.domain.objective import Objective
-from services.ranker.domain.ranking import (
-    Ranker,
-    Weights,
-    by_nearest_to_mean,
-    by_popularity,
-    by_retrieval,
-    by_shuffle,
-    weighted_sum,
-)
+from services.ranker.domain.scores import Ranker
+from services.ranker.domain.weighted_sum import Weights, weighted_sum
 from services.ranker.settings import ObjectiveSettings, WeightSettings
 from training.ranking.examples import TASKS, Examples
 from training.ranking.learnable import LearnableRanker

@@ -44,9 +44,9 @@ from benchmarks.prequential_data import (
     sequence_lists,
     turning_shop,
 )
+from services.common.arrays import FloatArray
 from services.learner.buffer import Buffer
 from services.learner.guardrail import log_losses
-from services.ranker.domain.event import FloatArray
 from training.ranking.examples import Examples
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings

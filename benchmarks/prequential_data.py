@@ -24,7 +24,8 @@ from tqdm import tqdm
 from benchmarks.ranker_data import lists_of
 from demo.catalogue import REFERENCE, build_catalogue
 from demo.shoppers import build_shoppers, simulate_sessions
-from services.ranker.domain.event import Event, EventType, FloatArray, Impressions, ItemFeatures
+from services.common.arrays import FloatArray
+from services.ranker.domain.event import Event, EventType, Impressions, ItemFeatures
 from training.ranking.examples import Examples, Showing
 from training.ranking.histories import Histories
 from training.ranking.reading import showing

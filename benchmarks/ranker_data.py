@@ -12,11 +12,12 @@ from tqdm import tqdm
 
 from demo.catalogue import DemoProduct, build_catalogue
 from demo.shoppers import DemoSession, build_shoppers, preferred, simulate_sessions
+from services.common.arrays import FloatArray
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
-from services.ranker.domain.event import Circumstances, Event, EventType, FloatArray, Impressions, ItemFeatures
-from services.ranker.domain.features import features_of
-from services.ranker.domain.ranking import RankingRequest
+from services.ranker.domain.candidate_features import features_of
+from services.ranker.domain.event import Circumstances, Event, EventType, Impressions, ItemFeatures
+from services.ranker.domain.ranking_request import RankingRequest
 from training.ranking.examples import Examples, Showing
 from training.ranking.histories import Histories
 from training.ranking.reading import request_of

@@ -32,12 +32,16 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from services.common.arrays import FloatArray
 from services.ranker.adapters.onnx_ranker import OnnxRanker
-from services.ranker.domain.event import EventType, FloatArray, HistoryEntry, ItemFeatures
-from services.ranker.domain.features import CANDIDATE_NUMBERS, CONTEXT, SEQUENCE, features_of
+from services.ranker.domain.baselines import by_shuffle
+from services.ranker.domain.candidate_features import features_of
+from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.profile import build_profile
-from services.ranker.domain.ranking import RankingRequest, by_shuffle
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.user_features import CONTEXT, SEQUENCE
 from services.ranker.domain.user_history import LASTING, UserHistory
 from training.ranking.examples import Examples, Showing
 from training.ranking.learnable import LearnableRanker

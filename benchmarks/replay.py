@@ -45,6 +45,6 @@ def profile_bits(known: UserHistory, moment_s: float) -> tuple[object, ...]:
     arrays = (profile.vectors, profile.weights, wishes.vectors, wishes.shares)
     ids = [[entry.event_id for entry in of] for of in (known.recent, known.lasting, known.purchases)]
     return (
-        ids, list(known.seen), profile.item_ids, profile.price, profile.prices, profile.seen, wishes.item_ids,
-        *(array.tobytes() for array in arrays),
+        ids, list(known.shown), profile.item_ids, profile.price, profile.prices, profile.shown_without_click,
+        wishes.item_ids, *(array.tobytes() for array in arrays),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from services.ranker.domain.features import IntArray
+from services.ranker.domain.user_features import IntArray
 from training.ranking.examples import Examples
 
 

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from services.common.arrays import FloatArray
 from services.learner.settings import GuardrailSettings, Metric
-from services.ranker.domain.event import FloatArray
 from training.ranking.examples import TASKS, Examples
 
 Doubles = npt.NDArray[np.float64]

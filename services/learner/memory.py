@@ -9,7 +9,7 @@ import numpy as np
 from services.learner.buffer import Buffer, still_there
 from services.learner.settings import TeachingSettings
 from services.learner.split import is_held_back
-from services.ranker.domain.features import IntArray
+from services.ranker.domain.user_features import IntArray
 from training.ranking.examples import Examples
 
 

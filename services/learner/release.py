@@ -16,8 +16,8 @@ from services.learner.scoring_function import ScoringFunction
 from services.learner.settings import LearnerSettings
 from services.learner.trial import Decision, decide
 from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.ranking import Weights
 from services.ranker.domain.rollout import Rollout, StepKind
+from services.ranker.domain.weighted_sum import Weights
 from training.ranking.learnable import LearnableRanker
 
 _log = structlog.get_logger("kairos.learner")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from services.ranker.domain.event import FloatArray
+from services.common.arrays import FloatArray
 from services.ranker.domain.features import CANDIDATE_NUMBERS
-from services.ranker.domain.ranking import Weights
+from services.ranker.domain.weighted_sum import Weights
 from training.ranking.examples import TASKS, Examples
 
 Doubles = npt.NDArray[np.float64]

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from services.learner.settings import TeachingSettings
-from services.ranker.domain.features import IntArray
+from services.ranker.domain.user_features import IntArray
+from services.ranker.models.loaded_versions import PREFIX
 from services.ranker.ports import ProfileStore
-from services.ranker.served_models import PREFIX
 from training.ranking.examples import Examples
 from training.ranking.reading import ExampleReader
 

@@ -23,6 +23,11 @@ class Ranker:
         self._handler = build_handler(settings)
         freeze_gc()
 
+    def __del__(self) -> None:
+        # Serve calls this when it stops a replica. A handler that could not be built is absent.
+        if handler := self.__dict__.pop("_handler", None):
+            handler.close()
+
     async def RankItems(
         self, request: ranker_pb2.RankItemsRequest, grpc_context: CallContext
     ) -> ranker_pb2.RankItemsResponse:
@@ -32,6 +37,16 @@ class Ranker:
         self, request: ranker_pb2.RecordEventsRequest, grpc_context: CallContext
     ) -> ranker_pb2.RecordEventsResponse:
         return await self._handler.RecordEvents(request, grpc_context)
+
+    async def StoreRanking(
+        self, request: ranker_pb2.StoreRankingRequest, grpc_context: CallContext
+    ) -> ranker_pb2.StoreRankingResponse:
+        return await self._handler.StoreRanking(request, grpc_context)
+
+    async def GetRanking(
+        self, request: ranker_pb2.GetRankingRequest, grpc_context: CallContext
+    ) -> ranker_pb2.GetRankingResponse:
+        return await self._handler.GetRanking(request, grpc_context)
 
     async def RecordImpressions(
         self, request: ranker_pb2.RecordImpressionsRequest, grpc_context: CallContext
@@ -52,6 +67,11 @@ class Ranker:
         self, request: ranker_pb2.GetProfileRequest, grpc_context: CallContext
     ) -> ranker_pb2.GetProfileResponse:
         return await self._handler.GetProfile(request, grpc_context)
+
+    async def MergeUsers(
+        self, request: ranker_pb2.MergeUsersRequest, grpc_context: CallContext
+    ) -> ranker_pb2.MergeUsersResponse:
+        return await self._handler.MergeUsers(request, grpc_context)
 
     async def DeleteUser(
         self, request: ranker_pb2.DeleteUserRequest, grpc_context: CallContext

@@ -1,43 +1,30 @@
-"""Protobuf <-> domain for the ranker. Raises InvalidArgument with the path of the field."""
+"""Protobuf <-> domain for RankItems, and checks of ids. Raises InvalidArgument with the path of the field."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
-from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.convert import time_from_proto, vectors_from_proto
+from services.common.arrays import FloatArray, unit_rows
+from services.common.convert import vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.ranker.domain.event import Circumstances, Event, EventType, FloatArray, Impressions, ItemFeatures
+from services.common.limits import MAX_ID, MAX_QUERY
+from services.ranker.domain.person import person_key
 from services.ranker.domain.profile import Profile
-from services.ranker.domain.ranking import RankingRequest, Scores
-from services.ranker.domain.slate_steps import Slate
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.scores import Scores
+from services.ranker.domain.session import SessionMove
+from services.ranker.domain.slate.slate import Slate
 from services.ranker.domain.user_history import UserHistory
 
 MAX_CANDIDATES = 1_000
-MAX_EVENTS = 1_000
-MAX_ID = 128
-MAX_QUERY = 512
-MAX_TOKEN = 1_024
-_DAY_S = 86_400.0
-
-EVENT_TYPES = {
-    event_pb2.EVENT_TYPE_CLICK: EventType.CLICK,
-    event_pb2.EVENT_TYPE_CART: EventType.CART,
-    event_pb2.EVENT_TYPE_PURCHASE: EventType.PURCHASE,
-    event_pb2.EVENT_TYPE_REMOVE: EventType.REMOVE,
-    event_pb2.EVENT_TYPE_DWELL: EventType.DWELL,
-    event_pb2.EVENT_TYPE_SEARCH: EventType.SEARCH,
-    event_pb2.EVENT_TYPE_IMPRESSION: EventType.IMPRESSION,
-}
-# A profile's size is bounded because its parts are.
-_AT_MOST = {"session_id": MAX_ID, "item_id": MAX_ID, "query": MAX_QUERY, "attribution_token": MAX_TOKEN}
 _MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds")
+# Of texts that any request may have; they bound what is stored.
+_AT_MOST = {"user_id": MAX_ID, "visitor_id": MAX_ID, "session_id": MAX_ID, "ranking_id": MAX_ID, "query": MAX_QUERY}
 
 
 def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
@@ -45,7 +32,7 @@ def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
     if not 1 <= count <= MAX_CANDIDATES:
         raise InvalidArgument.of("candidates.ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
     for name in ("scores", "prices", "stocks", *_MAY_BE_ABSENT):
-        # Who sends none of some is answered without them.
+        # Some columns may be left out as a whole.
         if len(getattr(candidates, name)) not in ((count, 0) if name in _MAY_BE_ABSENT else (count,)):
             raise InvalidArgument.of(
                 f"candidates.{name}", f"has {len(getattr(candidates, name))} rows for {count} ids; send one each"
@@ -61,8 +48,7 @@ def candidate_vectors(candidates: retrieval_pb2.Candidates) -> FloatArray:
     vectors = vectors_from_proto(candidates.vectors, "candidates.vectors")
     if len(vectors) != len(candidates.ids):
         raise InvalidArgument.of("candidates.vectors", f"has {len(vectors)} rows for {len(candidates.ids)} ids")
-    unit: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return unit
+    return unit_rows(vectors)
 
 
 def query_vector(message: ranker_pb2.RankItemsRequest, dimensions: int) -> FloatArray | None:
@@ -116,7 +102,7 @@ def order_of(scores: Scores, slate: Slate | None) -> Sequence[int]:
 def ranking_to_proto(
     request: RankingRequest, scores: Scores, order: Sequence[int], slate: Slate | None, model_version: str
 ) -> ranker_pb2.RankItemsResponse:
-    """All but the reasons."""
+    """Everything but the reasons."""
     rows = list(order)
     ranked = scores.total[rows].tolist()
     return ranker_pb2.RankItemsResponse(
@@ -132,98 +118,41 @@ def ranking_to_proto(
     )
 
 
-def events_from_proto(message: ranker_pb2.RecordEventsRequest) -> list[Event]:
-    """Raises InvalidArgument that names every wrong field; one wrong event refuses them all."""
-    if not 1 <= len(message.events) <= MAX_EVENTS:
-        raise InvalidArgument.of("events", f"holds {len(message.events)}; send 1 to {MAX_EVENTS}")
-    wrong: list[FieldViolation] = []
-    events = []
-    for index, entry in enumerate(message.events):
-        path, kind = f"events[{index}]", EVENT_TYPES.get(entry.type)
-        occurred_s = time_from_proto(entry.occurred_at, f"{path}.occurred_at").timestamp()
-        if not entry.HasField("occurred_at"):
-            occurred_s = time.time()
-        if kind is None:
-            wrong.append(FieldViolation(f"{path}.type", "is unknown; send a value of EventType"))
-        elif kind is not EventType.SEARCH and not entry.item_id:
-            wrong.append(FieldViolation(f"{path}.item_id", "is empty; only SEARCH has none"))
-        wrong.extend(
-            FieldViolation(f"{path}.{name}", f"send 1 to {MAX_ID} characters")
-            for name in ("event_id", "user_id")
-            if not 1 <= len(getattr(entry, name)) <= MAX_ID
-        )
-        wrong.extend(
-            FieldViolation(f"{path}.{name}", f"send at most {most} characters")
-            for name, most in _AT_MOST.items()
-            if len(getattr(entry, name)) > most
-        )
-        wrong.extend(
-            FieldViolation(f"{path}.{name}", f"{getattr(entry, name)} is negative")
-            for name in ("quantity", "dwell_ms")
-            if getattr(entry, name) < 0
-        )
-        if occurred_s > time.time() + _DAY_S:
-            wrong.append(FieldViolation(f"{path}.occurred_at", "lies more than a day ahead"))
-        if kind is not None:
-            events.append(
-                Event(
-                    entry.event_id, entry.user_id, entry.session_id, entry.item_id, kind, occurred_s,
-                    entry.attribution_token, entry.query, entry.quantity or 1, entry.dwell_ms,
-                )
-            )  # fmt: skip
+def check_texts(message: Any) -> None:
+    """Ids and query of the message that are too long."""
+    wrong = [
+        FieldViolation(name, f"has {len(getattr(message, name))} characters; send at most {most}")
+        for name, most in _AT_MOST.items()
+        if len(getattr(message, name, "")) > most
+    ]
     if wrong:
         raise InvalidArgument(*wrong)
-    return events
 
 
-def items_from_proto(items: retrieval_pb2.Candidates) -> list[ItemFeatures]:
-    if not items.ids:
-        return []
-    for name in ("prices", "categories", "brands"):
-        if len(getattr(items, name)) != len(items.ids):
-            raise InvalidArgument.of(f"items.{name}", f"has {len(getattr(items, name))} rows for {len(items.ids)} ids")
-    vectors = vectors_from_proto(items.vectors, "items.vectors") if items.HasField("vectors") else None
-    if vectors is not None and len(vectors) != len(items.ids):
-        raise InvalidArgument.of("items.vectors", f"has {len(vectors)} rows for {len(items.ids)} ids")
-    return [
-        ItemFeatures(
-            item_id=item_id,
-            vector=vectors[row] if vectors is not None and vectors[row].any() else None,
-            model_version=items.vectors.model_version,
-            price=items.prices[row],
-            category=items.categories[row],
-            brand=items.brands[row],
-        )
-        for row, item_id in enumerate(items.ids)
-    ]
+def check_id(value: str, path: str) -> None:
+    if not 1 <= len(value) <= MAX_ID:
+        raise InvalidArgument.of(path, f"has {len(value)} characters; send 1 to {MAX_ID}")
 
 
-def check_user_id(user_id: str) -> None:
-    if not 1 <= len(user_id) <= MAX_ID:
-        raise InvalidArgument.of("user_id", f"has {len(user_id)} characters; send 1 to {MAX_ID}")
+def person_of(message: Any) -> str:
+    """Whose request it is: the key of the user, else of the visitor, else empty."""
+    return person_key(message.user_id, message.visitor_id)
 
 
-def impressions_from_proto(entry: event_pb2.Impressions, path: str) -> Impressions:
-    count = len(entry.item_ids)
-    if not entry.ranking_id or not count:
-        raise InvalidArgument.of(path, "has no ranking_id or no item_ids")
-    for name in ("positions", "propensities"):
-        if len(getattr(entry, name)) != count:
-            raise InvalidArgument.of(f"{path}.{name}", f"has {len(getattr(entry, name))} rows for {count} items")
-    for name in ("retrieval_matches", "prices", "stocks", "created_at_seconds"):
-        if len(getattr(entry, name)) not in (0, count):
-            raise InvalidArgument.of(f"{path}.{name}", f"has {len(getattr(entry, name))} rows for {count} items")
-    query = np.zeros((1, 0), np.float32)
-    if entry.HasField("query_vector"):
-        query = vectors_from_proto(entry.query_vector, f"{path}.query_vector")
-    if len(query) != 1:
-        raise InvalidArgument.of(f"{path}.query_vector", f"has {len(query)} rows; send one")
-    around = Circumstances(
-        tuple(entry.retrieval_matches), tuple(entry.prices), tuple(entry.stocks), tuple(entry.created_at_seconds),
-        query.astype("<f2").tobytes(), entry.query_vector.model_version,
-    )  # fmt: skip
-    shown = time_from_proto(entry.shown_at, f"{path}.shown_at") if entry.HasField("shown_at") else datetime.now(UTC)
-    return Impressions(
-        entry.ranking_id, entry.user_id, entry.session_id, entry.query, shown.timestamp(), entry.model_version,
-        tuple(entry.item_ids), tuple(entry.positions), tuple(entry.propensities), around,
-    )  # fmt: skip
+def one_person(message: Any) -> str:
+    """The key of the one user or visitor that the message names. Raises InvalidArgument for none or both."""
+    check_texts(message)
+    if message.user_id and message.visitor_id:
+        raise InvalidArgument.of("visitor_id", "is set, and so is user_id; send exactly one of them")
+    if not (person := person_of(message)):
+        raise InvalidArgument.of("user_id", "is empty, and so is visitor_id; send exactly one of them")
+    return person
+
+
+def session_move(tenant: str, message: ranker_pb2.RankItemsRequest, now_s: float) -> SessionMove | None:
+    """What the query does to the session; None without a session, a query vector or a ranking id."""
+    if not (message.session_id and message.ranking_id and message.HasField("query_vector")):
+        return None
+    vectors = vectors_from_proto(message.query_vector, "query_vector")
+    version = message.query_vector.model_version
+    return SessionMove(tenant, message.session_id, person_of(message), version, vectors, now_s)

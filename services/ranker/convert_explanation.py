@@ -1,4 +1,4 @@
-"""Protobuf <-> domain for explanations: which rows are asked for, and what is told of them."""
+"""Protobuf <-> domain for explanations: which rows are explained, and the reasons of each."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from kairos.ranker.v1 import ranker_pb2
 from services.common.errors import InvalidArgument
-from services.ranker.convert_user import remembered
+from services.ranker.convert_user import history_event
 from services.ranker.domain.explanation import Explanation
-from services.ranker.domain.ranking import ReasonType
+from services.ranker.domain.reasons import ReasonType
 
 DEFAULT_PLACES = 10
 MAX_PLACES = 100
@@ -25,7 +25,7 @@ def check_explained(message: ranker_pb2.RankItemsRequest) -> None:
 
 
 def explained_rows(message: ranker_pb2.RankItemsRequest, order: Sequence[int]) -> list[int]:
-    """Rows of the candidates, each once; none where no explanation is asked for."""
+    """Rows of the candidates, each once; none if the request asks for no explanation."""
     if not message.explain:
         return []
     first = list(order[: min(message.explained_places or DEFAULT_PLACES, MAX_PLACES)])
@@ -46,7 +46,9 @@ def explanation_to_proto(explanation: Explanation | None) -> ranker_pb2.ItemReas
         ],
         baseline=explanation.baseline,
         events=[
-            ranker_pb2.InfluentialEvent(event=remembered(event.entry), similarity=event.similarity, share=event.share)
+            ranker_pb2.InfluentialEvent(
+                event=history_event(event.entry), similarity=event.similarity, share=event.share
+            )
             for event in explanation.events
         ],
         slate=ranker_pb2.SlateSteps(**vars(explanation.slate)) if explanation.slate else None,

@@ -1,10 +1,9 @@
-"""Protobuf <-> domain for what is known of one user: profile and export. The other half of convert.py."""
+"""Protobuf <-> domain for the data of one user or visitor: profile and export."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -13,26 +12,30 @@ from kairos.common.v1 import common_pb2, event_pb2
 from kairos.ranker.v1 import profile_pb2
 from services.common.convert import time_to_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
-from services.ranker.convert import EVENT_TYPES
-from services.ranker.domain.event import Event, HistoryEntry, Impressions
+from services.ranker.convert_events import EVENT_TYPES
+from services.ranker.domain.event import Event, HistoryEntry
 from services.ranker.domain.interests import Interests
 from services.ranker.domain.profile import Profile, purchased
 from services.ranker.domain.repurchase import days_of
 from services.ranker.domain.user_history import UserHistory
+from services.ranker.times import moment
 
-# Of a serialised profile with vectors of up to 768 dimensions, where every text has its greatest length.
+# Of a serialised profile with vectors of up to 768 dimensions, if every text is as long as it may be.
 MAX_PROFILE_BYTES = 2 << 20
 DEFAULT_PAGE = 500
 MAX_PAGE = 1_000
+# An export's page ends with the record that reaches this size: a gRPC message holds 4 MiB by default.
+PAGE_BYTES = 2 << 20
+LOGS = ("events", "impressions", "rankings")
 _TYPES = {kind: number for number, kind in EVENT_TYPES.items()}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def profile_to_proto(
     user_id: str,
+    visitor_id: str,
     user_history: UserHistory,
     profile: Profile,
-    wishes: Interests,
+    interests: Interests,
     recently_purchased: Sequence[str],
     model_version: str,
 ) -> profile_pb2.UserProfile:
@@ -40,11 +43,12 @@ def profile_to_proto(
     days = days_of(user_history.purchases)
     message = profile_pb2.UserProfile(
         user_id=user_id,
-        recent=map(remembered, user_history.recent),
-        lasting=map(remembered, user_history.lasting),
+        visitor_id=visitor_id,
+        recent=map(history_event, user_history.recent),
+        lasting=map(history_event, user_history.lasting),
         interests=[
             profile_pb2.Interest(share=share, item_ids=item_ids)
-            for share, item_ids in zip(wishes.shares.tolist(), wishes.item_ids, strict=True)
+            for share, item_ids in zip(interests.shares.tolist(), interests.item_ids, strict=True)
         ],
         price_affinities=[
             profile_pb2.PriceAffinity(category=category, typical_price=math.exp(taste.mean), log_spread=taste.spread)
@@ -52,25 +56,25 @@ def profile_to_proto(
         ],
         purchases=[
             profile_pb2.Purchase(
-                item_id=item_id, purchased_at=_moment(last[item_id]), day_count=len(days[item_id]),
+                item_id=item_id, purchased_at=_time(last[item_id]), day_count=len(days[item_id]),
                 recommendable=item_id not in recently_purchased,
             )
             for item_id in purchased(user_history.purchases)
         ],
-        shown_item_ids=[item_id for item_id, _ in user_history.seen],
+        shown_item_ids=[item_id for item_id, _ in user_history.shown],
     )  # fmt: skip
     for name, entries in (("recent_vectors", user_history.recent), ("lasting_vectors", user_history.lasting)):
         if (vectors := _vectors(entries, model_version)) is not None:
             getattr(message, name).CopyFrom(vectors)
-    if len(wishes):
-        message.interest_vectors.CopyFrom(vectors_to_proto(wishes.vectors.astype(np.float16), model_version))
+    if len(interests):
+        message.interest_vectors.CopyFrom(vectors_to_proto(interests.vectors.astype(np.float16), model_version))
     return message
 
 
-def remembered(entry: HistoryEntry) -> profile_pb2.HistoryEvent:
+def history_event(entry: HistoryEntry) -> profile_pb2.HistoryEvent:
     message = profile_pb2.HistoryEvent(
         event_id=entry.event_id, item_id=entry.item_id, type=_TYPES[entry.type], session_id=entry.session_id,
-        occurred_at=_moment(entry.occurred_s), query=entry.query, dwell_ms=entry.dwell_ms,
+        occurred_at=_time(entry.occurred_s), query=entry.query, dwell_ms=entry.dwell_ms,
         category=entry.features.category if entry.features else "",
     )  # fmt: skip
     if not math.isnan(entry.price):
@@ -81,20 +85,8 @@ def remembered(entry: HistoryEntry) -> profile_pb2.HistoryEvent:
 def event_to_proto(event: Event) -> event_pb2.Event:
     return event_pb2.Event(
         event_id=event.event_id, user_id=event.user_id, session_id=event.session_id, item_id=event.item_id,
-        type=_TYPES[event.type], occurred_at=_moment(event.occurred_s), attribution_token=event.attribution_token,
-        query=event.query, quantity=event.quantity, dwell_ms=event.dwell_ms,
-    )  # fmt: skip
-
-
-def impressions_to_proto(shown: Impressions) -> event_pb2.Impressions:
-    around = shown.circumstances
-    query = np.frombuffer(around.query_vector, "<f2")[np.newaxis]
-    return event_pb2.Impressions(
-        ranking_id=shown.ranking_id, user_id=shown.user_id, session_id=shown.session_id, query=shown.query,
-        shown_at=_moment(shown.shown_s), model_version=shown.model_version, item_ids=shown.item_ids,
-        positions=shown.positions, propensities=shown.propensities, retrieval_matches=around.matches,
-        prices=around.prices, stocks=around.stocks, created_at_seconds=around.created_s,
-        query_vector=vectors_to_proto(query, around.vector_version) if around.query_vector else None,
+        type=_TYPES[event.type], occurred_at=_time(event.occurred_s), attribution_token=event.attribution_token,
+        query=event.query, quantity=event.quantity, dwell_ms=event.dwell_ms, visitor_id=event.visitor_id,
     )  # fmt: skip
 
 
@@ -105,14 +97,14 @@ def page_size(asked: int) -> int:
 
 
 def page_token(log: str, position: int) -> str:
-    """Where an export goes on: in which log, beyond which position."""
+    """Where an export continues: in which log, beyond which position."""
     return f"{log}:{position}"
 
 
 def page_from_token(token: str) -> tuple[str, int]:
-    """(log, position); the beginning for an empty one. Raises InvalidArgument for one that is not ours."""
+    """(log, position); the beginning for an empty token. Raises InvalidArgument for a damaged one."""
     log, _, position = (token or "events:0").partition(":")
-    if log not in ("events", "impressions") or not position.isdecimal() or len(position) > 18:
+    if log not in LOGS or not position.isdecimal() or len(position) > 18:
         raise InvalidArgument.of("page_token", "is damaged; send next_page_token as it came")
     return log, int(position)
 
@@ -133,5 +125,5 @@ def _vectors(entries: Sequence[HistoryEntry], model_version: str) -> common_pb2.
     return vectors_to_proto(vectors, model_version)
 
 
-def _moment(seconds: float) -> Timestamp:
-    return time_to_proto(_EPOCH + timedelta(seconds=seconds))
+def _time(seconds: float) -> Timestamp:
+    return time_to_proto(moment(seconds))

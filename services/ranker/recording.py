@@ -1,4 +1,4 @@
-"""Group commit: calls that come in while a write is under way go together into the next one."""
+"""Group commit: calls that come in during a write are written together in the next one."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from concurrent.futures import Executor
 
 from services.ranker.domain.event import Batch
 
-# Events in one write: beyond it the first call of the group would wait too long for the last one's rows.
+# Events in one write. More would make the first call of the group wait too long for the rows of the others.
 _MAX_EVENTS = 2_000
 
 
 class Recorder:
-    """`record` writes batches, all or none, and says how many events of each were new. Nothing waits for company."""
+    """`record` writes batches, all or none, and gives the ids of each batch's new events. No call waits for others."""
 
-    def __init__(self, record: Callable[[Sequence[Batch]], list[int]], executor: Executor) -> None:
+    def __init__(self, record: Callable[[Sequence[Batch]], list[list[str]]], executor: Executor) -> None:
         self._record, self._executor = record, executor
-        self._queue: deque[tuple[Batch, asyncio.Future[int]]] = deque()
+        self._queue: deque[tuple[Batch, asyncio.Future[list[str]]]] = deque()
         self._writer: asyncio.Task[None] | None = None
 
-    async def record(self, batch: Batch) -> int:
-        """How many events were new. They are durable when it returns; raises what the write raised."""
-        recorded: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    async def record(self, batch: Batch) -> list[str]:
+        """The ids of the new events. They are durable when it returns; raises what the write raised."""
+        recorded: asyncio.Future[list[str]] = asyncio.get_running_loop().create_future()
         self._queue.append((batch, recorded))
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
@@ -34,22 +34,22 @@ class Recorder:
         while group := self._next_group():
             batches = [batch for batch, _ in group]
             try:
-                counts = await loop.run_in_executor(self._executor, self._record, batches)
+                recorded_ids = await loop.run_in_executor(self._executor, self._record, batches)
             except Exception as error:
                 for _, recorded in group:
                     if not recorded.done():
                         recorded.set_exception(error)
                 continue
-            for (_, recorded), count in zip(group, counts, strict=True):
+            for (_, recorded), ids in zip(group, recorded_ids, strict=True):
                 if not recorded.done():
-                    recorded.set_result(count)
+                    recorded.set_result(ids)
 
-    def _next_group(self) -> list[tuple[Batch, asyncio.Future[int]]]:
-        group: list[tuple[Batch, asyncio.Future[int]]] = []
+    def _next_group(self) -> list[tuple[Batch, asyncio.Future[list[str]]]]:
+        group: list[tuple[Batch, asyncio.Future[list[str]]]] = []
         events = 0
         while self._queue and events < _MAX_EVENTS:
             batch, recorded = self._queue.popleft()
-            # Who has gone away meanwhile was promised nothing.
+            # A call that was cancelled meanwhile was acknowledged to nobody.
             if not recorded.done():
                 group.append((batch, recorded))
                 events += len(batch.events)

@@ -12,7 +12,7 @@ from services.common.settings import ServiceSettings
 
 
 class WeightSettings(BaseModel):
-    """What each part of a score may add. With the query at 1, a user's history can outweigh it, barely."""
+    """The weight of each part of a score. With the query at 1, a user's history can just outweigh it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,7 +24,7 @@ class WeightSettings(BaseModel):
 
 
 class ObjectiveSettings(BaseModel):
-    """What a network's tasks are worth in its score, and what share of it an item out of stock keeps."""
+    """The value of a network's tasks in its score, and the share of it that an item out of stock keeps."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,35 +34,64 @@ class ObjectiveSettings(BaseModel):
     out_of_stock: float = Field(default=0.5, ge=0, le=1)
 
 
+class RankingSettings(BaseModel):
+    """Rankings that are stored for later pages and for the log."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ttl_s: float = Field(default=600.0, gt=0)
+    # Of a tenant; beyond it the oldest are removed. One takes about 60 KiB (docs/state.md).
+    count: int = Field(default=5_000, ge=1)
+    # Rankings that wait to be written; beyond it the oldest are dropped.
+    queue: int = Field(default=100, ge=1)
+    # Share of the rankings that are logged with the candidates that were not shown, for off-policy evaluation.
+    whole_share: float = Field(default=0.01, ge=0, le=1)
+
+
+class SessionSettings(BaseModel):
+    """Contexts of sessions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Since the last query or event.
+    ttl_s: float = Field(default=1_800.0, gt=0)
+    # Of a tenant; beyond it the oldest are removed.
+    count: int = Field(default=20_000, ge=1)
+    # How much the vector of a query or an item counts, against the context before it.
+    step: float = Field(default=0.4, gt=0, le=1)
+
+
 class RankerSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_RANKER_", protected_namespaces=())
 
     store: Literal["sqlite", "redis"] = "sqlite"
     data_dir: Path = Path("var/ranker")
-    # For example redis://redis:6379/0. Needed where store is redis.
+    # For example redis://redis:6379/0. Required if store is redis.
     redis_url: str = ""
+    rankings: RankingSettings = RankingSettings()
+    sessions: SessionSettings = SessionSettings()
     # weighted-sum, a network that `python -m training.ranking` trained, or one of the baselines.
     ranker: Literal["weighted-sum", "network", "popularity", "retrieval-order", "nearest-to-mean", "shuffle"] = (
         "weighted-sum"
     )
     weights: WeightSettings = WeightSettings()
-    # A version's folder. Needed where ranker is network.
+    # A version's folder. Required if ranker is network.
     model_dir: Path | None = None
     objective: ObjectiveSettings = ObjectiveSettings()
-    # The same fields, YAML or JSON; read again when it changes, and what is in it wins. Without a file: `objective`.
+    # YAML or JSON with the same fields, which override `objective`. Read again when it changes. Optional.
     objective_file: Path = Path("var/ranker/objective.yaml")
     # Learned versions of the ranker, a folder for each tenant. Unset: `models` in data_dir.
     registry_dir: Path | None = None
-    # How often the registry is looked at.
+    # The interval at which the registry is read.
     registry_poll_s: float = Field(default=1.0, gt=0)
-    # Share of the requests that a challenger in shadow scores beside.
+    # Share of the requests that a challenger in shadow scores.
     shadow_sample: float = Field(default=0.1, ge=0, le=1)
     workers: int = Field(default=2, ge=1)
-    # Share of the places of a recommendation that are drawn by lot, for users of whom nothing is known.
+    # Share of the places of a recommendation that are drawn at random, for users without a history.
     exploration: float = Field(default=0.1, ge=0, le=1)
 
     @model_validator(mode="after")
-    def _what_is_chosen_is_there(self) -> RankerSettings:
+    def _has_what_is_chosen(self) -> RankerSettings:
         if self.store == "redis" and not self.redis_url:
             raise ValueError("redis_url is empty; name the Redis, for example redis://redis:6379/0")
         if self.ranker == "network" and self.model_dir is None:

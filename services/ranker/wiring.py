@@ -1,4 +1,4 @@
-"""Puts the ranker together. No Ray here: tests and benchmarks use it as it is."""
+"""Puts the ranker together, without Ray: tests and benchmarks use it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from services.common.settings import REDIS_TIMEOUT_S
 from services.ranker.adapters.objective_file import ObjectiveFile
+from services.ranker.adapters.sqlite_ranking_store import SqliteRankingStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain import ranking
+from services.ranker.domain import baselines
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.scores import Ranker, Scores
+from services.ranker.domain.weighted_sum import Weights, weighted_sum
 from services.ranker.handler import RankerHandler
-from services.ranker.ports import ProfileStore
-from services.ranker.served_models import PREFIX, Served, ServedModels, blank_request
+from services.ranker.models.loaded_versions import PREFIX, Served, blank_request
+from services.ranker.models.served_models import ServedModels
+from services.ranker.ports import ProfileStore, RankingLimits, RankingStore
 from services.ranker.settings import RankerSettings
+
+if TYPE_CHECKING:
+    import redis
 
 # Grows with every change of the scoring function.
 VERSION = 2
@@ -22,12 +31,12 @@ VERSION = 2
 
 def build_handler(settings: RankerSettings) -> RankerHandler:
     store = build_store(settings)
-    return RankerHandler(store, build_models(settings, store), settings.workers, settings.exploration)
+    return RankerHandler(store, build_ranking_store(settings), build_models(settings, store), settings)
 
 
 def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:
-    """What the registry says, over the scoring function of the settings."""
-    # A network names its own version; what stands in for it is the weighted sum.
+    """The versions that the registry names, and the scoring function of the settings behind them."""
+    # A network names its own version; the weighted sum stands in for it.
     name = "weighted-sum" if settings.ranker == "network" else settings.ranker
     built_in = Served("", f"{name}@{VERSION}", build_ranker(settings))
     return ServedModels(
@@ -36,34 +45,34 @@ def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:
     )  # fmt: skip
 
 
-def build_ranker(settings: RankerSettings) -> ranking.Ranker:
-    baselines: dict[str, ranking.Ranker] = {
-        "popularity": ranking.by_popularity,
-        "retrieval-order": ranking.by_retrieval,
-        "nearest-to-mean": ranking.by_nearest_to_mean,
-        "shuffle": ranking.by_shuffle,
+def build_ranker(settings: RankerSettings) -> Ranker:
+    trivial: dict[str, Ranker] = {
+        "popularity": baselines.by_popularity,
+        "retrieval-order": baselines.by_retrieval,
+        "nearest-to-mean": baselines.by_nearest_to_mean,
+        "shuffle": baselines.by_shuffle,
     }
-    weighted: ranking.Ranker = partial(ranking.weighted_sum, weights=ranking.Weights(**settings.weights.model_dump()))
+    weighted: Ranker = partial(weighted_sum, weights=Weights(**settings.weights.model_dump()))
     if settings.ranker != "network" or settings.model_dir is None:
-        return baselines.get(settings.ranker, weighted)
-    # Imported here: without a network, nobody needs ONNX Runtime.
+        return trivial.get(settings.ranker, weighted)
+    # Imported here: without a network, ONNX Runtime is not needed.
     from services.ranker.adapters.onnx_ranker import OnnxRanker
 
     return OnnxRanker(settings.model_dir, ObjectiveFile(settings.objective_file, settings.objective), weighted)
 
 
-def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path], ranking.Ranker]:
-    """Makes a ranker of a version's folder in the registry: loaded, warm, and its answers named after the version.
+def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path], Ranker]:
+    """Makes a ranker of a version's folder in the registry, loaded and warm. Its answers are named after the version.
 
-    Candidates with vectors of another model are ranked by `built_in`, and the answer says so.
+    Candidates with vectors of another model are ranked by `built_in`, whose name the answer then has.
     """
     objective = ObjectiveFile(settings.objective_file, settings.objective)
 
-    def otherwise(request: ranking.RankingRequest) -> ranking.Scores:
+    def otherwise(request: RankingRequest) -> Scores:
         scores = built_in.rank(request)
         return scores if scores.model_version else replace(scores, model_version=built_in.name)
 
-    def load(folder: Path) -> ranking.Ranker:
+    def load(folder: Path) -> Ranker:
         from services.ranker.adapters.onnx_ranker import OnnxRanker
 
         network = OnnxRanker(folder, objective, otherwise, f"{PREFIX}{folder.name}")
@@ -76,9 +85,23 @@ def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path
 def build_store(settings: RankerSettings) -> ProfileStore:
     if settings.store == "sqlite":
         return SqliteProfileStore(settings.data_dir)
-    # Imported here: without Redis, nobody needs its client.
-    import redis
-
+    # Imported here: without Redis, its client is not needed.
     from services.ranker.adapters.redis_store import RedisProfileStore
 
-    return RedisProfileStore(redis.Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S))
+    return RedisProfileStore(_redis_client(settings))
+
+
+def build_ranking_store(settings: RankerSettings) -> RankingStore:
+    rankings, sessions = settings.rankings, settings.sessions
+    limits = RankingLimits(rankings.ttl_s, rankings.count, sessions.ttl_s, sessions.count)
+    if settings.store == "sqlite":
+        return SqliteRankingStore(settings.data_dir, limits, sessions.step)
+    from services.ranker.adapters.redis_ranking_store import RedisRankingStore
+
+    return RedisRankingStore(_redis_client(settings), limits, sessions.step)
+
+
+def _redis_client(settings: RankerSettings) -> redis.Redis:
+    import redis
+
+    return redis.Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S)

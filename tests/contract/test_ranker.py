@@ -19,6 +19,7 @@ from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.domain.person import person_key
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler
 from tests.contract.refusals import refusal
@@ -26,6 +27,7 @@ from tests.contract.serving import process
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 MODEL = "m@1"
+USER = person_key("u", "")
 # Two kinds of items, boots and lamps; retrieval likes the lamps a little better, and has found a desk far behind.
 VECTORS = {"lamp1": (0.0, 1.0), "lamp2": (0.1, 1.0), "boot1": (1.0, 0.0), "boot2": (1.0, 0.1), "desk": (-1.0, 0.0)}
 SCORES = {"lamp1": 1.0, "lamp2": 0.95, "boot1": 0.9, "boot2": 0.85, "desk": 0.0}
@@ -78,11 +80,18 @@ def recording(*events: event_pb2.Event, tenant: str = "") -> ranker_pb2.RecordEv
     return ranker_pb2.RecordEventsRequest(context=context, events=events, items=candidates())
 
 
-def ranking(user: str = "u", tenant: str = "", explain: bool = False, **columns: Any) -> ranker_pb2.RankItemsRequest:
+def ranking(
+    user: str = "u", tenant: str = "", explain: bool = False, ranking_id: str = "", **columns: Any
+) -> ranker_pb2.RankItemsRequest:
     return ranker_pb2.RankItemsRequest(
         context=common_pb2.RequestContext(request_id="r", tenant=tenant), user_id=user, explain=explain,
-        candidates=candidates(**columns),
+        ranking_id=ranking_id, candidates=candidates(**columns),
     )  # fmt: skip
+
+
+def showing(ranking_id: str, *positions: int) -> ranker_pb2.RecordImpressionsRequest:
+    shown = ranker_pb2.ShownPositions(ranking_id=ranking_id, positions=positions)
+    return ranker_pb2.RecordImpressionsRequest(shown=[shown])
 
 
 async def order(stub: Stub, user: str = "u", tenant: str = "") -> list[str]:
@@ -189,8 +198,8 @@ async def test_acknowledged_events_survive_kill_9(tmp_path: Path) -> None:
                 await record()
         assert running.wait() == -signal.SIGKILL
     store = SqliteProfileStore(tmp_path)
-    history = store.events_after("default", 0, 1_000, "u")
-    features = [entry.features for entry in store.user_history("default", "u").recent]
+    history = store.events_after("default", 0, 1_000, USER)
+    features = [entry.features for entry in store.user_history("default", USER).recent]
     store.close()
     # One that was under way may be there as well: nobody was told that it is not.
     assert len(acknowledged) <= len(history) <= len(acknowledged) + 1
@@ -240,14 +249,13 @@ async def test_popular_items_by_category(stub: Stub) -> None:
 
 
 async def test_interests(stub: Stub) -> None:
-    """Two kinds of clicked items are two interests, unit vectors whose weights add up to 1; purchases are named."""
+    """Two kinds of clicked items are two interests, unit vectors whose weights add up to 1."""
     unknown = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
     assert not unknown.HasField("interests")
     await stub.RecordEvents(recording(event("e1", "boot1", "PURCHASE"), event("e2", "lamp1")))
     found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
     np.testing.assert_allclose(vectors_from_proto(found.interests, "interests"), [[1, 0], [0, 1]], atol=1e-3)
     assert sum(found.weights) == pytest.approx(1)
-    assert list(found.purchased_item_ids) == ["boot1"]
 
 
 async def profile(stub: Stub, user: str = "u") -> profile_pb2.UserProfile:
@@ -289,35 +297,35 @@ async def test_nobodys_profile_is_empty(stub: Stub) -> None:
     assert (len(exported.events), len(exported.impressions), exported.next_page_token) == (0, 0, "")
 
 
+async def exported(stub: Stub, size: int = 3, **person: str) -> ranker_pb2.ExportUserResponse:
+    """All pages of an export together."""
+    whole, token = ranker_pb2.ExportUserResponse(), ""
+    while True:
+        page = await stub.ExportUser(ranker_pb2.ExportUserRequest(page_size=size, page_token=token, **person))
+        assert len(page.events) + len(page.impressions) + len(page.rankings) <= size
+        assert page.HasField("profile") == (not token)
+        whole.MergeFrom(page)
+        token = page.next_page_token
+        if not token:
+            return whole
+
+
 async def test_an_export_has_everything(stub: Stub) -> None:
     """All pages together are the events as they were sent, in the order of recording, and then what was shown."""
     acts = [event(f"e{n}", "boot1", "CART", 10 - n, session_id="s", query="q", quantity=2) for n in range(5)]
     await stub.RecordEvents(recording(*acts))
-    pages = [
-        event_pb2.Impressions(ranking_id=f"r{n}", user_id="u", item_ids=["a"], positions=[1], propensities=[0.5])
-        for n in range(4)
-    ]
-    for entry in pages:
-        entry.shown_at.GetCurrentTime()
-    others = event_pb2.Impressions(ranking_id="r9", user_id="other", item_ids=["a"], positions=[1], propensities=[1])
-    await stub.RecordImpressions(ranker_pb2.RecordImpressionsRequest(impressions=[*pages, others]))
-    events, shown, profiles, token = list[event_pb2.Event](), list[str](), 0, ""
-    while True:
-        page = await stub.ExportUser(ranker_pb2.ExportUserRequest(user_id="u", page_size=3, page_token=token))
-        assert len(page.events) + len(page.impressions) <= 3
-        events += page.events
-        shown += [entry.ranking_id for entry in page.impressions]
-        profiles += page.HasField("profile")
-        token = page.next_page_token
-        if not token:
-            break
-    assert shown == ["r0", "r1", "r2", "r3"]
-    assert profiles == 1
-    for sent, exported in zip(acts, events, strict=True):
+    for n in range(4):
+        await stub.RankItems(ranking(ranking_id=f"r{n}"))
+        await stub.RecordImpressions(showing(f"r{n}", 1))
+    await stub.RankItems(ranking("other", ranking_id="r9"))
+    await stub.RecordImpressions(showing("r9", 1))
+    whole = await exported(stub, user_id="u")
+    assert [entry.ranking_id for entry in whole.impressions] == ["r0", "r1", "r2", "r3"]
+    for sent, found in zip(acts, whole.events, strict=True):
         # Times are kept to the microsecond.
-        assert abs(sent.occurred_at.ToNanoseconds() - exported.occurred_at.ToNanoseconds()) < 2_000
-        exported.occurred_at.CopyFrom(sent.occurred_at)
-        assert exported == sent
+        assert abs(sent.occurred_at.ToNanoseconds() - found.occurred_at.ToNanoseconds()) < 2_000
+        found.occurred_at.CopyFrom(sent.occurred_at)
+        assert found == sent
 
 
 async def test_a_deleted_user_is_unknown(stub: Stub) -> None:
@@ -331,12 +339,11 @@ async def test_a_deleted_user_is_unknown(stub: Stub) -> None:
     assert found == ranker_pb2.GetInterestsResponse()
 
 
-async def test_what_was_bought_rests(stub: Stub) -> None:
-    """A purchase of today is named among what Recommend leaves out; what was bought on two days is not."""
+async def test_recently_purchased(stub: Stub) -> None:
+    """A purchase of today is recently purchased; an item that was bought on two days is not."""
     earlier = event("e3", "lamp1", "PURCHASE", age_s=9 * 86_400)
     await stub.RecordEvents(recording(event("e1", "boot1", "PURCHASE"), event("e2", "lamp1", "PURCHASE"), earlier))
     found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
-    assert set(found.purchased_item_ids) == {"boot1", "lamp1"}
     assert list(found.recently_purchased_item_ids) == ["boot1"]
 
 
@@ -366,28 +373,28 @@ async def test_unknown_users_are_explored(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["GetProfile", "DeleteUser", "ExportUser", "GetInterests"])
-async def test_a_user_needs_a_name(stub: Stub, call: str) -> None:
-    """No name, and one of more than 128 characters, are refused by field."""
+async def test_a_person_needs_an_id(stub: Stub, call: str) -> None:
+    """A request of nobody, and an id of more than 128 characters, are refused by field."""
     message = getattr(ranker_pb2, f"{call}Request")
     for name in ("", "x" * 129):
         assert await refusal(getattr(stub, call)(message(user_id=name))) == (INVALID, ["user_id"])
+    assert await refusal(getattr(stub, call)(message(visitor_id="x" * 129))) == (INVALID, ["visitor_id"])
+
+
+@pytest.mark.parametrize("call", ["GetProfile", "DeleteUser", "ExportUser"])
+async def test_one_person_at_a_time(stub: Stub, call: str) -> None:
+    """Calls about a person's data take a user or a visitor, not both."""
+    message = getattr(ranker_pb2, f"{call}Request")(user_id="u", visitor_id="v")
+    assert await refusal(getattr(stub, call)(message)) == (INVALID, ["visitor_id"])
 
 
 async def test_a_bad_page(stub: Stub) -> None:
     """A page token that is not ours, and a negative page size, are refused by field."""
-    for token in ("x", "events:", "events:-1", "else:3", "events:" + "9" * 30):
+    for token in ("x", "events:", "events:-1", "else:3", "events:" + "9" * 30, "rankings:"):
         request = ranker_pb2.ExportUserRequest(user_id="u", page_token=token)
         assert await refusal(stub.ExportUser(request)) == (INVALID, ["page_token"])
     request = ranker_pb2.ExportUserRequest(user_id="u", page_size=-1)
     assert await refusal(stub.ExportUser(request)) == (INVALID, ["page_size"])
-
-
-async def test_impressions_count_once(stub: Stub) -> None:
-    """The same impressions sent again are not recorded again."""
-    shown = event_pb2.Impressions(ranking_id="r", item_ids=["a", "b"], positions=[1, 2], propensities=[1, 1])
-    request = ranker_pb2.RecordImpressionsRequest(impressions=[shown])
-    assert (await stub.RecordImpressions(request)).recorded_count == 1
-    assert (await stub.RecordImpressions(request)).recorded_count == 0
 
 
 NAN = vectors_to_proto(np.full((5, 2), np.nan, np.float16), MODEL)
@@ -464,7 +471,7 @@ TOMORROW = event("e", "boot1", age_s=-2 * 86_400)
         (event("", "boot1"), ["event_id"]),
         (event("x" * 129, "boot1"), ["event_id"]),
         (event("e", ""), ["item_id"]),
-        (event("e", "x" * 129, session_id="x" * 129, query="x" * 513), ["session_id", "item_id", "query"]),
+        (event("e", "x" * 129, session_id="x" * 129, query="x" * 513), ["session_id", "query", "item_id"]),
         (event("e", "boot1", "UNSPECIFIED"), ["type"]),
         (event("e", "boot1", quantity=-1, dwell_ms=-1), ["quantity", "dwell_ms"]),
         (TOMORROW, ["occurred_at"]),
@@ -483,7 +490,7 @@ async def test_a_thousand_bad_events(stub: Stub) -> None:
     """However many fields are wrong, the refusal fits into what gRPC carries, and names the first ones."""
     code, fields = await refusal(stub.RecordEvents(recording(*[event_pb2.Event()] * 1_000)))
     assert code is INVALID
-    assert fields[:3] == ["events[0].type", "events[0].event_id", "events[0].user_id"]
+    assert fields[:3] == ["events[0].event_id", "events[0].user_id", "events[0].type"]
 
 
 @pytest.mark.parametrize(
@@ -522,6 +529,6 @@ async def test_without_its_redis(tmp_path: Path) -> None:
         port = closed.getsockname()[1]
     async with serving(tmp_path, store="redis", redis_url=f"redis://127.0.0.1:{port}/0") as stub:
         for call in (stub.RecordEvents(recording(event("e1", "boot1"))), stub.RankItems(ranking())):
-            with pytest.raises(grpc.aio.AioRpcError, match="the profiles' Redis cannot be reached") as caught:
+            with pytest.raises(grpc.aio.AioRpcError, match="the ranker's Redis cannot be reached") as caught:
                 await call
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import scipy.sparse
 import snowballstemmer
 
+from services.ranker.domain.features.history_match import history_match
 from services.ranker.domain.profile import Profile
-from services.ranker.domain.ranking import history_match
 from training.personal.data import Bought, Shop
 
 FloatArray = npt.NDArray[np.float32]

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.ranker.domain.event import FloatArray
+from services.common.arrays import FloatArray
 from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.objective import Objective
 from services.ranker.settings import ObjectiveSettings, RankerSettings, WeightSettings

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from services.ranker.domain.features import IntArray
+from services.ranker.domain.user_features import IntArray
 from training.ranking.examples import Examples
 from training.ranking.network import RankerNetwork
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from services.ranker.domain.event import FloatArray
+from services.common.arrays import FloatArray
 
 # How many examples' worth the calibration before counts.
 _PRIOR = 20.0

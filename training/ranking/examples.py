@@ -8,16 +8,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from services.ranker.domain.event import FloatArray
-from services.ranker.domain.features import (
-    CANDIDATE_NUMBERS,
-    CONTEXT,
-    EVENT_NUMBERS,
-    SEQUENCE,
-    CandidateFeatures,
-    IntArray,
-    UserFeatures,
-)
+from services.common.arrays import FloatArray
+from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS, SEQUENCE, IntArray, UserFeatures
 
 TASKS = ("click", "cart", "purchase")
 

@@ -14,7 +14,8 @@ from services.ranker.adapters.onnx_ranker import (
     USER_INPUTS,
     USER_OUTPUTS,
 )
-from services.ranker.domain.features import CANDIDATE_NUMBERS, CONTEXT, EVENT_NUMBERS
+from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS
 from training.ranking.calibration import Calibration
 from training.ranking.network import RankerNetwork, log_probabilities
 

@@ -15,7 +15,7 @@ from operator import itemgetter
 from services.gateway.domain.tokens import ranking_of
 from services.ranker.domain.event import Event, EventType, HistoryEntry, Impressions, ItemFeatures
 from services.ranker.domain.popularity import add, decayed, log_mass
-from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SEEN, UserHistory, priority
+from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
 
 # What each act says of the showing before it. Whoever buys a thing has opened it.
 REACHED = {
@@ -91,7 +91,7 @@ class Histories:
         newest = [event for _, _, event, _ in reversed(known)]
         spoken = ((value, event_id, event) for _, event_id, event, value in known if value is not None)
         lasting = heapq.nlargest(LASTING, spoken, key=itemgetter(0, 1))
-        shown = seen[: bisect_left(seen, (moment_s,))][-SEEN:]
+        shown = seen[: bisect_left(seen, (moment_s,))][-SHOWN:]
         return UserHistory(
             _entries(newest[:RECENT], items),
             _entries([event for _, _, event in lasting], items),

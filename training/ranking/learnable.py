@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from services.common.arrays import FloatArray
 from services.ranker.adapters.onnx_ranker import MANIFEST
-from services.ranker.domain.event import FloatArray
-from services.ranker.domain.features import FEATURES_VERSION, IntArray
+from services.ranker.domain.features import FEATURES_VERSION
+from services.ranker.domain.user_features import IntArray
 from training.ranking.batches import Batches, rows_of
 from training.ranking.calibration import Calibration, calibrated
 from training.ranking.examples import Examples
@@ -113,7 +114,7 @@ class LearnableRanker:
         if about["features_version"] != FEATURES_VERSION:
             raise ValueError(
                 f"{folder} was trained on features of version {about['features_version']}, these are "
-                f"{FEATURES_VERSION}; train anew"
+                f"{FEATURES_VERSION}; train it again"
             )
         made: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in about["network"].items()

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from services.ranker.domain.features import CANDIDATE_NUMBERS, CONTEXT, EVENT_NUMBERS, TYPES
+from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS, TYPES
 
 # Positions beyond count as the last.
 POSITIONS = 100

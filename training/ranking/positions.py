@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.ranker.domain.event import FloatArray
+from services.common.arrays import FloatArray
 from training.ranking.examples import Examples
 from training.ranking.network import POSITIONS
 

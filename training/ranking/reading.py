@@ -10,10 +10,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from services.ranker.domain.event import FloatArray, Impressions, ItemFeatures
-from services.ranker.domain.features import features_of
+from services.common.arrays import FloatArray
+from services.ranker.domain.candidate_features import features_of
+from services.ranker.domain.event import Impressions, ItemFeatures
 from services.ranker.domain.profile import build_profile
-from services.ranker.domain.ranking import RankingRequest
+from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.ports import ProfileStore
 from training.ranking.examples import Examples, Showing

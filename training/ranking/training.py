@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from services.ranker.domain.event import FloatArray
-from services.ranker.domain.features import IntArray
+from services.common.arrays import FloatArray
+from services.ranker.domain.user_features import IntArray
 from training.ranking.batches import Batch, Batches
 from training.ranking.examples import Examples
 from training.ranking.network import RankerNetwork, log_probabilities

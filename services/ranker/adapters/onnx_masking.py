@@ -1,4 +1,4 @@
-"""A network's scores with less known: all coalitions, or all acts, in one run of its graph."""
+"""A network's scores with groups masked, or without single events: all of them in one run of its graph."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from typing import Protocol
 
 import numpy as np
 
-from services.ranker.domain.event import FloatArray
-from services.ranker.domain.features import CandidateFeatures, UserFeatures
-from services.ranker.domain.masking import left_out, masked_numbers, masked_stocks, masked_users, user_of, without_each
-from services.ranker.domain.ranking import BoolArray, RankingRequest
+from services.common.arrays import FloatArray
+from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.masking import (
+    masked_numbers,
+    masked_stocks,
+    masked_users,
+    removed_items,
+    user_of,
+    without_each,
+)
+from services.ranker.domain.ranking_request import BoolArray, RankingRequest
+from services.ranker.domain.user_features import UserFeatures
 
-# What the network adds to the attention for padding.
+# What the network adds to the attention of padding.
 _PAST = -1e4
 
 
 class Network(Protocol):
-    """Two graphs; `bias` is the place among a side's arrays of what is added to the attention."""
+    """Two graphs; `bias` is the index, among the arrays of a user's side, of what is added to the attention."""
 
     bias: int
 
@@ -26,7 +34,7 @@ class Network(Protocol):
 
 
 class MaskedNetwork:
-    """The candidates of `rows`, n of them, of a request whose features are there already."""
+    """The candidates of `rows`, n of them, of a request whose features are computed."""
 
     def __init__(
         self,
@@ -38,26 +46,29 @@ class MaskedNetwork:
     ) -> None:
         self._network, self._request, self._user, self._candidates = network, request, user, candidates
         self._rows = list(rows)
-        # Among all coalitions there are but four users; the last one is known altogether.
+        # All coalitions together have four different users; the last one is fully known.
         self._side = network.user_side(*masked_users(user))
 
     def score(self, known: BoolArray) -> FloatArray:
         numbers, stocks = masked_numbers(self._candidates, self._rows, known), self._request.stocks[self._rows]
         return self._score([array[user_of(known)] for array in self._side], numbers, masked_stocks(stocks, known))
 
-    def acts(self) -> FloatArray:
-        """Told by leaving out: keys and values are an act's own, so to leave one out is to look past it."""
-        told = np.zeros((len(self._rows), self._request.profile.size), np.float32)
+    def influences(self) -> FloatArray:
+        """The score with all events less the score without those on one item.
+
+        Each event has keys and values of its own, so that the attention can skip it.
+        """
+        found = np.zeros((len(self._rows), self._request.profile.size), np.float32)
         past, numbers = without_each(self._request, self._user, self._candidates, self._rows)
         if not len(past):
-            return told
-        # The first place is for none left out.
+            return found
+        # The first user has all events.
         side = [np.repeat(array[-1:], len(past) + 1, axis=0) for array in self._side]
         side[self._network.bias][1:, 0, 0, :-1][past] = _PAST
         numbers = np.concatenate([self._candidates.numbers[self._rows][None], numbers])
         scores = self._score(side, numbers, self._request.stocks[self._rows])
-        told[:, left_out(self._request, self._user)] = (scores[0] - scores[1:]).T
-        return told
+        found[:, removed_items(self._request, self._user)] = (scores[0] - scores[1:]).T
+        return found
 
     def _score(self, side: Sequence[FloatArray], numbers: FloatArray, stocks: FloatArray) -> FloatArray:
         """[r, n]: the same candidates beside r users; `numbers` [r, n, CANDIDATE_NUMBERS]."""

@@ -1,4 +1,4 @@
-"""The served ranker network: two ONNX graphs. A user's side, the events included, is run once a request."""
+"""The served ranker network: two ONNX graphs. The one of the user, with the events, runs once a request."""
 
 from __future__ import annotations
 
@@ -12,18 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from services.common.arrays import FloatArray
 from services.ranker.adapters.onnx_masking import MaskedNetwork
-from services.ranker.domain.event import FloatArray
-from services.ranker.domain.features import (
-    FEATURES_VERSION,
-    CandidateFeatures,
-    IntArray,
-    UserFeatures,
-    candidate_features,
-    user_features,
-)
+from services.ranker.domain.candidate_features import CandidateFeatures, candidate_features
+from services.ranker.domain.features import FEATURES_VERSION
 from services.ranker.domain.objective import Objective
-from services.ranker.domain.ranking import Ranker, RankingRequest, Scores
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.scores import Ranker, Scores
+from services.ranker.domain.user_features import IntArray, UserFeatures, user_features
 
 MANIFEST, USER_GRAPH, CANDIDATE_GRAPH = "manifest.json", "user.onnx", "candidates.onnx"
 USER_INPUTS = ("events", "event_rows", "event_types", "event_numbers", "long_term", "query", "context")
@@ -32,11 +28,11 @@ ITEM_INPUTS = ("vectors", "rows", "numbers")
 
 
 class OnnxRanker:
-    """One version of a network, from its folder (docs/explanation/ranking.md); nothing of it changes.
+    """One version of a network, read from its folder (docs/explanation/ranking.md).
 
-    `objective` is asked at each request; `name` is the model version of its answers. Where the candidates' vectors are
-    not of the model that the network learned with, `otherwise` ranks. Raises ValueError for a folder of other features
-    than ours.
+    `objective` is called at each request; `name` is the model version of its answers. If the candidates' vectors are
+    not of the model that the network was trained with, `otherwise` ranks. Raises ValueError for a folder that was
+    trained on features of another version.
     """
 
     bias = USER_OUTPUTS.index("bias")
@@ -48,7 +44,7 @@ class OnnxRanker:
         if about["features_version"] != FEATURES_VERSION:
             raise ValueError(
                 f"{folder} was trained on features of version {about['features_version']}, these are "
-                f"{FEATURES_VERSION}; train anew"
+                f"{FEATURES_VERSION}; train it again"
             )
         self.model_version = name or f"ranker@{folder.name}"
         self.tasks: tuple[str, ...] = tuple(about["network"]["tasks"])
@@ -67,7 +63,7 @@ class OnnxRanker:
         tasks = {task: found[:, column] for column, task in enumerate(self.tasks)}
         return Scores(
             self._objective().score(tasks, request.stocks), tasks=tasks, model_version=self.model_version,
-            masked=partial(MaskedNetwork, self, request, user, candidates),
+            masked=partial(MaskedNetwork, self, request, user, candidates), features=(user, candidates),
         )  # fmt: skip
 
     def score(self, side: Sequence[FloatArray], candidates: CandidateFeatures, stocks: FloatArray) -> FloatArray:
@@ -80,7 +76,7 @@ class OnnxRanker:
 
     def user_side(self, *users: UserFeatures) -> list[FloatArray]:
         """What all candidates of a user share; first axis: users."""
-        # A history of nothing is one padded event: not every kernel takes an axis of none.
+        # An empty history is one padded event: not every kernel takes an axis of length 0.
         longest = max(1, *(len(user.item_ids) for user in users))
         columns = [
             (
@@ -113,7 +109,7 @@ class OnnxRanker:
         return self._dimensions
 
     def close(self) -> None:
-        """Gives the graphs' memory back; what is running ends first."""
+        """Frees the graphs' memory; a run in progress ends first."""
         del self._user, self._candidates
 
     def _rows_of(self, item_ids: Sequence[str]) -> IntArray:

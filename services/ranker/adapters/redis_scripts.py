@@ -1,28 +1,48 @@
-"""What Redis runs as one step: whole or not at all. KEYS[1] is a tenant's prefix, ARGV[1] a JSON document."""
+"""What Redis runs as one step: whole or not at all. KEYS[1] is a tenant's prefix, ARGV[1] a JSON document.
+
+cjson reads [] as an object, which ipairs walks all the same. Numbers that must stay exact come as strings. A person
+who was deleted is remembered by the SHA-1 of the key.
+"""
 
 from __future__ import annotations
 
-# cjson reads [] as an object, which ipairs walks all the same. Numbers that must stay exact come as strings.
-RECORD = """
+_SHARED = """
 local prefix = KEYS[1]
-local answer = {}
 local function rank(set, score, member, limit)
   redis.call('ZADD', set, score, member)
   redis.call('ZREMRANGEBYRANK', set, 0, -1 - limit)
 end
+local function owner(person)
+  return redis.call('GET', prefix .. 'merged:' .. person) or person
+end
+local function is_forgotten(person, time)
+  local gone = redis.call('GET', prefix .. 'forgotten:' .. redis.sha1hex(person))
+  return gone and tonumber(time) <= tonumber(gone)
+end
+local function store_items(items)
+  for _, item in ipairs(items) do
+    local key = prefix .. 'item:' .. item.id
+    if redis.call('GET', key) ~= item.data then redis.call('SET', key, item.data) end
+  end
+end
+"""
+
+RECORD = (
+    _SHARED
+    + """
+local answer = {}
 for place, batch in ipairs(cjson.decode(ARGV[1])) do
-  for _, item in ipairs(batch.items) do redis.call('SET', prefix .. 'item:' .. item.id, item.data) end
-  local new = 0
+  store_items(batch.items)
+  local new = {}
   for _, event in ipairs(batch.events) do
-    local user = prefix .. 'user:' .. event.user .. ':'
-    local gone = redis.call('GET', prefix .. 'forgotten:' .. event.digest)
-    if not (gone and tonumber(event.time) <= tonumber(gone))
+    if not is_forgotten(event.person, event.time)
         and redis.call('SET', prefix .. 'event:' .. event.id, '1', 'NX') then
-      new = new + 1
+      new[#new + 1] = event.id
+      local person = prefix .. 'person:' .. owner(event.person) .. ':'
       local position = redis.call('INCR', prefix .. 'events:last')
-      redis.call('XADD', prefix .. 'events', position .. '-0', 'event', event.data)
-      redis.call('ZADD', user .. 'events', position, position)
-      for _, set in ipairs(event.sets) do rank(user .. set.name, set.score, set.member, set.limit) end
+      redis.call('XADD', prefix .. 'events', position .. '-0', 'mark', event.id, 'event', event.data)
+      redis.call('ZADD', person .. 'events', position, position)
+      for _, set in ipairs(event.sets) do rank(person .. set.name, set.score, set.member, set.limit) end
       if event.mass then
         local known = redis.call('ZSCORE', prefix .. 'popularity', event.item)
         local total = tonumber(event.mass)
@@ -32,8 +52,9 @@ for place, batch in ipairs(cjson.decode(ARGV[1])) do
         end
         redis.call('ZADD', prefix .. 'popularity', string.format('%.17g', total), event.item)
       end
-      if event.day and redis.call('SADD', user .. 'bought', event.day .. ':' .. event.item) == 1 then
-        local days = redis.call('HINCRBY', user .. 'days', event.item, 1)
+      if event.day and redis.call(
+          'HSETNX', person .. 'bought', event.day .. ':' .. event.item, position .. ':' .. event.category) == 1 then
+        local days = redis.call('HINCRBY', person .. 'days', event.item, 1)
         for _, key in ipairs(event.keys) do
           if days == 1 then redis.call('HINCRBY', prefix .. 'buyers', key, 1) end
           if days == 2 then redis.call('HINCRBY', prefix .. 'again', key, 1) end
@@ -45,52 +66,140 @@ for place, batch in ipairs(cjson.decode(ARGV[1])) do
 end
 return answer
 """
+)
 
-RECORD_IMPRESSIONS = """
-local prefix = KEYS[1]
+# ARGV[2] and following are the rankings as bytes, in the order of the document.
+RECORD_IMPRESSIONS = (
+    _SHARED
+    + """
 local new = 0
 local document = cjson.decode(ARGV[1])
-for _, item in ipairs(document.items) do redis.call('SET', prefix .. 'item:' .. item.id, item.data) end
-for _, shown in ipairs(document.impressions) do
-  local gone = redis.call('GET', prefix .. 'forgotten:' .. shown.digest)
-  if not (gone and tonumber(shown.time) <= tonumber(gone))
-      and redis.call('SET', prefix .. 'shown:' .. shown.id, '1', 'NX') then
-    new = new + 1
-    local position = redis.call('INCR', prefix .. 'impressions:last')
-    redis.call('XADD', prefix .. 'impressions', position .. '-0', 'impressions', shown.data)
-    if shown.user ~= '' then
-      local user = prefix .. 'user:' .. shown.user .. ':'
-      redis.call('ZADD', user .. 'impressions', position, position)
-      for _, member in ipairs(shown.seen) do redis.call('ZADD', user .. 'seen', shown.time, member) end
-      redis.call('ZREMRANGEBYRANK', user .. 'seen', 0, -1 - shown.limit)
-    end
+store_items(document.items)
+local function append(log, entry, ranking, ...)
+  if is_forgotten(entry.person, entry.time)
+      or not redis.call('SET', prefix .. entry.mark, '1', 'NX') then return nil end
+  local position = redis.call('INCR', prefix .. log .. ':last')
+  redis.call('XADD', prefix .. log, position .. '-0', 'mark', entry.mark, 'ranking', ranking, ...)
+  if entry.person == '' then return '' end
+  local person = prefix .. 'person:' .. owner(entry.person) .. ':'
+  redis.call('ZADD', person .. log, position, position)
+  return person
+end
+for place, page in ipairs(document.impressions) do
+  local person = append('impressions', page, ARGV[1 + place], 'positions', page.positions, 'shown_s', page.shown_s)
+  if person then new = new + 1 end
+  if person and person ~= '' then
+    for _, member in ipairs(page.shown) do redis.call('ZADD', person .. 'shown', page.shown_s, member) end
+    redis.call('ZREMRANGEBYRANK', person .. 'shown', 0, -1 - page.limit)
   end
+end
+for place, entry in ipairs(document.whole) do
+  append('whole_rankings', entry, ARGV[1 + #document.impressions + place])
 end
 return new
 """
+)
 
-# ARGV: user id, digest, time, seconds that the deletion is remembered.
-DELETE_USER = """
-local prefix = KEYS[1]
-local user = prefix .. 'user:' .. ARGV[1] .. ':'
-local function clear(log, mark)
-  local positions = redis.call('ZRANGE', user .. log, 0, -1)
+# The document names visitor and user, and the limits of the bounded sets. Answers {-1} if the visitor is another's.
+MERGE = (
+    _SHARED
+    + """
+local document = cjson.decode(ARGV[1])
+local known = redis.call('GET', prefix .. 'merged:' .. document.visitor)
+if known == document.user then return {0, 0} end
+if known then return {-1, -1} end
+redis.call('SET', prefix .. 'merged:' .. document.visitor, document.user)
+redis.call('SADD', prefix .. 'visitors:' .. document.user, document.visitor)
+local from = prefix .. 'person:' .. document.visitor .. ':'
+local to = prefix .. 'person:' .. document.user .. ':'
+local moved = {redis.call('ZCARD', from .. 'events'), redis.call('ZCARD', from .. 'impressions')}
+local function unite(set)
+  redis.call('ZUNIONSTORE', to .. set, 2, to .. set, from .. set, 'AGGREGATE', 'MAX')
+  redis.call('DEL', from .. set)
+end
+for _, log in ipairs({'events', 'impressions', 'whole_rankings'}) do unite(log) end
+for set, limit in pairs(document.limits) do
+  unite(set)
+  redis.call('ZREMRANGEBYRANK', to .. set, 0, -1 - limit)
+end
+
+-- As domain/repurchase.py: the first recorded day of an item counts a buyer, the second one a buyer who bought again.
+local function days_of(person, into)
+  local fields = redis.call('HGETALL', person .. 'bought')
+  for at = 1, #fields, 2 do
+    local position, category = fields[at + 1]:match('^(%d+):(.*)$')
+    local known = into[fields[at]]
+    if not known or tonumber(position) < known.position then
+      into[fields[at]] = {position = tonumber(position), category = category, item = fields[at]:match('^%-?%d+:(.*)$')}
+    end
+  end
+  return into
+end
+local function count(days, sign)
+  local items = {}
+  for _, day in pairs(days) do
+    items[day.item] = items[day.item] or {}
+    table.insert(items[day.item], day)
+  end
+  for item, bought in pairs(items) do
+    table.sort(bought, function(a, b) return a.position < b.position end)
+    for time, name in ipairs({'buyers', 'again'}) do
+      local day = bought[time]
+      if day then
+        local keys = {'item:' .. item}
+        if day.category ~= '' then keys[2] = 'category:' .. day.category end
+        for _, key in ipairs(keys) do
+          if redis.call('HINCRBY', prefix .. name, key, sign) == 0 then redis.call('HDEL', prefix .. name, key) end
+        end
+      end
+    end
+  end
+end
+count(days_of(from, {}), -1)
+count(days_of(to, {}), -1)
+local together = days_of(to, days_of(from, {}))
+count(together, 1)
+redis.call('DEL', from .. 'bought', from .. 'days', to .. 'bought', to .. 'days')
+for field, day in pairs(together) do
+  redis.call('HSET', to .. 'bought', field, day.position .. ':' .. day.category)
+  redis.call('HINCRBY', to .. 'days', day.item, 1)
+end
+return moved
+"""
+)
+
+# The document names the person, the time, and the seconds that the deletion is remembered.
+DELETE_PERSON = (
+    _SHARED
+    + """
+local document = cjson.decode(ARGV[1])
+local person = owner(document.person)
+local own = prefix .. 'person:' .. person .. ':'
+local function clear(log, marks)
+  local positions = redis.call('ZRANGE', own .. log, 0, -1)
   for _, position in ipairs(positions) do
     local id = position .. '-0'
     for _, entry in ipairs(redis.call('XRANGE', prefix .. log, id, id)) do
-      redis.call('DEL', prefix .. mark(cjson.decode(entry[2][2])))
+      redis.call('DEL', prefix .. marks .. entry[2][2])
     end
     redis.call('XDEL', prefix .. log, id)
   end
   return #positions
 end
-local events = clear('events', function(event) return 'event:' .. event.event_id end)
-local shown = clear('impressions', function(entry)
-  return 'shown:' .. entry.ranking_id .. ':' .. string.format('%d', entry.first)
-end)
-for _, name in ipairs({'events', 'impressions', 'recent', 'lasting', 'purchases', 'seen', 'bought', 'days'}) do
-  redis.call('DEL', user .. name)
+local events = clear('events', 'event:')
+local impressions = clear('impressions', '')
+clear('whole_rankings', '')
+for _, name in ipairs({'events', 'impressions', 'whole_rankings', 'recent', 'lasting', 'purchases', 'shown', 'bought',
+    'days'}) do
+  redis.call('DEL', own .. name)
 end
-redis.call('SET', prefix .. 'forgotten:' .. ARGV[2], ARGV[3], 'EX', ARGV[4])
-return {events, shown}
+local visitors = redis.call('SMEMBERS', prefix .. 'visitors:' .. person)
+visitors[#visitors + 1] = person
+for _, each in ipairs(visitors) do
+  redis.call('DEL', prefix .. 'merged:' .. each)
+  redis.call('SET', prefix .. 'forgotten:' .. redis.sha1hex(each), document.time, 'EX', document.remembered_s)
+end
+redis.call('DEL', prefix .. 'visitors:' .. person)
+return {events, impressions}
 """
+)

@@ -1,16 +1,16 @@
-"""Profiles in Redis, for several machines. Durable as far as Redis is: run it with `appendonly yes`.
+"""User histories and logs in Redis, for several machines. Durable as far as Redis is: run it with `appendonly yes`.
 
-Keys, all below kairos:{tenant}: event:<id> and shown:<ranking>:<position> mark what was recorded; events and
-impressions are streams, numbered from 1, that a learner reads; item:<id> its features; popularity a sorted set of log
-masses; buyers and again count by items and categories. Below user:<id>: recent, lasting, purchases and seen are the
-bounded sets that a profile is made of, events and impressions the user's positions in the streams, bought and days the
-days of purchases. group:<name> says where a consumer of the streams is, count:<name> holds sums.
+Keys, all below kairos:{tenant}: event:<id> and shown:<ranking>:<position> mark what was recorded; events, impressions
+and whole_rankings are streams, numbered from 1, that a learner reads; item:<id> its features; popularity a sorted set
+of log masses; buyers and again count by items and categories. Below person:<key>: recent, lasting, purchases and shown
+are the bounded sets that a profile is made of; events, impressions and whole_rankings the person's positions in the
+streams; bought and days the days of purchases. merged:<visitor> names the user, visitors:<user> the visitors;
+forgotten:<digest> is the time of a deletion. group:<name> is where a consumer of the streams is, count:<name> sums.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import math
 import time
@@ -20,62 +20,76 @@ from typing import Any
 import numpy as np
 import redis
 
+from services.common.errors import Conflict
 from services.ranker.adapters import redis_scripts
-from services.ranker.adapters.circumstances_text import from_text, to_text
-from services.ranker.adapters.redis_consumers import RedisConsumers, says_when_away, tenant_prefix
-from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
+from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
+from services.ranker.adapters.redis_client import tenant_prefix, unavailable_without_redis
+from services.ranker.adapters.redis_consumers import RedisConsumers
+from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.impressions import Impressions
+from services.ranker.domain.person import is_visitor, person_key
 from services.ranker.domain.popularity import decayed, log_mass
-from services.ranker.domain.repurchase import category_key, day_of, item_key
-from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SEEN, UserHistory, priority
+from services.ranker.domain.repurchase import day_of, purchase_keys
+from services.ranker.domain.stored_ranking import StoredRanking
+from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
 from services.ranker.ports import FORGOTTEN_S
 
+_SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "shown": SHOWN}
 
-@says_when_away
+
+@unavailable_without_redis
 class RedisProfileStore(RedisConsumers):
     def __init__(self, client: redis.Redis) -> None:
         super().__init__(client)
         self._record = client.register_script(redis_scripts.RECORD)
         self._record_impressions = client.register_script(redis_scripts.RECORD_IMPRESSIONS)
-        self._delete_user = client.register_script(redis_scripts.DELETE_USER)
+        self._merge = client.register_script(redis_scripts.MERGE)
+        self._delete_person = client.register_script(redis_scripts.DELETE_PERSON)
 
-    def record(self, batches: Sequence[Batch]) -> list[int]:
-        recorded = [0] * len(batches)
+    def record(self, batches: Sequence[Batch]) -> list[list[str]]:
+        recorded: list[list[str]] = [[] for _ in batches]
         # A script touches the keys of one tenant: they may lie on different nodes.
         for tenant in dict.fromkeys(batch.tenant for batch in batches):
             places = [place for place, batch in enumerate(batches) if batch.tenant == tenant]
             document = json.dumps([_batch(batches[place]) for place in places])
-            for place, count in zip(places, self._record(keys=[tenant_prefix(tenant)], args=[document]), strict=True):
-                recorded[place] = int(count)
+            for place, ids in zip(places, self._record(keys=[tenant_prefix(tenant)], args=[document]), strict=True):
+                recorded[place] = [id.decode() for id in ids]
         return recorded
 
     def record_impressions(
-        self, tenant: str, impressions: Sequence[Impressions], items: Sequence[ItemFeatures] = ()
+        self,
+        tenant: str,
+        impressions: Sequence[Impressions],
+        items: Sequence[ItemFeatures] = (),
+        whole: Sequence[StoredRanking] = (),
     ) -> int:
-        document = json.dumps(
-            {
-                "items": [{"id": item.item_id, "data": _item_to_json(item)} for item in items],
-                "impressions": [_shown(shown) for shown in impressions],
-            }
-        )
-        return int(self._record_impressions(keys=[tenant_prefix(tenant)], args=[document]))
+        document = {
+            "items": [{"id": item.item_id, "data": _item_to_json(item)} for item in items],
+            "impressions": [_page(page) for page in impressions],
+            "whole": [
+                {"mark": f"whole:{each.ranking_id}", "person": each.person, "time": repr(each.ranked_s)}
+                for each in whole
+            ],
+        }
+        rankings = [to_bytes(ranking) for ranking in (*(page.ranking for page in impressions), *whole)]
+        return int(self._record_impressions(keys=[tenant_prefix(tenant)], args=[json.dumps(document), *rankings]))
 
-    def user_history(self, tenant: str, user_id: str) -> UserHistory:
-        prefix = tenant_prefix(tenant)
+    def user_history(self, tenant: str, person: str) -> UserHistory:
+        own = f"{tenant_prefix(tenant)}person:{self._owner(tenant, person)}:"
         pipeline = self._redis.pipeline(transaction=True)
         for name, limit in _SETS.items():
-            pipeline.zrevrange(f"{prefix}user:{user_id}:{name}", 0, limit - 1, withscores=True)
-        recent, lasting, purchases, seen = pipeline.execute()
+            pipeline.zrevrange(f"{own}{name}", 0, limit - 1, withscores=True)
+        recent, lasting, purchases, shown = pipeline.execute()
         stored = {
             member: json.loads(member.split(b"\0", 1)[1]) for of in (recent, lasting, purchases) for member, _ in of
         }
-        item_ids = sorted({event["item_id"] for event in stored.values() if event["item_id"]})
-        items = self.items(tenant, item_ids)
+        items = self.items(tenant, sorted({event[0] for event in stored.values() if event[0]}))
 
         def entries(of: list[tuple[bytes, float]]) -> list[HistoryEntry]:
-            return [_entry(stored[member], items) for member, _ in of]
+            return [_entry(member, stored[member], items) for member, _ in of]
 
-        shown = [(member.split(b"\0", 1)[0].decode(), shown_s) for member, shown_s in seen]
-        return UserHistory(entries(recent), entries(lasting), entries(purchases), shown)
+        pages = [(member.split(b"\0", 1)[0].decode(), shown_s) for member, shown_s in shown]
+        return UserHistory(entries(recent), entries(lasting), entries(purchases), pages)
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         prefix = tenant_prefix(tenant)
@@ -87,7 +101,8 @@ class RedisProfileStore(RedisConsumers):
             return {}
         prefix = tenant_prefix(tenant)
         buyers, again = (self._redis.hmget(f"{prefix}{name}", list(keys)) for name in ("buyers", "again"))
-        return {key: (int(b), int(a or 0)) for key, b, a in zip(keys, buyers, again, strict=True) if b}
+        pairs = zip(keys, buyers, again, strict=True)
+        return {key: (int(b or 0), int(a or 0)) for key, b, a in pairs if b is not None or a is not None}
 
     def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
         if not item_ids:
@@ -106,49 +121,80 @@ class RedisProfileStore(RedisConsumers):
         pairs.sort(key=lambda pair: (-pair[1], pair[0]))
         return [(item_id, decayed(mass, now_s)) for item_id, mass in pairs[:limit]]
 
-    def events_after(self, tenant: str, position: int, limit: int, user_id: str = "") -> list[tuple[int, Event]]:
-        return [
-            (place, Event(**data | {"type": EventType(data["type"])}))
-            for place, data in self._log(tenant, "events", position, limit, user_id)
-        ]
+    def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]:
+        entries = self._log(tenant, "events", position, limit, person)
+        found = ((place, json.loads(entry[b"event"])) for place, entry in entries)
+        return [(place, Event(**data | {"type": EventType(data["type"])})) for place, data in found]
 
     def impressions_after(
-        self, tenant: str, position: int, limit: int, user_id: str = ""
+        self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, Impressions]]:
         return [
-            (place, _impressions(data)) for place, data in self._log(tenant, "impressions", position, limit, user_id)
+            (place, Impressions(from_bytes(e[b"ranking"]), tuple(json.loads(e[b"positions"])), float(e[b"shown_s"])))
+            for place, e in self._log(tenant, "impressions", position, limit, person)
         ]
 
-    def delete_user(self, tenant: str, user_id: str) -> tuple[int, int]:
-        arguments: list[str | int] = [user_id, _digest(user_id), repr(time.time()), FORGOTTEN_S]
-        events, shown = self._delete_user(keys=[tenant_prefix(tenant)], args=arguments)
-        return int(events), int(shown)
+    def whole_rankings_after(
+        self, tenant: str, position: int, limit: int, person: str = ""
+    ) -> list[tuple[int, StoredRanking]]:
+        found = self._log(tenant, "whole_rankings", position, limit, person)
+        return [(place, from_bytes(entry[b"ranking"])) for place, entry in found]
+
+    def oldest_impressions(self, tenant: str, persons: Sequence[str]) -> dict[str, int]:
+        owners = self._owners(tenant, [person for person in persons if person])
+        pipeline = self._redis.pipeline(transaction=False)
+        for owner in owners.values():
+            pipeline.zrange(f"{tenant_prefix(tenant)}person:{owner}:impressions", 0, 0)
+        return {person: int(places[0]) for person, places in zip(owners, pipeline.execute(), strict=True) if places}
+
+    def persons(self, tenant: str, persons: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        owners = self._owners(tenant, persons)
+        pipeline = self._redis.pipeline(transaction=False)
+        for owner in owners.values():
+            pipeline.smembers(f"{tenant_prefix(tenant)}visitors:{owner}")
+        found = zip(owners.items(), pipeline.execute(), strict=True)
+        return {
+            person: (owner, *sorted(visitor.decode() for visitor in visitors)) for (person, owner), visitors in found
+        }
+
+    def merge(self, tenant: str, visitor_id: str, user_id: str) -> tuple[int, int]:
+        document = {"visitor": person_key("", visitor_id), "user": person_key(user_id, ""), "limits": _SETS}
+        events, impressions = self._merge(keys=[tenant_prefix(tenant)], args=[json.dumps(document)])
+        if events < 0:
+            raise Conflict(f"visitor {visitor_id} was merged into another user before, and stays there")
+        return int(events), int(impressions)
+
+    def delete_person(self, tenant: str, person: str) -> tuple[int, int]:
+        document = {"person": person, "time": repr(time.time()), "remembered_s": FORGOTTEN_S}
+        events, impressions = self._delete_person(keys=[tenant_prefix(tenant)], args=[json.dumps(document)])
+        return int(events), int(impressions)
+
+    def _owner(self, tenant: str, person: str) -> str:
+        return self._owners(tenant, [person])[person]
+
+    def _owners(self, tenant: str, persons: Sequence[str]) -> dict[str, str]:
+        """Whose history each person's key leads to."""
+        owners = {person: person for person in persons}
+        if visitors := [person for person in owners if is_visitor(person)]:
+            found = self._redis.mget([f"{tenant_prefix(tenant)}merged:{visitor}" for visitor in visitors])
+            owners |= {visitor: user.decode() for visitor, user in zip(visitors, found, strict=True) if user}
+        return owners
 
     def _log(
-        self, tenant: str, name: str, position: int, limit: int, user_id: str
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        self, tenant: str, name: str, position: int, limit: int, person: str
+    ) -> Iterator[tuple[int, dict[bytes, bytes]]]:
         prefix = tenant_prefix(tenant)
-        if not user_id:
+        if not person:
             entries = self._redis.xrange(f"{prefix}{name}", f"({position}-0", "+", count=limit)
         else:
-            places = self._redis.zrange(
-                f"{prefix}user:{user_id}:{name}", f"({position}", "+inf", byscore=True, offset=0, num=limit
-            )
+            own = f"{prefix}person:{self._owner(tenant, person)}:{name}"
+            places = self._redis.zrange(own, f"({position}", "+inf", byscore=True, offset=0, num=limit)
             pipeline = self._redis.pipeline(transaction=False)
             for place in places:
                 pipeline.xrange(f"{prefix}{name}", f"{int(place)}-0", f"{int(place)}-0")
             entries = [entry for found in pipeline.execute() for entry in found]
         for id, fields in entries:
-            (data,) = fields.values()
-            yield int(id.split(b"-")[0]), json.loads(data)
-
-
-_SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "seen": SEEN}
-
-
-def _digest(user_id: str) -> str:
-    """Not the name itself: the deletion is remembered for a while, the user is not."""
-    return hashlib.blake2b(user_id.encode(), digest_size=16).hexdigest()
+            yield int(id.split(b"-")[0]), fields
 
 
 def _batch(batch: Batch) -> dict[str, object]:
@@ -161,12 +207,14 @@ def _batch(batch: Batch) -> dict[str, object]:
 
 def _event_entry(event: Event, item: ItemFeatures | None) -> dict[str, object]:
     """What the script stores of one event. Members begin with the event id: equal scores then go by it."""
-    data = vars(event) | {"type": event.type.value}
     price = None if item is None or math.isnan(item.price) else item.price
-    member = f"{event.event_id}\0{json.dumps(data | {'price': price})}"
+    kept = [
+        event.item_id, event.session_id, event.type.value, event.occurred_s, event.dwell_ms, event.query, price,
+    ]  # fmt: skip
+    member = f"{event.event_id}\0{json.dumps(kept, separators=(',', ':'))}"
     scores: dict[str, tuple[float, str]] = {}
     if event.type is EventType.IMPRESSION:
-        scores["seen"] = event.occurred_s, f"{event.item_id}\0{event.event_id}"
+        scores["shown"] = event.occurred_s, f"{event.item_id}\0{event.event_id}"
     else:
         scores["recent"] = event.occurred_s, member
     if event.type is EventType.PURCHASE:
@@ -174,8 +222,8 @@ def _event_entry(event: Event, item: ItemFeatures | None) -> dict[str, object]:
     if (lasting := priority(event)) is not None:
         scores["lasting"] = lasting, member
     entry: dict[str, object] = {
-        "id": event.event_id, "user": event.user_id, "item": event.item_id, "digest": _digest(event.user_id),
-        "time": repr(event.occurred_s), "data": json.dumps(data),
+        "id": event.event_id, "person": event.person, "item": event.item_id, "time": repr(event.occurred_s),
+        "data": json.dumps(vars(event) | {"type": event.type.value}),
         "sets": [
             {"name": name, "score": repr(score), "member": text, "limit": _SETS[name]}
             for name, (score, text) in scores.items()
@@ -184,36 +232,30 @@ def _event_entry(event: Event, item: ItemFeatures | None) -> dict[str, object]:
     if (mass := log_mass(event)) is not None:
         entry["mass"] = repr(mass)
     if event.type is EventType.PURCHASE:
-        keys = [item_key(event.item_id), *([category_key(item.category)] if item and item.category else [])]
-        entry |= {"day": str(day_of(event.occurred_s)), "keys": keys}
+        category = item.category if item else ""
+        entry |= {"day": str(day_of(event.occurred_s)), "category": category}
+        entry["keys"] = purchase_keys(event.item_id, category)
     return entry
 
 
-def _shown(shown: Impressions) -> dict[str, object]:
-    first = min(shown.positions)
-    columns = {name: list(getattr(shown, name)) for name in ("item_ids", "positions", "propensities")}
+def _page(page: Impressions) -> dict[str, object]:
+    ranking_id, first = page.key
     return {
-        "id": f"{shown.ranking_id}:{first}",
-        "user": shown.user_id,
-        "digest": _digest(shown.user_id) if shown.user_id else "",
-        "time": repr(shown.shown_s),
-        "data": json.dumps(vars(shown) | columns | {"first": first, "circumstances": to_text(shown.circumstances)}),
-        "seen": [f"{item_id}\0{shown.ranking_id}" for item_id in shown.item_ids],
-        "limit": SEEN,
+        "mark": f"shown:{ranking_id}:{first}",
+        "person": page.person,
+        "time": repr(page.known_since_s),
+        "shown_s": repr(page.shown_s),
+        "positions": json.dumps(list(page.positions)),
+        "shown": [f"{item_id}\0{ranking_id}" for item_id in page.ranking.item_ids],
+        "limit": SHOWN,
     }
 
 
-def _impressions(data: dict[str, Any]) -> Impressions:
-    columns: dict[str, Any] = {name: tuple(data[name]) for name in ("item_ids", "positions", "propensities")}
-    columns["circumstances"] = from_text(data.get("circumstances"))
-    return Impressions(**{name: value for name, value in data.items() if name != "first"} | columns)
-
-
-def _entry(data: dict[str, Any], items: dict[str, ItemFeatures]) -> HistoryEntry:
-    price = math.nan if data["price"] is None else data["price"]
+def _entry(member: bytes, kept: list[Any], items: dict[str, ItemFeatures]) -> HistoryEntry:
+    item_id, session_id, kind, occurred_s, dwell_ms, query, price = kept
     return HistoryEntry(
-        data["item_id"], data["session_id"], EventType(data["type"]), data["occurred_s"], data["dwell_ms"],
-        items.get(data["item_id"]), data["event_id"], data["query"], price,
+        item_id, session_id, EventType(kind), occurred_s, dwell_ms, items.get(item_id),
+        member.split(b"\0", 1)[0].decode(), query, math.nan if price is None else price,
     )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
-"""The SQLite file as consumers of its logs see it: where each of them is, and what they count together."""
+"""The SQLite file as consumers of its logs see it: their positions, and the counts that they share."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,19 +32,6 @@ class SqliteConsumers:
                 "INSERT OR REPLACE INTO consumer VALUES (?, ?, ?, ?)",
                 [(tenant, group, log, position) for log, position in positions.items()],
             )
-
-    def oldest_impressions(self, tenant: str, user_ids: Sequence[str]) -> dict[str, int]:
-        found: dict[str, int] = {}
-        named = [user_id for user_id in user_ids if user_id]
-        for some in (named[at : at + MOST_MARKS] for at in range(0, len(named), MOST_MARKS)):
-            found |= dict(
-                self._read(
-                    "SELECT user_id, MIN(position) FROM impressions WHERE tenant = ? AND user_id <> '' "
-                    f"AND user_id IN ({marks(some)}) GROUP BY user_id",
-                    (tenant, *some),
-                )
-            )
-        return found
 
     def add_counts(self, tenant: str, name: str, counts: Mapping[str, float]) -> None:
         with self._transaction():

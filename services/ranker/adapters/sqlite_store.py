@@ -1,43 +1,45 @@
-"""Profiles in one SQLite file. Several replicas on one machine may share it."""
+"""User histories and logs in one SQLite file. Several replicas on one machine may share it."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from services.ranker.adapters.circumstances_text import from_text, to_text
-from services.ranker.adapters.sqlite_consumers import MOST_MARKS, SqliteConsumers, marks
-from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, Impressions, ItemFeatures
+from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
+from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
+from services.ranker.adapters.sqlite_persons import SqlitePersons
+from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.popularity import add, decayed, log_mass
-from services.ranker.domain.repurchase import category_key, day_of, item_key
-from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SEEN, UserHistory, priority
-from services.ranker.ports import FORGOTTEN_S
+from services.ranker.domain.repurchase import day_of, purchase_keys
+from services.ranker.domain.stored_ranking import StoredRanking
+from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
 
 _ITEM = "item_id, vector, model_version, price, category, brand"
-_EVENT = "event_id, user_id, session_id, item_id, type, occurred_s, attribution_token, query, quantity, dwell_ms"
+_EVENT = (
+    "event_id, user_id, session_id, item_id, type, occurred_s, attribution_token, query, quantity, dwell_ms, visitor_id"
+)
 _ENTRY = (
-    "item_id, session_id, type, occurred_s, dwell_ms, event_id, query, price FROM event "
-    "WHERE tenant = ? AND user_id = ?"
+    "item_id, session_id, type, occurred_s, dwell_ms, event_id, query, price FROM event WHERE tenant = ? AND person = ?"
 )
 # By the partial index of the same name.
 _RECENT = f"SELECT {_ENTRY} AND type <> 'impression' ORDER BY occurred_s DESC, event_id DESC LIMIT {RECENT}"
 _LASTING = f"SELECT {_ENTRY} AND priority IS NOT NULL ORDER BY priority DESC, event_id DESC LIMIT {LASTING}"
 _PURCHASES = f"SELECT {_ENTRY} AND type = 'purchase' ORDER BY occurred_s DESC, event_id DESC LIMIT {PURCHASES}"
 _SHOWN_ELSEWHERE = (
-    "SELECT item_id, occurred_s FROM event WHERE tenant = ? AND user_id = ? AND type = 'impression' "
-    f"ORDER BY occurred_s DESC, item_id DESC LIMIT {SEEN}"
+    "SELECT item_id, occurred_s FROM event WHERE tenant = ? AND person = ? AND type = 'impression' "
+    f"ORDER BY occurred_s DESC, item_id DESC LIMIT {SHOWN}"
 )
 _SHOWN = (
-    "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND user_id = ? AND user_id <> '' "
-    f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SEEN}"
+    "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND person = ? AND person <> '' "
+    f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SHOWN}"
 )
-# A row that is the same is read, not written.
+# An item that has not changed is read, not written.
 _STORE_ITEM = """
 INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vector = excluded.vector,
     model_version = excluded.model_version, price = excluded.price, category = excluded.category, brand = excluded.brand
@@ -46,46 +48,59 @@ WHERE vector IS NOT excluded.vector OR model_version <> excluded.model_version O
 """
 
 
-class SqliteProfileStore(SqliteConsumers):
-    def record(self, batches: Sequence[Batch]) -> list[int]:
+class SqliteProfileStore(SqlitePersons):
+    def record(self, batches: Sequence[Batch]) -> list[list[str]]:
         with self._transaction():
             return [self._record(batch) for batch in batches]
 
     def record_impressions(
-        self, tenant: str, impressions: Sequence[Impressions], items: Sequence[ItemFeatures] = ()
+        self,
+        tenant: str,
+        impressions: Sequence[Impressions],
+        items: Sequence[ItemFeatures] = (),
+        whole: Sequence[StoredRanking] = (),
     ) -> int:
         with self._transaction():
             self._db.executemany(_STORE_ITEM, [_item_row(tenant, item) for item in items])
-            gone = self._forgotten(tenant, {shown.user_id for shown in impressions})
+            persons = {page.person for page in impressions} | {ranking.person for ranking in whole}
+            gone, owners = self._forgotten(tenant, persons), self._owners(self._db, tenant, persons)
+            self._db.executemany(
+                "INSERT OR IGNORE INTO whole_ranking VALUES (NULL, ?, ?, ?, ?)",
+                [
+                    (tenant, ranking.ranking_id, owners.get(ranking.person, ranking.person), to_bytes(ranking))
+                    for ranking in whole
+                    if ranking.ranked_s > gone[ranking.person]
+                ],
+            )
             return sum(
                 self._db.execute(
-                    "INSERT OR IGNORE INTO impressions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (tenant, shown.ranking_id, min(shown.positions), shown.user_id, shown.session_id, shown.query,
-                     shown.shown_s, shown.model_version, *map(json.dumps, map(list, (
-                         shown.item_ids, shown.positions, shown.propensities))), to_text(shown.circumstances)),
+                    "INSERT OR IGNORE INTO impressions VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (tenant, *page.key, owners.get(page.person, page.person), page.ranking.query, page.shown_s,
+                     json.dumps(list(page.ranking.item_ids)), json.dumps(list(page.positions)),
+                     to_bytes(page.ranking)),
                 ).rowcount
-                for shown in impressions
-                if shown.shown_s > gone.get(shown.user_id, -np.inf)
+                for page in impressions
+                if page.known_since_s > gone[page.person]
             )  # fmt: skip
 
-    def user_history(self, tenant: str, user_id: str) -> UserHistory:
-        whose = (tenant, user_id)
+    def user_history(self, tenant: str, person: str) -> UserHistory:
         with self._reading_lock:
             # All of one moment.
             self._reading.execute("BEGIN")
             try:
-                acts = [self._reading.execute(query, whose).fetchall() for query in (_RECENT, _LASTING, _PURCHASES)]
-                elsewhere, shown = (self._reading.execute(q, whose).fetchall() for q in (_SHOWN_ELSEWHERE, _SHOWN))
-                # Each item once: the same one is acted on again and again.
-                item_ids = {row[0] for rows in acts for row in rows}
+                whose = (tenant, self._owners(self._reading, tenant, [person]).get(person, person))
+                events = [self._reading.execute(query, whose).fetchall() for query in (_RECENT, _LASTING, _PURCHASES)]
+                elsewhere, pages = (self._reading.execute(q, whose).fetchall() for q in (_SHOWN_ELSEWHERE, _SHOWN))
+                # Each item once: a history often has several events on the same item.
+                item_ids = {row[0] for rows in events for row in rows}
                 query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({marks(item_ids)})"
                 items = {row[0]: _features(*row) for row in self._reading.execute(query, (tenant, *item_ids))}
             finally:
                 self._reading.execute("COMMIT")
-        seen = [*elsewhere, *((item_id, shown_s) for ids, shown_s in shown for item_id in json.loads(ids))]
-        seen.sort(key=lambda each: (each[1], each[0]), reverse=True)
-        recent, lasting, purchases = ([_entry(row, items) for row in rows] for rows in acts)
-        return UserHistory(recent, lasting, purchases, seen[:SEEN])
+        shown = [*elsewhere, *((item_id, shown_s) for ids, shown_s in pages for item_id in json.loads(ids))]
+        shown.sort(key=lambda each: (each[1], each[0]), reverse=True)
+        recent, lasting, purchases = ([_entry(row, items) for row in rows] for rows in events)
+        return UserHistory(recent, lasting, purchases, shown[:SHOWN])
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         found: dict[str, ItemFeatures] = {}
@@ -115,58 +130,61 @@ class SqliteProfileStore(SqliteConsumers):
         )
         return [(item_id, decayed(mass, now_s)) for item_id, mass in rows]
 
-    def events_after(self, tenant: str, position: int, limit: int, user_id: str = "") -> list[tuple[int, Event]]:
-        rows = self._read_log(f"position, {_EVENT} FROM event", tenant, position, limit, user_id)
+    def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]:
+        rows = self._read_log(f"position, {_EVENT} FROM event", tenant, position, limit, person)
         return [
             (place, Event(id, user, session, item, EventType(kind), *rest))
             for place, id, user, session, item, kind, *rest in rows
         ]
 
     def impressions_after(
-        self, tenant: str, position: int, limit: int, user_id: str = ""
+        self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, Impressions]]:
-        columns = "position, ranking_id, user_id, session_id, query, shown_s, model_version, item_ids, positions, "
-        columns += "propensities, circumstances FROM impressions"
-        rows = self._read_log(columns, tenant, position, limit, user_id)
+        rows = self._read_log("position, ranking, positions, shown_s FROM impressions", tenant, position, limit, person)
         return [
-            (place, replace(Impressions(*rest, *map(_column, columns)), circumstances=from_text(around)))
-            for place, *rest, columns, around in ((*row[:-4], row[-4:-1], row[-1]) for row in rows)
+            (place, Impressions(from_bytes(ranking), tuple(json.loads(positions)), shown_s))
+            for place, ranking, positions, shown_s in rows
         ]
 
-    def delete_user(self, tenant: str, user_id: str) -> tuple[int, int]:
-        now_s = time.time()
-        with self._transaction():
-            events, shown, _ = (
-                self._db.execute(f"DELETE FROM {table} WHERE tenant = ? AND user_id = ?", (tenant, user_id)).rowcount
-                for table in ("event", "impressions", "bought")
-            )
-            self._db.execute("DELETE FROM forgotten WHERE until_s <= ?", (now_s,))
-            self._db.execute(
-                "INSERT OR REPLACE INTO forgotten VALUES (?, ?, ?, ?)",
-                (tenant, _digest(user_id), now_s, now_s + FORGOTTEN_S),
-            )
-        with self._lock:
-            # Empties the log of changes too, where the old rows still stand.
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return events, shown
+    def whole_rankings_after(
+        self, tenant: str, position: int, limit: int, person: str = ""
+    ) -> list[tuple[int, StoredRanking]]:
+        rows = self._read_log("position, ranking FROM whole_ranking", tenant, position, limit, person)
+        return [(place, from_bytes(ranking)) for place, ranking in rows]
 
-    def _record(self, batch: Batch) -> int:
-        self._db.executemany(_STORE_ITEM, [_item_row(batch.tenant, item) for item in batch.items])
-        items = {item.item_id: item for item in batch.items}
-        gone = self._forgotten(batch.tenant, {event.user_id for event in batch.events})
-        return sum(
-            self._insert(batch.tenant, event, items.get(event.item_id))
+    def oldest_impressions(self, tenant: str, persons: Sequence[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        with self._reading_lock:
+            owners = self._owners(self._reading, tenant, persons)
+            owned = sorted({owners.get(person, person) for person in persons} - {""})
+            for some in (owned[at : at + MOST_MARKS] for at in range(0, len(owned), MOST_MARKS)):
+                query = (
+                    "SELECT person, MIN(position) FROM impressions WHERE tenant = ? AND person <> '' "
+                    f"AND person IN ({marks(some)}) GROUP BY person"
+                )
+                found |= dict(self._reading.execute(query, (tenant, *some)))
+        firsts = {person: found.get(owners.get(person, person)) for person in persons}
+        return {person: first for person, first in firsts.items() if first is not None}
+
+    def _record(self, batch: Batch) -> list[str]:
+        tenant = batch.tenant
+        self._db.executemany(_STORE_ITEM, [_item_row(tenant, item) for item in batch.items])
+        items, persons = {item.item_id: item for item in batch.items}, {event.person for event in batch.events}
+        gone, owners = self._forgotten(tenant, persons), self._owners(self._db, tenant, persons)
+        return [
+            event.event_id
             for event in batch.events
-            if event.occurred_s > gone.get(event.user_id, -np.inf)
-        )
+            if event.occurred_s > gone[event.person]
+            and self._insert(tenant, event, owners.get(event.person, event.person), items.get(event.item_id))
+        ]
 
-    def _insert(self, tenant: str, event: Event, item: ItemFeatures | None) -> bool:
-        price = None if item is None or np.isnan(item.price) else item.price
+    def _insert(self, tenant: str, event: Event, person: str, item: ItemFeatures | None) -> bool:
+        price = None if item is None or math.isnan(item.price) else item.price
         cursor = self._db.execute(
-            "INSERT OR IGNORE INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (tenant, event.event_id, event.user_id, event.session_id, event.item_id, event.type.value,
-             event.occurred_s, event.attribution_token, event.query, event.quantity, event.dwell_ms, time.time(),
-             price, priority(event)),
+            "INSERT OR IGNORE INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (tenant, event.event_id, person, event.user_id, event.visitor_id, event.session_id, event.item_id,
+             event.type.value, event.occurred_s, event.attribution_token, event.query, event.quantity, event.dwell_ms,
+             time.time(), price, priority(event)),
         )  # fmt: skip
         if cursor.rowcount == 0:
             return False
@@ -180,53 +198,29 @@ class SqliteProfileStore(SqliteConsumers):
                 (tenant, event.item_id, add(row[0] if row else None, mass)),
             )
         if event.type is EventType.PURCHASE:
-            self._count_purchase(tenant, event, item)
+            category = item.category if item else ""
+            bought = (tenant, person, event.item_id)
+            row = (*bought, day_of(event.occurred_s), cursor.lastrowid, category)
+            if self._db.execute("INSERT OR IGNORE INTO bought VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
+                self._count_purchase(tenant, bought, category)
         return True
 
-    def _count_purchase(self, tenant: str, event: Event, item: ItemFeatures | None) -> None:
-        row = (tenant, event.user_id, event.item_id)
-        if not self._db.execute(
-            "INSERT OR IGNORE INTO bought VALUES (?, ?, ?, ?)", (*row, day_of(event.occurred_s))
-        ).rowcount:
-            return
-        days = self._db.execute(
-            "SELECT COUNT(*) FROM bought WHERE tenant = ? AND user_id = ? AND item_id = ?", row
-        ).fetchone()[0]
-        keys = [item_key(event.item_id), *([category_key(item.category)] if item and item.category else [])]
-        self._db.executemany(
-            "INSERT INTO rebuy VALUES (?, ?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET buyers = buyers + excluded.buyers, again = again + excluded.again",
-            [(tenant, key, int(days == 1), int(days == 2)) for key in keys],
-        )
+    def _count_purchase(self, tenant: str, bought: tuple[str, str, str], category: str) -> None:
+        query = "SELECT COUNT(*) FROM bought WHERE tenant = ? AND person = ? AND item_id = ?"
+        (days,) = self._db.execute(query, bought).fetchone()
+        self._count(tenant, {key: (int(days == 1), int(days == 2)) for key in purchase_keys(bought[2], category)})
 
-    def _forgotten(self, tenant: str, user_ids: set[str]) -> dict[str, float]:
-        """When each was deleted, of those who were within the last hour."""
-        digests = {_digest(user_id): user_id for user_id in user_ids if user_id}
-        rows = self._db.execute(
-            f"SELECT user_digest, deleted_s FROM forgotten WHERE tenant = ? AND until_s > ? "
-            f"AND user_digest IN ({marks(digests)})",
-            (tenant, time.time(), *digests),
-        )
-        return {digests[digest]: deleted_s for digest, deleted_s in rows}
-
-    def _read_log(self, columns: str, tenant: str, position: int, limit: int, user_id: str) -> list[Any]:
-        whose, values = ("AND user_id = ?", (user_id,)) if user_id else ("", ())
+    def _read_log(self, columns: str, tenant: str, position: int, limit: int, person: str) -> list[Any]:
+        whose, values = "", tuple[str, ...]()
+        if person:
+            whose, values = "AND person = ?", (self.persons(tenant, [person])[person][0],)
         query = f"SELECT {columns} WHERE tenant = ? AND position > ? {whose} ORDER BY position LIMIT ?"
         return self._read(query, (tenant, position, *values, limit))
 
 
-def _column(text: str) -> Any:
-    return tuple(json.loads(text))
-
-
-def _digest(user_id: str) -> bytes:
-    """Not the name itself: the deletion is remembered for a while, the user is not."""
-    return hashlib.blake2b(user_id.encode(), digest_size=16).digest()
-
-
 def _item_row(tenant: str, item: ItemFeatures) -> tuple[object, ...]:
     vector = None if item.vector is None else item.vector.astype("<f2").tobytes()
-    price = None if np.isnan(item.price) else item.price
+    price = None if math.isnan(item.price) else item.price
     return tenant, item.item_id, vector, item.model_version, price, item.category, item.brand
 
 

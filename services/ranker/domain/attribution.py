@@ -1,9 +1,9 @@
-"""What each of the six groups does to a score: exact Shapley values (Shapley 1953; Lundberg and Lee, NIPS 2017).
+"""How much each of the six groups contributes to a score: exact Shapley values (Shapley 1953; Lundberg, NIPS 2017).
 
-A scorer tells the scores when only some groups are known and every other one stands at its baseline: no query, an empty
-history, the price and the date of the middle candidate, in stock, no popularity, no sponsor. Six groups have 64
+A scorer gives the scores when only some groups are known and every other one is at its baseline: no query, an empty
+history, the median price and date of the candidates, in stock, no popularity, no sponsor. Six groups have 64
 coalitions: all are scored, in one batch, and nothing is sampled. What depends on the request as a whole, such as the
-scaling of retrieval's scores, is computed before anything is masked: an item is explained as it was scored among the
+scale of retrieval's scores, is computed before anything is masked: an item is explained as it was scored among the
 others.
 """
 
@@ -17,21 +17,23 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from services.ranker.domain.event import FloatArray
-from services.ranker.domain.ranking import BoolArray, Masked, RankingRequest, ReasonType, Scores, attention
+from services.common.arrays import FloatArray
+from services.ranker.domain.attention import attention
+from services.ranker.domain.ranking_request import BoolArray, RankingRequest
+from services.ranker.domain.reasons import GROUPS, ReasonType
+from services.ranker.domain.scores import Masked, Scores
 
-GROUPS = tuple(ReasonType)
 IntArray: TypeAlias = npt.NDArray[np.intp]
 DoubleArray: TypeAlias = npt.NDArray[np.float64]
 # (known groups [c, 6]) -> scores [c, n]
 Scorer: TypeAlias = Callable[[BoolArray], npt.NDArray[np.floating[Any]]]
-# Of a score's size: what float32 sums may be off by.
+# The error of a float32 sum, relative to the size of a score.
 _TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """Of n items: `baseline` [n], `contributions` [n, 6] in the order of GROUPS, `scores` [n] that they add up to."""
+    """Of n items: `baseline` [n], `contributions` [n, 6] in the order of GROUPS, `scores` [n], the sum of both."""
 
     baseline: DoubleArray
     contributions: DoubleArray
@@ -39,7 +41,7 @@ class Attribution:
 
 
 def shapley(scorer: Scorer) -> Attribution:
-    """Exact. Raises ArithmeticError where the values do not add up: the scorer is no function of what is known."""
+    """Raises ArithmeticError if the values do not add up: then the scorer is no function of the known groups."""
     values = np.asarray(scorer(COALITIONS), np.float64)
     baseline, scores = values[0], values[-1]
     # [32, 6, n]: exactly 0 throughout for a group that changes nothing.
@@ -52,21 +54,19 @@ def shapley(scorer: Scorer) -> Attribution:
 
 
 def masked_of(request: RankingRequest, scores: Scores, rows: Sequence[int]) -> Masked | None:
-    """The ranker's own, or the sum of those parts that are known. None for a ranker that tells neither."""
+    """The ranker's own, or the sum of those parts that are known. None for a ranker that has neither."""
     if scores.masked is not None:
         return scores.masked(rows)
     return MaskedSum(request, scores, rows) if scores.parts else None
 
 
 class MaskedSum:
-    """A part is 0 where nothing of it is known; the price, which every item has, is then the middle candidate's."""
+    """A masked part is 0; that of the price, which every item has, is then the median of the candidates."""
 
     def __init__(self, request: RankingRequest, scores: Scores, rows: Sequence[int]) -> None:
         self._request, self._rows = request, list(rows)
-        self._parts, self._baseline = (
-            np.zeros((len(GROUPS), len(rows)), np.float32),
-            np.zeros((len(GROUPS), 1), np.float32),
-        )
+        self._parts = np.zeros((len(GROUPS), len(rows)), np.float32)
+        self._baseline = np.zeros((len(GROUPS), 1), np.float32)
         for place, group in enumerate(GROUPS):
             if group in scores.parts:
                 self._parts[place] = scores.parts[group][self._rows]
@@ -77,22 +77,22 @@ class MaskedSum:
         total: DoubleArray = np.where(known[..., None], self._parts, self._baseline).sum(axis=1)
         return total
 
-    def acts(self) -> FloatArray:
+    def influences(self) -> FloatArray:
         """By the attention that the history's part is made of."""
         return attention(self._request.vectors[self._rows], self._request.profile)
 
 
 def unasked(scorer: Scorer, request: RankingRequest) -> Scorer:
-    """For somebody who asked for nothing: retrieval's scores tell of similarity to the history, and count as history.
+    """For a request without a query: retrieval's scores are similarities to the history, and count as history.
 
-    Where they are all alike, as those of popular items are, they tell nothing and belong to the baseline.
+    If they are all equal, as those of popular items are, they belong to the baseline.
     """
     query, history = GROUPS.index(ReasonType.QUERY_MATCH), GROUPS.index(ReasonType.RECENT_HISTORY)
-    says_nothing = np.ptp(request.retrieval_scores) == 0
+    is_constant = np.ptp(request.retrieval_scores) == 0
 
     def score(known: BoolArray) -> npt.NDArray[np.floating[Any]]:
         known = known.copy()
-        known[:, query] = says_nothing | known[:, history]
+        known[:, query] = is_constant | known[:, history]
         return scorer(known)
 
     return score
@@ -106,7 +106,10 @@ def _coalitions() -> BoolArray:
 
 
 def _pairs(coalitions: BoolArray) -> tuple[IntArray, IntArray, DoubleArray]:
-    """Coalitions (with a group, the same without it, the share of all orders in which it comes so), each [32, 6]."""
+    """(coalitions with a group, the same without it, the share of all orders of the groups that have this step).
+
+    Each [32, 6].
+    """
     groups = np.arange(coalitions.shape[1])
     without = np.stack([np.flatnonzero(~coalitions[:, group]) for group in groups], axis=1)
     orders = math.factorial(len(groups))

@@ -1,16 +1,14 @@
-"""What a shopper did, and what is known of the items."""
+"""What a user or visitor did, and what is known of the items."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-import numpy.typing as npt
-
-FloatArray = npt.NDArray[np.float32]
+from services.common.arrays import FloatArray
+from services.ranker.domain.person import person_key
 
 
 class EventType(Enum):
@@ -25,7 +23,7 @@ class EventType(Enum):
 
 @dataclass(frozen=True)
 class Event:
-    """`occurred_s` in seconds since the epoch."""
+    """`occurred_s` in seconds since the epoch. At least one of `user_id` and `visitor_id` is set."""
 
     event_id: str
     user_id: str
@@ -37,6 +35,12 @@ class Event:
     query: str = ""
     quantity: int = 1
     dwell_ms: int = 0
+    visitor_id: str = ""
+
+    @property
+    def person(self) -> str:
+        """Whose event it was when it was sent; see `person_key`."""
+        return person_key(self.user_id, self.visitor_id)
 
 
 @dataclass(frozen=True)
@@ -52,38 +56,6 @@ class ItemFeatures:
 
 
 @dataclass(frozen=True)
-class Circumstances:
-    """What of a showing cannot be told from the log later. Rows as in Impressions, or none at all.
-
-    `matches` are retrieval's scores, scaled to [0, 1] over all candidates; `prices` NaN where unknown, `stocks` -1,
-    `created_s` 0. `query_vector` is float16, little-endian, empty without a query, of model `vector_version`.
-    """
-
-    matches: Sequence[float] = ()
-    prices: Sequence[float] = ()
-    stocks: Sequence[int] = ()
-    created_s: Sequence[int] = ()
-    query_vector: bytes = b""
-    vector_version: str = ""
-
-
-@dataclass(frozen=True)
-class Impressions:
-    """What one answer showed: rows of equal length."""
-
-    ranking_id: str
-    user_id: str
-    session_id: str
-    query: str
-    shown_s: float
-    model_version: str
-    item_ids: Sequence[str]
-    positions: Sequence[int]
-    propensities: Sequence[float]
-    circumstances: Circumstances = field(default_factory=Circumstances)
-
-
-@dataclass(frozen=True)
 class Batch:
     """What one call records: events, and what is known of their items, each once."""
 
@@ -94,7 +66,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """One event of a user joined with its item as known now. `price` is what it was when the event came; else NaN."""
+    """One event joined with its item as known now. `price` is the item's when the event was recorded, or NaN."""
 
     item_id: str
     session_id: str

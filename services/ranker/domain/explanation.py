@@ -1,14 +1,16 @@
-"""Why an item has its score and its place: groups, the acts behind them, the steps of the slate."""
+"""Why an item has its score and its position: contributions of groups, influential events, the steps of the slate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.ranker.domain.attribution import GROUPS, masked_of, shapley, unasked
+from services.ranker.domain.attribution import masked_of, shapley, unasked
 from services.ranker.domain.influential_events import InfluentialEvent, influential_events
-from services.ranker.domain.ranking import RankingRequest, ReasonType, Scores
-from services.ranker.domain.slate_steps import Slate, SlateSteps
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.reasons import GROUPS, ReasonType
+from services.ranker.domain.scores import Scores
+from services.ranker.domain.slate.slate import Slate, SlateSteps
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,17 @@ class Explanation:
 def explain(
     request: RankingRequest, scores: Scores, rows: Sequence[int], slate: Slate | None = None
 ) -> dict[int, Explanation]:
-    """By row; nothing where the ranker tells neither parts nor what it would say with less known.
-
-    A slate is for somebody who asked for nothing.
-    """
+    """By row; empty for a ranker that has neither parts nor masked scores. A slate answers a request without query."""
     masked = masked_of(request, scores, rows) if rows else None
     if masked is None:
         return {}
     attribution = shapley(masked.score if slate is None else unasked(masked.score, request))
-    loud = masked.acts()
+    influences = masked.influences()
     return {
         row: Explanation(
             float(attribution.baseline[place]),
             dict(zip(GROUPS, attribution.contributions[place].tolist(), strict=True)),
-            influential_events(request.vectors[row], loud[place], request.profile, request.user_history),
+            influential_events(request.vectors[row], influences[place], request.profile, request.user_history),
             slate.steps(row) if slate is not None else None,
         )
         for place, row in enumerate(rows)

@@ -1,4 +1,4 @@
-"""Which of a user's own acts speak most for an item, or against it."""
+"""The events of a user's history that influence an item's score most."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.ranker.domain.event import FloatArray, HistoryEntry
+from services.common.arrays import FloatArray
+from services.ranker.domain.event import HistoryEntry
 from services.ranker.domain.profile import Profile
-from services.ranker.domain.user_history import UserHistory, act_weight
+from services.ranker.domain.user_history import UserHistory, event_weight
 
 MOST = 3
 
 
 @dataclass(frozen=True)
 class InfluentialEvent:
-    """`entry` is the newest act on one item of the history, `similarity` that item's cosine with the explained one.
+    """`entry` is the newest event on one item of the history, `similarity` that item's cosine with the explained one.
 
-    `share` is of all that the history says, by absolute value; negative where it speaks against.
+    `share` is of the influence of all items of the history, by absolute value; negative if it lowers the score.
     """
 
     entry: HistoryEntry
@@ -27,23 +28,24 @@ class InfluentialEvent:
 
 
 def influential_events(
-    vector: FloatArray, loud: FloatArray, profile: Profile, user_history: UserHistory, most: int = MOST
+    vector: FloatArray, influences: FloatArray, profile: Profile, user_history: UserHistory, most: int = MOST
 ) -> list[InfluentialEvent]:
-    """What speaks most for the item of `vector` [dimensions], or against it, first; equally loud ones by item id.
+    """The events that raise or lower the score of the item with `vector` [dimensions] most, strongest first.
 
-    `loud` [items of the profile] is negative for what speaks against.
+    `influences` [items of the profile] are negative for items that lower it. Equal ones are ordered by item id.
     """
-    whole = float(np.abs(loud).sum())
+    whole = float(np.abs(influences).sum())
     found = []
-    for row in np.argsort(-np.abs(loud), kind="stable")[:most].tolist():
-        entry = _newest_act(profile.item_ids[row], loud[row] > 0, (*user_history.recent, *user_history.lasting))
-        if loud[row] and entry is not None:
-            found.append(InfluentialEvent(entry, float(profile.vectors[row] @ vector), float(loud[row]) / whole))
+    for row in np.argsort(-np.abs(influences), kind="stable")[:most].tolist():
+        influence = float(influences[row])
+        entry = _newest_event(profile.item_ids[row], influence > 0, (*user_history.recent, *user_history.lasting))
+        if influence and entry is not None:
+            found.append(InfluentialEvent(entry, float(profile.vectors[row] @ vector), influence / whole))
     return found
 
 
-def _newest_act(item_id: str, is_for: bool, entries: Sequence[HistoryEntry]) -> HistoryEntry | None:
-    """The newest that says so: of an item that was put back, the putting back where it speaks against."""
-    acts = [entry for entry in entries if entry.item_id == item_id]
-    saying = [entry for entry in acts if (act_weight(entry.type, entry.dwell_ms) > 0) is is_for]
-    return max(saying or acts, key=lambda entry: (entry.occurred_s, entry.event_id), default=None)
+def _newest_event(item_id: str, raises: bool, entries: Sequence[HistoryEntry]) -> HistoryEntry | None:
+    """The newest event on the item that acts in this direction: for an item that was removed again, the removal."""
+    events = [entry for entry in entries if entry.item_id == item_id]
+    fitting = [entry for entry in events if (event_weight(entry.type, entry.dwell_ms) > 0) is raises]
+    return max(fitting or events, key=lambda entry: (entry.occurred_s, entry.event_id), default=None)

@@ -1,4 +1,4 @@
-"""The several things that one user is after: several vectors, none a mean of all (after PinnerSage, KDD 2020)."""
+"""The interests of one user: several vectors, in place of one mean of all (after PinnerSage, KDD 2020)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.ranker.domain.event import FloatArray
+from services.common.arrays import FloatArray, unit_rows
 from services.ranker.domain.profile import Profile
 
 MAX_INTERESTS = 6
-# Cosine from which two items are the same wish.
+# Cosine from which two items belong to the same interest.
 SIMILAR = 0.45
 NAMED_ITEMS = 5
 
@@ -19,7 +19,7 @@ NAMED_ITEMS = 5
 class Interests:
     """k interests, strongest first: unit rows `vectors` [k, dimensions], `shares` [k] that add up to 1.
 
-    `item_ids[i]` are the items that speak most for interest i, the strongest first, at most 5.
+    `item_ids[i]` are the items of greatest weight in interest i, the strongest first, at most 5.
     """
 
     vectors: FloatArray
@@ -35,15 +35,15 @@ class Interests:
 
 
 def interests(profile: Profile, most: int = MAX_INTERESTS, similar: float = SIMILAR) -> Interests:
-    """Leader clustering by cosine over the items that speak for something, the weightiest first.
+    """Leader clustering by cosine over the items of positive weight, the heaviest first.
 
-    The first founds an interest; each next one joins the one that it resembles most, or founds its own while there is
-    room. The profile's weights fade with time, so the order of the leaders is today's.
+    The first item starts an interest; each next one joins the most similar interest, or starts its own while there are
+    fewer than `most`. The profile's weights fade with time, so that the current interests lead.
     """
     rows = [row for row in np.argsort(-profile.weights, kind="stable").tolist() if profile.weights[row] > 0]
     if not rows:
         return Interests.none(profile.vectors.shape[1])
-    # The sums of the members' weighted vectors are known by their products with every row, and by their squares.
+    # The sums of the members' weighted vectors are kept as their products with every row, and as their squares.
     alike = (profile.vectors @ profile.vectors.T).astype(np.float64)
     products, squares = np.zeros((most, profile.size)), np.zeros(most)
     members: list[list[int]] = []
@@ -53,7 +53,7 @@ def interests(profile: Profile, most: int = MAX_INTERESTS, similar: float = SIMI
         place = int(np.argmax(near)) if count else 0
         if not count or near[place] < similar:
             if count == most:
-                # Too faint a wish; in a stranger's interest it would only blur that.
+                # A weak interest beyond the bound; within another one it would only blur that.
                 continue
             place = count
             members.append([])
@@ -63,10 +63,8 @@ def interests(profile: Profile, most: int = MAX_INTERESTS, similar: float = SIMI
     sums = [profile.weights[of] @ profile.vectors[of] for of in members]
     weights = np.array([float(profile.weights[of].sum()) for of in members])
     ranked = np.argsort(-weights, kind="stable")
-    vectors = np.stack([sums[place] for place in ranked]).astype(np.float32)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     return Interests(
-        vectors,
+        unit_rows(np.stack([sums[place] for place in ranked]).astype(np.float32)),
         (weights[ranked] / weights.sum()).astype(np.float32),
         tuple(tuple(profile.item_ids[row] for row in members[place][:NAMED_ITEMS]) for place in ranked),
     )

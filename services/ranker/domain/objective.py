@@ -1,4 +1,4 @@
-"""How the tasks of a ranker network make one score."""
+"""How the predictions of a ranker network's tasks make one score."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.ranker.domain.event import FloatArray
+from services.common.arrays import FloatArray
 
 
 @dataclass(frozen=True)

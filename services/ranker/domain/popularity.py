@@ -1,4 +1,4 @@
-"""How much an item is acted on, fading with time."""
+"""The popularity of an item: a weighted count of events on it that decays with time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WEIGHTS = {EventType.CLICK: 1.0, EventType.CART: 3.0, EventType.PURCHASE: 6.0, 
 def log_mass(event: Event) -> float | None:
     """log2 of what the event adds, on a scale that grows with time: masses of any age add up without decaying each.
 
-    mass * 2^((t - now) / half-life) at any later `now` gives the decayed popularity. None: it says nothing.
+    mass * 2^((t - now) / half-life) at any later `now` gives the decayed popularity. None: it does not count.
     """
     weight = _WEIGHTS.get(event.type)
     if weight is None or not event.item_id:

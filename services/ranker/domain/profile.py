@@ -1,27 +1,28 @@
-"""A user's profile: a pure function of the remembered events, so that late and doubled ones change nothing."""
+"""A user's profile: a pure function of the user history, so that late and repeated events change nothing."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from services.ranker.domain.event import EventType, FloatArray, HistoryEntry, ItemFeatures
-from services.ranker.domain.user_history import LASTING_HALF_LIFE_S, UserHistory, act_weight, lasting_weights
+from services.common.arrays import FloatArray, unit_rows
+from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.user_history import LASTING_HALF_LIFE_S, UserHistory, event_weight, lasting_weights
 
-# The wish of the moment fades within the hour, and with each further act.
+# Short-term interest fades within the hour, and with each further event.
 NOW_HALF_LIFE_S = 30 * 60.0
-NOW_HALF_LIFE_ACTS = 1.5
-# The most that the moment counts against what was always liked, and at which weight it counts half of that.
+NOW_HALF_LIFE_EVENTS = 1.5
+# The highest share of short-term interest against long-term taste, and the weight at which it has half of that share.
 NOW_SHARE = 0.9
 NOW_HALF_WEIGHT = 0.1
-# How much of its weight an act keeps beyond the moment: what makes a profile sure.
+# The share of long-term weight that counts towards the profile's total weight.
 LASTING_SHARE = 0.2
 MAX_CATEGORIES = 16
-# Few events do not make a narrow taste.
+# Few events are no evidence of a narrow price range.
 LEAST_PRICE_SPREAD = 0.5
 
 
@@ -35,10 +36,10 @@ class PriceTaste:
 
 @dataclass(frozen=True)
 class Profile:
-    """Rows of `vectors` [n, dimensions] are unit vectors of the items acted on, `weights` [n] how much each says.
+    """Rows of `vectors` [n, dimensions] are unit vectors of the history's items, `weights` [n] their weights.
 
-    `prices` are by category, those that weigh most first; `price` is over all. `seen` counts showings of an item
-    since it was last acted on.
+    `prices` are by category, those of the greatest weight first; `price` is over all. `shown_without_click` counts the
+    impressions of an item since the last event on it.
     """
 
     item_ids: tuple[str, ...]
@@ -46,31 +47,37 @@ class Profile:
     weights: FloatArray
     price: PriceTaste | None = None
     prices: Mapping[str, PriceTaste] = field(default_factory=dict)
-    seen: Mapping[str, int] = field(default_factory=dict)
+    shown_without_click: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
         return len(self.item_ids)
 
+    def without(self, row: int) -> Profile:
+        """The profile as if there were no events on the item of this row."""
+        others = np.delete(np.arange(self.size), row)
+        item_ids = tuple(self.item_ids[other] for other in others)
+        return replace(self, item_ids=item_ids, vectors=self.vectors[others], weights=self.weights[others])
+
 
 def build_profile(user_history: UserHistory, model_version: str, dimensions: int, now_s: float) -> Profile:
-    """Items without a vector of `model_version` say nothing."""
+    """Items without a vector of `model_version` are left out."""
     known = _comparable((*user_history.recent, *user_history.lasting), model_version, dimensions)
     now, lasting = _now_weights(user_history.recent, known, now_s), _lasting_weights(user_history, known, now_s)
     weight_of = _mixed(now, lasting)
-    # Sums of floats depend on their order, and the order of arrival must not show.
+    # A sum of floats depends on its order; the result must not depend on the order in which events arrived.
     item_ids = sorted(item_id for item_id, weight in weight_of.items() if abs(weight) > 1e-6)
     vectors = np.zeros((len(item_ids), dimensions), dtype=np.float32)
     for row, item_id in enumerate(item_ids):
         vectors[row] = known[item_id].vector
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    vectors = unit_rows(vectors)
     weights = np.array([weight_of[item_id] for item_id in item_ids], dtype=np.float32)
     price, prices = price_tastes(user_history, weight_of)
     return Profile(tuple(item_ids), vectors, weights, price, prices, shown_without_click(user_history))
 
 
 def newest_model(user_history: UserHistory) -> tuple[str, int]:
-    """(model version, dimensions) of the newest act with a vector: the collection's. ("", 0): there is none."""
+    """(model version, dimensions) of the newest vector, which is of the current collection; ("", 0) without any."""
     for entry in (*user_history.recent, *user_history.lasting):
         if entry.features is not None and entry.features.vector is not None:
             return entry.features.model_version, len(entry.features.vector)
@@ -80,7 +87,7 @@ def newest_model(user_history: UserHistory) -> tuple[str, int]:
 def price_tastes(
     user_history: UserHistory, weight_of: Mapping[str, float]
 ) -> tuple[PriceTaste | None, dict[str, PriceTaste]]:
-    """(over all, by category) of what is liked, by the price at the time; the last price of an item counts."""
+    """(over all, by category) of the items of positive weight, by the prices of the time; of an item the last one."""
     priced: dict[str, tuple[str, float]] = {}
     for entry in sorted((*user_history.lasting, *user_history.recent), key=lambda e: (e.occurred_s, e.event_id)):
         price = entry.price
@@ -100,12 +107,12 @@ def price_tastes(
 
 
 def shown_without_click(user_history: UserHistory) -> dict[str, int]:
-    """How often each item was shown since it was last acted on."""
+    """How often each item was shown since the last event on it."""
     acted: dict[str, float] = {}
     for entry in user_history.recent:
         acted[entry.item_id] = max(entry.occurred_s, acted.get(entry.item_id, -math.inf))
     counts: dict[str, int] = {}
-    for item_id, shown_s in user_history.seen:
+    for item_id, shown_s in user_history.shown:
         if shown_s > acted.get(item_id, -math.inf):
             counts[item_id] = counts.get(item_id, 0) + 1
     return counts
@@ -131,15 +138,15 @@ def _comparable(entries: Iterable[HistoryEntry], model_version: str, dimensions:
 
 
 def _now_weights(recent: Sequence[HistoryEntry], known: Mapping[str, ItemFeatures], now_s: float) -> dict[str, float]:
-    """By item. An act fades with its age and with the acts after it; events ahead of the clock count as now."""
+    """By item. An event fades with its age and with the events after it; events ahead of the clock count as now."""
     weights: dict[str, float] = defaultdict(float)
     later = 0
     for entry in sorted(recent, key=lambda e: (e.occurred_s, e.event_id), reverse=True):
-        weight = act_weight(entry.type, entry.dwell_ms)
+        weight = event_weight(entry.type, entry.dwell_ms)
         if not weight or entry.item_id not in known:
             continue
         age_s = max(0.0, now_s - entry.occurred_s)
-        weights[entry.item_id] += weight * 0.5 ** (age_s / NOW_HALF_LIFE_S + later / NOW_HALF_LIFE_ACTS)
+        weights[entry.item_id] += weight * 0.5 ** (age_s / NOW_HALF_LIFE_S + later / NOW_HALF_LIFE_EVENTS)
         later += 1
     return weights
 
@@ -150,28 +157,28 @@ def _lasting_weights(user_history: UserHistory, known: Mapping[str, ItemFeatures
     for entry, weight in sorted(pairs, key=lambda pair: pair[0].event_id):
         if entry.item_id in known:
             weights[entry.item_id] += weight
-    # What was put back speaks against: it is in no sample, but as long as it is remembered it counts.
+    # Removals from the cart have a negative weight: no sample holds them, and they count as long as they are recent.
     for entry in sorted(user_history.recent, key=lambda e: e.event_id):
-        weight = act_weight(entry.type, entry.dwell_ms)
+        weight = event_weight(entry.type, entry.dwell_ms)
         if weight < 0 and entry.item_id in known:
             weights[entry.item_id] += weight * 0.5 ** ((now_s - entry.occurred_s) / LASTING_HALF_LIFE_S)
     return weights
 
 
 def _mixed(now: Mapping[str, float], lasting: Mapping[str, float]) -> dict[str, float]:
-    """Both scaled to 1 and mixed, the moment the more the fresher it is: a long history does not drown a new wish.
+    """Both scaled to a sum of 1 and mixed; fresher events raise the share of `now`, however long the history is.
 
-    The weights add up to how sure the profile is.
+    The weights add up to the profile's total weight, which grows with the evidence.
     """
     moment = sum(max(now[item_id], 0.0) for item_id in sorted(now))
     always = sum(max(lasting[item_id], 0.0) for item_id in sorted(lasting))
     share = NOW_SHARE * moment / (moment + NOW_HALF_WEIGHT) if always > 0 else 1.0
-    sure = moment + LASTING_SHARE * always
-    if sure <= 0:
-        # Nothing but what was put back.
+    total = moment + LASTING_SHARE * always
+    if total <= 0:
+        # There are only removals from the cart.
         return {item_id: now.get(item_id, 0.0) for item_id in now}
     return {
-        item_id: sure
+        item_id: total
         * (
             share * now.get(item_id, 0.0) / max(moment, 1e-9)
             + (1 - share) * lasting.get(item_id, 0.0) / max(always, 1e-9)

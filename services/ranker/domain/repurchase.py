@@ -1,21 +1,36 @@
-"""What is bought again and again, learned from the log: for such items a purchase is no reason to stop showing them."""
+"""Which items are bought repeatedly, learned from the log: Recommend goes on showing them after a purchase."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from services.ranker.domain.event import HistoryEntry
 
 _DAY_S = 86_400
-# What was bought longer ago may be shown again, whatever it is.
-REST_S = 90 * _DAY_S
-# Share of an item's buyers who bought it on another day again, from which it is bought again and again.
+# For so long after a purchase an item counts as recently purchased.
+RECENT_S = 90 * _DAY_S
+# The share of an item's buyers who bought it on a second day, from which it counts as bought repeatedly.
 AGAIN_SHARE = 0.2
-# An item's own share counts from about so many buyers on; below, its category's, and below that nobody's.
+# With about so many buyers, an item's own share counts as much as its category's.
 _PRIOR_BUYERS = 20
 
 # (buyers, those of them who bought again) of an item or a category, by its key.
 Counts = Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class BoughtDay:
+    """A day on which a person bought an item.
+
+    `position` is that of the first recorded purchase of the day in the log of events, `category` the item's then; empty
+    if unknown.
+    """
+
+    item_id: str
+    day: int
+    position: int
+    category: str
 
 
 def day_of(occurred_s: float) -> int:
@@ -32,8 +47,38 @@ def category_key(category: str) -> str:
     return f"category:{category}"
 
 
+def purchase_counts(days: Iterable[BoughtDay]) -> dict[str, tuple[int, int]]:
+    """(buyers, those who bought again) that the days of one person add to the counts, by key.
+
+    The first recorded day of an item counts a buyer, the second one a buyer who bought again.
+    """
+    counts: dict[str, tuple[int, int]] = {}
+    times: dict[str, int] = {}
+    for bought in sorted(days, key=lambda day: day.position):
+        times[bought.item_id] = time = times.get(bought.item_id, 0) + 1
+        if time > 2:
+            continue
+        for key in purchase_keys(bought.item_id, bought.category):
+            buyers, again = counts.get(key, (0, 0))
+            counts[key] = (buyers + (time == 1), again + (time == 2))
+    return counts
+
+
+def merged_days(*persons: Iterable[BoughtDay]) -> list[BoughtDay]:
+    """The days of several persons as if they were one: each day of an item once, as it was recorded first."""
+    first: dict[tuple[str, int], BoughtDay] = {}
+    for bought in sorted((day for days in persons for day in days), key=lambda day: day.position):
+        first.setdefault((bought.item_id, bought.day), bought)
+    return list(first.values())
+
+
+def purchase_keys(item_id: str, category: str) -> list[str]:
+    """The keys under which a purchase is counted: the item, and its category if it is known."""
+    return [item_key(item_id), *([category_key(category)] if category else [])]
+
+
 def recently_purchased(purchases: Sequence[HistoryEntry], counts: Counts, now_s: float) -> tuple[str, ...]:
-    """Items that were bought of late and are not bought again and again; last bought first, each once."""
+    """Items that were bought recently and are not bought repeatedly; last bought first, each once."""
     newest_first = sorted(purchases, key=lambda entry: (-entry.occurred_s, entry.item_id))
     category_of = {entry.item_id: entry.features.category for entry in newest_first if entry.features is not None}
     days = days_of(purchases)
@@ -41,7 +86,7 @@ def recently_purchased(purchases: Sequence[HistoryEntry], counts: Counts, now_s:
         dict.fromkeys(
             entry.item_id
             for entry in newest_first
-            if now_s - entry.occurred_s < REST_S
+            if now_s - entry.occurred_s < RECENT_S
             and len(days[entry.item_id]) < 2
             and again_share(entry.item_id, category_of.get(entry.item_id, ""), counts) < AGAIN_SHARE
         )
@@ -57,7 +102,7 @@ def days_of(purchases: Sequence[HistoryEntry]) -> dict[str, set[int]]:
 
 
 def again_share(item_id: str, category: str, counts: Counts) -> float:
-    """The item's share, drawn towards its category's, which is drawn towards none."""
+    """The item's share, shrunk towards its category's, which is shrunk towards 0."""
     share = 0.0
     for key in (category_key(category) if category else "", item_key(item_id)):
         buyers, again = counts.get(key, (0, 0))

@@ -1,9 +1,9 @@
-"""Which of a user's events are remembered: bounded sets, each the largest of one order over all events.
+"""Which events a user history holds: bounded sets, each the largest of one order over all events.
 
-Such a set does not depend on the order or the number of times in which events arrive, and neither does what is
-computed from it. What was always liked is kept as a sample by forward decay (Cormode et al., ICDE 2009) with priority
-sampling (Duffield, Lund and Thorup, JACM 2007): an event's priority is fixed when it happens, and nothing ages in the
-store.
+Such a set does not depend on the order in which events arrive, nor on how often one arrives, and neither does what is
+computed from it. Long-term taste is kept as a sample by forward decay (Cormode et al., ICDE 2009) with priority
+sampling (Duffield, Lund and Thorup, JACM 2007): an event's priority is fixed when it happens, and no stored value has
+to be decayed later.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 
 from services.ranker.domain.event import Event, EventType, HistoryEntry
 
-# Newest acts: everything but impressions.
+# The newest events of every type but IMPRESSION.
 RECENT = 100
-# Of all acts that speak for an item, a sample; the least of them only tells the threshold.
+# A sample of all events with a positive weight. The one of lowest priority serves as the threshold only.
 LASTING = 64
-# Newest purchases, and newest showings of an item.
+# The newest purchases, and the newest items that were shown.
 PURCHASES = 100
-SEEN = 100
-# What one has always liked fades within months.
+SHOWN = 100
+# Long-term taste fades within months.
 LASTING_HALF_LIFE_S = 45 * 86_400.0
-# How much an act says, against a click.
+# The weight of an event, relative to a click.
 EVENT_WEIGHTS = {
     EventType.CLICK: 1.0,
     EventType.DWELL: 0.5,
@@ -34,36 +34,37 @@ EVENT_WEIGHTS = {
     EventType.SEARCH: 0.0,
     EventType.IMPRESSION: 0.0,
 }
-# Dwelling this long says all that dwelling can.
+# Beyond this time, longer dwelling has no more weight.
 FULL_DWELL_MS = 60_000
 
 
 @dataclass(frozen=True)
 class UserHistory:
-    """Of one user. `recent` and `purchases` are newest first, equal times by event id, descending.
+    """The history of one user or visitor.
 
-    `lasting` is of descending priority. `seen` are (item id, seconds since the epoch) of what was shown, newest first.
+    `recent` and `purchases` are newest first, equal times by event id, descending. `lasting` is of descending priority.
+    `shown` are (item id, seconds since the epoch) of the items that were shown, newest first.
     """
 
     recent: Sequence[HistoryEntry] = ()
     lasting: Sequence[HistoryEntry] = ()
     purchases: Sequence[HistoryEntry] = ()
-    seen: Sequence[tuple[str, float]] = field(default=())
+    shown: Sequence[tuple[str, float]] = field(default=())
 
 
-def act_weight(kind: EventType, dwell_ms: int) -> float:
-    """What an act says for its item, whenever it was."""
+def event_weight(kind: EventType, dwell_ms: int) -> float:
+    """The weight of an event for its item, without decay."""
     dwelt = min(1.0, dwell_ms / FULL_DWELL_MS) if kind is EventType.DWELL else 1.0
     return EVENT_WEIGHTS[kind] * dwelt
 
 
 def priority(event: Event) -> float | None:
-    """log2 of (weight grown by its time / a uniform number of the event's own). None: it does not speak for an item."""
+    """log2 of (weight grown with its time / a uniform number of the event id's). None: the weight is not positive."""
     return priority_of(event.event_id, event.type, event.dwell_ms, event.occurred_s)
 
 
 def priority_of(event_id: str, kind: EventType, dwell_ms: int, occurred_s: float) -> float | None:
-    weight = act_weight(kind, dwell_ms)
+    weight = event_weight(kind, dwell_ms)
     if weight <= 0:
         return None
     digest = hashlib.blake2b(event_id.encode(), digest_size=8).digest()
@@ -72,9 +73,9 @@ def priority_of(event_id: str, kind: EventType, dwell_ms: int, occurred_s: float
 
 
 def lasting_weights(lasting: Sequence[HistoryEntry], now_s: float) -> list[float]:
-    """One for each of `lasting`: unbiased estimates that add up to the decayed weight of all acts there ever were.
+    """One for each of `lasting`: unbiased estimates that add up to the decayed weight of all events there ever were.
 
-    With less than a full sample they are the very weights.
+    Of a sample that is not full they are the exact weights.
     """
     threshold, least = 0.0, -math.inf
     priorities = [_of_entry(entry) for entry in lasting] if len(lasting) >= LASTING else [0.0] * len(lasting)
@@ -83,7 +84,7 @@ def lasting_weights(lasting: Sequence[HistoryEntry], now_s: float) -> list[float
         threshold = 2.0 ** (least - now_s / LASTING_HALF_LIFE_S)
     weights = []
     for entry, own_priority in zip(lasting, priorities, strict=True):
-        own = act_weight(entry.type, entry.dwell_ms)
+        own = event_weight(entry.type, entry.dwell_ms)
         decayed = own * 0.5 ** ((now_s - entry.occurred_s) / LASTING_HALF_LIFE_S)
         is_the_threshold = threshold > 0 and own_priority == least
         weights.append(0.0 if is_the_threshold else max(decayed, threshold))

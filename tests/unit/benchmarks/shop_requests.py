@@ -11,9 +11,10 @@ import numpy as np
 
 from demo.catalogue import DemoProduct, build_catalogue
 from demo.shoppers import build_shoppers, simulate_events
-from services.ranker.domain.event import EventType, FloatArray, HistoryEntry, ItemFeatures
+from services.common.arrays import FloatArray
+from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.profile import build_profile
-from services.ranker.domain.ranking import RankingRequest
+from services.ranker.domain.ranking_request import RankingRequest
 from tests.unit.ranker.histories import user_history
 
 MODEL, DIMENSIONS, CANDIDATES = "words@1", 64, 60

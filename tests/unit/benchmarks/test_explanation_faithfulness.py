@@ -22,7 +22,9 @@ from benchmarks.explanation_faithfulness import (
 from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.domain.explanation import Explanation, explain
 from services.ranker.domain.objective import Objective
-from services.ranker.domain.ranking import Ranker, ReasonType, weighted_sum
+from services.ranker.domain.reasons import ReasonType
+from services.ranker.domain.scores import Ranker
+from services.ranker.domain.weighted_sum import weighted_sum
 from tests.unit.benchmarks.shop_requests import DIMENSIONS, MODEL, shop_requests
 from tests.unit.ranker.requests import WEIGHTS
 from training.ranking.learnable import LearnableRanker

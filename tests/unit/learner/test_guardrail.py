@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from services.common.arrays import FloatArray
 from services.learner.guardrail import Verdict, compare, log_losses, ndcg_of_showings
 from services.learner.scoring_function import ScoringFunction
 from services.learner.settings import GuardrailSettings
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain.event import FloatArray
 from services.ranker.domain.features import CANDIDATE_NUMBERS
-from services.ranker.domain.ranking import Weights
+from services.ranker.domain.weighted_sum import Weights
 from tests.unit.learner.logs import Shop
 from training.ranking.examples import TASKS, Examples
 from training.ranking.reading import ExampleReader

@@ -24,7 +24,7 @@ def entry(
     return HistoryEntry(item.item_id, "", kind, NOW_S - age_s, dwell_ms, item, id, "", item.price)
 
 
-def user_history(*history: HistoryEntry, seen: Sequence[tuple[str, float]] = ()) -> UserHistory:
+def user_history(*history: HistoryEntry, shown: Sequence[tuple[str, float]] = ()) -> UserHistory:
     """What a store would remember of the history."""
     newest = sorted(history, key=lambda e: (e.occurred_s, e.event_id), reverse=True)
     ranked = sorted(
@@ -34,7 +34,7 @@ def user_history(*history: HistoryEntry, seen: Sequence[tuple[str, float]] = ())
         newest[:RECENT],
         [e for _, _, e in ranked[:LASTING]],
         [e for e in newest if e.type is EventType.PURCHASE][:PURCHASES],
-        seen,
+        shown,
     )
 
 

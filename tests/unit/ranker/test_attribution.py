@@ -12,10 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.ranker.domain.attribution import COALITIONS, GROUPS, DoubleArray, MaskedSum, Scorer, shapley
+from services.ranker.domain.attribution import COALITIONS, DoubleArray, MaskedSum, Scorer, shapley
+from services.ranker.domain.baselines import by_popularity
 from services.ranker.domain.explanation import explain
-from services.ranker.domain.ranking import BoolArray, ReasonType, Scores, by_popularity, weighted_sum
-from services.ranker.domain.slate_steps import make_slate
+from services.ranker.domain.ranking_request import BoolArray
+from services.ranker.domain.reasons import GROUPS, ReasonType
+from services.ranker.domain.scores import Scores
+from services.ranker.domain.slate.slate import make_slate
+from services.ranker.domain.weighted_sum import weighted_sum
 from tests.unit.ranker.requests import WEIGHTS, drawn, without
 
 RANKER = partial(weighted_sum, weights=WEIGHTS)

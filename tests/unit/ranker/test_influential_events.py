@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.ranker.domain.attention import attention
 from services.ranker.domain.event import EventType, HistoryEntry
 from services.ranker.domain.influential_events import MOST, InfluentialEvent, influential_events
 from services.ranker.domain.profile import build_profile
-from services.ranker.domain.ranking import attention
 from tests.unit.ranker.histories import NOW_S, entry, features, user_history
 
 ITEM = np.array([1, 0, 0], np.float32)

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from services.ranker.adapters.onnx_ranker import OnnxRanker
-from services.ranker.domain.attribution import COALITIONS, GROUPS, masked_of, shapley
+from services.ranker.domain.attribution import COALITIONS, masked_of, shapley
 from services.ranker.domain.explanation import explain
-from services.ranker.domain.features import CANDIDATE_NUMBERS
-from services.ranker.domain.masking import GROUP_OF, LEFT_OUT
+from services.ranker.domain.masking import MOST_REMOVED
 from services.ranker.domain.objective import Objective
-from services.ranker.domain.ranking import Masked, RankingRequest, ReasonType, Scores
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.reasons import GROUPS, ReasonType
+from services.ranker.domain.scores import Masked, Scores
 from tests.unit.ranker.requests import DIMENSIONS, drawn, without
 from tests.unit.ranker.test_attribution import by_all_orders
 from training.ranking.learnable import LearnableRanker
@@ -44,11 +45,6 @@ def masked(network: OnnxRanker, request: RankingRequest) -> Masked:
 def score(network: OnnxRanker, request: RankingRequest, known: Sequence[ReasonType]) -> np.ndarray:
     mask = np.array([[group in known for group in GROUPS]])
     return np.asarray(masked(network, request).score(mask)[0])
-
-
-def test_every_column_has_a_group() -> None:
-    """What a candidate's numbers say belongs to one of the groups; a new column has to say to which."""
-    assert set(GROUP_OF) == set(CANDIDATE_NUMBERS)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -102,21 +98,21 @@ def test_order_and_company(network: OnnxRanker) -> None:
 def test_a_user_without_history(network: OnnxRanker) -> None:
     """For somebody new the history contributes exactly 0."""
     request = without(drawn(11), ReasonType.RECENT_HISTORY)
-    request = replace(request, profile=replace(request.profile, seen={}))
+    request = replace(request, profile=replace(request.profile, shown_without_click={}))
     assert explain(request, network(request), ROWS)[0].contributions[ReasonType.RECENT_HISTORY] == 0
 
 
-def test_acts_left_out(network: OnnxRanker) -> None:
-    """An item of the sequence changes the score when it is looked past; beyond the weightiest none is looked at."""
+def test_removed_events_change_the_score(network: OnnxRanker) -> None:
+    """Removing the events on one of the heaviest items changes the score; the other items are not removed."""
     request = drawn(12, acts=20)
-    told = masked(network, request).acts()
+    told = masked(network, request).influences()
     assert told.shape == (3, 20)
     weighty = np.argsort(-np.abs(request.profile.weights), kind="stable")
-    assert (np.abs(told[:, weighty[:LEFT_OUT]]) > 0).all()
-    assert (told[:, weighty[LEFT_OUT:]] == 0).all()
+    assert (np.abs(told[:, weighty[:MOST_REMOVED]]) > 0).all()
+    assert (told[:, weighty[MOST_REMOVED:]] == 0).all()
 
 
-def test_nobody_acted(network: OnnxRanker) -> None:
-    """Without a history no act speaks."""
+def test_without_a_history_nothing_influences(network: OnnxRanker) -> None:
+    """Without a history there is no item that influences a score."""
     request = without(drawn(13), ReasonType.RECENT_HISTORY)
-    assert masked(network, request).acts().shape == (3, 0)
+    assert masked(network, request).influences().shape == (3, 0)

@@ -8,10 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.features.price_affinity import price_affinity
 from services.ranker.domain.interests import interests
 from services.ranker.domain.profile import build_profile
-from services.ranker.domain.ranking import RankingRequest, ReasonType, Weights, price_affinity, weighted_sum
-from services.ranker.domain.user_history import LASTING, act_weight, lasting_weights
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.reasons import ReasonType
+from services.ranker.domain.user_history import LASTING, event_weight, lasting_weights
+from services.ranker.domain.weighted_sum import Weights, weighted_sum
 from tests.unit.ranker.histories import NOW_S, entry, features, user_history
 
 WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
@@ -62,7 +65,7 @@ def test_lasting_taste_comes_back() -> None:
 def test_purchase_says_more_than_click() -> None:
     """A purchase weighs more than a cart, a cart more than a click, a short look little; removing speaks against."""
     kinds = (EventType.PURCHASE, EventType.CART, EventType.CLICK, EventType.DWELL, EventType.SEARCH, EventType.REMOVE)
-    weights = [act_weight(kind, 6_000) for kind in kinds]
+    weights = [event_weight(kind, 6_000) for kind in kinds]
     assert weights == sorted(weights, reverse=True)
     assert weights[-1] < 0 == weights[-2]
 
@@ -115,8 +118,8 @@ def test_prices_by_category() -> None:
 def test_seen_in_vain() -> None:
     """Showings count since the item was last acted on."""
     seen = [("boot", NOW_S - 5), ("lamp", NOW_S - 5), ("boot", NOW_S - 20)]
-    profile = build_profile(user_history(entry(BOOT, age_s=10), seen=seen), "m@1", 3, NOW_S)
-    assert profile.seen == {"boot": 1, "lamp": 1}
+    profile = build_profile(user_history(entry(BOOT, age_s=10), shown=seen), "m@1", 3, NOW_S)
+    assert profile.shown_without_click == {"boot": 1, "lamp": 1}
 
 
 def request_for(*items: ItemFeatures, history: list[HistoryEntry], stocks: tuple[int, ...] = ()) -> RankingRequest:

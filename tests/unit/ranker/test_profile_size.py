@@ -14,7 +14,7 @@ from services.ranker.convert_user import MAX_PROFILE_BYTES, profile_to_proto
 from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.interests import interests
 from services.ranker.domain.profile import build_profile
-from services.ranker.domain.user_history import SEEN
+from services.ranker.domain.user_history import SHOWN
 from tests.unit.ranker.histories import NOW_S, user_history
 
 DIMENSIONS = 768
@@ -51,9 +51,9 @@ def history(count: int, items: int, widest: bool, seed: int) -> list[HistoryEntr
 def test_a_profile_is_bounded(count: int, items: int, widest: bool, seed: int) -> None:
     """However long a history, and however long the texts in it, the serialised profile stays within its bound."""
     acts = history(count, items, widest, seed)
-    known = user_history(*acts, seen=[(act.item_id, act.occurred_s) for act in acts][:SEEN])
+    known = user_history(*acts, shown=[(act.item_id, act.occurred_s) for act in acts][:SHOWN])
     profile = build_profile(known, "m@1", DIMENSIONS, NOW_S)
-    message = profile_to_proto("u" * MAX_ID, known, profile, interests(profile), (), "m@1")
+    message = profile_to_proto("u" * MAX_ID, "", known, profile, interests(profile), (), "m@1")
     assert message.ByteSize() <= MAX_PROFILE_BYTES
 
 
@@ -61,5 +61,5 @@ def test_the_bound_is_not_idle() -> None:
     """The longest texts of a long history come to more than half of the bound."""
     known = user_history(*history(1_500, 400, widest=True, seed=1))
     profile = build_profile(known, "m@1", DIMENSIONS, NOW_S)
-    message = profile_to_proto("u", known, profile, interests(profile), (), "m@1")
+    message = profile_to_proto("u", "", known, profile, interests(profile), (), "m@1")
     assert message.ByteSize() > MAX_PROFILE_BYTES // 2

@@ -21,13 +21,13 @@ class SlowDisk:
         self.began, self.go_on = threading.Event(), threading.Event()
         self.broken = False
 
-    def record(self, batches: Sequence[Batch]) -> list[int]:
+    def record(self, batches: Sequence[Batch]) -> list[list[str]]:
         self.writes.append([batch.tenant for batch in batches])
         self.began.set()
         self.go_on.wait(10)
         if self.broken:
             raise OSError("the disk is full")
-        return [len(batch.events) for batch in batches]
+        return [[event.event_id for event in batch.events] for batch in batches]
 
 
 def batch(name: str, events: int = 1) -> Batch:
@@ -35,7 +35,7 @@ def batch(name: str, events: int = 1) -> Batch:
     return Batch(name, made, [])
 
 
-async def calls(recorder: Recorder, disk: SlowDisk, *batches: Batch) -> list[asyncio.Task[int]]:
+async def calls(recorder: Recorder, disk: SlowDisk, *batches: Batch) -> list[asyncio.Task[list[str]]]:
     """The first is being written when the others come."""
     tasks = [asyncio.create_task(recorder.record(batches[0]))]
     await asyncio.to_thread(disk.began.wait, 10)
@@ -45,13 +45,13 @@ async def calls(recorder: Recorder, disk: SlowDisk, *batches: Batch) -> list[asy
 
 
 async def test_one_write_for_many() -> None:
-    """What came in meanwhile is written together, and each call gets its own count."""
+    """What came in meanwhile is written together, and each call gets the ids of its own events."""
     disk = SlowDisk()
     with ThreadPoolExecutor(1) as executor:
         recorder = Recorder(disk.record, executor)
         tasks = await calls(recorder, disk, batch("a"), batch("b", 2), batch("c", 3))
         disk.go_on.set()
-        assert await asyncio.gather(*tasks) == [1, 2, 3]
+        assert await asyncio.gather(*tasks) == [["a0"], ["b0", "b1"], ["c0", "c1", "c2"]]
     assert disk.writes == [["a"], ["b", "c"]]
 
 
@@ -66,7 +66,7 @@ async def test_a_failed_write_fails_its_calls_only() -> None:
         with pytest.raises(OSError, match="full"):
             await tasks[0]
         disk.broken = False
-        assert await recorder.record(batch("b")) == 1
+        assert await recorder.record(batch("b")) == ["b0"]
 
 
 async def test_who_went_away_is_not_recorded() -> None:
@@ -78,5 +78,5 @@ async def test_who_went_away_is_not_recorded() -> None:
         tasks[1].cancel()
         await asyncio.sleep(0)
         disk.go_on.set()
-        assert [await tasks[0], await tasks[2]] == [1, 1]
+        assert [await tasks[0], await tasks[2]] == [["a0"], ["c0"]]
     assert disk.writes == [["a"], ["c"]]

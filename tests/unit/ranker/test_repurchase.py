@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from services.ranker.domain.event import EventType, HistoryEntry
-from services.ranker.domain.repurchase import Counts, again_share, category_key, item_key, recently_purchased
+from services.ranker.domain.repurchase import (
+    BoughtDay,
+    Counts,
+    again_share,
+    category_key,
+    item_key,
+    merged_days,
+    purchase_counts,
+    recently_purchased,
+)
 from tests.unit.ranker.histories import NOW_S, entry, features
 
 DAY_S = 86_400.0
@@ -43,3 +52,23 @@ def test_a_new_item_goes_by_its_category() -> None:
 def test_few_buyers_prove_nothing() -> None:
     """One buyer who came back is no proof."""
     assert again_share("tea", "", {item_key("tea"): (1, 1)}) < 0.1
+
+
+def days(*bought: tuple[str, int, int, str]) -> list[BoughtDay]:
+    return [BoughtDay(*day) for day in bought]
+
+
+def test_the_first_day_counts_a_buyer_and_the_second_one_again() -> None:
+    """By the order of recording; a third day counts nothing, and a category counts as it was on its day."""
+    found = purchase_counts(
+        days(("tea", 9, 3, "Drinks"), ("tea", 0, 1, "Food"), ("tea", 20, 5, "Food"), ("pot", 0, 2, ""))
+    )
+    assert found == {
+        item_key("tea"): (1, 1), category_key("Food"): (1, 0), category_key("Drinks"): (0, 1), item_key("pot"): (1, 0),
+    }  # fmt: skip
+
+
+def test_merged_days_are_those_recorded_first() -> None:
+    """A day on which both bought the item is one day, as it was recorded first."""
+    one, other = days(("tea", 0, 4, "Food"), ("pot", 1, 7, "")), days(("tea", 0, 2, "Drinks"), ("tea", 3, 9, "Food"))
+    assert merged_days(one, other) == days(("tea", 0, 2, "Drinks"), ("pot", 1, 7, ""), ("tea", 3, 9, "Food"))

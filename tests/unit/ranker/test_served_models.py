@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.common.arrays import FloatArray
 from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.event import FloatArray
 from services.ranker.domain.profile import Profile
-from services.ranker.domain.ranking import RankingRequest, Scores
+from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.rollout import Rollout, StepKind
-from services.ranker.served_models import Served, ServedModels, agreement
+from services.ranker.domain.scores import Scores
+from services.ranker.models.loaded_versions import Served
+from services.ranker.models.served_models import ServedModels
+from services.ranker.models.shadow import agreement
 
 REQUEST = RankingRequest(
     item_ids=["a", "b", "c"], retrieval_scores=np.ones(3, np.float32), vectors=np.eye(3, dtype=np.float32),

@@ -11,17 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ranker.domain.interests import Interests
-from services.ranker.domain.slate import (
-    BRAND_CAP,
-    LIKENESS_COST,
-    PLACES,
-    WINDOW,
-    Placement,
-    explored,
-    fatigued,
-    placements,
-    slate,
-)
+from services.ranker.domain.slate.brand_cap import BRAND_CAP, WINDOW
+from services.ranker.domain.slate.exploration import explored
+from services.ranker.domain.slate.fatigue import fatigued
+from services.ranker.domain.slate.placements import PLACES, SIMILARITY_COST, Placement, placements, whole_order
+
+
+def slate(scores: np.ndarray, vectors: np.ndarray, brands: list[str], interests: Interests) -> list[int]:
+    return whole_order(scores, [placed.row for placed in placements(scores, vectors, brands, interests)])
+
 
 NOBODY = Interests.none(2)
 TWO = Interests(np.eye(2, dtype=np.float32), np.array([0.7, 0.3], np.float32))
@@ -100,14 +98,14 @@ def plainly(scores: np.ndarray, vectors: np.ndarray, brands: list[str], wishes: 
     pools = [np.flatnonzero(owner == interest) for interest in range(len(shares))]
     similarity, given, placed = np.zeros(len(scores), np.float32), np.zeros(len(shares)), list[Placement]()
     for place in range(min(PLACES, len(scores))):
-        marginal = scores - LIKENESS_COST * similarity
+        marginal = scores - SIMILARITY_COST * similarity
         shown = Counter(names[one.row] for one in placed[max(0, place - WINDOW + 1) :])
         by_turn = np.argsort(given - shares * (place + 1), kind="stable")
         turns = [pools[interest] for interest in by_turn if len(pools[interest])]
         best_first = [row for pool in turns for row in pool[np.argsort(-marginal[pool], kind="stable")].tolist()]
         row = next((row for row in best_first if not names[row] or shown[names[row]] < BRAND_CAP), best_first[0])
         passed_over = None if row == best_first[0] else best_first[0]
-        placed.append(Placement(row, LIKENESS_COST * float(similarity[row]), int(owner[row]), passed_over))
+        placed.append(Placement(row, SIMILARITY_COST * float(similarity[row]), int(owner[row]), passed_over))
         pools[owner[row]] = pools[owner[row]][pools[owner[row]] != row]
         given[owner[row]] += 1
         similarity = np.maximum(similarity, alike[row])

@@ -10,8 +10,9 @@ import pytest
 
 from services.ranker.domain.interests import Interests
 from services.ranker.domain.profile import Profile
-from services.ranker.domain.slate import LIKENESS_COST, fatigued, placements
-from services.ranker.domain.slate_steps import Slate, make_slate
+from services.ranker.domain.slate.fatigue import fatigued
+from services.ranker.domain.slate.placements import SIMILARITY_COST, placements
+from services.ranker.domain.slate.slate import Slate, make_slate
 from tests.unit.ranker.requests import drawn
 
 NOBODY = Profile((), np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
@@ -20,7 +21,7 @@ NOBODY = Profile((), np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
 def slated(seen: dict[str, int] | None = None, exploration: float = 0.0, **fields: object) -> Slate:
     """Thirty candidates, the first the best, for somebody of whom nothing is known but what was shown."""
     request = drawn(1, count=30)
-    request = replace(request, profile=replace(NOBODY, seen=seen or {}), **fields)  # type: ignore[arg-type]
+    request = replace(request, profile=replace(NOBODY, shown_without_click=seen or {}), **fields)  # type: ignore[arg-type]
     return make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), exploration, Random(3))
 
 
@@ -46,7 +47,7 @@ def test_likeness() -> None:
     vectors = np.eye(30, dtype=np.float32)
     vectors[1] = vectors[0]
     slate = slated(vectors=vectors, brands=[""] * 30)
-    assert slate.steps(1).similarity_cost == pytest.approx(LIKENESS_COST)
+    assert slate.steps(1).similarity_cost == pytest.approx(SIMILARITY_COST)
     assert slate.steps(0).similarity_cost == 0
 
 

@@ -62,7 +62,7 @@ def test_memories_are_the_store_s(tmp_path: Path) -> None:
         told, remembered = store.user_history("default", user), replay.user_history(user, NOW_S, BY_ID)
         for name in ("recent", "lasting", "purchases"):
             assert [e.event_id for e in getattr(told, name)] == [e.event_id for e in getattr(remembered, name)]
-        assert list(told.seen) == list(remembered.seen)
+        assert list(told.shown) == list(remembered.shown)
     ids = sorted(BY_ID)
     assert replay.popularity(ids, NOW_S) == pytest.approx(store.popularity("default", ids, NOW_S))
     store.close()

@@ -18,9 +18,10 @@ from services.ranker.adapters.onnx_ranker import (
     USER_OUTPUTS,
     OnnxRanker,
 )
-from services.ranker.domain.features import SEQUENCE, CandidateFeatures, UserFeatures
+from services.ranker.domain.baselines import by_shuffle
+from services.ranker.domain.candidate_features import CandidateFeatures
 from services.ranker.domain.objective import Objective
-from services.ranker.domain.ranking import by_shuffle
+from services.ranker.domain.user_features import SEQUENCE, UserFeatures
 from tests.unit.training.ranking_shop import DIMENSIONS, ITEMS, NOW_S, VERSION, WINDOW_S, shop_log
 from training.ranking.__main__ import main
 from training.ranking.batches import Batches
@@ -155,7 +156,7 @@ def test_a_saved_ranker_goes_on(ranker: LearnableRanker, examples: Examples, tmp
     manifest = tmp_path / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"features_version": ', '"features_version": 9'))
     for read in (LearnableRanker.load, lambda folder: OnnxRanker(folder, lambda: Objective(1, 1, 1, 1), by_shuffle)):
-        with pytest.raises(ValueError, match="train anew"):
+        with pytest.raises(ValueError, match="train it again"):
             read(tmp_path)
 
 

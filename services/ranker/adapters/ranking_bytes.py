@@ -1,0 +1,85 @@
+"""A stored ranking as bytes, as both ranking stores and both logs keep it.
+
+A JSON header of known length, with the texts and the shapes of the arrays, and then the arrays, little-endian.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from services.ranker.domain.event import ItemFeatures
+from services.ranker.domain.stored_ranking import CandidateSource, LoggedFeatures, StoredRanking
+
+_LENGTH = struct.Struct("<I")
+_TEXTS = ("ranking_id", "user_id", "visitor_id", "session_id", "query", "model_version")
+_NUMBERS, _VECTOR, _TYPES = "<f4", "<f2", "|i1"
+
+
+def to_bytes(ranking: StoredRanking) -> bytes:
+    header: dict[str, Any] = {name: getattr(ranking, name) for name in _TEXTS}
+    header |= {
+        "item_ids": list(ranking.item_ids), "total_size": ranking.total_size, "ranked_s": ranking.ranked_s,
+        "source": ranking.candidate_source.value, "arms": dict(ranking.experiment_arms),
+        "legs": list(ranking.leg_scores), "items": [_item_header(item) for item in ranking.items],
+    }  # fmt: skip
+    arrays: list[tuple[str, npt.NDArray[Any]]] = [(_NUMBERS, ranking.scores), (_NUMBERS, ranking.propensities)]
+    arrays += [(_NUMBERS, scores) for scores in ranking.leg_scores.values()]
+    if (logged := ranking.logged) is not None:
+        header["logged"] = {
+            "version": logged.version, "vector_version": logged.vector_version, "names": list(logged.names),
+            "event_item_ids": list(logged.event_item_ids),
+        }  # fmt: skip
+        arrays += [
+            (_NUMBERS, logged.numbers), (_TYPES, logged.event_types), (_NUMBERS, logged.event_numbers),
+            (_VECTOR, logged.long_term), (_VECTOR, logged.query), (_NUMBERS, logged.context),
+        ]  # fmt: skip
+    arrays += [(_VECTOR, item.vector) for item in ranking.items if item.vector is not None]
+    header["arrays"] = [[dtype, list(array.shape)] for dtype, array in arrays]
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return b"".join([_LENGTH.pack(len(text)), text, *(array.astype(dtype).tobytes() for dtype, array in arrays)])
+
+
+def from_bytes(data: bytes) -> StoredRanking:
+    (length,) = _LENGTH.unpack_from(data)
+    header = json.loads(data[_LENGTH.size : _LENGTH.size + length])
+    arrays = _arrays(data, _LENGTH.size + length, header["arrays"])
+    scores, propensities = next(arrays), next(arrays)
+    leg_scores = {leg: next(arrays) for leg in header["legs"]}
+    logged = None
+    if (about := header.get("logged")) is not None:
+        numbers, types, event_numbers, long_term, query, context = (next(arrays) for _ in range(6))
+        logged = LoggedFeatures(
+            about["version"], about["vector_version"], about["names"], numbers, about["event_item_ids"],
+            types.astype(np.int64), event_numbers, long_term.astype(np.float32), query.astype(np.float32), context,
+        )  # fmt: skip
+    return StoredRanking(
+        **{name: header[name] for name in _TEXTS}, item_ids=header["item_ids"], scores=scores,
+        propensities=propensities, total_size=header["total_size"], ranked_s=header["ranked_s"],
+        candidate_source=CandidateSource(header["source"]), experiment_arms=header["arms"], leg_scores=leg_scores,
+        logged=logged, items=[_item(about, arrays) for about in header["items"]],
+    )  # fmt: skip
+
+
+def _arrays(data: bytes, offset: int, shapes: Sequence[tuple[str, list[int]]]) -> Iterator[npt.NDArray[Any]]:
+    for dtype, shape in shapes:
+        count = math.prod(shape)
+        yield np.frombuffer(data, dtype, count, offset).reshape(shape)
+        offset += count * np.dtype(dtype).itemsize
+
+
+def _item_header(item: ItemFeatures) -> list[Any]:
+    price = None if math.isnan(item.price) else item.price
+    return [item.item_id, item.vector is not None, item.model_version, price, item.category, item.brand]
+
+
+def _item(about: list[Any], arrays: Iterator[npt.NDArray[Any]]) -> ItemFeatures:
+    item_id, has_vector, model_version, price, category, brand = about
+    vector = next(arrays).astype(np.float32) if has_vector else None
+    return ItemFeatures(item_id, vector, model_version, math.nan if price is None else price, category, brand)

@@ -1,0 +1,120 @@
+"""The SQLite file as users and visitors see it: whose history a key leads to, merging and deletion."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from services.common.errors import Conflict
+from services.ranker.adapters.sqlite_consumers import MOST_MARKS, SqliteConsumers, marks
+from services.ranker.domain.person import is_visitor, person_key
+from services.ranker.domain.repurchase import BoughtDay, merged_days, purchase_counts
+from services.ranker.ports import FORGOTTEN_S
+
+# Tables whose rows belong to a person.
+_OWNED = ("event", "impressions", "whole_ranking", "bought")
+_COUNT = """
+INSERT INTO rebuy VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET buyers = buyers + excluded.buyers, again = again + excluded.again
+"""
+
+
+class SqlitePersons(SqliteConsumers):
+    def persons(self, tenant: str, persons: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        with self._reading_lock:
+            owners = self._owners(self._reading, tenant, persons)
+            query = "SELECT visitor FROM merged WHERE tenant = ? AND person = ? ORDER BY visitor"
+            visitors = {
+                owner: [visitor for (visitor,) in self._reading.execute(query, (tenant, owner))]
+                for owner in {owners.get(person, person) for person in persons}
+            }
+        return {person: (owner, *visitors[owner]) for person in persons for owner in [owners.get(person, person)]}
+
+    def merge(self, tenant: str, visitor_id: str, user_id: str) -> tuple[int, int]:
+        visitor, user = person_key("", visitor_id), person_key(user_id, "")
+        with self._transaction():
+            known = self._owners(self._db, tenant, [visitor]).get(visitor)
+            if known is not None and known != user:
+                raise Conflict(f"visitor {visitor_id} was merged into another user before, and stays there")
+            if known is not None:
+                return 0, 0
+            self._db.execute("INSERT INTO merged VALUES (?, ?, ?)", (tenant, visitor, user))
+            self._merge_purchases(tenant, visitor, user)
+            events, impressions, _ = (
+                self._db.execute(
+                    f"UPDATE {table} SET person = ? WHERE tenant = ? AND person = ?", (user, tenant, visitor)
+                ).rowcount
+                for table in ("event", "impressions", "whole_ranking")
+            )
+        return events, impressions
+
+    def delete_person(self, tenant: str, person: str) -> tuple[int, int]:
+        now_s = time.time()
+        with self._transaction():
+            owner = self._owners(self._db, tenant, [person]).get(person, person)
+            visitors = self._db.execute("SELECT visitor FROM merged WHERE tenant = ? AND person = ?", (tenant, owner))
+            persons = [owner, *(visitor for (visitor,) in visitors)]
+            events, impressions, *_ = (
+                self._db.execute(f"DELETE FROM {table} WHERE tenant = ? AND person = ?", (tenant, owner)).rowcount
+                for table in _OWNED
+            )
+            self._db.execute("DELETE FROM merged WHERE tenant = ? AND person = ?", (tenant, owner))
+            self._db.execute("DELETE FROM forgotten WHERE until_s <= ?", (now_s,))
+            self._db.executemany(
+                "INSERT OR REPLACE INTO forgotten VALUES (?, ?, ?, ?)",
+                [(tenant, digest_of(each), now_s, now_s + FORGOTTEN_S) for each in persons],
+            )
+        with self._lock:
+            # Empties the log of changes too, where the old rows still stand.
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return events, impressions
+
+    def _merge_purchases(self, tenant: str, visitor: str, user: str) -> None:
+        query = "SELECT item_id, day, position, category FROM bought WHERE tenant = ? AND person = ?"
+        of_visitor, of_user = (
+            [BoughtDay(*row) for row in self._db.execute(query, (tenant, person))] for person in (visitor, user)
+        )
+        together = merged_days(of_visitor, of_user)
+        for days, sign in ((of_visitor, -1), (of_user, -1), (together, 1)):
+            self._count(tenant, purchase_counts(days), sign)
+        self._db.execute("DELETE FROM bought WHERE tenant = ? AND person IN (?, ?)", (tenant, visitor, user))
+        self._db.executemany(
+            "INSERT INTO bought VALUES (?, ?, ?, ?, ?, ?)",
+            [(tenant, user, day.item_id, day.day, day.position, day.category) for day in together],
+        )
+        self._db.execute("DELETE FROM rebuy WHERE tenant = ? AND buyers = 0 AND again = 0", (tenant,))
+
+    def _count(self, tenant: str, counts: dict[str, tuple[int, int]], sign: int = 1) -> None:
+        self._db.executemany(
+            _COUNT,
+            [(tenant, key, sign * buyers, sign * again) for key, (buyers, again) in counts.items() if buyers or again],
+        )
+
+    @staticmethod
+    def _owners(db: sqlite3.Connection, tenant: str, persons: Iterable[str]) -> dict[str, str]:
+        """Of the visitors among the persons that were merged: the users that they belong to."""
+        visitors, found = [person for person in persons if is_visitor(person)], dict[str, str]()
+        for some in (visitors[at : at + MOST_MARKS] for at in range(0, len(visitors), MOST_MARKS)):
+            query = f"SELECT visitor, person FROM merged WHERE tenant = ? AND visitor IN ({marks(some)})"
+            found |= dict(db.execute(query, (tenant, *some)))
+        return found
+
+    def _forgotten(self, tenant: str, persons: set[str]) -> dict[str, float]:
+        """When each was deleted, of those who were within the last hour; -infinity for all others."""
+        digests = {digest_of(person): person for person in persons if person}
+        rows = self._db.execute(
+            f"SELECT person_digest, deleted_s FROM forgotten WHERE tenant = ? AND until_s > ? "
+            f"AND person_digest IN ({marks(digests)})",
+            (tenant, time.time(), *digests),
+        )
+        deleted = {digests[digest]: deleted_s for digest, deleted_s in rows}
+        return {person: deleted.get(person, -np.inf) for person in persons}
+
+
+def digest_of(person: str) -> bytes:
+    """Not the key itself: the deletion is remembered for a while, the person is not."""
+    return hashlib.sha1(person.encode()).digest()

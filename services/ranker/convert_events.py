@@ -1,0 +1,92 @@
+"""Protobuf <-> domain for events and their items. Raises InvalidArgument with the path of the field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kairos.common.v1 import event_pb2
+from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import time_from_proto, vectors_from_proto
+from services.common.errors import InvalidArgument
+from services.common.events import event_violations
+from services.ranker.domain.event import Event, EventType, ItemFeatures
+from services.ranker.domain.session import SessionMove
+
+MAX_EVENTS = 1_000
+EVENT_TYPES = {
+    event_pb2.EVENT_TYPE_CLICK: EventType.CLICK,
+    event_pb2.EVENT_TYPE_CART: EventType.CART,
+    event_pb2.EVENT_TYPE_PURCHASE: EventType.PURCHASE,
+    event_pb2.EVENT_TYPE_REMOVE: EventType.REMOVE,
+    event_pb2.EVENT_TYPE_DWELL: EventType.DWELL,
+    event_pb2.EVENT_TYPE_SEARCH: EventType.SEARCH,
+    event_pb2.EVENT_TYPE_IMPRESSION: EventType.IMPRESSION,
+}
+
+
+def events_from_proto(message: ranker_pb2.RecordEventsRequest, now_s: float) -> list[Event]:
+    """Raises InvalidArgument that names every wrong field; one wrong event refuses them all."""
+    if not 1 <= len(message.events) <= MAX_EVENTS:
+        raise InvalidArgument.of("events", f"holds {len(message.events)}; send 1 to {MAX_EVENTS}")
+    wrong = [
+        violation
+        for index, event in enumerate(message.events)
+        for violation in event_violations(event, f"events[{index}]", now_s)
+    ]
+    if wrong:
+        raise InvalidArgument(*wrong)
+    return [
+        Event(
+            event.event_id, event.user_id, event.session_id, event.item_id, EVENT_TYPES[event.type],
+            time_from_proto(event.occurred_at, "occurred_at").timestamp() if event.HasField("occurred_at") else now_s,
+            event.attribution_token, event.query, event.quantity or 1, event.dwell_ms, event.visitor_id,
+        )
+        for event in message.events
+    ]  # fmt: skip
+
+
+def items_from_proto(items: retrieval_pb2.Candidates) -> list[ItemFeatures]:
+    if not items.ids:
+        return []
+    for name in ("prices", "categories", "brands"):
+        if len(getattr(items, name)) != len(items.ids):
+            raise InvalidArgument.of(f"items.{name}", f"has {len(getattr(items, name))} rows for {len(items.ids)} ids")
+    vectors = vectors_from_proto(items.vectors, "items.vectors") if items.HasField("vectors") else None
+    if vectors is not None and len(vectors) != len(items.ids):
+        raise InvalidArgument.of("items.vectors", f"has {len(vectors)} rows for {len(items.ids)} ids")
+    return [
+        ItemFeatures(
+            item_id=item_id,
+            vector=vectors[row] if vectors is not None and vectors[row].any() else None,
+            model_version=items.vectors.model_version,
+            price=items.prices[row],
+            category=items.categories[row],
+            brand=items.brands[row],
+        )
+        for row, item_id in enumerate(items.ids)
+    ]
+
+
+def session_moves(
+    tenant: str, events: Sequence[Event], items: Sequence[ItemFeatures], earliest_s: float, now_s: float
+) -> list[SessionMove]:
+    """What these events do to their sessions: one move for each session, by the vectors of the items, in order.
+
+    Events before `earliest_s` belong to sessions that have ended. Impressions move nothing.
+    """
+    vector_of = {item.item_id: item.vector for item in items if item.vector is not None}
+    of_session: dict[str, list[Event]] = {}
+    for event in events:
+        is_known = event.item_id in vector_of and event.type is not EventType.IMPRESSION
+        if event.session_id and is_known and event.occurred_s >= earliest_s:
+            of_session.setdefault(event.session_id, []).append(event)
+    version = next((item.model_version for item in items), "")
+    return [
+        SessionMove(
+            tenant, session_id, own[-1].person, version, np.stack([vector_of[event.item_id] for event in own]), now_s
+        )
+        for session_id, own in of_session.items()
+    ]

@@ -1,0 +1,187 @@
+"""Protobuf <-> domain for stored rankings and what was shown of them. Raises InvalidArgument with the field's path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kairos.common.v1 import event_pb2
+from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import (
+    tensor_to_proto,
+    time_from_proto,
+    time_to_proto,
+    vectors_from_proto,
+    vectors_to_proto,
+)
+from services.common.errors import FieldViolation, InvalidArgument
+from services.ranker.convert import MAX_CANDIDATES, check_id
+from services.ranker.domain.candidate_features import features_of
+from services.ranker.domain.event import ItemFeatures
+from services.ranker.domain.impressions import Impressions
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.scores import Scores
+from services.ranker.domain.slate.slate import Slate
+from services.ranker.domain.stored_ranking import ITEMS_WITH_VECTORS, CandidateSource, LoggedFeatures, StoredRanking
+from services.ranker.times import moment
+
+MAX_SHOWN = 1_000
+MAX_POSITIONS = 100
+DEFAULT_ROWS = 10
+MAX_ROWS = 100
+_LEGS = ("dense", "lexical", "image")
+_SOURCES = {
+    number: CandidateSource[name.removeprefix("CANDIDATE_SOURCE_")]
+    for name, number in ranker_pb2.CandidateSource.items()
+}
+
+
+def stored_ranking(
+    message: ranker_pb2.RankItemsRequest,
+    asked: RankingRequest,
+    scores: Scores,
+    order: Sequence[int],
+    slate: Slate | None,
+    model_version: str,
+) -> StoredRanking:
+    """The ranking that answered the message, with the features of all candidates."""
+    rows, candidates = list(order), message.candidates
+    user, features = scores.features or features_of(asked)
+    legs = {leg: getattr(candidates, f"{leg}_scores") for leg in _LEGS} | {"retrieval": candidates.scores}
+    return StoredRanking(
+        ranking_id=message.ranking_id,
+        user_id=message.user_id,
+        visitor_id=message.visitor_id,
+        session_id=message.session_id,
+        query=message.query,
+        model_version=model_version,
+        item_ids=[candidates.ids[row] for row in rows],
+        scores=scores.total[rows],
+        propensities=np.ones(len(rows), np.float32) if slate is None else np.array(slate.propensities, np.float32),
+        total_size=message.total_size,
+        ranked_s=asked.now_s,
+        candidate_source=_SOURCES.get(message.candidate_source, CandidateSource.UNSPECIFIED),
+        experiment_arms=_arms(message),
+        leg_scores={leg: np.array(of, np.float32)[rows] for leg, of in legs.items() if len(of) == len(rows)},
+        logged=LoggedFeatures.of(user, features, rows, asked.model_version),
+        items=_items(candidates, rows[:ITEMS_WITH_VECTORS]),
+    )
+
+
+def ranking_from_proto(message: ranker_pb2.StoreRankingRequest, now_s: float) -> StoredRanking:
+    check_id(message.ranking_id, "ranking_id")
+    count = len(message.item_ids)
+    if not 1 <= count <= MAX_CANDIDATES:
+        raise InvalidArgument.of("item_ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
+    if len(message.scores) != count:
+        raise InvalidArgument.of("scores", f"has {len(message.scores)} rows for {count} item_ids; send one each")
+    if not np.isfinite(message.scores).all():
+        raise InvalidArgument.of("scores", "holds NaN or infinity; every score must be finite")
+    return StoredRanking(
+        message.ranking_id, message.user_id, message.visitor_id, message.session_id, message.query,
+        message.model_version, list(message.item_ids), np.array(message.scores, np.float32),
+        np.ones(count, np.float32), message.total_size, now_s,
+        _SOURCES.get(message.candidate_source, CandidateSource.UNSPECIFIED), _arms(message),
+    )  # fmt: skip
+
+
+def rows_asked_for(message: ranker_pb2.GetRankingRequest) -> tuple[int, int]:
+    """(first row, row behind the last)."""
+    check_id(message.ranking_id, "ranking_id")
+    for name in ("offset", "limit"):
+        if getattr(message, name) < 0:
+            raise InvalidArgument.of(name, f"{getattr(message, name)} is negative")
+    return message.offset, message.offset + min(message.limit or DEFAULT_ROWS, MAX_ROWS)
+
+
+def ranking_to_proto(ranking: StoredRanking, first: int, last: int) -> ranker_pb2.GetRankingResponse:
+    return ranker_pb2.GetRankingResponse(
+        item_ids=ranking.item_ids[first:last],
+        scores=ranking.scores[first:last].tolist(),
+        propensities=ranking.propensities[first:last].tolist(),
+        ranked_count=len(ranking.item_ids),
+        total_size=ranking.total_size,
+        model_version=ranking.model_version,
+        user_id=ranking.user_id,
+        visitor_id=ranking.visitor_id,
+        session_id=ranking.session_id,
+    )
+
+
+def check_shown(message: ranker_pb2.RecordImpressionsRequest) -> None:
+    if not 1 <= len(message.shown) <= MAX_SHOWN:
+        raise InvalidArgument.of("shown", f"holds {len(message.shown)}; send 1 to {MAX_SHOWN}")
+    for index, entry in enumerate(message.shown):
+        check_id(entry.ranking_id, f"shown[{index}].ranking_id")
+        if not 1 <= len(entry.positions) <= MAX_POSITIONS:
+            raise InvalidArgument.of(
+                f"shown[{index}].positions", f"holds {len(entry.positions)}; send 1 to {MAX_POSITIONS}"
+            )
+
+
+def impressions_from_proto(
+    entry: ranker_pb2.ShownPositions, ranking: StoredRanking, path: str, now_s: float
+) -> Impressions:
+    """The shown rows of the stored ranking."""
+    count = len(ranking.item_ids)
+    wrong = [
+        FieldViolation(f"{path}.positions[{index}]", f"is {position}; the ranking has positions 1 to {count}")
+        for index, position in enumerate(entry.positions)
+        if not 1 <= position <= count
+    ]
+    if wrong:
+        raise InvalidArgument(*wrong)
+    shown_s = time_from_proto(entry.shown_at, f"{path}.shown_at").timestamp() if entry.HasField("shown_at") else now_s
+    positions = tuple(entry.positions)
+    return Impressions(ranking.take([position - 1 for position in positions]), positions, shown_s)
+
+
+def impressions_to_proto(page: Impressions) -> event_pb2.Impressions:
+    message = _rows_to_proto(page.ranking, page.positions)
+    message.shown_at.CopyFrom(time_to_proto(moment(page.shown_s)))
+    return message
+
+
+def whole_ranking_to_proto(ranking: StoredRanking) -> event_pb2.Impressions:
+    message = _rows_to_proto(ranking, range(1, len(ranking.item_ids) + 1))
+    message.shown_at.CopyFrom(time_to_proto(moment(ranking.ranked_s)))
+    return message
+
+
+def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb2.Impressions:
+    message = event_pb2.Impressions(
+        ranking_id=ranking.ranking_id, user_id=ranking.user_id, visitor_id=ranking.visitor_id,
+        session_id=ranking.session_id, query=ranking.query, model_version=ranking.model_version,
+        item_ids=ranking.item_ids, positions=positions, propensities=ranking.propensities.tolist(),
+    )  # fmt: skip
+    for experiment, arm in ranking.experiment_arms.items():
+        message.experiment_arms.add(experiment=experiment, arm=arm)
+    if (logged := ranking.logged) is not None:
+        message.feature_names.extend(logged.names)
+        message.features.CopyFrom(tensor_to_proto(logged.numbers))
+        if logged.query.any():
+            query = logged.query.astype(np.float16)[np.newaxis]
+            message.query_vector.CopyFrom(vectors_to_proto(query, logged.vector_version))
+    return message
+
+
+def _arms(message: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest) -> dict[str, str]:
+    return {arm.experiment: arm.arm for arm in message.context.experiment_arms}
+
+
+def _items(candidates: retrieval_pb2.Candidates, rows: Sequence[int]) -> list[ItemFeatures]:
+    """The items with their vectors as they came: the event's items are stored in this form, too."""
+    if not candidates.HasField("vectors"):
+        return []
+    vectors = vectors_from_proto(candidates.vectors, "candidates.vectors")
+    return [
+        ItemFeatures(
+            candidates.ids[row], vectors[row], candidates.vectors.model_version, candidates.prices[row],
+            candidates.categories[row] if candidates.categories else "",
+            candidates.brands[row] if candidates.brands else "",
+        )
+        for row in rows
+        if vectors[row].any()
+    ]  # fmt: skip

@@ -1,0 +1,19 @@
+"""How much each item of a user's history says about a candidate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.common.arrays import FloatArray
+from services.ranker.domain.profile import Profile
+
+
+def attention(vectors: FloatArray, profile: Profile) -> FloatArray:
+    """[n, items of the profile], negative where an item of the history speaks against a candidate.
+
+    Target attention without parameters (after Zhou et al., KDD 2018). Cosines below 0.3 are noise in this space and
+    count nothing.
+    """
+    similarity = np.clip((vectors @ profile.vectors.T - 0.3) / 0.7, 0, 1)
+    influence: FloatArray = similarity**2 * (profile.weights / max(float(np.abs(profile.weights).max(initial=0)), 1e-9))
+    return influence

@@ -1,0 +1,63 @@
+"""What a ranker is given: the candidates, and what is known of the requesting person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from services.common.arrays import FloatArray
+from services.ranker.domain.profile import Profile
+from services.ranker.domain.user_history import UserHistory
+
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RankingRequest:
+    """n candidates in retrieval order.
+
+    `vectors` [n, dimensions] are unit rows, zero where a candidate has none; `model_version` is the model of all
+    vectors. `prices` are NaN and `stocks` -1 where unknown, `categories` and `brands` "". `popularity` [n] is not
+    negative. `query` is a unit vector [dimensions], or None. `profile` is made of `user_history`. `now_s` and
+    `created_s` [n] are in seconds since the epoch, the latter 0 where unknown; None: unknown for all.
+    `retrieval_bounds` are the lowest and the highest retrieval score of the candidates that these are a part of; None:
+    these are all.
+    """
+
+    item_ids: Sequence[str]
+    retrieval_scores: FloatArray
+    vectors: FloatArray
+    prices: FloatArray
+    stocks: FloatArray
+    popularity: FloatArray
+    query: FloatArray | None
+    profile: Profile
+    categories: Sequence[str]
+    brands: Sequence[str]
+    user_history: UserHistory = field(default_factory=UserHistory)
+    model_version: str = ""
+    now_s: float = 0.0
+    created_s: npt.NDArray[np.float64] | None = None
+    retrieval_bounds: tuple[float, float] | None = None
+
+    def take(self, rows: Sequence[int]) -> RankingRequest:
+        """The request with these candidates only, whose retrieval scores keep their scale."""
+        at, scores = list(rows), self.retrieval_scores
+        return replace(
+            self,
+            item_ids=[self.item_ids[row] for row in at],
+            retrieval_scores=scores[at],
+            vectors=self.vectors[at],
+            prices=self.prices[at],
+            stocks=self.stocks[at],
+            popularity=self.popularity[at],
+            categories=[self.categories[row] for row in at],
+            brands=[self.brands[row] for row in at],
+            created_s=None if self.created_s is None else self.created_s[at],
+            retrieval_bounds=self.retrieval_bounds
+            or (float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))),
+        )

@@ -1,0 +1,51 @@
+"""What a ranker answers: scores, their parts, and scores with groups masked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from services.common.arrays import FloatArray
+from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.ranking_request import BoolArray, RankingRequest
+from services.ranker.domain.reasons import ReasonType
+from services.ranker.domain.user_features import UserFeatures
+
+
+class Masked(Protocol):
+    """Some of a request's candidates, n of them, scored as if less were known (domain/attribution.py)."""
+
+    def score(self, known: BoolArray) -> npt.NDArray[np.floating[Any]]:
+        """Scores [c, n]; `known` [c, 6] says which groups are known, in the order of ReasonType."""
+
+    def influences(self) -> FloatArray:
+        """[n, items of the profile]: how much the events on each item raise a candidate's score; negative: lower it."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """`total` [n] makes the order. Every array has shape [n].
+
+    `parts` add up to `total`; a ranker that is no sum has none. `tasks` are probabilities by task ("click", "cart",
+    "purchase"); a ranker that predicts nothing has none. `model_version` is empty for a ranker of one version. `masked`
+    scores some rows with groups masked; None: the `parts` do. `features` are those that the ranker computed, if any.
+    """
+
+    total: FloatArray
+    parts: Mapping[ReasonType, FloatArray] = field(default_factory=dict)
+    tasks: Mapping[str, FloatArray] = field(default_factory=dict)
+    model_version: str = ""
+    masked: Callable[[Sequence[int]], Masked] | None = None
+    features: tuple[UserFeatures, CandidateFeatures] | None = None
+
+    @classmethod
+    def sum_of(cls, parts: Mapping[ReasonType, FloatArray]) -> Scores:
+        total: FloatArray = np.sum(list(parts.values()), axis=0, dtype=np.float32)
+        return cls(total, parts)
+
+
+Ranker: TypeAlias = Callable[[RankingRequest], Scores]

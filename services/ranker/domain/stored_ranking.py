@@ -1,0 +1,100 @@
+"""A ranking as it was made: what later pages, the event log and training read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+from services.common.arrays import FloatArray
+from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.event import ItemFeatures
+from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
+from services.ranker.domain.person import person_key
+from services.ranker.domain.user_features import UserFeatures
+
+# The first items of a ranking keep their vectors, for training: few customers look further.
+ITEMS_WITH_VECTORS = 50
+
+
+class CandidateSource(Enum):
+    UNSPECIFIED = "unspecified"
+    QUERY = "query"
+    INTERESTS = "interests"
+    SESSION = "session"
+    POPULAR = "popular"
+
+
+@dataclass(frozen=True)
+class LoggedFeatures:
+    """The features that the ranker used, of n candidates and of the requesting person.
+
+    `version` is FEATURES_VERSION of the time. `numbers` [n, names], float32, has the columns `names`. The last m events
+    of the person, newest first: `event_item_ids` [m], `event_types` [m], `event_numbers` [m, numbers of an event],
+    float32. `long_term` and `query` [d], of the model `vector_version`, are zero where there is none; they are kept as
+    float16. `context` [numbers of the context], float32.
+    """
+
+    version: int
+    vector_version: str
+    names: Sequence[str]
+    numbers: FloatArray
+    event_item_ids: Sequence[str]
+    event_types: npt.NDArray[np.int64]
+    event_numbers: FloatArray
+    long_term: FloatArray
+    query: FloatArray
+    context: FloatArray
+
+    @classmethod
+    def of(
+        cls, user: UserFeatures, candidates: CandidateFeatures, rows: Sequence[int], vector_version: str
+    ) -> LoggedFeatures:
+        """Of these rows of the candidates, in their order."""
+        return cls(
+            FEATURES_VERSION, vector_version, CANDIDATE_NUMBERS, candidates.numbers[list(rows)], user.item_ids,
+            user.types, user.numbers, user.long_term, user.query, user.context,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StoredRanking:
+    """Columns of equal length n, best first.
+
+    `propensities` are the probabilities that the policy put an item at its place. `leg_scores` are retrieval's, by leg.
+    `experiment_arms` are by experiment. `ranked_s` in seconds since the epoch. `logged` is None if the ranker did not
+    make the order. `items` are the first items, with vectors; training needs those of the items that were shown.
+    """
+
+    ranking_id: str
+    user_id: str
+    visitor_id: str
+    session_id: str
+    query: str
+    model_version: str
+    item_ids: Sequence[str]
+    scores: FloatArray
+    propensities: FloatArray
+    total_size: int
+    ranked_s: float
+    candidate_source: CandidateSource = CandidateSource.UNSPECIFIED
+    experiment_arms: Mapping[str, str] = field(default_factory=dict)
+    leg_scores: Mapping[str, FloatArray] = field(default_factory=dict)
+    logged: LoggedFeatures | None = None
+    items: Sequence[ItemFeatures] = ()
+
+    @property
+    def person(self) -> str:
+        return person_key(self.user_id, self.visitor_id)
+
+    def take(self, rows: Sequence[int]) -> StoredRanking:
+        """The ranking with these rows only, without `items`."""
+        at = list(rows)
+        return replace(
+            self, item_ids=[self.item_ids[row] for row in at], scores=self.scores[at],
+            propensities=self.propensities[at], leg_scores={leg: of[at] for leg, of in self.leg_scores.items()},
+            logged=None if self.logged is None else replace(self.logged, numbers=self.logged.numbers[at]), items=(),
+        )  # fmt: skip

@@ -1,0 +1,39 @@
+"""The scoring function that needs no training: a weighted sum of candidate features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.ranker.domain.features.history_match import history_match
+from services.ranker.domain.features.popularity import saturated
+from services.ranker.domain.features.price_affinity import price_affinity
+from services.ranker.domain.features.query_match import query_match
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.reasons import ReasonType
+from services.ranker.domain.scores import Scores
+
+
+@dataclass(frozen=True)
+class Weights:
+    """How much each part may add to a score."""
+
+    query: float
+    history: float
+    price: float
+    popularity: float
+    availability: float
+
+
+def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
+    """Query match + similarity to the user's history + price affinity + popularity - out of stock."""
+    return Scores.sum_of(
+        {
+            ReasonType.QUERY_MATCH: weights.query * query_match(request),
+            ReasonType.RECENT_HISTORY: weights.history * history_match(request.vectors, request.profile),
+            ReasonType.PRICE_AFFINITY: weights.price * price_affinity(request),
+            ReasonType.POPULARITY: weights.popularity * saturated(request.popularity),
+            ReasonType.AVAILABILITY: np.where(request.stocks == 0, -weights.availability, 0).astype(np.float32),
+        }
+    )

@@ -1,0 +1,73 @@
+"""Shadow scoring: a challenger scores requests that the current version answers, and nobody sees its scores."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import structlog
+
+from services.common.arrays import FloatArray
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.scores import Ranker, Scores
+
+# The places by which a challenger in shadow is compared with what was shown.
+TOP = 10
+
+_log = structlog.get_logger("kairos.models")
+
+
+class ShadowScorer:
+    """One request at a time, in a thread of its own; while one is being scored, others are skipped."""
+
+    def __init__(self) -> None:
+        # More threads would take the cores from the requests that somebody waits for.
+        self._thread, self._is_free = ThreadPoolExecutor(1, "shadow"), threading.Semaphore(1)
+
+    def score(
+        self,
+        challenger: Ranker,
+        request: RankingRequest,
+        shown: Scores,
+        took_s: float,
+        count: Callable[[Mapping[str, float]], None],
+    ) -> None:
+        """`shown` are the scores of the version that answered, which took `took_s`. Returns at once."""
+        if self._is_free.acquire(blocking=False):
+            self._thread.submit(self._score, challenger, request, shown, took_s, count)
+
+    def close(self) -> None:
+        self._thread.shutdown()
+
+    def _score(
+        self,
+        challenger: Ranker,
+        request: RankingRequest,
+        shown: Scores,
+        took_s: float,
+        count: Callable[[Mapping[str, float]], None],
+    ) -> None:
+        try:
+            began = time.perf_counter()
+            scores = challenger(request)
+            seconds = time.perf_counter() - began
+            counts = {
+                "shadow.requests": 1.0, "shadow.seconds": seconds, "shadow.seconds_of_current": took_s,
+                "shadow.agreement": agreement(shown.total, scores.total),
+            }  # fmt: skip
+        except Exception:
+            _log.exception("a challenger in shadow failed")
+            counts = {"shadow.errors": 1.0}
+        finally:
+            self._is_free.release()
+        count(counts)
+
+
+def agreement(one: FloatArray, other: FloatArray) -> float:
+    """The share of the best ten of one that are among the best ten of the other."""
+    most = min(TOP, len(one))
+    tops = [set(np.argsort(-scores, kind="stable")[:most].tolist()) for scores in (one, other)]
+    return len(tops[0] & tops[1]) / most

@@ -1,0 +1,66 @@
+"""Ranks candidates for one person; stores the ranking and moves the session off the hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from kairos.ranker.v1 import ranker_pb2
+from services.ranker.background_writer import BackgroundWriter, PendingRanking
+from services.ranker.convert import (
+    candidate_vectors,
+    order_of,
+    person_of,
+    ranking_request,
+    ranking_to_proto,
+    session_move,
+)
+from services.ranker.convert_explanation import explained_rows, explanation_to_proto
+from services.ranker.convert_rankings import stored_ranking
+from services.ranker.domain.explanation import explain
+from services.ranker.domain.profile import build_profile
+from services.ranker.domain.slate.slate import make_slate
+from services.ranker.domain.user_history import UserHistory
+from services.ranker.ports import ProfileStore, RankerModels
+
+
+class ItemRanker:
+    """`clock` gives seconds since the epoch. `exploration` is the share of places explored for unknown users."""
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        writer: BackgroundWriter,
+        models: RankerModels,
+        exploration: float,
+        clock: Callable[[], float],
+        random: Random,
+    ) -> None:
+        self._store, self._writer, self._models = store, writer, models
+        self._exploration, self._clock, self._random = exploration, clock, random
+
+    def rank(self, tenant: str, message: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
+        now_s, vectors, person = self._clock(), candidate_vectors(message.candidates), person_of(message)
+        user_history = self._store.user_history(tenant, person) if person else UserHistory()
+        profile = build_profile(user_history, message.candidates.vectors.model_version, vectors.shape[1], now_s)
+        popularity = self._store.popularity(tenant, message.candidates.ids, now_s)
+        asked = ranking_request(message, vectors, popularity, profile, user_history, now_s)
+        who = message.user_id or message.visitor_id or message.session_id
+        scores, model_version = self._models.rank(tenant, who, asked)
+        slate = make_slate(asked, scores.total, self._exploration, self._random) if message.as_slate else None
+        order = order_of(scores, slate)
+        if message.ranking_id:
+            # The features are computed when somebody needs them, or by the writer.
+            self._writer.put(
+                PendingRanking(
+                    tenant, message.ranking_id, person,
+                    lambda: stored_ranking(message, asked, scores, order, slate, model_version),
+                )
+            )  # fmt: skip
+        if (move := session_move(tenant, message, now_s)) is not None:
+            self._writer.move([move])
+        response = ranking_to_proto(asked, scores, order, slate, model_version)
+        if message.explain:
+            explanations = explain(asked, scores, explained_rows(message, order), slate)
+            response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
+        return response

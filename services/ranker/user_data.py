@@ -1,0 +1,101 @@
+"""The data of one user or visitor: interests, profile, export, merging and deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from kairos.ranker.v1 import profile_pb2, ranker_pb2
+from services.common.convert import vectors_to_proto
+from services.ranker.background_writer import BackgroundWriter
+from services.ranker.convert import person_of
+from services.ranker.convert_rankings import impressions_to_proto, whole_ranking_to_proto
+from services.ranker.convert_user import LOGS, PAGE_BYTES, event_to_proto, page_token, profile_to_proto
+from services.ranker.domain.interests import interests
+from services.ranker.domain.profile import build_profile, newest_model
+from services.ranker.domain.repurchase import category_key, item_key, recently_purchased
+from services.ranker.domain.user_history import UserHistory
+from services.ranker.ports import ProfileStore
+
+
+class UserData:
+    """Persons are keys of `domain.person`. `clock` gives seconds since the epoch."""
+
+    def __init__(self, store: ProfileStore, writer: BackgroundWriter, clock: Callable[[], float]) -> None:
+        self._store, self._writer, self._clock = store, writer, clock
+
+    def interests(self, tenant: str, person: str, session_id: str) -> ranker_pb2.GetInterestsResponse:
+        """`person` and `session_id` may be empty."""
+        user_history = self._store.user_history(tenant, person) if person else UserHistory()
+        now_s = self._clock()
+        response = ranker_pb2.GetInterestsResponse(
+            recently_purchased_item_ids=self._recently_purchased(tenant, user_history, now_s)
+        )
+        model_version, dimensions = newest_model(user_history)
+        found = interests(build_profile(user_history, model_version, dimensions, now_s))
+        if len(found):
+            response.interests.CopyFrom(vectors_to_proto(found.vectors, model_version))
+            response.weights.extend(found.shares.tolist())
+        context = self._writer.session(tenant, session_id) if session_id else None
+        if context is not None:
+            response.session.CopyFrom(vectors_to_proto(context.vector[None], context.model_version))
+        return response
+
+    def profile(
+        self, tenant: str, message: ranker_pb2.GetProfileRequest | ranker_pb2.ExportUserRequest
+    ) -> profile_pb2.UserProfile:
+        person = person_of(message)
+        user_history, now_s = self._store.user_history(tenant, person), self._clock()
+        model_version, dimensions = newest_model(user_history)
+        profile = build_profile(user_history, model_version, dimensions, now_s)
+        bought = self._recently_purchased(tenant, user_history, now_s)
+        return profile_to_proto(
+            message.user_id, message.visitor_id, user_history, profile, interests(profile), bought, model_version
+        )
+
+    def export(self, tenant: str, person: str, start: tuple[str, int], size: int) -> ranker_pb2.ExportUserResponse:
+        """The page from `start` (log, position): events, then pages that were shown, then rankings logged whole."""
+        response, content = ranker_pb2.ExportUserResponse(), 0
+        for count, (log, position, record) in enumerate(self._records(tenant, person, start, size), start=1):
+            getattr(response, log).append(record)
+            content += record.ByteSize()
+            if count == size or content >= PAGE_BYTES:
+                response.next_page_token = page_token(log, position)
+                break
+        return response
+
+    def merge(self, tenant: str, message: ranker_pb2.MergeUsersRequest) -> ranker_pb2.MergeUsersResponse:
+        events, impressions = self._store.merge(tenant, message.visitor_id, message.user_id)
+        return ranker_pb2.MergeUsersResponse(moved_event_count=events, moved_impressions_count=impressions)
+
+    def delete(self, tenant: str, person: str) -> ranker_pb2.DeleteUserResponse:
+        persons = self._store.persons(tenant, [person])[person]
+        rankings = self._writer.delete_persons(tenant, persons)
+        events, impressions = self._store.delete_person(tenant, person)
+        # Once more: a ranking that was made until now has features of the history.
+        rankings += self._writer.delete_persons(tenant, persons)
+        return ranker_pb2.DeleteUserResponse(
+            deleted_event_count=events, deleted_impressions_count=impressions, deleted_ranking_count=rankings
+        )
+
+    def _records(self, tenant: str, person: str, start: tuple[str, int], size: int) -> Iterator[tuple[str, int, Any]]:
+        """(log, position, message) beyond the start, in order."""
+        first, position = start
+        readers: dict[str, tuple[Callable[..., Any], Callable[[Any], Any]]] = {
+            "events": (self._store.events_after, event_to_proto),
+            "impressions": (self._store.impressions_after, impressions_to_proto),
+            "rankings": (self._store.whole_rankings_after, whole_ranking_to_proto),
+        }
+        for log in islice(LOGS, LOGS.index(first), None):
+            read, to_proto = readers[log]
+            for place, record in read(tenant, position, size, person):
+                yield log, place, to_proto(record)
+            position = 0
+
+    def _recently_purchased(self, tenant: str, user_history: UserHistory, now_s: float) -> tuple[str, ...]:
+        bought = {entry.item_id: entry.features.category if entry.features else "" for entry in user_history.purchases}
+        if not bought:
+            return ()
+        keys = {*map(item_key, bought), *(category_key(category) for category in bought.values() if category)}
+        return recently_purchased(user_history.purchases, self._store.rebuys(tenant, sorted(keys)), now_s)

@@ -1,0 +1,387 @@
+"""Stored rankings, sessions and visitors of RankerService, by protos/kairos/ranker/v1/ranker.proto."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from kairos.common.v1 import common_pb2, event_pb2
+from kairos.ranker.v1 import ranker_pb2
+from services.common.convert import tensor_from_proto, vectors_from_proto, vectors_to_proto
+from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.domain.features import CANDIDATE_NUMBERS
+from tests.contract.refusals import refusal
+from tests.contract.test_ranker import (
+    INVALID,
+    MODEL,
+    VECTORS,
+    Stub,
+    event,
+    exported,
+    order,
+    ranking,
+    recording,
+    serving,
+    showing,
+)
+
+NOT_FOUND, CONFLICT = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION
+
+
+@pytest.fixture
+async def stub(tmp_path: Path) -> AsyncIterator[Stub]:
+    async with serving(tmp_path) as running:
+        yield running
+
+
+async def page(stub: Stub, ranking_id: str = "r", offset: int = 0, limit: int = 0) -> ranker_pb2.GetRankingResponse:
+    request = ranker_pb2.GetRankingRequest(ranking_id=ranking_id, offset=offset, limit=limit)
+    return await stub.GetRanking(request)
+
+
+def asked(
+    ranking_id: str = "r", query: tuple[float, float] | None = None, **fields: Any
+) -> ranker_pb2.RankItemsRequest:
+    request = ranking(ranking_id=ranking_id, user=fields.pop("user_id", ""))
+    request.MergeFrom(ranker_pb2.RankItemsRequest(**fields))
+    if query is not None:
+        request.query_vector.CopyFrom(vectors_to_proto(np.array([query], np.float32), MODEL))
+    return request
+
+
+async def test_a_later_page_is_of_the_same_ranking(tmp_path: Path) -> None:
+    """A ranking is readable as soon as it was answered, part by part, and by a ranker that starts later."""
+    async with serving(tmp_path) as stub:
+        request = asked(user_id="u", visitor_id="v", session_id="s", total_size=77)
+        answer = await stub.RankItems(request)
+        first, second = await page(stub, limit=3), await page(stub, offset=3, limit=3)
+        assert [*first.item_ids, *second.item_ids] == list(answer.item_ids)
+        assert [*first.scores, *second.scores] == pytest.approx(list(answer.scores))
+        assert list(first.propensities) == [1, 1, 1]
+        assert (first.ranked_count, first.total_size) == (5, 77)
+        assert (first.model_version, first.user_id, first.visitor_id, first.session_id) == (
+            answer.model_version, "u", "v", "s",
+        )  # fmt: skip
+        assert list((await page(stub, offset=5)).item_ids) == []
+    async with serving(tmp_path) as stub:
+        assert await page(stub, limit=3) == first
+
+
+async def test_another_replica_reads_the_ranking(tmp_path: Path) -> None:
+    """Where the store is shared, a second ranker finds the ranking a moment later."""
+    async with serving(tmp_path) as one, serving(tmp_path) as other:
+        answer = await one.RankItems(asked())
+        for _ in range(100):
+            try:
+                assert list((await page(other)).item_ids) == list(answer.item_ids)
+                return
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.05)  # between two looks at the store
+        pytest.fail("the ranking never reached the store")
+
+
+async def test_an_unknown_ranking(tmp_path: Path) -> None:
+    """A ranking that never was, of another tenant, or that has expired is NOT_FOUND."""
+    async with serving(tmp_path, rankings={"ttl_s": 0.2}) as stub:
+        assert (await refusal(page(stub)))[0] is NOT_FOUND
+        await stub.RankItems(asked())
+        other = ranker_pb2.GetRankingRequest(context=common_pb2.RequestContext(tenant="other"), ranking_id="r")
+        assert (await refusal(stub.GetRanking(other)))[0] is NOT_FOUND
+        await asyncio.sleep(0.5)  # until it is written, and has expired
+        assert (await refusal(page(stub)))[0] is NOT_FOUND
+
+
+async def test_a_ranking_without_an_id_is_not_stored(tmp_path: Path) -> None:
+    """A request without ranking_id stores no ranking and moves no session."""
+    async with serving(tmp_path) as stub:
+        request = asked(ranking_id="", session_id="s", query=(1, 0))
+        await stub.RankItems(request)
+        found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(session_id="s"))
+        assert not found.HasField("session")
+
+
+async def test_a_ranking_that_another_stage_made(stub: Stub) -> None:
+    """StoreRanking keeps retrieval's order for later pages, under the id of the caller."""
+    request = ranker_pb2.StoreRankingRequest(
+        ranking_id="r", visitor_id="v", item_ids=["b", "a"], scores=[0.5, 0.25], model_version="retrieval-order",
+        total_size=9,
+    )  # fmt: skip
+    await stub.StoreRanking(request)
+    stored = await page(stub)
+    assert (list(stored.item_ids), list(stored.scores), list(stored.propensities)) == (["b", "a"], [0.5, 0.25], [1, 1])
+    assert (stored.model_version, stored.total_size, stored.visitor_id) == ("retrieval-order", 9, "v")
+    assert (await stub.RecordImpressions(showing("r", 1, 2))).recorded_count == 1
+    (shown,) = (await exported(stub, visitor_id="v")).impressions
+    assert (list(shown.item_ids), list(shown.feature_names)) == (["b", "a"], [])
+
+
+async def test_shown_rows_are_logged_with_their_features(stub: Stub) -> None:
+    """The log has the shown rows as they were ranked: positions, propensities, query, arms and every feature."""
+    request = asked(user_id="u", visitor_id="v", session_id="s", query=(1, 0))
+    request.query = "boots"
+    request.context.experiment_arms.add(experiment="colour", arm="blue")
+    answer = await stub.RankItems(request)
+    recorded = await stub.RecordImpressions(showing("r", 2, 5))
+    assert (recorded.recorded_count, list(recorded.missing_ranking_ids)) == (1, [])
+    (shown,) = (await exported(stub, user_id="u")).impressions
+    assert (shown.ranking_id, shown.user_id, shown.visitor_id, shown.session_id) == ("r", "u", "v", "s")
+    assert (shown.query, shown.model_version) == ("boots", answer.model_version)
+    assert list(shown.item_ids) == [answer.item_ids[1], answer.item_ids[4]]
+    assert (list(shown.positions), list(shown.propensities)) == ([2, 5], [1, 1])
+    assert [(arm.experiment, arm.arm) for arm in shown.experiment_arms] == [("colour", "blue")]
+    assert tuple(shown.feature_names) == CANDIDATE_NUMBERS
+    numbers = dict(zip(shown.feature_names, tensor_from_proto(shown.features, "features").T, strict=True))
+    cosines = [VECTORS[id][0] / np.hypot(*VECTORS[id]) for id in shown.item_ids]
+    np.testing.assert_allclose(numbers["query_cosine"], cosines, atol=1e-3)
+    np.testing.assert_allclose(numbers["log_price"], np.log([50, 50]), rtol=1e-6)
+    np.testing.assert_allclose(vectors_from_proto(shown.query_vector, "query"), [[1, 0]])
+
+
+async def test_pages_are_logged_once(stub: Stub) -> None:
+    """The same page sent again is not logged again; the next page is. Unknown rankings come back by id."""
+    await stub.RankItems(asked())
+    both = ranker_pb2.RecordImpressionsRequest(shown=[*showing("r", 1, 2).shown, *showing("gone", 1).shown])
+    for count in (1, 0):
+        answer = await stub.RecordImpressions(both)
+        assert (answer.recorded_count, list(answer.missing_ranking_ids)) == (count, ["gone"])
+    assert (await stub.RecordImpressions(showing("r", 3))).recorded_count == 1
+
+
+async def test_shown_items_are_known_to_training(tmp_path: Path) -> None:
+    """Items that were shown are stored with vector, price, category and brand; others are not."""
+    async with serving(tmp_path) as stub:
+        answer = await stub.RankItems(asked())
+        await stub.RecordImpressions(showing("r", 1, 3))
+    with closing(SqliteProfileStore(tmp_path)) as store:
+        known = store.items("default", list(VECTORS))
+    assert set(known) == {answer.item_ids[0], answer.item_ids[2]}
+    for id, item in known.items():
+        assert item.vector is not None
+        np.testing.assert_allclose(item.vector, VECTORS[id], atol=1e-3)
+        assert (item.model_version, item.price, item.brand) == (MODEL, 50.0, "B")
+
+
+async def test_a_sample_is_logged_whole(tmp_path: Path) -> None:
+    """Of the configured share of rankings the log has all candidates, shown or not, and the export has them too."""
+    async with serving(tmp_path, rankings={"whole_share": 1.0}) as stub:
+        answer = await stub.RankItems(asked(user_id="u"))
+        await stub.RecordImpressions(showing("r", 1))
+        await stub.RecordImpressions(showing("r", 2))
+        whole = await exported(stub, user_id="u")
+        (logged,) = whole.rankings
+        assert len(whole.impressions) == 2
+        assert list(logged.item_ids) == list(answer.item_ids)
+        assert list(logged.positions) == [1, 2, 3, 4, 5]
+        assert list(logged.features.shape) == [5, len(CANDIDATE_NUMBERS)]
+    async with serving(tmp_path / "none", rankings={"whole_share": 0.0}) as stub:
+        await stub.RankItems(asked(user_id="u"))
+        await stub.RecordImpressions(showing("r", 1))
+        assert not (await exported(stub, user_id="u")).rankings
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (ranker_pb2.RecordImpressionsRequest(), ["shown"]),
+        (showing("", 1), ["shown[0].ranking_id"]),
+        (showing("r"), ["shown[0].positions"]),
+        (showing("r", *[1] * 101), ["shown[0].positions"]),
+        (showing("r", 1, 0, 6), ["shown[0].positions[1]", "shown[0].positions[2]"]),
+    ],
+    ids=["none", "no id", "no positions", "too many", "out of range"],
+)
+async def test_bad_positions(stub: Stub, request_: ranker_pb2.RecordImpressionsRequest, fields: list[str]) -> None:
+    """INVALID_ARGUMENT that names the field; nothing is logged."""
+    await stub.RankItems(asked(user_id="u"))
+    assert await refusal(stub.RecordImpressions(request_)) == (INVALID, fields)
+    assert not (await exported(stub, user_id="u")).impressions
+
+
+@pytest.mark.parametrize(
+    ("request_", "fields"),
+    [
+        (ranker_pb2.StoreRankingRequest(item_ids=["a"], scores=[1]), ["ranking_id"]),
+        (ranker_pb2.StoreRankingRequest(ranking_id="r"), ["item_ids"]),
+        (ranker_pb2.StoreRankingRequest(ranking_id="r", item_ids=["a"] * 1_001), ["item_ids"]),
+        (ranker_pb2.StoreRankingRequest(ranking_id="r", item_ids=["a", "b"], scores=[1]), ["scores"]),
+        (ranker_pb2.StoreRankingRequest(ranking_id="r", item_ids=["a"], scores=[float("nan")]), ["scores"]),
+        (ranker_pb2.StoreRankingRequest(ranking_id="r" * 129, query="q" * 513), ["ranking_id", "query"]),
+    ],
+    ids=["no id", "no items", "too many", "rows", "NaN", "long texts"],
+)
+async def test_a_bad_ranking(stub: Stub, request_: ranker_pb2.StoreRankingRequest, fields: list[str]) -> None:
+    """INVALID_ARGUMENT that names the field."""
+    assert await refusal(stub.StoreRanking(request_)) == (INVALID, fields)
+
+
+async def test_bad_ranking_facts(stub: Stub) -> None:
+    """Texts of RankItems that are too long, and bad bounds of GetRanking, are refused by field."""
+    long = asked("r" * 129, visitor_id="x" * 129, session_id="x" * 129)
+    long.query = "x" * 513
+    assert await refusal(stub.RankItems(long)) == (INVALID, ["visitor_id", "session_id", "ranking_id", "query"])
+    for fields, name in (({"offset": -1}, "offset"), ({"limit": -1}, "limit"), ({"ranking_id": ""}, "ranking_id")):
+        request = ranker_pb2.GetRankingRequest(**({"ranking_id": "r"} | fields))
+        assert await refusal(stub.GetRanking(request)) == (INVALID, [name])
+
+
+async def session(stub: Stub, session_id: str = "s") -> list[float] | None:
+    found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(session_id=session_id))
+    return vectors_from_proto(found.session, "session")[0].tolist() if found.HasField("session") else None
+
+
+def in_session(event_id: str, item_id: str, kind: str = "CLICK", age_s: float = 0.0) -> event_pb2.Event:
+    return event(event_id, item_id, kind, age_s, session_id="s")
+
+
+async def test_a_session_follows_queries_and_events(tmp_path: Path) -> None:
+    """The very next request of the session finds the last query or event in its context, from another ranker too."""
+    async with serving(tmp_path) as one, serving(tmp_path) as other:
+        assert await session(one) is None
+        await one.RankItems(asked(session_id="s", query=(0, 1)))
+        assert await session(one) == pytest.approx([0, 1])
+        await one.RecordEvents(recording(in_session("e1", "boot1")))
+        expected = np.array([0.4, 0.6]) / np.hypot(0.4, 0.6)
+        assert await session(other) == pytest.approx(expected, abs=1e-3)
+        await one.RankItems(asked(session_id="s", query=(0, 1)))
+        expected = 0.6 * expected + [0, 0.4]
+        assert await session(one) == pytest.approx(expected / np.linalg.norm(expected), abs=1e-3)
+        assert await session(one, "other session") is None
+
+
+async def test_what_moves_no_session(stub: Stub) -> None:
+    """A repeated event, an impression, a removal of nothing known, and an event of an ended session move nothing."""
+    await stub.RecordEvents(recording(in_session("e1", "lamp1")))
+    before = await session(stub)
+    for again in (
+        in_session("e1", "boot1"),
+        in_session("e2", "boot1", "IMPRESSION"),
+        in_session("e3", "nowhere"),
+        in_session("e4", "boot1", age_s=3_600),
+        event("e5", "boot1"),
+    ):
+        await stub.RecordEvents(recording(again))
+        assert await session(stub) == before
+
+
+async def test_events_of_one_call_move_in_order(tmp_path: Path) -> None:
+    """Several events of a session in one call, one of them twice, move it like one call for each."""
+    acts = [in_session("e1", "lamp1"), in_session("e2", "boot1"), in_session("e3", "boot2", "CART")]
+    contexts = []
+    for name, calls in (("one", [[*acts, acts[0]]]), ("each", [[act] for act in acts])):
+        async with serving(tmp_path / name) as stub:
+            for batch in calls:
+                await stub.RecordEvents(recording(*batch))
+            contexts.append(await session(stub))
+    assert contexts[0] == pytest.approx(contexts[1], abs=1e-6)
+
+
+async def test_a_session_ends(tmp_path: Path) -> None:
+    """After its time to live a session is unknown."""
+    async with serving(tmp_path, sessions={"ttl_s": 0.2}) as stub:
+        await stub.RecordEvents(recording(in_session("e1", "lamp1")))
+        assert await session(stub) is not None
+        await asyncio.sleep(0.25)  # the time to live
+        assert await session(stub) is None
+
+
+async def test_interests_need_somebody(stub: Stub) -> None:
+    """A visitor's interests are the visitor's own, and a session needs neither user nor visitor."""
+    click = event("e1", "boot1", visitor_id="v")
+    click.user_id = ""
+    await stub.RecordEvents(recording(click))
+    found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(visitor_id="v"))
+    np.testing.assert_allclose(vectors_from_proto(found.interests, "interests"), [[1, 0]], atol=1e-3)
+    assert not (await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="v"))).HasField("interests")
+
+
+def of_visitor(event_id: str, item_id: str, kind: str = "CLICK") -> event_pb2.Event:
+    made = event(event_id, item_id, kind, visitor_id="v")
+    made.user_id = ""
+    return made
+
+
+def by_visitor(ranking_id: str = "") -> ranker_pb2.RankItemsRequest:
+    return asked(ranking_id=ranking_id, visitor_id="v")
+
+
+async def test_a_visitor_is_ranked_for(stub: Stub) -> None:
+    """The history of a visitor orders the visitor's next answer, and no user's of the same id."""
+    await stub.RecordEvents(recording(of_visitor("e1", "boot2")))
+    ranked = await stub.RankItems(by_visitor())
+    assert list(ranked.item_ids)[:2] == ["boot1", "boot2"]
+    assert ranked.history_size == 1
+    assert await order(stub, user="v") == list(VECTORS)
+
+
+async def merge(stub: Stub, user: str = "u") -> ranker_pb2.MergeUsersResponse:
+    return await stub.MergeUsers(ranker_pb2.MergeUsersRequest(visitor_id="v", user_id=user))
+
+
+async def test_a_merge_moves_the_history(stub: Stub) -> None:
+    """The user is ranked for by the visitor's history, and so is who comes with the visitor's id alone."""
+    await stub.RecordEvents(recording(of_visitor("e1", "boot2"), of_visitor("e2", "lamp1", "PURCHASE")))
+    await stub.RankItems(by_visitor("r"))
+    await stub.RecordImpressions(showing("r", 1, 2))
+    moved = await merge(stub)
+    assert (moved.moved_event_count, moved.moved_impressions_count) == (2, 1)
+    assert (await stub.RankItems(ranking())).history_size == 2
+    await stub.RecordEvents(recording(of_visitor("e3", "boot1")))
+    assert (await stub.RankItems(ranking())).history_size == (await stub.RankItems(by_visitor())).history_size == 3
+    assert (await merge(stub)) == ranker_pb2.MergeUsersResponse()
+    whole = await exported(stub, user_id="u")
+    assert [entry.event_id for entry in whole.events] == ["e1", "e2", "e3"]
+    assert {entry.visitor_id for entry in whole.events} == {"v"}
+    assert len(whole.impressions) == 1
+
+
+async def test_a_visitor_has_one_user(stub: Stub) -> None:
+    """Merging a visitor into a second user is FAILED_PRECONDITION; ids are required."""
+    await merge(stub)
+    assert (await refusal(merge(stub, "other")))[0] is CONFLICT
+    assert await refusal(merge(stub, "")) == (INVALID, ["user_id"])
+    assert await refusal(stub.MergeUsers(ranker_pb2.MergeUsersRequest(user_id="u"))) == (INVALID, ["visitor_id"])
+
+
+async def test_a_deletion_leaves_nothing(stub: Stub) -> None:
+    """Events, pages, rankings, sessions and logged features of the user are gone, those of the merged visitor too."""
+    await stub.RecordEvents(recording(of_visitor("e1", "boot2"), in_session("e2", "boot1")))
+    await stub.RankItems(by_visitor("r1"))
+    await stub.RankItems(asked("r2", user_id="u", session_id="s", query=(1, 0)))
+    await stub.RankItems(asked("r3", user_id="other"))
+    await stub.RecordImpressions(showing("r1", 1))
+    assert await session(stub) is not None
+    await merge(stub)
+    gone = await stub.DeleteUser(ranker_pb2.DeleteUserRequest(user_id="u"))
+    assert (gone.deleted_event_count, gone.deleted_impressions_count) == (2, 1)
+    for ranking_id in ("r1", "r2"):
+        assert (await refusal(page(stub, ranking_id)))[0] is NOT_FOUND
+    assert (await page(stub, "r3")).ranked_count == 5
+    assert await session(stub) is None
+    for person in ({"user_id": "u"}, {"visitor_id": "v"}):
+        whole = await exported(stub, **person)
+        assert (len(whole.events), len(whole.impressions), len(whole.profile.recent)) == (0, 0, 0)
+    assert (await stub.RankItems(by_visitor())).history_size == 0
+
+
+async def test_a_deletion_counts_rankings(tmp_path: Path) -> None:
+    """The answer says how many stored rankings were removed."""
+    async with serving(tmp_path) as stub:
+        for n in range(3):
+            await stub.RankItems(asked(f"r{n}", user_id="u"))
+    async with serving(tmp_path) as stub:
+        gone = await stub.DeleteUser(ranker_pb2.DeleteUserRequest(user_id="u"))
+    assert gone.deleted_ranking_count == 3
+
+
+async def test_a_visitors_profile(stub: Stub) -> None:
+    """GetProfile of a visitor names the visitor."""
+    await stub.RecordEvents(recording(of_visitor("e1", "boot2")))
+    found = (await stub.GetProfile(ranker_pb2.GetProfileRequest(visitor_id="v"))).profile
+    assert (found.user_id, found.visitor_id, [entry.item_id for entry in found.recent]) == ("", "v", ["boot2"])

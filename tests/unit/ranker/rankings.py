@@ -1,0 +1,65 @@
+"""Stored rankings for the tests, and a comparison of values that hold arrays."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from services.common.arrays import FloatArray
+from services.ranker.domain.event import ItemFeatures
+from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
+from services.ranker.domain.stored_ranking import CandidateSource, LoggedFeatures, StoredRanking
+from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS
+
+
+def made_ranking(
+    *item_ids: str,
+    ranking: str = "r",
+    user: str = "u",
+    visitor: str = "",
+    ranked_s: float = 0.0,
+    features: bool = True,
+    seed: int = 0,
+    dimensions: int = 2,
+) -> StoredRanking:
+    """Of items with arbitrary scores and features."""
+    random, n = np.random.default_rng(seed), len(item_ids)
+    return StoredRanking(
+        ranking_id=ranking, user_id=user, visitor_id=visitor, session_id="s", query="q", model_version="m",
+        item_ids=list(item_ids), scores=numbers(random, n), propensities=numbers(random, n), total_size=1_000,
+        ranked_s=ranked_s, candidate_source=CandidateSource.QUERY, experiment_arms={"colour": "blue"},
+        leg_scores={"dense": numbers(random, n), "lexical": numbers(random, n)},
+        logged=logged(random, n, dimensions) if features else None,
+        items=[
+            ItemFeatures(item_id, numbers(random, dimensions).astype("<f2").astype(np.float32), "m@1", float("nan"),
+                         "Shoes", "B")
+            for item_id in item_ids[:2]
+        ],
+    )  # fmt: skip
+
+
+def logged(random: np.random.Generator, n: int, dimensions: int) -> LoggedFeatures:
+    halves = [numbers(random, dimensions).astype("<f2").astype(np.float32) for _ in range(2)]
+    return LoggedFeatures(
+        FEATURES_VERSION, "m@1", CANDIDATE_NUMBERS, numbers(random, n, len(CANDIDATE_NUMBERS)), ["i1", "i2", "i1"],
+        np.array([1, 3, 2], np.int64), numbers(random, 3, len(EVENT_NUMBERS)), *halves, numbers(random, len(CONTEXT)),
+    )  # fmt: skip
+
+
+def numbers(random: np.random.Generator, *shape: int) -> FloatArray:
+    return random.random(shape).astype(np.float32)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equality of values that hold arrays, bit by bit; NaN equals NaN."""
+    if isinstance(one, np.ndarray):
+        return one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
+    if is_dataclass(one):
+        return all(same(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    return bool(one == other) or (one != one and other != other)

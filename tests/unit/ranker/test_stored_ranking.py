@@ -1,0 +1,58 @@
+"""A stored ranking: parts of it, its form as bytes, and the sample that is logged whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
+from services.ranker.domain.event import ItemFeatures
+from services.ranker.domain.impressions import is_logged_whole
+from tests.unit.ranker.rankings import made_ranking, same
+
+
+@pytest.mark.parametrize("features", [True, False])
+def test_bytes_keep_everything(features: bool) -> None:
+    """A ranking read from its bytes is the ranking, to the last bit; unknown prices and vectors stay unknown."""
+    ranking = made_ranking("a", "b", "c", visitor="v", ranked_s=1.25, features=features)
+    bare = ItemFeatures("bare", None, "", 9.5, "Ünïcode > 书", "")
+    ranking = replace(ranking, items=[*ranking.items, bare], query="bottes d'été 靴")
+    assert same(from_bytes(to_bytes(ranking)), ranking)
+
+
+def test_long_vectors_are_kept_as_float16() -> None:
+    """The long-term vector and the query are rounded to float16, numbers are not."""
+    ranking = made_ranking("a", dimensions=4)
+    assert ranking.logged is not None
+    exact = replace(ranking.logged, long_term=np.full(4, 1 / 3, np.float32), numbers=ranking.logged.numbers / 3)
+    read = from_bytes(to_bytes(replace(ranking, logged=exact))).logged
+    assert read is not None
+    np.testing.assert_array_equal(read.long_term, np.full(4, 1 / 3, np.float16).astype(np.float32))
+    np.testing.assert_array_equal(read.numbers, exact.numbers)
+
+
+def test_a_part_has_the_rows_of_its_items() -> None:
+    """Taking rows keeps each item's score, propensity, leg scores and features, in the order of the rows."""
+    ranking = made_ranking("a", "b", "c")
+    part = ranking.take([2, 0])
+    assert list(part.item_ids) == ["c", "a"]
+    assert part.logged is not None
+    assert ranking.logged is not None
+    np.testing.assert_array_equal(part.scores, ranking.scores[[2, 0]])
+    np.testing.assert_array_equal(part.propensities, ranking.propensities[[2, 0]])
+    np.testing.assert_array_equal(part.leg_scores["lexical"], ranking.leg_scores["lexical"][[2, 0]])
+    np.testing.assert_array_equal(part.logged.numbers, ranking.logged.numbers[[2, 0]])
+    assert list(part.items) == []
+
+
+def test_the_sample_is_the_share() -> None:
+    """About the configured share of the rankings is logged whole, the same ones each time; 0 and 1 are none and all."""
+    ids = [f"r{n}" for n in range(20_000)]
+    chosen = [id for id in ids if is_logged_whole(id, 0.01)]
+    assert len(chosen) == pytest.approx(200, abs=45)
+    assert chosen == [id for id in ids if is_logged_whole(id, 0.01)]
+    assert set(chosen) < {id for id in ids if is_logged_whole(id, 0.05)}
+    assert not any(is_logged_whole(id, 0.0) for id in ids)
+    assert all(is_logged_whole(id, 1.0) for id in ids)
