@@ -25,8 +25,8 @@ FloatArray = npt.NDArray[np.float32]
 Encode = Callable[[Sequence[str]], FloatArray]
 
 QUERY_FEATURES = (
-    "coverage", "label_coverage", "share_of_item", "asked_coverage", "nearest_asked", "unasked_share", "unasked",
-    "cosine", "log_popularity",
+    "coverage", "label_coverage", "share_of_item", "asked_coverage", "nearest_asked", "cosine",
+    "log_popularity",
 )  # fmt: skip
 SHOPPER_FEATURES = ("bought_with_most", "bought_with", "bought_with_share", "history_match", "brand")
 # Buyers that nobody has: an item bought twice by the same two people is not yet the companion of all that they bought.
@@ -110,7 +110,7 @@ class Signals:
         self._words = _ones(asked_words + labels @ in_label + in_brand).tocsc()
         self._in_query, self._in_label = in_query, in_label
         self._rarity = np.log1p(self._items / (1 + np.asarray(self._words.sum(0)).ravel())).astype(np.float32)
-        # Labels all of whose words a query holds; and of each item those that no query after which it was bought holds.
+        # Labels all of whose words a query holds.
         sizes = np.asarray(in_label.sum(1)).ravel()
         shared = (in_query @ in_label.T).tocoo()
         whole = shared.data == sizes[shared.col]
@@ -118,8 +118,6 @@ class Signals:
             (np.ones(whole.sum(), np.float32), (shared.row[whole], shared.col[whole])), shared.shape
         )
         self._labels = labels.tocsc()
-        self._unasked = (labels - labels.multiply(_ones(self._asked @ self._held))).tocsc()
-        self._unasked_counts = np.asarray(self._unasked.sum(1)).ravel()
         self._words_weight = self._words @ self._rarity
 
     def _query_features(self, query: int) -> FloatArray:
@@ -128,7 +126,6 @@ class Signals:
         total = max(float(rarity.sum()), 1e-9)
         held = self._held[query].indices
         by_labels = _ones(self._labels[:, held] @ self._in_label[held][:, columns])
-        unasked = np.asarray(self._unasked[:, held].sum(1)).ravel()
         covered = self._words[:, columns] @ rarity
         alike = (self._in_query[:, columns] @ rarity) / total
         features = (
@@ -137,8 +134,6 @@ class Signals:
             covered / np.maximum(self._words_weight, 1e-9),
             self._asked_words[:, columns] @ rarity / total,
             self._asked.multiply(alike).max(axis=1).toarray().ravel(),
-            unasked / np.maximum(self._unasked_counts, 1),
-            unasked,
             self.vectors @ self._query_vectors[query],
             np.log1p(self.popularity),
         )
