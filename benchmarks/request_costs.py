@@ -92,7 +92,7 @@ def _cpu_seconds(data_dir: Path) -> dict[str, float]:
 
 
 def retrieval_costs(size: int, searches: int = 200) -> dict[str, float]:
-    """One process with `size` products, index optimised: milliseconds of CPU per search, bytes of memory per product."""
+    """Of one process with `size` products and an optimised index: CPU milliseconds a search, bytes a product."""
     random, draw = Random(size), np.random.default_rng(size)
     words = sorted({word for product in build_catalogue() for word in product.title.split()})
     with tempfile.TemporaryDirectory(prefix="kairos-costs-") as name:

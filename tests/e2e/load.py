@@ -14,7 +14,7 @@ QUERIES = ("running shoes", "coffee maker", "女士跑步鞋", "wireless headpho
 
 @dataclass
 class Load:
-    """`threads` search until the context ends. `answered` counts the answers, `errors` holds the codes of the others."""
+    """`threads` search until the context ends; `answered` counts the answers, `errors` are the codes of failures."""
 
     shop: Shop
     threads: int = 3
