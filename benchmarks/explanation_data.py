@@ -1,4 +1,4 @@
-"""Ranking requests of the demo shop, with the vectors and candidates of the real suite, and a network trained for it."""
+"""Ranking requests of the demo shop with the suite's own vectors and candidates, and a network trained for the shop."""
 
 from __future__ import annotations
 

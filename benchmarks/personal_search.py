@@ -67,7 +67,7 @@ Figures = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measured:
-    """`figures` by name: [pairs, METRICS] in the order of `ordered`; `chosen`: settings fitted on held-out purchases."""
+    """`figures` by name: [pairs, METRICS], pairs as in `ordered`; `chosen`: settings fitted on held-out purchases."""
 
     figures: Mapping[str, Figures]
     chosen: Mapping[str, object]

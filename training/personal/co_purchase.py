@@ -1,8 +1,8 @@
 """Item vectors from co-purchases (item2vec: Barkan and Koenigstein, 2016); a user's vector is the sum of the history's.
 
 Trained with a sampled softmax over the catalogue: the negatives are shared by a batch and drawn by popularity, with the
-log-Q correction (Bengio and Senécal, 2008), without which popular items would get too low scores. An item's vector is an
-embedding of its id plus a linear map of its text vector, so that rarely bought items have a vector too.
+log-Q correction (Bengio and Senécal, 2008), without which popular items would get too low scores. An item's vector is
+an embedding of its id plus a linear map of its text vector, so that rarely bought items have a vector too.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class _Network(torch.nn.Module):
     def loss(
         self, history: torch.Tensor, targets: torch.Tensor, negatives: torch.Tensor, log_q: torch.Tensor
     ) -> torch.Tensor:
-        """`history` [batch, longest], filled with `padding`; `targets` [batch]; `negatives` [shared]; `log_q` [items]."""
+        """`history` [batch, longest], with `padding`; `targets` [batch]; `negatives` [shared]; `log_q` [items]."""
         mask = (history != self.padding).float()[..., None]
         users = (functional.dropout(self.context(history), self.dropout) * mask).sum(1)
         users = _LENGTH * functional.normalize(users, dim=-1)

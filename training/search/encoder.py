@@ -139,7 +139,7 @@ class _Trainer:
         self._model = load_model(base_dir).train()
         if settings.lora_rank:
             _add_adapters(self._model, settings.lora_rank)
-        # The shop's queries contain few of the 30,000 word pieces; training only those would separate them from the rest.
+        # The queries contain few of the 30,000 word pieces; training only those would separate them from the rest.
         for weight in self._model.body.get_input_embeddings().parameters():
             weight.requires_grad = False
         self._trained = [weight for weight in self._model.parameters() if weight.requires_grad]

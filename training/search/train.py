@@ -235,7 +235,9 @@ def main() -> int:
     parser.add_argument("--start", type=Path, help="an encoder's folder, or a result of this command")
     parser.add_argument("--map", default="id=product_uid,title=product_title", help="as for `kairos catalog import`")
     parser.add_argument("--out", type=Path, default=Path("var/models/search"))
-    parser.add_argument("--minutes", type=float, default=EncoderTraining().minutes, help="limit of the encoder's training")
+    parser.add_argument(
+        "--minutes", type=float, default=EncoderTraining().minutes, help="limit of the encoder's training"
+    )
     parser.add_argument("--epochs", type=int, default=EncoderTraining().epochs)
     parser.add_argument("--lora-rank", type=int, default=0, help="0 trains all weights")
     parser.add_argument("--seed", type=int, default=0)
