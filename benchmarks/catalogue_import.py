@@ -1,11 +1,11 @@
-"""How fast a catalogue goes in, and what the suite then holds in memory.
+"""Rows per second of a catalogue import, and the memory of the suite after it.
 
     python -m benchmarks.catalogue_import --products P.csv.gz --map id=upc,title=name,... --out R.json
 
-Starts the whole suite on free ports and imports the file through the gateway, in blocks; after each block two
-baselines encode rows of the same block with torch, fp32, eager, on all cores: with the product's own batching and limit
-of tokens, and as sentence-transformers does it (32 rows a batch, longest first, 256 tokens). An import also checks,
-indexes and stores; the baselines only encode. In the end the same rows go in again, which must change nothing.
+Starts the whole suite on free ports and imports the file through the gateway in blocks. After each block two baselines
+encode rows of the same block with torch, fp32, eager, on all cores: with the product's own batching and token limit,
+and as sentence-transformers does (32 rows a batch, longest first, 256 tokens). The import also validates, indexes and
+stores; the baselines only encode. At the end the same rows are imported again, which must change nothing.
 """
 
 from __future__ import annotations
@@ -46,14 +46,15 @@ GOAL = 3.0
 _MESSAGE = 200
 _TIMEOUT_S = 3_600.0
 # all-MiniLM-L6-v2's own limit, and sentence-transformers' batch.
-_USUAL_TOKENS, _USUAL_BATCH = 256, 32
-IMPORT, TORCH, USUAL = "kairos import", "torch fp32, our limit of tokens", "torch fp32, as sentence-transformers"
+_DEFAULT_TOKENS, _DEFAULT_BATCH = 256, 32
+IMPORT, TORCH = "kairos import", "torch fp32, our token limit"
+SENTENCE_TRANSFORMERS = "torch fp32, as sentence-transformers"
 
 Counts = dict[str, int]
 
 
 def read_products(path: Path, mapping: ProductMapping) -> list[product_pb2.Product]:
-    """The first product of each id; rows without an id or a title are left out."""
+    """The first product of each id; rows without an id or a title are skipped."""
     products: dict[str, product_pb2.Product] = {}
     for row in tqdm(read_rows(path), desc="Reading", unit=" rows"):
         if row.problem:
@@ -78,8 +79,8 @@ def import_all(connection: Connection, products: Sequence[product_pb2.Product]) 
     }
 
 
-class UsualEncoder:
-    """What `SentenceTransformer.encode` does, without the package."""
+class SentenceTransformerEncoder:
+    """The same steps as `SentenceTransformer.encode`, without the package."""
 
     def __init__(self, model_dir: Path) -> None:
         self._model: PooledEncoder = load_model(model_dir)
@@ -88,16 +89,16 @@ class UsualEncoder:
     def encode(self, texts: Sequence[str]) -> None:
         ordered = sorted(texts, key=len, reverse=True)
         with torch.inference_mode():
-            for first in range(0, len(ordered), _USUAL_BATCH):
+            for first in range(0, len(ordered), _DEFAULT_BATCH):
                 batch = self._tokenizer(
-                    ordered[first : first + _USUAL_BATCH],
-                    padding=True, truncation=True, max_length=_USUAL_TOKENS, return_tensors="pt",
+                    ordered[first : first + _DEFAULT_BATCH],
+                    padding=True, truncation=True, max_length=_DEFAULT_TOKENS, return_tensors="pt",
                 )  # fmt: skip
                 self._model(batch["input_ids"], batch["attention_mask"])
 
 
 class Stopwatch:
-    """Rows and seconds by name; a rate is that of all blocks together."""
+    """(rows, seconds) of each measured block by name; a rate is that of all blocks together."""
 
     def __init__(self) -> None:
         self.blocks: dict[str, list[tuple[int, float]]] = {}
@@ -114,9 +115,9 @@ class Stopwatch:
 
 
 def run(products: list[product_pb2.Product], connection: Connection, blocks: int, sample: int) -> tuple[Stopwatch, int]:
-    """(the times, how many products went in)."""
+    """(the times, the number of imported products)."""
     settings, model_dir = QueryEncoderSettings(), embedded_model_dir()
-    ours, usual = TorchEncoder(model_dir, settings.model_version), UsualEncoder(model_dir)
+    ours, default = TorchEncoder(model_dir, settings.model_version), SentenceTransformerEncoder(model_dir)
     watch, imported = Stopwatch(), 0
     with tqdm(total=len(products), desc="Importing", unit=" products") as progress:
         for block in np.array_split(np.arange(len(products)), blocks):
@@ -125,7 +126,7 @@ def run(products: list[product_pb2.Product], connection: Connection, blocks: int
             imported += counts["imported"]
             texts = [product_text(product_from_proto(product, "product")) for product in part[:sample]]
             watch.measure(TORCH, len(texts), lambda texts=texts: ours.encode(texts, settings.max_product_tokens))
-            watch.measure(USUAL, len(texts), lambda texts=texts: usual.encode(texts))
+            watch.measure(SENTENCE_TRANSFORMERS, len(texts), lambda texts=texts: default.encode(texts))
             progress.update(len(part))
     return watch, imported
 
@@ -133,20 +134,19 @@ def run(products: list[product_pb2.Product], connection: Connection, blocks: int
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=Path, required=True)
-    parser.add_argument("--map", default="", help="as of `kairos catalog import`")
+    parser.add_argument("--map", default="", help="as for `kairos catalog import`")
     parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--sample", type=int, default=300, help="rows of each block that the baselines encode")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of the rows, so that blocks are alike")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of the rows: blocks are random samples")
     arguments = parser.parse_args()
     mapping = parse_mapping(arguments.map, column_names(arguments.products), "USD")
     products = read_products(arguments.products, mapping)
     order = np.random.default_rng(arguments.seed).permutation(len(products))
     products = [products[index] for index in order]
     torch.set_num_threads(os.cpu_count() or 1)
-    every_port_free: dict[str, Any] = {name: 0 for name in SuiteSettings.model_fields if name.endswith("_port")}
     with tempfile.TemporaryDirectory(prefix="kairos-import-") as folder:
-        supervisor, state = start(SuiteSettings(data_dir=Path(folder), **every_port_free))
+        supervisor, state = start(SuiteSettings.on_free_ports(Path(folder)))
         try:
             connection = Connection(state.gateway)
             watch, imported = run(products, connection, arguments.blocks, arguments.sample)
@@ -161,15 +161,15 @@ def main() -> int:
 
 def report(watch: Stopwatch, imported: int, again: Counts, processes: Sequence[SuiteProcess], out: Path) -> None:
     rates = {name: watch.rate(name) for name in watch.blocks}
-    ratios = {name: rates[IMPORT] / rates[name] for name in (TORCH, USUAL)}
+    ratios = {name: rates[IMPORT] / rates[name] for name in (TORCH, SENTENCE_TRANSFORMERS)}
     resident = sum(process.resident_bytes for process in processes)
     table = Table("", "rows/s", "import is faster by", title=f"{imported:,} products")
     for name, rate in rates.items():
         table.add_row(name, f"{rate:,.0f}", f"{ratios[name]:.2f}x" if name in ratios else "")
     console = Console()
     console.print(table)
-    console.print(f"The second import changed {again['imported']} products; {again['unchanged']:,} were as before.")
-    console.print(f"The suite then holds {resident / 1e6:,.0f} MB in {len(processes)} processes.")
+    console.print(f"The second import changed {again['imported']} products and left {again['unchanged']:,} unchanged.")
+    console.print(f"The {len(processes)} processes of the suite then take {resident / 1e6:,.0f} MB.")
     document = {
         "cpus": os.cpu_count(),
         "products": imported,

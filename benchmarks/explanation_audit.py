@@ -1,19 +1,19 @@
-"""Audits explanations on searches of the demo shop: against SHAP and LIME, and against the ranker itself.
+"""Audit of explanations on searches of the demo shop: agreement with SHAP and LIME, and faithfulness to the ranker.
 
     python -m benchmarks.explanation_audit --out R.json
 
-Each shopper with a history searches for a shelf; the first ten places are explained as RankItems explains them. Then
+Each shopper with a history searches for a category; the first ten positions are explained as RankItems explains them.
 
-- SHAP (KernelExplainer), captum's KernelSHAP, sampled Shapley values and LIME explain the same: how far they are from
-  the exact values at most, and whether they put the groups in the same order (Spearman's rank correlation of an item's
-  six values, mean over items);
-- what the explanation calls most important is taken out of the inputs, and the ranker is asked again: the score should
-  change more than by something drawn by lot. So for groups and for single acts of the history, with a 95 % interval
-  over searches. Beside it stand acts named by similarity alone, and the opposite explanation (the least important
-  called most important), which must fail.
+- Agreement: SHAP's KernelExplainer, captum's KernelSHAP, sampled Shapley values and LIME explain the same scores.
+  Measured are the largest difference from the exact values and Spearman's rank correlation of an item's six values
+  (mean over items).
+- Faithfulness (`training.explanations.faithfulness`): the most important input is removed, and the ranker scores again;
+  the score should change more than after the removal of a random input. For feature groups and for single interactions
+  of the history, with a 95 % interval over searches. Beside them: interactions chosen by similarity alone, and the
+  opposite explanation (the least important group called the most important one), which must fail.
 
-Two rankers: the weighted sum, and a network. `--network FOLDER` takes one of `python -m training.ranking`; without it
-one is trained here, on simulated lists of the same shop.
+Two rankers: the weighted sum, and a network. `--network FOLDER` takes one of `python -m training.ranking`; otherwise
+one is trained here on simulated lists of the same shop.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks.explanation_data import demo_requests, trained_network
-from benchmarks.explanation_faithfulness import OF_ACTS, OF_GROUPS, Explained, Removal, difference, loudest_group
 from benchmarks.explanation_peers import PEERS
 from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.domain.attention import attention
@@ -48,6 +47,14 @@ from services.ranker.domain.reasons import GROUPS
 from services.ranker.domain.scores import Ranker
 from services.ranker.domain.weighted_sum import Weights, weighted_sum
 from services.ranker.settings import ObjectiveSettings, WeightSettings
+from training.explanations.faithfulness import (
+    OF_GROUPS,
+    OF_INTERACTIONS,
+    Explained,
+    Removal,
+    difference,
+    largest_group,
+)
 
 TOP = 10
 
@@ -61,31 +68,32 @@ def explained_top(ranker: Ranker, requests: Sequence[RankingRequest]) -> list[Ex
     return found
 
 
-def opposite(told: Explanation) -> Explanation:
+def opposite(explanation: Explanation) -> Explanation:
     """Calls the least important group the most important one."""
-    loudest = max(abs(value) for value in told.contributions.values())
-    return replace(told, contributions={group: loudest - abs(v) for group, v in told.contributions.items()})
+    largest = max(abs(value) for value in explanation.contributions.values())
+    contributions = {group: largest - abs(value) for group, value in explanation.contributions.items()}
+    return replace(explanation, contributions=contributions)
 
 
-def by_likeness(request: RankingRequest, told: Mapping[int, Explanation]) -> dict[int, Explanation]:
-    """Names the acts that the weighted sum's attention goes by, whatever the ranker."""
-    loud = attention(request.vectors, request.profile)
+def by_similarity(request: RankingRequest, explanations: Mapping[int, Explanation]) -> dict[int, Explanation]:
+    """Names the interactions with the largest attention weights of the weighted sum, for any ranker."""
+    weights = attention(request.vectors, request.profile)
     return {
         row: replace(
-            one, events=influential_events(request.vectors[row], loud[row], request.profile, request.user_history)
+            one, events=influential_events(request.vectors[row], weights[row], request.profile, request.user_history)
         )
-        for row, one in told.items()
+        for row, one in explanations.items()
     }
 
 
 def agreement(ranker: Ranker, explained: Sequence[Explained]) -> dict[str, dict[str, float]]:
-    """By peer: the largest difference to the exact values, also as a share of the largest value; rank correlation."""
+    """By peer: the largest difference from the exact values, also as a share of the largest value; rank correlation."""
     exact, peers = list[DoubleArray](), {name: list[DoubleArray]() for name in PEERS}
-    for request, told in explained:
-        rows = list(told)
+    for request, explanations in explained:
+        rows = list(explanations)
         masked = masked_of(request, ranker(request), rows)
         if masked is None:
-            raise ValueError("the ranker tells neither parts nor masked scores")
+            raise ValueError("the ranker gives neither parts nor masked scores")
         scorer = masked.score
         exact.append(shapley(scorer).contributions)
         for name, peer in PEERS.items():
@@ -96,7 +104,7 @@ def agreement(ranker: Ranker, explained: Sequence[Explained]) -> dict[str, dict[
     for name, values in peers.items():
         found = np.concatenate(values)
         worst = float(np.abs(found - true).max())
-        # Rounded: what differs by less than a ten-thousandth of the largest value has no order.
+        # Rounded: differences below a ten-thousandth of the largest value are ties.
         ranked = (np.round(np.stack([true, found], axis=1) / largest, 4)).tolist()
         report[name] = {
             "largest_difference": worst,
@@ -107,12 +115,13 @@ def agreement(ranker: Ranker, explained: Sequence[Explained]) -> dict[str, dict[
 
 
 def faithfulness(ranker: Ranker, explained: Sequence[Explained], seed: int) -> dict[str, Any]:
-    opposed = [(request, {row: opposite(one) for row, one in told.items()}) for request, told in explained]
+    opposed = [(request, {row: opposite(one) for row, one in found.items()}) for request, found in explained]
+    similar = [(request, by_similarity(request, found)) for request, found in explained]
     checks: dict[str, tuple[Removal, Sequence[Explained]]] = {
         "group": (OF_GROUPS, explained),
-        "act": (OF_ACTS, explained),
-        "act, by similarity": (OF_ACTS, [(request, by_likeness(request, told)) for request, told in explained]),
-        "group, opposite": (Removal(OF_GROUPS.options, loudest_group, OF_GROUPS.without), opposed),
+        "interaction": (OF_INTERACTIONS, explained),
+        "interaction, by similarity": (OF_INTERACTIONS, similar),
+        "group, opposite": (Removal(OF_GROUPS.options, largest_group, OF_GROUPS.without), opposed),
     }
     return {
         name: asdict(difference(removal, ranker, of, Random(f"{seed}/{name}")))
@@ -122,7 +131,7 @@ def faithfulness(ranker: Ranker, explained: Sequence[Explained], seed: int) -> d
 
 def audited(ranker: Ranker, requests: Sequence[RankingRequest], peers_on: int, seed: int) -> dict[str, Any]:
     explained = explained_top(ranker, requests)
-    contributions = [[one.contributions[group] for group in GROUPS] for _, told in explained for one in told.values()]
+    contributions = [[one.contributions[group] for group in GROUPS] for _, found in explained for one in found.values()]
     sizes = np.abs(np.array(contributions)).mean(axis=0)
     return {
         "mean_size_of_contribution": {group.value: float(size) for group, size in zip(GROUPS, sizes, strict=True)},
@@ -136,7 +145,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
     parser.add_argument("--size", type=int, default=1_500, help="products of the demo shop")
     parser.add_argument("--shoppers", type=int, default=60)
-    parser.add_argument("--teachers", type=int, default=200, help="shoppers whose lists teach the network")
+    parser.add_argument("--training-shoppers", type=int, default=200, help="whose lists train the network")
     parser.add_argument("--peers-on", type=int, default=10, help="searches that the peers explain: they are slow")
     parser.add_argument("--network", type=Path, help="a folder of `python -m training.ranking`")
     parser.add_argument("--seed", type=int, default=7)
@@ -146,11 +155,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kairos-audit-") as folder:
         requests = list(demo_requests(Path(folder) / "shop", arguments.size, arguments.shoppers, arguments.seed))
         path = arguments.network or trained_network(
-            Path(folder) / "1", arguments.size, arguments.teachers, arguments.seed
+            Path(folder) / "1", arguments.size, arguments.training_shoppers, arguments.seed
         )
         network = OnnxRanker(path, lambda: objective, weighted)
         if network.vector_version != requests[0].model_version:
-            parser.error(f"{path} knows vectors of {network.vector_version}, the shop has {requests[0].model_version}")
+            parser.error(f"{path} takes vectors of {network.vector_version}, the shop has {requests[0].model_version}")
         rankers: dict[str, Ranker] = {"weighted sum": weighted, "network": network}
         report: dict[str, Any] = {
             name: audited(ranker, requests, arguments.peers_on, arguments.seed) for name, ranker in rankers.items()
@@ -163,17 +172,17 @@ def main() -> int:
 
 
 def _print(ranker: str, found: dict[str, Any]) -> None:
-    console, table = Console(), Table(title=f"{ranker}: against the exact values")
-    for heading in ("", "largest difference", "of the largest value", "rank correlation"):
+    console, table = Console(), Table(title=f"{ranker}: difference from the exact values")
+    for heading in ("", "largest difference", "as a share of the largest value", "rank correlation"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, one in found["agreement"].items():
         table.add_row(
             name, f"{one['largest_difference']:.2g}", f"{one['of_largest_value']:.1%}", f"{one['rank_correlation']:.3f}"
         )
     console.print(table)
-    table = Table(title=f"{ranker}: taken out of the inputs")
-    for heading in ("most important", "score changes by", "drawn by lot", "difference", "95 %", "searches"):
-        table.add_column(heading, justify="left" if heading == "most important" else "right")
+    table = Table(title=f"{ranker}: change of the score after a removal")
+    for heading in ("removed", "most important", "random", "difference", "95 %", "searches"):
+        table.add_column(heading, justify="left" if heading == "removed" else "right")
     for name, one in found["faithfulness"].items():
         table.add_row(
             name, f"{one['named']:.4f}", f"{one['drawn']:.4f}", f"{one['mean']:+.4f}",

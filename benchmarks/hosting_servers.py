@@ -1,7 +1,7 @@
 """The servers that `benchmarks.hosting` compares: one handler and one gateway, hosted in several ways.
 
-`python -m benchmarks.hosting_servers ROLE …` serves until SIGTERM. Serve's roles read KAIROS_SUITE_* as `kairos up`
-does.
+`python -m benchmarks.hosting_servers ROLE …` serves until SIGTERM. The roles under Serve read KAIROS_SUITE_*, as
+`kairos up` does.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from services.common.rpc import rpc
 from services.common.settings import load_settings
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 
-# The three applications that the gateway calls in turn, and the gateway where it is one too.
+# The three applications that the gateway calls one after the other; the gateway's own application in Serve.
 STAGES = ("query_encoder", "retrieval", "ranker")
 GATEWAY = "gateway"
 CALL_TIMEOUT_S = 10.0
 
 
 class StageHandler(QueryEncoderServiceServicer):
-    """Sends the vector of the request back: all that is left to measure is the way there and back."""
+    """Returns the vector of the request, so that only the hosting is measured."""
 
     def __init__(self) -> None:
         configure_telemetry("stage", TelemetrySettings())
@@ -48,7 +48,7 @@ class StageHandler(QueryEncoderServiceServicer):
 
 
 class GatewayHandler(QueryEncoderServiceServicer):
-    """Calls the stages one after the other; each gets the vector of the one before."""
+    """Calls the stages one after the other; each receives the vector of the one before."""
 
     def __init__(self, targets: list[str]) -> None:
         configure_telemetry("gateway", TelemetrySettings())
@@ -64,7 +64,7 @@ class GatewayHandler(QueryEncoderServiceServicer):
         return response
 
     def _connected(self) -> list[tuple[QueryEncoderServiceStub, tuple[tuple[str, str], ...]]]:
-        """Made at the first call: a channel belongs to the event loop that calls."""
+        """Created at the first call: a channel belongs to the event loop that calls."""
         if not self._stubs:
             channels = [grpc.aio.insecure_channel(target) for target in self._targets]
             self._stubs = [
@@ -100,8 +100,8 @@ async def serve_plain(handler: object, port: int) -> None:
     await server.stop(None)
 
 
-def serve_as_kairos_does(settings: SuiteSettings, stop: threading.Event) -> int:
-    """The three stages by the launcher of `kairos up`."""
+def serve_as_kairos(settings: SuiteSettings, stop: threading.Event) -> int:
+    """The three stages, hosted by the launcher of `kairos up`."""
     deployment = Deployment(
         name="stage", num_replicas=1, max_ongoing_requests=128, health_check_period_s=1, health_check_timeout_s=10,
         graceful_shutdown_timeout_s=2, ray_actor_options={"num_cpus": 0.5},
@@ -118,16 +118,16 @@ def serve_as_kairos_does(settings: SuiteSettings, stop: threading.Event) -> int:
     return host(settings, ServeConfig(applications=applications), stop)
 
 
-def serve_as_it_comes(settings: SuiteSettings, stop: threading.Event) -> int:
-    """The three stages and the gateway with Serve's defaults; only ports and CPUs are chosen."""
+def serve_with_defaults(settings: SuiteSettings, stop: threading.Event) -> int:
+    """The three stages and the gateway with Serve's defaults; only ports and CPUs are set."""
     import ray
     from ray import serve
 
     ray.init(num_cpus=settings.num_cpus, include_dashboard=False, _node_ip_address=LOOPBACK, log_to_driver=False)
     try:
         generated = "kairos.encoder.v1.encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server"
-        grpc_as_it_comes = grpc_options(settings) | {"grpc_servicer_functions": [generated]}
-        serve.start(http_options=http_options(settings), grpc_options=grpc_as_it_comes)
+        options = grpc_options(settings) | {"grpc_servicer_functions": [generated]}
+        serve.start(http_options=http_options(settings), grpc_options=options)
         for stage in STAGES:
             serve.run(build_stage({}), name=stage, route_prefix=f"/{stage}")
         ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
@@ -153,7 +153,7 @@ def main() -> int:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     settings = load_settings(SuiteSettings)
-    return (serve_as_kairos_does if arguments.role == "kairos" else serve_as_it_comes)(settings, stop)
+    return (serve_as_kairos if arguments.role == "kairos" else serve_with_defaults)(settings, stop)
 
 
 if __name__ == "__main__":

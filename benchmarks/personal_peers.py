@@ -1,4 +1,4 @@
-"""What personalised product search is measured against: counts, BM25, and a latent space of users, items and words."""
+"""Baselines of personalised product search: counts, BM25, and a latent space of users, items and words."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ import torch
 from torch.nn import functional
 from tqdm import tqdm
 
-from training.personal.data import Bought, Shop
-from training.personal.ranking import Knowledge
+from training.personal.data import Purchases, Shop
+from training.personal.ranking import PersonalFeatures
 from training.personal.signals import QUERY_FEATURES, FloatArray, words
 
-# (user, query) -> scores of all items, higher is better.
+# (user, query) -> scores [items], higher is better.
 Scorer = Callable[[int, int], npt.NDArray[np.floating]]
 
 _COVERAGE = QUERY_FEATURES.index("coverage")
 
 
-def by_popularity(knowledge: Knowledge) -> Scorer:
-    return lambda _user, _query: knowledge.signals.popularity
+def by_popularity(features: PersonalFeatures) -> Scorer:
+    return lambda _user, _query: features.signals.popularity
 
 
-def by_popularity_of_matches(knowledge: Knowledge) -> Scorer:
-    """By how much of the query's words an item has; what has as much, by popularity."""
-    popularity = knowledge.signals.popularity.astype(np.float64)
+def by_popularity_of_matches(features: PersonalFeatures) -> Scorer:
+    """By the share of the query's words that an item has; among equal shares by popularity."""
+    popularity = features.signals.popularity.astype(np.float64)
     below_one = popularity / (popularity.max() + 1)
     # A step of 1e-4 in coverage outweighs all popularity.
-    return lambda _user, query: np.round(knowledge.signals.query_features(query)[:, _COVERAGE] * 1e4) + below_one
+    return lambda _user, query: np.round(features.signals.query_features(query)[:, _COVERAGE] * 1e4) + below_one
 
 
-def by_shopper(knowledge: Knowledge) -> Scorer:
-    """Of the history and of popularity, whatever was asked."""
-    everything, popularity = np.arange(len(knowledge.signals.popularity)), np.log1p(knowledge.signals.popularity)
+def by_user(features: PersonalFeatures) -> Scorer:
+    """By co-purchases with the history and popularity, without the query."""
+    everything, popularity = np.arange(len(features.signals.popularity)), np.log1p(features.signals.popularity)
 
     def score(user: int, _query: int) -> FloatArray:
-        return knowledge.companions.affinity(knowledge.signals.history(user), everything) + popularity
+        return features.co_purchase.affinity(features.signals.history(user), everything) + popularity
 
     return score
 
 
 def by_bm25(shop: Shop) -> Scorer:
-    """bm25s over brand and categories, stemmed; k1 1.5, b 0.75."""
+    """bm25s (Lù, 2024) over brand and categories, stemmed; k1 1.5, b 0.75."""
     stemmer = Stemmer.Stemmer("english")
     texts = [shop.text(item) for item in range(len(shop.item_ids))]
     if not any(map(words, texts)):
@@ -59,7 +59,7 @@ def by_bm25(shop: Shop) -> Scorer:
 
     def score(_user: int, query: int) -> FloatArray:
         if query not in found:
-            found.clear()  # Pairs come query by query.
+            found.clear()  # The pairs are grouped by query.
             found[query] = index.get_scores(known[query]) if known[query] else np.zeros(len(texts), np.float32)
         return found[query]
 
@@ -69,28 +69,28 @@ def by_bm25(shop: Shop) -> Scorer:
 class LatentSpace(torch.nn.Module):
     """After HEM (Ai et al., SIGIR 2017): users, items and words in one space; a query is tanh of its words' mean.
 
-    An item and a user speak their words (published: of reviews, which the data here do not have; so of brand,
-    categories and the queries bought after), and an item bought is near its user and query. Negatives are drawn by
-    popularity ^ 0.75 and shared by a batch.
+    The vectors of users and items predict their words, and a bought item is near the vector of its user and query.
+    HEM's words are those of reviews; the data here have none, so they are those of brand, categories and queries.
+    Negatives are drawn by popularity ^ 0.75 and shared by a batch.
     """
 
     def __init__(
-        self, shop: Shop, past: Bought, seed: int, size: int = 64, epochs: int = 8, most_steps: int = 2_000
+        self, shop: Shop, past: Purchases, seed: int, size: int = 64, epochs: int = 8, most_steps: int = 2_000
     ) -> None:
         super().__init__()
         torch.manual_seed(seed)
         texts = [words(shop.text(item)) for item in range(len(shop.item_ids))]
-        asked = [words(query) for query in shop.queries]
-        place_of = {word: place for place, word in enumerate(sorted(frozenset().union(*texts, *asked)))}
-        self._queries = [torch.tensor(sorted(place_of[word] for word in query), dtype=torch.long) for query in asked]
+        queries = [words(query) for query in shop.queries]
+        row_of = {word: row for row, word in enumerate(sorted(frozenset().union(*texts, *queries)))}
+        self._queries = [torch.tensor(sorted(row_of[word] for word in query), dtype=torch.long) for query in queries]
         self.users, self.items, self.words = (
-            torch.nn.Embedding(count, size) for count in (len(shop.users), len(texts), len(place_of))
+            torch.nn.Embedding(count, size) for count in (len(shop.users), len(texts), len(row_of))
         )
         for table in (self.users, self.items, self.words):
             torch.nn.init.uniform_(table.weight, -0.5 / size, 0.5 / size)
         self.bias = torch.nn.Parameter(torch.zeros(len(texts)))
         self.projection = torch.nn.Linear(size, size)
-        self._learn(past, [[place_of[word] for word in sorted(text)] for text in texts], epochs, most_steps)
+        self._train(past, [[row_of[word] for word in sorted(text)] for text in texts], epochs, most_steps)
 
     def scorer(self, query_share: float) -> Scorer:
         with torch.no_grad():
@@ -104,11 +104,11 @@ class LatentSpace(torch.nn.Module):
         means = functional.embedding_bag(torch.cat(of), self.words.weight, starts, mode="mean")
         return torch.tanh(self.projection(means))
 
-    def _learn(self, past: Bought, texts: Sequence[Sequence[int]], epochs: int, most_steps: int) -> None:
+    def _train(self, past: Purchases, texts: Sequence[Sequence[int]], epochs: int, most_steps: int) -> None:
         batch, shared, random = 1_024, 512, np.random.default_rng(torch.initial_seed())
         rows = torch.from_numpy(past.astype(np.int64))
         popular = torch.bincount(rows[:, 2], minlength=len(texts)).float().add(1) ** 0.75
-        spoken: list[npt.NDArray[np.int64]] = [
+        words_of: list[npt.NDArray[np.int64]] = [
             np.unique([*texts[item], *self._queries[query].tolist()]) for _, query, item in past.tolist()
         ]
         steps = min(most_steps, epochs * -(-len(rows) // batch))
@@ -118,22 +118,22 @@ class LatentSpace(torch.nn.Module):
             chosen = torch.randint(len(rows), (batch,))
             users, queries, items = rows[chosen].T
             user, item = self.users(users), self.items(items)
-            word = torch.tensor([random.choice(spoken[row]) for row in chosen.tolist()])
-            wrong = torch.multinomial(popular, shared, replacement=True)
-            wrong_words = torch.randint(len(self.words.weight), (64,))
-            asked, inverse = torch.unique(queries, return_inverse=True)
-            wish = 0.5 * self._queries_at(asked)[inverse] + 0.5 * user
-            right = (wish * item).sum(1) + self.bias[items]
-            loss = _noise_contrast(right, wish @ self.items(wrong).T + self.bias[wrong])
-            for speaker in (user, item):
-                right = (speaker * self.words(word)).sum(1)
-                loss = loss + _noise_contrast(right, speaker @ self.words(wrong_words).T)
+            word = torch.tensor([random.choice(words_of[row]) for row in chosen.tolist()])
+            negatives = torch.multinomial(popular, shared, replacement=True)
+            negative_words = torch.randint(len(self.words.weight), (64,))
+            distinct, inverse = torch.unique(queries, return_inverse=True)
+            intent = 0.5 * self._queries_at(distinct)[inverse] + 0.5 * user
+            positive = (intent * item).sum(1) + self.bias[items]
+            loss = _noise_contrast(positive, intent @ self.items(negatives).T + self.bias[negatives])
+            for vectors in (user, item):
+                positive = (vectors * self.words(word)).sum(1)
+                loss = loss + _noise_contrast(positive, vectors @ self.words(negative_words).T)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
 
 
-def _noise_contrast(right: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
-    """Negative sampling (Mikolov et al., 2013), as if with five negatives of each positive."""
-    return -(functional.logsigmoid(right) + 5 * functional.logsigmoid(-wrong).mean(1)).mean()
+def _noise_contrast(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
+    """Negative sampling (Mikolov et al., 2013), weighted like five negatives for each positive."""
+    return -(functional.logsigmoid(positive) + 5 * functional.logsigmoid(-negative).mean(1)).mean()

@@ -1,14 +1,13 @@
-"""What one search costs each service in CPU time: what `benchmarks.scale` and docs/how-to/scale.md count with.
+"""CPU time of one search in each service: the input of `benchmarks.scale` and of docs/how-to/scale.md.
 
     python -m benchmarks.request_costs --out R.json
 
-The suite under Ray Serve with the demo shop and its shoppers' events, searched by known shoppers from several threads
-all the time; then the CPU seconds of each process, divided by the searches that were answered. Who searches is not in
-it; Ray's own processes and HAProxy are shown by themselves. The cores are kept busy, for that is what capacity is made
-of: one search after the other on an idle machine costs up to twice as much, since a core that slept wakes with cold
-caches.
-Retrieval by the size of the catalogue is measured beside, on products whose vectors are drawn at random, which is the
-hardest case for a vector graph.
+Starts the suite under Ray Serve with the demo shop and its shoppers' events, lets known shoppers search from several
+threads without a pause, and divides the CPU seconds of each process by the number of answers. The client's CPU does not
+count; Ray's own processes and HAProxy have rows of their own. The cores are busy on purpose: on an idle machine one
+search after the other costs up to twice as much, since the caches of an idle core are cold.
+
+Retrieval is also measured alone by the size of the catalogue, with random vectors, the hardest case for an HNSW graph.
 """
 
 from __future__ import annotations
@@ -28,14 +27,15 @@ import psutil
 from qdrant_edge import EdgeShard
 from rich.console import Console
 
-from benchmarks.restore import fill
-from benchmarks.rollout import Load, Phase
+from benchmarks.load import Load, Phase
 from benchmarks.scale_model import POOLS
 from demo.catalogue import build_catalogue
+from demo.loading import load_shop
 from ops.client import Connection
 from ops.control import start
 from ops.processes import suite_processes
 from ops.settings import SuiteSettings
+from services.common.arrays import FloatArray, unit_rows
 from services.common.product import Product
 from services.retrieval.domain.candidates import IndexedProduct
 from services.retrieval.ports import Columns, Narrowing, Search, Vectors
@@ -46,17 +46,17 @@ CANDIDATES = 200
 _TIMEOUT_S = 60.0
 _WARM_UP_S = 20.0
 _DIMENSIONS = 384
+_SHOPPERS = 100
 
 
 def costs(seconds: float, threads: int, size: int) -> dict[str, Any]:
-    """ms of CPU of a search, by service."""
+    """Milliseconds of CPU of a search, by service."""
     catalogue = build_catalogue(size=size)
-    every_port_free: dict[str, Any] = {name: 0 for name in SuiteSettings.model_fields if name.endswith("_port")}
     with tempfile.TemporaryDirectory(prefix="kairos-costs-") as name:
-        supervisor, state = start(SuiteSettings(data_dir=Path(name) / "suite", **every_port_free))
+        supervisor, state = start(SuiteSettings.on_free_ports(Path(name) / "suite"))
         try:
             connection = Connection(state.gateway, timeout_s=_TIMEOUT_S)
-            users = fill(connection, Path(name), catalogue, 100)
+            users = load_shop(connection, Path(name), catalogue, _SHOPPERS)
             titles = [" ".join(product.title.split()[:4]) for product in catalogue]
             measured, rest = Phase("measured"), Phase("after it")
             with Load(connection, threads, titles, users) as load:
@@ -70,21 +70,21 @@ def costs(seconds: float, threads: int, size: int) -> dict[str, Any]:
             supervisor.terminate()
             supervisor.wait()
     if measured.errors:
-        raise SystemExit(f"searches failed, and what they cost is unknown: {dict(measured.errors)}")
+        raise SystemExit(f"searches failed, so their cost is unknown: {dict(measured.errors)}")
     answered = len(measured.seconds)
     cpu_ms = defaultdict[str, float](float)
     for process, cpu_s in after.items():
         service = process if process in (*POOLS, "haproxy") else "ray"
         cpu_ms[service] += 1e3 * (cpu_s - before.get(process, 0)) / answered
     return {
-        "searches": answered, "given_up": dict(measured.degradations), "searches_a_second": round(answered / took_s, 1),
-        "threads": threads, "products": size,
+        "searches": answered, "degradations": dict(measured.degradations),
+        "searches_per_second": round(answered / took_s, 1), "threads": threads, "products": size,
         "cpu_ms": {service: round(ms, 2) for service, ms in cpu_ms.items()},
     }  # fmt: skip
 
 
 def _cpu_seconds(data_dir: Path) -> dict[str, float]:
-    """By what the processes are."""
+    """CPU seconds by the name of the process."""
     seconds = defaultdict[str, float](float)
     for process in suite_processes(data_dir):
         seconds[process.name] += process.cpu_seconds
@@ -92,7 +92,7 @@ def _cpu_seconds(data_dir: Path) -> dict[str, float]:
 
 
 def retrieval_costs(size: int, searches: int = 200) -> dict[str, float]:
-    """Of one process with `size` products, optimised: ms of CPU of a search, bytes of memory a product."""
+    """Of one process with `size` products and an optimised index: CPU milliseconds a search, bytes a product."""
     random, draw = Random(size), np.random.default_rng(size)
     words = sorted({word for product in build_catalogue() for word in product.title.split()})
     with tempfile.TemporaryDirectory(prefix="kairos-costs-") as name:
@@ -102,7 +102,7 @@ def retrieval_costs(size: int, searches: int = 200) -> dict[str, float]:
             count = min(1_000, size - start)
             products = [Product(f"p{start + number}", " ".join(random.sample(words, 8))) for number in range(count)]
             indexed = [IndexedProduct(product, b"x" * 600, product.id.encode()) for product in products]
-            index.upsert("default", indexed, Vectors(_unit(draw, count), "random@1"))
+            index.upsert("default", indexed, Vectors(_random_vectors(draw, count), "random@1"))
         index.close()
         (generation,) = Path(name).glob("default/generation-*")
         shard = EdgeShard.load(str(generation))
@@ -112,7 +112,7 @@ def retrieval_costs(size: int, searches: int = 200) -> dict[str, float]:
         index = build_index(settings)
         try:
             times = list[float]()
-            for vector in _unit(draw, searches):
+            for vector in _random_vectors(draw, searches):
                 text = " ".join(random.sample(words, 3))
                 search = Search(text, vector[None], (1.0,), Narrowing(), CANDIDATES, Columns(vectors=True))
                 began = time.process_time()
@@ -124,22 +124,23 @@ def retrieval_costs(size: int, searches: int = 200) -> dict[str, float]:
     return {
         "products": size,
         "cpu_ms": round(1e3 * statistics.median(times), 2),
-        "bytes_a_product": round(grown / size),
+        "bytes_per_product": round(grown / size),
     }
 
 
-def _unit(draw: np.random.Generator, count: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-    rows = draw.normal(size=(count, _DIMENSIONS)).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows
+def _random_vectors(draw: np.random.Generator, count: int) -> FloatArray:
+    """[count, dimensions], unit rows."""
+    return unit_rows(draw.normal(size=(count, _DIMENSIONS)).astype(np.float32))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of searches; 0 leaves the suite out")
-    parser.add_argument("--threads", type=int, default=4, help="that search all the time")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of searches; 0 measures retrieval alone")
+    parser.add_argument("--threads", type=int, default=4, help="that search without a pause")
     parser.add_argument("--size", type=int, default=3_000, help="products of the demo shop")
-    parser.add_argument("--sizes", type=int, nargs="*", default=[5_000, 20_000, 50_000], help="products in retrieval")
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[5_000, 20_000, 50_000], help="of retrieval's catalogues"
+    )
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     report: dict[str, Any] = {"retrieval": [retrieval_costs(size) for size in arguments.sizes]}

@@ -1,11 +1,11 @@
-"""Whether the shop answers as before after everything was lost, and how long backup and restore take.
+"""Equal answers after the loss and the restore of all state, and the duration of backup and restore.
 
     python -m benchmarks.restore --size 3000 --requests 500 --out R.json
 
-The demo shop with a fortnight of its shoppers' events. In order: `kairos backup` while it serves, the answers to the
-requests, the end of the suite, the removal of all of its state, `kairos restore`, a new suite, the same requests. The
-backup comes first since showing something is an act: what a shopper saw, the next answer takes into account. For the
-same reason no shopper asks twice; the pages of one answer are one request each.
+The demo shop with two weeks of its shoppers' events. In order: backup while the suite serves, the answers to the
+requests, stop of the suite, removal of all state, restore, a new suite, the same requests. The backup comes first and
+no shopper occurs twice, because impressions change a shopper's later answers. Each page of a search counts as one
+request.
 """
 
 from __future__ import annotations
@@ -26,67 +26,60 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
 
-from catalog.imports import CatalogImport, EventsImport, Rejects
-from catalog.mapping import parse_mapping
-from demo.catalogue import DemoProduct, build_catalogue, write_catalogue
-from demo.shoppers import build_shoppers, simulate_events, write_events
+from demo.catalogue import DemoProduct, build_catalogue
+from demo.loading import load_shop
 from kairos.gateway.v1 import gateway_pb2
 from ops.backup.copies import bring_back, save
 from ops.client import Connection
 from ops.in_process import in_process_suite
 from ops.settings import SuiteSettings
 
-DAYS = 14
 _TIMEOUT_S = 30.0
-# What is never the same twice: names of the answer, and when a price was quoted.
-_PASSING = {"requestId", "attributionToken", "nextPageToken", "timings", "quoteId", "quotedAt", "validUntil"}
+# These fields differ in every answer.
+_VOLATILE = {"requestId", "attributionToken", "nextPageToken", "timings", "quoteId", "quotedAt", "validUntil"}
+# A product may become a day older between two requests.
 _AGE = re.compile(r"Sold for \d+ days")
-# How far scores may be apart: history loses weight while time passes.
+# The weight of the history decreases with time, and scores with it.
 SCORE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One request, and for a search whether its second page is asked for too, which counts as another."""
+class Request:
+    """A call of the gateway. A search with 2 pages counts as two requests."""
 
     method: str
     message: Message
     pages: int = 1
 
 
-def requests_of(catalogue: Sequence[DemoProduct], users: Sequence[str], count: int, seed: int = 7) -> list[Asked]:
-    """`count` in all: half are searches and their second pages, a quarter recommendations, a quarter prices."""
-    random, asked, left = Random(seed), list[Asked](), iter(users)
-    while (total := sum(one.pages for one in asked)) < count:
+def requests_of(catalogue: Sequence[DemoProduct], users: Sequence[str], count: int, seed: int = 7) -> list[Request]:
+    """`count` requests: half are searches and their second pages, a quarter recommendations, a quarter prices."""
+    random, requests, left = Random(seed), list[Request](), iter(users)
+    while (total := sum(one.pages for one in requests)) < count:
         product = random.choice(catalogue)
-        kind = len(asked) % 3
+        kind = len(requests) % 3
         if kind == 0:
             words = random.choice([product.title, product.title_zh, product.category_path[-1], product.brand])
             query = " ".join(words.split()[:4])
-            # Every other one by a known shopper.
-            user = next(left) if len(asked) % 2 else ""
+            # Every other search is of a known shopper.
+            user = next(left) if len(requests) % 2 else ""
             message: Message = gateway_pb2.SearchRequest(query=query, user_id=user, explain=True, facets=["brand"])
-            asked.append(Asked("Search", message, min(2, count - total)))
+            requests.append(Request("Search", message, min(2, count - total)))
         elif kind == 1:
-            asked.append(Asked("Recommend", gateway_pb2.RecommendRequest(user_id=next(left), explain=True)))
+            requests.append(Request("Recommend", gateway_pb2.RecommendRequest(user_id=next(left), explain=True)))
         else:
             ids = [chosen.id for chosen in random.sample(list(catalogue), 5)]
-            asked.append(Asked("QuotePrices", gateway_pb2.QuotePricesRequest(product_ids=ids)))
-    return asked
+            requests.append(Request("QuotePrices", gateway_pb2.QuotePricesRequest(product_ids=ids)))
+    return requests
 
 
-def answers(connection: Connection, asked: Sequence[Asked]) -> list[dict[str, Any]]:
-    """One a request, later pages included, without what is never the same twice."""
-    return [without_passing(MessageToDict(answer)) for one in asked for answer in _pages(connection, one)]
-
-
-def differences(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) -> list[int]:
-    """Numbers of the requests whose answers are not the same."""
-    return [number for number, pair in enumerate(zip(before, after, strict=True)) if not same(*pair)]
+def answers(connection: Connection, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """One for each request and page, without volatile fields."""
+    return [_comparable(MessageToDict(answer)) for one in requests for answer in _pages(connection, one)]
 
 
 def same(one: Any, other: Any) -> bool:
-    """Numbers may be SCORE_TOLERANCE apart; all else is equal."""
+    """Numbers may differ by SCORE_TOLERANCE; everything else is equal."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -96,37 +89,22 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def without_passing(value: Any) -> Any:
-    """The age of a product in days is the clock's: between two questions one may have its birthday."""
+def _comparable(value: Any) -> Any:
     if isinstance(value, str):
         return _AGE.sub("Sold for days", value)
     if isinstance(value, dict):
-        return {name: without_passing(kept) for name, kept in value.items() if name not in _PASSING}
-    return [without_passing(kept) for kept in value] if isinstance(value, list) else value
+        return {name: _comparable(kept) for name, kept in value.items() if name not in _VOLATILE}
+    return [_comparable(kept) for kept in value] if isinstance(value, list) else value
 
 
-def fill(connection: Connection, folder: Path, catalogue: list[DemoProduct], shopper_count: int) -> list[str]:
-    """Import products and events; the shoppers who did something."""
-    write_catalogue(folder / "products.jsonl.gz", catalogue)
-    events = list(simulate_events(build_shoppers(catalogue, shopper_count), catalogue, DAYS))
-    write_events(folder / "events.jsonl.gz", events)
-    rejects = Rejects(folder / "rejects.jsonl")
-    products = CatalogImport(connection, parse_mapping("", None, "USD"), rejects)
-    summaries = [products.run(folder / "products.jsonl.gz", quiet=True)]
-    summaries.append(EventsImport(connection, rejects).run(folder / "events.jsonl.gz", quiet=True))
-    if any(summary.rejected for summary in summaries):
-        raise SystemExit(f"rows of the demo shop were rejected: {summaries}")
-    return sorted({event.user_id for event in events if event.item_id})
-
-
-def _pages(connection: Connection, asked: Asked) -> Iterator[Any]:
+def _pages(connection: Connection, request: Request) -> Iterator[Any]:
     with connection.stub() as stub:
-        message: Any = type(asked.message)()
-        message.CopyFrom(asked.message)
-        for _ in range(asked.pages):
-            answer = getattr(stub, asked.method)(message, timeout=_TIMEOUT_S)
+        message: Any = type(request.message)()
+        message.CopyFrom(request.message)
+        for _ in range(request.pages):
+            answer = getattr(stub, request.method)(message, timeout=_TIMEOUT_S)
             yield answer
-            if asked.pages > 1:
+            if request.pages > 1:
                 message.page_token = answer.next_page_token
 
 
@@ -142,25 +120,25 @@ def main() -> None:
         state, settings = folder / "var", SuiteSettings(data_dir=folder / "var")
         with in_process_suite(state, encoder={"model_cache_dir": state / "models"}) as suite:
             connection = Connection(suite.gateway_target, timeout_s=_TIMEOUT_S)
-            users = fill(connection, folder, catalogue, arguments.requests)
+            users = load_shop(connection, folder, catalogue, arguments.requests)
             began = time.monotonic()
             manifest = save(settings, folder / "backup")
             backup_s = time.monotonic() - began
-            asked = requests_of(catalogue, users, arguments.requests)
-            before = answers(connection, asked)
+            requests = requests_of(catalogue, users, arguments.requests)
+            before = answers(connection, requests)
         shutil.rmtree(state)
         began = time.monotonic()
         bring_back(settings, folder / "backup")
         restore_s = time.monotonic() - began
         with in_process_suite(state, encoder={"model_cache_dir": state / "models"}) as suite:
-            after = answers(Connection(suite.gateway_target, timeout_s=_TIMEOUT_S), asked)
+            after = answers(Connection(suite.gateway_target, timeout_s=_TIMEOUT_S), requests)
         on_disk = sum(path.stat().st_blocks * 512 for path in (folder / "backup").rglob("*"))
-    different = differences(before, after)
+    different = [pair for pair in zip(before, after, strict=True) if not same(*pair)]
     report = {
         "products": len(catalogue),
         "requests": len(before),
         "same": len(before) - len(different),
-        "different": [[before[number], after[number]] for number in different],
+        "different": different,
         "degraded": sum("degradations" in answer for answer in before),
         "backup_s": round(backup_s, 2),
         "restore_s": round(restore_s, 2),

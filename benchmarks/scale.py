@@ -1,11 +1,12 @@
-"""Whether autoscaling follows the shoppers: a day and a flash sale, simulated with measured costs.
+"""Autoscaling in a simulated day and flash sale, with measured costs, beside fixed numbers of replicas.
 
-    python -m benchmarks.scale --out R.json --plot R.png [--overlay production]
+    kubectl kustomize deploy/k8s/overlays/production > production.yaml
+    python -m benchmarks.scale --manifests production.yaml --out R.json --plot R.png
 
-Beside it, in the same run: the same suite with as many replicas all the time as autoscaling had on average, and with as
-many as it had at most. A day passes in a quarter of an hour here, so its curve is 96 times as steep as a real one, and
-the delays are what they are; the sale is as a sale is: six times the requests, within half a minute. See
-benchmarks.scale_model for what is simulated.
+In the same run: the suite with the manifests' autoscaling, with a fixed number of replicas equal to the average of
+autoscaling, and with one equal to its maximum. The day is compressed to 15 minutes, so its load changes 96 times as
+fast as a real one while the delays of autoscaling stay. In the sale the load rises to six times within 30 s.
+benchmarks.scale_model describes the simulation.
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.manifests import read_objects
 from benchmarks.scale_model import POOLS, Scaling, Suite, Window, scalings_of
-from deploy.checks.build import built
 
 COSTS = Path(__file__).parent / "data" / "request_costs.json"
 _DAY_S, _SALE_S = 900.0, 720.0
 _SALE = (180.0, 420.0)
 _RAMP_S = 30.0
-# Share of degraded or refused answers from which a window counts as one that did not follow.
+# A window with a larger share of degraded or refused answers counts as one in which autoscaling was late.
 _MANY = 0.01
+# Requests that may be under way at the end of a simulation.
+_UNDER_WAY = 200
 
 
 def day(peak: float) -> Callable[[float], float]:
-    """Requests a second: a fifth of the peak at night, the peak in the evening, a smaller one at noon."""
+    """Requests per second by time: a fifth of the peak at night, the peak in the evening, a smaller one at noon."""
 
     def rate(now_s: float) -> float:
         hour = 24 * now_s / _DAY_S
@@ -45,7 +48,7 @@ def day(peak: float) -> Callable[[float], float]:
 
 
 def sale(usual: float, times: float) -> Callable[[float], float]:
-    """`usual` requests a second, and `times` as many between the third minute and the seventh."""
+    """`usual` requests per second, and `times` as many between minutes 3 and 7."""
 
     def rate(now_s: float) -> float:
         begin, end = _SALE
@@ -72,24 +75,23 @@ def simulate(
     suite = Suite(rate, costs_ms, scalings, starting_s=starting_s)
     suite.run(duration_s)
     latencies = np.array([latency for window in suite.windows for latency in window.latencies_s])
-    arrivals = sum(window.arrivals for window in suite.windows)
+    arrivals, refused = (sum(getattr(window, name) for window in suite.windows) for name in ("arrivals", "refused"))
+    if not 0 <= arrivals - refused - len(latencies) <= _UNDER_WAY:
+        raise RuntimeError(f"{arrivals} requests, but {refused} refusals and {len(latencies)} answers")
     report = {
         "requests": arrivals,
-        "refused": sum(window.refused for window in suite.windows) / arrivals,
+        "refused": refused / arrivals,
         "degraded": sum(window.degraded for window in suite.windows) / arrivals,
         "p50_ms": float(np.quantile(latencies, 0.5) * 1e3),
         "p99_ms": float(np.quantile(latencies, 0.99) * 1e3),
-        "last_degraded_s": max(
-            (w.start_s + suite.window_s for w in suite.windows if w.refused + w.degraded > _MANY * w.arrivals),
-            default=0.0,
-        ),
+        "last_degraded_s": max((w.start_s + suite.window_s for w in suite.windows if _is_late(w)), default=0.0),
         "core_hours": sum(suite.core_hours().values()),
         "most_replicas": {name: max(window.replicas[name] for window in suite.windows) for name in POOLS},
     }
     return report, suite
 
 
-def _many(window: Window) -> bool:
+def _is_late(window: Window) -> bool:
     return window.refused + window.degraded > _MANY * window.arrivals
 
 
@@ -100,7 +102,7 @@ def compare(
     scalings: dict[str, Scaling],
     starting_s: float,
 ) -> tuple[dict[str, dict[str, Any]], Suite]:
-    """Autoscaled; as many replicas as that had on the average; as many as it had at most."""
+    """Reports by policy: autoscaled, a fixed number equal to its average, one equal to its maximum."""
     scaled, suite = simulate(rate, duration_s, costs_ms, scalings, starting_s)
     mean = {name: round(pool.replica_s / duration_s) or 1 for name, pool in suite.pools.items()}
     average, _ = simulate(rate, duration_s, costs_ms, fixed(mean, scalings), starting_s)
@@ -133,14 +135,18 @@ def plot(suites: dict[str, Suite], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--costs", type=Path, default=COSTS, help="what benchmarks.request_costs wrote")
-    parser.add_argument("--overlay", default="production", help="of deploy/k8s, whose autoscaling is simulated")
+    parser.add_argument("--manifests", type=Path, required=True, help="the YAML of a built overlay")
+    parser.add_argument("--costs", type=Path, default=COSTS, help="output of benchmarks.request_costs")
     parser.add_argument("--target", type=float, help="target_ongoing_requests of all stages, instead of the manifests'")
-    parser.add_argument("--least", type=int, default=1, help="replicas of each service at any time, or the manifests'")
-    parser.add_argument("--starting-s", type=float, default=30.0, help="until a new replica, pod included, serves")
-    parser.add_argument("--peak", type=float, default=400.0, help="requests/s of the day's peak")
+    parser.add_argument(
+        "--least", type=int, default=1, help="minimum of replicas of each service, unless manifests say more"
+    )
+    parser.add_argument(
+        "--starting-s", type=float, default=30.0, help="seconds until a new replica, with its pod, serves"
+    )
+    parser.add_argument("--peak", type=float, default=400.0, help="requests/s at the day's peak")
     parser.add_argument("--usual", type=float, default=80.0, help="requests/s before the sale")
-    parser.add_argument("--times", type=float, default=6.0, help="as many in the sale")
+    parser.add_argument("--times", type=float, default=6.0, help="factor of the load in the sale")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
@@ -152,11 +158,11 @@ def main() -> None:
             target_ongoing_requests=arguments.target or one.target_ongoing_requests,
             min_replicas=max(arguments.least, one.min_replicas),
         )
-        for name, one in scalings_of(built(arguments.overlay)).items()
+        for name, one in scalings_of(read_objects(arguments.manifests)).items()
     }
     report, suites = {}, {}
     scenarios = {
-        "a day in a quarter of an hour": (day(arguments.peak), _DAY_S),
+        "a day in 15 minutes": (day(arguments.peak), _DAY_S),
         "a flash sale": (sale(arguments.usual, arguments.times), _SALE_S),
     }
     for name, (rate, duration_s) in scenarios.items():
@@ -168,7 +174,7 @@ def main() -> None:
             "p99 ms",
             "degraded %",
             "refused %",
-            "followed from s",
+            "late until s",
             "most replicas",
             title=name,
         )

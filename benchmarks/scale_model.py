@@ -1,10 +1,10 @@
-"""The suite as queues: what `benchmarks.scale` simulates.
+"""A queueing model of the suite: what `benchmarks.scale` simulates.
 
-Each replica is one core that serves in the order of arrival; a request goes to the replica that has the fewest. Times
-are those of benchmarks.request_costs. Budgets are the gateway's own code: a stage that cannot begin and end inside its
-timeout is done without. Replicas follow Ray Serve's policy: calls in progress, averaged over the look-back, divided by
-the target, once it has held for the delay; replicas tell their calls in progress every other second (`push_s`). The
-gateways follow Kubernetes' horizontal autoscaler by their CPU.
+Each replica is one core that serves in the order of arrival; a request goes to the replica with the fewest requests.
+Service times come from benchmarks.request_costs. Budgets are computed by the gateway's own code: a stage that cannot
+finish within its timeout is skipped. The number of replicas follows Ray Serve's autoscaling policy: ongoing requests,
+averaged over the look-back period and divided by the target, once the result has held for the delay; replicas report
+their ongoing requests every two seconds (`push_s`). The gateways follow Kubernetes' horizontal pod autoscaler by CPU.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from typing import Any
 
 import simpy
 
-from deploy.checks.build import Object
-from deploy.checks.serve_config import serve_config_of
+from benchmarks.manifests import Object, serve_applications
 from services.gateway.domain.budget import RequestBudget, Stage
 from services.gateway.settings import BudgetSettings, StagesSettings
 
@@ -27,17 +26,18 @@ GATEWAY = "gateway"
 POOLS = (GATEWAY, *(stage.value for stage in Stage))
 _SHARES = StagesSettings().shares()
 _BUDGET = BudgetSettings()
-# Of service times: an encoder's long queries, a ranker's heavy users.
+# Standard deviation of the logarithm of service times: long queries, users with long histories.
 _SPREAD = 0.4
 _TICK_S = 1.0
-_SERVES_LOOK_BACK_S = 30.0
-# Of Kubernetes' horizontal autoscaler and of its metrics.
+# Ray Serve's default.
+_LOOK_BACK_S = 30.0
+# Period of Kubernetes' horizontal pod autoscaler and of its metrics.
 _HPA_PERIOD_S = 15.0
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Ray Serve's autoscaling_config of one deployment; of the gateways, where `cpu_target` is set, their HPA."""
+    """Ray Serve's autoscaling_config of one deployment, or the gateways' HPA where `cpu_target` is set."""
 
     min_replicas: int
     max_replicas: int
@@ -50,16 +50,17 @@ class Scaling:
 
 
 def scalings_of(objects: list[Object]) -> dict[str, Scaling]:
-    """As the RayServices and the gateways' HorizontalPodAutoscaler of a built overlay have them."""
+    """By service: the settings of the RayServices and of the gateways' HorizontalPodAutoscaler in a built overlay.
+
+    Raises ValueError if a service is missing or does not scale.
+    """
     found = {}
+    for application in serve_applications(objects):
+        if config := application["deployments"][0].get("autoscaling_config"):
+            settings = dict(config)
+            settings["look_back_s"] = settings.pop("look_back_period_s", _LOOK_BACK_S)
+            found[application["name"]] = Scaling(**settings)
     for item in objects:
-        if item["kind"] == "RayService":
-            for application in serve_config_of(item).applications:
-                config = application.deployments[0].autoscaling_config
-                assert config is not None, f"{application.name} does not scale"
-                settings = config.model_dump(exclude_unset=True)
-                settings["look_back_s"] = settings.pop("look_back_period_s", _SERVES_LOOK_BACK_S)
-                found[application.name] = Scaling(**settings)
         if item["kind"] == "HorizontalPodAutoscaler":
             spec = item["spec"]
             used = spec["metrics"][0]["resource"]["target"]["averageUtilization"] / 100
@@ -67,6 +68,8 @@ def scalings_of(objects: list[Object]) -> dict[str, Scaling]:
                 spec["minReplicas"], spec["maxReplicas"], upscale_delay_s=0,
                 look_back_s=_HPA_PERIOD_S, push_s=_HPA_PERIOD_S, cpu_target=used,
             )  # fmt: skip
+    if missing := set(POOLS) - set(found):
+        raise ValueError(f"the manifests do not scale {', '.join(sorted(missing))}")
     return found
 
 
@@ -78,7 +81,7 @@ class Replica:
 
 @dataclass
 class Pool:
-    """The replicas of one service. `mean_s` is what one request takes of a core."""
+    """The replicas of one service. `mean_s` is the CPU time of one request on one core."""
 
     name: str
     scaling: Scaling
@@ -89,7 +92,7 @@ class Pool:
     busy_s: float = 0.0
     replica_s: float = 0.0
     _seen: deque[float] = field(default_factory=deque)
-    _told: float = 0.0
+    _reported: float = 0.0
     _since_s: float | None = None
     _direction: int = 0
     _last_busy_s: float = 0.0
@@ -99,7 +102,7 @@ class Pool:
         self.replicas = [Replica() for _ in range(self.wanted)]
 
     def place(self, now_s: float, work_s: float, timeout_s: float) -> tuple[Replica, float] | None:
-        """(replica, seconds until it is done); None where that would be too late, and nothing is done then."""
+        """(replica, seconds until it is done); None, without any work, if that would be after the timeout."""
         replica = min(self.replicas, key=lambda one: (one.ongoing, one.free_at_s))
         begins_s = max(now_s, replica.free_at_s)
         if begins_s + work_s - now_s > timeout_s:
@@ -110,7 +113,7 @@ class Pool:
         return replica, replica.free_at_s - now_s
 
     def decide(self, now_s: float) -> int:
-        """How many replicas there shall be."""
+        """The wanted number of replicas at `now_s`; called once a tick."""
         if self.scaling.cpu_target:
             used, self._last_busy_s = self.busy_s - self._last_busy_s, self.busy_s
             self._seen.append(used / _TICK_S / self.scaling.cpu_target)
@@ -119,9 +122,9 @@ class Pool:
         while len(self._seen) > self.scaling.look_back_s / _TICK_S:
             self._seen.popleft()
         if now_s % self.scaling.push_s < _TICK_S:
-            self._told = sum(self._seen) / len(self._seen)
-        # Floating-point noise must not ask for one more.
-        desired = math.ceil(self._told - 1e-9)
+            self._reported = sum(self._seen) / len(self._seen)
+        # Rounding errors must not add a replica.
+        desired = math.ceil(self._reported - 1e-9)
         desired = min(max(desired, self.scaling.min_replicas), self.scaling.max_replicas)
         direction = (desired > self.wanted) - (desired < self.wanted)
         if direction != self._direction:
@@ -134,7 +137,7 @@ class Pool:
 
 @dataclass
 class Window:
-    """What happened in one interval of the simulation."""
+    """Counts of one interval of the simulation; `degraded` are answers without some stage."""
 
     start_s: float
     arrivals: int = 0
@@ -173,7 +176,7 @@ class Suite:
         return {name: pool.replica_s / 3600 for name, pool in self.pools.items()}
 
     def _arrive(self, duration_s: float) -> Generator[Any, Any, None]:
-        """A Poisson process whose rate changes: thinned (Lewis and Shedler 1979)."""
+        """A Poisson process with a changing rate, by thinning (Lewis and Shedler, 1979)."""
         most = max(self._rate(float(second)) for second in range(int(duration_s)))
         while True:
             yield self._env.timeout(self._random.expovariate(most))
@@ -195,7 +198,7 @@ class Suite:
             timeout_s = budget.timeout_s(stage, later, self._env.now) - self._hop_s
             placed = self.pools[stage.value].place(self._env.now, self._work(stage.value), timeout_s)
             if placed is None:
-                # It is found late, after all of its time: the worst that can happen.
+                # The worst case: the gateway notices only at the end of the timeout.
                 is_whole = False
                 yield self._env.timeout(max(timeout_s, 0.0))
                 continue
@@ -212,13 +215,13 @@ class Suite:
                 before, wanted = pool.wanted, pool.decide(self._env.now)
                 for _ in range(before, wanted):
                     self._env.process(self._start(pool))
-                # A replica that goes finishes what it has; its calls count no more.
+                # A removed replica finishes its requests, which no longer count as ongoing.
                 if wanted < len(pool.replicas):
                     pool.replicas.sort(key=lambda one: one.ongoing, reverse=True)
                     del pool.replicas[max(wanted, 1) :]
 
     def _start(self, pool: Pool) -> Generator[Any, Any, None]:
-        pool.replica_s += pool.starting_s  # its core is taken from now on
+        pool.replica_s += pool.starting_s  # its core is reserved from now on
         yield self._env.timeout(pool.starting_s)
         if len(pool.replicas) < pool.wanted:
             pool.replicas.append(Replica(self._env.now))
@@ -230,7 +233,7 @@ class Suite:
             yield self._env.timeout(self.window_s)
 
     def _work(self, name: str) -> float:
-        """Log-normal around the measured mean."""
+        """Seconds of one request: log-normal around the measured mean."""
         return self.pools[name].mean_s * self._random.lognormvariate(-(_SPREAD**2) / 2, _SPREAD)
 
 

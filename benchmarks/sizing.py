@@ -1,8 +1,8 @@
-"""How many replicas, shards, cores and GiB a shop of some size takes: the arithmetic of docs/how-to/scale.md.
+"""Replicas, shards, cores and GiB by the size of a shop: the arithmetic of docs/how-to/scale.md.
 
     python -m benchmarks.sizing [--core-hour 0.03 --gib-hour 0.004] [--costs R.json]
 
-From what benchmarks.request_costs measured. A price is an input: without one, only cores and GiB are told.
+CPU times are the output of benchmarks.request_costs. With prices, the table also has the cost of a month.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from benchmarks.scale_model import POOLS
 
 PRODUCTS = (10**5, 10**7, 10**9)
 REQUESTS = (10, 10**3, 10**5)
-# Share of a core that is used at the peak: queues are short, and a third of the machines may fail.
+# Share of a core used at the peak: queues stay short, and a third of the machines may fail.
 UTILISATION = 0.6
-# At least so many of each, for one may die.
+# Minimum of replicas of each service: one may fail.
 LEAST = 2
-# GiB that one replica asks for in deploy/k8s.
+# Memory request of one replica in deploy/k8s, GiB.
 REPLICA_GIB = {"gateway": 0.25, "query_encoder": 1.0, "retrieval": 0.5, "ranker": 0.5, "pricing": 1.0}
-# Of a product in a Qdrant server: 384 float16, a graph of 32 links at the lowest level, 50 terms of number and weight,
-# filters. Payload lies on the disk.
+# Memory of a product in a Qdrant server, bytes: 384 float16, an HNSW graph of 32 links at the lowest level, 50 terms
+# (number and weight), filters. The payload is on the disk.
 PRODUCT_BYTES = 2 * 384 + 4 * 34 + 8 * 50 + 200
-# Beyond some millions of products: int8 in memory, float16 on the disk.
+# Above this number of products: int8 in memory, float16 on the disk.
 QUANTIZED_FROM, QUANTIZED_BYTES = 5 * 10**6, 384 + 4 * 34 + 8 * 50 + 200
-# Products of one shard, a choice: quantised, what a node of 32 GiB holds with room to spare.
+# Products of one shard, a choice: quantised, they fit on a node of 32 GiB with room to spare.
 SHARD = 20 * 10**6
 COPIES = 2
-# Up to here retrieval keeps the products itself, in one process.
+# Up to this number of products retrieval runs with the embedded index, in one process.
 EMBEDDED = 10**6
 
 
 @dataclass(frozen=True)
 class Size:
-    """`replicas` of each service; Qdrant's `shards`, each in two copies, with `engine_cores` in all."""
+    """`replicas` by service; `shards` of Qdrant, each in two copies, which take `engine_cores` together."""
 
     replicas: Mapping[str, int]
     shards: int
@@ -55,9 +55,9 @@ class Size:
 
 
 def size_of(products: int, requests_s: float, cpu_ms: Mapping[str, float], search_ms: float) -> Size:
-    """`cpu_ms`: of one request, by service. `search_ms`: of Qdrant for one shard.
+    """`cpu_ms`: CPU of one request by service. `search_ms`: CPU of Qdrant for a search in one shard.
 
-    What retrieval takes of its own beside the engine is what its measured figure has above `search_ms`.
+    The difference between retrieval's measured figure and `search_ms` is retrieval's own CPU beside the engine.
     """
     embedded = products <= EMBEDDED and _replicas(requests_s, cpu_ms["retrieval"]) <= LEAST
     own_ms = cpu_ms if embedded else {**cpu_ms, "retrieval": max(cpu_ms["retrieval"] - search_ms, 0.5)}
@@ -67,7 +67,7 @@ def size_of(products: int, requests_s: float, cpu_ms: Mapping[str, float], searc
         replicas["retrieval"] = 1  # an embedded index belongs to one process
         return Size(replicas, 0, 0, memory + products * 2 * PRODUCT_BYTES / 2**30)
     shards = math.ceil(products / SHARD)
-    # Every shard is asked for each search, in one of its copies.
+    # Each search reads one copy of every shard.
     cores = max(COPIES * shards, _replicas(requests_s * shards, search_ms))
     a_product = QUANTIZED_BYTES if products >= QUANTIZED_FROM else PRODUCT_BYTES
     return Size(replicas, shards, cores, memory + COPIES * products * a_product / 2**30)

@@ -1,17 +1,17 @@
-"""Whether another catalogue's training is a better start than the embedded encoder.
+"""Transfer: an encoder trained on another catalogue as the start of training, beside the embedded encoder.
 
     python -m benchmarks.transfer --source-products SP --source-judgements SJ --products P --judgements J --out R.json
         [--self-supervised] [--sizes 25 0] [--steps 100]
 
-On samples: the source's encoder is trained for --source-steps, or --source names one. Then the target's are, on the
-same queries with the same hard negatives, seed and number of steps: from the embedded encoder ("fresh") and from the
-source's ("transferred"). --sizes are numbers of the target's queries to learn from; 0 is all of them. With
---self-supervised these are made from the catalogue, as where a shop has no judgements, and all of J measures; else half
-of J's queries does.
+On samples of both catalogues. The source's encoder is trained for --source-steps, or --source names one. The target's
+encoders are trained on the same queries with the same hard negatives, seed and number of steps, from the embedded
+encoder ("fresh") and from the source's ("transferred"). --sizes are numbers of the target's training queries; 0: all.
+With --self-supervised, the training queries are generated from titles, and all queries of J measure; otherwise half of
+J's queries train and the other half measures.
 
-NDCG@10 and recall@100 over the sample, as `benchmarks.search_quality` counts them: of exact cosines of the encoder as
-it is served (int8), and of their order joined with that of bm25s by ranks (RRF 60). Files: product_uid, product_title;
-search_term, product_uid, relevance. `benchmarks.transfer_data` makes them from public data sets.
+NDCG@10 and recall@100 over the sample, as in `benchmarks.search_quality`: "dense" ranks by exact cosines of the served
+encoder (int8), "fused" by reciprocal rank fusion (k 60) of that ranking and bm25s's. Files: product_uid, product_title;
+search_term, product_uid, relevance. `benchmarks.transfer_data` converts public data sets.
 """
 
 from __future__ import annotations
@@ -39,23 +39,21 @@ from services.common.product import Product
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder, embedded_model_dir
-from training.search.data import NOT_WRONG, RELEVANT, Judgements, read_judgements, split
+from training.search.data import NOT_WRONG, Judgements, read_judgements, relevant_pairs, split
 from training.search.encoder import EncoderTraining, Examples, train_encoder
-from training.search.self_supervised import made_judgements
 from training.search.start import read_start
+from training.search.title_queries import title_judgements
+from training.search.train import CANDIDATES, NEGATIVE_RANKS
 
-# As training.search.train mines: what the words found from rank 5 on.
-_NEGATIVES = slice(5, 60)
-_DEPTH = 200
 _RRF = 60
-# Never reached: what ends a training is its steps, or arms would differ by how busy the machine was.
+# No time limit: the number of steps must not depend on other load.
 _MINUTES = 1e6
 FRESH, TRANSFERRED = "fresh", "transferred"
 
 
 @dataclass(frozen=True)
 class Domain:
-    """A sample: products, and judged queries whose right products are all in it."""
+    """A sample of a catalogue: products, and judged queries whose judged products are all in it."""
 
     products: Sequence[Product]
     judgements: Judgements
@@ -65,8 +63,8 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class Course:
-    """Of a training: the same for both starts."""
+class TrainingPlan:
+    """The part of a training that is equal for both starts."""
 
     steps: int
     batch: int
@@ -75,7 +73,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Arm:
-    """One encoder, measured on the target. `queries`: that it learned from there; 0: as it started."""
+    """One encoder measured on the target, after training on `queries` of the target's queries."""
 
     start: str
     queries: int
@@ -84,7 +82,7 @@ class Arm:
 
 
 def sampled(products: Path, mapping: str, judgements: Judgements, size: int, seed: int) -> Domain:
-    """Queries in random order with all that was judged for them while there is room; then other products."""
+    """Random queries with all of their judged products while `size` allows, filled up with other products."""
     catalogue = {product.id: product for product in read_catalogue(products, mapping)}
     random = np.random.default_rng(seed)
     queries, chosen, kept = list(judgements), dict[str, None](), dict[str, Mapping[str, float]]()
@@ -98,34 +96,36 @@ def sampled(products: Path, mapping: str, judgements: Judgements, size: int, see
     return Domain([catalogue[product_id] for product_id in (*chosen, *more)], kept)
 
 
-def taught(judgements: Judgements, queries: int, pairs: int, seed: int) -> Judgements:
-    """The first `queries` in an order of the seed (0: all), at most `pairs` right answers; others are NOT_WRONG."""
+def training_part(judgements: Judgements, queries: int, pairs: int, seed: int) -> Judgements:
+    """The first `queries` in a random order (0: all) with at most `pairs` right answers; the others are NOT_WRONG.
+
+    With one seed, fewer queries are a subset of more queries.
+    """
     random = np.random.default_rng(seed)
     order = random.permutation(len(judgements))[: queries or None]
     names = list(judgements)
     kept = {names[index]: dict(judgements[names[index]]) for index in order}
-    right = [(query, p) for query, judged in kept.items() for p, relevance in judged.items() if relevance >= RELEVANT]
+    right = relevant_pairs(kept, {product_id: "" for judged in kept.values() for product_id in judged})
     for index in random.permutation(len(right))[pairs:]:
-        query, product_id = right[index]
-        kept[query][product_id] = NOT_WRONG
+        kept[right[index].query][right[index].product_id] = NOT_WRONG
     return kept
 
 
-def words_rankings(texts: Mapping[str, str], queries: Sequence[str]) -> dict[str, Ranking]:
+def bm25s_rankings(texts: Mapping[str, str], queries: Sequence[str]) -> dict[str, Ranking]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "sample.csv.gz"
         write(path, ("id", "title"), texts.items())
         return by_bm25s(path, "id=id,title=title", queries)
 
 
-def learned(domain: Domain, judgements: Judgements, base_dir: Path, target: Path, course: Course) -> Path:
-    """An encoder; equal arguments but `base_dir` give an equal course."""
+def trained(domain: Domain, judgements: Judgements, base_dir: Path, target: Path, plan: TrainingPlan) -> Path:
+    """Trains an encoder from `base_dir` and returns its folder, `target`."""
     texts = domain.texts()
-    found = words_rankings(texts, list(judgements))
-    examples = Examples(judgements, texts, {query: list(ranking[_NEGATIVES]) for query, ranking in found.items()})
-    epochs = max(1, round(course.steps / max(1, len(examples.pairs()) // course.batch)))
+    found = bm25s_rankings(texts, list(judgements))
+    examples = Examples(judgements, texts, {query: list(ranking[NEGATIVE_RANKS]) for query, ranking in found.items()})
+    epochs = max(1, round(plan.steps / max(1, len(examples.pairs()) // plan.batch)))
     settings = EncoderTraining(
-        epochs=epochs, batch=course.batch, hard_negatives=course.batch // 2, seed=course.seed, minutes=_MINUTES
+        epochs=epochs, batch=plan.batch, hard_negatives=plan.batch // 2, seed=plan.seed, minutes=_MINUTES
     )
     return train_encoder(examples, base_dir, target, settings)
 
@@ -137,12 +137,12 @@ def ranked(texts: Mapping[str, str], queries: Sequence[str], model_dir: Path, ca
     products = encoder.encode(list(texts.values()), settings.max_product_tokens)
     vectors = encoder.encode(queries, settings.max_query_tokens)
     ids = np.array(list(texts))
-    orders = (np.argsort(-(products @ vector), kind="stable")[:_DEPTH] for vector in vectors)
+    orders = (np.argsort(-(products @ vector), kind="stable")[:CANDIDATES] for vector in vectors)
     return {query: list(ids[order]) for query, order in zip(queries, orders, strict=True)}
 
 
-def joined(one: Ranking, other: Ranking) -> Ranking:
-    """Reciprocal ranks, equal weights (Cormack et al., SIGIR 2009)."""
+def reciprocal_rank_fusion(one: Ranking, other: Ranking) -> Ranking:
+    """With equal weights (Cormack et al., SIGIR 2009)."""
     scores: defaultdict[str, float] = defaultdict(float)
     for ranking in (one, other):
         for rank, product_id in enumerate(ranking):
@@ -156,25 +156,25 @@ def measure(
     measured: Judgements,
     source: Path,
     sizes: Sequence[int],
-    course: Course,
+    plan: TrainingPlan,
     work: Path,
 ) -> tuple[Figures, list[Arm]]:
-    """(bm25s alone, the encoders: for each number of queries the fresh start and then the transferred one)."""
+    """(bm25s alone; the encoders, for each number of queries first the fresh and then the transferred start)."""
     texts, queries = target.texts(), list(measured)
-    words = words_rankings(texts, queries)
+    lexical = bm25s_rankings(texts, queries)
 
     def arm(start: str, count: int, model_dir: Path) -> Arm:
         dense = ranked(texts, queries, model_dir, work)
-        fused = {query: joined(dense[query], words[query]) for query in queries}
+        fused = {query: reciprocal_rank_fusion(dense[query], lexical[query]) for query in queries}
         return Arm(start, count, figures_of(measured, dense), figures_of(measured, fused))
 
     starts = {FRESH: embedded_model_dir(), TRANSFERRED: source}
     arms = [arm(start, 0, model_dir) for start, model_dir in starts.items()]
     for size in sizes:
-        known = taught(pool, size, course.steps * course.batch, course.seed)
+        part = training_part(pool, size, plan.steps * plan.batch, plan.seed)
         for start, base_dir in starts.items():
-            arms.append(arm(start, len(known), learned(target, known, base_dir, work / f"{start}-{size}", course)))
-    return figures_of(measured, words), arms
+            arms.append(arm(start, len(part), trained(target, part, base_dir, work / f"{start}-{size}", plan)))
+    return figures_of(measured, lexical), arms
 
 
 def source_encoder(arguments: argparse.Namespace, work: Path) -> Path:
@@ -182,61 +182,62 @@ def source_encoder(arguments: argparse.Namespace, work: Path) -> Path:
         return read_start(arguments.source).encoder
     judgements = read_judgements(arguments.source_judgements)
     source = sampled(arguments.source_products, arguments.map, judgements, arguments.sample, arguments.seed)
-    course = Course(arguments.source_steps, arguments.batch, arguments.seed)
-    known = taught(source.judgements, 0, course.steps * course.batch, course.seed)
-    return learned(source, known, embedded_model_dir(), work / "source", course)
+    plan = TrainingPlan(arguments.source_steps, arguments.batch, arguments.seed)
+    part = training_part(source.judgements, 0, plan.steps * plan.batch, plan.seed)
+    return trained(source, part, embedded_model_dir(), work / "source", plan)
 
 
 def differences(arms: Sequence[Arm], seed: int) -> list[dict[str, Any]]:
-    """Transferred − fresh, NDCG@10, for each number of queries."""
+    """Transferred − fresh in NDCG@10, by number of queries."""
     return [
         {
             "queries": ours.queries,
-            "of": half,
+            "ranking": ranking,
             "ndcg@10": round(mine.means()["ndcg@10"] - theirs.means()["ndcg@10"], 4),
             "interval_95": interval(mine, theirs, seed),
         }
         for other, ours in zip(arms[::2], arms[1::2], strict=True)
-        for half, mine, theirs in (("dense", ours.dense, other.dense), ("fused", ours.fused, other.fused))
+        for ranking, mine, theirs in (("dense", ours.dense, other.dense), ("fused", ours.fused, other.fused))
     ]
 
 
-def plot(words: Figures, arms: Sequence[Arm], path: Path) -> None:
+def plot(lexical: Figures, arms: Sequence[Arm], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
     chart, axes = pyplot.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
-    for axis, half in zip(axes, ("dense", "fused"), strict=True):
+    for axis, ranking in zip(axes, ("dense", "fused"), strict=True):
         for start in (FRESH, TRANSFERRED):
-            points = [(str(arm.queries), getattr(arm, half).means()["ndcg@10"]) for arm in arms if arm.start == start]
+            of_start = (arm for arm in arms if arm.start == start)
+            points = [(str(arm.queries), getattr(arm, ranking).means()["ndcg@10"]) for arm in of_start]
             axis.plot(*zip(*points, strict=True), marker="o", label=start)
-        axis.axhline(words.means()["ndcg@10"], color="grey", linestyle="--", label="bm25s")
-        axis.set(title=half, xlabel="queries learned from", ylabel="NDCG@10")
+        axis.axhline(lexical.means()["ndcg@10"], color="grey", linestyle="--", label="bm25s")
+        axis.set(title=ranking, xlabel="training queries", ylabel="NDCG@10")
     axes[0].legend()
     chart.savefig(path)
 
 
-def report(words: Figures, arms: Sequence[Arm], course: Course, queries: int, products: int) -> dict[str, Any]:
+def report(lexical: Figures, arms: Sequence[Arm], plan: TrainingPlan, queries: int, products: int) -> dict[str, Any]:
     table = Table(title=f"{queries:,} queries, {products:,} products")
-    for heading in ("start", "learned from", "dense NDCG@10", "recall@100", "fused NDCG@10", "recall@100"):
+    for heading in ("start", "training queries", "dense NDCG@10", "recall@100", "fused NDCG@10", "recall@100"):
         table.add_column(heading, justify="left" if heading == "start" else "right", min_width=8)
     rows = [(arm.start, arm.queries, arm.dense.means(), arm.fused.means()) for arm in arms]
-    for start, learned_from, dense, fused in rows:
-        table.add_row(start, str(learned_from), *(f"{value:.4f}" for value in (*dense.values(), *fused.values())))
-    table.add_row("bm25s", "", "", "", *(f"{value:.4f}" for value in words.means().values()))
+    for start, count, dense, fused in rows:
+        table.add_row(start, str(count), *(f"{value:.4f}" for value in (*dense.values(), *fused.values())))
+    table.add_row("bm25s", "", "", "", *(f"{value:.4f}" for value in lexical.means().values()))
     Console().print(table)
-    gained = differences(arms, course.seed)
+    gained = differences(arms, plan.seed)
     for row in gained:
         low, high = row["interval_95"]
         print(
-            f"transferred − fresh, {row['queries']} queries, {row['of']}: "
+            f"transferred − fresh, {row['queries']} queries, {row['ranking']}: "
             f"{row['ndcg@10']:+.4f} NDCG@10 (95 %: {low:+.4f} to {high:+.4f})"
         )
     return {
         "queries": queries,
         "products": products,
-        "course": asdict(course),
-        "bm25s": words.means(),
+        "plan": asdict(plan),
+        "bm25s": lexical.means(),
         "arms": [{"start": a, "queries": n, "dense": dense, "fused": fused} for a, n, dense, fused in rows],
         "transferred_minus_fresh": gained,
     }
@@ -244,17 +245,17 @@ def report(words: Figures, arms: Sequence[Arm], course: Course, queries: int, pr
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, help="as --start of training.search.train, in place of the next two")
+    parser.add_argument("--source", type=Path, help="as --start of training.search.train, instead of the next two")
     parser.add_argument("--source-products", type=Path)
     parser.add_argument("--source-judgements", type=Path)
     parser.add_argument("--products", type=Path, required=True)
     parser.add_argument("--judgements", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="where the JSON goes; a plot goes beside it (.png)")
     parser.add_argument(
-        "--map", default="id=product_uid,title=product_title", help="of both, as `kairos catalog import`"
+        "--map", default="id=product_uid,title=product_title", help="of both, as for `kairos catalog import`"
     )
-    parser.add_argument("--self-supervised", action="store_true", help="learn from queries made of the catalogue")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400, 0], help="queries to learn from; 0: all")
+    parser.add_argument("--self-supervised", action="store_true", help="train on queries generated from titles")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 400, 0], help="training queries; 0: all")
     parser.add_argument("--sample", type=int, default=8_000, help="products of each catalogue")
     parser.add_argument("--source-steps", type=int, default=250)
     parser.add_argument("--steps", type=int, default=120)
@@ -265,19 +266,19 @@ def main() -> int:
     if arguments.source is None and None in (arguments.source_products, arguments.source_judgements):
         parser.error("name --source, or --source-products and --source-judgements")
     torch.set_num_threads(arguments.threads)
-    course = Course(arguments.steps, arguments.batch, arguments.seed)
+    plan = TrainingPlan(arguments.steps, arguments.batch, arguments.seed)
     judgements = read_judgements(arguments.judgements)
-    target = sampled(arguments.products, arguments.map, judgements, arguments.sample, course.seed)
+    target = sampled(arguments.products, arguments.map, judgements, arguments.sample, plan.seed)
     if arguments.self_supervised:
-        pool, measured = made_judgements(target.products, course.seed), target.judgements
+        pool, measured = title_judgements(target.products, plan.seed), target.judgements
     else:
         pool, measured = split(target.judgements, 0.5, "transfer")
     with tempfile.TemporaryDirectory(prefix="kairos-transfer-") as name:
         work = Path(name)
-        words, arms = measure(target, pool, measured, source_encoder(arguments, work), arguments.sizes, course, work)
-    found = report(words, arms, course, len(measured), len(target.products))
+        lexical, arms = measure(target, pool, measured, source_encoder(arguments, work), arguments.sizes, plan, work)
+    found = report(lexical, arms, plan, len(measured), len(target.products))
     arguments.out.write_text(json.dumps(found, indent=2) + "\n")
-    plot(words, arms, arguments.out.with_suffix(".png"))
+    plot(lexical, arms, arguments.out.with_suffix(".png"))
     return 0
 
 

@@ -1,12 +1,12 @@
-"""Public data sets in the form that `benchmarks.transfer` reads: products.csv.gz and judgements.csv.gz in a folder.
+"""Converts public data sets to the input of `benchmarks.transfer`: products.csv.gz and judgements.csv.gz in a folder.
 
     python -m benchmarks.transfer_data bought --folder amazon_cellphones_search --out DIR
     python -m benchmarks.transfer_data described --products retrotech/products.csv.gz --out DIR
 
-bought: what shoppers bought after a query (items.tsv.gz, query_text.txt.gz, *.qrels.gz) is right for it; who they were
-is left out. An item's text is its brand and categories, it has no title; items of one text are one product.
-described: some words of a product's description look for the product; the catalogue keeps name and manufacturer alone,
-so that what a query says of a product is not in its text.
+bought: an item that any user bought after a query is relevant to it (items.tsv.gz, query_text.txt.gz, *.qrels.gz). An
+item's text is its brand and categories, since there are no titles; items with equal texts are one product.
+described: four to six words of a product's description are a query for it. The products keep name and manufacturer
+alone, so that the text of a product does not contain the words of its query.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 _WORD = re.compile(r"\w{3,}")
-# Of a description, in their order.
+# Words of a query, in the order of the description: from 4 to 6.
 _WORDS = (4, 7)
 Row = tuple[str, ...]
 
 
 def bought(folder: Path) -> tuple[list[Row], list[Row]]:
-    """(id, text) and (query, id, relevance)."""
+    """Rows (id, text) and rows (query, id, relevance)."""
     with gzip.open(folder / "items.tsv.gz", "rt", encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         texts = {row["asin"]: f"{row['brand']} {row['categories'].replace(' | ', ' ')}".strip() for row in rows}
@@ -45,7 +45,7 @@ def bought(folder: Path) -> tuple[list[Row], list[Row]]:
 
 
 def described(products: Path, queries: int, seed: int) -> tuple[list[Row], list[Row]]:
-    """(id, text) and (query, id, relevance); columns upc, name, manufacturer, short_description."""
+    """Rows (id, text) and rows (query, id, relevance), from upc, name, manufacturer and short_description."""
     random = np.random.default_rng(seed)
     with gzip.open(products, "rt", encoding="utf-8", newline="") as file:
         rows = {row["upc"]: row for row in csv.DictReader(file)}

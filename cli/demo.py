@@ -10,10 +10,8 @@ from pathlib import Path
 import grpc
 from rich.console import Console
 
-from catalog.imports import CatalogImport, Rejects
-from catalog.mapping import parse_mapping
 from cli.tour import TourFailed, run_tour
-from demo.catalogue import write_catalogue
+from demo.loading import RowsRejected, load_products
 from ops.client import Connection, explain_error
 from ops.control import SuiteError, start, wait
 from ops.settings import SuiteSettings
@@ -42,7 +40,8 @@ def main() -> int:
         return 1
     try:
         connection = Connection(state.gateway)
-        _load(connection)
+        with tempfile.TemporaryDirectory() as folder:
+            load_products(connection, Path(folder))
         run_tour(connection, console)
         if sys.stdout.isatty():
             console.print(COMMANDS, highlight=False)
@@ -55,24 +54,13 @@ def main() -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except (TourFailed, grpc.RpcError) as error:
+    except (RowsRejected, TourFailed, grpc.RpcError) as error:
         problem = explain_error(error) if isinstance(error, grpc.RpcError) else str(error)
         console.print(f"[red]The tour failed: {problem}")
         return 1
     finally:
         supervisor.terminate()
         supervisor.wait()
-
-
-def _load(connection: Connection) -> None:
-    """Into whatever is there: products that have not changed cost nothing."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "demo.jsonl.gz"
-        write_catalogue(file)
-        rejects = Rejects(Path(folder) / "rejects.jsonl")
-        summary = CatalogImport(connection, parse_mapping("", None, "USD"), rejects).run(file)
-        if summary.rejected:
-            raise TourFailed(f"{summary.rejected} products of the demo shop were rejected")
 
 
 if __name__ == "__main__":

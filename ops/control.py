@@ -46,11 +46,7 @@ def start(settings: SuiteSettings) -> tuple[subprocess.Popen[bytes], SuiteState]
         raise SuiteError(f"port {port} is taken; set KAIROS_SUITE_{name.upper()} to another one, or to 0 for any")
     if not has_haproxy():
         _console.print("[yellow]HAProxy has no wheel here: Serve's own Python proxy takes the calls, which is slower.")
-    environment = {**os.environ, **marker_of(folder)} | {
-        f"KAIROS_SUITE_{name.upper()}": str(value)
-        for name, value in settings.model_dump().items()
-        if name == "data_dir" or name.endswith("_port") or (name == "serve_config" and value)
-    }
+    environment = {**os.environ, **marker_of(folder), **settings.environment()}
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with (folder / "logs" / "supervisor.log").open("ab") as log:
         supervisor = subprocess.Popen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Any, Self
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -32,6 +33,17 @@ class SuiteSettings(ServiceSettings):
     # Logical CPUs offered to Ray; replicas ask for fractions of one.
     num_cpus: int = Field(default=4, ge=1)
     object_store_mb: int = Field(default=100, ge=80)
+
+    @classmethod
+    def on_free_ports(cls, data_dir: Path, **more: Any) -> Self:
+        """Every port is 0; `more` sets the other fields. So several suites can run on one machine."""
+        ports = dict.fromkeys((name for name in cls.model_fields if name.endswith("_port")), 0)
+        return cls(data_dir=data_dir, **ports, **more)
+
+    def environment(self) -> dict[str, str]:
+        """The KAIROS_SUITE_* variables that give a started process these settings, except those of telemetry."""
+        values = self.model_dump(exclude={"telemetry"}, exclude_none=True)
+        return {f"KAIROS_SUITE_{name.upper()}": str(value) for name, value in values.items()}
 
     def resolved(self) -> SuiteSettings:
         """The same with an absolute folder and every 0 replaced by a port that is free now."""

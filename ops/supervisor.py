@@ -149,16 +149,7 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_GATEWAY_METRICS__PORT": str(settings.metrics_port),
         **{f"KAIROS_GATEWAY_STAGES__{stage.upper()}__TARGET": ingress for stage in STAGES},
     }
-    fixed = {
-        **marker_of(settings.data_dir),
-        **{
-            f"KAIROS_SUITE_{name.upper()}": str(value)
-            for name, value in settings.model_dump().items()
-            if "_port" in name
-        },
-        "KAIROS_SUITE_DATA_DIR": str(settings.data_dir),
-    }
-    return {**own, **os.environ, **fixed}
+    return {**own, **os.environ, **marker_of(settings.data_dir), **settings.environment()}
 
 
 if __name__ == "__main__":

@@ -1,1 +1,3 @@
-"""Offline: prepare, train, export. torch is needed here only; services never import this."""
+"""Offline training and evaluation of the served models. Services do not import it, except that the learner imports
+`training.ranking`.
+"""

@@ -1,7 +1,7 @@
-"""Vectors of a whole catalogue: `python -m training.bulk_embedding --catalog FILE --model-version V --out DIR`.
+"""Embeds a whole catalogue: `python -m training.bulk_embedding --catalog FILE --model-version V --out DIR`.
 
-In this process, or with --workers on a Ray cluster (Ray Data): the same function embeds a batch in both. What comes out
-goes in with `kairos catalog reembed --vectors DIR`.
+In this process, or with --workers on a Ray cluster (Ray Data), with the same function for a batch. `kairos catalog
+reembed --vectors DIR` imports the result.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 
-# Products of one batch: the encoder makes small ones of texts of equal length of it.
+# Products of a batch, which the encoder splits into small batches of texts of similar length.
 BATCH = 512
 TEXTS = pa.schema({"id": pa.string(), "fingerprint": pa.binary(), "text": pa.string()})
 
 
 class ProductEmbedder:
-    """Embeds batches by the encoder as it is served. One in each process.
+    """Embeds batches with the served encoder; one object in each process.
 
-    `settings`: of the query encoder; the model's folder must be there under the same path on every machine.
+    `settings` are those of the query encoder; the model's folder has the same path on every machine.
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ class ProductEmbedder:
         self._encoder = build_encoder(self._settings, self._settings.threads)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """TEXTS to id, fingerprint, vector (float16; zeros where the model does not know the language), version."""
+        """A table of TEXTS -> id, fingerprint, vector (float16; zeros for an unknown language), model_version."""
         rows = self._encoder.encode(batch["text"].to_pylist(), self._settings.max_product_tokens)
         flat = pa.array(rows.astype(np.float16).ravel())
         return pa.table(
@@ -54,7 +54,7 @@ class ProductEmbedder:
 
 
 def batches_of(catalog: Path, mapping: str, currency: str, images: Path | None) -> Iterator[pa.Table]:
-    """TEXTS, as an import of the same file and pictures tells its products and their texts."""
+    """Tables of TEXTS: the products, texts and fingerprints that an import of the same file and pictures has."""
     rows = (
         {
             "id": product.id,
@@ -71,7 +71,7 @@ def batches_of(catalog: Path, mapping: str, currency: str, images: Path | None) 
 
 
 def embed_here(batches: Iterable[pa.Table], settings: dict[str, Any], out: Path) -> None:
-    """One file, which is there once it is whole: readers of a folder leave names with an underscore out."""
+    """Writes one file. Until it is complete its name has an underscore, which readers of the folder skip."""
     embedder, draft = ProductEmbedder(settings), out / "_vectors.parquet"
     writer = None
     for batch in tqdm(batches, desc="Embedding", unit=" batches"):
@@ -84,8 +84,8 @@ def embed_here(batches: Iterable[pa.Table], settings: dict[str, Any], out: Path)
 
 
 def embed_on_ray(batches: Iterable[pa.Table], settings: dict[str, Any], out: Path, workers: int) -> None:
-    """Files of whole blocks, in any order, by `workers` actors. Ray is initialised."""
-    # Imported here: one process needs neither Ray nor pandas.
+    """Writes one file a block, in any order, by `workers` actors. Ray is initialised."""
+    # Imported here: without workers neither Ray nor pandas is needed.
     import ray.data
 
     texts = ray.data.from_arrow(list(batches))
@@ -101,13 +101,13 @@ def embed_on_ray(batches: Iterable[pa.Table], settings: dict[str, Any], out: Pat
 
 
 def main(
-    catalog: Annotated[Path, typer.Option(help="As of `kairos catalog import`.")],
-    model_version: Annotated[str, typer.Option(help="Names the vectors.")],
+    catalog: Annotated[Path, typer.Option(help="As for `kairos catalog import`.")],
+    model_version: Annotated[str, typer.Option(help="Version of the vectors.")],
     out: Annotated[Path, typer.Option(help="A new folder, for Parquet files.")],
     model_dir: Annotated[Path | None, typer.Option(help="Sentence-transformer. Empty: the embedded one.")] = None,
-    map: Annotated[str, typer.Option(help="As of `kairos catalog import`.")] = "",
-    currency: Annotated[str, typer.Option(help="As of `kairos catalog import`.")] = "USD",
-    images: Annotated[Path | None, typer.Option(help="As of `kairos catalog import`.")] = None,
+    map: Annotated[str, typer.Option(help="As for `kairos catalog import`.")] = "",
+    currency: Annotated[str, typer.Option(help="As for `kairos catalog import`.")] = "USD",
+    images: Annotated[Path | None, typer.Option(help="As for `kairos catalog import`.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray actors; 0: this process alone.")] = 0,
     address: Annotated[str, typer.Option(help="Of the Ray cluster; empty: a local one.")] = "",
 ) -> None:
@@ -116,7 +116,7 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     given = {"model_version": model_version} | ({"model_dir": model_dir.resolve()} if model_dir else {})
     settings = load_settings(QueryEncoderSettings, given)
-    # All of them: an actor elsewhere has not our environment.
+    # All settings: an actor on another machine does not have this environment.
     arguments = settings.model_dump()
     batches = batches_of(catalog, map, currency, images)
     if not workers:
@@ -124,7 +124,7 @@ def main(
         return
     import ray
 
-    # A local cluster has as many CPUs as the actors need, and one for reading and writing.
+    # A local cluster has the actors' CPUs, and one for reading and writing.
     cpus = None if address else workers * settings.threads + 1
     ray.init(address=address or None, num_cpus=cpus, include_dashboard=False if not address else None)
     try:

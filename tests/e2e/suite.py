@@ -96,12 +96,10 @@ class RunningSuite:
         return "\n".join(f"{path}:\n{path.read_text()[-3000:]}" for path in self.data_dir.glob("logs/*.log"))
 
     def _environment(self) -> dict[str, str]:
-        ports = [name for name in SuiteSettings.model_fields if name.endswith("_port")]
         environment = {
             **os.environ,
+            **SuiteSettings.on_free_ports(self.data_dir).environment(),
             **self.settings,
-            **{f"KAIROS_SUITE_{name.upper()}": "0" for name in ports},
-            "KAIROS_SUITE_DATA_DIR": str(self.data_dir),
             # Exporting the model takes half a minute and is the same for every folder.
             "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": str(Path("var/models").resolve()),
             # Spans leave soon: a test waits for them.

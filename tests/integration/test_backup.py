@@ -12,9 +12,9 @@ import pytest
 from qdrant_client import QdrantClient
 from typer.testing import CliRunner, Result
 
-from benchmarks.restore import answers, differences, fill, requests_of
 from cli.main import app
 from demo.catalogue import build_catalogue
+from demo.loading import load_shop
 from ops.backup import qdrant_dump, redis_dump
 from ops.client import Connection
 from ops.in_process import in_process_suite
@@ -29,6 +29,7 @@ from services.retrieval.ports import Columns, Narrowing, Search, Vectors
 from services.retrieval.settings import RetrievalSettings
 from services.retrieval.wiring import index_over
 from tests.integration.redis_server import RedisServer
+from tests.integration.shop_answers import answers, requests_of, same
 from tests.needed import needs
 
 NOW_S = 1_800_000_000.0
@@ -47,10 +48,10 @@ def test_the_shop_answers_as_before(tmp_path: Path) -> None:
     state, catalogue = tmp_path / "var", build_catalogue(size=80)
     with in_process_suite(state) as suite:
         connection = Connection(suite.gateway_target, timeout_s=30)
-        users = fill(connection, tmp_path, catalogue, shopper_count=20)
+        users = load_shop(connection, tmp_path, catalogue, shoppers=20)
         saved = kairos("backup", tmp_path / "backup", "--data-dir", state)
         assert saved.exit_code == 0, saved.output
-        asked = requests_of(catalogue, users, 24)
+        asked = requests_of(catalogue, users[:12])
         before = answers(connection, asked)
         running = kairos("restore", tmp_path / "backup", "--data-dir", state, "--force")
         assert running.exit_code == 2
@@ -62,7 +63,7 @@ def test_the_shop_answers_as_before(tmp_path: Path) -> None:
         after = answers(Connection(suite.gateway_target, timeout_s=30), asked)
     assert len(after) == 24
     assert all(answer.get("results") or answer.get("quotes") for answer in after)
-    assert differences(before, after) == []
+    assert after == same(before)
     assert kairos("restore", tmp_path / "backup", "--data-dir", state).exit_code == 2
 
 

@@ -1,42 +1,108 @@
-"""Serve as the launcher starts it: HAProxy, direct ingress, healing. One suite of echoing stages for all tests."""
+"""Serve as the launcher starts it: HAProxy, direct ingress, healing. One host with two echoing stages for all tests."""
 
 import asyncio
+import contextlib
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
+import yaml
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from benchmarks.hosting import START_TIMEOUT_S, Mechanism, Suite, wait_until_ready
-from benchmarks.hosting_servers import STAGES
 from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest
 from kairos.encoder.v1.encoder_pb2_grpc import QueryEncoderServiceStub
-from ops.hosting import has_haproxy
-from ops.processes import suite_processes
+from ops.hosting import Application, Deployment, ServeConfig, haproxy_folder, has_haproxy, hosting_environment
+from ops.processes import end_all, marker_of, suite_members, suite_processes
+from ops.settings import LOOPBACK, SuiteSettings
+
+STAGES = ("query_encoder", "retrieval")
+START_TIMEOUT_S = 180.0
+
+
+@dataclass
+class Host:
+    """A started `ops.host`."""
+
+    settings: SuiteSettings
+    process: subprocess.Popen[bytes]
+
+    @property
+    def target(self) -> str:
+        return f"{LOOPBACK}:{self.settings.ingress_grpc_port}"
+
+    def pid_of(self, stage: str) -> int:
+        """Of the only replica of an application."""
+        (pid,) = (process.pid for process in suite_processes(self.settings.data_dir) if process.name == stage)
+        return pid
+
+    def log(self) -> str:
+        return (self.settings.data_dir / "host.log").read_text()[-4000:]
+
+    def stop(self) -> None:
+        """Ends all processes of the suite; safe to repeat."""
+        members = suite_members(self.settings.data_dir)
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(30)
+        end_all(self.settings.data_dir, members)
+        shutil.rmtree(haproxy_folder(self.settings), ignore_errors=True)
+
+
+def echo_config() -> ServeConfig:
+    deployment = Deployment(
+        name="stage", num_replicas=1, max_ongoing_requests=128, health_check_period_s=1, health_check_timeout_s=10,
+        graceful_shutdown_timeout_s=2, ray_actor_options={"num_cpus": 0.5},
+    )  # fmt: skip
+    path = "tests.integration.echo_stage:build_stage"
+    return ServeConfig(
+        applications=[
+            Application(name=stage, import_path=path, route_prefix=f"/{stage}", deployments=[deployment])
+            for stage in STAGES
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    suite = Suite(tmp_path_factory.mktemp("hosting"))
-    yield suite
-    suite.stop()
-
-
-@pytest.fixture(scope="module")
-def started(suite: Suite) -> Mechanism:
-    return suite.start_kairos()
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    folder = tmp_path_factory.mktemp("hosting")
+    config = folder / "serve.yaml"
+    config.write_text(yaml.safe_dump(echo_config().model_dump(exclude_none=True)))
+    settings = SuiteSettings.on_free_ports(folder, serve_config=config).resolved()
+    environment = hosting_environment(settings) | settings.environment() | marker_of(folder)
+    with (folder / "host.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ops.host"],
+            env=os.environ | environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+    started = Host(settings, process)
+    yield started
+    started.stop()
 
 
 @pytest.fixture
-async def stub(suite: Suite, started: Mechanism) -> AsyncIterator[QueryEncoderServiceStub]:
-    await wait_until_ready(suite, started)
-    async with grpc.aio.insecure_channel(started.stage_target) as channel:
-        yield QueryEncoderServiceStub(channel)  # type: ignore[no-untyped-call]
+async def stub(host: Host) -> AsyncIterator[QueryEncoderServiceStub]:
+    """A stub of a host that answers."""
+    async with grpc.aio.insecure_channel(host.target) as channel:
+        stub = QueryEncoderServiceStub(channel)  # type: ignore[no-untyped-call]
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            assert host.process.poll() is None, host.log()
+            try:
+                await stub.EncodeQuery(EncodeQueryRequest(text="x"), metadata=(("application", STAGES[0]),), timeout=5)
+                break
+            except grpc.RpcError:
+                assert time.monotonic() < deadline, host.log()
+                await asyncio.sleep(0.2)
+        yield stub
 
 
 @pytest.mark.skipif(not has_haproxy(), reason="direct ingress needs HAProxy, which has no wheel here")
@@ -48,7 +114,7 @@ async def test_calls_reach_the_handler_directly(stub: QueryEncoderServiceStub) -
         assert (await call).language == "en"
         if "request_id" not in {key for key, _ in await call.trailing_metadata()}:
             return
-        # Until HAProxy has heard of the replica's port it sends calls to Serve's own proxy.
+        # Until HAProxy knows the replica's port it sends calls to Serve's own proxy.
         assert time.monotonic() < deadline, "calls still go through Serve's own proxy"
         await asyncio.sleep(0.2)
 
@@ -74,11 +140,10 @@ async def test_an_unknown_application_is_refused(stub: QueryEncoderServiceStub) 
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_killed_replica_comes_back(suite: Suite, started: Mechanism, stub: QueryEncoderServiceStub) -> None:
-    """After kill -9 of its only replica an application answers again, without anybody's help."""
-    folder = suite.folder_of("kairos")
-    replicas = {process.name: process.pid for process in suite_processes(folder)}
-    os.kill(replicas[STAGES[0]], signal.SIGKILL)
+async def test_a_killed_replica_comes_back(host: Host, stub: QueryEncoderServiceStub) -> None:
+    """After kill -9 of its only replica an application answers again without intervention."""
+    killed = host.pid_of(STAGES[0])
+    os.kill(killed, signal.SIGKILL)
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
@@ -88,13 +153,12 @@ async def test_a_killed_replica_comes_back(suite: Suite, started: Mechanism, stu
             break
         except grpc.aio.AioRpcError:
             assert time.monotonic() < deadline, "the replica did not come back"
-    assert {process.name: process.pid for process in suite_processes(folder)}[STAGES[0]] != replicas[STAGES[0]]
+    assert host.pid_of(STAGES[0]) != killed
 
 
-def test_stopping_leaves_no_process(suite: Suite, started: Mechanism) -> None:
+def test_stopping_leaves_no_process(host: Host) -> None:
     """When the suite has stopped, none of its processes lives."""
-    folder = suite.folder_of("kairos")
-    pids = [process.pid for process in suite_processes(folder)]
-    suite.stop()
+    pids = [process.pid for process in suite_processes(host.settings.data_dir)]
+    host.stop()
     assert pids
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]

@@ -1,1 +1,1 @@
-"""A student of the English encoder that reads Chinese too."""
+"""A bilingual encoder: a student of the English encoder that also reads Chinese."""

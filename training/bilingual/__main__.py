@@ -1,7 +1,7 @@
-"""`python -m training.bilingual --out DIR`: an encoder that reads Chinese, taught by the one that reads English.
+"""`python -m training.bilingual --out DIR`: distils an encoder that reads Chinese from the English one.
 
-It learns from the concept graph and, where there is a catalogue, from its titles in both languages. The folder is
-served by KAIROS_QUERY_ENCODER_MODEL_DIR.
+The training pairs come from the concept graph and, with a catalogue, from its titles in both languages. The result is a
+model folder for KAIROS_QUERY_ENCODER_MODEL_DIR.
 """
 
 from __future__ import annotations
@@ -28,93 +28,103 @@ from services.query_encoder.adapters.torch_encoder import PooledEncoder, TorchEn
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import embedded_model_dir
-from training.bilingual.distil import Distillation, Lessons, distil
-from training.bilingual.texts import HeldOut, Pair, QueryWriter, catalogue_pairs, label_pairs, with_traditional
-from training.bilingual.vocabulary import GrownEmbeddings, Vocabulary, extended, first_embeddings
+from training.bilingual.distil import Distillation, TrainingTexts, distil
+from training.bilingual.texts import (
+    HeldOut,
+    QueryWriter,
+    Translation,
+    catalogue_translations,
+    label_translations,
+    with_traditional,
+)
+from training.bilingual.vocabulary import ExtendedEmbeddings, Vocabulary, extended, initial_embeddings
 
-# Queries and English texts that the student never saw, to say how near it came.
+# Generated queries and English texts for the reported cosine to the teacher.
 _PROBES = 400
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="The student's folder; must not be there yet.")],
-    catalog: Annotated[Path | None, typer.Option(help="The shop's catalogue, as of `kairos catalog import`.")] = None,
-    map: Annotated[str, typer.Option(help="As of `kairos catalog import`.")] = "",
-    hold_out: Annotated[list[Path], typer.Option(help="CSV with a column query: never taught.")] = [],  # noqa: B006
+    out: Annotated[Path, typer.Option(help="The student's folder; must not exist.")],
+    catalog: Annotated[Path | None, typer.Option(help="The shop's catalogue, as for `kairos catalog import`.")] = None,
+    map: Annotated[str, typer.Option(help="As for `kairos catalog import`.")] = "",
+    hold_out: Annotated[list[Path], typer.Option(help="CSV with a column query: not trained on.")] = [],  # noqa: B006
     teacher: Annotated[Path | None, typer.Option(help="The English model's folder. Default: the embedded one.")] = None,
     steps: int = Distillation.steps,
     minutes: Annotated[float, typer.Option(help="Ends the training early.")] = Distillation.minutes,
-    layers: Annotated[int, typer.Option(help="The lowest layers learn too.")] = Distillation.layers,
+    layers: Annotated[int, typer.Option(help="Number of lowest layers that are also trained.")] = Distillation.layers,
     seed: int = Distillation.seed,
     threads: int = 1,
 ) -> None:
     if out.exists():
-        raise typer.BadParameter(f"{out} is there already; remove it or name another", param_hint="--out")
+        raise typer.BadParameter(f"{out} exists; remove it or name another folder", param_hint="--out")
     torch.set_num_threads(threads)
     encoder = QueryEncoderSettings()
     graph = load_graph(encoder.concepts_file, encoder.extra_concepts_file)
     products = read_catalogue(catalog, map) if catalog else []
-    lessons = Lessons(
-        QueryWriter(graph), label_pairs(graph), catalogue_pairs(products), _english(products, graph.concepts, seed),
-        HeldOut(query for file in hold_out for query in _queries(file)),
+    texts = TrainingTexts(
+        QueryWriter(graph), label_translations(graph), catalogue_translations(products),
+        _english(products, graph.concepts, seed), HeldOut(query for file in hold_out for query in _queries(file)),
     )  # fmt: skip
     settings = Distillation(steps=steps, minutes=minutes, layers=layers, seed=seed)
-    report = train(teacher or embedded_model_dir(), lessons, sorted(graph.fillers), out, settings)
+    report = train(teacher or embedded_model_dir(), texts, sorted(graph.fillers), out, settings)
     print(json.dumps(report, indent=2))
     print(f"Serve it with\n  KAIROS_QUERY_ENCODER_MODEL_DIR={out.resolve()}")
     print(f"  KAIROS_QUERY_ENCODER_MODEL_VERSION={_version(out)}")
-    print("and import the catalogue anew, into an empty collection: its vectors are of another model.")
+    print("and re-import the catalogue into an empty collection: its vectors belong to another model.")
     if not layers:
-        print("A catalogue in English may keep its vectors, which are the same: then leave MODEL_VERSION as it was.")
+        print("The vectors of an English catalogue do not change: to keep them, keep the old MODEL_VERSION.")
 
 
 def train(
-    teacher_dir: Path, lessons: Lessons, fillers: Sequence[str], out: Path, settings: Distillation
+    teacher_dir: Path, texts: TrainingTexts, fillers: Sequence[str], out: Path, settings: Distillation
 ) -> dict[str, Any]:
-    """Writes the model's folder to `out`; the answer says how near the student came to its teacher."""
+    """Writes the model folder to `out`; returns a report with the student's cosine to its teacher."""
     english = _tokenizer(teacher_dir)
     teacher = load_model(teacher_dir)
-    texts = [pair.chinese for pair in (*lessons.labels, *lessons.titles)] + list(fillers)
-    vocabulary = extended(english, with_traditional(texts), [*(pair.chinese for pair in lessons.labels), *fillers])
-    student = _grown(teacher, vocabulary, lessons.labels, english)
-    report = distil(student, teacher, vocabulary, english, lessons, settings)
+    chinese = [pair.chinese for pair in (*texts.labels, *texts.titles)] + list(fillers)
+    words = [*(pair.chinese for pair in texts.labels), *fillers]
+    vocabulary = extended(english, with_traditional(chinese), words)
+    student = _extended_model(teacher, vocabulary, texts.labels, english)
+    report = distil(student, teacher, vocabulary, english, texts, settings)
     work = out.with_suffix(".new")
     shutil.rmtree(work, ignore_errors=True)
     _save(student, vocabulary, teacher_dir, work)
-    report |= {"pieces": {"fresh": int(vocabulary.fresh.sum()), "all": len(vocabulary.fresh)}}
-    report |= {"cosine": _nearness(work, teacher_dir, lessons, settings)}
+    report |= {"pieces": {"new": int(vocabulary.is_new.sum()), "all": len(vocabulary.is_new)}}
+    report |= {"cosine": _cosines(work, teacher_dir, texts, settings)}
     (work / "training.json").write_text(json.dumps(report, indent=2) + "\n")
     os.rename(work, out)
     return report
 
 
-def _grown(teacher: PooledEncoder, vocabulary: Vocabulary, labels: Sequence[Pair], english: Tokenizer) -> PooledEncoder:
-    """The teacher with rows for the fresh pieces."""
+def _extended_model(
+    teacher: PooledEncoder, vocabulary: Vocabulary, labels: Sequence[Translation], english: Tokenizer
+) -> PooledEncoder:
+    """A copy of the teacher with embeddings for the new pieces."""
     student = copy.deepcopy(teacher)
     body: Any = student.body
     embeddings = body.get_input_embeddings()
-    grown = first_embeddings(vocabulary, labels, english, embeddings.weight.detach())
-    body.set_input_embeddings(GrownEmbeddings(grown, vocabulary.fresh))
-    body.config.vocab_size = len(grown)
+    initial = initial_embeddings(vocabulary, labels, english, embeddings.weight.detach())
+    body.set_input_embeddings(ExtendedEmbeddings(initial, vocabulary.is_new))
+    body.config.vocab_size = len(initial)
     return student
 
 
 def _save(student: PooledEncoder, vocabulary: Vocabulary, teacher_dir: Path, folder: Path) -> None:
     body: Any = student.body
-    body.set_input_embeddings(body.get_input_embeddings().joined())
+    body.set_input_embeddings(body.get_input_embeddings().merged())
     body.save_pretrained(str(folder))
-    vocabulary.whole.save(str(folder / "tokenizer.json"))
+    vocabulary.words.save(str(folder / "tokenizer.json"))
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         if (teacher_dir / name).is_file():
             shutil.copy(teacher_dir / name, folder / name)
 
 
-def _nearness(student_dir: Path, teacher_dir: Path, lessons: Lessons, settings: Distillation) -> dict[str, float]:
-    """Mean cosine to the teacher: of new queries to what they say in English, and of English texts."""
+def _cosines(student_dir: Path, teacher_dir: Path, texts: TrainingTexts, settings: Distillation) -> dict[str, float]:
+    """Mean cosine of the student to the teacher: of new Chinese queries to their translations, and of English texts."""
     student, teacher = TorchEncoder(student_dir, "student"), TorchEncoder(teacher_dir, "teacher")
     random = np.random.default_rng([settings.seed, 1])
-    pairs = [lessons.queries.write(random) for _ in range(_PROBES)]
-    texts = [pair.english for pair in pairs] + list(lessons.english[:_PROBES])
+    pairs = [texts.queries.write(random) for _ in range(_PROBES)]
+    english = [pair.english for pair in pairs] + list(texts.english[:_PROBES])
 
     def cosine(one: Sequence[str], other: Sequence[str]) -> float:
         rows = student.encode(one, settings.max_tokens) * teacher.encode(other, settings.max_tokens)
@@ -122,7 +132,7 @@ def _nearness(student_dir: Path, teacher_dir: Path, lessons: Lessons, settings: 
 
     return {
         "chinese": cosine([pair.chinese for pair in pairs], [pair.english for pair in pairs]),
-        "english": cosine(texts, texts),
+        "english": cosine(english, english),
     }
 
 
@@ -139,7 +149,7 @@ def _version(model_dir: Path) -> str:
 
 
 def _english(products: Sequence[Product], concepts: Iterable[str], seed: int) -> list[str]:
-    """What the student is to read as before: product texts, in any order, and the graph's names."""
+    """Texts whose vectors must not change: product texts in random order, and the names of the graph's concepts."""
     texts = list(dict.fromkeys(product_text(product) for product in products))
     np.random.default_rng(seed).shuffle(texts)
     return [*texts, *concepts]

@@ -1,12 +1,13 @@
-"""A tokenizer and embeddings that know Chinese, from those of an English BERT.
+"""A tokenizer and embeddings for English and Chinese, extended from those of an English BERT.
 
-BERT's normaliser sets Han characters apart, so the characters of the texts become word pieces. The words of the concept
-graph are pieces as well (added tokens: the longest that begins first wins): three characters would have to be put
-together by layers that were made for English, one piece starts as the mean of its English label's pieces and means the
-right thing at once. What no word covers is read by its characters.
+BERT's normaliser separates Han characters, so each character of the training texts becomes a word piece. The words of
+the concept graph are pieces as well (added tokens; the longest match at the first position wins): the layers, which
+were trained on English, would have to combine single characters, while one piece starts as the mean of the pieces of
+its English label. Text that no word covers is split into characters.
 
-Characters that no text teaches stay unknown, also the few hundred of English BERT, which mean nothing to it: their rows
-go to characters that are taught. So a text that the student cannot read is still told from one that it can.
+Characters that are not in the training texts stay unknown. That includes the few hundred that English BERT has, whose
+embeddings are untrained: their rows are reused for characters of the training texts. So the encoder can still tell that
+it does not know a text.
 """
 
 from __future__ import annotations
@@ -20,53 +21,54 @@ from dataclasses import dataclass
 import torch
 from tokenizers import AddedToken, Tokenizer
 
-from training.bilingual.texts import Pair
+from training.bilingual.texts import Translation
 
 _HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """`whole` reads words as one piece, `characters` never does; both have the same pieces. `fresh` [pieces]: rows of
-    the embeddings that are new, the others are the teacher's.
+    """Two tokenizers with the same pieces: `words` has a piece for each word, `characters` splits all Chinese text.
+
+    `is_new` [pieces]: the embedding is new; the others are the teacher's.
     """
 
-    whole: Tokenizer
+    words: Tokenizer
     characters: Tokenizer
-    fresh: torch.Tensor
+    is_new: torch.Tensor
 
 
 def extended(tokenizer: Tokenizer, characters: Iterable[str], words: Iterable[str]) -> Vocabulary:
-    """`tokenizer` is a WordPiece one; `words` of one character are left to the characters."""
+    """Extends a WordPiece `tokenizer` by pieces for `characters` and for `words` of two characters or more."""
     document = json.loads(tokenizer.to_str())
     old: dict[str, int] = document["model"]["vocab"]
     size = len(old)
     freed = sorted(number for piece, number in old.items() if _HAN.search(piece))
     pieces = {piece: number for piece, number in old.items() if not _HAN.search(piece)}
-    wanted = sorted({character for character in characters if _HAN.fullmatch(character)})
-    rows = [*freed[: len(wanted)], *range(size, size + max(0, len(wanted) - len(freed)))]
-    pieces |= dict(zip(wanted, rows, strict=True))
-    # Rows that nobody took keep a name that no text has.
-    pieces |= {f"[freed{number}]": number for number in freed[len(wanted) :]}
+    han = sorted({character for character in characters if _HAN.fullmatch(character)})
+    rows = [*freed[: len(han)], *range(size, size + max(0, len(han) - len(freed)))]
+    pieces |= dict(zip(han, rows, strict=True))
+    # Unused rows get a name that does not occur in texts.
+    pieces |= {f"[freed{number}]": number for number in freed[len(han) :]}
     document["model"]["vocab"] = dict(sorted(pieces.items(), key=lambda entry: entry[1]))
-    plain, whole = (Tokenizer.from_str(json.dumps(document, ensure_ascii=False)) for _ in range(2))
-    for each in (plain, whole):
+    by_character, by_word = (Tokenizer.from_str(json.dumps(document, ensure_ascii=False)) for _ in range(2))
+    for each in (by_character, by_word):
         each.no_padding()
         each.no_truncation()
-    whole.add_tokens([AddedToken(word, normalized=True) for word in dict.fromkeys(words) if len(word) > 1])
-    fresh = torch.zeros(whole.get_vocab_size(), dtype=torch.bool)
-    fresh[rows] = True
-    fresh[len(pieces) :] = True
-    return Vocabulary(whole, plain, fresh)
+    by_word.add_tokens([AddedToken(word, normalized=True) for word in dict.fromkeys(words) if len(word) > 1])
+    is_new = torch.zeros(by_word.get_vocab_size(), dtype=torch.bool)
+    is_new[rows] = True
+    is_new[len(pieces) :] = True
+    return Vocabulary(by_word, by_character, is_new)
 
 
-def first_embeddings(
-    vocabulary: Vocabulary, labels: Iterable[Pair], teacher: Tokenizer, embeddings: torch.Tensor
+def initial_embeddings(
+    vocabulary: Vocabulary, labels: Iterable[Translation], teacher: Tokenizer, embeddings: torch.Tensor
 ) -> torch.Tensor:
-    """[pieces, dimensions]: the teacher's rows (`embeddings`), and for the fresh ones what their words mean in English.
+    """[pieces, dimensions]: the teacher's rows (`embeddings`), and initial rows for the new pieces.
 
-    A word is the mean of its label's pieces; a character that of the words it stands in; what no label tells, the mean
-    of all pieces.
+    A word starts as the mean of its English label's pieces, a character as the mean of the words that contain it, other
+    pieces as the mean of all pieces.
     """
     known: dict[str, torch.Tensor] = {}
     by_character: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
@@ -75,33 +77,33 @@ def first_embeddings(
         known[pair.chinese] = embeddings[pieces].mean(0)
         for character in set(pair.chinese):
             by_character[character].append(known[pair.chinese])
-    grown = torch.empty(len(vocabulary.fresh), embeddings.shape[1])
-    grown[: len(embeddings)] = embeddings
-    everything = embeddings.mean(0)
-    for piece, number in vocabulary.whole.get_vocab(with_added_tokens=True).items():
-        if vocabulary.fresh[number]:
-            meanings = by_character.get(piece)
-            grown[number] = known.get(piece, torch.stack(meanings).mean(0) if meanings else everything)
-    return grown
+    initial = torch.empty(len(vocabulary.is_new), embeddings.shape[1])
+    initial[: len(embeddings)] = embeddings
+    mean = embeddings.mean(0)
+    for piece, number in vocabulary.words.get_vocab(with_added_tokens=True).items():
+        if vocabulary.is_new[number]:
+            containing = by_character.get(piece)
+            initial[number] = known.get(piece, torch.stack(containing).mean(0) if containing else mean)
+    return initial
 
 
-class GrownEmbeddings(torch.nn.Module):
-    """The fresh rows learn, those of the teacher stay. Gradients are sparse: a batch shows few of the pieces."""
+class ExtendedEmbeddings(torch.nn.Module):
+    """The new rows are trained, the teacher's are frozen. Gradients are sparse: a batch has few of the pieces."""
 
-    def __init__(self, weights: torch.Tensor, fresh: torch.Tensor) -> None:
+    def __init__(self, weights: torch.Tensor, is_new: torch.Tensor) -> None:
         super().__init__()
         self.register_buffer("weights", weights)
-        self.register_buffer("row_of", torch.where(fresh, fresh.cumsum(0) - 1, -1))
-        self.fresh = torch.nn.Embedding.from_pretrained(weights[fresh], freeze=False, sparse=True)
+        self.register_buffer("row_of", torch.where(is_new, is_new.cumsum(0) - 1, -1))
+        self.new = torch.nn.Embedding.from_pretrained(weights[is_new], freeze=False, sparse=True)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         found = torch.nn.functional.embedding(ids, self.get_buffer("weights"))
         rows = self.get_buffer("row_of")[ids]
-        return found.masked_scatter((rows >= 0).unsqueeze(-1), self.fresh(rows[rows >= 0]))
+        return found.masked_scatter((rows >= 0).unsqueeze(-1), self.new(rows[rows >= 0]))
 
-    def joined(self) -> torch.nn.Embedding:
-        """All rows in one table, as it is saved."""
+    def merged(self) -> torch.nn.Embedding:
+        """All rows in one table, the saved form."""
         weights = self.get_buffer("weights").clone()
-        weights[self.get_buffer("row_of") >= 0] = self.fresh.weight.detach()
+        weights[self.get_buffer("row_of") >= 0] = self.new.weight.detach()
         table: torch.nn.Embedding = torch.nn.Embedding.from_pretrained(weights)
         return table

@@ -1,1 +1,1 @@
-"""A smaller encoder: what pruning and quantization save, and what they cost."""
+"""Compression of the encoder: pruning, quantization, and the measurement of size, latency and quality."""

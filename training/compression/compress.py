@@ -1,4 +1,4 @@
-"""The trade, measured: size, latency and NDCG@10 of the encoder as it is, quantized, pruned, and both."""
+"""Size, latency and NDCG@10 of the encoder unchanged, quantized, pruned, and both."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from training.compression.sample import Sample
 UNPRUNED = "unpruned"
 BACKENDS: Mapping[str, str] = {"onnx-fp32": FP32, "onnx-int8": INT8}
 CUTS = (Cut(heads=0.25), Cut(units=0.25), Cut(layers=1), Cut(layers=2))
-# Texts that tell which layers matter least, and queries that are timed.
+# Texts for the scores of layers, and queries that are timed.
 _LAYER_TEXTS, _TIMED = 128, 32
 
 
@@ -35,16 +35,19 @@ _LAYER_TEXTS, _TIMED = 128, 32
 class Compression:
     cuts: Sequence[Cut] = CUTS
     recovery_steps: int = 40
-    # Of the timing; each asks every model for every timed query.
+    # In each round every model encodes every timed query.
     rounds: int = 10
-    # What may be lost of fp32's NDCG@10, relative.
+    # Accepted relative loss of fp32's NDCG@10.
     tolerance: float = 0.005
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to serve the encoder. `change` is (share, low, high): NDCG@10 of the vectors beside fp32's, 95 %."""
+    """One variant. `change` is (share, low, high): relative difference of `ndcg` from fp32's, with its 95 % interval.
+
+    `ndcg` is NDCG@10 of the vectors alone, `fused_ndcg` of retrieval; `latency_ms` is the median of one query.
+    """
 
     name: str
     backend: str
@@ -58,9 +61,9 @@ class Row:
 
 
 def compress(model_dir: Path, sample: Sample, out: Path, settings: Compression) -> list[Row]:
-    """The first row is fp32 as it is. Pruned models are written to folders of `out`.
+    """The first row is the unpruned fp32 encoder. Pruned models are written to folders in `out`.
 
-    Raises ValueError for an architecture that cannot be pruned, and for a sample that is too small to learn from.
+    Raises ValueError for an architecture that cannot be pruned, and for a sample with too few pairs.
     """
     models = {UNPRUNED: model_dir} | dict(_pruned_models(model_dir, sample, out, settings))
     cache = QueryEncoderSettings().model_cache_dir
@@ -87,12 +90,12 @@ def compress(model_dir: Path, sample: Sample, out: Path, settings: Compression) 
 
 
 def proposed(rows: Sequence[Row], tolerance: float) -> Row:
-    """The smallest that loses no more than `tolerance` of the first row's NDCG@10; that row itself where none does."""
+    """The smallest variant that loses at most `tolerance` of the first row's NDCG@10, or the first row itself."""
     return min((row for row in rows if row.ndcg >= (1 - tolerance) * rows[0].ndcg), key=lambda row: row.size_bytes)
 
 
 def serving(row: Row, base_version: str) -> dict[str, str]:
-    """The settings that serve it. A pruned model's vectors are others, and so is their name."""
+    """The settings that serve a row. A pruned model has other vectors and therefore another version."""
     names = {"KAIROS_QUERY_ENCODER_MODEL_DIR": str(row.model_dir.resolve())}
     if row.name != UNPRUNED:
         names["KAIROS_QUERY_ENCODER_MODEL_VERSION"] = f"{base_version}-{row.model_dir.name}"
@@ -102,13 +105,13 @@ def serving(row: Row, base_version: str) -> dict[str, str]:
 def _pruned_models(model_dir: Path, sample: Sample, out: Path, settings: Compression) -> Iterator[tuple[str, Path]]:
     torch.manual_seed(settings.seed)
     model, tokenizer = load_model(model_dir), BatchTokenizer(model_dir)
-    scores = importance(model, tokenizer, sample.lessons[: len(sample.lessons) // 2])
+    scores = importance(model, tokenizer, sample.pairs[: len(sample.pairs) // 2])
     most = max(cut.layers for cut in settings.cuts)
-    texts = [example.text for example in sample.lessons[:_LAYER_TEXTS]]
+    texts = [pair.text for pair in sample.pairs[:_LAYER_TEXTS]]
     layers = [(), *least_layers(model, tokenizer, texts, most)]
     for cut in settings.cuts:
         smaller = pruned(model, cut, scores, layers[min(cut.layers, len(layers) - 1)])
-        recover(smaller, model, tokenizer, sample.lessons, settings.recovery_steps, settings.seed)
+        recover(smaller, model, tokenizer, sample.pairs, settings.recovery_steps, settings.seed)
         folder = out / cut.folder
         shutil.rmtree(folder, ignore_errors=True)
         save(smaller, model_dir, folder)
@@ -123,7 +126,7 @@ def _encoder(model_dir: Path, backend: str) -> Encoder:
 def _latencies(
     encoders: Mapping[tuple[str, str], Encoder], queries: Sequence[str], rounds: int
 ) -> dict[tuple[str, str], float]:
-    """Median milliseconds of a query alone. Rounds alternate, so that what disturbs the machine disturbs all."""
+    """Median milliseconds of one query. The rounds alternate, so that other load disturbs all variants alike."""
     limit, keys = QueryEncoderSettings().max_query_tokens, list(encoders)
     times: dict[tuple[str, str], list[float]] = {key: [] for key in keys}
     for number in trange(rounds, desc="Timing", unit=" rounds"):

@@ -1,8 +1,9 @@
-"""How much each head and each feed-forward unit does for search.
+"""Importance of attention heads, feed-forward units and layers for search.
 
-The gradient of the loss by a gate of 1 on what the unit gives (Michel et al., "Are Sixteen Heads Really Better than
-One?", NeurIPS 2019; for units Molchanov et al., ICLR 2017). The loss is that of search: a query finds its own product
-among the others of the batch. Layers are judged by what they change: how far the vectors move without one.
+A head's or unit's score is the absolute gradient of the loss with respect to a gate of 1 on its output (Michel et al.,
+"Are Sixteen Heads Really Better than One?", NeurIPS 2019; for units Molchanov et al., ICLR 2017). The loss is that of
+the encoder's training (`training.search.encoder.contrastive_loss`). A layer's score is how far the vectors move without
+it.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from tqdm import tqdm
 from services.query_encoder.adapters.layer_shapes import layers_of
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import PooledEncoder
-from training.compression.sample import SearchExample
-from training.search.encoder import low_precision
+from training.search.data import Pair
+from training.search.encoder import contrastive_loss, low_precision
 
 BATCH = 32
 _TEMPERATURE = 0.05
@@ -28,28 +29,27 @@ _TOKENS = 48
 
 @dataclass(frozen=True)
 class Importance:
-    """One row a layer, larger is more important: heads [layers][heads], units [layers][width]; heads of a layer have
-    length 1, so that layers compare (as Michel et al. do it).
+    """Scores by layer, larger is more important: `heads` [layers][heads], `units` [layers][width].
+
+    The heads of a layer are scaled to length 1, which makes layers comparable (Michel et al.).
     """
 
     heads: list[torch.Tensor]
     units: list[torch.Tensor]
 
 
-def importance(model: PooledEncoder, tokenizer: BatchTokenizer, examples: Sequence[SearchExample]) -> Importance:
-    """The last examples, which fill no batch, are left out. Raises ValueError where there are fewer than one batch."""
-    if len(examples) < BATCH:
-        raise ValueError(f"{len(examples)} products to learn from; at least {BATCH} are needed")
+def importance(model: PooledEncoder, tokenizer: BatchTokenizer, pairs: Sequence[Pair]) -> Importance:
+    """The last pairs, which fill no batch, are dropped. Raises ValueError for less than one batch."""
+    if len(pairs) < BATCH:
+        raise ValueError(f"{len(pairs)} pairs of queries and products; at least {BATCH} are needed")
     with _gates(model) as (heads, units):
         sums = [torch.zeros_like(gate) for gate in (*heads, *units)]
-        for first in tqdm(range(0, len(examples) - BATCH + 1, BATCH), desc="Importance", unit=" batches"):
-            batch = examples[first : first + BATCH]
+        for first in tqdm(range(0, len(pairs) - BATCH + 1, BATCH), desc="Importance", unit=" batches"):
+            batch = pairs[first : first + BATCH]
             with low_precision():
-                queries = encode(model, tokenizer, [example.query for example in batch])
-                products = encode(model, tokenizer, [example.text for example in batch])
-            logits, own = queries @ products.T / _TEMPERATURE, torch.arange(BATCH)
-            loss = torch.nn.functional.cross_entropy(logits, own) + torch.nn.functional.cross_entropy(logits.T, own)
-            gradients = torch.autograd.grad(loss, [*heads, *units])
+                queries = encode(model, tokenizer, [pair.query for pair in batch])
+                products = encode(model, tokenizer, [pair.text for pair in batch])
+            gradients = torch.autograd.grad(contrastive_loss(queries, products, _TEMPERATURE), [*heads, *units])
             sums = [total + gradient.abs() for total, gradient in zip(sums, gradients, strict=True)]
     by_head, by_unit = sums[: len(heads)], sums[len(heads) :]
     return Importance([scores / scores.norm().clamp(min=1e-12) for scores in by_head], by_unit)
@@ -58,7 +58,7 @@ def importance(model: PooledEncoder, tokenizer: BatchTokenizer, examples: Sequen
 def least_layers(
     model: PooledEncoder, tokenizer: BatchTokenizer, texts: Sequence[str], count: int
 ) -> Iterator[tuple[int, ...]]:
-    """The 1, 2, … `count` layers without which the vectors move least, each chosen beside the earlier ones."""
+    """The 1, 2, … `count` layers whose removal moves the vectors least, chosen greedily one after the other."""
     layers = layers_of(model.body)
     with torch.no_grad():
         whole = encode(model, tokenizer, texts)
@@ -73,7 +73,7 @@ def least_layers(
 
 
 def encode(model: PooledEncoder, tokenizer: BatchTokenizer, texts: Sequence[str]) -> torch.Tensor:
-    """[texts, dimensions], with gradients; rows of texts that the model cannot read are zero."""
+    """[texts, dimensions], with gradients; a text without a known token has a zero row."""
     parts, order = [], list[int]()
     for rows, ids, mask in tokenizer.batches(texts, _TOKENS, BATCH * _TOKENS):
         parts.append(model(torch.from_numpy(ids), torch.from_numpy(mask)))
@@ -84,7 +84,7 @@ def encode(model: PooledEncoder, tokenizer: BatchTokenizer, texts: Sequence[str]
 
 @contextmanager
 def _gates(model: PooledEncoder) -> Iterator[tuple[list[torch.Tensor], list[torch.Tensor]]]:
-    """Ones that everything passes through which a head (or a unit) gives to the rest of its layer."""
+    """(heads, units): gates of 1 that multiply the output of each head and of each unit, by layer."""
     heads, units, hooks = [], [], []
     for layer in layers_of(model.body):
         attention = layer.attention.self

@@ -1,6 +1,6 @@
-"""Cuts heads, feed-forward units and layers out of an encoder: smaller matrices, not zeros in large ones.
+"""Structured pruning: removes heads, feed-forward units and layers from an encoder, which makes its matrices smaller.
 
-torch.nn.utils.prune only masks: the file stays as large and the inference as slow.
+torch.nn.utils.prune only sets weights to zero: neither the file nor the inference gets smaller.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import torch
 from services.query_encoder.adapters.layer_shapes import layers_of, resize
 from services.query_encoder.adapters.torch_encoder import PooledEncoder
 from training.compression.importance import Importance
+from training.model_folder import save_encoder
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What goes: shares of all heads and of each layer's feed-forward units, and how many whole layers."""
+    """Removed parts: a share of all heads, a share of each layer's feed-forward units, and a number of layers."""
 
     heads: float = 0.0
     units: float = 0.0
@@ -28,7 +29,7 @@ class Cut:
 
     @classmethod
     def parse(cls, text: str) -> Cut:
-        """From "heads=0.25,units=0.5,layers=1", each optional. Raises ValueError for anything else."""
+        """Parses "heads=0.25,units=0.5,layers=1", each part optional. Raises ValueError for anything else."""
         parts = dict(part.strip().partition("=")[::2] for part in text.split(","))
         try:
             shares = {name: float(parts.pop(name)) for name in ("heads", "units") if name in parts}
@@ -50,7 +51,7 @@ class Cut:
 
     @property
     def folder(self) -> str:
-        """As a name of a folder, and of a model's version."""
+        """Name of the folder, and part of the model's version."""
         parts = (
             (self.heads, f"h{self.heads:.0%}"),
             (self.units, f"f{self.units:.0%}"),
@@ -60,7 +61,7 @@ class Cut:
 
 
 def pruned(model: PooledEncoder, cut: Cut, scores: Importance, dropped_layers: Sequence[int] = ()) -> PooledEncoder:
-    """A smaller copy. Heads are compared over all layers, and each layer keeps one; units within their layer."""
+    """A smaller copy. Heads compete over all layers, of which each keeps at least one; units within their layer."""
     smaller = copy.deepcopy(model)
     body: Any = smaller.body
     kept = [number for number in range(len(layers_of(body))) if number not in dropped_layers]
@@ -81,15 +82,12 @@ def pruned(model: PooledEncoder, cut: Cut, scores: Importance, dropped_layers: S
 
 
 def save(model: PooledEncoder, source: Path, folder: Path) -> None:
-    """A model folder as the query encoder serves it, with the tokenizer of `source`."""
-    model.body.save_pretrained(str(folder))
-    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
-        if (source / name).is_file():
-            (folder / name).write_bytes((source / name).read_bytes())
+    """Writes a model folder that the query encoder serves, with the tokenizer of `source`."""
+    save_encoder(model.body, source, folder)
 
 
 def _best_heads(scores: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:
-    """Rows of the heads that stay, by layer."""
+    """Indices of the kept heads, by layer."""
     order = sorted((float(score), layer, head) for layer, row in enumerate(scores) for head, score in enumerate(row))
     kept = [set(range(len(row))) for row in scores]
     left = round(share * len(order))

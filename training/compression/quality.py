@@ -1,4 +1,4 @@
-"""How well an encoder finds what a sample's queries look for: by its vectors alone, and in retrieval as configured."""
+"""Search quality of an encoder on a sample: NDCG@10 of its vectors alone, and of retrieval with default settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DRAWS = 2_000
 
 @dataclass(frozen=True)
 class Quality:
-    """NDCG@10 by query, in the order of the sample's, and the vectors it comes from, [texts, dimensions]."""
+    """NDCG@10 by query, in the sample's order, and the vectors [texts, dimensions] of products and queries."""
 
     dense: npt.NDArray[np.float64]
     fused: npt.NDArray[np.float64]
@@ -34,12 +34,12 @@ class Quality:
     queries: FloatArray
 
     def cosine(self, other: Quality) -> float:
-        """Mean over the products."""
+        """Mean over the products of the cosine to the other encoder's vector."""
         return float((self.products * other.products).sum(1).mean())
 
 
 def measure(encoder: Encoder, sample: Sample) -> Quality:
-    """Exact search over the sample's products; fused with words as retrieval does it by default."""
+    """`dense`: exact search over the sample's products; `fused`: retrieval with its default fusion."""
     products, queries = _vectors(encoder, sample)
     return Quality(_dense(products, queries, sample), _fused(products, queries, sample, encoder), products, queries)
 
@@ -52,7 +52,7 @@ def measure_dense(encoder: Encoder, sample: Sample) -> npt.NDArray[np.float64]:
 def relative_interval(
     ours: npt.NDArray[np.float64], base: npt.NDArray[np.float64], seed: int
 ) -> tuple[float, float, float]:
-    """(difference of the means as a share of `base`'s, its 95 % by the paired bootstrap over queries)."""
+    """(difference of the means as a share of the mean of `base`, low and high of its 95 % paired bootstrap)."""
     whole = float(base.mean())
     if not whole:
         return (float("nan"),) * 3
@@ -72,7 +72,7 @@ def _dense(products: FloatArray, queries: FloatArray, sample: Sample) -> npt.NDA
     ids = [product.id for product in sample.products]
     found = []
     for vector, judged in zip(queries, sample.judgements.values(), strict=True):
-        # A query that the model cannot read finds nothing.
+        # A query without a known token has a zero vector and no results.
         best = np.argsort(-(products @ vector), kind="stable")[: NDCG_DEPTH if vector.any() else 0]
         found.append(ndcg([ids[row] for row in best], judged))
     return np.array(found)

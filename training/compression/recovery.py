@@ -1,4 +1,4 @@
-"""A pruned encoder learns to give the vectors that it gave before: a short distillation from the unpruned one."""
+"""Recovery of a pruned encoder: a short distillation of the unpruned encoder's vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tqdm import trange
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import PooledEncoder
 from training.compression.importance import BATCH, encode
-from training.compression.sample import SearchExample
+from training.search.data import Pair
 from training.search.encoder import low_precision
 
 _LEARNING_RATE = 2e-4
@@ -19,12 +19,12 @@ _WARMUP = 0.1
 
 
 def recover(
-    student: PooledEncoder, teacher: PooledEncoder, tokenizer: BatchTokenizer, examples: Sequence[SearchExample],
-    steps: int, seed: int,
+    student: PooledEncoder, teacher: PooledEncoder, tokenizer: BatchTokenizer, pairs: Sequence[Pair], steps: int,
+    seed: int,
 ) -> float:  # fmt: skip
-    """Trains `student` in place, all but its word embeddings; the answer is the mean cosine of the last steps.
+    """Trains `student` in place, except its word embeddings; returns the mean cosine of the last ten steps.
 
-    Without dropout: so few steps do not overfit, and noise only moves the goal.
+    Without dropout: so few steps do not overfit, and dropout would only add noise to the targets.
     """
     random = np.random.default_rng(seed)
     for weight in student.body.get_input_embeddings().parameters():
@@ -35,9 +35,9 @@ def recover(
     for step in trange(steps, desc="Recovering", unit=" steps", mininterval=5):
         for group in optimizer.param_groups:
             group["lr"] = _LEARNING_RATE * min((step + 1) / (_WARMUP * steps + 1), 1 - step / steps)
-        rows = random.choice(len(examples), BATCH, replace=len(examples) < BATCH)
-        # Short texts and long ones apart: a batch is as long as its longest.
-        sides = [examples[row].query for row in rows], [examples[row].text for row in rows]
+        rows = random.choice(len(pairs), BATCH, replace=len(pairs) < BATCH)
+        # Queries and products apart: all texts of a batch are padded to its longest.
+        sides = [pairs[row].query for row in rows], [pairs[row].text for row in rows]
         with low_precision():
             with torch.no_grad():
                 wanted = torch.cat([encode(teacher, tokenizer, texts) for texts in sides])

@@ -1,4 +1,4 @@
-"""What compression found, as JSON and as a picture."""
+"""Results of compression as JSON and as a chart."""
 
 from __future__ import annotations
 
@@ -44,6 +44,6 @@ def plot(rows: Sequence[Row], best: Row, tolerance: float, path: Path) -> None:
             axis.annotate(row.name, (of(row), row.ndcg), fontsize=6, xytext=(5, -2), textcoords="offset points")
         axis.axhline(bound, linestyle=":", color="grey")
         axis.set(xlabel=label)
-    axes[0].set(ylabel="NDCG@10", title="blue fp32, orange int8; dotted: what may be lost")
+    axes[0].set(ylabel="NDCG@10", title="blue fp32, orange int8; dotted: tolerance")
     chart.savefig(path, dpi=120)
     pyplot.close(chart)

@@ -1,4 +1,4 @@
-"""Who bought what after which query, in the form of HEM's data sets (Ai et al., SIGIR 2017)."""
+"""Purchases with the query before them, in the file format of HEM's data sets (Ai et al., SIGIR 2017)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-# Rows of (user, query, item), each once.
-Bought = npt.NDArray[np.int32]
-# What each (user, query) should find.
-Wanted = Mapping[tuple[int, int], frozenset[int]]
+# Unique rows (user, query, item), shape [n, 3].
+Purchases = npt.NDArray[np.int32]
+# By (user, query): the bought items, which a ranking should find.
+Targets = Mapping[tuple[int, int], frozenset[int]]
 
 
 @dataclass(frozen=True)
 class Shop:
-    """Users, queries and items are known by their place. `labels` are an item's categories, () where unknown."""
+    """Users, queries and items are identified by their index. `labels` are an item's categories, () if unknown."""
 
     users: Sequence[str]
     queries: Sequence[str]
@@ -34,25 +34,23 @@ class Shop:
 
 @dataclass(frozen=True)
 class Split:
-    """What is known, and what is asked for."""
+    """`past` is known to a method; `targets` measure it."""
 
-    past: Bought
-    wanted: Wanted
+    past: Purchases
+    targets: Targets
 
 
 def read_shop(folder: Path, without: Collection[str] = ()) -> tuple[Shop, Split]:
-    """query_text.txt.gz, {train,test}.qrels.gz and items.tsv.gz, whose columns brand and categories may be missing.
+    """Reads query_text.txt.gz, {train,test}.qrels.gz and items.tsv.gz; brand and categories are optional columns.
 
-    Columns in `without` are not read.
-
-    Raises FileNotFoundError, and ValueError that names a wrong line.
+    Columns in `without` are not read. Raises FileNotFoundError, and ValueError that names a wrong line.
     """
     with gzip.open(folder / "query_text.txt.gz", "rt", encoding="utf-8") as file:
         queries = [line.strip() for line in file]
     rows = _item_rows(folder / "items.tsv.gz")
     users: dict[str, int] = {}
     items = {row["asin"]: place for place, row in enumerate(rows)}
-    past, wanted = (_read_qrels(folder / f"{name}.qrels.gz", users, items, len(queries)) for name in ("train", "test"))
+    past, test = (_read_qrels(folder / f"{name}.qrels.gz", users, items, len(queries)) for name in ("train", "test"))
     rows += [{"asin": item_id} for item_id in list(items)[len(rows) :]]
     brands, categories = (
         ["" if name in without else (row.get(name) or "").strip() for row in rows] for name in ("brand", "categories")
@@ -64,34 +62,34 @@ def read_shop(folder: Path, without: Collection[str] = ()) -> tuple[Shop, Split]
         brands,
         [tuple(filter(None, map(str.strip, joined.split("|")))) for joined in categories],
     )
-    return shop, Split(past, _wanted(wanted))
+    return shop, Split(past, _targets(test))
 
 
-def hold_out(past: Bought, hidden_share: float, cold_share: float, seed: int) -> Split:
-    """Cuts `past` as HEM's test was cut: a share of the purchases is hidden, and what is asked is of them.
+def hold_out(past: Purchases, hidden_share: float, cold_share: float, seed: int) -> Split:
+    """Splits `past` in the way of HEM's test: `hidden_share` of the purchases become targets.
 
-    At most `cold_share` of the queries, drawn by lot, are cold: all that was bought after them is taken out of the
-    past, and they alone are asked. An item keeps one query at least. Without cold queries all are asked.
+    At most `cold_share` of the queries, drawn at random, are cold: all their purchases leave the past, and only they
+    have targets. Every item keeps at least one query. Without cold queries, all hidden purchases are targets.
     """
     random = np.random.default_rng(seed)
     purchases, of_row = np.unique(past[:, [0, 2]], axis=0, return_inverse=True)
     hidden = random.random(len(purchases))[of_row.ravel()] < hidden_share
-    asked = np.unique(past[:, 1])
-    cold = _cold_queries(past, round(cold_share * len(asked)), random)
+    queries = np.unique(past[:, 1])
+    cold = _cold_queries(past, round(cold_share * len(queries)), random)
     is_cold = np.isin(past[:, 1], cold)
     if (hidden & is_cold).any():
-        return Split(past[~hidden & ~is_cold], _wanted(past[hidden & is_cold]))
-    return Split(past[~hidden], _wanted(past[hidden]))
+        return Split(past[~hidden & ~is_cold], _targets(past[hidden & is_cold]))
+    return Split(past[~hidden], _targets(past[hidden]))
 
 
 def share_of_cold(split: Split) -> float:
-    """Of the queries asked, those after which nothing was bought in the past."""
+    """Share of the target queries that have no purchase in the past."""
     known = set(split.past[:, 1].tolist())
-    asked = {query for _, query in split.wanted}
-    return len(asked - known) / max(len(asked), 1)
+    queries = {query for _, query in split.targets}
+    return len(queries - known) / max(len(queries), 1)
 
 
-def _cold_queries(past: Bought, most: int, random: np.random.Generator) -> list[int]:
+def _cold_queries(past: Purchases, most: int, random: np.random.Generator) -> list[int]:
     pairs = np.unique(past[:, 1:], axis=0)
     left = np.bincount(pairs[:, 1])
     items_of: defaultdict[int, list[int]] = defaultdict(list)
@@ -105,9 +103,9 @@ def _cold_queries(past: Bought, most: int, random: np.random.Generator) -> list[
     return cold
 
 
-def _wanted(bought: Bought) -> Wanted:
+def _targets(purchases: Purchases) -> Targets:
     found: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
-    for user, query, item in bought.tolist():
+    for user, query, item in purchases.tolist():
         found[user, query].add(item)
     return {pair: frozenset(items) for pair, items in found.items()}
 
@@ -119,8 +117,8 @@ def _item_rows(path: Path) -> list[dict[str, str]]:
     return list(by_id.values())
 
 
-def _read_qrels(path: Path, users: dict[str, int], items: dict[str, int], queries: int) -> Bought:
-    """Lines "user_query 0 item 1". Users and items not met before are added."""
+def _read_qrels(path: Path, users: dict[str, int], items: dict[str, int], queries: int) -> Purchases:
+    """Lines "user_query 0 item 1". Adds new users and items to `users` and `items`."""
     rows = []
     with gzip.open(path, "rt", encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -136,6 +134,6 @@ def _read_qrels(path: Path, users: dict[str, int], items: dict[str, int], querie
     return _once(rows)
 
 
-def _once(rows: Iterable[tuple[int, int, int]]) -> Bought:
-    found: Bought = np.array(sorted(set(rows)), np.int32).reshape(-1, 3)
+def _once(rows: Iterable[tuple[int, int, int]]) -> Purchases:
+    found: Purchases = np.array(sorted(set(rows)), np.int32).reshape(-1, 3)
     return found

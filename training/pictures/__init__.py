@@ -1,1 +1,1 @@
-"""A small ResNet over pictures, trained from scratch: similar things get near vectors."""
+"""The image encoder: a small ResNet trained from scratch, whose vectors are near for similar products."""

@@ -1,7 +1,7 @@
-"""`python -m training.pictures --images DIR --out MODEL_DIR`: trains a picture model, writes what the encoder serves.
+"""`python -m training.pictures --images DIR --out MODEL_DIR`: trains and exports an image encoder.
 
-Without a catalogue DIR holds train/<class>/<picture>; with one its products' image_uri are paths in DIR, and their
-categories are the classes.
+Without a catalogue, DIR has the files train/<class>/<picture>. With a catalogue, the image_uri of its products are
+paths in DIR, and their categories are the classes.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from training.pictures.train import PictureTraining, train
 
 
 def main(
-    images: Annotated[Path, typer.Option(help="Where the pictures are.")],
-    out: Annotated[Path, typer.Option(help="The model's folder; an interrupted training goes on in it.")],
-    catalog: Annotated[Path | None, typer.Option(help="The shop's catalogue, as of `kairos catalog import`.")] = None,
-    map: Annotated[str, typer.Option(help="As of `kairos catalog import`.")] = "",
+    images: Annotated[Path, typer.Option(help="Folder of the pictures.")],
+    out: Annotated[Path, typer.Option(help="The model's folder; an interrupted training resumes in it.")],
+    catalog: Annotated[Path | None, typer.Option(help="The shop's catalogue, as for `kairos catalog import`.")] = None,
+    map: Annotated[str, typer.Option(help="As for `kairos catalog import`.")] = "",
     epochs: int = PictureTraining.epochs,
     seed: int = PictureTraining.seed,
-    max_minutes: Annotated[float, typer.Option(help="Fewer epochs where they would take longer. 0: no bound.")] = 0,
+    max_minutes: Annotated[float, typer.Option(help="Reduces the epochs to fit. 0: no limit.")] = 0,
     threads: int = 1,
 ) -> None:
     torch.set_num_threads(threads)

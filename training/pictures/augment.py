@@ -1,4 +1,7 @@
-"""Light augmentation of a batch in torch: shifted, turned, mirrored, recoloured, with a piece left out."""
+"""Random augmentation of a batch in torch: shift, rotation, scale, mirror, colour, and random erasing.
+
+Random erasing: Zhong et al., AAAI 2020. The constants bound the uniform distributions of the parameters.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def _recoloured(images: torch.Tensor, generator: torch.Generator) -> torch.Tenso
 
 
 def _erased(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Of some pictures a box of up to half their sides is grey."""
+    """Fills a box of up to half the sides with grey, in 40 % of the pictures."""
     n, _, height, width = images.shape
     rows, columns = torch.arange(height).view(1, 1, height, 1), torch.arange(width).view(1, 1, 1, width)
 

@@ -1,4 +1,4 @@
-"""Labelled pictures, read once as the model sees them: a folder for each class, or a catalogue's categories."""
+"""Labelled pictures at the model's resolution: from a folder for each class, or from a catalogue's categories."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class LabelledPictures:
 
 
 def read_folder(folder: Path, preprocessing: Preprocessing, classes: Sequence[str] = ()) -> LabelledPictures:
-    """`folder/<class>/<picture>`. With `classes`, folders of other names are left out. Raises ValueError for none."""
+    """Reads `folder/<class>/<picture>`; with `classes`, only these. Raises ValueError if there is no picture."""
     names = tuple(classes) or tuple(sorted(path.name for path in folder.iterdir() if path.is_dir()))
     files = [(path, number) for number, name in enumerate(names) for path in sorted((folder / name).glob("*"))]
     return _read(files, names, preprocessing, f"{folder} needs a folder for each class, with JPEG, PNG or WebP in it")
 
 
 def read_products(products: Sequence[Product], images: Path, preprocessing: Preprocessing) -> LabelledPictures:
-    """The pictures of products that have one and a category, which is their class. Raises ValueError for none."""
+    """The pictures of products with a category, which is the class. Raises ValueError if there is no picture."""
     found = [(product.category, picture_path(product, images)) for product in products if product.category]
     names = tuple(sorted({category for category, path in found if path is not None}))
     files = [(path, names.index(category)) for category, path in found if path is not None]
@@ -59,9 +59,9 @@ def _read(
 
 
 def read_picture(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8] | None:
-    """Shape [height, width, 3]; None for a file that is no picture, which is said and left out."""
+    """Shape [height, width, 3]; None, with a message, for a file that is not a picture."""
     try:
         return preprocessing.scaled(decode(path.read_bytes(), path.name, PictureLimits(), preprocessing.side))
     except InvalidArgument as error:
-        tqdm.write(f"left out: {error}")
+        tqdm.write(f"skipped: {error}")
         return None

@@ -1,6 +1,6 @@
-"""From a folder that `transformers` reads to `model.onnx` beside it: `python -m training.pictures.export FOLDER`.
+"""Exports a model folder of `transformers` to `model.onnx` in it: `python -m training.pictures.export FOLDER`.
 
-Works for the ResNet trained here, and for any CLIP-like model that lies in a folder.
+Works for the ResNet of `training.pictures` and for any CLIP-like model.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The picture model: a ResNet of `transformers` (or any model of its kind), its vectors, and its folder.
+"""The image encoder: a ResNet of `transformers` (He et al., CVPR 2016), its vectors, and its folder.
 
 config.json, model.safetensors     the network, as `transformers` saves it
-preprocessor_config.json           size, mean and deviation
-model.onnx                         what is served: `pixel_values` -> `vectors`, rows of length 1 (export.py)
-training.json                      how it was trained, where it was trained here
+preprocessor_config.json           size, mean and standard deviation
+model.onnx                         the served model: `pixel_values` -> `vectors`, unit rows (export.py)
+training.json                      the report of the training
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from transformers import AutoModel, ResNetConfig, ResNetModel
 from services.query_encoder.domain.picture import Preprocessing
 
 PREPROCESSOR = "preprocessor_config.json"
+# Pixels of a side, and dimensions of the vectors.
 SIDE = 80
-# Of its vectors.
 WIDTH = 256
-# Of the pixels of everyday photographs (ImageNet); any will do for a network that is trained with them.
+# Of ImageNet's pixels.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _BATCH = 64
 
@@ -42,7 +42,7 @@ def new_network(seed: int, side: int = SIDE) -> tuple[ResNetModel, dict[str, Any
 
 
 class PictureVectors(torch.nn.Module):
-    """`pixel_values` of shape [n, 3, height, width] -> vectors of shape [n, dimensions], of length 1."""
+    """`pixel_values` [n, 3, height, width] -> unit vectors [n, dimensions]."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class PictureVectors(torch.nn.Module):
         return torch.nn.functional.normalize(self.features(pixel_values), dim=-1)
 
     def features(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """CLIP and its kin have a picture side of their own; of others the pooled output is meant."""
+        """[n, dimensions]: the image features of CLIP-like models, the pooled output of others."""
         of_picture: Any = getattr(self.network, "get_image_features", None)
         if of_picture is not None:
             found = of_picture(pixel_values=pixel_values)
@@ -69,7 +69,7 @@ def save_network(folder: Path, network: ResNetModel, preprocessing: dict[str, An
 
 
 def load_vectors(folder: Path) -> PictureVectors:
-    """Of any folder that `transformers` reads and that has a picture side."""
+    """Reads any folder of `transformers` with an image model."""
     return PictureVectors(AutoModel.from_pretrained(folder)).eval()
 
 
@@ -80,7 +80,7 @@ def read_preprocessing(folder: Path) -> Preprocessing:
 def embed(
     vectors: PictureVectors, preprocessing: Preprocessing, pixels: npt.NDArray[np.uint8]
 ) -> npt.NDArray[np.float32]:
-    """`pixels` of shape [n, height, width, 3] -> [n, dimensions]."""
+    """`pixels` [n, height, width, 3], uint8 -> vectors [n, dimensions]."""
     vectors.eval()
     with torch.inference_mode():
         rows = [

@@ -1,10 +1,12 @@
-"""Supervised training: the vector of a picture lies near the direction of its class (a softmax over cosines)."""
+"""Supervised training of the image encoder: a softmax over the cosines to one direction per class.
+
+A normalised softmax (NormFace: Wang et al., ACM MM 2017) with label smoothing.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import time
 from collections import deque
@@ -22,25 +24,26 @@ from services.query_encoder.domain.picture import Preprocessing
 from training.pictures.augment import augmented
 from training.pictures.data import LabelledPictures
 from training.pictures.model import WIDTH, PictureVectors, new_network
+from training.schedules import warmup_cosine
 
-# Batches that tell how long an epoch takes.
+# Batches that estimate the duration of an epoch.
 _PROBE = 3
 
 
 @dataclass(frozen=True)
 class PictureTraining:
-    """What makes one training the same training."""
+    """Hyperparameters; a checkpoint is only resumed with equal ones."""
 
     epochs: int = 60
     batch: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.05
     warm_up: float = 0.1
-    # Cosines are in [-1, 1]: the softmax wants a wider range.
+    # Inverse temperature of the softmax over cosines.
     scale: float = 16.0
     label_smoothing: float = 0.1
     seed: int = 7
-    # Epochs are cut down to what fits, and the schedule with them, should the machine get busy. 0: no bound.
+    # Reduces the number of epochs, and the schedule with them, to what fits. 0: no limit.
     max_minutes: float = 0.0
 
 
@@ -57,7 +60,7 @@ def train(
     checkpoint: Path | None = None,
     after_epoch: Callable[[int], None] = lambda epoch: None,
 ) -> Trained:
-    """Goes on from `checkpoint` where that is of the same training. `after_epoch` is told the epochs done."""
+    """Resumes from `checkpoint` if it is of the same training. `after_epoch` gets the number of finished epochs."""
     network, config = new_network(settings.seed)
     run = _Run(network, Preprocessing.of(config), pictures, settings, checkpoint)
     began = time.monotonic()
@@ -126,7 +129,7 @@ class _Run:
         bar.close()
 
     def _fit(self, seconds_an_epoch: float) -> None:
-        """No more epochs than there is time for, as busy as the machine is now."""
+        """Reduces the epochs to the remaining time at the given speed."""
         if self._settings.max_minutes:
             left_s = self._settings.max_minutes * 60 - self._seconds
             fits = len(self.losses) + max(0, int(left_s / seconds_an_epoch))
@@ -152,14 +155,11 @@ class _Run:
         )
 
     def _set_rate(self, progress: float) -> None:
-        """Rises in a line, falls along a cosine."""
-        warm = self._settings.warm_up
-        part = progress / warm if progress < warm else 0.5 + 0.5 * math.cos(math.pi * (progress - warm) / (1 - warm))
         for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.learning_rate * part
+            group["lr"] = self._settings.learning_rate * warmup_cosine(progress, self._settings.warm_up)
 
     def _probe(self) -> float:
-        """Seconds of an epoch; takes bfloat16 where this machine is faster with it."""
+        """Seconds of an epoch; selects bfloat16 if this machine is faster with it."""
         kept = self._generator.get_state(), [buffer.clone() for buffer in self._vectors.buffers()]
         rows = torch.arange(min(self._settings.batch, len(self._labels)))
         seconds = {}
@@ -176,7 +176,7 @@ class _Run:
         return min(seconds.values()) * len(self._labels) / len(rows)
 
     def _identity(self) -> str:
-        """Of settings and pictures: a checkpoint of others is not taken up."""
+        """A digest of settings and pictures: a checkpoint with another one is ignored."""
         digest = hashlib.blake2b(json.dumps(asdict(self._settings)).encode(), digest_size=16)
         digest.update(np.ascontiguousarray(self._pictures.pixels).tobytes() + self._pictures.labels.tobytes())
         return digest.hexdigest()
@@ -205,5 +205,5 @@ class _Run:
         self._directions.data.copy_(state["directions"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._generator.set_state(state["generator"])
-        # The schedule is that of the run that began, however busy the machine is now.
+        # Keeps the schedule of the interrupted run.
         self.epochs, self.losses, self._seconds = state["epochs"], state["losses"], state["seconds"]

@@ -1,0 +1,1 @@
+"""Training of search: the encoder and the fusion of retrieval's legs."""

@@ -1,4 +1,4 @@
-"""Judged queries: who should find what."""
+"""Judged queries: which products are relevant to a query, and the training pairs and metrics derived from them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,39 @@ import gzip
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-# By query, then by product: relevance from 1 (does not match) to 3 (matches perfectly).
+# By query, then by product id: relevance from 1 (does not match) to 3 (matches perfectly).
 Judgements = Mapping[str, Mapping[str, float]]
 
-# From here on a product counts as found; what is below is no wrong answer yet.
+# From RELEVANT on a product is a right answer; from NOT_WRONG on it is never used as a negative.
 RELEVANT, NOT_WRONG = 2.33, 2.0
-# A page of results.
+# Results of one page.
 NDCG_DEPTH = 10
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A query and a product that answers it. `text` is the encoder's text of the product, `weight` is in (0, 1]."""
+
+    query: str
+    product_id: str
+    text: str
+    weight: float = 1.0
+
+
+def relevant_pairs(judgements: Judgements, texts: Mapping[str, str]) -> list[Pair]:
+    """One pair for each relevant product with a text in `texts` (by product id); the weight is the gain, at most 1."""
+    return [
+        Pair(query, product_id, texts[product_id], gain(relevance) / gain(3.0))
+        for query, judged in judgements.items()
+        for product_id, relevance in judged.items()
+        if relevance >= RELEVANT and product_id in texts
+    ]
 
 
 def read_judgements(path: Path) -> Judgements:
@@ -36,7 +57,7 @@ def read_judgements(path: Path) -> Judgements:
                 relevance = float(row["relevance"])
             except ValueError:
                 raise ValueError(
-                    f"{path}, line {reader.line_num}: relevance {row['relevance']!r} is no number"
+                    f"{path}, line {reader.line_num}: relevance {row['relevance']!r} is not a number"
                 ) from None
             if query := row["search_term"].strip():
                 judged[query][row["product_uid"]] = relevance
@@ -44,12 +65,12 @@ def read_judgements(path: Path) -> Judgements:
 
 
 def gain(relevance: float) -> float:
-    """0 for 1, 3 for 3: Järvelin & Kekäläinen, TOIS 2002, with exponential gains."""
+    """2^(relevance − 1) − 1, from 0 to 3 (Järvelin & Kekäläinen, TOIS 2002, with exponential gains)."""
     return float(2.0 ** (relevance - 1.0) - 1.0)
 
 
 def ndcg(ranking: Sequence[str], judged: Mapping[str, float], depth: int = NDCG_DEPTH) -> float:
-    """Of product ids, best first; what nobody judged gains nothing. NaN where nothing is to be found."""
+    """NDCG of product ids, best first; unjudged products gain 0. NaN if no product of the query has a gain."""
     discounts = 1 / np.log2(np.arange(2, depth + 2))
     best = _gains(sorted(judged.values(), reverse=True)[:depth])
     ideal = float(best @ discounts[: len(best)])
@@ -58,7 +79,7 @@ def ndcg(ranking: Sequence[str], judged: Mapping[str, float], depth: int = NDCG_
 
 
 def split(judgements: Judgements, share: float, salt: str) -> tuple[Judgements, Judgements]:
-    """(about `share` of the queries, the others). By the words of a query alone: the same in every file and run."""
+    """(about `share` of the queries, the others), by a hash of the query: the same for every file and run."""
     chosen = {query for query in judgements if _position(query, salt) < share}
     return _only(judgements, chosen), _only(judgements, judgements.keys() - chosen)
 

@@ -1,14 +1,14 @@
 """Contrastive fine-tuning of the encoder on (query, product) pairs.
 
-A query's own product against all products of the batch and its hard negatives (Karpukhin et al., EMNLP 2020), in both
-directions, scaled cosine. What raters found not wrong for a query is never its negative.
+The loss is the cross entropy of a query's own product among all products of the batch and hard negatives (Karpukhin et
+al., EMNLP 2020), and of the product's query among the queries of the batch, over scaled cosines. A product with a
+relevance of NOT_WRONG or more for a query is never its negative.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,19 +24,21 @@ from tqdm import tqdm
 from transformers import AutoTokenizer
 
 from services.query_encoder.adapters.torch_encoder import PooledEncoder, load_model
-from training.search.data import NOT_WRONG, RELEVANT, Judgements, gain
+from training.model_folder import save_encoder
+from training.schedules import warmup_cosine
+from training.search.data import NOT_WRONG, Judgements, Pair, relevant_pairs
 
-_ENCODED_TOGETHER = 32
+_ENCODER_BATCH = 32
 
 
 @dataclass(frozen=True)
 class EncoderTraining:
-    """How to train. `minutes` ends it early, with the learning rate at zero by then."""
+    """Hyperparameters. Training ends after `epochs` or `minutes`, with the learning rate at 0 in both cases."""
 
     epochs: int = 5
     minutes: float = 55.0
     batch: int = 96
-    # Of some of the batch's queries; every query of the batch is compared with all of them.
+    # Per batch; every query of the batch is compared with all of them.
     hard_negatives: int = 32
     learning_rate: float = 5e-5
     warmup: float = 0.1
@@ -49,16 +51,12 @@ class EncoderTraining:
     checkpoint_every: int = 100
 
 
-@dataclass(frozen=True)
-class Pair:
-    query: str
-    product_id: str
-    weight: float
-
-
 @dataclass
 class Batch:
-    """`allowed[i, j]`: product j may be a negative of query i, or is its own. [n, n + hard negatives] and [n]."""
+    """`queries` [n] and `products` [n + hard negatives], texts; product i belongs to query i. `weights` [n].
+
+    `allowed` [n, n + hard negatives]: product j is a negative of query i, or its own.
+    """
 
     queries: list[str]
     products: list[str]
@@ -68,22 +66,17 @@ class Batch:
 
 @dataclass
 class Examples:
-    """Texts by product id; hard negatives by query, hardest first."""
+    """`texts` by product id; `negatives`: product ids by query, hardest first."""
 
     judgements: Judgements
     texts: Mapping[str, str]
     negatives: Mapping[str, Sequence[str]]
 
     def pairs(self) -> list[Pair]:
-        return [
-            Pair(query, product_id, gain(relevance) / gain(3.0))
-            for query, judged in self.judgements.items()
-            for product_id, relevance in judged.items()
-            if relevance >= RELEVANT and product_id in self.texts
-        ]
+        return relevant_pairs(self.judgements, self.texts)
 
     def batches(self, size: int, hard_negatives: int, epoch: int, seed: int) -> Iterator[Batch]:
-        """Every pair once, in an order of this epoch."""
+        """Every pair once, in a random order that depends on the epoch; pairs that fill no batch are dropped."""
         random = np.random.default_rng([seed, epoch])
         pairs = self.pairs()
         order = random.permutation(len(pairs))
@@ -92,7 +85,7 @@ class Examples:
 
     def _batch(self, pairs: Sequence[Pair], hard_negatives: int, random: np.random.Generator) -> Batch:
         ids = [pair.product_id for pair in pairs]
-        # The pairs are in random order: the first ones are as good as any.
+        # The pairs are in random order, so the first ones are a random sample.
         ids += [self._negative(pair, random) for pair in pairs[:hard_negatives]]
         allowed = torch.ones(len(pairs), len(ids), dtype=torch.bool)
         for row, pair in enumerate(pairs):
@@ -108,7 +101,7 @@ class Examples:
         )
 
     def _negative(self, pair: Pair, random: np.random.Generator) -> str:
-        """Of the query's hard ones that nobody found right; of all products where there is none."""
+        """A random hard negative of the query that is not relevant, or any product if there is none."""
         judged = self.judgements[pair.query]
         hard = [p for p in self.negatives.get(pair.query, ()) if judged.get(p, 0.0) < NOT_WRONG and p in self.texts]
         if hard:
@@ -117,14 +110,14 @@ class Examples:
 
 
 def train_encoder(examples: Examples, base_dir: Path, target: Path, settings: EncoderTraining) -> Path:
-    """Writes a model directory (config, tokenizer, safetensors) to `target` and returns it.
+    """Writes a model folder (config, tokenizer, safetensors) to `target` and returns it.
 
-    Interrupted, it goes on from its last checkpoint, beside `target`; the same seed on the same machine gives the same
-    model, as long as `minutes` does not end it.
+    After an interruption the same call resumes from the last checkpoint, a file beside `target`. The same seed on the
+    same machine gives the same model unless `minutes` ends the training.
 
-    Where torch.distributed is initialised (see on_ray), each worker takes its share of an epoch's batches, gradients
-    are averaged, and the first one writes. A query's negatives are those of its own worker's batch: more workers make
-    fewer and larger steps, not harder ones.
+    If torch.distributed is initialised (see on_ray), the batches of an epoch are dealt to the workers, gradients are
+    averaged, and the first worker writes. The negatives of a query come from its own worker's batch, so more workers
+    make fewer steps on more pairs, but not harder batches.
     """
     together = torch.distributed.is_initialized()
     rank, workers = (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
@@ -146,7 +139,7 @@ class _Trainer:
         self._model = load_model(base_dir).train()
         if settings.lora_rank:
             _add_adapters(self._model, settings.lora_rank)
-        # A shop's queries show few of the 30,000 words: moving those alone would tear them away from the others.
+        # The queries contain few of the 30,000 word pieces; training only those would separate them from the rest.
         for weight in self._model.body.get_input_embeddings().parameters():
             weight.requires_grad = False
         self._trained = [weight for weight in self._model.parameters() if weight.requires_grad]
@@ -154,10 +147,10 @@ class _Trainer:
         self._total = settings.epochs * (len(examples.pairs()) // settings.batch // workers)
         if self._total == 0:
             batches = f"one batch of {settings.batch}" + (f" for each of {workers} workers" if workers > 1 else "")
-            raise ValueError(f"fewer relevant pairs than {batches}; nothing to learn from")
+            raise ValueError(f"fewer relevant pairs than {batches}; there is nothing to train on")
         self._forward: torch.nn.Module = self._model
         if workers > 1:
-            # Mean pooling leaves BERT's own pooler out, which has no gradient then.
+            # BERT's own pooler is unused and has no gradient: the vectors are means of the tokens.
             self._forward = torch.nn.parallel.DistributedDataParallel(
                 self._model, broadcast_buffers=False, find_unused_parameters=True
             )
@@ -195,7 +188,7 @@ class _Trainer:
                     progress.update()
                     progress.set_postfix(loss=f"{loss:.3f}")
                     if self._step % settings.checkpoint_every == 0:
-                        self._keep()
+                        self._save_checkpoint()
         if first:
             board.close()
 
@@ -204,21 +197,20 @@ class _Trainer:
         if self._settings.lora_rank:
             body = body.merge_and_unload()  # type: ignore[operator]
         work = target.with_suffix(".new")
-        body.save_pretrained(str(work))
-        for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"):
-            if (base_dir / name).is_file():
-                (work / name).write_bytes((base_dir / name).read_bytes())
+        save_encoder(body, base_dir, work)
         (work / "training.json").write_text(json.dumps(asdict(self._settings) | {"steps": self._step}, indent=2) + "\n")
         os.rename(work, target)
         self._checkpoint.unlink(missing_ok=True)
 
     def _learn(self, batch: Batch) -> float:
         for group in self._optimizer.param_groups:
-            group["lr"] = self._settings.learning_rate * self._rate()
+            group["lr"] = self._settings.learning_rate * warmup_cosine(self._progress(), self._settings.warmup)
         with low_precision():
             queries = self._encode(batch.queries, self._settings.query_tokens)
             products = self._encode(batch.products, self._settings.product_tokens)
-        loss = contrastive_loss(queries.float(), products.float(), batch, self._settings.temperature)
+        loss = contrastive_loss(
+            queries.float(), products.float(), self._settings.temperature, batch.allowed, batch.weights
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._trained, 1.0)
         self._optimizer.step()
@@ -226,35 +218,28 @@ class _Trainer:
         return float(loss.detach())
 
     def _encode(self, texts: Sequence[str], tokens: int) -> torch.Tensor:
-        """Texts of like length together: padding costs as much as words do."""
+        """[texts, dimensions]. Texts of similar length share a batch, since padding costs as much as words."""
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         parts = []
-        for first in range(0, len(order), _ENCODED_TOGETHER):
-            chunk = [texts[index] for index in order[first : first + _ENCODED_TOGETHER]]
+        for first in range(0, len(order), _ENCODER_BATCH):
+            chunk = [texts[index] for index in order[first : first + _ENCODER_BATCH]]
             batch = self._tokenizer(chunk, padding=True, truncation=True, max_length=tokens, return_tensors="pt")
             parts.append(self._forward(batch["input_ids"], batch["attention_mask"]))
         return torch.cat(parts)[np.argsort(order)]
 
     def _progress(self) -> float:
-        """From 0 to 1, by steps or by time, whichever is further."""
+        """From 0 to 1, by steps or by time, whichever is larger."""
         return max(self._step / self._total, self._elapsed_s / (self._settings.minutes * 60))
 
     def _slowest(self, seconds: float) -> float:
-        """Of all workers: they end at the same step, or one would wait for ever."""
+        """The maximum over workers: all must end at the same step, or one would wait forever."""
         if self._workers == 1:
             return seconds
         longest = torch.tensor(seconds, dtype=torch.float64)
         torch.distributed.all_reduce(longest, torch.distributed.ReduceOp.MAX)
         return float(longest)
 
-    def _rate(self) -> float:
-        """Warm up, then down to 0 along a cosine."""
-        done, warmup = self._progress(), self._settings.warmup
-        if done < warmup:
-            return (done + 1e-3) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (done - warmup) / (1 - warmup))))
-
-    def _keep(self) -> None:
+    def _save_checkpoint(self) -> None:
         state = {
             "of": self._identity(),
             "model": self._model.state_dict(),
@@ -279,23 +264,35 @@ class _Trainer:
         self._step, self._elapsed_s = state["step"], state["elapsed_s"]
 
     def _identity(self) -> str:
-        """Of the settings, workers and pairs: a checkpoint of others is not gone on with."""
+        """A digest of settings, workers and pairs: a checkpoint with another one is ignored."""
         pairs = [(pair.query, pair.product_id) for pair in self._examples.pairs()]
         return hashlib.blake2b(repr((self._settings, self._workers, pairs)).encode(), digest_size=8).hexdigest()
 
 
-def contrastive_loss(queries: torch.Tensor, products: torch.Tensor, batch: Batch, temperature: float) -> torch.Tensor:
-    """`queries` [n, d] and `products` [n or more, d], unit rows; product i is right for query i."""
+def contrastive_loss(
+    queries: torch.Tensor,
+    products: torch.Tensor,
+    temperature: float,
+    allowed: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """`queries` [n, d] and `products` [n or more, d], unit rows; product i belongs to query i.
+
+    `allowed` and `weights` as in Batch; by default all products are allowed and all pairs weigh the same.
+    """
     count = len(queries)
-    logits = (queries @ products.T / temperature).masked_fill(~batch.allowed, -1e4)
+    logits = queries @ products.T / temperature
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, -1e4)
     own = torch.arange(count)
     forward = torch.nn.functional.cross_entropy(logits, own, reduction="none")
     backward = torch.nn.functional.cross_entropy(logits[:, :count].T, own, reduction="none")
-    return ((forward + 0.5 * backward) * batch.weights).sum() / batch.weights.sum()
+    losses = forward + 0.5 * backward
+    return losses.mean() if weights is None else (losses * weights).sum() / weights.sum()
 
 
 def low_precision() -> AbstractContextManager[Any]:
-    """bfloat16 where the CPU multiplies it itself: about three times as fast there, and far slower elsewhere."""
+    """bfloat16 if the CPU has instructions for it: about three times as fast there, and far slower elsewhere."""
     if torch.cpu._is_avx512_bf16_supported():
         return torch.autocast("cpu", torch.bfloat16)
     return nullcontext()

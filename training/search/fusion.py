@@ -1,7 +1,7 @@
-"""Learning how to join the legs of retrieval, from judged queries that the encoder was not trained on.
+"""Training of the fusion of retrieval's legs, on judged queries that the encoder was not trained on.
 
-A listwise loss (ListNet's top-one form, Cao et al., ICML 2007): the softmax over a query's candidates against their
-gains.
+A listwise loss (ListNet's top-one form, Cao et al., ICML 2007): the cross entropy of the softmax over a query's
+candidates and the distribution of their gains.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class FusionTraining:
 
 @dataclass(frozen=True)
 class RankedQuery:
-    """One query's candidates: `features` [n, FEATURES], `gains` [n], 0 for what nobody judged."""
+    """One query's candidates: `features` [n, FEATURES], `gains` [n], 0 for unjudged ones."""
 
     features: npt.NDArray[np.float32]
     gains: npt.NDArray[np.float32]
@@ -38,15 +38,15 @@ class RankedQuery:
 def train_fusion(
     queries: Sequence[RankedQuery], settings: FusionTraining, start: FusionNetwork | None = None
 ) -> FusionNetwork:
-    """From the arrays of `start`, its size and its scaling of features included, or from random ones.
+    """Trains from the arrays of `start`, with its size and feature scaling, or from random ones.
 
-    Raises ValueError where no query has a candidate with a gain.
+    Raises ValueError if no query has a candidate with a gain.
     """
     useful = [query for query in queries if query.gains.sum() > 0]
     if not useful:
-        raise ValueError("no candidate of any query was judged relevant; nothing to learn the fusion from")
+        raise ValueError("no candidate of any query was judged relevant; there is nothing to train the fusion on")
     everything = np.concatenate([query.features for query in useful])
-    # A hidden layer means what it means on features scaled as it learned them.
+    # The weights of `start` only fit features with its own scaling.
     mean, scale = (start.mean, start.scale) if start else (everything.mean(0), everything.std(0) + 1e-6)
     data = [
         (torch.from_numpy((query.features - mean) / scale), torch.from_numpy(query.gains / query.gains.sum()))

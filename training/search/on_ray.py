@@ -1,6 +1,6 @@
-"""The encoder's training on several machines: Ray Train around the same function, with gradients averaged by gloo.
+"""The encoder's training on several machines: Ray Train calls the same function, and gloo averages the gradients.
 
-The folders of the model to start from and of the result have the same path on every machine: a shared file system.
+The folders of the base model and of the result must have the same path on every machine, on a shared file system.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from training.search.encoder import EncoderTraining, Examples, train_encoder
 
 @dataclass(frozen=True)
 class Workers:
-    """`address` of the Ray cluster; empty: a local one, as large as the workers need."""
+    """`address` of the Ray cluster; empty: a local one with as many CPUs as the workers need."""
 
     count: int
     threads: int = 1
@@ -26,8 +26,8 @@ class Workers:
 def train_encoder_on_ray(
     examples: Examples, base_dir: Path, target: Path, settings: EncoderTraining, workers: Workers
 ) -> Path:
-    """As `train_encoder`, whose docstring says what each worker does. Raises what Ray Train raises where one fails."""
-    # Imported here: one process needs no Ray.
+    """As `train_encoder`, whose docstring describes the workers. Raises Ray Train's errors if a worker fails."""
+    # Imported here: training in one process does not need Ray.
     import ray
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -51,6 +51,6 @@ def train_encoder_on_ray(
 
 
 def _train_here(config: dict[str, Any]) -> None:
-    """In each worker."""
+    """Runs in each worker."""
     torch.set_num_threads(config["threads"])
     train_encoder(*config["arguments"])

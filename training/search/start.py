@@ -1,4 +1,4 @@
-"""Where a training starts: another catalogue's result, or an encoder alone."""
+"""The start of a training: the result of another catalogue's training, or an encoder alone."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from services.retrieval.domain.learned_fusion import FusionNetwork
 
 @dataclass(frozen=True)
 class Start:
-    """`fusion` is None where there is an encoder alone."""
+    """`fusion` is None for an encoder alone. `weights` are files whose content is part of the result's name."""
 
     encoder: Path
     fusion: FusionNetwork | None
-    # Weights whose bytes name what is trained from them.
     weights: tuple[Path, ...]
 
 
 def read_start(folder: Path) -> Start:
-    """A sentence-transformer's folder, or one that `training.search.train` wrote.
+    """Reads a sentence-transformer's folder, or the result of `training.search.train`.
 
-    Raises ValueError where it is neither, or where its fusion is of another version's features.
+    Raises ValueError if it is neither, or if its fusion was trained with another version of the features.
     """
     encoder = folder if (folder / "config.json").is_file() else folder / "encoder"
     if not (encoder / "config.json").is_file():
@@ -38,6 +37,6 @@ def read_start(folder: Path) -> Start:
 
 
 def _weights(folder: Path) -> Iterator[Path]:
-    """The tokenizer belongs to them: other words, another model."""
+    """With the tokenizer: other word pieces make another model."""
     for pattern in ("*.safetensors", "*.bin", "tokenizer.json"):
         yield from sorted(folder.glob(pattern))

@@ -1,12 +1,12 @@
-"""From a catalogue and judged queries to an encoder and a fusion of the shop's own.
+"""Trains an encoder and a fusion of a shop's own on a catalogue and judged queries.
 
     python -m training.search.train --products P.csv.gz --judgements T.csv.gz --out models/search [--start FOLDER]
 
-Most queries teach the encoder, with hard negatives mined from our own retrieval; the others, which it has not seen,
-teach the fusion how far to trust it. Without judgements the encoder learns from queries made of the catalogue, and the
-fusion stays that of the start, or fixed weights. With --start the result of another catalogue is adapted to this one.
-Interrupted, the same command goes on. The result is a folder named after the data, the settings and the start: done
-once, it is used again. How to serve it is printed in the end.
+Four fifths of the queries train the encoder, with hard negatives mined from the product's own retrieval; the others
+train the fusion on candidates of the new encoder. Without judgements the encoder is trained on queries generated from
+titles, and the fusion is that of the start, or fixed weights. With --start the result of another catalogue is adapted
+to this one. After an interruption the same command resumes. The result is a folder named after a digest of data,
+settings and start, which a second run reuses. The command prints the settings that serve it.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ from training.search.data import Judgements, gain, read_judgements, split
 from training.search.encoder import EncoderTraining, Examples, train_encoder
 from training.search.fusion import FusionTraining, RankedQuery, train_fusion
 from training.search.on_ray import Workers, train_encoder_on_ray
-from training.search.self_supervised import made_judgements
 from training.search.start import Start, read_start
+from training.search.title_queries import title_judgements
 
-# What retrieval found from rank 5 on, where right answers that nobody judged grow rare.
-_NEGATIVES = slice(5, 60)
-# What retrieval hands to the ranker.
+# Ranks of hard negatives: among the first ranks unjudged right answers are frequent.
+NEGATIVE_RANKS = slice(5, 60)
+# Candidates of a search, as the gateway asks retrieval for.
 CANDIDATES = 200
 _TIMEOUT_S = 60.0
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
@@ -66,7 +66,7 @@ TENANT = "default"
 class SearchTraining:
     encoder: EncoderTraining = field(default_factory=EncoderTraining)
     fusion: FusionTraining = field(default_factory=FusionTraining)
-    # Share of the queries that teach the encoder.
+    # Share of the queries that train the encoder; the others train the fusion.
     encoder_share: float = 0.8
 
 
@@ -83,7 +83,7 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class TrainedSearch:
-    """What serving needs to know."""
+    """The settings that serve a trained search."""
 
     model: ModelChoice
     fusion: FusionSettings
@@ -106,7 +106,7 @@ def train(
 ) -> TrainedSearch:
     """`start` None: the embedded encoder; `workers` None: this process alone.
 
-    Raises ValueError where there is nothing to learn from.
+    Raises ValueError if there is nothing to train on.
     """
     name = _digest(products, mapping, judgements, settings, start, workers.count if workers is not None else 1)
     folder = out / name
@@ -118,7 +118,7 @@ def train(
     )
     has_fusion = trained.fusion.model_dir is None or (folder / "fusion" / "fusion.json").is_file()
     if trained.model.model_dir.is_dir() and has_fusion:
-        tqdm.write(f"{folder} was trained on the same data with the same settings: used again")
+        tqdm.write(f"{folder} was trained on the same data with the same settings and is reused")
         return trained
     folder.mkdir(parents=True, exist_ok=True)
     catalogue = read_catalogue(products, mapping)
@@ -127,7 +127,7 @@ def train(
     if judgements is not None:
         for_encoder, for_fusion = split(read_judgements(judgements), settings.encoder_share, "fusion")
     else:
-        for_encoder, for_fusion = made_judgements(catalogue, settings.encoder.seed), {}
+        for_encoder, for_fusion = title_judgements(catalogue, settings.encoder.seed), {}
     if not trained.model.model_dir.is_dir():
         texts = {product.id: product_text(product) for product in catalogue}
         examples = Examples(for_encoder, texts, _mine(products, mapping, list(for_encoder)))
@@ -154,7 +154,7 @@ def import_products(suite: InProcessSuite, products: Path, mapping: str, folder:
 
 
 def _mine(products: Path, mapping: str, queries: Sequence[str]) -> dict[str, list[str]]:
-    """Hard negatives by query: what retrieval finds by words."""
+    """Hard negatives by query: product ids that lexical retrieval finds."""
     with tempfile.TemporaryDirectory(prefix="kairos-mine-") as name, in_process_suite(Path(name)) as suite:
         import_products(suite, products, mapping, Path(name))
         encoded = _encoded(suite, queries)
@@ -163,15 +163,15 @@ def _mine(products: Path, mapping: str, queries: Sequence[str]) -> dict[str, lis
 
             def found(query: str) -> list[str]:
                 request = retrieval_pb2.RetrieveCandidatesRequest(
-                    context=_context(), text=encoded[query].text, limit=_NEGATIVES.stop
+                    context=_context(), text=encoded[query].text, limit=NEGATIVE_RANKS.stop
                 )
-                return list(stub.RetrieveCandidates(request, timeout=_TIMEOUT_S).candidates.ids)[_NEGATIVES]
+                return list(stub.RetrieveCandidates(request, timeout=_TIMEOUT_S).candidates.ids)[NEGATIVE_RANKS]
 
             return dict(zip(queries, _each(found, queries, "Mining negatives"), strict=True))
 
 
 def _ranked_queries(products: Path, mapping: str, judgements: Judgements, model: ModelChoice) -> list[RankedQuery]:
-    """Candidates and features of each query, as serving would find and compute them."""
+    """Candidates and features of each query, by the code that serves them."""
     with tempfile.TemporaryDirectory(prefix="kairos-fusion-") as name:
         folder = Path(name)
         with in_process_suite(folder, encoder=model.settings()) as suite:
@@ -192,7 +192,7 @@ def _ranked_queries(products: Path, mapping: str, judgements: Judgements, model:
 
 
 def _encoded(suite: InProcessSuite, queries: Sequence[str]) -> Mapping[str, EncodedQuery]:
-    """As the gateway reads them: the text that it looks up, and the vector."""
+    """By query: the text and the vector that the gateway searches with."""
     with grpc.insecure_channel(suite.stages_target, _OPTIONS) as channel:
         stub = encoder_pb2_grpc.QueryEncoderServiceStub(channel)
 
@@ -231,16 +231,18 @@ def _digest(
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=Path, required=True)
-    parser.add_argument("--judgements", type=Path, help="search_term, product_uid, relevance; none: made queries")
+    parser.add_argument("--judgements", type=Path, help="search_term, product_uid, relevance; none: title queries")
     parser.add_argument("--start", type=Path, help="an encoder's folder, or a result of this command")
-    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
+    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as for `kairos catalog import`")
     parser.add_argument("--out", type=Path, default=Path("var/models/search"))
-    parser.add_argument("--minutes", type=float, default=EncoderTraining().minutes, help="of the encoder's training")
+    parser.add_argument(
+        "--minutes", type=float, default=EncoderTraining().minutes, help="limit of the encoder's training"
+    )
     parser.add_argument("--epochs", type=int, default=EncoderTraining().epochs)
     parser.add_argument("--lora-rank", type=int, default=0, help="0 trains all weights")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each process that trains")
-    parser.add_argument("--workers", type=int, default=1, help="Ray Train's; 1: this process alone")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of each training process")
+    parser.add_argument("--workers", type=int, default=1, help="of Ray Train; 1: this process alone")
     parser.add_argument("--address", default="", help="of the Ray cluster; empty: a local one")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -261,7 +263,7 @@ def main() -> int:
     if trained.fusion.model_dir is not None:
         print("  KAIROS_RETRIEVAL_FUSION__METHOD=learned")
         print(f"  KAIROS_RETRIEVAL_FUSION__MODEL_DIR={trained.fusion.model_dir.resolve()}")
-    print("A catalogue that has vectors of another model goes over to this one as docs/how-to/new-encoder.md says.")
+    print("A catalogue with vectors of another model is re-embedded as docs/how-to/new-encoder.md describes.")
     return 0
 
 

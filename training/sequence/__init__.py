@@ -1,1 +1,1 @@
-"""What a shopper takes next, out of the whole catalogue: learned from histories and from what items are called."""
+"""Next-item prediction (sequential recommendation) over the whole catalogue, offline. No service uses it yet."""

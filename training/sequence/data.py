@@ -1,4 +1,4 @@
-"""Histories of items, and how they are split for a test."""
+"""Histories of items, and their splits into training, validation and test."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEQUENCE, TIMES = "asin_sequence_chronological", "timestamps"
 
 @dataclass(frozen=True)
 class ItemText:
-    """Words of an item; empty where unknown. `categories` are separated by "|"."""
+    """Text of an item; empty fields are unknown. `categories` are separated by "|"."""
 
     keywords: str = ""
     brand: str = ""
@@ -28,7 +28,7 @@ class ItemText:
 
 @dataclass(frozen=True)
 class Histories:
-    """`sequences[u]` are rows of `item_ids` in the order of time; `times[u]` beside them where the file has any."""
+    """`sequences[u]`: indices of `item_ids` in chronological order; `times[u]`: their times, if the file has times."""
 
     sequences: Sequence[IntArray]
     item_ids: Sequence[str]
@@ -42,12 +42,12 @@ class Histories:
 
 @dataclass(frozen=True)
 class Split:
-    """What may be learned from, and what is asked: after `histories[i]` of `learned` or of new users, `targets[i]`.
+    """`train` sequences fit parameters. A method predicts `targets[i]` from `histories[i]`.
 
-    `valid_*` choose settings and are asked after a user's part of `learned`; the test's histories hold them too.
+    `valid_*` select settings and fit the re-ranking; the test histories contain the validation targets.
     """
 
-    learned: Sequence[IntArray]
+    train: Sequence[IntArray]
     valid_histories: Sequence[IntArray]
     valid_targets: IntArray
     test_histories: Sequence[IntArray]
@@ -57,7 +57,7 @@ class Split:
 def read_histories(sequences: Path, items: Path) -> Histories:
     """`sequences`: a column of item ids separated by spaces; `items`: asin, and any of keywords, brand, categories.
 
-    An item without a row in `items` has no text. Raises ValueError that names a missing column.
+    An item without a row in `items` has no text. Raises ValueError that names a missing column or a wrong row.
     """
     rows = _rows(sequences, SEQUENCE)
     row_of: dict[str, int] = {}
@@ -76,26 +76,26 @@ def read_histories(sequences: Path, items: Path) -> Histories:
 
 
 def leave_one_out(histories: Histories) -> Split:
-    """The last item of each user is the test, the one before it the validation, the rest is learned from.
+    """The last item of each user is the test, the one before it the validation, the others are for training.
 
-    Users with fewer than three items are learned from only.
+    Users with fewer than three items are for training only.
     """
-    asked = [sequence for sequence in histories.sequences if len(sequence) >= 3]
+    long = [sequence for sequence in histories.sequences if len(sequence) >= 3]
     short = [sequence for sequence in histories.sequences if len(sequence) < 3]
     return Split(
-        learned=[*(sequence[:-2] for sequence in asked), *short],
-        valid_histories=[sequence[:-2] for sequence in asked],
-        valid_targets=np.array([sequence[-2] for sequence in asked]),
-        test_histories=[sequence[:-1] for sequence in asked],
-        test_targets=np.array([sequence[-1] for sequence in asked]),
+        train=[*(sequence[:-2] for sequence in long), *short],
+        valid_histories=[sequence[:-2] for sequence in long],
+        valid_targets=np.array([sequence[-2] for sequence in long]),
+        test_histories=[sequence[:-1] for sequence in long],
+        test_targets=np.array([sequence[-1] for sequence in long]),
     )
 
 
 def global_temporal(histories: Histories, share: float = 0.1) -> Split:
-    """One moment for all: the latest `share` of acts are the future, and nothing of it is learned from.
+    """One cut in time for all users: the latest `share` of interactions is the test period.
 
-    Asked is the first act of each user in the future, after what they did before it. Validation is a like split of the
-    past. Where the file has no times they are estimated (`estimated_times`).
+    The target is each user's first interaction in the test period, the history all interactions before it. Validation
+    is the period before, of the same size. Missing times are estimated (`estimated_times`).
     """
     times = histories.times if histories.times is not None else estimated_times(histories)
     cuts = np.quantile(np.concatenate(times), [1 - 2 * share, 1 - share])
@@ -109,7 +109,7 @@ def global_temporal(histories: Histories, share: float = 0.1) -> Split:
         for before, ends in ((past[0], past[1]), (past[1], list(histories.sequences)))
     ]
     return Split(
-        learned=[sequence for sequence in past[0] if len(sequence)],
+        train=[sequence for sequence in past[0] if len(sequence)],
         valid_histories=[past[0][user] for user in first[0]],
         valid_targets=np.array(list(first[0].values()), dtype=np.int64),
         test_histories=[past[1][user] for user in first[1]],
@@ -118,11 +118,12 @@ def global_temporal(histories: Histories, share: float = 0.1) -> Split:
 
 
 def estimated_times(histories: Histories) -> list[npt.NDArray[np.float64]]:
-    """Times for sequences that have none but their order, up to scale; they never fall along a sequence.
+    """Estimated times from the order of the sequences alone, up to scale; they never decrease within a sequence.
 
-    Each item gets the moment that agrees best with who came before whom: least squares over steps of one between
-    neighbours (HodgeRank, Jiang et al., Mathematical Programming 2011). An act is at its item's moment, or at the
-    latest one before it. A split by such times parts items, not days: what is asked after it is new.
+    Each item gets the time that fits the order of all sequences best: least squares over differences of 1 between
+    neighbours (HodgeRank, Jiang et al., Mathematical Programming 2011). The time of an interaction is that of its item,
+    or the latest time before it in the sequence. A split by such times separates items rather than days: its targets
+    are items that do not occur in training.
     """
     pairs = np.concatenate(
         [np.stack([s[:-1], s[1:]], 1) for s in histories.sequences if len(s) > 1] or [np.zeros((0, 2), np.int64)]

@@ -1,4 +1,4 @@
-"""Full ranking: where the one right item stands among all items."""
+"""Evaluation by full ranking: the rank of the target among all items."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy.typing as npt
 from training.sequence.data import IntArray
 
 FloatArray = npt.NDArray[np.float32]
-# Histories [b] -> scores [b, items]; higher is better, and a history may be empty.
+# Histories [b] -> scores [b, items]; higher is better. A history may be empty.
 Scorer = Callable[[Sequence[IntArray]], FloatArray]
 DEPTH = 10
 _BATCH = 256
 
 
 def ranks(scorer: Scorer, histories: Sequence[IntArray], targets: IntArray) -> IntArray:
-    """[n], from 0. Items of the history are left out unless they are the target; equal scores stand before it."""
+    """[n], from 0. Items of the history do not count unless they are the target; items with equal scores do."""
     found = np.empty(len(targets), np.int64)
     for start in range(0, len(targets), _BATCH):
         rows = slice(start, start + _BATCH)
@@ -26,28 +26,28 @@ def ranks(scorer: Scorer, histories: Sequence[IntArray], targets: IntArray) -> I
 
 
 def ranks_among(scores: FloatArray, histories: Sequence[IntArray], targets: IntArray) -> IntArray:
-    """As `ranks`, for scores [b, items]. Raises ValueError where one is no number, which would compare with nothing."""
+    """As `ranks`, for scores [b, items]. Raises ValueError for a NaN, which compares with nothing."""
     if np.isnan(scores).any():
         raise ValueError("a score is not a number; a scorer must score every item")
     rows = np.arange(len(targets))
     own = scores[rows, targets]
-    left = np.ones(scores.shape, bool)
-    left[np.repeat(rows, [len(history) for history in histories]), np.concatenate(histories)] = False
-    left[rows, targets] = False
-    before: IntArray = ((scores >= own[:, None]) & left).sum(axis=1)
+    counts = np.ones(scores.shape, bool)
+    counts[np.repeat(rows, [len(history) for history in histories]), np.concatenate(histories)] = False
+    counts[rows, targets] = False
+    before: IntArray = ((scores >= own[:, None]) & counts).sum(axis=1)
     return before
 
 
 def hit_rate(ranks: IntArray) -> float:
-    """Share of ranks on the first page (HR@10, which with one right item is recall@10)."""
+    """HR@10: the share of ranks below 10, which with one target is recall@10."""
     return float((ranks < DEPTH).mean())
 
 
 def ndcg(ranks: IntArray) -> float:
-    """NDCG@10 with one right item: 1 / log2(place + 1), 0 beyond the first page."""
+    """NDCG@10 with one target: the mean of `gains`."""
     return float(gains(ranks).mean())
 
 
 def gains(ranks: IntArray) -> npt.NDArray[np.float64]:
-    """[n], what each rank adds to NDCG@10."""
+    """[n]: 1 / log2(rank + 2) for ranks below 10, else 0."""
     return np.where(ranks < DEPTH, 1 / np.log2(ranks + 2.0), 0.0)

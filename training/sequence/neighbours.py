@@ -1,4 +1,4 @@
-"""Item-to-item collaborative filtering that knows who came after whom, and how long before."""
+"""Item-to-item collaborative filtering with order and distance of the interactions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from training.sequence.evaluation import FloatArray, Scorer
 
 @dataclass(frozen=True)
 class NeighbourSettings:
-    """A pair that lies k acts apart counts `distance_decay` ** (k - 1), backwards `backward` of that.
+    """A pair of items at distance k counts `distance_decay` ** (k − 1), and in reverse order `backward` times that.
 
-    Counts are divided by both items' frequencies to the power of `frequency` (1/2 would be the cosine). In a history
-    each act counts `history_decay` of the one after it.
+    Counts are divided by both items' frequencies to the power of `frequency` (1/2 gives the cosine). The weight of an
+    interaction of the history is `history_decay` times that of the next one.
     """
 
     distance_decay: float = 0.8
@@ -26,12 +26,12 @@ class NeighbourSettings:
     history_decay: float = 0.8
 
 
-# As it is in textbooks (Linden, Smith & York, IEEE Internet Computing 2003): the cosine of who took both.
+# The textbook form (Linden, Smith & York, IEEE Internet Computing 2003): the cosine of the items' users.
 COSINE = NeighbourSettings(distance_decay=1.0, backward=1.0, frequency=0.5, history_decay=1.0)
 
 
 def neighbours(sequences: Sequence[IntArray], item_count: int, settings: NeighbourSettings) -> sp.csr_matrix:
-    """[items, items], row: what was taken; column: what may come next."""
+    """[items, items]: weight from an item of the history (row) to a candidate (column)."""
     rows, columns, values = [], [], []
     for sequence in sequences:
         earlier, later = np.triu_indices(len(sequence), 1)
@@ -55,7 +55,7 @@ def scorer(matrix: sp.csr_matrix, settings: NeighbourSettings) -> Scorer:
 
 
 def fading(histories: Sequence[IntArray], item_count: int, decay: float) -> sp.csr_matrix:
-    """[b, items]: 1 for the last act of each history, `decay` for the one before it, and so on."""
+    """[b, items]: 1 for the last interaction of each history, `decay` for the one before it, and so on."""
     ages = [len(history) - 1.0 - np.arange(len(history)) for history in histories]
     rows = np.repeat(np.arange(len(histories)), [len(history) for history in histories])
     return sp.csr_matrix(

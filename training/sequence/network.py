@@ -1,8 +1,8 @@
-"""The sequence network: causal self-attention over a history, whose last state meets every item.
+"""The sequence network: causal self-attention over a history; scores are the last state times the item vectors.
 
 After SASRec (Kang & McAuley, ICDM 2018), with a softmax over all items in place of one random negative (Klenitskiy &
-Vasilev, RecSys 2023), and items that are an id's embedding plus what their words, brand and categories say, so that an
-item that nobody has taken yet has a place too.
+Vasilev, RecSys 2023). An item's vector is the embedding of its id plus the weighted embeddings of its words, brand and
+categories, so that items without interactions have a vector too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from training.sequence.data import IntArray, ItemText
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """`width` of items and states; `history` is how many of the latest items are read."""
+    """`width` of items and states; `history`: maximum of read items, the latest ones."""
 
     width: int = 128
     blocks: int = 1
@@ -32,7 +32,7 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class ItemTokens:
-    """Tokens of all items one after the other, item i's from `starts[i]`; `weights` of an item add up to 1."""
+    """Tokens of all items in one row; those of item i begin at `starts[i]`. The `weights` of an item add up to 1."""
 
     tokens: torch.Tensor
     starts: torch.Tensor
@@ -41,7 +41,7 @@ class ItemTokens:
 
 
 def item_tokens(texts: Sequence[ItemText], most_common: float = 0.3) -> ItemTokens:
-    """Words, brands and categories that two items share and not more than `most_common` of all, by rarity (idf)."""
+    """Words, brands and categories of at least two items and at most the share `most_common`, weighted by idf."""
     found = [list(dict.fromkeys(_tokens(text))) for text in texts]
     counts = Counter(token for tokens in found for token in tokens)
     kept = [token for token, count in counts.items() if 2 <= count <= most_common * len(texts)]
@@ -77,11 +77,11 @@ class SequenceNetwork(nn.Module):
 
     def items(self) -> torch.Tensor:
         """[items, width]."""
-        told: torch.Tensor = self.words(self._tokens, self._starts, per_sample_weights=self._weights)
-        return self.ids.weight + told
+        text: torch.Tensor = self.words(self._tokens, self._starts, per_sample_weights=self._weights)
+        return self.ids.weight + text
 
     def states(self, items: torch.Tensor, histories: torch.Tensor) -> torch.Tensor:
-        """[b, l, width] of `histories` [b, l], rows of `items` padded at the end; each state knows what came before."""
+        """[b, l, width] for `histories` [b, l], indices of `items` padded at the end; a state sees no later item."""
         length = histories.shape[1]
         padded = torch.cat([items, torch.zeros(1, items.shape[1])])
         state = padded[histories] * self.settings.width**0.5 + self.positions.weight[:length]
@@ -93,7 +93,7 @@ class SequenceNetwork(nn.Module):
         return normal
 
     def last_states(self, items: torch.Tensor, histories: Sequence[IntArray]) -> torch.Tensor:
-        """[b, width]: after the last item. Empty histories have a zero state, which prefers nothing."""
+        """[b, width]: states after the last item; zeros for an empty history."""
         latest = [history[-self.settings.history :] for history in histories]
         if not any(map(len, latest)):
             return torch.zeros(len(latest), self.settings.width)
@@ -110,7 +110,7 @@ class SequenceNetwork(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and a feed-forward layer, each normalised before (pre-norm) and added to what comes in."""
+    """Pre-norm attention and feed-forward layer, each with a residual connection."""
 
     def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class Block(nn.Module):
         self.widen, self.narrow = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, state: torch.Tensor, earlier: torch.Tensor) -> torch.Tensor:
-        """`state` [b, l, width]; `earlier` [l, l] is true where a row may look. Padding is last: nobody looks at it."""
+        """`state` [b, l, width]; `earlier` [l, l], the causal mask, which also hides the padding at the end."""
         batch, length, width = state.shape
         projected = self.project(self.before_attention(state)).view(batch, length, 3, self.heads, width // self.heads)
         queries, keys, values = projected.permute(2, 0, 3, 1, 4)

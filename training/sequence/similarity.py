@@ -1,4 +1,4 @@
-"""Items whose words are like those of a history: what a catalogue knows of items that nobody has taken yet."""
+"""Text similarity of items to a history, which also scores items without interactions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from training.sequence.neighbours import fading
 
 
 def scorer(texts: Sequence[ItemText], history_decay: float = 0.7, power: int = 4) -> Scorer:
-    """Cosines of tf-idf vectors (words, brand, categories), summed over the history.
+    """Cosines of tf-idf vectors (words, brand, categories), summed over the history and raised to `power`.
 
-    An act counts `history_decay` of the one after it; with a high `power` only what is very like counts.
+    The weight of an interaction is `history_decay` times that of the next one.
     """
     own = _vectors(texts)
     by_item = own.T.tocsr()
@@ -29,8 +29,8 @@ def scorer(texts: Sequence[ItemText], history_decay: float = 0.7, power: int = 4
 
 
 def _vectors(texts: Sequence[ItemText]) -> sp.csr_matrix:
-    """[items, words], rows of length 1, or 0 where an item has no text. Model numbers and sizes are words too."""
-    told = [f"{text.keywords} {text.brand} {text.categories}" for text in texts]
-    if not any(map(str.strip, told)):
+    """[items, words], unit rows; a zero row for an item without text. Model numbers and sizes are words too."""
+    joined = [f"{text.keywords} {text.brand} {text.categories}" for text in texts]
+    if not any(map(str.strip, joined)):
         return sp.csr_matrix((len(texts), 1), dtype=np.float32)
-    return TfidfVectorizer(dtype=np.float32, token_pattern=r"[^\s|]+").fit_transform(told).tocsr()
+    return TfidfVectorizer(dtype=np.float32, token_pattern=r"[^\s|]+").fit_transform(joined).tocsr()

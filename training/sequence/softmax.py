@@ -1,4 +1,4 @@
-"""Cross entropy over the whole catalogue: every item is a negative of every step."""
+"""Cross entropy over the whole catalogue: every item is a negative of every position."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 
 
 def full_softmax_loss(hidden: torch.Tensor, items: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Mean cross entropy of `targets` [m] by the logits `hidden` [m, d] · `items` [n, d].
+    """Mean cross entropy of `targets` [m] with the logits `hidden` [m, d] · `items` [n, d].
 
-    Where the CPU multiplies bfloat16 itself the m × n logits are made in it, and gradients while they are at hand: less
-    than half the time, and n = 12,000 takes no longer than 4,000 sampled negatives take otherwise.
+    On a CPU with bfloat16 instructions the m × n logits are computed in bfloat16, and the gradients in the forward pass
+    while they are in memory: in less than half the time, so that n = 12,000 takes as long as 4,000 sampled negatives.
     """
     if torch.cpu._is_avx512_bf16_supported():
         loss: torch.Tensor = _HalfPrecision.apply(hidden, items, targets)
@@ -20,7 +20,7 @@ def full_softmax_loss(hidden: torch.Tensor, items: torch.Tensor, targets: torch.
 
 
 class _HalfPrecision(torch.autograd.Function):
-    """Sums in float32."""
+    """Logits in bfloat16, sums in float32."""
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, items: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

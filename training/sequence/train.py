@@ -1,4 +1,4 @@
-"""Trains the sequence network; how long is told by the validation."""
+"""Trains the sequence network; the validation selects the epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from training.sequence.softmax import full_softmax_loss
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """`minutes` is the most it may take: the learning rate then falls to 0 sooner. Weights served are a mean (EMA)."""
+    """Hyperparameters. `minutes` limits the time, and the learning rate reaches 0 by then.
+
+    The result has averaged weights: an exponential moving average with decay `average`.
+    """
 
     epochs: int = 14
     learning_rate: float = 2e-3
@@ -33,29 +36,29 @@ class TrainSettings:
     seed: int = 0
 
 
-# Of the last third of the epochs the best is kept; a sample of users tells well enough.
+# The last third of the epochs is validated, on a sample of users.
 _VALIDATED_SHARE, _VALIDATION_USERS = 1 / 3, 5_000
 
 
 def train(
     split: Split, tokens: ItemTokens, item_count: int, network: NetworkSettings, settings: TrainSettings
 ) -> tuple[SequenceNetwork, list[float]]:
-    """The network and its validation NDCG@10 by epoch (of those that were validated)."""
+    """(the network of the best epoch, validation NDCG@10 by validated epoch)."""
     torch.manual_seed(settings.seed)
     random = np.random.default_rng(settings.seed)
     model = SequenceNetwork(item_count, tokens, network)
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
     optimizer = torch.optim.AdamW(model.parameters(), settings.learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
-    learned = [sequence[-network.history - 1 :] for sequence in split.learned if len(sequence) > 1]
-    asked = random.permutation(len(split.valid_targets))[:_VALIDATION_USERS]
-    histories, targets = [split.valid_histories[row] for row in asked], split.valid_targets[asked]
-    steps = settings.epochs * math.ceil(len(learned) / settings.batch)
+    sequences = [sequence[-network.history - 1 :] for sequence in split.train if len(sequence) > 1]
+    users = random.permutation(len(split.valid_targets))[:_VALIDATION_USERS]
+    histories, targets = [split.valid_histories[row] for row in users], split.valid_targets[users]
+    steps = settings.epochs * math.ceil(len(sequences) / settings.batch)
     best, step, started = model, 0, time.monotonic()
     curve: list[float] = []
     with tqdm(total=steps, desc="sequence network", unit=" steps", mininterval=2) as bar:
         for epoch in range(settings.epochs):
             model.train()
-            for batch in batches(learned, settings.batch, random):
+            for batch in batches(sequences, settings.batch, random):
                 spent = (time.monotonic() - started) / (60 * settings.minutes)
                 progress = max(step / steps, min(spent, 1.0))
                 rate = min(1.0, (step + 1) / settings.warm_up_steps) * 0.5 * (1 + math.cos(math.pi * progress))
@@ -81,7 +84,7 @@ def train(
 
 
 def scorer(model: SequenceNetwork) -> Scorer:
-    """Logits over all items. The table of items is made once."""
+    """Logits over all items; the item vectors are computed once."""
     model.eval()
     with torch.no_grad():
         items = model.items()
@@ -95,7 +98,7 @@ def scorer(model: SequenceNetwork) -> Scorer:
 
 
 def _loss(model: SequenceNetwork, sequences: Sequence[IntArray]) -> torch.Tensor:
-    """Each item of a sequence but the first is the answer after those before it."""
+    """Every item of a sequence except the first is the target of the items before it."""
     items = model.items()
     states = model.states(items, model.padded([sequence[:-1] for sequence in sequences]))
     targets = model.padded([sequence[1:] for sequence in sequences])
@@ -104,7 +107,7 @@ def _loss(model: SequenceNetwork, sequences: Sequence[IntArray]) -> torch.Tensor
 
 
 def batches(sequences: Sequence[IntArray], size: int, random: np.random.Generator) -> Iterator[list[IntArray]]:
-    """Sequences of about a length together: less padding."""
+    """Random batches of sequences of similar length, which need less padding."""
     shuffled = random.permutation(len(sequences))
     order = shuffled[np.argsort([len(sequences[row]) // 4 for row in shuffled], kind="stable")]
     starts = np.arange(0, len(order), size)

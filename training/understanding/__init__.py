@@ -1,1 +1,1 @@
-"""Query understanding from the catalogue itself: what it was made of labels each query."""
+"""Training of query understanding on queries generated from the catalogue, labelled by their sources."""

@@ -1,7 +1,7 @@
-"""Labels that a person gave: a CSV with the columns query, head, label, as `kairos label suggest` writes it.
+"""Labels given by people: a CSV with the columns query, head, label, as `kairos label suggest` writes it.
 
-head is intent, category, sentiment or tags; the label of a category is its path, a leaf or above, or "none"; that of a
-tag is name=value. Rows without a label are not done yet, and left out.
+head is intent, category, sentiment or tags. The label of a category is the path of a leaf or of a category above it, or
+"none"; the label of a tag is name=value. Rows without a label are skipped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NONE = "none"
 
 
 def read_labels(path: Path, categories: Sequence[str], weight: float) -> list[Example]:
-    """One example a query. Raises ValueError that names the line and what it should say."""
+    """One example a query. Raises ValueError that names the line and the allowed values."""
     by_query: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
@@ -32,25 +32,25 @@ def read_labels(path: Path, categories: Sequence[str], weight: float) -> list[Ex
             if query and label:
                 _check(f"{path}, line {reader.line_num}", head, label, categories)
                 by_query[query].append((head, label))
-    return [example_of(query, said, categories, weight) for query, said in by_query.items()]
+    return [example_of(query, labels, categories, weight) for query, labels in by_query.items()]
 
 
-def example_of(query: str, said: Sequence[tuple[str, str]], categories: Sequence[str], weight: float) -> Example:
-    """`said`: (head, label) of one query; of a head that is said twice the last counts."""
-    by_head = dict(said)
+def example_of(query: str, labels: Sequence[tuple[str, str]], categories: Sequence[str], weight: float) -> Example:
+    """`labels`: (head, label) of one query; the last label of a head counts."""
+    by_head = dict(labels)
     category = by_head.get(CATEGORY)
     return Example(
         query,
         by_head.get(INTENT),
         None if category is None else tuple(below(category, categories)),
         by_head.get(SENTIMENT),
-        tuple((name, value) for head, label in said if head == TAGS for name, _, value in [label.partition("=")]),
+        tuple((name, value) for head, label in labels if head == TAGS for name, _, value in [label.partition("=")]),
         weight=weight,
     )
 
 
 def below(category: str, categories: Sequence[str]) -> list[str]:
-    """The trained categories at or below one; none for "none"."""
+    """The trained categories at or below `category`; empty for "none"."""
     return [path for path in categories if path == category or path.startswith(category + CATEGORY_SEPARATOR)]
 
 

@@ -1,6 +1,6 @@
-"""Queries that label themselves: words of titles and categories, the concept graph's other words for them, templates.
+"""Generates labelled queries from words of titles and categories, the concept graph's synonyms, and templates.
 
-Whatever a query was made of is its label, so that a new shop needs none.
+The sources of a query are its labels (weak supervision), so a new shop needs no labelled queries.
 """
 
 from __future__ import annotations
@@ -25,35 +25,36 @@ from services.query_encoder.domain.understanding_rules import ADVICE, BROWSE, CH
 TEMPLATES = Path(__file__).parent / "templates.yaml"
 ENGLISH, CHINESE = "en", "zh"
 AUDIENCE = "audience"
-# What part of the examples has each intent.
+# Share of the examples by intent.
 SHARES = {FIND: 0.5, BROWSE: 0.1, ADVICE: 0.13, ORDER: 0.17, CHAT: 0.1}
-# A word stands for a category when this share of the titles that hold it is there.
+# A word (a concept) indicates a category if this share of the titles with it, and at least three, are in the category.
 _PURE = 0.5
 _PURE_CONCEPT = 0.7
 _LEAST_TITLES = 3
 _PARTS = re.compile(r"\s*(?:&|,|/|\band\b)\s*")
-# Words, and the categories that they may mean; by language.
+# By language: names, and the category paths that each may mean.
 _Ranges = dict[str, list[tuple[str, tuple[str, ...]]]]
 _ALTERNATIVES = re.compile(r"\(([^()]*)\)")
 
 
 @dataclass(frozen=True)
 class Example:
-    """A query and what is known of it. None: not known. No categories: the query names none."""
+    """A query with its labels. None: unknown. An empty tuple of categories: the query names no category."""
 
     text: str
     intent: str | None = None
     categories: tuple[str, ...] | None = None
     sentiment: str | None = None
-    # Stated ones; with `all_tags` all others are known to be absent.
+    # With `all_tags` every other tag is known to be absent.
     tags: tuple[tuple[str, str], ...] = ()
     all_tags: bool = False
-    # As many examples as it counts for.
     weight: float = 1.0
 
 
 @dataclass(frozen=True)
-class _Thing:
+class _Mention:
+    """Words for a product or category, with their labels."""
+
     text: str
     category: str
     tags: tuple[tuple[str, str], ...] = ()
@@ -61,7 +62,7 @@ class _Thing:
 
 @dataclass
 class _Shelf:
-    """One category's products, and other words for them by language."""
+    """One category's products, and its names by language."""
 
     path: str
     products: list[Product] = field(default_factory=list)
@@ -78,8 +79,8 @@ def read_templates(path: Path) -> Mapping[str, Any]:
     return templates
 
 
-class QueryMaker:
-    """Of one catalogue. The same seed makes the same queries."""
+class QueryGenerator:
+    """Queries of one catalogue; the same seed gives the same queries."""
 
     def __init__(
         self,
@@ -93,8 +94,8 @@ class QueryMaker:
         self._known_tags = set(tags)
         self._shelves = _shelves(products)
         if not self._shelves:
-            raise ValueError("no product has a category; there is nothing to learn from")
-        # Between as many as there are products and all alike.
+            raise ValueError("no product has a category; there is nothing to train on")
+        # Between proportional to the number of products and uniform.
         self._weights = [len(shelf.products) ** 0.5 for shelf in self._shelves]
         self._pure = _pure_words(self._shelves)
         self._name_shelves(graph)
@@ -109,32 +110,36 @@ class QueryMaker:
 
     def _example(self, intent: str, language: str) -> Example:
         by_sentiment = self._templates[intent]
-        choices = {mood: texts[language] for mood, texts in by_sentiment.items()}
-        # Few templates of a mood are enough: half of what can have one does.
-        mood = self._random.choice(list(choices)) if self._random.random() < 0.5 else NEUTRAL
-        template = self._random.choice(choices[mood])
-        things = [self._thing(language), self._thing(language)]
-        filled, categories, tags = self._filled(template, language, things)
+        choices = {sentiment: texts[language] for sentiment, texts in by_sentiment.items()}
+        sentiment = self._random.choice(list(choices)) if self._random.random() < 0.5 else NEUTRAL
+        template = self._random.choice(choices[sentiment])
+        mentions = [self._mention(language), self._mention(language)]
+        filled, categories, tags = self._filled(template, language, mentions)
         text = self._wrapped(filled, language) if intent in (ADVICE, ORDER) else filled
         return Example(
-            normal_form(text), intent, categories, mood, tuple(tag for tag in tags if tag in self._known_tags), True
+            normal_form(text),
+            intent,
+            categories,
+            sentiment,
+            tuple(tag for tag in tags if tag in self._known_tags),
+            True,
         )
 
     def _filled(
-        self, template: str, language: str, things: Sequence[_Thing]
+        self, template: str, language: str, mentions: Sequence[_Mention]
     ) -> tuple[str, tuple[str, ...], list[tuple[str, str]]]:
-        """(text, categories, tags) of a template with its places filled."""
+        """(text, categories, tags) of a template with its placeholders filled."""
         random, categories, tags = self._random, list[str](), list[tuple[str, str]]()
         text = _ALTERNATIVES.sub(lambda match: match[1] if random.random() < 0.5 else "", template)
-        for place, thing in (("{thing2}", things[1]), ("{thing}", things[0])):
-            if place in text:
-                text = text.replace(place, thing.text)
-                # Of two that are compared the category is that of both; it is left to the first.
-                categories, tags = [thing.category], list(thing.tags)
-        for place, ranges in (("{range}", self._ranges), ("{department}", self._departments)):
-            if place in text:
+        for placeholder, mention in (("{thing2}", mentions[1]), ("{thing}", mentions[0])):
+            if placeholder in text:
+                text = text.replace(placeholder, mention.text)
+                # A comparison of two products has the labels of the first.
+                categories, tags = [mention.category], list(mention.tags)
+        for placeholder, ranges in (("{range}", self._ranges), ("{department}", self._departments)):
+            if placeholder in text:
                 name, paths = random.choice(ranges[language])
-                text, categories = text.replace(place, name), list(paths)
+                text, categories = text.replace(placeholder, name), list(paths)
         if "{person}" in text:
             value = random.choice(list(self._templates["persons"]))
             text = text.replace("{person}", random.choice(self._templates["persons"][value][language]))
@@ -149,7 +154,7 @@ class QueryMaker:
         wrapper: str = self._random.choice(self._templates["wrappers"][language])
         return wrapper.replace("{q}", text)
 
-    def _thing(self, language: str) -> _Thing:
+    def _mention(self, language: str) -> _Mention:
         shelf = self._random.choices(self._shelves, self._weights)[0]
         product, kind = self._random.choice(shelf.products), self._random.random()
         names = shelf.names[language]
@@ -157,35 +162,36 @@ class QueryMaker:
             return self._of_title(product, shelf.path, language)
         name = self._random.choice(names)
         if kind < 0.75:
-            return _Thing(name, shelf.path)
+            return _Mention(name, shelf.path)
         return self._described(name, product, shelf.path, language)
 
-    def _of_title(self, product: Product, path: str, language: str) -> _Thing:
-        """Some words of the title, among them one that tells the category where there is such a word."""
+    def _of_title(self, product: Product, path: str, language: str) -> _Mention:
+        """Random words of the title, with at least one that indicates the category if there is such a word."""
         title = words(normal_form(_in_language(product.title, product.localized_titles, language)))
         brand = set(words(normal_form(product.brand)))
-        telling = [word for word in title if word in self._pure and word not in brand] or title[-2:]
-        must = self._random.choice(telling)
+        indicative = [word for word in title if word in self._pure and word not in brand] or title[-2:]
+        required = self._random.choice(indicative)
         share = self._random.choice((0.15, 0.35, 0.6))
-        kept = [word for word in title if word == must or self._random.random() < share]
+        kept = [word for word in title if word == required or self._random.random() < share]
         if self._random.random() < 0.15:
             self._random.shuffle(kept)
         text = joined(kept)
         key = set(english_key(text))
         tags = tuple(tag for tag in _tags_of(product) if tag in self._known_tags and set(english_key(tag[1])) <= key)
-        return _Thing(text, path, tags)
+        return _Mention(text, path, tags)
 
-    def _described(self, name: str, product: Product, path: str, language: str) -> _Thing:
-        """ "{colour} {material} mug", as the product's attributes say."""
+    def _described(self, name: str, product: Product, path: str, language: str) -> _Mention:
+        """One or two values of the product's attributes before the name, as in "red steel mug"."""
         tags = [tag for tag in _tags_of(product) if tag in self._known_tags and tag[0] != "size"]
         chosen = self._random.sample(tags, min(len(tags), self._random.choice((1, 1, 2))))
-        said = [self._said(value, language) for _, value in chosen]
-        if not all(said):
-            return _Thing(name, path)
-        return _Thing(joined([*said, name]) if language == CHINESE else " ".join([*said, name]), path, tuple(chosen))
+        values = [self._value(value, language) for _, value in chosen]
+        if not all(values):
+            return _Mention(name, path)
+        text = joined([*values, name]) if language == CHINESE else " ".join([*values, name])
+        return _Mention(text, path, tuple(chosen))
 
-    def _said(self, value: str, language: str) -> str:
-        """A value in that language, by any label of its concept; empty where it has none."""
+    def _value(self, value: str, language: str) -> str:
+        """A label of the value's concept in the language, or the value itself in English; empty if there is none."""
         concepts = self._graph.by_english.get(english_key(value), ())
         labels = [label for concept in concepts[:1] for label in _labels_of(concept, language)]
         if language == ENGLISH and (not labels or self._random.random() < 0.5):
@@ -193,16 +199,17 @@ class QueryMaker:
         return self._random.choice(labels) if labels else ""
 
     def _name_shelves(self, graph: ConceptGraph) -> None:
-        """The parts of a category's name, and the labels of the concepts that its titles name."""
+        """Names of a category: the parts of its own name, and the labels of concepts that indicate it."""
         finder = ConceptFinder(graph)
-        where: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        paths_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for shelf in self._shelves:
             for product in shelf.products:
                 found = [part.concepts[0] for part in finder.read(normal_form(product.title)).found]
                 products = [concept for concept in found if concept.kind is ConceptKind.PRODUCT]
-                where.update({concept.name: where[concept.name] + Counter([shelf.path]) for concept in products[-1:]})
+                for concept in products[-1:]:
+                    paths_of[concept.name][shelf.path] += 1
         by_path = {shelf.path: shelf for shelf in self._shelves}
-        for name, counts in where.items():
+        for name, counts in paths_of.items():
             path, most = counts.most_common(1)[0]
             if most >= max(_LEAST_TITLES, _PURE_CONCEPT * counts.total()):
                 for language in (ENGLISH, CHINESE):
@@ -215,7 +222,7 @@ class QueryMaker:
                     shelf.names[CHINESE] += _labels_of(concept, CHINESE)
 
     def _paths_by_name(self) -> tuple[_Ranges, _Ranges]:
-        """What {range} and {department} may be; without categories above others these are the same."""
+        """(values of {range}, values of {department}); equal if no category is above another."""
         departments: _Ranges = {ENGLISH: [], CHINESE: []}
         leaves: _Ranges = {ENGLISH: [], CHINESE: []}
         below: defaultdict[str, list[str]] = defaultdict(list)
@@ -233,7 +240,7 @@ class QueryMaker:
         for ranges in (leaves, departments):
             ranges[ENGLISH] = ranges[ENGLISH] or leaves[ENGLISH]
             ranges[CHINESE] = ranges[CHINESE] or ranges[ENGLISH]
-        # As often one as the other, however many leaves there are.
+        # {range} is a leaf or a department with about the same probability.
         times = {language: 1 + len(leaves[language]) // len(departments[language]) for language in leaves}
         both = {language: [*leaves[language], *departments[language] * times[language]] for language in leaves}
         return both, departments
@@ -247,7 +254,7 @@ def _name_parts(path: str) -> list[str]:
 def tags_of_catalogue(
     products: Sequence[Product], names: Sequence[str], least: int, most: int
 ) -> list[tuple[str, str]]:
-    """The commonest values of these attributes, each of at least `least` products."""
+    """The most common values of these attributes, each with at least `least` products."""
     counts = Counter(tag for product in products for tag in _tags_of(product) if tag[0] in names)
     return sorted(tag for tag, count in counts.most_common(most) if count >= least)
 

@@ -1,4 +1,8 @@
-"""Training the network: every head learns from the examples that know its answer."""
+"""Training of the query-understanding network: each head is trained on the examples with a label for it.
+
+Input: the encoder's vector and hashed n-grams of a query (as in fastText: Joulin et al., EACL 2017). Output: four heads
+(intent, category, sentiment, tags), calibrated by temperature scaling (Guo et al., ICML 2017).
+"""
 
 from __future__ import annotations
 
@@ -25,8 +29,10 @@ from services.query_encoder.domain.understanding_network import (
 from training.understanding.queries import Example
 
 _TEMPERATURES = np.geomspace(0.5, 4.0, 25)
-_ABSENT = -1
-_RARE = -5.0
+# Column of an unknown label.
+_UNKNOWN = -1
+# Initial bias of the tags: a logit for rare labels.
+_TAG_BIAS = -5.0
 
 
 @dataclass(frozen=True)
@@ -37,23 +43,23 @@ class UnderstandingTraining:
     learning_rate: float = 1e-2
     weight_decay: float = 0.02
     dropout: float = 0.5
-    # How often a query is seen without its vector (as Chinese may be), and how many of its n-grams are left out.
+    # Shares of dropped vectors (Chinese queries may have none) and of dropped n-grams.
     vector_dropout: float = 0.15
     gram_dropout: float = 0.5
     use_grams: bool = True
-    # How much rare sentiments are lifted: 0 not at all, 1 until all count alike.
+    # Weight of rare sentiments: 0 as they occur, 1 all sentiments weigh the same.
     balance: float = 0.5
-    # Share of the examples that choose the temperatures.
+    # Share of the examples that fit the temperatures.
     held_back: float = 0.1
     seed: int = 7
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples as the network takes them: rows of arrays of the same length.
+    """Examples as arrays with n rows.
 
-    `vectors` [n, dimensions]; `grams` by row; `intent` and `sentiment` columns or _ABSENT; `category` [n, categories]
-    distributions, all zero where it is not known; `tags` and `tags_known` [n, tags]; `weights` [n].
+    `vectors` [n, dimensions]; `grams`: hashes by row; `intent` and `sentiment` [n], columns or _UNKNOWN; `category`
+    [n, categories], distributions, or zeros if unknown; `tags` and `tags_known` [n, tags]; `weights` [n].
     """
 
     vectors: npt.NDArray[np.float32]
@@ -84,9 +90,9 @@ class Examples:
         return cls(
             vectors,
             [hashed_grams(query.reading.normal) for query in read],
-            np.array([labels.intent.index(e.intent) if e.intent else _ABSENT for e in examples]),
+            np.array([labels.intent.index(e.intent) if e.intent else _UNKNOWN for e in examples]),
             category,
-            np.array([labels.sentiment.index(e.sentiment) if e.sentiment else _ABSENT for e in examples]),
+            np.array([labels.sentiment.index(e.sentiment) if e.sentiment else _UNKNOWN for e in examples]),
             tags,
             tags_known,
             np.array([example.weight for example in examples], np.float32),
@@ -118,7 +124,7 @@ class _Network(torch.nn.Module):
         torch.nn.init.normal_(self.grams.weight, std=0.1 if settings.use_grams else 0.0)
         self.dropout = torch.nn.Dropout(settings.dropout)
         self.output = torch.nn.Linear(settings.hidden, outputs)
-        # Unit vectors are small beside the n-grams.
+        # Unit vectors have small elements compared with the n-gram embeddings.
         with torch.no_grad():
             self.trunk.weight *= 8
 
@@ -133,20 +139,19 @@ class _Network(torch.nn.Module):
 def train_network(
     data: Examples, labels: Labels, settings: UnderstandingTraining, quiet: bool = False
 ) -> tuple[UnderstandingNetwork, Labels]:
-    """The network, and `labels` with the temperatures that fit the examples held back."""
+    """The network, and `labels` with temperatures fitted on held-out examples."""
     torch.manual_seed(settings.seed)
     random = np.random.default_rng(settings.seed)
     order = random.permutation(len(data))
-    # What a person said is too precious to be held back.
+    # Labels given by people, which have larger weights, are never held out.
     is_held = (np.arange(len(data)) < settings.held_back * len(data)) & (data.weights[order] <= 1)
     held, seen = data.take(order[is_held]), order[~is_held]
     network = _Network(data.vectors.shape[1], labels.slices()[TAGS].stop, settings)
     with torch.no_grad():
-        # Few of the tags hold of a query: that need not be learned first.
-        network.output.bias[labels.slices()[TAGS]] = _RARE
+        network.output.bias[labels.slices()[TAGS]] = _TAG_BIAS
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    counts = np.bincount(data.sentiment[data.sentiment != _ABSENT], minlength=len(labels.sentiment))
-    lifted = torch.tensor((counts.max(initial=1) / np.maximum(counts, 1)) ** settings.balance, dtype=torch.float32)
+    counts = np.bincount(data.sentiment[data.sentiment != _UNKNOWN], minlength=len(labels.sentiment))
+    balance = torch.tensor((counts.max(initial=1) / np.maximum(counts, 1)) ** settings.balance, dtype=torch.float32)
     steps = -(-len(seen) // settings.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, settings.epochs * steps)
     bar = trange(settings.epochs, desc="Understanding", unit=" epochs", disable=quiet)
@@ -155,7 +160,7 @@ def train_network(
         total = 0.0
         for step in range(steps):
             batch = data.take(seen[step * settings.batch : (step + 1) * settings.batch])
-            loss = _loss(network(*_inputs(batch, settings, random)), batch, labels, lifted)
+            loss = _loss(network(*_inputs(batch, settings, random)), batch, labels, balance)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -180,7 +185,7 @@ def train_network(
 def _inputs(
     batch: Examples, settings: UnderstandingTraining, random: np.random.Generator | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """With `random`, some of it left out."""
+    """(vectors, n-grams, offsets, counts); with `random`, vectors and n-grams are dropped at random."""
     vectors, rows = batch.vectors, batch.grams
     if not settings.use_grams:
         rows = [row[:0] for row in rows]
@@ -200,12 +205,14 @@ def _loss(
 ) -> torch.Tensor:
     parts, weights = labels.slices(), torch.from_numpy(batch.weights)
     total = torch.zeros(())
-    for head, lifted in ((INTENT, None), (SENTIMENT, sentiment_weights)):
+    for head, classes in ((INTENT, None), (SENTIMENT, sentiment_weights)):
         target = torch.from_numpy(getattr(batch, head))
-        each = functional.cross_entropy(logits[:, parts[head]], target, lifted, ignore_index=_ABSENT, reduction="none")
+        each = functional.cross_entropy(
+            logits[:, parts[head]], target, classes, ignore_index=_UNKNOWN, reduction="none"
+        )
         total = total + (each * weights).mean()
-    wanted = torch.from_numpy(batch.category)
-    total = total - ((wanted * functional.log_softmax(logits[:, parts[CATEGORY]], 1)).sum(1) * weights).mean()
+    category = torch.from_numpy(batch.category)
+    total = total - ((category * functional.log_softmax(logits[:, parts[CATEGORY]], 1)).sum(1) * weights).mean()
     if labels.tags:
         tags, known = torch.from_numpy(batch.tags), torch.from_numpy(batch.tags_known)
         each = functional.binary_cross_entropy_with_logits(logits[:, parts[TAGS]], tags, reduction="none")
@@ -214,7 +221,7 @@ def _loss(
 
 
 def _temperatures(logits: npt.NDArray[np.float32], held: Examples, labels: Labels) -> dict[str, float]:
-    """By head, the one of least loss."""
+    """By head, the temperature with the smallest loss."""
     found = {}
     for head in HEADS:
         if not len(held) or (head == TAGS and not labels.tags):

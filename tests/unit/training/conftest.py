@@ -1,4 +1,4 @@
-"""A picture folder that a network learns in seconds: discs and bars."""
+"""A folder of pictures that a network learns in seconds: discs and bars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training commands on a shop's own files: catalogue, pictures and events in, model folders out."""
+"""The training commands on a shop's own catalogue and pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.pictures.__main__ import main as train_pictures
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """catalogue.jsonl.gz, images/, events.jsonl.gz; some pictures are missing, one row is bad."""
+    """catalogue.jsonl.gz, images/, events.jsonl.gz; ten pictures are missing."""
     folder = tmp_path_factory.mktemp("shop")
     products = build_catalogue(size=72)
     write_catalogue(folder / "catalogue.jsonl.gz", products)
@@ -27,8 +27,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_from_a_catalogue_to_a_picture_model(shop: Path) -> None:
-    """The command's model is read back and gives every picture of the shop a vector of its own."""
+def test_an_image_encoder_from_a_catalogue(shop: Path) -> None:
+    """The command trains on the pictures of the catalogue, and its model can be served."""
     model_dir = shop / "picture_model"
     train_pictures(shop, model_dir, catalog=shop / "catalogue.jsonl.gz", epochs=1)
     encoder = OnnxPictureEncoder(model_dir, PictureLimits(), threads=1)
@@ -38,14 +38,14 @@ def test_from_a_catalogue_to_a_picture_model(shop: Path) -> None:
 
 
 def test_a_catalogue_with_bad_rows(tmp_path: Path) -> None:
-    """What an import would reject is left out; of the same id the first row counts."""
+    """Rows that an import would reject are skipped; the first row of an id counts."""
     file = tmp_path / "p.csv"
     file.write_text("id,title,price\n1,Mug,5\n,No id,5\n2,Cup,-3\n1,Again,6\n3,Jug,\n")
     assert [(product.id, product.title) for product in read_catalogue(file)] == [("1", "Mug"), ("3", "Jug")]
 
 
 def test_pictures_stay_in_their_folder(tmp_path: Path) -> None:
-    """A path that leads out of the folder is no picture of the shop."""
+    """A path out of the folder of pictures is ignored."""
     images = tmp_path / "images"
     images.mkdir()
     (images / "1.png").write_bytes(b"one")
@@ -57,6 +57,6 @@ def test_pictures_stay_in_their_folder(tmp_path: Path) -> None:
 
 
 def test_a_catalogue_without_pictures(shop: Path, tmp_path: Path) -> None:
-    """A catalogue whose pictures are not in the folder is refused, and the message names the field."""
+    """A catalogue without pictures in the folder is refused, and the message names the field."""
     with pytest.raises(typer.BadParameter, match="image_uri"):
         train_pictures(tmp_path, tmp_path / "model", catalog=shop / "catalogue.jsonl.gz")

@@ -1,4 +1,4 @@
-"""Pruning and quantization, on a small model made here."""
+"""Pruning and quantization of a small model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from training.compression.importance import Importance, importance, least_layers
 from training.compression.pruning import Cut, pruned, save
 from training.compression.quality import measure
 from training.compression.recovery import recover
-from training.compression.sample import Sample, SearchExample, draw
+from training.compression.sample import Sample, draw
+from training.search.data import Pair
 
 WORDS = (
     "red", "blue", "green", "black", "white", "pink", "shoe", "lamp", "chair", "cable", "mug", "tent", "wool", "steel",
@@ -40,7 +41,7 @@ LAYERS, HEADS, WIDTH = 3, 4, 64
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of three layers, four heads each, that knows the words of these tests."""
+    """A BERT of three layers with four heads each and the vocabulary of these tests."""
     folder = tmp_path_factory.mktemp("model")
     pieces = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS)
     tokenizer = Tokenizer(models.WordLevel({piece: at for at, piece in enumerate(pieces)}, unk_token="[UNK]"))
@@ -58,10 +59,10 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def examples(count: int = 64) -> list[SearchExample]:
+def pairs(count: int = 64) -> list[Pair]:
     random = np.random.default_rng(2)
     titles = [random.choice(WORDS, 4, replace=False) for _ in range(count)]
-    return [SearchExample(" ".join(title[:2]), " ".join(title)) for title in titles]
+    return [Pair(" ".join(title[:2]), str(number), " ".join(title)) for number, title in enumerate(titles)]
 
 
 def scores(seed: int = 0) -> Importance:
@@ -76,8 +77,8 @@ def vectors(model: PooledEncoder, texts: Sequence[str], model_dir: Path) -> torc
     return torch.cat(found)
 
 
-def silenced(model_dir: Path, cut: Cut, given: Importance) -> PooledEncoder:
-    """The whole model with zeros where the least important heads and units leave their layer."""
+def zeroed(model_dir: Path, cut: Cut, given: Importance) -> PooledEncoder:
+    """The whole model with zero outputs of the least important heads and units."""
     model = load_model(model_dir)
     ranked = sorted((float(s), layer, head) for layer, row in enumerate(given.heads) for head, s in enumerate(row))
     with torch.no_grad():
@@ -89,19 +90,19 @@ def silenced(model_dir: Path, cut: Cut, given: Importance) -> PooledEncoder:
     return model
 
 
-def test_what_is_cut_out_is_gone_and_nothing_else(model_dir: Path) -> None:
-    """A pruned model's vectors are those of the whole one with the pruned heads and units silenced."""
+def test_pruning_removes_exactly_the_chosen_parts(model_dir: Path) -> None:
+    """A pruned model's vectors are those of the whole one with zeros for the pruned heads and units."""
     cut, given = Cut(heads=0.25, units=0.5), scores()
     texts = ["red shoe", "black oak chair lamp", "mug"]
     smaller = pruned(load_model(model_dir), cut, given)
-    expected = vectors(silenced(model_dir, cut, given), texts, model_dir)
+    expected = vectors(zeroed(model_dir, cut, given), texts, model_dir)
     torch.testing.assert_close(vectors(smaller, texts, model_dir), expected, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(expected, vectors(load_model(model_dir), texts, model_dir), atol=1e-3)
 
 
 @pytest.mark.parametrize("cut", [Cut(heads=0.34, units=0.25), Cut(layers=1)])
 def test_a_pruned_model_is_served_like_any_other(model_dir: Path, tmp_path: Path, cut: Cut) -> None:
-    """Saved, exported and quantized by the encoder's own path: the vectors agree with torch, in a smaller file."""
+    """Saved, exported and quantized by the encoder's own code, the vectors agree with torch, in a smaller file."""
     smaller = pruned(load_model(model_dir), cut, scores(), (1,) if cut.layers else ())
     save(smaller, model_dir, tmp_path / "pruned")
     texts = ["red shoe", "black oak chair lamp", "mug"]
@@ -118,33 +119,33 @@ def test_a_pruned_model_is_served_like_any_other(model_dir: Path, tmp_path: Path
 
 
 def test_every_layer_keeps_a_head(model_dir: Path) -> None:
-    """However many heads shall go, no layer is left without."""
+    """At least one head remains in each layer, whatever the share."""
     uneven = Importance([torch.full((HEADS,), float(layer)) for layer in range(LAYERS)], scores().units)
     smaller = pruned(load_model(model_dir), Cut(heads=0.7), uneven)
     heads = [layer.attention.self.num_attention_heads for layer in layers_of(smaller.body)]
     assert heads == [1, 1, 2]
 
 
-def test_what_does_nothing_is_not_important(model_dir: Path) -> None:
-    """A head and a unit whose output is thrown away score zero; the others do not."""
+def test_parts_without_effect_score_zero(model_dir: Path) -> None:
+    """A head and a unit whose output is ignored score zero; the others do not."""
     model = load_model(model_dir)
     with torch.no_grad():
         layers_of(model.body)[1].attention.output.dense.weight[:, 8:16] = 0
         layers_of(model.body)[2].output.dense.weight[:, 5] = 0
-    found = importance(model, BatchTokenizer(model_dir), examples())
+    found = importance(model, BatchTokenizer(model_dir), pairs())
     assert found.heads[1][1] == 0
     assert (found.heads[0] > 0).all()
     assert found.units[2].argmin() == 5
 
 
-def test_the_layer_that_does_nothing_goes_first(model_dir: Path) -> None:
-    """Layers go by how far the vectors move without them, one after the other."""
+def test_a_layer_without_effect_is_removed_first(model_dir: Path) -> None:
+    """Layers are removed greedily by how far the vectors move without them."""
     model = load_model(model_dir)
     with torch.no_grad():
         for part in (layers_of(model.body)[1].attention.output.dense, layers_of(model.body)[1].output.dense):
             part.weight.zero_()
             part.bias.zero_()
-    texts = [example.text for example in examples(8)]
+    texts = [pair.text for pair in pairs(8)]
     one, two = least_layers(model, BatchTokenizer(model_dir), texts, 2)
     assert one == (1,)
     assert len(two) == 2
@@ -152,7 +153,7 @@ def test_the_layer_that_does_nothing_goes_first(model_dir: Path) -> None:
 
 
 def test_recovery_brings_the_vectors_back(model_dir: Path) -> None:
-    """After a short distillation the pruned model's vectors are nearer to the whole one's, on texts of its own."""
+    """After a short distillation the pruned model's vectors are nearer to the whole one's, on other texts."""
     teacher, tokenizer = load_model(model_dir), BatchTokenizer(model_dir)
     student = pruned(teacher, Cut(heads=0.5, units=0.5), scores())
     texts = ["pink tent", "brass lamp white", "steel mug red oak"]
@@ -161,7 +162,7 @@ def test_recovery_brings_the_vectors_back(model_dir: Path) -> None:
         return float((vectors(student, texts, model_dir) * vectors(teacher, texts, model_dir)).sum(1).mean())
 
     before = cosine()
-    recover(student, teacher, tokenizer, examples(), steps=60, seed=0)
+    recover(student, teacher, tokenizer, pairs(), steps=60, seed=0)
     assert cosine() > before + 0.1 * (1 - before)
 
 
@@ -169,8 +170,8 @@ def row(name: str, size: int, ndcg: float) -> Row:
     return Row(name, "onnx-int8", Path("models") / name, size, 1.0, ndcg, ndcg, (0.0, 0.0, 0.0), 1.0)
 
 
-def test_the_smallest_that_is_good_enough_is_proposed() -> None:
-    """Within the tolerance size decides; where nothing is within it, the whole model stays."""
+def test_the_smallest_within_the_tolerance_is_proposed() -> None:
+    """Within the tolerance the size decides; if no other variant is within it, the whole model is proposed."""
     rows = [row("unpruned", 90, 0.400), row("a", 60, 0.399), row("b", 40, 0.3981), row("c", 10, 0.396)]
     assert proposed(rows, 0.005).name == "b"
     assert proposed(rows, 0.001).name == "unpruned"
@@ -180,7 +181,7 @@ def test_the_smallest_that_is_good_enough_is_proposed() -> None:
 
 @pytest.mark.parametrize("text", ["heads=1", "units=-0.1", "layers=x", "width=0.5", "", "heads=0"])
 def test_a_cut_that_cuts_nothing_or_everything_is_refused(text: str) -> None:
-    """What --cut says is checked."""
+    """Each invalid value of --cut is refused."""
     with pytest.raises(ValueError, match=r"layers"):
         Cut.parse(text)
 
@@ -192,7 +193,7 @@ def products(count: int = 40) -> list[Product]:
 def test_judged_products_are_always_searched() -> None:
     """A sample holds every product that its queries were judged for, and is filled up with others."""
     judged = {"red shoe": {"3": 3.0, "7": 1.0, "absent": 3.0}, "nobody sells it": {"absent": 3.0}}
-    sample = draw(products(), judged, queries=0, size=12, lessons=8, seed=1)
+    sample = draw(products(), judged, queries=0, size=12, pairs=8, seed=1)
     ids = {product.id for product in sample.products}
     assert {"3", "7"} <= ids
     assert len(ids) == 12
@@ -200,19 +201,19 @@ def test_judged_products_are_always_searched() -> None:
     assert draw(products(), judged, 0, 12, 8, 1) == sample
 
 
-def test_without_judgements_what_measures_does_not_teach() -> None:
-    """Queries are made of titles: each looks for its own product, and lessons are of other products."""
-    sample = draw(products(), None, queries=10, size=0, lessons=100, seed=1)
+def test_without_judgements_other_products_measure_and_train() -> None:
+    """Queries are generated from titles, and the products of the training pairs are not measured."""
+    sample = draw(products(), None, queries=10, size=0, pairs=100, seed=1)
     titles = {product.id: product.title for product in sample.products}
     for query, right in sample.judgements.items():
         assert set(query.split()) <= set(titles[next(iter(right))].split())
     measured = {titles[product_id] for right in sample.judgements.values() for product_id in right}
-    assert not measured & {lesson.text for lesson in sample.lessons}
-    assert len(sample.lessons) == 20
+    assert not measured & {pair.text for pair in sample.pairs}
+    assert len(sample.pairs) == 20
 
 
 class ByFirstWord:
-    """An encoder that knows nothing but the first word."""
+    """An encoder whose vectors depend on the first word alone."""
 
     model_version, dimensions = "first@1", len(WORDS)
 
@@ -222,7 +223,7 @@ class ByFirstWord:
 
 
 def test_quality_is_that_of_the_vectors() -> None:
-    """NDCG@10 is 1 where the right product is nearest, 0 where it is not among ten or where there is no vector."""
+    """NDCG@10 is 1 if the right product is nearest, and 0 if it is not among ten or the query has no vector."""
     shop = [Product(id=str(n), title=f"{WORDS[n % 8]} item{n}") for n in range(160)]
     judged = {"red": {"0": 3.0, "8": 3.0}, "pink": {"0": 3.0}, "unreadable": {"1": 3.0}}
     found = measure(ByFirstWord(), Sample([shop[0], shop[8], *shop[1:8], *shop[9:]], judged, []))
@@ -232,7 +233,7 @@ def test_quality_is_that_of_the_vectors() -> None:
 
 
 def test_the_command(model_dir: Path, tmp_path: Path) -> None:
-    """From a catalogue and judgements to a table, a picture, model folders and the settings that serve the proposal."""
+    """From a catalogue and judgements to a table, a chart, model folders and the settings that serve the proposal."""
     shop = [f"{one} {other} {third}" for one in WORDS[:6] for other in WORDS[6:12] for third in WORDS[12:]]
     with (tmp_path / "p.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("id", "title"), *((number, title) for number, title in enumerate(shop))])
@@ -254,13 +255,14 @@ def test_the_command(model_dir: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_refuses_what_it_cannot_use(tmp_path: Path) -> None:
-    """A catalogue that is not there is named, and nothing is trained."""
+    """A missing catalogue is named, and nothing is trained."""
     answer = CliRunner().invoke(app, ["encoder", "compress", "--products", str(tmp_path / "none.csv")])
     assert answer.exit_code == 2
     assert "none.csv" in answer.output
 
 
-def test_texts_are_those_that_serving_encodes() -> None:
-    """Lessons hold a product's text as the encoder reads it on import."""
+def test_pairs_have_the_served_text() -> None:
+    """The text of a pair is the one that the encoder reads on import."""
     sample = draw(products(), None, 5, 0, 10, 0)
-    assert {lesson.text for lesson in sample.lessons} <= {product_text(product) for product in products()}
+    assert sample.pairs
+    assert {pair.text for pair in sample.pairs} <= {product_text(product) for product in products()}

@@ -1,4 +1,4 @@
-"""Training of the picture model: it learns, goes on where it was cut off, and is served as it was trained."""
+"""Training of the image encoder: learning, resuming, export."""
 
 from __future__ import annotations
 
@@ -35,45 +35,45 @@ def trained(pictures: LabelledPictures) -> Trained:
 
 
 def test_it_learns(trained: Trained, pictures: LabelledPictures) -> None:
-    """After a few epochs the loss is lower and pictures of one class are nearer to each other than to others."""
+    """After a few epochs the loss is lower, and pictures of one class are nearer to each other than to others."""
     assert trained.report["loss"][-1] < trained.report["loss"][0]
     vectors = embed(PictureVectors(trained.network), Preprocessing.of(trained.preprocessing), pictures.pixels)
     similarity, same = vectors @ vectors.T, pictures.labels[:, None] == pictures.labels
     assert similarity[same].mean() > similarity[~same].mean()
 
 
-def test_it_goes_on(pictures: LabelledPictures, trained: Trained, tmp_path: Path) -> None:
-    """A training that was cut off goes on from its checkpoint and ends as one that was not."""
+def test_it_resumes(pictures: LabelledPictures, trained: Trained, tmp_path: Path) -> None:
+    """An interrupted training resumes from its checkpoint and ends like an uninterrupted one."""
     file = tmp_path / "checkpoint.pt"
 
-    def cut_off(epoch: int) -> None:
+    def interrupt(epoch: int) -> None:
         if epoch == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(pictures, SETTINGS, file, cut_off)
+        train(pictures, SETTINGS, file, interrupt)
     done: list[int] = []
-    went_on = train(pictures, SETTINGS, file, done.append)
+    resumed = train(pictures, SETTINGS, file, done.append)
     assert done == [3, 4]
-    # Each run takes the precision that is faster at that moment, and bfloat16 moves the loss of so few pictures.
-    np.testing.assert_allclose(went_on.report["loss"], trained.report["loss"], rtol=0.25)
+    # Each run selects the precision that is faster at the moment, and bfloat16 changes the loss of so few pictures.
+    np.testing.assert_allclose(resumed.report["loss"], trained.report["loss"], rtol=0.25)
 
 
-def test_a_checkpoint_of_another_training_is_not_taken_up(pictures: LabelledPictures, tmp_path: Path) -> None:
-    """Other settings begin anew."""
+def test_a_checkpoint_of_another_training_is_ignored(pictures: LabelledPictures, tmp_path: Path) -> None:
+    """With other settings training starts from the beginning."""
     file = tmp_path / "checkpoint.pt"
     train(pictures, replace(SETTINGS, epochs=1), file)
     assert len(train(pictures, replace(SETTINGS, epochs=1, seed=2), file).report["loss"]) == 1
 
 
-def test_no_more_epochs_than_there_is_time_for(pictures: LabelledPictures) -> None:
-    """A training with hardly any time has one epoch, and its schedule is of that one."""
+def test_the_time_limit_reduces_the_epochs(pictures: LabelledPictures) -> None:
+    """With hardly any time a training has one epoch."""
     report = train(pictures, replace(SETTINGS, max_minutes=1e-6)).report
     assert (report["epochs"], len(report["loss"])) == (1, 1)
 
 
 def test_served_as_trained(trained: Trained, pictures: LabelledPictures, tmp_path: Path) -> None:
-    """ONNX Runtime gives the vectors of torch, in batches of any size."""
+    """ONNX Runtime returns the vectors of torch, in batches of any size."""
     save_network(tmp_path, trained.network, trained.preprocessing, trained.report)
     export(tmp_path)
     encoder = OnnxPictureEncoder(tmp_path, PictureLimits(), threads=1)
@@ -83,8 +83,8 @@ def test_served_as_trained(trained: Trained, pictures: LabelledPictures, tmp_pat
     np.testing.assert_allclose(encoder.encode([pictures.pixels[3]])[0], ours[3], atol=1e-4)
 
 
-def test_a_clip_in_a_folder(pictures: LabelledPictures, tmp_path: Path) -> None:
-    """A CLIP as one finds it on a hub is exported by its folder and served with its own preprocessing."""
+def test_a_clip_model(pictures: LabelledPictures, tmp_path: Path) -> None:
+    """A CLIP model from a hub is exported from its folder and served with its own preprocessing."""
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = CLIPConfig(
@@ -102,8 +102,8 @@ def test_a_clip_in_a_folder(pictures: LabelledPictures, tmp_path: Path) -> None:
     np.testing.assert_allclose(encoder.encode(small), expected, atol=1e-4)
 
 
-def test_augmentation_keeps_a_picture_a_picture() -> None:
-    """Same shape, same range, another picture; the same generator gives the same."""
+def test_augmentation() -> None:
+    """An augmented picture has the same shape and range and other pixels; equal generators give equal pictures."""
     images = torch.rand(5, 3, 20, 16, generator=torch.Generator().manual_seed(0))
     once = augmented(images, torch.Generator().manual_seed(1))
     assert once.shape == images.shape
@@ -113,8 +113,8 @@ def test_augmentation_keeps_a_picture_a_picture() -> None:
     assert torch.equal(once, augmented(images, torch.Generator().manual_seed(1)))
 
 
-def test_a_file_that_is_no_picture_is_left_out(tmp_path: Path, shapes: Path) -> None:
-    """Damaged files are said and left out; a folder without pictures is an error that says what it needs."""
+def test_other_files_are_skipped(tmp_path: Path, shapes: Path) -> None:
+    """Files that are no pictures are skipped; a folder without pictures is refused with the required layout."""
     folder = tmp_path / "train" / "disc"
     folder.mkdir(parents=True)
     (folder / "note.txt").write_text("not a picture")
@@ -124,7 +124,7 @@ def test_a_file_that_is_no_picture_is_left_out(tmp_path: Path, shapes: Path) -> 
     assert len(read_folder(tmp_path / "train", Preprocessing.of(new_network(0)[1]))) == 1
 
 
-def test_a_model_folder_that_is_none(tmp_path: Path) -> None:
-    """A folder without a model says what is missing and how to make it."""
+def test_a_folder_without_a_model(tmp_path: Path) -> None:
+    """A folder without a model is refused, and the message says how to train one."""
     with pytest.raises(FileNotFoundError, match="train one"):
         OnnxPictureEncoder(tmp_path, PictureLimits(), threads=1)

@@ -1,4 +1,4 @@
-"""What is learned from judged queries, on a small model made here."""
+"""Training of encoder and fusion on judged queries, with a small model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from services.query_encoder.adapters.torch_encoder import TorchEncoder
 from services.retrieval.adapters.fusion_model import load_fusion, save_fusion
 from services.retrieval.domain.learned_fusion import FEATURES, fusion_features
-from training.search.encoder import Batch, EncoderTraining, Examples, Pair, contrastive_loss, train_encoder
+from training.search.data import Pair
+from training.search.encoder import Batch, EncoderTraining, Examples, contrastive_loss, train_encoder
 from training.search.fusion import FusionTraining, RankedQuery, train_fusion
 from training.search.on_ray import Workers, train_encoder_on_ray
 from training.search.start import read_start
@@ -27,7 +28,7 @@ THINGS = ("shoe", "lamp", "chair", "cable", "mug", "tent")
 
 @pytest.fixture(scope="module")
 def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of one layer that knows the words of these tests."""
+    """A BERT of one layer with the vocabulary of these tests."""
     folder = tmp_path_factory.mktemp("base")
     words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *COLOURS, *THINGS, *(f"{thing}like" for thing in THINGS))
     vocabulary = {word: number for number, word in enumerate(words)}
@@ -49,7 +50,7 @@ def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def examples() -> Examples:
-    """ "shoelike" looks for shoes of every colour: words that share nothing."""
+    """The right answers of "shoelike" are shoes of every colour: query and product share no word."""
     texts = {f"{colour}-{thing}": f"{colour} {thing}" for colour in COLOURS for thing in THINGS}
     judged = {
         f"{thing}like": {f"{colour}-{thing}": 3.0 for colour in COLOURS} | {f"red-{THINGS[0]}": 1.0}
@@ -74,22 +75,22 @@ def hits(model_dir: Path) -> float:
     return float(np.mean(right))
 
 
-def test_the_encoder_learns_what_belongs_together(base_dir: Path, tmp_path: Path) -> None:
-    """After training a query's nearest product is a right one, which it was not before."""
+def test_the_encoder_learns_from_pairs(base_dir: Path, tmp_path: Path) -> None:
+    """After training, but not before, the nearest product of each query is a right one."""
     trained = train_encoder(examples(), base_dir, tmp_path / "encoder", settings())
     assert hits(base_dir) < 0.7
     assert hits(trained) == 1.0
     assert not (tmp_path / "encoder.checkpoint").exists()
 
 
-def test_adapters_learn_too(base_dir: Path, tmp_path: Path) -> None:
-    """With LoRA the saved model is a plain one, changed."""
+def test_adapters_are_merged(base_dir: Path, tmp_path: Path) -> None:
+    """With LoRA the saved model is a plain one with changed weights."""
     trained = train_encoder(examples(), base_dir, tmp_path / "encoder", settings(lora_rank=4))
     assert hits(trained) > hits(base_dir)
 
 
 def test_two_workers_train_one_model(base_dir: Path, tmp_path: Path) -> None:
-    """Ray Train's workers share the batches and leave the folder that one process does, its model trained."""
+    """Ray Train's workers share the batches and write the same files as one process, with a trained model."""
     workers = Workers(2)
     target = train_encoder_on_ray(examples(), base_dir, tmp_path / "encoder", settings(epochs=40), workers)
     assert hits(target) == 1.0
@@ -99,8 +100,8 @@ def test_two_workers_train_one_model(base_dir: Path, tmp_path: Path) -> None:
     assert {path.name for path in target.iterdir()} == {path.name for path in alone.iterdir()}
 
 
-def test_an_interrupted_training_goes_on(base_dir: Path, tmp_path: Path) -> None:
-    """Broken off and begun again, training ends with the very model of one that ran through."""
+def test_an_interrupted_training_resumes(base_dir: Path, tmp_path: Path) -> None:
+    """A resumed training ends with the same model as an uninterrupted one."""
 
     class Interrupted(Exception):
         pass
@@ -124,13 +125,13 @@ def test_an_interrupted_training_goes_on(base_dir: Path, tmp_path: Path) -> None
     np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-def test_what_raters_found_right_is_no_negative() -> None:
-    """A forbidden pair adds nothing to the loss, an allowed one does."""
+def test_masked_products_are_no_negatives() -> None:
+    """Only an allowed negative adds to the loss."""
     queries = torch.nn.functional.normalize(torch.tensor([[1.0, 0.2], [0.1, 1.0]]), dim=1)
     products = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1], [0.2, 1.0]]), dim=1)
 
     def loss(allowed: torch.Tensor) -> float:
-        return float(contrastive_loss(queries, products, Batch([], [], allowed, torch.ones(2)), 0.05))
+        return float(contrastive_loss(queries, products, 0.05, allowed))
 
     everything = torch.ones(2, 4, dtype=torch.bool)
     without = everything.clone()
@@ -139,14 +140,14 @@ def test_what_raters_found_right_is_no_negative() -> None:
 
 
 def test_too_few_pairs_are_refused(base_dir: Path, tmp_path: Path) -> None:
-    """Fewer pairs than a batch: an error that says so, and no model."""
-    with pytest.raises(ValueError, match="nothing to learn from"):
+    """Fewer pairs than a batch are refused, and no model is written."""
+    with pytest.raises(ValueError, match="fewer relevant pairs"):
         train_encoder(examples(), base_dir, tmp_path / "encoder", settings(batch=500))
     assert not (tmp_path / "encoder").exists()
 
 
 def ranked_by_words(count: int) -> list[RankedQuery]:
-    """Queries for which only words tell right from wrong."""
+    """Queries whose relevant candidates differ from the others in the lexical score alone."""
     random = np.random.default_rng(0)
     queries = []
     for _ in range(count):
@@ -156,8 +157,8 @@ def ranked_by_words(count: int) -> list[RankedQuery]:
     return queries
 
 
-def test_the_fusion_learns_whom_to_trust(tmp_path: Path) -> None:
-    """Where only words tell right from wrong, the network orders by words; saved and loaded it is the same."""
+def test_the_fusion_learns_which_leg_is_right(tmp_path: Path) -> None:
+    """If only the lexical score separates candidates, the network ranks by it; a loaded network is the same."""
     queries = ranked_by_words(200)
     network = train_fusion(queries[:150], FusionTraining(epochs=20))
     ranked = [query.gains[np.argsort(-network(query.features))[0]] for query in queries[150:] if query.gains.any()]
@@ -166,15 +167,15 @@ def test_the_fusion_learns_whom_to_trust(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_fusion(tmp_path / "fusion")(queries[0].features), network(queries[0].features))
 
 
-def test_without_a_right_candidate_there_is_nothing_to_learn() -> None:
-    """No gain anywhere is refused."""
+def test_queries_without_a_gain_are_refused() -> None:
+    """A fusion needs a candidate with a gain."""
     empty = RankedQuery(np.zeros((3, len(FEATURES)), np.float32), np.zeros(3, np.float32))
-    with pytest.raises(ValueError, match="nothing to learn"):
+    with pytest.raises(ValueError, match="nothing to train"):
         train_fusion([empty], FusionTraining())
 
 
-def test_the_fusion_goes_on_from_its_start() -> None:
-    """Before its first step it scores as its start does, hidden units and scaling of features included."""
+def test_the_fusion_continues_from_its_start() -> None:
+    """Without a step it scores as its start does, with its hidden units and feature scaling."""
     queries = ranked_by_words(60)
     start = train_fusion(queries[:50], FusionTraining(hidden=5))
     still = train_fusion(queries[50:], FusionTraining(epochs=0), start)
@@ -184,14 +185,14 @@ def test_the_fusion_goes_on_from_its_start() -> None:
     assert np.abs(moved(queries[0].features) - expected).max() > 1e-3
 
 
-def test_what_is_no_start(tmp_path: Path) -> None:
+def test_a_start_without_a_model_is_refused(tmp_path: Path) -> None:
     """A folder without a model is refused by name."""
     with pytest.raises(ValueError, match="holds neither"):
         read_start(tmp_path)
 
 
 def test_a_shop_without_judgements(base_dir: Path, tmp_path: Path) -> None:
-    """Another catalogue's result is adapted to this one: the encoder learns, the fusion stays, the name differs."""
+    """Another catalogue's result is adapted: the encoder changes, the fusion stays, the version is another one."""
     products = tmp_path / "p.csv"
     rows = [f"{thing}-{colour},{colour} {thing}" for colour in COLOURS for thing in THINGS]
     products.write_text("\n".join(["id,title", *rows]))

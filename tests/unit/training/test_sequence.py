@@ -1,4 +1,4 @@
-"""Sequences: splits, full ranking, and what is learned from histories."""
+"""Next-item prediction: splits, full ranking, and the parts of the recommender."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rows(*histories: list[int]) -> list[np.ndarray]:
 
 
 def cyclic(users: int = 160, seed: int = 0) -> Histories:
-    """After item i comes i + 1, of the same brand mostly."""
+    """Item i is followed by i + 1, which mostly has the same brand."""
     random = np.random.default_rng(seed)
     starts, lengths = random.integers(0, ITEMS, users), random.integers(5, 9, users)
     sequences = [(start + np.arange(length)) % ITEMS for start, length in zip(starts, lengths, strict=True)]
@@ -36,29 +36,29 @@ def cyclic(users: int = 160, seed: int = 0) -> Histories:
     return Histories(sequences, [str(item) for item in range(ITEMS)], texts)
 
 
-def test_the_last_item_is_the_test_and_nothing_later_is_learned() -> None:
-    """Leave-one-out learns from all but the last two, and asks the test with the validation's item known."""
+def test_leave_one_out() -> None:
+    """Training has all but the last two items; the test history contains the validation target."""
     histories = Histories(rows([1, 2, 3, 4], [5, 6]), list("abcdefg"), [ItemText()] * 7)
     split = leave_one_out(histories)
-    assert [list(sequence) for sequence in split.learned] == [[1, 2], [5, 6]]
+    assert [list(sequence) for sequence in split.train] == [[1, 2], [5, 6]]
     assert [list(split.valid_histories[0]), split.valid_targets[0]] == [[1, 2], 3]
     assert [list(split.test_histories[0]), split.test_targets[0]] == [[1, 2, 3], 4]
 
 
-def test_a_temporal_split_learns_nothing_of_the_future() -> None:
-    """Every act that was learned from is earlier than every act that the test asks for."""
+def test_a_temporal_split_does_not_train_on_the_future() -> None:
+    """Every training interaction is earlier than every test target."""
     times = [np.array([1.0, 2.0, 9.0]), np.array([3.0, 8.0, 9.5]), np.array([4.0, 5.0, 6.0, 7.0])]
     histories = Histories(rows([0, 1, 2], [1, 2, 3], [4, 5, 6, 0]), list("abcdefg"), [ItemText()] * 7, times)
     split = global_temporal(histories, share=0.2)
-    learned = {float(t) for own, when in zip(split.learned, times, strict=True) for t in when[: len(own)]}
-    assert max(learned) < 8
+    trained_on = {float(t) for own, when in zip(split.train, times, strict=True) for t in when[: len(own)]}
+    assert max(trained_on) < 8
     assert [(list(h), t) for h, t in zip(split.test_histories, split.test_targets, strict=True)] == [
         ([0, 1], 2), ([1, 2], 3)
     ]  # fmt: skip
 
 
 def test_estimated_times_follow_every_sequence() -> None:
-    """Without times, who came before whom tells them, and no sequence runs backwards."""
+    """Estimated times agree with the order of the items, and never decrease within a sequence."""
     histories = Histories(rows([0, 1, 2], [2, 3, 4], [4, 5]), list("abcdef"), [ItemText()] * 6)
     times = estimated_times(histories)
     assert all((np.diff(own) >= 0).all() for own in times)
@@ -66,7 +66,7 @@ def test_estimated_times_follow_every_sequence() -> None:
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    """The error says which column a file lacks and which it has."""
+    """The error names the missing column and the columns of the file."""
     path = tmp_path / "s.csv.gz"
     with gzip.open(path, "wt") as file:
         file.write("user,items\nu,a b\n")
@@ -75,8 +75,8 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_ranks_count_ties_against_the_right_item_and_leave_out_what_was_seen(seed: int) -> None:
-    """The rank is what sorting says when equal scores go first and seen items are gone."""
+def test_ranks(seed: int) -> None:
+    """The rank is the position after sorting, with ties before the target and without items of the history."""
     random = np.random.default_rng(seed)
     scores = random.integers(0, 4, (3, 12)).astype(np.float32)
     histories = [random.choice(12, size, replace=False) for size in (1, 4, 0)]
@@ -89,7 +89,7 @@ def test_ranks_count_ties_against_the_right_item_and_leave_out_what_was_seen(see
 
 
 def test_a_constant_scorer_is_last() -> None:
-    """Who scores everything alike has earned nothing."""
+    """A scorer with equal scores for all items has no hits."""
     found = ranks(lambda histories: np.zeros((len(histories), 50), np.float32), rows([1], [2]), np.array([3, 4]))
     assert hit_rate(found) == 0
     assert ndcg(found) == 0
@@ -109,16 +109,16 @@ def test_the_softmax_has_the_gradient_of_cross_entropy() -> None:
     assert found.item() == pytest.approx(expected.item(), rel=0.01)
 
 
-def test_a_state_knows_nothing_of_what_comes_after() -> None:
-    """Changing a later item, or padding, leaves earlier states as they were."""
+def test_states_are_causal() -> None:
+    """A later item, or padding, does not change earlier states."""
     model = SequenceNetwork(10, item_tokens([ItemText()] * 10), NetworkSettings(width=8)).eval()
     items = model.items()
     one, other = (model.states(items, torch.tensor([row])) for row in ([1, 2, 3], [1, 2, 10]))
     torch.testing.assert_close(one[:, :2], other[:, :2])
 
 
-def test_an_empty_history_prefers_nothing() -> None:
-    """Of a shopper without a past the network says the same of all items."""
+def test_an_empty_history() -> None:
+    """For an empty history the network scores all items equally."""
     model = SequenceNetwork(10, item_tokens([ItemText()] * 10), NetworkSettings(width=8))
     scores = scorer(model)(rows([], [1]))
     assert np.ptp(scores[0]) == 0
@@ -126,21 +126,21 @@ def test_an_empty_history_prefers_nothing() -> None:
 
 
 def test_tokens_are_shared_words_and_their_weights_add_up() -> None:
-    """A word of one item alone says nothing; an item without words weighs nothing."""
+    """A word of a single item is no token, and the weights of an item add up to 1."""
     tokens = item_tokens([ItemText("red lamp"), ItemText("red rug", "Unknown"), *[ItemText()] * 8])
     assert tokens.vocabulary_size == 1
     assert tokens.weights.tolist() == [1.0, 1.0]
 
 
-def test_neighbours_prefer_what_came_after() -> None:
-    """Of two items beside the last one, the one that followed it counts more."""
+def test_neighbours_prefer_the_following_item() -> None:
+    """Of two neighbours of the last item, the one that followed it has the higher score."""
     settings = neighbours.NeighbourSettings()
     scores = neighbours.scorer(neighbours.neighbours(rows([1, 2, 3]), 5, settings), settings)(rows([2]))[0]
     assert scores[3] > scores[1] > scores[4] == 0
 
 
-def test_the_network_learns_what_follows() -> None:
-    """On histories where i + 1 follows i it puts the next item first far more often than chance, the same each time."""
+def test_the_network_learns_the_next_item() -> None:
+    """On cyclic histories it ranks the next item first for most users; equal seeds give equal networks."""
     histories = cyclic()
     split = leave_one_out(histories)
     network = NetworkSettings(width=16, dropout=0.1)
@@ -151,28 +151,28 @@ def test_the_network_learns_what_follows() -> None:
     torch.testing.assert_close(models[0].state_dict(), models[1].state_dict())
 
 
-def test_the_mixture_is_no_worse_on_the_validation_than_either_part() -> None:
-    """The shares are the best of those tried, and probabilities add up to 1."""
+def test_the_mixture_is_selected_on_the_validation() -> None:
+    """On the validation the mixture is at least as good as the network alone, and probabilities add up to 1."""
     histories = cyclic(80)
     settings = RecommenderSettings(NetworkSettings(width=8), TrainSettings(epochs=2, batch=32))
     kairos = fit(histories, leave_one_out(histories), settings)
     split = leave_one_out(histories)
-    mixture = replace(kairos, order=None)
+    mixture = replace(kairos, reranker=None)
     alone = ranks(replace(mixture, shares=(0.0, 0.0)), split.valid_histories, split.valid_targets)
     assert kairos.validation >= ndcg(alone)
     np.testing.assert_allclose(mixture(rows([1, 2], [])).sum(axis=1), 1, rtol=1e-4)
     assert np.isfinite(kairos(rows([1, 2], []))).all()
 
 
-def test_what_is_not_remembered_is_left_to_the_networks() -> None:
-    """A history that memory and words have nothing for keeps the networks' probabilities."""
-    generalised = np.array([[0.2, 0.8], [0.5, 0.5]], np.float32)
-    remembered, alike = np.array([[0, 0], [1, 0]], np.float32), np.zeros((2, 2), np.float32)
-    np.testing.assert_allclose(mixed((generalised, remembered, alike), (0.5, 0.2)), [[0.2, 0.8], [0.75, 0.25]])
+def test_the_network_takes_the_share_of_empty_parts() -> None:
+    """A history without scores of neighbours and text keeps the network's probabilities."""
+    network = np.array([[0.2, 0.8], [0.5, 0.5]], np.float32)
+    near, text = np.array([[0, 0], [1, 0]], np.float32), np.zeros((2, 2), np.float32)
+    np.testing.assert_allclose(mixed((network, near, text), (0.5, 0.2)), [[0.2, 0.8], [0.75, 0.25]])
 
 
-def test_likeness_is_of_words_and_of_nothing_without_them() -> None:
-    """Of two unknown items the one that shares a rare word with the history is likelier; no text, no opinion."""
+def test_text_similarity() -> None:
+    """The item that shares a rare word with the history has the higher score; without text all scores are 0."""
     texts = [ItemText("red lamp"), ItemText("red rug"), ItemText("red lamp shade"), ItemText()]
     scores = similarity.scorer(texts)(rows([0]))[0]
     assert scores[2] > scores[1] > scores[3] == 0

@@ -1,8 +1,9 @@
-"""Whether an explanation is true of the ranker: what it names is taken out of the inputs, and the ranker asked again.
+"""Faithfulness of explanations by removal: remove the input that an explanation calls most important, and rank again.
 
-Nothing here looks at parts, masks or coalitions. A group goes out of the request itself, as if the shopper never had
-it; an act goes out of the history, and the profile is made anew. What an explanation calls most important should then
-change the score more than something drawn by lot.
+The score of the explained item should then change more than after the removal of a random input (deletion test; Samek
+et al., IEEE TNNLS 2017). A feature group is removed from the request itself, an interaction from the user history, from
+which the profile is recomputed. Parts of scores, masks and coalitions are not used, so the check is independent of how
+the explanation was computed.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from services.ranker.domain.user_history import UserHistory
 
 REMOVABLE = tuple(group for group in ReasonType if group is not ReasonType.SPONSORED)
 _RESAMPLES = 2_000
-# A request, and the explanations of some of its rows.
+# A request, and explanations by row of its candidates.
 Explained = tuple[RankingRequest, Mapping[int, Explanation]]
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What can be taken out of a request, which of it an explanation calls most important, and the request without it.
+    """A kind of input: its `options` in a request, the most important one in an explanation, a request `without` one.
 
-    `named` gives None for an explanation that names nothing.
+    `named` returns None for an explanation that names no such input.
     """
 
     options: Callable[[RankingRequest], Sequence[Any]]
@@ -41,7 +42,10 @@ class Removal:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far scores change: mean over requests of (what is named - what is drawn), with a 95 % bootstrap interval."""
+    """Change of scores after the removal of the named and of a random (`drawn`) input, means over requests.
+
+    `mean`, `low`, `high`: named − drawn, with its 95 % interval by the bootstrap over requests.
+    """
 
     mean: float
     low: float
@@ -52,9 +56,9 @@ class Difference:
 
 
 def difference(removal: Removal, ranker: Ranker, explained: Sequence[Explained], random: Random) -> Difference:
-    """The draw is from all options, the named one included. Raises ValueError where no request has two options."""
+    """The random input is any option, the named one included. Raises ValueError if no request has two options."""
     changes = []
-    for request, told in explained:
+    for request, explanations in explained:
         options = removal.options(request)
         if len(options) < 2:
             continue
@@ -62,30 +66,30 @@ def difference(removal: Removal, ranker: Ranker, explained: Sequence[Explained],
         change = {option: np.abs(whole - ranker(removal.without(request, option)).total) for option in options}
         pairs = [
             (change[named][row], change[random.choice(options)][row])
-            for row, one in told.items()
-            if (named := removal.named(one)) is not None
+            for row, explanation in explanations.items()
+            if (named := removal.named(explanation)) is not None
         ]
         if pairs:
             changes.append(np.mean(pairs, axis=0))
     if not changes:
-        raise ValueError("no request has anything to choose from")
+        raise ValueError("no request has two inputs to choose from")
     columns = np.array(changes)
     gains = columns[:, 0] - columns[:, 1]
-    drawn = np.random.default_rng(random.randrange(2**32)).choice(gains, (_RESAMPLES, len(gains))).mean(axis=1)
-    low, high = np.percentile(drawn, (2.5, 97.5)).tolist()
-    named, by_lot = columns.mean(axis=0).tolist()
-    return Difference(float(gains.mean()), low, high, named, by_lot, len(gains))
+    resampled = np.random.default_rng(random.randrange(2**32)).choice(gains, (_RESAMPLES, len(gains))).mean(axis=1)
+    low, high = np.percentile(resampled, (2.5, 97.5)).tolist()
+    named, drawn = columns.mean(axis=0).tolist()
+    return Difference(float(gains.mean()), low, high, named, drawn, len(gains))
 
 
 def without_group(request: RankingRequest, group: ReasonType) -> RankingRequest:
-    """As if nothing of the group were known; of price, date and stock, which all have, the middle candidate's."""
+    """The request without the inputs of one group; prices, dates and stocks become the candidates' median."""
     count, scores, profile = len(request.item_ids), request.retrieval_scores, request.profile
     if group is ReasonType.QUERY_MATCH:
         bounds = float(scores.min()), float(scores.max())
         return replace(request, query=None, retrieval_scores=np.full_like(scores, bounds[0]), retrieval_bounds=bounds)
     if group is ReasonType.RECENT_HISTORY:
-        forgotten = _remade(request, UserHistory())
-        return replace(forgotten, profile=replace(forgotten.profile, price=profile.price, prices=profile.prices))
+        empty = _with_history(request, UserHistory())
+        return replace(empty, profile=replace(empty.profile, price=profile.price, prices=profile.prices))
     if group is ReasonType.PRICE_AFFINITY:
         return replace(request, prices=np.full(count, np.nanmedian(request.prices), np.float32))
     if group is ReasonType.POPULARITY:
@@ -95,27 +99,30 @@ def without_group(request: RankingRequest, group: ReasonType) -> RankingRequest:
     return replace(request, stocks=np.full(count, middle, np.float32), created_s=created_s)
 
 
-def without_act(request: RankingRequest, item_id: str) -> RankingRequest:
-    """As if the shopper had never acted on the item."""
+def without_interaction(request: RankingRequest, item_id: str) -> RankingRequest:
+    """The request without the user's interactions with the item."""
     known = request.user_history
     recent, lasting, purchases = (
-        [act for act in acts if act.item_id != item_id] for acts in (known.recent, known.lasting, known.purchases)
+        [entry for entry in entries if entry.item_id != item_id]
+        for entries in (known.recent, known.lasting, known.purchases)
     )
-    return _remade(request, UserHistory(recent, lasting, purchases, known.shown))
+    return _with_history(request, UserHistory(recent, lasting, purchases, known.seen))
 
 
-def loudest_group(told: Explanation) -> ReasonType:
-    return max(REMOVABLE, key=lambda group: abs(told.contributions[group]))
+def largest_group(explanation: Explanation) -> ReasonType:
+    """The group with the largest absolute contribution."""
+    return max(REMOVABLE, key=lambda group: abs(explanation.contributions[group]))
 
 
-def loudest_act(told: Explanation) -> str | None:
-    return told.events[0].entry.item_id if told.events else None
+def first_interaction(explanation: Explanation) -> str | None:
+    """Item id of the most influential event."""
+    return explanation.events[0].entry.item_id if explanation.events else None
 
 
-OF_GROUPS = Removal(lambda request: REMOVABLE, loudest_group, without_group)
-OF_ACTS = Removal(lambda request: request.profile.item_ids, loudest_act, without_act)
+OF_GROUPS = Removal(lambda request: REMOVABLE, largest_group, without_group)
+OF_INTERACTIONS = Removal(lambda request: request.profile.item_ids, first_interaction, without_interaction)
 
 
-def _remade(request: RankingRequest, user_history: UserHistory) -> RankingRequest:
+def _with_history(request: RankingRequest, user_history: UserHistory) -> RankingRequest:
     profile = build_profile(user_history, request.model_version, request.vectors.shape[1], request.now_s)
     return replace(request, user_history=user_history, profile=profile)

@@ -1,4 +1,4 @@
-"""Queries made from a catalogue alone."""
+"""Queries generated from the titles of a catalogue."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from services.common.product import Product
 from services.query_encoder.domain.product_text import product_text
 from training.search.data import NOT_WRONG
-from training.search.self_supervised import made_judgements
+from training.search.title_queries import title_judgements
 
 
 def product(id: str, title: str, brand: str = "", *category: str) -> Product:
@@ -21,10 +21,10 @@ SHOP = [
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_query_is_made_of_its_product(seed: int) -> None:
-    """Two words or more of the product's text; whoever else holds them all is not wrong, and nobody else is named."""
+def test_a_query_has_words_of_its_product(seed: int) -> None:
+    """At least two words of the product's text; exactly the products with all of its words are judged."""
     texts = {p.id: set(product_text(p).lower().split()) for p in SHOP}
-    made = made_judgements(SHOP, seed)
+    made = title_judgements(SHOP, seed)
     assert made
     for query, judged in made.items():
         words = set(query.split())
@@ -35,8 +35,8 @@ def test_a_query_is_made_of_its_product(seed: int) -> None:
 
 
 def test_words_are_drawn_in_many_ways() -> None:
-    """Over seeds: another order than the title's, and words of brand or category."""
-    queries = [query.split() for seed in range(20) for query in made_judgements(SHOP[:1], seed)]
+    """Some queries have another order than the title, and some a word of brand or category."""
+    queries = [query.split() for seed in range(20) for query in title_judgements(SHOP[:1], seed)]
     title = SHOP[0].title.lower().split()
     orders = [[title.index(word) for word in query if word in title] for query in queries]
     assert any(order != sorted(order) for order in orders)
@@ -44,12 +44,12 @@ def test_words_are_drawn_in_many_ways() -> None:
 
 
 def test_vague_words_make_no_query() -> None:
-    """Products that all have the same words make none: no answer would be better than another."""
-    assert made_judgements([product(str(n), "Red mug") for n in range(30)], 0) == {}
+    """No query is generated if more than twenty products have all of its words."""
+    assert title_judgements([product(str(n), "Red mug") for n in range(30)], 0) == {}
 
 
 def test_the_same_seed_makes_the_same() -> None:
-    """At most as many as asked for, the same ones for a seed and others for another."""
-    assert len(made_judgements(SHOP, 1, most=3)) <= 3
-    assert made_judgements(SHOP, 1) == made_judgements(SHOP, 1)
-    assert made_judgements(SHOP, 1) != made_judgements(SHOP, 2)
+    """At most the requested number of queries, equal for equal seeds."""
+    assert len(title_judgements(SHOP, 1, most=3)) <= 3
+    assert title_judgements(SHOP, 1) == title_judgements(SHOP, 1)
+    assert title_judgements(SHOP, 1) != title_judgements(SHOP, 2)

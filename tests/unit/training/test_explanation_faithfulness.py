@@ -1,4 +1,4 @@
-"""On searches of the demo shop an explanation is true of the ranker, and a false one is found out."""
+"""On searches of the demo shop the removal test accepts the ranker's explanations and rejects wrong ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,17 @@ from random import Random
 import numpy as np
 import pytest
 
-from benchmarks.explanation_faithfulness import (
-    OF_ACTS,
+from services.ranker.adapters.onnx_ranker import OnnxRanker
+from services.ranker.domain.explanation import Explanation, explain
+from services.ranker.domain.objective import Objective
+from services.ranker.domain.reasons import ReasonType
+from services.ranker.domain.scores import Ranker
+from services.ranker.domain.weighted_sum import weighted_sum
+from tests.unit.ranker.requests import WEIGHTS
+from tests.unit.training.shop_requests import DIMENSIONS, MODEL, shop_requests
+from training.explanations.faithfulness import (
     OF_GROUPS,
+    OF_INTERACTIONS,
     REMOVABLE,
     Difference,
     Explained,
@@ -19,14 +27,6 @@ from benchmarks.explanation_faithfulness import (
     difference,
     without_group,
 )
-from services.ranker.adapters.onnx_ranker import OnnxRanker
-from services.ranker.domain.explanation import Explanation, explain
-from services.ranker.domain.objective import Objective
-from services.ranker.domain.reasons import ReasonType
-from services.ranker.domain.scores import Ranker
-from services.ranker.domain.weighted_sum import weighted_sum
-from tests.unit.benchmarks.shop_requests import DIMENSIONS, MODEL, shop_requests
-from tests.unit.ranker.requests import WEIGHTS
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
 
@@ -35,7 +35,7 @@ WEIGHTED: Ranker = partial(weighted_sum, weights=WEIGHTS)
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Ranker:
-    """Untrained: what is told of it has to be true all the same."""
+    """An untrained network: its explanations must be faithful as well."""
     folder = tmp_path_factory.mktemp("network") / "1"
     LearnableRanker(NetworkSettings(dimensions=DIMENSIONS), vector_version=MODEL, seed=3).save(folder)
     return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), WEIGHTED)
@@ -55,35 +55,35 @@ def checked(removal: Removal, ranker: Ranker) -> Difference:
     return difference(removal, ranker, explained(ranker), Random(1))
 
 
-@pytest.mark.parametrize("removal", [OF_GROUPS, OF_ACTS], ids=["groups", "acts"])
+@pytest.mark.parametrize("removal", [OF_GROUPS, OF_INTERACTIONS], ids=["groups", "interactions"])
 @pytest.mark.parametrize("name", ["weighted sum", "network"])
 def test_faithful(name: str, removal: Removal, network: Ranker) -> None:
-    """Without what is called most important the score changes more than without something drawn by lot."""
+    """The removal of the most important input changes the score more than the removal of a random one."""
     found = checked(removal, WEIGHTED if name == "weighted sum" else network)
     assert found.low > 0
     assert found.requests >= 15
 
 
-def quietest_group(told: Explanation) -> ReasonType:
-    return min(REMOVABLE, key=lambda group: abs(told.contributions[group]))
+def smallest_group(explanation: Explanation) -> ReasonType:
+    return min(REMOVABLE, key=lambda group: abs(explanation.contributions[group]))
 
 
-def test_the_opposite_is_found_out() -> None:
-    """An explanation that calls the least important group the most important one does worse than the lot."""
-    found = checked(replace(OF_GROUPS, named=quietest_group), WEIGHTED)
+def test_the_opposite_is_rejected() -> None:
+    """An explanation that calls the least important group the most important one does worse than a random one."""
+    found = checked(replace(OF_GROUPS, named=smallest_group), WEIGHTED)
     assert found.high < 0
 
 
-def test_guesses_are_found_out() -> None:
-    """Groups named by lot, whatever the item, are no better than the lot: the interval holds 0."""
+def test_random_explanations_are_rejected() -> None:
+    """Randomly named groups do no better than the random removal: the interval contains 0."""
     random = Random(2)
-    found = checked(replace(OF_GROUPS, named=lambda told: random.choice(REMOVABLE)), WEIGHTED)
+    found = checked(replace(OF_GROUPS, named=lambda _: random.choice(REMOVABLE)), WEIGHTED)
     assert found.low < 0 < found.high
 
 
 @pytest.mark.parametrize("group", REMOVABLE)
-def test_what_is_taken_out_is_gone(group: ReasonType) -> None:
-    """Without a group the weighted sum has nothing of it left that tells two items apart, and all else as it was."""
+def test_a_removed_group_has_no_effect(group: ReasonType) -> None:
+    """Without a group its part of the weighted sum is equal for all items, and the other parts are unchanged."""
     request = shop_requests()[0]
     before, after = WEIGHTED(request), WEIGHTED(without_group(request, group))
     by_category = group is ReasonType.PRICE_AFFINITY

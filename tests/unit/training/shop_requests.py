@@ -1,4 +1,4 @@
-"""Searches of the demo shop without its suite: vectors of hashed words, shoppers with a simulated month behind them."""
+"""Ranking requests of the demo shop without a running suite: vectors of hashed words, a month of simulated events."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def words_vector(text: str) -> FloatArray:
 
 @cache
 def shop_requests() -> tuple[RankingRequest, ...]:
-    """One search of each shopper who did something, for a shelf that they are fond of."""
+    """For each shopper with events one search for the shopper's favourite category."""
     products = build_catalogue(7, 400)
     shoppers = build_shoppers(products, 24)
     events = [event for event in simulate_events(shoppers, products, 30) if event.item_id]
-    acted = Counter(event.item_id for event in events)
+    counts = Counter(event.item_id for event in events)
     vectors = np.stack([words_vector(f"{p.title} {' '.join(p.category_path)} {p.brand}") for p in products])
     items = {p.id: _features(p, vectors[row]) for row, p in enumerate(products)}
     now_s = max(event.time for event in events).timestamp() + 3_600
@@ -52,8 +52,8 @@ def shop_requests() -> tuple[RankingRequest, ...]:
         )  # fmt: skip
         if not history.recent:
             continue
-        fondest, _ = max(shopper.shelves.items(), key=lambda shelf: shelf[1])
-        query = words_vector(" ".join(fondest))
+        favourite, _ = max(shopper.shelves.items(), key=lambda shelf: shelf[1])
+        query = words_vector(" ".join(favourite))
         scores = vectors @ query
         chosen = np.argsort(-scores, kind="stable")[:CANDIDATES]
         some = [products[row] for row in chosen]
@@ -64,7 +64,7 @@ def shop_requests() -> tuple[RankingRequest, ...]:
                 vectors=vectors[chosen],
                 prices=np.array([float(p.price) for p in some], np.float32),
                 stocks=np.array([p.stock for p in some], np.float32),
-                popularity=np.array([acted[p.id] for p in some], np.float32),
+                popularity=np.array([counts[p.id] for p in some], np.float32),
                 query=query,
                 profile=build_profile(history, MODEL, DIMENSIONS, now_s),
                 categories=[" > ".join(p.category_path) for p in some],

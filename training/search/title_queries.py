@@ -1,7 +1,8 @@
-"""Queries made from a catalogue that nobody judged: some of a product's words look for the product.
+"""Queries generated from a catalogue without judgements: some words of a product's title are a query for the product.
 
-The inverse cloze task (Lee et al., ACL 2019) for texts as short as titles: words drop out and lose their order, and
-brand or category may join them. It teaches what the shop's words are worth, not how shoppers call what the shop sells.
+The inverse cloze task (Lee et al., ACL 2019) for texts as short as titles: a query has 2 to 4 words of the title, in
+random or in original order, and in half of the cases a word of brand or category. Such queries teach how specific the
+shop's words are, but not the words that shoppers use in place of them.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from services.common.product import Product
 from services.query_encoder.domain.product_text import product_text
 from training.search.data import NOT_WRONG, Judgements
 
-# More would teach the same again, and each is searched for hard negatives.
+# A bound for the time of training: each query is also searched for hard negatives.
 MOST_QUERIES = 20_000
-# Of the title.
+# Minimum and maximum of title words.
 _WORDS = (2, 4)
 _EXTRA, _SHUFFLED = 0.5, 0.5
-# Where more products hold all words, one of them is no better an answer than the others.
+# A query whose words are all in more products is too vague to be useful.
 _MOST_ANSWERS = 20
 _WORD = re.compile(r"\w+")
 
 
-def made_judgements(products: Sequence[Product], seed: int, most: int = MOST_QUERIES) -> Judgements:
-    """At most one query for each of at most `most` products: 3 for the product, NOT_WRONG for those with all its words.
+def title_judgements(products: Sequence[Product], seed: int, most: int = MOST_QUERIES) -> Judgements:
+    """At most one query for each of `most` random products: relevance 3 for it, NOT_WRONG for others with all words.
 
-    A product whose words are too many others' has none.
+    A query whose words are all in more than 20 products is dropped.
     """
     random = np.random.default_rng(seed)
     holders: defaultdict[str, set[str]] = defaultdict(set)
@@ -62,5 +63,5 @@ def _drawn(product: Product, random: np.random.Generator) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    """Each once, in order."""
+    """Lower-case words, each once, in order."""
     return list(dict.fromkeys(_WORD.findall(text.lower())))

@@ -1,0 +1,31 @@
+"""Settings of the suite on one machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ops.settings import SuiteSettings
+
+
+def ports(settings: SuiteSettings) -> list[int]:
+    return [value for name, value in settings.model_dump().items() if name.endswith("_port")]
+
+
+def test_free_ports_differ(tmp_path: Path) -> None:
+    """On free ports every port is open until the suite starts; then all of them are different."""
+    settings = SuiteSettings.on_free_ports(tmp_path, num_cpus=2)
+    assert set(ports(settings)) == {0}
+    resolved = settings.resolved()
+    assert 0 not in ports(resolved)
+    assert len(set(ports(resolved))) == len(ports(resolved))
+    assert resolved.num_cpus == 2
+
+
+def test_a_started_process_has_the_same_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of settings gives a process that reads it the same settings."""
+    settings = SuiteSettings.on_free_ports(tmp_path, serve_config=tmp_path / "serve.yaml", num_cpus=3).resolved()
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    assert SuiteSettings() == settings
