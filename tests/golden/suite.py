@@ -52,7 +52,7 @@ from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler as build_encoder_handler
 from services.ranker.handler import RankerHandler
 from services.ranker.settings import RankerSettings
-from services.ranker.wiring import build_models, build_store
+from services.ranker.wiring import build_models, build_ranking_store, build_store
 from services.retrieval.settings import EdgeSettings, RetrievalSettings
 from services.retrieval.wiring import build_handler as build_retrieval_handler
 
@@ -192,7 +192,8 @@ async def _start(folder: Path, state: Path, optimize_after: int) -> _Servers:
 def _ranker(data_dir: Path) -> RankerHandler:
     settings = RankerSettings(data_dir=data_dir, exploration=0)
     store = build_store(settings)
-    return RankerHandler(store, build_models(settings, store), settings.workers, 0.0, clock=NOW.timestamp)
+    rankings, models = build_ranking_store(settings), build_models(settings, store)
+    return RankerHandler(store, rankings, models, settings, clock=NOW.timestamp)
 
 
 def _pricing(data_dir: Path) -> PricingHandler:
