@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from services.common.product import Product
-from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, chinese_key, is_chinese
+from services.common.scripts import has_han
+from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, chinese_key
 from services.query_encoder.domain.expansion import MAX_MEANINGS
 from services.query_encoder.domain.text import CHINESE, normal_form
 from services.query_encoder.domain.traditional import traditional_forms
@@ -60,7 +61,7 @@ def catalogue_pairs(products: Iterable[Product]) -> list[Pair]:
     """Titles of products that have one in each language; each pair once."""
     found: dict[Pair, None] = {}
     for product in products:
-        texts = {is_chinese(text): text for text in (product.title, *product.localized_titles.values()) if text}
+        texts = {has_han(text): text for text in (product.title, *product.localized_titles.values()) if text}
         if chinese := product.localized_titles.get(CHINESE, texts.get(True, "")):
             found[Pair(normal_form(chinese), texts.get(False, ""))] = None
     return [pair for pair in found if pair.chinese and pair.english]
@@ -129,7 +130,7 @@ def _joined(parts: Sequence[str], random: np.random.Generator) -> str:
     """An English word stands apart, as a Latin letter ends no Chinese word."""
     text = parts[0]
     for part in parts[1:]:
-        apart = not (is_chinese(text[-1]) and is_chinese(part[0]))
+        apart = not (has_han(text[-1]) and has_han(part[0]))
         text += (" " if apart else _one(_JOINTS, random)) + part
     return text
 

@@ -12,7 +12,6 @@ go to characters that are taught. So a text that the student cannot read is stil
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,9 +19,8 @@ from dataclasses import dataclass
 import torch
 from tokenizers import AddedToken, Tokenizer
 
+from services.common.scripts import has_han, is_han
 from training.bilingual.texts import Pair
-
-_HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 
 
 @dataclass(frozen=True)
@@ -41,9 +39,9 @@ def extended(tokenizer: Tokenizer, characters: Iterable[str], words: Iterable[st
     document = json.loads(tokenizer.to_str())
     old: dict[str, int] = document["model"]["vocab"]
     size = len(old)
-    freed = sorted(number for piece, number in old.items() if _HAN.search(piece))
-    pieces = {piece: number for piece, number in old.items() if not _HAN.search(piece)}
-    wanted = sorted({character for character in characters if _HAN.fullmatch(character)})
+    freed = sorted(number for piece, number in old.items() if has_han(piece))
+    pieces = {piece: number for piece, number in old.items() if not has_han(piece)}
+    wanted = sorted({character for character in characters if is_han(character)})
     rows = [*freed[: len(wanted)], *range(size, size + max(0, len(wanted) - len(freed)))]
     pieces |= dict(zip(wanted, rows, strict=True))
     # Rows that nobody took keep a name that no text has.

@@ -82,10 +82,11 @@ def test_finds(text: str, expected: list[object]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "share"), [("红色的鞋子推荐", 1.0), ("量子鞋子", 0.5), ("量子", 0.0), ("red shoes", 1.0), ("", 1.0)]
+    ("text", "share"),
+    [("红色的鞋子推荐", 1.0), ("量子鞋子", 0.5), ("量子", 0.0), ("red shoes", 1.0), ("운동화", 1.0), ("", 1.0)],
 )
 def test_understood(text: str, share: float) -> None:
-    """The share of the Chinese that was read; fillers count on neither side."""
+    """The share of the Chinese text that was recognised: fillers and Korean words count on neither side."""
     assert FINDER.read(text).understood == share
 
 
