@@ -19,7 +19,7 @@ from services.common.scripts import has_han
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, chinese_key
 from services.query_encoder.domain.expansion import MAX_MEANINGS
 from services.query_encoder.domain.text import CHINESE, normal_form
-from services.query_encoder.domain.traditional import traditional_forms
+from services.query_encoder.domain.traditional_chinese import traditional_forms
 
 # In the order in which English names them before a thing; what it is for stands behind it.
 _BEFORE = (ConceptKind.AUDIENCE, ConceptKind.BRAND, ConceptKind.COLOUR, ConceptKind.MATERIAL, ConceptKind.ATTRIBUTE)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from services.common.scripts import HAN, has_han, is_han
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, singular
-from services.query_encoder.domain.traditional import simplified
+from services.query_encoder.domain.traditional_chinese import simplified
 
 _HAN_RUN = re.compile(f"[{HAN}]+")
 _BESIDE_HAN = re.compile(rf"(?<=[{HAN}])\s+|\s+(?=[{HAN}])")

@@ -12,7 +12,7 @@ from typing import Any
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.scripts import has_han
 from services.query_encoder.domain.text import normal_form
-from services.query_encoder.domain.traditional import simplified
+from services.query_encoder.domain.traditional_chinese import simplified
 
 MAX_CONCEPTS = 20_000
 MAX_LABEL = 48
