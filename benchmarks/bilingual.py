@@ -34,7 +34,7 @@ from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
 from ops.in_process import InProcessSuite, in_process_suite
 from services.common.product import CATEGORY_SEPARATOR
-from services.query_encoder.domain.concepts import is_chinese
+from services.common.scripts import has_han
 
 DEPTH = 10
 QUERIES = Path(__file__).parent / "data" / "bilingual.csv"
@@ -118,7 +118,7 @@ def measure(
     folder.mkdir(parents=True)
     path, empty = written(products, folder), folder / "no_concepts.yaml"
     empty.write_text("{}\n")
-    if name == ENGLISH and is_chinese(gzip.decompress(path.read_bytes()).decode()):
+    if name == ENGLISH and has_han(gzip.decompress(path.read_bytes()).decode()):
         raise ValueError("the English catalogue holds Chinese characters")
     with in_process_suite(folder) as suite:
         import_file(suite, path)

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from services.common.product import Product
-from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, chinese_key, is_chinese
+from services.common.scripts import has_han
+from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, chinese_key
 from services.query_encoder.domain.expansion import MAX_MEANINGS
 from services.query_encoder.domain.text import CHINESE, normal_form
-from services.query_encoder.domain.traditional import traditional_forms
+from services.query_encoder.domain.traditional_chinese import traditional_forms
 
 # Modifiers in the order of an English noun phrase; the occasion follows the product.
 _MODIFIERS = (ConceptKind.AUDIENCE, ConceptKind.BRAND, ConceptKind.COLOUR, ConceptKind.MATERIAL, ConceptKind.ATTRIBUTE)
@@ -60,7 +61,7 @@ def catalogue_translations(products: Iterable[Product]) -> list[Translation]:
     """The titles of products with a title in each language, without repetitions."""
     found: dict[Translation, None] = {}
     for product in products:
-        texts = {is_chinese(text): text for text in (product.title, *product.localized_titles.values()) if text}
+        texts = {has_han(text): text for text in (product.title, *product.localized_titles.values()) if text}
         if chinese := product.localized_titles.get(CHINESE, texts.get(True, "")):
             found[Translation(normal_form(chinese), texts.get(False, ""))] = None
     return [pair for pair in found if pair.chinese and pair.english]
@@ -132,7 +133,7 @@ def _joined(parts: Sequence[str], random: np.random.Generator) -> str:
     """A space separates an English word from its neighbours."""
     text = parts[0]
     for part in parts[1:]:
-        is_separate = not (is_chinese(text[-1]) and is_chinese(part[0]))
+        is_separate = not (has_han(text[-1]) and has_han(part[0]))
         text += (" " if is_separate else _one(_JOINTS, random)) + part
     return text
 

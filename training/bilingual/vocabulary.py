@@ -13,7 +13,6 @@ it does not know a text.
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,9 +20,8 @@ from dataclasses import dataclass
 import torch
 from tokenizers import AddedToken, Tokenizer
 
+from services.common.scripts import has_han, is_han
 from training.bilingual.texts import Translation
-
-_HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,9 @@ def extended(tokenizer: Tokenizer, characters: Iterable[str], words: Iterable[st
     document = json.loads(tokenizer.to_str())
     old: dict[str, int] = document["model"]["vocab"]
     size = len(old)
-    freed = sorted(number for piece, number in old.items() if _HAN.search(piece))
-    pieces = {piece: number for piece, number in old.items() if not _HAN.search(piece)}
-    han = sorted({character for character in characters if _HAN.fullmatch(character)})
+    freed = sorted(number for piece, number in old.items() if has_han(piece))
+    pieces = {piece: number for piece, number in old.items() if not has_han(piece)}
+    han = sorted({character for character in characters if is_han(character)})
     rows = [*freed[: len(han)], *range(size, size + max(0, len(han) - len(freed)))]
     pieces |= dict(zip(han, rows, strict=True))
     # Unused rows get a name that does not occur in texts.

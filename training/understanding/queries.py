@@ -16,8 +16,9 @@ from typing import Any
 import yaml
 
 from services.common.product import CATEGORY_SEPARATOR, Product
+from services.common.scripts import has_han
 from services.query_encoder.domain.concept_finding import ConceptFinder
-from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, english_key, is_chinese, singular
+from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, english_key, singular
 from services.query_encoder.domain.lexicon import joined
 from services.query_encoder.domain.text import normal_form, words
 from services.query_encoder.domain.understanding_rules import ADVICE, BROWSE, CHAT, FIND, INTENTS, NEUTRAL, ORDER
@@ -298,4 +299,4 @@ def _labels_of(concept: Concept, language: str) -> list[str]:
 
 
 def _in_language(text: str, localized: Mapping[str, str], language: str) -> str:
-    return localized.get(language, text) if is_chinese(text) != (language == CHINESE) else text
+    return localized.get(language, text) if has_han(text) != (language == CHINESE) else text

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
+
+from services.common.scripts import has_han
 
 IntArray = npt.NDArray[np.int64]
 
@@ -17,7 +18,6 @@ MAX_UNKNOWN_SHARE = 0.3
 # A vocabulary with fewer Chinese characters does not know Chinese: English BERT has 488 and could not tell what they
 # mean, bert-base-chinese has 7,000.
 _MIN_CHINESE_VOCABULARY = 2_000
-_HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 
 
 class BatchTokenizer:
@@ -28,7 +28,7 @@ class BatchTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         vocabulary = self._tokenizer.get_vocab()
-        chinese = {number for piece, number in vocabulary.items() if _HAN.search(piece)}
+        chinese = {number for piece, number in vocabulary.items() if has_han(piece)}
         self._unknown = {vocabulary[name] for name in ("[UNK]", "<unk>") if name in vocabulary}
         if len(chinese) < _MIN_CHINESE_VOCABULARY:
             self._unknown |= chinese

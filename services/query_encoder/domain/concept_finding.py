@@ -7,14 +7,13 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, is_chinese, singular
-from services.query_encoder.domain.traditional import simplified
+from services.common.scripts import HAN, has_han, is_han
+from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, singular
+from services.query_encoder.domain.traditional_chinese import simplified
 
-_HAN = r"㐀-䶿一-鿿豈-﫿"
-_IS_HAN = re.compile(f"[{_HAN}]")
-_HAN_RUN = re.compile(f"[{_HAN}]+")
-_BESIDE_HAN = re.compile(rf"(?<=[{_HAN}])\s+|\s+(?=[{_HAN}])")
-_WORD = re.compile(rf"[^\W_{_HAN}]+")
+_HAN_RUN = re.compile(f"[{HAN}]+")
+_BESIDE_HAN = re.compile(rf"(?<=[{HAN}])\s+|\s+(?=[{HAN}])")
+_WORD = re.compile(rf"[^\W_{HAN}]+")
 _POSSESSIVE = re.compile(r"['’](?:s(?![a-z0-9]))?")
 _LONGEST_ENGLISH = 5
 _JOINING = " -&/'"
@@ -30,7 +29,7 @@ class Found:
 
     @property
     def is_chinese(self) -> bool:
-        return is_chinese(self.text)
+        return has_han(self.text)
 
 
 @dataclass(frozen=True)
@@ -140,15 +139,15 @@ class ConceptFinder:
                 continue
             if all(concepts is not None for concepts in singles):
                 yield from (_Span(first + i, first + i + 1, concepts or ()) for i, concepts in enumerate(singles))
-            elif (end == len(text) or not _is_han(text[end])) and (noun := singles[-1]):
+            elif (end == len(text) or not is_han(text[end])) and (noun := singles[-1]):
                 products = tuple(concept for concept in noun if concept.kind is ConceptKind.PRODUCT)
                 if products:
                     yield _Span(last - 1, last, products)
 
     def _is_trailing(self, text: str, first: int, last: int, concepts: tuple[Concept, ...] | None) -> bool:
         """A lone 粉 at the end of 咖啡粉 is a powder, not pink: what describes stands before what it describes."""
-        ends_run = last == len(text) or not _is_han(text[last])
-        continues = first > 0 and _is_han(text[first - 1])
+        ends_run = last == len(text) or not is_han(text[last])
+        continues = first > 0 and is_han(text[first - 1])
         return bool(ends_run and continues and last - first == 1 and concepts and concepts[0].kind in _DESCRIBING)
 
     def _without_fillers(self, text: str, start: int, end: int) -> tuple[int, int] | None:
@@ -205,10 +204,6 @@ def _understood(text: str, spans: list[_Span]) -> float:
     if text.isascii():
         return 1.0
     covered = {place: bool(span.concepts) for span in spans for place in range(span.start, span.end)}
-    han = (place for place, character in enumerate(text) if _is_han(character))
+    han = (place for place, character in enumerate(text) if is_han(character))
     kept = [covered.get(place, False) for place in han if covered.get(place) is not False]
     return sum(kept) / len(kept) if kept else 1.0
-
-
-def _is_han(character: str) -> bool:
-    return _IS_HAN.match(character) is not None

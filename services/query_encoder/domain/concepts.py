@@ -10,8 +10,9 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.scripts import has_han
 from services.query_encoder.domain.text import normal_form
-from services.query_encoder.domain.traditional import simplified
+from services.query_encoder.domain.traditional_chinese import simplified
 
 MAX_CONCEPTS = 20_000
 MAX_LABEL = 48
@@ -20,7 +21,6 @@ MAX_LABELS = 64
 MAX_VIOLATIONS = 20
 FILLERS = "fillers"
 
-_HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 # "glass (material)": what stands in parentheses tells two concepts apart and is no part of the label.
 _QUALIFIER = re.compile(r"\s*\([^)]*\)$")
 _WORD = re.compile(r"[^\W_]+")
@@ -108,10 +108,6 @@ def singular(word: str) -> str:
     return word[:-2] if word.endswith(("sses", "shes", "ches", "xes")) else word[:-1]
 
 
-def is_chinese(text: str) -> bool:
-    return _HAN.search(text) is not None
-
-
 def _index(pairs: Iterator[tuple[Any, Concept]]) -> dict[Any, tuple[Concept, ...]]:
     found: dict[Any, dict[str, Concept]] = {}
     for key, concept in pairs:
@@ -185,11 +181,11 @@ class _Reader:
             self._entries(kind, long["kinds"], name)
 
     def _label(self, concept: Concept, label: str) -> None:
-        key = chinese_key(label) if is_chinese(label) else " ".join(english_key(label))
+        key = chinese_key(label) if has_han(label) else " ".join(english_key(label))
         if not key or len(label) > MAX_LABEL:
             self._blame(concept.name, f"the label {label[:MAX_LABEL]!r} is empty or longer than {MAX_LABEL} characters")
             return
-        _extend(concept.chinese if is_chinese(label) else concept.english, [normal_form(label)])
+        _extend(concept.chinese if has_han(label) else concept.english, [normal_form(label)])
 
     def _strings(self, name: str, value: Any) -> list[str]:
         if value is None:

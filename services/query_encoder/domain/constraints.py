@@ -9,6 +9,7 @@ from decimal import Decimal
 from enum import Enum
 
 from services.common.money import Money
+from services.common.scripts import HAN, is_han
 from services.query_encoder.domain.lexicon import Lexicon
 
 _CURRENCIES = {
@@ -70,9 +71,7 @@ _COLOURS = {
 CHINESE_COLOURS = _COLOURS | {f"{name}色": value for name, value in _COLOURS.items() if not name.endswith("色")}
 _SPELLINGS = {"grey": "gray"}
 
-_HAN = "㐀-䶿一-鿿豈-﫿"
-_PART = re.compile(rf"[{_HAN}]+|[^\s{_HAN}]+")
-_CHINESE = re.compile(rf"[{_HAN}]")
+_PART = re.compile(rf"[{HAN}]+|[^\s{HAN}]+")
 _LONGEST_NAME, _LONGEST_COLOUR = 4, 2
 _LONGEST_CHINESE_NAME = 8
 
@@ -181,7 +180,7 @@ def _phrases(text: str) -> Iterator[tuple[str, int]]:
             phrase = " ".join(parts[start:end])
             if phrase in text:
                 yield phrase, end - start
-        if _CHINESE.match(part):
+        if is_han(part[:1]):
             for first in range(len(part)):
                 for last in range(first + 2, min(first + _LONGEST_CHINESE_NAME, len(part)) + 1):
                     yield part[first:last], 1

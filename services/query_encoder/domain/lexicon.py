@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
 from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
+from services.common.scripts import is_han
 from services.query_encoder.domain.text import normal_form, words
 
 COLOUR_ATTRIBUTES = ("colour", "color")
 _MAX_WORD = 32
 # Words in a phrase.
 _PHRASES = (2, 3)
-_HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
 
 
 @dataclass
@@ -79,7 +78,7 @@ def joined(parts: Sequence[str]) -> str:
         return text
     text = "".join(parts[:1])
     for before, part in pairwise(parts):
-        text += part if _HAN.match(before) and _HAN.match(part) else f" {part}"
+        text += part if is_han(before[0]) and is_han(part[0]) else f" {part}"
     return text
 
 

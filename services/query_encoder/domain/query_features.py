@@ -13,13 +13,13 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from services.common.scripts import HAN, is_han
+
 # A power of two. Twice as many changed nothing.
 BUCKETS = 8_192
 # Of a longer text the beginning counts.
 _MAX_CHARACTERS = 160
-_HAN = "㐀-䶿一-鿿豈-﫿"
-_RUN = re.compile(rf"[{_HAN}]+|[^\W_{_HAN}]+(?:'[a-z]+)?")
-_IS_HAN = re.compile(f"[{_HAN}]")
+_RUN = re.compile(rf"[{HAN}]+|[^\W_{HAN}]+(?:'[a-z]+)?")
 _CHINESE_GRAMS = (1, 2, 3)
 _LATIN_GRAM = 4
 
@@ -33,7 +33,7 @@ def _grams(text: str) -> Iterator[str]:
     """Words, pairs of words, beginnings and pieces of longer words; of Chinese, runs of one to three characters."""
     before = "^"
     for run in _RUN.findall(text):
-        if _IS_HAN.match(run):
+        if is_han(run[0]):
             for size in _CHINESE_GRAMS:
                 yield from (run[at : at + size] for at in range(len(run) - size + 1))
             before = run[-1]

@@ -9,13 +9,14 @@ import rjieba
 import snowballstemmer
 
 from services.common.errors import InvalidArgument
+from services.common.scripts import HAN, LATIN, is_han
 
 MAX_TEXT = 512
 ENGLISH, CHINESE, UNDETERMINED = "en", "zh", "und"
 
-_HAN = re.compile(r"[㐀-䶿一-鿿豈-﫿]")
-_LATIN = re.compile(r"[a-zà-öø-ÿ]", re.IGNORECASE)
-_WORD = re.compile(r"[㐀-䶿一-鿿豈-﫿]+|[^\W_]+(?:[-'./][^\W_]+)*")
+_HAN = re.compile(f"[{HAN}]")
+_LATIN = re.compile(f"[{LATIN}]", re.IGNORECASE)
+_WORD = re.compile(rf"[{HAN}]+|[^\W_]+(?:[-'./][^\W_]+)*")
 _STEMMER = snowballstemmer.stemmer("english")
 STOP_WORDS = frozenset(
     [
@@ -139,7 +140,7 @@ def words(normal: str) -> list[str]:
     """The words in order; Chinese is segmented (jieba), "wh-1000xm4" and "1/2" stay whole."""
     found: list[str] = []
     for run in _WORD.findall(normal):
-        found.extend(rjieba.cut(run) if _HAN.match(run) else [run])
+        found.extend(rjieba.cut(run) if is_han(run[0]) else [run])
     return found
 
 

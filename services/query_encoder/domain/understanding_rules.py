@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from services.common.scripts import HAN
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.constraints import ConstraintType
 from services.query_encoder.domain.query_reading import QueryReading
@@ -149,4 +150,4 @@ def _is_plain(reading: QueryReading) -> bool:
 
 _RANGE = re.compile(r"\b(?:or|vs|my|is|it|new|gifts?|presents?|range|collection)\b|新|礼物|还是")
 # Letters and characters beside the names, other than those between them and numbers with their units.
-_SAYS_MORE = re.compile(rf"(?!\b(?:{_BETWEEN})\b)\b[^\W\d_]{{3,}}|[\u4e00-\u9fff](?<![{_CHINESE_BETWEEN}])|[?!]")
+_SAYS_MORE = re.compile(rf"(?!\b(?:{_BETWEEN})\b)\b[^\W\d_]{{3,}}|[{HAN}](?<![{_CHINESE_BETWEEN}])|[?!]")

@@ -30,6 +30,12 @@ def test_learn() -> None:
     assert update.categories == {"shoes": "Shoes", "running shoes": "Shoes > Running Shoes"}
 
 
+def test_korean_words_stay_apart() -> None:
+    """A phrase of Korean words is written with spaces; only Chinese words are joined without one."""
+    assert learn([Product(id="1", title="남성 운동화")]).phrases == Counter({"남성 운동화"})
+    assert learn([Product(id="1", title="男士 跑步")]).phrases == Counter({"男士跑步"})
+
+
 def test_learn_from_invisible_text() -> None:
     """A brand or title of control characters teaches nothing and stops nothing."""
     update = learn([Product(id="1", title="\u200b", brand="\u200b")])

@@ -52,6 +52,9 @@ def test_refused(text: str) -> None:
         ("12345", "und"),
         ("!?", "und"),
         ("наушники", "und"),
+        ("운동화", "und"),
+        ("nike 운동화", "en"),
+        ("ランニングシューズ", "und"),
     ],
 )
 def test_language(text: str, language: str) -> None:
@@ -67,8 +70,9 @@ def test_language(text: str, language: str) -> None:
         ("红色跑步鞋", ["红色", "跑步", "鞋"]),
         ("我想要红色的手机", ["红色", "手机"]),
         ("of the", []),
+        ("남성 운동화", ["남성", "운동화"]),
     ],
 )
 def test_tokens(text: str, expected: list[str]) -> None:
-    """Stop words go; English is stemmed, Chinese segmented, a model number stays whole."""
+    """Stop words go; English is stemmed, Chinese segmented; a Korean word and a model number stay whole."""
     assert tokens(text) == expected

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel
 from services.common.product import Product
 from services.query_encoder.adapters.torch_encoder import TorchEncoder
 from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.traditional import simplified
+from services.query_encoder.domain.traditional_chinese import simplified
 from training.bilingual.__main__ import main, train
 from training.bilingual.distil import Distillation, TrainingTexts
 from training.bilingual.texts import (

@@ -14,10 +14,10 @@ import typer
 from catalog.products import read_catalogue
 from demo.catalogue import build_catalogue, write_catalogue
 from services.common.product import Product
+from services.common.scripts import has_han
 from services.query_encoder.adapters.concept_files import embedded_graph
 from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.bulk_reading import BulkReader
-from services.query_encoder.domain.concepts import is_chinese
 from services.query_encoder.domain.lexicon import Lexicon, learn
 from services.query_encoder.domain.query_features import hashed_grams
 from services.query_encoder.domain.understanding import Source, Understanding
@@ -71,7 +71,7 @@ def ask(version: Path, products: Sequence[Product], texts: Sequence[str]) -> lis
 def test_queries_label_themselves(products: list[Product]) -> None:
     """Every intent in both languages; things have a category, greetings have none; no place of a template is left."""
     made = list(maker(products).examples(3_000))
-    assert {(e.intent, is_chinese(e.text)) for e in made} == {(i, zh) for i in INTENTS for zh in (True, False)}
+    assert {(e.intent, has_han(e.text)) for e in made} == {(i, zh) for i in INTENTS for zh in (True, False)}
     paths = {product.category for product in products}
     for example in made:
         assert not set("{}()|") & set(example.text)
@@ -90,7 +90,7 @@ def test_the_same_seed_makes_the_same_queries(products: list[Product]) -> None:
 
 def test_tags_are_what_the_text_says(products: list[Product]) -> None:
     """A person that is named is an audience; a colour that was left out of the title is no tag."""
-    made = [e for e in maker(products).examples(3_000) if e.intent == "find" and not is_chinese(e.text)]
+    made = [e for e in maker(products).examples(3_000) if e.intent == "find" and not has_han(e.text)]
     wives = [example for example in made if "my wife" in example.text]
     assert wives
     assert all(("audience", "women") in example.tags for example in wives)
