@@ -144,7 +144,7 @@ def _near(before: Any, now: Any) -> bool:
     numbers = isinstance(before, float | int) and isinstance(now, float | int)
     if not numbers or (isinstance(before, int) and isinstance(now, int)):
         return bool(before == now)
-    return abs(before - now) <= TOLERANCE + _ROUNDING
+    return bool(abs(before - now) <= TOLERANCE + _ROUNDING)
 
 
 def _text(value: Any) -> str:
