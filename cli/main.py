@@ -358,6 +358,7 @@ def user_export(
             records = [("profile", page.profile)] if page.HasField("profile") else []
             records += [("event", event) for event in page.events]
             records += [("impressions", shown) for shown in page.impressions]
+            records += [("ranking", ranking) for ranking in page.rankings]
             for kind, record in records:
                 line = {"record": kind} | MessageToDict(record, preserving_proto_field_name=True)
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""What the flows work with, beside the stage calls of their own request."""
+"""What the flows work with in addition to the stage calls of their own request."""
 
 from __future__ import annotations
 

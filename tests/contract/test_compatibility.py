@@ -1,4 +1,4 @@
-"""Clients and servers one version apart: what a rolling upgrade and a rollback put on the same wire."""
+"""Clients and servers that are one version apart, as in a rolling upgrade and a rollback."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "Search": {"query": "shoes", "pageSize": 3, "explain": True, "facets": ["brand"], "locale": "en"},
     "Suggest": {"prefix": "sho", "limit": 3},
     "Recommend": {"userId": "u1", "pageSize": 3, "explain": True},
-    "QuotePrices": {"productIds": ["p1", "p2", "nobody"]},
+    "QuotePrices": {"productIds": ["p1", "p2", "unknown"]},
     "RecordEvents": {
         "events": [{"eventId": "e1", "userId": "u1", "itemId": "p1", "type": "EVENT_TYPE_CLICK"}],
     },
@@ -35,7 +35,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
 
 
 class Contract:
-    """The gateway's messages as a descriptor set says, not as this version's generated classes do."""
+    """The gateway's messages as a descriptor set defines them, not as the generated classes do."""
 
     def __init__(self, files: descriptor_pb2.FileDescriptorSet) -> None:
         self.pool = descriptor_pool.DescriptorPool()
@@ -50,7 +50,7 @@ class Contract:
         }
 
     async def call(self, channel: grpc.aio.Channel, method: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """The answer, without what is never the same twice."""
+        """The answer, without the fields that differ between two calls."""
         request_type, response_type = self.methods[method]
         request = json_format.ParseDict(fields, request_type(), descriptor_pool=self.pool)
         answer = await send(channel, method, request, response_type)
@@ -114,7 +114,7 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
 
 
 def is_part(known: object, whole: object) -> bool:
-    """Whether `whole` has all of `known`, at every depth; a later release may say more."""
+    """Whether `whole` has all of `known`, at every depth; a later release may add fields."""
     if isinstance(known, dict) and isinstance(whole, dict):
         return all(name in whole and is_part(value, whole[name]) for name, value in known.items())
     if isinstance(known, list) and isinstance(whole, list):
@@ -123,7 +123,7 @@ def is_part(known: object, whole: object) -> bool:
 
 
 async def test_a_client_of_the_last_release_is_answered(channel: grpc.aio.Channel) -> None:
-    """Its requests, made of its own descriptors, get from this gateway what a present client gets."""
+    """Its requests, made of its own descriptors, get the same answers as those of a present client."""
     old, new = baseline(), present()
     for method, fields in REQUESTS.items():
         first = await new.call(channel, method, fields)
@@ -135,7 +135,7 @@ async def test_a_client_of_the_last_release_is_answered(channel: grpc.aio.Channe
 
 
 async def test_a_client_that_knows_less_is_answered(channel: grpc.aio.Channel) -> None:
-    """Fields of the answer that the client has never heard of change nothing about those that it knows."""
+    """Fields of the answer that the client does not know change nothing about those that it knows."""
 
     def forget(file: descriptor_pb2.FileDescriptorProto) -> None:
         for name, field in (("Result", "price"), ("Result", "reasons"), ("SearchResponse", "facets")):
@@ -156,7 +156,7 @@ async def test_a_client_that_knows_less_is_answered(channel: grpc.aio.Channel) -
 
 
 async def test_a_client_that_knows_more_is_answered(channel: grpc.aio.Channel) -> None:
-    """A rolled-back gateway: what a newer client says in fields from later is passed over, not refused."""
+    """A rolled-back gateway ignores the fields that only a newer client knows."""
 
     def learn(file: descriptor_pb2.FileDescriptorProto) -> None:
         field = message_of(file, "SearchRequest").field.add(name="from_later", number=900)
@@ -170,7 +170,7 @@ async def test_a_client_that_knows_more_is_answered(channel: grpc.aio.Channel) -
 
 
 async def test_a_method_from_later_is_unimplemented(channel: grpc.aio.Channel) -> None:
-    """A newer client tells an older gateway by the canonical code, and can fall back."""
+    """A newer client recognises an older gateway by the canonical code, and can fall back."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await send(channel, "FromLater", gateway_pb2.SearchRequest(), gateway_pb2.SearchResponse)
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED

@@ -173,9 +173,9 @@ async def test_recommend_without_a_stage(running: Running, stage: str) -> None:
 async def test_events_carry_their_items(running: Running) -> None:
     """The ranker gets the items' features with the events; unknown ids are in the answer."""
     click = event_pb2.Event(event_id="e", user_id="u", item_id="p3", type=event_pb2.EVENT_TYPE_CLICK)
-    lost = event_pb2.Event(event_id="f", user_id="u", item_id="nobody", type=event_pb2.EVENT_TYPE_CLICK)
+    lost = event_pb2.Event(event_id="f", user_id="u", item_id="unknown", type=event_pb2.EVENT_TYPE_CLICK)
     answer = await running.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[click, lost]))
-    assert (answer.recorded_count, list(answer.missing_ids)) == (2, ["nobody"])
+    assert (answer.recorded_count, list(answer.missing_ids)) == (2, ["unknown"])
     recorded = next(request for request in running.stages.ranker.requests if hasattr(request, "events"))
     assert list(recorded.items.ids) == ["p3"]
 

@@ -80,7 +80,7 @@ async def test_it_leaves_no_trace(running: Running) -> None:
 
 
 async def test_rules_and_edges(running: Running) -> None:
-    """What was read from the query and met, the concept's words in the product, and the slate's steps."""
+    """Conditions of the query that the product meets, the concept's words in it, and the steps of the slate."""
     read = running.stages.encoder.read
     read.constraints.add(type=encoder_pb2.CONSTRAINT_TYPE_BRAND, matched_text="bee", value="B")
     read.constraints.add(type=encoder_pb2.CONSTRAINT_TYPE_COLOUR, matched_text="red", value="Red")
@@ -128,7 +128,7 @@ def hidden(running: Running) -> Running:
 async def test_absent(
     hidden: Running, asked: gateway_pb2.ExplainItemRequest, absence: gateway_pb2.Absence.ValueType, text: str
 ) -> None:
-    """A product that is not in the answer has neither place nor reasons, and why it is not there is said."""
+    """A product that is not in the answer has neither position nor reasons, and its absence is explained."""
     answer = await hidden.stub.ExplainItem(asked, timeout=BUDGET_S)
     assert answer.absence == absence
     assert text in answer.result.explanation.text
@@ -162,7 +162,7 @@ async def test_without_the_ranker(running: Running, how: str) -> None:
 
 @pytest.mark.parametrize("how", HOWS)
 async def test_without_the_encoder(running: Running, how: str) -> None:
-    """Encoder late, down or failing: the explanation is of the lexical answer, and says that it is."""
+    """Encoder late, down or failing: the explanation is that of the lexical answer, with a degradation."""
     await running.stages.worsen("query_encoder", how)
     answer = await running.stub.ExplainItem(explained(), timeout=BUDGET_S)
     assert [(d.stage, d.fallback) for d in answer.degradations] == [(1, "lexical retrieval")]
@@ -177,12 +177,12 @@ async def test_without_retrieval(running: Running) -> None:
     assert answer.result.explanation.text.startswith("Position 1 of ")
     assert "among popular products" in answer.result.explanation.text
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await running.stub.ExplainItem(explained("nobody's"), timeout=BUDGET_S)
+        await running.stub.ExplainItem(explained("unknown"), timeout=BUDGET_S)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_its_own_budget(running: Running) -> None:
-    """Without a deadline it has `budget.explain_ms`: a stage that is late is given up inside it."""
+    """Without a deadline it has `budget.explain_ms`: it does not wait longer for a late stage."""
     await running.stages.worsen("ranker", "slow")
     began = time.monotonic()
     answer = await running.stub.ExplainItem(explained("p2"))
@@ -193,12 +193,12 @@ async def test_its_own_budget(running: Running) -> None:
 
 
 async def test_bad_requests(running: Running) -> None:
-    """No item, no request, and what the explained request itself may not be, are refused by name."""
+    """A missing item, a missing request and an invalid request to explain are refused by name."""
     stub = running.stub
     assert await violated_fields(stub.ExplainItem(explained(""))) == ["item_id"]
     assert await violated_fields(stub.ExplainItem(gateway_pb2.ExplainItemRequest(item_id="p1"))) == ["asked"]
     assert await violated_fields(stub.ExplainItem(explained(query="x" * 513))) == ["query"]
-    code, _ = await refusal(stub.ExplainItem(explained("nobody's"), timeout=BUDGET_S))
+    code, _ = await refusal(stub.ExplainItem(explained("unknown"), timeout=BUDGET_S))
     assert code is grpc.StatusCode.NOT_FOUND
 
 

@@ -1,4 +1,4 @@
-"""Pictures through the gateway over real gRPC: search by picture, looks like this, imports, and every fallback."""
+"""Pictures through the gateway over real gRPC: search by picture, similar products, imports, and every fallback."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def search(query: str = "", **fields: object) -> gateway_pb2.SearchRequest:
 
 def asked_of_retrieval(running: Running) -> retrieval_pb2.RetrieveCandidatesRequest:
     asked = [r for r in running.stages.retrieval.requests if isinstance(r, retrieval_pb2.RetrieveCandidatesRequest)]
-    # Beside the searches the gateway refreshes its popular items.
+    # The gateway also refreshes its popular items.
     return [request for request in asked if request.context.request_id != "popular"][-1]
 
 
 async def test_a_picture_alone(running: Running) -> None:
-    """Its vector is looked up, no words are; the answer is ranked, with the picture's scores where asked for."""
+    """Only the picture's vector is looked up; the answer is ranked, and explained with the picture's scores."""
     answer = await running.stub.Search(search(image=PICTURE, explain=True), timeout=BUDGET_S)
     asked = asked_of_retrieval(running)
     assert (asked.image_vector.model_version, asked.text, asked.HasField("query_vectors")) == (IMAGE_MODEL, "", False)
@@ -60,7 +60,7 @@ async def test_what_is_no_picture(running: Running) -> None:
 
 
 async def test_without_a_picture_model(running: Running) -> None:
-    """FAILED_PRECONDITION, however often it is tried: words are still understood then."""
+    """FAILED_PRECONDITION, however often it is tried, and text is still understood afterwards."""
     running.stages.encoder.has_image_model = False
     for _ in range(10):
         code, _fields = await refusal(running.stub.Search(search(image=PICTURE), timeout=BUDGET_S))
@@ -95,13 +95,13 @@ async def test_looks_like_this(running: Running) -> None:
     assert len(ids(await running.stub.Search(search(similar_to_id="p3"), timeout=BUDGET_S))) == 5
     assert asked_of_retrieval(running).similar_to_id == "p3"
     for _ in range(10):
-        code, _fields = await refusal(running.stub.Search(search(similar_to_id="nobody"), timeout=BUDGET_S))
+        code, _fields = await refusal(running.stub.Search(search(similar_to_id="unknown"), timeout=BUDGET_S))
         assert code is grpc.StatusCode.NOT_FOUND
     assert not (await running.stub.Search(search(similar_to_id="p3"), timeout=BUDGET_S)).degradations
 
 
 async def test_the_next_page_of_a_picture(running: Running) -> None:
-    """With the same picture the next page goes on in the same ranking; with another one the token is refused."""
+    """With the same picture the next page continues the ranking; with another one the token is refused."""
     first = await running.stub.Search(search(image=PICTURE), timeout=BUDGET_S)
     token = first.next_page_token
     second = await running.stub.Search(search(image=PICTURE, page_token=token), timeout=BUDGET_S)
@@ -114,7 +114,7 @@ async def test_the_next_page_of_a_picture(running: Running) -> None:
     "request_", [search(image=PICTURE, similar_to_id="p3"), search(similar_to_id="x" * 129)], ids=["both", "long"]
 )
 async def test_bad_input(running: Running, request_: gateway_pb2.SearchRequest) -> None:
-    """A picture beside a product, and an id beyond its bound, are refused by name."""
+    """A picture together with a product, and an overlong id, are refused by name."""
     code, fields = await refusal(running.stub.Search(request_, timeout=BUDGET_S))
     assert (code, fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["similar_to_id"])
 
@@ -125,7 +125,7 @@ def shelf(*images: bytes) -> gateway_pb2.ImportProductsRequest:
 
 
 async def test_import_with_pictures(running: Running) -> None:
-    """Good pictures go in with their products; a product whose picture is none comes back, the others go in."""
+    """Products are stored with their pictures; a product with an unreadable picture is rejected."""
     answer = await running.stub.ImportProducts(iter([shelf(b"one", NO_PICTURE, b"", b"four")]))
     assert (answer.imported_count, answer.rejected_count) == (3, 1)
     assert [(r.index, r.id, r.field) for r in answer.rejected] == [(1, "new-1", "image")]
@@ -136,14 +136,14 @@ async def test_import_with_pictures(running: Running) -> None:
 
 
 async def test_import_again(running: Running) -> None:
-    """The same picture again costs nothing; another one goes in."""
+    """The same picture again is skipped; another one is stored."""
     await running.stub.ImportProducts(iter([shelf(b"one", b"two")]))
     again = await running.stub.ImportProducts(iter([shelf(b"one", b"other")]))
     assert (again.unchanged_count, again.imported_count) == (1, 1)
 
 
 async def test_import_of_large_pictures(running: Running) -> None:
-    """Large pictures travel in several batches; one beyond the bound is rejected by itself."""
+    """Large pictures are sent in several batches; a picture beyond the bound is rejected alone."""
     messages = [shelf(b"a" * (3 << 20), b"b" * (3 << 20), b"c" * (3 << 20)), shelf(b"", b"d" * ((8 << 20) + 1))]
     messages[1].products[0].id = "last"
     messages[1].products[1].id = "beyond"
@@ -162,7 +162,7 @@ async def test_import_with_pictures_but_no_model(running: Running) -> None:
 
 
 async def test_import_with_a_column_of_another_length(running: Running) -> None:
-    """As many pictures as products, or none."""
+    """A message has as many pictures as products, or none."""
     message = shelf(b"one", b"two")
     del message.images[1:]
     assert await refusal(running.stub.ImportProducts(iter([message]))) == (

@@ -257,7 +257,7 @@ async def test_the_key_is_checked_before_the_message() -> None:
 
 
 async def test_an_unknown_method_is_unimplemented() -> None:
-    """Of the gateway's service and of any other."""
+    """Unknown methods of the gateway's service and of other services are UNIMPLEMENTED."""
     async with gateway() as started, calling(started) as channel:
         for path in (f"/{SERVICE}/Haggle", "/shop.v1.Till/Open"):
             raw: Any = channel.unary_unary(path)

@@ -16,7 +16,7 @@ __all__ = ["running", "stages"]  # fixtures
 async def test_profile_export_and_deletion(running: Running, person: dict[str, str]) -> None:
     """The three calls reach the ranker for this very person and return its answer."""
     profile = (await running.stub.GetProfile(gateway_pb2.GetProfileRequest(**person))).profile
-    assert profile.user_id == "u"
+    assert (profile.user_id, profile.visitor_id) == (person.get("user_id", ""), person.get("visitor_id", ""))
     ask = gateway_pb2.ExportUserRequest(page_size=1)
     for field, id in person.items():
         setattr(ask, field, id)
@@ -24,7 +24,8 @@ async def test_profile_export_and_deletion(running: Running, person: dict[str, s
     assert ([event.event_id for event in page.events], page.next_page_token) == (["e1"], "events:1")
     ask.page_token = page.next_page_token
     rest = await running.stub.ExportUser(ask)
-    assert (len(rest.events), len(rest.impressions), rest.HasField("profile")) == (0, 1, False)
+    assert (len(rest.events), len(rest.impressions), len(rest.rankings)) == (0, 1, 1)
+    assert not rest.HasField("profile")
     await running.stub.Search(search(**person), timeout=BUDGET_S)
     gone = await running.stub.DeleteUser(gateway_pb2.DeleteUserRequest(**person))
     assert (gone.deleted_event_count, gone.deleted_impressions_count, gone.deleted_ranking_count) == (1, 1, 1)

@@ -320,7 +320,7 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     @rpc(ranker_pb2.GetProfileResponse)
     async def GetProfile(self, request: ranker_pb2.GetProfileRequest) -> ranker_pb2.GetProfileResponse:
         await self.take(request)
-        return ranker_pb2.GetProfileResponse(profile=profile_pb2.UserProfile(user_id=_person(request)))
+        return ranker_pb2.GetProfileResponse(profile=_profile(request))
 
     @rpc(ranker_pb2.MergeUsersResponse)
     async def MergeUsers(self, request: ranker_pb2.MergeUsersRequest) -> ranker_pb2.MergeUsersResponse:
@@ -337,7 +337,8 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     @rpc(ranker_pb2.DeleteUserResponse)
     async def DeleteUser(self, request: ranker_pb2.DeleteUserRequest) -> ranker_pb2.DeleteUserResponse:
         await self.take(request)
-        gone = [id for id, kept in self.rankings.items() if _person(request) in (kept.user_id, kept.visitor_id)]
+        person = request.user_id or request.visitor_id
+        gone = [id for id, kept in self.rankings.items() if person in (kept.user_id, kept.visitor_id)]
         for id in gone:
             del self.rankings[id]
         return ranker_pb2.DeleteUserResponse(
@@ -346,13 +347,13 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
 
     @rpc(ranker_pb2.ExportUserResponse)
     async def ExportUser(self, request: ranker_pb2.ExportUserRequest) -> ranker_pb2.ExportUserResponse:
-        """One event, and behind it one page of impressions."""
+        """One event, and after it one page of impressions and one whole ranking."""
         await self.take(request)
         if request.page_token:
-            return ranker_pb2.ExportUserResponse(impressions=[event_pb2.Impressions(ranking_id="r")])
-        profile = profile_pb2.UserProfile(user_id=_person(request))
-        event = event_pb2.Event(event_id="e1", user_id=_person(request))
-        return ranker_pb2.ExportUserResponse(events=[event], profile=profile, next_page_token="events:1")
+            shown = [event_pb2.Impressions(ranking_id="r")]
+            return ranker_pb2.ExportUserResponse(impressions=shown, rankings=shown)
+        event = event_pb2.Event(event_id="e1", user_id=request.user_id, visitor_id=request.visitor_id)
+        return ranker_pb2.ExportUserResponse(events=[event], profile=_profile(request), next_page_token="events:1")
 
     @rpc(ranker_pb2.ListPopularItemsResponse)
     async def ListPopularItems(
@@ -362,10 +363,8 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         return ranker_pb2.ListPopularItemsResponse(item_ids=["p7", "p3"], scores=[2.0, 1.0])
 
 
-def _person(
-    request: ranker_pb2.GetProfileRequest | ranker_pb2.DeleteUserRequest | ranker_pb2.ExportUserRequest,
-) -> str:
-    return request.user_id or request.visitor_id
+def _profile(request: ranker_pb2.GetProfileRequest | ranker_pb2.ExportUserRequest) -> profile_pb2.UserProfile:
+    return profile_pb2.UserProfile(user_id=request.user_id, visitor_id=request.visitor_id)
 
 
 class FakePricing(Behaviour, pricing_pb2_grpc.PricingServiceServicer):

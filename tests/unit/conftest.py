@@ -128,7 +128,8 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
         self, message: gateway_pb2.ExportUserRequest, context: grpc.ServicerContext
     ) -> gateway_pb2.ExportUserResponse:
         if message.page_token:
-            return gateway_pb2.ExportUserResponse(impressions=[event_pb2.Impressions(ranking_id="r")])
+            shown = [event_pb2.Impressions(ranking_id="r")]
+            return gateway_pb2.ExportUserResponse(impressions=shown, rankings=shown)
         return gateway_pb2.ExportUserResponse(
             profile=profile_pb2.UserProfile(user_id=message.user_id),
             events=[event_pb2.Event(event_id="e1", query="鞋"), event_pb2.Event(event_id="e2")],

@@ -31,7 +31,7 @@ class RankingWriter:
         self._running: set[asyncio.Task[None]] = set()
 
     def store(self, tenant: str, ranking: ranker_pb2.StoreRankingRequest) -> asyncio.Task[None] | None:
-        """The task ends when the ranking is stored or given up; None: the ranking was dropped."""
+        """The task ends when the ranking is stored or has failed; None: the ranking was dropped."""
         if len(self._running) >= _MOST_AT_ONCE:
             self._metrics.rankings_dropped.inc()
             return None

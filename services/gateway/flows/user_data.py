@@ -62,6 +62,7 @@ async def export_user(
     return gateway_pb2.ExportUserResponse(
         events=answer.events,
         impressions=answer.impressions,
+        rankings=answer.rankings,
         profile=answer.profile if answer.HasField("profile") else None,
         next_page_token=answer.next_page_token,
         request_id=calls.info.request_id,

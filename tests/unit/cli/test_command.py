@@ -68,7 +68,7 @@ def test_an_export_is_json_lines(gateway: FakeGateway, tmp_path: Path) -> None:
     """All pages, one record a line with its kind; the same to standard output and to a file."""
     result = kairos(gateway, "user", "export", "u")
     records = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [record["record"] for record in records] == ["profile", "event", "event", "impressions"]
+    assert [record["record"] for record in records] == ["profile", "event", "event", "impressions", "ranking"]
     assert records[1]["query"] == "鞋"
     assert kairos(gateway, "user", "export", "u", "--out", str(tmp_path / "u.jsonl")).exit_code == 0
     assert (tmp_path / "u.jsonl").read_text() == result.stdout

@@ -114,9 +114,9 @@ async def test_a_defect_keeps_its_secrets() -> None:
     """Any other exception is INTERNAL: neither its text nor its type reaches the caller."""
     call = await failed(KeyError("password=hunter2"))
     assert call.code is grpc.StatusCode.INTERNAL
-    for told in (call.details.encode(), call.trailing[DETAILS_KEY]):
-        assert b"hunter2" not in told
-        assert b"KeyError" not in told
+    for text in (call.details.encode(), call.trailing[DETAILS_KEY]):
+        assert b"hunter2" not in text
+        assert b"KeyError" not in text
 
 
 @given(

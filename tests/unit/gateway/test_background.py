@@ -1,4 +1,4 @@
-"""What the gateway does beside its requests: popular items are cached, rankings and impressions are sent."""
+"""What the gateway does in the background: popular items are cached, rankings and impressions are sent."""
 
 from __future__ import annotations
 

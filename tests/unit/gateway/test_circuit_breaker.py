@@ -79,7 +79,7 @@ def test_a_good_trial_closes() -> None:
 
 
 def test_a_failed_trial_waits_again() -> None:
-    """A trial that fails starts the pause anew, from its end."""
+    """A trial that fails starts another pause, from its end."""
     breaker = opened()
     assert breaker.allows(1.0)
     breaker.failed(1.5)

@@ -55,7 +55,7 @@ def test_nothing_is_named_that_does_not_count(values: dict[str, float], language
 
 @given(contributions, st.sampled_from(LANGUAGES))
 def test_numbers_are_those_of_the_explanation(values: dict[str, float], language: str) -> None:
-    """Each number beside a group is its contribution to two decimals, and never 0."""
+    """The number after a group is its contribution to two decimals, and never 0."""
     text = sentence(language, values)
     for group, number in (claims(text, language, 0) | claims(text, language, 1)).items():
         assert number == f"{values[group]:+.2f}"
