@@ -1,4 +1,4 @@
-"""What one search costs each service in CPU time: what `benchmarks.scale` and docs/how-to/scale.md count with.
+"""What one search costs each service in CPU time: what `benchmarks.scale` and docs/scaling.md count with.
 
     python -m benchmarks.request_costs --out R.json
 

@@ -1,4 +1,4 @@
-"""How many replicas, shards, cores and GiB a shop of some size takes: the arithmetic of docs/how-to/scale.md.
+"""How many replicas, shards, cores and GiB a shop of some size takes: the arithmetic of docs/scaling.md.
 
     python -m benchmarks.sizing [--core-hour 0.03 --gib-hour 0.004] [--costs R.json]
 

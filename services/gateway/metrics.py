@@ -1,4 +1,4 @@
-"""What Prometheus sees: every metric of the gateway, in one place. docs/reference/metrics.md describes them."""
+"""What Prometheus sees: every metric of the gateway, in one place. docs/metrics.md describes them."""
 
 from __future__ import annotations
 

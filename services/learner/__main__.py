@@ -1,7 +1,7 @@
 """`python -m services.learner`: learns from the ranker's event log until it is stopped (SIGTERM, SIGINT).
 
 What it did stands in the journal of its folder and in the registry's log (`kairos models list`), how it goes in its
-metrics (docs/reference/metrics.md).
+metrics (docs/metrics.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Prometheus sees of the learner: every metric, in one place. docs/reference/metrics.md describes them."""
+"""What Prometheus sees of the learner: every metric, in one place. docs/metrics.md describes them."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ def main() -> int:
     if trained.fusion.model_dir is not None:
         print("  KAIROS_RETRIEVAL_FUSION__METHOD=learned")
         print(f"  KAIROS_RETRIEVAL_FUSION__MODEL_DIR={trained.fusion.model_dir.resolve()}")
-    print("A catalogue that has vectors of another model goes over to this one as docs/how-to/new-encoder.md says.")
+    print("A catalogue that has vectors of another model goes over to this one as docs/running.md says.")
     return 0
 
 

@@ -32,7 +32,7 @@ ITEM_INPUTS = ("vectors", "rows", "numbers")
 
 
 class OnnxRanker:
-    """One version of a network, from its folder (docs/explanation/ranking.md); nothing of it changes.
+    """One version of a network, from its folder (docs/ranking.md); nothing of it changes.
 
     `objective` is asked at each request; `name` is the model version of its answers. Where the candidates' vectors are
     not of the model that the network learned with, `otherwise` ranks. Raises ValueError for a folder of other features

@@ -180,8 +180,8 @@ def test_every_service_has_a_dashboard() -> None:
 
 
 def test_every_alert_has_its_page() -> None:
-    """`runbook_url` leads to a heading of docs/how-to/runbook.md, and the runbook speaks of no alert that is gone."""
-    text = (ROOT / "docs/how-to/runbook.md").read_text()
+    """`runbook_url` leads to a heading of docs/runbook.md, and the runbook speaks of no alert that is gone."""
+    text = (ROOT / "docs/runbook.md").read_text()
     headings = {re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in text.splitlines()
                 if line.startswith("#")}  # fmt: skip
     for alert in ALERTS:
