@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Below the repository: put the address in front of it where yours is read.
-RUNBOOK = "docs/how-to/runbook.md"
+RUNBOOK = "docs/runbook.md"
 _SHOPPER = 'method=~"Search|Recommend"'
 # Of our making, or because we had no room: callers' own mistakes are none.
 _FAULTS = 'code=~"INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|DATA_LOSS"'
@@ -129,7 +129,7 @@ CONDITIONS = (
 
 
 def anchor(alert: str) -> str:
-    """Where docs/how-to/runbook.md speaks of it, as GitHub names a heading."""
+    """Where docs/runbook.md speaks of it, as GitHub names a heading."""
     return alert.lower()
 
 

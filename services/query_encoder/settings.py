@@ -25,7 +25,7 @@ class QueryEncoderSettings(ServiceSettings):
     # Names the vectors. Change it with the model.
     model_version: str = Field(default="all-minilm-l6-v2@1", min_length=1)
     # A second model that is served beside the first while the catalogue goes from the one to the other: see
-    # docs/how-to/new-encoder.md. The version names its vectors; empty: there is none. No folder: the embedded model.
+    # docs/running.md. The version names its vectors; empty: there is none. No folder: the embedded model.
     other_model_version: str = ""
     other_model_dir: Path | None = None
     # Where exported models are kept.
