@@ -3,7 +3,8 @@
 Without a name all of them; with names only those: `kairos-gateway-tls kairos-qdrant-tls` makes new certificates.
 
 The command makes random passwords, one API key with the role `write`, and certificates of a new authority, whose key is
-not stored. The bucket of the snapshots stays a placeholder. The API key goes to standard error: the file has only its digest.
+not stored. The bucket of the snapshots stays a placeholder. The API key goes to standard error: the file has only its
+digest.
 """
 
 from __future__ import annotations

@@ -178,8 +178,10 @@ def test_prometheus_scrapes_where_metrics_are() -> None:
     """prometheus.yaml has the default addresses of the gateway's and the learner's metrics."""
     content = yaml.safe_load((ROOT / "deploy/monitoring/prometheus.yaml").read_text())
     found = {job["job_name"]: job["static_configs"][0]["targets"] for job in content["scrape_configs"]}
-    settings = {"kairos-gateway": GatewaySettings().metrics, "kairos-learner": LearnerSettings().metrics}
-    assert found == {name: [f"{one.host}:{one.port}"] for name, one in settings.items()}
+    gateway, learner = GatewaySettings().metrics, LearnerSettings().metrics
+    assert found == {
+        "kairos-gateway": [f"{gateway.host}:{gateway.port}"], "kairos-learner": [f"{learner.host}:{learner.port}"],
+    }  # fmt: skip
 
 
 def test_every_service_has_a_dashboard() -> None:
