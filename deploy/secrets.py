@@ -1,10 +1,10 @@
-"""`python -m deploy.secrets [NAME …] > secrets.yaml`: the secrets of deploy/k8s/secrets.example.yaml, filled in.
+"""`python -m deploy.secrets [NAME …] > secrets.yaml`: fills in the secrets of deploy/k8s/secrets.example.yaml.
 
-Without a name all of them; with names those alone, `kairos-gateway-tls kairos-qdrant-tls` for new certificates.
+Without a name all of them; with names only those: `kairos-gateway-tls kairos-qdrant-tls` makes new certificates.
 
-Random passwords, one API key with the role `write`, and certificates of a new authority that lives for this call only.
-What only you know (the bucket of the snapshots) is left as it stands. The API key itself goes to standard error: only
-its digest is in the file.
+The command makes random passwords, one API key with the role `write`, and certificates of a new authority, whose key is
+not stored. The bucket of the snapshots stays a placeholder. The API key goes to standard error: the file has only its
+digest.
 """
 
 from __future__ import annotations

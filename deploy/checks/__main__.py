@@ -37,7 +37,7 @@ def problems_of(overlay: Overlay, crds: Crds | None) -> list[Problem]:
     try:
         return [*found, *chain.from_iterable(rule(overlay) for rule in _RULES)]
     except KeyError as error:
-        return [*found, Problem("overlay", f"an object lacks the field {error}: --crds tells which one")]
+        return [*found, Problem("overlay", f"an object lacks the field {error}: --crds names it")]
 
 
 def main() -> int:

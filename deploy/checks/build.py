@@ -19,8 +19,6 @@ Object = dict[str, Any]
 DEPLOY = Path(__file__).parents[1]
 # Folders by name; `checked` holds overlays with every optional component.
 OVERLAYS = {path.name: path for group in ("overlays", "checked") for path in sorted((DEPLOY / "k8s" / group).iterdir())}
-_BUILD_TIMEOUT_S = 60
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class BuildFailed(Exception):
@@ -36,7 +34,7 @@ def built_folder(folder: Path) -> list[Object]:
     """The objects that a folder with a kustomization.yaml gives. Raises BuildFailed."""
     outcome = subprocess.run(
         ["kubectl", "kustomize", str(folder)],
-        capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     if outcome.returncode != 0:
         raise BuildFailed(f"{folder}: {outcome.stderr.strip()}")
@@ -44,7 +42,8 @@ def built_folder(folder: Path) -> list[Object]:
 
 
 def objects_in(text: str) -> list[Object]:
-    return [document for document in yaml.load_all(text, _Loader) if document]
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return [document for document in yaml.load_all(text, loader) if document]
 
 
 def example_secrets() -> list[Object]:
@@ -58,8 +57,7 @@ def name_of(item: Object) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """`where`: an object, or a part of it. `own`: the rule is about the overlays of this repository; in another
-    overlay it is a warning."""
+    """`where`: an object, or a part of it. `own`: a rule of this repository's overlays, a warning in another one."""
 
     where: str
     what: str

@@ -1,4 +1,4 @@
-"""A RayService's cluster: what Serve and `ray start` are told, against the pods and the Ray that is installed."""
+"""A RayService's cluster: options of Serve and of `ray start` against the pods and the installed Ray."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _cpus_of(deployment: Any) -> float:
 
 
 def _start_problems(cluster: Object) -> Iterator[str]:
-    """What `ray start` is told, against the Ray that is installed and the pods that it runs in."""
+    """Options of `ray start` against the installed Ray and the pods that it runs in."""
     if cluster.get("rayVersion") != version("ray"):
         yield f"rayVersion is {cluster.get('rayVersion')}, the images have {version('ray')}"
     head, options = cluster["headGroupSpec"], _in_ray("scripts/scripts.py", r'"--([a-z-]+)"')

@@ -129,9 +129,10 @@ def _monitors(overlay: Overlay) -> Iterator[Problem]:
             services = overlay.of_kind("Service")
             found = [service for service in services if selects(selector, service["metadata"].get("labels", {}))]
             ports = {port.get("name") for service in found for port in service["spec"]["ports"]}
-        for endpoint in item["spec"].get("endpoints", item["spec"].get("podMetricsEndpoints", [])):
-            if endpoint.get("port") not in ports:
-                yield Problem(name_of(item), f"nothing that it selects has a port {endpoint.get('port')}")
+        endpoints = item["spec"].get("endpoints", item["spec"].get("podMetricsEndpoints", []))
+        for port in {endpoint["port"] for endpoint in endpoints if "port" in endpoint} - ports:
+            # A monitor of another overlay may select objects outside of it.
+            yield Problem(name_of(item), f"nothing that it selects has a port {port}", own=not ports)
 
 
 def _routes(overlay: Overlay) -> Iterator[Problem]:
@@ -140,7 +141,7 @@ def _routes(overlay: Overlay) -> Iterator[Problem]:
     for route in overlay.of_kind("GRPCRoute"):
         for rule in route["spec"].get("rules", []):
             for backend in rule.get("backendRefs", []):
-                if (backend["name"], backend.get("port")) not in ports:
+                if "namespace" not in backend and (backend["name"], backend.get("port")) not in ports:
                     yield Problem(name_of(route), f"no service {backend['name']} has port {backend.get('port')}")
             for match in rule.get("matches", []):
                 service = match.get("method", {}).get("service")

@@ -19,7 +19,6 @@ from jsonschema import Draft4Validator, ValidationError
 from deploy.checks.build import Object, Problem, name_of, objects_in
 from deploy.checks.serve_config import WrongServeConfig, serve_config_of
 
-# The newest API server that kubernetes-validate knows.
 KUBERNETES = kubernetes_validate.latest_version()
 # By apiVersion and kind. OpenAPI 3.0 extends draft 4 of JSON schema.
 Crds = Mapping[tuple[str, str], Draft4Validator]

@@ -7,7 +7,7 @@ WORKDIR /src
 COPY . .
 RUN python -m venv /opt/kairos/venv \
  && /opt/kairos/venv/bin/pip install --constraint constraints.txt ".[${EXTRAS}]"
-# The bill of materials, of exactly what is shipped; the tool that writes it stays behind.
+# The bill of materials of the shipped environment. The tool that writes it is not shipped.
 RUN python -m venv /opt/sbom \
  && /opt/sbom/bin/pip install cyclonedx-bom==7.5.0 \
  && /opt/sbom/bin/cyclonedx-py environment --output-file /opt/kairos/sbom.cdx.json /opt/kairos/venv
@@ -16,5 +16,5 @@ FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa1849
 COPY --from=build /opt/kairos /opt/kairos
 ENV PATH=/opt/kairos/venv/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /opt/kairos
-# A number: Kubernetes cannot tell of a name that it is not root.
+# A number: from a name Kubernetes cannot see that the user is not root.
 USER 10001:10001

@@ -1,1 +1,1 @@
-"""Dashboards, recording rules and alerts. The files beside are written by `python -m deploy.monitoring`."""
+"""Dashboards, recording rules and alerts. `python -m deploy.monitoring` writes the files beside this one."""

@@ -13,7 +13,7 @@ _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
 
 @dataclass(frozen=True)
 class Panel:
-    """`queries`: what a line is called (Grafana's {{label}}), and its expression. `unit` is Grafana's own."""
+    """`queries`: the legend of each line (Grafana's {{label}}) and its expression. `unit`: a name of Grafana."""
 
     title: str
     queries: dict[str, str]
@@ -41,17 +41,17 @@ def _quantile(share: float, metric: str, by: str = "", where: str = "") -> str:
     return f"histogram_quantile({share}, {_rate(f'{metric}_bucket', f'le, {by}' if by else 'le', where)})"
 
 
-# What the learner notices: a row of the shop's dashboard, beside what the gateway sees of the queries.
+# The drift that the learner detects: a row of the shop's dashboard and of the learner's.
 _DRIFT = (
     Panel(
-        "Drifts noticed in an hour", {"{{measure}}": _count("kairos_learner_drifts_total", "measure", "1h")},
-        description="By the learner, where one runs: ADWIN found that the log loss of its predictions, or the click"
-        " rate, is another one than it was.",
+        "Drifts detected in an hour", {"{{measure}}": _count("kairos_learner_drifts_total", "measure", "1h")},
+        description="By the learner, if one runs: ADWIN found a change of the log loss of its predictions or of the"
+        " click rate.",
     ),
     Panel(
         "Log loss and click rate, now and before the last drift",
         {"{{measure}} {{window}}": "max by (measure, window) (kairos_learner_window_mean)"},
-        description="Means over showings. now: since the last drift, or since the learner started.",
+        description="Means over impressions. now: since the last drift, or since the learner started.",
     ),
 )  # fmt: skip
 
@@ -59,31 +59,31 @@ SHOP = (
     Panel("Requests", {"{{method}}": _rate("kairos_gateway_requests_total", "method")}, "reqps"),
     Panel(
         "p99 against the budget", {"{{method}}": _quantile(0.99, "kairos_gateway_budget_used", "method")},
-        "percentunit", "1 is all of the time that the caller gave.", limit=1.0,
+        "percentunit", "1 is the whole time that the caller gave.", limit=1.0,
     ),
     Panel(
-        "Answers that gave something up, by what and why",
+        "Degraded answers, by stage and reason",
         {"{{stage}}: {{reason}}": _rate("kairos_gateway_degradations_total", "stage, reason")}, "reqps",
     ),
     Panel(
-        "Error budgets, burning", {slo.name: f"{slo.series('1h')} / {round(1 - slo.objective, 6)}" for slo in SLOS},
-        "short", "1 burns a month's budget in a month; above 14.4 somebody is called.", limit=14.4,
+        "Burn rate of error budgets", {slo.name: f"{slo.series('1h')} / {round(1 - slo.objective, 6)}" for slo in SLOS},
+        "short", "1 burns a month's budget in a month; above 14.4 an alert pages.", limit=14.4,
     ),
     Panel(
-        "Later pages of remembered rankings",
+        "Later pages of stored rankings",
         {
             "remembered": _share(
                 "kairos_gateway_later_pages_total", 'ranking="remembered"', "kairos_gateway_later_pages_total"
             )
         },
-        "percentunit", "The rest was ranked anew: the pages of one search may then overlap.",
+        "percentunit", "The other rankings were recomputed: the pages of one search may then overlap.",
     ),
     Panel(
         "Clicks on shown products",
         {
             "CTR": _share("kairos_gateway_clicks_total", 'attribution!="none"', "kairos_gateway_shown_items_total")
         },
-        "percentunit", "Clicks that brought their attribution token, of products on answered pages.",
+        "percentunit", "Clicks with an attribution token, divided by the products on answered pages.",
     ),
     Panel(
         "NDCG by clicks",
@@ -92,8 +92,8 @@ SHOP = (
                 "kairos_gateway_click_gain_total", "", "kairos_gateway_clicks_total", 'attribution="located"'
             )
         },
-        "percentunit", "Were the clicked product the only good one: 1 / log2(1 + position). Clicks favour what stands"
-        " high, so compare it with itself only.",
+        "percentunit", "With the clicked product as the only relevant one: 1 / log2(1 + position). Clicks favour high"
+        " positions, so compare it only with its own past.",
     ),
     Panel(
         "Prices that differ from the list price",
@@ -106,7 +106,7 @@ SHOP = (
     ),
     Panel("Events", {"{{type}}": _rate("kairos_gateway_events_total", "type")}, "cps"),
     Panel(
-        "Searches that are not understood, or find nothing",
+        "Searches in an unknown language or without results",
         {
             "language unknown": _share(
                 "kairos_gateway_degradations_total", 'reason="DEGRADATION_REASON_UNKNOWN_LANGUAGE"',
@@ -116,10 +116,12 @@ SHOP = (
                 "kairos_gateway_empty_searches_total", "", "kairos_gateway_requests_total", 'method="Search"'
             ),
         },
-        "percentunit", "Of all searches. Where it moves, shoppers ask for other things than before.",
+        "percentunit", "Of all searches. If it changes, shoppers search for other things than before.",
     ),
     *_DRIFT,
-    Panel("Recommendations go by", {"{{source}}": _rate("kairos_gateway_recommendations_total", "source")}, "reqps"),
+    Panel(
+        "Recommendations by source", {"{{source}}": _rate("kairos_gateway_recommendations_total", "source")}, "reqps",
+    ),
 )  # fmt: skip
 
 GATEWAY = (
@@ -133,16 +135,16 @@ GATEWAY = (
         "s",
     ),
     Panel(
-        "In flight, and let in at once",
+        "In flight, and admitted at once",
         {
             "in flight": "sum (kairos_gateway_requests_in_flight)",
-            "let in": "sum (kairos_gateway_concurrency_limit)",
+            "admitted": "sum (kairos_gateway_concurrency_limit)",
         },
     ),
     Panel(
         "Time of stages, p99", {"{{stage}}": _quantile(0.99, "kairos_gateway_stage_seconds", "stage")}, "s",
     ),
-    Panel("Stages left alone", {"{{stage}}": "max by (stage) (kairos_gateway_circuit_open)"}),
+    Panel("Stages with an open circuit", {"{{stage}}": "max by (stage) (kairos_gateway_circuit_open)"}),
     Panel("Degraded answers", {"{{method}}": _rate("kairos_gateway_degraded_answers_total", "method")}, "reqps"),
     Panel("Impressions lost", {"pages": _rate("kairos_gateway_impressions_dropped_total")}, "cps"),
     Panel("Imports", {"{{outcome}}": _rate("kairos_gateway_imported_products_total", "outcome")}, "cps"),
@@ -150,20 +152,20 @@ GATEWAY = (
 
 
 def _stage(stage: str) -> tuple[Panel, ...]:
-    """As the gateway sees it, and as Ray Serve sees its replicas."""
+    """The gateway's measurements of the stage, and Ray Serve's of its replicas."""
     ours, rays = f'stage="{stage}"', f'application="{stage}"'
     return (
         Panel("Outcomes", {"{{outcome}}": _rate("kairos_gateway_stage_calls_total", "outcome", ours)}, "reqps"),
         Panel(
-            "Time, as the gateway sees it",
+            "Time, measured by the gateway",
             {
                 f"p{round(100 * share)}": _quantile(share, "kairos_gateway_stage_seconds", where=ours)
                 for share in (0.5, 0.99)
             },
             "s",
         ),
-        Panel("Done without it", {"{{reason}}": _rate("kairos_gateway_degradations_total", "reason", ours)}, "reqps"),
-        Panel("Left alone", {"circuit": f"max (kairos_gateway_circuit_open{{{ours}}})"}),
+        Panel("Skipped", {"{{reason}}": _rate("kairos_gateway_degradations_total", "reason", ours)}, "reqps"),
+        Panel("Circuit open", {"circuit": f"max (kairos_gateway_circuit_open{{{ours}}})"}),
         Panel(
             "Replicas",
             {
@@ -174,7 +176,7 @@ def _stage(stage: str) -> tuple[Panel, ...]:
         Panel(
             "Calls at the replicas",
             {"all": f"sum (ray_serve_replica_processing_queries{{{rays}}})"},
-            description="Autoscaling goes by this, divided by the replicas.",
+            description="Autoscaling compares this, divided by the replicas, with its target.",
         ),
         Panel(
             "Time in the replicas, p99",
@@ -199,22 +201,23 @@ _OWN: dict[str, tuple[Panel, ...]] = {
 LEARNER = (
     Panel(
         "Behind the log", {"learner": "time() - max (kairos_learner_learned_up_to_timestamp_seconds > 0)"}, "s",
-        "Whatever was due longer ago is learned and written down. Up to a minute is as it should be"
+        "The learner has learned and stored all older events. Up to a minute is normal"
         " (KAIROS_LEARNER_TEACHING__CHECKPOINT_S).", limit=BEHIND_S,
     ),
     Panel(
-        "Showings and updates",
-        {"showings": _rate("kairos_learner_showings_total"), "updates": _rate("kairos_learner_updates_total")}, "cps",
+        "Impressions and updates",
+        {"impressions": _rate("kairos_learner_showings_total"), "updates": _rate("kairos_learner_updates_total")},
+        "cps",
     ),
     *_DRIFT,
     Panel(
         "Steps of versions in a day", {"{{step}}": _count("kairos_learner_steps_total", "step", "1d")},
-        description="Proposed and then refused, or on to shadow, share, promoted, settled; or rolled back.",
+        description="Proposed, then refused, or on to shadow, share, promoted, settled; or rolled back.",
     ),
     Panel(
         "Age of the live version",
         {"{{version}}": "time() - max by (version) (kairos_learner_live_version_made_timestamp_seconds)"}, "s",
-        "None: the scoring function of the settings answers.",
+        "Without a version the scoring function of the settings ranks.",
     ),
 )  # fmt: skip
 

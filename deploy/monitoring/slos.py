@@ -1,7 +1,8 @@
-"""What the suite promises, and the rules that tell when a promise is being broken.
+"""Service level objectives of the suite, and their alert rules.
 
-Each promise is a share of bad events. Alerts go by how fast its error budget of 30 days burns, over a long window that
-makes sure and a short one that ends the alert soon: Beyer et al., The Site Reliability Workbook (2018), chapter 5.
+Each SLO limits the share of bad events. An alert fires when the error budget of 30 days burns too fast, over a long
+window for certainty and a short one that ends the alert soon: Beyer et al., The Site Reliability Workbook (2018),
+chapter 5.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-# Below the repository: put the address in front of it where yours is read.
+# Relative to the repository: put the address of your copy in front of it.
 RUNBOOK = "docs/runbook.md"
 _SHOPPER = 'method=~"Search|Recommend"'
-# Of our making, or because we had no room: callers' own mistakes are none.
+# Faults of the suite, and overload; not mistakes of callers.
 _FAULTS = 'code=~"INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|DATA_LOSS"'
 
 
@@ -44,18 +45,17 @@ SLOS = (
         "sum(rate(kairos_gateway_budget_used_count[{window}]))",
     ),
     Slo(
-        "wholeness", "KairosDegraded", "Answers give something up to be on time.", 0.99,
+        "wholeness", "KairosDegraded", "Answers are degraded to be on time.", 0.99,
         f"sum(rate(kairos_gateway_degraded_answers_total{{{_SHOPPER}}}[{{window}}]))",
         f"sum(rate(kairos_gateway_requests_total{{{_SHOPPER}}}[{{window}}]))",
     ),
     Slo(
-        "pricing", "KairosPricesNotOnRecord", "Prices are shown without a quote on record: the list price stands in.",
-        0.995,
+        "pricing", "KairosPricesNotOnRecord", "The list price is shown, since no quote is on record.", 0.995,
         'sum(rate(kairos_gateway_offers_total{reason="fallback"}[{window}]))',
         "sum(rate(kairos_gateway_offers_total[{window}]))",
     ),
     Slo(
-        "impressions", "KairosImpressionsLost", "What was shown is not logged: learning and CTR miss it.", 0.999,
+        "impressions", "KairosImpressionsLost", "Impressions are not logged: learning and CTR miss them.", 0.999,
         "sum(rate(kairos_gateway_impressions_dropped_total[{window}]))",
         f"sum(rate(kairos_gateway_requests_total{{{_SHOPPER}}}[{{window}}]))",
     ),
@@ -70,17 +70,17 @@ BURNS = (
 )
 WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 
-# So far behind the log the learner may be: some checkpoints, and a turn that takes long.
+# The learner may be this far behind the log: some checkpoints and a long training batch.
 BEHIND_S = 900
 
-# What is no share of a budget: (alert, severity, for, expression, summary).
+# Alerts without an error budget: (alert, severity, for, expression, summary).
 CONDITIONS = (
     (
         "KairosGatewayGone", "page", "2m", "absent(kairos_gateway_concurrency_limit)", "No gateway is scraped.",
     ),
     (
         "KairosStageLeftAlone", "page", "2m", "max by (stage) (kairos_gateway_circuit_open) == 1",
-        "{{ $labels.stage }} keeps failing and is not called.",
+        "{{ $labels.stage }} fails repeatedly, and the gateway does not call it.",
     ),
     (
         "KairosNoReplica", "page", "2m", "sum by (application) (ray_serve_deployment_replica_healthy) == 0",
@@ -89,20 +89,20 @@ CONDITIONS = (
     (
         "KairosOverload", "page", "10m",
         "sum(kairos_gateway_requests_in_flight) / sum(kairos_gateway_concurrency_limit) > 0.9",
-        "The gateways have nearly as many calls as they let in.",
+        "The gateways have nearly as many calls in flight as they admit.",
     ),
     (
         "KairosAtMaximum", "ticket", "30m",
         "sum by (application) (ray_serve_replica_processing_queries)"
         " / sum by (application) (ray_serve_autoscaling_target_replicas)"
         " > 2 * max by (application) (ray_serve_autoscaling_target_ongoing_requests)",
-        "{{ $labels.application }} has twice the calls a replica should have, and no more replicas come.",
+        "{{ $labels.application }} has twice the target of calls per replica, and gets no more replicas.",
     ),
     (
         "KairosGuardrailsHold", "ticket", "1h",
         'sum(rate(kairos_gateway_offers_total{reason="guardrail"}[1h]))'
         " / sum(rate(kairos_gateway_offers_total[1h])) > 0.2",
-        "More than a fifth of the offers are held by a guardrail: the pricer wants what it may not.",
+        "Guardrails limit more than a fifth of the offers: the pricer proposes prices outside of them.",
     ),
     (
         "KairosPricesMoved", "ticket", "30m",
@@ -120,16 +120,16 @@ CONDITIONS = (
         "Shown products are clicked half as often as a week ago.",
     ),
     (
-        # Its last word of a day, so that one that is gone, or starts over and over, is behind as well.
+        # The last value of a day: a learner that is gone, or restarts repeatedly, is behind as well.
         "KairosLearnerBehind", "ticket", "15m",
         f"time() - max(max_over_time(kairos_learner_learned_up_to_timestamp_seconds[1d])) > {BEHIND_S}",
-        "The learner is behind the log, hangs, or is gone: ranking goes on and learns nothing new.",
+        "The learner is behind the log, hangs, or is gone: ranking continues without learning.",
     ),
 )  # fmt: skip
 
 
 def anchor(alert: str) -> str:
-    """Where docs/runbook.md speaks of it, as GitHub names a heading."""
+    """The anchor of its heading in docs/runbook.md, as GitHub makes it."""
     return alert.lower()
 
 
@@ -143,7 +143,7 @@ def rule_groups() -> dict[str, Any]:
             "alert": slo.alert,
             "expr": " and ".join(f"{slo.series(w)} > {burn} * {round(1 - slo.objective, 6)}" for w in (long, short)),
             "labels": {"severity": severity, "window": long},
-            "annotations": _annotations(slo.alert, f"{slo.summary} Promised are {slo.objective:.1%} good ones."),
+            "annotations": _annotations(slo.alert, f"{slo.summary} The objective is {slo.objective:.1%} good events."),
         }
         for slo in SLOS
         for severity, burn, long, short in BURNS
@@ -173,7 +173,7 @@ def prometheus_rule() -> dict[str, Any]:
 
 
 def _ratio(slo: Slo, window: str) -> str:
-    # `bad or 0`: before the first bad one there is no such series, and that is no absence of good ones.
+    # `bad or 0`: before the first bad event its series does not exist, and the ratio must be 0.
     bad, total = slo.bad.replace("{window}", window), slo.all.replace("{window}", window)
     return f"(({bad}) or vector(0)) / ({total})"
 

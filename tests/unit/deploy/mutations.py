@@ -80,7 +80,7 @@ SCHEMAS = [
 # Found by the published CustomResourceDefinitions.
 CUSTOM_RESOURCES = [
     Mutation(_RANKER, f"{_CLUSTER} enableInTreeAutoScaling", True, "enableInTreeAutoScaling"),
-    Mutation(_RANKER, f"{_WORKERS} rayStartParams num-cpus", 1, "num-cpus: 1 is not of type"),
+    Mutation(_RANKER, f"{_WORKERS} rayStartParams num-cpus", 1, "num-cpus.*: 1 is not of type"),
     Mutation("PrometheusRule/kairos", "spec groups 0 rules 0 expression", "1", "'expression' was unexpected"),
     Mutation("ServiceMonitor/kairos-gateway", "metadata label", {}, "'label' was unexpected"),
 ]

@@ -48,7 +48,7 @@ def test_no_password_comes_twice(made: dict[str, Object]) -> None:
 
 
 def test_the_gateway_takes_its_settings(made: dict[str, Object]) -> None:
-    """gateway.yaml is a settings file of the gateway, with the digest of the key that was told."""
+    """gateway.yaml is a settings file of the gateway, with the digest of the key."""
     settings = GatewaySettings.model_validate(yaml.safe_load(made["kairos-gateway"]["stringData"]["gateway.yaml"]))
     assert [(key.sha256, key.role) for key in settings.security.api_keys] == [
         (hashlib.sha256(KEY.encode()).hexdigest(), "write")

@@ -1,6 +1,6 @@
-# A new backup in the bucket, named for the minute. How many are kept is a matter of the bucket's life cycle rules.
+# A new backup in the bucket, named after the minute. Life cycle rules of the bucket limit their number.
 set -eu
-# The bucket shows a certificate of the usual authorities, Qdrant one of its own.
+# The bucket has a certificate of a public authority, Qdrant one of its own authority.
 if [ -e /etc/kairos/qdrant/ca.crt ]; then
   cat /etc/ssl/certs/ca-certificates.crt /etc/kairos/qdrant/ca.crt > /tmp/authorities.crt
   export SSL_CERT_FILE=/tmp/authorities.crt

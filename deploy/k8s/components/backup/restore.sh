@@ -1,4 +1,4 @@
-# The backup that BACKUP names, in the place of all that is there.
+# Replaces the state of all services by the backup that BACKUP names.
 set -eu
 : "${BACKUP:?say which, for example 2026-01-31T02-41}"
 if [ -e /etc/kairos/qdrant/ca.crt ]; then
