@@ -4,7 +4,7 @@
 
 The demo shop with a fortnight of its shoppers' events. In order: `kairos backup` while it serves, the answers to the
 requests, the end of the suite, the removal of all of its state, `kairos restore`, a new suite, the same requests. The
-backup comes first since showing something is an act: what a shopper saw, the next answer takes into account. For the
+backup comes first since page something is an act: what a shopper saw, the next answer takes into account. For the
 same reason no shopper asks twice; the pages of one answer are one request each.
 """
 

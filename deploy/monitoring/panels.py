@@ -51,7 +51,7 @@ _DRIFT = (
     Panel(
         "Log loss and click rate, now and before the last drift",
         {"{{measure}} {{window}}": "max by (measure, window) (kairos_learner_window_mean)"},
-        description="Means over showings. now: since the last drift, or since the learner started.",
+        description="Means over pages. now: since the last drift, or since the learner started.",
     ),
 )  # fmt: skip
 
@@ -200,11 +200,11 @@ LEARNER = (
     Panel(
         "Behind the log", {"learner": "time() - max (kairos_learner_learned_up_to_timestamp_seconds > 0)"}, "s",
         "Whatever was due longer ago is learned and written down. Up to a minute is as it should be"
-        " (KAIROS_LEARNER_TEACHING__CHECKPOINT_S).", limit=BEHIND_S,
+        " (KAIROS_LEARNER_TRAINING__CHECKPOINT_S).", limit=BEHIND_S,
     ),
     Panel(
-        "Showings and updates",
-        {"showings": _rate("kairos_learner_showings_total"), "updates": _rate("kairos_learner_updates_total")}, "cps",
+        "Pages and updates",
+        {"pages": _rate("kairos_learner_pages_total"), "updates": _rate("kairos_learner_updates_total")}, "cps",
     ),
     *_DRIFT,
     Panel(
