@@ -89,11 +89,11 @@ def of_tasks(told: Examples, shown: Predictions) -> Figures:
 
 
 def of_truth(told: SimulatedLists, scores: FloatArray) -> dict[str, float]:
-    showing = told.examples.showing
+    page = told.examples.page
     return {
-        "rank_correlation": mean_rank_correlation(showing, scores, told.wanted),
+        "rank_correlation": mean_rank_correlation(page, scores, told.wanted),
         "auc": auc(told.unbiased, scores),
-        "ndcg": ndcg(showing, scores, told.unbiased),
+        "ndcg": ndcg(page, scores, told.unbiased),
     }
 
 
@@ -109,10 +109,10 @@ def lambdamart(taught: Examples, told: Examples, seed: int) -> FloatArray:
     """Trained to order purchases above carts above clicks."""
 
     def features(of: Examples) -> FloatArray:
-        return np.hstack([of.numbers, of.context[of.showing]])
+        return np.hstack([of.numbers, of.context[of.page]])
 
     data = lightgbm.Dataset(
-        features(taught), taught.click + taught.cart + taught.purchase, group=np.bincount(taught.showing),
+        features(taught), taught.click + taught.cart + taught.purchase, group=np.bincount(taught.page),
         position=taught.positions,
     )  # fmt: skip
     settings = {
@@ -142,7 +142,7 @@ def _scored(ranker: Ranker, told: SimulatedLists) -> FloatArray:
 
 
 def one_seed(lists: SimulatedLists, epochs: int, seed: int) -> tuple[dict[str, Figures], dict[str, list[list[float]]]]:
-    count = lists.examples.showing_count
+    count = lists.examples.page_count
     split = round(count * TAUGHT)
     taught = lists.examples.take(np.arange(split))
     told = lists.take(np.arange(split, count))

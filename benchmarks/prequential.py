@@ -69,10 +69,10 @@ class Course:
     learned_s: float = 0.0
 
     def test(self, day: int, examples: Examples, top: int) -> None:
-        r = examples.showing_count
-        sizes = np.bincount(examples.showing, minlength=r)
+        r = examples.page_count
+        sizes = np.bincount(examples.page, minlength=r)
         each = log_losses(examples, self.ranker.predict_as_shown(examples))
-        self.losses.setdefault(day, []).extend(np.bincount(examples.showing, each, r) / sizes)
+        self.losses.setdefault(day, []).extend(np.bincount(examples.page, each, r) / sizes)
         self.hits.setdefault(day, []).extend(hits(examples, self.ranker.predict(examples)["click"], top))
 
     def learn(self, work: Callable[[], LearnableRanker]) -> None:
@@ -121,9 +121,9 @@ def prequential(
             fresh = stream.take(rows)
             for course in courses.values():
                 course.test(today, fresh, top)
-            lesson = Examples.joined([buffer.sample(len(rows), random), fresh])
+            batch = Examples.joined([buffer.sample(len(rows), random), fresh])
             live, number = courses["incremental"], seed + int(rows[0])
-            live.learn(lambda lesson=lesson, number=number: taught(live.ranker, lesson, number))  # type: ignore[misc]  # noqa: B023
+            live.learn(lambda batch=batch, number=number: taught(live.ranker, batch, number))  # type: ignore[misc]  # noqa: B023
             buffer.add(fresh, rows)
     return courses
 
@@ -139,11 +139,11 @@ def taught(ranker: LearnableRanker, examples: Examples, seed: int, epochs: int =
 
 def hits(examples: Examples, scores: FloatArray, top: int) -> list[float]:
     """For each list 1 where something clicked is among the best `top`, else 0; ties stand against it."""
-    order = np.lexsort((examples.click, -scores, examples.showing))
-    starts = np.searchsorted(examples.showing, np.arange(examples.showing_count))
-    places = np.arange(len(examples)) - starts[examples.showing]
+    order = np.lexsort((examples.click, -scores, examples.page))
+    starts = np.searchsorted(examples.page, np.arange(examples.page_count))
+    places = np.arange(len(examples)) - starts[examples.page]
     hit = (examples.click[order] > 0) & (places < top)
-    counts: list[float] = np.minimum(np.bincount(examples.showing, hit, examples.showing_count), 1).tolist()
+    counts: list[float] = np.minimum(np.bincount(examples.page, hit, examples.page_count), 1).tolist()
     return counts
 
 
@@ -218,10 +218,10 @@ def main() -> int:
             full.update(full_ranking(of, courses, arguments.full, seed))
 
     courses = prequential(stream, arguments.updates, arguments.epochs, top, seed, rank_all)
-    report |= {"lists": stream.showing_count, "top": top} | {name: c.figures() for name, c in courses.items()}
+    report |= {"lists": stream.page_count, "top": top} | {name: c.figures() for name, c in courses.items()}
     if full:
         report["full_ranking_hr_10"] = full
-    table = Table("model", "log loss", f"hit@{top}", "learned, CPU s", title=f"{stream.showing_count:,} lists")
+    table = Table("model", "log loss", f"hit@{top}", "learned, CPU s", title=f"{stream.page_count:,} lists")
     for name, course in courses.items():
         found = course.figures()
         table.add_row(name, *(str(found[key]) for key in ("log_loss", "hit_rate", "learned_cpu_s")))

@@ -26,9 +26,9 @@ from demo.catalogue import REFERENCE, build_catalogue
 from demo.shoppers import build_shoppers, simulate_sessions
 from services.common.arrays import FloatArray
 from services.ranker.domain.event import Event, EventType, Impressions, ItemFeatures
-from training.ranking.examples import Examples, Showing
+from training.ranking.examples import Examples, Page
 from training.ranking.histories import Histories
-from training.ranking.reading import showing
+from training.ranking.reading import page
 
 DAY_S = 86_400.0
 DIMENSIONS = 32
@@ -47,14 +47,14 @@ class Sequences:
     log: Histories
     purchases: list[tuple[float, str, str]]
 
-    def list_of(self, purchase: tuple[float, str, str], candidates: list[str]) -> Showing:
+    def list_of(self, purchase: tuple[float, str, str], candidates: list[str]) -> Page:
         """As the shopper would have met them a minute before."""
         moment_s, user, item_id = purchase
         n = len(candidates)
         page = Impressions(
             f"{user}/{item_id}", user, "", "", moment_s - _LOOK_S, "", candidates, range(1, n + 1), (1.0,) * n
         )
-        made = showing(page, self.log, self.items, VERSION, DIMENSIONS, 2 * _LOOK_S)
+        made = page(page, self.log, self.items, VERSION, DIMENSIONS, 2 * _LOOK_S)
         if made is None:
             raise ValueError(f"none of the candidates of {user} has a vector")
         return made
@@ -81,7 +81,7 @@ def sequence_lists(of: Sequences, seed: int) -> Examples:
     """Each purchase among items drawn by lot that the user never buys; in an order that says nothing."""
     random, ids = np.random.default_rng(seed), np.array(sorted(of.items))
     bought = {user: set(of.log.item_ids(user)) for _, user, _ in of.purchases}
-    lists: list[Showing] = []
+    lists: list[Page] = []
     for purchase in tqdm(of.purchases, desc="lists", mininterval=5):
         drawn = ids[random.choice(len(ids), 2 * CANDIDATES, replace=False)]
         others = [item_id for item_id in drawn.tolist() if item_id not in bought[purchase[1]]]

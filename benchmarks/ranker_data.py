@@ -18,7 +18,7 @@ from services.query_encoder.wiring import build_encoder
 from services.ranker.domain.candidate_features import features_of
 from services.ranker.domain.event import Circumstances, Event, EventType, Impressions, ItemFeatures
 from services.ranker.domain.ranking_request import RankingRequest
-from training.ranking.examples import Examples, Showing
+from training.ranking.examples import Examples, Page
 from training.ranking.histories import Histories
 from training.ranking.reading import request_of
 
@@ -30,7 +30,7 @@ _UNBIASED_CLICKS = 2
 
 @dataclass(frozen=True)
 class SimulatedLists:
-    """`examples`, and beside each showing the request behind it; `wanted` [n] are the true utilities.
+    """`examples`, and beside each page the request behind it; `wanted` [n] are the true utilities.
 
     `unbiased` [n] is 1 for what the shopper would have clicked, drawn once more, had all places been alike.
     """
@@ -40,11 +40,11 @@ class SimulatedLists:
     wanted: FloatArray
     unbiased: FloatArray
 
-    def take(self, showings: npt.NDArray[np.intp]) -> SimulatedLists:
-        """`showings` ascending."""
-        rows = np.isin(self.examples.showing, showings)
-        chosen = [self.requests[showing] for showing in showings]
-        return SimulatedLists(self.examples.take(showings), chosen, self.wanted[rows], self.unbiased[rows])
+    def take(self, pages: npt.NDArray[np.intp]) -> SimulatedLists:
+        """`pages` ascending."""
+        rows = np.isin(self.examples.page, pages)
+        chosen = [self.requests[page] for page in pages]
+        return SimulatedLists(self.examples.take(pages), chosen, self.wanted[rows], self.unbiased[rows])
 
 
 def simulated_lists(size: int, shoppers: int, days: int, seed: int) -> SimulatedLists:
@@ -67,13 +67,13 @@ def lists_of(sessions: Sequence[DemoSession], catalogue: Sequence[DemoProduct], 
             )
         pages.append(_page(session, items, queries, version))
         histories.add_impressions(pages[-1])
-    showings, requests = [], []
+    pages, requests = [], []
     for page in tqdm(pages, desc="features", unit=" lists"):
         requests.append(request_of(page, histories, items, version, dimensions))
         user, candidates = features_of(requests[-1])
         reached = [histories.reached(page, item_id, WINDOW_S) for item_id in page.item_ids]
-        showings.append(
-            Showing(
+        pages.append(
+            Page(
                 user,
                 candidates,
                 page.positions,
@@ -85,7 +85,7 @@ def lists_of(sessions: Sequence[DemoSession], catalogue: Sequence[DemoProduct], 
             )
         )
     return SimulatedLists(
-        Examples.of(showings, dimensions),
+        Examples.of(pages, dimensions),
         requests,
         np.concatenate([np.array(session.wanted, np.float32) for session in sessions]),
         np.concatenate([_unbiased(session, seed) for session in sessions]),

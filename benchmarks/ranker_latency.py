@@ -43,7 +43,7 @@ from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.user_features import CONTEXT, SEQUENCE
 from services.ranker.domain.user_history import LASTING, UserHistory
-from training.ranking.examples import Examples, Showing
+from training.ranking.examples import Examples, Page
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
 
@@ -94,7 +94,7 @@ def network(asked: RankingRequest) -> LearnableRanker:
     user, candidates = features_of(asked)
     n = len(asked.item_ids)
     positions, reached = range(1, n + 1), [n % 4 for n in range(n)]
-    shown = [Showing(user, candidates, positions, [1.0] * n, reached, NOW_S + at, "u", f"r{at}") for at in range(4)]
+    shown = [Page(user, candidates, positions, [1.0] * n, reached, NOW_S + at, "u", f"r{at}") for at in range(4)]
     ranker = LearnableRanker(NetworkSettings(DIMENSIONS), vector_version=VERSION)
     ranker.update(Examples.of(shown, DIMENSIONS))
     return ranker

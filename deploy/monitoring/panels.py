@@ -202,11 +202,11 @@ LEARNER = (
     Panel(
         "Behind the log", {"learner": "time() - max (kairos_learner_learned_up_to_timestamp_seconds > 0)"}, "s",
         "The learner has learned and stored all older events. Up to a minute is normal"
-        " (KAIROS_LEARNER_TEACHING__CHECKPOINT_S).", limit=BEHIND_S,
+        " (KAIROS_LEARNER_TRAINING__CHECKPOINT_S).", limit=BEHIND_S,
     ),
     Panel(
-        "Impressions and updates",
-        {"impressions": _rate("kairos_learner_showings_total"), "updates": _rate("kairos_learner_updates_total")},
+        "Pages and updates",
+        {"pages": _rate("kairos_learner_pages_total"), "updates": _rate("kairos_learner_updates_total")},
         "cps",
     ),
     *_DRIFT,

@@ -1,7 +1,7 @@
-"""`python -m services.learner`: learns from the ranker's event log until it is stopped (SIGTERM, SIGINT).
+"""`python -m services.learner`: trains on the ranker's event log until it is stopped (SIGTERM, SIGINT).
 
-What it did stands in the journal of its folder and in the registry's log (`kairos models list`), how it goes in its
-metrics (docs/metrics.md).
+The journal in its folder and the registry's log (`kairos models list`) say what it did, its metrics (docs/metrics.md)
+how it is doing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from services.ranker.domain.weighted_sum import Weights
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_store
 
-# After a failure, the store's for example, so long until the next try.
+# After a failure, for example of the store, the time until the next attempt.
 _PAUSE_S = 2.0
 
 _log = structlog.get_logger("kairos.learner")
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetrics, stop: threading.Event) -> None:
-    """Until `stop`. What goes wrong is logged, and a new learner goes on from what was written down."""
+    """Until `stop`. A failure is logged, and a new learner continues from what was saved."""
     registry = ModelRegistry(ranker.models_dir / settings.tenant)
     weights = Weights(**ranker.weights.model_dump())
     while not stop.is_set():
@@ -63,7 +63,7 @@ def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetri
             learner.save()
             store.close()
         except Exception:
-            _log.exception("the learner failed; another one goes on from what was written down")
+            _log.exception("the learner failed; a new one continues from what was saved")
             stop.wait(_PAUSE_S)
 
 

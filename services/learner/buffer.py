@@ -1,4 +1,4 @@
-"""The showings that a learner goes back to: the newest, and a uniform sample of all that ever were."""
+"""The pages that a learner trains on again: the newest, and a uniform sample of all pages there ever were."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from training.ranking.examples import Examples
 
 
 class Buffer:
-    """Bounded, and the same for the same showings, however often they came: those with the largest digests stay.
+    """Bounded, and the same for the same pages, however often they are added: those with the largest digests stay.
 
-    A showing is known by its position in the log of impressions. `positions` [r] are those of `examples`, ascending.
+    A page is identified by its position in the log of impressions. `positions` [r] are those of `examples`, ascending.
     """
 
     def __init__(self, recent: int, reservoir: int = 0) -> None:
@@ -33,12 +33,12 @@ class Buffer:
         self._keep(joined, places, rows, self._chosen(places))
 
     def keep(self, stays: npt.NDArray[np.bool_]) -> None:
-        """Of the showings only those, [r]."""
+        """Drops the other pages; `stays` [r]."""
         if not stays.all():
             self._keep(self.examples, self.positions, np.arange(len(self)), stays)
 
     def sample(self, count: int, random: np.random.Generator) -> Examples:
-        """At most `count` showings drawn without return."""
+        """At most `count` pages, drawn without replacement."""
         chosen = random.permutation(len(self))[:count]
         return self.examples.take(np.sort(chosen))
 
@@ -60,10 +60,12 @@ class Buffer:
 
 
 def still_there(examples: Examples, positions: IntArray, oldest: Mapping[str, int]) -> npt.NDArray[np.bool_]:
-    """[r]: whether a showing is in the log yet; nobody's always is."""
-    users = examples.user_ids.tolist()
-    pairs = zip(users, positions.tolist(), strict=True)
-    return np.array([not user or position >= oldest.get(user, position + 1) for user, position in pairs], np.bool_)
+    """[r]: whether a page is still in the log. A page of an unknown person always is.
+
+    `oldest` is the first position of each person who has one.
+    """
+    pairs = zip(examples.persons.tolist(), positions.tolist(), strict=True)
+    return np.array([not person or at >= oldest.get(person, at + 1) for person, at in pairs], np.bool_)
 
 
 def _digest(place: int) -> int:

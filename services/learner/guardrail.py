@@ -1,7 +1,8 @@
-"""Is a version better than the current one, on showings that taught neither: paired bootstrap over showings.
+"""Whether a version is better than the current one, on pages held back from both: a paired bootstrap over pages.
 
-Log loss and AUC are of probabilities at the places where items stood, NDCG of the order by the probabilities at the
-first place. What was shown, the version of that day chose: NDCG against its clicks favours whoever ranks as it did.
+Log loss and AUC are of probabilities at the positions where items were shown, NDCG of the order by the probabilities
+at the first position. The version of the time chose what was shown: NDCG against its clicks favours models that rank
+like it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _LEAST = 1e-7
 
 
 class Predictor(Protocol):
-    """Probabilities by task, each [n]: at the first place, and where the items stood."""
+    """Probabilities by task, each [n]: at the first position, and at the positions where the items were shown."""
 
     def predict(self, examples: Examples) -> dict[str, FloatArray]: ...
 
@@ -32,7 +33,7 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one metric. `low` and `high` bound challenger less current."""
+    """The difference in one metric. `low` and `high` bound challenger minus current."""
 
     current: float
     challenger: float
@@ -53,12 +54,14 @@ class Verdict:
 def compare(
     held: Examples, current: Predictor, challenger: Predictor, settings: GuardrailSettings, seed: int = 0
 ) -> Verdict:
-    """`held` taught neither of the two. Raises ValueError where nothing was clicked in it, or everything."""
+    """`held` was not used to train either of the two. Raises ValueError if no item of it was clicked, or every one."""
     if not 0 < held.click.sum() < len(held):
-        raise ValueError("nothing, or everything, of what was held back was clicked; it cannot tell versions apart")
+        raise ValueError(
+            "no item, or every item, of the held-back pages was clicked; they cannot tell versions apart"
+        )
     random = np.random.default_rng(seed)
-    r = held.showing_count
-    # Row 0 counts each showing once: the figure itself.
+    r = held.page_count
+    # Row 0 counts each page once: the metric itself.
     weights = np.vstack([np.ones(r), random.multinomial(r, np.full(r, 1 / r), settings.resamples)])
     measured = {name: (_metrics(held, model, weights)) for name, model in (("a", current), ("b", challenger))}
     tail = (1 - settings.confidence) / 2
@@ -72,7 +75,7 @@ def compare(
 
 def _verdict(differences: dict[Metric, Difference], settings: GuardrailSettings) -> Verdict:
     for metric, found in differences.items():
-        # Of log loss less is better.
+        # A lower log loss is better.
         low, high = (-found.high, -found.low) if metric == "log_loss" else (found.low, found.high)
         if metric == settings.better and low <= 0:
             kind = "worse" if high < 0 else "not surely better"
@@ -93,37 +96,37 @@ def log_losses(examples: Examples, predicted: dict[str, FloatArray]) -> Doubles:
 
 def _metrics(held: Examples, model: Predictor, weights: Doubles) -> dict[Metric, Doubles]:
     """Each [resamples]."""
-    r, as_shown, first = held.showing_count, model.predict_as_shown(held), model.predict(held)
-    losses = np.bincount(held.showing, log_losses(held, as_shown), r)
-    sizes = np.bincount(held.showing, minlength=r)
+    r, as_shown, first = held.page_count, model.predict_as_shown(held), model.predict(held)
+    losses = np.bincount(held.page, log_losses(held, as_shown), r)
+    sizes = np.bincount(held.page, minlength=r)
     order = sum(_GAINS[task] * first[task] for task in TASKS)
-    ndcg = ndcg_of_showings(held, np.asarray(order))
+    ndcg = ndcg_of_pages(held, np.asarray(order))
     chosen = np.isfinite(ndcg)
     return {
         "log_loss": (weights @ losses) / (weights @ sizes),
-        "auc": np.array([_auc(as_shown["click"], held.click, row[held.showing]) for row in weights]),
+        "auc": np.array([_auc(as_shown["click"], held.click, row[held.page]) for row in weights]),
         "ndcg": (weights[:, chosen] @ ndcg[chosen]) / np.maximum(weights[:, chosen].sum(1), 1),
     }
 
 
-def ndcg_of_showings(examples: Examples, scores: FloatArray) -> Doubles:
-    """[r], over all that was shown; NaN where nothing was acted on."""
+def ndcg_of_pages(examples: Examples, scores: FloatArray) -> Doubles:
+    """[r], over all items of the page; NaN for a page without an outcome."""
     gains = sum(_GAINS[task] * getattr(examples, task) for task in TASKS)
     return _discounted(examples, np.asarray(gains), -scores) / _discounted(examples, np.asarray(gains), -gains)
 
 
 def _discounted(examples: Examples, gains: FloatArray, order: FloatArray) -> Doubles:
-    """[r]: DCG of each showing sorted ascending by `order`; NaN where it is 0 (0 / 0 would be so anyway)."""
-    # Ties stand against us: what was acted on goes last.
-    rows = np.lexsort((gains, order, examples.showing))
-    starts = np.searchsorted(examples.showing, np.arange(examples.showing_count))
-    places = np.arange(len(examples)) - starts[examples.showing]
-    sums = np.bincount(examples.showing[rows], gains[rows] / np.log2(places + 2), examples.showing_count)
+    """[r]: DCG of each page sorted ascending by `order`; NaN if it is 0."""
+    # Ties are resolved against the model: items with an outcome go last.
+    rows = np.lexsort((gains, order, examples.page))
+    starts = np.searchsorted(examples.page, np.arange(examples.page_count))
+    places = np.arange(len(examples)) - starts[examples.page]
+    sums = np.bincount(examples.page[rows], gains[rows] / np.log2(places + 2), examples.page_count)
     return np.where(sums > 0, sums, np.nan)
 
 
 def _auc(scores: FloatArray, labels: FloatArray, weights: Doubles) -> float:
-    """Chance that a clicked row stands above one that was not, ties half; NaN where one kind is missing."""
+    """The probability that a clicked row ranks above one that was not, ties count half; NaN if one kind is missing."""
     _, group = np.unique(scores, return_inverse=True)
     hits = np.bincount(group, weights * labels)
     misses = np.bincount(group, weights * (1 - labels))

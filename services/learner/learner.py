@@ -1,4 +1,4 @@
-"""One turn after the other: test on what is new, learn from it, propose a version, watch over the one on trial."""
+"""The learner's loop: test on new pages, train on them, propose a version, and watch the version on trial."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from services.learner.guardrail import log_losses
 from services.learner.memory import Memory
 from services.learner.metrics import LearnerMetrics
 from services.learner.online import Arm
+from services.learner.pages import PageReader, Taken
 from services.learner.release import Release
 from services.learner.settings import LearnerSettings
-from services.learner.showings import Showings, Taken
 from services.learner.state import State, StateFolder
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.rollout import StepKind
@@ -28,15 +28,15 @@ from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
 
 LOG = "impressions"
-# Over the buffer, of a working copy that begins anew.
-_EPOCHS_ANEW = 3
+# Over the buffer, for a working copy that starts from random weights.
+_FIRST_EPOCHS = 3
 
 _log = structlog.get_logger("kairos.learner")
 _tracer = trace.get_tracer("kairos")
 
 
 class Learner:
-    """Not for two threads. After an exception it is of no use: another one goes on from the folder.
+    """For one thread. After an exception it must not be used: a new one continues from the folder.
 
     `clock` gives seconds since the epoch.
     """
@@ -48,49 +48,49 @@ class Learner:
         self._store, self._settings, self._metrics, self._clock = store, settings, metrics, clock
         self._folder = StateFolder(settings.data_dir)
         self._release = Release(registry, weights, settings, metrics, clock)
-        self._memory = Memory(settings.teaching, lambda users: store.oldest_impressions(settings.tenant, users))
+        self._memory = Memory(settings.training, lambda persons: store.oldest_impressions(settings.tenant, persons))
         known = self._folder.load()
         self._state, self._working = known or (State(self._committed()), None)
-        self._showings = Showings(store, settings.tenant, self._state.position, settings.teaching)
+        self._pages = PageReader(store, settings.tenant, self._state.position, settings.training)
         for buffer, positions in (
             (self._memory.replay, self._state.replay), (self._memory.held, self._state.held),
         ):  # fmt: skip
-            buffer.add(*self._showings.again(positions))
+            buffer.add(*self._pages.again(positions))
         if self._working is None:
-            self._begin_anew()
-        # What drifted since the last proposal; and whether the next update is the first one since.
-        self._drift, self._drifted, self._is_new_world = DriftWatch(settings.drift, metrics), set[str](), False
+            self._start_working_copy()
+        # What drifted since the last proposal, and whether the next update is the first one after a drift.
+        self._drift, self._drifted, self._has_drifted = DriftWatch(settings.drift, metrics), set[str](), False
         self._waiting_s = self._saved_s = clock()
         self._noted: list[dict[str, object]] = []
-        # The current version, as it was last told; None: not yet.
+        # The current version that the metrics show; None: none yet.
         self._live: str | None = None
 
     def turn(self) -> None:
-        """Takes what the log has, and does what is due."""
+        """Reads what the log has, and does what is due."""
         now_s = self._clock()
-        self._watch_over()
-        taken = self._showings.take(now_s)
+        self._watch_trial()
+        taken = self._pages.take(now_s)
         if taken is not None:
             self._test(taken)
-        fresh, teaching = len(self._memory.fresh), self._settings.teaching
+        fresh, training = len(self._memory.fresh), self._settings.training
         if not fresh:
             self._waiting_s = now_s
-        elif fresh >= teaching.least_showings or now_s - self._waiting_s >= teaching.patience_s:
+        elif fresh >= training.least_pages or now_s - self._waiting_s >= training.patience_s:
             self._learn()
-        if self._showings.position > self._state.position and now_s - self._saved_s >= teaching.checkpoint_s:
+        if self._pages.position > self._state.position and now_s - self._saved_s >= training.checkpoint_s:
             self.save()
-        if self._drifted or self._state.since_proposal >= self._settings.guardrail.showings:
+        if self._drifted or self._state.since_proposal >= self._settings.guardrail.pages:
             self._propose()
-        self._tell(now_s)
+        self._update_metrics(now_s)
 
     @_tracer.start_as_current_span("save")
     def save(self) -> None:
-        """What was taken is learned, written down and committed."""
+        """Trains on what was taken, saves it and commits its position."""
         self._learn()
         state, memory, start = self._state, self._memory, self._state.position
-        state.position = self._showings.position
+        state.position = self._pages.position
         state.replay, state.held = memory.replay.positions.tolist(), memory.held.positions.tolist()
-        # Noted first: a death in between repeats a stretch in the journal, and leaves none out.
+        # The journal first: if the process dies in between, a stretch is in it twice, and none is missing.
         self._folder.note({"at_s": self._clock(), "from": start, "to": state.position, "taken": self._noted})
         self._folder.save(state, self._working)
         self._store.commit(self._settings.tenant, self._settings.group, {LOG: state.position})
@@ -98,59 +98,59 @@ class Learner:
 
     @_tracer.start_as_current_span("test")
     def _test(self, taken: Taken) -> None:
-        """What was shown is compared with what was thought, counted for who showed it, and put where it belongs."""
+        """Compares predictions with outcomes, counts them for the versions on trial, and puts the pages into memory."""
         if not len(taken.positions):
             return
         rows = self._memory.without_deleted(taken.examples, taken.positions)
         examples, positions = taken.examples.take(rows), taken.positions[rows]
         if not len(positions):
             return
-        self._meet(self._showings.vector_version, examples.dimensions)
+        self._use_vectors_of(self._pages.vector_version, examples.dimensions)
         self._count(taken, rows, examples)
-        r = examples.showing_count
-        sizes = np.bincount(examples.showing, minlength=r)
-        clicks = np.bincount(examples.showing, examples.click, r) / sizes
-        noted: dict[str, object] = {"to": taken.end, "showings": r, "click_rate": float(clicks.mean())}
-        # Before the first update there is nothing to be surprised.
-        if self._working is not None and self._working.showings_seen:
+        r = examples.page_count
+        sizes = np.bincount(examples.page, minlength=r)
+        clicks = np.bincount(examples.page, examples.click, r) / sizes
+        noted: dict[str, object] = {"to": taken.end, "pages": r, "click_rate": float(clicks.mean())}
+        # Before the first update there are no predictions to compare with.
+        if self._working is not None and self._working.pages_seen:
             each = log_losses(examples, self._working.predict_as_shown(examples))
-            losses = np.bincount(examples.showing, each, r) / sizes
+            losses = np.bincount(examples.page, each, r) / sizes
             drifted = self._drift.update(losses.tolist(), clicks.tolist())
-            self._drifted, self._is_new_world = self._drifted | drifted, self._is_new_world or bool(drifted)
+            self._drifted, self._has_drifted = self._drifted | drifted, self._has_drifted or bool(drifted)
             noted |= {"log_loss": float(losses.mean()), "drift": sorted(drifted)}
         noted["held"] = self._memory.add(examples, positions)
         self._noted.append(noted)
-        self._metrics.showings.inc(r)
+        self._metrics.pages.inc(r)
 
     @_tracer.start_as_current_span("learn")
     def _learn(self) -> None:
-        for user in self._memory.forget_deleted():
-            self._showings.forget(user)
+        for person in self._memory.forget_deleted():
+            self._pages.forget(person)
         settings, state = self._settings, self._state
         random, count = np.random.default_rng([settings.seed, state.updates]), len(self._memory.fresh)
-        lesson = self._memory.next_lesson(random, self._is_new_world)
-        if self._working is None or not len(lesson):
+        batch = self._memory.next_batch(random, self._has_drifted)
+        if self._working is None or not len(batch):
             return
-        epochs = settings.drift.epochs if self._is_new_world else settings.teaching.epochs
-        self._working.update(lesson, epochs, settings.seed + state.updates)
+        epochs = settings.drift.epochs if self._has_drifted else settings.training.epochs
+        self._working.update(batch, epochs, settings.seed + state.updates)
         state.updates += 1
         self._metrics.updates.inc()
         state.since_proposal += count
-        self._waiting_s, self._is_new_world = self._clock(), False
+        self._waiting_s, self._has_drifted = self._clock(), False
 
     def _propose(self) -> None:
-        if self._working is None or not self._working.showings_seen or not self._release.is_ready(self._memory):
+        if self._working is None or not self._working.pages_seen or not self._release.is_ready(self._memory):
             return
-        for user in self._memory.forget_deleted():
-            self._showings.forget(user)
-        reason = f"drift of {', '.join(sorted(self._drifted))}" if self._drifted else "new showings"
-        if self._release.propose(self._working, self._memory, reason, self._showings.position):
+        for person in self._memory.forget_deleted():
+            self._pages.forget(person)
+        reason = f"drift of {', '.join(sorted(self._drifted))}" if self._drifted else "new pages"
+        if self._release.propose(self._working, self._memory, reason, self._pages.position):
             self._drifted, self._state.since_proposal = set(), 0
 
-    def _tell(self, now_s: float) -> None:
-        # What is not written down yet, a death would undo.
-        if self._showings.position == self._state.position:
-            self._metrics.learned_up_to.set(now_s - self._showings.behind_s(now_s))
+    def _update_metrics(self, now_s: float) -> None:
+        # What is not saved yet is lost if the process dies.
+        if self._pages.position == self._state.position:
+            self._metrics.learned_up_to.set(now_s - self._pages.behind_s(now_s))
         current = self._release.rollout().current
         if current != self._live:
             self._metrics.live_version_made.clear()
@@ -158,48 +158,48 @@ class Learner:
                 self._metrics.live_version_made.labels(current).set(made_s)
             self._live = current
 
-    def _watch_over(self) -> None:
+    def _watch_trial(self) -> None:
         rollout, state = self._release.rollout(), self._state
         if rollout.other is None:
             return
         if state.trial != rollout.trial:
             state.trial, state.arms = rollout.trial, {}
         counts = self._store.counts(self._settings.tenant, rollout.trial)
-        # What led to a version that fell is not built upon.
-        if self._release.watch_over(counts, state.arms, rollout) is StepKind.ROLLED_BACK:
-            self._begin_anew()
+        # Training does not continue from a version that was rolled back.
+        if self._release.watch_trial(counts, state.arms, rollout) is StepKind.ROLLED_BACK:
+            self._start_working_copy()
 
     def _count(self, taken: Taken, rows: IntArray, examples: Examples) -> None:
-        """For the versions that are compared with each other, since they are."""
-        rollout, r = self._release.rollout(), examples.showing_count
+        """Counts for the two versions that are compared, since the trial began."""
+        rollout, r = self._release.rollout(), examples.page_count
         if rollout.other is None or self._state.trial != rollout.trial:
             return
-        shown = np.bincount(examples.showing, minlength=r)
-        clicks, purchases = (np.bincount(examples.showing, of, r) for of in (examples.click, examples.purchase))
+        shown = np.bincount(examples.page, minlength=r)
+        clicks, purchases = (np.bincount(examples.page, of, r) for of in (examples.click, examples.purchase))
         for row, at in enumerate(rows.tolist()):
             who, version = taken.whom[at], taken.versions[at]
             if who and examples.shown_s[row] >= rollout.since_s and version in (rollout.current, rollout.other):
                 self._state.arms.setdefault(version, Arm()).add(who, int(shown[row]), clicks[row], purchases[row])
 
-    def _meet(self, vector_version: str, dimensions: int) -> None:
-        """A working copy where there is none; another one, and an empty memory, when vectors are another model's."""
+    def _use_vectors_of(self, vector_version: str, dimensions: int) -> None:
+        """Makes a working copy if there is none; a new one, with an empty memory, for vectors of another model."""
         if self._working is not None and self._working.vector_version == vector_version:
             return
         if self._working is not None:
-            _log.warning("vectors of another model; learning begins anew", model_version=vector_version)
+            _log.warning("vectors of another model; learning starts again", model_version=vector_version)
             self._memory.clear()
         self._working = LearnableRanker(
             NetworkSettings(dimensions), vector_version=vector_version, seed=self._settings.seed
         )
 
-    def _begin_anew(self) -> None:
-        """With the version that answers; where none does, with what the buffer teaches."""
+    def _start_working_copy(self) -> None:
+        """Starts from the current version; without one, from random weights and the pages in the buffer."""
         self._working, self._state.since_proposal = self._release.current(), 0
         examples = self._memory.replay.examples
         if self._working is None and len(examples):
-            self._meet(self._showings.vector_version, examples.dimensions)
-        if self._working is not None and not self._working.showings_seen and len(examples):
-            self._working.update(examples, _EPOCHS_ANEW, self._settings.seed)
+            self._use_vectors_of(self._pages.vector_version, examples.dimensions)
+        if self._working is not None and not self._working.pages_seen and len(examples):
+            self._working.update(examples, _FIRST_EPOCHS, self._settings.seed)
 
     def _committed(self) -> int:
         return self._store.committed(self._settings.tenant, self._settings.group).get(LOG, 0)

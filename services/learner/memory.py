@@ -1,4 +1,4 @@
-"""The showings that a learner keeps: those that wait for the next update, that teach again, and that never teach."""
+"""The pages that a learner keeps: those for the next update, those to train on again, and those held back."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from services.learner.buffer import Buffer, still_there
-from services.learner.settings import TeachingSettings
+from services.learner.settings import TrainingSettings
 from services.learner.split import is_held_back
 from services.ranker.domain.user_features import IntArray
 from training.ranking.examples import Examples
 
 
 class Memory:
-    """`oldest(users)` tells each user's first position in the log of impressions, of those who are in it."""
+    """`oldest(persons)` gives each person's first position in the log of impressions, of those who are in it."""
 
-    def __init__(self, settings: TeachingSettings, oldest: Callable[[Sequence[str]], Mapping[str, int]]) -> None:
+    def __init__(self, settings: TrainingSettings, oldest: Callable[[Sequence[str]], Mapping[str, int]]) -> None:
         self._settings, self._oldest = settings, oldest
         self.clear()
 
@@ -32,34 +32,34 @@ class Memory:
             buffer.add(examples.take(rows), positions[rows])
         return int(held.sum())
 
-    def next_lesson(self, random: np.random.Generator, has_drifted: bool) -> Examples:
-        """What waited, with old showings beside it; from now on it is one of the old ones. Empty: nothing waited."""
+    def next_batch(self, random: np.random.Generator, has_drifted: bool) -> Examples:
+        """The next training batch: the waiting pages, which become old ones, and old pages. Empty: nothing waited."""
         fresh, settings = self.fresh, self._settings
         self.fresh = self._waiting()
         if not len(fresh):
             return Examples.none()
-        # After drift the old world teaches the wrong things: what is recent comes along instead.
+        # After drift old pages show what is no longer true: recent ones are added instead of a sample of all.
         count = round(len(fresh) * settings.replay)
         old = self.replay.newest(settings.recent) if has_drifted else self.replay.sample(count, random)
         self.replay.add(fresh.examples, fresh.positions)
         return Examples.joined([part for part in (old, fresh.examples) if len(part)])
 
     def forget_deleted(self) -> set[str]:
-        """Drops what the log has no more; the users whom that concerns."""
+        """Drops the pages that are no longer in the log, and gives their persons."""
         buffers = (self.fresh, self.replay, self.held)
-        users = {user for buffer in buffers for user in buffer.examples.user_ids.tolist() if user}
-        oldest, gone = self._oldest(sorted(users)), set[str]()
+        persons = {person for buffer in buffers for person in buffer.examples.persons.tolist() if person}
+        oldest, gone = self._oldest(sorted(persons)), set[str]()
         for buffer in buffers:
             stays = still_there(buffer.examples, buffer.positions, oldest)
-            gone |= set(buffer.examples.user_ids[~stays].tolist())
+            gone |= set(buffer.examples.persons[~stays].tolist())
             buffer.keep(stays)
         return gone
 
     def without_deleted(self, examples: Examples, positions: IntArray) -> IntArray:
-        """The rows that the log still has."""
-        oldest = self._oldest(np.unique(examples.user_ids).tolist())
+        """The rows of the pages that are still in the log."""
+        oldest = self._oldest(np.unique(examples.persons).tolist())
         return np.flatnonzero(still_there(examples, positions, oldest))
 
     def _waiting(self) -> Buffer:
-        """Holds whatever may come together before there is an update: none of it is dropped."""
-        return Buffer(self._settings.least_showings + self._settings.most_showings)
+        """Has room for all pages that can be waiting before an update."""
+        return Buffer(self._settings.least_pages + self._settings.most_pages)

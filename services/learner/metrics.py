@@ -1,4 +1,4 @@
-"""What Prometheus sees of the learner: every metric, in one place. docs/metrics.md describes them."""
+"""The learner's Prometheus metrics. docs/metrics.md describes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.ranker.domain.rollout import StepKind
 
 
 class LearnerMetrics:
-    """One registry for each process: the learner that goes on after a failure counts on."""
+    """One registry for each process: a learner that continues after a failure goes on counting."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -18,23 +18,25 @@ class LearnerMetrics:
             return f"kairos_learner_{name}"
 
         registry = self.registry
-        self.showings = Counter(named("showings"), "Showings tested, then learned or held back.", registry=registry)
+        self.pages = Counter(
+            named("pages"), "Pages of impressions tested, then trained on or held back.", registry=registry
+        )
         self.updates = Counter(named("updates"), "Updates of the working copy.", registry=registry)
         self.learned_up_to = Gauge(
-            named("learned_up_to_timestamp_seconds"), "Whatever was due by then is learned and written down.",
+            named("learned_up_to_timestamp_seconds"), "All outcomes that were due by then are trained on and saved.",
             registry=registry,
         )  # fmt: skip
         self.steps = Counter(named("steps"), "Steps of versions, taken by the learner.", ["step"], registry=registry)
-        # Of a series that begins with 1, Prometheus would not see that first step.
+        # The increase of a series that begins with 1 would be invisible to Prometheus.
         for kind in StepKind:
             self.steps.labels(kind.value)
         self.live_version_made = Gauge(
             named("live_version_made_timestamp_seconds"), "When the current version was made.", ["version"],
             registry=registry,
         )  # fmt: skip
-        self.drifts = Counter(named("drifts"), "Drifts noticed, by what drifted.", ["measure"], registry=registry)
+        self.drifts = Counter(named("drifts"), "Drifts detected, by measure.", ["measure"], registry=registry)
         self.window_mean = Gauge(
-            named("window_mean"), "Mean of what ADWIN watches, since the last drift and before it.",
+            named("window_mean"), "Mean of ADWIN's window, since the last drift and before it.",
             ["measure", "window"], registry=registry,
         )  # fmt: skip
 

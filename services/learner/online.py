@@ -1,8 +1,8 @@
-"""How two versions do with the users they answer, and intervals that hold however often one looks.
+"""Click and purchase rates of two versions with the users they answer, with intervals that hold at all times.
 
-Users are counted in buckets, by hash: acts of one user depend on each other, so that the buckets, not the items shown,
-are the sample. The interval is an asymptotic confidence sequence for the difference of two ratios (Waudby-Smith et al.,
-Annals of Statistics 2024): it covers the truth at all times at once, which a usual interval looked at daily does not.
+Users are counted in buckets, by hash: events of one user depend on each other, so that the buckets, not the items
+shown, are the sample. The interval is an asymptotic confidence sequence for the difference of two ratios (Waudby-Smith
+et al., Annals of Statistics 2024): it covers the true value at all times at once, however often it is looked at.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass
 class Arm:
-    """What one version showed, and what came of it. `sums` [COLUMNS, BUCKETS]."""
+    """The items that one version showed, with clicks and purchases. `sums` [COLUMNS, BUCKETS]."""
 
     sums: Doubles = field(default_factory=lambda: np.zeros((len(COLUMNS), BUCKETS)))
 
@@ -52,7 +52,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class RateDifference:
-    """Acts per item shown. `low` and `high` bound challenger less control."""
+    """Events per item shown. `low` and `high` bound challenger minus control."""
 
     control: float
     challenger: float
@@ -66,7 +66,7 @@ def difference(control: Arm, challenger: Arm, act: str, confidence: float, sharp
     seen = min(control.impressions, challenger.impressions)
     spread = math.sqrt(control.variance(act) + challenger.variance(act))
     if not seen or not spread:
-        # Nothing has varied yet: nothing is known.
+        # Nothing has varied yet.
         return RateDifference(a, b, -math.inf, math.inf)
     alpha = 1 - confidence
     rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / sharp_at

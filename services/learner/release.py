@@ -1,4 +1,4 @@
-"""From a working copy to the version that answers: proposals, and the watch over what is on trial."""
+"""From a working copy to the version that answers: proposals, and the steps of the version on trial."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _tracer = trace.get_tracer("kairos")
 
 
 class Release:
-    """`weights` are of the scoring function: the opponent as long as no version is current."""
+    """`weights` are of the scoring function, the opponent until a version is current."""
 
     def __init__(
         self, registry: ModelRegistry, weights: Weights, settings: LearnerSettings, metrics: LearnerMetrics,
@@ -39,27 +39,27 @@ class Release:
         return self._registry.rollout()
 
     def current(self) -> LearnableRanker | None:
-        """The network that answers; None where none does, or it is of other features or another shape than ours."""
+        """The current network; None if there is none, or it was trained on other features or has another shape."""
         version = self.rollout().current
         try:
             return LearnableRanker.load(self._registry.path(version)) if version else None
         except (ValueError, RuntimeError) as error:
-            _log.warning("the current version cannot be learned from", version=version, reason=str(error))
+            _log.warning("the current version cannot be trained further", version=version, reason=str(error))
             return None
 
     def is_ready(self, memory: Memory) -> bool:
-        """Whether nothing is on trial, and there is enough to compare versions on."""
+        """Whether no version is on trial, and enough pages are held back to compare versions."""
         enough = len(memory.held) >= self._settings.guardrail.least_held and len(memory.replay) > 0
         return enough and self.rollout().other is None
 
     def made_s(self, version: str) -> float | None:
-        """When it was made, in seconds since the epoch; None where nobody wrote that down."""
+        """When it was made, in seconds since the epoch; None if its manifest does not say."""
         made_s: float | None = self._registry.manifest(version).get("created_s")
         return made_s
 
     @_tracer.start_as_current_span("propose")
     def propose(self, working: LearnableRanker, memory: Memory, reason: str, position: int) -> bool:
-        """Whether it was proposed. It goes into shadow where it beats the current version on what was held back."""
+        """Whether it was proposed. It goes into shadow if it beats the current version on the pages held back."""
         if not self.is_ready(memory):
             return False
         try:
@@ -67,7 +67,7 @@ class Release:
         except ValueError as error:
             _log.info("nothing is proposed", reason=str(error))
             return False
-        figures = verdict.figures() | {"held_showings": len(memory.held)}
+        figures = verdict.figures() | {"held_pages": len(memory.held)}
         version = self._registry.publish(working.save, self._about(working, memory, verdict, position))
         self._registry.take_step(StepKind.PROPOSED, version, reason=reason, figures=figures)
         self._metrics.steps.labels(StepKind.PROPOSED.value).inc()
@@ -78,15 +78,15 @@ class Release:
         self._registry.prune(self._settings.keep_versions)
         return True
 
-    def watch_over(self, counts: Mapping[str, float], arms: Mapping[str, Arm], seen: Rollout) -> StepKind | None:
-        """The step that was due in the rollout as it was seen; None: none was."""
+    def watch_trial(self, counts: Mapping[str, float], arms: Mapping[str, Arm], seen: Rollout) -> StepKind | None:
+        """Takes the step that is due in the rollout `seen`, and gives it; None if none is due."""
         decision = decide(seen, counts, arms, self._settings.trial)
         if decision.kind is None:
             return None
 
         def change(now: Rollout) -> Rollout:
             if now.trial != seen.trial:
-                raise ValueError("somebody else has taken a step meanwhile")
+                raise ValueError("another process has taken a step meanwhile")
             if decision.kind is StepKind.SHARE:
                 return now.with_share(version, self._settings.trial.share)
             if decision.kind is StepKind.PROMOTED:
@@ -112,18 +112,18 @@ class Release:
         current, opponent = self.current(), None
         if current is not None and current.vector_version == working.vector_version:
             opponent = current
-        # What answers where there is no network, or one that does not know today's vectors.
+        # The scoring function answers if there is no network, or one of another vector model.
         found: Predictor = opponent or ScoringFunction(self._weights, memory.replay.examples)
         return compare(memory.held.examples, found, working, self._settings.guardrail, seed)
 
     def _about(self, working: LearnableRanker, memory: Memory, verdict: Verdict, position: int) -> dict[str, object]:
         shown_s = memory.replay.examples.shown_s
-        settings = self._settings.model_dump(mode="json", include={"teaching", "drift", "guardrail", "seed"})
+        settings = self._settings.model_dump(mode="json", include={"training", "drift", "guardrail", "seed"})
         return {
             "created_s": self._clock(), "parent": self.rollout().current,
             "metrics": {name: each.challenger for name, each in verdict.differences.items()},
-            "data": {"showings_seen": working.showings_seen, "to_position": position,
+            "data": {"pages_seen": working.pages_seen, "to_position": position,
                      "buffer_from_s": float(shown_s.min()), "buffer_to_s": float(shown_s.max())},
             "features": {"vector_version": working.vector_version},
-            "settings": settings | {"training": asdict(working.training), "network": asdict(working.settings)},
+            "settings": settings | {"optimizer": asdict(working.training), "network": asdict(working.settings)},
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The scoring function of the settings as an opponent of networks: its score, told from an example's own numbers."""
+"""The scoring function of the settings as an opponent of networks: its score, computed from the logged features."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _STEPS, _RIDGE = 25, 1e-3
 
 
 class ScoringFunction:
-    """`weighted_sum`, and a logistic curve over score and place for each task, which makes probabilities of it.
+    """`weighted_sum`, and for each task a logistic curve over score and position that makes probabilities of it.
 
-    The curve is fitted to `taught`, as a network is: without it, a sum would lose on log loss by its scale alone.
+    The curves are fitted to `fitted_to`, as a network is: without them the sum would lose on log loss by its scale.
     """
 
-    def __init__(self, weights: Weights, taught: Examples) -> None:
+    def __init__(self, weights: Weights, fitted_to: Examples) -> None:
         self._weights = np.zeros(len(CANDIDATE_NUMBERS))
         for name, weight in (
             ("query_match", weights.query), ("history_match", weights.history), ("price_affinity", weights.price),
             ("popularity", weights.popularity), ("out_of_stock", -weights.availability),
         ):  # fmt: skip
             self._weights[CANDIDATE_NUMBERS.index(name)] = weight
-        columns = self._columns(taught, np.log(taught.positions))
-        self._curves = {task: _logistic(columns, getattr(taught, task).astype(np.float64)) for task in TASKS}
+        columns = self._columns(fitted_to, np.log(fitted_to.positions))
+        self._curves = {task: _logistic(columns, getattr(fitted_to, task).astype(np.float64)) for task in TASKS}
 
     def predict(self, examples: Examples) -> dict[str, FloatArray]:
         return self._probabilities(self._columns(examples, np.zeros(len(examples))))
@@ -44,7 +44,7 @@ class ScoringFunction:
 
 
 def _logistic(columns: Doubles, labels: Doubles) -> Doubles:
-    """Newton's method with a small ridge, which keeps a task that nobody ever did away from infinity."""
+    """Newton's method with a small ridge, which keeps a task without any outcome away from infinity."""
     curve = np.zeros(columns.shape[1])
     for _ in range(_STEPS):
         p = _sigmoid(columns @ curve)

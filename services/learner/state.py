@@ -1,4 +1,4 @@
-"""What a learner knows, on disk, whole or not at all: whatever moment it dies in, it goes on from there."""
+"""A learner's state on disk, saved whole or not at all: after a crash a new learner continues from it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MODEL, _STATE, _JOURNAL = "model", "state.json", "journal.jsonl"
 
 @dataclass
 class State:
-    """`position` in the log of impressions is what the working copy has learned from, and no further.
+    """`position` is that of the last page in the log of impressions that the working copy was trained on.
 
-    `replay` and `held` are positions of the showings in the buffers; their features are told from the log again.
-    `arms` are what the versions of `trial` did.
+    `replay` and `held` are positions of the pages in the buffers, which are rebuilt from the log. `arms` are the counts
+    of the versions of `trial`.
     """
 
     position: int = 0
@@ -52,17 +52,17 @@ class StateFolder:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Raises ValueError where another learner works in the folder."""
+        """Raises ValueError if another learner uses the folder."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / ".lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise ValueError(f"another learner works in {self._folder}; give this one a data_dir") from None
+                raise ValueError(f"another learner uses {self._folder}; give this one a data_dir of its own") from None
             yield
 
     def load(self) -> tuple[State, LearnableRanker | None] | None:
-        """None: nothing was ever saved. Without its model where that is of other features than ours."""
+        """None if nothing was saved. Without the model if it was trained on other features."""
         versions = version_names(self._folder)
         if not versions:
             return None
@@ -71,8 +71,8 @@ class StateFolder:
         try:
             return state, LearnableRanker.load(folder / _MODEL) if (folder / _MODEL).is_dir() else None
         except (ValueError, RuntimeError) as error:
-            # Of other features, or of a network of another shape.
-            _log.warning("the working copy begins anew", reason=str(error))
+            # It was trained on other features, or the network has another shape.
+            _log.warning("the working copy starts again", reason=str(error))
             return state, None
 
     def save(self, state: State, working: LearnableRanker | None) -> None:

@@ -1,4 +1,4 @@
-"""What becomes of a version that is at work beside another: the next step, or none yet."""
+"""The next step of a version on trial, or none yet."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from services.learner.online import Arm, RateDifference, difference
 from services.learner.settings import TrialSettings
 from services.ranker.domain.rollout import Rollout, Stage, StepKind
 
-# Fewer say nothing about a share.
+# With fewer errors, their share is not significant.
 _LEAST_ERRORS = 5
 ACTS = ("click", "purchase")
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`kind` None: go on."""
+    """`kind` None: the trial continues."""
 
     kind: StepKind | None = None
     reason: str = ""
@@ -61,7 +61,7 @@ def _in_shadow(counts: Mapping[str, float], settings: TrialSettings) -> Decision
 def _health(
     counts: Mapping[str, float], prefix: str, seconds: float, requests: str, settings: TrialSettings
 ) -> Decision:
-    """`seconds` over as many `requests` took the other version."""
+    """`seconds` is the total time of the other version over the count named `requests`."""
     done, errors = counts.get(f"{prefix}requests", 0.0), counts.get(f"{prefix}errors", 0.0)
     mean_ms = counts.get(f"{prefix}seconds", 0.0) / max(done, 1.0) * 1e3
     other_ms = seconds / max(counts.get(requests, 0.0), 1.0) * 1e3

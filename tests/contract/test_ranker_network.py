@@ -37,7 +37,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = shop_log(folder, lists=80)
     examples = ExampleReader(store, window_s=WINDOW_S).read(NOW_S)
     store.close()
-    ranker = LearnableRanker(SETTINGS, Training(showings_per_step=8, learning_rate=1e-2), VERSION)
+    ranker = LearnableRanker(SETTINGS, Training(pages_per_step=8, learning_rate=1e-2), VERSION)
     ranker.update(examples, epochs=4)
     ranker.save(folder / "0007")
     return folder / "0007"

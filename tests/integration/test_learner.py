@@ -18,7 +18,7 @@ from services.ranker.wiring import build_store
 from tests.e2e.collector import collecting
 from tests.unit.learner.logs import STEP_S, Shop
 
-SHOWINGS = 80
+PAGES = 80
 _PATIENCE_S = 60.0
 
 
@@ -26,7 +26,7 @@ def test_a_learner_is_seen_from_outside(tmp_path: Path) -> None:
     """Scraped over HTTP it has caught up with the log; stopped, it ends with 0 and its spans are at the collector."""
     settings = RankerSettings(data_dir=tmp_path / "ranker")
     store = build_store(settings)
-    Shop(store, now_s=time.time() - 2 * 3_600 - SHOWINGS * STEP_S).show(SHOWINGS)
+    Shop(store, now_s=time.time() - 2 * 3_600 - PAGES * STEP_S).show(PAGES)
     store.close()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -36,7 +36,7 @@ def test_a_learner_is_seen_from_outside(tmp_path: Path) -> None:
             "KAIROS_LEARNER_DATA_DIR": str(tmp_path / "learner"),
             "KAIROS_LEARNER_POLL_S": "0.1",
             "KAIROS_LEARNER_METRICS__PORT": str(port),
-            "KAIROS_LEARNER_TEACHING__CHECKPOINT_S": "0",
+            "KAIROS_LEARNER_TRAINING__CHECKPOINT_S": "0",
             "KAIROS_LEARNER_TELEMETRY__OTLP_ENDPOINT": f"127.0.0.1:{collector.port}",
         }
         process = subprocess.Popen([sys.executable, "-m", "services.learner"], env=environment, stderr=subprocess.PIPE)
@@ -52,7 +52,7 @@ def test_a_learner_is_seen_from_outside(tmp_path: Path) -> None:
             process.kill()
             process.wait()
     assert process.returncode == 0, said.decode()
-    assert (seen["kairos_learner_showings_total"], seen["kairos_learner_updates_total"]) == (SHOWINGS, 1)
+    assert (seen["kairos_learner_pages_total"], seen["kairos_learner_updates_total"]) == (PAGES, 1)
     assert {("kairos-learner", name) for name in ("test", "learn", "save")} <= {span[:2] for span in collector.spans}
 
 

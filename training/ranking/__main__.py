@@ -29,7 +29,7 @@ from training.ranking.training import Training
 
 _TAUGHT = 0.8
 # With fewer, a network of a hundred thousand numbers learns them by heart.
-_LEAST_SHOWINGS = 500
+_LEAST_PAGES = 500
 
 
 def main(
@@ -42,7 +42,7 @@ def main(
     ),
     start: Annotated[Path | None, typer.Option(help="A version to go on from, in place of random weights.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 4,
-    least: Annotated[int, typer.Option(help="Lists without which there is nothing to learn.", min=2)] = _LEAST_SHOWINGS,
+    least: Annotated[int, typer.Option(help="Lists without which there is nothing to learn.", min=2)] = _LEAST_PAGES,
     seed: int = 0,
 ) -> None:
     if out.exists():
@@ -51,9 +51,9 @@ def main(
     reader = ExampleReader(store, tenant, window_s=window_hours * 3_600)
     examples = reader.read(time.time())
     store.close()
-    if examples.showing_count < least or not examples.click.any():
+    if examples.page_count < least or not examples.click.any():
         raise typer.BadParameter(
-            f"the log holds {examples.showing_count} lists whose {window_hours:g} hours are over, with "
+            f"the log holds {examples.page_count} lists whose {window_hours:g} hours are over, with "
             f"{int(examples.click.sum())} clicks; training wants at least {least} lists"
         )
 
@@ -84,9 +84,9 @@ def tell(ranker: LearnableRanker, told: Examples) -> None:
         "network": objective.score(found, np.full(len(told), -1.0, np.float32)), "weighted sum": weighted_sum(told),
         "as it was shown": -told.positions.astype(np.float32),
     }  # fmt: skip
-    table = Table("", "NDCG@10", title=f"{told.showing_count} lists held back")
+    table = Table("", "NDCG@10", title=f"{told.page_count} lists held back")
     for name, scores in orders.items():
-        table.add_row(name, f"{ndcg(told.showing, scores, gains):.4f}")
+        table.add_row(name, f"{ndcg(told.page, scores, gains):.4f}")
     Console(stderr=True).print(table)
     table = Table("", "AUC", "calibration error", "share")
     for task in TASKS:

@@ -1,4 +1,4 @@
-"""Examples as a network takes them: showings side by side, padded to the longest."""
+"""Examples as a network takes them: pages side by side, padded to the longest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.ranking.network import RankerNetwork
 
 @dataclass(frozen=True)
 class Batch:
-    """r showings of up to c candidates, s events. `user` and `items` are the arguments of the network's two halves.
+    """r pages of up to c candidates, s events. `user` and `items` are the arguments of the network's two halves.
 
     `examples` [r, c] are rows of the Examples, -1 for padding.
     """
@@ -39,20 +39,20 @@ class Batches:
         # The last row stands for padding.
         self._vectors = np.vstack([examples.vectors, np.zeros((1, examples.dimensions), np.float32)])
         self._rows = np.append(rows, 0)
-        self._starts = np.searchsorted(examples.showing, np.arange(examples.showing_count + 1))
+        self._starts = np.searchsorted(examples.page, np.arange(examples.page_count + 1))
 
-    def batch(self, showings: IntArray) -> Batch:
+    def batch(self, pages: IntArray) -> Batch:
         of, starts = self._of, self._starts
-        counts = starts[showings + 1] - starts[showings]
+        counts = starts[pages + 1] - starts[pages]
         places = np.arange(max(counts.max(initial=0), 1))
-        examples = np.where(places < counts[:, None], starts[showings][:, None] + places, -1)
+        examples = np.where(places < counts[:, None], starts[pages][:, None] + places, -1)
         # No more columns than the longest history needs; newest first, so that the padding is at the end.
-        longest = max(int((of.event_types[showings] > 0).sum(axis=1).max(initial=0)), 1)
-        events = of.event_items[showings, :longest]
+        longest = max(int((of.event_types[pages] > 0).sum(axis=1).max(initial=0)), 1)
+        events = of.event_items[pages, :longest]
         item = np.where(examples >= 0, of.item[examples], -1)
         user = (
-            self._vectors[events], self._rows[events], of.event_types[showings, :longest],
-            of.event_numbers[showings, :longest], of.long_term[showings], of.query[showings], of.context[showings],
+            self._vectors[events], self._rows[events], of.event_types[pages, :longest],
+            of.event_numbers[pages, :longest], of.long_term[pages], of.query[pages], of.context[pages],
         )  # fmt: skip
         items = (self._vectors[item], self._rows[item], of.numbers[examples])
         return Batch(
@@ -62,9 +62,9 @@ class Batches:
             torch.from_numpy(examples),
         )
 
-    def each(self, showings: IntArray, size: int) -> Iterator[Batch]:
-        for first in range(0, len(showings), size):
-            yield self.batch(showings[first : first + size])
+    def each(self, pages: IntArray, size: int) -> Iterator[Batch]:
+        for first in range(0, len(pages), size):
+            yield self.batch(pages[first : first + size])
 
 
 def rows_of(item_ids: np.ndarray, table: Mapping[str, int]) -> IntArray:

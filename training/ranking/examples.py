@@ -1,4 +1,4 @@
-"""What the ranker network learns from: showings as columns."""
+"""The examples of the ranker network: pages that were shown, with their logged features and outcomes, as columns."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ TASKS = ("click", "cart", "purchase")
 
 
 @dataclass(frozen=True)
-class Showing:
-    """One list as it was shown: n candidates. `reached` [n]: 0 nothing, 1 clicked, 2 carted, 3 bought."""
+class Page:
+    """One page of a ranking that was shown, with n candidates. `reached` [n]: 0 nothing, 1 click, 2 cart, 3 purchase.
+
+    `person` is the key of whom it was shown to (services/ranker/domain/person.py); empty: unknown.
+    """
 
     user: UserFeatures
     candidates: CandidateFeatures
@@ -26,18 +29,18 @@ class Showing:
     propensities: Sequence[float]
     reached: Sequence[int]
     shown_s: float
-    user_id: str
+    person: str
     ranking_id: str
 
 
 @dataclass(frozen=True)
 class Examples:
-    """n examples of r showings, with v items.
+    """n examples of r pages, with v items.
 
-    Of an item: `item_ids` [v], `vectors` [v, d]. Of a showing: `event_items` [r, SEQUENCE] rows of the items, -1 where
+    Of an item: `item_ids` [v], `vectors` [v, d]. Of a page: `event_items` [r, SEQUENCE] rows of the items, -1 where
     there is no event, `event_types` [r, SEQUENCE], `event_numbers` [r, SEQUENCE, EVENT_NUMBERS], `long_term` and
-    `query` [r, d], `context` [r, CONTEXT], `shown_s` [r] seconds since the epoch, `user_ids` and `ranking_ids` [r]. Of
-    an example: `showing` [n] its row above, ascending, `item` [n] likewise, `numbers` [n, CANDIDATE_NUMBERS],
+    `query` [r, d], `context` [r, CONTEXT], `shown_s` [r] seconds since the epoch, `persons` and `ranking_ids` [r]. Of
+    an example: `page` [n] its row above, ascending, `item` [n] likewise, `numbers` [n, CANDIDATE_NUMBERS],
     `positions` [n] from 1, `propensities` [n], and the labels `click`, `cart`, `purchase` [n], 0 or 1, each of which
     has those after it in it: what was bought counts as carted and clicked.
     """
@@ -51,9 +54,9 @@ class Examples:
     query: FloatArray
     context: FloatArray
     shown_s: npt.NDArray[np.float64]
-    user_ids: npt.NDArray[np.str_]
+    persons: npt.NDArray[np.str_]
     ranking_ids: npt.NDArray[np.str_]
-    showing: IntArray
+    page: IntArray
     item: IntArray
     numbers: FloatArray
     positions: IntArray
@@ -63,16 +66,16 @@ class Examples:
     purchase: FloatArray
 
     def __len__(self) -> int:
-        return len(self.showing)
+        return len(self.page)
 
     @property
-    def showing_count(self) -> int:
+    def page_count(self) -> int:
         return len(self.shown_s)
 
     @property
     def occurred_s(self) -> npt.NDArray[np.float64]:
         """[n]: when each example was shown."""
-        return self.shown_s[self.showing]
+        return self.shown_s[self.page]
 
     @property
     def dimensions(self) -> int:
@@ -83,7 +86,7 @@ class Examples:
         return cls.of([], dimensions)
 
     @classmethod
-    def of(cls, showings: Sequence[Showing], dimensions: int) -> Examples:
+    def of(cls, pages: Sequence[Page], dimensions: int) -> Examples:
         row_of: dict[str, int] = {}
         vectors: list[FloatArray] = []
 
@@ -93,52 +96,52 @@ class Examples:
                     vectors.append(vector)
             return [row_of[item_id] for item_id in item_ids]
 
-        r = len(showings)
+        r = len(pages)
         event_items, event_types = np.full((r, SEQUENCE), -1), np.zeros((r, SEQUENCE), np.int64)
         event_numbers = np.zeros((r, SEQUENCE, len(EVENT_NUMBERS)), np.float32)
         item: list[int] = []
-        for row, shown in enumerate(showings):
+        for row, shown in enumerate(pages):
             user, m = shown.user, len(shown.user.item_ids)
             event_items[row, :m] = rows(user.item_ids, user.vectors)
             event_types[row, :m], event_numbers[row, :m] = user.types, user.numbers
             item += rows(shown.candidates.item_ids, shown.candidates.vectors)
-        reached = np.array([each for shown in showings for each in shown.reached])
+        reached = np.array([each for shown in pages for each in shown.reached])
         return cls(
             np.array(list(row_of), np.str_),
             _stack(vectors, dimensions),
             event_items.astype(np.int64),
             event_types,
             event_numbers,
-            _stack([shown.user.long_term for shown in showings], dimensions),
-            _stack([shown.user.query for shown in showings], dimensions),
-            _stack([shown.user.context for shown in showings], len(CONTEXT)),
-            np.array([shown.shown_s for shown in showings], np.float64),
-            np.array([shown.user_id for shown in showings], np.str_),
-            np.array([shown.ranking_id for shown in showings], np.str_),
-            np.repeat(np.arange(r), [len(shown.reached) for shown in showings]),
+            _stack([shown.user.long_term for shown in pages], dimensions),
+            _stack([shown.user.query for shown in pages], dimensions),
+            _stack([shown.user.context for shown in pages], len(CONTEXT)),
+            np.array([shown.shown_s for shown in pages], np.float64),
+            np.array([shown.person for shown in pages], np.str_),
+            np.array([shown.ranking_id for shown in pages], np.str_),
+            np.repeat(np.arange(r), [len(shown.reached) for shown in pages]),
             np.array(item, np.int64),
-            np.concatenate([_stack([], len(CANDIDATE_NUMBERS)), *(shown.candidates.numbers for shown in showings)]),
-            np.array([place for shown in showings for place in shown.positions], np.int64),
-            np.array([each for shown in showings for each in shown.propensities], np.float32),
+            np.concatenate([_stack([], len(CANDIDATE_NUMBERS)), *(shown.candidates.numbers for shown in pages)]),
+            np.array([place for shown in pages for place in shown.positions], np.int64),
+            np.array([each for shown in pages for each in shown.propensities], np.float32),
             *((reached >= stage).astype(np.float32) for stage in (1, 2, 3)),
         )
 
-    def take(self, showings: IntArray | npt.NDArray[np.intp]) -> Examples:
-        """Those showings, in that order, each as often as it is named, with the items that they need."""
-        showings = np.asarray(showings, np.int64)
-        starts = np.searchsorted(self.showing, np.arange(self.showing_count + 1))
-        counts = (starts[1:] - starts[:-1])[showings]
-        rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(starts[s], starts[s + 1]) for s in showings)])
-        event_items, item = self.event_items[showings], self.item[rows]
+    def take(self, pages: IntArray | npt.NDArray[np.intp]) -> Examples:
+        """Those pages, in that order, each as often as it is named, with the items that they need."""
+        pages = np.asarray(pages, np.int64)
+        starts = np.searchsorted(self.page, np.arange(self.page_count + 1))
+        counts = (starts[1:] - starts[:-1])[pages]
+        rows = np.concatenate([np.zeros(0, np.int64), *(np.arange(starts[s], starts[s + 1]) for s in pages)])
+        event_items, item = self.event_items[pages], self.item[rows]
         used, narrowed = np.unique(np.concatenate([item, event_items[event_items >= 0]]), return_inverse=True)
         event_rows = np.full_like(event_items, -1)
         event_rows[event_items >= 0] = narrowed[len(item) :]
         made = {name: getattr(self, name)[used] for name in _OF_ITEM}
-        made |= {name: getattr(self, name)[showings] for name in _OF_SHOWING}
+        made |= {name: getattr(self, name)[pages] for name in _OF_PAGE}
         made |= {name: getattr(self, name)[rows] for name in _OF_EXAMPLE}
         replaced = {
             "event_items": event_rows, "item": narrowed[: len(item)],
-            "showing": np.repeat(np.arange(len(showings)), counts),
+            "page": np.repeat(np.arange(len(pages)), counts),
         }  # fmt: skip
         return Examples(**(made | replaced))
 
@@ -154,24 +157,24 @@ class Examples:
             if len(part.item_ids):
                 vectors[into] = part.vectors
         made = {
-            name: np.concatenate([getattr(p, name) for p in parts if p.showing_count] or [getattr(parts[0], name)])
-            for name in (*_OF_SHOWING, *_OF_EXAMPLE)
+            name: np.concatenate([getattr(p, name) for p in parts if p.page_count] or [getattr(parts[0], name)])
+            for name in (*_OF_PAGE, *_OF_EXAMPLE)
         }
-        first = np.cumsum([0, *(part.showing_count for part in parts)])
-        showing = np.concatenate([part.showing + at for part, at in zip(parts, first, strict=False)])
+        first = np.cumsum([0, *(part.page_count for part in parts)])
+        page = np.concatenate([part.page + at for part, at in zip(parts, first, strict=False)])
         item = np.concatenate([into[part.item] for part, into in zip(parts, rows, strict=True)])
         # The last place stands for -1.
         events = [np.append(into, -1)[part.event_items] for part, into in zip(parts, rows, strict=True)]
-        made |= {"showing": showing, "item": item, "event_items": np.concatenate(events)}
+        made |= {"page": page, "item": item, "event_items": np.concatenate(events)}
         return cls(item_ids=np.array(list(row_of), np.str_), vectors=vectors, **made)
 
 
 _OF_ITEM = ("item_ids", "vectors")
-_OF_SHOWING = (
-    "event_items", "event_types", "event_numbers", "long_term", "query", "context", "shown_s", "user_ids",
+_OF_PAGE = (
+    "event_items", "event_types", "event_numbers", "long_term", "query", "context", "shown_s", "persons",
     "ranking_ids",
 )  # fmt: skip
-_OF_EXAMPLE = tuple(f.name for f in fields(Examples) if f.name not in (*_OF_ITEM, *_OF_SHOWING))
+_OF_EXAMPLE = tuple(f.name for f in fields(Examples) if f.name not in (*_OF_ITEM, *_OF_PAGE))
 
 
 def _stack(rows: Sequence[FloatArray], width: int) -> FloatArray:

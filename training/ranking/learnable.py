@@ -24,7 +24,7 @@ from training.ranking.positions import click_weights
 from training.ranking.training import Training, labels_of, train, with_positions
 
 WEIGHTS = "ranker.safetensors"
-_SHOWINGS_AT_ONCE = 256
+_PAGES_AT_ONCE = 256
 
 
 class LearnableRanker:
@@ -44,7 +44,7 @@ class LearnableRanker:
         self.calibration = Calibration.identity(len(settings.tasks))
         # Item id -> row in the table of ids; 0 is who is not here.
         self.rows: dict[str, int] = {}
-        self.showings_seen = 0
+        self.pages_seen = 0
         self.network.eval()
 
     @property
@@ -79,12 +79,12 @@ class LearnableRanker:
         taught, held = examples.take(by_time[:count]), examples.take(by_time[count:])
         if not len(taught):
             return []
-        if not self.showings_seen:
+        if not self.pages_seen:
             self._scale(taught)
         self._add_items(taught.item_ids, seed)
         weights = click_weights(taught) if self.training.debias == "weights" else None
         losses = train(self.network, taught, self._item_rows(taught), self.training, epochs, seed, weights, quiet)
-        self.showings_seen += taught.showing_count
+        self.pages_seen += taught.page_count
         self.calibrate(held)
         return losses
 
@@ -103,7 +103,7 @@ class LearnableRanker:
             "features_version": FEATURES_VERSION, "vector_version": self.vector_version,
             "network": asdict(self.settings), "training": asdict(self.training),
             "calibration": asdict(self.calibration),
-            "showings_seen": self.showings_seen, "items": list(self.rows),
+            "pages_seen": self.pages_seen, "items": list(self.rows),
         }  # fmt: skip
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -125,7 +125,7 @@ class LearnableRanker:
         ranker.network.load_state_dict(load_file(folder / WEIGHTS))
         ranker.network.eval()
         ranker.calibration = Calibration(**{name: tuple(value) for name, value in about["calibration"].items()})
-        ranker.showings_seen = about["showings_seen"]
+        ranker.pages_seen = about["pages_seen"]
         return ranker
 
     def _logits(self, examples: Examples, at_first_place: bool) -> FloatArray:
@@ -133,7 +133,7 @@ class LearnableRanker:
         logits = np.zeros((len(examples), len(self.settings.tasks)), np.float32)
         batches = Batches(examples, self._item_rows(examples))
         with torch.inference_mode():
-            for batch in batches.each(np.arange(examples.showing_count), _SHOWINGS_AT_ONCE):
+            for batch in batches.each(np.arange(examples.page_count), _PAGES_AT_ONCE):
                 found = batch.logits(self.network)
                 if not at_first_place and self.training.debias == "tower":
                     found = with_positions(self.network, found, batch.positions)

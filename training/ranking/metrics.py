@@ -44,20 +44,20 @@ def log_loss(labels: Floats, predicted: Floats) -> float:
     return float(-np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p)))
 
 
-def mean_rank_correlation(showing: npt.NDArray[np.int64], scores: Floats, truth: Floats) -> float:
+def mean_rank_correlation(page: npt.NDArray[np.int64], scores: Floats, truth: Floats) -> float:
     """Spearman's, within each list, the mean over lists; a list of equal scores says 0."""
     found = []
-    for rows in _lists(showing):
+    for rows in _lists(page):
         a, b = ranks(scores[rows]), ranks(truth[rows])
         spread = a.std() * b.std()
         found.append(0.0 if spread == 0 else float(np.mean((a - a.mean()) * (b - b.mean())) / spread))
     return float(np.mean(found))
 
 
-def ndcg(showing: npt.NDArray[np.int64], scores: Floats, gains: Floats) -> float:
+def ndcg(page: npt.NDArray[np.int64], scores: Floats, gains: Floats) -> float:
     """NDCG@10, the mean over lists with a gain; ties stand as they were shown."""
     discounts, found = 1 / np.log2(np.arange(2, TOP + 2)), []
-    for rows in _lists(showing):
+    for rows in _lists(page):
         best = np.sort(gains[rows])[::-1][:TOP]
         if best.any():
             top = gains[rows][np.argsort(-scores[rows], kind="stable")][:TOP]
@@ -65,5 +65,5 @@ def ndcg(showing: npt.NDArray[np.int64], scores: Floats, gains: Floats) -> float
     return float(np.mean(found))
 
 
-def _lists(showing: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
-    return np.split(np.arange(len(showing)), np.flatnonzero(np.diff(showing)) + 1)
+def _lists(page: npt.NDArray[np.int64]) -> list[npt.NDArray[np.intp]]:
+    return np.split(np.arange(len(page)), np.flatnonzero(np.diff(page)) + 1)

@@ -1,4 +1,4 @@
-"""Training the network on showings: every head learns from everything that was shown."""
+"""Training the network on pages: every head learns from everything that was shown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TOWER_RATE = 10.0
 
 @dataclass(frozen=True)
 class Training:
-    showings_per_step: int = 32
+    pages_per_step: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
     # How often an item is seen without its id, as all new ones will be.
@@ -33,7 +33,7 @@ class Training:
     debias: Literal["tower", "weights", "none"] = "tower"
     # How much the order within a list counts beside the probabilities.
     listwise: float = 0.1
-    # Share of the newest showings that calibrate, and do not train.
+    # Share of the newest pages that calibrate, and do not train.
     held_back: float = 0.1
 
 
@@ -57,7 +57,7 @@ def train(
         {"params": network.tower(), "lr": settings.learning_rate * _TOWER_RATE},
     ]
     optimizer = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay)
-    steps = math.ceil(examples.showing_count / settings.showings_per_step)
+    steps = math.ceil(examples.page_count / settings.pages_per_step)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, max(1, epochs * steps))
     batches, labels = Batches(examples, rows), labels_of(examples, network.settings.tasks)
     random, losses = np.random.default_rng(seed), []
@@ -70,7 +70,7 @@ def train(
         torch.manual_seed(seed)
         for _ in range(epochs):
             total = 0.0
-            for batch in batches.each(random.permutation(examples.showing_count), settings.showings_per_step):
+            for batch in batches.each(random.permutation(examples.page_count), settings.pages_per_step):
                 batch = _without_some_ids(batch, settings.id_dropout)
                 loss = loss_of(network, batch, labels, settings, click_weights)
                 optimizer.zero_grad()

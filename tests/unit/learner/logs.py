@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.ranker.domain.event import Batch, Circumstances, Event, EventType, Impressions, ItemFeatures
+from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.ports import ProfileStore
+from tests.unit.ranker.logging_ranker import ranked
 
 ITEMS, DIMENSIONS, PAGE, STEP_S = 24, 4, 6, 60.0
 VERSION = "m@1"
@@ -25,30 +26,27 @@ class Shop:
         vectors = self._random.normal(size=(ITEMS, DIMENSIONS)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
         self.items = [ItemFeatures(f"i{n}", vectors[n], VERSION, 10.0 + n, f"Shelf {n % 3}", "B") for n in range(ITEMS)]
+        self._by_id = {item.item_id: item for item in self.items}
 
     def show(
         self, pages: int, sign: float = 1.0, model_version: str = "weighted-sum@2", users: int = 40, bias: float = 0.0
     ) -> None:
         """Each page a minute after the one before, in an order that says nothing. `bias` moves the logit of a click."""
-        shown, events = list[Impressions](), list[Event]()
         for _ in range(pages):
             self.shown += 1
             self.now_s += STEP_S
             user, ranking = f"u{self._random.integers(users)}", f"r{self.shown}"
             rows = self._random.choice(ITEMS, PAGE, replace=False)
             matches = self._random.random(PAGE)
-            shown.append(
-                Impressions(
-                    ranking, user, "", "", self.now_s, model_version, tuple(f"i{row}" for row in rows),
-                    tuple(range(1, PAGE + 1)), (1.0,) * PAGE, Circumstances(tuple(matches.tolist())),
-                )
+            page = ranked(
+                self._store, self._by_id, [f"i{row}" for row in rows], ranking, self.now_s, user,
+                matches=matches.tolist(), model_version=model_version, tenant=self._tenant,
             )  # fmt: skip
+            self._store.record_impressions(self._tenant, [page], self.items)
             chances = 1 / (1 + np.exp(-(SLOPE * sign * (matches - 0.5) - 1.5 + bias)))
-            for row in rows[self._random.random(PAGE) < chances]:
-                self._click(events, user, f"i{row}", ranking)
-        self._store.record([Batch(self._tenant, events, self.items)])
-        self._store.record_impressions(self._tenant, shown)
-
-    def _click(self, events: list[Event], user: str, item_id: str, ranking: str) -> None:
-        number = len(events)
-        events.append(Event(f"{ranking}/{number}", user, "", item_id, EventType.CLICK, self.now_s + 1 + number / 100))
+            clicked = rows[self._random.random(PAGE) < chances]
+            events = [
+                Event(f"{ranking}/{n}", user, "", f"i{row}", EventType.CLICK, self.now_s + 1 + n / 100)
+                for n, row in enumerate(clicked)
+            ]
+            self._store.record([Batch(self._tenant, events, self.items)])

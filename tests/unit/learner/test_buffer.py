@@ -51,8 +51,8 @@ def test_the_sample_is_of_all_that_was(stream: Examples) -> None:
 def test_who_has_left_the_log(stream: Examples) -> None:
     """A list stays when the user's first position in the log is not beyond it, and nobody's always does."""
     lists = stream.take(np.arange(3))
-    first, *_ = lists.user_ids.tolist()
-    oldest = dict.fromkeys(lists.user_ids.tolist(), 1) | {first: 2}
+    first, *_ = lists.persons.tolist()
+    oldest = dict.fromkeys(lists.persons.tolist(), 1) | {first: 2}
     assert still_there(lists, np.array([1, 2, 3]), oldest).tolist()[0] is False
     assert still_there(lists, np.array([2, 3, 4]), oldest).tolist() == [True] * 3
     assert not still_there(lists, np.array([1, 2, 3]), {}).any()

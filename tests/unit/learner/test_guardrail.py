@@ -1,4 +1,4 @@
-"""Versions are told apart on held-back showings, and only when the difference is no chance."""
+"""Versions are told apart on held-back pages, and only when the difference is no chance."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from services.common.arrays import FloatArray
-from services.learner.guardrail import Verdict, compare, log_losses, ndcg_of_showings
+from services.learner.guardrail import Verdict, compare, log_losses, ndcg_of_pages
 from services.learner.scoring_function import ScoringFunction
 from services.learner.settings import GuardrailSettings
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
@@ -81,19 +81,19 @@ def test_better_probabilities_do_not_pay_for_a_worse_order(held: Examples) -> No
 
 
 def test_without_clicks_nothing_is_said(held: Examples) -> None:
-    """Showings of which nothing was clicked cannot tell versions apart."""
-    starts = np.bincount(held.showing, held.click, held.showing_count)
+    """Pages of which nothing was clicked cannot tell versions apart."""
+    starts = np.bincount(held.page, held.click, held.page_count)
     unclicked = held.take(np.flatnonzero(starts == 0))
     with pytest.raises(ValueError, match="cannot tell versions apart"):
         compare(unclicked, Guess(1), Guess(2), GuardrailSettings())
 
 
 def test_metrics_by_hand(held: Examples) -> None:
-    """Log loss is the cross-entropy summed over tasks; a showing's NDCG is 1 in the best order, less in the worst."""
+    """Log loss is the cross-entropy summed over tasks; a page's NDCG is 1 in the best order, less in the worst."""
     half = dict.fromkeys(TASKS, np.full(len(held), 0.5, np.float32))
     np.testing.assert_allclose(log_losses(held, half), 3 * np.log(2), rtol=1e-6)
-    clicked = np.bincount(held.showing, held.click, held.showing_count) > 0
-    best, worst = ndcg_of_showings(held, held.click), ndcg_of_showings(held, -held.click)
+    clicked = np.bincount(held.page, held.click, held.page_count) > 0
+    best, worst = ndcg_of_pages(held, held.click), ndcg_of_pages(held, -held.click)
     np.testing.assert_allclose(best[clicked], 1)
     assert np.isnan(best[~clicked]).all()
     assert (worst[clicked] < 1).any()

@@ -18,7 +18,7 @@ from services.learner.settings import (
     GuardrailSettings,
     LearnerSettings,
     MetricsSettings,
-    TeachingSettings,
+    TrainingSettings,
     TrialSettings,
 )
 from services.learner.state import StateFolder
@@ -49,22 +49,22 @@ class Workplace:
         self.metrics = LearnerMetrics()
 
     def learner(
-        self, showings: int = 100_000, drift: float = 0.0, checkpoint_s: float = 1e9, epochs: int = 1,
+        self, pages: int = 100_000, drift: float = 0.0, checkpoint_s: float = 1e9, epochs: int = 1,
         at_once: int = 2_000,
     ) -> Learner:  # fmt: skip
         settings = LearnerSettings(
             data_dir=self.folder / "learner",
-            teaching=TeachingSettings(
+            training=TrainingSettings(
                 window_s=WINDOW_S,
-                least_showings=50,
-                most_showings=at_once,
+                least_pages=50,
+                most_pages=at_once,
                 recent=400,
                 reservoir=400,
                 checkpoint_s=checkpoint_s,
                 epochs=epochs,
             ),
             drift=DriftSettings(delta=drift),
-            guardrail=GuardrailSettings(showings=showings, least_held=60, resamples=200),
+            guardrail=GuardrailSettings(pages=pages, least_held=60, resamples=200),
             trial=TrialSettings(shadow_requests=10, share=0.5, least_impressions=300, tolerance=0.5),
         )
         return Learner(self.store, self.registry, BLIND, settings, self.metrics, self.now_s)
@@ -99,7 +99,7 @@ def place(tmp_path: Path) -> Workplace:
 
 
 def test_what_is_new_is_tested_before_it_teaches(place: Workplace) -> None:
-    """The log loss of what comes next falls as the log teaches, and each showing is tested before it is learned."""
+    """The log loss of what comes next falls as the log teaches, and each page is tested before it is learned."""
     learner = place.learner()
     for _ in range(5):
         place.shop.show(80)
@@ -111,7 +111,7 @@ def test_what_is_new_is_tested_before_it_teaches(place: Workplace) -> None:
 
 
 def test_outcomes_are_waited_for(place: Workplace) -> None:
-    """A showing whose window is not over yet is left in the log."""
+    """A page whose window is not over yet is left in the log."""
     learner = place.learner()
     place.shop.show(100)
     place.shop.now_s -= 10 * STEP_S
@@ -153,12 +153,12 @@ def positions_of(place: Workplace, user: str) -> set[int]:
 
 
 def test_deleted_users_teach_no_more(place: Workplace) -> None:
-    """After a deletion no showing of the user is in a buffer; what they do later counts."""
+    """After a deletion no page of the user is in a buffer; what they do later counts."""
     learner = place.learner()
     place.shop.show(200, users=10)
     learner.turn()
-    gone = positions_of(place, "u3")
-    place.store.delete_user("default", "u3")
+    gone = positions_of(place, "user:u3")
+    place.store.delete_person("default", "user:u3")
     place.shop.show(60, users=4)
     learner.turn()
     learner.save()
@@ -166,21 +166,21 @@ def test_deleted_users_teach_no_more(place: Workplace) -> None:
     assert state is not None
     assert gone
     assert not gone & {*state.replay, *state.held}
-    back = positions_of(place, "u3")
+    back = positions_of(place, "user:u3")
     # A deletion holds for what happened before it: the log's clock is ahead of ours, so these came in afterwards.
     assert back
     assert back <= {*state.replay, *state.held}
 
 
 def test_a_better_version_goes_into_shadow(place: Workplace) -> None:
-    """After enough new showings a version is proposed, beats what answers on what was held back, and is in shadow."""
-    learner = place.learner(showings=250, epochs=4)
+    """After enough new pages a version is proposed, beats what answers on what was held back, and is in shadow."""
+    learner = place.learner(pages=250, epochs=4)
     for _ in range(2):
         place.shop.show(200)
         learner.turn()
     assert place.steps() == [StepKind.PROPOSED, StepKind.SHADOW]
     proposed = place.registry.steps()[0]
-    assert proposed.reason == "new showings"
+    assert proposed.reason == "new pages"
     assert proposed.figures["log_loss"]["high"] < 0  # type: ignore[index]
     rollout = place.registry.rollout()
     assert (rollout.current, rollout.other, rollout.stage) == ("", "0001", Stage.SHADOW)
@@ -190,7 +190,7 @@ def test_a_better_version_goes_into_shadow(place: Workplace) -> None:
 
 def test_a_version_that_is_no_better_is_refused(place: Workplace) -> None:
     """Where there is nothing to learn the proposal is refused: the log has its figures, and nothing changes."""
-    learner = place.learner(showings=300)
+    learner = place.learner(pages=300)
     for _ in range(2):
         place.shop.show(200, sign=0.0)
         learner.turn()
@@ -293,7 +293,7 @@ def test_how_far_it_is_behind(place: Workplace) -> None:
     """It is told up to where the log is learned and written down: not what is merely taken, nor what is still due."""
     place.shop.show(100)
     place.learner().turn()
-    assert place.metric("showings_total") == 100
+    assert place.metric("pages_total") == 100
     assert place.metric("learned_up_to_timestamp_seconds") == 0
     learner = place.learner(checkpoint_s=0, at_once=40)
     behind = []

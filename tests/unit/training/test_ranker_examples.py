@@ -1,71 +1,30 @@
-"""Examples of the ranker network: as it was when the list was shown, and what followed."""
+"""Examples of the ranker network: the logged features of each page, and what followed it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from services.gateway.domain.tokens import AttributionToken
-from services.ranker.domain.event import Event, EventType
-from tests.unit.training.ranking_shop import ITEMS, NOW_S, VERSION, WINDOW_S, page_of, shop_log
+from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.domain.event import Batch, Event, EventType
+from services.ranker.domain.impressions import Impressions
+from services.ranker.domain.person import person_key
+from tests.unit.ranker.logging_ranker import ranked
+from tests.unit.ranker.rankings import made_ranking
+from tests.unit.training.ranking_shop import BY_ID, ITEMS, NOW_S, WINDOW_S, shop_log
 from training.ranking.examples import Examples
-from training.ranking.histories import Histories
-from training.ranking.reading import ExampleReader, showing
+from training.ranking.outcomes import Outcomes
+from training.ranking.reading import ExampleReader
 
-BY_ID = {item.item_id: item for item in ITEMS}
-PAGE = page_of(["boot1", "lamp2", "boot3"], "u", "r", NOW_S)
-KINDS = st.sampled_from([kind for kind in EventType if kind is not EventType.SEARCH])
-ACTS = st.lists(st.tuples(KINDS, st.sampled_from(sorted(BY_ID)), st.integers(-5_000, 5_000)), max_size=12)
-
-
-def histories(acts: list[tuple[EventType, str, int]], before: int | None = None) -> Histories:
-    made = Histories()
-    for n, (kind, item_id, after_s) in enumerate(acts):
-        if before is None or after_s < before:
-            user = "u" if n % 4 else "other"
-            made.add_event(Event(f"e{n}", user, "s", item_id, kind, NOW_S + after_s, dwell_ms=n * 999))
-    return made
-
-
-@given(ACTS)
-@settings(max_examples=25, deadline=None)
-def test_what_came_later_is_not_in_the_features(acts: list[tuple[EventType, str, int]]) -> None:
-    """Features are the same whether the log ends right before the list or goes on; the labels know what followed."""
-    whole, known = (showing(PAGE, of, BY_ID, VERSION, 4, WINDOW_S) for of in (histories(acts), histories(acts, 0)))
-    assert whole is not None
-    assert known is not None
-    for name in ("vectors", "types", "numbers", "long_term", "query", "context"):
-        np.testing.assert_array_equal(getattr(whole.user, name), getattr(known.user, name))
-    np.testing.assert_array_equal(whole.candidates.numbers, known.candidates.numbers)
-    assert not any(known.reached)
-    followed = {
-        item_id
-        for n, (kind, item_id, after_s) in enumerate(acts)
-        if n % 4 and 0 <= after_s <= WINDOW_S and kind in (EventType.CLICK, EventType.CART, EventType.PURCHASE)
-    }
-    assert {id for id, stage in zip(PAGE.item_ids, whole.reached, strict=True) if stage} == followed & {*PAGE.item_ids}
-
-
-def test_memories_are_the_store_s(tmp_path: Path) -> None:
-    """What a replay of the log remembers of a user, and how popular items are, is what the store tells."""
-    store, replay = shop_log(tmp_path), Histories()
-    for _, event in store.events_after("default", 0, 9_999):
-        replay.add_event(event)
-    for _, page in store.impressions_after("default", 0, 9_999):
-        replay.add_impressions(page)
-    for user in ("u0", "u1", "nobody"):
-        told, remembered = store.user_history("default", user), replay.user_history(user, NOW_S, BY_ID)
-        for name in ("recent", "lasting", "purchases"):
-            assert [e.event_id for e in getattr(told, name)] == [e.event_id for e in getattr(remembered, name)]
-        assert list(told.shown) == list(remembered.shown)
-    ids = sorted(BY_ID)
-    assert replay.popularity(ids, NOW_S) == pytest.approx(store.popularity("default", ids, NOW_S))
-    store.close()
+USER, VISITOR = person_key("u", ""), person_key("", "v")
+ITEM_IDS = ["boot1", "lamp2", "boot3"]
+PAGE = Impressions(made_ranking(*ITEM_IDS, ranked_s=NOW_S), (1, 2, 3), NOW_S)
+PAGE = replace(PAGE, ranking=replace(PAGE.ranking, session_id=""))
 
 
 def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -96,44 +55,116 @@ def test_a_list_waits_for_its_window(tmp_path: Path) -> None:
     store.close()
 
 
-def click(item_id: str, after_s: float, session: str = "", token: str = "", kind: EventType = EventType.CLICK) -> Event:
-    return Event(f"{item_id}{after_s}", "u", session, item_id, kind, NOW_S + after_s, token)
+def event(
+    item_id: str, after_s: float, session: str = "", token: str = "", kind: EventType = EventType.CLICK,
+    visitor: str = "",
+) -> Event:  # fmt: skip
+    user = "" if visitor else "u"
+    return Event(f"{item_id}{after_s}", user, session, item_id, kind, NOW_S + after_s, token, visitor_id=visitor)
 
 
-def test_an_act_belongs_to_one_showing() -> None:
-    """With a token to the list it names; without one to the last showing of the item in the same session."""
-    again, other = replace(PAGE, ranking_id="again", shown_s=NOW_S + 60), replace(PAGE, session_id="x")
-    log = Histories()
+def reached(outcomes: Outcomes, page: Impressions, persons: Sequence[str] = (USER,)) -> list[int]:
+    return [outcomes.reached(page, persons, item_id, WINDOW_S) for item_id in ITEM_IDS]
+
+
+def test_the_furthest_event_counts() -> None:
+    """A purchase includes cart and click; what happened before the page, or after its window, is no outcome."""
+    outcomes = Outcomes()
+    outcomes.add_impressions(PAGE)
+    outcomes.add_event(event("boot1", 5))
+    outcomes.add_event(event("boot1", 9, kind=EventType.PURCHASE))
+    outcomes.add_event(event("boot1", 12, kind=EventType.CART))
+    outcomes.add_event(event("lamp2", -1))
+    outcomes.add_event(event("lamp2", WINDOW_S + 1))
+    outcomes.add_event(event("boot3", 3, kind=EventType.DWELL))
+    assert reached(outcomes, PAGE) == [3, 0, 0]
+
+
+def test_an_event_is_an_outcome_of_one_page() -> None:
+    """With a token of the ranking it names; without one of the last page with the item in the same session."""
+    again = replace(PAGE, ranking=replace(PAGE.ranking, ranking_id="again"), shown_s=NOW_S + 60)
+    other = replace(PAGE, ranking=replace(PAGE.ranking, session_id="x"))
+    outcomes = Outcomes()
     for page in (PAGE, again):
-        log.add_impressions(page)
-    log.add_event(click("boot1", 90, token=AttributionToken("r", "m").encode("a key")))
-    log.add_event(click("lamp2", 90, kind=EventType.PURCHASE))
-    log.add_event(click("boot3", 30, session="y"))
+        outcomes.add_impressions(page)
+    outcomes.add_event(event("boot1", 90, token=AttributionToken("r", "m").encode("a key")))
+    outcomes.add_event(event("lamp2", 90, kind=EventType.PURCHASE))
+    outcomes.add_event(event("boot3", 30, session="y"))
+    assert reached(outcomes, PAGE) == [1, 0, 1]
+    assert reached(outcomes, again) == [0, 3, 0]
+    assert reached(outcomes, other)[2] == 0
 
-    def reached(page: object) -> list[int]:
-        return [log.reached(page, item_id, WINDOW_S) for item_id in PAGE.item_ids]  # type: ignore[arg-type]
 
-    assert reached(PAGE) == [1, 0, 1]
-    assert reached(again) == [0, 3, 0]
-    assert reached(other)[2] == 0
+def test_outcomes_are_of_one_person() -> None:
+    """An event of somebody else is no outcome; an event of the merged visitor is one."""
+    outcomes = Outcomes()
+    outcomes.add_impressions(PAGE)
+    outcomes.add_event(event("boot1", 5, visitor="v"))
+    assert reached(outcomes, PAGE) == [0, 0, 0]
+    assert reached(outcomes, PAGE, (USER, VISITOR)) == [1, 0, 0]
+
+
+def test_a_forgotten_person_has_no_outcomes() -> None:
+    """After `forget` the person's events are gone, others' are not."""
+    outcomes = Outcomes()
+    for visitor in ("", "v"):
+        outcomes.add_event(event("boot1", 5, visitor=visitor))
+    outcomes.forget([USER])
+    assert [reached(outcomes, PAGE, (person,))[0] for person in (USER, VISITOR)] == [0, 1]
+
+
+def test_a_purchase_after_signing_in(tmp_path: Path) -> None:
+    """What a visitor was shown and the user bought, after the merge, is an example with its outcome."""
+    store = SqliteProfileStore(tmp_path)
+    page = ranked(store, BY_ID, ITEM_IDS, "r", NOW_S, visitor="v")
+    store.record_impressions("default", [page], ITEMS)
+    reader = ExampleReader(store, window_s=WINDOW_S)
+    assert not len(reader.read(NOW_S))
+    store.merge("default", "v", "u")
+    store.record([Batch("default", [event("lamp2", 9, kind=EventType.PURCHASE)], ITEMS)])
+    examples = reader.read(NOW_S + WINDOW_S)
+    assert examples.purchase.tolist() == [0, 1, 0]
+    assert examples.persons.tolist() == [VISITOR]
+    store.close()
+
+
+def test_pages_without_usable_features_are_skipped(tmp_path: Path) -> None:
+    """A page that another stage ordered, one of other features and one of another vector model make no examples."""
+    store = SqliteProfileStore(tmp_path)
+    good = ranked(store, BY_ID, ITEM_IDS, "good", NOW_S, "u")
+    logged = good.ranking.logged
+    assert logged is not None
+    others = {
+        "order": None,
+        "version": replace(logged, version=logged.version - 1),
+        "model": replace(logged, vector_version="m@0"),
+    }
+    pages = [replace(good, ranking=replace(good.ranking, ranking_id=id, logged=of)) for id, of in others.items()]
+    again = replace(good, ranking=replace(good.ranking, ranking_id="again"))
+    store.record_impressions("default", [good, *pages, again], ITEMS)
+    reader = ExampleReader(store, window_s=WINDOW_S)
+    examples, taken = reader.read_pages(NOW_S + WINDOW_S, 100)
+    assert examples.ranking_ids.tolist() == [page.ranking.ranking_id for _, page in taken] == ["good", "again"]
+    assert reader.position == 5
+    store.close()
 
 
 def test_examples_taken_apart_and_joined(tmp_path: Path) -> None:
-    """Taking showings in any order, joined again, keeps each list's candidates, history and labels together."""
+    """Taking pages in any order, joined again, keeps each list's candidates, history and labels together."""
     store = shop_log(tmp_path, lists=12)
     whole = ExampleReader(store, window_s=WINDOW_S).read(NOW_S)
     store.close()
     order = np.array([5, 11, 0, 5])
     made = Examples.joined([whole.take(order[:2]), Examples.none(), whole.take(order[2:])])
     assert made.ranking_ids.tolist() == whole.ranking_ids[order].tolist()
-    for place, showing_row in enumerate(order):
-        mine, theirs = made.showing == place, whole.showing == showing_row
+    for place, page_row in enumerate(order):
+        mine, theirs = made.page == place, whole.page == page_row
         assert made.item_ids[made.item[mine]].tolist() == whole.item_ids[whole.item[theirs]].tolist()
         np.testing.assert_array_equal(made.click[mine], whole.click[theirs])
         known = made.event_items[place] >= 0
-        np.testing.assert_array_equal(known, whole.event_items[showing_row] >= 0)
+        np.testing.assert_array_equal(known, whole.event_items[page_row] >= 0)
         np.testing.assert_array_equal(
-            made.vectors[made.event_items[place][known]], whole.vectors[whole.event_items[showing_row][known]]
+            made.vectors[made.event_items[place][known]], whole.vectors[whole.event_items[page_row][known]]
         )
     with pytest.raises(ValueError, match="no examples to join"):
         Examples.joined([])

@@ -35,7 +35,7 @@ from training.ranking.reading import ExampleReader
 from training.ranking.training import Training
 
 SMALL = NetworkSettings(DIMENSIONS, width=16, heads=2, experts=2, expert_sizes=(16, 8))
-TRAINING = Training(showings_per_step=8, learning_rate=1e-2)
+TRAINING = Training(pages_per_step=8, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +64,14 @@ def served(ranker: LearnableRanker, tmp_path_factory: pytest.TempPathFactory) ->
     return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), by_shuffle)
 
 
-def halves(examples: Examples, showing: int) -> tuple[UserFeatures, CandidateFeatures]:
-    """What serving would have made of the showing."""
-    known = examples.event_items[showing][examples.event_items[showing] >= 0]
-    m, rows = len(known), examples.showing == showing
+def halves(examples: Examples, page: int) -> tuple[UserFeatures, CandidateFeatures]:
+    """What serving would have made of the page."""
+    known = examples.event_items[page][examples.event_items[page] >= 0]
+    m, rows = len(known), examples.page == page
     user = UserFeatures(
-        examples.item_ids[known].tolist(), examples.vectors[known], examples.event_types[showing, :m],
-        examples.event_numbers[showing, :m], examples.long_term[showing], examples.query[showing],
-        examples.context[showing],
+        examples.item_ids[known].tolist(), examples.vectors[known], examples.event_types[page, :m],
+        examples.event_numbers[page, :m], examples.long_term[page], examples.query[page],
+        examples.context[page],
     )  # fmt: skip
     items = examples.item[rows]
     return user, CandidateFeatures(examples.item_ids[items].tolist(), examples.vectors[items], examples.numbers[rows])
@@ -82,8 +82,8 @@ def test_it_learns_what_users_love(ranker: LearnableRanker, examples: Examples) 
     later = examples.take(np.arange(100, 120))
     loved = np.array(
         [
-            item.startswith(("boot", "lamp")[int(user[1:]) % 2])
-            for item, user in zip(later.item_ids[later.item], later.user_ids[later.showing], strict=True)
+            item.startswith(("boot", "lamp")[int(user.removeprefix("user:u")) % 2])
+            for item, user in zip(later.item_ids[later.item], later.persons[later.page], strict=True)
         ]
     )
     assert auc(loved.astype(np.float32), ranker.predict(later)["click"]) > 0.9
@@ -103,10 +103,10 @@ def test_what_is_served_is_what_was_trained(ranker: LearnableRanker, served: Onn
     counts = (examples.event_types > 0).sum(axis=1)
     assert counts[0] == 0
     assert not examples.query[1].any()
-    for showing in (0, 1, 2, 60, 119):
-        user, candidates = halves(examples, showing)
+    for page in (0, 1, 2, 60, 119):
+        user, candidates = halves(examples, page)
         probabilities = served.probabilities(served.user_side(user), candidates)
-        expected = np.stack([found[task][examples.showing == showing] for task in TASKS], axis=1)
+        expected = np.stack([found[task][examples.page == page] for task in TASKS], axis=1)
         np.testing.assert_allclose(probabilities, expected, atol=2e-6)
 
 
@@ -152,7 +152,7 @@ def test_a_saved_ranker_goes_on(ranker: LearnableRanker, examples: Examples, tmp
     renamed = Examples(**(vars(new) | {"item_ids": np.array([f"new {id}" for id in new.item_ids])}))
     loaded.update(renamed, seed=1)
     assert len(loaded.rows) == len(ranker.rows) + len(renamed.item_ids)
-    assert loaded.showings_seen > ranker.showings_seen
+    assert loaded.pages_seen > ranker.pages_seen
     manifest = tmp_path / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"features_version": ', '"features_version": 9'))
     for read in (LearnableRanker.load, lambda folder: OnnxRanker(folder, lambda: Objective(1, 1, 1, 1), by_shuffle)):
@@ -221,8 +221,8 @@ def test_metrics_by_hand() -> None:
     labels, scores = np.array([1, 0, 0, 1.0]), np.array([0.9, 0.9, 0.1, 0.5])
     assert auc(labels, scores) == pytest.approx((0.5 + 1 + 0 + 1) / 4)
     assert log_loss(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(np.log(2))
-    showing = np.array([0, 0, 1, 1])
-    assert ndcg(showing, np.array([2.0, 1, 1, 2]), np.array([0, 1.0, 0, 0])) == pytest.approx(1 / np.log2(3))
-    assert mean_rank_correlation(showing, np.array([1.0, 2, 1, 1]), np.array([1.0, 2, 1, 2])) == pytest.approx(0.5)
+    page = np.array([0, 0, 1, 1])
+    assert ndcg(page, np.array([2.0, 1, 1, 2]), np.array([0, 1.0, 0, 0])) == pytest.approx(1 / np.log2(3))
+    assert mean_rank_correlation(page, np.array([1.0, 2, 1, 1]), np.array([1.0, 2, 1, 2])) == pytest.approx(0.5)
     assert SEQUENCE == 50
     assert {item.model_version for item in ITEMS} == {VERSION}
