@@ -28,7 +28,6 @@ from services.common.arrays import FloatArray
 from services.ranker.domain.event import Event, EventType, Impressions, ItemFeatures
 from training.ranking.examples import Examples, Page
 from training.ranking.histories import Histories
-from training.ranking.reading import page
 
 DAY_S = 86_400.0
 DIMENSIONS = 32
