@@ -130,9 +130,8 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         ids = [
             id for id, (entry, _) in self.stored.items() if id not in excluded and (not brands or entry.brand in brands)
         ]
-        has_query = (
-            request.text or request.similar_to_id or any(map(request.HasField, ("query_vectors", "image_vector")))
-        )
+        by_vector = request.HasField("query_vectors") or request.HasField("image_vector")
+        has_query = by_vector or request.text or request.similar_to_id
         first, total_size = 0, min(request.limit, len(ids)) if has_query else len(ids)
         if request.page_token:
             if has_query:
