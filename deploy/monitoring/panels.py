@@ -72,8 +72,8 @@ SHOP = (
     Panel(
         "Later pages of stored rankings",
         {
-            "remembered": _share(
-                "kairos_gateway_later_pages_total", 'ranking="remembered"', "kairos_gateway_later_pages_total"
+            "not recomputed": _share(
+                "kairos_gateway_later_pages_total", 'ranking!="recomputed"', "kairos_gateway_later_pages_total"
             )
         },
         "percentunit", "The other rankings were recomputed: the pages of one search may then overlap.",
