@@ -54,9 +54,10 @@ def settings_problems(overlay: Overlay) -> Iterator[Problem]:
                     yield Problem(pod.owner, f"{name} is a setting of no service that runs here")
             for kind in _ALL:
                 if isinstance(error := _loaded(kind, _own(kind, variables)), InvalidArgument):
-                    for violation in error.violations:
-                        name = _prefix(kind) + violation.field.replace(".", "__").upper()
-                        yield Problem(pod.owner, f"{name}: {violation.description}")
+                    for v in error.violations:
+                        yield Problem(
+                            pod.owner, f"{_prefix(kind)}{v.field.replace('.', '__').upper()}: {v.description}"
+                        )
 
 
 def settings_from(kind: type[Settings], variables: Mapping[str, str | None]) -> Settings | None:
