@@ -21,12 +21,9 @@ from deploy.checks.network import network_problems
 from deploy.checks.ray_clusters import ray_cluster_problems
 from deploy.checks.references import reference_problems
 from deploy.checks.schemas import Crds, read_crds, schema_problems
-from deploy.checks.variables import settings_problems, variable_problems
+from deploy.checks.variables import variable_problems
 
-_RULES = (
-    reference_problems, address_problems, settings_problems, variable_problems, ray_cluster_problems,
-    application_problems,
-)  # fmt: skip
+_RULES = (reference_problems, address_problems, variable_problems, ray_cluster_problems, application_problems)
 
 
 def problems_of(overlay: Overlay, crds: Crds | None) -> list[Problem]:
@@ -54,8 +51,8 @@ def main(options: Sequence[str]) -> int:
             for problem in (problems := problems_of(overlay, crds)):
                 is_error = not (arguments.overlays and problem.own)
                 errors += is_error
-                print(f"{'error' if is_error else 'warning'}: {folder.name}: {problem}", file=sys.stderr)
-            print(f"{folder.name}: {len(overlay.objects)} objects, {len(problems)} problems")
+                print(f"{'error' if is_error else 'warning'}: {folder.resolve().name}: {problem}", file=sys.stderr)
+            print(f"{folder.resolve().name}: {len(overlay.objects)} objects, {len(problems)} problems")
     except (BuildFailed, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
