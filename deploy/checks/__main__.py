@@ -2,15 +2,15 @@
 
     python -m deploy.checks [--crds DIR] [OVERLAY …]
 
-Without OVERLAY: the overlays of this repository. With OVERLAY, a folder with a kustomization.yaml that builds on them:
-rules that hold for this repository's overlays only give warnings. `--crds`: a folder with CustomResourceDefinitions,
-for example the cluster's own: `kubectl get crd -o yaml > DIR/crds.yaml`. Exits with 1 where something is wrong.
+Without OVERLAY: the overlays of this repository. In another OVERLAY, rules of this repository's overlays give warnings.
+`--crds`: a folder with CustomResourceDefinitions, such as a cluster's own: `kubectl get crd -o yaml > DIR/crds.yaml`.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -21,40 +21,38 @@ from deploy.checks.network import network_problems
 from deploy.checks.ray_clusters import ray_cluster_problems
 from deploy.checks.references import reference_problems
 from deploy.checks.schemas import Crds, read_crds, schema_problems
-from deploy.checks.variables import settings_problems, variable_problems
+from deploy.checks.variables import variable_problems
 
-_RULES = (
-    reference_problems, address_problems, settings_problems, variable_problems, ray_cluster_problems,
-    application_problems, network_problems,
-)  # fmt: skip
+_RULES = (reference_problems, address_problems, variable_problems, ray_cluster_problems, application_problems)
 
 
 def problems_of(overlay: Overlay, crds: Crds | None) -> list[Problem]:
-    """Empty where nothing is wrong. The other rules read what the schemas promise, so they come after them."""
+    """Empty where nothing is wrong. Rules read what the schemas promise, and network paths need correct addresses."""
     found = list(schema_problems([*overlay.objects, *overlay.secrets], crds))
-    if any(not problem.own for problem in found):
-        return found
     try:
-        return [*found, *chain.from_iterable(rule(overlay) for rule in _RULES)]
+        for rules in (_RULES, (network_problems,)):
+            if all(problem.own for problem in found):
+                found += chain.from_iterable(rule(overlay) for rule in rules)
     except KeyError as error:
-        return [*found, Problem("overlay", f"an object lacks the field {error}: --crds names it")]
+        found.append(Problem("overlay", f"an object lacks the field {error}: --crds names it"))
+    return found
 
 
-def main() -> int:
+def main(options: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.checks", description="Checks manifests without a cluster.")
     parser.add_argument("--crds", type=Path, help="a folder with CustomResourceDefinitions, *.yaml or *.yaml.gz")
     parser.add_argument("overlays", type=Path, nargs="*", metavar="OVERLAY", help="a folder with a kustomization.yaml")
-    arguments = parser.parse_args()
-    errors, is_ours = 0, not arguments.overlays
+    arguments = parser.parse_args(options)
+    errors = 0
     try:
         crds = read_crds(arguments.crds) if arguments.crds else None
         for folder in arguments.overlays or OVERLAYS.values():
             overlay = Overlay(built_folder(folder))
             for problem in (problems := problems_of(overlay, crds)):
-                is_error = is_ours or not problem.own
+                is_error = not (arguments.overlays and problem.own)
                 errors += is_error
-                print(f"{'error' if is_error else 'warning'}: {folder.name}: {problem}", file=sys.stderr)
-            print(f"{folder.name}: {len(overlay.objects)} objects, {len(problems)} problems")
+                print(f"{'error' if is_error else 'warning'}: {folder.resolve().name}: {problem}", file=sys.stderr)
+            print(f"{folder.resolve().name}: {len(overlay.objects)} objects, {len(problems)} problems")
     except (BuildFailed, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -64,4 +62,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

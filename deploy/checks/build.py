@@ -156,7 +156,8 @@ class Overlay:
         """A container's variables; None for a value that only the cluster knows: a secret's, the pod's own name."""
         found: dict[str, str | None] = {}
         for source in container.get("envFrom", []):
-            data = self.config_maps.get(source.get("configMapRef", {}).get("name", ""), {})
+            secret = self.secret_keys.get(source.get("secretRef", {}).get("name", ""), ())
+            data = self.config_maps.get(source.get("configMapRef", {}).get("name", ""), dict.fromkeys(secret))
             found |= {source.get("prefix", "") + name: value for name, value in data.items()}
         return found | {variable["name"]: variable.get("value") for variable in container.get("env", [])}
 

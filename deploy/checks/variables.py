@@ -40,7 +40,17 @@ _PATH = re.compile(r"^(?:--?[\w-]+=)?(/[\w./-]+)$")
 Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
-def settings_problems(overlay: Overlay) -> Iterator[Problem]:
+def variable_problems(overlay: Overlay) -> Iterator[Problem]:
+    """One for each variable that is no setting, refers to a missing one, or leads to no file."""
+    yield from _settings_problems(overlay)
+    for pod in overlay.pods:
+        for container in pod.all_containers:
+            variables = overlay.environment(container)
+            yield from (Problem(pod.owner, what) for what in _unresolved(container, overlay))
+            yield from _path_problems(pod, container, variables, overlay)
+
+
+def _settings_problems(overlay: Overlay) -> Iterator[Problem]:
     """One for each KAIROS_* variable that is no setting of a program in its pod, or has a value that is refused."""
     for pod in overlay.pods:
         readers = _readers(pod, overlay)
@@ -60,7 +70,7 @@ def settings_problems(overlay: Overlay) -> Iterator[Problem]:
 
 
 def settings_from(kind: type[Settings], variables: Mapping[str, str | None]) -> Settings | None:
-    """None where the service would refuse a value, which `settings_problems` reports."""
+    """None where the service would refuse a value, which `variable_problems` reports."""
     loaded = _loaded(kind, _own(kind, variables))
     return loaded if isinstance(loaded, kind) else None
 
@@ -99,30 +109,16 @@ def _prefix(kind: type[ServiceSettings]) -> str:
     return kind.model_config.get("env_prefix", "")
 
 
-def variable_problems(overlay: Overlay) -> Iterator[Problem]:
-    """One for each variable that is missing, set too late, or leads to no file."""
-    for pod in overlay.pods:
-        for container in pod.all_containers:
-            variables = overlay.environment(container)
-            yield from (Problem(pod.owner, what) for what in _unresolved(container, overlay))
-            yield from _path_problems(pod, container, variables, overlay)
-
-
 def _unresolved(container: Object, overlay: Overlay) -> Iterator[str]:
     """Kubernetes resolves $(NAME) by what stands before: config maps and secrets, then the list from its top."""
     before = set(overlay.environment({"envFrom": container.get("envFrom", [])}))
     for variable in container.get("env", []):
-        for name in set(_REFERENCE.findall(variable.get("value", ""))) - before:
+        for name in set(_REFERENCE.findall(variable.get("value") or "")) - before:
             yield f"{variable['name']} refers to $({name}), which is not set before it"
         before.add(variable["name"])
-    for text in _texts(container):
-        yield from (
-            f"{text!r} refers to $({name}), which is not set" for name in set(_REFERENCE.findall(text)) - before
-        )
-
-
-def _texts(container: Object) -> list[str]:
-    return [*container.get("command", []), *container.get("args", [])]
+    for text in (*container.get("command", []), *container.get("args", [])):
+        for name in set(_REFERENCE.findall(text)) - before:
+            yield f"{text!r} refers to $({name}), which is not set"
 
 
 def _path_problems(
@@ -132,7 +128,7 @@ def _path_problems(
     unread = {_EXPORTED} if variables.get("KAIROS_QUERY_ENCODER_BACKEND") == "torch" else set()
     unread |= {_EXPORTED, _MODEL} if image and image.module == "cli.main" else set()
     named = [(name, value or "") for name, value in variables.items() if name not in unread]
-    for where, text in (*named, *((text, text) for text in _texts(container))):
+    for where, text in (*named, *((text, text) for key in ("command", "args") for text in container.get(key, []))):
         if (found := _PATH.match(text)) is None:
             continue
         path = PurePosixPath(found[1])

@@ -32,10 +32,10 @@ Outcome = subprocess.CompletedProcess[str]
 
 @pytest.fixture(scope="module")
 def starts() -> dict[str, Outcome]:
-    """Of each image with its own extras, and of retrieval with those of another; all at once, each in a process."""
+    """Of each image with its own extras, and of retrieval with those of another; each in a process, two at a time."""
     extras = {image: build_stage(DOCKERFILES / f"{image}.Dockerfile")[1]["EXTRAS"] for image in IMAGES}
     runs = {**{image: (image, extras[image]) for image in IMAGES}, "wrong": ("retrieval", extras["gateway"])}
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(2) as threads:
         return dict(zip(runs, threads.map(lambda run: started(*run), runs.values()), strict=True))
 
 
@@ -53,4 +53,4 @@ def test_an_extra_that_lacks_something_is_found(starts: dict[str, Outcome]) -> N
 def started(image: str, extras: str) -> Outcome:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(START), image, extras]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from deploy.checks.__main__ import problems_of
+from deploy.checks.__main__ import main, problems_of
 from deploy.checks.build import OVERLAYS, Object, Overlay
 from deploy.checks.schemas import Crds
 from tests.needed import needs
 from tests.unit.deploy.mutations import CUSTOM_RESOURCES, MUTATIONS, Mutation, mutated
 
 Overlays = dict[str, list[Object]]
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -99,8 +96,8 @@ spec:
 """
 
 
-def adopted(folder: Path, more: str = "") -> subprocess.CompletedProcess[str]:
-    """The command over an overlay outside of the repository. `more`: the end of its kustomization."""
+def adopted(folder: Path, more: str = "") -> list[str]:
+    """Options of the command for an overlay outside of the repository. `more`: the end of its kustomization."""
     needs("kubectl")
     overlay = folder / "shop"
     overlay.mkdir()
@@ -112,16 +109,15 @@ def adopted(folder: Path, more: str = "") -> subprocess.CompletedProcess[str]:
     for kind in ("RayService", "ServiceMonitor", "PodMonitor", "PrometheusRule"):
         group = "ray.io" if kind == "RayService" else "monitoring.coreos.com"
         (definitions / f"{kind}.yaml").write_text(DEFINITION.format(group=group, kind=kind))
-    command = [sys.executable, "-m", "deploy.checks", "--crds", str(definitions), str(overlay)]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return ["--crds", str(definitions), str(overlay)]
 
 
-def test_rules_of_this_repository_are_warnings_for_another_overlay(tmp_path: Path) -> None:
+def test_rules_of_this_repository_are_warnings_for_another_overlay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Another overlay's kind, secrets, toleration, priority class and callers are warnings: the exit status is 0."""
-    outcome = adopted(tmp_path)
-    assert outcome.returncode == 0, outcome.stderr
-    lines = outcome.stderr.splitlines()
+    assert main(adopted(tmp_path)) == 0
+    lines = capsys.readouterr().err.splitlines()
     assert all(line.startswith("warning: shop: ") for line in lines)
     for expected in (
         "no CustomResourceDefinition serves cert-manager.io/v1 Issuer", "there is no secret registry",
@@ -131,9 +127,16 @@ def test_rules_of_this_repository_are_warnings_for_another_overlay(tmp_path: Pat
         assert any(expected in line for line in lines), (expected, lines)
 
 
-def test_a_broken_reference_in_another_overlay_is_an_error(tmp_path: Path) -> None:
+def test_a_broken_reference_in_another_overlay_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A setting that no service has is an error in any overlay: the exit status is 1."""
     literals = "configMapGenerator:\n  - {name: kairos-ranker, behavior: merge, literals: [KAIROS_RANKER_EXPLORE=1]}\n"
-    outcome = adopted(tmp_path, literals)
-    assert outcome.returncode == 1
-    assert "error: shop: RayService/kairos-ranker workers: KAIROS_RANKER_EXPLORE" in outcome.stderr
+    assert main(adopted(tmp_path, literals)) == 1
+    assert "error: shop: RayService/kairos-ranker workers: KAIROS_RANKER_EXPLORE" in capsys.readouterr().err
+
+
+def test_without_definitions_the_command_says_what_it_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --crds one line says that custom resources are not validated."""
+    assert main(adopted(tmp_path)[-1:]) == 0
+    assert "Custom resources are not validated" in capsys.readouterr().out
