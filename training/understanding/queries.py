@@ -199,7 +199,7 @@ class QueryMaker:
         where: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for shelf in self._shelves:
             for product in shelf.products:
-                found = [part.concepts[0] for part in finder.read(normal_form(product.title)).found]
+                found = [part.concepts[0] for part in finder.read(normal_form(product.title)).mentions]
                 products = [concept for concept in found if concept.kind is ConceptKind.PRODUCT]
                 where.update({concept.name: where[concept.name] + Counter([shelf.path]) for concept in products[-1:]})
         by_path = {shelf.path: shelf for shelf in self._shelves}
