@@ -49,6 +49,7 @@ from benchmarks.bilingual import (
 from catalog.products import read_catalogue
 from demo.catalogue import build_catalogue
 from ops.in_process import in_process_suite
+from services.common.arrays import FloatArray
 from services.common.product import CATEGORY_SEPARATOR, Product
 from services.query_encoder.adapters.concept_files import embedded_graph, load_graph
 from services.query_encoder.domain.concept_finding import ConceptFinder
@@ -56,7 +57,7 @@ from services.query_encoder.domain.concepts import ConceptGraph, chinese_key
 from services.query_encoder.domain.expansion import Expander
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.domain.text import normalise
-from services.query_encoder.ports import Encoder, FloatArray
+from services.query_encoder.ports import Encoder
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from training.compression.quality import measure_dense, relative_interval

@@ -30,6 +30,7 @@ from benchmarks.encoder_server import encoder_server
 from catalog.mapping import parse_mapping
 from catalog.rows import column_names, read_rows
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from services.common.arrays import FloatArray
 from services.common.context import DEFAULT_TENANT
 from services.common.convert import product_from_proto, vectors_from_proto
 from services.common.product import Product
@@ -44,7 +45,7 @@ from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.text import detect_language, normalise, tokens
-from services.query_encoder.ports import Encoder, FloatArray
+from services.query_encoder.ports import Encoder
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder, embedded_model_dir
 

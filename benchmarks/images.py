@@ -28,9 +28,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from services.query_encoder.adapters.onnx_pictures import OnnxPictureEncoder
-from services.query_encoder.domain.picture import Preprocessing
-from services.query_encoder.domain.picture_limits import PictureLimits
+from services.query_encoder.adapters.onnx_image_encoder import OnnxImageEncoder
+from services.query_encoder.domain.image import ImageLimits, Preprocessing
 from training.pictures.data import LabelledPictures, read_folder
 from training.pictures.export import export
 from training.pictures.model import new_network, save_network
@@ -121,7 +120,7 @@ def thumbnails(pictures: LabelledPictures) -> Vectors:
 
 
 def served(folder: Path) -> Embedding:
-    encoder = OnnxPictureEncoder(folder, PictureLimits(), threads=1)
+    encoder = OnnxImageEncoder(folder, ImageLimits(), threads=1)
 
     def embed(pictures: LabelledPictures) -> Vectors:
         parts = np.array_split(np.arange(len(pictures)), max(1, len(pictures) // 64))

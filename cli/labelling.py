@@ -13,13 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from catalog.rows import FileRefused, read_rows
+from services.common.limits import MAX_QUERY
 from services.common.settings import load_settings
 from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.bulk_reading import BulkReader
 from services.query_encoder.domain.labelling import ASKED, Choice, most_helpful, questions
-from services.query_encoder.domain.text import MAX_TEXT, normal_form
+from services.query_encoder.domain.text import normal_form
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 
@@ -72,7 +73,7 @@ def read_queries(path: Path) -> dict[str, int]:
             raise FileRefused(f"{path} has no column 'query'; it has {', '.join(values[0])}")
         rows = [(str(row.get("query") or ""), _whole(row.get("count"))) for row in values]
     for text, times in rows:
-        if normal := normal_form(text[:MAX_TEXT]):
+        if normal := normal_form(text[:MAX_QUERY]):
             counts[normal] += times
     return dict(counts)
 

@@ -15,12 +15,12 @@ from services.common.telemetry import configure_telemetry
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler
 
-# Far above Serve's own limit of 5: what waits here becomes one batch.
+# Serve's default is 5. Requests that wait in the replica become one batch.
 _MAX_ONGOING_REQUESTS = 100
 
 
 class QueryEncoder:
-    """One replica. Serve calls the methods by the last segment of the RPC's path."""
+    """One replica. Serve finds the method by the last segment of the RPC's path."""
 
     def __init__(self, settings: QueryEncoderSettings) -> None:
         configure_telemetry("query_encoder", settings.telemetry)
@@ -53,6 +53,6 @@ class QueryEncoder:
 
 
 def build(args: dict[str, Any]) -> Any:
-    """Import path of the application. `args` are settings; they win over the environment."""
+    """Import path of the application. `args` are settings; they override the environment."""
     deployment = serve.deployment(name="query_encoder", max_ongoing_requests=_MAX_ONGOING_REQUESTS)
     return deployment(QueryEncoder).bind(load_settings(QueryEncoderSettings, args))

@@ -1,4 +1,4 @@
-"""Dynamic batching without waiting: what arrives while the model is busy becomes the next batch."""
+"""Dynamic batching without a waiting time: queries that arrive while the model is busy become the next batch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.common.arrays import FloatArray
 from services.common.errors import BudgetExpired
-from services.query_encoder.ports import FloatArray
 
-# A lone query is encoded on the event loop itself where that takes no longer than this: the way to a thread and back
-# costs about a third of such an inference. What arrives meanwhile would have waited for the model anyway.
+# A single query is encoded on the event loop itself if the last one took no longer than this: switching to a thread and
+# back costs about a third of such an inference. Queries that arrive meanwhile would wait for the model anyway.
 ON_THE_LOOP_S = 0.004
 
 
@@ -27,7 +27,7 @@ class _Waiting:
 
 
 class QueryBatcher:
-    """One inference at a time: in `executor`, or, of a lone query where that is quick, on the event loop.
+    """Runs one inference at a time: in `executor`, or on the event loop if a single query is quickly encoded.
 
     Expired and cancelled requests are dropped before they are batched.
     """
@@ -38,11 +38,11 @@ class QueryBatcher:
         self._max_batch = max_batch
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
-        # Of the last query that was encoded alone.
-        self._alone_s = float("inf")
+        # Seconds that the last single query took.
+        self._single_query_s = float("inf")
 
     async def encode(self, text: str, deadline_s: float | None) -> FloatArray:
-        """The vector of one text, shape [dimensions]. Raises BudgetExpired when its turn comes too late."""
+        """The vector of one text, shape [dimensions]. Raises BudgetExpired if the deadline passes in the queue."""
         waiting = _Waiting(text, deadline_s, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         if self._worker is None or self._worker.done():
@@ -65,16 +65,16 @@ class QueryBatcher:
     async def _encode_batch(self, texts: list[str]) -> FloatArray:
         if len(texts) > 1:
             return await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, texts)
-        if self._alone_s > ON_THE_LOOP_S:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._encode_alone, texts)
-        return self._encode_alone(texts)
+        if self._single_query_s > ON_THE_LOOP_S:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._encode_single, texts)
+        return self._encode_single(texts)
 
-    def _encode_alone(self, texts: list[str]) -> FloatArray:
+    def _encode_single(self, texts: list[str]) -> FloatArray:
         began = time.perf_counter()
         try:
             return self._encode(texts)
         finally:
-            self._alone_s = time.perf_counter() - began
+            self._single_query_s = time.perf_counter() - began
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -83,7 +83,9 @@ class QueryBatcher:
             if waiting.result.done():
                 continue
             if waiting.deadline_s is not None and waiting.deadline_s <= time.monotonic():
-                waiting.result.set_exception(BudgetExpired("the budget was used up while the query waited its turn"))
+                waiting.result.set_exception(
+                    BudgetExpired("the budget was used up while the query waited in the queue")
+                )
                 continue
             batch.append(waiting)
         return batch

@@ -1,4 +1,4 @@
-"""Many queries at once, read and encoded exactly as EncodeQuery does: for training, labelling and benchmarks."""
+"""Reads and encodes many queries in the same way as EncodeQuery: for training, labelling and benchmarks."""
 
 from __future__ import annotations
 
@@ -7,34 +7,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.common.arrays import FloatArray
 from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.query_reading import QueryReader, QueryReading
 from services.query_encoder.domain.text import normalise
-from services.query_encoder.ports import Encoder, FloatArray
+from services.query_encoder.ports import Encoder
+from services.query_encoder.served_encoder import reads_chinese
 from services.query_encoder.settings import QueryEncoderSettings
 
+# Queries of one call of the encoder.
 _CHUNK = 128
-# A model has a vector for this when it reads Chinese.
-CHINESE = "红色的手机"
-
-
-def reads_chinese(encoder: Encoder, max_tokens: int) -> bool:
-    return bool(np.any(encoder.encode([CHINESE], max_tokens)))
 
 
 @dataclass(frozen=True)
 class ReadQuery:
-    """`vector` of shape [dimensions] is that of the text alone; None where the encoder could not read it."""
+    """`vector` is that of the text without a context, shape [dimensions]; None if the encoder cannot read the text."""
 
     reading: QueryReading
     vector: FloatArray | None
 
 
 class BulkReader:
-    """Of one shop's words."""
+    """Reads queries with the words of one shop, `lexicon`."""
 
     def __init__(self, encoder: Encoder, graph: ConceptGraph, lexicon: Lexicon, settings: QueryEncoderSettings) -> None:
         self._encoder, self._lexicon, self._max_tokens = encoder, lexicon, settings.max_query_tokens
@@ -44,7 +41,7 @@ class BulkReader:
         self._reads_chinese = reads_chinese(encoder, self._max_tokens)
 
     def read(self, texts: Sequence[str]) -> Iterator[ReadQuery]:
-        """In order. Raises InvalidArgument for a text that EncodeQuery would refuse."""
+        """In the order of `texts`. Raises InvalidArgument for a text that EncodeQuery would refuse."""
         for start in range(0, len(texts), _CHUNK):
             readings = [
                 self._reader.read(normalise(text), self._lexicon, self._corrector, self._expander)

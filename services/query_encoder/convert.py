@@ -1,35 +1,43 @@
-"""Protobuf <-> domain."""
+"""Protobuf <-> domain. Raises InvalidArgument with the path of the field."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
-from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto
+from services.common.arrays import FloatArray
+from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
+from services.common.limits import MAX_QUERY
 from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY, MAX_CATEGORY_LEVELS, Product, violations
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
 from services.query_encoder.domain.expansion import MAX_MEANINGS, Expansion
+from services.query_encoder.domain.query_context import QueryContext, QueryVectors
+from services.query_encoder.domain.query_reading import QueryReading
 from services.query_encoder.domain.suggestion import Suggestion, SuggestionKind
-from services.query_encoder.domain.text import MAX_TEXT
+from services.query_encoder.domain.text import detect_language, tokens
 from services.query_encoder.domain.understanding import Source, Understanding
-from services.query_encoder.ports import FloatArray
+from services.query_encoder.ports import EncodedImages
 
+# Products of one request.
 MAX_PRODUCTS = 512
-# Of a request with more, the first ones are reported.
+# Wrong fields that an error names; a request may have more.
 MAX_VIOLATIONS = 20
 MAX_CATEGORY_PATH = MAX_CATEGORY_LEVELS * (MAX_CATEGORY + len(CATEGORY_SEPARATOR))
-_TYPES = {
+DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS = 8, 20
+# Attributes that an understanding reports.
+MAX_TAGS = 16
+_CONSTRAINT_TYPES = {
     ConstraintType.PRICE: encoder_pb2.CONSTRAINT_TYPE_PRICE,
     ConstraintType.BRAND: encoder_pb2.CONSTRAINT_TYPE_BRAND,
     ConstraintType.COLOUR: encoder_pb2.CONSTRAINT_TYPE_COLOUR,
     ConstraintType.CATEGORY: encoder_pb2.CONSTRAINT_TYPE_CATEGORY,
 }
-_KINDS = {
+_CONCEPT_KINDS = {
     ConceptKind.PRODUCT: encoder_pb2.CONCEPT_KIND_PRODUCT,
     ConceptKind.COLOUR: encoder_pb2.CONCEPT_KIND_COLOUR,
     ConceptKind.MATERIAL: encoder_pb2.CONCEPT_KIND_MATERIAL,
@@ -39,15 +47,66 @@ _KINDS = {
     ConceptKind.UNIT: encoder_pb2.CONCEPT_KIND_UNIT,
     ConceptKind.BRAND: encoder_pb2.CONCEPT_KIND_BRAND,
 }
+_SUGGESTION_KINDS = {
+    SuggestionKind.QUERY: encoder_pb2.SUGGESTION_KIND_QUERY,
+    SuggestionKind.PRODUCT: encoder_pb2.SUGGESTION_KIND_PRODUCT,
+    SuggestionKind.BRAND: encoder_pb2.SUGGESTION_KIND_BRAND,
+    SuggestionKind.CATEGORY: encoder_pb2.SUGGESTION_KIND_CATEGORY,
+}
+_SOURCES = {
+    Source.RULE: encoder_pb2.UNDERSTANDING_SOURCE_RULE,
+    Source.MODEL: encoder_pb2.UNDERSTANDING_SOURCE_MODEL,
+}
+
+
+def query_context_from_proto(message: encoder_pb2.QueryContext, dimensions: Mapping[str, int]) -> QueryContext:
+    """`dimensions` by version of a served model. A session vector of another version, or one of zeros, is ignored."""
+    if len(message.category) > MAX_CATEGORY_PATH:
+        raise InvalidArgument.of(
+            "query_context.category", f"has {len(message.category)} characters; at most {MAX_CATEGORY_PATH}"
+        )
+    category = message.category.replace(CATEGORY_SEPARATOR, " ").strip()
+    version = message.session.model_version
+    if not message.HasField("session") or version not in dimensions:
+        return QueryContext(category=category)
+    vectors = vectors_from_proto(message.session, "query_context.session")
+    if vectors.shape != (1, dimensions[version]):
+        raise InvalidArgument.of("query_context.session", f"has shape {vectors.shape}; send [1, {dimensions[version]}]")
+    return QueryContext(vectors[0], version, category) if np.any(vectors) else QueryContext(category=category)
+
+
+def encoded_query_to_proto(reading: QueryReading, vectors: Sequence[QueryVectors]) -> encoder_pb2.EncodeQueryResponse:
+    """`vectors` of the first encoder, then of the others. Without the understanding."""
+    first, *others = vectors
+    return encoder_pb2.EncodeQueryResponse(
+        language=detect_language(reading.normal),
+        normalized_text=reading.normal,
+        corrected_text=reading.corrected,
+        retrieval_text=reading.retrieval_text,
+        tokens=tokens(reading.retrieval_text),
+        constraints=map(constraint_to_proto, reading.constraints),
+        vector=None if first.in_context is None else vector_to_proto(first.in_context, first.model_version),
+        concepts=concepts_to_proto(reading.expansion),
+        rendered_text=reading.rendering,
+        spelling_alternatives=reading.spelling_alternatives,
+        other_vectors=[
+            vector_to_proto(other.in_context, other.model_version) for other in others if other.in_context is not None
+        ],
+    )
+
+
+def vector_to_proto(vector: FloatArray, model_version: str) -> common_pb2.Vectors:
+    """One row, of a vector of shape [dimensions]."""
+    return vectors_to_proto(vector[np.newaxis], model_version)
 
 
 def concepts_to_proto(expansion: Expansion) -> Iterator[encoder_pb2.Concept]:
-    """Each meaning of each found text; the first one carries the expansions of all."""
+    """Each concept of each mention. The first concept of a mention carries the expansions of all of them."""
     for found, labels in expansion.labels:
         for position, concept in enumerate(found.concepts[:MAX_MEANINGS]):
             yield encoder_pb2.Concept(
                 id=concept.name,
-                kind=_KINDS[concept.kind],
+                kind=_CONCEPT_KINDS[concept.kind],
                 matched_text=found.text,
                 english_label=next(iter(concept.english), ""),
                 chinese_label=next(iter(concept.chinese), ""),
@@ -55,38 +114,22 @@ def concepts_to_proto(expansion: Expansion) -> Iterator[encoder_pb2.Concept]:
             )
 
 
-_SUGGESTIONS = {
-    SuggestionKind.QUERY: encoder_pb2.SUGGESTION_KIND_QUERY,
-    SuggestionKind.PRODUCT: encoder_pb2.SUGGESTION_KIND_PRODUCT,
-    SuggestionKind.BRAND: encoder_pb2.SUGGESTION_KIND_BRAND,
-    SuggestionKind.CATEGORY: encoder_pb2.SUGGESTION_KIND_CATEGORY,
-}
-DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS = 8, 20
-
-
-def prefix_and_limit(request: encoder_pb2.SuggestRequest) -> tuple[str, int]:
-    if len(request.prefix) > MAX_TEXT:
-        raise InvalidArgument.of("prefix", f"has {len(request.prefix)} characters; at most {MAX_TEXT}")
-    if request.limit < 0:
-        raise InvalidArgument.of("limit", f"{request.limit} is negative; send 1 to {MAX_SUGGESTIONS}")
-    return request.prefix, min(request.limit or DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS)
-
-
-def suggestion_to_proto(suggestion: Suggestion) -> encoder_pb2.Suggestion:
-    return encoder_pb2.Suggestion(
-        text=suggestion.text, kind=_SUGGESTIONS[suggestion.kind], spelling_corrected=suggestion.is_corrected
+def constraint_to_proto(constraint: Constraint) -> encoder_pb2.Constraint:
+    message = encoder_pb2.Constraint(
+        type=_CONSTRAINT_TYPES[constraint.type], matched_text=constraint.matched_text, value=constraint.value
     )
-
-
-MAX_TAGS = 16
-_SOURCES = {
-    Source.RULE: encoder_pb2.UNDERSTANDING_SOURCE_RULE,
-    Source.MODEL: encoder_pb2.UNDERSTANDING_SOURCE_MODEL,
-}
+    if constraint.minimum or constraint.maximum:
+        message.price.CopyFrom(
+            product_pb2.PriceRange(
+                minimum=money_to_proto(constraint.minimum) if constraint.minimum else None,
+                maximum=money_to_proto(constraint.maximum) if constraint.maximum else None,
+            )
+        )
+    return message
 
 
 def understanding_to_proto(understanding: Understanding, model_version: str) -> encoder_pb2.Understanding:
-    """The labels of intent and sentiment are the names of the enums, in lower case."""
+    """The labels of intent and sentiment are the names of the enum values in lower case."""
     intent, sentiment, category = understanding.intent, understanding.sentiment, understanding.category
     message = encoder_pb2.Understanding(
         intent=encoder_pb2.IntentGuess(
@@ -114,34 +157,23 @@ def understanding_to_proto(understanding: Understanding, model_version: str) -> 
     return message
 
 
-def constraint_to_proto(constraint: Constraint) -> encoder_pb2.Constraint:
-    message = encoder_pb2.Constraint(
-        type=_TYPES[constraint.type], matched_text=constraint.matched_text, value=constraint.value
+def prefix_and_limit(request: encoder_pb2.SuggestRequest) -> tuple[str, int]:
+    if len(request.prefix) > MAX_QUERY:
+        raise InvalidArgument.of("prefix", f"has {len(request.prefix)} characters; at most {MAX_QUERY}")
+    if request.limit < 0:
+        raise InvalidArgument.of("limit", f"{request.limit} is negative; send 1 to {MAX_SUGGESTIONS}")
+    return request.prefix, min(request.limit or DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS)
+
+
+def suggestion_to_proto(suggestion: Suggestion) -> encoder_pb2.Suggestion:
+    return encoder_pb2.Suggestion(
+        text=suggestion.text, kind=_SUGGESTION_KINDS[suggestion.kind], spelling_corrected=suggestion.is_corrected
     )
-    if constraint.minimum or constraint.maximum:
-        message.price.CopyFrom(
-            product_pb2.PriceRange(
-                minimum=money_to_proto(constraint.minimum) if constraint.minimum else None,
-                maximum=money_to_proto(constraint.maximum) if constraint.maximum else None,
-            )
-        )
-    return message
-
-
-def session_vector(context: encoder_pb2.QueryContext, model_version: str, dimensions: int) -> FloatArray | None:
-    """Shape [dimensions]; None where there is none or it is of another model version."""
-    if not context.HasField("session") or context.session.model_version != model_version:
-        return None
-    vectors = vectors_from_proto(context.session, "query_context.session")
-    if vectors.shape != (1, dimensions):
-        raise InvalidArgument.of("query_context.session", f"has shape {vectors.shape}; send [1, {dimensions}]")
-    row: FloatArray = vectors[0]
-    return row if np.any(row) else None
 
 
 def products_from_request(request: encoder_pb2.EncodeProductsRequest) -> list[Product]:
     if not 1 <= len(request.products) <= MAX_PRODUCTS:
-        raise InvalidArgument.of("products", f"holds {len(request.products)}; send 1 to {MAX_PRODUCTS}")
+        raise InvalidArgument.of("products", f"has {len(request.products)} entries; send 1 to {MAX_PRODUCTS}")
     products = [product_from_proto(message, f"products[{index}]") for index, message in enumerate(request.products)]
     wrong = [
         problem for index, product in enumerate(products) for problem in violations(product, f"products[{index}].")
@@ -152,16 +184,22 @@ def products_from_request(request: encoder_pb2.EncodeProductsRequest) -> list[Pr
 
 
 def images_from_request(request: encoder_pb2.EncodeProductsRequest) -> list[bytes]:
-    """As many as products, empty where there is none; none at all without any."""
+    """One entry for each product, empty for a product without an image; no entries if the request has no images."""
     if request.images and len(request.images) != len(request.products):
-        raise InvalidArgument.of("images", f"holds {len(request.images)} for {len(request.products)} products")
+        raise InvalidArgument.of("images", f"has {len(request.images)} entries for {len(request.products)} products")
     return list(request.images)
 
 
-def category_text(context: encoder_pb2.QueryContext) -> str:
-    """The words of the category the shopper is in; empty where there is none."""
-    if len(context.category) > MAX_CATEGORY_PATH:
-        raise InvalidArgument.of(
-            "query_context.category", f"has {len(context.category)} characters; at most {MAX_CATEGORY_PATH}"
-        )
-    return context.category.replace(CATEGORY_SEPARATOR, " ").strip()
+def encoded_products_to_proto(
+    vectors: Sequence[tuple[FloatArray, str]], images: EncodedImages
+) -> encoder_pb2.EncodeProductsResponse:
+    """`vectors`: (rows of shape [products, dimensions], model version) of the first text encoder, then of others."""
+    first, *others = (vectors_to_proto(rows, model_version) for rows, model_version in vectors)
+    return encoder_pb2.EncodeProductsResponse(
+        vectors=first,
+        other_vectors=others,
+        image_vectors=None if images.vectors is None else vectors_to_proto(images.vectors, images.model_version),
+        image_problems=[
+            encoder_pb2.ImageProblem(index=index, reason=reason) for index, reason in sorted(images.problems.items())
+        ],
+    )

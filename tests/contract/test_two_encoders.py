@@ -1,4 +1,4 @@
-"""Two models side by side in the encoder, over real gRPC, and what the gateway makes of a query's two vectors."""
+"""Two text encoders in one service over real gRPC, and how the gateway uses the two vectors of a query."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ async def stub(handler: QueryEncoderHandler) -> AsyncIterator[Stub]:
     await server.stop(None)
 
 
-async def test_a_query_in_the_terms_of_both(stub: Stub) -> None:
-    """Each model's vector with its name, the first one's where it always was."""
+async def test_a_query_has_vectors_of_both(stub: Stub) -> None:
+    """`vector` is that of the first model, `other_vectors` has that of the second, each with its model version."""
     said = await stub.EncodeQuery(encoder_pb2.EncodeQueryRequest(text="running shoes"))
     assert [said.vector.model_version, *(v.model_version for v in said.other_vectors)] == [FIRST, SECOND]
     np.testing.assert_allclose(
@@ -65,14 +65,14 @@ async def test_a_query_in_the_terms_of_both(stub: Stub) -> None:
 
 
 async def test_a_language_that_neither_knows(stub: Stub) -> None:
-    """No vector from either of them."""
+    """A text that neither model knows has no vector."""
     said = await stub.EncodeQuery(encoder_pb2.EncodeQueryRequest(text="量子纠缠"))
     assert not said.HasField("vector")
     assert not said.other_vectors
 
 
 async def test_the_session_of_one_model(stub: Stub) -> None:
-    """A session's vector is mixed into the query of its own model alone."""
+    """A session vector moves only the query vector of its own model."""
     session = vectors_to_proto(np.eye(1, 384, dtype=np.float32), SECOND)
     context = encoder_pb2.QueryContext(session=session)
     said = await stub.EncodeQuery(encoder_pb2.EncodeQueryRequest(text="running shoes", query_context=context))
@@ -84,7 +84,7 @@ PRODUCTS = [product_pb2.Product(id="1", title="Red running shoes"), product_pb2.
 
 
 async def test_products_of_an_import(stub: Stub, folder: Path) -> None:
-    """Vectors of both models, row by row; the words join the lexicon once."""
+    """Products have vectors of both models; their words are added to the lexicon once."""
     tenant = common_pb2.RequestContext(tenant="imports")
     said = await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=tenant, products=PRODUCTS))
     assert [said.vectors.model_version, *(v.model_version for v in said.other_vectors)] == [FIRST, SECOND]
@@ -94,8 +94,8 @@ async def test_products_of_an_import(stub: Stub, folder: Path) -> None:
     store.close()
 
 
-async def test_products_that_are_there_already(stub: Stub, folder: Path) -> None:
-    """Of one model alone where it is named, and their words are not counted once more."""
+async def test_products_that_are_in_the_catalogue(stub: Stub, folder: Path) -> None:
+    """With a model version, products have vectors of that model only, and their words are not counted again."""
     tenant = common_pb2.RequestContext(tenant="again")
     request = encoder_pb2.EncodeProductsRequest(context=tenant, products=PRODUCTS)
     await stub.EncodeProducts(request)
@@ -108,7 +108,7 @@ async def test_products_that_are_there_already(stub: Stub, folder: Path) -> None
 
 
 async def test_a_model_that_is_not_served(stub: Stub) -> None:
-    """FAILED_PRECONDITION, with the names of those that are and of the settings."""
+    """An unknown model version is FAILED_PRECONDITION that names the served versions and the settings."""
     request = encoder_pb2.EncodeProductsRequest(products=PRODUCTS, model_version="m@9")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.EncodeProducts(request)
@@ -121,13 +121,13 @@ async def test_a_model_that_is_not_served(stub: Stub) -> None:
     "wrong", [{"other_model_version": FIRST}, {"other_model_dir": "/nowhere"}], ids=["same name", "no name"]
 )
 def test_settings_that_name_no_second_model(wrong: dict[str, str]) -> None:
-    """Two models under one name, or a folder without a name, are refused at the start."""
+    """Two models with one version, or a folder without a version, are refused at the start."""
     with pytest.raises(InvalidArgument, match="other_model_version"):
         load_settings(QueryEncoderSettings, wrong)
 
 
 async def test_the_collection_chooses(running: Running) -> None:
-    """Retrieval gets a query's vectors of both models; the ranker gets the one of the collection that answered."""
+    """Retrieval gets the vectors of both models; the ranker gets the one of the collection that answered."""
     other = vectors_to_proto(np.array([[0, 1, 0]], np.float32), "m@0")
     # The first model's is not the collection's: FakeRetrieval answers for MODEL.
     running.stages.encoder.read.vector.model_version = "m@2"
@@ -140,7 +140,7 @@ async def test_the_collection_chooses(running: Running) -> None:
     ]  # fmt: skip
     ranked = [r for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RankItemsRequest)][-1]
     assert ranked.query_vector == second
-    # And the session goes on in its terms.
+    # The session continues with vectors of that model.
     await running.stub.Search(gateway_pb2.SearchRequest(query="red", session_id="s"), timeout=BUDGET_S)
     encoded = [r for r in running.stages.encoder.requests if isinstance(r, encoder_pb2.EncodeQueryRequest)][-1]
     assert encoded.query_context.session.model_version == MODEL

@@ -9,11 +9,10 @@ from services.query_encoder.bulk_reading import ReadQuery
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
-from services.query_encoder.domain.query_features import BUCKETS
 from services.query_encoder.domain.query_reading import QueryReader, QueryReading
 from services.query_encoder.domain.text import normalise
 from services.query_encoder.domain.understanding import Understander
-from services.query_encoder.domain.understanding_network import Labels, UnderstandingNetwork
+from services.query_encoder.domain.understanding_network import BUCKETS, Labels, UnderstandingNetwork
 from services.query_encoder.domain.understanding_rules import INTENTS, SENTIMENTS
 
 CATEGORIES = ("", "Clothing > Dresses", "Clothing > Jeans", "Home > Mugs")

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 from catalog.products import read_catalogue
 from catalog.rows import FileRefused
 from cli.reembedding import COLUMNS, read_vectors
+from services.common.arrays import FloatArray
 from services.common.convert import vectors_from_proto
 from services.query_encoder.domain.product_text import product_text
-from services.query_encoder.ports import Encoder, FloatArray
+from services.query_encoder.ports import Encoder
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from training.bulk_embedding import BATCH, batches_of, main

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from services.common.arrays import FloatArray
 from services.query_encoder.domain.product_text import product_text
-from services.query_encoder.ports import Encoder, FloatArray
+from services.query_encoder.ports import Encoder
 from services.query_encoder.settings import QueryEncoderSettings
 from services.retrieval.domain.candidates import IndexedProduct
 from services.retrieval.ports import Columns, Narrowing, Search, Vectors

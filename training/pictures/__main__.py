@@ -13,7 +13,7 @@ import torch
 import typer
 
 from catalog.products import read_catalogue
-from services.query_encoder.domain.picture import Preprocessing
+from services.query_encoder.domain.image import Preprocessing
 from training.pictures.data import read_folder, read_products
 from training.pictures.export import export
 from training.pictures.model import new_network, save_network

@@ -13,8 +13,7 @@ from tqdm import tqdm
 from catalog.products import picture_path
 from services.common.errors import InvalidArgument
 from services.common.product import Product
-from services.query_encoder.domain.picture import Preprocessing, decode
-from services.query_encoder.domain.picture_limits import PictureLimits
+from services.query_encoder.domain.image import ImageLimits, Preprocessing, decode
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def _read(
 def read_picture(path: Path, preprocessing: Preprocessing) -> npt.NDArray[np.uint8] | None:
     """Shape [height, width, 3]; None, with a message, for a file that is not a picture."""
     try:
-        return preprocessing.scaled(decode(path.read_bytes(), path.name, PictureLimits(), preprocessing.side))
+        return preprocessing.scaled(decode(path.read_bytes(), path.name, ImageLimits(), preprocessing.side))
     except InvalidArgument as error:
         tqdm.write(f"skipped: {error}")
         return None

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from transformers import AutoModel, ResNetConfig, ResNetModel
 
-from services.query_encoder.domain.picture import Preprocessing
+from services.query_encoder.domain.image import Preprocessing
 
 PREPROCESSOR = "preprocessor_config.json"
 # Pixels of a side, and dimensions of the vectors.

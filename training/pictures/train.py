@@ -20,7 +20,7 @@ import torch
 from tqdm import tqdm
 from transformers import ResNetModel
 
-from services.query_encoder.domain.picture import Preprocessing
+from services.query_encoder.domain.image import Preprocessing
 from training.pictures.augment import augmented
 from training.pictures.data import LabelledPictures
 from training.pictures.model import WIDTH, PictureVectors, new_network

@@ -19,6 +19,7 @@ from catalog.events import event_of
 from catalog.mapping import RowRefused
 from catalog.products import read_catalogue
 from catalog.rows import read_rows
+from services.common.limits import MAX_QUERY
 from services.common.product import Product
 from services.common.versions import add_version
 from services.query_encoder.adapters.concept_files import load_graph
@@ -26,7 +27,7 @@ from services.query_encoder.adapters.understanding_files import save_understandi
 from services.query_encoder.bulk_reading import BulkReader, ReadQuery
 from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.lexicon import Lexicon, learn
-from services.query_encoder.domain.text import MAX_TEXT, normal_form
+from services.query_encoder.domain.text import normal_form
 from services.query_encoder.domain.understanding_network import Labels, UnderstandingNetwork
 from services.query_encoder.domain.understanding_rules import FIND, INTENTS, NEUTRAL, SENTIMENTS
 from services.query_encoder.settings import QueryEncoderSettings
@@ -58,7 +59,7 @@ class Shop:
     encoder: str
 
     def features(self, examples: Sequence[Example]) -> Examples:
-        texts = [example.text[:MAX_TEXT] for example in examples]
+        texts = [example.text[:MAX_QUERY] for example in examples]
         read: list[ReadQuery] = list(tqdm(self.reader.read(texts), total=len(texts), desc="reading", unit=" queries"))
         return Examples.of(examples, read, self.labels, self.dimensions)
 

@@ -205,7 +205,7 @@ class QueryGenerator:
         paths_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
         for shelf in self._shelves:
             for product in shelf.products:
-                found = [part.concepts[0] for part in finder.read(normal_form(product.title)).found]
+                found = [part.concepts[0] for part in finder.read(normal_form(product.title)).mentions]
                 products = [concept for concept in found if concept.kind is ConceptKind.PRODUCT]
                 for concept in products[-1:]:
                     paths_of[concept.name][shelf.path] += 1

@@ -16,8 +16,8 @@ from torch.nn import functional
 from tqdm import trange
 
 from services.query_encoder.bulk_reading import ReadQuery
-from services.query_encoder.domain.query_features import BUCKETS, hashed_grams
 from services.query_encoder.domain.understanding_network import (
+    BUCKETS,
     CATEGORY,
     HEADS,
     INTENT,
@@ -25,6 +25,7 @@ from services.query_encoder.domain.understanding_network import (
     TAGS,
     Labels,
     UnderstandingNetwork,
+    hashed_grams,
 )
 from training.understanding.queries import Example
 

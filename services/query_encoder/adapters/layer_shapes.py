@@ -1,8 +1,8 @@
-"""Transformers whose layers differ in size: what pruning leaves.
+"""Pruned transformers, whose layers differ in size.
 
-`transformers` 5 prunes no heads any more, and its configurations have one number of heads and one feed-forward width
-for all layers. Ours are lists in config.json, one entry a layer: LAYER_HEADS and LAYER_WIDTHS. A model without them is
-left to `transformers`.
+`transformers` 5 does not prune heads any more, and its configurations have one number of heads and one feed-forward
+width for all layers. Ours are lists in config.json with one entry for each layer: LAYER_HEADS and LAYER_WIDTHS. A model
+without these lists is loaded by `transformers`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def is_pruned(config: PretrainedConfig) -> bool:
 
 
 def load_pruned(model_dir: Path, config: PretrainedConfig, attention: str | None) -> PreTrainedModel:
-    """Raises RuntimeError where the weights do not fit what config.json says."""
+    """Raises RuntimeError if the weights do not fit config.json."""
     body: PreTrainedModel = AutoModel.from_config(  # type: ignore[no-untyped-call]
         config, attn_implementation=attention
     )
@@ -36,7 +36,7 @@ def load_pruned(model_dir: Path, config: PretrainedConfig, attention: str | None
 
 
 def resize(body: PreTrainedModel, heads: Sequence[int], widths: Sequence[int]) -> None:
-    """Gives each layer new, empty weights of its size, and says so in the configuration."""
+    """Gives each layer new weights of its size, not initialised, and writes the sizes into the configuration."""
     hidden = body.config.hidden_size
     for layer, head_count, width in zip(layers_of(body), heads, widths, strict=True):
         attention = layer.attention.self
@@ -51,8 +51,8 @@ def resize(body: PreTrainedModel, heads: Sequence[int], widths: Sequence[int]) -
 
 
 def layers_of(body: PreTrainedModel) -> Any:
-    """Raises ValueError for an architecture whose layers are not built as BERT's (RoBERTa's and XLM-R's are)."""
+    """Raises ValueError if the layers are not built as in BERT. Those of RoBERTa and XLM-R are."""
     layers = getattr(getattr(body, "encoder", None), "layer", None)
     if not layers or not hasattr(getattr(layers[0].attention, "self", None), "query"):
-        raise ValueError(f"{type(body).__name__}: only layers built as BERT's can be pruned")
+        raise ValueError(f"{type(body).__name__}: only layers that are built as in BERT can be pruned")
     return layers

@@ -1,6 +1,7 @@
-"""From a torch model to ONNX files, once: `python -m services.query_encoder.adapters.onnx_export MODEL_DIR CACHE_DIR`.
+"""Exports a torch model to ONNX: `python -m services.query_encoder.adapters.onnx_export MODEL_DIR CACHE_DIR`.
 
-A process of its own, so that the serving process never holds torch. Two may race: the folder appears in one rename.
+The export runs in a process of its own, so that the serving process never loads torch. Several processes may export the
+same model at once: the folder appears by one rename.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-# Grows when the graph or the quantisation changes.
+# Increased when the graph or the quantisation changes.
 EXPORT_VERSION = 2
 FP32, INT8 = "encoder.onnx", "encoder.int8.onnx"
 
 
 def exported(model_dir: Path, cache_dir: Path) -> Path:
-    """The folder with FP32 and INT8 for the weights in `model_dir`; exports them where it is missing."""
+    """The folder with the files FP32 and INT8 for the weights in `model_dir`. Exports the model if the folder is
+    missing.
+    """
     target = _target(model_dir, cache_dir)
     if not target.is_dir():
         command = [sys.executable, "-m", __name__, str(model_dir), str(cache_dir)]
@@ -37,7 +40,7 @@ def export(model_dir: Path, target: Path) -> None:
         os.rename(work, target)
     except BaseException as error:
         shutil.rmtree(work, ignore_errors=True)
-        # Another process was first.
+        # Another process was faster: its folder is used.
         if not (isinstance(error, OSError) and target.is_dir()):
             raise
 
@@ -50,8 +53,8 @@ def _write(work: Path, model_dir: Path) -> None:
 
     ids = torch.ones(2, 8, dtype=torch.long)
     axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}}
-    # Attention in plain operators: torch's fused one exports to more steps and takes a tenth longer.
-    # onnxruntime.transformers' fusions were tried on top: theirs of attention and of Gelu lose time in bulk.
+    # Attention in plain operators: torch's fused attention exports to more operators and takes a tenth longer. The
+    # fusions of onnxruntime.transformers were measured too: those of attention and of Gelu make bulk encoding slower.
     torch.onnx.export(
         load_model(model_dir, attention="eager"), (ids, ids), str(work / FP32), dynamo=False, opset_version=18,
         input_names=list(axes), output_names=["vectors"], dynamic_axes=axes,

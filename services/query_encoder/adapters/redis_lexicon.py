@@ -1,7 +1,7 @@
 """Lexicons in Redis, for replicas on several machines.
 
-Keys, all below kairos:{tenant}:lexicon: `version` is a number; `words` and `phrases` are hashes from text to count,
-`brands`, `colours` and `categories` from normal form to name.
+The keys begin with kairos:{tenant}:lexicon:. `version` is a number. `words` and `phrases` are hashes from text to
+count; `brands`, `colours` and `categories` are hashes from normal form to name.
 """
 
 from __future__ import annotations
@@ -15,28 +15,30 @@ from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
 
 _COUNTED = ("words", "phrases")
 _NAMED = ("brands", "colours", "categories")
-# Most phrases stand in one title and tell nothing: they stay in Redis.
-_LEAST = {"words": 1, "phrases": 2}
-# Fields that one HSCAN brings: a large hash does not hold up Redis' other callers.
-_SCANNED = 5_000
+# Least count that is read. Most phrases occur in one title only and are not useful: they stay in Redis.
+_MIN_COUNT = {"words": 1, "phrases": 2}
+# Fields that one HSCAN returns: reading a large hash does not block the other clients of Redis.
+_SCAN_COUNT = 5_000
 
 
 class RedisLexiconStore:
-    """An update is one transaction: its counts and the version that tells of them come together."""
+    """An update is one transaction: counts and version change at the same time."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis: Any = client
 
     def read(self, tenant: str, known: Lexicon | None) -> Lexicon:
         try:
-            # Read first: what is added meanwhile has a later version, and is read again for it.
+            # The version is read first. An update that comes meanwhile has a later one, so that it is read next time.
             version = int(self._redis.get(_key(tenant, "version")) or 0)
             if known is not None and known.version == version:
                 return known
             lexicon = Lexicon(version=version)
             for name in _COUNTED:
                 counts = {text: int(count) for text, count in self._fields(tenant, name)}
-                getattr(lexicon, name).update({text: count for text, count in counts.items() if count >= _LEAST[name]})
+                getattr(lexicon, name).update(
+                    {text: count for text, count in counts.items() if count >= _MIN_COUNT[name]}
+                )
             for name in _NAMED:
                 getattr(lexicon, name).update({normal: value.decode() for normal, value in self._fields(tenant, name)})
             return lexicon
@@ -61,9 +63,11 @@ class RedisLexiconStore:
         self._redis.close()
 
     def _fields(self, tenant: str, name: str) -> list[tuple[str, bytes]]:
-        return [(field.decode(), value) for field, value in self._redis.hscan_iter(_key(tenant, name), count=_SCANNED)]
+        return [
+            (field.decode(), value) for field, value in self._redis.hscan_iter(_key(tenant, name), count=_SCAN_COUNT)
+        ]
 
 
 def _key(tenant: str, name: str) -> str:
-    # Braces: all of a tenant's keys lie on one node of a Redis Cluster.
+    # The braces make Redis Cluster keep all keys of a tenant on one node.
     return f"kairos:{{{tenant}}}:lexicon:{name}"

@@ -1,4 +1,4 @@
-"""Lexicons in one SQLite file. Several replicas on one machine may share it."""
+"""Lexicons in one SQLite file, which several replicas on one machine may share."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ CREATE TABLE IF NOT EXISTS name (tenant TEXT, kind TEXT, normal TEXT, value TEXT
 CREATE TABLE IF NOT EXISTS version (tenant TEXT PRIMARY KEY, version INTEGER);
 """
 _COUNTED = {"word": "words", "phrase": "phrases"}
-# Most phrases stand in one title and tell nothing: they stay in the file.
-_LEAST = {"word": 1, "phrase": 2}
+# Least count that is read. Most phrases occur in one title only and are not useful: they stay in the file.
+_MIN_COUNT = {"word": 1, "phrase": 2}
 _ADD = "ON CONFLICT DO UPDATE SET count = count + excluded.count"
 _KINDS = ("brands", "colours", "categories")
 
 
 class SqliteLexiconStore:
-    """WAL: readers never wait for the writer, and a committed update survives the death of the process."""
+    """With a write-ahead log: readers never wait for the writer, and a committed update survives a crash of the
+    process.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -41,7 +43,7 @@ class SqliteLexiconStore:
             lexicon = Lexicon(version=version)
             for table, name in _COUNTED.items():
                 query = f"SELECT {table}, count FROM {table} WHERE tenant = ? AND count >= ?"
-                getattr(lexicon, name).update(self._db.execute(query, (tenant, _LEAST[table])))
+                getattr(lexicon, name).update(self._db.execute(query, (tenant, _MIN_COUNT[table])))
             for kind in _KINDS:
                 rows = self._db.execute("SELECT normal, value FROM name WHERE tenant = ? AND kind = ?", (tenant, kind))
                 getattr(lexicon, kind).update(rows)

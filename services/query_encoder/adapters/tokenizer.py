@@ -1,4 +1,4 @@
-"""Texts to padded token ids, the same for the torch and the ONNX encoder."""
+"""Turns texts into padded token ids, in the same way for the torch and the ONNX encoder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from services.common.scripts import has_han
 
 IntArray = npt.NDArray[np.int64]
 
-# A text is foreign to the model when more of its word pieces than this are unknown.
+# The model does not know a text of which a larger share of the word pieces is unknown.
 MAX_UNKNOWN_SHARE = 0.3
-# A vocabulary with fewer Chinese characters does not know Chinese: English BERT has 488 and could not tell what they
-# mean, bert-base-chinese has 7,000.
+# A model whose vocabulary has fewer pieces with Chinese characters does not know Chinese. English BERT has 488, without
+# having learned their meaning; bert-base-chinese has 7,000.
 _MIN_CHINESE_VOCABULARY = 2_000
 
 
 class BatchTokenizer:
-    """Sorts texts by length, so that a batch holds hardly any padding."""
+    """Sorts texts by length, so that a batch has hardly any padding."""
 
     def __init__(self, model_dir: Path) -> None:
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(model_dir / "tokenizer.json"))
@@ -36,10 +36,12 @@ class BatchTokenizer:
     def batches(
         self, texts: Sequence[str], max_tokens: int, tokens_per_batch: int
     ) -> Iterator[tuple[list[int], IntArray, IntArray]]:
-        """(rows of `texts`, ids [n, length], mask [n, length]) for all texts that the model knows."""
-        # One text alone without the library's threads: waking them takes longer than the work.
-        alone = len(texts) == 1
-        encoded = [self._tokenizer.encode(texts[0])] if alone else self._tokenizer.encode_batch(list(texts))
+        """(rows of `texts`, ids [n, length], mask [n, length]) of each batch. Texts that the model does not know are
+        left out.
+        """
+        # A single text is encoded without the library's threads: waking them takes longer than the work.
+        is_single = len(texts) == 1
+        encoded = [self._tokenizer.encode(texts[0])] if is_single else self._tokenizer.encode_batch(list(texts))
         ids = [self._cut(encoding, max_tokens) for encoding in encoded]
         known = [row for row, encoding in enumerate(encoded) if self._is_known(encoding)]
         known.sort(key=lambda row: len(ids[row]))
@@ -54,7 +56,7 @@ class BatchTokenizer:
             yield batch, padded, mask
 
     def _cut(self, encoding: Encoding, max_tokens: int) -> list[int]:
-        """The end of the text goes, the closing special token stays."""
+        """Cuts off the end of the text, but keeps the closing special token."""
         ids: list[int] = encoding.ids
         return ids if len(ids) <= max_tokens else [*ids[: max_tokens - 1], ids[-1]]
 

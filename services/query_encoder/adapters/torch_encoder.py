@@ -1,4 +1,4 @@
-"""The reference: any sentence-transformer of `transformers`, fp32, eager, mean pooling."""
+"""The reference encoder: any sentence-transformer of `transformers`, fp32, eager, mean pooling."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
+from services.common.arrays import FloatArray
 from services.query_encoder.adapters.layer_shapes import is_pruned, load_pruned
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
-from services.query_encoder.ports import FloatArray
 
 _TOKENS_PER_BATCH = 1_024
 
@@ -32,7 +32,9 @@ class PooledEncoder(torch.nn.Module):
 
 
 def load_model(model_dir: Path, attention: str | None = None) -> PooledEncoder:
-    """From a directory with config.json and safetensors. No network. `attention`: transformers' name; None: its own."""
+    """From a folder with config.json and safetensors, without the network. `attention`: the implementation by its name
+    in `transformers`; None: the default.
+    """
     config = AutoConfig.from_pretrained(str(model_dir), local_files_only=True)
     if is_pruned(config):
         return PooledEncoder(load_pruned(model_dir, config, attention)).eval()
@@ -41,7 +43,7 @@ def load_model(model_dir: Path, attention: str | None = None) -> PooledEncoder:
 
 
 class TorchEncoder:
-    """`device`: cpu or cuda. Vectors come back to the CPU's memory."""
+    """See ports.Encoder. `device`: cpu or cuda. Vectors are returned in the CPU's memory."""
 
     def __init__(self, model_dir: Path, model_version: str, device: str = "cpu") -> None:
         self._device = device

@@ -1,4 +1,6 @@
-"""A trained understanding on disk: understanding.safetensors holds the arrays, understanding.json labels and origin."""
+"""A trained understanding model on disk: understanding.safetensors has the arrays, understanding.json the labels and
+the origin.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,16 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.query_features import BUCKETS
 from services.query_encoder.domain.understanding import Understander
-from services.query_encoder.domain.understanding_network import Labels, UnderstandingNetwork
+from services.query_encoder.domain.understanding_network import BUCKETS, Labels, UnderstandingNetwork
 
 _ARRAYS, _ABOUT = "understanding.safetensors", "understanding.json"
 
 
 def load_understander(folder: Path, graph: ConceptGraph, encoder_version: str) -> Understander:
-    """Raises ValueError that names the folder and what is wrong; another encoder's vectors taught it, for example."""
+    """Raises ValueError that names the folder and the problem, for example that it was trained on another encoder's
+    vectors.
+    """
     try:
         about = json.loads((folder / _ABOUT).read_text("utf-8"))
         network = UnderstandingNetwork(**load_file(str(folder / _ARRAYS)))
@@ -29,21 +32,21 @@ def load_understander(folder: Path, graph: ConceptGraph, encoder_version: str) -
         )  # fmt: skip
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"understanding_model_dir: {folder} holds no understanding ({error}); train one "
+            f"understanding_model_dir: {folder} has no understanding model ({error}); train one "
             "(python -m training.understanding)"
         ) from None
     if about["encoder"] != encoder_version:
         raise ValueError(
             f"understanding_model_dir: {folder} was trained on vectors of {about['encoder']}, the encoder is "
-            f"{encoder_version}; train it anew"
+            f"{encoder_version}; train it again"
         )
     if network.grams.shape[0] != BUCKETS or network.output.shape[1] != labels.slices()["tags"].stop:
-        raise ValueError(f"understanding_model_dir: {folder} is of another version of Kairos; train it anew")
+        raise ValueError(f"understanding_model_dir: {folder} is of another version of Kairos; train it again")
     return Understander(network, labels, graph, f"{folder.resolve().parent.name}@{folder.resolve().name}")
 
 
 def save_understanding(network: UnderstandingNetwork, labels: Labels, folder: Path, about: dict[str, Any]) -> None:
-    """`about` must say `encoder`, the version of the vectors."""
+    """`about` must contain `encoder`, the version of the vectors that it was trained on."""
     arrays = {field.name: np.ascontiguousarray(getattr(network, field.name)) for field in fields(network)}
     save_file(arrays, str(folder / _ARRAYS))
     content = {field.name: getattr(labels, field.name) for field in fields(labels)} | about

@@ -1,4 +1,4 @@
-"""Where a text names concepts: the longest labels that together read most of it, in English and in Chinese."""
+"""Finds the concepts that a text mentions, in English and Chinese: the longest labels that cover most of the text."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ _HAN_RUN = re.compile(f"[{HAN}]+")
 _BESIDE_HAN = re.compile(rf"(?<=[{HAN}])\s+|\s+(?=[{HAN}])")
 _WORD = re.compile(rf"[^\W_{HAN}]+")
 _POSSESSIVE = re.compile(r"['’](?:s(?![a-z0-9]))?")
+# Words of the longest English label that is looked for.
 _LONGEST_ENGLISH = 5
+# Characters that may stand between two words of an English label.
 _JOINING = " -&/'"
 _DESCRIBING = (ConceptKind.COLOUR, ConceptKind.MATERIAL, ConceptKind.ATTRIBUTE)
 
 
 @dataclass(frozen=True)
-class Found:
-    """A stretch of the text and the concepts that it names: several where the label is ambiguous."""
+class Mention:
+    """A part of the text, and the concepts that it names: several if the label is ambiguous."""
 
     text: str
     concepts: tuple[Concept, ...]
@@ -33,18 +35,19 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """`parts` in the text's order: what was found, and as plain text the Latin words and numbers between.
+class ConceptReading:
+    """`parts` in the order of the text: mentions, and between them, as plain text, the words of other scripts.
 
-    `understood` is the share of the Chinese characters that were read, 0 to 1, fillers left out; 1 for a text without.
+    `recognised` is the share of the Han characters that belong to mentions, 0 to 1, fillers not counted; 1 for a text
+    without Han characters.
     """
 
-    parts: tuple[Found | str, ...]
-    understood: float
+    parts: tuple[Mention | str, ...]
+    recognised: float
 
     @property
-    def found(self) -> list[Found]:
-        return [part for part in self.parts if isinstance(part, Found)]
+    def mentions(self) -> list[Mention]:
+        return [part for part in self.parts if isinstance(part, Mention)]
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class _Span:
 
 
 class _Word(NamedTuple):
-    """A Latin word or number; `next` is the place after it and what may join two words of a label."""
+    """A word that is not Chinese. `next` is where the next word of a label could begin."""
 
     singular: str
     end: int
@@ -64,32 +67,34 @@ class _Word(NamedTuple):
 
 
 class ConceptFinder:
-    """Built once for a graph; `read` takes some tens of microseconds for a query."""
+    """Built once for a concept graph. Reading a query takes some tens of microseconds."""
 
     def __init__(self, graph: ConceptGraph) -> None:
         self._english = graph.by_english
         self._fillers = graph.fillers
-        # Fillers are labels of nothing.
+        # A filler is a label without a concept.
         self._chinese: dict[str, tuple[Concept, ...]] = dict.fromkeys(graph.fillers, ()) | dict(graph.by_chinese)
-        # By first character, the lengths of labels of two characters or more, longest first.
+        # By the first character: lengths of the labels that have two characters or more, longest first.
         lengths: dict[str, set[int]] = {}
         for label in self._chinese:
             lengths.setdefault(label[0], set()).add(len(label))
-        self._lengths = {first: sorted(found - {1}, reverse=True) for first, found in lengths.items()}
+        self._lengths = {first: sorted(sizes - {1}, reverse=True) for first, sizes in lengths.items()}
 
-    def read(self, normal: str) -> Reading:
-        """Of a normalised text."""
-        text, places = _without_gaps(simplified(normal))
+    def read(self, normal: str) -> ConceptReading:
+        """`normal` is a normalised text."""
+        text, places = _without_spaces_beside_han(simplified(normal))
         spans = self._best_spans(text)
         spans = sorted([*spans, *self._single_characters(text, spans)], key=lambda span: span.start)
-        return Reading(tuple(self._parts(normal, text, places, spans)), _understood(text, spans))
+        return ConceptReading(tuple(self._parts(normal, text, places, spans)), _recognised(text, spans))
 
     def _best_spans(self, text: str) -> list[_Span]:
-        """Labels of two characters or more that cover most of `text`; of equal covers, that of the longest labels."""
+        """The labels of two characters or more that cover most of `text`; if two choices cover the same number of
+        characters, the one with the longer labels.
+        """
         words = _words(text)
-        # Nothing begins or ends inside of a Latin word.
+        # No label begins or ends inside a Latin word.
         inside = {place for start, word in words.items() for place in range(start + 1, word.end)}
-        # Of text[i:]: (characters covered, sum of squared lengths), and the span chosen at i.
+        # best[i], for text[i:]: (number of covered characters, sum of squared lengths). chosen[i]: the span at i.
         best, chosen = [(0, 0)] * (len(text) + 1), dict[int, _Span]()
         for start in range(len(text) - 1, -1, -1):
             best[start] = best[start + 1]
@@ -123,9 +128,10 @@ class ConceptFinder:
             place = word.next
 
     def _single_characters(self, text: str, spans: list[_Span]) -> Iterator[_Span]:
-        """Labels of one character, only where they explain all that longer ones left over, or are its last noun.
+        """Labels of one character. They count only if they explain all that the longer labels leave over, or if the
+        last one is a product.
 
-        "红裙" is a red dress; the 家 of an unknown word is no home.
+        "红裙" is a red dress, but the 家 of an unknown word is not a home.
         """
         for start, end in _gaps(text, spans):
             kept = self._without_fillers(text, start, end)
@@ -145,31 +151,33 @@ class ConceptFinder:
                     yield _Span(last - 1, last, products)
 
     def _is_trailing(self, text: str, first: int, last: int, concepts: tuple[Concept, ...] | None) -> bool:
-        """A lone 粉 at the end of 咖啡粉 is a powder, not pink: what describes stands before what it describes."""
+        """A single describing character at the end: the 粉 of 咖啡粉 is a powder, not pink. A describing word stands
+        before what it describes.
+        """
         ends_run = last == len(text) or not is_han(text[last])
         continues = first > 0 and is_han(text[first - 1])
         return bool(ends_run and continues and last - first == 1 and concepts and concepts[0].kind in _DESCRIBING)
 
     def _without_fillers(self, text: str, start: int, end: int) -> tuple[int, int] | None:
-        """The gap without fillers at its ends; None where it holds nothing else."""
+        """The gap without the fillers at its ends. None if it has nothing but fillers."""
         while start < end and text[start] in self._fillers and not self._chinese.get(text[start]):
             start += 1
         while end > start and text[end - 1] in self._fillers and not self._chinese.get(text[end - 1]):
             end -= 1
         return (start, end) if start < end else None
 
-    def _parts(self, normal: str, text: str, places: list[int], spans: list[_Span]) -> Iterator[Found | str]:
+    def _parts(self, normal: str, text: str, places: list[int], spans: list[_Span]) -> Iterator[Mention | str]:
         done = 0
         for span in [*spans, _Span(len(text), len(text), ())]:
             if between := _HAN_RUN.sub(" ", text[done : span.start]).strip():
                 yield " ".join(between.split())
             if span.concepts:
-                yield Found(normal[places[span.start] : places[span.end - 1] + 1], span.concepts)
+                yield Mention(normal[places[span.start] : places[span.end - 1] + 1], span.concepts)
             done = span.end
 
 
 def _words(text: str) -> dict[int, _Word]:
-    """By their place."""
+    """The words that are not Chinese, by the index of their first character."""
     found = {}
     for match in _WORD.finditer(text):
         end = possessive = match.end()
@@ -182,8 +190,8 @@ def _words(text: str) -> dict[int, _Word]:
     return found
 
 
-def _without_gaps(text: str) -> tuple[str, list[int]]:
-    """`text` without the spaces beside Chinese characters, and where each of its characters stood."""
+def _without_spaces_beside_han(text: str) -> tuple[str, list[int]]:
+    """`text` without the spaces beside Han characters, and the original index of each character."""
     if text.isascii():
         return text, list(range(len(text)))
     gaps = {place for match in _BESIDE_HAN.finditer(text) for place in range(match.start(), match.end())}
@@ -192,7 +200,7 @@ def _without_gaps(text: str) -> tuple[str, list[int]]:
 
 
 def _gaps(text: str, spans: list[_Span]) -> Iterator[tuple[int, int]]:
-    """Stretches of Chinese between the spans."""
+    """(start, end) of the runs of Han characters between the spans."""
     done = 0
     for start, end in [*((span.start, span.end) for span in spans), (len(text), len(text))]:
         for run in _HAN_RUN.finditer(text, done, start):
@@ -200,7 +208,7 @@ def _gaps(text: str, spans: list[_Span]) -> Iterator[tuple[int, int]]:
         done = end
 
 
-def _understood(text: str, spans: list[_Span]) -> float:
+def _recognised(text: str, spans: list[_Span]) -> float:
     if text.isascii():
         return 1.0
     covered = {place: bool(span.concepts) for span in spans for place in range(span.start, span.end)}

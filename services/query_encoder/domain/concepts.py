@@ -1,4 +1,7 @@
-"""The concept graph: what a shop sells, for whom and when, in English and Chinese. Read from documents and checked."""
+"""The concept graph: products, colours, materials, audiences and more, each with its English and Chinese labels.
+
+It is read from documents, which are checked.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,18 @@ from services.query_encoder.domain.traditional_chinese import simplified
 MAX_CONCEPTS = 20_000
 MAX_LABEL = 48
 MAX_LABELS = 64
-# Of a wrong file, the first ones are said.
+# Problems of a file that an error names; there may be more.
 MAX_VIOLATIONS = 20
 FILLERS = "fillers"
 
-# "glass (material)": what stands in parentheses tells two concepts apart and is no part of the label.
+# "glass (material)": the text in parentheses distinguishes two concepts and is not part of the label.
 _QUALIFIER = re.compile(r"\s*\([^)]*\)$")
 _WORD = re.compile(r"[^\W_]+")
 _KEYS = frozenset(("labels", "kinds", "is_a", "goes_with"))
 
 
 class ConceptKind(Enum):
-    """The value is the top key of a document."""
+    """The value is a top-level key of a document."""
 
     PRODUCT = "products"
     COLOUR = "colours"
@@ -42,19 +45,19 @@ class ConceptKind(Enum):
 
 @dataclass
 class Concept:
-    """One thing that a text can mean. The first English label is how it is said in English."""
+    """A thing that a text can mean. The first English label is its English name."""
 
     name: str
     kind: ConceptKind
     english: list[str] = field(default_factory=list)
     chinese: list[str] = field(default_factory=list)
-    # Names of what it is a kind of, and of what is looked for together with it.
+    # Names of other concepts: those that this one is a kind of, and those that shoppers look for together with it.
     is_a: list[str] = field(default_factory=list)
     goes_with: list[str] = field(default_factory=list)
 
 
 class ConceptGraph:
-    """Concepts by name, and by label. `fillers` are words that say nothing about a product."""
+    """Concepts by name and by label. `fillers` are Chinese words that say nothing about a product."""
 
     def __init__(self, concepts: Mapping[str, Concept], fillers: frozenset[str]) -> None:
         self.concepts = concepts
@@ -62,9 +65,9 @@ class ConceptGraph:
 
     @classmethod
     def read(cls, *documents: Mapping[str, Any]) -> ConceptGraph:
-        """Later documents add to earlier ones: concepts, and labels and edges of a concept that is there already.
+        """A later document adds concepts, and adds labels and edges to concepts of earlier documents.
 
-        Raises InvalidArgument naming each concept that is wrong, and the remedy.
+        Raises InvalidArgument that names each wrong concept and the remedy.
         """
         reader = _Reader()
         for document in documents:
@@ -74,33 +77,33 @@ class ConceptGraph:
 
     @cached_property
     def by_chinese(self) -> Mapping[str, tuple[Concept, ...]]:
-        """Folded to simplified characters and without spaces."""
+        """By `chinese_key`."""
         return _index((chinese_key(label), concept) for concept in self.concepts.values() for label in concept.chinese)
 
     @cached_property
     def by_english(self) -> Mapping[tuple[str, ...], tuple[Concept, ...]]:
-        """By the label's words, singular and plural as one."""
+        """By `english_key`."""
         return _index((english_key(label), concept) for concept in self.concepts.values() for label in concept.english)
 
     @cached_property
     def kinds_of(self) -> Mapping[str, tuple[Concept, ...]]:
-        """The is-a edges, downwards."""
+        """By the name of a concept: the concepts that are directly a kind of it."""
         return _index((parent, concept) for concept in self.concepts.values() for parent in concept.is_a)
 
 
 def chinese_key(label: str) -> str:
-    """As it is looked up: folded to simplified characters, without spaces."""
+    """The form in which labels are compared: simplified characters without spaces."""
     return "".join(simplified(normal_form(label)).split())
 
 
 @lru_cache(maxsize=32_768)
 def english_key(label: str) -> tuple[str, ...]:
-    """As it is looked up: its words, in the singular."""
+    """The form in which labels are compared: the words in the singular."""
     return tuple(map(singular, _WORD.findall(normal_form(label).replace("'s", ""))))
 
 
 def singular(word: str) -> str:
-    """The singular of a lower-case English word, as far as its last letters tell; the same for both forms."""
+    """The singular of a lower-case English word, by its last letters. Singular and plural give the same result."""
     if len(word) < 4 or word[-1] != "s" or word.endswith(("ss", "us", "is")):
         return word
     if word.endswith("ies") and len(word) > 4:
@@ -117,7 +120,7 @@ def _index(pairs: Iterator[tuple[Any, Concept]]) -> dict[Any, tuple[Concept, ...
 
 
 class _Reader:
-    """Collects what documents say, and everything that is wrong with it."""
+    """Collects the concepts of documents, and all problems of the documents."""
 
     def __init__(self) -> None:
         self.concepts: dict[str, Concept] = {}
@@ -128,7 +131,9 @@ class _Reader:
     def add(self, document: Mapping[str, Any]) -> None:
         self._seen = set()
         if not isinstance(document, Mapping):
-            raise InvalidArgument.of("concepts", "the file holds no mapping; its top keys are kinds of concept")
+            raise InvalidArgument.of(
+                "concepts", "the file is not a mapping; its top-level keys are the kinds of concepts"
+            )
         for key, value in document.items():
             if key == FILLERS:
                 self.fillers.update(map(chinese_key, self._strings(FILLERS, value)))
@@ -136,43 +141,45 @@ class _Reader:
                 self._entries(ConceptKind(key), value, parent=None)
             else:
                 known = ", ".join((*(kind.value for kind in ConceptKind), FILLERS))
-                self._blame(str(key), f"is no kind of concept; use {known}")
+                self._report(str(key), f"is not a kind of concept; use {known}")
 
     def check(self) -> None:
-        """Raises for all that was wrong, and for edges that lead nowhere or round in a circle."""
+        """Raises InvalidArgument for all problems, among them edges to missing concepts and cycles of edges."""
         for concept in self.concepts.values():
             for name, targets in (("is_a", concept.is_a), ("goes_with", concept.goes_with)):
                 for target in targets:
                     if target not in self.concepts:
-                        self._blame(concept.name, f"{name} names {target!r}, which is no concept; add it or mend it")
+                        self._report(
+                            concept.name, f"{name} names {target!r}, which is not a concept; add it or correct the name"
+                        )
                     elif target == concept.name:
-                        self._blame(concept.name, f"{name} names the concept itself; remove it")
+                        self._report(concept.name, f"{name} names the concept itself; remove it")
             if len(concept.english) + len(concept.chinese) > MAX_LABELS:
-                self._blame(concept.name, f"has more than {MAX_LABELS} labels; split it into kinds")
+                self._report(concept.name, f"has more than {MAX_LABELS} labels; split it into kinds")
         if len(self.concepts) > MAX_CONCEPTS:
-            self._blame("concepts", f"there are {len(self.concepts)}; at most {MAX_CONCEPTS}")
-        if not self._wrong and (circle := self._circle()):
-            self._blame(circle[0], f"is a kind of itself: {' > '.join(circle)}; remove one of these edges")
+            self._report("concepts", f"there are {len(self.concepts)}; at most {MAX_CONCEPTS}")
+        if not self._wrong and (cycle := self._cycle()):
+            self._report(cycle[0], f"is a kind of itself: {' > '.join(cycle)}; remove one of these edges")
         if self._wrong:
             raise InvalidArgument(*self._wrong[:MAX_VIOLATIONS])
 
     def _entries(self, kind: ConceptKind, entries: Any, parent: str | None) -> None:
         if not isinstance(entries, Mapping):
-            self._blame(parent or kind.value, "its concepts are no mapping of name to labels")
+            self._report(parent or kind.value, "its concepts are not a mapping from names to labels")
             return
         for name, entry in entries.items():
             self._entry(kind, str(name), entry, parent)
 
     def _entry(self, kind: ConceptKind, name: str, entry: Any, parent: str | None) -> None:
         if name in self._seen:
-            self._blame(name, "stands twice in one file; put its labels together")
+            self._report(name, "occurs twice in one file; put its labels together")
         self._seen.add(name)
         concept = self.concepts.setdefault(name, Concept(name, kind))
         if concept.kind is not kind:
-            self._blame(name, f"stands under {kind.value} and under {concept.kind.value}; choose one")
+            self._report(name, f"occurs under {kind.value} and under {concept.kind.value}; choose one")
         long = entry if isinstance(entry, Mapping) else {"labels": entry}
         if unknown := sorted(str(key) for key in long if key not in _KEYS):
-            self._blame(name, f"has the unknown key {unknown[0]!r}; use {', '.join(sorted(_KEYS))}")
+            self._report(name, f"has the unknown key {unknown[0]!r}; use {', '.join(sorted(_KEYS))}")
         for label in (_QUALIFIER.sub("", name), *self._strings(name, long.get("labels"))):
             self._label(concept, label)
         _extend(concept.is_a, [*([parent] if parent else []), *self._strings(name, long.get("is_a"))])
@@ -183,7 +190,9 @@ class _Reader:
     def _label(self, concept: Concept, label: str) -> None:
         key = chinese_key(label) if has_han(label) else " ".join(english_key(label))
         if not key or len(label) > MAX_LABEL:
-            self._blame(concept.name, f"the label {label[:MAX_LABEL]!r} is empty or longer than {MAX_LABEL} characters")
+            self._report(
+                concept.name, f"the label {label[:MAX_LABEL]!r} is empty or longer than {MAX_LABEL} characters"
+            )
             return
         _extend(concept.chinese if has_han(label) else concept.english, [normal_form(label)])
 
@@ -191,17 +200,17 @@ class _Reader:
         if value is None:
             return []
         if isinstance(value, str) or not isinstance(value, Sequence):
-            self._blame(name, f"{value!r} is no list of texts; write [a, b]")
+            self._report(name, f"{value!r} is not a list of texts; write [a, b]")
             return []
         if wrong := [item for item in value if not isinstance(item, str)]:
-            self._blame(name, f"{wrong[0]!r} is no text; put it in quotes")
+            self._report(name, f"{wrong[0]!r} is not a text; put it in quotes")
         return [item for item in value if isinstance(item, str)]
 
-    def _circle(self) -> list[str]:
-        """A path of is-a edges that leads back to its start; empty where there is none."""
+    def _cycle(self) -> list[str]:
+        """A path of is-a edges that leads back to its start; empty if there is none."""
         done: set[str] = set()
         for start in self.concepts:
-            # Depth first, without recursion: a chain may be as long as the file.
+            # Depth first, without recursion: a path may be as long as the file.
             path: list[tuple[str, Iterator[str]]] = [(start, iter(self.concepts[start].is_a))]
             on_path = {start: 0}
             while path and path[0][0] not in done:
@@ -218,7 +227,7 @@ class _Reader:
                     path.append((parent, iter(self.concepts[parent].is_a)))
         return []
 
-    def _blame(self, name: str, description: str) -> None:
+    def _report(self, name: str, description: str) -> None:
         self._wrong.append(FieldViolation(f"concepts.{name}", description))
 
 

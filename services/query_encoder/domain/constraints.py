@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 
 from services.common.money import Money
 from services.common.scripts import HAN, is_han
+from services.query_encoder.domain.concept_finding import Mention
+from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind
 from services.query_encoder.domain.lexicon import Lexicon
 
 _CURRENCIES = {
@@ -21,32 +23,32 @@ _CURRENCIES = {
 _SYMBOL = r"[$€£¥￥]"
 _NUMBER = r"\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,2})?|\d{1,7}(?:\.\d{1,2})?"
 _UNIT = r"(?:usd|dollars?|bucks|eur|euros?|gbp|pounds?|rmb|cny|块钱|人民币|美元|欧元|英镑|元|块|刀)"
-# What a number without a currency may count instead of money.
+# Units that a number without a currency may have, so that it is not an amount of money.
 _MEASURE = (
     r"(?:(?:in|inch|inches|ft|feet|foot|cm|mm|m|oz|lbs?|kg|g|ml|l|gb|tb|mb|w|watts?|v|volts?|hz|ghz|mp|mah|packs?|pcs"
     r"|pieces?|years?|yrs?|months?|days?|hours?|hrs?|minutes?|mins?|people|persons?|players?|stars?|percent)\b"
     r"|岁|英?寸|[厘毫]?米|[千毫]?克|毫?升|公?斤|瓦|个?月|天|年|人|小时|件|只|个)"
 )
-# With a currency on either side, or bare: then "6ft", "16 gb" and "40-piece" are something else.
+# A number with a currency on either side, or without one; "6ft", "16 gb" and "40-piece" are then not amounts.
 _AMOUNT = (
     rf"(?:(?P<s{{0}}>{_SYMBOL})\s?)?(?P<n{{0}}>{_NUMBER})(?!\d|[.,]\d)"
     rf"(?:\s?(?P<u{{0}}>{_UNIT})(?![a-z])|(?(s{{0}})(?![a-z%])|(?![a-z_%\"'°]|-[a-z]|\s?{_MEASURE})))"
 )
-# Neither inside a word ("cover 10") nor the tail of a model number ("wh-1000").
+# Neither inside a word ("cover 10") nor at the end of a model number ("wh-1000").
 _START = r"(?<![a-z0-9.-])"
 _BELOW = r"(?:under|below|less than|cheaper than|up to|at most|no more than|<=?|不超过|低于|少于|最多)"
 _ABOVE = r"(?:over|above|more than|at least|no less than|>=?|不低于|高于|超过|至少)"
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
-    """`{a}` and `{b}` in `pattern` stand for amounts."""
+    """`{a}` and `{b}` in `pattern` are replaced by the pattern of an amount."""
     for name in "ab":
         pattern = pattern.replace(f"{{{name}}}", _AMOUNT.replace("{0}", name))
     return re.compile(pattern)
 
 
 _RANGE = _compiled(rf"(?:between\s|from\s)?\s*{_START}{{a}}\s*(?:-|–|~|to|and|到|至)\s*{{b}}(?:之间)?")
-# (pattern, is it the maximum, does it need a currency)
+# (pattern, whether the amount is the maximum, whether it needs a currency)
 _ONE_SIDED = [
     (
         _compiled(rf"{_START}{{a}}\s?(?:以下|以内|之内|(?:or|and) (?:less|under|below)\b)"),
@@ -61,7 +63,7 @@ _ONE_SIDED = [
     (_compiled(rf"{_START}min(?:imum)?(?: price)?:?\s*{{a}}"), False, True),
 ]
 
-# Chinese colours for the canonical English values that catalogues use.
+# Chinese colours and the English names that catalogues use.
 _COLOURS = {
     "红色": "red", "大红": "red", "蓝色": "blue", "深蓝": "navy", "海军蓝": "navy", "藏青": "navy", "黑色": "black",
     "白色": "white", "绿色": "green", "黄色": "yellow", "灰色": "grey", "粉色": "pink", "粉红": "pink",
@@ -85,7 +87,9 @@ class ConstraintType(Enum):
 
 @dataclass(frozen=True)
 class Constraint:
-    """One condition and the words that state it. `value` is empty for PRICE, the ends are None for the others."""
+    """One condition and the words that state it. PRICE has `minimum` or `maximum` or both; the other types have
+    `value`.
+    """
 
     type: ConstraintType
     matched_text: str
@@ -107,7 +111,9 @@ def find_constraints(normal: str, lexicon: Lexicon, default_currency: str) -> li
 
 
 def find_price(normal: str, default_currency: str) -> Constraint | None:
-    """The price condition, where there is one. A bare number is a price only after words such as "under"."""
+    """The price condition; None if there is none. A number without a currency is a price only after words such as
+    "under".
+    """
     if not any(map(str.isdecimal, normal)):
         return None
     for match in _RANGE.finditer(normal):
@@ -124,12 +130,36 @@ def find_price(normal: str, default_currency: str) -> Constraint | None:
 
 
 def without_price(normal: str, constraints: list[Constraint]) -> str:
-    """What is left to look up: never empty."""
+    """The text without the price condition; the whole text if nothing else would remain."""
     for constraint in constraints:
         if constraint.type is ConstraintType.PRICE:
             rest = " ".join(normal.replace(constraint.matched_text, " ", 1).split())
             return rest if any(character.isalnum() for character in rest) else normal
     return normal
+
+
+def with_colours(
+    constraints: Sequence[Constraint], mentions: Sequence[Mention], lexicon: Lexicon, graph: ConceptGraph
+) -> list[Constraint]:
+    """`constraints`, and the Chinese colours of `mentions` that the shop has: 酒红色 is burgundy instead of red.
+
+    A colour that the shop does not have is replaced by the colour that it is a kind of: navy by blue.
+    """
+    colours = list(_colours_of_concepts(mentions, lexicon, graph))
+    # "Earl grey" and 大红袍 are teas: no word of theirs is a colour.
+    others = [part.text for part in mentions if part.concepts[0].kind is not ConceptKind.COLOUR]
+    covering = [*(colour.matched_text for colour in colours), *others]
+    kept = [
+        constraint
+        for constraint in constraints
+        if constraint.type is not ConstraintType.COLOUR or not any(constraint.matched_text in text for text in covering)
+    ]
+    values = {constraint.value for constraint in kept if constraint.type is ConstraintType.COLOUR}
+    for colour in colours:
+        if colour.value not in values:
+            kept.append(colour)
+            values.add(colour.value)
+    return kept
 
 
 def _price(match: re.Match[str], minimum: Money | None, maximum: Money | None) -> Constraint:
@@ -152,13 +182,13 @@ def _currency(match: re.Match[str], default: str, *names: str) -> str:
 def _longest_name(
     phrases: Iterable[tuple[str, int]], names: Mapping[str, str], kind: ConstraintType
 ) -> list[Constraint]:
-    """The longest name of the dictionary that stands in the text as whole words."""
+    """The longest of `names` that occurs in the text as whole words."""
     best = max((phrase for phrase, _ in phrases if phrase in names), key=len, default="")
     return [Constraint(kind, best, names[best])] if best else []
 
 
 def _colours(text: str, phrases: Iterable[tuple[str, int]], colours: Mapping[str, str]) -> Iterator[Constraint]:
-    """Longer names first, each taking its words away: "dark blue" is not "blue" as well."""
+    """The longer names come first, and each one uses up its words: "dark blue" is not "blue" as well."""
     named = {phrase: colours[phrase] for phrase, size in phrases if size <= _LONGEST_COLOUR and phrase in colours}
     for chinese, english in () if text.isascii() else CHINESE_COLOURS.items():
         value = colours.get(english) or colours.get(_SPELLINGS.get(english, ""))
@@ -173,7 +203,7 @@ def _colours(text: str, phrases: Iterable[tuple[str, int]], colours: Mapping[str
 
 
 def _phrases(text: str) -> Iterator[tuple[str, int]]:
-    """Runs of words and their number, and the parts of each Chinese run as one word; all as they stand in `text`."""
+    """(phrase, number of words): consecutive words of `text`, and the parts of each Chinese run, which count as 1."""
     parts = [part.strip(",.;:!?()[]\"'") for part in _PART.findall(text)]
     for start, part in enumerate(parts):
         for end in range(start + 1, min(start + _LONGEST_NAME, len(parts)) + 1):
@@ -184,3 +214,17 @@ def _phrases(text: str) -> Iterator[tuple[str, int]]:
             for first in range(len(part)):
                 for last in range(first + 2, min(first + _LONGEST_CHINESE_NAME, len(part)) + 1):
                     yield part[first:last], 1
+
+
+def _colours_of_concepts(mentions: Iterable[Mention], lexicon: Lexicon, graph: ConceptGraph) -> Iterator[Constraint]:
+    for part in mentions:
+        concept = part.concepts[0]
+        if part.is_chinese and concept.kind is ConceptKind.COLOUR:
+            lineage = [concept, *(graph.concepts[parent] for parent in concept.is_a)]
+            value = next((value for one in lineage for value in _shop_names(one, lexicon)), "")
+            if value:
+                yield Constraint(ConstraintType.COLOUR, part.text, value)
+
+
+def _shop_names(concept: Concept, lexicon: Lexicon) -> Iterator[str]:
+    yield from (lexicon.colours[label] for label in concept.english if label in lexicon.colours)

@@ -1,8 +1,9 @@
-"""Spelling, corrected towards the shop's own words, and only where a word is surely wrong.
+"""Spelling correction towards the words of the shop. A word is replaced only if it is surely wrong.
 
-What a word may have been is weighed as a noisy channel does (Kernighan, Church & Gale, COLING 1990): how many of the
-shop's titles hold the candidate, how often it stands beside the query's other words there, and how unlikely the slip.
-Where that does not decide, the word stays and the likeliest other is a guess, to be looked up beside it.
+Candidates are weighed as in a noisy-channel model (Kernighan, Church & Gale, COLING 1990): by the number of the shop's
+titles that contain the candidate, by how often it is next to the other words of the query in those titles, and by how
+unlikely the typo is. If that does not decide, the word stays, and the most likely other word becomes a spelling
+alternative, which retrieval looks up as well.
 """
 
 from __future__ import annotations
@@ -17,38 +18,42 @@ from importlib.resources import files
 from symspellpy import SymSpell, Verbosity
 from symspellpy.suggest_item import SuggestItem
 
-from services.query_encoder.domain.text import MAX_TEXT
+from services.common.limits import MAX_QUERY
 
-# Shorter words have too many neighbours; those of three letters need neighbours or a frequent word.
+# Letters of a word that is corrected. Shorter words are similar to too many others: a word of three letters is
+# corrected only with the help of the words next to it, or to a frequent word.
 MIN_LENGTH = 4
 _MIN_LENGTH_IN_CONTEXT = 3
-# From this length on, two mistakes may be mended; in a context that says so, from the shorter one.
+# Letters from which on two mistakes are corrected; from the second number on, if the words next to it support that.
 TWO_MISTAKES_FROM = 7
 _TWO_MISTAKES_IN_CONTEXT_FROM = 6
-# A shop's word that stands in so many products is never corrected. Rarer ones may be slips of the shop itself.
+# A word that occurs in so many products is never corrected. A rarer one may be a typo of the shop itself.
 MIN_PRODUCTS = 3
-# All in units of ln(products). Chosen on slips made in Home Depot's queries, see docs/benchmarks.md.
-_BESIDE, _OTHER_FIRST_LETTER, _ODD_SLIP = 1.5, 1.0, 2.0
-# What the neighbours must say for a word of the shop's one or two products, and for an English one, to be wrong.
+# Weights of the score, in units of ln(products): of the words next to it, of another first letter, of an unlikely typo.
+# Chosen on typos made in Home Depot's queries, see docs/benchmarks.md.
+_NEIGHBOURS, _OTHER_FIRST_LETTER, _UNLIKELY_TYPO = 1.5, 1.0, 2.0
+# Evidence of the neighbouring words that is needed to replace a word of one or two products, and an English word.
 _RARE, _ENGLISH = 3.0, 3.0
-# By so much must another word, beside its neighbours, outweigh one of the shop's that never stood beside them to be
-# looked up as well: "paint" for the "pant" of "pant sealant".
+# Score by which another word must exceed a word of the shop that is never next to its neighbours, to become an
+# alternative: "paint" for the "pant" of "pant sealant".
 _DOUBTFUL = 4.0
-# Beyond so many titles a word is what was meant: nothing is looked for.
+# A word of more titles than this is taken as meant: no alternative is looked for.
 _DOUBTFUL_UP_TO = 300
-# Without neighbours, three letters go to a word of so many products only.
+# Products that a word must have to replace one of three letters without the help of neighbouring words.
 _MANY_PRODUCTS = 20
-# In a text of a million million words. "emote" is rarer, and a slip for "remote" rather than meant; "vest", rarer as
-# well, is none for "vent": letters are left out, doubled or swapped by mistake, seldom taken for one another.
+# Occurrences in a text of 10^12 words from which on an English word is common. "emote" is rarer: it is a typo of
+# "remote" rather than meant. "vest" is rare too, but no typo of "vent": letters are left out, doubled or swapped by
+# mistake, but rarely replaced by another letter.
 _COMMON = 5_000_000
 _VOWELS = "aeiouy"
-# Parts that were written as one word must have stood beside each other in this many titles; so long must each be for
-# the other to be mended.
+# Two words written as one are split if they are next to each other in so many titles. If one of the two is corrected
+# too, both must have at least so many letters.
 _MIN_SPLIT = 2
 _MIN_PART = 4
+# Passes over a query: a corrected word is evidence for the words next to it.
 _PASSES = 3
-# Words whose neighbours are kept: what people type repeats itself.
-_REMEMBERED = 8_192
+# Words whose candidates are kept in memory: the same words are typed again and again.
+_CACHED = 8_192
 
 _WORD = re.compile(r"[^\W_]+(?:[-'./][^\W_]+)*")
 _LETTERS = re.compile(r"[a-z]+")
@@ -59,29 +64,32 @@ class _Candidate:
     score: float
     word: str
     distance: int
-    beside: float
+    neighbours: float
 
 
 @dataclass(frozen=True)
 class Spelling:
-    """`guesses`: words of the shop that may have been meant by some that stand in `text` as they were typed."""
+    """`text` is the corrected text. `alternatives`: words of the shop that the shopper may have meant by words of
+    `text` that were not corrected.
+    """
 
     text: str
-    guesses: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
 
 
 class SpellCorrector:
-    """The shop's words are right; others go to the likeliest word of the shop.
+    """Replaces words that the shop does not know by the most likely word of the shop.
 
-    English words that the shop lacks, and words of one or two products, need neighbours that speak against them. No
-    other word of the shop is ever replaced: where its neighbours speak for another one, that one is a guess.
-    Candidates come from deletions (SymSpell). Numbers, model numbers, units and Chinese stay as they are. `pairs` has
-    the number of titles in which two words stand in this order, "hdmi cable"; longer phrases in it do not matter.
+    English words that the shop does not have, and words of one or two products, are replaced only if the words next to
+    them are evidence against them. No other word of the shop is replaced: if its neighbours are evidence for another
+    word, that word becomes an alternative. Candidates are found by deletions (SymSpell). Numbers, model numbers, units
+    and Chinese are not changed. `pairs` has the number of titles that contain two words in this order ("hdmi cable");
+    longer phrases in it are ignored.
     """
 
     def __init__(self, shop_words: Mapping[str, int], pairs: Mapping[str, int] | None = None) -> None:
         self._shop_words = shop_words
-        # "outdoor table" speaks for "outdoor tables" as well.
+        # "outdoor table" is evidence for "outdoor tables" as well.
         self._pairs: dict[str, int] = {}
         for phrase, titles in (pairs or {}).items():
             if phrase.count(" ") == 1:
@@ -92,93 +100,93 @@ class SpellCorrector:
         for word, count in shop_words.items():
             if _is_plain(word, MIN_LENGTH):
                 self._symspell.create_dictionary_entry(word, count)
-        self._near = lru_cache(_REMEMBERED)(partial(_near, self._symspell))
+        self._near = lru_cache(_CACHED)(partial(_near, self._symspell))
 
     def correct(self, normal: str) -> str:
-        """`normal` with its wrong words replaced; the same text where nothing is surely wrong."""
+        """`normal` with its wrong words replaced; the same text if no word is surely wrong."""
         return self.read(normal).text
 
     def read(self, normal: str) -> Spelling:
-        """The corrected text, and what its doubtful words may have been."""
+        """The corrected text, and alternatives for its doubtful words."""
         spelling = Spelling(normal)
-        # A word that was mended may tell more of its neighbours.
         for _ in range(_PASSES):
             before, spelling = spelling.text, self._pass(spelling.text)
             if spelling.text == before:
                 break
-        return spelling if len(spelling.text) <= MAX_TEXT else Spelling(normal)
+        return spelling if len(spelling.text) <= MAX_QUERY else Spelling(normal)
 
     def _pass(self, text: str) -> Spelling:
         places = list(_places(text))
         found = [text[start:end] for start, end in places]
-        pieces, last, guesses = [], 0, list[str]()
+        pieces, last, alternatives = [], 0, list[str]()
         for number, (start, end) in enumerate(places):
             left = found[number - 1] if number else ""
             right = found[number + 1] if number + 1 < len(found) else ""
             better = self._better(found[number], left, right)
-            guesses += better.guesses
+            alternatives += better.alternatives
             found[number] = better.text
             pieces += [text[last:start], found[number]]
             last = end
-        fresh = (guess for guess in dict.fromkeys(guesses) if guess not in found)
+        fresh = (word for word in dict.fromkeys(alternatives) if word not in found)
         return Spelling("".join([*pieces, text[last:]]), tuple(fresh))
 
     def _better(self, word: str, left: str, right: str) -> Spelling:
-        """What takes the place of one word."""
+        """The replacement of one word, or the word itself, with alternatives."""
         if not _is_plain(word, _MIN_LENGTH_IN_CONTEXT):
             return Spelling(word)
         count = self._shop_words.get(word, 0)
         if count >= MIN_PRODUCTS:
-            return Spelling(word, self._doubt(word, count, left, right))
-        best = self._likeliest(word, left, right)
+            return Spelling(word, self._alternatives(word, count, left, right))
+        best = self._best_candidate(word, left, right)
         if count or self._english.get(word, 0) >= _COMMON:
-            # Known, but not for this shop: only neighbours can speak against it.
-            bar = (_RARE if count else _ENGLISH) + _BESIDE * self._beside(word, left, right)
-            if best and _BESIDE * best.beside > bar:
+            # A known word that is rare in this shop: only the words next to it are evidence against it.
+            needed = (_RARE if count else _ENGLISH) + _NEIGHBOURS * self._neighbours(word, left, right)
+            if best and _NEIGHBOURS * best.neighbours > needed:
                 return Spelling(best.word)
-            is_guess = best and not count and not _is_odd(word, best.word)
-            return Spelling(word, (best.word,) if best and is_guess else ())
-        if best and (best.beside or self._is_sure(word, best.word, best.distance)):
+            is_alternative = best and not count and not _is_unlikely_typo(word, best.word)
+            return Spelling(word, (best.word,) if best and is_alternative else ())
+        if best and (best.neighbours or self._is_sure(word, best.word, best.distance)):
             return Spelling(best.word)
-        split = self._split(word) or self._split_and_mended(word)
-        # The shop does not know the word: a guess takes nothing away.
+        split = self._split(word) or self._split_and_corrected(word)
+        # The shop does not know the word: an alternative does no harm.
         return Spelling(split) if split else Spelling(word, (best.word,) if best else ())
 
-    def _doubt(self, word: str, count: int, left: str, right: str) -> tuple[str, ...]:
-        """What stands beside its neighbours, where `word`, of `count` titles, never does."""
-        if count > _DOUBTFUL_UP_TO or not (left or right) or self._beside(word, left, right):
+    def _alternatives(self, word: str, count: int, left: str, right: str) -> tuple[str, ...]:
+        """For `word`, of `count` titles, if it is never next to its neighbours: a word that is next to them."""
+        if count > _DOUBTFUL_UP_TO or not (left or right) or self._neighbours(word, left, right):
             return ()
-        best = self._likeliest(word, left, right)
-        is_likelier = best and best.beside and best.score > _DOUBTFUL + math.log(count)
-        return (best.word,) if best and is_likelier else ()
+        best = self._best_candidate(word, left, right)
+        is_more_likely = best and best.neighbours and best.score > _DOUBTFUL + math.log(count)
+        return (best.word,) if best and is_more_likely else ()
 
-    def _likeliest(self, word: str, left: str, right: str) -> _Candidate | None:
+    def _best_candidate(self, word: str, left: str, right: str) -> _Candidate | None:
         found = []
         for item in self._near(word):
-            beside = self._beside(item.term, left, right)
-            score = math.log(item.count) + _BESIDE * beside
-            score -= _OTHER_FIRST_LETTER * (item.term[0] != word[0]) + _ODD_SLIP * _is_odd(word, item.term)
-            found.append(_Candidate(score, item.term, item.distance, beside))
+            neighbours = self._neighbours(item.term, left, right)
+            score = math.log(item.count) + _NEIGHBOURS * neighbours
+            score -= _OTHER_FIRST_LETTER * (item.term[0] != word[0])
+            score -= _UNLIKELY_TYPO * _is_unlikely_typo(word, item.term)
+            found.append(_Candidate(score, item.term, item.distance, neighbours))
         return max(found, default=None)
 
     def _is_sure(self, word: str, candidate: str, distance: int) -> bool:
-        """Without neighbours that say so."""
+        """Whether `candidate` is surely meant, without evidence of neighbouring words."""
         if distance > 1 and len(word) < TWO_MISTAKES_FROM:
             return False
         if len(word) < MIN_LENGTH:
-            return self._shop_words[candidate] >= _MANY_PRODUCTS and not _is_odd(word, candidate)
-        return word not in self._english or not _is_odd(word, candidate)
+            return self._shop_words[candidate] >= _MANY_PRODUCTS and not _is_unlikely_typo(word, candidate)
+        return word not in self._english or not _is_unlikely_typo(word, candidate)
 
-    def _beside(self, word: str, left: str, right: str) -> float:
-        """How often it stands in titles beside its neighbours: ln(1 + titles) of each, in either order."""
-        beside = 0.0
+    def _neighbours(self, word: str, left: str, right: str) -> float:
+        """How often `word` is next to `left` and `right` in titles, in either order: the sum of ln(1 + titles)."""
+        evidence = 0.0
         for neighbour in filter(None, (left, right)):
             titles = self._pairs.get(_pair(neighbour, word), 0) + self._pairs.get(_pair(word, neighbour), 0)
-            beside += math.log1p(titles)
-        return beside
+            evidence += math.log1p(titles)
+        return evidence
 
     def _split(self, word: str) -> str:
-        """Two of the shop's words that stand beside each other in titles and were written as one; empty for none."""
+        """Two words of the shop that were written as one, if they are next to each other in titles; otherwise empty."""
         best, most = "", _MIN_SPLIT - 1
         for at in range(_MIN_LENGTH_IN_CONTEXT, len(word) - _MIN_LENGTH_IN_CONTEXT + 1):
             left, right = word[:at], word[at:]
@@ -187,8 +195,8 @@ class SpellCorrector:
                 best, most = f"{left} {right}", titles
         return best
 
-    def _split_and_mended(self, word: str) -> str:
-        """The same where one of the two has a slip in it."""
+    def _split_and_corrected(self, word: str) -> str:
+        """The same, for two words of which one has a typo."""
         best, most = "", _MIN_SPLIT - 1
         for at in range(_MIN_PART, len(word) - _MIN_PART + 1):
             left, right = word[:at], word[at:]
@@ -207,7 +215,7 @@ class SpellCorrector:
 
 
 def _near(symspell: SymSpell, word: str) -> Sequence[SuggestItem]:
-    """Of one mistake; where there is none, of two."""
+    """Words that differ by one mistake; if there are none, words that differ by two."""
     near: Sequence[SuggestItem] = symspell.lookup(word, Verbosity.ALL, max_edit_distance=1)
     if not near and len(word) >= _TWO_MISTAKES_IN_CONTEXT_FROM:
         near = symspell.lookup(word, Verbosity.CLOSEST, max_edit_distance=2)
@@ -215,7 +223,7 @@ def _near(symspell: SymSpell, word: str) -> Sequence[SuggestItem]:
 
 
 def _places(text: str) -> Iterator[tuple[int, int]]:
-    """Where words stand. "patio/garden" is two, "wh-1000xm4" one."""
+    """(start, end) of the words. "patio/garden" is two words, "wh-1000xm4" is one."""
     for match in _WORD.finditer(text):
         if match.group().isascii() and not any(map(str.isdigit, match.group())):
             for part in _LETTERS.finditer(text, match.start(), match.end()):
@@ -225,7 +233,7 @@ def _places(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _pair(left: str, right: str) -> str:
-    """The key of two words in a row, each without the s of a plural."""
+    """The key of two consecutive words, each without the s of a plural."""
     return f"{left.removesuffix('s')} {right.removesuffix('s')}"
 
 
@@ -233,8 +241,10 @@ def _is_plain(word: str, length: int) -> bool:
     return len(word) >= length and word.isascii() and word.isalpha()
 
 
-def _is_odd(word: str, meant: str) -> bool:
-    """A letter of another key: each such slip is rarer by far than one left out, doubled, swapped, or a wrong vowel."""
+def _is_unlikely_typo(word: str, meant: str) -> bool:
+    """Whether `word` differs from `meant` by another letter. That is much rarer than a letter that is left out, doubled
+    or swapped, and than a wrong vowel.
+    """
     if len(word) < len(meant) or sorted(word) == sorted(meant):
         return False
     if len(word) > len(meant):
@@ -244,6 +254,8 @@ def _is_odd(word: str, meant: str) -> bool:
 
 @lru_cache(maxsize=1)
 def english_words() -> Mapping[str, int]:
-    """82,765 English words with how often a large text has them: not wrong, though the shop may not have them."""
+    """82,765 English words with their number of occurrences in a large text. They are not wrong, even if the shop does
+    not use them.
+    """
     text = (files("symspellpy") / "frequency_dictionary_en_82_765.txt").read_text("utf-8-sig")
     return {word: int(count) for word, count in (line.split(" ", 1) for line in text.splitlines())}

@@ -1,7 +1,7 @@
-"""What concepts add to a query: words of the other language or of the shop, and the query said in English.
+"""What the concepts of a query add to it: words to look up, and the query in English.
 
-The shop's own words decide: of a concept's labels those are taken that the shop's titles use. Where it uses none, its
-kinds stand in (shoes: sneakers, boots), then what it is a kind of. Everything is bounded: a query stays a query.
+Of a concept's labels those are used that occur in the shop's titles. If none occurs, the labels of its kinds are used
+(shoes: sneakers, boots), and then the labels of what it is a kind of. The number of added words is bounded.
 """
 
 from __future__ import annotations
@@ -9,48 +9,52 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from services.query_encoder.domain.concept_finding import Found, Reading
+from services.query_encoder.domain.concept_finding import ConceptReading, Mention
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, english_key
 
-# Of a query that names more, the first ones count.
-MAX_FOUND = 12
+# Mentions of a query that are expanded, the first ones.
+MAX_MENTIONS = 12
+# Labels that a concept adds, and concepts of an ambiguous mention.
 MAX_LABELS = 3
 MAX_MEANINGS = 3
+# Words and characters that a query gets in all; the bound of characters holds for the English text as well.
 MAX_WORDS = 24
 MAX_CHARACTERS = 240
-# A text is said in English when this share of its Chinese was read, or this share with a product among it.
-MIN_UNDERSTOOD = 0.5
-MIN_UNDERSTOOD_WITH_PRODUCT = 0.25
+# A query is rendered in English if at least this share of its Chinese was recognised; with a product, the second share.
+MIN_RECOGNISED = 0.5
+MIN_RECOGNISED_WITH_PRODUCT = 0.25
 
 
 @dataclass(frozen=True)
 class Expansion:
-    """`labels` by what was found, in its order: what to look up beside the text itself.
+    """`labels`: for each mention, in the order of the text, what to look up in addition to the text.
 
-    `rendering` is the text in English, empty where too little of it was read or where it holds no Chinese.
+    `rendering` is the text in English. Empty if the text has no Chinese or if too little of it was recognised.
     """
 
-    labels: tuple[tuple[Found, tuple[str, ...]], ...] = ()
+    labels: tuple[tuple[Mention, tuple[str, ...]], ...] = ()
     rendering: str = ""
 
 
 class Expander:
-    """Of one shop's words. An empty set stands for a shop that nobody knows: then all labels may serve."""
+    """Expands with the words of one shop, `shop_words`. If that is empty (an unknown shop), all labels are used."""
 
     def __init__(self, graph: ConceptGraph, shop_words: frozenset[str]) -> None:
         self._graph = graph
         self._shop_words = shop_words
-        # By concept: the same few are asked for again and again.
+        # Labels by the name of a concept, kept: the same few concepts occur again and again.
         self._labels_of: dict[str, tuple[str, ...]] = {}
 
-    def expand(self, reading: Reading, normal: str) -> Expansion:
-        """Of the text `normal`, of which `reading` was made."""
-        found = reading.found[:MAX_FOUND]
+    def expand(self, reading: ConceptReading, normal: str) -> Expansion:
+        """`reading` was made from the text `normal`."""
+        mentions = reading.mentions[:MAX_MENTIONS]
         taken = set(english_key(normal))
         labels, words, characters = [], 0, 0
-        for part in found:
+        for part in mentions:
             kept = []
-            for label in self._chinese_labels(part, found) if part.is_chinese else self._english_labels(part, normal):
+            for label in (
+                self._chinese_labels(part, mentions) if part.is_chinese else self._english_labels(part, normal)
+            ):
                 fresh = [word for word in label.split() if not set(english_key(word)) <= taken]
                 if not fresh or words + len(fresh) > MAX_WORDS or characters + len(label) >= MAX_CHARACTERS:
                     continue
@@ -60,38 +64,38 @@ class Expander:
             labels.append((part, tuple(kept)))
         return Expansion(tuple(labels), self._rendering(reading))
 
-    def _english_labels(self, part: Found, normal: str) -> Sequence[str]:
-        """Only for a query none of whose words the shop uses, and a name that means one thing.
+    def _english_labels(self, part: Mention, normal: str) -> Sequence[str]:
+        """Only for a query without any word of the shop, and for an unambiguous mention.
 
-        Measured on Home Depot: synonyms beside words that the shop does use cost more than they bring.
+        Measured on Home Depot: synonyms in addition to words that the shop uses lower the quality.
         """
         finds_nothing = bool(self._shop_words) and self._shop_words.isdisjoint(english_key(normal))
         return self._in_the_shop(part.concepts[0]) if finds_nothing and len(part.concepts) == 1 else ()
 
-    def _chinese_labels(self, part: Found, found: Sequence[Found]) -> Iterator[str]:
-        products = [other for other in found if other.concepts[0].kind is ConceptKind.PRODUCT]
-        # The last noun is what is looked for; one before it ("a lamp beside the sofa") says more about it.
+    def _chinese_labels(self, part: Mention, mentions: Sequence[Mention]) -> Iterator[str]:
+        products = [other for other in mentions if other.concepts[0].kind is ConceptKind.PRODUCT]
+        # The last product is what is looked for. One before it ("a lamp beside the sofa") describes it.
         limit = MAX_LABELS if products and part is products[-1] else 1
         for concept in part.concepts[:MAX_MEANINGS]:
             if concept.kind is ConceptKind.OCCASION and products:
-                # "Shoes for the beach" are sandals; the word beach would find towels.
+                # "Shoes for the beach" are sandals; the word "beach" would find towels.
                 yield from self._first(self._suiting(concept, products))
             else:
                 labels = (self._in_the_shop(concept) or tuple(concept.english[:1]))[: _limit(concept, limit)]
-                # "Non-slip" by its words would find slip-ons: that is for the vector to tell.
-                plain = concept.kind is not ConceptKind.ATTRIBUTE or len(english_key(labels[0])) == 1
-                yield from labels if plain else ()
+                # The words of "non-slip" would find slip-ons: only the vector represents such an attribute.
+                is_plain = concept.kind is not ConceptKind.ATTRIBUTE or len(english_key(labels[0])) == 1
+                yield from labels if is_plain else ()
                 if not products or concept.kind is ConceptKind.ATTRIBUTE:
-                    # An occasion, a person or a purpose: what goes with it.
+                    # An occasion, an audience or a purpose: what goes with it.
                     yield from self._first(concept.goes_with)
 
-    def _suiting(self, occasion: Concept, products: Iterable[Found]) -> Iterator[str]:
-        """What goes with `occasion` and is a kind of one of `products`."""
+    def _suiting(self, occasion: Concept, products: Iterable[Mention]) -> Iterator[str]:
+        """Names of concepts that go with `occasion` and are a kind of one of `products`."""
         wanted = {concept.name for part in products for concept in part.concepts}
         yield from (name for name in occasion.goes_with if wanted.intersection(self._lineage(name)))
 
     def _lineage(self, name: str) -> Iterator[str]:
-        """What it is a kind of, nearest first."""
+        """Names of the concepts that it is a kind of, nearest first."""
         level, seen = list(self._graph.concepts[name].is_a), {name}
         while level:
             yield from level
@@ -104,8 +108,8 @@ class Expander:
         return self._labels_of[concept.name]
 
     def _found_in_the_shop(self, concept: Concept) -> list[str]:
-        """Its labels that the shop uses, none of them a longer form of another; where its name is not among them, what
-        stands nearest in the graph as well.
+        """Its labels that the shop uses, without those that share a word with an earlier one. If the shop uses none,
+        the labels of its kinds. If its name is not among them, also the nearest concept that it is a kind of.
         """
         known: list[str] = []
         for label in self._known(concept):
@@ -118,38 +122,38 @@ class Expander:
         return known
 
     def _first(self, names: Iterable[str]) -> Iterator[str]:
-        """The best label of up to MAX_LABELS of these concepts that the shop has."""
+        """The first label that the shop uses, of each of these concepts; at most MAX_LABELS labels."""
         known = (self._known(self._graph.concepts[name]) for name in names)
         yield from [labels[0] for labels in known if labels][:MAX_LABELS]
 
     def _known(self, concept: Concept) -> list[str]:
-        """Labels all of whose words the shop uses."""
+        """The labels whose words the shop uses, all of them."""
         return [label for label in concept.english if self._knows(label)]
 
     def _knows(self, label: str) -> bool:
         return not self._shop_words or self._shop_words.issuperset(english_key(label))
 
-    def _rendering(self, reading: Reading) -> str:
-        found = [part for part in reading.found if part.is_chinese]
-        has_product = any(part.concepts[0].kind is ConceptKind.PRODUCT for part in found)
-        if not found or reading.understood < (MIN_UNDERSTOOD_WITH_PRODUCT if has_product else MIN_UNDERSTOOD):
+    def _rendering(self, reading: ConceptReading) -> str:
+        mentions = [part for part in reading.mentions if part.is_chinese]
+        has_product = any(part.concepts[0].kind is ConceptKind.PRODUCT for part in mentions)
+        if not mentions or reading.recognised < (MIN_RECOGNISED_WITH_PRODUCT if has_product else MIN_RECOGNISED):
             return ""
-        said: list[str] = []
+        words: list[str] = []
         for part in reading.parts:
             if isinstance(part, str) or not part.is_chinese:
-                said.append(part if isinstance(part, str) else part.text)
+                words.append(part if isinstance(part, str) else part.text)
             else:
-                said += [label for concept in part.concepts[:MAX_MEANINGS] for label in concept.english[:1]]
-        return " ".join(dict.fromkeys(filter(None, said)))[:MAX_CHARACTERS]
+                words += [label for concept in part.concepts[:MAX_MEANINGS] for label in concept.english[:1]]
+        return " ".join(dict.fromkeys(filter(None, words)))[:MAX_CHARACTERS]
 
 
 def _limit(concept: Concept, of_products: int) -> int:
-    """How many labels serve: a colour or a brand has two spellings, an attribute's synonyms only add noise."""
+    """Number of labels that are used. A colour or brand has two spellings; synonyms of an attribute only add noise."""
     if concept.kind is ConceptKind.PRODUCT:
         return of_products
     return 2 if concept.kind in (ConceptKind.COLOUR, ConceptKind.BRAND, ConceptKind.AUDIENCE) else 1
 
 
 def shop_words(words: Iterable[str]) -> frozenset[str]:
-    """The words of a shop's titles as the labels' words are compared: by parts, in the singular."""
+    """The words of a shop's titles in the form in which labels are compared: by parts, in the singular."""
     return frozenset(part for word in words if word.isascii() for part in english_key(word))

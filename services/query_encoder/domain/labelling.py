@@ -1,7 +1,8 @@
-"""Which queries a person should label: where the network is unsure, what many ask, and none that is like another.
+"""Chooses the queries whose labels help most: the network is uncertain, the query is frequent, and it is not similar to
+a query that was chosen already.
 
-Uncertainty by the margin between the two likeliest answers (Scheffer, Decomain & Wrobel, IDA 2001), times frequency,
-times distance to what was chosen before it, greedily: the ten spellings of one question are one question.
+The score of a query is its uncertainty (the margin between the two most probable labels: Scheffer, Decomain & Wrobel,
+IDA 2001), times its frequency, times its distance to the queries chosen before. Queries are chosen one after the other.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.common.arrays import FloatArray
 from services.query_encoder.domain.query_reading import QueryReading
 from services.query_encoder.domain.understanding import Understander
-from services.query_encoder.domain.understanding_network import CATEGORY, INTENT, SENTIMENT, FloatArray
+from services.query_encoder.domain.understanding_network import CATEGORY, INTENT, SENTIMENT
 from services.query_encoder.domain.understanding_rules import intent_by_rule, sentiment_by_rule
 
-# Tags are no question here: dictionaries find most of them, and a value that is missing belongs into one.
+# Heads that a person is asked about. Not tags: dictionaries find most of them, and a missing value belongs into one.
 ASKED = (INTENT, CATEGORY, SENTIMENT)
 NO_CATEGORY = "none"
 
 
 @dataclass(frozen=True)
 class Question:
-    """One head of one query that no rule answers. `features` of length 1 are what the network sees."""
+    """One head of one query to which no rule applies. `features`: see Understander.features."""
 
     query: str
     head: str
@@ -31,19 +33,19 @@ class Question:
     confidence: float
     second: str
     second_confidence: float
-    # How often it was sent.
+    # How often the query was sent.
     count: int
     features: FloatArray
 
     @property
     def uncertainty(self) -> float:
-        """0 (sure) to 1 (two answers are alike)."""
+        """0 (certain) to 1 (the two most probable labels are equally probable)."""
         return 1.0 - (self.confidence - self.second_confidence)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A question worth asking. `similarity` is the cosine to the nearest one chosen before, 0 for the first."""
+    """A chosen question. `similarity`: cosine to the most similar question chosen before, 0 for the first one."""
 
     question: Question
     score: float
@@ -57,28 +59,30 @@ def questions(
     count: int,
     heads: Sequence[str] = ASKED,
 ) -> list[Question]:
-    """Of one query, `count` times sent: one for each head that no rule is sure of."""
+    """The questions of one query, which was sent `count` times: one for each head to which no rule applies."""
     probabilities = understander.probabilities(reading, vector)
     features = understander.features(reading, vector)
-    sure = {
+    by_rule = {
         INTENT: intent_by_rule(reading),
         CATEGORY: understander.category_by_rule(reading),
         SENTIMENT: sentiment_by_rule(reading.normal),
     }
     found = []
     for head in heads:
-        if not sure[head]:
+        if not by_rule[head]:
             labels: Sequence[str] = getattr(understander.labels, head)
             first, second = np.argsort(-probabilities[head])[:2].tolist()
-            likely = [(labels[column] or NO_CATEGORY, float(probabilities[head][column])) for column in (first, second)]
-            found.append(Question(reading.normal, head, *likely[0], *likely[1], count, features))
+            probable = [
+                (labels[column] or NO_CATEGORY, float(probabilities[head][column])) for column in (first, second)
+            ]
+            found.append(Question(reading.normal, head, *probable[0], *probable[1], count, features))
     return found
 
 
 def most_helpful(
     asked: Sequence[Question], count: int, known: Mapping[str, Sequence[FloatArray]] | None = None
 ) -> list[Choice]:
-    """The `count` best, best first. `known`: features of queries that were labelled before, by head."""
+    """The `count` best questions, best first. `known`: by head, features of queries that were labelled before."""
     chosen: list[Choice] = []
     if not asked:
         return chosen

@@ -1,4 +1,4 @@
-"""The tenant's own words, learned from the products that it imports."""
+"""The words of a tenant's shop, learned from its products."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from services.common.scripts import is_han
 from services.query_encoder.domain.text import normal_form, words
 
 COLOUR_ATTRIBUTES = ("colour", "color")
+# Characters of a word; longer ones are not learned.
 _MAX_WORD = 32
-# Words in a phrase.
+# Numbers of words in a phrase.
 _PHRASES = (2, 3)
 
 
 @dataclass
 class LexiconUpdate:
-    """What a batch of products adds. Brands, colours and categories by their normal form."""
+    """What a batch of products adds to a lexicon. Brands, colours and categories are keyed by their normal form."""
 
     words: Counter[str] = field(default_factory=Counter)
     phrases: Counter[str] = field(default_factory=Counter)
@@ -30,16 +31,18 @@ class LexiconUpdate:
 
 @dataclass
 class Lexicon:
-    """Words and phrases with the number of titles that held them; names by normal form, as the shop writes them."""
+    """Words and phrases with the number of titles that contain them. Brands, colours and categories: by normal form,
+    the name as the shop writes it.
+    """
 
     words: dict[str, int] = field(default_factory=dict)
-    # Two or three words in a row; what stands in one title only need not be here.
+    # Two or three consecutive words. A store may leave out phrases of a single title.
     phrases: dict[str, int] = field(default_factory=dict)
     brands: dict[str, str] = field(default_factory=dict)
     colours: dict[str, str] = field(default_factory=dict)
     # Leaf name -> whole path: "running shoes" -> "Shoes > Running Shoes".
     categories: dict[str, str] = field(default_factory=dict)
-    # Grows with every change; what is derived from the lexicon is made anew when it differs.
+    # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
     version: int = 0
 
     def add(self, update: LexiconUpdate, version: int) -> None:
@@ -56,7 +59,7 @@ class Lexicon:
 
 
 def learn(products: Iterable[Product]) -> LexiconUpdate:
-    """The words of titles and brands, the phrases of titles, and the names of brands, colours and categories."""
+    """Words of titles, brands and categories, phrases of titles, and names of brands, colours and categories."""
     update = LexiconUpdate()
     for product in products:
         titles = [words(normal_form(title)) for title in (product.title, *product.localized_titles.values())]
@@ -72,7 +75,7 @@ def learn(products: Iterable[Product]) -> LexiconUpdate:
 
 
 def joined(parts: Sequence[str]) -> str:
-    """As one writes it: Chinese words without a space between them."""
+    """The words as one text. Chinese words have no space between them."""
     text = " ".join(parts)
     if text.isascii():
         return text

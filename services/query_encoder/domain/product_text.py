@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from services.common.product import Product
 from services.query_encoder.domain.text import CHINESE, ENGLISH, detect_language
 
+# More characters than any model reads.
 _MAX_CHARACTERS = 2_000
 
 
 def product_text(product: Product) -> str:
-    """Title, brand where the title lacks it, category, attributes, description; the tokenizer cuts the end off.
+    """Title, brand unless the title contains it, category, attributes and description. The tokenizer cuts off the end.
 
-    The English title and description stand in for Chinese ones where the product has them: the embedded model reads no
-    other language, and a multilingual one reads English too.
+    The English title and description are used instead of Chinese ones if the product has them: the embedded model reads
+    only English, and a multilingual model reads English as well.
     """
     title = _english(product.title, product.localized_titles)
     description = _english(product.description, product.localized_descriptions)

@@ -1,16 +1,15 @@
-"""One query from normal form to what it says: corrected words, conditions, concepts, and the text that gets a vector.
+"""Reads a query: corrects its words, finds its conditions and concepts, and makes the text that is encoded.
 
-Serving, training and labelling read queries here.
+Serving, training and labelling use this same code.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.query_encoder.domain.concept_constraints import with_colours
-from services.query_encoder.domain.concept_finding import ConceptFinder, Found
+from services.query_encoder.domain.concept_finding import ConceptFinder, Mention
 from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.constraints import Constraint, find_constraints, without_price
+from services.query_encoder.domain.constraints import Constraint, find_constraints, with_colours, without_price
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, Expansion
 from services.query_encoder.domain.lexicon import Lexicon
@@ -18,9 +17,11 @@ from services.query_encoder.domain.lexicon import Lexicon
 
 @dataclass(frozen=True)
 class QueryReading:
-    """`rendering` is the query in English, empty where it holds no Chinese or too little of it was read.
+    """What was read from one query.
 
-    `spelling_alternatives`: words of the shop that doubtful words of `corrected` may have been meant for.
+    `normal` is its normal form, `corrected` the same after spelling correction, `retrieval_text` what remains without
+    the price condition. `spelling_alternatives`: words of the shop that the shopper may have meant by doubtful words of
+    `corrected`. `mentions` of concepts in `retrieval_text`.
     """
 
     normal: str
@@ -28,17 +29,17 @@ class QueryReading:
     spelling_alternatives: tuple[str, ...]
     retrieval_text: str
     constraints: list[Constraint]
-    found: list[Found]
+    mentions: list[Mention]
     expansion: Expansion
 
     @property
     def rendering(self) -> str:
+        """The query in English. Empty if it has no Chinese, or if too little of the Chinese was recognised."""
         return self.expansion.rendering
 
     def encoded_text(self, reads_chinese: bool) -> str:
-        """What the model is asked: the query's English, where the model reads no Chinese; where it does, both in one.
-
-        Measured with a bilingual student: both find more than either (docs/benchmarks.md).
+        """The text that the model encodes: the query in English, or, for a model that reads Chinese, the query followed
+        by its English. With a bilingual model the two together find more than each alone (docs/benchmarks.md).
         """
         if reads_chinese:
             return f"{self.retrieval_text} {self.rendering}".rstrip()
@@ -46,7 +47,7 @@ class QueryReading:
 
 
 class QueryReader:
-    """Knows the concept graph; the words of the shop come with each query."""
+    """Reads queries with one concept graph. The words of the shop are passed with each query."""
 
     def __init__(self, graph: ConceptGraph, default_currency: str) -> None:
         self._graph, self._currency = graph, default_currency
@@ -59,5 +60,7 @@ class QueryReader:
         retrieval_text = without_price(corrected, constraints)
         reading = self._finder.read(retrieval_text)
         expansion = expander.expand(reading, retrieval_text)
-        constraints = with_colours(constraints, reading.found, lexicon, self._graph)
-        return QueryReading(normal, corrected, spelling.guesses, retrieval_text, constraints, reading.found, expansion)
+        constraints = with_colours(constraints, reading.mentions, lexicon, self._graph)
+        return QueryReading(
+            normal, corrected, spelling.alternatives, retrieval_text, constraints, reading.mentions, expansion
+        )

@@ -1,4 +1,4 @@
-"""A price relative to its category: 400 is little for a sofa and much for a mug."""
+"""The price of a product relative to its category: 400 is low for a sofa and high for a mug."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy.typing as npt
 from services.common.product import Product, category_ancestry
 
 FEATURES = 4
-# The whole shop, for products whose categories are unknown.
+# The key of the whole shop, for products whose categories are unknown.
 _ALL = ""
-# Fewer prices than this say little about a category: the one above it is taken.
+# A category with fewer prices is not used; the category above it is.
 _ENOUGH = 8
 _LEAST_SPREAD = 0.1
 _CLIP = 3.0
@@ -22,7 +22,7 @@ _CLIP = 3.0
 
 @dataclass(frozen=True)
 class PriceBook:
-    """Median and spread of log prices by currency and category, each as JSON has it: {"USD": {"Shoes": [m, s]}}."""
+    """(median, spread) of log prices by currency and category, in the form of the JSON {"USD": {"Shoes": [m, s]}}."""
 
     levels: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
 
@@ -45,16 +45,18 @@ class PriceBook:
         )
 
     def features(self, product: Product) -> npt.NDArray[np.float32] | None:
-        """Shape [FEATURES]: dearness in its category in spreads, its two sides, and dearness in the whole shop.
+        """Shape [FEATURES], in units of the spread: how far the log price is above the median of the category, the same
+        if it is above (else 0), the same with opposite sign if it is below (else 0), and how far it is above the median
+        of the whole shop.
 
-        None where the price is unknown, zero, or in a currency that the book does not have.
+        None if the price is unknown or zero, or if there are no prices in its currency.
         """
         if product.price is None or product.price.amount <= 0 or product.price.currency not in self.levels:
             return None
         shop = self.levels[product.price.currency]
         known = [category for category in category_ancestry(product.category_path) if category in shop]
         log = math.log(float(product.price.amount))
-        here, anywhere = (_dearness(log, shop[category]) for category in (known[-1] if known else _ALL, _ALL))
+        here, anywhere = (_above_median(log, shop[category]) for category in (known[-1] if known else _ALL, _ALL))
         return np.array([here, max(here, 0.0), max(-here, 0.0), anywhere], np.float32)
 
 
@@ -64,5 +66,5 @@ def _level(logs: Sequence[float]) -> tuple[float, float]:
     return float(middle), max(float(high - low) / 2, _LEAST_SPREAD)
 
 
-def _dearness(log: float, level: tuple[float, float]) -> float:
+def _above_median(log: float, level: tuple[float, float]) -> float:
     return min(max((log - level[0]) / level[1], -_CLIP), _CLIP)

@@ -1,4 +1,4 @@
-"""What a shopper may be about to type, from the shop's words: brands, categories, phrases of titles, past queries."""
+"""Completions of what a shopper has typed so far: brands, categories, phrases of titles, and past queries."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.text import CHINESE, STOP_WORDS, detect_language, normal_form, words
 
-# A word or phrase stands in at least so many titles. A query was sent at least so often, and is of the shop's words:
-# what people type by mistake, names and addresses among it, is not shown to others.
+# A word or phrase is suggested if at least so many titles contain it. A past query is suggested if it was sent at least
+# so often and has only words of the shop: names and addresses that somebody typed are never shown to others.
 MIN_TITLES, MIN_QUERIES = 3, 3
-# A phrase that goes on in the same way this often is a fragment of the longer one.
+# If this share of a phrase's titles continues it with the same word, it is a fragment of the longer phrase.
 _FRAGMENT = 0.8
-# Names say more than words of titles, queries that people sent say most.
+# Factors of the weight: names are more useful than words of titles, and past queries are the most useful.
 _NAME, _QUERY = 3, 20
-# The best of each prefix up to this long are known beforehand: such a prefix has thousands of entries.
+# For each prefix of up to _SHORT characters the best _BEST entries are found in advance: it has thousands of entries.
 _SHORT, _BEST = 3, 60
+# Letters of a word from which on typos are corrected.
 _TYPO_FROM = 4
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _END = "\U0010ffff"
@@ -37,7 +38,7 @@ class SuggestionKind(Enum):
 
 @dataclass(frozen=True)
 class Suggestion:
-    """`is_corrected`: it goes on from a prefix that was mended."""
+    """`is_corrected`: it continues a prefix whose spelling was corrected."""
 
     text: str
     kind: SuggestionKind
@@ -46,14 +47,16 @@ class Suggestion:
 
 
 class Suggester:
-    """Finds completions at the start of entries and at the start of their later words; mends a slip where it must."""
+    """Finds entries that begin with the prefix, or that have a later word that begins with it. If there are none, it
+    corrects a typo of the prefix.
+    """
 
     def __init__(self, lexicon: Lexicon, corrector: SpellCorrector) -> None:
         self._corrector, self._words = corrector, lexicon.words
         self._entries: dict[str, Suggestion] = {}
         for text, suggestion in _entries(lexicon):
             self._entries.setdefault(text, suggestion)
-        # (what a prefix may match, the entry); sorted, so that a prefix is one slice.
+        # (text that a prefix is compared with, the entry), sorted: all matches of a prefix are one slice.
         places = sorted((place, text) for text in self._entries for place in _starts(text))
         self._places = [place for place, _ in places]
         self._texts = [text for _, text in places]
@@ -64,7 +67,7 @@ class Suggester:
     def suggest(
         self, prefix: str, limit: int, locale: str = "", queries: Mapping[str, int] = MappingProxyType({})
     ) -> list[Suggestion]:
-        """At most `limit`, the likeliest first. `queries`: those sent before, with how often."""
+        """At most `limit` suggestions, the most likely first. `queries`: past queries and how often each was sent."""
         normal = normal_form(prefix)
         if not normal:
             return []
@@ -74,8 +77,8 @@ class Suggester:
             found[text] = Suggestion(text, SuggestionKind.QUERY, queries[text] * _QUERY)
         found = found or self._after_head(typed, limit)
         if not found:
-            mended = self._mended(normal, limit)
-            found = {text: self._entries[text] for text in mended} or self._after_head(
+            corrected = self._corrected(normal, limit)
+            found = {text: self._entries[text] for text in corrected} or self._after_head(
                 self._corrector.correct(normal), limit
             )
             found = {text: replace(suggestion, is_corrected=True) for text, suggestion in found.items()}
@@ -93,7 +96,8 @@ class Suggester:
         return iter(self._texts[start:end])
 
     def _top(self, texts: Iterable[str], count: int) -> list[str]:
-        return heapq.nlargest(count, set(texts), key=lambda text: self._entries[text].weight)
+        # Not a set: its order differs by process, and with it the choice among entries of equal weight.
+        return heapq.nlargest(count, dict.fromkeys(texts), key=lambda text: self._entries[text].weight)
 
     def _keep_best(self, size: int) -> None:
         groups: dict[str, list[str]] = {}
@@ -101,9 +105,11 @@ class Suggester:
             if len(place) >= size:
                 groups.setdefault(place[:size], []).append(text)
         for prefix, texts in groups.items():
-            # What begins with the prefix and what only has a word that does: half of the places each.
+            # Half of the entries begin with the prefix, the other half have a later word that begins with it.
             first = self._top((text for text in texts if text.startswith(prefix)), _BEST // 2)
-            self._best[prefix] = first + self._top(set(texts).difference(first), _BEST // 2)
+            taken = set(first)
+            rest = (text for text in texts if text not in taken)
+            self._best[prefix] = first + self._top(rest, _BEST // 2)
 
     def _past(self, queries: Mapping[str, int], typed: str) -> list[str]:
         begun = (text for text, count in queries.items() if count >= MIN_QUERIES and text.startswith(typed))
@@ -111,7 +117,7 @@ class Suggester:
         return heapq.nlargest(_BEST, fit, key=lambda text: queries[text])
 
     def _after_head(self, typed: str, limit: int) -> dict[str, Suggestion]:
-        """Where no entry is as long: what may follow the last words, after the first ones as they are."""
+        """For a text that is longer than any entry: completions of its last words, behind its first words."""
         for tail in list(_starts(typed))[1:]:
             head = typed[: len(typed) - len(tail)]
             if len(tail) <= _SHORT or not all(word in self._words for word in words(head)):
@@ -121,8 +127,10 @@ class Suggester:
                 return {suggestion.text: suggestion for suggestion in made}
         return {}
 
-    def _mended(self, normal: str, limit: int) -> list[str]:
-        """Completions of what may have been meant: the corrector mends whole words, the last may be a slip's start."""
+    def _corrected(self, normal: str, limit: int) -> list[str]:
+        """Completions of the corrected text. The corrector handles whole words; the last word may be the beginning of
+        one.
+        """
         head, _, last = normal.rpartition(" ")
         head = f"{self._corrector.correct(head)} " if head else ""
         whole = head + self._corrector.correct(last) if last else head
@@ -130,33 +138,33 @@ class Suggester:
         if head and not found:
             found = self._top(self._slice(head + last), limit)
         if not found and len(last) >= _TYPO_FROM and last.isascii() and last.isalpha():
-            # The first letter is seldom wrong, and the choice is smaller by far.
-            near = {edit for edit in _edits(last) if edit[:1] == last[:1]}
+            # The first letter is rarely wrong, and this makes the number of candidates much smaller.
+            near = dict.fromkeys(edit for edit in _edits(last) if edit[:1] == last[:1])
             texts = [text for edit in near for text in self._top(self._slice(head + edit), limit)]
             found = self._top(texts, limit)
         return found
 
 
 def _entries(lexicon: Lexicon) -> Iterator[tuple[str, Suggestion]]:
-    """By normal form; names first."""
+    """(normal form, suggestion); brands and categories first."""
     for names, kind in ((lexicon.brands, SuggestionKind.BRAND), (lexicon.categories, SuggestionKind.CATEGORY)):
         for normal, value in names.items():
             known = min((lexicon.words.get(word, 1) for word in words(normal)), default=1)
             text = value if kind is SuggestionKind.BRAND else normal
             yield normal, Suggestion(text, kind, known * _NAME)
-    goes_on: dict[str, int] = {}
-    telling = {text: n for text, n in chain(lexicon.words.items(), lexicon.phrases.items()) if _is_telling(text, n)}
-    for phrase, count in telling.items():
+    continued: dict[str, int] = {}
+    useful = {text: n for text, n in chain(lexicon.words.items(), lexicon.phrases.items()) if _is_useful(text, n)}
+    for phrase, count in useful.items():
         parts = words(phrase)
         for shorter in (phrase[: -len(parts[-1])].rstrip(), phrase[len(parts[0]) :].lstrip()):
-            goes_on[shorter] = max(goes_on.get(shorter, 0), count)
-    for text, count in telling.items():
-        if goes_on.get(text, 0) < _FRAGMENT * count:
-            # Longer is rarer, and says more.
+            continued[shorter] = max(continued.get(shorter, 0), count)
+    for text, count in useful.items():
+        if continued.get(text, 0) < _FRAGMENT * count:
+            # A longer phrase is rarer and more useful.
             yield text, Suggestion(text, SuggestionKind.PRODUCT, count * (1 + text.count(" ")))
 
 
-def _is_telling(text: str, titles: int) -> bool:
+def _is_useful(text: str, titles: int) -> bool:
     if titles < MIN_TITLES:
         return False
     parts = words(text)
@@ -169,7 +177,7 @@ def _is_telling(text: str, titles: int) -> bool:
 
 
 def _starts(text: str) -> Iterator[str]:
-    """The text from each of its words on."""
+    """For each word, the text from this word to the end."""
     at = 0
     for word in words(text):
         at = text.find(word, at)
@@ -179,13 +187,15 @@ def _starts(text: str) -> Iterator[str]:
 
 def _rank(suggestion: Suggestion, typed: str, locale: str) -> tuple[bool, bool, bool, int, str]:
     is_chinese = detect_language(suggestion.text) == CHINESE
-    foreign = bool(locale) and is_chinese != locale.lower().startswith(CHINESE)
+    is_foreign = bool(locale) and is_chinese != locale.lower().startswith(CHINESE)
     begins = suggestion.text.lower().startswith(typed)
-    return suggestion.is_corrected, foreign, not begins, -suggestion.weight, suggestion.text
+    return suggestion.is_corrected, is_foreign, not begins, -suggestion.weight, suggestion.text
 
 
 def _edits(word: str) -> Iterator[str]:
-    """One insertion, deletion, replacement or swap (Norvig, "How to write a spelling corrector")."""
+    """All words that differ from `word` by one insertion, deletion, replacement or swap (Norvig, "How to write a
+    spelling corrector").
+    """
     for at in range(len(word) + 1):
         left, right = word[:at], word[at:]
         if right:

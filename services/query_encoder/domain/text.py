@@ -1,4 +1,4 @@
-"""From what a shopper typed to words: normal form, language, tokens."""
+"""Text as typed by a shopper: its normal form, its language, its words and tokens."""
 
 from __future__ import annotations
 
@@ -9,106 +9,35 @@ import rjieba
 import snowballstemmer
 
 from services.common.errors import InvalidArgument
+from services.common.limits import MAX_QUERY
 from services.common.scripts import HAN, LATIN, is_han
 
-MAX_TEXT = 512
 ENGLISH, CHINESE, UNDETERMINED = "en", "zh", "und"
 
 _HAN = re.compile(f"[{HAN}]")
 _LATIN = re.compile(f"[{LATIN}]", re.IGNORECASE)
 _WORD = re.compile(rf"[{HAN}]+|[^\W_]+(?:[-'./][^\W_]+)*")
 _STEMMER = snowballstemmer.stemmer("english")
+# Words that say nothing about a product, in English and Chinese.
 STOP_WORDS = frozenset(
     [
-        "a",
-        "an",
-        "and",
-        "any",
-        "are",
-        "as",
-        "at",
-        "be",
-        "but",
-        "by",
-        "can",
-        "do",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "i",
-        "if",
-        "in",
-        "into",
-        "is",
-        "it",
-        "its",
-        "me",
-        "my",
-        "no",
-        "not",
-        "of",
-        "on",
-        "or",
-        "our",
-        "so",
-        "some",
-        "that",
-        "the",
-        "their",
-        "them",
-        "then",
-        "there",
-        "these",
-        "they",
-        "this",
-        "to",
-        "us",
-        "was",
-        "we",
-        "were",
-        "what",
-        "which",
-        "who",
-        "will",
-        "with",
-        "you",
-        "your",
-        "的",
-        "了",
-        "和",
-        "是",
-        "我",
-        "要",
-        "想",
-        "在",
-        "有",
-        "个",
-        "吗",
-        "呢",
-        "吧",
-        "啊",
-        "给",
-        "请",
-        "与",
-        "及",
-        "或",
-        "我要",
-        "想要",
-        "一个",
-        "什么",
+        "a", "an", "and", "any", "are", "as", "at", "be", "but", "by", "can", "do", "for", "from", "had", "has",
+        "have", "i", "if", "in", "into", "is", "it", "its", "me", "my", "no", "not", "of", "on", "or", "our",
+        "so", "some", "that", "the", "their", "them", "then", "there", "these", "they", "this", "to", "us",
+        "was", "we", "were", "what", "which", "who", "will", "with", "you", "your",
+        "的", "了", "和", "是", "我", "要", "想", "在", "有", "个", "吗", "呢",
+        "吧", "啊", "给", "请", "与", "及", "或", "我要", "想要", "一个", "什么",
     ]
-)
+)  # fmt: skip
 
 
 def normalise(text: str) -> str:
     """The `normal_form` of a query.
 
-    Raises InvalidArgument naming `text` for an empty text or one of more than MAX_TEXT characters.
+    Raises InvalidArgument that names `text` if the text is empty or has more than MAX_QUERY characters.
     """
-    if len(text) > MAX_TEXT:
-        raise InvalidArgument.of("text", f"has {len(text)} characters; at most {MAX_TEXT}")
+    if len(text) > MAX_QUERY:
+        raise InvalidArgument.of("text", f"has {len(text)} characters; at most {MAX_QUERY}")
     normal = normal_form(text)
     if not normal:
         raise InvalidArgument.of("text", "is empty; send at least one visible character")
@@ -116,19 +45,20 @@ def normalise(text: str) -> str:
 
 
 def normal_form(text: str) -> str:
-    """NFKC (full-width forms become plain), lower case, one space between words, no control characters.
+    """Unicode normal form NFKC (full-width letters become plain ones), lower case, one space between words, no control
+    characters. May be empty.
 
-    At most MAX_TEXT characters: NFKC can make a text eighteen times as long. May be empty.
+    At most MAX_QUERY characters, the rest is cut off: NFKC can make a text eighteen times as long.
     """
-    folded = unicodedata.normalize("NFKC", text[:MAX_TEXT]).lower()
+    folded = unicodedata.normalize("NFKC", text[:MAX_QUERY]).lower()
     visible = "".join(" " if unicodedata.category(c).startswith(("C", "Z")) else c for c in folded)
-    return " ".join(visible.split())[:MAX_TEXT].rstrip()
+    return " ".join(visible.split())[:MAX_QUERY].rstrip()
 
 
 def detect_language(normal: str) -> str:
-    """ "zh" where Han characters carry the text, "en" where Latin letters do, "und" where there are neither.
+    """ "zh" if most of the text is in Han characters, "en" if most is in Latin letters, "und" if it has neither.
 
-    A Han character says about as much as four Latin letters, so a code-mixed text such as "nike 跑步鞋" is Chinese.
+    A Han character says about as much as four Latin letters, so the mixed text "nike 跑步鞋" is Chinese.
     """
     han, latin = len(_HAN.findall(normal)), len(_LATIN.findall(normal))
     if not han and not latin:
@@ -137,7 +67,7 @@ def detect_language(normal: str) -> str:
 
 
 def words(normal: str) -> list[str]:
-    """The words in order; Chinese is segmented (jieba), "wh-1000xm4" and "1/2" stay whole."""
+    """The words in their order. Chinese is segmented (jieba); "wh-1000xm4" and "1/2" stay whole."""
     found: list[str] = []
     for run in _WORD.findall(normal):
         found.extend(rjieba.cut(run) if is_han(run[0]) else [run])
@@ -145,6 +75,6 @@ def words(normal: str) -> list[str]:
 
 
 def tokens(normal: str) -> list[str]:
-    """`words` without stop words, English ones stemmed (Snowball, Porter2)."""
+    """`words` without stop words; English words are stemmed (Snowball, Porter2)."""
     kept = [word for word in words(normal) if word not in STOP_WORDS]
     return [_STEMMER.stemWord(word) if word.isascii() and word.isalpha() else word for word in kept]

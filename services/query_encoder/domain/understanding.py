@@ -1,4 +1,4 @@
-"""What a query is about: intent, category, attributes, sentiment; from a rule that is sure, else from the network."""
+"""Classifies a query: intent, category, attributes, sentiment. A rule that applies decides, otherwise the network."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import numpy as np
 
+from services.common.arrays import FloatArray, unit_rows
 from services.common.product import CATEGORY_SEPARATOR
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind, english_key
 from services.query_encoder.domain.constraints import ConstraintType
 from services.query_encoder.domain.lexicon import Lexicon
-from services.query_encoder.domain.query_features import hashed_grams
 from services.query_encoder.domain.query_reading import QueryReading
 from services.query_encoder.domain.text import normal_form
 from services.query_encoder.domain.understanding_network import (
@@ -21,9 +21,9 @@ from services.query_encoder.domain.understanding_network import (
     INTENT,
     SENTIMENT,
     TAGS,
-    FloatArray,
     Labels,
     UnderstandingNetwork,
+    hashed_grams,
     sigmoid,
     softmax,
 )
@@ -36,9 +36,11 @@ from services.query_encoder.domain.understanding_rules import (
     sizes,
 )
 
-# Below it a category is not said: the one above it may be.
+# A less probable category is not reported; a category above it may be.
 MIN_CATEGORY = 0.5
+# A less probable attribute is not reported.
 MIN_TAG = 0.8
+# Words of an attribute value that is looked for in the query.
 _LONGEST_VALUE = 4
 _TAGGED = {ConstraintType.BRAND: "brand", ConstraintType.COLOUR: "colour"}
 _KINDS = (ConceptKind.MATERIAL, ConceptKind.AUDIENCE)
@@ -54,7 +56,7 @@ class Source(Enum):
 
 @dataclass(frozen=True)
 class Guess:
-    """`confidence` is 1 for a rule: it is sure or silent. Of the network it is the calibrated probability."""
+    """`confidence` is 1 for a rule. For the network it is the calibrated probability."""
 
     value: str
     confidence: float
@@ -63,7 +65,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Tag:
-    """An attribute of what is looked for, in the shop's words. `matched_text` is empty where the network says it."""
+    """An attribute of what is looked for, in the shop's words. `matched_text` is empty if the network reports it."""
 
     name: str
     value: str
@@ -74,7 +76,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class Understanding:
-    """`category` is None where the query names none, or none surely."""
+    """`category` is None if the query has none, or none that is probable enough."""
 
     intent: Guess
     category: Guess | None
@@ -83,7 +85,7 @@ class Understanding:
 
 
 class Understander:
-    """The network of one shop, and the rules beside it."""
+    """Classifies queries with the network of one shop and with rules."""
 
     def __init__(
         self, network: UnderstandingNetwork, labels: Labels, graph: ConceptGraph, model_version: str = "untrained"
@@ -93,7 +95,7 @@ class Understander:
         self._leaves = {normal_form(_leaf(path)): path for path in labels.category if path}
         self._by_key = _unambiguous((english_key(_leaf(path)), path) for path in labels.category if path)
         self._values = _unambiguous((english_key(value), (name, value)) for name, value in labels.tags)
-        # The categories above each, nearest first, with the columns below them.
+        # By a category that has categories below it: the columns of those.
         self._above: dict[str, list[int]] = {}
         for column, path in enumerate(labels.category):
             parts = path.split(CATEGORY_SEPARATOR)
@@ -101,22 +103,23 @@ class Understander:
                 self._above.setdefault(CATEGORY_SEPARATOR.join(parts[:level]), []).append(column)
 
     def understand(self, reading: QueryReading, vector: FloatArray | None, lexicon: Lexicon) -> Understanding:
-        """`vector` of shape [dimensions] is that of the text alone; None where the encoder could not read it.
+        """`vector` is that of the text without a context, shape [dimensions]; None if the encoder does not know the
+        text.
 
-        Categories and attributes are a shop's own: of a shop that does not have the guessed category none are said.
+        A category that is not in `lexicon` is not reported: the network may be that of another shop.
         """
         probabilities = self.probabilities(reading, vector)
         intent = _best(intent_by_rule(reading), self.labels.intent, probabilities[INTENT])
         sentiment = _best(sentiment_by_rule(reading.normal), self.labels.sentiment, probabilities[SENTIMENT])
         category = self._category(reading, probabilities[CATEGORY])
-        # Who asks about an order or chats looks for nothing: only a name that stands there is a category.
-        asks_nothing = intent.value in (ORDER, CHAT) and category is not None and category.source is Source.MODEL
-        if category is not None and (asks_nothing or normal_form(_leaf(category.value)) not in lexicon.categories):
+        # A question about an order, or chat, looks for no product: only a category named in the text is reported.
+        is_no_search = intent.value in (ORDER, CHAT) and category is not None and category.source is Source.MODEL
+        if category is not None and (is_no_search or normal_form(_leaf(category.value)) not in lexicon.categories):
             category = None
         return Understanding(intent, category, sentiment, tuple(self._tags(reading, probabilities[TAGS])))
 
     def probabilities(self, reading: QueryReading, vector: FloatArray | None) -> Mapping[str, FloatArray]:
-        """Of the network alone, by head; those of the tags are independent of each other."""
+        """By head, from the network without rules. The probabilities of tags are independent of each other."""
         logits = self._network.logits(vector, hashed_grams(reading.normal))
         return {
             head: (sigmoid if head == TAGS else softmax)(logits[part], self.labels.temperatures.get(head, 1.0))
@@ -124,17 +127,18 @@ class Understander:
         }
 
     def features(self, reading: QueryReading, vector: FloatArray | None) -> FloatArray:
-        """What the network makes of a query before it decides, of length 1: alike for queries that mean the same."""
-        hidden = self._network.hidden(vector, hashed_grams(reading.normal))
-        return hidden / np.float32(max(float(np.linalg.norm(hidden)), 1e-6))
+        """The hidden layer scaled to length 1, shape [h]: similar for queries of similar meaning."""
+        return unit_rows(self._network.hidden(vector, hashed_grams(reading.normal)))
 
     def category_by_rule(self, reading: QueryReading) -> str:
-        """The shop's own category by the last words of what is looked for; empty where they name none."""
+        """The shop's category that the last words of the product name; empty if they name none."""
         key = english_key(head_words(reading.rendering or reading.retrieval_text))
         return next((self._by_key[key[at:]] for at in range(len(key)) if key[at:] in self._by_key), "")
 
     def tags_by_rule(self, reading: QueryReading) -> Iterator[Tag]:
-        """Brand and colour as the conditions say; materials and audiences by their concepts; the shop's own values."""
+        """Brand and colour by the conditions, material and audience by the concepts, and values of the shop in the
+        text.
+        """
         seen: set[str] = set()
         for name, value, text in self._named(reading):
             if not any(text in other or other in text for other in seen):
@@ -145,7 +149,7 @@ class Understander:
         for constraint in reading.constraints:
             if constraint.type in _TAGGED:
                 yield _TAGGED[constraint.type], constraint.value, constraint.matched_text
-        for part in reading.found:
+        for part in reading.mentions:
             concept = part.concepts[0]
             if concept.kind in _KINDS and (known := self._known(concept)):
                 yield *known, part.text
@@ -161,13 +165,13 @@ class Understander:
                 yield *known, text
 
     def _known(self, concept: Concept) -> tuple[str, str] | None:
-        """The shop's own value for a concept, or for what it is a kind of."""
+        """The shop's (attribute, value) for a concept, or for a concept that it is a kind of."""
         lineage = [concept, *(self._graph.concepts[parent] for parent in concept.is_a)]
         labels = (english_key(label) for one in lineage for label in one.english)
         return next((self._values[key] for key in labels if key in self._values), None)
 
     def _tags(self, reading: QueryReading, probabilities: FloatArray) -> Iterator[Tag]:
-        """A rule's first; the network's only of attributes that no rule has found."""
+        """Tags of rules come first. The network adds only attributes that no rule has found."""
         found = list(self.tags_by_rule(reading))
         yield from found
         named = {tag.name for tag in found}
@@ -177,7 +181,7 @@ class Understander:
                 yield Tag(name, value, "", float(probabilities[column]), Source.MODEL)
 
     def _category(self, reading: QueryReading, probabilities: FloatArray) -> Guess | None:
-        """The leaf where it is likely enough, else the nearest category above of which that is true."""
+        """The leaf category if it is probable enough, otherwise the nearest category above that is."""
         if by_rule := self.category_by_rule(reading):
             return Guess(by_rule, 1.0, Source.RULE)
         best = int(probabilities.argmax())
@@ -185,10 +189,10 @@ class Understander:
             value = self.labels.category[best]
             return Guess(value, float(probabilities[best]), Source.MODEL) if value else None
         sums = {path: float(probabilities[columns].sum()) for path, columns in self._above.items()}
-        likely = [path for path, total in sums.items() if total >= MIN_CATEGORY]
-        if not likely:
+        probable = [path for path, total in sums.items() if total >= MIN_CATEGORY]
+        if not probable:
             return None
-        value = max(likely, key=lambda path: (path.count(CATEGORY_SEPARATOR), sums[path]))
+        value = max(probable, key=lambda path: (path.count(CATEGORY_SEPARATOR), sums[path]))
         return Guess(value, sums[value], Source.MODEL)
 
 
@@ -204,7 +208,7 @@ def _leaf(path: str) -> str:
 
 
 def _unambiguous(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, Value]:
-    """Without the keys that mean two things, and the empty one."""
+    """Without keys that have two values, and without empty keys."""
     found: dict[Key, Value] = {}
     twice: set[Key] = set()
     for key, value in pairs:

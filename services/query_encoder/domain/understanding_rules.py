@@ -1,7 +1,7 @@
-"""Rules that stand beside the network and win where they are sure: each gives an answer or stays silent.
+"""Rules for intent, sentiment and sizes, in English and Chinese. A rule that applies overrides the network.
 
-English and Chinese. A word such as "return" or 密码 alone says nothing ("return air vent", 密码锁): a rule wants the
-phrase that only a customer with a question writes, and steps back where a product's name holds it.
+A single word such as "return" or 密码 is not evidence ("return air vent", 密码锁). A rule needs a phrase that only a
+customer with a question writes, and it does not apply if the phrase is part of a product's name.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ _FELT = {name: [re.compile(pattern) for pattern in patterns] for name, patterns 
 
 
 def intent_by_rule(reading: QueryReading) -> str:
-    """One of INTENTS; empty where no rule is sure. Of the words as they were typed, before they were corrected."""
-    products = [part.text for part in reading.found if part.concepts[0].kind is ConceptKind.PRODUCT]
+    """One of INTENTS; empty if no rule applies. The rules read the words as typed, before spelling correction."""
+    products = [part.text for part in reading.mentions if part.concepts[0].kind is ConceptKind.PRODUCT]
     for intent, patterns in _COMPILED.items():
         for pattern in patterns:
             match = pattern.search(reading.normal)
@@ -108,14 +108,14 @@ def intent_by_rule(reading: QueryReading) -> str:
 
 
 def sentiment_by_rule(normal: str) -> str:
-    """POSITIVE or NEGATIVE where the words say so; empty where they do not, or say both."""
+    """POSITIVE or NEGATIVE if the words express it, otherwise empty. A text that expresses both is NEGATIVE."""
     felt = [name for name, patterns in _FELT.items() if any(pattern.search(normal) for pattern in patterns)]
-    # "Not happy" holds "happy": what is negative is looked for first, and a clause of both stays with it.
+    # NEGATIVE comes first, because "not happy" contains "happy".
     return felt[0] if felt else ""
 
 
 def head_words(text: str) -> str:
-    """What is looked for, without what it is for: "mug for coffee" -> "mug"."""
+    """The product without its purpose: "mug for coffee" -> "mug"."""
     return _BEFORE.split(text, maxsplit=1)[0].strip()
 
 
@@ -123,7 +123,7 @@ _BEFORE = re.compile(r"(?<=\w) (?:for|with|without|in|of|that|to|from|on|which|u
 
 
 def sizes(normal: str) -> Iterator[tuple[str, str]]:
-    """(words, size) where the text says that a number or a letter is one: "size 42", 42码, "w32", "xl"."""
+    """(words, size) for each number or letter that the text marks as a size: "size 42", 42码, "w32", "xl"."""
     for match in _SIZE.finditer(normal):
         yield match.group(), next(group for group in match.groups() if group)
 
@@ -135,10 +135,12 @@ _SIZE = re.compile(
 
 
 def _is_plain(reading: QueryReading) -> bool:
-    """Nothing but names of things, brands, colours and the like, at least two of them: "stationery" may be a range."""
+    """Whether the query has only names of products, brands, colours and the like, and at least two of them. A single
+    name such as "stationery" may mean a range of products.
+    """
     named = {constraint.matched_text for constraint in reading.constraints if constraint.value}
-    named |= {part.text for part in reading.found}
-    is_product = any(part.concepts[0].kind is ConceptKind.PRODUCT for part in reading.found)
+    named |= {part.text for part in reading.mentions}
+    is_product = any(part.concepts[0].kind is ConceptKind.PRODUCT for part in reading.mentions)
     is_brand = any(constraint.type is ConstraintType.BRAND for constraint in reading.constraints)
     if len(named) < 2 or not (is_product or is_brand) or _RANGE.search(reading.retrieval_text):
         return False
@@ -149,5 +151,5 @@ def _is_plain(reading: QueryReading) -> bool:
 
 
 _RANGE = re.compile(r"\b(?:or|vs|my|is|it|new|gifts?|presents?|range|collection)\b|新|礼物|还是")
-# Letters and characters beside the names, other than those between them and numbers with their units.
+# Words beside the names, other than connecting words, and other than numbers with their units.
 _SAYS_MORE = re.compile(rf"(?!\b(?:{_BETWEEN})\b)\b[^\W\d_]{{3,}}|[{HAN}](?<![{_CHINESE_BETWEEN}])|[?!]")

@@ -63,14 +63,14 @@ def test_a_model_elsewhere_is_taken_along(state: Path, tmp_path: Path, monkeypat
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "model").write_text("m")
     (tmp_path / "words.yaml").write_text("products: {}")
-    monkeypatch.setenv("KAIROS_QUERY_ENCODER_PICTURE_MODEL_DIR", str(tmp_path / "pictures"))
+    monkeypatch.setenv("KAIROS_QUERY_ENCODER_IMAGE_MODEL_DIR", str(tmp_path / "pictures"))
     monkeypatch.setenv("KAIROS_QUERY_ENCODER_EXTRA_CONCEPTS_FILE", str(tmp_path / "words.yaml"))
     kairos("backup", tmp_path / "b", "--data-dir", state)
     monkeypatch.setenv("KAIROS_QUERY_ENCODER_EXTRA_CONCEPTS_FILE", str(tmp_path / "new.yaml"))
-    monkeypatch.delenv("KAIROS_QUERY_ENCODER_PICTURE_MODEL_DIR")
+    monkeypatch.delenv("KAIROS_QUERY_ENCODER_IMAGE_MODEL_DIR")
     refused = kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new", code=2)
-    assert "KAIROS_QUERY_ENCODER_PICTURE_MODEL_DIR" in refused.output
-    monkeypatch.setenv("KAIROS_QUERY_ENCODER_PICTURE_MODEL_DIR", str(tmp_path / "new pictures"))
+    assert "KAIROS_QUERY_ENCODER_IMAGE_MODEL_DIR" in refused.output
+    monkeypatch.setenv("KAIROS_QUERY_ENCODER_IMAGE_MODEL_DIR", str(tmp_path / "new pictures"))
     kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new")
     assert (tmp_path / "new.yaml").read_text() == "products: {}"
     assert (tmp_path / "new pictures" / "model").read_text() == "m"

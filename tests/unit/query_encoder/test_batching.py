@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from services.common.arrays import FloatArray
 from services.common.errors import BudgetExpired
 from services.query_encoder.batching import ON_THE_LOOP_S, QueryBatcher
-from services.query_encoder.ports import FloatArray
 
 
 class HeldModel:
-    """Answers each text with its length, once `gate` is open; notes its batches."""
+    """Gives each text its length as vector, once `gate` is open; records the batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -39,7 +39,7 @@ class Fixture:
         self.batcher = QueryBatcher(self.model.encode, executor, max_batch=3)
 
     async def start(self, *texts: str, deadline_s: float | None = None) -> list[asyncio.Task[FloatArray]]:
-        """One call for each text; the first batch is under way when this returns."""
+        """One call for each text; the first batch is being encoded when this returns."""
         tasks = [asyncio.create_task(self.batcher.encode(text, deadline_s)) for text in texts]
         await asyncio.to_thread(self.model.began.wait, 10)
         return tasks
@@ -54,7 +54,7 @@ async def held() -> AsyncIterator[Fixture]:
 
 
 async def test_what_arrives_meanwhile_is_the_next_batch(held: Fixture) -> None:
-    """The first query goes at once; those that come while it runs go together, at most `max_batch`."""
+    """The first query is encoded at once; those that arrive meanwhile form batches of at most `max_batch`."""
     first = await held.start("a")
     rest = await held.start("bb", "ccc", "dddd", "eeeee")
     held.model.gate.set()
@@ -63,7 +63,7 @@ async def test_what_arrives_meanwhile_is_the_next_batch(held: Fixture) -> None:
 
 
 async def test_expired_work_is_dropped(held: Fixture) -> None:
-    """A query whose budget ends in the queue fails without reaching the model."""
+    """A query whose budget ends in the queue fails and is not encoded."""
     first = await held.start("a")
     late = await held.start("late", deadline_s=time.monotonic())
     fine = await held.start("fine")
@@ -75,7 +75,7 @@ async def test_expired_work_is_dropped(held: Fixture) -> None:
 
 
 async def test_cancelled_work_is_dropped(held: Fixture) -> None:
-    """A query that was cancelled in the queue does not reach the model, and the others are answered."""
+    """A query that is cancelled in the queue is not encoded, and the others are answered."""
     first = await held.start("a")
     gone, kept = await held.start("gone", "kept")
     gone.cancel()
@@ -86,7 +86,7 @@ async def test_cancelled_work_is_dropped(held: Fixture) -> None:
 
 
 async def test_cancelled_while_it_runs(held: Fixture) -> None:
-    """Cancelling the query that the model works on harms nobody else."""
+    """Cancelling the query that is being encoded does not affect the next one."""
     (gone,) = await held.start("gone")
     gone.cancel()
     (kept,) = await held.start("kept")
@@ -94,8 +94,8 @@ async def test_cancelled_while_it_runs(held: Fixture) -> None:
     assert float((await kept)[0]) == 4
 
 
-async def test_failure_is_the_batchs_own(held: Fixture) -> None:
-    """An error of the model reaches every query of that batch, and the next batch works."""
+async def test_an_error_fails_only_its_batch(held: Fixture) -> None:
+    """An error of the model fails every query of that batch, and the next batch is encoded."""
     bad = await held.start("bad")
     held.model.gate.set()
     with pytest.raises(ValueError, match="bad text"):
@@ -104,7 +104,7 @@ async def test_failure_is_the_batchs_own(held: Fixture) -> None:
 
 
 async def test_a_quick_query_stays_on_the_loop() -> None:
-    """Once a lone query was quick, the next is encoded without a thread; a batch, or one after a slow one, is not."""
+    """After a quick single query the next is encoded on the event loop; a batch, or one after a slow one, is not."""
     threads: list[bool] = []
     pause_s = 0.0
 

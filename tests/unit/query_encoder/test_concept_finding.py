@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.limits import MAX_QUERY
 from services.query_encoder.adapters.concept_files import embedded_graph
-from services.query_encoder.domain.concept_constraints import with_colours
-from services.query_encoder.domain.concept_finding import ConceptFinder, Found
+from services.query_encoder.domain.concept_finding import ConceptFinder, Mention
 from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.constraints import Constraint, ConstraintType, find_constraints
+from services.query_encoder.domain.constraints import Constraint, ConstraintType, find_constraints, with_colours
 from services.query_encoder.domain.expansion import MAX_CHARACTERS, MAX_WORDS, Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
-from services.query_encoder.domain.text import MAX_TEXT, normal_form
+from services.query_encoder.domain.text import normal_form
 
 GRAPH = ConceptGraph.read(
     {
@@ -41,11 +41,11 @@ EMBEDDED = ConceptFinder(embedded_graph())
 
 
 def named(text: str) -> list[object]:
-    """Names of concepts, and the text between them."""
+    """The names of the concepts, and the plain text between them."""
     parts = FINDER.read(normal_form(text)).parts
     return [
         ([concept.name for concept in part.concepts] if len(part.concepts) > 1 else part.concepts[0].name)
-        if isinstance(part, Found)
+        if isinstance(part, Mention)
         else part
         for part in parts
     ]
@@ -67,7 +67,7 @@ def named(text: str) -> list[object]:
         ("nike 跑鞋 size 9", ["nike", "running shoes", "size 9"]),
         ("笔记本", [["laptop", "notebook"]]),
         ("wine red gown", ["burgundy", "dress"]),
-        # An unknown word: its last character is its noun, those inside it mean nothing.
+        # An unknown word: its last character is a product; the characters inside it mean nothing.
         ("量子灯", ["lamp"]),
         ("红木灯", ["lamp"]),
         ("红灯笼", []),
@@ -76,7 +76,7 @@ def named(text: str) -> list[object]:
     ],
 )
 def test_finds(text: str, expected: list[object]) -> None:
-    """The longest labels, in both scripts, in the text's order; single characters only where nothing is left over."""
+    """The longest labels of both languages, in the order of the text; single characters only if nothing is left."""
     assert named(text) == expected
 
 
@@ -84,9 +84,9 @@ def test_finds(text: str, expected: list[object]) -> None:
     ("text", "share"),
     [("红色的鞋子推荐", 1.0), ("量子鞋子", 0.5), ("量子", 0), ("red shoes", 1.0), ("운동화", 1.0), ("", 1.0)],
 )
-def test_understood(text: str, share: float) -> None:
+def test_recognised(text: str, share: float) -> None:
     """The share of the Chinese text that was recognised: fillers and Korean words count on neither side."""
-    assert FINDER.read(text).understood == share
+    assert FINDER.read(text).recognised == share
 
 
 @given(
@@ -94,17 +94,17 @@ def test_understood(text: str, share: float) -> None:
     | st.text(max_size=80)
 )
 def test_reads_any_text(text: str) -> None:
-    """Whatever is typed: what is found stands in the text, in order, without overlap."""
+    """For any text, the mentions occur in the text in their order, without overlap."""
     normal = normal_form(text)
     reading = FINDER.read(normal)
     place = 0
-    for found in reading.found:
-        place = normal.index(found.text, place) + len(found.text)
-    assert 0 <= reading.understood <= 1
+    for mention in reading.mentions:
+        place = normal.index(mention.text, place) + len(mention.text)
+    assert 0 <= reading.recognised <= 1
 
 
 def cpu_s(text: str) -> float:
-    """Of reading it, the quickest of ten times: neither the first, which fills caches, nor the neighbours are in it."""
+    """CPU seconds to read `text`: the shortest of ten times, so that filling caches does not count."""
 
     def once() -> float:
         started = time.thread_time()
@@ -115,11 +115,11 @@ def cpu_s(text: str) -> float:
 
 
 def test_the_longest_text_is_read_soon() -> None:
-    """Twice the text takes twice the time or so, and the longest is far from the limit: none takes time without end."""
-    text = ("红色牛仔裤 shoes" * MAX_TEXT)[:MAX_TEXT]
+    """Twice the text takes about twice the time, and the longest text takes less than 0.2 s of CPU."""
+    text = ("红色牛仔裤 shoes" * MAX_QUERY)[:MAX_QUERY]
     longest = cpu_s(text)
     assert longest < 0.2
-    assert longest < 3 * cpu_s(text[: MAX_TEXT // 2])
+    assert longest < 3 * cpu_s(text[: MAX_QUERY // 2])
 
 
 def expand(text: str, *shop: str) -> tuple[list[str], str]:
@@ -133,7 +133,7 @@ def expand(text: str, *shop: str) -> tuple[list[str], str]:
     [
         ("红色连衣裙", ["red", "gowns"], ["red", "gown"], "red dress"),
         ("红色连衣裙", [], ["red", "dress", "gown"], "red dress"),
-        # The shop has no shoes but kinds of them; and no kind, but what it is a kind of.
+        # The shop has no shoes, but a kind of them; or no kind of them, but what they are a kind of.
         ("鞋子", ["boots"], ["boots"], "shoes"),
         ("跑鞋", ["footwear"], ["footwear"], "running shoes"),
         ("露营", ["tents"], ["camping", "tent"], "camping"),
@@ -147,14 +147,16 @@ def expand(text: str, *shop: str) -> tuple[list[str], str]:
     ],
 )
 def test_expansion(text: str, shop: list[str], added: list[str], rendering: str) -> None:
-    """Chinese gets the shop's own words and is said in English; English gets words only where its own find nothing."""
+    """Chinese gets the shop's words and is rendered in English; English gets words only if none of its own is the
+    shop's.
+    """
     assert expand(text, *shop) == (added, rendering)
 
 
 @given(st.lists(st.sampled_from(sorted(embedded_graph().by_chinese)), max_size=60))
 def test_expansion_is_bounded(labels: list[str]) -> None:
-    """However much a text names."""
-    text = "".join(labels)[:MAX_TEXT]
+    """However many concepts a text mentions, the number of added words and characters is bounded."""
+    text = "".join(labels)[:MAX_QUERY]
     expansion = Expander(embedded_graph(), frozenset()).expand(EMBEDDED.read(text), text)
     added = [label for _, labels in expansion.labels for label in labels]
     assert sum(len(label.split()) for label in added) <= MAX_WORDS
@@ -173,13 +175,13 @@ def test_expansion_is_bounded(labels: list[str]) -> None:
     ],
 )
 def test_colours(text: str, shop: list[str], values: list[str]) -> None:
-    """A Chinese colour is a condition on the shop's own name of it, or of what it is a kind of."""
+    """A Chinese colour becomes a condition with the shop's name of it, or of the colour that it is a kind of."""
     lexicon = Lexicon(colours={colour: colour.title() for colour in shop})
-    said = with_colours(find_constraints(text, lexicon, "USD"), FINDER.read(text).found, lexicon, GRAPH)
+    said = with_colours(find_constraints(text, lexicon, "USD"), FINDER.read(text).mentions, lexicon, GRAPH)
     assert [c.value for c in said if c.type is ConstraintType.COLOUR] == values
 
 
 def test_other_constraints_stay() -> None:
-    """Colours change nothing about a price or a brand."""
+    """Colours do not change the other conditions."""
     brand = Constraint(ConstraintType.BRAND, "nike", "Nike")
     assert with_colours([brand], [], Lexicon(), GRAPH) == [brand]

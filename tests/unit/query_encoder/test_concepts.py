@@ -1,4 +1,4 @@
-"""The concept graph: reading and checking it."""
+"""Reading and checking of the concept graph."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.query_encoder.domain.concepts import ConceptGraph, ConceptKind, si
 
 
 def test_short_and_long_form() -> None:
-    """A list holds labels, told apart by script; `kinds` and `is_a` are is-a edges; parentheses are no label."""
+    """A list has labels of both languages; `kinds` and `is_a` are is-a edges; parentheses are not part of a label."""
     graph = ConceptGraph.read(
         {
             "fillers": ["的"],
@@ -36,7 +36,7 @@ def test_short_and_long_form() -> None:
 
 
 def test_a_second_document_adds() -> None:
-    """A shop's own file adds concepts, and labels to those that are there."""
+    """A second document adds concepts, and adds labels to existing concepts."""
     graph = ConceptGraph.read(
         {"products": {"jeans": ["牛仔裤"]}}, {"products": {"jeans": ["单宁裤"], "obi": {"is_a": ["jeans"]}}}
     )
@@ -47,9 +47,9 @@ def test_a_second_document_adds() -> None:
 @pytest.mark.parametrize(
     ("document", "field", "said"),
     [
-        ({"shoes": {}}, "shoes", "no kind of concept"),
-        ({"products": ["jeans"]}, "products", "no mapping"),
-        ({"products": {"jeans": "牛仔裤"}}, "jeans", "no list"),
+        ({"shoes": {}}, "shoes", "not a kind of concept"),
+        ({"products": ["jeans"]}, "products", "not a mapping"),
+        ({"products": {"jeans": "牛仔裤"}}, "jeans", "not a list"),
         ({"products": {"jeans": [501]}}, "jeans", "501"),
         ({"products": {"jeans": [""]}}, "jeans", "empty"),
         ({"products": {"jeans": ["x" * 49]}}, "jeans", "longer than 48"),
@@ -57,12 +57,12 @@ def test_a_second_document_adds() -> None:
         ({"products": {"jeans": {"label": []}}}, "jeans", "unknown key 'label'"),
         ({"products": {"jeans": {"is_a": ["trousers"]}}}, "jeans", "'trousers'"),
         ({"products": {"jeans": {"goes_with": ["jeans"]}}}, "jeans", "itself"),
-        ({"products": {"gold": []}, "colours": {"gold": []}}, "gold", "stands twice"),
+        ({"products": {"gold": []}, "colours": {"gold": []}}, "gold", "occurs twice"),
         ({"products": {"a": {"is_a": ["b"]}, "b": {"is_a": ["c"]}, "c": {"is_a": ["a"]}}}, "a", "a > b > c > a"),
     ],
 )
 def test_wrong_graph(document: dict[str, Any], field: str, said: str) -> None:
-    """Refused with the name of the concept and what is wrong with it."""
+    """A wrong graph is refused by an error that names the concept and the problem."""
     with pytest.raises(InvalidArgument) as caught:
         ConceptGraph.read(document)
     assert any(v.field == f"concepts.{field}" and said in v.description for v in caught.value.violations)
@@ -74,7 +74,7 @@ DOCUMENTS = st.recursive(st.none() | NAMES | st.integers(), lambda x: st.lists(x
 
 @given(DOCUMENTS)
 def test_any_document(document: Any) -> None:
-    """Whatever a file holds, it is read or refused."""
+    """Any document is either read or refused."""
     with contextlib.suppress(InvalidArgument):
         ConceptGraph.read({"products": document})
 
@@ -87,13 +87,13 @@ def test_any_document(document: Any) -> None:
     ],
 )  # fmt: skip
 def test_singular(word: str, one: str) -> None:
-    """Singular and plural are one word, whatever that word looks like."""
+    """Singular and plural give the same word."""
     assert singular(word) == one
     assert singular(one) == one
 
 
 def test_embedded_graph() -> None:
-    """The embedded graph is sound, covers a shop, and each of its products is known in both languages."""
+    """The embedded graph is valid and large, and each of its products has labels in both languages."""
     graph = embedded_graph()
     assert len(graph.concepts) > 1_000
     products = [concept for concept in graph.concepts.values() if concept.kind is ConceptKind.PRODUCT]
@@ -101,17 +101,17 @@ def test_embedded_graph() -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    """A file replaces the embedded graph, an extra one adds to it; a doubled key is refused by name."""
+    """A file replaces the embedded graph, an extra file adds to it, and a key that occurs twice is refused."""
     own = tmp_path / "own.yaml"
     own.write_text("products: {kimono: [和服]}\n")
     assert list(load_graph(own, None).concepts) == ["kimono"]
     assert {"kimono", "jeans"} <= set(load_graph(None, own).concepts)
     own.write_text("products:\n  kimono: [和服]\n  kimono: [浴衣]\n")
-    with pytest.raises(InvalidArgument, match="'kimono' stands twice"):
+    with pytest.raises(InvalidArgument, match="'kimono' occurs twice"):
         load_graph(own, None)
     own.write_text("products: [")
-    with pytest.raises(InvalidArgument, match=r"own\.yaml is no YAML"):
+    with pytest.raises(InvalidArgument, match=r"own\.yaml is not valid YAML"):
         load_graph(own, None)
     own.write_text("- kimono")
-    with pytest.raises(InvalidArgument, match="no mapping"):
+    with pytest.raises(InvalidArgument, match="not a mapping"):
         load_graph(own, None)

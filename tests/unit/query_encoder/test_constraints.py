@@ -1,4 +1,4 @@
-"""Prices, brands, colours and categories that a query states."""
+"""Conditions of a query: prices, brands, colours and categories."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.limits import MAX_QUERY
 from services.query_encoder.domain.constraints import ConstraintType, find_constraints, find_price, without_price
 from services.query_encoder.domain.lexicon import Lexicon
-from services.query_encoder.domain.text import MAX_TEXT, normal_form
+from services.query_encoder.domain.text import normal_form
 
 SHOP = Lexicon(
     brands={"nike": "Nike", "sony": "Sony", "new balance": "New Balance", "华为": "华为"},
@@ -43,7 +44,7 @@ SHOP = Lexicon(
     ],
 )
 def test_price(text: str, matched: str, low: str | None, high: str | None, currency: str) -> None:
-    """A limit or range is found with its words; without a currency it is in the shop's."""
+    """A price limit or range is found with its words; without a currency it is in the default currency."""
     price = find_price(text, "USD")
     assert price is not None
     assert price.matched_text == matched
@@ -63,7 +64,7 @@ def test_price(text: str, matched: str, low: str | None, high: str | None, curre
     ],
 )  # fmt: skip
 def test_no_price(text: str) -> None:
-    """Sizes, ages, counts, model numbers and bare numbers are no prices."""
+    """Sizes, ages, counts, model numbers and plain numbers are not prices."""
     assert find_price(text, "USD") is None
 
 
@@ -82,13 +83,13 @@ def test_no_price(text: str) -> None:
     ],
 )
 def test_name(text: str, kind: ConstraintType, matched: str, value: str) -> None:
-    """The longest name that the shop knows is the one meant, and each word is used once."""
+    """The longest name of the shop is found, and each word is used once."""
     found = [c for c in find_constraints(text, SHOP, "USD") if c.type is kind]
     assert [(c.matched_text, c.value) for c in found] == [(matched, value)]
 
 
 def test_unknown_names() -> None:
-    """What the shop does not have is no constraint."""
+    """A brand, colour or category that the shop does not have is not a condition."""
     assert find_constraints("adidas green hats 紫色", SHOP, "USD") == []
 
 
@@ -97,7 +98,7 @@ def test_unknown_names() -> None:
     [("shoes under $100 red", "shoes red"), ("手机300元以下", "手机"), ("under $100", "under $100"), ("mug", "mug")],
 )
 def test_without_price(text: str, left: str) -> None:
-    """The price's words go, unless nothing would be left to look up."""
+    """The words of the price are removed, unless nothing would remain."""
     assert without_price(text, find_constraints(text, SHOP, "USD")) == left
 
 
@@ -123,9 +124,9 @@ _QUERY_PARTS = st.sampled_from(
 )
 
 
-@given(st.one_of(st.text(max_size=MAX_TEXT), st.lists(_QUERY_PARTS, max_size=40).map("".join)))
+@given(st.one_of(st.text(max_size=MAX_QUERY), st.lists(_QUERY_PARTS, max_size=40).map("".join)))
 def test_any_text(text: str) -> None:
-    """Any text: matched words stand in it, prices are in order, and something to look up is left."""
+    """In any text, the matched words occur, the ends of a price are in order, and something remains to look up."""
     normal = normal_form(text)
     found = find_constraints(normal, SHOP, "USD")
     for constraint in found:

@@ -1,4 +1,4 @@
-"""Spelling, corrected towards the shop's own words."""
+"""Spelling correction towards the words of the shop."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.limits import MAX_QUERY
 from services.query_encoder.domain.correction import SpellCorrector
-from services.query_encoder.domain.text import MAX_TEXT, normal_form
+from services.query_encoder.domain.text import normal_form
 
-# Two words in titles, with how many titles.
+# Two consecutive words, and the number of titles that contain them.
 PAIRS = {
     "hdmi cable": 20, "steel door": 9, "french door": 30, "glass door": 12, "top rail": 5, "paint sealant": 9,
 }  # fmt: skip
@@ -32,14 +33,14 @@ CORRECTOR = SpellCorrector(SHOP_WORDS)
         ("headfones, wirless", "headphones, wireless"),
         ("bheadphones", "headphones"),
         ("hdmi/wirless", "hdmi/wireless"),
-        # The shop has it once, and nothing else comes near.
+        # The shop has it once, and no other word is similar.
         ("rarewort", "rareword"),
-        # A wrong first letter, in a word that is no English one either.
+        # A wrong first letter, in a word that is not English either.
         ("xdmi", "hdmi"),
     ],
 )
 def test_corrected(text: str, corrected: str) -> None:
-    """A word that neither the shop nor English knows goes to the shop's nearest."""
+    """A word that is neither the shop's nor English is replaced by the most similar word of the shop."""
     assert CORRECTOR.correct(text) == corrected
 
 
@@ -51,64 +52,64 @@ def test_corrected(text: str, corrected: str) -> None:
     ],
 )  # fmt: skip
 def test_untouched(text: str) -> None:
-    """Right, short, foreign, numbered and hopeless words stay; so do common English ones."""
+    """Correct, short, Chinese and numbered words stay, words without a similar word, and common English words."""
     assert CORRECTOR.correct(text) == text
 
 
 @pytest.mark.parametrize(
     ("text", "corrected"),
     [
-        # "dove" is the likelier word, "door" the likelier one there.
+        # "dove" is more frequent, but next to "french" "door" is more probable.
         ("french dooe", "french door"),
         ("dove", "dove"),
-        # English, but not beside "door".
+        # An English word, but not next to "door".
         ("class door", "glass door"),
         ("class", "class"),
-        # Three letters, and a wrong first one.
+        # Three letters, of which the first is wrong.
         ("steel oor", "steel door"),
         ("oor", "door"),
         ("hdmi zable", "hdmi cable"),
-        # Written as one, and with a slip on top.
+        # Two words written as one, the last two also with a typo.
         ("toprail", "top rail"),
         ("hdmicble", "hdmi cable"),
         ("hdmjcable", "hdmi cable"),
     ],
 )
-def test_neighbours_speak(text: str, corrected: str) -> None:
-    """The words beside it decide what a word is, and whether it is wrong at all."""
+def test_neighbouring_words_decide(text: str, corrected: str) -> None:
+    """The words next to a word decide whether it is wrong, and what was meant."""
     assert PAIRED.correct(text) == corrected
 
 
 @pytest.mark.parametrize(
-    ("text", "guesses"),
+    ("text", "alternatives"),
     [
-        # "pant" is a word of this shop, though never beside "sealant"; "steal" is one that it does not have.
+        # "pant" is a word of this shop, but never next to "sealant"; "steal" is not a word of this shop.
         ("pant sealant", ("paint",)),
         ("pant", ()),
         ("paint pant sealant", ()),
         ("steal", ("steel",)),
-        # Right beside its neighbour, and a slip mended for sure.
+        # Correct next to its neighbour; and a typo that is surely corrected.
         ("steel door", ()),
         ("hdmi zable", ()),
     ],
 )
-def test_doubtful(text: str, guesses: tuple[str, ...]) -> None:
-    """A word that stays although another may have been meant brings that one along, unless the text has it."""
+def test_doubtful(text: str, alternatives: tuple[str, ...]) -> None:
+    """A doubtful word stays, and the word that may have been meant is an alternative, unless the text has it."""
     spelling = PAIRED.read(text)
-    assert spelling.guesses == guesses
-    assert bool(guesses) <= (spelling.text == text)
+    assert spelling.alternatives == alternatives
+    assert bool(alternatives) <= (spelling.text == text)
 
 
-@given(st.text(max_size=MAX_TEXT))
+@given(st.text(max_size=MAX_QUERY))
 def test_any_text(text: str) -> None:
-    """Any text: no crash, within the bound, and correcting twice changes no more."""
+    """Any text is corrected without a crash, within the bound, and correcting it again changes nothing."""
     normal = normal_form(text)
     corrected = CORRECTOR.correct(normal)
-    assert len(corrected) <= MAX_TEXT
+    assert len(corrected) <= MAX_QUERY
     assert CORRECTOR.correct(corrected) == corrected
 
 
 @given(st.lists(st.sampled_from(sorted(SHOP_WORDS)), max_size=10))
 def test_known_words(known: list[str]) -> None:
-    """Words that the shop knows are never touched."""
+    """Words that the shop knows are never changed."""
     assert CORRECTOR.correct(" ".join(known)) == " ".join(known)

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kairos.encoder.v1 import encoder_pb2
+from services.common.arrays import FloatArray
 from services.common.context import RequestContext
 from services.query_encoder.adapters.onnx_export import FP32, INT8, export, exported
-from services.query_encoder.ports import Encoder, FloatArray
-from services.query_encoder.served_model import ServedModel
+from services.query_encoder.domain.query_context import QueryContext
+from services.query_encoder.ports import Encoder
+from services.query_encoder.served_encoder import ServedEncoder
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 
@@ -40,7 +41,7 @@ def cosines(one: FloatArray, other: FloatArray) -> FloatArray:
 
 @pytest.mark.parametrize(("name", "mean", "worst"), [("fp32_minilm", 0.99999, 0.9999), ("minilm", 0.985, 0.97)])
 def test_parity(request: pytest.FixtureRequest, torch_minilm: Encoder, name: str, mean: float, worst: float) -> None:
-    """Short and long texts in one call: cosine to torch fp32, whatever their batch mates."""
+    """Short and long texts have a high cosine to torch fp32, each in a call of its own and all in one call."""
     served: Encoder = request.getfixturevalue(name)
     reference = torch_minilm.encode(TEXTS, MAX_TOKENS)
     together = cosines(reference, served.encode(TEXTS, MAX_TOKENS))
@@ -50,14 +51,14 @@ def test_parity(request: pytest.FixtureRequest, torch_minilm: Encoder, name: str
         assert measured.min() >= worst
 
 
-def test_int8_hardly_depends_on_batch_mates(minilm: Encoder) -> None:
-    """Dynamic quantisation takes one scale for a batch: a product's vector alone and in company is nearly the same."""
+def test_int8_hardly_depends_on_the_batch(minilm: Encoder) -> None:
+    """A product's int8 vector is nearly the same alone and in a batch, although a batch shares one scale."""
     alone = np.concatenate([minilm.encode([text], MAX_TOKENS) for text in TEXTS])
     assert cosines(alone, minilm.encode(TEXTS, MAX_TOKENS)).min() >= 0.98
 
 
 def test_unit_rows_in_order(fp32_minilm: Encoder) -> None:
-    """Rows have length 1 and stand in the order of the texts; equal texts have equal rows."""
+    """Rows have length 1 and are in the order of the texts; equal texts have equal rows."""
     vectors = fp32_minilm.encode([*TEXTS, TEXTS[0]], MAX_TOKENS)
     assert vectors.shape == (len(TEXTS) + 1, fp32_minilm.dimensions)
     assert vectors.dtype == np.float32
@@ -67,13 +68,13 @@ def test_unit_rows_in_order(fp32_minilm: Encoder) -> None:
 
 @pytest.mark.parametrize("text", ["跑步鞋", "男士手表", "中国", "nike 跑步鞋", ""])
 def test_unknown_language(minilm: Encoder, text: str) -> None:
-    """Chinese is foreign to MiniLM, also where its vocabulary has the characters: a zero row, the others unharmed."""
+    """Chinese gets a zero row, even if MiniLM's vocabulary has the characters; other rows are not affected."""
     vectors = minilm.encode(["coffee grinder", text, "café crème"], MAX_TOKENS)
     assert [bool(row.any()) for row in vectors] == [True, False, True]
 
 
 def test_long_text(fp32_minilm: Encoder) -> None:
-    """A text beyond the limit is cut: what stands behind it does not matter."""
+    """A text is cut off at the limit: what follows changes nothing."""
     long = "coffee grinder " * 100
     np.testing.assert_allclose(fp32_minilm.encode([long], 16), fp32_minilm.encode([long + " shoes"], 16), atol=1e-5)
 
@@ -96,22 +97,21 @@ def test_any_model(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_broken_model(tmp_path: Path) -> None:
-    """A model that cannot be exported leaves nothing half-written behind."""
+    """A model that cannot be exported leaves no incomplete files behind."""
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match="Unrecognized model"):
         export(tmp_path, tmp_path / "cache" / "model")
     assert not list((tmp_path / "cache").iterdir())
 
 
-async def test_who_else_asks(minilm: Encoder) -> None:
-    """As served, a query has the same vector, to the bit, by itself and in a batch with others of its length."""
+async def test_other_queries_at_the_same_time(minilm: Encoder) -> None:
+    """A served query has the same vector, bit for bit, alone and at the same time as others of its length."""
     queries = [f"{colour} {thing}" for colour in ("red", "blue", "white") for thing in ("bag", "cup", "ring", "hat")]
     with ThreadPoolExecutor(1) as thread:
-        model = ServedModel(minilm, QueryEncoderSettings(), thread, thread)
+        encoder = ServedEncoder(minilm, QueryEncoderSettings(), thread, thread)
 
         async def vector(text: str) -> FloatArray | None:
-            of_text, _ = await model.query_vector(text, encoder_pb2.QueryContext(), RequestContext())
-            return of_text
+            return (await encoder.encode_query(text, QueryContext(), RequestContext())).plain
 
         alone = [await vector(text) for text in queries]
         together = await asyncio.gather(*map(vector, queries))

@@ -1,4 +1,4 @@
-"""A tenant's words: what is learned from products, and that it is kept."""
+"""The lexicon of a tenant: what is learned from products, and how it is stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOE = Product(
 
 
 def test_learn() -> None:
-    """Words are counted once a product; names are kept by their normal form."""
+    """A word counts once for each product; names are keyed by their normal form."""
     update = learn([SHOE])
     assert update.words == Counter(nike=1, pegasus=1, shoe=1, shoes=1, running=1, 跑步=1, 鞋=1)
     two, three = {"nike pegasus", "pegasus shoe", "shoe shoe"}, {"nike pegasus shoe", "pegasus shoe shoe"}
@@ -37,14 +37,14 @@ def test_korean_words_stay_apart() -> None:
 
 
 def test_learn_from_invisible_text() -> None:
-    """A brand or title of control characters teaches nothing and stops nothing."""
+    """A brand or title of control characters adds nothing and raises nothing."""
     update = learn([Product(id="1", title="\u200b", brand="\u200b")])
     assert not update.words
     assert not update.brands
 
 
 def test_kept(tmp_path: Path) -> None:
-    """What `add` took is there for another store on the same folder, each tenant with its own."""
+    """Another store on the same folder reads what was added, separately for each tenant."""
     first, second = SqliteLexiconStore(tmp_path), SqliteLexiconStore(tmp_path)
     first.add("shop", learn([SHOE]))
     first.add("shop", learn([SHOE]))
@@ -60,7 +60,7 @@ def test_kept(tmp_path: Path) -> None:
 
 
 def test_reopened(tmp_path: Path) -> None:
-    """A store that was closed finds its words again."""
+    """A store that is opened again reads the words of the closed one."""
     store = SqliteLexiconStore(tmp_path)
     store.add("shop", learn([SHOE]))
     store.close()

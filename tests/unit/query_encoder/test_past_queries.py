@@ -1,24 +1,24 @@
-"""Queries that were sent before."""
+"""Past queries, counted for each tenant."""
 
 from __future__ import annotations
 
-from services.query_encoder.past_queries import PastQueries
+from services.query_encoder.domain.past_queries import PastQueries
 
 
 def test_counted_by_tenant() -> None:
-    """Each tenant has its own; pasted texts do not count."""
+    """Each tenant has counts of its own; pasted texts are not counted."""
     past = PastQueries()
     for query in ("mug", "mug", "x" * 500):
-        past.saw("shop", query)
-    assert past.of("shop") == {"mug": 2}
-    assert not past.of("other")
+        past.add("shop", query)
+    assert past.counts_of("shop") == {"mug": 2}
+    assert not past.counts_of("other")
 
 
 def test_bounded() -> None:
-    """The longest unseen go first: what is sent again and again stays."""
+    """Queries that were not sent for the longest time are dropped first: a frequent query stays."""
     past = PastQueries()
     for number in range(20_000):
-        past.saw("shop", "mug")
-        past.saw("shop", str(number))
-    assert past.of("shop")["mug"] == 20_000
-    assert len(past.of("shop")) <= 5_000
+        past.add("shop", "mug")
+        past.add("shop", str(number))
+    assert past.counts_of("shop")["mug"] == 20_000
+    assert len(past.counts_of("shop")) <= 5_000

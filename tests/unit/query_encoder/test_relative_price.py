@@ -31,13 +31,13 @@ def dearness(book: PriceBook, entry: Product) -> float:
 
 
 def test_relative_to_its_category() -> None:
-    """400 is little for a sofa; 20 is much for a mug, though it is less."""
+    """400 is low for a sofa, and 20 is high for a mug."""
     book = PriceBook.of(SHOP)
     assert dearness(book, product(400, "Home", "Sofas")) < 0 < dearness(book, product(20, "Home", "Mugs"))
 
 
 def test_unknown_category() -> None:
-    """A category with few prices takes those of the one above it; an unknown one those of the whole shop."""
+    """A category with few prices uses those of the category above it; an unknown one uses those of the shop."""
     book = PriceBook.of([*SHOP, product(5_000, "Home", "Clocks")])
     assert dearness(book, product(100, "Home", "Clocks")) == dearness(book, product(100, "Home"))
     assert dearness(book, product(100, "Toys")) == dearness(book, product(100))
@@ -45,12 +45,12 @@ def test_unknown_category() -> None:
 
 @pytest.mark.parametrize("entry", [product(None), product(0), product(5, currency="CNY")])
 def test_missing(entry: Product) -> None:
-    """No price, a price of nothing and a currency that nobody knows have no features."""
+    """A product without a price, with a price of 0 or in an unknown currency has no features."""
     assert PriceBook.of(SHOP).features(entry) is None
 
 
 def test_one_price_and_far_prices() -> None:
-    """Features stay within bounds, whatever the price."""
+    """Features are within their bounds for any price."""
     for book in (PriceBook.of(SHOP), PriceBook.of([product(7, "A")])):
         for amount in (0.01, 1e12):
             features = book.features(product(amount, "A"))
@@ -59,7 +59,7 @@ def test_one_price_and_far_prices() -> None:
 
 
 def test_as_json() -> None:
-    """What the registry keeps of it gives the same features."""
+    """Levels that were read from JSON give the same features."""
     book = PriceBook.of(SHOP)
     again = PriceBook(json.loads(json.dumps(book.levels)))
     np.testing.assert_array_equal(again.features(SHOP[3]), book.features(SHOP[3]))

@@ -1,4 +1,4 @@
-"""Settings of the query encoder that only work together."""
+"""Settings of the query encoder that depend on each other."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from services.query_encoder.settings import QueryEncoderSettings
     ],
 )
 def test_refused(settings: dict[str, Any], problem: str) -> None:
-    """One setting that lacks the other is refused by a message that names what is missing."""
+    """A setting without the other one that it needs is refused by a message that names the missing one."""
     with pytest.raises(InvalidArgument, match=problem):
         load_settings(QueryEncoderSettings, settings)
 
 
 def test_taken() -> None:
-    """With the other they are taken."""
+    """Settings that have what they need are accepted."""
     wanted = {"lexicon": "redis", "redis_url": "redis://redis:6379/0", "backend": "torch", "device": "cuda"}
     settings = load_settings(QueryEncoderSettings, wanted)
     assert settings.model_dump(include=set(wanted)) == wanted

@@ -1,4 +1,4 @@
-"""Completions of what a shopper types."""
+"""Completions of what a shopper has typed."""
 
 from __future__ import annotations
 
@@ -48,40 +48,40 @@ def texts(suggester: Suggester, prefix: str, limit: int = 8, locale: str = "") -
     ],
 )
 def test_completions(suggester: Suggester, prefix: str, text: str, kind: SuggestionKind) -> None:
-    """Brands, categories and phrases of titles, in English and Chinese, from their start or that of a later word."""
+    """Brands, categories and phrases of titles, in English and Chinese, by their beginning or that of a later word."""
     found = suggester.suggest(prefix, 8)
     assert (text, kind, False) in [(each.text, each.kind, each.is_corrected) for each in found]
 
 
 @pytest.mark.parametrize("prefix", ["wirless hea", "wierless", "hdni cab", "wireless headphnoe", "headpj"])
-def test_slips_are_mended(suggester: Suggester, prefix: str) -> None:
-    """A slip in an earlier or in the last word still leads on, and the answer says that it was mended."""
+def test_typos_are_corrected(suggester: Suggester, prefix: str) -> None:
+    """With a typo in an earlier or in the last word there are suggestions, marked as corrected."""
     found = suggester.suggest(prefix, 8)
     assert found
     assert all(suggestion.is_corrected for suggestion in found)
 
 
 def test_longer_than_any_entry(suggester: Suggester) -> None:
-    """The last words are completed where the whole is no entry's beginning."""
+    """If no entry begins with the whole text, its last words are completed."""
     assert texts(suggester, "wireless mouse hdmi c") == ["wireless mouse hdmi cable"]
     assert texts(suggester, "qqqqq hdmi c") == []
 
 
 def test_bounds(suggester: Suggester) -> None:
-    """At most `limit`, each text once, and nothing for nothing or for what leads nowhere."""
+    """At most `limit` suggestions, each text once; none for an empty prefix and for one without matches."""
     assert len(texts(suggester, "w", limit=2)) == 2
     assert len(set(texts(suggester, "wireless"))) == len(texts(suggester, "wireless"))
     assert texts(suggester, "  ") == texts(suggester, "qqqqq") == []
 
 
 def test_rare_words_and_stop_words(suggester: Suggester) -> None:
-    """What stands in one title only, and a phrase that breaks off at "with", is not suggested."""
+    """A word of a single title, and a phrase that ends with "with", is not suggested."""
     assert texts(suggester, "gad") == []
     assert not any(text.endswith("with") for text in texts(suggester, "headphones", limit=20))
 
 
 def test_locale(suggester: Suggester) -> None:
-    """The shopper's language comes first."""
+    """Suggestions in the language of the locale come first."""
     lexicon = Lexicon(words={"iphone": 9}, phrases={"iphone 手机": 4, "iphone case": 3})
     both = Suggester(lexicon, SpellCorrector(lexicon.words))
     assert texts(both, "iph", locale="zh-CN")[0] == "iphone 手机"
@@ -89,7 +89,7 @@ def test_locale(suggester: Suggester) -> None:
 
 
 def test_past_queries(suggester: Suggester) -> None:
-    """What several sent comes first; what one sent, and words that the shop does not know, do not come at all."""
+    """A query that was sent several times comes first; one sent once, and one with unknown words, is left out."""
     past = {"wireless mouse case": 3, "wireless once": 1, "wireless jane doe": 9}
     found = suggester.suggest("wirel", 8, "", past)
     assert (found[0].text, found[0].kind) == ("wireless mouse case", SuggestionKind.QUERY)
@@ -98,5 +98,5 @@ def test_past_queries(suggester: Suggester) -> None:
 
 @given(st.text(max_size=600))
 def test_any_prefix(suggester: Suggester, prefix: str) -> None:
-    """Any text: an answer, within its limit."""
+    """Any text gets at most `limit` suggestions."""
     assert len(suggester.suggest(prefix, 5)) <= 5

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
-from services.query_encoder.domain.text import MAX_TEXT, detect_language, normal_form, normalise, tokens, words
+from services.common.limits import MAX_QUERY
+from services.query_encoder.domain.text import detect_language, normal_form, normalise, tokens, words
 
 
 @pytest.mark.parametrize(
@@ -24,17 +25,17 @@ def test_normal_form(text: str, normal: str) -> None:
     assert normalise(text) == normal
 
 
-@given(st.text(max_size=MAX_TEXT))
+@given(st.text(max_size=MAX_QUERY))
 def test_normal_form_is_stable_and_bounded(text: str) -> None:
-    """Any text: at most MAX_TEXT characters, no space at the ends, and words and tokens without a crash."""
+    """Any text: at most MAX_QUERY characters, no space at the ends, and words and tokens without a crash."""
     normal = normal_form(text)
-    assert len(normal) <= MAX_TEXT
+    assert len(normal) <= MAX_QUERY
     assert normal == normal.strip()
     assert all(word in normal for word in words(normal))
     assert len(tokens(normal)) <= len(words(normal))
 
 
-@pytest.mark.parametrize("text", ["", "   ", "\t\n", "\u200b\u0000", "a" * (MAX_TEXT + 1), "鞋" * 1_000_000])
+@pytest.mark.parametrize("text", ["", "   ", "\t\n", "\u200b\u0000", "a" * (MAX_QUERY + 1), "鞋" * 1_000_000])
 def test_refused(text: str) -> None:
     """Empty, invisible and huge texts are refused, and the error names `text`."""
     with pytest.raises(InvalidArgument) as caught:

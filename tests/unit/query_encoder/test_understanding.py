@@ -1,4 +1,4 @@
-"""What a query is about: rules first, then the network, and only what the shop has."""
+"""Understanding of a query: rules first, then the network, and only categories of the shop."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.limits import MAX_QUERY
 from services.query_encoder.adapters.concept_files import embedded_graph
 from services.query_encoder.adapters.understanding_files import load_understander, save_understanding
 from services.query_encoder.domain.lexicon import Lexicon
-from services.query_encoder.domain.query_features import BUCKETS, hashed_grams
-from services.query_encoder.domain.text import MAX_TEXT, normal_form
+from services.query_encoder.domain.text import normal_form
 from services.query_encoder.domain.understanding import Guess, Source
-from services.query_encoder.domain.understanding_network import Labels, softmax
+from services.query_encoder.domain.understanding_network import BUCKETS, Labels, hashed_grams, softmax
 from tests.fakes.understanding import LABELS, LEXICON, network, read, understander
 
 
 def test_a_sure_rule_wins() -> None:
-    """Whatever the network believes."""
+    """A rule overrides the network."""
     said = understander(intent={"chat": 0.99}).understand(read("where is my order"), None, LEXICON)
     assert said.intent == Guess("order", 1.0, Source.RULE)
 
 
 def test_the_network_answers_where_rules_are_silent() -> None:
-    """With its probability as confidence."""
+    """Without a rule the network decides, and the confidence is its probability."""
     said = understander(intent={"advice": 0.7}).understand(read("something for the weekend"), None, LEXICON)
     assert (said.intent.value, said.intent.source) == ("advice", Source.MODEL)
     assert said.intent.confidence == pytest.approx(0.7, abs=1e-5)
@@ -41,13 +41,13 @@ def test_the_network_answers_where_rules_are_silent() -> None:
     ],
 )
 def test_category_by_name(text: str, category: str) -> None:
-    """The last words of what is looked for name it, in singular, in plural and in Chinese."""
+    """The last words of the product name the category, in the singular, in the plural and in Chinese."""
     said = understander(category={"Home > Mugs": 0.99}).understand(read(text), None, LEXICON)
     assert said.category == Guess(category, 1.0, Source.RULE)
 
 
 def test_category_above() -> None:
-    """No leaf is likely enough, but the category above two of them is."""
+    """If no leaf is probable enough, a category above two of them may be."""
     probable = understander(category={"Clothing > Dresses": 0.4, "Clothing > Jeans": 0.35})
     said = probable.understand(read("something for the weekend"), None, LEXICON)
     assert said.category is not None
@@ -57,13 +57,13 @@ def test_category_above() -> None:
 
 @pytest.mark.parametrize("probabilities", [{"": 0.9}, {"": 0.3, "Clothing > Jeans": 0.35, "Home > Mugs": 0.3}])
 def test_no_category(probabilities: dict[str, float]) -> None:
-    """Where the query names none, and where it might be any."""
+    """A query without a category, and one that may have any category, has none."""
     said = understander(category=probabilities).understand(read("something for the weekend"), None, LEXICON)
     assert said.category is None
 
 
 def test_orders_look_for_nothing() -> None:
-    """Of a question about an order only a category that stands in its words is said, not what the network believes."""
+    """A question about an order has a category only if its words name it, not by the network."""
     believes = understander(category={"Home > Mugs": 0.99})
     assert believes.understand(read("where is my order"), None, LEXICON).category is None
     named = believes.understand(read("how do i exchange my jeans? customer service jeans"), None, LEXICON)
@@ -72,13 +72,13 @@ def test_orders_look_for_nothing() -> None:
 
 
 def test_another_shop() -> None:
-    """A category that the tenant's shop does not have is not said."""
+    """A category that the tenant's shop does not have is not reported."""
     said = understander(category={"Home > Mugs": 0.99}).understand(read("something for tea"), None, Lexicon())
     assert said.category is None
 
 
 def test_tags_by_rule() -> None:
-    """Brand, colour, material, audience and size, in the shop's words, each with the words that say it."""
+    """Brand, colour, material, audience and size are in the shop's words, each with the matched words of the query."""
     said = understander().understand(read("acme red leather boots for women size 42"), None, LEXICON)
     assert {(tag.name, tag.value, tag.matched_text) for tag in said.tags} == {
         ("brand", "Acme", "acme"), ("colour", "Red", "red"), ("material", "leather", "leather"),
@@ -87,7 +87,7 @@ def test_tags_by_rule() -> None:
 
 
 def test_tags_of_the_network() -> None:
-    """Only surely, and only of attributes that the words do not name already."""
+    """The network reports a tag only if it is probable, and only for attributes that no rule has found."""
     sure = understander(tags={"audience=women": 0.95, "material=leather": 0.4})
     said = sure.understand(read("something for the weekend"), None, LEXICON)
     assert [(tag.name, tag.value, tag.matched_text, tag.source) for tag in said.tags] == [
@@ -97,9 +97,9 @@ def test_tags_of_the_network() -> None:
     assert [(tag.name, tag.value) for tag in named.tags] == [("audience", "men")]
 
 
-@given(st.text(max_size=MAX_TEXT))
+@given(st.text(max_size=MAX_QUERY))
 def test_any_text(text: str) -> None:
-    """Nothing that a shopper types fails, and buckets are in their bounds and each once."""
+    """Any text can be hashed; rows are within the table, each once."""
     normal = normal_form(text)
     if normal:
         grams = hashed_grams(normal)
@@ -109,7 +109,7 @@ def test_any_text(text: str) -> None:
 
 
 def test_grams_tell_how_it_is_said() -> None:
-    """Word order matters, spacing of Chinese does not reach it, and of a long text the beginning counts."""
+    """The order of words matters, spaces in Chinese do not, and of a long text only the beginning is hashed."""
     assert hashed_grams("is my order").tolist() != hashed_grams("order is my").tolist()
     assert set(hashed_grams("怎么选").tolist()) < set(hashed_grams("怎么选手机").tolist()) | set(
         hashed_grams("选").tolist()
@@ -119,7 +119,7 @@ def test_grams_tell_how_it_is_said() -> None:
 
 
 def test_temperature() -> None:
-    """Makes probabilities milder, and changes no order."""
+    """A temperature above 1 makes probabilities more equal and keeps their order."""
     logits = np.array([2.0, 0.0, -1.0], np.float32)
     sharp, mild = softmax(logits, 1.0), softmax(logits, 3.0)
     assert sharp[0] > mild[0] > mild[1] > mild[2]
@@ -127,7 +127,7 @@ def test_temperature() -> None:
 
 
 def test_kept_and_read_again(tmp_path: Path) -> None:
-    """What was saved answers as before; its version is its folder."""
+    """A saved model answers as before; its version is the name of its folder."""
     folder = tmp_path / "understanding" / "0003"
     folder.mkdir(parents=True)
     labels = Labels(LABELS.intent, LABELS.category, LABELS.sentiment, LABELS.tags, {"intent": 2.0})
@@ -141,9 +141,9 @@ def test_kept_and_read_again(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_does_not_fit(tmp_path: Path) -> None:
-    """One that holds no model, and one that vectors of another encoder taught, are refused by name and remedy."""
+    """A folder without a model, and a model trained on another encoder's vectors, is refused with the remedy."""
     with pytest.raises(ValueError, match=r"understanding_model_dir: .* train one"):
         load_understander(tmp_path, embedded_graph(), "e@1")
     save_understanding(network(), LABELS, tmp_path, {"encoder": "e@1"})
-    with pytest.raises(ValueError, match=r"vectors of e@1, the encoder is e@2; train it anew"):
+    with pytest.raises(ValueError, match=r"vectors of e@1, the encoder is e@2; train it again"):
         load_understander(tmp_path, embedded_graph(), "e@2")

@@ -1,4 +1,4 @@
-"""Rules about what a shopper is after: sure, or silent."""
+"""Rules for intent, sentiment and sizes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.fakes.understanding import read
     ],
 )  # fmt: skip
 def test_sure(text: str, intent: str) -> None:
-    """A phrase that only one intent has, in both languages."""
+    """A phrase that belongs to one intent decides, in both languages."""
     assert intent_by_rule(read(text)) == intent
 
 
@@ -40,19 +40,19 @@ def test_sure(text: str, intent: str) -> None:
     ],
 )
 def test_products_with_words_of_orders(text: str) -> None:
-    """Things are no questions because their names hold a word of one."""
+    """The name of a product is not a question, even if it has a word of one."""
     assert intent_by_rule(read(text)) in ("", "find")
 
 
 @pytest.mark.parametrize("text", ["密码锁", "快递盒", "发票夹"])
 def test_chinese_products_with_words_of_orders(text: str) -> None:
-    """The same in Chinese."""
+    """The same holds in Chinese."""
     assert intent_by_rule(read(text)) in ("", "find")
 
 
 @pytest.mark.parametrize("text", ["something for the weekend", "stationery", "jeans or dress", "new jeans"])
 def test_silent(text: str) -> None:
-    """What may be a search, a walk or a question is left to the network."""
+    """A text that may have several intents is left to the network."""
     assert intent_by_rule(read(text)) == ""
 
 
@@ -66,12 +66,12 @@ def test_silent(text: str) -> None:
     ],
 )  # fmt: skip
 def test_sentiment(text: str, sentiment: str) -> None:
-    """What is felt, and negated; a bin (垃圾桶) and a question (好不好用) are no complaints."""
+    """Feelings and negated feelings are found; a bin (垃圾桶) and a question (好不好用) are not complaints."""
     assert sentiment_by_rule(text) == sentiment
 
 
 def test_sizes() -> None:
-    """A number is a size where the text says so."""
+    """A number is a size if the text marks it as one."""
     assert list(sizes("boots size 42")) == [("size 42", "42")]
     assert list(sizes("42码靴子")) == [("42码", "42")]
     assert not list(sizes("iphone 13 case"))

@@ -1,4 +1,4 @@
-"""What is derived from a tenant's words, and when it is read."""
+"""What is built from a tenant's words, and when it is built."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ async def test_read_once() -> None:
     """A tenant's first call reads its words; the next ones do not."""
     lexicons = MemoryLexicons()
     vocabularies = Vocabularies(lexicons, ConceptGraph.read())
-    vocabulary = await vocabularies.of("shop")
+    vocabulary = await vocabularies.vocabulary_of("shop")
     assert vocabulary.corrector.correct("hedphones") == "headphones"
-    assert await vocabularies.of("shop") is vocabulary
-    assert (await vocabularies.of("other")).lexicon.brands == {"other": "other"}
+    assert await vocabularies.vocabulary_of("shop") is vocabulary
+    assert (await vocabularies.vocabulary_of("other")).lexicon.brands == {"other": "other"}
     assert lexicons.reads == 2
     vocabularies.close()
 
 
 async def test_same_words_same_corrector() -> None:
-    """Reading words that have not changed builds nothing anew."""
+    """Reading words that have not changed builds nothing again."""
     vocabularies = Vocabularies(MemoryLexicons(), ConceptGraph.read())
-    vocabulary = await vocabularies.of("shop")
+    vocabulary = await vocabularies.vocabulary_of("shop")
     vocabularies.read("shop")
-    assert await vocabularies.of("shop") is vocabulary
+    assert await vocabularies.vocabulary_of("shop") is vocabulary
     vocabularies.close()
 
 
 async def test_suggester_is_built_once() -> None:
-    """The first call builds what completes prefixes from the tenant's words; the next ones take it as it is."""
+    """The first call builds a suggester from the tenant's words; the next calls get the same one."""
     vocabularies = Vocabularies(MemoryLexicons(), ConceptGraph.read())
     suggester = await vocabularies.suggester_of("shop")
     assert [suggestion.text for suggestion in suggester.suggest("hea", 5)] == ["headphones"]
@@ -54,8 +54,8 @@ async def test_suggester_is_built_once() -> None:
     vocabularies.close()
 
 
-async def test_words_that_came_are_completed() -> None:
-    """After an import what completes prefixes is built again, soon where building takes no time."""
+async def test_new_words_are_suggested() -> None:
+    """After an import the suggester is built again, soon if building is quick."""
 
     class Growing(MemoryLexicons):
         def read(self, tenant: str, known: Lexicon | None) -> Lexicon:

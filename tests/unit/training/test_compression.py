@@ -16,12 +16,12 @@ from transformers import BertConfig, BertModel
 from typer.testing import CliRunner
 
 from cli.main import app
+from services.common.arrays import FloatArray
 from services.common.product import Product
 from services.query_encoder.adapters.layer_shapes import layers_of
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import PooledEncoder, TorchEncoder, load_model
 from services.query_encoder.domain.product_text import product_text
-from services.query_encoder.ports import FloatArray
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from training.compression.compress import Row, proposed, serving

@@ -19,9 +19,8 @@ from services.query_encoder.adapters.concept_files import embedded_graph
 from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.bulk_reading import BulkReader
 from services.query_encoder.domain.lexicon import Lexicon, learn
-from services.query_encoder.domain.query_features import hashed_grams
 from services.query_encoder.domain.understanding import Source, Understanding
-from services.query_encoder.domain.understanding_network import UnderstandingNetwork
+from services.query_encoder.domain.understanding_network import UnderstandingNetwork, hashed_grams
 from services.query_encoder.domain.understanding_rules import INTENTS
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder

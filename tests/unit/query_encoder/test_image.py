@@ -1,4 +1,4 @@
-"""Pictures from strangers: what is decoded, and what is refused by the name of its field."""
+"""Image files from outside: what is decoded, and what is refused by an error that names the field."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from services.common.errors import InvalidArgument
-from services.query_encoder.domain.picture import Preprocessing, decode
-from services.query_encoder.domain.picture_limits import PictureLimits
+from services.query_encoder.domain.image import ImageLimits, Preprocessing, decode
 
-LIMITS = PictureLimits(max_bytes=200_000, max_pixels=100_000)
+LIMITS = ImageLimits(max_bytes=200_000, max_pixels=100_000)
 KINDS = ("JPEG", "PNG", "WEBP")
 
 
@@ -26,7 +25,7 @@ def encoded(kind: str, image: Image.Image | None = None, **how: object) -> bytes
     return file.getvalue()
 
 
-def problem(data: bytes, limits: PictureLimits = LIMITS) -> str:
+def problem(data: bytes, limits: ImageLimits = LIMITS) -> str:
     with pytest.raises(InvalidArgument) as caught:
         decode(data, "image", limits)
     (violation,) = caught.value.violations
@@ -66,30 +65,30 @@ def webp_claim(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds(kind: str) -> None:
-    """JPEG, PNG and WebP come out in RGB, in their own size."""
+    """JPEG, PNG and WebP are decoded to RGB in their own size."""
     image = decode(encoded(kind), "image", LIMITS)
     assert (image.mode, image.size) == ("RGB", (60, 40))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "PPM"])
 def test_other_kinds(kind: str) -> None:
-    """Whatever else Pillow could read is refused by its content."""
-    assert "no JPEG, PNG or WebP" in problem(encoded(kind))
+    """Other formats that Pillow reads are refused by their content."""
+    assert "not a JPEG, PNG or WebP" in problem(encoded(kind))
 
 
 @pytest.mark.parametrize("data", [b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"%!PS-Adobe", b"\x00" * 100])
-def test_no_picture(data: bytes) -> None:
-    """Nor is anything that is no picture."""
-    assert "no JPEG, PNG or WebP" in problem(data)
+def test_not_an_image(data: bytes) -> None:
+    """Data that is not an image is refused."""
+    assert "not a JPEG, PNG or WebP" in problem(data)
 
 
 def test_empty() -> None:
-    """No bytes are no picture."""
+    """An empty file is refused."""
     assert "is empty" in problem(b"")
 
 
 def test_too_many_bytes() -> None:
-    """More bytes than allowed are refused before anything is read of them."""
+    """A file with too many bytes is refused before anything is decoded."""
     assert "at most 200000" in problem(encoded("PNG") + bytes(200_000))
 
 
@@ -101,13 +100,13 @@ def test_too_many_bytes() -> None:
     ids=["png", "huge png", "jpeg", "webp", "lossless webp", "webp canvas"],
 )  # fmt: skip
 def test_too_many_pixels(data: bytes) -> None:
-    """Few bytes that would grow into many pixels are refused by what their header says."""
+    """A small file that decodes to many pixels is refused by its header."""
     assert "pixels" in problem(data)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_truncated(kind: str) -> None:
-    """A file that breaks off is damaged, wherever it breaks off."""
+    """A truncated file is refused as damaged, wherever it ends."""
     data = encoded(kind)
     for length in range(12, len(data) - 12, max(1, len(data) // 40)):
         assert "damaged" in problem(data[:length])
@@ -117,7 +116,7 @@ def test_truncated(kind: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=4)), min_size=1, max_size=6))
 def test_hostile(kind: str, changes: list[tuple[float, bytes]]) -> None:
-    """Whatever is changed in a file: a picture within the limits comes out, or a refusal that names the field."""
+    """A changed file is either decoded within the limits, or refused by an error that names the field."""
     data = bytearray(encoded(kind))
     for place, patch in changes:
         start = 12 + int(place * (len(data) - 16))
@@ -136,19 +135,19 @@ def test_hostile(kind: str, changes: list[tuple[float, bytes]]) -> None:
     rest=st.binary(),
 )
 def test_noise(start: bytes, rest: bytes) -> None:
-    """Noise behind the first bytes of a picture is refused, never a crash."""
+    """Random bytes after the first bytes of an image are refused without a crash."""
     assert problem(start + rest)
 
 
 def test_text_bomb() -> None:
-    """A compressed text in a PNG that grows without bound is refused."""
+    """A PNG with a compressed text that becomes very long is refused."""
     bomb = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(100 << 20), 9))
     data = encoded("PNG")
     assert "damaged" in problem(data[:33] + bomb + data[33:])
 
 
 def test_upright() -> None:
-    """A photograph taken sideways comes out upright."""
+    """A photograph that was taken sideways is decoded upright."""
     exif = Image.Exif()
     exif[0x0112] = 6
     assert decode(encoded("JPEG", exif=exif), "image", LIMITS).size == (40, 60)
@@ -156,26 +155,26 @@ def test_upright() -> None:
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
 def test_transparent_is_white(mode: str) -> None:
-    """What is transparent is white, as a shop shows it."""
+    """Transparent parts become white, as a shop shows them."""
     image = Image.new("RGBA", (4, 4), (10, 20, 30, 0)).convert(mode)
     options = {"transparency": image.getpixel((0, 0))} if mode == "P" else {}
     assert decode(encoded("PNG", image, **options), "image", LIMITS).getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_sixteen_bits() -> None:
-    """16 bits a pixel keep their shades."""
+    """An image with 16 bits a pixel keeps its shades."""
     image = Image.fromarray(np.full((4, 4), 0x8000, np.uint16))
     assert decode(encoded("PNG", image), "image", LIMITS).getpixel((0, 0)) == (128, 128, 128)
 
 
 def test_large_jpeg_is_decoded_small() -> None:
-    """A JPEG is decoded no larger than the model needs it, and no smaller."""
+    """A large JPEG is decoded smaller, but not smaller than the model needs."""
     image = decode(encoded("JPEG", Image.new("RGB", (320, 240))), "image", LIMITS, side=30)
     assert 60 <= min(image.size) < 240
 
 
 def test_scaled_to_a_box() -> None:
-    """A size of height and width scales the whole picture; mean and deviation are taken out."""
+    """With height and width the whole image is scaled, and normalised by mean and deviation."""
     made = Preprocessing.of({"size": {"height": 8, "width": 6}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3})
     tensor = made.tensor(made.scaled(Image.new("RGB", (30, 90), (255, 0, 0))))
     assert tensor.shape == (3, 8, 6)
@@ -184,7 +183,7 @@ def test_scaled_to_a_box() -> None:
 
 @pytest.mark.parametrize("size", [(1, 10_000), (10_000, 1), (50, 50), (1, 1)])
 def test_scaled_by_the_shortest_edge(size: tuple[int, int]) -> None:
-    """As CLIP has it: the shortest edge, then the middle; any shape gives the model's size."""
+    """With the shortest edge, as CLIP does it, the middle is cut out; an image of any shape gets the model's size."""
     made = Preprocessing.of(
         {
             "size": {"shortest_edge": 10},
@@ -196,7 +195,7 @@ def test_scaled_by_the_shortest_edge(size: tuple[int, int]) -> None:
     assert made.scaled(Image.new("RGB", size)).shape == (8, 8, 3)
 
 
-def test_size_that_says_nothing() -> None:
+def test_missing_size() -> None:
     """A configuration without a size is refused."""
     with pytest.raises(ValueError, match="size"):
         Preprocessing.of({"image_mean": [0.0] * 3, "image_std": [1.0] * 3})

@@ -1,4 +1,4 @@
-"""Pictures of the query encoder over real gRPC, by protos/kairos/encoder/v1/encoder.proto. The network is untrained."""
+"""Images in QueryEncoderService over real gRPC, by protos/kairos/encoder/v1/encoder.proto. The network is untrained."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from training.pictures.export import export
     from training.pictures.model import new_network, save_network
 
-    folder = tmp_path_factory.mktemp("eye")
+    folder = tmp_path_factory.mktemp("image_encoder")
     network, preprocessing = new_network(seed=0)
     save_network(folder, network, preprocessing, {})
     export(folder)
@@ -50,8 +50,8 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def handler(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[QueryEncoderHandler]:
     built = build_handler(
         QueryEncoderSettings(
-            data_dir=tmp_path_factory.mktemp("query_encoder"), bulk_threads=1, picture_model_dir=model_dir,
-            picture_model_version="eye@1", max_picture_bytes=MAX_BYTES, max_picture_pixels=MAX_PIXELS,
+            data_dir=tmp_path_factory.mktemp("query_encoder"), bulk_threads=1, image_model_dir=model_dir,
+            image_model_version="image@1", max_image_bytes=MAX_BYTES, max_image_pixels=MAX_PIXELS,
         )
     )  # fmt: skip
     yield built
@@ -76,12 +76,12 @@ async def stub(handler: QueryEncoderHandler) -> AsyncIterator[Stub]:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-async def test_a_picture(stub: Stub, kind: str) -> None:
-    """One vector of length 1 that names its model, the same for the same picture."""
+async def test_an_image(stub: Stub, kind: str) -> None:
+    """An image has one vector of length 1 that names its model; the same image has the same vector."""
     request = encoder_pb2.EncodeImageRequest(image=encoded("red", kind))
     answer = await stub.EncodeImage(request)
     vector = vectors_from_proto(answer.vector, "vector")
-    assert answer.vector.model_version == "eye@1"
+    assert answer.vector.model_version == "image@1"
     assert vector.shape == (1, 256)
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
     assert answer == await stub.EncodeImage(request)
@@ -93,7 +93,7 @@ async def test_a_picture(stub: Stub, kind: str) -> None:
      encoded("red", size=(300, 300))],
     ids=["empty", "only a beginning", "truncated", "gif", "too many bytes", "too many pixels"],
 )  # fmt: skip
-async def test_what_is_no_picture(stub: Stub, image: bytes) -> None:
+async def test_bad_images(stub: Stub, image: bytes) -> None:
     """INVALID_ARGUMENT that names the field."""
     call = stub.EncodeImage(encoder_pb2.EncodeImageRequest(image=image))
     assert await refusal(call) == (grpc.StatusCode.INVALID_ARGUMENT, ["image"])
@@ -106,9 +106,11 @@ async def test_spent_budget(stub: Stub) -> None:
     assert (await refusal(stub.EncodeImage(request)))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
-async def test_products_with_pictures(stub: Stub) -> None:
-    """A row for each product; zero where there is no picture; a picture that cannot be read is said, not fatal."""
-    images = [encoded("red"), b"", b"not a picture", encoded("blue")]
+async def test_products_with_images(stub: Stub) -> None:
+    """Each product has a row, which is zero without an image. An unreadable image is reported and does not fail the
+    call.
+    """
+    images = [encoded("red"), b"", b"not an image", encoded("blue")]
     products = [product_pb2.Product(id=str(row), title="mug") for row in range(4)]
     answer = await stub.EncodeProducts(
         encoder_pb2.EncodeProductsRequest(context=common_pb2.RequestContext(), products=products, images=images)
@@ -116,7 +118,7 @@ async def test_products_with_pictures(stub: Stub) -> None:
     lengths = np.linalg.norm(vectors_from_proto(answer.image_vectors, "image_vectors"), axis=1)
     np.testing.assert_allclose(lengths, [1, 0, 0, 1], atol=1e-5)
     assert [problem.index for problem in answer.image_problems] == [2]
-    assert "no JPEG" in answer.image_problems[0].reason
+    assert "not a JPEG" in answer.image_problems[0].reason
     assert answer.vectors.values.shape[0] == 4
     single = await stub.EncodeImage(encoder_pb2.EncodeImageRequest(image=images[3]))
     np.testing.assert_allclose(
@@ -124,22 +126,24 @@ async def test_products_with_pictures(stub: Stub) -> None:
     )
 
 
-async def test_products_without_pictures(stub: Stub) -> None:
-    """No pictures, no column of them; a column of another length is refused."""
+async def test_products_without_images(stub: Stub) -> None:
+    """Without images there are no image vectors; a number of images other than that of the products is refused."""
     request = encoder_pb2.EncodeProductsRequest(products=[product_pb2.Product(id="a", title="mug")])
     assert not (await stub.EncodeProducts(request)).HasField("image_vectors")
     request.images.extend([b"", b""])
     assert await refusal(stub.EncodeProducts(request)) == (grpc.StatusCode.INVALID_ARGUMENT, ["images"])
 
 
-async def test_without_a_picture_model(tmp_path: Path) -> None:
-    """FAILED_PRECONDITION that says how to come by one; what has no picture works as ever."""
+async def test_without_an_image_encoder(tmp_path: Path) -> None:
+    """Without an image encoder an image is FAILED_PRECONDITION that names the setting; products without images are
+    encoded.
+    """
     without = build_handler(QueryEncoderSettings(data_dir=tmp_path, bulk_threads=1))
     async with served(without) as stub:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.EncodeImage(encoder_pb2.EncodeImageRequest(image=encoded("red")))
         assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
-        assert "KAIROS_QUERY_ENCODER_PICTURE_MODEL_DIR" in (caught.value.details() or "")
+        assert "KAIROS_QUERY_ENCODER_IMAGE_MODEL_DIR" in (caught.value.details() or "")
         request = encoder_pb2.EncodeProductsRequest(products=[product_pb2.Product(id="a", title="mug")], images=[b""])
         assert not (await stub.EncodeProducts(request)).HasField("image_vectors")
         request.images[0] = encoded("red")

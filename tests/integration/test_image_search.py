@@ -1,4 +1,4 @@
-"""Pictures through all real services, without Ray: from files on disk to products that look alike."""
+"""Images through all real services, without Ray: from files on disk to visually similar products."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def products() -> list[DemoProduct]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory, products: list[DemoProduct]) -> Path:
-    """The demo shop's files, two of them spoilt."""
+    """The files of the demo shop; one image is missing and one is damaged."""
     folder = tmp_path_factory.mktemp("shop")
     write_catalogue(folder / "catalogue.jsonl.gz", products)
     write_pictures(folder / "images", products)
@@ -38,11 +38,11 @@ def shop(tmp_path_factory: pytest.TempPathFactory, products: list[DemoProduct]) 
 
 @pytest.fixture(scope="module")
 def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    """Of a suite whose picture model is untrained: what is the same looks the same to it nonetheless."""
-    model = tmp_path_factory.mktemp("eye")
+    """To a suite with an untrained image encoder: equal images have equal vectors nevertheless."""
+    model = tmp_path_factory.mktemp("image_encoder")
     save_network(model, *new_network(seed=0), {})
     export(model)
-    with in_process_suite(tmp_path_factory.mktemp("suite"), encoder={"picture_model_dir": model}) as suite:
+    with in_process_suite(tmp_path_factory.mktemp("suite"), encoder={"image_model_dir": model}) as suite:
         yield Connection(suite.gateway_target, timeout_s=20)
 
 
@@ -64,20 +64,22 @@ def search(connection: Connection, **fields: object) -> gateway_pb2.SearchRespon
 
 
 def test_import(job: CatalogImport, products: list[DemoProduct], shop: Path) -> None:
-    """Products go in with their pictures; a missing picture is counted, a spoilt one is rejected with its reason."""
+    """Products are imported with their images; a missing image is counted, a damaged one rejected with a reason."""
     assert (job.summary.imported, job.summary.rejected, job.missing_pictures) == (len(products) - 1, 1, 1)
-    assert "no JPEG, PNG or WebP" in (shop / "rejects.jsonl").read_text()
+    assert "not a JPEG, PNG or WebP" in (shop / "rejects.jsonl").read_text()
 
 
-def test_its_own_picture(job: CatalogImport, connection: Connection, products: list[DemoProduct]) -> None:
-    """A product's picture finds that product, or one that is drawn alike, first."""
+def test_the_image_of_a_product(job: CatalogImport, connection: Connection, products: list[DemoProduct]) -> None:
+    """The image of a product finds first that product, or one with the same drawing."""
     answer = search(connection, image=draw(products[20]))
     assert answer.results[0].stage_scores.image == pytest.approx(1, abs=0.01)
     assert not answer.degradations
 
 
-def test_looks_like_this(job: CatalogImport, connection: Connection, products: list[DemoProduct]) -> None:
-    """Others come, never the product itself; the one without a picture is compared by its text, and it is said."""
+def test_similar_to_a_product(job: CatalogImport, connection: Connection, products: list[DemoProduct]) -> None:
+    """Similar products do not include the product itself. One without an image is compared by its text, as a
+    degradation.
+    """
     answer = search(connection, similar_to_id=products[20].id, page_size=20)
     assert len(answer.results) == 20
     assert products[20].id not in [result.product.id for result in answer.results]
@@ -89,15 +91,15 @@ def test_looks_like_this(job: CatalogImport, connection: Connection, products: l
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_a_picture_and_words(job: CatalogImport, connection: Connection, products: list[DemoProduct]) -> None:
-    """Both narrow the same list: the product itself has it all."""
+def test_an_image_and_a_text(job: CatalogImport, connection: Connection, products: list[DemoProduct]) -> None:
+    """Image and text of a product together find that product first."""
     wanted = products[20]
     answer = search(connection, query=wanted.title, image=draw(wanted))
     assert answer.results[0].product.id == wanted.id
 
 
 def test_a_path_out_of_the_folder(connection: Connection, shop: Path, tmp_path: Path) -> None:
-    """A catalogue cannot have files sent that lie outside the folder it was given."""
+    """A catalogue cannot make the import send files from outside the given folder."""
     (tmp_path / "secret.png").write_bytes(b"secret")
     file = tmp_path / "evil.csv"
     file.write_text(f"id,title,image_uri\n1,a,../secret.png\n2,b,{tmp_path / 'secret.png'}\n")

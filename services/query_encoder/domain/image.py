@@ -1,6 +1,6 @@
-"""Pictures from strangers: decoded within limits, then made into what a picture model takes.
+"""Image files from outside: decoded within limits, then scaled and normalised for an image encoder.
 
-Training and serving read pictures with this very code.
+Training and serving use this same code.
 """
 
 from __future__ import annotations
@@ -15,17 +15,26 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from services.common.errors import InvalidArgument
-from services.query_encoder.domain.picture_limits import PictureLimits
+from services.common.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
 
+# Characters of a decoder's own message that are passed on.
 _MAX_DETAIL = 120
 _WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True)
-class Preprocessing:
-    """From a picture to the model's input, as a Hugging Face `preprocessor_config.json` says it.
+class ImageLimits:
+    """Larger files, and images with more pixels, are refused before anything is decoded."""
 
-    With `shortest_edge` the picture keeps its shape and loses what lies beyond the middle; without (0) it is scaled to
+    max_bytes: int = MAX_IMAGE_BYTES
+    max_pixels: int = MAX_IMAGE_PIXELS
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an image to the model's input, as a Hugging Face `preprocessor_config.json` describes it.
+
+    With `shortest_edge` the image keeps its proportions and its middle is cut out. With 0 the whole image is scaled to
     `height` by `width`.
     """
 
@@ -38,14 +47,14 @@ class Preprocessing:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Preprocessing:
-        """Raises ValueError where `size` or `crop_size` is not understood."""
+        """Raises ValueError if `size` and `crop_size` give no height and width."""
         size, crop = config.get("size", {}), config.get("crop_size", {})
         size = {"shortest_edge": size} if isinstance(size, int) else size
         crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
         shortest = int(size.get("shortest_edge", 0))
         box = size if not shortest else crop or {"height": shortest, "width": shortest}
         if "height" not in box or "width" not in box:
-            raise ValueError(f"preprocessor_config.json: size {size} and crop_size {crop} name no height and width")
+            raise ValueError(f"preprocessor_config.json: size {size} and crop_size {crop} give no height and width")
         means, deviations = config["image_mean"], config["image_std"]
         return cls(
             height=int(box["height"]),
@@ -58,7 +67,7 @@ class Preprocessing:
 
     @property
     def side(self) -> int:
-        """Of the square that holds all that the model sees."""
+        """Side length of the smallest square that contains the model's input, in pixels."""
         return max(self.height, self.width, self.shortest_edge)
 
     def scaled(self, image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -66,7 +75,7 @@ class Preprocessing:
         if self.shortest_edge:
             wide, high = image.size
             scale = self.shortest_edge / min(wide, high)
-            # What the crop throws away is not scaled: a picture of 1 by 10,000 would grow without bound.
+            # Only the part that the crop keeps is scaled: an image of 1 by 10,000 pixels would become huge.
             cut = (min(wide, self.width / scale), min(high, self.height / scale))
             left, top = (wide - cut[0]) / 2, (high - cut[1]) / 2
             box = (left, top, left + cut[0], top + cut[1])
@@ -74,26 +83,27 @@ class Preprocessing:
         return np.asarray(image.resize((self.width, self.height), self.resample))
 
     def tensor(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Shape [..., height, width, 3] -> [..., 3, height, width], by mean and standard deviation."""
+        """Shape [..., height, width, 3] -> [..., 3, height, width], minus mean, divided by standard deviation."""
         scaled = pixels.astype(np.float32) / np.float32(255)
         normal = (scaled - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
         return np.ascontiguousarray(np.moveaxis(normal, -1, -3))
 
 
-def decode(data: bytes, field: str, limits: PictureLimits, side: int = 0) -> Image.Image:
-    """The picture in RGB, upright, on white where it is transparent; of an animation the first frame.
+def decode(data: bytes, field: str, limits: ImageLimits, side: int = 0) -> Image.Image:
+    """The image in RGB, upright, with white behind transparent parts. Of an animation, the first frame.
 
-    `side`: a large JPEG may come back smaller, but not below it (0: in full). Raises InvalidArgument naming `field`.
+    `side`: a large JPEG may be decoded smaller, but both sides keep at least this many pixels; 0: in full size. Raises
+    InvalidArgument that names `field`.
     """
     if not data:
-        raise InvalidArgument.of(field, "is empty; send a JPEG, PNG or WebP")
+        raise InvalidArgument.of(field, "is empty; send a JPEG, PNG or WebP file")
     if len(data) > limits.max_bytes:
         raise InvalidArgument.of(field, f"has {len(data)} bytes; at most {limits.max_bytes}")
     kind = kind_of(data)
     if kind is None:
-        raise InvalidArgument.of(field, "is no JPEG, PNG or WebP; the content counts, not the name")
+        raise InvalidArgument.of(field, "is not a JPEG, PNG or WebP file; the content decides, not the file name")
     if kind == "WEBP":
-        # Pillow asks for a canvas as it opens one: its size is checked before.
+        # Pillow allocates the canvas when it opens the file: the size is checked before.
         _check_pixels(*_webp_size(data), field, limits)
     try:
         with Image.open(io.BytesIO(data), formats=(kind,)) as image:
@@ -105,14 +115,14 @@ def decode(data: bytes, field: str, limits: PictureLimits, side: int = 0) -> Ima
     except InvalidArgument:
         raise
     except Image.DecompressionBombError:
-        raise InvalidArgument.of(field, f"has more than {limits.max_pixels} pixels; scale it down") from None
+        raise InvalidArgument.of(field, f"has more than {limits.max_pixels} pixels; send a smaller image") from None
     except Exception as error:
-        # A hostile file makes a decoder fail in any way; none of them is a defect of ours.
-        raise InvalidArgument.of(field, f"is a damaged {kind}: {str(error)[:_MAX_DETAIL]}") from None
+        # A malicious file can raise any exception in the decoder. All of them mean a bad file, not a defect of ours.
+        raise InvalidArgument.of(field, f"is a damaged {kind} file: {str(error)[:_MAX_DETAIL]}") from None
 
 
 def kind_of(data: bytes) -> str | None:
-    """JPEG, PNG, WEBP or None, by the first bytes."""
+    """JPEG, PNG or WEBP by the first bytes; None for anything else."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -120,15 +130,15 @@ def kind_of(data: bytes) -> str | None:
     return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
-def _check_pixels(width: int, height: int, field: str, limits: PictureLimits) -> None:
+def _check_pixels(width: int, height: int, field: str, limits: ImageLimits) -> None:
     if width * height > limits.max_pixels:
         raise InvalidArgument.of(
-            field, f"has {width} by {height} pixels; at most {limits.max_pixels} in all: scale it down"
+            field, f"has {width} by {height} pixels; at most {limits.max_pixels} in all; send a smaller image"
         )
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """(width, height) of the canvas; (0, 0) where the header says nothing, which the decoder then refuses."""
+    """(width, height) of the canvas. (0, 0) for an incomplete header: the decoder refuses such a file."""
     chunk, body = data[12:16], data[20:30]
     if len(body) < 10:
         return 0, 0
@@ -142,7 +152,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
-        # 16 bits a pixel: Pillow would cut them off above 255.
+        # 16 bits a pixel: Pillow would set everything above 255 to white.
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         layer = image.convert("RGBA")

@@ -1,0 +1,98 @@
+"""A text encoder at work: queries in batches, products in bulk. Two of them serve while a catalogue changes models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+
+from services.common.arrays import FloatArray
+from services.common.context import RequestContext
+from services.query_encoder.batching import QueryBatcher
+from services.query_encoder.domain.query_context import QueryContext, QueryVectors, mix
+from services.query_encoder.ports import Encoder
+from services.query_encoder.settings import QueryEncoderSettings
+
+# Products encoded in one go. So few are quickly done: a query never waits long for a core.
+_CHUNK = 32
+# Beyond so many category vectors the memory is emptied. A shop has fewer categories.
+_MAX_CATEGORIES = 1_000
+_CHINESE_EXAMPLE = "红色的手机"
+
+
+def reads_chinese(encoder: Encoder, max_tokens: int) -> bool:
+    """Whether the model knows the words of a simple Chinese query."""
+    return bool(np.any(encoder.encode([_CHINESE_EXAMPLE], max_tokens)))
+
+
+class ServedEncoder:
+    """Queries have a thread of their own: no query waits for an import."""
+
+    def __init__(
+        self, encoder: Encoder, settings: QueryEncoderSettings, query_thread: Executor, import_threads: Executor
+    ) -> None:
+        self._encoder = encoder
+        self._settings = settings
+        self._import_threads = import_threads
+        self._batcher = QueryBatcher(self._encode_queries, query_thread, settings.max_batch)
+        self._category_vectors: dict[str, FloatArray] = {}
+        self.model_version = encoder.model_version
+        self.dimensions = encoder.dimensions
+        self.reads_chinese = reads_chinese(encoder, settings.max_query_tokens)
+
+    async def encode_query(self, text: str, query_context: QueryContext, context: RequestContext) -> QueryVectors:
+        """Raises BudgetExpired. A session vector of another model is ignored."""
+        vector = await self._batcher.encode(text, context.deadline_s)
+        if not np.any(vector):
+            return QueryVectors(self.model_version, None, None)
+        around = []
+        if query_context.session is not None and query_context.session_version == self.model_version:
+            around.append(query_context.session)
+        if query_context.category:
+            category = await self._category_vector(query_context.category)
+            if np.any(category):
+                around.append(category)
+        mixed = mix(vector, around, self._settings.alpha, self._settings.beta)
+        return QueryVectors(self.model_version, vector, mixed)
+
+    async def encode_products(self, texts: Sequence[str], context: RequestContext) -> FloatArray:
+        """Shape [len(texts), dimensions]. Raises BudgetExpired.
+
+        Each chunk runs in one thread: threads that share an inference wait for each other. The longest texts go first,
+        so that no thread works on a long chunk while the others have nothing left to do.
+        """
+
+        def encode(chunk: Sequence[str]) -> FloatArray:
+            context.require_time()
+            return self._encoder.encode(chunk, self._settings.max_product_tokens)
+
+        loop = asyncio.get_running_loop()
+        # Not a set: with int8 a vector depends on the other texts of its chunk, and a set's order differs by process.
+        distinct = sorted(dict.fromkeys(texts), key=len, reverse=True)
+        chunks = [distinct[start : start + _CHUNK] for start in range(0, len(distinct), _CHUNK)]
+        rows = await asyncio.gather(*(loop.run_in_executor(self._import_threads, encode, chunk) for chunk in chunks))
+        by_text = dict(zip(distinct, np.concatenate(rows), strict=True))
+        return np.stack([by_text[text] for text in texts])
+
+    def check(self) -> None:
+        """Raises if the model cannot answer."""
+        self._encoder.encode(["ok"], self._settings.max_query_tokens)
+
+    def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        """With int8, one query at a time: a batch shares one scale, so that an answer would depend on the other queries
+        of that moment. Queries are short, and a batch of eight saves little: 1.44 instead of 1.47 ms a query.
+        """
+        limit = self._settings.max_query_tokens
+        if self._settings.backend != "onnx-int8":
+            return self._encoder.encode(texts, limit)
+        return np.concatenate([self._encoder.encode([text], limit) for text in texts])
+
+    async def _category_vector(self, category: str) -> FloatArray:
+        """Each category is encoded once and kept."""
+        if category not in self._category_vectors:
+            if len(self._category_vectors) >= _MAX_CATEGORIES:
+                self._category_vectors.clear()
+            self._category_vectors[category] = await self._batcher.encode(category, None)
+        return self._category_vectors[category]
