@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -63,8 +64,8 @@ def pages(stub: Stub, request: gateway_pb2.SearchRequest) -> Iterator[gateway_pb
         request.page_token = answer.next_page_token
 
 
-def in_category(category: str, **more: object) -> gateway_pb2.SearchRequest:
-    return gateway_pb2.SearchRequest(filter=product_pb2.ProductFilter(categories=[category]), **more)  # type: ignore[arg-type]
+def in_category(category: str, **more: Any) -> gateway_pb2.SearchRequest:
+    return gateway_pb2.SearchRequest(filter=product_pb2.ProductFilter(categories=[category]), **more)
 
 
 def ids_of(answers: Sequence[gateway_pb2.SearchResponse]) -> list[str]:
@@ -102,7 +103,7 @@ def test_products_deleted_between_pages(stub: Stub, query: str, sort: str) -> No
         restock(stub)
 
 
-def click(item_id: str, when: datetime | None = None, **who: str) -> event_pb2.Event:
+def click(item_id: str, when: datetime | None = None, **who: Any) -> event_pb2.Event:
     event = event_pb2.Event(event_id=uuid.uuid4().hex, item_id=item_id, type=event_pb2.EVENT_TYPE_CLICK, **who)
     if when is not None:
         event.occurred_at.CopyFrom(time_to_proto(when))
@@ -113,8 +114,8 @@ def record(stub: Stub, events: Sequence[event_pb2.Event]) -> gateway_pb2.RecordE
     return stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=events), timeout=BUDGET_S)
 
 
-def share_of_tents(stub: Stub, **who: str) -> float:
-    answer = stub.Recommend(gateway_pb2.RecommendRequest(page_size=10, **who), timeout=BUDGET_S)  # type: ignore[arg-type]
+def share_of_tents(stub: Stub, **who: Any) -> float:
+    answer = stub.Recommend(gateway_pb2.RecommendRequest(page_size=10, **who), timeout=BUDGET_S)
     return sum(result.product.category_path[1] == "Tents" for result in answer.results) / 10
 
 
