@@ -1,4 +1,4 @@
-"""Imports between the folders follow the layout in docs/explanation/architecture.md: they go one way, without a cycle."""
+"""Imports between the folders follow docs/explanation/architecture.md: they go one way, without a cycle."""
 
 from __future__ import annotations
 
