@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from cli.main import app
+from docs._reference.settings import MODELS, groups
 from tests.documentation import ROOT, Block, blocks, pages
 
 # Languages that a test runs, and those of blocks that are no commands.
@@ -22,6 +23,8 @@ _HEREDOC = re.compile(r"<<'?(\w+)'?([^\n]*)\n.*?\n\1$", re.MULTILINE | re.DOTALL
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 # Files of this repository, in a code span.
 _FILE = re.compile(r"`((?:services|training|catalog|cli|ops|demo|benchmarks|deploy|tests|protos|docs)/[\w./-]+\.\w+)`")
+# A variable that is written out; `KAIROS_RANKER_*`, `KAIROS_<SERVICE>_…` and those of Kubernetes are none.
+_VARIABLE = re.compile(r"\bKAIROS_[A-Z0-9_]*[A-Z0-9](?![A-Z0-9_]|[*<…])")
 _POINTER = re.compile(r"docs/[\w./-]+\.md")
 BLOCKS = [block for page in pages() for block in blocks(page) if block.language in RUN]
 
@@ -97,6 +100,21 @@ def test_links_of_the_repository(page: Path) -> None:
 def test_files_that_a_page_names(page: Path) -> None:
     """A file in a code span exists."""
     assert [name for name in _FILE.findall(page.read_text()) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_variables_that_a_page_names(page: Path) -> None:
+    """A variable of the environment is a setting of a service, or an option of the command."""
+    settings = {
+        setting.variable(model.model_config.get("env_prefix", ""))
+        for model in MODELS.values()
+        for group in groups(model)
+        for setting in group.settings
+    }
+    files = {f"{model.model_config.get('env_prefix', '')}CONFIG" for model in MODELS.values()}
+    # Of the command, and an example of what Kubernetes sets.
+    others = {"KAIROS_TARGET", "KAIROS_API_KEY", "KAIROS_RANKER_SERVICE_HOST"}
+    assert set(_VARIABLE.findall(page.read_text())) <= settings | files | others
 
 
 def test_pages_that_the_code_names() -> None:
