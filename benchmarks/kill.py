@@ -54,7 +54,7 @@ _CATCH_UP_S = 600.0
 _LEARNER = {
     "TRAINING__WINDOW_S": WINDOW_S, "TRAINING__PATIENCE_S": 1, "TRAINING__LEAST_PAGES": 16, "POLL_S": 0.1,
     "TRAINING__CHECKPOINT_S": 2, "TRAINING__RECENT": 10**6, "TRAINING__HELD_RECENT": 10**6,
-    "GUARDRAIL__SHOWINGS": 10**9, "DRIFT__DELTA": 0, "METRICS__PORT": 0, "TELEMETRY__LOG_LEVEL": "warning",
+    "GUARDRAIL__PAGES": 10**9, "DRIFT__DELTA": 0, "METRICS__PORT": 0, "TELEMETRY__LOG_LEVEL": "warning",
 }  # fmt: skip
 
 
@@ -168,19 +168,19 @@ def _checked(store: ProfileStore, load: Load, folder: Path, kind: str) -> dict[s
     events, pages = _log(store.events_after), _log(store.impressions_after)
     for name, sent, found in (
         ("events", load.events, Counter(event.event_id for _, event in events)),
-        ("pages", load.pages, Counter(page.ranking_id for _, page in pages)),
+        ("pages", load.pages, Counter(page.ranking.ranking_id for _, page in pages)),
     ):
         lost, doubled = [id for id in sent if not found[id]], [id for id, count in found.items() if count > 1]
         if lost or doubled:
             raise RuntimeError(f"{kind}: {len(lost)} acknowledged {name} are lost, {len(doubled)} are there twice")
     again = _check_learner(StateFolder(folder / "learner"), {position for position, _ in pages}, kind)
     with contextlib.closing(SqliteProfileStore(folder / "replay")) as replay:
-        users = sorted({event.user_id for _, event in events})
-        if differing := differing_profiles(store, replay, DEFAULT_TENANT, users):
+        persons = sorted({event.person for _, event in events})
+        if differing := differing_profiles(store, replay, DEFAULT_TENANT, persons):
             raise RuntimeError(f"{kind}: profiles of {differing} are not those of a replay")
     return {
         "acknowledged_events": len(load.events), "acknowledged_pages": len(load.pages), "lost": 0,
-        "pages_taken_again": again, "profiles_equal_to_a_replay": len(users),
+        "pages_taken_again": again, "profiles_equal_to_a_replay": len(persons),
     }  # fmt: skip
 
 

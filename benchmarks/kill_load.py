@@ -1,4 +1,4 @@
-"""Shoppers who are shown pages and click them, and keep what was acknowledged: the load of `benchmarks.kill`."""
+"""Simulated shoppers who look at pages and click, and record what was acknowledged: the load of `benchmarks.kill`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CALLERS, REST_S = 8, 0.25
 
 @dataclass
 class Load:
-    """Shoppers; what they did is here once it was acknowledged."""
+    """`events` and `pages` are what was acknowledged."""
 
     target: str
     seed: int
@@ -46,15 +46,7 @@ class Load:
         while not stop.is_set():
             number, user = next(self._numbers), f"user-{self._rng.randrange(USERS)}"
             rows = self._rng.sample(range(ITEMS), PAGE)
-            page = event_pb2.Impressions(
-                ranking_id=f"ranking-{number}", user_id=user, model_version="weighted-sum@2",
-                item_ids=[f"item-{row}" for row in rows], positions=range(1, PAGE + 1), propensities=[1.0] * PAGE,
-            )  # fmt: skip
-            page.shown_at.GetCurrentTime()
-            await self._until_acknowledged(
-                stub.RecordImpressions, ranker_pb2.RecordImpressionsRequest(impressions=[page])
-            )
-            self.pages.append(page.ranking_id)
+            await self._show(stub, f"ranking-{number}", user, rows)
             acted = self._rng.sample(rows, self._rng.choice((1, 1, 2, 3)))
             request = ranker_pb2.RecordEventsRequest(items=self._items(acted))
             for place, row in enumerate(acted):
@@ -68,11 +60,23 @@ class Load:
             self.events += [entry.event_id for entry in request.events]
             await asyncio.sleep(REST_S)
 
-    async def _until_acknowledged(self, call: Callable[..., Any], request: Any) -> None:
+    async def _show(self, stub: Any, ranking_id: str, user: str, rows: list[int]) -> None:
+        """A ranking that was lost with the ranker before its page was logged is made again, as a gateway does."""
+        ranking = ranker_pb2.RankItemsRequest(user_id=user, ranking_id=ranking_id, candidates=self._items(rows))
+        shown = ranker_pb2.ShownPositions(ranking_id=ranking_id, positions=range(1, PAGE + 1))
+        while True:
+            await self._until_acknowledged(stub.RankItems, ranking)
+            answer = await self._until_acknowledged(
+                stub.RecordImpressions, ranker_pb2.RecordImpressionsRequest(shown=[shown])
+            )
+            if not answer.missing_ranking_ids:
+                self.pages.append(ranking_id)
+                return
+
+    async def _until_acknowledged(self, call: Callable[..., Any], request: Any) -> Any:
         while True:
             try:
-                await call(request, timeout=2.0)
-                return
+                return await call(request, timeout=2.0)
             except grpc.aio.AioRpcError:
                 self.tried_again += 1
                 await asyncio.sleep(0.05)

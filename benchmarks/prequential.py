@@ -24,7 +24,7 @@ import copy
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,6 +40,7 @@ from benchmarks.prequential_data import (
     DAY_S,
     DIMENSIONS,
     Sequences,
+    lists_before,
     read_sequences,
     sequence_lists,
     turning_shop,
@@ -47,6 +48,7 @@ from benchmarks.prequential_data import (
 from services.common.arrays import FloatArray
 from services.learner.buffer import Buffer
 from services.learner.guardrail import log_losses
+from services.ranker.domain.event import Event
 from training.ranking.examples import Examples
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
@@ -149,15 +151,17 @@ def hits(examples: Examples, scores: FloatArray, top: int) -> list[float]:
 
 def full_ranking(of: Sequences, courses: dict[str, Course], sample: int, seed: int) -> Figures:
     """HR@10 over all items that the user has not bought, of purchases of the last day, by the models as they are."""
-    days = [int((moment_s - of.purchases[0][0]) // DAY_S) for moment_s, _, _ in of.purchases]
+    days = [int((purchase.occurred_s - of.purchases[0].occurred_s) // DAY_S) for purchase in of.purchases]
     last = [purchase for purchase, day in zip(of.purchases, days, strict=True) if day == days[-1]]
-    chosen = np.random.default_rng(seed).permutation(len(last))[:sample]
+    chosen = [last[row] for row in sorted(np.random.default_rng(seed).permutation(len(last))[:sample])]
     found: dict[str, list[float]] = {name: [] for name in courses}
-    for row in tqdm(chosen, desc="full ranking"):
-        moment_s, user, item_id = last[row]
-        bought = {event.item_id for event in of.log.user_history(user, moment_s, {}).recent}
-        candidates = [item_id, *(other for other in of.items if other != item_id and other not in bought)]
-        examples = Examples.of([of.list_of(last[row], candidates)], DIMENSIONS)
+
+    def candidates_of(purchase: Event, before: Set[str]) -> list[str]:
+        own = purchase.item_id
+        return [own, *(item_id for item_id in of.items if item_id != own and item_id not in before)]
+
+    for page in tqdm(lists_before(of, chosen, candidates_of), "full ranking", len(chosen)):
+        examples = Examples.of([page], DIMENSIONS)
         for name, course in courses.items():
             found[name] += hits(examples, course.ranker.predict(examples)["click"], TOP_OF_SEQUENCES)
     return {name: mean(values) for name, values in found.items()} | {"purchases": len(chosen)}

@@ -11,7 +11,8 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,12 +23,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
 
 from benchmarks.ranker_data import lists_of
+from benchmarks.simulated_log import SimulatedLog
 from demo.catalogue import REFERENCE, build_catalogue
 from demo.shoppers import build_shoppers, simulate_sessions
-from services.common.arrays import FloatArray
-from services.ranker.domain.event import Event, EventType, Impressions, ItemFeatures
+from services.common.arrays import FloatArray, unit_rows
+from services.ranker.domain.candidate_features import features_of
+from services.ranker.domain.event import Event, EventType, ItemFeatures
 from training.ranking.examples import Examples, Page
-from training.ranking.histories import Histories
 
 DAY_S = 86_400.0
 DIMENSIONS = 32
@@ -40,54 +42,73 @@ _LOOK_S = 60.0
 
 @dataclass(frozen=True)
 class Sequences:
-    """`log` knows all events; `purchases` are (moment, user, item) in order, each with something before it."""
+    """`events` in the order of time; `purchases` are those that have an event of the user before them."""
 
     items: Mapping[str, ItemFeatures]
-    log: Histories
-    purchases: list[tuple[float, str, str]]
-
-    def list_of(self, purchase: tuple[float, str, str], candidates: list[str]) -> Page:
-        """As the shopper would have met them a minute before."""
-        moment_s, user, item_id = purchase
-        n = len(candidates)
-        page = Impressions(
-            f"{user}/{item_id}", user, "", "", moment_s - _LOOK_S, "", candidates, range(1, n + 1), (1.0,) * n
-        )
-        made = page(page, self.log, self.items, VERSION, DIMENSIONS, 2 * _LOOK_S)
-        if made is None:
-            raise ValueError(f"none of the candidates of {user} has a vector")
-        return made
+    events: list[Event]
+    purchases: list[Event]
 
 
 def read_sequences(sequences: Path, items: Path, users: int, days: int, seed: int) -> Sequences:
-    """`users` drawn by lot (0: all), over `days` days."""
+    """`users` drawn at random (0: all), over `days` days."""
     known = _items(items)
     rows = [(row["user"], row) for row in _rows(sequences)]
     rows.sort(key=lambda row: zlib.crc32(f"{seed}/{row[0]}".encode()))
-    log, purchases = Histories(), list[tuple[float, str, str]]()
+    events, purchases = list[Event](), list[Event]()
     for user, row in rows[:users] if users else rows:
         bought = row[next(name for name in row if "sequence" in name)].split()
         for place, (moment_s, item_id) in enumerate(zip(_moments(user, row, len(bought), days), bought, strict=True)):
             if item_id not in known:
                 continue
-            log.add_event(Event(f"{user}/{place}", user, "", item_id, EventType.PURCHASE, moment_s))
+            events.append(Event(f"{user}/{place}", user, "", item_id, EventType.PURCHASE, moment_s))
             if place:
-                purchases.append((moment_s, user, item_id))
-    return Sequences(known, log, sorted(purchases))
+                purchases.append(events[-1])
+
+    def by_time(event: Event) -> tuple[float, str, str]:
+        return event.occurred_s, event.user_id, event.item_id
+
+    return Sequences(known, sorted(events, key=by_time), sorted(purchases, key=by_time))
 
 
 def sequence_lists(of: Sequences, seed: int) -> Examples:
-    """Each purchase among items drawn by lot that the user never buys; in an order that says nothing."""
+    """Each purchase among random items that the user never buys, in random order."""
     random, ids = np.random.default_rng(seed), np.array(sorted(of.items))
-    bought = {user: set(of.log.item_ids(user)) for _, user, _ in of.purchases}
-    lists: list[Page] = []
-    for purchase in tqdm(of.purchases, desc="lists", mininterval=5):
+    bought: defaultdict[str, set[str]] = defaultdict(set)
+    for event in of.events:
+        bought[event.user_id].add(event.item_id)
+
+    def candidates_of(purchase: Event, before: Set[str]) -> list[str]:
         drawn = ids[random.choice(len(ids), 2 * CANDIDATES, replace=False)]
-        others = [item_id for item_id in drawn.tolist() if item_id not in bought[purchase[1]]]
-        candidates = [purchase[2], *others[: CANDIDATES - 1]]
+        others = [item_id for item_id in drawn.tolist() if item_id not in bought[purchase.user_id]]
+        candidates = [purchase.item_id, *others[: CANDIDATES - 1]]
         random.shuffle(candidates)
-        lists.append(of.list_of(purchase, candidates))
-    return Examples.of(lists, DIMENSIONS)
+        return candidates
+
+    pages = tqdm(lists_before(of, of.purchases, candidates_of), "lists", len(of.purchases), mininterval=5)
+    return Examples.of(list(pages), DIMENSIONS)
+
+
+def lists_before(
+    of: Sequences, purchases: Sequence[Event], candidates_of: Callable[[Event, Set[str]], list[str]]
+) -> Iterator[Page]:
+    """The list that each purchase is made from, with features of a minute before it.
+
+    `purchases` are in the order of time. `candidates_of(purchase, items that the user bought before)` gives the list.
+    """
+    earlier = deque(of.events)
+    before: defaultdict[str, set[str]] = defaultdict(set)
+    with SimulatedLog(of.items, VERSION, DIMENSIONS) as log:
+        for purchase in purchases:
+            shown_s = purchase.occurred_s - _LOOK_S
+            while earlier and earlier[0].occurred_s < shown_s:
+                event = earlier.popleft()
+                log.record(event)
+                before[event.user_id].add(event.item_id)
+            candidates = candidates_of(purchase, before[purchase.user_id])
+            user, features = features_of(log.request(purchase.user_id, candidates, shown_s))
+            n, reached = len(candidates), [3 * (item_id == purchase.item_id) for item_id in candidates]
+            name = f"{purchase.user_id}/{purchase.item_id}"
+            yield Page(user, features, range(1, n + 1), [1.0] * n, reached, shown_s, purchase.person, name)
 
 
 def turning_shop(products: int, shoppers: int, days: int, seed: int) -> Examples:
@@ -110,7 +131,7 @@ def _items(path: Path) -> dict[str, ItemFeatures]:
         .fit_transform(TfidfVectorizer(min_df=2, sublinear_tf=True).fit_transform(texts))
         .astype(np.float32)
     )
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    vectors = unit_rows(vectors)
     return {
         row["asin"]: ItemFeatures(
             row["asin"], vector, VERSION, float("nan"), row["categories"].replace(" | ", " > "), row["brand"]

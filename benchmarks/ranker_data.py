@@ -10,17 +10,18 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from benchmarks.simulated_log import SimulatedLog, page_of
 from demo.catalogue import DemoProduct, build_catalogue
-from demo.shoppers import DemoSession, build_shoppers, preferred, simulate_sessions
-from services.common.arrays import FloatArray
+from demo.shoppers import DemoEvent, DemoSession, build_shoppers, preferred, simulate_sessions
+from services.common.arrays import FloatArray, min_max
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from services.ranker.domain.candidate_features import features_of
-from services.ranker.domain.event import Circumstances, Event, EventType, Impressions, ItemFeatures
+from services.ranker.domain.event import Event, EventType, ItemFeatures
+from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.ranking_request import RankingRequest
 from training.ranking.examples import Examples, Page
-from training.ranking.histories import Histories
-from training.ranking.reading import request_of
+from training.ranking.outcomes import Outcomes
 
 WINDOW_S = 3_600.0
 _BATCH = 100
@@ -58,32 +59,33 @@ def lists_of(sessions: Sequence[DemoSession], catalogue: Sequence[DemoProduct], 
     """Of sessions in the order of time."""
     items, queries, version = _embedded(catalogue, sessions)
     dimensions = len(next(iter(queries.values())))
-    histories, pages = Histories(), []
-    for session in sessions:
-        for made in session.events:
-            occurred_s, kind = made.time.timestamp(), EventType(made.type)
-            histories.add_event(
-                Event(made.event_id, made.user_id, made.session_id, made.item_id, kind, occurred_s, query=made.query)
+    outcomes, requests, features = Outcomes(), list[RankingRequest](), []
+    with SimulatedLog(items, version, dimensions) as log:
+        for what in tqdm(_timeline(sessions), desc="features", unit=" lists and events"):
+            if isinstance(what, DemoEvent):
+                event = _event(what)
+                log.record(event)
+                outcomes.add_event(event)
+                continue
+            page = _page(what)
+            matches, query = _matches(what, items, queries[what.query]), queries[what.query]
+            asked = log.request(
+                what.user_id, what.item_ids, page.shown_s, matches, query.astype(np.float32) if query.any() else None
             )
-        pages.append(_page(session, items, queries, version))
-        histories.add_impressions(pages[-1])
-    pages, requests = [], []
-    for page in tqdm(pages, desc="features", unit=" lists"):
-        requests.append(request_of(page, histories, items, version, dimensions))
-        user, candidates = features_of(requests[-1])
-        reached = [histories.reached(page, item_id, WINDOW_S) for item_id in page.item_ids]
+            requests.append(asked)
+            features.append((page, *features_of(asked)))
+            log.show(page)
+            outcomes.add_impressions(page)
+    pages = []
+    for page, user, candidates in features:
+        reached = [outcomes.reached(page, [page.person], id, WINDOW_S) for id in page.ranking.item_ids]
+        propensities = page.ranking.propensities.tolist()
         pages.append(
             Page(
-                user,
-                candidates,
-                page.positions,
-                page.propensities,
-                reached,
-                page.shown_s,
-                page.user_id,
-                page.ranking_id,
+                user, candidates, page.positions, propensities, reached, page.shown_s, page.person,
+                page.ranking.ranking_id,
             )
-        )
+        )  # fmt: skip
     return SimulatedLists(
         Examples.of(pages, dimensions),
         requests,
@@ -99,22 +101,31 @@ def _unbiased(session: DemoSession, seed: int) -> FloatArray:
     return clicks
 
 
-def _page(
-    session: DemoSession, items: dict[str, ItemFeatures], queries: dict[str, FloatArray], version: str
-) -> Impressions:
-    query = queries[session.query]
-    scores = np.array([_vector(items[item_id]) @ query for item_id in session.item_ids])
-    spread = float(np.ptp(scores))
-    matches = (scores - scores.min()) / spread if spread > 0 else np.ones(len(scores))
-    around = Circumstances(
-        matches=tuple(matches.tolist()),
-        query_vector=query.astype("<f2").tobytes() if query.any() else b"",
-        vector_version=version,
-    )
-    return Impressions(
-        session.session_id, session.user_id, session.session_id, session.query, session.shown_at.timestamp(),
-        "the shop's order", session.item_ids, session.positions, (1.0,) * len(session.item_ids), around,
+def _timeline(sessions: Sequence[DemoSession]) -> list[DemoSession | DemoEvent]:
+    """Lists and events in the order of time, a list before the events of the same moment."""
+    entries: list[tuple[float, int, DemoSession | DemoEvent]] = []
+    for session in sessions:
+        entries.append((session.shown_at.timestamp(), 0, session))
+        entries += [(event.time.timestamp(), 1, event) for event in session.events]
+    return [what for _, _, what in sorted(entries, key=lambda entry: entry[:2])]
+
+
+def _event(made: DemoEvent) -> Event:
+    occurred_s, kind = made.time.timestamp(), EventType(made.type)
+    return Event(made.event_id, made.user_id, made.session_id, made.item_id, kind, occurred_s, query=made.query)
+
+
+def _page(session: DemoSession) -> Impressions:
+    return page_of(
+        session.session_id, session.user_id, session.session_id, session.item_ids, session.positions,
+        session.shown_at.timestamp(),
     )  # fmt: skip
+
+
+def _matches(session: DemoSession, items: dict[str, ItemFeatures], query: FloatArray) -> list[float]:
+    """Cosines with the query, scaled to [0, 1] over the list."""
+    matches: list[float] = min_max(np.array([_vector(items[id]) @ query for id in session.item_ids])).tolist()
+    return matches
 
 
 def _embedded(

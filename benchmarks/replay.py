@@ -1,4 +1,4 @@
-"""Profiles told from the log alone, beside those that grew while it was written."""
+"""Profiles that are rebuilt from the log, compared with those that grew while it was written."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from services.ranker.ports import ProfileStore
 _PAGE = 1_000
 
 
-def differing_profiles(store: ProfileStore, replay: ProfileStore, tenant: str, users: Sequence[str]) -> list[str]:
-    """Users whose profile in `store` is not, bit by bit, that of its log recorded into the empty `replay`.
+def differing_profiles(store: ProfileStore, replay: ProfileStore, tenant: str, persons: Sequence[str]) -> list[str]:
+    """Persons whose profile in `store` is not, bit by bit, that of its log recorded into the empty `replay`.
 
     Items of the log must not have changed meanwhile: it does not hold their former prices.
     """
@@ -28,23 +28,23 @@ def differing_profiles(store: ProfileStore, replay: ProfileStore, tenant: str, u
         position = shown[-1][0]
         replay.record_impressions(tenant, [page for _, page in shown])
     moment_s = max(
-        (event.occurred_s for user in users for event in store.user_history(tenant, user).recent), default=0.0
+        (event.occurred_s for person in persons for event in store.user_history(tenant, person).recent), default=0.0
     )
     return [
-        user
-        for user in users
-        if profile_bits(store.user_history(tenant, user), moment_s)
-        != profile_bits(replay.user_history(tenant, user), moment_s)
+        person
+        for person in persons
+        if profile_bits(store.user_history(tenant, person), moment_s)
+        != profile_bits(replay.user_history(tenant, person), moment_s)
     ]
 
 
 def profile_bits(known: UserHistory, moment_s: float) -> tuple[object, ...]:
     """Everything of a profile, to the last bit."""
     profile = build_profile(known, *newest_model(known), moment_s)
-    wishes = interests(profile)
-    arrays = (profile.vectors, profile.weights, wishes.vectors, wishes.shares)
+    found = interests(profile)
+    arrays = (profile.vectors, profile.weights, found.vectors, found.shares)
     ids = [[entry.event_id for entry in of] for of in (known.recent, known.lasting, known.purchases)]
     return (
         ids, list(known.shown), profile.item_ids, profile.price, profile.prices, profile.shown_without_click,
-        wishes.item_ids, *(array.tobytes() for array in arrays),
+        found.item_ids, *(array.tobytes() for array in arrays),
     )  # fmt: skip

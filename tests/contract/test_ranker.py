@@ -297,7 +297,7 @@ async def test_nobodys_profile_is_empty(stub: Stub) -> None:
     assert (len(exported.events), len(exported.impressions), exported.next_page_token) == (0, 0, "")
 
 
-async def exported(stub: Stub, size: int = 3, **person: str) -> ranker_pb2.ExportUserResponse:
+async def exported(stub: Stub, size: int = 3, **person: Any) -> ranker_pb2.ExportUserResponse:
     """All pages of an export together."""
     whole, token = ranker_pb2.ExportUserResponse(), ""
     while True:

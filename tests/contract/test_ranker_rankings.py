@@ -364,8 +364,7 @@ async def test_a_deletion_leaves_nothing(stub: Stub) -> None:
         assert (await refusal(page(stub, ranking_id)))[0] is NOT_FOUND
     assert (await page(stub, "r3")).ranked_count == 5
     assert await session(stub) is None
-    for person in ({"user_id": "u"}, {"visitor_id": "v"}):
-        whole = await exported(stub, **person)
+    for whole in (await exported(stub, user_id="u"), await exported(stub, visitor_id="v")):
         assert (len(whole.events), len(whole.impressions), len(whole.profile.recent)) == (0, 0, 0)
     assert (await stub.RankItems(by_visitor())).history_size == 0
 

@@ -156,7 +156,7 @@ def test_redis_goes_into_another(tmp_path: Path, servers: tuple[RedisServer, Red
     store = RedisProfileStore(first)
     events = [Event(f"e{n}", f"u{n % 3}", "s", f"i{n}", EventType.CLICK, NOW_S + n) for n in range(60)]
     store.record([Batch("t", tuple(events), ())])
-    store.delete_user("t", "u2")
+    store.delete_person("t", "user:u2")
     first.set("somebody:else", "1")
 
     assert redis_dump.dump(first, tmp_path / "dump")
@@ -164,10 +164,10 @@ def test_redis_goes_into_another(tmp_path: Path, servers: tuple[RedisServer, Red
     redis_dump.restore(second, tmp_path / "dump")
 
     other = RedisProfileStore(second)
-    for user in ("u0", "u1", "u2"):
-        assert other.user_history("t", user) == store.user_history("t", user)
+    for person in ("user:u0", "user:u1", "user:u2"):
+        assert other.user_history("t", person) == store.user_history("t", person)
     assert other.events_after("t", 0, 100) == store.events_after("t", 0, 100)
-    assert other.record([Batch("t", tuple(events[:2]), ())]) == [0]
+    assert other.record([Batch("t", tuple(events[:2]), ())]) == [[]]
     (forgotten,) = second.keys("kairos:*forgotten:*")
     assert abs(second.ttl(forgotten) - first.ttl(forgotten)) <= 2
     assert second.get("somebody:else") is None

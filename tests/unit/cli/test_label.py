@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from cli.main import app
 from services.query_encoder.adapters.understanding_files import save_understanding
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain.event import Impressions
+from services.ranker.domain.impressions import Impressions
 from tests.fakes.understanding import LABELS, network
+from tests.unit.ranker.rankings import made_ranking
 from training.understanding.labels import read_labels
 
 
@@ -100,7 +102,7 @@ def test_queries_of_the_suite(tmp_path: Path) -> None:
     shown = [("r1", "red mug", [1, 2, 3]), ("r1", "red mug", [4]), ("r2", "Red mug", [1]), ("r3", "", [1])]
     for ranking, query, positions in shown:
         items = [f"p{position}" for position in positions]
-        entry = Impressions(ranking, "u", "s", query, 1.0, "m@1", items, positions, [1.0] * len(items))
+        entry = Impressions(replace(made_ranking(*items, ranking=ranking), query=query), positions, 1.0)
         store.record_impressions("default", [entry])
         store.record_impressions("other", [entry])
     assert searched_for(tmp_path / "profiles.db", "default") == {"red mug": 2}

@@ -41,10 +41,11 @@ def made_ranking(
 
 
 def logged(random: np.random.Generator, n: int, dimensions: int) -> LoggedFeatures:
-    halves = [numbers(random, dimensions).astype("<f2").astype(np.float32) for _ in range(2)]
+    long_term, query = (numbers(random, dimensions).astype("<f2").astype(np.float32) for _ in range(2))
     return LoggedFeatures(
         FEATURES_VERSION, "m@1", CANDIDATE_NUMBERS, numbers(random, n, len(CANDIDATE_NUMBERS)), ["i1", "i2", "i1"],
-        np.array([1, 3, 2], np.int64), numbers(random, 3, len(EVENT_NUMBERS)), *halves, numbers(random, len(CONTEXT)),
+        np.array([1, 3, 2], np.int64), numbers(random, 3, len(EVENT_NUMBERS)), long_term, query,
+        numbers(random, len(CONTEXT)),
     )  # fmt: skip
 
 
@@ -62,4 +63,4 @@ def same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    return bool(one == other) or (one != one and other != other)
+    return bool(one == other or (one != one and other != other))

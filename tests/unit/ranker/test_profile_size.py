@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY, MAX_CATEGORY_LEVELS, MAX_ID
-from services.ranker.convert import MAX_QUERY
+from services.common.limits import MAX_ID, MAX_QUERY
+from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY, MAX_CATEGORY_LEVELS
 from services.ranker.convert_user import MAX_PROFILE_BYTES, profile_to_proto
 from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.interests import interests

@@ -26,7 +26,8 @@ def test_long_vectors_are_kept_as_float16() -> None:
     """The long-term vector and the query are rounded to float16, numbers are not."""
     ranking = made_ranking("a", dimensions=4)
     assert ranking.logged is not None
-    exact = replace(ranking.logged, long_term=np.full(4, 1 / 3, np.float32), numbers=ranking.logged.numbers / 3)
+    numbers = (ranking.logged.numbers / 3).astype(np.float32)
+    exact = replace(ranking.logged, long_term=np.full(4, 1 / 3, np.float32), numbers=numbers)
     read = from_bytes(to_bytes(replace(ranking, logged=exact))).logged
     assert read is not None
     np.testing.assert_array_equal(read.long_term, np.full(4, 1 / 3, np.float16).astype(np.float32))

@@ -62,8 +62,9 @@ class Shop:
         self.products = {product.id: product for product in build_catalogue(SEED, PRODUCTS)}
         random = np.random.default_rng(SEED)
         shelves = sorted({product.category_path for product in self.products.values()})
-        self._shelf = dict(zip(shelves, unit_rows(random.normal(size=(len(shelves), DIMENSIONS))), strict=True))
-        noise = random.normal(0, 0.15, (PRODUCTS, DIMENSIONS))
+        directions = random.normal(size=(len(shelves), DIMENSIONS)).astype(np.float32)
+        self._shelf = dict(zip(shelves, unit_rows(directions), strict=True))
+        noise = random.normal(0, 0.15, (PRODUCTS, DIMENSIONS)).astype(np.float32)
         self.vectors = {
             product.id: unit_rows(self._shelf[product.category_path] + own).astype(np.float16)
             for product, own in zip(self.products.values(), noise, strict=True)
@@ -95,7 +96,7 @@ class Shop:
             "vectors": vectors_to_proto(np.stack([self.vectors[product.id] for product in products]), MODEL),
         }
 
-    async def show(self, session: DemoSession, who: dict[str, str]) -> None:
+    async def show(self, session: DemoSession, who: dict[str, Any]) -> None:
         query = self.query_of(session)
         request = ranker_pb2.RankItemsRequest(
             candidates=self.candidates(session), session_id=session.session_id, ranking_id=session.session_id,
@@ -106,7 +107,7 @@ class Shop:
         shown = ranker_pb2.ShownPositions(ranking_id=session.session_id, positions=range(1, len(session.item_ids) + 1))
         await self._stub.RecordImpressions(ranker_pb2.RecordImpressionsRequest(shown=[shown]))
 
-    async def record(self, event: DemoEvent, who: dict[str, str]) -> None:
+    async def record(self, event: DemoEvent, who: dict[str, Any]) -> None:
         message = event_pb2.Event(
             event_id=event.event_id, session_id=event.session_id, item_id=event.item_id, query=event.query,
             type=event_pb2.EventType.Value(f"EVENT_TYPE_{EventType(event.type).name}"), **who,
@@ -125,7 +126,7 @@ class Shop:
         for moment_s, _, what in sorted(timeline, key=lambda entry: entry[:2]):
             self._clock.now_s = moment_s
             is_visitor = int(what.user_id[-1]) % 3 == 0
-            who = {"visitor_id" if is_visitor else "user_id": what.user_id}
+            who: dict[str, Any] = {"visitor_id" if is_visitor else "user_id": what.user_id}
             if isinstance(what, DemoSession):
                 await self.show(what, who)
             else:
