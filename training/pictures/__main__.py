@@ -1,7 +1,7 @@
 """`python -m training.pictures --images DIR --out MODEL_DIR`: trains and exports an image encoder.
 
-Without a catalogue, DIR has the files train/<class>/<picture>. With a catalogue, the image_uri of its products are paths
-in DIR, and their categories are the classes.
+Without a catalogue, DIR has the files train/<class>/<picture>. With a catalogue, the image_uri of its products are
+paths in DIR, and their categories are the classes.
 """
 
 from __future__ import annotations

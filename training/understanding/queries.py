@@ -117,7 +117,12 @@ class QueryGenerator:
         filled, categories, tags = self._filled(template, language, mentions)
         text = self._wrapped(filled, language) if intent in (ADVICE, ORDER) else filled
         return Example(
-            normal_form(text), intent, categories, sentiment, tuple(tag for tag in tags if tag in self._known_tags), True
+            normal_form(text),
+            intent,
+            categories,
+            sentiment,
+            tuple(tag for tag in tags if tag in self._known_tags),
+            True,
         )
 
     def _filled(
