@@ -1,17 +1,17 @@
-"""How soon recommendations follow a shopper whose wish changes, and whether what was always liked is forgotten.
+"""Adaptation of recommendations to a shopper whose interest changes, and the memory of long-term interests.
 
     python -m benchmarks.adaptation --out R.json
 
-Shoppers of the demo shop have a month behind them (`demo.shoppers`). Each then clicks four products of a shelf that
-they are fond of, and right after that wishes for another one, which they never cared for, and clicks products there.
-After each click the gateway recommends ten products; what counts is the share of them that lie on the wished shelf.
+Shoppers of the demo shop have a month of simulated events (`demo.shoppers`). Each then clicks four products of one of
+their favourite categories, and right after that products of a category that they had no interest in. After each click
+the gateway recommends ten products; measured is the share of the new category among them.
 
-An oracle knows the true utilities and the wish; a strict one would show the wished shelf alone. "nightly" is the same
-system with the profile of the night before. "last click" recommends what is most like the product clicked last. The
-utility of ten products is told from 0, what ten products drawn by lot would have, to 1, what the oracle's have: during
-the wish, and a day after it. The latency is from the acknowledgement of a click to the recommendation that knows of it;
-beside it stands the CPU time of that stretch, of client, gateway and all stages together: it does not grow with what
-else the machine does.
+Baselines: the oracle ranks by the true utilities, including the new interest; a strict oracle would only show the new
+category. "nightly" is the same system with the profile of the night before. "last click" recommends products similar to
+the last clicked one. The utility of ten recommended products is scaled from 0 (ten random products) to 1 (the oracle's
+ten), during the session and one day later. The latency is the time from the acknowledgement of a click to the
+recommendation that uses it. The CPU time of the same interval is that of client, gateway and all stages together, which
+does not depend on other load.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ GOAL_EVENTS = 2
 GOAL_EFFECT_P99_MS = 50.0
 TOP = 10
 DAYS = 30
-BEFORE = 4  # clicks on an old love, right before the wish changes
-AFTER = 10  # clicks on the new wish
-WISH = 3.0  # utility of the wished shelf, as in demo.shoppers
+BEFORE = 4  # clicks in a favourite category, right before the change
+AFTER = 10  # clicks in the new category
+NEW_INTEREST = 3.0  # utility of the new category, as in demo.shoppers
 SESSION_STEP_S = 45
 _BATCH = 500
-# Longer than retrieval waits before it builds the index.
+# Idle seconds that show the end of the import's work: longer than retrieval waits before it builds the index.
 _QUIET_S, _MOST_IDLING_S = 5, 120
 POLICIES = ("kairos", "nightly", "last click")
 
 
 @dataclass
-class Wishes:
-    """One shopper's clicks, and what is measured with them. Lists have a value for 0, 1, 2 … clicks on the new wish."""
+class Session:
+    """One shopper's clicks and the measurements. Lists have a value for 0, 1, 2 … clicks in the new category."""
 
     shopper: Shopper
     shelf: tuple[str, ...]
@@ -72,7 +72,7 @@ class Wishes:
     day_after: dict[str, float] = field(default_factory=dict)
 
     def events_needed(self, policy: str) -> float:
-        """Clicks until the share passes half of the oracle's; infinite where it never does."""
+        """Clicks until the share exceeds half of the oracle's; infinite if it never does."""
         passed = (clicks for clicks, share in enumerate(self.shares[policy]) if share > self.oracle_share / 2)
         return next(passed, math.inf)
 
@@ -94,8 +94,8 @@ class Shop:
         if answer.imported_count != len(rows):
             raise RuntimeError(f"{answer.imported_count} of {len(rows)} products were imported: {answer.rejected[:3]}")
 
-    def clicks(self, user: str, acts: Sequence[tuple[str, datetime]]) -> list[event_pb2.Event]:
-        return [self.event(user, item_id, "click", moment) for item_id, moment in acts]
+    def clicks(self, user: str, items: Sequence[tuple[str, datetime]]) -> list[event_pb2.Event]:
+        return [self.event(user, item_id, "click", moment) for item_id, moment in items]
 
     def event(self, user: str, item_id: str, kind: str, moment: datetime) -> event_pb2.Event:
         event = event_pb2.Event(
@@ -115,10 +115,10 @@ class Shop:
     def recommended(self, user: str) -> list[DemoProduct]:
         return self._products(self._stub.Recommend(gateway_pb2.RecommendRequest(user_id=user, page_size=TOP)))
 
-    def like(self, item_id: str) -> list[DemoProduct]:
+    def similar_to(self, item_id: str) -> list[DemoProduct]:
         return self._products(self._stub.Search(gateway_pb2.SearchRequest(similar_to_id=item_id, page_size=TOP)))
 
-    def newest_act(self, user: str) -> str:
+    def latest_event(self, user: str) -> str:
         return self._stub.GetProfile(gateway_pb2.GetProfileRequest(user_id=user)).profile.recent[0].event_id
 
     def _products(self, answer: gateway_pb2.RecommendResponse | gateway_pb2.SearchResponse) -> list[DemoProduct]:
@@ -126,7 +126,7 @@ class Shop:
 
 
 def wait_until_idle() -> None:
-    """What an import leaves to do (the index is built when nobody writes any more) is no part of a shopper's wait."""
+    """Waits for the background work of an import: retrieval builds its index some seconds after the last write."""
     deadline, quiet = time.monotonic() + _MOST_IDLING_S, 0
     while quiet < _QUIET_S and time.monotonic() < deadline:
         before = time.process_time()
@@ -134,7 +134,7 @@ def wait_until_idle() -> None:
         quiet = quiet + 1 if time.process_time() - before < 0.1 else 0
 
 
-def draw_wishes(shoppers: Sequence[Shopper], products: Sequence[DemoProduct], seed: int) -> list[Wishes]:
+def draw_sessions(shoppers: Sequence[Shopper], products: Sequence[DemoProduct], seed: int) -> list[Session]:
     by_shelf: dict[tuple[str, ...], list[DemoProduct]] = {}
     for product in products:
         by_shelf.setdefault(product.category_path, []).append(product)
@@ -142,63 +142,63 @@ def draw_wishes(shoppers: Sequence[Shopper], products: Sequence[DemoProduct], se
     for shopper in shoppers:
         random = Random(f"{seed}/wishes/{shopper.id}")
         shelf = random.choice(sorted(set(by_shelf) - set(shopper.shelves)))
-        old_love = random.choice(sorted(shopper.shelves))
+        favourite = random.choice(sorted(shopper.shelves))
         before, after = (
             [_clicked(shopper, random.sample(by_shelf[of], min(20, len(by_shelf[of]))), random) for _ in range(count)]
-            for of, count in ((old_love, BEFORE), (shelf, AFTER))
+            for of, count in ((favourite, BEFORE), (shelf, AFTER))
         )
-        drawn.append(Wishes(shopper, shelf, before, after))
+        drawn.append(Session(shopper, shelf, before, after))
     return drawn
 
 
 def history(shop: Shop, events: Sequence[DemoEvent], now: datetime, user: str) -> list[event_pb2.Event]:
-    """The month of one shopper, which ended yesterday, as `user`'s."""
+    """The month of events of one shopper as events of `user`, shifted so that it ended ten hours before `now`."""
     shift = now - timedelta(hours=10) - (max(event.time for event in events) if events else now)
     return [shop.event(user, event.item_id, event.type, event.time + shift) for event in events]
 
 
 def follow(
-    shop: Shop, wishes: Wishes, month: Sequence[DemoEvent], products: Sequence[DemoProduct]
+    shop: Shop, session: Session, month: Sequence[DemoEvent], products: Sequence[DemoProduct]
 ) -> list[tuple[float, float]]:
-    """Measures one shopper; gives (milliseconds, of CPU) from each acknowledgement to the recommendation after it."""
-    now, user = datetime.now(UTC), wishes.shopper.id
+    """Measures one shopper; returns (ms, CPU ms) from each acknowledgement to the recommendation after it."""
+    now, user = datetime.now(UTC), session.shopper.id
     step = timedelta(seconds=SESSION_STEP_S)
-    before = [(product.id, now - (BEFORE - n) * step) for n, product in enumerate(wishes.before)]
+    before = [(product.id, now - (BEFORE - n) * step) for n, product in enumerate(session.before)]
     for name in (user, f"{user}/nightly", f"{user}/yesterday"):
         shop.record(history(shop, month, now, name))
     shop.record(shop.clicks(user, before))
-    whole = [*before, *((product.id, now + n * step) for n, product in enumerate(wishes.after))]
+    whole = [*before, *((product.id, now + n * step) for n, product in enumerate(session.after))]
     shop.record(shop.clicks(f"{user}/yesterday", [(id, moment - timedelta(days=1)) for id, moment in whole]))
 
-    worth = {p.id: true_utility(wishes.shopper, p) for p in products}
-    wished = {p.id: worth[p.id] + WISH * (p.category_path == wishes.shelf) for p in products}
-    best = sorted(products, key=lambda p: -wished[p.id])[:TOP]
-    wishes.oracle_share = _share(best, wishes.shelf)
-    felt_ms, last = list[tuple[float, float]](), wishes.before[-1]
-    for product in [None, *wishes.after]:
+    lasting = {p.id: true_utility(session.shopper, p) for p in products}
+    current = {p.id: lasting[p.id] + NEW_INTEREST * (p.category_path == session.shelf) for p in products}
+    best = sorted(products, key=lambda p: -current[p.id])[:TOP]
+    session.oracle_share = _share(best, session.shelf)
+    effects_ms, last = list[tuple[float, float]](), session.before[-1]
+    for product in [None, *session.after]:
         if product is not None:
             (click,) = shop.clicks(user, [(product.id, datetime.now(UTC))])
             shop.record([click])
             last, began, cpu = product, time.perf_counter(), time.process_time()
         top = {"kairos": shop.recommended(user)}
         if product is not None:
-            felt_ms.append(((time.perf_counter() - began) * 1e3, (time.process_time() - cpu) * 1e3))
-            if shop.newest_act(user) != click.event_id:
+            effects_ms.append(((time.perf_counter() - began) * 1e3, (time.process_time() - cpu) * 1e3))
+            if shop.latest_event(user) != click.event_id:
                 raise RuntimeError("a recommendation was made without the click before it")
-        top |= {"nightly": shop.recommended(f"{user}/nightly"), "last click": shop.like(last.id)}
+        top |= {"nightly": shop.recommended(f"{user}/nightly"), "last click": shop.similar_to(last.id)}
         for policy, shown in top.items():
-            wishes.shares.setdefault(policy, []).append(_share(shown, wishes.shelf))
-            wishes.utility.setdefault(policy, []).append(_of_oracle(shown, wished))
+            session.shares.setdefault(policy, []).append(_share(shown, session.shelf))
+            session.utility.setdefault(policy, []).append(_of_oracle(shown, current))
     yesterday = shop.recommended(f"{user}/yesterday")
-    later = {"kairos": yesterday, "nightly": yesterday, "last click": shop.like(last.id)}
-    wishes.day_after = {policy: _of_oracle(shown, worth) for policy, shown in later.items()}
-    return felt_ms
+    later = {"kairos": yesterday, "nightly": yesterday, "last click": shop.similar_to(last.id)}
+    session.day_after = {policy: _of_oracle(shown, lasting) for policy, shown in later.items()}
+    return effects_ms
 
 
-def summary(measured: Sequence[Wishes], policy: str) -> dict[str, object]:
-    needed = [wishes.events_needed(policy) for wishes in measured]
-    shares = np.array([wishes.shares[policy] for wishes in measured])
-    oracle = float(np.mean([wishes.oracle_share for wishes in measured]))
+def summary(measured: Sequence[Session], policy: str) -> dict[str, object]:
+    needed = [session.events_needed(policy) for session in measured]
+    shares = np.array([session.shares[policy] for session in measured])
+    oracle = float(np.mean([session.oracle_share for session in measured]))
     passed = [clicks for clicks, share in enumerate(shares.mean(axis=0)) if share > oracle / 2]
     return {
         "events_needed_by_the_mean": passed[0] if passed else None,
@@ -222,9 +222,9 @@ def _share(shown: Sequence[DemoProduct], shelf: tuple[str, ...]) -> float:
 
 
 def _of_oracle(shown: Sequence[DemoProduct], utility: dict[str, float]) -> float:
-    """0: as good as by lot. 1: as good as the oracle's."""
-    by_lot, best = float(np.mean(list(utility.values()))), float(np.mean(sorted(utility.values())[-TOP:]))
-    return (sum(utility[product.id] for product in shown) / TOP - by_lot) / (best - by_lot)
+    """Mean utility, scaled to 0 for random products and 1 for the oracle's."""
+    mean, best = float(np.mean(list(utility.values()))), float(np.mean(sorted(utility.values())[-TOP:]))
+    return (sum(utility[product.id] for product in shown) / TOP - mean) / (best - mean)
 
 
 def _percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
@@ -233,7 +233,7 @@ def _percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file")
     parser.add_argument("--size", type=int, default=3_000, help="products of the demo shop")
     parser.add_argument("--shoppers", type=int, default=60)
     parser.add_argument("--seed", type=int, default=7)
@@ -244,9 +244,9 @@ def main() -> int:
     for event in simulate_events(shoppers, products, DAYS, arguments.seed):
         if event.item_id:
             months[event.user_id].append(event)
-    measured, felt_ms = draw_wishes(shoppers, products, arguments.seed), list[tuple[float, float]]()
+    measured, effects_ms = draw_sessions(shoppers, products, arguments.seed), list[tuple[float, float]]()
     with (
-        # As the running suite's processes have it: other threads of numpy's spin beside those that serve.
+        # As in the processes of the running suite: further threads of numpy would compete with the servers.
         threadpool_limits(1, "blas"),
         tempfile.TemporaryDirectory(prefix="kairos-adaptation-") as folder,
         in_process_suite(Path(folder)) as suite,
@@ -255,15 +255,15 @@ def main() -> int:
         shop = Shop(gateway_pb2_grpc.GatewayServiceStub(channel), products)
         shop.import_all(Path(folder))
         wait_until_idle()
-        for wishes in tqdm(measured, desc="shoppers"):
-            felt_ms += follow(shop, wishes, months[wishes.shopper.id], products)
+        for session in tqdm(measured, desc="shoppers"):
+            effects_ms += follow(shop, session, months[session.shopper.id], products)
     report: dict[str, object] = {
         "products": len(products), "shoppers": len(shoppers), "seed": arguments.seed, "goal_events": GOAL_EVENTS,
-        "oracle_share": round(float(np.mean([wishes.oracle_share for wishes in measured])), 3),
-        "until_felt_ms": _percentiles([latency for latency, _ in felt_ms]),
-        "until_felt_cpu_ms": _percentiles([cpu for _, cpu in felt_ms]),
+        "oracle_share": round(float(np.mean([session.oracle_share for session in measured])), 3),
+        "effect_ms": _percentiles([latency for latency, _ in effects_ms]),
+        "effect_cpu_ms": _percentiles([cpu for _, cpu in effects_ms]),
     }  # fmt: skip
-    table = Table(title=f"{len(shoppers)} shoppers whose wish changes; the oracle's share is {report['oracle_share']}")
+    table = Table(title=f"{len(shoppers)} shoppers with a new interest; the oracle's share is {report['oracle_share']}")
     headings = [
         "",
         "events needed",
@@ -288,8 +288,8 @@ def main() -> int:
             *(f"{shares[n]:.2f}" for n in (0, 1, 2, 4)), f"{utility[2]:.2f}", f"{one['utility_a_day_later']:.2f}",
         )  # fmt: skip
     Console().print(table)
-    print(f"Acknowledged → felt: {report['until_felt_ms']} ms, of CPU {report['until_felt_cpu_ms']} ms.")
-    print(f"Goals: within {GOAL_EVENTS} events; felt within {GOAL_EFFECT_P99_MS:.0f} ms, p99.")
+    print(f"Acknowledgement → recommendation: {report['effect_ms']} ms, {report['effect_cpu_ms']} ms of CPU.")
+    print(f"Goals: at most {GOAL_EVENTS} events; p99 of the latency at most {GOAL_EFFECT_P99_MS:.0f} ms.")
     arguments.out.write_text(json.dumps(report, indent=2) + "\n")
     return 0
 

@@ -1,11 +1,11 @@
-"""Chinese and code-mixed queries over a bilingual catalogue and over one with English only: is the category right?
+"""Category accuracy of Chinese and code-mixed queries, over a bilingual catalogue and over an English one.
 
     python -m benchmarks.bilingual --out R.json
 
-`data/bilingual.csv` (or --queries): query, the category of what it asks for ("Clothing > Jeans"; several are joined by
-"|"), and the catalogue it is for (demo, english or both). The catalogues: the demo shop as it is, and the same shop
-without a Chinese character. hit@10: a product of the category is among the first ten, which is what a shopper sees;
-precision@10: the share of the ten. The baseline is the same suite over the same import with an empty concept graph.
+`data/bilingual.csv` (or --queries): query, its category ("Clothing > Jeans"; several are joined by "|"), and the
+catalogue that it is for (demo, english or both). The catalogues: the demo shop, and the same shop without Chinese
+characters. hit@10: a product of the category is among the first ten results; precision@10: the share of such products.
+The baseline is the same suite over the same import with an empty concept graph.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Outcome:
-    """`categories` of the first ten results; `unknown_language` where the answer said so."""
+    """`categories` of the first ten results; `unknown_language`: the answer has this degradation."""
 
     categories: tuple[str, ...]
     unknown_language: bool
@@ -67,7 +67,7 @@ class Outcome:
 
 
 def read_questions(path: Path) -> list[Question]:
-    """Raises ValueError for a row that names no category or another catalogue."""
+    """Raises ValueError for a row without a category or with an unknown catalogue."""
     questions = []
     with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), 2):
@@ -87,10 +87,10 @@ def ask(suite: InProcessSuite, questions: Sequence[Question], name: str) -> list
 
         def search(question: Question) -> Outcome:
             answer = stub.Search(gateway_pb2.SearchRequest(query=question.query, page_size=DEPTH), timeout=_TIMEOUT_S)
-            reasons = {given_up.reason for given_up in answer.degradations}
+            reasons = {degradation.reason for degradation in answer.degradations}
             unknown = common_pb2.DEGRADATION_REASON_UNKNOWN_LANGUAGE
             if reasons - {unknown}:
-                # A late stage would measure the machine.
+                # With a late stage the figures would measure the machine.
                 raise RuntimeError(f"{question.query!r}: {answer.degradations}")
             found = (CATEGORY_SEPARATOR.join(result.product.category_path) for result in answer.results)
             return Outcome(tuple(found), unknown in reasons)
@@ -99,7 +99,7 @@ def ask(suite: InProcessSuite, questions: Sequence[Question], name: str) -> list
 
 
 def written(products: Sequence[DemoProduct], folder: Path) -> Path:
-    """The shop as a file to import."""
+    """Writes the shop as an import file."""
     path = folder / "catalogue.jsonl.gz"
     write_catalogue(path, list(products))
     return path
@@ -114,12 +114,12 @@ def import_file(suite: InProcessSuite, path: Path) -> None:
 def measure(
     products: Sequence[DemoProduct], questions: Sequence[Question], folder: Path, name: str
 ) -> dict[str, list[Outcome]]:
-    """Both rows over one import."""
+    """Outcomes with and without concepts, over the same import."""
     folder.mkdir(parents=True)
     path, empty = written(products, folder), folder / "no_concepts.yaml"
     empty.write_text("{}\n")
     if name == ENGLISH and has_han(gzip.decompress(path.read_bytes()).decode()):
-        raise ValueError("the English catalogue holds Chinese characters")
+        raise ValueError("the English catalogue contains Chinese characters")
     with in_process_suite(folder) as suite:
         import_file(suite, path)
     with in_process_suite(folder) as suite:
@@ -157,7 +157,7 @@ def report(results: Mapping[str, Mapping[str, dict[str, float]]]) -> Table:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file")
     parser.add_argument("--queries", type=Path, default=QUERIES)
     parser.add_argument("--seed", type=int, default=7, help="of the demo shop")
     arguments = parser.parse_args()

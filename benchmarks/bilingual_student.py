@@ -1,21 +1,22 @@
-"""A student that reads Chinese (`python -m training.bilingual`) beside the graph that says Chinese in English.
+"""An encoder that reads Chinese (`python -m training.bilingual`) beside the concept graph's English renderings.
 
     python -m benchmarks.bilingual_student --student DIR --out R.json [--products P.csv.gz --judgements J.csv.gz]
-    python -m benchmarks.bilingual_student --forget 0.2 --graph G.yaml
+    python -m benchmarks.bilingual_student --remove 0.2 --graph G.yaml
 
 The queries are those of benchmarks.bilingual; train the student with `--hold-out benchmarks/data/bilingual.csv`. Over
-the demo shop without a Chinese character, all from one run:
+the demo shop without Chinese characters, all from one run:
 
-    meaning alone   exact search by vectors: the student's of the query as it is, the English encoder's of the query
-                    said in English by the graph (`rendered_text`), and the student's of both in one text
-    whole product   Search as configured, with the embedded encoder and with the student, each also without the graph
+    dense alone     exact search by vectors: the student's vector of the query, the English encoder's vector of the
+                    graph's rendering of the query (`rendered_text`), and the student's vector of both in one text
+    whole product   Search with default settings, with the embedded encoder and with the student, each also without
+                    the graph
 
-Queries that are themselves a label of the graph stand apart from those that are not: the student's word pieces begin
-with the graph's meaning of the former. With J, NDCG@10 of English queries by vectors alone: student beside teacher.
+Queries that are a label of the graph are also reported separately: the student's word pieces for them start from the
+graph's English labels. With J: NDCG@10 of English queries by vectors alone, of student and teacher.
 
-The second form writes a graph that lacks a part of its Chinese labels. A student trained with it, and this benchmark,
-both under KAIROS_QUERY_ENCODER_CONCEPTS_FILE=G.yaml, show what each makes of words that nobody wrote down: "forgotten"
-are the queries that the whole graph says otherwise in English.
+The second form writes a graph without a share of its Chinese labels. A student trained with it and this benchmark, both
+under KAIROS_QUERY_ENCODER_CONCEPTS_FILE=G.yaml, show the effect of missing labels: "removed" are the queries whose
+rendering differs from that of the whole graph.
 """
 
 from __future__ import annotations
@@ -65,38 +66,38 @@ from training.compression.sample import draw
 from training.search.data import read_judgements
 
 RENDERED, STUDENT, JOINED = (
-    "English encoder, query said in English",
-    "student, query as it is",
+    "English encoder, rendering of the query",
+    "student, query",
     "student, both in one text",
 )
 EMBEDDED, WITH_STUDENT = "embedded encoder", "student"
-GROUPS = ("labels", "others", "forgotten")
+GROUPS = ("labels", "others", "removed")
 _GRAPH, _NO_GRAPH = "", ", without the graph"
 _ENGLISH_QUERIES, _ENGLISH_PRODUCTS = 500, 6_000
 
 
 def renderings(questions: Sequence[Question], graph: ConceptGraph) -> list[str]:
-    """As EncodeQuery says them in English; empty where the graph cannot."""
+    """The English renderings that EncodeQuery computes; empty for a query without a known label."""
     finder, expander = ConceptFinder(graph), Expander(graph, frozenset())
     normal = [normalise(question.query) for question in questions]
     return [expander.expand(finder.read(text), text).rendering for text in normal]
 
 
-def forgetful(graph: ConceptGraph, share: float, seed: int) -> dict[str, Any]:
-    """A document of the graph without that share of its Chinese labels, chosen at random."""
+def without_labels(graph: ConceptGraph, share: float, seed: int) -> dict[str, Any]:
+    """The graph as a document, without a random share of its Chinese labels."""
     random = np.random.default_rng(seed)
     labels = sorted(graph.by_chinese)
-    forgotten = {labels[row] for row in random.permutation(len(labels))[: round(share * len(labels))]}
-    document: dict[str, Any] = {"fillers": sorted(graph.fillers - forgotten)}
+    removed = {labels[row] for row in random.permutation(len(labels))[: round(share * len(labels))]}
+    document: dict[str, Any] = {"fillers": sorted(graph.fillers - removed)}
     for concept in graph.concepts.values():
-        known = [label for label in concept.chinese if chinese_key(label) not in forgotten]
+        known = [label for label in concept.chinese if chinese_key(label) not in removed]
         entry = {"labels": concept.english + known, "is_a": concept.is_a, "goes_with": concept.goes_with}
         document.setdefault(concept.kind.value, {})[concept.name] = entry
     return document
 
 
 def nearest(queries: FloatArray, products: FloatArray, categories: Sequence[str]) -> list[Outcome]:
-    """The categories of the ten nearest; a query without a vector finds nothing."""
+    """The categories of the ten nearest products; a query without a vector has no results."""
     found = []
     for vector in queries:
         best = np.argsort(-(products @ vector), kind="stable")[: DEPTH if vector.any() else 0]
@@ -104,20 +105,20 @@ def nearest(queries: FloatArray, products: FloatArray, categories: Sequence[str]
     return found
 
 
-def meaning_alone(
+def dense_alone(
     products: Sequence[Product], questions: Sequence[Question], student: Encoder, teacher: Encoder
 ) -> dict[str, list[Outcome]]:
     settings = QueryEncoderSettings()
     texts = [product_text(product) for product in products]
     categories = [CATEGORY_SEPARATOR.join(product.category_path) for product in products]
     by_teacher, by_student = (encoder.encode(texts, settings.max_product_tokens) for encoder in (teacher, student))
-    said = renderings(questions, configured_graph())
-    asked = [normalise(question.query) for question in questions]
-    joined = [f"{text} {english}".strip() for text, english in zip(asked, said, strict=True)]
+    rendered = renderings(questions, configured_graph())
+    queries = [normalise(question.query) for question in questions]
+    joined = [f"{text} {english}".strip() for text, english in zip(queries, rendered, strict=True)]
     limit = settings.max_query_tokens
     return {
-        RENDERED: nearest(teacher.encode(said, limit), by_teacher, categories),
-        STUDENT: nearest(student.encode(asked, limit), by_student, categories),
+        RENDERED: nearest(teacher.encode(rendered, limit), by_teacher, categories),
+        STUDENT: nearest(student.encode(queries, limit), by_student, categories),
         JOINED: nearest(student.encode(joined, limit), by_student, categories),
     }
 
@@ -160,13 +161,13 @@ def configured_graph() -> ConceptGraph:
 
 
 def by_kind(questions: Sequence[Question], outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, float]]:
-    """Figures of all queries, and hit@10 of those that are a label of the graph and of those that are none."""
+    """Figures of all queries, and hit@10 of each group: labels of the graph, other queries, removed labels."""
     graph, whole = configured_graph(), embedded_graph()
-    said = zip(renderings(questions, graph), renderings(questions, whole), strict=True)
+    rendered = zip(renderings(questions, graph), renderings(questions, whole), strict=True)
     groups = {
         "labels": [chinese_key(question.query) in graph.by_chinese for question in questions],
         "others": [chinese_key(question.query) not in graph.by_chinese for question in questions],
-        "forgotten": [now != before for now, before in said],
+        "removed": [one != other for one, other in rendered],
     }
     result = {}
     for name, found in outcomes.items():
@@ -194,22 +195,22 @@ def report(results: Mapping[str, Mapping[str, Mapping[str, float]]], queries: in
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--student", type=Path, help="folder of `python -m training.bilingual`")
-    parser.add_argument("--out", type=Path, help="where the JSON goes")
-    parser.add_argument("--forget", type=float, default=0.0, help="share of the Chinese labels that --graph lacks")
-    parser.add_argument("--graph", type=Path, help="where the graph goes")
+    parser.add_argument("--out", type=Path, help="the JSON file")
+    parser.add_argument("--remove", type=float, default=0.0, help="share of Chinese labels that --graph does not have")
+    parser.add_argument("--graph", type=Path, help="the file of the graph to write")
     parser.add_argument("--queries", type=Path, default=QUERIES)
     parser.add_argument("--products", type=Path, help="of a shop with judgements, to measure English")
     parser.add_argument("--judgements", type=Path)
-    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
+    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as for `kairos catalog import`")
     parser.add_argument("--seed", type=int, default=7, help="of the demo shop")
-    parser.add_argument("--alone", action="store_true", help="meaning alone: leave the whole product out")
+    parser.add_argument("--dense-alone", action="store_true", help="skip the whole product")
     arguments = parser.parse_args()
     if arguments.graph:
-        graph = forgetful(embedded_graph(), arguments.forget, arguments.seed)
+        graph = without_labels(embedded_graph(), arguments.remove, arguments.seed)
         arguments.graph.write_text(yaml.safe_dump(graph, allow_unicode=True), encoding="utf-8")
         return 0
     if not (arguments.student and arguments.out):
-        parser.error("give --student and --out, or --forget and --graph")
+        parser.error("give --student and --out, or --remove and --graph")
     chosen = QueryEncoderSettings(model_dir=arguments.student, model_version="bilingual@benchmark")
     student, teacher = build_encoder(chosen, threads=1), build_encoder(QueryEncoderSettings(), threads=1)
     questions = [question for question in read_questions(arguments.queries) if question.catalogue != DEMO]
@@ -218,9 +219,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kairos-student-") as name:
         folder = Path(name)
         file = written(shop, folder)
-        alone = meaning_alone(read_catalogue(file), questions, student, teacher)
-        results["meaning alone"] = by_kind(questions, alone)
-        if not arguments.alone:
+        alone = dense_alone(read_catalogue(file), questions, student, teacher)
+        results["dense alone"] = by_kind(questions, alone)
+        if not arguments.dense_alone:
             results["whole product"] = by_kind(questions, whole_product(file, questions, chosen, folder))
     Console().print(report(results, len(questions)))
     summary: dict[str, object] = {"queries": len(questions), "seed": arguments.seed, "figures": results}

@@ -1,11 +1,12 @@
-"""How fast a query becomes a vector: torch, ONNX Runtime, and the encoder as it is served.
+"""Latency of query encoding: torch, ONNX Runtime, and the served encoder.
 
     python -m benchmarks.encoder --out R.json [--queries FILE] [--products P.csv.gz --map id=product_uid,…]
 
-One query at a time, one thread each. The rounds of the backends alternate, so that whatever else disturbs the machine
-disturbs all of them; a figure is the median of all calls, a ratio is one of medians. All but the session alone begin
-with the text; "served" is EncodeQuery over gRPC on loopback, in another process: it also reads the text's
-language, spelling and conditions, with the words of P where it is given. Parity is the cosine to torch fp32.
+One query at a time, one thread. The rounds of the backends alternate, so that other load disturbs all of them alike; a
+figure is the median of all calls, a ratio is a ratio of medians. The input is the text, except for the session alone,
+whose input is word pieces. "served" is EncodeQuery over gRPC on loopback in another process, which also detects
+language and conditions and corrects the spelling, with the words of P if it is given. Parity is the cosine to torch
+fp32.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from services.query_encoder.ports import Encoder
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder, embedded_model_dir
 
-# 8 to 16 word pieces of MiniLM, the two at the ends included.
+# 8 to 16 word pieces of MiniLM, including [CLS] and [SEP].
 QUERIES = (
     "stainless steel burr coffee grinder", "wireless noise cancelling headphones under 200",
     "waterproof hiking boots for women", "4k hdmi cable 6 ft gold plated",
@@ -70,7 +71,7 @@ QUERIES = (
 )  # fmt: skip
 TORCH, TORCH_INT8, FP32, INT8 = "torch fp32 eager", "torch int8 (dynamic)", "ONNX Runtime fp32", "ONNX Runtime int8"
 SESSION, PAUSED, SERVED = "its session alone", "the same after a pause", "served: EncodeQuery over gRPC"
-# Between the inferences of a service lies the way of the call, and the caches belong to others meanwhile.
+# About the time between two inferences of a service, in which the core sleeps or its caches are used by others.
 _PAUSE_S = 0.0006
 GOALS = {"torch_of_int8": 4.0, "served_of_session": 1.5, "parity_mean": 0.985}
 _TIMEOUT_S = 10.0
@@ -78,7 +79,7 @@ Encode = Callable[[str], FloatArray]
 
 
 def torch_runner(quantized: bool) -> Encode:
-    """transformers as it comes, with our tokenizer and pooling."""
+    """transformers with default settings, with our tokenizer and pooling."""
     settings, model_dir = QueryEncoderSettings(), embedded_model_dir()
     model, tokenizer = load_model(model_dir), BatchTokenizer(model_dir)
     if quantized:
@@ -102,7 +103,7 @@ def encoder_runner(encoder: Encoder) -> Encode:
 
 
 def session_runner(encoder: OnnxEncoder, queries: Sequence[str]) -> Encode:
-    """The inference and nothing else: the word pieces are there."""
+    """The inference alone: the text is tokenized in advance."""
     settings, tokenizer = QueryEncoderSettings(), BatchTokenizer(embedded_model_dir())
     inputs = {}
     for query in queries:
@@ -133,10 +134,10 @@ def retrieval_texts(channel: grpc.Channel, queries: Sequence[str]) -> list[str]:
 
 
 def measure(runners: Mapping[str, Encode], queries: Sequence[str], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every call."""
+    """Milliseconds of every call, by name."""
     names, found = list(runners), {name: list[float]() for name in runners}
     for number in tqdm(range(rounds), unit=" rounds"):
-        # Another one goes first each time.
+        # Each round starts with another backend.
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
             run = runners[name]
@@ -156,7 +157,7 @@ def parity(run: Encode, queries: Sequence[str], reference: Sequence[FloatArray])
 
 
 def parts_of_served(data_dir: Path, queries: Sequence[str], rounds: int) -> dict[str, float]:
-    """Milliseconds of what EncodeQuery does beside the inference, each measured by itself in this process."""
+    """Median milliseconds of EncodeQuery's steps other than the inference, each measured alone in this process."""
     with closing(SqliteLexiconStore(data_dir)) as store:
         lexicon = store.read(DEFAULT_TENANT, None)
     corrector, settings = SpellCorrector(lexicon.words, lexicon.phrases), QueryEncoderSettings()
@@ -202,15 +203,15 @@ def read_products(path: Path, mapping: str) -> Iterator[Product]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
-    parser.add_argument("--queries", type=Path, help="one a line; without it, a list of ours")
-    parser.add_argument("--products", type=Path, help="the shop whose words EncodeQuery knows")
-    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file")
+    parser.add_argument("--queries", type=Path, help="one a line; default: a built-in list")
+    parser.add_argument("--products", type=Path, help="catalogue whose words EncodeQuery knows")
+    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as for `kairos catalog import`")
     parser.add_argument("--rounds", type=int, default=20)
     arguments = parser.parse_args()
     queries = read_queries(arguments.queries)
     if not queries:
-        parser.error(f"{arguments.queries} holds no query")
+        parser.error(f"{arguments.queries} has no query")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="kairos-encoder-") as folder, ExitStack() as stack:
         data_dir = Path(folder)
@@ -227,9 +228,9 @@ def main() -> int:
         runners[SERVED] = served_runner(channel)
         reference = [runners[TORCH](query) for query in queries]
         same = {name: parity(run, queries, reference) for name, run in runners.items()}
-        # What it was asked to encode: the query without its price and its slips.
-        looked_up = [runners[TORCH](text) for text in retrieval_texts(channel, queries)]
-        same[SERVED] = parity(runners[SERVED], queries, looked_up)
+        # EncodeQuery encodes the query without its price and with corrected typos.
+        encoded_texts = [runners[TORCH](text) for text in retrieval_texts(channel, queries)]
+        same[SERVED] = parity(runners[SERVED], queries, encoded_texts)
         times = measure(runners, queries, arguments.rounds)
         parts = parts_of_served(data_dir, queries, arguments.rounds)
     medians = {name: statistics.median(found) for name, found in times.items()}
@@ -256,20 +257,20 @@ def _print(
 ) -> None:  # fmt: skip
     console = Console()
     table = Table(title=f"{len(queries)} queries, one at a time, one thread")
-    for heading in ("", "p50 ms", "torch fp32 / it", "mean cosine", "lowest"):
+    for heading in ("", "p50 ms", "speed-up over torch fp32", "mean cosine", "lowest"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, median in medians.items():
         cosines = (f"{same[name]['mean']:.4f}", f"{same[name]['min']:.4f}")
         table.add_row(name, f"{median:.2f}", f"{medians[TORCH] / median:.1f}", *cosines)
     console.print(table)
-    where = Table("where the served query's time goes", "ms", box=None)
+    where = Table("part of the served query", "ms", box=None)
     for name, median in parts.items():
         where.add_row(name, f"{median:.3f}")
     console.print(where)
     console.print(
-        f"The served backend takes 1/{ratios['torch_of_int8']} of torch fp32's time (goal: {GOALS['torch_of_int8']}); "
-        f"through the service a query takes {ratios['served_of_session']} times its session, "
-        f"{ratios['served_of_session_after_a_pause']} times its session after a pause "
+        f"The backend is {ratios['torch_of_int8']} times as fast as torch fp32 (goal: {GOALS['torch_of_int8']}); "
+        f"through the service a query takes {ratios['served_of_session']} times the time of its session, "
+        f"{ratios['served_of_session_after_a_pause']} times that of its session after a pause "
         f"(goal: at most {GOALS['served_of_session']})."
     )
 

@@ -1,6 +1,6 @@
-"""The query encoder's real handler behind plain grpc.aio, in a process of its own.
+"""The query encoder's own handler on a plain grpc.aio server, in a separate process.
 
-`python -m benchmarks.encoder_server` prints its port and serves until SIGTERM. On uvloop, as Serve's replicas are.
+`python -m benchmarks.encoder_server` prints its port and serves until SIGTERM, on uvloop as Serve's replicas do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from services.query_encoder.wiring import build_handler
 
 @contextlib.contextmanager
 def encoder_server(data_dir: Path) -> Iterator[str]:
-    """host:port of a started server whose lexicons are in `data_dir`."""
+    """host:port of a started server with its lexicons in `data_dir`."""
     command = [sys.executable, "-m", __name__, "--data", str(data_dir)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,12 +1,12 @@
-"""Pictures: same-class retrieval and class accuracy on photographs that the model has never seen.
+"""Image encoder: same-class retrieval and class accuracy on held-out photographs.
 
     python -m benchmarks.images --images DIR --out R.json [--max-minutes 12] [--model MODEL_DIR]
 
-DIR holds train/<class>/ and validation/<class>/. The model is trained from scratch on train/ alone, exported, and then
-measured as it is served: bytes in, ONNX Runtime, vectors out. On validation/ each picture looks for the others of its
-class (P@10, mAP); its class is the vote of its 15 nearest pictures of train/. The same vote and the same ranking are
-taken for colour histograms, for thumbnails, for the untrained network, and the majority class stands for no picture at
-all. Prints a table, writes JSON and a plot.
+DIR has the folders train/<class>/ and validation/<class>/. The encoder is trained from scratch on train/ alone,
+exported, and measured as served, with ONNX Runtime. Each picture of validation/ is a query for the other pictures of
+its class (P@10, mAP); its class is predicted by a vote of its 15 nearest pictures of train/. Baselines with the same
+vote and ranking: colour histograms, thumbnails, the untrained network; and the majority class. Prints a table, writes
+JSON and a plot.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from services.common.arrays import unit_rows
 from services.query_encoder.adapters.onnx_image_encoder import OnnxImageEncoder
 from services.query_encoder.domain.image import ImageLimits, Preprocessing
+from training.bootstrap import mean_interval
 from training.pictures.data import LabelledPictures, read_folder
 from training.pictures.export import export
 from training.pictures.model import new_network, save_network
@@ -37,8 +39,8 @@ from training.pictures.train import PictureTraining, train
 
 NEIGHBOURS = 15
 DEPTH = 10
-# How much nearer neighbours count for more in the vote, as exp(cosine / _WARMTH).
-_WARMTH = 0.1
+# A neighbour's vote has the weight exp(cosine / _TEMPERATURE).
+_TEMPERATURE = 0.1
 _BINS = 6
 _THUMBNAIL = 12
 KAIROS, UNTRAINED, COLOURS, THUMBNAILS, MAJORITY = (
@@ -46,13 +48,14 @@ KAIROS, UNTRAINED, COLOURS, THUMBNAILS, MAJORITY = (
     "majority class, any order",
 )  # fmt: skip
 
+# [pictures, dimensions], unit rows.
 Vectors = npt.NDArray[np.float32]
 Embedding = Callable[[LabelledPictures], Vectors]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """`correct`: of each validation picture whether its class was told; `precision` and `average`: its P@10 and AP."""
+    """By validation picture: `correct` (1 if the class is right), `precision` (P@10), `average` (average precision)."""
 
     correct: npt.NDArray[np.float64]
     precision: npt.NDArray[np.float64]
@@ -67,34 +70,34 @@ class Figures:
 
 
 def figures_of(embedding: Embedding, seen: LabelledPictures, unseen: LabelledPictures) -> Figures:
-    known, asked = embedding(seen), embedding(unseen)
-    told = vote(asked @ known.T, seen.labels, len(seen.classes))
-    similarity = asked @ asked.T
+    known, queries = embedding(seen), embedding(unseen)
+    predicted = vote(queries @ known.T, seen.labels, len(seen.classes))
+    similarity = queries @ queries.T
     np.fill_diagonal(similarity, -np.inf)
     order = np.argsort(-similarity, axis=1, kind="stable")[:, :-1]
     same = unseen.labels[order] == unseen.labels[:, np.newaxis]
-    return Figures((told == unseen.labels).astype(float), same[:, :DEPTH].mean(1), average_precision(same))
+    return Figures((predicted == unseen.labels).astype(float), same[:, :DEPTH].mean(1), average_precision(same))
 
 
 def vote(similarity: Vectors, labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
-    """The class of each row by its nearest neighbours, nearer ones counting for more. Shape [rows]."""
+    """[rows]: the class by a weighted vote of the nearest neighbours; `similarity` [rows, known pictures]."""
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS]
-    weights = np.exp((np.take_along_axis(similarity, nearest, 1) - similarity.max(1, keepdims=True)) / _WARMTH)
-    votes = np.stack([np.where(labels[nearest] == each_one, weights, 0).sum(1) for each_one in range(classes)], 1)
-    told: npt.NDArray[np.int64] = votes.argmax(1)
-    return told
+    weights = np.exp((np.take_along_axis(similarity, nearest, 1) - similarity.max(1, keepdims=True)) / _TEMPERATURE)
+    votes = np.stack([np.where(labels[nearest] == label, weights, 0).sum(1) for label in range(classes)], 1)
+    predicted: npt.NDArray[np.int64] = votes.argmax(1)
+    return predicted
 
 
 def average_precision(same: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Of each row; 0 where nothing belongs to it."""
+    """[rows]: of rankings `same` [rows, positions]; 0 without a relevant picture."""
     hits = np.cumsum(same, axis=1)
-    places = np.arange(1, same.shape[1] + 1)
-    found: npt.NDArray[np.float64] = (hits / places * same).sum(1) / np.maximum(same.sum(1), 1)
+    positions = np.arange(1, same.shape[1] + 1)
+    found: npt.NDArray[np.float64] = (hits / positions * same).sum(1) / np.maximum(same.sum(1), 1)
     return found
 
 
 def by_chance(seen: LabelledPictures, unseen: LabelledPictures) -> Figures:
-    """The most frequent class; for P@10 and mAP the share of the class, which a random order is expected to have."""
+    """The most frequent class; for P@10 and mAP the expectation of a random order, the share of the class."""
     commonest = np.bincount(seen.labels).argmax()
     counts = np.bincount(unseen.labels, minlength=len(unseen.classes))
     share = (counts[unseen.labels] - 1) / (len(unseen) - 1)
@@ -106,17 +109,17 @@ def colours(pictures: LabelledPictures) -> Vectors:
     bins = pictures.pixels.astype(np.int64) * _BINS // 256
     codes = (bins[..., 0] * _BINS + bins[..., 1]) * _BINS + bins[..., 2]
     rows = [np.bincount(code.ravel(), minlength=_BINS**3) for code in tqdm(codes, desc="colours", unit=" pictures")]
-    return _unit(np.sqrt(np.stack(rows)))
+    return unit_rows(np.sqrt(np.stack(rows)).astype(np.float32))
 
 
 def thumbnails(pictures: LabelledPictures) -> Vectors:
-    """Brightness on a coarse grid, without its mean."""
+    """Brightness on a grid of 12 x 12, centred."""
     n, height, width, _ = pictures.pixels.shape
     rows, columns = np.arange(height) * _THUMBNAIL // height, np.arange(width) * _THUMBNAIL // width
     cells = np.zeros((n, _THUMBNAIL, _THUMBNAIL))
     np.add.at(cells.transpose(1, 2, 0), np.ix_(rows, columns), pictures.pixels.mean(-1).transpose(1, 2, 0))
     flat = cells.reshape(n, -1)
-    return _unit(flat - flat.mean(1, keepdims=True))
+    return unit_rows((flat - flat.mean(1, keepdims=True)).astype(np.float32))
 
 
 def served(folder: Path) -> Embedding:
@@ -146,23 +149,13 @@ def untrained_model(folder: Path, seed: int) -> Path:
 
 
 def interval(ours: Figures, other: Figures, seed: int) -> dict[str, list[float]]:
-    """95 % of each difference, by the paired bootstrap over the validation pictures."""
-    draws = np.random.default_rng(seed).integers(0, len(ours.correct), (2_000, len(ours.correct)))
-    pairs = {
-        "class_accuracy": (ours.correct, other.correct),
-        "p@10": (ours.precision, other.precision),
-        "map": (ours.average, other.average),
+    """95 % interval of each difference, by the paired bootstrap over the validation pictures."""
+    differences = {
+        "class_accuracy": ours.correct - other.correct,
+        "p@10": ours.precision - other.precision,
+        "map": ours.average - other.average,
     }
-    return {
-        name: [round(float(end), 4) for end in np.percentile((a - b)[draws].mean(1), [2.5, 97.5])]
-        for name, (a, b) in pairs.items()
-    }
-
-
-def _unit(rows: npt.NDArray[np.float64]) -> Vectors:
-    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-    vectors: Vectors = (rows / lengths).astype(np.float32)
-    return vectors
+    return {name: list(mean_interval(difference, seed)) for name, difference in differences.items()}
 
 
 def plot(figures: Mapping[str, Figures], path: Path) -> None:
@@ -171,7 +164,7 @@ def plot(figures: Mapping[str, Figures], path: Path) -> None:
 
     chart, axes = pyplot.subplots(1, 3, figsize=(13, 2.8), layout="constrained", sharey=True)
     for axis, metric in zip(axes, ("class_accuracy", "p@10", "map"), strict=True):
-        values = [each_one.means()[metric] for each_one in figures.values()]
+        values = [found.means()[metric] for found in figures.values()]
         axis.bar_label(axis.barh(list(figures), values), fmt="%.3f", padding=3)
         axis.set(title=metric, xlim=(0, max(values) * 1.25))
     axes[0].invert_yaxis()
@@ -180,11 +173,11 @@ def plot(figures: Mapping[str, Figures], path: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, help="holds train/<class>/ and validation/<class>/")
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes; a plot goes beside it (.png)")
-    parser.add_argument("--model", type=Path, help="where the model stays; a training that was cut off goes on there")
+    parser.add_argument("--images", type=Path, required=True, help="with train/<class>/ and validation/<class>/")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file; a plot goes beside it (.png)")
+    parser.add_argument("--model", type=Path, help="the model's folder; an interrupted training resumes in it")
     parser.add_argument("--epochs", type=int, default=PictureTraining.epochs)
-    parser.add_argument("--max-minutes", type=float, default=12, help="fewer epochs where they would take longer")
+    parser.add_argument("--max-minutes", type=float, default=12, help="reduces the epochs to fit")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=PictureTraining.seed)
     arguments = parser.parse_args()

@@ -1,13 +1,12 @@
-"""How much search quality is lost when people type badly: slips, word order, case, plural, full-width letters.
+"""Loss of search quality under changes of the query: a typo, word order, capitals, number, full-width letters.
 
     python -m benchmarks.robustness --products P.csv.gz --judgements J.csv.gz --out R.json [--sample N --seed S]
 
-P and J as for benchmarks.search_quality. The same sample of queries goes through the gateway's Search as it stands and
-changed in one way at a time; NDCG@10 of the changed ones is held against that of the same queries unchanged. A query
-that a change leaves as it was (nothing to turn round in one word) counts in that row with the same answer. Intervals:
-95 % of the relative change by the paired bootstrap.
+P and J as for benchmarks.search_quality. A sample of queries goes through the gateway's Search unchanged and with each
+change; reported is the relative difference of NDCG@10, with a 95 % interval by the paired bootstrap. A query that a
+change cannot alter (for example the word order of one word) counts unchanged.
 
-`--state DIR` keeps the imported catalogue there and uses it again: for measuring two versions of the correction.
+`--state DIR` keeps the imported catalogue and reuses it, to compare two versions of the correction.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from ops.in_process import in_process_suite
 from training.search.data import Judgements, read_judgements
 from training.search.train import import_products
 
-# Relative loss of NDCG@10 under each change.
+# Accepted relative loss of NDCG@10 under each change.
 GOAL = 0.05
 CLEAN = "clean"
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -46,9 +45,9 @@ def typo(query: str, rng: random.Random) -> str:
         return query
     match = rng.choice(found)
     word = match.group()
-    while (slip := _edit(word, rng)) == word:
+    while (mistyped := _edit(word, rng)) == word:
         pass
-    return query[: match.start()] + slip + query[match.end() :]
+    return query[: match.start()] + mistyped + query[match.end() :]
 
 
 def _edit(word: str, rng: random.Random) -> str:
@@ -77,25 +76,25 @@ def upper(query: str, rng: random.Random) -> str:
 
 
 def other_number(query: str, rng: random.Random) -> str:
-    """The last word of four or more letters: plural becomes singular, singular plural."""
+    """Swaps plural and singular of the last word of four or more letters."""
     found = list(_WORD.finditer(query))
     if not found:
         return query
     word = found[-1].group()
     if word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        turned = word[:-1]
+        changed = word[:-1]
     else:
-        turned = word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
-    return query[: found[-1].start()] + turned + query[found[-1].end() :]
+        changed = word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
+    return query[: found[-1].start()] + changed + query[found[-1].end() :]
 
 
 def full_width(query: str, rng: random.Random) -> str:
-    """Letters, digits and signs as a Chinese input method makes them."""
+    """Letters, digits and signs in the full-width forms of Chinese input methods."""
     return "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else "　" if c == " " else c for c in query)
 
 
 CHANGES: Mapping[str, Change] = {
-    "one slip in one word": typo,
+    "one typo in one word": typo,
     "words shuffled": shuffled,
     "capitals": upper,
     "plural ⇄ singular": other_number,
@@ -104,14 +103,14 @@ CHANGES: Mapping[str, Change] = {
 
 
 def sample_of(judgements: Judgements, size: int, seed: int) -> Judgements:
-    """`size` queries that have something to find, drawn without replacement; all of them for 0."""
+    """A random sample of `size` queries with a relevant product; 0: all."""
     fit = [query for query, judged in judgements.items() if max(judged.values()) > 1]
     chosen = random.Random(seed).sample(fit, min(size, len(fit))) if size else fit
     return {query: judgements[query] for query in chosen}
 
 
 def relative_interval(changed: Figures, clean: Figures, seed: int) -> tuple[float, float]:
-    """95 % of changed / clean - 1, by the paired bootstrap over queries."""
+    """95 % interval of changed / clean − 1, by the paired bootstrap over queries."""
     draws = np.random.default_rng(seed).integers(0, len(clean.ndcg), (2_000, len(clean.ndcg)))
     relative = changed.ndcg[draws].mean(1) / clean.ndcg[draws].mean(1) - 1
     low, high = np.percentile(relative, [2.5, 97.5])
@@ -144,15 +143,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=Path, required=True)
     parser.add_argument("--judgements", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
-    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file")
+    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as for `kairos catalog import`")
     parser.add_argument("--sample", type=int, default=1_500, help="queries; 0: all")
     parser.add_argument("--seed", type=int, default=0, help="of the sample, the changes and the bootstrap")
-    parser.add_argument("--state", type=Path, help="keep the imported catalogue here")
+    parser.add_argument("--state", type=Path, help="folder that keeps the imported catalogue")
     arguments = parser.parse_args()
     judgements = sample_of(read_judgements(arguments.judgements), arguments.sample, arguments.seed)
     if not judgements:
-        parser.error(f"{arguments.judgements} holds no query with something to find")
+        parser.error(f"{arguments.judgements} has no query with a relevant product")
     with ExitStack() as stack:
         folder = arguments.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kairos-robustness-")))
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""SASRec as first published (Kang & McAuley, ICDM 2018): a baseline, with one random negative for each positive.
+"""SASRec as first published (Kang & McAuley, ICDM 2018): a baseline with one random negative for each positive.
 
-Two blocks of one head, width 50, dropout 0.5, the latest 50 items, Adam at 0.001, batches of 128 users; stopped when
-the validation has not grown for 20 epochs.
+Two blocks with one head, width 50, dropout 0.5, the latest 50 items, Adam with a learning rate of 0.001, batches of 128
+users. Training stops if the validation has not improved for 20 epochs, or after `minutes`.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ class SasRecSettings:
 
 
 def fit_sasrec(split: Split, item_count: int, settings: SasRecSettings) -> tuple[Scorer, dict[str, float]]:
-    """(scorer, how long it trained)."""
+    """(scorer of the best epoch, {epochs, best_epoch, validation_ndcg@10})."""
     torch.manual_seed(settings.seed)
     random = np.random.default_rng(settings.seed)
     model = SasRec(item_count, settings)
     optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate, betas=(0.9, 0.98))
-    learned = [sequence[-settings.history - 1 :] for sequence in split.learned if len(sequence) > 1]
-    asked = random.permutation(len(split.valid_targets))[:_VALIDATION_USERS]
-    histories, targets = [split.valid_histories[row] for row in asked], split.valid_targets[asked]
+    sequences = [sequence[-settings.history - 1 :] for sequence in split.train if len(sequence) > 1]
+    users = random.permutation(len(split.valid_targets))[:_VALIDATION_USERS]
+    histories, targets = [split.valid_histories[row] for row in users], split.valid_targets[users]
     best, best_epoch, highest, started = model, 0, -1.0, time.monotonic()
     bar = tqdm(range(1, settings.epochs + 1), desc="SASRec as first published", unit=" epochs", mininterval=2)
     for epoch in bar:
         model.train()
-        for batch in batches(learned, settings.batch, random):
+        for batch in batches(sequences, settings.batch, random):
             loss = _loss(model, batch, random)
             optimizer.zero_grad()
             loss.backward()
@@ -68,7 +68,7 @@ def fit_sasrec(split: Split, item_count: int, settings: SasRecSettings) -> tuple
 
 
 class SasRec(nn.Module):
-    """Row 0 is padding, which comes first; item i is row i + 1."""
+    """Row 0 is padding, which precedes a history; item i is row i + 1."""
 
     def __init__(self, item_count: int, settings: SasRecSettings) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class SasRec(nn.Module):
             self.items.weight[0] = 0
 
     def forward(self, histories: torch.Tensor) -> torch.Tensor:
-        """[b, l] -> [b, l, width]."""
+        """Histories [b, l] -> states [b, l, width]."""
         length, is_item = histories.shape[1], (histories > 0)[..., None]
         state = self.items(histories) * self.settings.width**0.5 + self.positions.weight[-length:]
         state = functional.dropout(state, self.settings.dropout, self.training) * is_item
@@ -114,13 +114,13 @@ def _loss(model: SasRec, sequences: Sequence[IntArray], random: np.random.Genera
     )
     negatives = random.integers(0, count, targets.shape)
     for row, own in enumerate(sequences):
-        # Nobody's own items are wrong answers.
-        while (wrong := np.isin(negatives[row], own)).any() and len(np.unique(own)) < count:
-            negatives[row, wrong] = random.integers(0, count, int(wrong.sum()))
+        # Items of the sequence itself are no negatives.
+        while (positive := np.isin(negatives[row], own)).any() and len(np.unique(own)) < count:
+            negatives[row, positive] = random.integers(0, count, int(positive.sum()))
     states, kept = model(inputs), targets > 0
-    positive = (states * model.items(targets)).sum(-1)[kept]
-    negative = (states * model.items(torch.as_tensor(negatives) + 1)).sum(-1)[kept]
-    return functional.softplus(-positive).mean() + functional.softplus(negative).mean()
+    own_scores = (states * model.items(targets)).sum(-1)[kept]
+    other_scores = (states * model.items(torch.as_tensor(negatives) + 1)).sum(-1)[kept]
+    return functional.softplus(-own_scores).mean() + functional.softplus(other_scores).mean()
 
 
 def _scorer(model: SasRec) -> Scorer:

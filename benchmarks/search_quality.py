@@ -1,16 +1,16 @@
-"""Search quality against human judgements: the product as configured, its halves, their fusion, and bm25s.
+"""Search quality against human judgements: the product with default settings, its legs, their fusion, and bm25s.
 
     python -m benchmarks.search_quality [--train T.csv.gz] --products P.csv.gz --judgements J.csv.gz --out R.json
 
-With T everything that learns is trained on T alone first, unless that was done before; "dense" and "hybrid" stay those
-of the embedded encoder.
+With T, encoder and fusion are first trained on T alone (a finished training is reused); "dense" and "hybrid" remain
+those of the embedded encoder.
 
-P: product_uid, product_title, and what other columns `--map` names. J: search_term, product_uid, relevance (1 to 3, the
-mean of raters). NDCG@10 over the whole catalogue, gain 2^(relevance - 1) - 1, 0 for what nobody judged; recall@100 of
-products with relevance 2.33 or more. Queries with nothing to find do not count.
+P: product_uid, product_title, and other columns that `--map` names. J: search_term, product_uid, relevance (1 to 3, the
+mean of raters). NDCG@10 over the whole catalogue with gains 2^(relevance − 1) − 1, and 0 for unjudged products;
+recall@100 of products with a relevance of 2.33 or more. Queries without a relevant product do not count.
 
-All rows come from one run over the same import. "kairos" is the gateway's Search for a shopper whom nobody knows:
-spelling correction, fusion and ranker as configured. The others get the query as it was typed.
+All rows come from one run over the same import. "kairos" is the gateway's Search for an unknown shopper, with spelling
+correction, fusion and ranker. The other rows search for the query as typed.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from services.common.convert import context_to_proto, vectors_to_proto
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from services.retrieval.settings import FusionSettings
+from training.bootstrap import mean_interval
 from training.search.data import RELEVANT, Judgements, ndcg, read_judgements
 from training.search.encoder import EncoderTraining
 from training.search.train import CANDIDATES, SearchTraining, TrainedSearch, import_products, train
@@ -51,17 +52,18 @@ from training.search.train import CANDIDATES, SearchTraining, TrainedSearch, imp
 RECALL_DEPTH = 100
 _TIMEOUT_S = 60.0
 _IN_FLIGHT = 2
-# By ranks, equal weights: what one takes without any data (Cormack et al., SIGIR 2009).
+# Reciprocal rank fusion with equal weights, which needs no data (Cormack et al., SIGIR 2009).
 HYBRID = FusionSettings(method="rrf", dense_weight=0.5, lexical_weight=0.5, rrf_k=60)
 BM25S, BM25, DENSE, RRF, KAIROS = "bm25s (peer)", "bm25", "dense", "hybrid (rrf 60)", "kairos"
 TRAINED = "kairos, trained"
 
+# Product ids, best first.
 Ranking = Sequence[str]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """By query, in the order of the judgements; NaN where the query has nothing to find."""
+    """By query, in the order of the judgements; NaN for a query without a relevant product."""
 
     ndcg: npt.NDArray[np.float64]
     recall: npt.NDArray[np.float64]
@@ -92,14 +94,14 @@ def each(queries: Sequence[str], name: str, ranking_of: Callable[[str], Ranking]
 
 
 def by_gateway(suite: InProcessSuite, queries: Sequence[str], name: str) -> dict[str, Ranking]:
-    """Raises RuntimeError where a stage was late or failed: such figures would not be the product's."""
+    """Raises RuntimeError if a stage was late or failed: such figures would not be the product's."""
     with grpc.insecure_channel(suite.gateway_target, [("grpc.max_receive_message_length", 16 << 20)]) as channel:
         stub = gateway_pb2_grpc.GatewayServiceStub(channel)
 
         def search(query: str) -> Ranking:
             request = gateway_pb2.SearchRequest(query=query[:512], page_size=RECALL_DEPTH)
             answer = stub.Search(request, timeout=_TIMEOUT_S)
-            if any(given_up.fallback != "lexical retrieval" for given_up in answer.degradations):
+            if any(degradation.fallback != "lexical retrieval" for degradation in answer.degradations):
                 raise RuntimeError(f"{query!r}: {answer.degradations}")
             return [result.product.id for result in answer.results]
 
@@ -111,9 +113,9 @@ def by_retrieval(
     queries: Sequence[str],
     name: str,
     vectors: Mapping[str, npt.NDArray[np.float32]],
-    words: bool,
+    lexical: bool,
 ) -> dict[str, Ranking]:
-    """Candidates of retrieval itself, of the words, of the vector or of both."""
+    """Candidates of retrieval: of the lexical leg, of the dense leg, or of both."""
     context = context_to_proto(RequestContext("search_quality"))
     version = QueryEncoderSettings().model_version
     with grpc.insecure_channel(suite.stages_target, [("grpc.max_receive_message_length", 64 << 20)]) as channel:
@@ -121,7 +123,7 @@ def by_retrieval(
 
         def retrieve(query: str) -> Ranking:
             request = retrieval_pb2.RetrieveCandidatesRequest(context=context, limit=CANDIDATES)
-            if words:
+            if lexical:
                 request.text = query[:512]
             if query in vectors:
                 request.query_vectors.CopyFrom(vectors_to_proto(vectors[query][np.newaxis], version))
@@ -147,7 +149,7 @@ def by_bm25s(path: Path, mapping: str, queries: Sequence[str]) -> dict[str, Rank
 
 
 def query_vectors(queries: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-    """Of the served encoder. A query that the model cannot read has none."""
+    """Vectors of the served encoder; queries without a known token are missing."""
     settings = QueryEncoderSettings()
     encoder = build_encoder(settings, settings.threads)
     found = encoder.encode(queries, settings.max_query_tokens)
@@ -155,12 +157,8 @@ def query_vectors(queries: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
 
 
 def interval(ours: Figures, other: Figures, seed: int) -> tuple[float, float]:
-    """95 % of the difference in NDCG@10, by the paired bootstrap over queries."""
-    difference = ours.ndcg - other.ndcg
-    difference = difference[np.isfinite(difference)]
-    draws = np.random.default_rng(seed).integers(0, len(difference), (2_000, len(difference)))
-    low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
-    return round(float(low), 4), round(float(high), 4)
+    """95 % interval of the difference in NDCG@10, by the paired bootstrap over queries."""
+    return mean_interval(ours.ndcg - other.ndcg, seed)
 
 
 def measure(
@@ -174,13 +172,13 @@ def measure(
         vectors = query_vectors(queries)
         rankings = {
             BM25S: by_bm25s(products, mapping, queries),
-            BM25: by_retrieval(suite, queries, BM25, {}, words=True),
-            DENSE: by_retrieval(suite, queries, DENSE, vectors, words=False),
+            BM25: by_retrieval(suite, queries, BM25, {}, lexical=True),
+            DENSE: by_retrieval(suite, queries, DENSE, vectors, lexical=False),
         }
-        as_it_comes = by_gateway(suite, queries, KAIROS)
+        with_defaults = by_gateway(suite, queries, KAIROS)
     with in_process_suite(embedded, HYBRID) as suite:
-        rankings[RRF] = by_retrieval(suite, queries, RRF, vectors, words=True)
-    rankings[KAIROS] = as_it_comes
+        rankings[RRF] = by_retrieval(suite, queries, RRF, vectors, lexical=True)
+    rankings[KAIROS] = with_defaults
     if trained is not None:
         learned = folder / "learned"
         learned.mkdir()
@@ -196,7 +194,7 @@ def plot(figures: Mapping[str, Figures], path: Path) -> None:
 
     chart, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
     for axis, metric in ((left, "ndcg@10"), (right, "recall@100")):
-        values = [each_one.means()[metric] for each_one in figures.values()]
+        values = [found.means()[metric] for found in figures.values()]
         axis.bar_label(axis.barh(list(figures), values), fmt="%.3f", padding=3)
         axis.set(title=metric, xlim=(0, max(values) * 1.2))
         axis.invert_yaxis()
@@ -207,16 +205,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=Path, required=True)
     parser.add_argument("--judgements", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes; a plot goes beside it (.png)")
-    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
-    parser.add_argument("--train", type=Path, help="judgements to learn from; the same columns")
-    parser.add_argument("--minutes", type=float, default=EncoderTraining().minutes, help="of the encoder's training")
-    parser.add_argument("--models", type=Path, default=Path("var/models/search"), help="where trained models are kept")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file; a plot goes beside it (.png)")
+    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as for `kairos catalog import`")
+    parser.add_argument("--train", type=Path, help="judgements to train on, with the same columns")
+    parser.add_argument(
+        "--minutes", type=float, default=EncoderTraining().minutes, help="limit of the encoder's training"
+    )
+    parser.add_argument("--models", type=Path, default=Path("var/models/search"), help="folder of trained models")
     parser.add_argument("--seed", type=int, default=0, help="of the training and the bootstrap")
     arguments = parser.parse_args()
     judgements = read_judgements(arguments.judgements)
     if not judgements:
-        parser.error(f"{arguments.judgements} holds no query")
+        parser.error(f"{arguments.judgements} has no query")
     trained = None
     if arguments.train is not None:
         settings = SearchTraining(EncoderTraining(minutes=arguments.minutes, seed=arguments.seed))

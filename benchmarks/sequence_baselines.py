@@ -1,4 +1,4 @@
-"""What a shop can have without a network: popularity, neighbours of items and of histories, factors, LambdaMART."""
+"""Baselines of next-item prediction without a network: popularity, item and history neighbours, factorisation."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _TUNING_USERS = 4_000
 
 
 def popularity(split: Split, item_count: int) -> Scorer:
-    counts = np.bincount(np.concatenate(split.learned), minlength=item_count).astype(np.float32)
+    counts = np.bincount(np.concatenate(split.train), minlength=item_count).astype(np.float32)
     return lambda histories: np.tile(counts, (len(histories), 1))
 
 
 def item_to_item(split: Split, item_count: int, settings: neighbours.NeighbourSettings) -> Scorer:
-    return neighbours.scorer(neighbours.neighbours(split.learned, item_count, settings), settings)
+    return neighbours.scorer(neighbours.neighbours(split.train, item_count, settings), settings)
 
 
 def history_neighbours(split: Split, item_count: int, decay: float, nearest: int, width: float) -> Scorer:
     """Kernel kNN over histories (after Jannach & Ludewig, RecSys 2017, and Ludewig et al., UMUAI 2020).
 
-    Histories are as near as their cosine, late acts weigh more (`decay` an act); the `nearest` vote for their items by
-    exp((cosine - 1) / `width`), rare items more.
+    The similarity of histories is their cosine, in which recent interactions weigh more (`decay` per interaction). The
+    `nearest` histories vote for their items with weight exp((cosine − 1) / `width`), and rare items weigh more.
     """
-    known = neighbours.fading(split.learned, item_count, 1.0)
+    known = neighbours.fading(split.train, item_count, 1.0)
     lengths = np.sqrt(np.asarray(known.power(2).sum(axis=1)).ravel())
     unit = sp.csr_matrix(sp.diags_array((1 / np.maximum(lengths, 1)).astype(np.float32)) @ known)
     votes, by_item = sp.csr_matrix(unit.multiply(_idf(known)[None, :])), unit.T.tocsr()
 
     def score(histories: Sequence[IntArray]) -> FloatArray:
-        asked = neighbours.fading(histories, item_count, decay)
-        norms = np.sqrt(np.asarray(asked.power(2).sum(axis=1)).ravel())
-        similarity = np.asarray((asked @ by_item).todense()) / np.maximum(norms, 1e-9)[:, None]
+        weights = neighbours.fading(histories, item_count, decay)
+        norms = np.sqrt(np.asarray(weights.power(2).sum(axis=1)).ravel())
+        similarity = np.asarray((weights @ by_item).todense()) / np.maximum(norms, 1e-9)[:, None]
         kept = min(nearest, similarity.shape[1] - 1)
         threshold = np.partition(similarity, -kept, axis=1)[:, -kept, None]
         kernel = np.where((similarity >= threshold) & (similarity > 0), np.exp((similarity - 1) / width), 0)
@@ -51,7 +51,7 @@ def history_neighbours(split: Split, item_count: int, decay: float, nearest: int
 
 
 def tuned_history_neighbours(split: Split, item_count: int, seed: int) -> tuple[Scorer, Mapping[str, Any]]:
-    """The best of a grid on the validation."""
+    """(the best scorer of a grid on the validation, its settings)."""
     grid = [
         {"decay": decay, "nearest": nearest, "width": width}
         for decay, nearest, width in product((0.7, 0.9), (100, 500), (0.2,))
@@ -70,7 +70,7 @@ def tuned_item_to_item(split: Split, item_count: int, seed: int) -> tuple[Scorer
 
 
 def tuned_factors(split: Split, item_count: int, seed: int, threads: int) -> tuple[Scorer, Mapping[str, Any]]:
-    """Matrix factorisation by alternating least squares (Hu, Koren & Volinsky, ICDM 2008), users folded in."""
+    """Matrix factorisation by alternating least squares (Hu, Koren & Volinsky, ICDM 2008); test users are folded in."""
     grid = [
         {"factors": factors, "alpha": alpha, "regularization": regularization}
         for factors, alpha, regularization in ((64, 10.0, 1.0), (128, 10.0, 1.0), (128, 20.0, 5.0))
@@ -80,11 +80,11 @@ def tuned_factors(split: Split, item_count: int, seed: int, threads: int) -> tup
         model = implicit.als.AlternatingLeastSquares(
             **own, iterations=15, num_threads=threads, random_state=seed, use_gpu=False
         )
-        model.fit(neighbours.fading(split.learned, item_count, 1.0), show_progress=False)
+        model.fit(neighbours.fading(split.train, item_count, 1.0), show_progress=False)
 
         def score(histories: Sequence[IntArray]) -> FloatArray:
-            asked = neighbours.fading(histories, item_count, 1.0)
-            users = model.recalculate_user(np.arange(len(histories)), asked)
+            interactions = neighbours.fading(histories, item_count, 1.0)
+            users = model.recalculate_user(np.arange(len(histories)), interactions)
             return np.asarray(users @ model.item_factors.T, np.float32)
 
         return score
@@ -100,8 +100,8 @@ def _tuned(
     name: str,
 ) -> tuple[Scorer, Mapping[str, Any]]:
     """(the best of `grid` on the validation, its settings)."""
-    asked = np.random.default_rng(seed).permutation(len(split.valid_targets))[:_TUNING_USERS]
-    histories, targets = [split.valid_histories[row] for row in asked], split.valid_targets[asked]
+    users = np.random.default_rng(seed).permutation(len(split.valid_targets))[:_TUNING_USERS]
+    histories, targets = [split.valid_histories[row] for row in users], split.valid_targets[users]
     tried: list[tuple[float, Scorer, Mapping[str, Any]]] = []
     for own in tqdm(grid, desc=name, unit=" settings", mininterval=2):
         scorer = fitted(own)

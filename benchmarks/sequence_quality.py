@@ -1,16 +1,17 @@
-"""What comes next in real sequences: Kairos against popularity, neighbours, factors, LambdaMART and SASRec, in one run.
+"""Next-item prediction by full ranking: Kairos beside popularity, neighbours, factorisation, LambdaMART and SASRec.
 
     python -m benchmarks.sequence_quality --sequences S.csv.gz --items I.csv.gz --out R.json
 
-S: asin_sequence_chronological (item ids, separated by spaces), and perhaps timestamps (numbers, as many). I: asin, and
-any of keywords, brand, categories. Leave-one-out: the last item of each user is the test, the one before it the
-validation, which chooses settings and is never learned from by Kairos. All items are ranked; those of the history are
-left out; equal scores count against the method. HR@10 and NDCG@10, with a paired bootstrap interval of Kairos against
-the best baseline.
+S: asin_sequence_chronological (item ids separated by spaces), optionally timestamps (as many numbers). I: asin, and any
+of keywords, brand, categories. Leave-one-out: the last item of each user is the test target, the one before it the
+validation target, all others are for training. The validation targets select the settings of every method, and the
+trees of LambdaMART and of Kairos' re-ranking are trained on them; the test only measures. All items are ranked except
+those of the history; items with equal scores rank before the target. HR@10 and NDCG@10, with a paired bootstrap
+interval of Kairos − best baseline.
 
-Beside it a global temporal split, with the baselines that need no training: learned is what happened before one moment,
-asked is each user's first act after it. Where S has no timestamps, times are estimated from who came before whom
-(`training.sequence.data.estimated_times`), and the figures say so.
+Also a global temporal split, without the baselines that train for minutes: training is the time before one cut, the
+target is each user's first interaction after it. If S has no timestamps, times are estimated from the order of the
+sequences (`training.sequence.data.estimated_times`), and the report says so.
 """
 
 from __future__ import annotations
@@ -34,23 +35,22 @@ from tqdm import tqdm
 
 from benchmarks import sequence_baselines as baselines
 from benchmarks.sasrec import SasRecSettings, fit_sasrec
+from training.bootstrap import mean_interval
 from training.sequence import similarity
 from training.sequence.data import Histories, IntArray, Split, global_temporal, leave_one_out, read_histories
 from training.sequence.evaluation import FloatArray, Scorer, gains, hit_rate, ndcg, ranks
-from training.sequence.learned_order import LearnedOrder
 from training.sequence.neighbours import COSINE
 from training.sequence.recommender import RecommenderSettings, fit
+from training.sequence.reranker import Reranker
 
 KAIROS = "kairos"
-# Its parts; each is the whole without the others.
-MIXTURE = "kairos, mixture without the order"
-NETWORKS, MEMORY, WORDS = (f"{KAIROS}, {part} alone" for part in ("network", "neighbours", "similarity"))
-_RESAMPLES = 2_000
+MIXTURE = "kairos, mixture without re-ranking"
+NETWORK, NEIGHBOURS, TEXT = (f"{KAIROS}, {part} alone" for part in ("network", "neighbours", "text similarity"))
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one method: `ranks` [users], seconds it took to fit and to answer, and what it chose or reports."""
+    """Of one method: `ranks` [users], seconds to fit and to rank, and a report with its chosen settings."""
 
     ranks: IntArray
     fit_s: float
@@ -70,7 +70,7 @@ class Figures:
 def measure(
     histories: Histories, split: Split, settings: RecommenderSettings, seed: int, threads: int, *, trained: bool
 ) -> dict[str, Figures]:
-    """By method; `trained`: with the baselines whose training takes minutes, too."""
+    """By method; with `trained`, also the baselines whose training takes minutes."""
     count, found = histories.item_count, {}
 
     def run(name: str, fitted: Callable[[], tuple[Scorer, Mapping[str, Any]]]) -> Scorer:
@@ -87,40 +87,32 @@ def measure(
     if trained:
         run("matrix factorisation (ALS)", lambda: baselines.tuned_factors(split, count, seed, threads))
 
-        # Sharpened as Kairos takes it, it would leave fewer right answers among the candidates.
-        words = similarity.scorer(histories.texts, history_decay=0.8, power=1)
+        # Power 1: with Kairos' power fewer targets would be among the candidates.
+        text = similarity.scorer(histories.texts, history_decay=0.8, power=1)
 
-        def sources(asked: Sequence[IntArray]) -> list[FloatArray]:
-            found = [near(asked), kernel(asked), popular(asked), words(asked)]
+        def sources(batch: Sequence[IntArray]) -> list[FloatArray]:
+            found = [near(batch), kernel(batch), popular(batch), text(batch)]
             return [sum(own / np.maximum(own.max(axis=1, keepdims=True), 1e-9) for own in found), *found]
 
-        run("LightGBM LambdaMART", lambda: (LearnedOrder(histories, split, sources, seed, threads), {}))
+        run("LightGBM LambdaMART", lambda: (Reranker(histories, split, sources, seed, threads), {}))
         run("SASRec as first published", lambda: fit_sasrec(split, count, SasRecSettings(seed=seed)))
     started = time.perf_counter()
     kairos = fit(histories, split, settings, threads)
     fit_s = time.perf_counter() - started
     report = {
         "neighbours_share": kairos.shares[0],
-        "likeness_share": kairos.shares[1],
+        "text_share": kairos.shares[1],
         "validation_ndcg@10": kairos.validation,
-        "order_is_learned": kairos.order_is_learned,
+        "is_reranked": kairos.is_reranked,
         "curve": kairos.curve,
     }
     found[KAIROS] = _tested(kairos, split, fit_s, report, KAIROS)
     if trained:
-        found[MIXTURE] = _tested(replace(kairos, order=None), split, fit_s, {}, MIXTURE)
-        found[NETWORKS] = _tested(replace(kairos, order=None, shares=(0.0, 0.0)), split, fit_s, {}, NETWORKS)
-        found[MEMORY] = _tested(kairos.memory, split, 0.0, {}, MEMORY)
-        found[WORDS] = _tested(kairos.words, split, 0.0, {}, WORDS)
+        found[MIXTURE] = _tested(replace(kairos, reranker=None), split, fit_s, {}, MIXTURE)
+        found[NETWORK] = _tested(replace(kairos, reranker=None, shares=(0.0, 0.0)), split, fit_s, {}, NETWORK)
+        found[NEIGHBOURS] = _tested(kairos.neighbours, split, 0.0, {}, NEIGHBOURS)
+        found[TEXT] = _tested(kairos.text, split, 0.0, {}, TEXT)
     return found
-
-
-def interval(ours: IntArray, theirs: IntArray, seed: int) -> tuple[float, float]:
-    """95 % of the difference of NDCG@10, users drawn again (paired)."""
-    random, difference = np.random.default_rng(seed), gains(ours) - gains(theirs)
-    means = [difference[random.integers(0, len(difference), len(difference))].mean() for _ in range(_RESAMPLES)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return round(float(low), 5), round(float(high), 5)
 
 
 def compared(found: Mapping[str, Figures], seed: int) -> dict[str, Any]:
@@ -129,7 +121,7 @@ def compared(found: Mapping[str, Figures], seed: int) -> dict[str, Any]:
     return {
         "best_baseline": best,
         "ndcg@10": round(ndcg(found[KAIROS].ranks) - ndcg(found[best].ranks), 5),
-        "interval_95": interval(found[KAIROS].ranks, found[best].ranks, seed),
+        "interval_95": mean_interval(gains(found[KAIROS].ranks) - gains(found[best].ranks), seed, digits=5),
     }
 
 
@@ -162,10 +154,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sequences", type=Path, required=True)
     parser.add_argument("--items", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes; a plot goes beside it (.png)")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file; a plot goes beside it (.png)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--epochs", type=int, default=RecommenderSettings().training.epochs, help="of Kairos' networks")
+    parser.add_argument("--epochs", type=int, default=RecommenderSettings().training.epochs, help="of Kairos' network")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     histories = read_histories(arguments.sequences, arguments.items)
@@ -180,7 +172,7 @@ def main() -> int:
         {
             "users": len(histories.sequences),
             "items": histories.item_count,
-            "acts": sum(map(len, histories.sequences)),
+            "interactions": sum(map(len, histories.sequences)),
             "seed": arguments.seed,
             "times": "given" if histories.times is not None else "estimated",
             "settings": asdict(settings),

@@ -1,10 +1,10 @@
-"""How fast the gateway completes what a shopper types, and how often the completion is there.
+"""Latency and hit rate of Suggest.
 
     python -m benchmarks.suggest --products P.csv.gz --out R.json
 
-The words of P are learned as an import learns them. Encoder and gateway run in processes of their own; the client types
-the first words of titles, drawn at random, one letter after the other, and asks at each: once as they are, once with a
-slip. "Found" is the share of titles whose first two words were among the suggestions before they were typed to the end.
+The lexicon has the words of P, as after an import. Encoder and gateway run in separate processes. The client types the
+first words of random titles one letter after the other and calls Suggest for each prefix: once without and once with a
+typo. "found" is the share of titles whose first two words were suggested before they were completely typed.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from services.query_encoder.domain.text import normal_form, words
 
 GOAL_P99_MS = 10.0
 _LIMIT, _TIMEOUT_S, _START_S = 8, 5.0, 30.0
-_TYPED_WORDS, _MEANT_WORDS = 3, 2
+_TYPED_WORDS, _TARGET_WORDS = 3, 2
 
 
 @contextlib.contextmanager
 def gateway(encoder_target: str) -> Iterator[str]:
-    """host:port of a started gateway whose encoder is at `encoder_target`; it has no other stage."""
+    """host:port of a started gateway with the encoder at `encoder_target` and no other stage."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -71,20 +71,21 @@ def prefixes(text: str) -> list[str]:
 
 
 def ask_all(target: str, typed: Sequence[str], texts: Sequence[str], name: str) -> tuple[list[float], float, float]:
-    """Of `texts`, typed so: (milliseconds of each call, share found before the end, share of prefixes answered)."""
+    """(milliseconds of each call, share of `texts` found, share of prefixes with suggestions) for the `typed` texts."""
     latencies, found, answered = [], 0, 0
     with grpc.insecure_channel(target) as channel:
         stub = gateway_pb2_grpc.GatewayServiceStub(channel)
-        for text, slip in tqdm(zip(texts, typed, strict=True), desc=name, total=len(texts), unit=" texts"):
-            meant = " ".join(text.split()[:_MEANT_WORDS])
-            for prefix in prefixes(slip):
+        for text, as_typed in tqdm(zip(texts, typed, strict=True), desc=name, total=len(texts), unit=" texts"):
+            target_text = " ".join(text.split()[:_TARGET_WORDS])
+            for prefix in prefixes(as_typed):
                 began = time.perf_counter()
                 answer = stub.Suggest(gateway_pb2.SuggestRequest(prefix=prefix, limit=_LIMIT), timeout=_TIMEOUT_S)
                 latencies.append((time.perf_counter() - began) * 1e3)
                 if answer.degradations:
                     raise RuntimeError(f"{prefix!r}: {answer.degradations}")
                 answered += bool(answer.suggestions)
-                if len(prefix) < len(meant) and any(meant in each.text for each in answer.suggestions):
+                is_early = len(prefix) < len(target_text)
+                if is_early and any(target_text in suggestion.text for suggestion in answer.suggestions):
                     found += 1
                     break
     return latencies, found / len(texts), answered / len(latencies)
@@ -93,15 +94,15 @@ def ask_all(target: str, typed: Sequence[str], texts: Sequence[str], name: str) 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
-    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as of `kairos catalog import`")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file")
+    parser.add_argument("--map", default="id=product_uid,title=product_title", help="as for `kairos catalog import`")
     parser.add_argument("--texts", type=int, default=400, help="titles whose first words are typed")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     products, rng = list(read_products(arguments.products, arguments.map)), random.Random(arguments.seed)
     starts = sorted({" ".join(words(normal_form(product.title))[:_TYPED_WORDS]) for product in products})
     texts = rng.sample(starts, min(arguments.texts, len(starts)))
-    slips = [typo(text, rng) for text in texts]
+    typos = [typo(text, rng) for text in texts]
     report: dict[str, object] = {"products": len(products), "texts": len(texts), "seed": arguments.seed}
     table = Table(title=f"{len(products):,} products, {len(texts)} texts typed letter by letter")
     for heading in ("", "calls", "p50 ms", "p99 ms", "answered", "found"):
@@ -111,7 +112,7 @@ def main() -> int:
             store.add(DEFAULT_TENANT, learn(products))
         target = stack.enter_context(gateway(stack.enter_context(encoder_server(Path(folder)))))
         ask_all(target, texts[:20], texts[:20], "warming up")
-        for name, typed in (("as it is", texts), ("with a slip", slips)):
+        for name, typed in (("unchanged", texts), ("with a typo", typos)):
             latencies, found, answered = ask_all(target, typed, texts, name)
             p50, p99 = (round(float(value), 2) for value in np.percentile(latencies, [50, 99]))
             table.add_row(name, f"{len(latencies):,}", f"{p50:.2f}", f"{p99:.2f}", f"{answered:.0%}", f"{found:.0%}")

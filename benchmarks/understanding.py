@@ -1,12 +1,13 @@
-"""Query understanding: intent, category, sentiment and attributes of queries that training never saw.
+"""Query understanding: intent, category, sentiment and tags of held-out queries.
 
     python -m benchmarks.understanding --out R.json [--utterances F.csv.gz] [--searches J.csv.gz] [--chinese F.tsv.gz]
 
-Everything learns from the demo shop alone, less the products held out. Asked are: queries made of those products;
-words of their descriptions; `data/understanding.csv` (or --queries), written by hand; other people's data, optional:
-customers' questions about orders and accounts (column `instruction`), searches of another shop (column `search_term`),
-Chinese customers' questions to a payment service (first column, tab-separated). The baselines: the majority, the rules
-alone, the nearest centroid of the training queries' vectors, and the network without rules or without n-grams.
+Training uses the demo shop alone, without the held-out products. Test sets: queries generated from the held-out
+products; words of their descriptions; `data/understanding.csv` (or --queries), written by hand; and, optionally, public
+data: customers' questions about orders and accounts (column `instruction`), searches of another shop (column
+`search_term`), Chinese customers' questions to a payment service (first column, tab-separated). Baselines: the
+majority, the rules alone, the nearest centroid of the training queries' vectors, the network without rules or without
+n-grams.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from rich.table import Table
 
 from catalog.products import read_catalogue
 from demo.catalogue import build_catalogue, write_catalogue
+from services.common.arrays import unit_rows
 from services.common.product import Product
 from services.query_encoder.bulk_reading import ReadQuery
 from services.query_encoder.domain.lexicon import Lexicon, learn
@@ -48,20 +50,20 @@ from services.query_encoder.domain.understanding_rules import (
     sentiment_by_rule,
 )
 from services.query_encoder.settings import QueryEncoderSettings
-from training.understanding.__main__ import Shop, made_queries, open_shop
-from training.understanding.queries import TEMPLATES, Example, QueryMaker, read_templates
+from training.understanding.__main__ import Shop, generated_queries, open_shop
+from training.understanding.queries import TEMPLATES, Example, QueryGenerator, read_templates
 from training.understanding.train import Examples, UnderstandingTraining, train_network
 
 QUERIES = Path(__file__).parent / "data" / "understanding.csv"
 _HELD_OUT = 0.2
 _GENERATED = 1_500
-_OUTSIDE = 2_000
+_PUBLIC = 2_000
 _ROUNDS = 5
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A query and its right answers. `category`: the paths that are right, "" where none is named; None: not known."""
+class TestQuery:
+    """A query with its labels. `category`: the right paths, "" if the query names none; None: unknown."""
 
     text: str
     language: str
@@ -73,11 +75,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """`category` is forced: the likeliest, "" for none. `said` is what is reported, None where it is not sure."""
+    """`category`: the most probable one, "" for none. `reported`: the category of the product, None if unsure."""
 
     intent: str
     category: str = ""
-    said: str | None = None
+    reported: str | None = None
     sentiment: str = NEUTRAL
     tags: frozenset[tuple[str, str]] = frozenset()
 
@@ -85,8 +87,8 @@ class Answer:
 Answerer = Callable[[Sequence[ReadQuery]], list[Answer]]
 
 
-def read_asked(path: Path) -> list[Asked]:
-    """Raises ValueError for an intent that there is none of."""
+def read_queries(path: Path) -> list[TestQuery]:
+    """Raises ValueError for an unknown intent."""
     found = []
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -94,14 +96,14 @@ def read_asked(path: Path) -> list[Asked]:
                 raise ValueError(f"{path}: {row['query']!r}: intent {row['intent']!r} is none of {', '.join(INTENTS)}")
             tags = (entry.partition("=") for entry in row["tags"].split(";") if entry)
             found.append(
-                Asked(row["query"], row["language"], row["intent"], tuple(row["category"].split("|")), row["sentiment"],
-                      frozenset((name, value) for name, _, value in tags))
+                TestQuery(row["query"], row["language"], row["intent"], tuple(row["category"].split("|")),
+                          row["sentiment"], frozenset((name, value) for name, _, value in tags))
             )  # fmt: skip
     return found
 
 
-def outside(path: Path | None, column: str, intent: str, language: str, random: Random) -> list[Asked]:
-    """Some of the texts of a column, each once; of a tab-separated file the first column."""
+def public_queries(path: Path | None, column: str, intent: str, language: str, random: Random) -> list[TestQuery]:
+    """A random sample of the distinct texts of a column; of a tab-separated file, the first column."""
     if path is None:
         return []
     with io.TextIOWrapper(gzip.open(path), encoding="utf-8", newline="") as file:
@@ -110,8 +112,8 @@ def outside(path: Path | None, column: str, intent: str, language: str, random: 
         else:
             texts = [row[column] for row in csv.DictReader(file)]
     unique = sorted({normal for text in texts if (normal := normal_form(text))})
-    chosen = random.sample(unique, min(_OUTSIDE, len(unique)))
-    return [Asked(text, language, intent) for text in chosen]
+    chosen = random.sample(unique, min(_PUBLIC, len(unique)))
+    return [TestQuery(text, language, intent) for text in chosen]
 
 
 def demo_products(seed: int) -> list[Product]:
@@ -122,29 +124,28 @@ def demo_products(seed: int) -> list[Product]:
 
 
 def split_products(products: Sequence[Product]) -> tuple[list[Product], list[Product]]:
-    """(to learn from, held out). By brand and model, so that no variant of a held-out product is seen."""
+    """(training, held out). By brand and model, so that no variant of a held-out product is in training."""
     held = [zlib.crc32(" ".join(product.title.split()[:3]).encode()) % 100 < 100 * _HELD_OUT for product in products]
     pairs = list(zip(products, held, strict=True))
     return [product for product, is_held in pairs if not is_held], [product for product, is_held in pairs if is_held]
 
 
-def of_held_out(products: Sequence[Product], shop: Shop, seed: int) -> list[Asked]:
-    maker = QueryMaker(products, shop.graph, read_templates(TEMPLATES), shop.labels.tags, seed)
-    made = (example for example in maker.examples(4 * _GENERATED) if example.intent == FIND and example.categories)
-    unique = {example.text: example for example in made if example.text and len(example.categories or ()) == 1}
-    return [Asked(e.text, "", FIND, e.categories) for e in list(unique.values())[:_GENERATED]]
+def of_held_out(products: Sequence[Product], shop: Shop, seed: int) -> list[TestQuery]:
+    generator = QueryGenerator(products, shop.graph, read_templates(TEMPLATES), shop.labels.tags, seed)
+    found = (example for example in generator.examples(4 * _GENERATED) if example.intent == FIND and example.categories)
+    unique = {example.text: example for example in found if example.text and len(example.categories or ()) == 1}
+    return [TestQuery(e.text, "", FIND, e.categories) for e in list(unique.values())[:_GENERATED]]
 
 
-def of_descriptions(products: Sequence[Product], random: Random) -> list[Asked]:
-    """Three to five words in a row of what a product's description says after its first sentence, in any order."""
+def of_descriptions(products: Sequence[Product], random: Random) -> list[TestQuery]:
+    """Three to five consecutive words of each description after its first sentence; the queries in random order."""
     found = {}
     for product in products:
         words = normal_form(product.description.partition(". ")[2].replace(".", " ")).split()
         if len(words) >= 5:
             start, size = random.randrange(len(words) - 4), random.choice((3, 4, 5))
-            found[" ".join(words[start : start + size])] = Asked(
-                " ".join(words[start : start + size]), "en", FIND, (product.category,)
-            )
+            text = " ".join(words[start : start + size])
+            found[text] = TestQuery(text, "en", FIND, (product.category,))
     return random.sample(list(found.values()), len(found))
 
 
@@ -171,17 +172,17 @@ def network_alone(understander: Understander) -> Answerer:
 
 
 def with_rules(understander: Understander, lexicon: Lexicon) -> Answerer:
-    """As served."""
-    forced = network_alone(understander)
+    """The served combination."""
+    network = network_alone(understander)
 
     def answer(read: Sequence[ReadQuery]) -> list[Answer]:
         found = []
-        for query, plain in zip(read, forced(read), strict=True):
-            said = understander.understand(query.reading, query.vector, lexicon)
-            category = understander.category_by_rule(query.reading) or plain.category
+        for query, alone in zip(read, network(read), strict=True):
+            served = understander.understand(query.reading, query.vector, lexicon)
+            category = understander.category_by_rule(query.reading) or alone.category
             found.append(
-                Answer(said.intent.value, category, said.category.value if said.category else None,
-                       said.sentiment.value, _tags(said))
+                Answer(served.intent.value, category, served.category.value if served.category else None,
+                       served.sentiment.value, _tags(served))
             )  # fmt: skip
         return found
 
@@ -189,7 +190,7 @@ def with_rules(understander: Understander, lexicon: Lexicon) -> Answerer:
 
 
 def rules_alone(understander: Understander) -> Answerer:
-    """Silent rules: a thing is looked for, no category, neutral."""
+    """Without an applicable rule: intent find, no category, neutral."""
 
     def answer(read: Sequence[ReadQuery]) -> list[Answer]:
         return [
@@ -213,23 +214,22 @@ def majority(examples: Sequence[Example]) -> Answerer:
 
 
 def nearest_centroid(data: Examples, shop: Shop) -> Answerer:
-    """Of the encoder's vectors of the training queries, one for each label; a query without a vector gets the first."""
+    """Centroids of the training queries' vectors by label; a query without a vector gets the first label."""
     labels = shop.labels
 
     def centroids(of: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-        means = np.stack([data.vectors[part].mean(0) if part.any() else np.zeros(shop.dimensions) for part in of])
-        rows: np.ndarray[Any, Any] = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-        return rows
+        zeros = np.zeros(shop.dimensions, np.float32)
+        return unit_rows(np.stack([data.vectors[part].mean(0) if part.any() else zeros for part in of]))
 
     intents = centroids([data.intent == column for column in range(len(labels.intent))])
     categories = centroids([data.category[:, column] == 1 for column in range(len(labels.category))])
-    moods = centroids([data.sentiment == column for column in range(len(labels.sentiment))])
+    sentiments = centroids([data.sentiment == column for column in range(len(labels.sentiment))])
 
     def answer(read: Sequence[ReadQuery]) -> list[Answer]:
         found = []
         for query in read:
             vector = np.zeros(shop.dimensions) if query.vector is None else query.vector
-            best = [int((rows @ vector).argmax()) for rows in (intents, categories, moods)]
+            best = [int((rows @ vector).argmax()) for rows in (intents, categories, sentiments)]
             category = labels.category[best[1]]
             found.append(Answer(labels.intent[best[0]], category, category or None, labels.sentiment[best[2]]))
         return found
@@ -237,25 +237,30 @@ def nearest_centroid(data: Examples, shop: Shop) -> Answerer:
     return answer
 
 
-def figures(asked: Sequence[Asked], answers: Sequence[Answer]) -> dict[str, float]:
-    """Shares of right answers, of those queries whose right answer is known; `tags` as F1 over all of them."""
-    pairs = list(zip(asked, answers, strict=True))
+def figures(queries: Sequence[TestQuery], answers: Sequence[Answer]) -> dict[str, float]:
+    """Accuracies over the queries with a known label; tags as F1 over all queries.
+
+    "category reported": share of queries that name a category for which the product reports one; "precision of
+    reported": share of right ones among them; "none reported": share of queries without a category for which none is
+    reported.
+    """
+    pairs = list(zip(queries, answers, strict=True))
     intents = [answer.intent == query.intent for query, answer in pairs if query.intent]
     named = [(query, answer) for query, answer in pairs if query.category and any(query.category)]
-    said = [(query, answer) for query, answer in named if answer.said is not None]
-    moods = [answer.sentiment == query.sentiment for query, answer in pairs if query.sentiment]
-    found = {"queries": float(len(asked)), "intent": _mean(intents)}
+    reported = [(query, answer) for query, answer in named if answer.reported is not None]
+    sentiments = [answer.sentiment == query.sentiment for query, answer in pairs if query.sentiment]
+    found = {"queries": float(len(queries)), "intent": _mean(intents)}
     if named:
         found["category"] = _mean([answer.category.startswith(query.category or ()) for query, answer in named])
-        found["category said"] = len(said) / len(named)
-        found["right where said"] = _mean(
-            [_is_right(query.category or (), answer.said or "") for query, answer in said]
+        found["category reported"] = len(reported) / len(named)
+        found["precision of reported"] = _mean(
+            [_is_right(query.category or (), answer.reported or "") for query, answer in reported]
         )
-    unnamed = [answer.said is None for query, answer in pairs if query.category and not any(query.category)]
+    unnamed = [answer.reported is None for query, answer in pairs if query.category and not any(query.category)]
     if unnamed:
-        found["silent where none"] = _mean(unnamed)
-    if moods:
-        found["sentiment"] = _mean(moods)
+        found["none reported"] = _mean(unnamed)
+    if sentiments:
+        found["sentiment"] = _mean(sentiments)
         found["sentiment F1"] = _macro_f1([(query.sentiment, answer.sentiment) for query, answer in pairs])
         right = sum(len(query.tags & answer.tags) for query, answer in pairs)
         total = sum(len(query.tags) + len(answer.tags) for query, answer in pairs)
@@ -264,7 +269,7 @@ def figures(asked: Sequence[Asked], answers: Sequence[Answer]) -> dict[str, floa
 
 
 def latency(understander: Understander, read: Sequence[ReadQuery], lexicon: Lexicon) -> dict[str, float]:
-    """Milliseconds of CPU for a query, which neighbours disturb less: all of it, and the network with its features."""
+    """Milliseconds of CPU per query, which other load disturbs less: in total, and of the network with its features."""
     whole, network = [], []
     for _ in range(_ROUNDS):
         for query in read:
@@ -280,13 +285,13 @@ def latency(understander: Understander, read: Sequence[ReadQuery], lexicon: Lexi
     }
 
 
-def _is_right(right: Sequence[str], said: str) -> bool:
-    """The category itself, one below it, or one above it: less said, but nothing wrong."""
-    return any(path == said or path.startswith(f"{said} > ") or said.startswith(f"{path} > ") for path in right)
+def _is_right(paths: Sequence[str], found: str) -> bool:
+    """The category itself, one below it, or one above it."""
+    return any(path == found or path.startswith(f"{found} > ") or found.startswith(f"{path} > ") for path in paths)
 
 
-def _tags(said: Understanding) -> frozenset[tuple[str, str]]:
-    return frozenset((tag.name, tag.value) for tag in said.tags)
+def _tags(understanding: Understanding) -> frozenset[tuple[str, str]]:
+    return frozenset((tag.name, tag.value) for tag in understanding.tags)
 
 
 def _mean(values: Sequence[bool]) -> float:
@@ -296,8 +301,10 @@ def _mean(values: Sequence[bool]) -> float:
 def _macro_f1(pairs: Sequence[tuple[str, str]]) -> float:
     scores = []
     for label in {right for right, _ in pairs}:
-        hits = sum(right == said == label for right, said in pairs)
-        scores.append(2 * hits / (sum(right == label for right, _ in pairs) + sum(said == label for _, said in pairs)))
+        hits = sum(right == found == label for right, found in pairs)
+        scores.append(
+            2 * hits / (sum(right == label for right, _ in pairs) + sum(found == label for _, found in pairs))
+        )
     return sum(scores) / len(scores)
 
 
@@ -310,35 +317,37 @@ def report(title: str, rows: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def sets_of(arguments: argparse.Namespace, held: Sequence[Product], shop: Shop) -> Iterator[tuple[str, list[Asked]]]:
+def sets_of(
+    arguments: argparse.Namespace, held: Sequence[Product], shop: Shop
+) -> Iterator[tuple[str, list[TestQuery]]]:
     random = Random(arguments.seed)
     yield "held-out products", of_held_out(held, shop, arguments.seed + 1)
     yield "descriptions of held-out products", of_descriptions(held, random)
-    written = read_asked(arguments.queries)
+    written = read_queries(arguments.queries)
     yield "written by hand", written
     for language in ("en", "zh"):
         yield f"written by hand, {language}", [query for query in written if query.language == language]
-    yield "customers' questions", outside(arguments.utterances, "instruction", ORDER, "en", random)
-    yield "another shop's searches", outside(arguments.searches, "search_term", FIND, "en", random)
-    yield "a payment service's questions, Chinese", outside(arguments.chinese, "", ORDER, "zh", random)
+    yield "customers' questions", public_queries(arguments.utterances, "instruction", ORDER, "en", random)
+    yield "another shop's searches", public_queries(arguments.searches, "search_term", FIND, "en", random)
+    yield "a payment service's questions, Chinese", public_queries(arguments.chinese, "", ORDER, "zh", random)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file")
     parser.add_argument("--queries", type=Path, default=QUERIES)
     for name in ("--utterances", "--searches", "--chinese"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--made", type=int, default=24_000, help="queries to train on")
+    parser.add_argument("--generated", type=int, default=24_000, help="queries to train on")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    learned_from, held = split_products(demo_products(7))
-    shop = open_shop(learned_from, QueryEncoderSettings(), arguments.threads)
+    train_products, held = split_products(demo_products(7))
+    shop = open_shop(train_products, QueryEncoderSettings(), arguments.threads)
     lexicon = Lexicon()
-    lexicon.add(learn(learned_from), 1)
-    examples = made_queries(shop, TEMPLATES, arguments.made, arguments.seed)
+    lexicon.add(learn(train_products), 1)
+    examples = generated_queries(shop, TEMPLATES, arguments.generated, arguments.seed)
     data = shop.features(examples)
     settings = UnderstandingTraining(seed=arguments.seed)
     understander = trained(shop, data, settings)
@@ -352,19 +361,19 @@ def main() -> int:
     }
     results: dict[str, Any] = {
         "seed": arguments.seed,
-        "made": len(examples),
+        "generated": len(examples),
         "temperatures": understander.labels.temperatures,
     }
     results["sets"], results["mistakes"] = {}, {}
     read: list[ReadQuery] = []
-    for name, asked in sets_of(arguments, held, shop):
-        if asked:
-            read = list(shop.reader.read([query.text for query in asked]))
+    for name, queries in sets_of(arguments, held, shop):
+        if queries:
+            read = list(shop.reader.read([query.text for query in queries]))
             answers = {system: answer(read) for system, answer in systems.items()}
-            results["sets"][name] = {system: figures(asked, found) for system, found in answers.items()}
+            results["sets"][name] = {system: figures(queries, found) for system, found in answers.items()}
             Console(width=150).print(report(name, results["sets"][name]))
         if name == "written by hand":
-            results["mistakes"] = mistakes(asked, answers["kairos"])
+            results["mistakes"] = mistakes(queries, answers["kairos"])
             results["latency CPU ms"] = latency(understander, read, lexicon)
             results["sources"] = sources(understander, read, lexicon)
     print("Latency, ms of CPU:", results["latency CPU ms"])
@@ -372,26 +381,26 @@ def main() -> int:
     return 0
 
 
-def mistakes(asked: Sequence[Asked], answers: Sequence[Answer]) -> dict[str, list[str]]:
-    """By head: "query: said, not right"."""
-    pairs = list(zip(asked, answers, strict=True))
+def mistakes(queries: Sequence[TestQuery], answers: Sequence[Answer]) -> dict[str, list[str]]:
+    """By head: "query: answer, not label"."""
+    pairs = list(zip(queries, answers, strict=True))
     return {
         "intent": [f"{q.text}: {a.intent}, not {q.intent}" for q, a in pairs if a.intent != q.intent],
         "category": [
-            f"{q.text}: {a.said}, not {'|'.join(q.category)}"
+            f"{q.text}: {a.reported}, not {'|'.join(q.category)}"
             for q, a in pairs
-            if q.category and a.said and not _is_right(q.category, a.said)
+            if q.category and a.reported and not _is_right(q.category, a.reported)
         ],
         "sentiment": [f"{q.text}: {a.sentiment}, not {q.sentiment}" for q, a in pairs if a.sentiment != q.sentiment],
     }
 
 
 def sources(understander: Understander, read: Sequence[ReadQuery], lexicon: Lexicon) -> dict[str, float]:
-    """Share of the answers that a rule gave."""
-    said = [understander.understand(query.reading, query.vector, lexicon) for query in read]
+    """Share of the answers that come from a rule."""
+    found = [understander.understand(query.reading, query.vector, lexicon) for query in read]
     return {
-        "intent by rule": round(_mean([one.intent.source is Source.RULE for one in said]), 4),
-        "category by rule": round(_mean([one.category.source is Source.RULE for one in said if one.category]), 4),
+        "intent by rule": round(_mean([one.intent.source is Source.RULE for one in found]), 4),
+        "category by rule": round(_mean([one.category.source is Source.RULE for one in found if one.category]), 4),
     }
 
 

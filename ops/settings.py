@@ -37,7 +37,7 @@ class SuiteSettings(ServiceSettings):
     @classmethod
     def on_free_ports(cls, data_dir: Path, **more: Any) -> Self:
         """Every port is 0; `more` sets the other fields. So several suites can run on one machine."""
-        ports = dict.fromkeys((name for name in cls.model_fields if name.endswith("_port")), 0)
+        ports: dict[str, Any] = {name: 0 for name in cls.model_fields if name.endswith("_port")}
         return cls(data_dir=data_dir, **ports, **more)
 
     def environment(self) -> dict[str, str]:

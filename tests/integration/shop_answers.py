@@ -61,7 +61,7 @@ def _pages(connection: Connection, request: Request) -> Iterator[Message]:
         answer: Any = getattr(stub, method)(message, timeout=connection.timeout_s)
         yield answer
         if method == "Search" and answer.next_page_token:
-            second = gateway_pb2.SearchRequest()
+            second: Any = type(message)()
             second.CopyFrom(message)
             second.page_token = answer.next_page_token
             yield stub.Search(second, timeout=connection.timeout_s)

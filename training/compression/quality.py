@@ -17,12 +17,12 @@ from services.retrieval.domain.candidates import IndexedProduct
 from services.retrieval.ports import Columns, Narrowing, Search, Vectors
 from services.retrieval.settings import RetrievalSettings
 from services.retrieval.wiring import build_index
+from training.bootstrap import mean_interval
 from training.compression.sample import Sample
 from training.search.data import NDCG_DEPTH, ndcg
 
 _TENANT = "default"
 _UPSERTED_TOGETHER = 512
-_DRAWS = 2_000
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,7 @@ def relative_interval(
     if not whole:
         return (float("nan"),) * 3
     difference = (ours - base) / whole
-    draws = np.random.default_rng(seed).integers(0, len(base), (_DRAWS, len(base)))
-    low, high = np.percentile(difference[draws].mean(1), [2.5, 97.5])
-    return float(difference.mean()), float(low), float(high)
+    return float(difference.mean()), *mean_interval(difference, seed, digits=6)
 
 
 def _vectors(encoder: Encoder, sample: Sample) -> tuple[FloatArray, FloatArray]:

@@ -21,9 +21,9 @@ from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.reasons import ReasonType
 from services.ranker.domain.scores import Ranker
 from services.ranker.domain.user_history import UserHistory
+from training.bootstrap import mean_interval
 
 REMOVABLE = tuple(group for group in ReasonType if group is not ReasonType.SPONSORED)
-_RESAMPLES = 2_000
 # A request, and explanations by row of its candidates.
 Explained = tuple[RankingRequest, Mapping[int, Explanation]]
 
@@ -75,8 +75,7 @@ def difference(removal: Removal, ranker: Ranker, explained: Sequence[Explained],
         raise ValueError("no request has two inputs to choose from")
     columns = np.array(changes)
     gains = columns[:, 0] - columns[:, 1]
-    resampled = np.random.default_rng(random.randrange(2**32)).choice(gains, (_RESAMPLES, len(gains))).mean(axis=1)
-    low, high = np.percentile(resampled, (2.5, 97.5)).tolist()
+    low, high = mean_interval(gains, random.randrange(2**32), digits=6)
     named, drawn = columns.mean(axis=0).tolist()
     return Difference(float(gains.mean()), low, high, named, drawn, len(gains))
 

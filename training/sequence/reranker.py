@@ -57,7 +57,7 @@ class Reranker:
         self.is_used = bool(gained.mean() + 2 * gained.std() / len(gained) ** 0.5 > 0)
 
     def __call__(self, histories: Sequence[IntArray]) -> FloatArray:
-        """Scores [b, items]; the other items follow all candidates, in the order of the first source."""
+        """Scores [b, items]; other items are below all candidates, in the order of the first source."""
         candidates, features, by_source = self._candidates(histories)
         first = by_source[0]
         if not self.is_used:

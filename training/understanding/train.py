@@ -117,7 +117,9 @@ class Examples:
         return Examples(np.concatenate([self.vectors, other.vectors]), self.grams + other.grams, *parts)
 
 
-class _Network(torch.nn.Module):
+class TorchNetwork(torch.nn.Module):
+    """The trained form of UnderstandingNetwork, with the same arrays."""
+
     def __init__(self, dimensions: int, outputs: int, settings: UnderstandingTraining) -> None:
         super().__init__()
         self.trunk = torch.nn.Linear(dimensions, settings.hidden)
@@ -147,7 +149,7 @@ def train_network(
     # Labels given by people, which have larger weights, are never held out.
     is_held = (np.arange(len(data)) < settings.held_back * len(data)) & (data.weights[order] <= 1)
     held, seen = data.take(order[is_held]), order[~is_held]
-    network = _Network(data.vectors.shape[1], labels.slices()[TAGS].stop, settings)
+    network = TorchNetwork(data.vectors.shape[1], labels.slices()[TAGS].stop, settings)
     with torch.no_grad():
         network.output.bias[labels.slices()[TAGS]] = _TAG_BIAS
     optimizer = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -161,7 +163,7 @@ def train_network(
         total = 0.0
         for step in range(steps):
             batch = data.take(seen[step * settings.batch : (step + 1) * settings.batch])
-            loss = _loss(network(*_inputs(batch, settings, random)), batch, labels, balance)
+            loss = _loss(network(*inputs_of(batch, settings, random)), batch, labels, balance)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -170,7 +172,7 @@ def train_network(
         bar.set_postfix(loss=f"{total / steps:.3f}")
     network.eval()
     with torch.inference_mode():
-        logits = network(*_inputs(held, settings, None)).numpy()
+        logits = network(*inputs_of(held, settings, None)).numpy()
     arrays = (
         network.trunk.weight.T,
         network.grams.weight,
@@ -183,7 +185,7 @@ def train_network(
     return exported, Labels(labels.intent, labels.category, labels.sentiment, labels.tags, temperatures)
 
 
-def _inputs(
+def inputs_of(
     batch: Examples, settings: UnderstandingTraining, random: np.random.Generator | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """(vectors, n-grams, offsets, counts); with `random`, vectors and n-grams are dropped at random."""

@@ -1,4 +1,4 @@
-"""Training query understanding from a catalogue alone, from events and from labels."""
+"""Training of query understanding from a catalogue alone, from events and from labels."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from services.query_encoder.domain.understanding_network import UnderstandingNet
 from services.query_encoder.domain.understanding_rules import INTENTS
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
-from training.understanding.__main__ import chosen_after, open_shop
 from training.understanding.__main__ import main as train
+from training.understanding.__main__ import open_shop, queries_of_events
 from training.understanding.labels import read_labels
-from training.understanding.queries import TEMPLATES, Example, QueryMaker, read_templates, tags_of_catalogue
-from training.understanding.train import UnderstandingTraining, _inputs, _Network
+from training.understanding.queries import TEMPLATES, Example, QueryGenerator, read_templates, tags_of_catalogue
+from training.understanding.train import Examples, TorchNetwork, UnderstandingTraining, inputs_of
 
 CATEGORIES = ["", "Home > Mugs", "Home > Towels", "Shoes > Boots"]
 
@@ -47,18 +47,18 @@ def products(catalogue: Path) -> list[Product]:
 
 @pytest.fixture(scope="module")
 def registry(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With one version in it."""
+    """A registry with one version."""
     folder = tmp_path_factory.mktemp("registry")
     train(catalogue, folder, queries=3_000, epochs=14)
     return folder
 
 
-def maker(products: Sequence[Product], seed: int = 1) -> QueryMaker:
+def generator(products: Sequence[Product], seed: int = 1) -> QueryGenerator:
     tags = tags_of_catalogue(products, ("audience", "colour", "material"), 3, 100)
-    return QueryMaker(products, embedded_graph(), read_templates(TEMPLATES), tags, seed)
+    return QueryGenerator(products, embedded_graph(), read_templates(TEMPLATES), tags, seed)
 
 
-def ask(version: Path, products: Sequence[Product], texts: Sequence[str]) -> list[Understanding]:
+def understood(version: Path, products: Sequence[Product], texts: Sequence[str]) -> list[Understanding]:
     settings = QueryEncoderSettings()
     encoder, lexicon = build_encoder(settings, 1), Lexicon()
     lexicon.add(learn(products), 1)
@@ -67,45 +67,45 @@ def ask(version: Path, products: Sequence[Product], texts: Sequence[str]) -> lis
     return [understander.understand(query.reading, query.vector, lexicon) for query in reader.read(texts)]
 
 
-def test_queries_label_themselves(products: list[Product]) -> None:
-    """Every intent in both languages; things have a category, greetings have none; no place of a template is left."""
-    made = list(maker(products).examples(3_000))
-    assert {(e.intent, has_han(e.text)) for e in made} == {(i, zh) for i in INTENTS for zh in (True, False)}
+def test_generated_queries_are_labelled(products: list[Product]) -> None:
+    """Every intent occurs in both languages; product queries have a category, greetings none; no placeholder stays."""
+    generated = list(generator(products).examples(3_000))
+    assert {(e.intent, has_han(e.text)) for e in generated} == {(i, zh) for i in INTENTS for zh in (True, False)}
     paths = {product.category for product in products}
-    for example in made:
+    for example in generated:
         assert not set("{}()|") & set(example.text)
         assert set(example.categories or ()) <= paths
         assert example.categories or example.intent != "find"
-    assert not any(example.categories for example in made if example.text in ("hello", "你好"))
-    jeans = [e for e in made if e.text.endswith("牛仔裤") and e.intent == "find"]
+    assert not any(example.categories for example in generated if example.text in ("hello", "你好"))
+    jeans = [e for e in generated if e.text.endswith("牛仔裤") and e.intent == "find"]
     assert {example.categories for example in jeans} == {("Clothing > Jeans",)}
 
 
-def test_the_same_seed_makes_the_same_queries(products: list[Product]) -> None:
-    """And another one others."""
-    first, again, other = (list(maker(products, seed).examples(50)) for seed in (1, 1, 2))
+def test_queries_depend_on_the_seed(products: list[Product]) -> None:
+    """Equal seeds give equal queries, other seeds other queries."""
+    first, again, other = (list(generator(products, seed).examples(50)) for seed in (1, 1, 2))
     assert first == again != other
 
 
-def test_tags_are_what_the_text_says(products: list[Product]) -> None:
-    """A person that is named is an audience; a colour that was left out of the title is no tag."""
-    made = [e for e in maker(products).examples(3_000) if e.intent == "find" and not has_han(e.text)]
-    wives = [example for example in made if "my wife" in example.text]
+def test_tags_are_in_the_text(products: list[Product]) -> None:
+    """A named person is an audience; a colour that is not among the words of the query is no tag."""
+    generated = [e for e in generator(products).examples(3_000) if e.intent == "find" and not has_han(e.text)]
+    wives = [example for example in generated if "my wife" in example.text]
     assert wives
     assert all(("audience", "women") in example.tags for example in wives)
-    for example in made:
+    for example in generated:
         colours = {value for name, value in example.tags if name == "colour"}
         assert "navy" not in colours or "navy" in example.text or "blue" in example.text
 
 
 def test_from_a_catalogue_alone(registry: Path, products: list[Product]) -> None:
-    """Trained without a label, it tells intents, categories and feelings in words of no rule and no template."""
+    """Without labels the model learns intents, categories and sentiments, also in words of no rule or template."""
     (version,) = (registry / "understanding").iterdir()
     assert version.name == "0001"
     texts = ["it was supposed to be delivered on monday", "something to keep my coffee hot at work",
              "we were wondering about a comfy pair of trousers in denim",
              "one star, such a waste of my time"]  # fmt: skip
-    late, coffee, denim, unhappy = ask(version, products, texts)
+    late, coffee, denim, unhappy = understood(version, products, texts)
     assert (late.intent.value, late.intent.source) == ("order", Source.MODEL)
     assert late.category is None
     assert coffee.intent.value in ("find", "advice")
@@ -114,11 +114,11 @@ def test_from_a_catalogue_alone(registry: Path, products: list[Product]) -> None
     assert unhappy.sentiment.value == "negative"
 
 
-def test_the_same_everywhere(products: list[Product]) -> None:
-    """What serves, in numpy, answers as what was trained, in torch."""
+def test_numpy_and_torch_agree() -> None:
+    """The served network in numpy has the logits of the trained one in torch."""
     settings = UnderstandingTraining(hidden=8)
     torch.manual_seed(0)
-    network = _Network(5, 7, settings).eval()
+    network = TorchNetwork(5, 7, settings).eval()
     exported = UnderstandingNetwork(
         *(a.detach().numpy() for a in (network.trunk.weight.T, network.grams.weight, network.trunk.bias,
                                        network.output.weight.T, network.output.bias))
@@ -134,18 +134,18 @@ def test_the_same_everywhere(products: list[Product]) -> None:
     np.testing.assert_allclose(exported.logits(vector, grams), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_label_teaches(catalogue: Path, registry: Path, products: list[Product], tmp_path: Path) -> None:
-    """What a person said of a query holds in the next version."""
+def test_labels_are_learned(catalogue: Path, registry: Path, products: list[Product], tmp_path: Path) -> None:
+    """The next version answers a labelled query with its labels."""
     query = "the usual please"
-    (before,) = ask(registry / "understanding" / "0001", products, [query])
-    wanted = "order" if before.intent.value != "order" else "browse"
+    (before,) = understood(registry / "understanding" / "0001", products, [query])
+    intent = "order" if before.intent.value != "order" else "browse"
     file = tmp_path / "labels.csv"
     file.write_text(
-        f"query,head,label\n{query},intent,{wanted}\n{query},category,Clothing > Jeans\n{query},sentiment,\n"
+        f"query,head,label\n{query},intent,{intent}\n{query},category,Clothing > Jeans\n{query},sentiment,\n"
     )
     train(catalogue, registry, labels=file, label_weight=100, queries=1_000, epochs=16)
-    (after,) = ask(registry / "understanding" / "0002", products, [query])
-    assert after.intent.value == wanted
+    (after,) = understood(registry / "understanding" / "0002", products, [query])
+    assert after.intent.value == intent
     assert after.category is not None
     assert after.category.value == "Clothing > Jeans"
     about = json.loads((registry / "understanding" / "0002" / "understanding.json").read_text())
@@ -153,7 +153,7 @@ def test_a_label_teaches(catalogue: Path, registry: Path, products: list[Product
 
 
 def test_labels_of_a_file(tmp_path: Path) -> None:
-    """Rows of one query go together, a category above stands for all below it; rows without a label are left out."""
+    """Rows of one query are one example, a category includes all below it, and rows without a label are skipped."""
     file = tmp_path / "labels.csv"
     file.write_text(
         "query,head,label,guess\nHot mug,category,Home,x\nhot mug,intent,find,x\nhello,category,none,x\n"
@@ -174,7 +174,7 @@ def test_labels_of_a_file(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_wrong_labels(tmp_path: Path, row: str, problem: str) -> None:
-    """Refused, with the line and what would be right."""
+    """A wrong label is refused with its line and the allowed values."""
     file = tmp_path / "labels.csv"
     file.write_text(f"query,head,label\n{row}\n")
     with pytest.raises(ValueError, match=problem) as refused:
@@ -182,8 +182,8 @@ def test_wrong_labels(tmp_path: Path, row: str, problem: str) -> None:
     assert "line 2" in str(refused.value)
 
 
-def test_what_was_chosen_after_a_query(products: list[Product], tmp_path: Path) -> None:
-    """A query belongs to the category of most of what was clicked after it, in whatever language."""
+def test_queries_of_events(products: list[Product], tmp_path: Path) -> None:
+    """A query has the category of the majority of the interactions after it, in any language."""
     boots = [product.id for product in products if product.category == "Shoes > Boots"]
     tea = next(product.id for product in products if product.category.endswith("> Tea"))
     rows = [("短靴子", boots[0]), ("短靴子", boots[1]), ("短靴子", tea), ("warm", boots[0]), ("warm", tea)]
@@ -193,14 +193,14 @@ def test_what_was_chosen_after_a_query(products: list[Product], tmp_path: Path) 
     ]
     file = tmp_path / "events.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)))
-    found = chosen_after(open_shop(products, QueryEncoderSettings(), 1), file)
+    found = queries_of_events(open_shop(products, QueryEncoderSettings(), 1), file)
     assert [(example.text, example.categories, example.intent) for example in found] == [
         ("短靴子", ("Shoes > Boots",), "find")
     ]
 
 
-def test_nothing_to_learn_from(tmp_path: Path) -> None:
-    """A catalogue without categories and templates of another form say so."""
+def test_unusable_files_are_refused(tmp_path: Path) -> None:
+    """A catalogue without categories and templates of another form are refused by name."""
     file = tmp_path / "p.csv"
     file.write_text("id,title\n1,Mug\n")
     with pytest.raises(typer.BadParameter, match="category"):
@@ -210,15 +210,13 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
         read_templates(tmp_path / "t.yaml")
 
 
-def test_no_grams_is_a_network_of_the_vector_alone() -> None:
-    """Left out, n-grams say nothing, whatever the query."""
-    from training.understanding.train import Examples
-
+def test_without_grams() -> None:
+    """With `use_grams` False the network has no n-grams as input."""
     one = Examples(
         np.ones((1, 5), np.float32), [hashed_grams("where is my order")], np.zeros(1, np.int64),
         np.zeros((1, 2), np.float32), np.zeros(1, np.int64), np.zeros((1, 3), np.float32),
         np.zeros((1, 3), np.float32), np.ones(1, np.float32),
     )  # fmt: skip
-    _, grams, _, counts = _inputs(one, UnderstandingTraining(use_grams=False), None)
+    _, grams, _, counts = inputs_of(one, UnderstandingTraining(use_grams=False), None)
     assert len(grams) == 0
     assert counts.tolist() == [0]
