@@ -12,7 +12,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto
 from tests.contract.refusals import refusal
 from tests.contract.test_gateway import BUDGET_S, HOWS, Running, ids, running, within_budget
-from tests.fakes.stages import EYE, NO_PICTURE
+from tests.fakes.stages import IMAGE_MODEL, NO_PICTURE
 
 __all__ = ["running"]  # the fixture
 
@@ -33,7 +33,7 @@ async def test_a_picture_alone(running: Running) -> None:
     """Its vector is looked up, no words are; the answer is ranked, with the picture's scores where asked for."""
     answer = await running.stub.Search(search(image=PICTURE, explain=True), timeout=BUDGET_S)
     asked = asked_of_retrieval(running)
-    assert (asked.image_vector.model_version, asked.text, asked.HasField("query_vectors")) == (EYE, "", False)
+    assert (asked.image_vector.model_version, asked.text, asked.HasField("query_vectors")) == (IMAGE_MODEL, "", False)
     assert ids(answer) == ["p25", "p24", "p23", "p22", "p21"]
     assert answer.results[0].stage_scores.image == 0.25
     assert not answer.degradations
@@ -61,7 +61,7 @@ async def test_what_is_no_picture(running: Running) -> None:
 
 async def test_without_a_picture_model(running: Running) -> None:
     """FAILED_PRECONDITION, however often it is tried: words are still understood then."""
-    running.stages.encoder.has_eye = False
+    running.stages.encoder.has_image_encoder = False
     for _ in range(10):
         code, _fields = await refusal(running.stub.Search(search(image=PICTURE), timeout=BUDGET_S))
         assert code is grpc.StatusCode.FAILED_PRECONDITION
@@ -155,7 +155,7 @@ async def test_import_of_large_pictures(running: Running) -> None:
 
 async def test_import_with_pictures_but_no_model(running: Running) -> None:
     """FAILED_PRECONDITION; without pictures the import works."""
-    running.stages.encoder.has_eye = False
+    running.stages.encoder.has_image_encoder = False
     code, _ = await refusal(running.stub.ImportProducts(iter([shelf(b"one")])))
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert (await running.stub.ImportProducts(iter([shelf(b"", b"")]))).imported_count == 2

@@ -21,7 +21,7 @@ from services.common.rpc import rpc
 
 # Longer than any budget in the tests.
 SLOW_S = 5.0
-MODEL, EYE = "m@1", "eye@1"
+MODEL, IMAGE_MODEL = "m@1", "image@1"
 NO_PICTURE = b"no picture"
 
 
@@ -48,12 +48,12 @@ class Behaviour:
 
 
 class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
-    """Reads from any text what `read` holds. `has_eye`: whether a picture model is configured."""
+    """Reads from any text what `read` holds. `has_image_encoder`: whether an image encoder is configured."""
 
     def __init__(self) -> None:
         super().__init__()
         self.read = encoder_pb2.EncodeQueryResponse()
-        self.has_eye = True
+        self.has_image_encoder = True
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -81,7 +81,7 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
         if any(request.images):
             self._need_a_model()
             seen = np.array([[float(len(image)), 0, 0] for image in request.images], np.float32)
-            answer.image_vectors.CopyFrom(vectors_to_proto(seen, EYE))
+            answer.image_vectors.CopyFrom(vectors_to_proto(seen, IMAGE_MODEL))
             for index, image in enumerate(request.images):
                 if image == NO_PICTURE:
                     answer.image_problems.add(index=index, reason="is no picture")
@@ -93,11 +93,11 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
         self._need_a_model()
         if request.image == NO_PICTURE:
             raise InvalidArgument.of("image", "is no picture")
-        return encoder_pb2.EncodeImageResponse(vector=vectors_to_proto(np.array([[0, 1, 0]], np.float32), EYE))
+        return encoder_pb2.EncodeImageResponse(vector=vectors_to_proto(np.array([[0, 1, 0]], np.float32), IMAGE_MODEL))
 
     def _need_a_model(self) -> None:
-        if not self.has_eye:
-            raise Conflict("no picture model is configured")
+        if not self.has_image_encoder:
+            raise Conflict("no image encoder is configured")
 
 
 class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
