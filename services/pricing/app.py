@@ -16,7 +16,7 @@ from services.pricing.wiring import build_handler
 
 
 class Pricing:
-    """One replica. Serve calls the methods by the last segment of the RPC's path."""
+    """One replica. Serve finds the method by the last segment of the RPC's path."""
 
     def __init__(self, settings: PricingSettings) -> None:
         configure_telemetry("pricing", settings.telemetry)
@@ -33,5 +33,5 @@ class Pricing:
 
 
 def build(args: dict[str, Any]) -> Any:
-    """Import path of the application. `args` are settings; they win over the environment."""
+    """Import path of the application. `args` are settings; they override the environment."""
     return serve.deployment(name="pricing")(Pricing).bind(load_settings(PricingSettings, args))

@@ -1,4 +1,4 @@
-"""Protobuf <-> domain for pricing. Raises InvalidArgument with the path of the field."""
+"""Protobuf <-> domain. Raises InvalidArgument with the path of the field."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Literal
 from kairos.pricing.v1 import pricing_pb2
 from services.common.convert import money_from_proto, money_to_proto, time_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.limits import MAX_ID
 from services.common.money import Money
 from services.pricing.domain.pricing import PricedItem, PriceReason
 from services.pricing.ports import Quote
 
+# Items of one request.
 MAX_ITEMS = 1_000
 _REASONS = {
     PriceReason.LIST_PRICE: pricing_pb2.PRICE_REASON_LIST_PRICE,
@@ -23,13 +25,13 @@ _REASONS = {
 
 def items_from_proto(request: pricing_pb2.QuotePricesRequest) -> list[PricedItem]:
     if not 1 <= len(request.items) <= MAX_ITEMS:
-        raise InvalidArgument.of("items", f"holds {len(request.items)}; send 1 to {MAX_ITEMS}")
+        raise InvalidArgument.of("items", f"has {len(request.items)} entries; send 1 to {MAX_ITEMS}")
     items = [_item(message, f"items[{index}]") for index, message in enumerate(request.items)]
-    places: dict[str, int] = {}
+    first_index: dict[str, int] = {}
     wrong = [
-        FieldViolation(f"items[{index}].item_id", f"{item.item_id!r} stands at items[{first}] already; send each once")
+        FieldViolation(f"items[{index}].item_id", f"{item.item_id!r} is items[{first}] already; send each item once")
         for index, item in enumerate(items)
-        if (first := places.setdefault(item.item_id, index)) != index
+        if (first := first_index.setdefault(item.item_id, index)) != index
     ]
     if wrong:
         raise InvalidArgument(*wrong)
@@ -54,10 +56,12 @@ def quote_to_proto(quote: Quote) -> pricing_pb2.PriceQuote:
 
 
 def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
-    if not message.item_id:
-        raise InvalidArgument.of(f"{path}.item_id", "is empty; name the item")
+    if not 1 <= len(message.item_id) <= MAX_ID:
+        raise InvalidArgument.of(f"{path}.item_id", f"has {len(message.item_id)} characters; send 1 to {MAX_ID}")
+    if message.stock < 0:
+        raise InvalidArgument.of(f"{path}.stock", f"{message.stock} is negative; leave it out if it is not tracked")
     if not message.HasField("list_price"):
-        raise InvalidArgument.of(f"{path}.list_price", "is missing; an item without a price cannot be quoted")
+        raise InvalidArgument.of(f"{path}.list_price", "is missing; it is required")
     price = money_from_proto(message.list_price, f"{path}.list_price")
 
     def money(name: Literal["cost", "price_floor", "price_ceiling"]) -> Money | None:

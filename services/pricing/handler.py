@@ -17,7 +17,7 @@ from services.pricing.ports import AuditLog, Quote
 
 
 class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
-    """`clock` gives seconds since the epoch."""
+    """`valid_s`: seconds that a quote is valid. `clock` gives seconds since the epoch."""
 
     def __init__(
         self, pricer: Pricer, model_version: str, guardrails: Guardrails, audit_log: AuditLog, valid_s: float,
@@ -43,13 +43,13 @@ class PricingHandler(pricing_pb2_grpc.PricingServiceServicer):
             )
             for item in items
         ]
-        # On record before it is returned.
+        # The quotes are durable in the audit log before they are returned.
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._audit_log.append, context.tenant, quotes)
         return pricing_pb2.QuotePricesResponse(quotes=map(quote_to_proto, quotes))
 
     def check(self) -> None:
-        """Raises when the audit log does not answer."""
+        """Raises if the audit log does not answer."""
         self._audit_log.quotes_of("default", "", 1)
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from services.pricing.domain.pricing import Offer, PricedItem
 
 @dataclass(frozen=True)
 class Quote:
-    """One offer on record. Times in seconds since the epoch."""
+    """An offer as it is written to the audit log. Times are in seconds since the epoch."""
 
     quote_id: str
     item: PricedItem
@@ -23,12 +23,12 @@ class Quote:
 
 
 class AuditLog(Protocol):
-    """Every quote that was ever given; nothing is changed or removed."""
+    """All quotes that were ever given. A quote is never changed or removed."""
 
     def append(self, tenant: str, quotes: Sequence[Quote]) -> None:
-        """All of them or none; durable when it returns."""
+        """Writes all quotes or none. They are durable when this returns."""
 
     def quotes_of(self, tenant: str, item_id: str, limit: int = 100) -> list[dict[str, str]]:
-        """The newest quotes of an item as they stand in the log, newest first."""
+        """The newest quotes of an item, newest first, as the columns of the log."""
 
     def close(self) -> None: ...

@@ -13,21 +13,26 @@ from services.common.settings import ServiceSettings
 
 
 class GuardrailSettings(BaseModel):
-    """Bounds for every offer; a merchandiser's own floor and ceiling come on top."""
+    """Bounds of every offer. The floor and ceiling of a merchandiser apply in addition."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # Above cost, where the cost is known.
+    # The least offer above the cost, as a share of the cost. It applies if the cost is known.
     minimum_margin: Decimal = Field(default=Decimal("0.05"), ge=0)
+    # The largest discount and increase, as shares of the list price.
     maximum_discount: Decimal = Field(default=Decimal("0.30"), ge=0, le=1)
     maximum_increase: Decimal = Field(default=Decimal(0), ge=0)
 
 
 class RuleSettings(BaseModel):
+    """Markdowns of the pricer "rules", as shares of the list price."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # Pieces in stock from which on the overstock markdown applies.
     overstock_from: int = Field(default=150, ge=1)
     overstock_markdown: Decimal = Field(default=Decimal("0.10"), ge=0, lt=1)
+    # Days since the shop began to sell the item, from which on the markdown for aged items applies.
     aged_from_days: int = Field(default=540, ge=1)
     aged_markdown: Decimal = Field(default=Decimal("0.15"), ge=0, lt=1)
 
@@ -35,8 +40,11 @@ class RuleSettings(BaseModel):
 class PricingSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_PRICING_")
 
+    # Folder of the audit log.
     data_dir: Path = Path("var/pricing")
+    # rules: markdowns for overstock and aged items. list-price: the baseline, no markdown.
     pricer: Literal["rules", "list-price"] = "rules"
     guardrails: GuardrailSettings = GuardrailSettings()
     rules: RuleSettings = RuleSettings()
+    # Seconds that a quote is valid.
     quote_valid_s: float = Field(default=900, gt=0)

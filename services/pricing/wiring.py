@@ -1,4 +1,4 @@
-"""Puts pricing together. No Ray here: tests and benchmarks use it as it is."""
+"""Builds pricing from its settings. It needs no Ray: tests and benchmarks build it in the same way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from services.pricing.domain.pricing import Guardrails, MarkdownRules, Pricer, l
 from services.pricing.handler import PricingHandler
 from services.pricing.settings import PricingSettings
 
-# Grows with every change of the rules.
+# Increased with every change of the rules.
 VERSION = 1
 
 

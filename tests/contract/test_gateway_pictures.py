@@ -61,7 +61,7 @@ async def test_what_is_no_picture(running: Running) -> None:
 
 async def test_without_a_picture_model(running: Running) -> None:
     """FAILED_PRECONDITION, however often it is tried, and text is still understood afterwards."""
-    running.stages.encoder.has_image_model = False
+    running.stages.encoder.has_image_encoder = False
     for _ in range(10):
         code, _fields = await refusal(running.stub.Search(search(image=PICTURE), timeout=BUDGET_S))
         assert code is grpc.StatusCode.FAILED_PRECONDITION
@@ -155,7 +155,7 @@ async def test_import_of_large_pictures(running: Running) -> None:
 
 async def test_import_with_pictures_but_no_model(running: Running) -> None:
     """FAILED_PRECONDITION; without pictures the import works."""
-    running.stages.encoder.has_image_model = False
+    running.stages.encoder.has_image_encoder = False
     code, _ = await refusal(running.stub.ImportProducts(iter([shelf(b"one")])))
     assert code is grpc.StatusCode.FAILED_PRECONDITION
     assert (await running.stub.ImportProducts(iter([shelf(b"", b"")]))).imported_count == 2

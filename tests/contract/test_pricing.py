@@ -66,12 +66,12 @@ async def quote(stub: Stub, asked: pricing_pb2.PricedItem) -> pricing_pb2.PriceQ
 
 
 async def test_an_ordinary_quote(stub: Stub) -> None:
-    """List price, floor and ceiling, an id of its own, a reason in code and in words, the version and the times."""
+    """A quote has list price, floor, ceiling, an id, a reason and its explanation, the version and the times."""
     made = await quote(stub, item("a", money(4_999), stock=3))
     assert (made.item_id, made.list_price, made.offer) == ("a", money(4_999), money(4_999))
     assert (made.price_floor, made.price_ceiling) == (money(3_500), money(4_999))
     assert made.reason == pricing_pb2.PRICE_REASON_LIST_PRICE
-    assert made.explanation == "The list price stands."
+    assert made.explanation == "The list price applies."
     assert len(made.quote_id) == 32
     assert made.model_version == "rules@1"
     assert made.quoted_at.ToSeconds() == pytest.approx(time.time(), abs=60)
@@ -79,7 +79,7 @@ async def test_an_ordinary_quote(stub: Stub) -> None:
 
 
 async def test_quotes_in_the_order_of_the_items(stub: Stub) -> None:
-    """Each item has its quote, in the order asked for, and no two quotes share an id, not even of one item."""
+    """Each item has a quote, in the order of the request, and every quote has an id of its own."""
     request = asking(item("b"), item("a"), item("c"))
     answers = [await stub.QuotePrices(request), await stub.QuotePrices(request)]
     assert [[made.item_id for made in answer.quotes] for answer in answers] == [["b", "a", "c"]] * 2
@@ -87,20 +87,22 @@ async def test_quotes_in_the_order_of_the_items(stub: Stub) -> None:
 
 
 async def test_reasons(stub: Stub) -> None:
-    """Overstock and age mark down and say so; a floor that holds the offer says so, too."""
+    """Overstock and aged items are marked down; a markdown below the floor is raised to it. Reason and explanation
+    tell.
+    """
     old = int(time.time()) - 600 * DAY_S
     overstock = await quote(stub, item(stock=200))
     assert (overstock.offer, overstock.reason) == (money(9_000), pricing_pb2.PRICE_REASON_OVERSTOCK)
-    assert "200 are in stock" in overstock.explanation
+    assert overstock.explanation == "10% off: 200 pieces are in stock; 150 or more count as overstock."
     aged = await quote(stub, item(stock=5, created_at_seconds=old))
     assert (aged.offer, aged.reason) == (money(8_500), pricing_pb2.PRICE_REASON_AGED)
     held = await quote(stub, item(stock=200, price_floor=money(9_500)))
     assert (held.offer, held.reason) == (money(9_500), pricing_pb2.PRICE_REASON_GUARDRAIL)
-    assert "floor" in held.explanation
+    assert held.explanation.endswith("A guardrail raised the offer to the floor of USD 95.00.")
 
 
 async def test_bounds_of_a_merchandiser(stub: Stub) -> None:
-    """A floor and a ceiling of the item's own hold; never below cost and its margin."""
+    """An offer is within the merchandiser's floor and ceiling, and never below cost plus margin."""
     bounded = await quote(stub, item(price_floor=money(9_500), price_ceiling=money(9_800)))
     assert (bounded.price_floor, bounded.price_ceiling, bounded.offer) == (money(9_500), money(9_800), money(9_800))
     costly = await quote(stub, item(cost=money(9_900)))
@@ -108,7 +110,7 @@ async def test_bounds_of_a_merchandiser(stub: Stub) -> None:
 
 
 async def test_the_smallest_unit(stub: Stub) -> None:
-    """Offers are whole yen and thousandths of a dinar."""
+    """Offers are rounded to whole yen and to thousandths of a dinar."""
     yen = await quote(stub, item(price=common_pb2.Money(currency_code="JPY", units=999), stock=200))
     assert (yen.offer.units, yen.offer.nanos) == (899, 0)
     dinar = await quote(stub, item(price=common_pb2.Money(currency_code="KWD", nanos=999_000_000), stock=200))
@@ -123,14 +125,14 @@ async def test_the_largest_amounts(stub: Stub) -> None:
 
 
 async def test_the_baseline_pricer(tmp_path: Path) -> None:
-    """The list price as a pricer stands behind the same contract, and marks nothing down."""
+    """The pricer list-price serves the same contract and marks nothing down."""
     async with serving(tmp_path, pricer="list-price") as stub:
         made = await quote(stub, item(stock=200))
     assert (made.offer, made.model_version) == (money(10_000), "list-price@1")
 
 
 async def test_never_by_person(stub: Stub) -> None:
-    """The same item has the same offer in every request: nothing about who asks goes in."""
+    """The same item has the same offer in every request."""
     asked = [asking(item(stock=200), request_id=f"r{number}") for number in range(5)]
     offers = [(await stub.QuotePrices(request)).quotes[0].offer for request in asked]
     assert offers == [offers[0]] * 5
@@ -145,6 +147,8 @@ TORN = common_pb2.Money(currency_code="USD", units=1, nanos=-1)
     ("wrong", "field"),
     [
         (item(""), "item_id"),
+        (item("x" * 129), "item_id"),
+        (item("b", stock=-1), "stock"),
         (pricing_pb2.PricedItem(item_id="b"), "list_price"),
         (item("b", money(-1)), "list_price"),
         (item("b", NOWHERE), "list_price.currency_code"),
@@ -158,36 +162,37 @@ TORN = common_pb2.Money(currency_code="USD", units=1, nanos=-1)
         (item("a"), "item_id"),
     ],
     ids=[
-        "no id", "no price", "negative", "no currency", "signs", "too much", "negative cost", "cost's currency",
+        "no id", "long id", "negative stock", "no price", "negative", "no currency", "signs", "too much",
+        "negative cost", "cost's currency",
         "floor's currency", "negative ceiling", "reversed", "twice",
     ],
 )  # fmt: skip
 async def test_bad_items(stub: Stub, tmp_path: Path, wrong: pricing_pb2.PricedItem, field: str) -> None:
-    """INVALID_ARGUMENT that names the item and its field; nothing of the request is quoted or on record."""
+    """A bad item is INVALID_ARGUMENT that names its field; no item of the request is quoted or written to the log."""
     assert await refusal(stub.QuotePrices(asking(item("a"), wrong))) == (INVALID, [f"items[1].{field}"])
-    assert on_record(tmp_path, "default", "a") == []
+    assert logged(tmp_path, "default", "a") == []
 
 
 @pytest.mark.parametrize("count", [0, 1_001])
 async def test_how_many_items(stub: Stub, count: int) -> None:
-    """No item at all, or more than 1,000, is refused."""
+    """A request without items, or with more than 1,000, is refused."""
     assert await refusal(stub.QuotePrices(asking(*[item(str(n)) for n in range(count)]))) == (INVALID, ["items"])
 
 
 async def test_spent_budget(stub: Stub, tmp_path: Path) -> None:
-    """A request without time left is refused before any work, and leaves nothing on record."""
+    """A request without time left is refused before any work; nothing is written to the log."""
     request = asking(item("a"))
     request.context.budget.remaining.FromNanoseconds(0)
     assert (await refusal(stub.QuotePrices(request)))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert on_record(tmp_path, "default", "a") == []
+    assert logged(tmp_path, "default", "a") == []
 
 
-async def test_every_quote_is_on_record(stub: Stub, tmp_path: Path) -> None:
-    """The log holds what a quote was made of and what came out, in whole decimals, by tenant, newest first."""
+async def test_every_quote_is_in_the_log(stub: Stub, tmp_path: Path) -> None:
+    """The log has the inputs and the result of each quote as exact decimals, by tenant, newest first."""
     asked = item("a", money(4_999), cost=money(1_000), price_ceiling=money(4_950), stock=7)
     first = (await stub.QuotePrices(asking(asked, tenant="shop", request_id="q1"))).quotes[0]
     second = (await stub.QuotePrices(asking(asked, tenant="shop", request_id="q2"))).quotes[0]
-    rows = on_record(tmp_path, "shop", "a")
+    rows = logged(tmp_path, "shop", "a")
     assert [row["quote_id"] for row in rows] == [second.quote_id, first.quote_id]
     row = rows[1]
     assert row | {"quoted_s": "", "valid_until_s": ""} == {
@@ -198,21 +203,21 @@ async def test_every_quote_is_on_record(stub: Stub, tmp_path: Path) -> None:
         "valid_until_s": "",
     }  # fmt: skip
     assert float(row["valid_until_s"]) - float(row["quoted_s"]) == 900
-    assert on_record(tmp_path, "default", "a") == []
+    assert logged(tmp_path, "default", "a") == []
 
 
 @pytest.mark.parametrize("statement", ["UPDATE quote SET offer = '0'", "DELETE FROM quote"])
-async def test_the_record_is_final(stub: Stub, tmp_path: Path, statement: str) -> None:
-    """A quote on record can be neither changed nor removed, not even by whoever opens the file."""
+async def test_quotes_are_final(stub: Stub, tmp_path: Path, statement: str) -> None:
+    """A quote in the log can be neither changed nor removed, not even through the file."""
     await stub.QuotePrices(asking(item("a")))
     database = sqlite3.connect(tmp_path / "audit.db")
-    with pytest.raises(sqlite3.IntegrityError, match="a quote on record is never"):
+    with pytest.raises(sqlite3.IntegrityError, match="a quote in the audit log is never"):
         database.execute(statement)
     database.close()
 
 
 async def test_acknowledged_quotes_survive_kill_9(tmp_path: Path) -> None:
-    """A service killed by SIGKILL between two quotes has every quote on record that a caller was given."""
+    """After SIGKILL the log has every quote that a caller got."""
     given: list[pricing_pb2.PriceQuote] = []
     with process("pricing", tmp_path) as (running, address):
         async with grpc.aio.insecure_channel(address) as channel:
@@ -227,14 +232,14 @@ async def test_acknowledged_quotes_survive_kill_9(tmp_path: Path) -> None:
             with pytest.raises(grpc.aio.AioRpcError):
                 await ask()
         assert running.wait() == -signal.SIGKILL
-    recorded = {row["quote_id"]: row["offer"] for row in on_record(tmp_path, "default", "a")}
+    recorded = {row["quote_id"]: row["offer"] for row in logged(tmp_path, "default", "a")}
     assert len(given) >= 21
     for made in given:
         assert recorded[made.quote_id] == f"{made.offer.units}.{made.offer.nanos // 10_000_000:02}"
 
 
-def on_record(folder: Path, tenant: str, item_id: str) -> list[dict[str, str]]:
-    """What another process reads from the log."""
+def logged(folder: Path, tenant: str, item_id: str) -> list[dict[str, str]]:
+    """The log as another process reads it."""
     log = SqliteAuditLog(folder)
     rows = log.quotes_of(tenant, item_id, limit=10_000)
     log.close()

@@ -21,7 +21,7 @@ from services.common.rpc import rpc
 
 # Longer than any budget in the tests.
 SLOW_S = 5.0
-MODEL, IMAGE_MODEL = "m@1", "images@1"
+MODEL, IMAGE_MODEL = "m@1", "image@1"
 NO_PICTURE = b"no picture"
 
 
@@ -52,12 +52,12 @@ class Behaviour:
 
 
 class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
-    """Understands every text as `read` says. `has_image_model`: whether an image encoder is configured."""
+    """Reads from any text what `read` holds. `has_image_encoder`: whether an image encoder is configured."""
 
     def __init__(self) -> None:
         super().__init__()
         self.read = encoder_pb2.EncodeQueryResponse()
-        self.has_image_model = True
+        self.has_image_encoder = True
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -100,8 +100,8 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
         return encoder_pb2.EncodeImageResponse(vector=vectors_to_proto(np.array([[0, 1, 0]], np.float32), IMAGE_MODEL))
 
     def _need_a_model(self) -> None:
-        if not self.has_image_model:
-            raise Conflict("no picture model is configured")
+        if not self.has_image_encoder:
+            raise Conflict("no image encoder is configured")
 
 
 class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):

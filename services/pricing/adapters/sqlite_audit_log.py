@@ -1,4 +1,4 @@
-"""The audit log in one SQLite file, append-only by trigger."""
+"""The audit log in one SQLite file. Triggers refuse changes and removals."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ CREATE TABLE IF NOT EXISTS quote (tenant TEXT, {", ".join(f"{name} TEXT" for nam
                                   PRIMARY KEY (tenant, quote_id));
 CREATE INDEX IF NOT EXISTS quote_of_item ON quote (tenant, item_id);
 CREATE TRIGGER IF NOT EXISTS quote_is_final BEFORE UPDATE ON quote
-    BEGIN SELECT RAISE(ABORT, 'a quote on record is never changed'); END;
+    BEGIN SELECT RAISE(ABORT, 'a quote in the audit log is never changed'); END;
 CREATE TRIGGER IF NOT EXISTS quote_stays BEFORE DELETE ON quote
-    BEGIN SELECT RAISE(ABORT, 'a quote on record is never removed'); END;
+    BEGIN SELECT RAISE(ABORT, 'a quote in the audit log is never removed'); END;
 """
 
 
 class SqliteAuditLog:
+    """See ports.AuditLog. With a write-ahead log: a committed quote survives a crash of the process."""
+
     def __init__(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Offers: a price per product, inside guardrails, never per person."""
+"""Offers: a price for each product, within guardrails. A price never depends on the person who asks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from enum import Enum
 
 from services.common.money import Money
 
-# ISO 4217: currencies whose minor unit is not a hundredth.
+# Decimals of currencies whose minor unit is not a hundredth (ISO 4217).
 _DECIMALS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "KWD": 3, "BHD": 3, "OMR": 3, "TND": 3, "JOD": 3}
 _DAY_S = 86_400.0
 
 
 class PriceReason(Enum):
+    """Why an offer is what it is. The values are stored in the audit log."""
+
     LIST_PRICE = "list_price"
     OVERSTOCK = "overstock"
     AGED = "aged"
@@ -23,7 +25,9 @@ class PriceReason(Enum):
 
 @dataclass(frozen=True)
 class PricedItem:
-    """`created_s` in seconds since the epoch, 0 where unknown; `stock` None where it is not tracked."""
+    """`created_s`: when the shop began to sell the item, in seconds since the epoch; 0: unknown. `stock` None: not
+    tracked.
+    """
 
     item_id: str
     list_price: Money
@@ -36,7 +40,7 @@ class PricedItem:
 
 @dataclass(frozen=True)
 class Guardrails:
-    """Shares of cost or list price."""
+    """Bounds of every offer: `minimum_margin` as a share of the cost, the others as shares of the list price."""
 
     minimum_margin: Decimal
     maximum_discount: Decimal
@@ -44,8 +48,8 @@ class Guardrails:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a pricer would like, before the guardrails."""
+class ProposedPrice:
+    """The price that a pricer proposes, before the guardrails."""
 
     amount: Decimal
     reason: PriceReason
@@ -54,7 +58,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Offer:
-    """floor <= amount <= ceiling, all in the currency's minor unit."""
+    """floor <= amount <= ceiling, all rounded to the minor unit of the currency."""
 
     floor: Money
     ceiling: Money
@@ -63,11 +67,12 @@ class Offer:
     explanation: str
 
 
-Pricer = Callable[[PricedItem, float], Wish]
+# From an item and the time, in seconds since the epoch.
+Pricer = Callable[[PricedItem, float], ProposedPrice]
 
 
-def offer(item: PricedItem, wish: Wish, rails: Guardrails) -> Offer:
-    """The wish, held inside the item's bounds. Where floor and ceiling contradict each other, the floor wins."""
+def offer(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer:
+    """The proposed price, moved to the floor or ceiling if it is beyond. A floor above the ceiling applies."""
     currency, price = item.list_price.currency, item.list_price.amount
     floors = [price * (1 - rails.maximum_discount)]
     if item.cost is not None:
@@ -79,43 +84,46 @@ def offer(item: PricedItem, wish: Wish, rails: Guardrails) -> Offer:
         ceilings.append(item.price_ceiling.amount)
     floor = in_minor_units(max(floors), currency, ROUND_CEILING)
     ceiling = max(floor, in_minor_units(min(ceilings), currency, ROUND_FLOOR))
-    wished = in_minor_units(wish.amount, currency, ROUND_HALF_UP)
-    held = min(max(wished, floor), ceiling)
-    reason, explanation = wish.reason, wish.explanation
-    if held != wished:
-        which = "floor" if held == floor else "ceiling"
+    rounded = in_minor_units(proposed.amount, currency, ROUND_HALF_UP)
+    amount = min(max(rounded, floor), ceiling)
+    reason, explanation = proposed.reason, proposed.explanation
+    if amount != rounded:
+        change = "raised the offer to the floor" if amount > rounded else "lowered the offer to the ceiling"
         reason = PriceReason.GUARDRAIL
-        explanation = f"{wish.explanation} Held at the {which} of {Money(currency, held)}."
-    return Offer(Money(currency, floor), Money(currency, ceiling), Money(currency, held), reason, explanation)
+        explanation = f"{explanation} A guardrail {change} of {Money(currency, amount)}."
+    return Offer(Money(currency, floor), Money(currency, ceiling), Money(currency, amount), reason, explanation)
 
 
 def in_minor_units(amount: Decimal, currency: str, rounding: str) -> Decimal:
+    """`amount` rounded to the minor unit of the currency. `rounding`: a constant of the module decimal."""
     return amount.quantize(Decimal(1).scaleb(-_DECIMALS.get(currency, 2)), rounding=rounding)
 
 
-def list_price(item: PricedItem, now_s: float) -> Wish:
-    """The baseline: what the shop wrote."""
-    return Wish(item.list_price.amount, PriceReason.LIST_PRICE, "The list price stands.")
+def list_price(item: PricedItem, now_s: float) -> ProposedPrice:
+    """The baseline pricer: it proposes the list price."""
+    return ProposedPrice(item.list_price.amount, PriceReason.LIST_PRICE, "The list price applies.")
 
 
 @dataclass(frozen=True)
 class MarkdownRules:
-    """A rule-based pricer: the larger of two markdowns, each a share of the list price."""
+    """A pricer by rules: the larger of two markdowns, each a share of the list price. A sold-out item is not aged."""
 
     overstock_from: int
     overstock_markdown: Decimal
     aged_from_days: int
     aged_markdown: Decimal
 
-    def __call__(self, item: PricedItem, now_s: float) -> Wish:
-        price, wishes = item.list_price.amount, [list_price(item, now_s)]
+    def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice:
+        price, proposals = item.list_price.amount, [list_price(item, now_s)]
         if item.stock is not None and item.stock >= self.overstock_from:
             share = self.overstock_markdown
-            text = f"{item.stock} are in stock, {self.overstock_from} or more is overstock: {share:.0%} off."
-            wishes.append(Wish(price * (1 - share), PriceReason.OVERSTOCK, text))
+            text = (
+                f"{share:.0%} off: {item.stock} pieces are in stock; {self.overstock_from} or more count as overstock."
+            )
+            proposals.append(ProposedPrice(price * (1 - share), PriceReason.OVERSTOCK, text))
         age_days = int((now_s - item.created_s) / _DAY_S) if item.created_s else 0
         if item.stock != 0 and age_days >= self.aged_from_days:
             share = self.aged_markdown
-            text = f"Sold for {age_days} days, {self.aged_from_days} or more is aged: {share:.0%} off."
-            wishes.append(Wish(price * (1 - share), PriceReason.AGED, text))
-        return min(wishes, key=lambda wish: wish.amount)
+            text = f"{share:.0%} off: sold for {age_days} days; after {self.aged_from_days} days the price is reduced."
+            proposals.append(ProposedPrice(price * (1 - share), PriceReason.AGED, text))
+        return min(proposals, key=lambda proposed: proposed.amount)

@@ -1,4 +1,4 @@
-"""Offers stay inside their guardrails, whatever the pricer wishes."""
+"""Offers are within their guardrails for any proposed price."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.pricing.domain.pricing import (
     MarkdownRules,
     PricedItem,
     PriceReason,
-    Wish,
+    ProposedPrice,
     offer,
 )
 
@@ -29,43 +29,43 @@ def usd(amount: str) -> Money:
 
 @given(amounts, amounts, st.none() | amounts, st.none() | amounts, st.none() | amounts, currencies)
 def test_floor_offer_ceiling(
-    price: Decimal, wished: Decimal, cost: Decimal | None, low: Decimal | None, high: Decimal | None, currency: str
+    price: Decimal, proposed: Decimal, cost: Decimal | None, low: Decimal | None, high: Decimal | None, currency: str
 ) -> None:
-    """floor <= offer <= ceiling always holds, also where the bounds contradict each other."""
+    """floor <= offer <= ceiling holds always, even if the bounds contradict each other."""
     bounds = [None if value is None else Money(currency, value) for value in (cost, low, high)]
     item = PricedItem("a", Money(currency, price), cost=bounds[0], price_floor=bounds[1], price_ceiling=bounds[2])
-    made = offer(item, Wish(wished, PriceReason.LIST_PRICE, ""), RAILS)
+    made = offer(item, ProposedPrice(proposed, PriceReason.LIST_PRICE, ""), RAILS)
     assert made.floor.amount <= made.amount.amount <= made.ceiling.amount
 
 
 @given(amounts, amounts, currencies)
-def test_never_below_cost(cost: Decimal, wished: Decimal, currency: str) -> None:
-    """No offer is below cost and its margin, in the currency's own smallest unit."""
+def test_never_below_cost(cost: Decimal, proposed: Decimal, currency: str) -> None:
+    """No offer is below cost plus margin, in the minor unit of the currency."""
     item = PricedItem("a", Money(currency, Decimal(10)), Money(currency, cost))
-    made = offer(item, Wish(wished, PriceReason.LIST_PRICE, ""), RAILS)
+    made = offer(item, ProposedPrice(proposed, PriceReason.LIST_PRICE, ""), RAILS)
     assert made.amount.amount >= cost * Decimal("1.05")
 
 
-def test_a_guardrail_says_so() -> None:
-    """An offer that was held has the reason GUARDRAIL and names the bound."""
-    made = offer(PricedItem("a", usd("100")), Wish(Decimal(10), PriceReason.OVERSTOCK, "x"), RAILS)
+def test_a_guardrail_is_explained() -> None:
+    """An offer that a guardrail changed has the reason GUARDRAIL and names the bound."""
+    made = offer(PricedItem("a", usd("100")), ProposedPrice(Decimal(10), PriceReason.OVERSTOCK, "x"), RAILS)
     assert made.reason is PriceReason.GUARDRAIL
     assert made.amount == usd("70.00")
-    assert "floor" in made.explanation
+    assert made.explanation == "x A guardrail raised the offer to the floor of USD 70.00."
 
 
 def test_overstock_is_marked_down() -> None:
-    """More in stock than the rule's bound takes the rule's share off."""
-    wish = RULES(PricedItem("a", usd("100"), stock=200), now_s=0)
-    assert (wish.amount, wish.reason) == (Decimal("90.00"), PriceReason.OVERSTOCK)
+    """A stock above the bound of the rule gives the markdown of the rule."""
+    proposed = RULES(PricedItem("a", usd("100"), stock=200), now_s=0)
+    assert (proposed.amount, proposed.reason) == (Decimal("90.00"), PriceReason.OVERSTOCK)
 
 
-def test_the_larger_markdown_wins() -> None:
+def test_the_larger_markdown_applies() -> None:
     """An item that is overstocked and aged gets the larger of both markdowns, not their sum."""
-    wish = RULES(PricedItem("a", usd("100"), stock=200, created_s=1.0), now_s=1.0 + 600 * 86_400)
-    assert (wish.amount, wish.reason) == (Decimal("85.00"), PriceReason.AGED)
+    proposed = RULES(PricedItem("a", usd("100"), stock=200, created_s=1.0), now_s=1.0 + 600 * 86_400)
+    assert (proposed.amount, proposed.reason) == (Decimal("85.00"), PriceReason.AGED)
 
 
 def test_an_ordinary_item_keeps_its_price() -> None:
-    """Where no rule applies, the list price stands."""
+    """If no rule applies, the list price applies."""
     assert RULES(PricedItem("a", usd("100"), stock=3), now_s=0).reason is PriceReason.LIST_PRICE
