@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Relative to the repository: put the address of your copy in front of it.
-RUNBOOK = "docs/runbook.md"
+RUNBOOK = "docs/how-to/runbook.md"
 _SHOPPER = 'method=~"Search|Recommend"'
 # Faults of the suite, and overload; not mistakes of callers.
 _FAULTS = 'code=~"INTERNAL|UNKNOWN|UNAVAILABLE|DEADLINE_EXCEEDED|RESOURCE_EXHAUSTED|DATA_LOSS"'
@@ -129,7 +129,7 @@ CONDITIONS = (
 
 
 def anchor(alert: str) -> str:
-    """The anchor of its heading in docs/runbook.md, as GitHub makes it."""
+    """The anchor of its heading in docs/how-to/runbook.md, as GitHub makes it."""
     return alert.lower()
 
 

@@ -2,7 +2,7 @@
 
 Engine-neutral where Qdrant's own snapshots are not: it goes into a server with another number of shards or replicas, or
 of another version. The vector graph is built anew by the server. For catalogues of many millions of products take the
-server's own snapshots: docs/runbook.md.
+server's own snapshots: docs/how-to/runbook.md.
 """
 
 from __future__ import annotations

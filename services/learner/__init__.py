@@ -1,1 +1,1 @@
-"""Learning that never stops: from the event log to versions of the ranker (docs/learning.md)."""
+"""Learning that never stops: from the event log to versions of the ranker (docs/explanation/learning.md)."""

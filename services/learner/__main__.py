@@ -1,6 +1,6 @@
 """`python -m services.learner`: trains on the ranker's event log until it is stopped (SIGTERM, SIGINT).
 
-The journal in its folder and the registry's log (`kairos models list`) say what it did, its metrics (docs/metrics.md)
+The journal in its folder and the registry's log (`kairos models list`) say what it did, its metrics (docs/reference/metrics.md)
 how it is doing.
 """
 

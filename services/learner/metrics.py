@@ -1,4 +1,4 @@
-"""The learner's Prometheus metrics. docs/metrics.md describes them."""
+"""The learner's Prometheus metrics. docs/reference/metrics.md describes them."""
 
 from __future__ import annotations
 

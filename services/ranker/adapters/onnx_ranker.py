@@ -28,7 +28,7 @@ ITEM_INPUTS = ("vectors", "rows", "numbers")
 
 
 class OnnxRanker:
-    """One version of a network, read from its folder (docs/ranking.md).
+    """One version of a network, read from its folder (docs/explanation/ranking.md).
 
     `objective` is called at each request; `name` is the model version of its answers. If the candidates' vectors are
     not of the model that the network was trained with, `otherwise` ranks. Raises ValueError for a folder that was
