@@ -38,9 +38,10 @@ from ops.settings import SuiteSettings
 from services.common.arrays import FloatArray, unit_rows
 from services.common.product import Product
 from services.retrieval.domain.candidates import IndexedProduct
-from services.retrieval.ports import Columns, Narrowing, Search, Vectors
+from services.retrieval.domain.query import RetrievalQuery
+from services.retrieval.ports import Vectors
 from services.retrieval.settings import RetrievalSettings
-from services.retrieval.wiring import build_index
+from services.retrieval.wiring import build_retriever
 
 CANDIDATES = 200
 _TIMEOUT_S = 60.0
@@ -97,7 +98,7 @@ def retrieval_costs(size: int, searches: int = 200) -> dict[str, float]:
     words = sorted({word for product in build_catalogue() for word in product.title.split()})
     with tempfile.TemporaryDirectory(prefix="kairos-costs-") as name:
         settings = RetrievalSettings(data_dir=Path(name))
-        index = build_index(settings)
+        index = build_retriever(settings).index
         for start in range(0, size, 1_000):
             count = min(1_000, size - start)
             products = [Product(f"p{start + number}", " ".join(random.sample(words, 8))) for number in range(count)]
@@ -109,18 +110,18 @@ def retrieval_costs(size: int, searches: int = 200) -> dict[str, float]:
         shard.optimize()
         shard.close()
         resident = psutil.Process().memory_info().rss
-        index = build_index(settings)
+        retriever = build_retriever(settings)
         try:
             times = list[float]()
             for vector in _random_vectors(draw, searches):
                 text = " ".join(random.sample(words, 3))
-                search = Search(text, vector[None], (1.0,), Narrowing(), CANDIDATES, Columns(vectors=True))
+                query = RetrievalQuery(text, vector[None], "random@1", limit=CANDIDATES, with_vectors=True)
                 began = time.process_time()
-                index.search("default", search)
+                retriever.retrieve("default", query)
                 times.append(time.process_time() - began)
             grown = psutil.Process().memory_info().rss - resident
         finally:
-            index.close()
+            retriever.index.close()
     return {
         "products": size,
         "cpu_ms": round(1e3 * statistics.median(times), 2),

@@ -19,7 +19,8 @@ from services.common.settings import ServiceSettings, load_settings
 from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
-from services.retrieval.adapters.edge_writes import is_nameless, writes_paused
+from services.retrieval.adapters.edge_generations import is_invalid_generation
+from services.retrieval.adapters.edge_writes import writes_paused
 from services.retrieval.settings import RetrievalSettings
 
 # In the order of saving. Profiles before products: an event then speaks of no product that the backup lacks.
@@ -92,7 +93,7 @@ def _path_place(name: str, path: Path, *, holds_vectors: bool) -> Place:
             return "as it was at one moment"
         if holds_vectors:
             with writes_paused(path, _PAUSE_TIMEOUT_S):
-                files.copy_folder(path, target, is_nameless)
+                files.copy_folder(path, target, is_invalid_generation)
             return "as it was at one moment; writes waited"
         files.copy_settled_folder(path, target)
         return "each database as it was at one moment; all else did not change meanwhile"

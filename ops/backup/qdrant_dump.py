@@ -21,7 +21,7 @@ from ops.backup.batches import batches
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData
 from services.retrieval.adapters.records import payload_of, record_of_payload
-from services.retrieval.adapters.server import ServerCollection, create_collection
+from services.retrieval.adapters.server_collection import ServerCollection, create_collection
 
 # Points of one round trip.
 _BATCH = 500

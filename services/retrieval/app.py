@@ -11,18 +11,18 @@ from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
 from services.retrieval.handler import RetrievalHandler
 from services.retrieval.settings import RetrievalSettings
-from services.retrieval.wiring import build_index
+from services.retrieval.wiring import build_retriever
 
-# The gateway limits what is in flight; Serve's own limit of 5 would only queue it where nobody sees it.
+# The gateway limits the calls in flight; Serve's own limit of 5 would only queue them unseen.
 _MAX_ONGOING_REQUESTS = 100
 
 
 class RetrievalReplica(RetrievalHandler):
-    """The handler, with what Serve wants of a replica."""
+    """The handler, with the methods that Serve calls on a replica."""
 
     def __init__(self, settings: RetrievalSettings) -> None:
         configure_telemetry("retrieval", settings.telemetry)
-        super().__init__(build_index(settings), settings.workers)
+        super().__init__(build_retriever(settings), settings.workers)
         freeze_gc()
 
     def check_health(self) -> None:

@@ -10,15 +10,11 @@ from services.common.convert import filter_from_proto, product_from_proto, vecto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.filters import SortOrder
 from services.common.product import violations
-from services.retrieval.domain.candidates import (
-    Candidates,
-    Degradation,
-    DegradationReason,
-    Facet,
-    IndexedProduct,
-    Retrieval,
-)
+from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.retrieval.domain.cursor import Cursor
+from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_SOFT_FILTER_MINIMUM, MAX_OTHER_MODELS, RetrievalQuery
+from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
 from services.retrieval.ports import Vectors
 
 MAX_UPSERT = 512
@@ -67,13 +63,14 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
             (vectors_from_proto(others, f"other_query_vectors[{index}]"), others.model_version)
             for index, others in enumerate(message.other_query_vectors)
         ),
+        cursor=Cursor.from_token(message.page_token) if message.page_token else None,
     )
 
 
 def upsert_from_proto(
     message: retrieval_pb2.UpsertProductsRequest,
 ) -> tuple[list[IndexedProduct], Vectors | None, Vectors | None, list[Vectors]]:
-    """(products, vectors or None, pictures' vectors or None, other models' vectors). All that is wrong at once."""
+    """(products, vectors or None, image vectors or None, other models' vectors). Names all wrong fields at once."""
     count = len(message.products)
     if not 1 <= count <= MAX_UPSERT:
         raise InvalidArgument.of("products", f"has {count} entries; 1 to {MAX_UPSERT}")
@@ -113,6 +110,7 @@ def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidates
         soft_filter_applied=retrieval.soft_filter_applied,
         degradations=[_degradation_to_proto(degradation) for degradation in retrieval.degradations],
         model_version=retrieval.model_version,
+        next_page_token="" if retrieval.next is None else retrieval.next.to_token(),
     )
 
 

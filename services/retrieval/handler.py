@@ -1,4 +1,4 @@
-"""The RPC methods: parse, call, wrap. The engine works in threads, not on the event loop."""
+"""The RPC methods: parse, call, wrap. The engine is called in threads, not on the event loop."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.rpc import rpc
-from services.retrieval import convert, convert_reembedding, search
+from services.retrieval import convert, convert_reembedding
 from services.retrieval.domain.query import check_ids
-from services.retrieval.ports import Columns, ProductIndex
+from services.retrieval.ports import Columns
+from services.retrieval.search import Retriever, lookup
 
 Result = TypeVar("Result")
 
 
 class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
-    """See retrieval.proto. Owns the index: `close` closes it."""
+    """See retrieval.proto. Owns the retriever's index: `close` closes it."""
 
-    def __init__(self, index: ProductIndex, workers: int) -> None:
-        self._index = index
+    def __init__(self, retriever: Retriever, workers: int) -> None:
+        self._retriever = retriever
+        self._index = retriever.index
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="retrieval")
 
     @rpc(retrieval_pb2.RetrieveCandidatesResponse)
@@ -33,7 +35,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         def work() -> retrieval_pb2.RetrieveCandidatesResponse:
             query = convert.query_from_proto(request)
-            return convert.retrieval_to_proto(search.retrieve(self._index, context.tenant, query))
+            return convert.retrieval_to_proto(self._retriever.retrieve(context.tenant, query))
 
         return await self._run(context, work)
 
@@ -47,7 +49,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         def work() -> retrieval_pb2.LookupProductsResponse:
             index = self._index.pinned(context.tenant)
-            candidates, missing_ids = search.lookup(index, context.tenant, request.ids, columns)
+            candidates, missing_ids = lookup(index, context.tenant, request.ids, columns)
             return convert.lookup_to_proto(candidates, missing_ids, index.model_version(context.tenant))
 
         return await self._run(context, work)
@@ -153,13 +155,13 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         self._index.check()
 
     def close(self) -> None:
-        """Wait for work that has begun, then close the index."""
+        """Waits for work that has begun, then closes the index."""
         self._executor.shutdown(cancel_futures=True)
         self._index.close()
 
     async def _run(self, context: RequestContext, work: Callable[[], Result]) -> Result:
         def timely() -> Result:
-            # It may have waited for a thread: work that nobody waits for any more is not begun.
+            # It may have waited for a thread: expired work is not begun.
             context.require_time()
             return work()
 

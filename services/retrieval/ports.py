@@ -1,4 +1,6 @@
-"""What retrieval needs from a vector engine: one index of products, one collection a tenant, a second for a while."""
+"""What retrieval needs from a vector engine: one index of products, for each tenant one collection that answers
+searches, and a staged one while the catalogue is re-embedded.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from services.common.filters import ProductFilter, SortOrder
-from services.retrieval.domain.candidates import Candidates, Facet, IndexedProduct
+from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.retrieval.domain.cursor import Position
+from services.retrieval.domain.facets import Facet
+from services.retrieval.domain.legs import KeyArray, Leg, LegHits
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.domain.reembedding import PairState, SearchCheck, Unembedded
 
@@ -28,76 +36,104 @@ class Columns:
     products: bool = True
     fingerprints: bool = False
     attributes: bool = False
-    words: bool = False
+    heading_terms: bool = False
 
 
 @dataclass(frozen=True)
-class Search:
-    """All legs for which there is something: words, vectors, a picture. At least one of them is there.
+class Found:
+    """`hits`: for each narrowing, what each leg found; legs that the collection cannot answer are absent.
 
-    `vectors`: shape [rows, dimensions], none of them zero, `weights` one a row. `image`: shape [dimensions].
+    `query_terms`: numbers of the words of the lexical leg. `candidates`: all products found, unordered, if columns were
+    asked for.
     """
 
-    text: str
-    vectors: FloatArray | None
-    weights: tuple[float, ...]
+    hits: tuple[tuple[LegHits, ...], ...]
+    query_terms: npt.NDArray[np.uint32]
+    candidates: Candidates | None = None
+
+
+@dataclass(frozen=True)
+class Browse:
+    """One page of the products that match `narrowing`, in the order of `sort`.
+
+    `preferred` takes the place of `narrowing` if at least `preferred_minimum` products match it.
+    """
+
     narrowing: Narrowing
+    preferred: Narrowing | None
+    preferred_minimum: int
+    sort: SortOrder
+    # The first product of the page is the next one in the order. None: the very first one.
+    after: Position | None
     limit: int
     columns: Columns
-    image: FloatArray | None = None
+    # Each is category, brand or attributes.<name>.
+    facets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """`total` counts all products that match, on all pages. `next` is None on the last page."""
+
+    candidates: Candidates
+    facets: tuple[Facet, ...]
+    total: int
+    is_preferred: bool
+    next: Position | None
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """Of the products of one batch: shape [products, dimensions]; a zero row means that it has none."""
+    """Of the products of one batch: shape [products, dimensions]; a zero row means that a product has none."""
 
     values: FloatArray
     model_version: str
 
 
 class Reembedding(Protocol):
-    """A collection beside the live one, of the same products with another model's vectors, and the switch to it.
+    """A staged collection of the same products with another model's vectors, and the switch to it.
 
-    While there is one, every write goes to both: a product that came without vectors of its model is missing there
-    until it is stored. Raises Conflict where the state does not allow a step, and says what would.
+    While there is one, every write goes to both collections: a product that came without vectors of its model is
+    missing in it until it is stored. Raises Conflict, which names the remedy, if the state does not allow a step.
     """
 
     def describe(self, tenant: str) -> PairState: ...
 
     def begin(self, tenant: str, model_version: str, dimensions: int) -> None:
-        """Where it had begun with the same model, it goes on."""
+        """Creates the staged collection; one of the same model that is there already is kept."""
 
     def unembedded(self, tenant: str, start: int, limit: int) -> Unembedded:
         """What is missing among the next `limit` products of the live collection; `start` 0: from the first."""
 
     def store(self, tenant: str, ids: Sequence[str], fingerprints: Sequence[bytes], vectors: Vectors) -> int:
-        """Put products there as they are in the live one, with these vectors; row i belongs to ids[i].
+        """Copies products of the live collection to the staged one, with these vectors; row i belongs to ids[i].
 
-        How many: without those that are gone or have another fingerprint by now.
+        Returns how many: products that were removed or have another fingerprint by now are skipped.
         """
 
     def check(self, tenant: str, sample: int) -> SearchCheck:
         """Of at most `sample` products."""
 
     def switch(self, tenant: str, model_version: str) -> None:
-        """The collection of this model is live from now on, the other one beside it. Once more changes nothing."""
+        """Makes the collection of this model live and the other one staged. Repeating it changes nothing."""
 
     def drop(self, tenant: str, model_version: str) -> None:
-        """The one beside, which has this model. Where there is none, nothing happens."""
+        """Removes the staged collection, which must be of this model. Does nothing if there is none."""
 
 
 class ProductIndex(Protocol):
-    """A tenant without products has an empty collection: nothing is found in it, and nothing fails.
+    """A tenant without products has an empty collection: searches find nothing in it and do not fail.
 
     Writes are durable when they return and happen as a whole or not at all. Any engine's error may come out of the
-    methods; errors of `services.common.errors` are for the caller.
+    methods; errors of `services.common.errors` are for the caller. `find`, `fetch`, `fetch_and_score` and `vectors`
+    each make one round trip to the engine; `browse` makes at most two, one after the other.
     """
 
     @property
     def reembedding(self) -> Reembedding: ...
 
     def pinned(self, tenant: str) -> ProductIndex:
-        """The same index for one search: all it answers for this tenant comes from the collection that is live now."""
+        """The same index for one request: its reads for this tenant all come from the collection that is live now."""
 
     def upsert(
         self,
@@ -109,35 +145,47 @@ class ProductIndex(Protocol):
     ) -> None:
         """Row i of `vectors`, `images` and each of `other_vectors` belongs to products[i].
 
-        `other_vectors` are of further models: each collection takes those of its own. Raises Conflict when there are
+        `other_vectors` are of further models: each collection takes those of its own. Raises Conflict if there are
         only vectors of models, or of dimensions, that no collection of the tenant has.
         """
 
-    def vector(self, tenant: str, id: str, *, image: bool) -> FloatArray | None:
-        """Of one product's picture or text, shape [dimensions]; None where it has none. Raises NotFound."""
-
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
-        """The ids that were not there."""
+        """Returns the ids that were not there."""
+
+    def find(
+        self,
+        tenant: str,
+        legs: Sequence[Leg],
+        narrowings: Sequence[Narrowing],
+        depth: int,
+        columns: Columns | None = None,
+    ) -> Found:
+        """All legs within all narrowings, at most `depth` hits each, as one batch.
+
+        `columns`: read the candidates in the same round trip. For a search that cannot afford another one.
+        """
+
+    def fetch(self, tenant: str, keys: KeyArray, columns: Columns) -> Candidates:
+        """Those that are still there, in the order of `keys`, scores 0."""
+
+    def fetch_and_score(
+        self, tenant: str, keys: KeyArray, columns: Columns, text: str, unscored: KeyArray
+    ) -> tuple[Candidates, dict[int, float]]:
+        """As `fetch`; and by key the BM25 scores of those of `unscored` that share a word with `text`."""
+
+    def vectors(self, tenant: str, id: str) -> tuple[FloatArray | None, FloatArray | None]:
+        """(text vector, image vector) of one product; None if it has none. Raises NotFound."""
 
     def lookup(self, tenant: str, ids: Sequence[str], columns: Columns) -> Candidates:
         """Those found, in the order asked for, scores 0."""
 
-    def search(self, tenant: str, search: Search) -> tuple[Candidates, int]:
-        """Best first, and how many candidates were found before `limit` cut them."""
-
-    def browse(self, tenant: str, narrowing: Narrowing, sort: SortOrder, limit: int, columns: Columns) -> Candidates:
-        """In the order of the whole catalogue; of no particular order, but always the same, by RELEVANCE."""
-
-    def facet(self, tenant: str, field: str, narrowing: Narrowing) -> Facet:
-        """`field` is category, brand or attributes.<name>."""
-
-    def count(self, tenant: str, narrowing: Narrowing) -> int: ...
+    def browse(self, tenant: str, browse: Browse) -> Page: ...
 
     def model_version(self, tenant: str) -> str:
-        """Of the collection's vectors; empty where it has none."""
+        """Of the collection's vectors; empty if it has none."""
 
     def image_model_version(self, tenant: str) -> str:
-        """Of the pictures' vectors; empty where the collection has none."""
+        """Of the image vectors; empty if the collection has none."""
 
     def check(self) -> None:
         """Raise when the engine cannot answer. Cheap."""

@@ -1,207 +1,207 @@
-"""From a query to an answer over the index: legs that fail, preferred filters, facets and sorts."""
+"""Retrieval over the index: all legs in one batch, fusion, the soft filter, then one read of the payload."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import structlog
 
-from services.common.errors import KairosError
-from services.retrieval.domain.candidates import (
-    Candidates,
-    Degradation,
-    DegradationReason,
-    Retrieval,
-    answers,
-    boosted,
-    facet_of_candidates,
+from services.common.errors import InvalidArgument, KairosError
+from services.retrieval.domain.candidates import Candidates
+from services.retrieval.domain.comparable_vectors import (
+    in_terms_of,
+    with_similar_product,
+    without_other_models,
+    without_zero_vectors,
 )
-from services.retrieval.domain.query import ATTRIBUTE_FACET, RetrievalQuery
-from services.retrieval.ports import Columns, Narrowing, ProductIndex, Search
+from services.retrieval.domain.cursor import Cursor
+from services.retrieval.domain.facets import facet_of_candidates
+from services.retrieval.domain.fusion import Details, Fusion
+from services.retrieval.domain.learned_fusion import FEATURES, LearnedFusion, candidate_features
+from services.retrieval.domain.legs import Leg, LegHits, Source, attempts, legs_of
+from services.retrieval.domain.query import ATTRIBUTE_FACET, FloatArray, RetrievalQuery
+from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
+from services.retrieval.domain.soft_filter import apply_soft_filter
+from services.retrieval.ports import Browse, Columns, Found, Narrowing, ProductIndex
+
+# Below this depth the scale of a leg's scores would be that of its best few only.
+_MIN_DEPTH = 200
 
 _log = structlog.get_logger("kairos.retrieval")
 
 
-def retrieve(index: ProductIndex, tenant: str, query: RetrievalQuery) -> Retrieval:
-    """Raises InvalidArgument for a bad query, and what the index raises when no half of it answers."""
-    query.check()
-    index = index.pinned(tenant)
-    columns = Columns(
-        vectors=query.with_vectors, attributes=any(facet.startswith(ATTRIBUTE_FACET) for facet in query.facets)
-    )
-    model_version = index.model_version(tenant)
-    query = _without_zero_vectors(_in_terms_of(query, model_version))
-    if query.is_browse:
-        return _browse(index, tenant, query, columns, model_version)
-    query, degradations = _with_similar_product(index, tenant, query)
-    query, more = _with_comparable_vectors(query, model_version)
-    degradations += more
-    query, more = _with_a_comparable_picture(query, index.image_model_version(tenant))
-    degradations += more
-    (candidates, found, more), applied = _with_its_wish(index, tenant, query, columns)
-    facets = tuple(facet_of_candidates(candidates, facet) for facet in query.facets)
-    ordered = candidates.sorted_by(query.sort)
-    return Retrieval(ordered, facets, found, applied, (*degradations, *more), model_version)
+@dataclass(frozen=True)
+class _Result:
+    candidates: Candidates
+    found: int
+    soft_filter_applied: bool
 
 
-def _with_its_wish(
-    index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns
-) -> tuple[tuple[Candidates, int, list[Degradation]], bool]:
-    """(what `_search` found, whether the preferred filter narrowed it): it lifts where it would leave too little."""
-    if query.soft_filter.is_empty:
-        return _search(index, tenant, query, columns, preferred=False), False
-    wished = _search(index, tenant, query, columns, preferred=True)
-    page = min(query.soft_filter_minimum, query.limit)
-    # A price is a limit: what lies beyond is no answer, however near.
-    if query.soft_filter.is_only_price and len(wished[0]) >= page:
-        return wished, True
-    candidates, found, degradations = _search(index, tenant, query, columns, preferred=False)
-    # Of a brand or a colour only what is near the query is an answer.
-    near = wished[0].ids if query.soft_filter.is_only_price else answers(wished[0], candidates, page)
-    if len(near) >= page:
-        return wished, True
-    return (boosted(candidates, near), found, degradations), False
+class Retriever:
+    """Answers retrieval queries. `learned` takes the place of `fixed` if a search has one query vector and words."""
 
+    def __init__(self, index: ProductIndex, fixed: Fusion, learned: LearnedFusion | None = None) -> None:
+        self.index = index
+        self._fixed = fixed
+        self._learned = learned
 
-def _browse(index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns, model_version: str) -> Retrieval:
-    narrowing = Narrowing((query.filter,), query.excluded_ids)
-    applied = not query.soft_filter.is_empty
-    if applied:
-        preferred = Narrowing((query.filter, query.soft_filter), query.excluded_ids)
-        applied = index.count(tenant, preferred) >= min(query.soft_filter_minimum, query.limit)
-        narrowing = preferred if applied else narrowing
-    return Retrieval(
-        index.browse(tenant, narrowing, query.sort, query.limit, columns),
-        tuple(index.facet(tenant, facet, narrowing) for facet in query.facets),
-        index.count(tenant, narrowing),
-        applied,
-        (),
-        model_version,
-    )
+    def retrieve(self, tenant: str, query: RetrievalQuery) -> Retrieval:
+        """Raises InvalidArgument for a bad query, and what the index raises if no leg of the search answers."""
+        query.check()
+        index = self.index.pinned(tenant)
+        model_version = index.model_version(tenant)
+        query = without_zero_vectors(in_terms_of(query, model_version))
+        if query.is_browse:
+            return _browse(index, tenant, query, model_version)
+        if query.cursor is not None:
+            raise InvalidArgument.of("page_token", "is set together with a query; only browsing has pages")
+        image_model_version = index.image_model_version(tenant)
+        degradations: list[Degradation] = []
+        if query.similar_to_id:
+            text, image = index.vectors(tenant, query.similar_to_id)
+            query, degradations = with_similar_product(query, text, image, (model_version, image_model_version))
+        query, more = without_other_models(query, model_version, image_model_version)
+        result, failed = self._search(index, tenant, query)
+        facets = tuple(facet_of_candidates(result.candidates, facet) for facet in query.facets)
+        return Retrieval(
+            result.candidates.sorted_by(query.sort),
+            facets,
+            result.found,
+            result.soft_filter_applied,
+            (*degradations, *more, *failed),
+            model_version,
+        )
 
+    def fusion_features(self, tenant: str, query: RetrievalQuery) -> tuple[list[str], FloatArray]:
+        """(ids [n], features [n, FEATURES]) of what the legs find: the examples of a learned fusion.
 
-def _in_terms_of(query: RetrievalQuery, model_version: str) -> RetrievalQuery:
-    """With the vectors that are of this model version, where there are some."""
-    if model_version == query.model_version:
-        return query
-    fitting = (vectors for vectors, version in query.other_vectors if version == model_version)
-    return next((replace(query, vectors=vectors, model_version=model_version) for vectors in fitting), query)
+        Empty unless the query has one vector and words. The model version of the vector is not checked.
+        """
+        index = self.index.pinned(tenant)
+        found = index.find(tenant, legs_of(query), [_narrowings(query)[0]], _depth(query))
+        (hits,) = found.hits
+        if not _is_learnable(hits):
+            return [], np.zeros((0, len(FEATURES)), np.float32)
+        details = _details(index, tenant, query, found, Columns(products=False))
+        seen = candidate_features(hits, details)
+        _, rows = details.candidates.rows_of(seen.keys)
+        return [details.candidates.ids[row] for row in rows], seen.features
 
+    def _search(self, index: ProductIndex, tenant: str, query: RetrievalQuery) -> tuple[_Result, list[Degradation]]:
+        """All legs at once. If that fails, fewer of them: a leg that fails leaves the answer to the others."""
+        failures: list[Exception] = []
+        for legs, fallback in attempts(legs_of(query)):
+            try:
+                result = self._attempt(index, tenant, query, legs)
+            except KairosError:
+                raise
+            except Exception as error:
+                # The engine's errors do not name the leg; what works without it does.
+                _log.warning("retrieval failed", fallback=fallback, exc_info=error)
+                failures.append(error)
+                continue
+            degraded = [Degradation(DegradationReason.ERROR, fallback, str(failures[0]))] if failures else []
+            return result, degraded
+        if failures:
+            raise failures[-1]
+        return _Result(Candidates.none(), 0, False), []
 
-def _without_zero_vectors(query: RetrievalQuery) -> RetrievalQuery:
-    """A row of zeros stands for no vector."""
-    if query.image is not None and not np.any(query.image):
-        query = replace(query, image=None)
-    if query.vectors is None:
-        return query
-    usable = np.flatnonzero(np.any(query.vectors, axis=1))
-    weights = query.weights or (1.0,) * len(query.vectors)
-    return replace(
-        query,
-        vectors=query.vectors[usable] if usable.size else None,
-        weights=tuple(weights[row] for row in usable),
-    )
+    def _attempt(self, index: ProductIndex, tenant: str, query: RetrievalQuery, legs: Sequence[Leg]) -> _Result:
+        columns = _columns(query)
+        # The vectors of the product `similar_to_id` took one round trip already: the payload comes with the hits.
+        inline = columns if query.similar_to_id else None
+        found = index.find(tenant, legs, _narrowings(query), _depth(query), inline)
+        fusion = self._fusion(query, found.hits[0])
+        details = _details(index, tenant, query, found, columns) if fusion.needs_details else None
+        scored = [fusion.fuse(hits, details, query.limit) for hits in found.hits]
+        best, applied = scored[0], False
+        if len(scored) > 1:
+            needed = min(query.soft_filter_minimum, query.limit)
+            best, applied = apply_soft_filter(
+                scored[1], scored[0], needed, is_only_price=query.soft_filter.is_only_price
+            )
+        read = details.candidates if details is not None else found.candidates
+        if read is None:
+            read = index.fetch(tenant, best.keys, columns)
+        candidates = read.scored(best, with_image=any(leg.source is Source.IMAGE for leg in legs))
+        return _Result(candidates if columns.vectors else replace(candidates, vectors=None), best.found, applied)
 
-
-def _with_comparable_vectors(query: RetrievalQuery, model_version: str) -> tuple[RetrievalQuery, list[Degradation]]:
-    """Without vectors of another model version than the collection's, which are never compared."""
-    if query.vectors is None or model_version in ("", query.model_version):
-        return query, []
-    degradation = Degradation(
-        DegradationReason.MODEL_VERSION_MISMATCH,
-        "lexical retrieval" if query.text else "no candidates",
-        f"the query vector is of {query.model_version!r}, the collection of {model_version!r}",
-    )
-    return replace(query, vectors=None, weights=()), [degradation]
-
-
-def _with_a_comparable_picture(query: RetrievalQuery, model_version: str) -> tuple[RetrievalQuery, list[Degradation]]:
-    """Without a picture of another model version than the collection's pictures."""
-    if query.image is None or model_version in ("", query.image_model_version):
-        return query, []
-    degradation = Degradation(
-        DegradationReason.MODEL_VERSION_MISMATCH,
-        "no candidates" if query.is_only_a_picture else "retrieval without the picture",
-        f"the picture's vector is of {query.image_model_version!r}, the collection's are of {model_version!r}",
-    )
-    return replace(query, image=None), [degradation]
-
-
-def _with_similar_product(
-    index: ProductIndex, tenant: str, query: RetrievalQuery
-) -> tuple[RetrievalQuery, list[Degradation]]:
-    """With the vectors of the product that others shall look like, and without itself. Raises NotFound."""
-    if not query.similar_to_id:
-        return query, []
-    query = replace(query, excluded_ids=(*query.excluded_ids, query.similar_to_id))
-    image = index.vector(tenant, query.similar_to_id, image=True)
-    if image is not None:
-        version = index.image_model_version(tenant)
-        return replace(query, image=image.reshape(1, -1), image_model_version=version), []
-    text = index.vector(tenant, query.similar_to_id, image=False) if query.vectors is None else None
-    if text is not None:
-        version = index.model_version(tenant)
-        query = replace(query, vectors=text.reshape(1, -1), weights=(1.0,), model_version=version)
-    fallback = "similar text" if text is not None else "retrieval without the picture"
-    detail = f"product {query.similar_to_id!r} has no picture"
-    return query, [Degradation(DegradationReason.NO_PICTURE, fallback, detail)]
-
-
-def _search(
-    index: ProductIndex, tenant: str, query: RetrievalQuery, columns: Columns, *, preferred: bool
-) -> tuple[Candidates, int, list[Degradation]]:
-    """(candidates, how many were found, what was given up): a half that fails leaves the answer to the other."""
-    filters = (query.filter, query.soft_filter) if preferred else (query.filter,)
-    everything = Search(
-        query.text.strip(),
-        query.vectors,
-        query.weights,
-        Narrowing(filters, query.excluded_ids),
-        query.limit,
-        columns,
-        None if query.image is None else query.image[0],
-    )
-    failures: list[Exception] = []
-    for attempt, fallback in _attempts(everything):
-        try:
-            candidates, found = index.search(tenant, attempt)
-        except KairosError:
-            raise
-        except Exception as error:
-            # Which half it was shows in what works without it; the engine's errors do not say.
-            _log.warning("retrieval failed", fallback=fallback, exc_info=error)
-            failures.append(error)
-            continue
-        given_up = [Degradation(DegradationReason.ERROR, fallback, str(failures[0]))] if failures else []
-        return candidates, found, given_up
-    if failures:
-        raise failures[-1]
-    return Candidates.none(), 0, []
-
-
-def _attempts(everything: Search) -> Iterator[tuple[Search, str]]:
-    """What to try, in turn, and what an answer of it is called: all legs, without the picture, each by itself."""
-    words, dense, image = bool(everything.text), everything.vectors is not None, everything.image is not None
-    if not (words or dense or image):
-        return
-    yield everything, ""
-    if words + dense + image == 1:
-        return
-    if words and dense and image:
-        yield replace(everything, image=None), "retrieval without the picture"
-    if words:
-        yield replace(everything, vectors=None, weights=(), image=None), "lexical retrieval"
-    if dense:
-        yield replace(everything, text="", image=None), "dense retrieval"
-    if image:
-        yield replace(everything, text="", vectors=None, weights=()), "picture retrieval"
+    def _fusion(self, query: RetrievalQuery, hits: Sequence[LegHits]) -> Fusion:
+        # The network learned from query vectors; a product's own vector, which stands in for one here, is nearer to
+        # everything.
+        if self._learned is not None and _is_learnable(hits) and not query.similar_to_id:
+            return self._learned
+        return self._fixed
 
 
 def lookup(index: ProductIndex, tenant: str, ids: Sequence[str], columns: Columns) -> tuple[Candidates, list[str]]:
-    """The products found, in order, and the ids that nobody knows. Each id once."""
+    """(the products found, in order; the unknown ids). Each id once."""
     asked = list(dict.fromkeys(ids))
     candidates = index.lookup(tenant, asked, columns)
     present = set(candidates.ids)
     return candidates, [product_id for product_id in asked if product_id not in present]
+
+
+def _browse(index: ProductIndex, tenant: str, query: RetrievalQuery, model_version: str) -> Retrieval:
+    plain, *preferred = _narrowings(query)
+    applied_before = bool(preferred) and query.cursor is not None and query.cursor.soft_filter_applied
+    if preferred and query.cursor is not None:
+        # The first page has decided for all pages.
+        plain, preferred = (preferred[0] if applied_before else plain), []
+    page = index.browse(
+        tenant,
+        Browse(
+            narrowing=plain,
+            preferred=preferred[0] if preferred else None,
+            preferred_minimum=min(query.soft_filter_minimum, query.limit),
+            sort=query.sort,
+            after=None if query.cursor is None else query.cursor.position,
+            limit=query.limit,
+            columns=_columns(query),
+            facets=query.facets,
+        ),
+    )
+    applied = page.is_preferred or applied_before
+    following = None if page.next is None else Cursor(query.sort, page.next, applied)
+    return Retrieval(page.candidates, page.facets, page.total, applied, (), model_version, following)
+
+
+def _narrowings(query: RetrievalQuery) -> list[Narrowing]:
+    """By the filter, and if there is a soft filter, by both."""
+    plain = Narrowing((query.filter,), query.excluded_ids)
+    if query.soft_filter.is_empty:
+        return [plain]
+    return [plain, Narrowing((query.filter, query.soft_filter), query.excluded_ids)]
+
+
+def _columns(query: RetrievalQuery) -> Columns:
+    return Columns(
+        vectors=query.with_vectors, attributes=any(facet.startswith(ATTRIBUTE_FACET) for facet in query.facets)
+    )
+
+
+def _depth(query: RetrievalQuery) -> int:
+    return max(query.limit, _MIN_DEPTH)
+
+
+def _is_learnable(hits: Sequence[LegHits]) -> bool:
+    return tuple(found.leg.source for found in hits) == LearnedFusion.sources
+
+
+def _details(index: ProductIndex, tenant: str, query: RetrievalQuery, found: Found, columns: Columns) -> Details:
+    """Of all products that the dense leg or the lexical leg found."""
+    dense = np.unique(np.concatenate([hits[0].keys for hits in found.hits]))
+    lexical: dict[int, float] = {}
+    for _, words in found.hits:
+        lexical |= zip(words.keys.tolist(), words.scores.tolist(), strict=True)
+    known = np.fromiter(lexical, np.uint64, len(lexical))
+    candidates, scores = index.fetch_and_score(
+        tenant,
+        np.union1d(dense, known),
+        replace(columns, vectors=True, heading_terms=True),
+        query.text.strip(),
+        np.setdiff1d(dense, known),
+    )
+    return Details(candidates, lexical | scores, found.query_terms)

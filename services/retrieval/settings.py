@@ -12,14 +12,14 @@ from services.common.settings import ServiceSettings
 
 
 class Bm25Settings(BaseModel):
-    """Weights of the lexical half. Chosen on one half of the Home Depot queries; see benchmarks/search_quality.py.
+    """Weights of the lexical leg. Chosen on 50 % of the Home Depot queries; see benchmarks/search_quality.py.
 
     They are part of what is stored: a change needs a new import.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # Saturation of repeated words: low, since a word twice in a title says little.
+    # Saturation of repeated words: low, since a repeated word in a title says little.
     k: float = Field(default=0.5, ge=0)
     # Normalisation by length.
     b: float = Field(default=0.5, ge=0, le=1)
@@ -27,23 +27,25 @@ class Bm25Settings(BaseModel):
     heading_length: float = Field(default=10, gt=0)
     # Usual number of words in categories, attributes and description.
     body_length: float = Field(default=50, gt=0)
-    # What a word of the body counts where one of the heading counts 1.
+    # Weight of a word of the body; one of the heading has 1.
     body_weight: float = Field(default=0.4, ge=0)
 
 
 class FusionSettings(BaseModel):
-    """How the dense and the lexical half become one order. Can change at any time."""
+    """How the legs of a search become one order. Can change at any time."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # rrf: reciprocal ranks (Cormack et al., SIGIR 2009); dbsf: distribution-based scores; linear: weighted sum of the
-    # scores of each half, scaled to [0, 1] over what the half found; learned: a network, see training/search.
+    # linear: weighted sum of the scores of each leg, scaled to [0, 1] over what the leg found; rrf: reciprocal ranks
+    # (Cormack et al., SIGIR 2009); dbsf: distribution-based scores without weights; learned: a network, see
+    # training/search.
     method: Literal["linear", "rrf", "dbsf", "learned"] = "linear"
-    # Where the learned one lies. The others stand in where a search has several vectors or no words.
+    # The folder of the learned fusion. Searches with several vectors, with an image, without words, or with
+    # similar_to_id use the fixed weights.
     model_dir: Path | None = None
     dense_weight: float = Field(default=0.3, gt=0)
     lexical_weight: float = Field(default=0.7, gt=0)
-    # A picture counts as much as all words and their vector: whoever shows one means it. Not tuned.
+    # An image counts as much as the text and its vector together: a shopper who sends one means it. Not tuned.
     image_weight: float = Field(default=1.0, gt=0)
     rrf_k: int = Field(default=60, gt=0)
 
@@ -64,7 +66,7 @@ class EdgeSettings(BaseModel):
     optimize_after: int = Field(default=5_000, ge=1)
     # Seconds without a write before that begins.
     optimize_idle_s: float = Field(default=3.0, ge=0)
-    # How long a start waits for the process that had the folder before.
+    # How long a start waits for another process to release the folder.
     lock_timeout_s: float = Field(default=10.0, ge=0)
 
 
@@ -85,9 +87,9 @@ class RetrievalSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_RETRIEVAL_")
 
     engine: Literal["edge", "server"] = "edge"
-    # Where Edge keeps its collections, one folder a tenant.
+    # The folder of Edge's collections, with one folder a tenant.
     data_dir: Path = Path("var/retrieval")
-    # Threads that talk to the engine.
+    # Threads that call the engine.
     workers: int = Field(default=4, ge=1)
     bm25: Bm25Settings = Bm25Settings()
     fusion: FusionSettings = FusionSettings()

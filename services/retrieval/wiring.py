@@ -1,34 +1,47 @@
-"""Which adapters stand behind the ports, by the settings. No Ray here: tests and benchmarks use it too."""
+"""Builds retrieval from its settings: the adapters behind the ports. No Ray here: tests and tools use it too."""
 
 from __future__ import annotations
 
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collections
-from services.retrieval.adapters.fusing import Fuser
 from services.retrieval.adapters.fusion_model import load_fusion
-from services.retrieval.adapters.qdrant import QdrantIndex
+from services.retrieval.adapters.index import QdrantIndex
+from services.retrieval.domain.fusion import FixedFusion
+from services.retrieval.domain.learned_fusion import LearnedFusion
 from services.retrieval.handler import RetrievalHandler
-from services.retrieval.settings import RetrievalSettings
+from services.retrieval.search import Retriever
+from services.retrieval.settings import FusionSettings, RetrievalSettings
 
 
 def build_handler(settings: RetrievalSettings) -> RetrievalHandler:
-    """Raises Unavailable when the engine cannot be had. Close the handler when done."""
-    return RetrievalHandler(build_index(settings), settings.workers)
+    """Raises Unavailable if the engine cannot be opened. Close the handler when done."""
+    return RetrievalHandler(build_retriever(settings), settings.workers)
 
 
-def build_index(settings: RetrievalSettings) -> QdrantIndex:
-    return index_over(_collections(settings), settings)
+def build_retriever(settings: RetrievalSettings) -> Retriever:
+    """Raises Unavailable if the engine cannot be opened. Close the retriever's index when done."""
+    return retriever_over(_collections(settings), settings)
 
 
-def index_over(collections: Collections, settings: RetrievalSettings) -> QdrantIndex:
+def retriever_over(collections: Collections, settings: RetrievalSettings) -> Retriever:
     learned = None
     if settings.fusion.method == "learned" and settings.fusion.model_dir is not None:
-        learned = load_fusion(settings.fusion.model_dir)
-    return QdrantIndex(collections, Bm25Encoder(settings.bm25), Fuser(settings.fusion, learned))
+        learned = LearnedFusion(load_fusion(settings.fusion.model_dir))
+    return Retriever(QdrantIndex(collections, Bm25Encoder(settings.bm25)), _fixed(settings.fusion), learned)
+
+
+def _fixed(settings: FusionSettings) -> FixedFusion:
+    return FixedFusion(
+        "linear" if settings.method == "learned" else settings.method,
+        settings.dense_weight,
+        settings.lexical_weight,
+        settings.image_weight,
+        settings.rrf_k,
+    )
 
 
 def _collections(settings: RetrievalSettings) -> Collections:
-    # Imported here: each engine costs a process 50 MB or more, and it uses one.
+    # Imported here: each engine costs a process 50 MB or more, and it uses only one.
     if settings.engine == "server":
         from services.retrieval.adapters.server import ServerCollections, connect
 

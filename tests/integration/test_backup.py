@@ -24,10 +24,10 @@ from services.ranker.domain.event import Batch, Event, EventType
 from services.retrieval.adapters.edge_collections import EdgeCollections
 from services.retrieval.adapters.server import ServerCollections
 from services.retrieval.domain.candidates import IndexedProduct
-from services.retrieval.domain.query import FloatArray
-from services.retrieval.ports import Columns, Narrowing, Search, Vectors
+from services.retrieval.domain.query import FloatArray, RetrievalQuery
+from services.retrieval.ports import Columns, Vectors
 from services.retrieval.settings import RetrievalSettings
-from services.retrieval.wiring import index_over
+from services.retrieval.wiring import retriever_over
 from tests.integration.redis_server import RedisServer
 from tests.integration.shop_answers import answers, requests_of, same
 from tests.needed import needs
@@ -82,7 +82,8 @@ def test_a_backup_between_two_writes(tmp_path: Path) -> None:
     """A copy that is taken while batches are written holds whole batches, and opens."""
     batch, state, settings = 25, tmp_path / "var", RetrievalSettings()
     collections = EdgeCollections(state / "retrieval", settings.edge)
-    index, stop, written = index_over(collections, settings), threading.Event(), list[int]()
+    index = retriever_over(collections, settings).index
+    stop, written = threading.Event(), list[int]()
 
     def write() -> None:
         while not stop.is_set():
@@ -104,36 +105,39 @@ def test_a_backup_between_two_writes(tmp_path: Path) -> None:
     assert saved.exit_code == 0, saved.output
     copied = EdgeCollections(tmp_path / "backup" / "retrieval.data_dir", settings.edge)
     try:
-        count = index_over(copied, settings).count("default", Narrowing())
+        live = retriever_over(copied, settings).index.reembedding.describe("default").live
     finally:
         copied.close()
-    assert count % batch == 0
-    assert 3 * batch <= count <= (at_the_end + 1) * batch
+    assert live is not None
+    assert live.products % batch == 0
+    assert 3 * batch <= live.products <= (at_the_end + 1) * batch
 
 
 def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
     """Products, vectors, the model's name and a collection beside come back in a server that is empty."""
     first, second = QdrantClient(":memory:"), QdrantClient(":memory:")
     settings, table = RetrievalSettings(), vectors(30)
-    index = index_over(ServerCollections(first, "shop-"), settings)
-    index.upsert("default", [indexed(number) for number in range(30)], Vectors(table, MODEL))
-    index.reembedding.begin("default", "m@2", 4)
-    wanted = Search("lamp 7", table[7:8], (1.0,), Narrowing(), 5, Columns(vectors=True, fingerprints=True))
-    before, _ = index.search("default", wanted)
+    retriever = retriever_over(ServerCollections(first, "shop-"), settings)
+    retriever.index.upsert("default", [indexed(number) for number in range(30)], Vectors(table, MODEL))
+    retriever.index.reembedding.begin("default", "m@2", 4)
+    wanted = RetrievalQuery("lamp 7", table[7:8], MODEL, limit=5, with_vectors=True)
+    before = retriever.retrieve("default", wanted).candidates
+    fingerprints = retriever.index.lookup("default", before.ids, Columns(fingerprints=True)).fingerprints
 
     qdrant_dump.dump(first, "shop-", tmp_path / "dump")
     assert not qdrant_dump.is_occupied(second, "shop-")
     qdrant_dump.restore(second, "shop-", tmp_path / "dump")
 
-    other = index_over(ServerCollections(second, "shop-"), settings)
-    after, _ = other.search("default", wanted)
+    other = retriever_over(ServerCollections(second, "shop-"), settings)
+    after = other.retrieve("default", wanted).candidates
     assert after.ids == before.ids
     assert after.vectors is not None
     assert before.vectors is not None
     assert after.vectors.tobytes() == before.vectors.tobytes()
     np.testing.assert_allclose(after.scores, before.scores, atol=1e-5)
-    assert other.model_version("default") == MODEL
-    beside = other.reembedding.describe("default").staged
+    assert other.index.lookup("default", before.ids, Columns(fingerprints=True)).fingerprints == fingerprints
+    assert other.index.model_version("default") == MODEL
+    beside = other.index.reembedding.describe("default").staged
     assert beside is not None
     assert (beside.model_version, beside.dimensions, beside.products) == ("m@2", 4, 0)
 

@@ -26,7 +26,7 @@ from services.retrieval.adapters.server import ServerCollections
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.handler import RetrievalHandler
 from services.retrieval.settings import RetrievalSettings
-from services.retrieval.wiring import build_handler, index_over
+from services.retrieval.wiring import build_handler, retriever_over
 from tests.integration.test_retrieval_congruence import (
     MODEL,
     SHOP,
@@ -358,7 +358,9 @@ class Context:
 async def test_another_replica_sees_the_switch() -> None:
     """Server: a replica that knew the old collection writes to both, and searches the new one within a second."""
     settings, client = RetrievalSettings(), QdrantClient(":memory:")
-    first, second = (RetrievalHandler(index_over(ServerCollections(client, "test-"), settings), 1) for _ in range(2))
+    first, second = (
+        RetrievalHandler(retriever_over(ServerCollections(client, "test-"), settings), 1) for _ in range(2)
+    )
     async with serving(first) as stub:
         await second.RetrieveCandidates(both(), Context())
         await fill(stub)
@@ -378,7 +380,7 @@ async def test_optimising_while_it_is_switched(tmp_path: Path) -> None:
     """Edge: the one beside is optimised as any other, and may become live, and be written to, meanwhile."""
     settings = RetrievalSettings(data_dir=tmp_path)
     collections = EdgeCollections(tmp_path, settings.edge)
-    handler = RetrievalHandler(index_over(collections, settings), settings.workers)
+    handler = RetrievalHandler(retriever_over(collections, settings), settings.workers)
     local: Stub = Local(handler)  # type: ignore[assignment]
     await local.UpsertProducts(upsert(*SHOP))
     await fill(local)

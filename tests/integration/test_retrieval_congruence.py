@@ -31,7 +31,7 @@ from services.retrieval.domain.learned_fusion import FEATURES, FusionNetwork
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.handler import RetrievalHandler
 from services.retrieval.settings import FusionSettings, RetrievalSettings
-from services.retrieval.wiring import build_handler, index_over
+from services.retrieval.wiring import build_handler, retriever_over
 
 MODEL = "m@1"
 
@@ -53,7 +53,7 @@ def handler_of(engine: str, folder: Path, fusion: FusionSettings | None = None) 
         return build_handler(settings)
     client = QdrantClient(":memory:") if engine == "memory" else QdrantClient(url=os.environ["KAIROS_QDRANT_URL"])
     collections = ServerCollections(client, f"test-{uuid.uuid4().hex[:8]}-")
-    return RetrievalHandler(index_over(collections, settings), settings.workers)
+    return RetrievalHandler(retriever_over(collections, settings), settings.workers)
 
 
 @pytest.fixture(params=ENGINES)
@@ -402,7 +402,7 @@ async def test_pictures_survive_optimising(tmp_path: Path) -> None:
     """Edge: the optimised copy that takes over has the pictures as well."""
     settings = RetrievalSettings(data_dir=tmp_path)
     collections = EdgeCollections(tmp_path, settings.edge)
-    handler = RetrievalHandler(index_over(collections, settings), settings.workers)
+    handler = RetrievalHandler(retriever_over(collections, settings), settings.workers)
 
     class Context:
         def invocation_metadata(self) -> tuple[()]:

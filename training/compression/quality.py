@@ -14,9 +14,10 @@ from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.ports import Encoder
 from services.query_encoder.settings import QueryEncoderSettings
 from services.retrieval.domain.candidates import IndexedProduct
-from services.retrieval.ports import Columns, Narrowing, Search, Vectors
+from services.retrieval.domain.query import RetrievalQuery
+from services.retrieval.ports import Vectors
 from services.retrieval.settings import RetrievalSettings
-from services.retrieval.wiring import build_index
+from services.retrieval.wiring import build_retriever
 from training.bootstrap import mean_interval
 from training.compression.sample import Sample
 from training.search.data import NDCG_DEPTH, ndcg
@@ -79,17 +80,17 @@ def _dense(products: FloatArray, queries: FloatArray, sample: Sample) -> npt.NDA
 
 def _fused(products: FloatArray, queries: FloatArray, sample: Sample, encoder: Encoder) -> npt.NDArray[np.float64]:
     with tempfile.TemporaryDirectory(prefix="kairos-quality-") as folder:
-        index = build_index(RetrievalSettings(data_dir=Path(folder)))
+        retriever = build_retriever(RetrievalSettings(data_dir=Path(folder)))
         try:
             indexed = [IndexedProduct(product, b"") for product in sample.products]
             for at in range(0, len(indexed), _UPSERTED_TOGETHER):
                 part = slice(at, at + _UPSERTED_TOGETHER)
-                index.upsert(_TENANT, indexed[part], Vectors(products[part], encoder.model_version))
+                retriever.index.upsert(_TENANT, indexed[part], Vectors(products[part], encoder.model_version))
             found = []
             for (query, judged), vector in zip(sample.judgements.items(), queries, strict=True):
                 rows = vector[np.newaxis] if vector.any() else None
-                search = Search(query, rows, (1.0,), Narrowing(), NDCG_DEPTH, Columns(products=False))
-                found.append(ndcg(index.search(_TENANT, search)[0].ids, judged))
+                asked = RetrievalQuery(query, rows, encoder.model_version, limit=NDCG_DEPTH)
+                found.append(ndcg(retriever.retrieve(_TENANT, asked).candidates.ids, judged))
             return np.array(found)
         finally:
-            index.close()
+            retriever.index.close()

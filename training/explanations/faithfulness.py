@@ -105,7 +105,7 @@ def without_interaction(request: RankingRequest, item_id: str) -> RankingRequest
         [entry for entry in entries if entry.item_id != item_id]
         for entries in (known.recent, known.lasting, known.purchases)
     )
-    return _with_history(request, UserHistory(recent, lasting, purchases, known.seen))
+    return _with_history(request, UserHistory(recent, lasting, purchases, known.shown))
 
 
 def largest_group(explanation: Explanation) -> ReasonType:

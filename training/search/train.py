@@ -43,9 +43,9 @@ from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.wiring import embedded_model_dir
 from services.retrieval.adapters.fusion_model import save_fusion
 from services.retrieval.domain.learned_fusion import FEATURES
-from services.retrieval.ports import Columns, Narrowing, Search
+from services.retrieval.domain.query import RetrievalQuery
 from services.retrieval.settings import FusionSettings, RetrievalSettings
-from services.retrieval.wiring import build_index
+from services.retrieval.wiring import build_retriever
 from training.search.data import Judgements, gain, read_judgements, split
 from training.search.encoder import EncoderTraining, Examples, train_encoder
 from training.search.fusion import FusionTraining, RankedQuery, train_fusion
@@ -177,18 +177,18 @@ def _ranked_queries(products: Path, mapping: str, judgements: Judgements, model:
         with in_process_suite(folder, encoder=model.settings()) as suite:
             import_products(suite, products, mapping, folder)
             encoded = _encoded(suite, list(judgements))
-        index = build_index(RetrievalSettings(data_dir=folder / "retrieval"))
+        retriever = build_retriever(RetrievalSettings(data_dir=folder / "retrieval"))
         try:
             ranked: list[RankedQuery] = []
             for query, judged in tqdm(judgements.items(), desc="Candidates", unit=" queries"):
                 read = encoded[query]
-                search = Search(read.text, read.vector, (1.0,), Narrowing(), CANDIDATES, Columns(products=False))
-                ids, features = index.fusion_features(TENANT, search)
+                asked = RetrievalQuery(read.text, read.vector, limit=CANDIDATES)
+                ids, features = retriever.fusion_features(TENANT, asked)
                 gains = np.array([gain(judged.get(product_id, 1.0)) for product_id in ids], np.float32)
                 ranked.append(RankedQuery(features, gains))
             return ranked
         finally:
-            index.close()
+            retriever.index.close()
 
 
 def _encoded(suite: InProcessSuite, queries: Sequence[str]) -> Mapping[str, EncodedQuery]:

@@ -1,6 +1,6 @@
-"""Sparse vectors for BM25, made here for both engines by the same code.
+"""Sparse vectors for BM25, by the same code for both engines.
 
-Term frequencies become weights here; the engine multiplies them by the inverse document frequency when it searches.
+Term frequencies become weights here; the engine multiplies them by the inverse document frequency during a search.
 The tokenizer segments Chinese, stems English and drops English stop words.
 """
 
@@ -43,7 +43,7 @@ class Bm25Encoder:
         self._body_weight = settings.body_weight
 
     def product(self, product: Product) -> SparseWeights:
-        """Empty for a product whose text holds no word."""
+        """Empty for a product whose text has no word."""
         named = self._heading.embed_document(heading(product))
         weights = dict(zip(named.indices, named.values, strict=True))
         described = self._body.embed_document(body(product))
@@ -51,11 +51,11 @@ class Bm25Encoder:
             weights[term] = weights.get(term, 0.0) + self._body_weight * weight
         return SparseWeights(list(weights), list(weights.values()))
 
-    def heading_words(self, product: Product) -> list[int]:
-        """The numbers of the words that name the product."""
+    def heading_terms(self, product: Product) -> list[int]:
+        """The numbers of the words of its title and brand."""
         return list(self._heading.embed_document(heading(product)).indices)
 
     def query(self, text: str) -> SparseWeights:
-        """Each word once, with weight 1; empty where the text holds stop words only."""
+        """Each word once, with weight 1; empty if the text has only stop words."""
         vector = self._heading.embed_query(lexical_query(text))
         return SparseWeights(vector.indices, vector.values)

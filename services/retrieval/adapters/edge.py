@@ -1,34 +1,21 @@
-"""Qdrant Edge: the engine in this process, one folder a tenant.
+"""Qdrant Edge: one collection, with the engine in this process. Folders: see edge_layout.py.
 
-    <data_dir>/lock                      held by the one process that uses the folder
-    <data_dir>/writes                    held while something is written: see edge_writes.py
-    <data_dir>/<tenant>/manifest.json    which generation is valid, and the model of its vectors
-    <data_dir>/<tenant>/<generation>/    the shard
-
-A generation counts only once the manifest names it, and the manifest changes by an atomic rename: a creation or an
-optimisation that was cut off leaves a folder that nobody names, which the next start removes. Updates go through the
-shard's write-ahead log and survive the death of the process. A tenant's second collection: see edge_roles.py.
-
-Answers come from records in memory, 2 kB a product: reading 200 candidates back from the shard and out of base64 takes
-longer than finding them.
+Updates go through the shard's write-ahead log and survive the death of the process. Answers come from records in
+memory, 2 kB a product: reading 200 candidates back from the shard and out of base64 takes longer than finding them.
 
 The engine holds Python's GIL in every call. Queries take a millisecond or so, but optimising takes half a minute for
 50,000 products: it happens on a copy, in a process of its own (`optimizer.py`), and what was written meanwhile is
-applied to the copy before it takes over.
+applied to the copy before the copy replaces the collection.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import structlog
 from qdrant_edge import (
     CountRequest,
     Direction,
@@ -40,15 +27,16 @@ from qdrant_edge import (
     Modifier,
     OrderBy,
     PayloadSchemaType,
+    QueryBatchRequest,
     QueryRequest,
     ScrollRequest,
-    SearchParams,
     UpdateOperation,
     VectorStorageDatatype,
 )
 
 from services.retrieval.adapters import edge_terms as terms
-from services.retrieval.adapters.collection import Fusion, Hit, Leg
+from services.retrieval.adapters.collection import Hits, Read, Row, VectorQuery
+from services.retrieval.adapters.edge_generations import Manifest, new_generation, remove_other_generations
 from services.retrieval.adapters.edge_writes import Writes
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
 from services.retrieval.adapters.records import (
@@ -68,33 +56,12 @@ _SCHEMAS = {
 }
 # Points a scroll reads at a time.
 _PAGE = 1_000
-# Operations that wait for a copy to be optimised; beyond it the copy is given up and made again later.
+# Operations that wait for a copy to be optimised; beyond it the copy is dropped and made again later.
 _MAX_JOURNAL = 200
-
-_log = structlog.get_logger("kairos.retrieval.edge")
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a tenant's folder holds."""
-
-    generation: str
-    model_version: str = ""
-    dimensions: int = 0
-    image_model_version: str = ""
-    image_dimensions: int = 0
-
-    @classmethod
-    def read(cls, folder: Path) -> Manifest | None:
-        path = folder / "manifest.json"
-        return cls(**json.loads(path.read_text())) if path.exists() else None
-
-    def write(self, folder: Path) -> None:
-        write_json(folder / "manifest.json", asdict(self))
 
 
 class EdgeCollection:
-    """See collection.Collection. Reads never wait; writes wait for each other and for a copy to be taken."""
+    """See collection.Collection. Reads never wait; writes wait for each other and for a copy to be made."""
 
     def __init__(
         self, folder: Path, manifest: Manifest, shard: EdgeShard, max_search_threads: int, writes: Writes
@@ -110,8 +77,8 @@ class EdgeCollection:
 
     @classmethod
     def create(cls, folder: Path, max_search_threads: int, writes: Writes) -> EdgeCollection:
-        """An empty collection; a present one is replaced once this one is complete."""
-        manifest = Manifest(_new_generation())
+        """An empty collection, which replaces one that is there once it is complete."""
+        manifest = Manifest(new_generation())
         path = folder / manifest.generation
         path.mkdir(parents=True)
         shard = EdgeShard.create(str(path), _config(max_search_threads))
@@ -119,14 +86,14 @@ class EdgeCollection:
             shard.update(UpdateOperation.create_field_index(key, _SCHEMAS[kind]))
         shard.flush()
         manifest.write(folder)
-        _remove_others(folder, manifest)
+        remove_other_generations(folder, manifest)
         return cls(folder, manifest, shard, max_search_threads, writes)
 
     @classmethod
     def open(cls, folder: Path, max_search_threads: int, writes: Writes) -> EdgeCollection | None:
-        """None where nothing was ever completed."""
+        """None if no creation was ever completed."""
         manifest = Manifest.read(folder)
-        _remove_others(folder, manifest)
+        remove_other_generations(folder, manifest)
         if manifest is None:
             return None
         shard = _load(folder / manifest.generation, max_search_threads)
@@ -153,7 +120,7 @@ class EdgeCollection:
         if using == IMAGE:
             named = {f"image_{name}": value for name, value in named.items()}
         with self._writing:
-            # A process that died before it wrote the manifest may have left the name, without a vector.
+            # A process that died before it wrote the manifest may have left the name without a vector.
             self._apply(UpdateOperation.delete_vector_name(using))
             self._apply(
                 UpdateOperation.create_dense_vector(
@@ -178,16 +145,22 @@ class EdgeCollection:
                 self._records.pop(point_id, None)
             self.changed += len(ids)
 
-    def retrieve(self, ids: Sequence[int], columns: Columns) -> list[Hit]:
-        return [Hit(point_id, record=self._records[point_id]) for point_id in ids if point_id in self._records]
+    def query(self, queries: Sequence[VectorQuery], columns: Columns | None = None) -> list[Hits]:
+        batch = QueryBatchRequest([terms.query_request(query) for query in queries])
+        found = [
+            ([terms.number(point.id) for point in points], [point.score for point in points])
+            for points in self._shard.query_batch(batch)
+        ]
+        if columns is None:
+            return [Hits.of(ids, scores) for ids, scores in found]
+        return [Hits.of(ids, scores, self.retrieve(ids, columns)) for ids, scores in found]
 
-    def vector(self, id: int, using: str) -> list[float] | None:
-        found = self._shard.retrieve([id], False, [using])
-        vectors = found[0].vector if found else None
-        return terms.floats(vectors.get(using)) if isinstance(vectors, dict) else None
+    def retrieve(self, ids: Sequence[int], columns: Columns) -> dict[int, Record]:
+        records = self._records
+        return {id: record for id in ids if (record := records.get(id)) is not None}
 
     def points(self, ids: Sequence[int]) -> list[PointData]:
-        # A point that is being written may be in the shard and not yet among the records, or the other way round.
+        # A point that is being written may be in the shard and not yet in the records, or the reverse.
         found = self._shard.retrieve(list(ids), False, True)
         records = [(point, self._records.get(terms.number(point.id))) for point in found]
         return [terms.point_data(point, record) for point, record in records if record is not None]
@@ -196,23 +169,13 @@ class EdgeCollection:
         found, after = self._shard.scroll(ScrollRequest(offset=start, limit=limit, with_payload=False))
         return [terms.number(point.id) for point in found], 0 if after is None else terms.number(after)
 
-    def nearest(self, half: Leg, where: Where, columns: Columns | None = None, *, exact: bool = False) -> list[Hit]:
-        params = SearchParams(exact=True) if exact else None
-        query = QueryRequest(half.limit, query=terms.nearest(half), filter=terms.filter_of(where), params=params)
-        return self._query(query)
-
-    def fused(self, legs: Sequence[tuple[Leg, Where]], fusion: Fusion, limit: int, columns: Columns) -> list[Hit]:
-        prefetches = [terms.prefetch(half, where) for half, where in legs]
-        return self._query(QueryRequest(limit, prefetches=prefetches, query=terms.fusion_of(fusion)))
-
-    def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Hit]:
+    def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Row]:
         order = OrderBy(key, Direction.Desc if descending else Direction.Asc)
-        return self._query(QueryRequest(limit, query=order, filter=terms.filter_of(where)))
+        return self._rows(self._shard.query(QueryRequest(limit, query=order, filter=terms.filter_of(where))))
 
-    def scroll(self, where: Where, limit: int, columns: Columns) -> list[Hit]:
-        found, _ = self._shard.scroll(ScrollRequest(limit=limit, filter=terms.filter_of(where), with_payload=False))
-        ids = [terms.number(point.id) for point in found]
-        return [Hit(point_id, record=self._records.get(point_id)) for point_id in ids]
+    def scroll(self, where: Where, start: int, limit: int, columns: Columns) -> list[Row]:
+        request = ScrollRequest(offset=start, limit=limit, filter=terms.filter_of(where), with_payload=False)
+        return self._rows(self._shard.scroll(request)[0])
 
     def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]:
         answer = self._shard.facet(FacetRequest(key, limit=limit, filter=terms.filter_of(where)))
@@ -221,8 +184,12 @@ class EdgeCollection:
     def count(self, where: Where) -> int:
         return int(self._shard.count(CountRequest(exact=True, filter=terms.filter_of(where))))
 
+    def at_once(self, reads: Sequence[Read]) -> list[Any]:
+        # The engine holds the GIL: threads would gain nothing.
+        return [read() for read in reads]
+
     def optimize(self, run: Callable[[Path], bool]) -> bool:
-        """Build the vector graph on a copy with `run`, then switch to it. False when it was given up."""
+        """Build the vector graph on a copy with `run`, then switch to the copy. False if the copy was dropped."""
         manifest = self._take_copy()
         path = self._folder / manifest.generation
         try:
@@ -233,7 +200,7 @@ class EdgeCollection:
                 switched = journal is not None and len(journal) <= _MAX_JOURNAL and done
                 if switched:
                     self._switch(manifest, path, journal or [])
-        _remove_others(self._folder, self._manifest)
+        remove_other_generations(self._folder, self._manifest)
         return switched
 
     def close(self) -> None:
@@ -244,7 +211,7 @@ class EdgeCollection:
     def _take_copy(self) -> Manifest:
         with self._writing:
             self._shard.flush()
-            manifest = replace(self._manifest, generation=_new_generation())
+            manifest = replace(self._manifest, generation=new_generation())
             shutil.copytree(self._folder / self._manifest.generation, self._folder / manifest.generation)
             self._journal, self.changed = [], 0
         return manifest
@@ -263,19 +230,9 @@ class EdgeCollection:
         if self._journal is not None and len(self._journal) <= _MAX_JOURNAL:
             self._journal.append(operation)
 
-    def _query(self, request: QueryRequest) -> list[Hit]:
-        found = [(terms.number(point.id), point.score) for point in self._shard.query(request)]
-        return [Hit(point_id, score, self._records.get(point_id)) for point_id, score in found]
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Whole or not at all, also when the machine stops."""
-    draft = path.with_name(f"{path.name}.draft")
-    with draft.open("w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    def _rows(self, points: Sequence[Any]) -> list[Row]:
+        ids = [terms.number(point.id) for point in points]
+        return [(id, self._records.get(id)) for id in ids]
 
 
 def _read_records(shard: EdgeShard) -> dict[int, Record]:
@@ -299,15 +256,3 @@ def _config(max_search_threads: int) -> EdgeConfig:
         sparse_vectors={LEXICAL: EdgeSparseVectorParams(modifier=Modifier.Idf)},
         max_search_threads=max_search_threads,
     )
-
-
-def _new_generation() -> str:
-    return f"generation-{uuid.uuid4().hex[:12]}"
-
-
-def _remove_others(folder: Path, manifest: Manifest | None) -> None:
-    """Generations that the manifest does not name: replaced ones, and those that were never completed."""
-    for path in folder.glob("generation-*"):
-        if manifest is None or path.name != manifest.generation:
-            # An optimiser that outlived its parent may still write there: what is left goes at the next start.
-            shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""All tenants' Edge collections: the lock on their folder, who is live, and the thread that has them optimised."""
+"""All tenants' Edge collections: the lock on their folder, the roles, and the thread that has them optimised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from services.common.errors import Unavailable
 from services.retrieval.adapters import optimizer
 from services.retrieval.adapters.collection import Collection, Pair
 from services.retrieval.adapters.edge import EdgeCollection
-from services.retrieval.adapters.edge_roles import Roles, collection_folder, remove_nameless
+from services.retrieval.adapters.edge_layout import check_layout
+from services.retrieval.adapters.edge_roles import Roles, collection_folder, remove_collections_without_role
 from services.retrieval.adapters.edge_writes import Writes
 from services.retrieval.adapters.points import DENSE
 from services.retrieval.settings import EdgeSettings
@@ -39,7 +40,7 @@ class _Tenant:
 class EdgeCollections:
     """Opens every collection at once: a damaged one is found at the start, and no query waits for its folder.
 
-    Raises Unavailable when another process keeps the folder for longer than `lock_timeout_s`.
+    Raises Unavailable if the folder has another layout, or another process holds it for longer than `lock_timeout_s`.
     """
 
     def __init__(self, data_dir: Path, settings: EdgeSettings) -> None:
@@ -47,6 +48,11 @@ class EdgeCollections:
         self._settings = settings
         data_dir.mkdir(parents=True, exist_ok=True)
         self._lock_file = _locked(data_dir / "lock", settings.lock_timeout_s)
+        try:
+            check_layout(data_dir)
+        except Unavailable:
+            self._lock_file.close()
+            raise
         self._changing = Writes(data_dir)
         self._tenants: dict[str, _Tenant] = {}
         with self._changing:
@@ -85,20 +91,20 @@ class EdgeCollections:
         with self._changing:
             known, folder = self._tenants[tenant], self._data_dir / tenant
             roles = Roles(known.roles.live, known.roles.live + 1)
-            # What an attempt that was cut off left there.
-            remove_nameless(folder, known.roles)
+            # What an interrupted attempt left there.
+            remove_collections_without_role(folder, known.roles)
             path = collection_folder(folder, known.roles.live + 1)
-            beside = EdgeCollection.create(path, self._settings.max_search_threads, Writes(self._data_dir))
-            beside.begin_vectors(DENSE, model_version, dimensions)
+            staged = EdgeCollection.create(path, self._settings.max_search_threads, Writes(self._data_dir))
+            staged.begin_vectors(DENSE, model_version, dimensions)
             roles.write(folder)
-            self._tenants[tenant] = _Tenant(roles, known.live, beside)
-            return beside
+            self._tenants[tenant] = _Tenant(roles, known.live, staged)
+            return staged
 
     def switch(self, tenant: str) -> None:
         with self._changing:
             known = self._tenants[tenant]
             if known.staged is None or known.roles.staged is None:
-                raise ValueError(f"tenant {tenant!r} has no collection beside the live one")
+                raise ValueError(f"tenant {tenant!r} has no staged collection")
             roles = Roles(known.roles.staged, known.roles.live)
             roles.write(self._data_dir / tenant)
             self._tenants[tenant] = _Tenant(roles, known.staged, known.live)
@@ -110,9 +116,9 @@ class EdgeCollections:
                 return
             roles = Roles(known.roles.live)
             roles.write(self._data_dir / tenant)
-            # Not closed: a search that began before a switch may still be at it.
+            # Not closed: a search that began before a switch may still use it.
             self._tenants[tenant] = _Tenant(roles, known.live)
-            remove_nameless(self._data_dir / tenant, roles)
+            remove_collections_without_role(self._data_dir / tenant, roles)
 
     def check(self) -> None:
         if self._stopping.is_set():
@@ -130,7 +136,7 @@ class EdgeCollections:
         self._lock_file.close()
 
     def _optimize_forever(self) -> None:
-        """Optimise what has changed enough, once it has been quiet for a while."""
+        """Optimise collections that have changed enough, once no write has come for a while."""
         seen: dict[EdgeCollection, int] = {}
         while not self._stopping.wait(self._settings.optimize_idle_s):
             present = [
@@ -143,7 +149,7 @@ class EdgeCollections:
                 changed = collection.changed
                 if changed >= self._settings.optimize_after and seen.get(collection) == changed:
                     self._optimize(tenant, collection)
-            # Of those that are there: a dropped one must not be held.
+            # Only of those that exist: a dropped one must not be kept in memory.
             seen = {collection: collection.changed for _, collection in present}
 
     def _optimize(self, tenant: str, collection: EdgeCollection) -> None:
@@ -151,13 +157,13 @@ class EdgeCollections:
         try:
             switched = collection.optimize(self._run_optimizer)
         except Exception as error:
-            # The collection answers as before, only slower: nobody else needs to know.
+            # The collection answers as before, only slower.
             _log.error("optimising failed", tenant=tenant, exc_info=error)
             return
         _log.info("optimised", tenant=tenant, switched=switched, seconds=round(time.monotonic() - began, 1))
 
     def _run_optimizer(self, path: Path) -> bool:
-        # -P: the script's folder is no place to import from.
+        # -P: nothing is imported from the script's folder.
         self._child = subprocess.Popen([sys.executable, "-P", optimizer.__file__, str(path)])
         if self._stopping.is_set():
             self._child.kill()
@@ -170,15 +176,15 @@ class EdgeCollections:
 
 def _open(folder: Path, max_search_threads: int) -> _Tenant | None:
     roles = Roles.read(folder)
-    remove_nameless(folder, roles)
+    remove_collections_without_role(folder, roles)
     live = EdgeCollection.open(collection_folder(folder, roles.live), max_search_threads, Writes(folder.parent))
     if live is None:
         return None
-    beside = None
+    staged = None
     if roles.staged is not None:
         path = collection_folder(folder, roles.staged)
-        beside = EdgeCollection.open(path, max_search_threads, Writes(folder.parent))
-    return _Tenant(roles, live, beside)
+        staged = EdgeCollection.open(path, max_search_threads, Writes(folder.parent))
+    return _Tenant(roles, live, staged)
 
 
 def _locked(path: Path, timeout_s: float) -> IO[str]:

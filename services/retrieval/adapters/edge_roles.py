@@ -1,8 +1,8 @@
-"""Which of a tenant's collections is live, and which stands beside it.
+"""Which of a tenant's collections is live, and which is staged.
 
     <data_dir>/<tenant>/                 collection 1 (manifest.json, generation-*)
     <data_dir>/<tenant>/collection-2/    a further one, and so on
-    <data_dir>/<tenant>/roles.json       who is live, who is beside; absent: 1 is live, and alone
+    <data_dir>/<tenant>/roles.json       the numbers of the live and the staged one; absent: 1 is live, none is staged
 
 A collection counts only once roles.json names it, and roles.json changes by an atomic rename.
 """
@@ -14,7 +14,8 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from services.retrieval.adapters.edge import write_json
+from services.retrieval.adapters.edge_generations import remove_all_generations
+from services.retrieval.adapters.edge_layout import write_json
 
 _FIRST = 1
 
@@ -39,14 +40,11 @@ def collection_folder(tenant_folder: Path, number: int) -> Path:
     return tenant_folder if number == _FIRST else tenant_folder / f"collection-{number}"
 
 
-def remove_nameless(tenant_folder: Path, roles: Roles) -> None:
-    """Collections that have no role: dropped ones, and those that were never completed."""
+def remove_collections_without_role(tenant_folder: Path, roles: Roles) -> None:
+    """Collections that were dropped, and those that were never completed."""
     named = {roles.live, roles.staged}
     for folder in tenant_folder.glob("collection-*"):
         if int(folder.name.removeprefix("collection-")) not in named:
             shutil.rmtree(folder, ignore_errors=True)
     if _FIRST not in named:
-        # The manifest first: without it the generations are nobody's.
-        (tenant_folder / "manifest.json").unlink(missing_ok=True)
-        for generation in tenant_folder.glob("generation-*"):
-            shutil.rmtree(generation, ignore_errors=True)
+        remove_all_generations(tenant_folder)

@@ -1,4 +1,4 @@
-"""Our terms (collection.py, points.py) in those of qdrant_edge."""
+"""The terms of collection.py and points.py in those of qdrant_edge."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any, cast
 import qdrant_edge as edge
 
 from services.retrieval.adapters.bm25 import SparseWeights
-from services.retrieval.adapters.collection import DistributionBased, Fusion, Leg, ReciprocalRanks, Scaled
+from services.retrieval.adapters.collection import VectorQuery
 from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
     LEXICAL,
     AnyOf,
     Between,
+    Beyond,
     Condition,
     IsMissing,
     PointData,
@@ -32,12 +33,12 @@ def point(data: PointData) -> edge.Point:
 
 
 def number(point_id: Any) -> int:
-    """Ours are all integers; the engine knows other kinds as well."""
+    """Kairos' ids are all integers; the engine has other kinds as well."""
     return cast(int, point_id)
 
 
 def floats(vector: Any) -> list[float] | None:
-    """A dense vector as the engine hands it out."""
+    """A dense vector as the engine returns it."""
     return None if vector is None else [float(value) for value in vector]
 
 
@@ -48,22 +49,14 @@ def point_data(found: edge.Record, record: Record) -> PointData:
     return PointData(number(found.id), floats(vectors.get(DENSE)), floats(vectors.get(IMAGE)), weights, record)
 
 
-def nearest(half: Leg) -> edge.Query:
-    if isinstance(half.vector, SparseWeights):
-        return edge.Query.Nearest(_sparse(half.vector), LEXICAL)
-    return edge.Query.Nearest(half.vector, half.using)
-
-
-def prefetch(half: Leg, where: Where) -> edge.Prefetch:
-    return edge.Prefetch(half.limit, query=nearest(half), filter=filter_of(where))
-
-
-def fusion_of(fusion: Fusion) -> Any:
-    if isinstance(fusion, ReciprocalRanks):
-        return edge.Fusion.Rrf(k=fusion.k, weights=list(fusion.weights))
-    if isinstance(fusion, DistributionBased):
-        return edge.Fusion.Dbsf()
-    return _formula(fusion)
+def query_request(query: VectorQuery) -> edge.QueryRequest:
+    vector = _sparse(query.vector) if isinstance(query.vector, SparseWeights) else query.vector
+    return edge.QueryRequest(
+        query.limit,
+        query=edge.Query.Nearest(vector, query.using),
+        filter=filter_of(query.where),
+        params=edge.SearchParams(exact=True) if query.exact else None,
+    )
 
 
 def filter_of(where: Where) -> edge.Filter | None:
@@ -73,23 +66,14 @@ def filter_of(where: Where) -> edge.Filter | None:
     return edge.Filter(must=[_condition(condition) for condition in where.conditions], must_not=must_not)
 
 
-def _formula(fusion: Scaled) -> edge.Formula:
-    expressions = []
-    defaults = {}
-    for number, (scale, floor) in enumerate(fusion.terms()):
-        # scale * score - scale * floor: one product and one constant.
-        score = edge.Expression.Variable(f"$score[{number}]")
-        expressions.append(edge.Expression.Mult([edge.Expression.Constant(scale), score]))
-        expressions.append(edge.Expression.Constant(-scale * floor))
-        defaults[f"$score[{number}]"] = floor
-    return edge.Formula(edge.Expression.Sum(expressions), defaults)
-
-
 def _condition(condition: Condition) -> Any:
     if isinstance(condition, AnyOf):
         return edge.FieldCondition(condition.key, match=edge.MatchAny(list(condition.values)))
     if isinstance(condition, Between):
         return edge.FieldCondition(condition.key, range=edge.RangeFloat(gte=condition.minimum, lte=condition.maximum))
+    if isinstance(condition, Beyond):
+        end = {"lt" if condition.descending else "gt": condition.value}
+        return edge.FieldCondition(condition.key, range=edge.RangeFloat(**end))
     if isinstance(condition, IsMissing):
         return edge.IsEmptyCondition(condition.key)
     return edge.HasIdCondition(set(condition.ids))

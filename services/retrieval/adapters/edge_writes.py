@@ -1,16 +1,15 @@
-"""Writes to a folder of Edge collections, and the moment without any in which another process may copy the folder.
+"""Writes to a folder of Edge collections, and pauses in which another process may copy the folder.
 
-    <data_dir>/writes    a write holds it shared, who copies holds it alone
-    <data_dir>/gate      who wants to copy holds it alone: writes that have not begun let it go first
+    <data_dir>/writes    a write holds it shared, a copy holds it alone
+    <data_dir>/gate      a copy that waits holds it alone: writes that have not begun wait for it
 
-Searches take no lock and go on. Between two writes, what lies on the disk is what the process would find after its own
-death: the shard's write-ahead log makes it whole when it is opened.
+Searches take no lock and go on. Between two writes the disk holds what the process would find after a crash: the
+shard's write-ahead log completes it when it is opened.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -19,12 +18,12 @@ from pathlib import Path
 from typing import IO
 
 _POLL_S = 0.005
-# For so long a write stands back. Not for ever: one that is part of another write must not wait for the end of that.
-_COURTESY_S = 1.0
+# A write waits for a copy no longer than this: a write that is part of another one must not wait for that one's end.
+_MAX_GATE_WAIT_S = 1.0
 
 
 class Writes:
-    """`with` it, one write at a time happens in this process, and none while the folder is copied."""
+    """A context manager: one write at a time in this process, and none while the folder is copied."""
 
     def __init__(self, data_dir: Path) -> None:
         self._one = threading.Lock()
@@ -32,8 +31,8 @@ class Writes:
 
     def __enter__(self) -> None:
         self._one.acquire()
-        deadline = time.monotonic() + _COURTESY_S
-        while not _has(self._gate, fcntl.LOCK_SH) and time.monotonic() < deadline:
+        deadline = time.monotonic() + _MAX_GATE_WAIT_S
+        while not _acquired(self._gate, fcntl.LOCK_SH) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         fcntl.flock(self._gate, fcntl.LOCK_UN)
         fcntl.flock(self._file, fcntl.LOCK_SH)
@@ -45,28 +44,20 @@ class Writes:
 
 @contextmanager
 def writes_paused(data_dir: Path, timeout_s: float) -> Iterator[None]:
-    """Writes of whichever process wait meanwhile. Raises TimeoutError where they leave no gap for so long."""
+    """Writes of all processes wait meanwhile. Raises TimeoutError if they leave no gap within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     with (data_dir / "writes").open("a") as file, (data_dir / "gate").open("a") as gate:
-        while not (_has(gate, fcntl.LOCK_EX) and _has(file, fcntl.LOCK_EX)):
+        while not (_acquired(gate, fcntl.LOCK_EX) and _acquired(file, fcntl.LOCK_EX)):
             if time.monotonic() >= deadline:
                 raise TimeoutError(f"{data_dir} was written to for {timeout_s:.0f} s without a gap")
             time.sleep(_POLL_S)
         yield
 
 
-def _has(file: IO[str], kind: int) -> bool:
-    """Whether the lock could be had at once; one that is held already is had."""
+def _acquired(file: IO[str], kind: int) -> bool:
+    """Whether this process holds the lock now: acquired at once, or held before."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
-
-
-def is_nameless(folder: Path) -> bool:
-    """Whether it is a generation that no manifest names: one being made, or one that was replaced."""
-    if not folder.name.startswith("generation-"):
-        return False
-    manifest = folder.parent / "manifest.json"
-    return not manifest.exists() or json.loads(manifest.read_text())["generation"] != folder.name

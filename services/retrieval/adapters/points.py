@@ -19,18 +19,19 @@ from services.retrieval.adapters.records import (
     Record,
     attribute_pair,
 )
+from services.retrieval.domain.legs import Source
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Narrowing
 
 # The named vectors.
-DENSE = "dense"
-IMAGE = "image"
-LEXICAL = "lexical"
+DENSE = Source.DENSE.value
+IMAGE = Source.IMAGE.value
+LEXICAL = Source.LEXICAL.value
 
 
 @dataclass(frozen=True)
 class PointData:
-    """`dense` is None for a product without a vector, `image` for one without a picture."""
+    """`dense` is None for a product without a text vector, `image` for one without an image vector."""
 
     id: int
     dense: list[float] | None
@@ -40,7 +41,7 @@ class PointData:
 
 
 def with_vector(point: PointData, vector: FloatArray) -> PointData:
-    """`vector`: shape [dimensions]; a zero one: the product has none."""
+    """`vector`: shape [dimensions]; a zero one means that the product has none."""
     if not vector.any():
         return replace(point, dense=None, record=point.record._replace(vector=b""))
     packed = vector.astype("<f2").tobytes()
@@ -65,6 +66,15 @@ class Between:
 
 
 @dataclass(frozen=True)
+class Beyond:
+    """The number comes after `value` in this direction."""
+
+    key: str
+    value: float
+    descending: bool
+
+
+@dataclass(frozen=True)
 class IsMissing:
     key: str
 
@@ -76,7 +86,7 @@ class IsOneOf:
     ids: frozenset[int]
 
 
-Condition = AnyOf | Between | IsMissing | IsOneOf
+Condition = AnyOf | Between | Beyond | IsMissing | IsOneOf
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""A product as Qdrant keeps it: its payload, and what is read back of it.
+"""A product as Qdrant stores it: its payload, and what is read back of it.
 
-What filters, facets and sorts need are payload fields of their own, each with an index. What an answer needs lies
-beside them in packed form. The vector is there a second time, as float16: the engine hands vectors out as lists of
-Python floats, which for 200 candidates takes longer than finding them.
+Filters, facets and sorts use payload fields of their own, each with an index. The payload also holds what an answer
+needs, in packed form. The vector is stored a second time, as float16: the engine returns vectors as lists of Python
+floats, which for 200 candidates takes longer than finding them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ PRICE, CURRENCY, IN_STOCK, CREATED_AT = "price", "currency", "in_stock", "create
 # A word, not a truth value: Edge 0.9 matches no boolean.
 YES = "yes"
 VECTOR = "vector"
-_COLUMNS, _PRODUCT, _FINGERPRINT, _WORDS = "columns", "product", "fingerprint", "words"
+_COLUMNS, _PRODUCT, _FINGERPRINT, _HEADING_TERMS = "columns", "product", "fingerprint", "words"
 
 # Between an attribute's name and value in one keyword: no text has it.
 _PAIR = "\x1f"
 
 # All that there is of a record.
-EVERYTHING = Columns(vectors=True, fingerprints=True, attributes=True, words=True)
+EVERYTHING = Columns(vectors=True, fingerprints=True, attributes=True, heading_terms=True)
 
 
 class IndexKind(Enum):
@@ -55,7 +55,7 @@ class Record(NamedTuple):
     """What an answer may need of one product; the columns of retrieval.proto, row-wise.
 
     `vector` is float16, little-endian, empty for a product without one; `attributes` are pairs, see `attribute_pair`;
-    `words` are the numbers of the heading's words, uint32, little-endian.
+    `heading_terms` are the numbers of the words of title and brand, uint32, little-endian.
     """
 
     id: str
@@ -69,10 +69,10 @@ class Record(NamedTuple):
     vector: bytes
     fingerprint: bytes
     attributes: tuple[str, ...]
-    words: bytes
+    heading_terms: bytes
 
 
-def record_of(indexed: IndexedProduct, words: Sequence[int]) -> Record:
+def record_of(indexed: IndexedProduct, heading_terms: Sequence[int]) -> Record:
     """Without a vector."""
     product = indexed.product
     return Record(
@@ -90,7 +90,7 @@ def record_of(indexed: IndexedProduct, words: Sequence[int]) -> Record:
         attributes=tuple(
             attribute_pair(name, value) for name, values in product.attributes.items() for value in values
         ),
-        words=np.array(words, "<u4").tobytes(),
+        heading_terms=np.array(heading_terms, "<u4").tobytes(),
     )
 
 
@@ -113,7 +113,7 @@ def record_of_payload(payload: Mapping[str, Any]) -> Record:
         base64.b64decode(payload.get(VECTOR, "")),
         base64.b64decode(payload.get(_FINGERPRINT, "")),
         tuple(payload.get(ATTRIBUTES, ())),
-        base64.b64decode(payload.get(_WORDS, "")),
+        base64.b64decode(payload.get(_HEADING_TERMS, "")),
     )
 
 
@@ -123,27 +123,19 @@ def payload_keys(columns: Columns) -> list[str]:
         _COLUMNS: True,
         _PRODUCT: columns.products,
         VECTOR: columns.vectors,
-        _WORDS: columns.words,
+        _HEADING_TERMS: columns.heading_terms,
         _FINGERPRINT: columns.fingerprints,
         ATTRIBUTES: columns.attributes,
     }
     return [key for key, wanted in keys.items() if wanted]
 
 
-def candidates_of(
-    records: Sequence[Record],
-    columns: Columns,
-    dimensions: int,
-    scores: Sequence[float] | None = None,
-    dense_scores: Sequence[float] | None = None,
-    lexical_scores: Sequence[float] | None = None,
-    image_scores: Sequence[float] | None = None,
-) -> Candidates:
-    """Row by row. Scores left out are 0; with `dimensions` of 0 there are no vectors."""
+def candidates_of(records: Mapping[int, Record], columns: Columns, dimensions: int) -> Candidates:
+    """In the order of `records`, which are by key. Scores are 0; with `dimensions` of 0 there are no vectors."""
     if not records:
         return Candidates.none()
-    ids, prices, currencies, categories, brands, stocks, created, products, vectors, fingerprints, attributes, _ = map(
-        list, zip(*records, strict=True)
+    ids, prices, currencies, categories, brands, stocks, created, products, vectors, fingerprints, attributes, terms = (
+        map(list, zip(*records.values(), strict=True))
     )
     zeros = np.zeros(len(ids), np.float32)
     # A row of zeros, for a product without a vector, is as long as the others.
@@ -151,9 +143,10 @@ def candidates_of(
     has_vectors = columns.vectors and dimensions > 0
     return Candidates(
         ids=ids,
-        scores=zeros if scores is None else np.array(scores, np.float32),
-        dense_scores=zeros if dense_scores is None else np.array(dense_scores, np.float32),
-        lexical_scores=zeros if lexical_scores is None else np.array(lexical_scores, np.float32),
+        keys=np.fromiter(records, np.uint64, len(ids)),
+        scores=zeros,
+        dense_scores=zeros,
+        lexical_scores=zeros,
         prices=np.array(prices, np.float64),
         currencies=currencies,
         categories=categories,
@@ -163,10 +156,10 @@ def candidates_of(
         products=products if columns.products else [],
         fingerprints=fingerprints if columns.fingerprints else [],
         attributes=[[split_pair(pair) for pair in pairs] for pairs in attributes] if columns.attributes else [],
+        heading_terms=terms if columns.heading_terms else [],
         vectors=np.frombuffer(b"".join(vector or nothing for vector in vectors), "<f2").reshape(len(ids), dimensions)
         if has_vectors
         else None,
-        image_scores=None if image_scores is None else np.array(image_scores, np.float32),
     )
 
 
@@ -185,7 +178,7 @@ def _payload(record: Record) -> Iterator[tuple[str, Any]]:
     yield _PRODUCT, base64.b64encode(record.product).decode()
     if record.vector:
         yield VECTOR, base64.b64encode(record.vector).decode()
-    yield _WORDS, base64.b64encode(record.words).decode()
+    yield _HEADING_TERMS, base64.b64encode(record.heading_terms).decode()
     yield _FINGERPRINT, base64.b64encode(record.fingerprint).decode()
     if record.stock != 0:
         yield IN_STOCK, YES

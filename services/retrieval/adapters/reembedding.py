@@ -1,7 +1,8 @@
-"""Reembedding on Qdrant, Edge and server alike: a second collection beside the live one, filled, checked, switched to.
+"""Reembedding on Qdrant, Edge and server alike: a staged collection is filled, checked and switched to.
 
-What is in the one beside is in the live one too, and is the same but for its vector: writes take a product out of it
-first, and put it back last. So "complete" is one comparison of two counts, however anything was cut off before.
+Every product of the staged collection is also in the live one and differs only in its vector: a write removes it from
+the staged collection first and adds it there last. So the staged collection is complete if both counts are equal,
+whatever was interrupted before.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Mapping, Sequence
 
 from services.common.errors import Conflict
-from services.retrieval.adapters.collection import Collection, Collections, Hit, Leg, Pair
+from services.retrieval.adapters.collection import Collection, Collections, Hits, Pair, VectorQuery
 from services.retrieval.adapters.points import DENSE, IMAGE, IsMissing, Where, point_id, with_vector
 from services.retrieval.adapters.records import EVERYTHING, VECTOR, Record
 from services.retrieval.domain.reembedding import NEIGHBOURS, CollectionState, PairState, SearchCheck, Unembedded
@@ -43,14 +44,14 @@ class QdrantReembedding:
                 self._collections.create_staged(tenant, model_version, dimensions)
             elif (pair.staged.model_version, pair.staged.dimensions) != (model_version, dimensions):
                 raise Conflict(
-                    f"model_version: beside the live collection is one of {pair.staged.model_version!r} with "
+                    f"model_version: the staged collection is of {pair.staged.model_version!r} with "
                     f"{pair.staged.dimensions} dimensions; drop it first, or go on with that one"
                 )
 
     def unembedded(self, tenant: str, start: int, limit: int) -> Unembedded:
-        live, beside = _both(self._collections.pair(tenant))
+        live, staged = _both(self._collections.pair(tenant))
         ids, after = live.page(start, limit)
-        here, there = _records(live, ids), _records(beside, ids)
+        here, there = live.retrieve(ids, EVERYTHING), staged.retrieve(ids, EVERYTHING)
         # Compared as a whole: what another replica wrote while this one filled may differ.
         missing = [record for id, record in here.items() if id not in there or _differ(record, there[id])]
         return Unembedded(
@@ -64,46 +65,42 @@ class QdrantReembedding:
     def store(self, tenant: str, ids: Sequence[str], fingerprints: Sequence[bytes], vectors: Vectors) -> int:
         rows = {point_id(id): row for row, id in enumerate(ids)}
         with self._writing[tenant]:
-            live, beside = _both(self._collections.pair(tenant))
-            if (vectors.model_version, vectors.values.shape[1]) != (beside.model_version, beside.dimensions):
+            live, staged = _both(self._collections.pair(tenant))
+            if (vectors.model_version, vectors.values.shape[1]) != (staged.model_version, staged.dimensions):
                 raise Conflict(
-                    f"vectors.model_version: the collection beside the live one takes {beside.model_version!r} with "
-                    f"{beside.dimensions} dimensions, these are of {vectors.model_version!r} with "
+                    f"vectors.model_version: the staged collection takes {staged.model_version!r} with "
+                    f"{staged.dimensions} dimensions, these are of {vectors.model_version!r} with "
                     f"{vectors.values.shape[1]}"
                 )
-            if live.image_model_version and not beside.image_model_version:
-                beside.begin_vectors(IMAGE, live.image_model_version, live.image_dimensions)
+            if live.image_model_version and not staged.image_model_version:
+                staged.begin_vectors(IMAGE, live.image_model_version, live.image_dimensions)
             unchanged = [
                 with_vector(point, vectors.values[rows[point.id]])
                 for point in live.points(list(rows))
                 if point.record.fingerprint == fingerprints[rows[point.id]] and point.record.id in ids
             ]
             if unchanged:
-                beside.upsert(unchanged)
+                staged.upsert(unchanged)
             return len(unchanged)
 
     def check(self, tenant: str, sample: int) -> SearchCheck:
-        live, beside = _both(self._collections.pair(tenant))
+        live, staged = _both(self._collections.pair(tenant))
         chance = random.Random(0)
         starts = [chance.randrange(1, 2**64) for _ in range(sample)]
-        chosen = {id for start in starts for id in (beside.page(start, 1)[0] or beside.page(0, 1)[0])}
+        chosen = {id for start in starts for id in (staged.page(start, 1)[0] or staged.page(0, 1)[0])}
         recalls, overlaps = [], []
         for id in sorted(chosen):
-            new, old = beside.vector(id, DENSE), live.vector(id, DENSE)
+            new, old = _dense(staged, id), _dense(live, id)
             if new is None:
                 continue
-            half = Leg(new, NEIGHBOURS + 1, DENSE)
-            exact, quick = (
-                _without(id, beside.nearest(half, Where(), exact=True)),
-                _without(id, beside.nearest(half, Where())),
-            )
+            exact, quick = (_neighbours(id, hits) for hits in staged.query([_around(new, exact=True), _around(new)]))
             if not exact:
                 continue
-            recalls.append(sum(hit.score >= exact[-1].score - _TIE for hit in quick) / len(exact))
+            worst = min(exact.values()) - _TIE
+            recalls.append(sum(score >= worst for score in quick.values()) / len(exact))
             if old is not None:
-                before = _without(id, live.nearest(Leg(old, NEIGHBOURS + 1, DENSE), Where(), exact=True))
-                shared = {hit.id for hit in before} & {hit.id for hit in exact}
-                overlaps.append(len(shared) / len(exact))
+                before = _neighbours(id, live.query([_around(old, exact=True)])[0])
+                overlaps.append(len(before.keys() & exact.keys()) / len(exact))
         return SearchCheck(len(recalls), _mean(recalls), _mean(overlaps))
 
     def switch(self, tenant: str, model_version: str) -> None:
@@ -111,10 +108,10 @@ class QdrantReembedding:
             pair = self._collections.pair(tenant)
             if pair.live is not None and pair.live.model_version == model_version:
                 return
-            live, beside = _both(pair)
-            if beside.model_version != model_version:
-                raise Conflict(f"model_version: the collection beside the live one is of {beside.model_version!r}")
-            missing = live.count(Where()) - beside.count(Where())
+            live, staged = _both(pair)
+            if staged.model_version != model_version:
+                raise Conflict(f"model_version: the staged collection is of {staged.model_version!r}")
+            missing = live.count(Where()) - staged.count(Where())
             if missing:
                 raise Conflict(f"{missing} products have no vectors of {model_version!r} yet; embed them first")
             self._collections.switch(tenant)
@@ -125,13 +122,13 @@ class QdrantReembedding:
             if pair.staged is None:
                 return
             if pair.staged.model_version != model_version:
-                raise Conflict(f"model_version: the collection beside the live one is of {pair.staged.model_version!r}")
+                raise Conflict(f"model_version: the staged collection is of {pair.staged.model_version!r}")
             self._collections.drop_staged(tenant)
 
 
 def _both(pair: Pair) -> tuple[Collection, Collection]:
     if pair.live is None or pair.staged is None:
-        raise Conflict("there is no collection beside the live one; begin a re-embedding first")
+        raise Conflict("there is no staged collection; begin a re-embedding first")
     return pair.live, pair.staged
 
 
@@ -143,16 +140,23 @@ def _state(collection: Collection | None) -> CollectionState | None:
     return CollectionState(collection.model_version, collection.dimensions, count, without)
 
 
-def _records(collection: Collection, ids: Sequence[int]) -> dict[int, Record]:
-    return {hit.id: hit.record for hit in collection.retrieve(ids, EVERYTHING) if hit.record is not None}
-
-
 def _differ(one: Record, other: Record) -> bool:
     return one._replace(vector=b"") != other._replace(vector=b"")
 
 
-def _without(id: int, hits: Sequence[Hit]) -> list[Hit]:
-    return [hit for hit in hits if hit.id != id][:NEIGHBOURS]
+def _dense(collection: Collection, id: int) -> list[float] | None:
+    return next((point.dense for point in collection.points([id])), None)
+
+
+def _around(vector: list[float], *, exact: bool = False) -> VectorQuery:
+    """One more than the neighbours: the product itself is among them."""
+    return VectorQuery(vector, DENSE, NEIGHBOURS + 1, exact=exact)
+
+
+def _neighbours(id: int, hits: Hits) -> dict[int, float]:
+    """Scores by id of the nearest ones other than the point itself."""
+    pairs = zip(hits.keys.tolist(), hits.scores.tolist(), strict=True)
+    return dict([(key, score) for key, score in pairs if key != id][:NEIGHBOURS])
 
 
 def _mean(values: Sequence[float]) -> float:

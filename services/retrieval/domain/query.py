@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.filters import ProductFilter, SortOrder, filter_violations
-from services.common.limits import MAX_ID
+from services.common.limits import MAX_ID, MAX_QUERY
+from services.retrieval.domain.cursor import Cursor
 
 FloatArray = npt.NDArray[np.float32]
 
 DEFAULT_LIMIT = 200
 MAX_LIMIT = 1_000
 DEFAULT_SOFT_FILTER_MINIMUM = 10
-MAX_TEXT = 512
 MAX_IDS = 1_000
 MAX_FACETS = 8
 MAX_QUERY_VECTORS = 16
@@ -31,9 +31,9 @@ ATTRIBUTE_FACET = "attributes."
 
 @dataclass(frozen=True)
 class RetrievalQuery:
-    """`vectors` has shape [rows, dimensions] and one weight a row; both are None without a dense half.
+    """`vectors` has shape [rows, dimensions], with one weight a row or none; None without a dense leg.
 
-    `image` has shape [1, dimensions]; None without a picture half.
+    `image` has shape [1, dimensions]; None without an image leg.
     """
 
     text: str = ""
@@ -50,18 +50,20 @@ class RetrievalQuery:
     with_vectors: bool = False
     image: FloatArray | None = None
     image_model_version: str = ""
-    # Empty: nothing that others shall look like.
+    # The candidates are to be similar to this product. Empty: to none.
     similar_to_id: str = ""
-    # The same in the terms of further models: (rows, model version). The collection's own one is compared.
+    # The same query vectors by further models: (rows, model version). Those of the collection's model are compared.
     other_vectors: tuple[tuple[FloatArray, str], ...] = ()
+    # Where the page begins; only for browsing. None: the first page.
+    cursor: Cursor | None = None
 
     @property
     def is_browse(self) -> bool:
-        """Whether nothing is looked for: the order of the catalogue is asked for."""
+        """Whether there is no query: the products of the catalogue are listed in the order of `sort`."""
         return not self.text.strip() and self.vectors is None and self.image is None and not self.similar_to_id
 
     @property
-    def is_only_a_picture(self) -> bool:
+    def has_only_an_image(self) -> bool:
         return not self.text.strip() and self.vectors is None
 
     def check(self) -> None:
@@ -78,8 +80,8 @@ def check_ids(ids: Sequence[str], name: str = "ids") -> None:
 
 
 def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
-    if len(query.text) > MAX_TEXT:
-        yield FieldViolation("text", f"has {len(query.text)} characters; at most {MAX_TEXT}")
+    if len(query.text) > MAX_QUERY:
+        yield FieldViolation("text", f"has {len(query.text)} characters; at most {MAX_QUERY}")
     if not 1 <= query.limit <= MAX_LIMIT:
         yield FieldViolation("limit", f"{query.limit} is outside 0 to {MAX_LIMIT}; 0 means {DEFAULT_LIMIT}")
     if query.soft_filter_minimum < 1:
@@ -91,7 +93,9 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
         if facet not in (CATEGORY_FACET, BRAND_FACET) and not is_attribute:
             yield FieldViolation(f"facets[{index}]", f"{facet!r}: use category, brand or attributes.<name>")
     yield from _vector_violations(query)
-    yield from _picture_violations(query)
+    yield from _image_violations(query)
+    if query.cursor is not None and query.cursor.sort is not query.sort:
+        yield FieldViolation("page_token", "is of another sort; send the sort of the request that returned it")
     yield from filter_violations(query.filter, "filter")
     yield from filter_violations(query.soft_filter, "soft_filter")
 
@@ -112,11 +116,11 @@ def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
         yield FieldViolation("query_vector_weights", "every weight must be a positive, finite number")
 
 
-def _picture_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
+def _image_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     if query.image is not None and len(query.image) != 1:
         yield FieldViolation("image_vector.values.shape", f"has {len(query.image)} rows; send one")
     if query.similar_to_id and query.image is not None:
-        yield FieldViolation("similar_to_id", "is set beside image_vector; send one of them")
+        yield FieldViolation("similar_to_id", "is set together with image_vector; send one of them")
     if len(query.similar_to_id) > MAX_ID:
         yield FieldViolation("similar_to_id", f"has {len(query.similar_to_id)} characters; at most {MAX_ID}")
 

@@ -11,9 +11,10 @@ from services.retrieval.domain.candidates import NO_STOCK_COUNT, Candidates
 
 
 def candidates(ids: Sequence[str] = (), **columns: Any) -> Candidates:
-    """Rows that differ in nothing but what `columns` say."""
+    """Rows that differ only in `columns`."""
     count = len(ids)
     made: dict[str, Any] = {
+        "keys": np.arange(count, dtype=np.uint64),
         "scores": np.linspace(1, 0.5, count, dtype=np.float32),
         "dense_scores": np.zeros(count, np.float32),
         "lexical_scores": np.zeros(count, np.float32),
@@ -26,5 +27,6 @@ def candidates(ids: Sequence[str] = (), **columns: Any) -> Candidates:
         "products": [id.encode() for id in ids],
         "fingerprints": [],
         "attributes": [],
+        "heading_terms": [],
     }
     return Candidates(list(ids), **(made | columns))

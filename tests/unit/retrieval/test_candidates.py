@@ -1,4 +1,4 @@
-"""Candidates keep their rows together: taken, sorted, counted."""
+"""Candidates keep their rows together: taken, sorted, scored."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.filters import SortOrder
-from services.retrieval.domain.candidates import (
-    MAX_FACET_COUNTS,
-    Candidates,
-    Facet,
-    facet_of_candidates,
-    merged_brands,
-)
+from services.retrieval.domain.candidates import Candidates
+from services.retrieval.domain.legs import ScoredKeys
 from tests.unit.retrieval.products import candidates
 
 some_prices = st.lists(st.just(math.nan) | st.sampled_from([0.0, 1.5, 9.99, 100.0]), max_size=12)
@@ -25,10 +20,6 @@ some_dates = st.lists(st.sampled_from([0, 1, 1_700_000_000, 1_800_000_000]), max
 
 def priced(prices: list[float]) -> Candidates:
     return candidates([f"p{n}" for n in range(len(prices))], prices=np.array(prices, np.float64))
-
-
-def counts(facet: Facet) -> dict[str, int]:
-    return {entry.value: entry.count for entry in facet.counts}
 
 
 @given(some_prices)
@@ -81,51 +72,23 @@ def test_taking_rows() -> None:
 
 
 def test_nothing_found() -> None:
-    """No candidates are candidates, too: they can be sorted and counted."""
+    """An empty set of candidates can be sorted and scored."""
     none = Candidates.none()
     assert len(none.sorted_by(SortOrder.PRICE_ASCENDING)) == 0
-    assert facet_of_candidates(none, "brand").counts == ()
+    assert len(none.scored(ScoredKeys.none(), with_image=True)) == 0
 
 
-def test_categories_count_for_all_above() -> None:
-    """A product counts once for its category and once for each above it; one without a category for none."""
-    found = candidates("abcd", categories=["Shoes", "Shoes > Running", "Bags", ""])
-    assert counts(facet_of_candidates(found, "category")) == {"Shoes": 2, "Shoes > Running": 1, "Bags": 1}
-
-
-def test_brands_are_one_in_any_case() -> None:
-    """Spellings that differ in case are one brand, under the most frequent spelling."""
-    found = candidates("abcdef", brands=["Nike", "NIKE", "Nike", "nike", "Adidas", ""])
-    assert counts(facet_of_candidates(found, "brand")) == {"Nike": 4, "Adidas": 1}
-
-
-def test_a_product_counts_once_for_a_value() -> None:
-    """A product counts once for each of its values, also where a value stands twice; other attributes do not count."""
-    found = candidates(
-        "abc",
-        attributes=[
-            [("colour", "red"), ("colour", "white"), ("size", "red")],
-            [("colour", "red"), ("colour", "red")],
-            [],
-        ],
-    )
-    facet = facet_of_candidates(found, "attributes.colour")
-    assert (facet.field, counts(facet)) == ("attributes.colour", {"red": 2, "white": 1})
-
-
-@given(st.dictionaries(st.text(max_size=3), st.integers(1, 5), max_size=150))
-def test_most_frequent_first(given_counts: dict[str, int]) -> None:
-    """A facet has the most frequent values first, equal ones by name, and no more than a person can read."""
-    facet = Facet.of("brand", given_counts.items())
-    assert [(entry.value, entry.count) for entry in facet.counts] == sorted(
-        given_counts.items(), key=lambda pair: (-pair[1], pair[0])
-    )[:MAX_FACET_COUNTS]
-
-
-@given(st.dictionaries(st.text("aAbBß", max_size=3), st.integers(1, 5)))
-def test_merging_loses_no_product(given_counts: dict[str, int]) -> None:
-    """Merged brands count as many products as before, and no two differ only in case."""
-    merged = merged_brands(given_counts.items())
-    assert sum(count for _, count in merged) == sum(given_counts.values())
-    assert len({brand.casefold() for brand, _ in merged}) == len(merged)
-    assert {brand for brand, _ in merged} <= set(given_counts)
+@given(st.permutations(range(6)), st.integers(0, 6))
+def test_scores_find_their_rows(keys: list[int], count: int) -> None:
+    """Scores are joined to rows by key, in the order of the scores; a product that is gone is left out."""
+    rows = candidates([f"p{key}" for key in range(5)], keys=np.arange(5, dtype=np.uint64))
+    wanted = keys[:count]
+    scores = np.array(wanted, np.float32)
+    scored = ScoredKeys(np.array(wanted, np.uint64), scores, scores + 10, scores + 20, scores + 30, count)
+    found = rows.scored(scored, with_image=True)
+    assert found.ids == [f"p{key}" for key in wanted if key < 5]
+    assert found.scores.tolist() == [key for key in wanted if key < 5]
+    assert found.image_scores is not None
+    columns = (found.dense_scores - 10, found.lexical_scores - 20, found.image_scores - 30)
+    assert all(column.tolist() == found.scores.tolist() for column in columns)
+    assert rows.scored(scored, with_image=False).image_scores is None

@@ -1,4 +1,4 @@
-"""What a learned fusion goes by."""
+"""The features of a learned fusion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def unit_rows(count: int, random: np.random.Generator) -> np.ndarray[tuple[int, 
 
 
 def test_the_centres_are_of_what_comes_first() -> None:
-    """The products that words put first make the second centre; one that is like them is near it, found or not."""
+    """The second centre is that of the lexical leg's first products; a similar product is near it, found or not."""
     random = np.random.default_rng(1)
     kind = unit_rows(1, random)
     alike = kind + 0.05 * unit_rows(12, random)

@@ -1,4 +1,4 @@
-"""What a retrieval may ask for: every bound of retrieval.proto, all that is wrong at once."""
+"""The bounds of a retrieval query, as in retrieval.proto; all wrong fields are named at once."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_each_bound_of_a_filter(good: dict[str, object], bad: dict[str, object],
 
 
 def test_all_that_is_wrong() -> None:
-    """Every wrong field is named at once, in the filter and in the wish as well."""
+    """All wrong fields are named at once, those of the soft filter included."""
     narrow = ProductFilter(price=PriceRange())
     query = RetrievalQuery(text="x" * 513, limit=-1, filter=narrow, soft_filter=narrow)
     assert wrong(query) == ["text", "limit", "filter.price", "soft_filter.price"]
@@ -101,7 +101,7 @@ def test_all_that_is_wrong() -> None:
 
 @given(st.none() | st.integers(0, 9), st.none() | st.integers(0, 9))
 def test_a_range_has_a_currency(low: int | None, high: int | None) -> None:
-    """A range of prices is in the currency of whichever end is set."""
+    """A range of prices has the currency of the end that is set."""
     ends = PriceRange(None if low is None else usd(low), None if high is None else usd(high))
     assert ends.currency == ("" if low is None is high else "USD")
 
@@ -114,7 +114,7 @@ def test_empty_means_everything() -> None:
 
 
 def test_browsing_looks_for_nothing() -> None:
-    """Without words and vectors the catalogue itself is asked for; blanks are no words."""
+    """Without words and vectors a query browses the catalogue; blanks are no words."""
     assert RetrievalQuery(text=" \t").is_browse
     assert not RetrievalQuery(text="x").is_browse
     assert not RetrievalQuery(vectors=TWO).is_browse

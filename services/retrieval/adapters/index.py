@@ -1,0 +1,188 @@
+"""ProductIndex on Qdrant, Edge and server alike."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from services.common.errors import NotFound
+from services.retrieval.adapters.bm25 import Bm25Encoder, SparseWeights
+from services.retrieval.adapters.browsing import browse
+from services.retrieval.adapters.collection import Collection, Collections, Hits, VectorQuery
+from services.retrieval.adapters.points import IsOneOf, Where, point_id, where
+from services.retrieval.adapters.product_writes import ProductWriter
+from services.retrieval.adapters.records import Record, candidates_of
+from services.retrieval.adapters.reembedding import QdrantReembedding
+from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.retrieval.domain.facets import Facet
+from services.retrieval.domain.legs import KeyArray, Leg, LegHits, Source
+from services.retrieval.domain.query import FloatArray
+from services.retrieval.ports import Browse, Columns, Found, Narrowing, Page, Vectors
+
+# How much further the engine is asked than what is kept. It has no order among equal scores (variants of one product,
+# one word that hundreds of titles hold), and would cut through them differently each time.
+_BEYOND = 50
+
+
+class QdrantIndex:
+    """See ports.ProductIndex. One write at a time for each tenant, reads at any time."""
+
+    def __init__(self, collections: Collections, encoder: Bm25Encoder) -> None:
+        self._collections = collections
+        self._encoder = encoder
+        self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._writer = ProductWriter(collections, encoder, self._writing)
+        self._pinned: tuple[str, Collection | None] | None = None
+
+    @property
+    def reembedding(self) -> QdrantReembedding:
+        return QdrantReembedding(self._collections, self._writing)
+
+    def pinned(self, tenant: str) -> QdrantIndex:
+        index = copy.copy(self)
+        index._pinned = (tenant, self._live(tenant))
+        return index
+
+    def upsert(
+        self,
+        tenant: str,
+        products: Sequence[IndexedProduct],
+        vectors: Vectors | None,
+        images: Vectors | None = None,
+        other_vectors: Sequence[Vectors] = (),
+    ) -> None:
+        self._writer.upsert(tenant, products, vectors, images, other_vectors)
+
+    def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
+        return self._writer.remove(tenant, ids)
+
+    def find(
+        self,
+        tenant: str,
+        legs: Sequence[Leg],
+        narrowings: Sequence[Narrowing],
+        depth: int,
+        columns: Columns | None = None,
+    ) -> Found:
+        collection = self._live(tenant)
+        vectors = [] if collection is None else self._vectors(collection, legs)
+        if collection is None or not vectors:
+            return Found(
+                ((),) * len(narrowings), np.empty(0, np.uint32), None if columns is None else Candidates.none()
+            )
+        queries = [
+            VectorQuery(vector, leg.source.value, depth + _BEYOND, condition)
+            for condition in map(where, narrowings)
+            for leg, vector in vectors
+        ]
+        answers = collection.query(queries, columns)
+        hits = [_leg_hits(vectors[number % len(vectors)][0], answer, depth) for number, answer in enumerate(answers)]
+        terms = [vector.indices for _, vector in vectors if isinstance(vector, SparseWeights)]
+        candidates = None
+        if columns is not None:
+            records = {key: record for answer in answers for key, record in answer.records.items()}
+            candidates = candidates_of(records, columns, collection.dimensions)
+        return Found(
+            tuple(tuple(hits[start : start + len(vectors)]) for start in range(0, len(hits), len(vectors))),
+            np.array(terms[0] if terms else [], np.uint32),
+            candidates,
+        )
+
+    def fetch(self, tenant: str, keys: KeyArray, columns: Columns) -> Candidates:
+        collection = self._live(tenant)
+        if collection is None or not len(keys):
+            return Candidates.none()
+        ids = keys.tolist()
+        return _in_order(ids, collection.retrieve(ids, columns), columns, collection)
+
+    def fetch_and_score(
+        self, tenant: str, keys: KeyArray, columns: Columns, text: str, unscored: KeyArray
+    ) -> tuple[Candidates, dict[int, float]]:
+        collection = self._live(tenant)
+        if collection is None or not len(unscored):
+            return self.fetch(tenant, keys, columns), {}
+        ids, within = keys.tolist(), Where((IsOneOf(frozenset(unscored.tolist())),))
+        query = VectorQuery(self._encoder.query(text), Source.LEXICAL.value, len(unscored), within)
+        records, (hits,) = collection.at_once(
+            [lambda: collection.retrieve(ids, columns), lambda: collection.query([query])]
+        )
+        scores = dict(zip(hits.keys.tolist(), hits.scores.tolist(), strict=True))
+        return _in_order(ids, records, columns, collection), scores
+
+    def vectors(self, tenant: str, id: str) -> tuple[FloatArray | None, FloatArray | None]:
+        collection = self._live(tenant)
+        points = [] if collection is None else collection.points([point_id(id)])
+        for point in points:
+            # Another product may have the same point id.
+            if point.record.id == id:
+                return _array(point.dense), _array(point.image)
+        raise NotFound(f"there is no product {id!r}")
+
+    def lookup(self, tenant: str, ids: Sequence[str], columns: Columns) -> Candidates:
+        collection = self._live(tenant)
+        if collection is None:
+            return Candidates.none()
+        wanted = {point_id(id): id for id in ids}
+        records = collection.retrieve(list(wanted), columns)
+        # Another product may have the same point id.
+        known = {key: record for key, record in records.items() if record.id == wanted[key]}
+        return _in_order(list(wanted), known, columns, collection)
+
+    def browse(self, tenant: str, wanted: Browse) -> Page:
+        collection = self._live(tenant)
+        if collection is None:
+            facets = tuple(Facet(field, ()) for field in wanted.facets)
+            return Page(Candidates.none(), facets, 0, False, None)
+        return browse(collection, wanted)
+
+    def model_version(self, tenant: str) -> str:
+        collection = self._live(tenant)
+        return "" if collection is None else collection.model_version
+
+    def image_model_version(self, tenant: str) -> str:
+        collection = self._live(tenant)
+        return "" if collection is None else collection.image_model_version
+
+    def check(self) -> None:
+        self._collections.check()
+
+    def close(self) -> None:
+        self._collections.close()
+
+    def _live(self, tenant: str) -> Collection | None:
+        """For reads."""
+        if self._pinned is not None and self._pinned[0] == tenant:
+            return self._pinned[1]
+        return self._collections.get(tenant)
+
+    def _vectors(self, collection: Collection, legs: Sequence[Leg]) -> list[tuple[Leg, list[float] | SparseWeights]]:
+        """The legs that the collection can answer, each with its vector in the engine's form."""
+        versions = {Source.DENSE: collection.model_version, Source.IMAGE: collection.image_model_version}
+        vectors: list[tuple[Leg, list[float] | SparseWeights]] = []
+        for leg in legs:
+            if isinstance(leg.query, str):
+                weights = self._encoder.query(leg.query)
+                if weights.indices:
+                    vectors.append((leg, weights))
+            elif versions[leg.source]:
+                vectors.append((leg, leg.query.tolist()))
+        return vectors
+
+
+def _leg_hits(leg: Leg, hits: Hits, depth: int) -> LegHits:
+    """The best `depth`, equal scores by key: the same question twice is answered the same."""
+    order = np.lexsort((hits.keys, -hits.scores))[:depth]
+    return LegHits(leg, hits.keys[order], hits.scores[order], is_cut=len(order) == depth)
+
+
+def _in_order(ids: Sequence[int], records: dict[int, Record], columns: Columns, collection: Collection) -> Candidates:
+    """Those of `ids` that have a record."""
+    return candidates_of({id: records[id] for id in ids if id in records}, columns, collection.dimensions)
+
+
+def _array(vector: Sequence[float] | None) -> FloatArray | None:
+    return None if vector is None else np.array(vector, np.float32)

@@ -1,0 +1,165 @@
+"""Writes of products to a tenant's collections: the live one, and the staged one while there is one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from services.common.errors import Conflict
+from services.retrieval.adapters.bm25 import Bm25Encoder
+from services.retrieval.adapters.collection import Collection, Collections
+from services.retrieval.adapters.points import DENSE, IMAGE, PointData, Where, point_id, with_vector
+from services.retrieval.adapters.records import record_of
+from services.retrieval.domain.candidates import IndexedProduct
+from services.retrieval.domain.query import FloatArray
+from services.retrieval.ports import Columns, Vectors
+
+_IDS_ONLY = Columns(products=False)
+
+
+class ProductWriter:
+    """`writing`: the lock of each tenant, which re-embedding takes as well."""
+
+    def __init__(self, collections: Collections, encoder: Bm25Encoder, writing: Mapping[str, threading.Lock]) -> None:
+        self._collections = collections
+        self._encoder = encoder
+        self._writing = writing
+
+    def upsert(
+        self,
+        tenant: str,
+        products: Sequence[IndexedProduct],
+        vectors: Vectors | None,
+        images: Vectors | None,
+        other_vectors: Sequence[Vectors],
+    ) -> None:
+        """See ports.ProductIndex."""
+        given = [vectors, *other_vectors] if vectors is not None else list(other_vectors)
+        points = [self._point(indexed, _row(images, row)) for row, indexed in enumerate(products)]
+        with self._writing[tenant]:
+            pair = self._collections.pair(tenant)
+            live = pair.live or self._collections.create(tenant)
+            for_live, for_staged = _of_its_model(live, given), _of_its_model(pair.staged, given)
+            if for_live is None and given:
+                if for_staged is None or pair.staged_is_previous:
+                    # Refused below, unless the live one is empty.
+                    for_live = given[0]
+                else:
+                    # Only the lexical leg finds them until the staged collection is live. If it never becomes live,
+                    # the next import of the product sees by the fingerprint that it has changed.
+                    points = [_without_fingerprint(point) for point in points]
+            wanted, staged = _spaces(for_live, images), pair.staged
+            if _clashes(live, wanted) and live.count(Where()) == 0:
+                live, staged = self._collections.create(tenant), None
+            _begin_vectors(tenant, live, wanted)
+            _refuse_collisions(live, points)
+            if staged is None:
+                live.upsert(_with_vectors(points, for_live))
+                return
+            if for_staged is not None:
+                _begin_vectors(tenant, staged, _spaces(for_staged, images))
+            # Out of the staged one first: if this is interrupted, it has no product that differs from the live one's.
+            _delete(staged, points)
+            live.upsert(_with_vectors(points, for_live))
+            if for_staged is not None:
+                staged.upsert(_with_vectors(points, for_staged))
+
+    def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
+        """The ids that were not there."""
+        keys = {id: point_id(id) for id in ids}
+        with self._writing[tenant]:
+            pair = self._collections.pair(tenant)
+            if pair.live is None:
+                return list(ids)
+            records = pair.live.retrieve(list(keys.values()), _IDS_ONLY)
+            present = {id for id in ids if keys[id] in records and records[keys[id]].id == id}
+            if pair.staged is not None:
+                pair.staged.delete(list(pair.staged.retrieve(list(keys.values()), _IDS_ONLY)))
+            pair.live.delete([keys[id] for id in present])
+        return [id for id in ids if id not in present]
+
+    def _point(self, indexed: IndexedProduct, image: FloatArray | None) -> PointData:
+        """Without the dense vector, of which each collection has one of its own model."""
+        record = record_of(indexed, self._encoder.heading_terms(indexed.product))
+        picture = image.tolist() if image is not None and image.any() else None
+        return PointData(point_id(record.id), None, picture, self._encoder.product(indexed.product), record)
+
+
+def _refuse_collisions(collection: Collection, points: Sequence[PointData]) -> None:
+    """Raise Conflict if two products share a point id: the second one would silently replace the first."""
+    present = collection.retrieve([point.id for point in points], _IDS_ONLY)
+    names = {key: record.id for key, record in present.items()}
+    for point in points:
+        other = names.setdefault(point.id, point.record.id)
+        if other != point.record.id:
+            raise Conflict(f"products {point.record.id!r} and {other!r} share a point id; rename one of them")
+
+
+def _row(vectors: Vectors | None, row: int) -> FloatArray | None:
+    return None if vectors is None else vectors.values[row]
+
+
+def _spaces(dense: Vectors | None, images: Vectors | None) -> dict[str, tuple[str, int]]:
+    """(model version, dimensions) of the vectors that a collection must be able to hold, by name of the space."""
+    given = ((DENSE, dense), (IMAGE, images))
+    return {
+        using: (rows.model_version, rows.values.shape[1])
+        for using, rows in given
+        if rows is not None and rows.values.any()
+    }
+
+
+def _of_its_model(collection: Collection | None, given: Sequence[Vectors]) -> Vectors | None:
+    """Those that the collection takes: of its model, or the first ones if it has none yet."""
+    if collection is None:
+        return None
+    fitting = (vectors for vectors in given if collection.model_version in ("", vectors.model_version))
+    return next(fitting, None)
+
+
+def _with_vectors(points: Sequence[PointData], vectors: Vectors | None) -> list[PointData]:
+    if vectors is None:
+        return list(points)
+    return [with_vector(point, row) for point, row in zip(points, vectors.values, strict=True)]
+
+
+def _without_fingerprint(point: PointData) -> PointData:
+    return replace(point, record=point.record._replace(fingerprint=b""))
+
+
+def _delete(collection: Collection, points: Sequence[PointData]) -> None:
+    """Those of them that it has."""
+    collection.delete(list(collection.retrieve([point.id for point in points], _IDS_ONLY)))
+
+
+def _clashes(collection: Collection, wanted: Mapping[str, tuple[str, int]]) -> list[str]:
+    """The spaces for which the collection holds vectors of another version or of other dimensions."""
+    return [using for using, space in wanted.items() if _version(collection, using) not in (space, ("", 0))]
+
+
+def _begin_vectors(tenant: str, collection: Collection, wanted: Mapping[str, tuple[str, int]]) -> None:
+    """Create the vector spaces that the collection lacks. Raises Conflict."""
+    for using in _clashes(collection, wanted):
+        raise _clash(tenant, using, _version(collection, using), wanted[using])
+    for using, space in wanted.items():
+        if not _version(collection, using)[0]:
+            collection.begin_vectors(using, *space)
+
+
+def _version(collection: Collection, using: str) -> tuple[str, int]:
+    """(model version, dimensions) of a space; ("", 0) before its first vector."""
+    if using == IMAGE:
+        return collection.image_model_version, collection.image_dimensions
+    return collection.model_version, collection.dimensions
+
+
+def _clash(tenant: str, using: str, present: tuple[str, int], given: tuple[str, int]) -> Conflict:
+    field, remedy = "vectors", "`kairos catalog reembed` brings the catalogue over to another model"
+    if using == IMAGE:
+        field, remedy = "image_vectors", "Import the catalogue into a tenant of its own, or remove all products first"
+    return Conflict(
+        f"{field}.model_version: the collection of tenant {tenant!r} holds vectors of {present[0]!r} with {present[1]} "
+        f"dimensions, these are of {given[0]!r} with {given[1]}; vectors of different models are never compared. "
+        + remedy
+    )

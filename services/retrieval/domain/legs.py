@@ -1,0 +1,111 @@
+"""Legs: the retrieval queries that one search consists of, and what each of them finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from services.retrieval.domain.query import FloatArray, RetrievalQuery
+
+# The numbers under which the index stores products.
+KeyArray = npt.NDArray[np.uint64]
+
+
+class Source(StrEnum):
+    """What a leg compares: text vectors, image vectors, or words (BM25)."""
+
+    DENSE = "dense"
+    IMAGE = "image"
+    LEXICAL = "lexical"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """`query` is a vector [dimensions], or the text of the lexical leg.
+
+    `share` is the leg's part of its source's weight: several query vectors share the weight of the dense source.
+    """
+
+    source: Source
+    query: FloatArray | str
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class LegHits:
+    """The products that one leg found, best first, equal scores by key: `keys` [n] and `scores` [n].
+
+    `is_cut`: the leg was cut at its depth, so further products may match it.
+    """
+
+    leg: Leg
+    keys: KeyArray
+    scores: FloatArray
+    is_cut: bool
+
+
+@dataclass(frozen=True)
+class ScoredKeys:
+    """Candidates, best first, before their payload is read. All columns have n rows.
+
+    A source's score is 0 for a product that none of its legs found. `found`: number of products that the legs found
+    together, before the limit cut them to n.
+    """
+
+    keys: KeyArray
+    scores: FloatArray
+    dense_scores: FloatArray
+    lexical_scores: FloatArray
+    image_scores: FloatArray
+    found: int
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @classmethod
+    def none(cls) -> ScoredKeys:
+        nothing = np.empty(0, np.float32)
+        return cls(np.empty(0, np.uint64), nothing, nothing, nothing, nothing, 0)
+
+
+def legs_of(query: RetrievalQuery) -> list[Leg]:
+    """A dense leg for each query vector, then the image leg, then the lexical leg."""
+    legs = []
+    if query.vectors is not None:
+        weights = query.weights or (1.0,) * len(query.vectors)
+        whole = sum(weights)
+        legs += [Leg(Source.DENSE, row, weight / whole) for row, weight in zip(query.vectors, weights, strict=True)]
+    if query.image is not None:
+        legs.append(Leg(Source.IMAGE, query.image[0]))
+    if query.text.strip():
+        legs.append(Leg(Source.LEXICAL, query.text.strip()))
+    return legs
+
+
+def attempts(legs: Sequence[Leg]) -> Iterator[tuple[list[Leg], str]]:
+    """Sets of legs to try in turn until one answers, each with the name of its answer as a fallback.
+
+    First all legs; then all but the image leg; then each source by itself.
+    """
+    sources = {leg.source for leg in legs}
+    if not sources:
+        return
+    yield list(legs), ""
+    if len(sources) == 1:
+        return
+    if len(sources) == len(Source):
+        yield [leg for leg in legs if leg.source is not Source.IMAGE], "retrieval without the picture"
+    for source, fallback in _ALONE.items():
+        if source in sources:
+            yield [leg for leg in legs if leg.source is source], fallback
+
+
+_ALONE = {
+    Source.LEXICAL: "lexical retrieval",
+    Source.DENSE: "dense retrieval",
+    Source.IMAGE: "image retrieval",
+}

@@ -1,0 +1,38 @@
+"""The answer to a RetrievalQuery, and what was degraded in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from services.retrieval.domain.candidates import Candidates
+from services.retrieval.domain.cursor import Cursor
+from services.retrieval.domain.facets import Facet
+
+
+class DegradationReason(Enum):
+    ERROR = "error"
+    MODEL_VERSION_MISMATCH = "model_version_mismatch"
+    NO_PICTURE = "no_picture"
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """Why a leg was skipped, and what the answer holds instead."""
+
+    reason: DegradationReason
+    fallback: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """`next`: where the next page of a browsing request begins; None after the last page, and for a search."""
+
+    candidates: Candidates
+    facets: tuple[Facet, ...]
+    total_size: int
+    soft_filter_applied: bool
+    degradations: tuple[Degradation, ...]
+    model_version: str
+    next: Cursor | None = None
