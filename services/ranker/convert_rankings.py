@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kairos.common.v1 import event_pb2
+from kairos.common.v1 import common_pb2, event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import (
@@ -175,13 +175,18 @@ def _items(candidates: retrieval_pb2.Candidates, rows: Sequence[int]) -> list[It
     """The items with their vectors as they came: the event's items are stored in this form, too."""
     if not candidates.HasField("vectors"):
         return []
-    vectors = vectors_from_proto(candidates.vectors, "candidates.vectors")
+    # Cut from the bytes: reading all candidates' vectors would take longer than the features do.
+    values, version = candidates.vectors.values, candidates.vectors.model_version
+    width = len(values.data) // len(candidates.ids)
+    data = b"".join(values.data[row * width : (row + 1) * width] for row in rows)
+    part = common_pb2.Tensor(dtype=values.dtype, shape=[len(rows), *values.shape[1:]], data=data)
+    vectors = vectors_from_proto(common_pb2.Vectors(values=part, model_version=version), "candidates.vectors")
     return [
         ItemFeatures(
-            candidates.ids[row], vectors[row], candidates.vectors.model_version, candidates.prices[row],
+            candidates.ids[row], vector, version, candidates.prices[row],
             candidates.categories[row] if candidates.categories else "",
             candidates.brands[row] if candidates.brands else "",
         )
-        for row in rows
-        if vectors[row].any()
+        for row, vector in zip(rows, vectors, strict=True)
+        if vector.any()
     ]  # fmt: skip

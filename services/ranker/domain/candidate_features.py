@@ -28,5 +28,7 @@ def features_of(request: RankingRequest) -> tuple[UserFeatures, CandidateFeature
 
 
 def candidate_features(request: RankingRequest, user: UserFeatures) -> CandidateFeatures:
-    columns = [np.asarray(feature.value(request, user), np.float32) for feature in CANDIDATE_FEATURES.values()]
-    return CandidateFeatures(request.item_ids, request.vectors, np.stack(columns, axis=1))
+    numbers = np.empty((len(request.item_ids), len(CANDIDATE_FEATURES)), np.float32)
+    for column, feature in enumerate(CANDIDATE_FEATURES.values()):
+        numbers[:, column] = feature.value(request, user)
+    return CandidateFeatures(request.item_ids, request.vectors, numbers)

@@ -16,8 +16,8 @@ from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.person import person_key
 from services.ranker.domain.user_features import UserFeatures
 
-# The first items of a ranking keep their vectors, for training: few customers look further.
-ITEMS_WITH_VECTORS = 50
+# The first items of a ranking keep their vectors, for training: few customers see more.
+ITEMS_WITH_VECTORS = 40
 
 
 class CandidateSource(Enum):

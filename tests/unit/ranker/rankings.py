@@ -63,4 +63,5 @@ def same(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
-    return bool(one == other or (one != one and other != other))
+    is_equal: bool = one == other or (one != one and other != other)
+    return is_equal
