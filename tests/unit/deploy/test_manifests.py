@@ -85,7 +85,7 @@ def test_what_the_docs_tell_to_change_holds(edit: str, secrets: list[Object]) ->
 # A file of deploy/, what is changed in it, and what is said of it.
 FILES = (
     ("docker/gateway.Dockerfile", '"services.gateway"', '"services.gatway"', "there is no python -m services.gatway"),
-    ("docker/ranker.Dockerfile", "EXTRAS=ranker,", "EXTRAS=rankr,", "there is no extra rankr"),
+    ("docker/ranker.Dockerfile", "EXTRAS=ranker", "EXTRAS=rankr", "there is no extra rankr"),
     ("docker/ranker.Dockerfile", "USER 10001:10001", "USER kairos", "not user 10001"),
     ("docker/retrieval.Dockerfile", "--from=build /opt/kairos", "--from=build /opt/karos", "is nearly"),
     ("docker/retrieval.Dockerfile", "WORKDIR /src\n", "", "lacks 'WORKDIR /src'"),
