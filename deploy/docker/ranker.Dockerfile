@@ -1,7 +1,7 @@
-# Ranker and pricing: two applications, one image. KubeRay gives the command.
+# The ranker. KubeRay gives the command.
 # From the repository's root: docker build -f deploy/docker/ranker.Dockerfile -t kairos/ranker .
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d AS build
-ARG EXTRAS=ranker,pricing
+ARG EXTRAS=ranker
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY . .
