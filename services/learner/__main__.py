@@ -1,7 +1,7 @@
 """`python -m services.learner`: trains on the ranker's event log until it is stopped (SIGTERM, SIGINT).
 
-The journal in its folder and the registry's log (`kairos models list`) say what it did, its metrics (docs/reference/metrics.md)
-how it is doing.
+The journal in its folder and the registry's log (`kairos models list`) record what it did. docs/reference/metrics.md
+describes its metrics.
 """
 
 from __future__ import annotations

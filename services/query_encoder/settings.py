@@ -25,8 +25,9 @@ class QueryEncoderSettings(ServiceSettings):
     model_dir: Path | None = None
     # Name of the vectors. Change it together with the model.
     model_version: str = Field(default="all-minilm-l6-v2@1", min_length=1)
-    # A second model, served as well while the catalogue changes from one model to the other: see docs/how-to/new-encoder.md. The
-    # version names its vectors; empty: there is no second model. Without a folder it is the embedded model.
+    # A second model, served as well while the catalogue changes from one model to the other: see
+    # docs/how-to/new-encoder.md. The version names its vectors; empty: there is no second model. Without a folder it is
+    # the embedded model.
     other_model_version: str = ""
     other_model_dir: Path | None = None
     # Folder of models that were exported to ONNX.
