@@ -73,7 +73,7 @@ SHOP = (
         "Later pages of stored rankings",
         {
             "not recomputed": _share(
-                "kairos_gateway_later_pages_total", 'ranking!="recomputed"', "kairos_gateway_later_pages_total"
+                "kairos_gateway_later_pages_total", 'ranking=~"stored|browsed"', "kairos_gateway_later_pages_total"
             )
         },
         "percentunit", "The other rankings were recomputed: the pages of one search may then overlap.",
