@@ -56,9 +56,7 @@ def compare(
 ) -> Verdict:
     """`held` was not used to train either of the two. Raises ValueError if no item of it was clicked, or every one."""
     if not 0 < held.click.sum() < len(held):
-        raise ValueError(
-            "no item, or every item, of the held-back pages was clicked; they cannot tell versions apart"
-        )
+        raise ValueError("no item, or every item, of the held-back pages was clicked; they cannot tell versions apart")
     random = np.random.default_rng(seed)
     r = held.page_count
     # Row 0 counts each page once: the metric itself.
