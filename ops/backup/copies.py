@@ -16,10 +16,11 @@ from ops.backup.places import Place, places_of
 from ops.backup.remote import download, is_occupied, is_remote, upload
 from ops.settings import SuiteSettings
 from ops.state import read_state
+from services.ranker.adapters.sqlite_schema import PROFILES_FILE
 from services.ranker.adapters.sqlite_schema import VERSION as PROFILES_VERSION
 
-# What this version can read; every other database has never changed its tables.
-_SCHEMAS = {"profiles.db": PROFILES_VERSION}
+# The version of tables that this version reads; every other database has never changed its tables.
+_SCHEMAS = {PROFILES_FILE: PROFILES_VERSION}
 
 
 def save(settings: SuiteSettings, folder: Path, force: bool = False, skip: Collection[str] = ()) -> Manifest:
@@ -117,6 +118,12 @@ def _check_schemas(manifest: Manifest) -> None:
             raise Refused(
                 f"{file.path} has tables of version {file.schema_version}, this version knows up to {known}: "
                 f"restore with Kairos {manifest.kairos} or later"
+            )
+        if file.schema_version < known:
+            raise Refused(
+                f"{file.path} has tables of version {file.schema_version}, this version reads version {known} only: "
+                f"restore with Kairos {manifest.kairos}, or leave this part out (--skip) and record the events "
+                "again (`kairos events import`)"
             )
 
 

@@ -10,11 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from services.ranker.adapters.sqlite_schema import RANKINGS_FILE
+
 _CHUNK = 64 << 10
 _SQLITE = b"SQLite format 3\0"
 # What belongs to a running process, not to what it keeps. SQLite's own side files are in its copy already.
 _PASSING_NAMES = {"lock", ".lock", "writes", "gate"}
+# What expires within the hour is not worth a copy; a restore removes it.
+_EXPIRING_NAMES = {RANKINGS_FILE}
 _RESTORING = ".restoring"
+_SKIPPED_NAMES = _PASSING_NAMES | _EXPIRING_NAMES
 _PASSING_ENDS = ("-wal", "-shm", "-journal", ".draft")
 
 
@@ -117,7 +122,7 @@ def _below(folder: Path, is_skipped: Callable[[Path], bool] = lambda folder: Fal
             if not is_skipped(path):
                 yield path
                 yield from _below(path, is_skipped)
-        elif path.is_file() and path.name not in _PASSING_NAMES and not path.name.endswith(_PASSING_ENDS):
+        elif path.is_file() and path.name not in _SKIPPED_NAMES and not path.name.endswith(_PASSING_ENDS):
             yield path
 
 

@@ -20,8 +20,9 @@ import redis
 
 from ops.backup.batches import batches
 from ops.backup.files import Failed
+from services.ranker.adapters.redis_client import EXPIRING, LAYOUT_KEY
 
-# All keys of the profile store: services/ranker/adapters/redis_store.py.
+# All keys of the ranker's stores: services/ranker/adapters/redis_store.py.
 PATTERN = "kairos:*"
 # Keys of one round trip.
 _BATCH = 500
@@ -43,7 +44,7 @@ def dump(client: redis.Redis, file: Path, pause_s: float = PAUSE_S) -> bool:
             answers = iter(pipeline.execute())
             now_ms = int(time.time() * 1000)
             for key, value, left_ms in zip(keys, answers, answers, strict=True):
-                if value is None:  # it has expired since it was listed
+                if value is None or EXPIRING.encode() in key:  # it has expired since it was listed, or will soon
                     continue
                 if len(value) > _LARGEST:
                     raise Failed(f"{key!r} takes {len(value):,} bytes, more than Redis takes back; copy its RDB file")
@@ -71,7 +72,8 @@ def restore(client: redis.Redis, file: Path) -> None:
 
 def is_occupied(client: redis.Redis) -> bool:
     connection: Any = client
-    return any(islice(connection.scan_iter(PATTERN, count=_BATCH), 1))
+    keys = (key for key in connection.scan_iter(PATTERN, count=_BATCH) if key != LAYOUT_KEY.encode())
+    return any(islice(keys, 1))
 
 
 @contextmanager

@@ -34,12 +34,12 @@ class Arm:
     def impressions(self) -> float:
         return float(self.sums[0].sum())
 
-    def rate(self, act: str) -> float:
-        return float(self.sums[COLUMNS.index(act)].sum()) / max(self.impressions, 1.0)
+    def rate(self, outcome: str) -> float:
+        return float(self.sums[COLUMNS.index(outcome)].sum()) / max(self.impressions, 1.0)
 
-    def variance(self, act: str) -> float:
+    def variance(self, outcome: str) -> float:
         """Of the rate, by the delta method for a ratio of sums over buckets."""
-        residuals = self.sums[COLUMNS.index(act)] - self.rate(act) * self.sums[0]
+        residuals = self.sums[COLUMNS.index(outcome)] - self.rate(outcome) * self.sums[0]
         return float(BUCKETS / (BUCKETS - 1) * (residuals**2).sum() / max(self.impressions, 1.0) ** 2)
 
     def to_document(self) -> dict[str, Any]:
@@ -60,11 +60,11 @@ class RateDifference:
     high: float
 
 
-def difference(control: Arm, challenger: Arm, act: str, confidence: float, sharp_at: int) -> RateDifference:
+def difference(control: Arm, challenger: Arm, outcome: str, confidence: float, sharp_at: int) -> RateDifference:
     """The interval is narrowest, against what it could be, when the smaller arm has shown `sharp_at` items."""
-    a, b = control.rate(act), challenger.rate(act)
+    a, b = control.rate(outcome), challenger.rate(outcome)
     seen = min(control.impressions, challenger.impressions)
-    spread = math.sqrt(control.variance(act) + challenger.variance(act))
+    spread = math.sqrt(control.variance(outcome) + challenger.variance(outcome))
     if not seen or not spread:
         # Nothing has varied yet.
         return RateDifference(a, b, -math.inf, math.inf)

@@ -11,7 +11,7 @@ from services.ranker.domain.rollout import Rollout, Stage, StepKind
 
 # With fewer errors, their share is not significant.
 _LEAST_ERRORS = 5
-ACTS = ("click", "purchase")
+OUTCOMES = ("click", "purchase")
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ def decide(rollout: Rollout, counts: Mapping[str, float], arms: Mapping[str, Arm
     if health.kind is not None:
         return health
     a, b = arms.get(control, Arm()), arms.get(on_trial, Arm())
-    found = {act: difference(a, b, act, settings.confidence, settings.least_impressions) for act in ACTS}
-    figures: dict[str, object] = {act: asdict(each) for act, each in found.items()}
+    confidence, least = settings.confidence, settings.least_impressions
+    found = {outcome: difference(a, b, outcome, confidence, least) for outcome in OUTCOMES}
+    figures: dict[str, object] = {outcome: asdict(each) for outcome, each in found.items()}
     figures |= {"impressions": {"control": a.impressions, "challenger": b.impressions}}
-    for act, each in found.items():
+    for outcome, each in found.items():
         if each.high < 0:
-            return Decision(StepKind.ROLLED_BACK, f"{act} rate fell", figures)
+            return Decision(StepKind.ROLLED_BACK, f"{outcome} rate fell", figures)
     if rollout.stage is Stage.HOLDBACK:
         is_over = a.impressions >= settings.holdback_impressions
         return Decision(StepKind.SETTLED, "no rate fell", figures) if is_over else Decision()

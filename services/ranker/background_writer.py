@@ -1,4 +1,4 @@
-"""Rankings and session moves on their way to the ranking store: nobody waits for their writing."""
+"""Writes rankings and session moves to the ranking store in the background, off the path of the responses."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class ProfileStore(Protocol):
     ) -> int:
         """How many pages are new, by ranking id and first position.
 
-        `items` are stored, the latest features win. `whole` are logged beside the pages, by ranking id once. Pages and
+        `items` are stored, the latest features win. `whole` are logged too, each ranking id once. Pages and
         rankings that were made before their person was deleted are left out.
         """
 

@@ -50,7 +50,7 @@ class ItemRanker:
         slate = make_slate(asked, scores.total, self._exploration, self._random) if message.as_slate else None
         order = order_of(scores, slate)
         if message.ranking_id:
-            # The features are computed when somebody needs them, or by the writer.
+            # The features are computed by the writer, or earlier if another call reads the ranking.
             self._writer.put(
                 PendingRanking(
                     tenant, message.ranking_id, person,

@@ -49,7 +49,7 @@ class Recorder:
         events = 0
         while self._queue and events < _MAX_EVENTS:
             batch, recorded = self._queue.popleft()
-            # A call that was cancelled meanwhile was acknowledged to nobody.
+            # A call that was cancelled before its write is left out.
             if not recorded.done():
                 group.append((batch, recorded))
                 events += len(batch.events)

@@ -36,7 +36,7 @@ def build_handler(settings: RankerSettings) -> RankerHandler:
 
 def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:
     """The versions that the registry names, and the scoring function of the settings behind them."""
-    # A network names its own version; the weighted sum stands in for it.
+    # A network names its own version; the weighted sum replaces a network that cannot rank.
     name = "weighted-sum" if settings.ranker == "network" else settings.ranker
     built_in = Served("", f"{name}@{VERSION}", build_ranker(settings))
     return ServedModels(

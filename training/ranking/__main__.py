@@ -1,7 +1,7 @@
-"""`python -m training.ranking --out DIR`: trains a ranker network from the log of a shop's ranker.
+"""`python -m training.ranking --out DIR`: trains a ranker network on the log of a shop's ranker.
 
-It trains on the oldest four fifths of the lists first and says how it orders the rest beside the scoring function that
-the suite has anyway; then it trains on all of them and writes the version.
+It first trains on the oldest four fifths of the pages and compares the network with the weighted sum on the rest. Then
+it trains on all pages and writes the version.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ from training.ranking.network import NetworkSettings
 from training.ranking.reading import WINDOW_S, ExampleReader
 from training.ranking.training import Training
 
-_TAUGHT = 0.8
-# With fewer, a network of a hundred thousand numbers learns them by heart.
+_TRAINED = 0.8
+# With fewer pages, a network of a hundred thousand parameters overfits.
 _LEAST_PAGES = 500
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="The version's folder; made here, refused where it is.")],
+    out: Annotated[Path, typer.Option(help="The version's folder. It must not exist.")],
     data: Annotated[Path, typer.Option(help="Where the ranker keeps its SQLite file.")] = Path("var/ranker"),
     redis_url: Annotated[str, typer.Option(help="The ranker's Redis, in place of --data.")] = "",
     tenant: str = "default",
-    window_hours: Annotated[float, typer.Option(help="An act so long after a list is none of its.", min=0.01)] = (
+    window_hours: Annotated[float, typer.Option(help="Later events are no outcome of a page.", min=0.01)] = (
         WINDOW_S / 3_600
     ),
-    start: Annotated[Path | None, typer.Option(help="A version to go on from, in place of random weights.")] = None,
+    start: Annotated[Path | None, typer.Option(help="A version to continue from, instead of random weights.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 4,
-    least: Annotated[int, typer.Option(help="Lists without which there is nothing to learn.", min=2)] = _LEAST_PAGES,
+    least: Annotated[int, typer.Option(help="The least number of pages.", min=2)] = _LEAST_PAGES,
     seed: int = 0,
 ) -> None:
     if out.exists():
-        raise typer.BadParameter(f"{out} is there already; name a new folder", param_hint="--out")
+        raise typer.BadParameter(f"{out} exists; name a new folder", param_hint="--out")
     store = build_store(RankerSettings(store="redis" if redis_url else "sqlite", data_dir=data, redis_url=redis_url))
     reader = ExampleReader(store, tenant, window_s=window_hours * 3_600)
     examples = reader.read(time.time())
     store.close()
     if examples.page_count < least or not examples.click.any():
         raise typer.BadParameter(
-            f"the log holds {examples.page_count} lists whose {window_hours:g} hours are over, with "
-            f"{int(examples.click.sum())} clicks; training wants at least {least} lists"
+            f"the log holds {examples.page_count} pages whose {window_hours:g} hours are over, with "
+            f"{int(examples.click.sum())} clicks; training needs at least {least} pages"
         )
 
-    def learned(of: Examples) -> LearnableRanker:
+    def trained(of: Examples) -> LearnableRanker:
         fresh = LearnableRanker(NetworkSettings(of.dimensions), Training(), reader.vector_version, seed)
         ranker = fresh if start is None else LearnableRanker.load(start)
         if (ranker.vector_version, ranker.settings.dimensions) != (reader.vector_version, of.dimensions):
@@ -68,36 +68,36 @@ def main(
         return ranker
 
     by_time = np.argsort(examples.shown_s, kind="stable")
-    split = round(len(by_time) * _TAUGHT)
-    tell(learned(examples.take(by_time[:split])), examples.take(by_time[split:]))
-    learned(examples).save(out)
+    split = round(len(by_time) * _TRAINED)
+    report(trained(examples.take(by_time[:split])), examples.take(by_time[split:]))
+    trained(examples).save(out)
     print(out)
 
 
-def tell(ranker: LearnableRanker, told: Examples) -> None:
-    """How the network does on lists that it has not seen, and the weighted sum beside it."""
-    found, shown = ranker.predict(told), ranker.predict_as_shown(told)
+def report(ranker: LearnableRanker, held: Examples) -> None:
+    """Prints the metrics of the network and of the weighted sum on held-back pages."""
+    found, shown = ranker.predict(held), ranker.predict_as_shown(held)
     objective = Objective(**ObjectiveSettings().model_dump())
-    # Worth as much as the objective's tasks, so that both are judged by what the objective wants.
-    gains = objective.score({task: getattr(told, task) for task in TASKS}, np.full(len(told), -1.0))
+    # The gains are the objective's values, which the order should maximise.
+    gains = objective.score({task: getattr(held, task) for task in TASKS}, np.full(len(held), -1.0))
     orders = {
-        "network": objective.score(found, np.full(len(told), -1.0, np.float32)), "weighted sum": weighted_sum(told),
-        "as it was shown": -told.positions.astype(np.float32),
+        "network": objective.score(found, np.full(len(held), -1.0, np.float32)), "weighted sum": weighted_sum(held),
+        "as it was shown": -held.positions.astype(np.float32),
     }  # fmt: skip
-    table = Table("", "NDCG@10", title=f"{told.page_count} lists held back")
+    table = Table("", "NDCG@10", title=f"{held.page_count} pages held back")
     for name, scores in orders.items():
-        table.add_row(name, f"{ndcg(told.page, scores, gains):.4f}")
+        table.add_row(name, f"{ndcg(held.page, scores, gains):.4f}")
     Console(stderr=True).print(table)
     table = Table("", "AUC", "calibration error", "share")
     for task in TASKS:
-        labels = getattr(told, task)
+        labels = getattr(held, task)
         error = calibration_error(labels, shown[task])
         table.add_row(task, f"{auc(labels, shown[task]):.4f}", f"{error:.4f}", f"{labels.mean():.4f}")
     Console(stderr=True).print(table)
 
 
 def weighted_sum(examples: Examples) -> FloatArray:
-    """The suite's own scoring function, of what the features already hold."""
+    """The suite's scoring function, computed from the features."""
     weights = WeightSettings()
     column = {name: examples.numbers[:, at] for at, name in enumerate(CANDIDATE_NUMBERS)}
     total: FloatArray = (

@@ -1,4 +1,4 @@
-"""Examples as a network takes them: pages side by side, padded to the longest."""
+"""Training batches: pages as one tensor each, padded to the longest page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.ranking.network import RankerNetwork
 
 @dataclass(frozen=True)
 class Batch:
-    """r pages of up to c candidates, s events. `user` and `items` are the arguments of the network's two halves.
+    """r pages of up to c candidates, s events. `user` and `items` are the arguments of the network's two parts.
 
     `examples` [r, c] are rows of the Examples, -1 for padding.
     """
@@ -27,7 +27,7 @@ class Batch:
     examples: Tensor
 
     def logits(self, network: RankerNetwork) -> Tensor:
-        """[r, c, tasks], without what the position does."""
+        """[r, c, tasks], without the position tower."""
         return network.candidates(*network.user(*self.user), *self.items)
 
 
@@ -68,5 +68,5 @@ class Batches:
 
 
 def rows_of(item_ids: np.ndarray, table: Mapping[str, int]) -> IntArray:
-    """Rows in the table of ids; 0 for who is not in it."""
+    """Rows in the table of ids; 0 for items that are not in it."""
     return np.array([table.get(item_id, 0) for item_id in item_ids.tolist()], np.int64)

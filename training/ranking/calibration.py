@@ -1,7 +1,7 @@
-"""Predicted shares that come true: each head's logit is stretched and moved until it fits what was held back.
+"""Calibration: each head's logit is scaled and shifted until its probabilities fit held-back pages.
 
-Platt's scaling (1999). A head that follows another one is fitted on what got as far as that one, so that the order of
-the probabilities, purchase below cart below click, is kept.
+Platt's scaling (1999). A head that follows another one is fitted on the examples that reached the one before, which
+keeps the order of the probabilities: purchase below cart below click.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from services.common.arrays import FloatArray
 
-# How many examples' worth the calibration before counts.
+# The weight of the earlier calibration, in examples.
 _PRIOR = 20.0
 _LEAST_STRETCH, _MOST_STRETCH = 0.05, 20.0
 _STEPS = 50
@@ -21,7 +21,7 @@ _STEPS = 50
 
 @dataclass(frozen=True)
 class Calibration:
-    """A logit z of head t becomes stretch[t] * z + shift[t]; stretches are positive, so that no order changes."""
+    """A logit z of head t becomes stretch[t] * z + shift[t]. Stretches are positive: the order does not change."""
 
     stretch: tuple[float, ...]
     shift: tuple[float, ...]
@@ -37,7 +37,7 @@ class Calibration:
 
 
 def calibrated(before: Calibration, logits: FloatArray, labels: FloatArray, chained: bool) -> Calibration:
-    """From raw `logits` [n, tasks] of examples that taught nothing, and labels. With few it stays near `before`."""
+    """From raw `logits` [n, tasks] of held-back examples, and labels. With few examples it stays near `before`."""
     stretch, shift = [], []
     for task in range(logits.shape[1]):
         got_there = labels[:, task - 1] > 0 if chained and task else np.ones(len(labels), np.bool_)
@@ -50,13 +50,13 @@ def calibrated(before: Calibration, logits: FloatArray, labels: FloatArray, chai
 def _platt(
     logits: npt.NDArray[np.floating], labels: npt.NDArray[np.floating], stretch: float, shift: float
 ) -> tuple[float, float]:
-    """Newton's steps on the log loss, drawn towards (stretch, shift)."""
+    """Newton's steps on the log loss, with a prior at (stretch, shift)."""
     x = np.stack([logits.astype(np.float64), np.ones(len(logits))], axis=1)
     start = np.array([stretch, shift])
     fitted = start.copy()
     for _ in range(_STEPS):
         p = 1 / (1 + np.exp(-np.clip(x @ fitted, -30, 30)))
-        # A quarter is the most that an example can tell.
+        # A quarter is the largest curvature of an example.
         gradient = x.T @ (p - labels) + _PRIOR / 4 * (fitted - start)
         curvature = (x * (p * (1 - p))[:, None]).T @ x + _PRIOR / 4 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)

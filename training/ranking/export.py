@@ -58,11 +58,11 @@ def export(network: RankerNetwork, calibration: Calibration, folder: Path) -> No
     between = {"keys": {0: "r", 3: "t"}, "values": {0: "r", 2: "t"}, "bias": {0: "r", 3: "t"}}
     between |= {name: {0: "r"} for name in USER_OUTPUTS[3:]}
     with torch.inference_mode():
-        told = network.user(*user)
+        side = network.user(*user)
         _write(_User(network), user, folder / USER_GRAPH, USER_INPUTS, USER_OUTPUTS, axes | between)
         of_item = {name: {0: "r", 1: "c"} for name in (*ITEM_INPUTS, "probabilities")}
         _write(
-            _Candidates(network, calibration), (*told, *items), folder / CANDIDATE_GRAPH,
+            _Candidates(network, calibration), (*side, *items), folder / CANDIDATE_GRAPH,
             (*USER_OUTPUTS, *ITEM_INPUTS), ("probabilities",), between | of_item,
         )  # fmt: skip
 

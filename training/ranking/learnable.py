@@ -1,4 +1,4 @@
-"""A ranker that learns on and on: predict, update, save, load. The same seed and examples give the same ranker."""
+"""A ranker that can be trained continuously: predict, update, save, load. Deterministic for a seed and examples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PAGES_AT_ONCE = 256
 
 
 class LearnableRanker:
-    """Not for two threads at once. `vector_version` names the model of the item vectors that it knows."""
+    """Not for two threads at once. `vector_version` is the model of the item vectors."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class LearnableRanker:
             self.network = RankerNetwork(settings)
         self.training, self.vector_version = training or Training(), vector_version
         self.calibration = Calibration.identity(len(settings.tasks))
-        # Item id -> row in the table of ids; 0 is who is not here.
+        # Item id -> row in the table of ids; 0 is for all other items.
         self.rows: dict[str, int] = {}
         self.pages_seen = 0
         self.network.eval()
@@ -52,19 +52,19 @@ class LearnableRanker:
         return self.network.settings
 
     def predict(self, examples: Examples) -> dict[str, FloatArray]:
-        """Calibrated probabilities by task, each [n], as if every candidate stood at the first place."""
+        """Calibrated probabilities by task, each [n], as if every candidate were at the first position."""
         logits = self._logits(examples, at_first_place=True)
         return dict(zip(self.settings.tasks, self._probabilities(logits).T, strict=True))
 
     def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
-        """As `predict`, at the places where the candidates stood: what shares of the log are compared with."""
+        """As `predict`, at the positions where the candidates were shown: comparable with rates of the log."""
         logits = self._logits(examples, at_first_place=False)
         return dict(zip(self.settings.tasks, self._probabilities(logits).T, strict=True))
 
     def update(self, examples: Examples, epochs: int = 1, seed: int = 0, quiet: bool = True) -> list[float]:
-        """Learns from examples, calibrates on the newest of them (`training.held_back`); the loss of each epoch.
+        """Trains on examples, calibrates on the newest of them (`training.held_back`); gives the loss of each epoch.
 
-        Items that come up for the first time get a row in the table of ids. One thread, whatever torch is set to.
+        New items get a row in the table of ids. Uses one thread, whatever torch is set to.
         """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
@@ -76,20 +76,20 @@ class LearnableRanker:
     def _update(self, examples: Examples, epochs: int, seed: int, quiet: bool) -> list[float]:
         by_time = np.argsort(examples.shown_s, kind="stable")
         count = round(len(by_time) * (1 - self.training.held_back))
-        taught, held = examples.take(by_time[:count]), examples.take(by_time[count:])
-        if not len(taught):
+        trained, held = examples.take(by_time[:count]), examples.take(by_time[count:])
+        if not len(trained):
             return []
         if not self.pages_seen:
-            self._scale(taught)
-        self._add_items(taught.item_ids, seed)
-        weights = click_weights(taught) if self.training.debias == "weights" else None
-        losses = train(self.network, taught, self._item_rows(taught), self.training, epochs, seed, weights, quiet)
-        self.pages_seen += taught.page_count
+            self._scale(trained)
+        self._add_items(trained.item_ids, seed)
+        weights = click_weights(trained) if self.training.debias == "weights" else None
+        losses = train(self.network, trained, self._item_rows(trained), self.training, epochs, seed, weights, quiet)
+        self.pages_seen += trained.page_count
         self.calibrate(held)
         return losses
 
     def calibrate(self, held: Examples) -> None:
-        """On examples that taught nothing; none changes nothing."""
+        """On examples that were not trained on; without any, nothing changes."""
         if len(held):
             logits, labels = self._logits(held, at_first_place=False), labels_of(held, self.settings.tasks)
             self.calibration = calibrated(self.calibration, logits, labels, self.settings.chained)
@@ -109,7 +109,7 @@ class LearnableRanker:
 
     @classmethod
     def load(cls, folder: Path) -> LearnableRanker:
-        """Raises ValueError for a folder of other features than ours."""
+        """Raises ValueError for a folder that was trained on features of another version."""
         about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if about["features_version"] != FEATURES_VERSION:
             raise ValueError(
@@ -150,7 +150,7 @@ class LearnableRanker:
         return rows_of(examples.item_ids, self.rows)
 
     def _scale(self, examples: Examples) -> None:
-        """What mean and spread are is fixed by the first examples: weights mean what they mean on numbers so scaled."""
+        """Fixes mean and spread by the first examples: the weights depend on this scale."""
         is_event = examples.event_types > 0
         self.network.event_scale.fit(torch.from_numpy(examples.event_numbers[is_event]))
         self.network.candidate_scale.fit(torch.from_numpy(examples.numbers))
@@ -162,7 +162,7 @@ class LearnableRanker:
             return
         self.rows |= {item_id: len(self.rows) + 1 + at for at, item_id in enumerate(new)}
         before = self.network.ids.weight.detach()
-        # A new item begins as every unknown one, and goes its own way from there.
+        # A new item starts with the row of unknown items.
         self.network.ids = torch.nn.Embedding.from_pretrained(
             torch.cat([before, before[:1].expand(len(new), -1)]), freeze=False
         )

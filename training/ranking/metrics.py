@@ -1,4 +1,4 @@
-"""How good predicted probabilities and orders are."""
+"""Metrics of predicted probabilities and of orders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def ranks(values: Floats) -> npt.NDArray[np.float64]:
 
 
 def auc(labels: Floats, scores: Floats) -> float:
-    """Chance that a positive stands above a negative, ties half. NaN where one of the two is missing."""
+    """The probability that a positive ranks above a negative, ties count half. NaN if one of the two is missing."""
     positive = labels > 0
     hits, misses = int(positive.sum()), int((~positive).sum())
     if not hits or not misses:
@@ -45,7 +45,7 @@ def log_loss(labels: Floats, predicted: Floats) -> float:
 
 
 def mean_rank_correlation(page: npt.NDArray[np.int64], scores: Floats, truth: Floats) -> float:
-    """Spearman's, within each list, the mean over lists; a list of equal scores says 0."""
+    """Spearman's, within each list, the mean over lists; a list of equal scores counts 0."""
     found = []
     for rows in _lists(page):
         a, b = ranks(scores[rows]), ranks(truth[rows])

@@ -1,8 +1,8 @@
-"""The ranker network: target attention over the newest acts, a multi-gate mixture of experts, one head for each task.
+"""The ranker network: target attention over the newest events, a multi-gate mixture of experts, a head for each task.
 
 After DIN (Zhou et al., KDD 2018) and MMoE (Ma et al., KDD 2018); heads chained over all that was shown, after ESMM (Ma
-et al., SIGIR 2018). A user's side is computed once a request, a candidate's once each; `r` requests, `c` candidates of
-each, `s` events, `d` dimensions of an item's vector, `w` the network's width.
+et al., SIGIR 2018). The user's part is computed once a request, the candidate's part for each candidate. Shapes: `r`
+requests, `c` candidates of each, `s` events, `d` dimensions of an item's vector, `w` the network's width.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ POSITIONS = 100
 class NetworkSettings:
     dimensions: int
     tasks: tuple[str, ...] = ("click", "cart", "purchase")
-    # Whether each head is what follows the one before it (ESMM); else each speaks for itself.
+    # Whether each head is conditional on the one before it (ESMM); else the heads are independent.
     chained: bool = True
     width: int = 48
     heads: int = 4
     experts: int = 4
     expert_sizes: tuple[int, int] = (64, 32)
-    # Whether a tower that sees nothing but the position explains a part of the clicks away.
+    # Whether a tower with the position as its only input takes out position bias.
     position_tower: bool = True
     dropout: float = 0.1
 
 
 class RankerNetwork(nn.Module):
     def __init__(self, settings: NetworkSettings, item_count: int = 1) -> None:
-        """`item_count` rows in the table of ids; row 0 is every unknown item's."""
+        """`item_count` rows in the table of ids; row 0 is for unknown items."""
         super().__init__()
         self.settings = settings
         w, numbers = settings.width, len(CANDIDATE_NUMBERS)
@@ -49,7 +49,7 @@ class RankerNetwork(nn.Module):
         self.context_scale = Scale(len(CONTEXT))
         self.event_numbers = nn.Linear(len(EVENT_NUMBERS), w)
         self.key, self.value, self.ask = nn.Linear(w, w), nn.Linear(w, w), nn.Linear(w, w)
-        # An event that never was: what a candidate looks at when nothing of the history concerns it.
+        # A dummy event that takes the attention of a candidate to which no event is relevant.
         self.nothing_key, self.nothing_value = nn.Parameter(torch.zeros(w)), nn.Parameter(torch.zeros(w))
         self.of_user = nn.Linear(2 * w + len(CONTEXT), outputs)
         self.of_candidate = nn.Linear(5 * w + numbers, outputs, bias=False)
@@ -57,7 +57,7 @@ class RankerNetwork(nn.Module):
         self.deeper_bias = nn.Parameter(torch.zeros(settings.experts, 1, settings.expert_sizes[1]))
         self.outputs = nn.Parameter(torch.empty(len(settings.tasks), settings.expert_sizes[1]))
         self.biases = nn.Parameter(torch.zeros(len(settings.tasks)))
-        # A slope over the logarithm of the position, and what each place differs from it.
+        # A slope over the logarithm of the position, and the difference of each position from it.
         self.position_slope = nn.Parameter(torch.zeros(1))
         self.position = nn.Parameter(torch.zeros(POSITIONS + 1))
         self.dropout = nn.Dropout(settings.dropout)
@@ -65,7 +65,7 @@ class RankerNetwork(nn.Module):
         nn.init.normal_(self.types.weight, std=0.1)
         nn.init.kaiming_uniform_(self.deeper, a=5**0.5)
         nn.init.normal_(self.outputs, std=0.1)
-        # Unit vectors of many dimensions have small numbers.
+        # The components of unit vectors of many dimensions are small.
         nn.init.normal_(self.project.weight, std=1.0)
 
     def user(
@@ -106,19 +106,19 @@ class RankerNetwork(nn.Module):
         hidden = torch.relu(mixed[..., : experts * width]).unflatten(2, (experts, width)).transpose(1, 2)
         hidden = torch.relu(hidden @ self.deeper + self.deeper_bias)
         gates = torch.softmax(mixed[..., experts * width :].unflatten(2, (-1, experts)), dim=3)
-        # [r, c, tasks, experts] of each expert's word on each task.
-        said = (self.dropout(hidden) @ self.outputs.T).permute(0, 2, 3, 1)
-        logits: Tensor = (gates * said).sum(3) + self.biases
+        # [r, c, tasks, experts]: the output of each expert for each task.
+        outputs = (self.dropout(hidden) @ self.outputs.T).permute(0, 2, 3, 1)
+        logits: Tensor = (gates * outputs).sum(3) + self.biases
         return logits
 
     def at_position(self, positions: Tensor) -> Tensor:
-        """[r, c] positions from 1: what a place adds to the logit of the first task, 0 at the first place."""
+        """[r, c] positions from 1: what a position adds to the logit of the first task; 0 at the first position."""
         places = positions.clamp(1, POSITIONS)
         moved: Tensor = self.position_slope * places.log() + self.position[places] - self.position[1]
         return moved
 
     def tower(self) -> list[nn.Parameter]:
-        """What `at_position` is made of."""
+        """The parameters of `at_position`."""
         return [self.position_slope, self.position]
 
     def _heads(self, rows: Tensor) -> Tensor:
@@ -132,7 +132,7 @@ class RankerNetwork(nn.Module):
 
 
 class Scale(nn.Module):
-    """Takes out mean and spread, as they were in the first training."""
+    """Removes the mean and the spread of the first training's examples."""
 
     def __init__(self, columns: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Training the network on pages: every head learns from everything that was shown."""
+"""Training of the network on pages: every head is trained on all items that were shown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.ranking.examples import Examples
 from training.ranking.network import RankerNetwork, log_probabilities
 
 _MOST_GRADIENT = 5.0
-# A tower of single numbers has further to go in as many steps; slower than the rest, it comes too late.
+# The position tower is made of single numbers, which need larger steps than the rest of the network.
 _TOWER_RATE = 10.0
 
 
@@ -27,11 +27,11 @@ class Training:
     pages_per_step: int = 32
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
-    # How often an item is seen without its id, as all new ones will be.
+    # The share of items that are trained on without their id, as new items are served.
     id_dropout: float = 0.2
-    # How the position is taken out: a tower of its own, clicks weighted by how likely their place is looked at, or not.
+    # Position bias: a tower of its own, clicks weighted by the inverse examination probability, or no correction.
     debias: Literal["tower", "weights", "none"] = "tower"
-    # How much the order within a list counts beside the probabilities.
+    # The weight of the listwise loss against the loss of the probabilities.
     listwise: float = 0.1
     # Share of the newest pages that calibrate, and do not train.
     held_back: float = 0.1

@@ -1,11 +1,11 @@
 """The ranker's models of one tenant on disk.
 
-    0001/, 0002/ …   a version each: weights (safetensors), the served form (ONNX), version.json: where it comes from
-    rollout.json     which versions are at work; replaced as a whole
-    log.jsonl        every step that was ever taken, one JSON document a line, on the disk before it takes effect
+    0001/, 0002/ …   a version each: weights (safetensors), the served form (ONNX), version.json: how it was made
+    rollout.json     the pointer: which versions are in use; replaced as a whole
+    log.jsonl        every step, one JSON document a line, on the disk before it takes effect
 
-The log comes first and the pointer is made from its last line: whatever moment a process dies in, the next one that
-writes puts the pointer right. Writers of several processes take turns.
+A step is logged first, and the pointer is made of the log's last line: if a process dies in between, the next writer
+repairs the pointer. A lock orders the writers of several processes.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ class ModelRegistry:
         self.folder, self._clock = folder, clock
 
     def rollout(self) -> Rollout:
-        """As the pointer says. Raises ValueError where it cannot be read."""
+        """The content of the pointer. Raises ValueError if it cannot be read."""
         try:
             return _rollout(json.loads((self.folder / _POINTER).read_text("utf-8")))
         except FileNotFoundError:
             return Rollout()
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.folder / _POINTER} is no pointer ({error})") from None
+            raise ValueError(f"{self.folder / _POINTER} is not a valid pointer ({error})") from None
 
     def stamp(self) -> tuple[int, int] | None:
-        """Changes whenever the pointer does; costs one stat. None: there is no pointer."""
+        """Changes with the pointer; takes one stat call. None: there is no pointer."""
         try:
             found = os.stat(self.folder / _POINTER)
         except FileNotFoundError:
@@ -56,14 +56,14 @@ class ModelRegistry:
         return self.folder / version
 
     def manifest(self, version: str) -> dict[str, Any]:
-        """Raises ValueError that says which versions there are, where this is none."""
+        """Raises ValueError with the existing versions if there is no such version."""
         if version not in (known := self.versions()):
             raise ValueError(f"{self.folder} holds no version {version!r}; there are {', '.join(known) or 'none'}")
         content: dict[str, Any] = json.loads((self.path(version) / _MANIFEST).read_text("utf-8"))
         return content
 
     def publish(self, save: Callable[[Path], None], manifest: Mapping[str, object]) -> str:
-        """A new version. Nothing uses it before a step says so."""
+        """Adds a version, and gives its name. It is not in use before a step names it."""
 
         def fill(folder: Path) -> None:
             save(folder)
@@ -77,7 +77,7 @@ class ModelRegistry:
             lines = (self.folder / _LOG).read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
-        # Behind the last newline stands what a process that died did not finish: it never took effect.
+        # Text behind the last newline is of a process that died while writing: that step never took effect.
         return [_step(json.loads(line)) for line in lines[:-1] if line]
 
     def take_step(
@@ -88,7 +88,7 @@ class ModelRegistry:
         reason: str = "",
         figures: Mapping[str, object] | None = None,
     ) -> Step:
-        """Logs the step and sets the pointer to what `change` makes of it; raises what `change` raises, undone."""
+        """Logs the step and sets the pointer to the result of `change`. If `change` raises, nothing is written."""
         with self._turn():
             steps = self.steps()
             before = steps[-1].rollout if steps else Rollout()
@@ -103,7 +103,7 @@ class ModelRegistry:
         return step
 
     def prune(self, keep: int) -> None:
-        """Removes versions beyond the newest `keep`, but none that is at work or that a rollback can return to."""
+        """Removes versions beyond the newest `keep`, but none that is in use or that a rollback can return to."""
         with self._turn():
             steps = self.steps()
             now = steps[-1].rollout if steps else Rollout()
@@ -112,7 +112,7 @@ class ModelRegistry:
                 shutil.rmtree(self.path(version))
 
     def repair(self) -> None:
-        """Sets the pointer to what the log's last line says; a process may have died in between."""
+        """Sets the pointer to the last line of the log, if a process died before it did."""
         with self._turn():
             steps = self.steps()
             if steps and steps[-1].rollout != self.rollout():
@@ -122,7 +122,7 @@ class ModelRegistry:
         path = self.folder / _LOG
         is_new = not path.exists()
         with path.open("ab+") as log:
-            # What a dying process left unfinished is cut off.
+            # An unfinished line of a process that died is removed.
             log.seek(0)
             log.truncate(log.read().rfind(b"\n") + 1)
             line = asdict(step) | {"kind": step.kind.value, "rollout": _document(step.rollout)}

@@ -1,4 +1,4 @@
-"""The objective in a file that is read again when it has changed: how heads make one score needs no restart."""
+"""The objective from a file that is read again when it changes: a change of the weights needs no restart."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pydantic import ValidationError
 from services.ranker.domain.objective import Objective
 from services.ranker.settings import ObjectiveSettings
 
-# How long a change may go unnoticed.
+# The interval at which the file is checked for a change.
 _LOOK_EVERY_S = 1.0
 
 _log = structlog.get_logger("kairos.ranker")
 
 
 class ObjectiveFile:
-    """YAML or JSON with the fields of ObjectiveSettings. What is not in it is as in `default`; without a file, all is.
+    """YAML or JSON with the fields of ObjectiveSettings. Missing fields, or a missing file, leave the `default`.
 
-    A file that cannot be read stops the start. Later it is logged, and the last good one goes on. `clock` is in seconds
+    An invalid file prevents the start. Later it is logged, and the last valid objective is kept. `clock` is in seconds
     and never goes back.
     """
 
@@ -52,15 +52,15 @@ class ObjectiveFile:
             _log.warning("objective kept", file=str(self._file), problem=str(error))
 
     def _read(self) -> Objective:
-        """Raises ValueError for a file that is none of ours."""
+        """Raises ValueError for an invalid file."""
         try:
-            said = yaml.safe_load(self._file.read_text(encoding="utf-8")) or {}
+            given = yaml.safe_load(self._file.read_text(encoding="utf-8")) or {}
         except FileNotFoundError:
-            said = {}
+            given = {}
         except yaml.YAMLError as error:
             raise ValueError(f"{self._file} is not YAML: {error}") from None
         try:
-            read = ObjectiveSettings.model_validate(self._default.model_dump() | said)
+            read = ObjectiveSettings.model_validate(self._default.model_dump() | given)
         except (ValidationError, TypeError) as error:
             raise ValueError(f"{self._file}: {error}") from None
         return Objective(**read.model_dump())

@@ -71,7 +71,7 @@ class MaskedNetwork:
         return found
 
     def _score(self, side: Sequence[FloatArray], numbers: FloatArray, stocks: FloatArray) -> FloatArray:
-        """[r, n]: the same candidates beside r users; `numbers` [r, n, CANDIDATE_NUMBERS]."""
+        """[r, n]: the same candidates for each of r users; `numbers` [r, n, CANDIDATE_NUMBERS]."""
         item_ids = [self._request.item_ids[row] for row in self._rows]
         return self._network.score(
             side, CandidateFeatures(item_ids, self._candidates.vectors[self._rows], numbers), stocks

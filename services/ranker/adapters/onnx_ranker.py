@@ -67,7 +67,7 @@ class OnnxRanker:
         )  # fmt: skip
 
     def score(self, side: Sequence[FloatArray], candidates: CandidateFeatures, stocks: FloatArray) -> FloatArray:
-        """[r, n]: the same n candidates beside r users, with `numbers` [r, n, CANDIDATE_NUMBERS] of their own."""
+        """[r, n]: the same n candidates for each of r users, with `numbers` [r, n, CANDIDATE_NUMBERS] of their own."""
         columns = candidates.vectors, self._rows_of(candidates.item_ids)
         count = len(candidates.numbers)
         vectors, rows = (np.broadcast_to(column, (count, *column.shape)) for column in columns)

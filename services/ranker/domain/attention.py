@@ -1,4 +1,4 @@
-"""How much each item of a user's history says about a candidate."""
+"""How much each item of a user's history influences the score of a candidate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from services.ranker.domain.profile import Profile
 
 
 def attention(vectors: FloatArray, profile: Profile) -> FloatArray:
-    """[n, items of the profile], negative where an item of the history speaks against a candidate.
+    """[n, items of the profile], negative where an item of the history lowers the score of a candidate.
 
     Target attention without parameters (after Zhou et al., KDD 2018). Cosines below 0.3 are noise in this space and
     count nothing.

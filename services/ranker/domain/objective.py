@@ -12,7 +12,7 @@ from services.common.arrays import FloatArray
 
 @dataclass(frozen=True)
 class Objective:
-    """What a click, a cart and a purchase are worth; an item out of stock keeps `out_of_stock` of its score."""
+    """The values of a click, a cart and a purchase. An item out of stock keeps `out_of_stock` of its score."""
 
     click: float
     cart: float
@@ -20,7 +20,7 @@ class Objective:
     out_of_stock: float
 
     def score(self, tasks: Mapping[str, FloatArray], stocks: FloatArray) -> FloatArray:
-        """What showing each candidate is expected to be worth, [n]. `stocks` [n] are -1 where not tracked."""
+        """The expected value of showing each candidate, [n]. `stocks` [n] are -1 where not tracked."""
         worth = sum(getattr(self, task) * values for task, values in tasks.items())
         total: FloatArray = (worth * np.where(stocks == 0, self.out_of_stock, 1.0)).astype(np.float32)
         return total

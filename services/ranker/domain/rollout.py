@@ -1,11 +1,11 @@
-"""Which version of the ranker answers whom, and the steps by which a new one goes live.
+"""Which version of the ranker answers which user, and the steps by which a new version goes live.
 
     proposed ──► shadow ──► share ──► promoted ──► settled
         │           │          │          │
         └► refused  └──────────┴──────────┴────► rolled back
 
-In shadow a challenger is scored beside and never shown. With a share it answers that share of the users. After the
-promotion the version before it keeps a share of the users, for comparison, until things have settled.
+In shadow a challenger scores requests and is never shown. With a share it answers that share of the users. After the
+promotion the earlier version keeps a share of the users, for comparison, until the step "settled".
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-# Versions that a rollback can return to, one after the other.
+# Versions that rollbacks can return to, one after the other.
 REMEMBERED = 20
 
 
 class Stage(Enum):
     SHADOW = "shadow"
     SHARE = "share"
-    # The other version is the one before, kept for comparison.
+    # The other version is the earlier one, kept for comparison.
     HOLDBACK = "holdback"
 
 
@@ -40,8 +40,8 @@ class StepKind(Enum):
 class Rollout:
     """Versions are "0001" and so on; "" is the scoring function that the settings name, which needs no training.
 
-    `before` were current once, the latest last. `other` is a second version at work; None: there is none. `since_s` is
-    when the registry set the last three, in seconds since the epoch.
+    `before` are earlier current versions, the latest last. `other` is a second version in use; None: there is none.
+    `since_s` is the time at which `other`, `stage` and `share` were set, in seconds since the epoch.
     """
 
     current: str = ""
@@ -53,23 +53,23 @@ class Rollout:
 
     @property
     def trial(self) -> str:
-        """Names what is counted together: the same version on trial again is another trial."""
+        """The name under which a trial is counted; the same version on trial again is another trial."""
         return f"trial:{self.other}@{self.since_s}"
 
     def version_for(self, tenant: str, who: str) -> str:
-        """The same for a user as long as nothing changes. The current one answers whom nobody knows (`who` is "")."""
+        """The same for a user until the rollout changes. The current version if `who` is empty."""
         if self.other is None or not who:
             return self.current
         if self.stage is Stage.SHARE and _place(tenant, self.other, who) < self.share:
             return self.other
-        # The other end: these users have not met the new version yet.
+        # The other end of the interval: these users have not been answered by the new version yet.
         if self.stage is Stage.HOLDBACK and _place(tenant, self.current, who) >= 1 - self.share:
             return self.other
         return self.current
 
     @property
     def challenger(self) -> str | None:
-        """The version that is on trial; None where there is none."""
+        """The version that is on trial; None if there is none."""
         return None if self.stage is Stage.HOLDBACK else self.other
 
     def with_shadow(self, version: str) -> Rollout:
@@ -92,9 +92,9 @@ class Rollout:
         return Rollout(self.current, self.before)
 
     def rolled_back(self) -> Rollout:
-        """Without the challenger; where there is none, the version before is current again.
+        """Without the challenger; if there is none, the earlier version is current again.
 
-        Raises ValueError where there is neither.
+        Raises ValueError if there is neither.
         """
         if self.challenger is not None:
             return self.alone()
@@ -105,7 +105,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Step:
-    """One line of the registry's log. `rollout` is what holds after it, `figures` say why."""
+    """One line of the registry's log. `rollout` is the state after it, `figures` are the reasons in numbers."""
 
     at_s: float
     kind: StepKind
@@ -116,6 +116,6 @@ class Step:
 
 
 def _place(tenant: str, trial: str, who: str) -> float:
-    """Uniform in [0, 1), a user's own in each trial of each tenant: nobody is always the one who tries."""
+    """Uniform in [0, 1). It differs between trials and tenants, so that no user is in the share of every trial."""
     digest = hashlib.blake2b(f"{tenant}\0{trial}\0{who}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") / 2**64

@@ -89,8 +89,8 @@ class LoadedVersions:
 def blank_request(model_version: str, dimensions: int) -> RankingRequest:
     """A dummy request with two candidates, which warms up a model."""
     zeros = np.zeros(2, np.float32)
-    nobody = Profile((), np.zeros((0, dimensions), np.float32), zeros[:0])
+    empty = Profile((), np.zeros((0, dimensions), np.float32), zeros[:0])
     return RankingRequest(
-        ["", ""], zeros, np.zeros((2, dimensions), np.float32), zeros, zeros, zeros, None, nobody, ["", ""], ["", ""],
+        ["", ""], zeros, np.zeros((2, dimensions), np.float32), zeros, zeros, zeros, None, empty, ["", ""], ["", ""],
         model_version=model_version,
     )  # fmt: skip

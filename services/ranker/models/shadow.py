@@ -1,4 +1,4 @@
-"""Shadow scoring: a challenger scores requests that the current version answers, and nobody sees its scores."""
+"""Shadow scoring: a challenger scores requests that the current version answers; its scores are only counted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ShadowScorer:
     """One request at a time, in a thread of its own; while one is being scored, others are skipped."""
 
     def __init__(self) -> None:
-        # More threads would take the cores from the requests that somebody waits for.
+        # More threads would take the cores from the requests that are being answered.
         self._thread, self._is_free = ThreadPoolExecutor(1, "shadow"), threading.Semaphore(1)
 
     def score(

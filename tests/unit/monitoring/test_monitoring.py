@@ -128,7 +128,7 @@ def values(metric: str, label: str) -> set[str]:
         "type": {name.removeprefix("EVENT_TYPE_").lower() for name in event_pb2.EventType.keys()},  # noqa: SIM118
         "change": {"none", "lower", "higher"},
         "attribution": {"none", "attributed", "located"},
-        "ranking": {"remembered", "made_anew"},
+        "ranking": {"stored", "browsed", "recomputed"},
         "step": {kind.value for kind in StepKind},
         "measure": {LOSS, CLICKS},
         "window": {"now", "before"},

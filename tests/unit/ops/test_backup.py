@@ -15,6 +15,8 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from ops.backup.files import Failed, copy_file, copy_settled_folder
+from services.ranker.adapters.sqlite_schema import PROFILES_FILE, RANKINGS_FILE, VERSION
+from services.ranker.adapters.sqlite_store import SqliteProfileStore
 
 
 @pytest.fixture
@@ -125,6 +127,34 @@ def test_a_backup_of_a_later_version_is_refused(state: Path, tmp_path: Path) -> 
     kairos("backup", tmp_path / "b", "--data-dir", state, "--force")
     assert "version 9" in kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new", code=2).output
     assert not (tmp_path / "new" / "pricing").exists()
+
+
+def test_a_backup_of_an_earlier_layout_is_refused(state: Path, tmp_path: Path) -> None:
+    """A profile store with tables of another version is refused before anything is touched, with the remedy."""
+    SqliteProfileStore(state / "ranker").close()
+    kairos("backup", tmp_path / "b", "--data-dir", state)
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    (saved,) = (file for part in manifest["parts"] for file in part["files"] if file["path"].endswith(PROFILES_FILE))
+    assert saved["schema_version"] == VERSION
+    saved["schema_version"] = 2
+    (tmp_path / "b" / "manifest.json").write_text(json.dumps(manifest))
+    result = kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new", code=2)
+    assert "tables of version 2" in " ".join(result.output.split())
+    assert "kairos events import" in " ".join(result.output.split())
+    assert not (tmp_path / "new" / "ranker").exists()
+
+
+def test_what_expires_is_left_out(state: Path, tmp_path: Path) -> None:
+    """Stored rankings are in no backup, and a restore removes those that are there."""
+    SqliteProfileStore(state / "ranker").close()
+    for folder in (state, tmp_path / "new"):
+        (folder / "ranker").mkdir(parents=True, exist_ok=True)
+        (folder / "ranker" / RANKINGS_FILE).write_bytes(b"expires")
+    kairos("backup", tmp_path / "b", "--data-dir", state)
+    assert not list((tmp_path / "b").rglob(RANKINGS_FILE))
+    kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new")
+    assert (tmp_path / "new" / "ranker" / PROFILES_FILE).exists()
+    assert not (tmp_path / "new" / "ranker" / RANKINGS_FILE).exists()
 
 
 def test_a_backup_goes_to_a_url_and_comes_back(state: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from training.ranking.examples import TASKS, Examples
 from training.ranking.learnable import LearnableRanker
 from training.ranking.metrics import auc, calibration_error, log_loss, mean_rank_correlation, ndcg
 from training.ranking.network import NetworkSettings
-from training.ranking.positions import looked_at
+from training.ranking.positions import examination
 from training.ranking.reading import ExampleReader
 from training.ranking.training import Training
 
@@ -180,7 +180,7 @@ def test_places_are_told_from_the_log() -> None:
     made = Examples(
         **(vars(shown) | {"item_ids": np.arange(30).astype(str), "item": item, "positions": positions, "click": click})
     )
-    np.testing.assert_allclose(looked_at(made)[1:5], chance[1:], atol=0.06)
+    np.testing.assert_allclose(examination(made)[1:5], chance[1:], atol=0.06)
 
 
 def test_calibration_keeps_the_order_and_comes_true() -> None:
@@ -210,9 +210,9 @@ def test_the_command_writes_a_version(tmp_path: Path, capsys: pytest.CaptureFixt
     assert told.out.strip() == str(out)
     assert LearnableRanker.load(out).vector_version == VERSION
     assert OnnxRanker(out, lambda: Objective(1, 1, 1, 1), by_shuffle).tasks == TASKS
-    with pytest.raises(typer.BadParameter, match="is there already"):
+    with pytest.raises(typer.BadParameter, match="exists; name"):
         main(out, tmp_path / "data")
-    with pytest.raises(typer.BadParameter, match="wants at least 500 lists"):
+    with pytest.raises(typer.BadParameter, match="needs at least 500 pages"):
         main(tmp_path / "other", tmp_path / "data", window_hours=WINDOW_S / 3_600)
 
 

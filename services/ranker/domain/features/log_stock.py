@@ -7,7 +7,7 @@ import numpy as np
 from services.ranker.domain.candidate_feature import CandidateFeature, MaskedAs
 from services.ranker.domain.reasons import ReasonType
 
-# Beyond so many pieces, more say nothing more.
+# More pieces count as so many.
 _MOST = 1_000
 
 FEATURE = CandidateFeature(

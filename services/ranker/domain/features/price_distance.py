@@ -8,7 +8,7 @@ from services.ranker.domain.candidate_feature import CandidateFeature, MaskedAs
 from services.ranker.domain.prices import price_distance
 from services.ranker.domain.reasons import ReasonType
 
-# In spreads: beyond it, farther says nothing more.
+# In spreads. Larger distances count as this one.
 _MOST = 4
 
 FEATURE = CandidateFeature(
