@@ -1,8 +1,8 @@
 """Queries generated from a catalogue without judgements: some words of a product's title are a query for the product.
 
 The inverse cloze task (Lee et al., ACL 2019) for texts as short as titles: a query has 2 to 4 words of the title, in
-random or in original order, and in half of the cases a word of brand or category. Such queries show the model how specific the
-shop's words are, but not the words that shoppers use in place of them.
+random or in original order, and in half of the cases a word of brand or category. Such queries show the model how
+specific the shop's words are, but not the words that shoppers use in place of them.
 """
 
 from __future__ import annotations
