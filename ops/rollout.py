@@ -46,7 +46,9 @@ def roll_out(settings: SuiteSettings, config: ServeConfig) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m ops.rollout", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("config", type=Path)
     parser.add_argument(_HERE, action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
