@@ -2,7 +2,7 @@
 
     python -m tests.golden record --out F.json
     python -m tests.golden compare F.json
-    python -m tests.golden record --out F.json --products P.csv.gz --map id=upc,title=name --state FOLDER
+    python -m tests.golden record --out F.json --products P.csv.gz --map id=upc,title=name --exact --state FOLDER
 
 Without --products it is the demo shop, in the size that `make demo` loads. `compare` asks what the recording holds,
 prints every difference, and ends with 1 where there is one.
@@ -28,6 +28,9 @@ app = typer.Typer(add_completion=False, help=__doc__)
 Products = Annotated[Path | None, typer.Option(help="A file that `kairos catalog import` reads.")]
 Mapping = Annotated[str, typer.Option("--map", help="As in `kairos catalog import`.")]
 Currency = Annotated[str, typer.Option(help="Of prices without one.")]
+Exact = Annotated[
+    bool, typer.Option("--exact", help="Compare all vectors: for catalogues beyond some 10,000 products.")
+]
 State = Annotated[Path | None, typer.Option(help="Keeps the imported catalogue here for the next run.")]
 Shuffle = Annotated[int | None, typer.Option(help="A seed: send the requests in another order.")]
 
@@ -38,12 +41,13 @@ def record(
     products: Products = None,
     mapping: Mapping = "",
     currency: Currency = "USD",
+    exact: Exact = False,
     count: Annotated[int, typer.Option(help="Requests.", min=1)] = 500,
     state: State = None,
     shuffle: Shuffle = None,
 ) -> None:
     """Write requests and answers."""
-    with _suite(products, mapping, currency, state) as (target, catalogue):
+    with _suite(products, mapping, currency, exact, state) as (target, catalogue):
         recording = record_plan(target, build_plan(catalogue.products(), count), shuffle)
     recording.write(out)
     typer.echo(f"{out}: {len(recording.answers)} answers")
@@ -55,12 +59,13 @@ def compare(
     products: Products = None,
     mapping: Mapping = "",
     currency: Currency = "USD",
+    exact: Exact = False,
     state: State = None,
     shuffle: Shuffle = None,
 ) -> None:
     """Ask again, print every difference."""
     expected = Recording.read(file)
-    with _suite(products, mapping, currency, state) as (target, _):
+    with _suite(products, mapping, currency, exact, state) as (target, _):
         found = record_plan(target, expected.plan, shuffle)
     lines = list(differences(expected, found))
     for line in lines:
@@ -71,14 +76,16 @@ def compare(
 
 
 @contextmanager
-def _suite(products: Path | None, mapping: str, currency: str, state: Path | None) -> Iterator[tuple[str, Catalogue]]:
+def _suite(
+    products: Path | None, mapping: str, currency: str, exact: bool, state: Path | None
+) -> Iterator[tuple[str, Catalogue]]:
     """(address of the gateway, what it has imported)."""
     with tempfile.TemporaryDirectory(prefix="golden") as folder:
         path = products
         if path is None:
             path = Path(folder) / "demo.jsonl.gz"
             write_catalogue(path)
-        catalogue = Catalogue(path, mapping, currency)
+        catalogue = Catalogue(path, mapping, currency, exact)
         with golden_suite(state or Path(folder) / "state", catalogue) as target:
             yield target, catalogue
 

@@ -6,7 +6,9 @@ This is the only file here that knows how services are built. What would make an
 - chance: exploration is 0;
 - the encoder: the fp32 model, no other backend;
 - lateness: time budgets are so large that no stage is ever late;
-- the search engine's background optimiser: it has finished, and the suite is restarted, before the first request;
+- the search engine's background optimiser: it has finished, and the suite is restarted, before the first request.
+  For a large catalogue it builds a vector graph, which is another one after every import and finds other neighbours;
+  such a catalogue is left unoptimised, and vectors are compared one by one;
 - what earlier runs recorded: the ranker starts without state each time, only catalogue and vectors are kept.
 """
 
@@ -67,16 +69,19 @@ _OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_messa
 # Long enough that the optimiser does not begin before `_generation` is read, short enough not to be waited for.
 _OPTIMIZE_IDLE_S = 1.0
 _OPTIMIZE_TIMEOUT_S = 1_800.0
+# Changed products after which the optimiser begins.
+_NEVER = 1 << 31
 _READY = "imported.json"
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """A file that `kairos catalog import` reads. `mapping` as its option --map."""
+    """A file that `kairos catalog import` reads. `mapping` as its option --map; `exact`: it is not optimised."""
 
     path: Path
     mapping: str = ""
     currency: str = "USD"
+    exact: bool = False
 
     def products(self) -> list[product_pb2.Product]:
         """The products that an import of the file takes, in its order; of a repeated id the first."""
@@ -92,7 +97,7 @@ class Catalogue:
 
 @contextlib.contextmanager
 def golden_suite(folder: Path, catalogue: Catalogue) -> Iterator[str]:
-    """The address of a gateway over the imported and optimised catalogue. A folder that has them already is used."""
+    """The address of a gateway over the imported catalogue. A folder that has it already is used as it is."""
     configure_telemetry("golden", TelemetrySettings(log_level="warning", log_format="console"))
     if not (folder / _READY).exists():
         _import(folder, catalogue)
@@ -105,7 +110,7 @@ def _import(folder: Path, catalogue: Catalogue) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     before = ""
     # Optimised once, when every product has come.
-    with _running(folder, optimize_after=len(products)) as target:
+    with _running(folder, _NEVER if catalogue.exact else len(products)) as target:
         with Connection(target).stub() as stub:
             for first in range(0, len(products), _BATCH):
                 message = gateway_pb2.ImportProductsRequest(products=products[first : first + _BATCH])
@@ -113,7 +118,7 @@ def _import(folder: Path, catalogue: Catalogue) -> None:
                 # The collection exists from the first batch on; until the last one has come it is not optimised.
                 before = before or _generation(folder)
         deadline = time.monotonic() + _OPTIMIZE_TIMEOUT_S
-        while _generation(folder) == before:
+        while not catalogue.exact and _generation(folder) == before:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{folder}: the optimiser has not finished after {_OPTIMIZE_TIMEOUT_S:.0f} s")
             time.sleep(0.2)
@@ -126,7 +131,7 @@ def _generation(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _running(folder: Path, optimize_after: int = 1 << 31) -> Iterator[str]:
+def _running(folder: Path, optimize_after: int = _NEVER) -> Iterator[str]:
     """The address of a started gateway."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="golden suite", daemon=True)
