@@ -134,7 +134,7 @@ def test_a_version_that_fails_is_stood_in_for(serving: ServedModels, shelf: Shel
 
 
 def test_a_shadow_is_scored_beside(serving: ServedModels, shelf: Shelf) -> None:
-    """In shadow nobody sees the challenger; its agreement, time and errors are counted from the same requests."""
+    """In shadow the challenger answers no request; its agreement, time and errors are counted from the same requests."""
     current, challenger = shelf.publish(1, 0, 0), shelf.publish(3, 2, 1)
     shelf.point(lambda now: now.promoted(current).with_shadow(challenger))
     serving.refresh()
