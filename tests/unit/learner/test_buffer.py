@@ -48,8 +48,8 @@ def test_the_sample_is_of_all_that_was(stream: Examples) -> None:
     assert 18 <= early <= 42
 
 
-def test_who_has_left_the_log(stream: Examples) -> None:
-    """A page stays if the person's first position in the log is not beyond it; a page of an unknown person always does."""
+def test_deleted_pages_are_found(stream: Examples) -> None:
+    """A page stays if the person's first position in the log is not beyond it; one without a person always does."""
     lists = stream.take(np.arange(3))
     first, *_ = lists.persons.tolist()
     oldest = dict.fromkeys(lists.persons.tolist(), 1) | {first: 2}

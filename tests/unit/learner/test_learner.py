@@ -271,8 +271,8 @@ def test_drift_makes_a_proposal(place: Workplace) -> None:
     assert "log_loss" in proposed.reason
 
 
-def test_drift_is_told_with_both_means(place: Workplace) -> None:
-    """When shoppers click less, the drift of the click rate is counted, and the metrics have its means before and since."""
+def test_drift_is_exported_with_both_means(place: Workplace) -> None:
+    """When shoppers click less, the drift of the click rate is counted, and the means before and since are exported."""
     learner = place.learner(drift=0.002)
     for _ in range(2):
         place.shop.show(150)

@@ -56,7 +56,7 @@ def numbers(random: np.random.Generator, *shape: int) -> FloatArray:
 def same(one: Any, other: Any) -> bool:
     """Equality of values that hold arrays, bit by bit; NaN equals NaN."""
     if isinstance(one, np.ndarray):
-        return one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes()
+        return bool(one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes())
     if is_dataclass(one):
         return all(same(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
     if isinstance(one, (list, tuple)):
