@@ -30,7 +30,7 @@ BUILT_IN = "weighted-sum@2"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry of the tenant `default` with two small networks, and nobody promoted."""
+    """A registry of the tenant `default` with two small networks, none of them promoted."""
     root = tmp_path_factory.mktemp("models")
     for seed in (1, 2):
         ranker = LearnableRanker(NetworkSettings(DIMENSIONS), vector_version="m@1", seed=seed)

@@ -121,7 +121,7 @@ async def test_the_answer_is_the_candidates(stub: Stub) -> None:
 
 
 async def test_reasons_add_up_and_name_the_history(stub: Stub) -> None:
-    """Each item's reasons add up to its score less the baseline, largest first; history's names what speaks for it."""
+    """Each item's reasons add up to its score less the baseline, largest first; that of the history names its items."""
     await stub.RecordEvents(recording(event("e1", "boot2")))
     ranked = await stub.RankItems(ranking(explain=True))
     for score, reasons in zip(ranked.scores, ranked.reasons, strict=True):
@@ -201,14 +201,14 @@ async def test_acknowledged_events_survive_kill_9(tmp_path: Path) -> None:
     history = store.events_after("default", 0, 1_000, USER)
     features = [entry.features for entry in store.user_history("default", USER).recent]
     store.close()
-    # One that was under way may be there as well: nobody was told that it is not.
+    # The one that was under way may be there as well.
     assert len(acknowledged) <= len(history) <= len(acknowledged) + 1
     assert len(acknowledged) >= 21
     assert all(features)
 
 
 async def test_unknown_users_get_retrievals_order(stub: Stub) -> None:
-    """A user of whom nothing is known, and nobody at all: retrieval's order, no history."""
+    """Without a history, and without a user: retrieval's order."""
     await stub.RecordEvents(recording(event("e1", "boot2", "SEARCH")))
     for user in ("stranger", ""):
         ranked = await stub.RankItems(ranking(user))
@@ -280,8 +280,8 @@ async def test_a_profile_is_what_was_recorded(stub: Stub) -> None:
         vectors_from_proto(known.recent_vectors, "recent"), [[0, 0], VECTORS["lamp1"], VECTORS["boot1"]]
     )
     assert {act.event_id for act in known.lasting} == {"e1", "e2"}
-    assert [list(wish.item_ids) for wish in known.interests] == [["boot1"], ["lamp1"]]
-    assert sum(wish.share for wish in known.interests) == pytest.approx(1)
+    assert [list(interest.item_ids) for interest in known.interests] == [["boot1"], ["lamp1"]]
+    assert sum(interest.share for interest in known.interests) == pytest.approx(1)
     assert {taste.category: round(taste.typical_price) for taste in known.price_affinities} == {
         "Boots": 50,
         "Lamps": 50,
@@ -347,8 +347,8 @@ async def test_recently_purchased(stub: Stub) -> None:
     assert list(found.recently_purchased_item_ids) == ["boot1"]
 
 
-async def test_a_slate_has_both_wishes(stub: Stub) -> None:
-    """Two wishes share the first places of a slate; the same ranking without one is all of the stronger wish."""
+async def test_a_slate_has_both_interests(stub: Stub) -> None:
+    """Two interests share the first places of a slate."""
     await stub.RecordEvents(recording(event("e1", "boot2", age_s=30), event("e2", "lamp2", "CART", 60)))
     request = ranking()
     request.as_slate = True
@@ -374,7 +374,7 @@ async def test_unknown_users_are_explored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("call", ["GetProfile", "DeleteUser", "ExportUser", "GetInterests"])
 async def test_a_person_needs_an_id(stub: Stub, call: str) -> None:
-    """A request of nobody, and an id of more than 128 characters, are refused by field."""
+    """A request without an id, and an id of more than 128 characters, are refused by field."""
     message = getattr(ranker_pb2, f"{call}Request")
     for name in ("", "x" * 129):
         assert await refusal(getattr(stub, call)(message(user_id=name))) == (INVALID, ["user_id"])
@@ -524,7 +524,7 @@ async def test_a_bad_tenant(stub: Stub) -> None:
 
 
 async def test_without_its_redis(tmp_path: Path) -> None:
-    """With nobody listening where Redis should be, calls are refused as UNAVAILABLE, and the message names it."""
+    """Without its Redis, calls are refused as UNAVAILABLE, and the message names Redis."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     async with serving(tmp_path, store="redis", redis_url=f"redis://127.0.0.1:{port}/0") as stub:

@@ -46,7 +46,7 @@ async def test_places_and_ids(stub: Stub) -> None:
 
 
 async def test_events_behind_an_item(stub: Stub) -> None:
-    """The acts that speak most come with time, similarity and share; what was put back has a negative one."""
+    """Influential events have time, similarity and share; a removal has a negative share."""
     ranked = await stub.RankItems(ranking(explain=True))
     by_item = dict(zip(ranked.item_ids, ranked.reasons, strict=True))
     (clicked,) = by_item["boot1"].events
@@ -60,7 +60,7 @@ async def test_events_behind_an_item(stub: Stub) -> None:
 
 
 async def test_slate_steps(stub: Stub) -> None:
-    """A slate tells its steps; a plain ranking has none."""
+    """A slate has steps; a plain ranking has none."""
     asked = ranking(explain=True)
     assert not any(explained.HasField("slate") for explained in (await stub.RankItems(asked)).reasons)
     asked.as_slate = True
@@ -90,7 +90,7 @@ async def test_bad_requests(stub: Stub, fields: dict[str, object], path: str) ->
 
 
 async def test_a_network_is_explained(tmp_path: Path) -> None:
-    """Of a network too the contributions add up, and what its own features know of the history names the act."""
+    """The contributions of a network add up too, and its history features name the event."""
     folder = tmp_path / "network" / "1"
     LearnableRanker(NetworkSettings(dimensions=2), vector_version=MODEL, seed=3).save(folder)
     async with serving(tmp_path / "data", ranker="network", model_dir=folder) as running:

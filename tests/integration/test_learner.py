@@ -57,7 +57,7 @@ def test_a_learner_is_seen_from_outside(tmp_path: Path) -> None:
 
 
 def scraped(port: int) -> dict[str, float]:
-    """Value by name, of what has no labels; nothing while nobody listens."""
+    """Value by name, of what has no labels; nothing while no server answers."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             families = list(text_string_to_metric_families(answer.read().decode()))

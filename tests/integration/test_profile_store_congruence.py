@@ -90,20 +90,20 @@ def test_an_event_counts_once(store: ProfileStore) -> None:
 
 
 def test_batches_count_each_for_itself(store: ProfileStore) -> None:
-    """Several batches in one write, of one tenant or of two, are told each how many of its events were new."""
+    """Several batches in one write, of one tenant or of two, give the ids of the new events of each."""
     batches = [Batch("t", [click(1), click(2)], []), Batch("other", [click(1)], []), Batch("t", [click(2)], [])]
     assert store.record(batches) == [["e1", "e2"], ["e1"], []]
 
 
 def test_the_newest_are_remembered(store: ProfileStore) -> None:
-    """Whatever order events came in, the newest acts are there, newest first, and no more than the bound."""
+    """Whatever order events came in, the newest events are there, newest first, and no more than the bound."""
     numbers = [n * 37 % 150 for n in range(150)]
     record(store, "t", [click(n, f"i{n}") for n in numbers])
     assert [entry.item_id for entry in recent(store)] == [f"i{n}" for n in range(149, 49, -1)]
 
 
 def test_each_kind_has_its_place(store: ProfileStore) -> None:
-    """Purchases are remembered beside the newest acts, impressions apart from both, and removals are in no sample."""
+    """Purchases are kept besides the newest events, impressions apart from both, and removals are in no sample."""
     kinds = [EventType.PURCHASE, EventType.REMOVE, EventType.IMPRESSION, EventType.SEARCH, EventType.CLICK]
     record(store, "t", [click(n, f"i{n}", kind=kind) for n, kind in enumerate(kinds)])
     known = store.user_history("t", USER)
@@ -113,7 +113,7 @@ def test_each_kind_has_its_place(store: ProfileStore) -> None:
     assert list(known.shown) == [("i2", NOW_S + 2)]
 
 
-def test_what_was_shown_is_remembered(store: ProfileStore) -> None:
+def test_impressions_are_in_the_history(store: ProfileStore) -> None:
     """The gateway's impressions and those of the caller's own pages stand together, newest first, within the bound."""
     record(store, "t", [click(50, "own", kind=EventType.IMPRESSION)])
     pages = [shown(f"a{n}", f"b{n}", ranking=f"r{n}", shown_s=NOW_S + n) for n in range(80)]
@@ -167,11 +167,11 @@ ACTS = st.tuples(
 def profile_bytes(known: UserHistory) -> tuple[object, ...]:
     """Everything of a profile, to the last bit."""
     profile: Profile = build_profile(known, "m@1", 4, NOW_S)
-    wishes = interests(profile)
-    numbers = (profile.vectors, profile.weights, wishes.vectors, wishes.shares)
+    found = interests(profile)
+    numbers = (profile.vectors, profile.weights, found.vectors, found.shares)
     ids = [[entry.event_id for entry in of] for of in (known.recent, known.lasting, known.purchases)]
     return (
-        ids, known.shown, profile.item_ids, profile.price, profile.prices, profile.shown_without_click, wishes.item_ids,
+        ids, known.shown, profile.item_ids, profile.price, profile.prices, profile.shown_without_click, found.item_ids,
         *(array.tobytes() for array in numbers),
     )  # fmt: skip
 
@@ -198,7 +198,7 @@ def test_late_doubled_and_disordered_events_make_the_same_profile(store: Profile
 
 
 def test_a_long_history_is_bounded(store: ProfileStore) -> None:
-    """However much happened, what is remembered of a user has a fixed size."""
+    """However many events there are, a user history has a fixed size."""
     kinds = list(EventType)
     record(store, "t", [click(n, f"i{n % 300}", kind=kinds[n % len(kinds)]) for n in range(3_000)])
     known = store.user_history("t", USER)
@@ -206,7 +206,7 @@ def test_a_long_history_is_bounded(store: ProfileStore) -> None:
     assert sizes == [RECENT, LASTING, PURCHASES, SHOWN]
 
 
-def test_both_stores_remember_the_same(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_both_stores_keep_the_same(tmp_path: Path, redis_server: RedisServer) -> None:
     """SQLite and Redis choose the same events, in the same order, and count the same purchases."""
     redis_server.client().flushall()
     one, other = SqliteProfileStore(tmp_path), RedisProfileStore(redis_server.client())
@@ -278,7 +278,7 @@ def test_the_log_is_read_from_a_position(store: ProfileStore) -> None:
 
 
 def test_a_replay_makes_the_same_profile(store: ProfileStore) -> None:
-    """The log, read page by page and recorded anew elsewhere, makes the profile that it was read beside."""
+    """The log, read in parts and recorded for another tenant, makes the same profile."""
     kinds = list(EventType)
     events = [
         Event(f"e{n}", "u", "s", f"i{n % 6}", kinds[n % len(kinds)], NOW_S - n * 37 % 5_000, dwell_ms=n * 100)
@@ -403,7 +403,7 @@ def test_no_key_of_a_deleted_user_stays_in_redis(redis_server: RedisServer) -> N
 
 
 def test_what_was_acknowledged_survives(reopen: Reopen) -> None:
-    """Recorded events are there after the store was opened anew, without a close (Redis: after kill -9)."""
+    """Recorded events are there after the store was opened again, without a close (Redis: after kill -9)."""
     record(reopen(), "t", [click(1), click(2)], [item("i1")])
     again = reopen()
     assert len(recent(again)) == 2

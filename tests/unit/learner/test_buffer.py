@@ -1,4 +1,4 @@
-"""What a learner goes back to: bounded, the newest and a fair sample of the rest."""
+"""The buffer of old pages: bounded, with the newest and a uniform sample of the rest."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_the_sample_is_of_all_that_was(stream: Examples) -> None:
     assert 18 <= early <= 42
 
 
-def test_who_has_left_the_log(stream: Examples) -> None:
-    """A list stays when the user's first position in the log is not beyond it, and nobody's always does."""
+def test_deleted_pages_are_found(stream: Examples) -> None:
+    """A page stays if the person's first position in the log is not beyond it; one without a person always does."""
     lists = stream.take(np.arange(3))
     first, *_ = lists.persons.tolist()
     oldest = dict.fromkeys(lists.persons.tolist(), 1) | {first: 2}
@@ -59,7 +59,7 @@ def test_who_has_left_the_log(stream: Examples) -> None:
 
 
 def test_a_fifth_is_held_back(stream: Examples) -> None:
-    """About a fifth of the rankings never teaches, the same ones each time."""
+    """About a fifth of the rankings is held back, the same ones each time."""
     ids = [f"ranking-{number}" for number in range(5_000)]
     held = is_held_back(ids, 0.2)
     assert held.mean() == pytest.approx(0.2, abs=0.02)

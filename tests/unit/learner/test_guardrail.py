@@ -1,4 +1,4 @@
-"""Versions are told apart on held-back pages, and only when the difference is no chance."""
+"""Versions are distinguished on held-back pages, and only by significant differences."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_better_probabilities_do_not_pay_for_a_worse_order(held: Examples) -> No
 
 
 def test_without_clicks_nothing_is_said(held: Examples) -> None:
-    """Pages of which nothing was clicked cannot tell versions apart."""
+    """Pages without a click cannot distinguish versions."""
     starts = np.bincount(held.page, held.click, held.page_count)
     unclicked = held.take(np.flatnonzero(starts == 0))
     with pytest.raises(ValueError, match="cannot tell versions apart"):

@@ -98,8 +98,8 @@ def place(tmp_path: Path) -> Workplace:
     return Workplace(tmp_path)
 
 
-def test_what_is_new_is_tested_before_it_teaches(place: Workplace) -> None:
-    """The log loss of what comes next falls as the log teaches, and each page is tested before it is learned."""
+def test_new_pages_are_tested_before_training(place: Workplace) -> None:
+    """The log loss of new pages falls with training, and each page is tested before it is trained on."""
     learner = place.learner()
     for _ in range(5):
         place.shop.show(80)
@@ -152,7 +152,7 @@ def positions_of(place: Workplace, user: str) -> set[int]:
     return {position for position, _ in place.store.impressions_after("default", 0, 999, user)}
 
 
-def test_deleted_users_teach_no_more(place: Workplace) -> None:
+def test_deleted_users_are_not_trained_on(place: Workplace) -> None:
     """After a deletion no page of the user is in a buffer; what they do later counts."""
     learner = place.learner()
     place.shop.show(200, users=10)
@@ -271,8 +271,8 @@ def test_drift_makes_a_proposal(place: Workplace) -> None:
     assert "log_loss" in proposed.reason
 
 
-def test_drift_is_told_with_both_means(place: Workplace) -> None:
-    """When shoppers click less, the drift of the click rate is counted, and its means before and since are told."""
+def test_drift_is_exported_with_both_means(place: Workplace) -> None:
+    """When shoppers click less, the drift of the click rate is counted, and the means before and since are exported."""
     learner = place.learner(drift=0.002)
     for _ in range(2):
         place.shop.show(150)
@@ -290,7 +290,7 @@ def test_drift_is_told_with_both_means(place: Workplace) -> None:
 
 
 def test_how_far_it_is_behind(place: Workplace) -> None:
-    """It is told up to where the log is learned and written down: not what is merely taken, nor what is still due."""
+    """The metric is the time up to which the log is trained on and saved, without pages that are only taken or due."""
     place.shop.show(100)
     place.learner().turn()
     assert place.metric("pages_total") == 100
@@ -304,7 +304,7 @@ def test_how_far_it_is_behind(place: Workplace) -> None:
 
 
 def test_two_learners_do_not_share_a_port() -> None:
-    """The second one is told which setting takes another."""
+    """The second one is refused with the name of the setting."""
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(ValueError, match="KAIROS_LEARNER_METRICS__PORT"),
@@ -313,7 +313,7 @@ def test_two_learners_do_not_share_a_port() -> None:
 
 
 def test_two_learners_do_not_share_a_folder(place: Workplace) -> None:
-    """The second one is told to take a folder of its own."""
+    """The second one is refused with the advice to use a folder of its own."""
     folder = StateFolder(place.folder / "learner")
     with folder.alone(), pytest.raises(ValueError, match="give this one a data_dir"), folder.alone():
         pass

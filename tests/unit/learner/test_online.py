@@ -40,7 +40,7 @@ def test_no_alarm_however_often_one_looks() -> None:
 
 
 def test_a_fall_is_seen() -> None:
-    """A click rate that fell from 10 % to 6 % is outside the interval after 6,000 items, and how far is told."""
+    """A click rate that fell from 10 % to 6 % is outside the interval after 6,000 items."""
     found = difference(arm(0.1, 3_000, 1), arm(0.06, 600, 2), "click", 0.95, sharp_at=2_000)
     assert found.high < 0
     assert found.low < -0.04 < found.high

@@ -159,6 +159,6 @@ def test_popular_items_are_near_to_nothing() -> None:
 
 
 def test_neither_parts_nor_masks() -> None:
-    """Of a ranker that tells neither nothing is claimed."""
+    """A ranker without parts and without masked scores has no explanation."""
     request = drawn(1)
     assert explain(request, Scores(request.popularity), [0]) == {}

@@ -180,7 +180,7 @@ def test_a_lost_move_holds_no_reader(writer: BackgroundWriter, store: SlowStore)
 
 
 def test_a_deletion_covers_the_queue(writer: BackgroundWriter, store: SlowStore) -> None:
-    """Queued rankings and moves of the person are dropped, others' are kept, and the store is told."""
+    """Queued rankings and moves of the person are dropped, others' are kept, and the store deletes its own."""
     for ranking in (pending("r0"), pending("r1", user="other")):
         writer.put(ranking)
     writer.move([move(), move("theirs", person="user:other")])

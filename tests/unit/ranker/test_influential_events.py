@@ -1,4 +1,4 @@
-"""The acts of the history that speak most for an item."""
+"""The events of the history that influence the score of an item most."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def told(*history: HistoryEntry) -> list[InfluentialEvent]:
 
 
 def test_the_likest_speaks_most() -> None:
-    """Of equally fresh acts the likest item leads; what is not like it says nothing."""
+    """Of equally fresh events the one on the most similar item leads; dissimilar items have no influence."""
     said = told(entry(NEAR), entry(TWIN), entry(STRANGE))
     assert [one.entry.item_id for one in said] == ["twin", "near"]
     assert said[0].similarity == pytest.approx(1)
@@ -30,7 +30,7 @@ def test_the_likest_speaks_most() -> None:
 
 
 def test_what_was_put_back_speaks_against() -> None:
-    """Its share is negative, and the act that is named is the putting back, not the click before it."""
+    """Its share is negative, and the event is the removal, not the click before it."""
     said = told(entry(TWIN, EventType.REMOVE, 10), entry(TWIN, age_s=5_000), entry(NEAR, age_s=20))
     against = next(one for one in said if one.entry.item_id == "twin")
     assert against.share < 0
@@ -38,11 +38,11 @@ def test_what_was_put_back_speaks_against() -> None:
 
 
 def test_the_newest_act() -> None:
-    """Of several acts on one item the newest is told."""
+    """Of several events on one item the newest is given."""
     assert [one.entry.type for one in told(entry(TWIN, age_s=100), entry(TWIN, EventType.CART))] == [EventType.CART]
 
 
 def test_at_most() -> None:
-    """However long the history, a few acts are told; of nobody, none."""
+    """However long the history is, at most three events are given; without a history none."""
     assert len(told(*(entry(features(f"t{n}"), age_s=n) for n in range(9)))) == MOST
     assert told() == []

@@ -89,14 +89,14 @@ def test_exact_for_a_network(network: OnnxRanker) -> None:
 
 
 def test_order_and_company(network: OnnxRanker) -> None:
-    """An item's explanation does not depend on which other items are explained beside it."""
+    """An item's explanation does not depend on which other items are explained with it."""
     request = drawn(10)
     alone, together = (explain(request, network(request), rows)[5] for rows in ([5], ROWS))
     assert alone.contributions == pytest.approx(together.contributions, abs=1e-6)
 
 
 def test_a_user_without_history(network: OnnxRanker) -> None:
-    """For somebody new the history contributes exactly 0."""
+    """Without a history, the history contributes exactly 0."""
     request = without(drawn(11), ReasonType.RECENT_HISTORY)
     request = replace(request, profile=replace(request.profile, shown_without_click={}))
     assert explain(request, network(request), ROWS)[0].contributions[ReasonType.RECENT_HISTORY] == 0

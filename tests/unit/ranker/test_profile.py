@@ -1,4 +1,4 @@
-"""A profile is a pure function of the remembered events."""
+"""A profile is a pure function of the user history."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ def test_the_newest_act_counts_most() -> None:
 
 
 def test_lasting_taste_comes_back() -> None:
-    """What was liked for months leads again half a day after a sudden wish."""
+    """What was liked for months leads again half a day after a sudden interest."""
     always = [entry(LAMP, EventType.PURCHASE, MONTH_S + n, f"old{n}") for n in range(10)]
     wish = [entry(BOOT, age_s=43_200 + n, event_id=f"wish{n}") for n in range(2)]
     weights = weights_of(*always, *wish)
     assert weights["lamp"] > weights["boot"]
 
 
-def test_purchase_says_more_than_click() -> None:
-    """A purchase weighs more than a cart, a cart more than a click, a short look little; removing speaks against."""
+def test_a_purchase_weighs_more_than_a_click() -> None:
+    """A purchase weighs more than a cart, a cart more than a click, a short look little; a removal is negative."""
     kinds = (EventType.PURCHASE, EventType.CART, EventType.CLICK, EventType.DWELL, EventType.SEARCH, EventType.REMOVE)
     weights = [event_weight(kind, 6_000) for kind in kinds]
     assert weights == sorted(weights, reverse=True)
@@ -75,8 +75,8 @@ def test_what_was_put_back_speaks_against() -> None:
     assert weights_of(entry(BOOT, EventType.REMOVE), entry(LAMP))["boot"] < 0
 
 
-def test_the_sample_stands_for_all_acts() -> None:
-    """With thousands of old acts the sample's weights add up to about theirs, and no act counts less than it says."""
+def test_the_sample_represents_all_events() -> None:
+    """With thousands of old events the sample's weights add up to about theirs; none counts less than its own."""
     acts = [entry((BOOT, LAMP)[n % 4 == 0], age_s=n * 3_600.0, event_id=f"e{n}") for n in range(3_000)]
     sample = user_history(*acts).lasting
     assert len(sample) == LASTING

@@ -21,7 +21,7 @@ DIMENSIONS = 768
 
 
 def history(count: int, items: int, widest: bool, seed: int) -> list[HistoryEntry]:
-    """`count` acts on `items` items; the texts have any length up to the greatest, or all of them have that."""
+    """`count` events on `items` items; the texts have any length up to the greatest, or all of them have that."""
     random = Random(seed)
 
     def text(most: int, unique: str) -> str:

@@ -56,7 +56,7 @@ async def test_one_write_for_many() -> None:
 
 
 async def test_a_failed_write_fails_its_calls_only() -> None:
-    """All calls of a write that failed are told, and the next write goes on."""
+    """All calls of a failed write fail, and the next write works."""
     disk = SlowDisk()
     with ThreadPoolExecutor(1) as executor:
         recorder = Recorder(disk.record, executor)

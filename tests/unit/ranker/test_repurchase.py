@@ -1,4 +1,4 @@
-"""What was just bought rests, unless it is bought again and again."""
+"""Items count as recently purchased, unless they are bought repeatedly."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def rest(*purchases: HistoryEntry, counts: Counts | None = None) -> tuple[str, .
     return recently_purchased(purchases, counts or {}, NOW_S)
 
 
-def test_what_was_just_bought_rests() -> None:
-    """A first purchase rests for 90 days, the last bought first; what was bought earlier may be shown."""
+def test_a_purchase_is_recent() -> None:
+    """A first purchase is recent for 90 days, the last bought first; an earlier one is not."""
     assert rest(bought("tea", 2), bought("pot", 0), bought("cup", 89), bought("pan", 91)) == ("pot", "tea", "cup")
 
 

@@ -29,7 +29,7 @@ def test_a_share_of_users() -> None:
 
 
 def test_nobody_is_always_the_one_who_tries() -> None:
-    """Another tenant and another trial have users of their own; whom nobody knows gets the current version."""
+    """Another tenant and another trial have users of their own; a request without an id gets the current version."""
     tenth = answered_by(Rollout("0001").with_share("0002", 0.1), "0002")
     for others in (
         answered_by(Rollout("0001").with_share("0002", 0.1), "0002", tenant="other"),

@@ -133,8 +133,8 @@ def test_a_version_that_fails_is_stood_in_for(serving: ServedModels, shelf: Shel
     assert [shelf.total(f"{version}.requests") for version in (challenger, current)] == [1, 1]
 
 
-def test_a_shadow_is_scored_beside(serving: ServedModels, shelf: Shelf) -> None:
-    """In shadow nobody sees the challenger; its agreement, time and errors are counted from the same requests."""
+def test_a_challenger_is_scored_in_shadow(serving: ServedModels, shelf: Shelf) -> None:
+    """In shadow the challenger answers no request; its agreement, time and errors are counted."""
     current, challenger = shelf.publish(1, 0, 0), shelf.publish(3, 2, 1)
     shelf.point(lambda now: now.promoted(current).with_shadow(challenger))
     serving.refresh()

@@ -58,7 +58,7 @@ def test_brands_are_capped(brands: list[str], random: Random) -> None:
 
 
 def test_beyond_the_slate_scores_decide() -> None:
-    """What comes after the first places stands in the order of scores."""
+    """Beyond the first places the order is that of the scores."""
     order = slate(falling(200), np.tile(np.eye(2, dtype=np.float32), (100, 1)), ["x"] * 200, TWO)
     assert order[PLACES:] == sorted(order[PLACES:])
 

@@ -1,4 +1,4 @@
-"""Each step that moved an item of a slate is told as it was."""
+"""The steps of a slate say what moved each item."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NOBODY = Profile((), np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
 
 
 def slated(seen: dict[str, int] | None = None, exploration: float = 0.0, **fields: object) -> Slate:
-    """Thirty candidates, the first the best, for somebody of whom nothing is known but what was shown."""
+    """Thirty candidates, the first the best, for a user with impressions and no other history."""
     request = drawn(1, count=30)
     request = replace(request, profile=replace(NOBODY, shown_without_click=seen or {}), **fields)  # type: ignore[arg-type]
     return make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), exploration, Random(3))
 
 
 def test_fatigue() -> None:
-    """Four showings in vain cost half of all that fatigue can, and the score's own place is told beside."""
+    """Four impressions without a click cost half of the maximum; the position by score alone is given."""
     steps = slated({"i0": 4}, brands=[""] * 30).steps(0)
     assert (steps.shown_without_click_count, steps.score_position) == (4, 1)
     assert steps.fatigue_cost == pytest.approx(0.1)
@@ -60,7 +60,7 @@ def test_lot() -> None:
 
 
 def test_interest() -> None:
-    """An item that has a place tells the share of the interest that it came for."""
+    """The steps of a placed item name the share of its interest."""
     request = drawn(2, count=30)
     slate = make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), 0.0, Random(1))
     shares = [slate.steps(row).interest_share for row in slate.order]

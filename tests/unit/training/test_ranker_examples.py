@@ -45,8 +45,8 @@ def test_reading_goes_on_where_it_stopped(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_list_waits_for_its_window(tmp_path: Path) -> None:
-    """A list is given out when nothing can follow it any more, and none that came after it before it."""
+def test_a_page_waits_for_its_window(tmp_path: Path) -> None:
+    """A page is read when its window is over, in the order of the log."""
     store = shop_log(tmp_path, lists=3)
     reader = ExampleReader(store, window_s=WINDOW_S)
     shown_s = [page.shown_s for _, page in store.impressions_after("default", 0, 9)]
@@ -96,7 +96,7 @@ def test_an_event_is_an_outcome_of_one_page() -> None:
 
 
 def test_outcomes_are_of_one_person() -> None:
-    """An event of somebody else is no outcome; an event of the merged visitor is one."""
+    """An event of another person is no outcome; an event of the merged visitor is one."""
     outcomes = Outcomes()
     outcomes.add_impressions(PAGE)
     outcomes.add_event(event("boot1", 5, visitor="v"))
@@ -150,7 +150,7 @@ def test_pages_without_usable_features_are_skipped(tmp_path: Path) -> None:
 
 
 def test_examples_taken_apart_and_joined(tmp_path: Path) -> None:
-    """Taking pages in any order, joined again, keeps each list's candidates, history and labels together."""
+    """Taking pages in any order, joined again, keeps each page's candidates, history and labels together."""
     store = shop_log(tmp_path, lists=12)
     whole = ExampleReader(store, window_s=WINDOW_S).read(NOW_S)
     store.close()

@@ -78,7 +78,7 @@ def halves(examples: Examples, page: int) -> tuple[UserFeatures, CandidateFeatur
 
 
 def test_it_learns_what_users_love(ranker: LearnableRanker, examples: Examples) -> None:
-    """On lists that came after those it learned from, what users love stands far above the rest."""
+    """On pages later than the training pages, what users love ranks far above the rest."""
     later = examples.take(np.arange(100, 120))
     loved = np.array(
         [
@@ -98,7 +98,7 @@ def test_no_stage_is_likelier_than_the_one_before_it(ranker: LearnableRanker, ex
 
 
 def test_what_is_served_is_what_was_trained(ranker: LearnableRanker, served: OnnxRanker, examples: Examples) -> None:
-    """ONNX Runtime, list by list, gives what torch gives in padded batches; without history and query too."""
+    """ONNX Runtime, page by page, gives what torch gives in padded batches; without history and query too."""
     found = ranker.predict(examples)
     counts = (examples.event_types > 0).sum(axis=1)
     assert counts[0] == 0
@@ -111,7 +111,7 @@ def test_what_is_served_is_what_was_trained(ranker: LearnableRanker, served: Onn
 
 
 def test_padding_changes_nothing(ranker: LearnableRanker, examples: Examples) -> None:
-    """A list scores the same by itself and padded, in history and candidates, to the longest of its batch."""
+    """A page has the same scores by itself and padded, in history and candidates, to the longest of its batch."""
     short = examples.take(np.array([0]))
     batch = Batches(examples, np.zeros(len(examples.item_ids), np.int64)).batch(np.array([119, 0]))
     alone = Batches(short, np.zeros(len(short.item_ids), np.int64)).batch(np.array([0]))
@@ -167,8 +167,8 @@ def test_predictions_are_at_the_first_place(ranker: LearnableRanker, examples: E
     assert ranker.predict_as_shown(moved)["click"].mean() < ranker.predict(examples)["click"].mean()
 
 
-def test_places_are_told_from_the_log() -> None:
-    """What is shown at several places tells how likely each is looked at, whatever the items are worth."""
+def test_examination_is_estimated_from_the_log() -> None:
+    """Items at several positions give the examination probabilities, whatever the items are worth."""
     random, n = np.random.default_rng(0), 60_000
     wanted = random.uniform(0.1, 0.6, 30)
     item = random.integers(0, 30, n)
@@ -201,7 +201,7 @@ def test_calibration_keeps_the_order_and_comes_true() -> None:
 
 
 def test_the_command_writes_a_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It tells how the network orders beside the weighted sum, and writes what serving and training read."""
+    """It compares the network with the weighted sum, and writes what serving and training read."""
     shop_log(tmp_path / "data", lists=40).close()
     out = tmp_path / "version"
     main(out, tmp_path / "data", window_hours=WINDOW_S / 3_600, epochs=1, least=20)
@@ -217,7 +217,7 @@ def test_the_command_writes_a_version(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_metrics_by_hand() -> None:
-    """Ties count half; a list without a gain says nothing; equal scores correlate with nothing."""
+    """Ties count half; a list without a gain is left out; equal scores correlate with nothing."""
     labels, scores = np.array([1, 0, 0, 1.0]), np.array([0.9, 0.9, 0.1, 0.5])
     assert auc(labels, scores) == pytest.approx((0.5 + 1 + 0 + 1) / 4)
     assert log_loss(np.array([1.0, 0.0]), np.array([0.5, 0.5])) == pytest.approx(np.log(2))
