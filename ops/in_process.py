@@ -96,7 +96,7 @@ async def _start(folder: Path, fusion: FusionSettings, encoder_settings: Mapping
     ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker"))
     pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
     closing = contextlib.ExitStack()
-    for handler in (encoder, retrieval):
+    for handler in (encoder, retrieval, ranker, pricing):
         closing.callback(handler.close)
     stages = grpc.aio.server(options=_OPTIONS)
     encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(encoder, stages)
