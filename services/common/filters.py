@@ -1,7 +1,7 @@
 """Filters and sort orders of products: the domain's form, its bounds, and its one evaluator.
 
-Retrieval translates a filter for its engine (services/retrieval/adapters/points.py); what has a product at hand calls
-`matches`.
+Retrieval translates a filter for its engine (services/retrieval/adapters/points.py); code that has the product itself
+calls `matches`. A test compares the two.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class ProductFilter:
 
 
 def matches(product: Product, narrowing: ProductFilter) -> bool:
-    """Whether the product meets every condition of the filter."""
+    """Whether the product meets every condition of the filter. One that lacks the field of a condition does not."""
     return (
         (not narrowing.categories or not set(narrowing.categories).isdisjoint(category_ancestry(product.category_path)))
-        and (not narrowing.brands or product.brand.casefold() in {brand.casefold() for brand in narrowing.brands})
+        and (not narrowing.brands or _has_a_brand_of(product, narrowing))
         and (narrowing.price is None or _is_in_range(product.price, narrowing.price))
         and all(
             not set(attribute.values).isdisjoint(product.attributes.get(attribute.name, ()))
@@ -81,6 +81,10 @@ def matches(product: Product, narrowing: ProductFilter) -> bool:
         )
         and not (narrowing.in_stock_only and product.stock == 0)
     )
+
+
+def _has_a_brand_of(product: Product, narrowing: ProductFilter) -> bool:
+    return bool(product.brand) and product.brand.casefold() in {brand.casefold() for brand in narrowing.brands}
 
 
 def _is_in_range(price: Money | None, wanted: PriceRange) -> bool:
