@@ -32,7 +32,7 @@ def page_from_proto(message: retrieval_pb2.ListUnembeddedProductsRequest) -> tup
         raise InvalidArgument.of("limit", f"{message.limit} is outside 0 to {MAX_PAGE}; 0 means {DEFAULT_PAGE}")
     token = message.page_token or "0"
     if not (token.isascii() and token.isdigit() and int(token) < 2**64):
-        raise InvalidArgument.of("page_token", "is none that came as next_page_token")
+        raise InvalidArgument.of("page_token", "is not a next_page_token of this method")
     return int(token), message.limit or DEFAULT_PAGE
 
 

@@ -90,7 +90,7 @@ class Retriever:
         return [details.candidates.ids[row] for row in rows], seen.features
 
     def _search(self, index: ProductIndex, tenant: str, query: RetrievalQuery) -> tuple[_Result, list[Degradation]]:
-        """All legs at once. If that fails, fewer of them: a leg that fails leaves the answer to the others."""
+        """All legs at once. If that fails, fewer of them, so that a leg that fails does not fail the search."""
         failures: list[Exception] = []
         for legs, fallback in attempts(legs_of(query)):
             try:
@@ -98,7 +98,7 @@ class Retriever:
             except KairosError:
                 raise
             except Exception as error:
-                # The engine's errors do not name the leg; what works without it does.
+                # The engine's errors do not name the leg; the set of legs that answers shows it.
                 _log.warning("retrieval failed", fallback=fallback, exc_info=error)
                 failures.append(error)
                 continue
@@ -110,7 +110,7 @@ class Retriever:
 
     def _attempt(self, index: ProductIndex, tenant: str, query: RetrievalQuery, legs: Sequence[Leg]) -> _Result:
         columns = _columns(query)
-        # The vectors of the product `similar_to_id` took one round trip already: the payload comes with the hits.
+        # Reading the vectors of the product `similar_to_id` was the first round trip: the payload comes with the hits.
         inline = columns if query.similar_to_id else None
         found = index.find(tenant, legs, _narrowings(query), _depth(query), inline)
         fusion = self._fusion(query, found.hits[0])
@@ -129,8 +129,8 @@ class Retriever:
         return _Result(candidates if columns.vectors else replace(candidates, vectors=None), best.found, applied)
 
     def _fusion(self, query: RetrievalQuery, hits: Sequence[LegHits]) -> Fusion:
-        # The network learned from query vectors; a product's own vector, which stands in for one here, is nearer to
-        # everything.
+        # With similar_to_id the details would be a third round trip. Besides, the dense leg may then use the vector of a
+        # product, and the network was trained with query vectors.
         if self._learned is not None and _is_learnable(hits) and not query.similar_to_id:
             return self._learned
         return self._fixed

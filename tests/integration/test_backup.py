@@ -114,7 +114,7 @@ def test_a_backup_between_two_writes(tmp_path: Path) -> None:
 
 
 def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
-    """Products, vectors, the model's name and a collection beside come back in a server that is empty."""
+    """Products, vectors, the model's name and a staged collection come back in a server that is empty."""
     first, second = QdrantClient(":memory:"), QdrantClient(":memory:")
     settings, table = RetrievalSettings(), vectors(30)
     retriever = retriever_over(ServerCollections(first, "shop-"), settings)
@@ -137,9 +137,9 @@ def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
     np.testing.assert_allclose(after.scores, before.scores, atol=1e-5)
     assert other.index.lookup("default", before.ids, Columns(fingerprints=True)).fingerprints == fingerprints
     assert other.index.model_version("default") == MODEL
-    beside = other.index.reembedding.describe("default").staged
-    assert beside is not None
-    assert (beside.model_version, beside.dimensions, beside.products) == ("m@2", 4, 0)
+    staged = other.index.reembedding.describe("default").staged
+    assert staged is not None
+    assert (staged.model_version, staged.dimensions, staged.products) == ("m@2", 4, 0)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Another model's vectors beside the live ones, the check, the switch: one suite for both engines, over real gRPC."""
+"""Re-embedding: the staged collection, its check, the switch. One suite for both engines, over real gRPC."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def vectors(values: ArrayLike, model: str) -> common_pb2.Vectors:
 
 
 def both(text: str = "") -> retrieval_pb2.RetrieveCandidatesRequest:
-    """A query in the terms of both models: under the old one it is a shoe, under the new one it is the phones."""
+    """A query with vectors of both models: near the shoe under the old one, near the phones under the new one."""
     return retrieval_pb2.RetrieveCandidatesRequest(
         text=text,
         query_vectors=vectors([[1, 0.1, 0]], MODEL),
@@ -108,7 +108,7 @@ async def describe(stub: Stub) -> retrieval_pb2.DescribeCollectionsResponse:
 
 
 async def refused(call: Awaitable[object]) -> str:
-    """What a FAILED_PRECONDITION says."""
+    """The message of a FAILED_PRECONDITION."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
@@ -116,7 +116,7 @@ async def refused(call: Awaitable[object]) -> str:
 
 
 async def test_a_new_model_takes_over(stub: Stub) -> None:
-    """Before the switch the old vectors are searched, after it the new ones; a query in both terms is never without."""
+    """Before the switch the old vectors are searched, after it the new ones; a query with both always has its dense leg."""
     await fill(stub)
     before = await stub.RetrieveCandidates(both())
     await switch(stub)
@@ -128,7 +128,7 @@ async def test_a_new_model_takes_over(stub: Stub) -> None:
 
 
 async def test_all_of_a_product_comes_along(stub: Stub) -> None:
-    """After the switch words, filters, pictures, prices, fingerprints are what they were; vectors are the new ones."""
+    """After the switch text, filters, images, prices and fingerprints are as before; the vectors are the new ones."""
     await stub.UpsertProducts(upsert_with_pictures())
     lookup = retrieval_pb2.LookupProductsRequest(ids=list(ROW), with_products=True, with_vectors=True)
     words = retrieval_pb2.RetrieveCandidatesRequest(
@@ -152,7 +152,7 @@ async def test_all_of_a_product_comes_along(stub: Stub) -> None:
 
 
 async def test_the_way_back(stub: Stub) -> None:
-    """The old collection stays, and is told to be the older one; a second switch brings it back; dropped it is gone."""
+    """The old collection stays as the previous one; a second switch brings it back; a drop removes it."""
     await fill(stub)
     assert not (await describe(stub)).staged_is_previous
     await switch(stub)
@@ -169,7 +169,7 @@ async def test_the_way_back(stub: Stub) -> None:
 
 
 async def test_nothing_is_switched_to_unless_it_is_whole(stub: Stub) -> None:
-    """While a product is missing the switch is refused and says how many; searches go on as before."""
+    """While products are missing the switch is refused with their number; searches go on as before."""
     await begin(stub)
     await store(stub, await first_page(stub))
     assert "3 products" in await refused(switch(stub))
@@ -181,7 +181,7 @@ async def first_page(stub: Stub) -> retrieval_pb2.ListUnembeddedProductsResponse
 
 
 async def test_each_step_again(stub: Stub) -> None:
-    """Begun, filled, switched and dropped twice is the same as once."""
+    """A step that is repeated changes nothing."""
     await fill(stub)
     await begin(stub)
     found = await missing(stub)
@@ -196,20 +196,20 @@ async def test_each_step_again(stub: Stub) -> None:
 def changed(id: str) -> product_pb2.Product:
     entry = product_pb2.Product()
     entry.CopyFrom(SHOP[ROW[id]])
-    entry.title += " anew"
+    entry.title += " (new)"
     return entry
 
 
 def write(entry: product_pb2.Product, **models: list[float]) -> retrieval_pb2.UpsertProductsRequest:
-    """With vectors of the models of these names: old, new."""
+    """With vectors of these models: old, new."""
     given = [vectors([row], MODEL if name == "old" else NEW) for name, row in models.items()]
     return retrieval_pb2.UpsertProductsRequest(
-        products=[entry], fingerprints=[b"anew"], vectors=given[0], other_vectors=given[1:]
+        products=[entry], fingerprints=[b"new"], vectors=given[0], other_vectors=given[1:]
     )
 
 
 async def test_writes_meanwhile(stub: Stub) -> None:
-    """Whatever is written while a collection is filled is in both, or missing in the new one until it is stored."""
+    """A product written while a collection is filled is in both, or missing in the new one until it is stored."""
     await fill(stub)
     await stub.UpsertProducts(write(changed("shoe"), old=[1, 0, 0]))
     await stub.UpsertProducts(write(changed("boot"), new=[0.6, 0.8]))
@@ -217,10 +217,10 @@ async def test_writes_meanwhile(stub: Stub) -> None:
     await stub.RemoveProducts(retrieval_pb2.RemoveProductsRequest(ids=["cable"]))
     found = await missing(stub)
     assert list(found.ids) == ["shoe"]
-    assert product_pb2.Product.FromString(found.products[0]).title == "Red running shoes anew"
-    # Until the switch the boots are found by words alone, and are changed to whoever imports them again.
+    assert product_pb2.Product.FromString(found.products[0]).title == "Red running shoes (new)"
+    # Until the switch only the lexical leg finds the boots, and the next import sees them as changed.
     lookup = retrieval_pb2.LookupProductsRequest(ids=["shoe", "boot"], with_products=True)
-    assert list((await stub.LookupProducts(lookup)).fingerprints) == [b"anew", b""]
+    assert list((await stub.LookupProducts(lookup)).fingerprints) == [b"new", b""]
     by_old = await stub.RetrieveCandidates(both())
     assert set(by_old.candidates.ids) == {"shoe", "phones"}
     assert "boot" in (await stub.RetrieveCandidates(both("boots"))).candidates.ids
@@ -232,16 +232,16 @@ async def test_writes_meanwhile(stub: Stub) -> None:
     there = await stub.LookupProducts(lookup)
     titles = [product_pb2.Product.FromString(data).title for data in there.candidates.products]
     assert list(there.missing_ids) == ["cable"]
-    assert sum(title.endswith("anew") for title in titles) == 3
+    assert sum(title.endswith("(new)") for title in titles) == 3
 
 
 async def test_writes_after_the_switch(stub: Stub) -> None:
-    """With vectors of both models they are in the old collection as well: the way back loses nothing."""
+    """With vectors of both models products are in the old collection as well: a switch back loses nothing."""
     await fill(stub)
     await switch(stub)
     await stub.UpsertProducts(write(changed("shoe"), new=[0, 1], old=[1, 0, 0]))
     await stub.UpsertProducts(write(changed("boot"), new=[0.6, 0.8]))
-    # The live model's vectors are never left out without a word.
+    # A write without the live model's vectors is never accepted silently.
     assert NEW in await refused(stub.UpsertProducts(write(changed("cable"), old=[0, 1, 0])))
     assert "1 products" in await refused(switch(stub, MODEL))
     await store(stub, await missing(stub), VECTORS, MODEL)
@@ -251,7 +251,7 @@ async def test_writes_after_the_switch(stub: Stub) -> None:
 
 
 async def test_vectors_of_an_old_text(stub: Stub) -> None:
-    """A product that has changed since its text was read, or is gone, is not stored with that text's vector."""
+    """A product that was changed or removed since its text was read is not stored with that text's vector."""
     await begin(stub)
     read = await missing(stub)
     await stub.UpsertProducts(write(changed("shoe"), old=[1, 0, 0]))
@@ -261,7 +261,7 @@ async def test_vectors_of_an_old_text(stub: Stub) -> None:
 
 
 async def test_what_does_not_fit(stub: Stub) -> None:
-    """The live model again, a third one, vectors of others: refused, and it is said why."""
+    """The live model, a third model and vectors of other models are refused with the reason."""
     assert "already" in await refused(begin(stub, MODEL, 3))
     await begin(stub)
     assert NEW in await refused(begin(stub, "m@3", 2))
@@ -275,7 +275,7 @@ async def test_what_does_not_fit(stub: Stub) -> None:
 
 
 async def test_an_empty_catalogue(stub: Stub) -> None:
-    """There is nothing to bring over; an import with another model then simply begins anew."""
+    """An empty catalogue is not re-embedded; the next import may use any model."""
     await stub.RemoveProducts(retrieval_pb2.RemoveProductsRequest(ids=list(ROW)))
     assert "empty" in await refused(begin(stub))
     await stub.UpsertProducts(write(changed("phones"), new=[1, 0]))
@@ -283,7 +283,7 @@ async def test_an_empty_catalogue(stub: Stub) -> None:
 
 
 async def test_figures(stub: Stub) -> None:
-    """Counts of both, products that the model does not know, and searches against exact ones and the old model."""
+    """Counts of both collections and of products without a vector; recall and overlap of the check."""
     await fill(stub)
     state = await describe(stub)
     assert (state.live.product_count, state.live.without_vector_count) == (5, 1)
@@ -323,7 +323,7 @@ async def test_bad_input_is_named(stub: Stub) -> None:
 
 
 async def test_searches_during_switches(stub: Stub) -> None:
-    """Every search under way sees one collection: no degradation, and the vectors are of the version it names."""
+    """Each search uses one collection: no degradation, and vectors of the version that the answer names."""
     await fill(stub)
     done = asyncio.Event()
     seen = set()
@@ -377,15 +377,15 @@ async def test_another_replica_sees_the_switch() -> None:
 
 
 async def test_optimising_while_it_is_switched(tmp_path: Path) -> None:
-    """Edge: the one beside is optimised as any other, and may become live, and be written to, meanwhile."""
+    """Edge: a staged collection is optimised as any other; meanwhile it may become live and be written to."""
     settings = RetrievalSettings(data_dir=tmp_path)
     collections = EdgeCollections(tmp_path, settings.edge)
     handler = RetrievalHandler(retriever_over(collections, settings), settings.workers)
     local: Stub = Local(handler)  # type: ignore[assignment]
     await local.UpsertProducts(upsert(*SHOP))
     await fill(local)
-    beside = collections.pair("default").staged
-    assert isinstance(beside, EdgeCollection)
+    staged = collections.pair("default").staged
+    assert isinstance(staged, EdgeCollection)
     loop = asyncio.get_running_loop()
 
     def optimise_and_meanwhile(path: Path) -> bool:
@@ -395,7 +395,7 @@ async def test_optimising_while_it_is_switched(tmp_path: Path) -> None:
         asyncio.run_coroutine_threadsafe(_done(write_both), loop).result()
         return done
 
-    assert await asyncio.to_thread(beside.optimize, optimise_and_meanwhile)
+    assert await asyncio.to_thread(staged.optimize, optimise_and_meanwhile)
     answer = await local.RetrieveCandidates(both())
     assert (answer.model_version, set(answer.candidates.ids[:2])) == (NEW, {"phones", "boot"})
     handler.close()
@@ -410,9 +410,9 @@ async def _done(call: Awaitable[object]) -> object:
 
 
 async def work_until_killed(folder: Path) -> None:
-    """Round and round: writes with vectors of the live model or both, steps of a re-embedding, switches.
+    """In a loop: writes with vectors of the live model or of both, steps of a re-embedding, switches.
 
-    Each write is said once it is acknowledged.
+    The number of each write is printed once the write is acknowledged.
     """
     local: Stub = Local(build_handler(RetrievalSettings(data_dir=folder)))  # type: ignore[assignment]
     for number in itertools.count(1):
@@ -470,30 +470,30 @@ async def test_kill_9_at_any_step(tmp_path: Path, writes: int, seconds: float) -
     await first.UpsertProducts(upsert(*SHOP), Context())
     first.close()
     command = [sys.executable, "-c", f"{_WORK} asyncio.run(t.work_until_killed(Path({str(tmp_path)!r})))"]
-    said = await asyncio.to_thread(_said_until_killed, command, writes, seconds)
-    assert len(said) >= writes
+    acknowledged = await asyncio.to_thread(_acknowledged_until_killed, command, writes, seconds)
+    assert len(acknowledged) >= writes
     handler = build_handler(RetrievalSettings(data_dir=tmp_path))
     local: Stub = Local(handler)  # type: ignore[assignment]
     answer = await local.LookupProducts(retrieval_pb2.LookupProductsRequest(ids=list(ROW), with_products=True))
     assert not answer.missing_ids
-    # The write after the last one that was said may have been done as well.
+    # The write after the last acknowledged one may be there as well.
     title = product_pb2.Product.FromString(answer.candidates.products[ROW["shoe"]]).title
-    assert title in (f"shoe {said[-1]}", f"shoe {said[-1] + 1}")
+    assert title in (f"shoe {acknowledged[-1]}", f"shoe {acknowledged[-1] + 1}")
     await fill_and_switch_to_other(local)
     assert (await describe(local)).live.product_count == len(SHOP)
     assert not (await local.RetrieveCandidates(both())).degradations
     handler.close()
 
 
-def _said_until_killed(command: list[str], writes: int, seconds: float) -> list[int]:
+def _acknowledged_until_killed(command: list[str], writes: int, seconds: float) -> list[int]:
     """Kills `seconds` after that many writes were acknowledged."""
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         # Between log lines.
         numbers = (int(line) for line in child.stdout if line.strip().isdigit())
-        said = list(itertools.islice(numbers, writes))
+        acknowledged = list(itertools.islice(numbers, writes))
         time.sleep(seconds)
         child.kill()
-        said += numbers
+        acknowledged += numbers
     assert child.returncode == -9
-    return said
+    return acknowledged

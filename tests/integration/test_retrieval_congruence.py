@@ -111,13 +111,13 @@ async def found(stub: Stub, request: retrieval_pb2.RetrieveCandidatesRequest) ->
     return list((await stub.RetrieveCandidates(request)).candidates.ids)
 
 
-async def test_by_words(stub: Stub) -> None:
+async def test_the_lexical_leg(stub: Stub) -> None:
     """Words find products in English, by their stems, and in Chinese."""
     assert (await found(stub, ask("hdmi cables")))[0] == "cable"
     assert (await found(stub, ask("跑步鞋")))[0] == "chinese"
 
 
-async def test_by_meaning(stub: Stub) -> None:
+async def test_the_dense_leg(stub: Stub) -> None:
     """A vector finds its neighbours in order; a product with a zero vector is not among them."""
     answer = await stub.RetrieveCandidates(ask(vector=[1, 0.1, 0]))
     assert list(answer.candidates.ids)[:2] == ["shoe", "boot"]
@@ -125,8 +125,8 @@ async def test_by_meaning(stub: Stub) -> None:
     assert answer.candidates.dense_scores[0] == pytest.approx(0.995, abs=0.01)
 
 
-async def test_both_halves(stub: Stub) -> None:
-    """Text and vector together find what either finds, and each column holds its half's own score."""
+async def test_both_legs(stub: Stub) -> None:
+    """Text and vector together find what either finds, and each column has the score of its leg."""
     answer = await stub.RetrieveCandidates(ask("headphones", [1, 0, 0], with_vectors=True))
     row = list(answer.candidates.ids).index("phones")
     assert answer.candidates.lexical_scores[row] > 0
@@ -137,7 +137,7 @@ async def test_both_halves(stub: Stub) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 async def test_learned_fusion(engine: str, tmp_path: Path) -> None:
-    """A network that goes by one feature orders by it, and each candidate has both scores, whoever found it."""
+    """A network of one feature orders by it, and each candidate has both scores, whichever leg found it."""
     for feature, best in (("cosine", "shoe"), ("coverage", "phones")):
         wanted = np.array([[10.0 if name == feature else 0.0] for name in FEATURES], np.float32)
         zeros, ones = np.zeros(len(FEATURES), np.float32), np.ones(len(FEATURES), np.float32)
@@ -153,7 +153,7 @@ async def test_learned_fusion(engine: str, tmp_path: Path) -> None:
         assert answer.candidates.dense_scores[row] == pytest.approx(0.097, abs=0.01)
 
 
-def test_a_learned_fusion_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_missing_learned_fusion_is_refused_by_name(tmp_path: Path) -> None:
     """Retrieval does not start with a folder that holds no learned fusion."""
     fusion = FusionSettings(method="learned", model_dir=tmp_path)
     with pytest.raises(ValueError, match=r"fusion\.model_dir.*holds no learned fusion"):
@@ -199,21 +199,23 @@ async def test_facets(stub: Stub) -> None:
     assert answer.total_size == 5
 
 
-async def test_a_wish_is_kept_while_enough_is_left(stub: Stub) -> None:
-    """A preferred filter narrows while it leaves enough, and is dropped otherwise."""
-    wish = product_pb2.ProductFilter(brands=["Klarvox"])
-    kept = await stub.RetrieveCandidates(ask(soft_filter=wish, soft_filter_minimum=2))
-    dropped = await stub.RetrieveCandidates(ask(soft_filter=wish, soft_filter_minimum=3))
+async def test_a_soft_filter_is_strict_while_enough_is_left(stub: Stub) -> None:
+    """A soft filter is applied strictly if enough products match it, otherwise not."""
+    wanted = product_pb2.ProductFilter(brands=["Klarvox"])
+    kept = await stub.RetrieveCandidates(ask(soft_filter=wanted, soft_filter_minimum=2))
+    dropped = await stub.RetrieveCandidates(ask(soft_filter=wanted, soft_filter_minimum=3))
     assert (kept.soft_filter_applied, len(kept.candidates.ids)) == (True, 2)
     assert (dropped.soft_filter_applied, len(dropped.candidates.ids)) == (False, 5)
 
 
-async def test_a_dropped_wish_is_a_boost(stub: Stub) -> None:
-    """Candidates that match it rise, by half the spread of the scores; nothing comes in that was not found without."""
+async def test_a_soft_filter_as_a_boost(stub: Stub) -> None:
+    """Matching candidates rise by half the spread of the scores; the set of candidates is that without the filter."""
     plain = (await stub.RetrieveCandidates(ask("cable headphones", [1, 0, 0]))).candidates
     last = plain.brands[-1]
-    wish = product_pb2.ProductFilter(brands=[last])
-    answer = await stub.RetrieveCandidates(ask("cable headphones", [1, 0, 0], soft_filter=wish, soft_filter_minimum=5))
+    wanted = product_pb2.ProductFilter(brands=[last])
+    answer = await stub.RetrieveCandidates(
+        ask("cable headphones", [1, 0, 0], soft_filter=wanted, soft_filter_minimum=5)
+    )
     assert not answer.soft_filter_applied
     assert sorted(answer.candidates.ids) == sorted(plain.ids)
     before = dict(zip(plain.ids, plain.scores, strict=True))
@@ -227,7 +229,7 @@ async def test_a_dropped_wish_is_a_boost(stub: Stub) -> None:
 
 
 async def test_another_model_version_is_not_compared(stub: Stub) -> None:
-    """A query vector of another model: words only, and the answer says so."""
+    """A query vector of another model is not used: only the lexical leg answers, and a degradation reports it."""
     request = ask("cable", [1, 0, 0])
     request.query_vectors.model_version = "m@2"
     answer = await stub.RetrieveCandidates(request)
@@ -238,18 +240,20 @@ async def test_another_model_version_is_not_compared(stub: Stub) -> None:
 PICTURES = np.array([[1, 0], [0.6, 0.8], [0, 1], [0, 0], [0.9, 0.1]], np.float32)
 
 
-def upsert_with_pictures(model: str = "eye@1", pictures: FloatArray = PICTURES) -> retrieval_pb2.UpsertProductsRequest:
+def upsert_with_pictures(
+    model: str = "image@1", pictures: FloatArray = PICTURES
+) -> retrieval_pb2.UpsertProductsRequest:
     request = upsert(*SHOP)
     request.image_vectors.CopyFrom(vectors_to_proto(pictures, model))
     return request
 
 
-def picture(*vector: float, model: str = "eye@1") -> common_pb2.Vectors:
+def picture(*vector: float, model: str = "image@1") -> common_pb2.Vectors:
     return vectors_to_proto(np.array([vector], np.float32), model)
 
 
-async def test_by_picture(stub: Stub) -> None:
-    """A picture finds its neighbours in order, and nothing that has no picture; words find what they found."""
+async def test_the_image_leg(stub: Stub) -> None:
+    """An image finds its neighbours in order, and no product without an image; other legs are as before."""
     await stub.UpsertProducts(upsert_with_pictures())
     answer = await stub.RetrieveCandidates(ask(image_vector=picture(1, 0)))
     assert list(answer.candidates.ids) == ["shoe", "chinese", "boot", "cable"]
@@ -259,8 +263,8 @@ async def test_by_picture(stub: Stub) -> None:
     assert not (await stub.RetrieveCandidates(ask("hdmi"))).candidates.image_scores
 
 
-async def test_picture_and_words(stub: Stub) -> None:
-    """Both together find what either finds, in the order of both, and each column holds its half's own score."""
+async def test_image_and_text(stub: Stub) -> None:
+    """Both together find what either finds, in the order of both, and each column has the score of its leg."""
     await stub.UpsertProducts(upsert_with_pictures())
     answer = (await stub.RetrieveCandidates(ask("boots", [0.8, 0.6, 0], image_vector=picture(0.6, 0.8)))).candidates
     assert answer.ids[0] == "boot"
@@ -269,15 +273,15 @@ async def test_picture_and_words(stub: Stub) -> None:
     assert "phones" in answer.ids
 
 
-async def test_picture_within_a_filter(stub: Stub) -> None:
-    """Filters narrow the picture half as any other."""
+async def test_an_image_within_a_filter(stub: Stub) -> None:
+    """Filters narrow the image leg as any other."""
     await stub.UpsertProducts(upsert_with_pictures())
     narrowing = product_pb2.ProductFilter(categories=["Shoes > Boots"])
     assert await found(stub, ask(image_vector=picture(1, 0), filter=narrowing)) == ["boot"]
 
 
-async def test_looks_like_this(stub: Stub) -> None:
-    """By the product's own picture, without the product; where it has none by its text, and the answer says so."""
+async def test_similar_products(stub: Stub) -> None:
+    """Similar by the product's image, without the product itself; if it has none by its text, with a degradation."""
     await stub.UpsertProducts(upsert_with_pictures())
     alike = await stub.RetrieveCandidates(ask(similar_to_id="shoe"))
     assert list(alike.candidates.ids) == ["chinese", "boot", "cable"]
@@ -292,29 +296,29 @@ async def test_looks_like_this(stub: Stub) -> None:
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_shop_without_pictures(stub: Stub) -> None:
-    """A picture finds nothing there and fails nothing; words beside it are looked up; texts are compared."""
+async def test_a_shop_without_images(stub: Stub) -> None:
+    """There an image finds nothing and fails nothing; the other legs answer, and similar products go by their text."""
     assert await found(stub, ask(image_vector=picture(1, 0))) == []
     assert (await found(stub, ask("hdmi", image_vector=picture(1, 0))))[0] == "cable"
     assert (await found(stub, ask(similar_to_id="shoe")))[0] == "boot"
 
 
-async def test_pictures_of_another_model(stub: Stub) -> None:
-    """They are never compared: refused in an import, and left out of a query, which says so."""
+async def test_images_of_another_model(stub: Stub) -> None:
+    """They are never compared: refused in an import, and skipped in a query, with a degradation."""
     await stub.UpsertProducts(upsert_with_pictures())
-    answer = await stub.RetrieveCandidates(ask("cable", image_vector=picture(1, 0, 0, model="eye@2")))
+    answer = await stub.RetrieveCandidates(ask("cable", image_vector=picture(1, 0, 0, model="image@2")))
     assert answer.candidates.ids[0] == "cable"
     assert [(d.reason, d.fallback) for d in answer.degradations] == [
         (common_pb2.DEGRADATION_REASON_MODEL_VERSION_MISMATCH, "retrieval without the picture")
     ]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await stub.UpsertProducts(upsert_with_pictures("eye@2"))
+        await stub.UpsertProducts(upsert_with_pictures("image@2"))
     assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert "image_vectors.model_version" in (caught.value.details() or "")
 
 
-async def test_a_picture_that_is_gone(stub: Stub) -> None:
-    """A product stored again without its picture is found by words only; one removed is found no more."""
+async def test_an_image_that_was_removed(stub: Stub) -> None:
+    """The image leg finds neither a product stored again without its image nor a removed one."""
     await stub.UpsertProducts(upsert_with_pictures())
     await stub.UpsertProducts(upsert(SHOP[0]))
     await stub.RemoveProducts(retrieval_pb2.RemoveProductsRequest(ids=["chinese"]))
@@ -323,7 +327,7 @@ async def test_a_picture_that_is_gone(stub: Stub) -> None:
 
 
 async def test_lookup_and_remove(stub: Stub) -> None:
-    """Products by id in the order asked for, with fingerprints; what is removed is gone; unknown ids come back."""
+    """Products by id come in the order asked for, with fingerprints; removed and unknown ids come back as missing."""
     request = retrieval_pb2.LookupProductsRequest(ids=["cable", "x", "shoe"], with_products=True)
     answer = await stub.LookupProducts(request)
     assert list(answer.candidates.ids) == ["cable", "shoe"]
@@ -358,6 +362,38 @@ async def test_bad_input(
     assert field in (caught.value.details() or "")
 
 
+async def test_pages(stub: Stub) -> None:
+    """Browsing continues behind the last product, and each page has the count of all; a search has no pages."""
+    request, ids = ask(sort=product_pb2.SORT_ORDER_PRICE_ASCENDING, limit=2), list[str]()
+    for _ in range(3):
+        page = await stub.RetrieveCandidates(request)
+        ids += page.candidates.ids
+        request.page_token = page.next_page_token
+        assert page.total_size == len(SHOP)
+    assert ids == ["cable", "chinese", "shoe", "boot", "phones"]
+    assert not request.page_token
+    assert not (await stub.RetrieveCandidates(ask("shoes", limit=1))).next_page_token
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda r: setattr(r, "page_token", r.page_token[:-1]),
+        lambda r: setattr(r, "sort", product_pb2.SORT_ORDER_NEWEST),
+        lambda r: setattr(r, "text", "shoes"),
+    ],
+)
+async def test_bad_page_tokens(stub: Stub, spoil: Callable[[retrieval_pb2.RetrieveCandidatesRequest], None]) -> None:
+    """A damaged token, a token of another sort and a token together with a query are refused by name."""
+    request = ask(limit=2)
+    request.page_token = (await stub.RetrieveCandidates(request)).next_page_token
+    spoil(request)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.RetrieveCandidates(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "page_token: " in (caught.value.details() or "")
+
+
 def _range(low: str, minimum: int, high: str, maximum: int) -> product_pb2.PriceRange:
     return product_pb2.PriceRange(
         minimum=common_pb2.Money(currency_code=low, units=minimum),
@@ -382,8 +418,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-async def test_pictures_survive_a_restart(tmp_path: Path) -> None:
-    """Edge: a new process knows the pictures and the version of their model."""
+async def test_images_survive_a_restart(tmp_path: Path) -> None:
+    """Edge: a new process has the images and the version of their model."""
 
     class Context:
         def invocation_metadata(self) -> tuple[()]:
@@ -398,8 +434,8 @@ async def test_pictures_survive_a_restart(tmp_path: Path) -> None:
     assert list(answer.candidates.ids) == ["shoe", "chinese", "boot", "cable"]
 
 
-async def test_pictures_survive_optimising(tmp_path: Path) -> None:
-    """Edge: the optimised copy that takes over has the pictures as well."""
+async def test_images_survive_optimising(tmp_path: Path) -> None:
+    """Edge: the optimised copy that replaces the collection has the images as well."""
     settings = RetrievalSettings(data_dir=tmp_path)
     collections = EdgeCollections(tmp_path, settings.edge)
     handler = RetrievalHandler(retriever_over(collections, settings), settings.workers)
@@ -417,7 +453,7 @@ async def test_pictures_survive_optimising(tmp_path: Path) -> None:
     assert list(answer.candidates.ids) == ["chinese", "boot", "cable"]
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:
     """Edge: after an acknowledged upsert and kill -9, a new process finds everything."""
     root = Path(__file__).parents[2]
     died = subprocess.run([sys.executable, "-c", _WRITE_AND_DIE, str(tmp_path)], cwd=root, check=False)
@@ -439,7 +475,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
 
 
 async def test_equal_scores_have_an_order(stub: Stub) -> None:
-    """More products of one score than an answer holds: the same question twice gives the same products in one order."""
+    """Of more products with one score than the limit, the same query always returns the same ones in one order."""
     same = [product(f"lamp-{number}", "Desk lamp", "Klarvox", "Lamps", 20) for number in range(40)]
     request = retrieval_pb2.UpsertProductsRequest(
         products=same, vectors=vectors_to_proto(np.tile(VECTORS[2], (40, 1)), MODEL),

@@ -25,7 +25,7 @@ from tests.integration.retrieval_engines import ENGINES, collections_of, indexed
 
 ONE = np.array([[1, 0, 0]], np.float32)
 SOME = ProductFilter(brands=("Klarvox",))
-BOTH = {"text": "lamp", "vectors": ONE, "model_version": "m@1"}
+BOTH: dict[str, Any] = {"text": "lamp", "vectors": ONE, "model_version": "m@1"}
 
 
 class CountingCollection:

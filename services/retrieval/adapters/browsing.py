@@ -56,7 +56,7 @@ def browse(collection: Collection, wanted: Browse) -> Page:
 
 
 def _walk(collection: Collection, condition: Where, wanted: Browse) -> _Walk:
-    """One page. It reads one point more than the page holds, which says whether another page follows."""
+    """One page. It reads one point more than the page holds: if there is one, another page follows."""
     size, after, columns = wanted.limit + 1, wanted.after, wanted.columns
     field, is_descending = _FIELDS[wanted.sort], wanted.sort is not SortOrder.PRICE_ASCENDING
 
@@ -71,7 +71,7 @@ def _walk(collection: Collection, condition: Where, wanted: Browse) -> _Walk:
         rows = _present(found)
         return rows[: wanted.limit], Position(None, rows[wanted.limit - 1][0]) if len(rows) == size else None
 
-    # Without a place to continue from there is no rest of a group.
+    # The first page has no part 1.
     rest: Read = list
     beyond = condition
     if after is not None and after.value is not None:
@@ -85,14 +85,15 @@ def _walk(collection: Collection, condition: Where, wanted: Browse) -> _Walk:
     complete.sort(key=lambda row: (sign * _value(field, row[1]), row[0]))
     rows = [*_present(found_rest), *complete]
 
+    left = size - len(rows)
     last = IsMissing(field) if cut_value is None else Between(field, cut_value, cut_value)
-    wanting = size - len(rows)
-    for part in (yield [by_id(condition.also(last), 0, wanting)] if wanting > 0 else []):
-        rows += _present(part)
+    parts = yield [by_id(condition.also(last), 0, left)] if left > 0 else []
+    rows += [row for part in parts for row in _present(part)]
     if len(rows) >= size:
         key, record = rows[wanted.limit - 1]
         return rows[: wanted.limit], Position(_value_or_none(field, record), key)
-    # Without all of them although the engine cut the values off: points of the last group were removed meanwhile.
+    # If the engine cut the values off and the page is short all the same, points of the last group were removed between
+    # the round trips: the next page begins behind that group.
     return rows, None if cut_value is None else Position(cut_value, MAX_KEY)
 
 

@@ -51,7 +51,7 @@ class Hits:
 
 
 class Collection(Protocol):
-    """One tenant's points. `columns` says what each record holds at least."""
+    """One tenant's points. `columns`: the least that each record holds."""
 
     @property
     def model_version(self) -> str:

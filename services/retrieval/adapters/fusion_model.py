@@ -1,4 +1,4 @@
-"""A learned fusion on disk: fusion.safetensors holds the arrays, fusion.json says what they were made of."""
+"""A learned fusion on disk: fusion.safetensors holds the arrays, fusion.json describes their training."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_fusion(folder: Path) -> FusionNetwork:
     except (OSError, ValueError) as error:
         raise ValueError(f"fusion.model_dir: {folder} holds no learned fusion ({error}); train one") from None
     if tuple(about.get("features", ())) != FEATURES:
-        raise ValueError(f"fusion.model_dir: {folder} was trained on other features than this version's; train it anew")
+        raise ValueError(f"fusion.model_dir: {folder} was trained on the features of another version; train it again")
     return FusionNetwork(**{field.name: arrays[field.name] for field in fields(FusionNetwork)})
 
 

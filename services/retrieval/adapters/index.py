@@ -23,8 +23,8 @@ from services.retrieval.domain.legs import KeyArray, Leg, LegHits, Source
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Browse, Columns, Found, Narrowing, Page, Vectors
 
-# How much further the engine is asked than what is kept. It has no order among equal scores (variants of one product,
-# one word that hundreds of titles hold), and would cut through them differently each time.
+# Hits requested from the engine beyond those that are kept. The engine has no order among equal scores (variants of one
+# product, a word that is in hundreds of titles) and would cut them off differently each time.
 _BEYOND = 50
 
 
@@ -174,7 +174,7 @@ class QdrantIndex:
 
 
 def _leg_hits(leg: Leg, hits: Hits, depth: int) -> LegHits:
-    """The best `depth`, equal scores by key: the same question twice is answered the same."""
+    """The best `depth`, equal scores by key: the same query has the same answer."""
     order = np.lexsort((hits.keys, -hits.scores))[:depth]
     return LegHits(leg, hits.keys[order], hits.scores[order], is_cut=len(order) == depth)
 

@@ -58,7 +58,7 @@ class AnyOf:
 
 @dataclass(frozen=True)
 class Between:
-    """The number lies in the closed range; None leaves an end open."""
+    """The number is in the closed range; None leaves an end open."""
 
     key: str
     minimum: float | None

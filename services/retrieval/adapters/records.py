@@ -21,15 +21,15 @@ from services.retrieval.ports import Columns
 
 CATEGORY, BRAND, BRAND_KEY, ATTRIBUTES = "category", "brand", "brand_key", "attributes"
 PRICE, CURRENCY, IN_STOCK, CREATED_AT = "price", "currency", "in_stock", "created_at"
-# A word, not a truth value: Edge 0.9 matches no boolean.
+# A word, not a boolean: Edge 0.9 cannot match booleans.
 YES = "yes"
 VECTOR = "vector"
 _COLUMNS, _PRODUCT, _FINGERPRINT, _HEADING_TERMS = "columns", "product", "fingerprint", "words"
 
-# Between an attribute's name and value in one keyword: no text has it.
+# Separates an attribute's name and value in one keyword: no text has it.
 _PAIR = "\x1f"
 
-# All that there is of a record.
+# All columns of a record.
 EVERYTHING = Columns(vectors=True, fingerprints=True, attributes=True, heading_terms=True)
 
 
@@ -52,7 +52,7 @@ INDEXES = {
 
 
 class Record(NamedTuple):
-    """What an answer may need of one product; the columns of retrieval.proto, row-wise.
+    """The fields of one product that an answer may need; the columns of retrieval.proto, row-wise.
 
     `vector` is float16, little-endian, empty for a product without one; `attributes` are pairs, see `attribute_pair`;
     `heading_terms` are the numbers of the words of title and brand, uint32, little-endian.
@@ -118,7 +118,7 @@ def record_of_payload(payload: Mapping[str, Any]) -> Record:
 
 
 def payload_keys(columns: Columns) -> list[str]:
-    """What to read of each point."""
+    """The payload fields to read of each point."""
     keys = {
         _COLUMNS: True,
         _PRODUCT: columns.products,

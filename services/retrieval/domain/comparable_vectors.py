@@ -19,7 +19,7 @@ def in_terms_of(query: RetrievalQuery, model_version: str) -> RetrievalQuery:
 
 
 def without_zero_vectors(query: RetrievalQuery) -> RetrievalQuery:
-    """A row of zeros stands for no vector."""
+    """A row of zeros means that there is no vector."""
     if query.image is not None and not np.any(query.image):
         query = replace(query, image=None)
     if query.vectors is None:

@@ -47,8 +47,8 @@ class FixedFusion:
 
     linear: the weighted sum of the legs' scores, each scaled to [0, 1] over what the leg found. rrf: reciprocal ranks
     (Cormack et al., SIGIR 2009). dbsf: scores scaled by the mean and three standard deviations of each leg, unweighted.
-    A search with several query vectors is always fused by ranks: every interest is then represented, however near its
-    products are; by scores, the nearest interest would win.
+    A search with several query vectors is always fused by ranks: then every interest is represented, whereas by scores
+    the interest with the nearest products would prevail.
     """
 
     method: Literal["linear", "rrf", "dbsf"]
@@ -118,9 +118,9 @@ def _scores_of(source: Source, hits: Sequence[LegHits], rows: Sequence[npt.NDArr
 
 
 def _scaled(hits: LegHits) -> FloatArray:
-    """A leg that was cut scales from its last score; one that found everything has nothing below, so it scales from 0.
+    """A leg that was cut scales from its last score, one that found all its matches from 0.
 
-    A leg without a spread says nothing about the order and adds nothing.
+    A leg without a spread does not order anything and adds nothing.
     """
     floor = float(hits.scores[-1]) if hits.is_cut else 0.0
     top = float(hits.scores[0]) if len(hits.scores) else 0.0

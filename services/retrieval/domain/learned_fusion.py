@@ -1,7 +1,7 @@
-"""Fusion learned from judgements or clicks: what each leg says of a candidate, joined by a small network.
+"""Fusion learned from judgements or clicks: a small network scores the features of each candidate.
 
 Fixed weights trust both legs alike for every query. The network sees how sure each leg is: its best score, how far
-below that a candidate lies, how many of the query's words its heading holds, and how near it is to what was found first
+below that a candidate is, how many of the query's words its heading holds, and how near it is to the first results
 (pseudo-relevance feedback: Rocchio, 1971). Training and serving compute the features here. For 400 candidates it takes
 a few tenths of a millisecond.
 """
@@ -24,7 +24,7 @@ FEATURES = (
     "best_lexical", "best_cosine", "coverage", "near_first", "near_first_lexical",
 )  # fmt: skip
 
-# The first products, which stand for what the query means.
+# The number of first results whose centre represents the query's meaning.
 _FEEDBACK = 10
 
 # Features [n, len(FEATURES)] -> scores [n], higher is better.
@@ -65,7 +65,7 @@ class LearnedFusion:
 
 
 def candidate_features(hits: Sequence[LegHits], details: Details) -> CandidateFeatures:
-    """What the network reads of each candidate. Both scores are there, whichever leg found it.
+    """The features of every candidate. Each has both scores, whichever leg found it.
 
     `hits`: of the dense leg and of the lexical leg.
     """

@@ -1,8 +1,8 @@
-"""Text made ready for BM25, the same way for products and for queries.
+"""Preparation of text for BM25, the same for products and for queries.
 
 The engine's multilingual tokenizer segments Chinese, folds accents and stems English, but it drops tokens made of
-digits only and knows no units. In a shop "12 gauge", "3/4 in." and "6ft" carry much of the meaning, so numbers become
-words here ("3/4" -> "n3s4") and the usual spellings of a unit become one.
+digits only and does not recognise units. In a shop "12 gauge", "3/4 in." and "6ft" carry much of the meaning, so
+numbers become words here ("3/4" -> "n3s4") and the usual spellings of a unit become one.
 """
 
 from __future__ import annotations
@@ -65,19 +65,19 @@ def lexical_text(text: str) -> str:
 
 
 def lexical_query(text: str) -> str:
-    """As `lexical_text`, and neighbouring words joined as well: shoppers write "deck over" for DeckOver."""
+    """As `lexical_text`, with neighbouring words also joined: shoppers write "deck over" for DeckOver."""
     folded = unicodedata.normalize("NFKC", text).lower()
     words = _WORD.findall(folded)
     return " ".join([lexical_text(text), *(left + right for left, right in itertools.pairwise(words))])
 
 
 def heading(product: Product) -> str:
-    """What names the product: it counts in full."""
+    """Title and brand, which count in full."""
     return _joined((product.title, *product.localized_titles.values(), product.brand))
 
 
 def body(product: Product) -> str:
-    """What describes it: it counts less."""
+    """Category, attributes and description, which count less."""
     return _joined(_body_parts(product))
 
 

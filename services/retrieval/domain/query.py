@@ -1,4 +1,4 @@
-"""What one retrieval asks for, and its bounds."""
+"""A retrieval query and its bounds."""
 
 from __future__ import annotations
 

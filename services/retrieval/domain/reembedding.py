@@ -1,17 +1,17 @@
-"""What is told of a catalogue that is brought over to another model."""
+"""The state of a re-embedding: a catalogue that is brought to another model."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Of a product, that a check of the searches looks at.
+# Nearest neighbours of a product that a check of the searches compares.
 NEIGHBOURS = 10
 
 
 @dataclass(frozen=True)
 class CollectionState:
-    """`without_vector`: how many of the `products` the model has no vector for."""
+    """`without_vector`: number of the `products` that have no vector."""
 
     model_version: str
     dimensions: int
@@ -21,7 +21,7 @@ class CollectionState:
 
 @dataclass(frozen=True)
 class PairState:
-    """`live` answers searches. `staged_is_previous`: it was live before, and is kept for a way back."""
+    """`live` answers searches. `staged_is_previous`: it was live before and is kept for a switch back."""
 
     live: CollectionState | None
     staged: CollectionState | None
@@ -30,9 +30,9 @@ class PairState:
 
 @dataclass(frozen=True)
 class Unembedded:
-    """Products that the collection beside the live one lacks, of `compared`: rows of equal length.
+    """Products that the staged collection lacks among `compared` products of the live one: rows of equal length.
 
-    `after`: the point to go on from; 0: that were all.
+    `after`: where the next page starts; 0 after the last one.
     """
 
     ids: Sequence[str]
@@ -45,10 +45,10 @@ class Unembedded:
 
 @dataclass(frozen=True)
 class SearchCheck:
-    """Of `sampled` products' nearest neighbours in the collection beside the live one.
+    """About the nearest neighbours of `sampled` products in the staged collection.
 
-    `recall`: the share of the exact ones that a search finds. `overlap`: the share that they have in common with the
-    product's neighbours under the live model. Both from 0 to 1.
+    `recall`: the share of the exact neighbours that a search finds. `overlap`: the share of them that are neighbours
+    under the live model too. Both from 0 to 1.
     """
 
     sampled: int

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from services.retrieval.domain.legs import KeyArray, ScoredKeys
 
-# A product that matches the filter still answers the query if it is this near to it, measured by what is found without
-# the filter. Below, the shop has no such thing: beige towels are no answer to "beige cardigan". In the demo shop the
-# tenth product of a filter with enough results is at 0.85 to 1.05, that of the others mostly at 0.4 to 0.8.
+# A product that matches the filter answers the query if its score is at least this share of the usual score of what is
+# found without the filter. Below it the shop has no such product: beige towels do not answer "beige cardigan". In the
+# demo shop the tenth product of a filter with enough answers is at 0.85 to 1.05, that of other filters mostly at 0.4 to
+# 0.8.
 _STILL_AN_ANSWER = 0.85
 
 
@@ -22,8 +23,7 @@ def apply_soft_filter(
 
     `matching` was found with the filter, `everything` without it. At least `needed` answers apply it.
     """
-    # A price is a limit: what lies beyond it is no answer, however near. Of a brand or a colour only what is near the
-    # query is an answer.
+    # A price is a limit: all products within it are answers. Of a brand or a colour only products near the query are.
     answers = matching.keys if is_only_price else _answers(matching, everything, needed)
     if len(answers) >= needed:
         return matching, True
