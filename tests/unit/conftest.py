@@ -1,4 +1,4 @@
-"""A gateway that keeps what it is sent, on a real port."""
+"""A fake gateway on a real port that stores what it gets."""
 
 from __future__ import annotations
 
