@@ -1,4 +1,4 @@
-"""Events of a file: one row becomes one event."""
+"""Rows of an event file as events."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from kairos.common.v1 import event_pb2
 
 
 def event_of(values: dict[str, Any]) -> event_pb2.Event:
-    """Keys as in event.proto; `time` (ISO 8601) and `type` (click, cart, ...). Raises RowRefused."""
+    """The event of one row. Keys are those of event.proto, and `time` (ISO 8601) and `type` (click, cart, …).
+
+    Raises RowRefused.
+    """
     name = f"EVENT_TYPE_{str(values.get('type', '')).upper()}"
     if name not in event_pb2.EventType.DESCRIPTOR.values_by_name:
-        raise RowRefused("type", f"{values.get('type')!r} is none of click, cart, purchase, remove, dwell, search")
+        raise RowRefused(
+            "type", f"{values.get('type')!r} is unknown; use click, cart, purchase, remove, dwell or search"
+        )
     event = event_pb2.Event(type=event_pb2.EventType.Value(name))
     for key in ("event_id", "user_id", "visitor_id", "session_id", "item_id", "query"):
         setattr(event, key, str(values.get(key) or ""))
@@ -24,7 +29,7 @@ def event_of(values: dict[str, Any]) -> event_pb2.Event:
     if not event.user_id and not event.visitor_id:
         raise RowRefused("user_id", "is empty, and so is visitor_id; one of them is required")
     if event.type != event_pb2.EVENT_TYPE_SEARCH and not event.item_id:
-        raise RowRefused("item_id", "is empty; only a search has none")
+        raise RowRefused("item_id", "is empty; only a search may have none")
     if values.get("time"):
         event.occurred_at.FromDatetime(parse_time("time", str(values["time"])))
     return event

@@ -1,4 +1,4 @@
-"""Imports: rows of a file to the gateway, bad ones into a rejects file, good ones acknowledged as they go."""
+"""Imports files through the gateway. Rejected rows are written to a file; accepted rows are acknowledged in batches."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from catalog.rows import Row, read_rows
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
+from services.common.limits import MAX_IMAGE_BYTES
 
-# Products of one stream, after which the gateway acknowledges, and of one message.
+# Products of one stream, after which the gateway acknowledges them, and of one message.
 _STREAM = 2_000
 _MESSAGE = 200
-# Of a message's pictures, beyond which it is sent; the gateway takes 16 MiB, of one picture 8.
+# A message is sent when its images have so many bytes. The gateway accepts messages of 16 MiB.
 _MESSAGE_BYTES = 4 << 20
-_MAX_PICTURE = 8 << 20
+# Events of one message.
 _EVENTS = 500
 _TIMEOUT_S = 600.0
 _ATTEMPTS = 8
@@ -34,7 +35,7 @@ _ATTEMPTS = 8
 
 @dataclass
 class Summary:
-    """What became of the rows."""
+    """Numbers of rows: read, and what became of them."""
 
     read: int = 0
     imported: int = 0
@@ -45,7 +46,7 @@ class Summary:
 
 @dataclass
 class Rejects:
-    """Opened with the first bad row: a clean import leaves no file."""
+    """The file of rejected rows. It is created with the first of them."""
 
     path: Path
     count: int = 0
@@ -65,18 +66,20 @@ class Rejects:
 
 @dataclass
 class CatalogImport:
+    """Imports products with their images."""
+
     connection: Connection
     mapping: ProductMapping
     rejects: Rejects
     summary: Summary = field(default_factory=Summary)
-    # What image_uri is relative to. None: no pictures are sent.
+    # Folder that image_uri is relative to. None: no images are sent.
     images: Path | None = None
-    missing_pictures: int = 0
-    # By id: the line that it came on first, and a digest of its content.
+    missing_images: int = 0
+    # By id: the line on which it occurred first, and a digest of the product.
     _seen: dict[str, tuple[int, bytes]] = field(default_factory=dict)
 
     def run(self, path: Path, quiet: bool = False) -> Summary:
-        """Raises grpc.RpcError when the gateway refuses a stream; what it acknowledged before stays."""
+        """Raises grpc.RpcError if the gateway refuses a stream. Products that it acknowledged before stay imported."""
         rows = self._good_rows(path)
         with self.connection.stub() as stub, tqdm(unit=" products", disable=quiet, desc="Importing") as bar:
             while batch := list(islice(rows, _STREAM)):
@@ -110,7 +113,8 @@ class CatalogImport:
                 )
 
     def _send(self, stub: gateway_pb2_grpc.GatewayServiceStub, batch: list[tuple[Row, product_pb2.Product]]) -> None:
-        # A stage that is down for a moment, or busy, ends no import: what went in already is known by its fingerprint.
+        # A stage that is busy or unavailable for a short time does not end the import. The gateway recognises products
+        # that it has stored already by their fingerprints.
         for attempt in stamina.retry_context(on=_is_unavailable, attempts=_ATTEMPTS, timeout=None, wait_max=10.0):
             with attempt:
                 answer = stub.ImportProducts(
@@ -124,34 +128,34 @@ class CatalogImport:
     def _messages(self, batch: list[tuple[Row, product_pb2.Product]]) -> Iterator[gateway_pb2.ImportProductsRequest]:
         message, size = gateway_pb2.ImportProductsRequest(), 0
         for _, product in batch:
-            image = self._picture(product.image_uri)
+            image = self._image(product.image_uri)
             message.products.append(product)
             message.images.append(image)
             size += len(image)
             if len(message.products) == _MESSAGE or size >= _MESSAGE_BYTES:
-                yield _lean(message)
+                yield _without_empty_images(message)
                 message, size = gateway_pb2.ImportProductsRequest(), 0
         if message.products:
-            yield _lean(message)
+            yield _without_empty_images(message)
 
-    def _picture(self, uri: str) -> bytes:
-        """Empty where there is none. A path that leads out of the folder counts as missing."""
+    def _image(self, uri: str) -> bytes:
+        """The bytes of the image; empty if there is none. A path that leads out of the folder counts as missing."""
         if self.images is None or not uri:
             return b""
         folder = self.images.resolve()
         path = (folder / uri).resolve()
         if not path.is_relative_to(folder) or not path.is_file():
-            self.missing_pictures += 1
+            self.missing_images += 1
             return b""
-        if path.stat().st_size > _MAX_PICTURE:
-            # One byte too many says as much to the gateway as all of them.
+        if path.stat().st_size > MAX_IMAGE_BYTES:
+            # One byte beyond the limit is enough for the gateway to refuse the image.
             with path.open("rb") as file:
-                return file.read(_MAX_PICTURE + 1)
+                return file.read(MAX_IMAGE_BYTES + 1)
         return path.read_bytes()
 
 
-def _lean(message: gateway_pb2.ImportProductsRequest) -> gateway_pb2.ImportProductsRequest:
-    """Without pictures there is no column for them."""
+def _without_empty_images(message: gateway_pb2.ImportProductsRequest) -> gateway_pb2.ImportProductsRequest:
+    """Removes the images if all of them are empty."""
     if not any(message.images):
         message.ClearField("images")
     return message
@@ -159,11 +163,14 @@ def _lean(message: gateway_pb2.ImportProductsRequest) -> gateway_pb2.ImportProdu
 
 @dataclass
 class EventsImport:
+    """Imports events."""
+
     connection: Connection
     rejects: Rejects
     summary: Summary = field(default_factory=Summary)
 
     def run(self, path: Path, quiet: bool = False) -> Summary:
+        """Raises grpc.RpcError if the gateway refuses a message."""
         rows = self._good_rows(path)
         with self.connection.stub() as stub, tqdm(unit=" events", disable=quiet, desc="Recording") as bar:
             while batch := list(islice(rows, _EVENTS)):

@@ -1,4 +1,4 @@
-"""From the columns of a shop's own file to a Product."""
+"""Maps the columns of a catalogue file to the fields of a product."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ _MONEY = ("price", "cost", "price_floor", "price_ceiling")
 _TEXTS = ("id", "title", "description", "brand", "image_uri")
 _PREFIXES = ("attributes.", "localized_titles.", "localized_descriptions.")
 FIELDS = (*_TEXTS, *_MONEY, "category", "currency", "stock", "created_at", "attributes")
-# Columns that are fields under another name.
+# Columns with another name than their field.
 ALIASES = {
     "title_zh": "localized_titles.zh", "description_zh": "localized_descriptions.zh", "image": "image_uri",
 }  # fmt: skip
-# Groups of three, and of two before them as in India. "12,50" is not 1250.
+# Commas before groups of three digits, and before groups of two in front of them, as in India. "12,50" does not match.
 _THOUSANDS = re.compile(r"[^\d,.]*\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d*)?\s*")
 
 
 class RowRefused(Exception):
+    """The row cannot be imported: `field` is wrong for `reason`."""
+
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field, self.reason = field, reason
@@ -35,14 +37,14 @@ class RowRefused(Exception):
 
 @dataclass(frozen=True)
 class ProductMapping:
-    """Which columns make which field."""
+    """For each field the columns that it is made of."""
 
     columns: Mapping[str, Sequence[str]]
     currency: str
     separator: str = " > "
 
     def product(self, row: Mapping[str, Any]) -> product_pb2.Product:
-        """Raises RowRefused that names the field."""
+        """The product of one row. Raises RowRefused."""
         product = product_pb2.Product()
         for field, columns in self.columns.items():
             values = [value for column in columns for value in _flat(row.get(column)) if value not in (None, "")]
@@ -55,7 +57,11 @@ class ProductMapping:
 
 
 def parse_mapping(spec: str, header: Sequence[str] | None, currency: str, separator: str = " > ") -> ProductMapping:
-    """`field=column` or `field=one+two`, comma-separated. Raises ValueError for unknown fields and missing columns."""
+    """Parses `field=column` and `field=one+two`, separated by commas. Without a `spec`, columns map to the fields of
+    their names. `header` is None if each row has columns of its own (JSON lines).
+
+    Raises ValueError for an unknown field and a missing column.
+    """
     columns: dict[str, list[str]] = {}
     for part in filter(None, (piece.strip() for piece in spec.split(","))):
         field, equals, sources = part.partition("=")
@@ -109,20 +115,20 @@ def _set(
 
 
 def _flat(value: Any) -> list[Any]:
-    """JSON and Parquet have lists where CSV has one text."""
+    """The values of a cell: JSON and Parquet may have a list, CSV has one text."""
     return value if isinstance(value, list) else [value]
 
 
 def parse_money(field: str, text: str, currency: str) -> Money:
-    """An amount as people write it: "1,299.00", "$5". Raises RowRefused."""
+    """An amount as people write it: "1,299.00" or "$5". Raises RowRefused."""
     if "," in text and not _THOUSANDS.fullmatch(text):
-        raise RowRefused(field, f"{text!r}: a comma stands between thousands only; write a point before decimals")
+        raise RowRefused(field, f"{text!r}: a comma is allowed only between thousands; write a point before decimals")
     try:
         amount = Decimal(text.replace(",", "").lstrip("$€£¥").strip())
     except InvalidOperation:
-        raise RowRefused(field, f"{text!r} is no amount") from None
+        raise RowRefused(field, f"{text!r} is not an amount") from None
     if not amount.is_finite() or amount < 0:
-        raise RowRefused(field, f"{text!r}: an amount is not negative and not NaN; leave it out where it is unknown")
+        raise RowRefused(field, f"{text!r}: an amount must be finite and not negative; leave it out if it is unknown")
     if amount > MAX_UNITS:
         raise RowRefused(field, f"{text!r} is more than {MAX_UNITS:,}; send the price in units of the currency")
     try:
@@ -132,24 +138,24 @@ def parse_money(field: str, text: str, currency: str) -> Money:
 
 
 def parse_whole_number(field: str, text: str, most: int) -> int:
-    """0 to `most`. Raises RowRefused."""
+    """A whole number from 0 to `most`. Raises RowRefused."""
     try:
-        # "5.0" is how a table writes a whole number whose column has gaps.
+        # Some programs write the whole numbers of a column with empty cells as "5.0".
         number = int(re.sub(r"\.0+$", "", text))
     except ValueError:
-        raise RowRefused(field, f"{text!r} is no whole number") from None
+        raise RowRefused(field, f"{text!r} is not a whole number") from None
     if not 0 <= number <= most:
-        raise RowRefused(field, f"{text!r} is out of range; send 0 or more")
+        raise RowRefused(field, f"{text!r} is out of range; send 0 to {most}")
     return number
 
 
 def parse_time(field: str, text: str) -> datetime:
-    """In UTC, which is also meant where the text names no zone. Raises RowRefused."""
+    """A time in UTC. A text without a time zone is taken as UTC. Raises RowRefused."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise RowRefused(field, f"{text!r} is no ISO 8601 time") from None
+        raise RowRefused(field, f"{text!r} is not an ISO 8601 time") from None
 
 
 def _attributes(value: Any) -> dict[str, list[str]]:
@@ -158,5 +164,5 @@ def _attributes(value: Any) -> dict[str, list[str]]:
     except json.JSONDecodeError:
         entries = None
     if not isinstance(entries, dict):
-        raise RowRefused("attributes", "is no JSON object of lists")
+        raise RowRefused("attributes", "is not a JSON object of lists")
     return {str(k): [str(x) for x in v] if isinstance(v, list) else [str(v)] for k, v in entries.items()}

@@ -1,4 +1,4 @@
-"""A shop's catalogue file as training reads it: with the mapping of `kairos catalog import`."""
+"""Reads the products of a catalogue file, with the mapping of `kairos catalog import`, for training and benchmarks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from services.common.product import Product, violations
 
 
 def read_catalogue(file: Path, mapping: str = "", currency: str = "USD") -> list[Product]:
-    """Each id once; rows that an import would reject are left out. Raises ValueError for a wrong mapping."""
+    """All products, each id once, without rows that an import would reject. Raises ValueError for a wrong mapping."""
     return [product for _, product in read_messages(file, mapping, currency)]
 
 
 def read_messages(
     file: Path, mapping: str = "", currency: str = "USD"
 ) -> Iterator[tuple[product_pb2.Product, Product]]:
-    """(as an import sends it, as we work with it) of each product; see read_catalogue."""
+    """Each product as a message and as a domain object; see read_catalogue."""
     columns = parse_mapping(mapping, column_names(file), currency)
     seen: set[str] = set()
     bad = 0
@@ -40,11 +40,11 @@ def read_messages(
             seen.add(product.id)
             yield message, product
     if bad:
-        tqdm.write(f"{bad} rows left out; `kairos catalog import` says what is wrong with each")
+        tqdm.write(f"{bad} rows were skipped; `kairos catalog import` reports the reason for each")
 
 
-def picture_path(product: Product, images: Path) -> Path | None:
-    """Where `image_uri` leads in `images`; None where there is no such file in it."""
+def image_path(product: Product, images: Path) -> Path | None:
+    """The file of `image_uri` in the folder `images`; None if there is no such file in it."""
     if not product.image_uri:
         return None
     folder = images.resolve()

@@ -1,4 +1,4 @@
-"""Rows of a file, one at a time, with the line they stand on: CSV, TSV, JSON lines and Parquet, each plain or .gz."""
+"""Reads the rows of a file with their line numbers: CSV, TSV, JSON lines and Parquet, each plain or .gz."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ csv.field_size_limit(1 << 24)
 
 
 class FileRefused(Exception):
-    """The file as a whole cannot be read; nothing was sent."""
+    """The file cannot be read at all."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """`problem` says what is wrong with the line; `values` is empty then."""
+    """`problem` describes what is wrong with the row, and `values` is then empty. `raw` is the row as text."""
 
     line: int
     values: dict[str, Any]
@@ -31,7 +31,7 @@ class Row:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """Raises FileRefused for a file that is not there, of a kind that is not known, or damaged."""
+    """The rows in their order. Raises FileRefused if the file is missing, damaged or of an unknown kind."""
     if not path.is_file():
         raise FileRefused(f"{path} is not a file")
     name = path.name.lower().removesuffix(".gz")
@@ -42,22 +42,22 @@ def read_rows(path: Path) -> Iterator[Row]:
     if name.endswith((".csv", ".tsv")):
         return _csv_rows(path, "\t" if name.endswith(".tsv") else ",")
     raise FileRefused(
-        f"{path.name}: its kind is not known; name it .csv, .tsv, .jsonl or .parquet, with or without .gz"
+        f"{path.name}: unknown kind of file; its name must end in .csv, .tsv, .jsonl or .parquet, with or without .gz"
     )
 
 
 @contextmanager
 def _open(path: Path) -> Iterator[BinaryIO]:
-    """The bytes, unpacked. What turns out on the way to be damaged becomes FileRefused."""
+    """The file, decompressed. Damage that is found while reading is raised as FileRefused."""
     try:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
             yield file  # type: ignore[misc]
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FileRefused(f"{path.name} is no whole gzip file: {error}") from None
+        raise FileRefused(f"{path.name} is damaged or not a gzip file: {error}") from None
 
 
 def column_names(path: Path) -> list[str] | None:
-    """The header of a CSV, TSV or Parquet file; None for JSON lines, where each row has its own."""
+    """The column names of a CSV, TSV or Parquet file; None for JSON lines, where each row has names of its own."""
     name = path.name.lower().removesuffix(".gz")
     if name.endswith(".parquet"):
         with _open(path) as file:
@@ -68,12 +68,12 @@ def column_names(path: Path) -> list[str] | None:
             try:
                 return next(csv.reader(text, delimiter="\t" if name.endswith(".tsv") else ","), [])
             except (UnicodeDecodeError, csv.Error) as error:
-                raise FileRefused(f"{path.name}: its first line is no header in UTF-8: {error}") from None
+                raise FileRefused(f"{path.name}: its first line is not a header in UTF-8: {error}") from None
     return None
 
 
 def _csv_rows(path: Path, delimiter: str) -> Iterator[Row]:
-    """Bytes that are not UTF-8 come through as surrogates, so that one bad line does not end the file."""
+    """Bytes that are not UTF-8 are read as surrogates, so that one bad line does not end the reading."""
     with _open(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         reader = csv.reader(text, delimiter=delimiter)
@@ -85,7 +85,7 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[Row]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Row(line, {}, f"is no CSV: {error}")
+                yield Row(line, {}, f"is not CSV: {error}")
                 continue
             if not fields:  # a blank line
                 continue
@@ -93,7 +93,7 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[Row]:
             if _has_bad_bytes(raw):
                 yield Row(line, {}, "is not UTF-8", raw.encode("utf-8", "replace").decode())
             elif len(fields) != len(header):
-                yield Row(line, {}, f"has {len(fields)} fields, the header has {len(header)}", raw)
+                yield Row(line, {}, f"has {len(fields)} fields, but the header has {len(header)}", raw)
             else:
                 yield Row(line, dict(zip(header, fields, strict=True)), raw=raw)
 
@@ -108,14 +108,14 @@ def _json_rows(path: Path) -> Iterator[Row]:
                 values = json.loads(data.decode("utf-8"))
             except UnicodeDecodeError:
                 yield Row(line, {}, "is not UTF-8", raw)
-            except (ValueError, RecursionError) as error:  # numbers without end, brackets without end
-                yield Row(line, {}, f"is no JSON: {error}", raw)
+            except (ValueError, RecursionError) as error:  # too long a number, too deep a nesting
+                yield Row(line, {}, f"is not JSON: {error}", raw)
             else:
                 problem = ""
                 if not isinstance(values, dict):
-                    problem = "is no JSON object"
+                    problem = "is not a JSON object"
                 elif "\\u" in raw and _has_bad_bytes(json.dumps(values, ensure_ascii=False)):
-                    problem = "holds half a character (a lone surrogate)"
+                    problem = "has an incomplete character (a lone surrogate)"
                 yield Row(line, {} if problem else values, problem, raw)
 
 
@@ -129,13 +129,13 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
 
 
 def _parquet(path: Path, file: BinaryIO) -> Any:
-    # Imported here: whoever reads CSV does not wait for Arrow.
+    # Imported here: reading CSV does not need Arrow.
     import pyarrow.parquet
 
     try:
         return pyarrow.parquet.ParquetFile(io.BytesIO(file.read()))
     except pyarrow.ArrowInvalid as error:
-        raise FileRefused(f"{path.name} is no Parquet file: {error}") from None
+        raise FileRefused(f"{path.name} is not a Parquet file: {error}") from None
 
 
 def _has_bad_bytes(text: str) -> bool:

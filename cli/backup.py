@@ -1,4 +1,4 @@
-"""`kairos backup` and `kairos restore`: all state of the suite into a folder or an object store, and back."""
+"""`kairos backup` and `kairos restore`: save the state of the suite to a folder or an object store, and restore it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.calls import failed, out
+from cli.options import DataDir
 from ops.backup.copies import at_hand, bring_back, save, save_remotely
 from ops.backup.files import Failed
 from ops.backup.manifest import Manifest, Refused
@@ -22,57 +23,53 @@ from ops.settings import SuiteSettings
 from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 
-_console = Console()
-_errors = Console(stderr=True)
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the suite's state.", show_default="var")]
-Skip = Annotated[list[str], typer.Option(help="A part to leave alone, retrieval.server.url for example.")]
+Skip = Annotated[list[str], typer.Option(help="Part to leave out, for example retrieval.server.url. May be repeated.")]
 
 
 def backup(
-    folder: Annotated[str, typer.Argument(help="Where it goes; an empty or a new folder, or s3://bucket/path.")],
+    folder: Annotated[str, typer.Argument(help="Where to save: an empty or new folder, or s3://bucket/path.")],
     data_dir: DataDir = None,
-    force: Annotated[bool, typer.Option(help="In the place of what is in the folder.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace what is in the folder.")] = False,
     skip: Skip = [],  # noqa: B006 - Typer wants a list
 ) -> None:
-    """Save all that the suite keeps: products, vectors, profiles, prices on record, words, models. It may run."""
-    with _explained():
+    """Save the state of the suite: products, vectors, user histories, quotes, lexicons, models. The suite may run."""
+    with _errors_as_exits():
         began = time.monotonic()
         if is_remote(folder):
             manifest = save_remotely(_settings(data_dir), folder, force, skip)
         else:
             manifest = save(_settings(data_dir), Path(folder), force, skip)
         _print(manifest)
-        _console.print(f"{escape(folder)}, {time.monotonic() - began:.1f} s", soft_wrap=True, highlight=False)
+        out.print(f"{escape(folder)}, {time.monotonic() - began:.1f} s", soft_wrap=True, highlight=False)
 
 
 def restore(
-    folder: Annotated[str, typer.Argument(help="What `kairos backup` wrote: a folder or a URL.")],
+    folder: Annotated[str, typer.Argument(help="The backup: a folder or a URL.")],
     data_dir: DataDir = None,
-    force: Annotated[bool, typer.Option(help="In the place of what is there.")] = False,
+    force: Annotated[bool, typer.Option(help="Replace existing state.")] = False,
     skip: Skip = [],  # noqa: B006 - Typer wants a list
 ) -> None:
-    """Bring everything back as `kairos backup` saved it. The suite must be down."""
-    with _explained():
+    """Restore a backup. The suite must not run."""
+    with _errors_as_exits():
         with at_hand(folder) as here:
             manifest = bring_back(_settings(data_dir), here, force, skip)
         _print(manifest)
-        _console.print("restored; start the suite", highlight=False)
+        out.print("restored; now start the suite", highlight=False)
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _errors_as_exits() -> Iterator[None]:
     try:
         yield
     except (Refused, Failed, TimeoutError, InvalidArgument, OSError, sqlite3.Error) as error:
-        _errors.print(f"[red]{escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(2 if isinstance(error, Refused) else 1) from None
+        raise failed(str(error), exit_code=2 if isinstance(error, Refused) else 1) from None
 
 
 def _print(manifest: Manifest) -> None:
-    table = Table("part", "files", "bytes", "how", box=None, pad_edge=False)
+    table = Table("part", "files", "bytes", "consistency", box=None, pad_edge=False)
     for part in manifest.parts:
         table.add_row(part.name, f"{len(part.files):,}", f"{part.size:,}", part.moment)
-    _console.print(table)
+    out.print(table)
 
 
 def _settings(data_dir: Path | None) -> SuiteSettings:

@@ -1,4 +1,4 @@
-"""One call of a command: errors are told as a person reads them, and end the command with exit code 1."""
+"""Calls of the gateway. An error is printed as a sentence and ends the command with exit code 1."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from rich.markup import escape
 
 from ops.client import Connection, explain_error
 
-_err = Console(stderr=True)
+out = Console()
+err = Console(stderr=True)
 
 
 def connection_of(context: typer.Context) -> Connection:
@@ -22,13 +23,21 @@ def connection_of(context: typer.Context) -> Connection:
 
 
 def call(context: typer.Context, method: str, message: Message) -> Any:
+    """The response of one call."""
     connection = connection_of(context)
     with connection.stub() as stub:
         try:
             return getattr(stub, method)(message, timeout=connection.timeout_s, metadata=connection.metadata)
         except grpc.RpcError as error:
-            _err.print(f"[red]{escape(explain_error(error))}", soft_wrap=True)
-            raise typer.Exit(1) from None
+            raise failed(explain_error(error)) from None
+
+
+def failed(problem: str, hint: str = "", exit_code: int = 1) -> typer.Exit:
+    """Prints what went wrong, and what to do. The result is to be raised."""
+    err.print(f"[red]{escape(problem)}", soft_wrap=True)
+    if hint:
+        err.print(hint, soft_wrap=True)
+    return typer.Exit(exit_code)
 
 
 def print_json(message: Message) -> None:

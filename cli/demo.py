@@ -1,4 +1,6 @@
-"""`make demo`: the whole suite on this machine, the demo shop in it, a tour. Without a terminal it ends by itself."""
+"""`make demo`: starts the suite on this machine, imports the demo shop and shows a tour. In a terminal the suite then
+runs until Ctrl-C; otherwise the command ends after the tour.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ Try:
 
 def main() -> int:
     console = Console()
-    # A polite end, whoever asks for it: the suite is stopped below.
+    # SIGTERM ends the command in the same way as Ctrl-C: the suite is stopped below.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         settings = load_settings(SuiteSettings)
@@ -47,9 +49,9 @@ def main() -> int:
             console.print(COMMANDS, highlight=False)
             with prometheus(state.metrics, settings.data_dir / "prometheus") as watching:
                 console.print(
-                    f"Prometheus: {watching}" if watching else "Install prometheus to see metrics and alerts."
+                    f"Prometheus: {watching}" if watching else "Install Prometheus to see metrics and alerts."
                 )
-                console.print("Ctrl-C stops the suite.")
+                console.print("Press Ctrl-C to stop the suite.")
                 wait(supervisor)
         return 0
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`kairos encoder`: work on the query encoder's model."""
+"""`kairos encoder`: the model of the query encoder."""
 
 from __future__ import annotations
 
@@ -9,46 +9,47 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from catalog.rows import FileRefused
+from cli.calls import failed
 
 if TYPE_CHECKING:
     from training.compression.compress import Row
 
-app = typer.Typer(no_args_is_help=True, help="The query encoder's model.")
-_console, _err = Console(), Console(stderr=True)
+app = typer.Typer(no_args_is_help=True, help="The model of the query encoder.")
+_console = Console()
 
 
 @app.callback()
 def encoder() -> None:
-    """The query encoder's model."""
+    """The model of the query encoder."""
 
 
 @app.command()
 def compress(
-    products: Annotated[Path, typer.Option(help="The catalogue, as of `kairos catalog import`.")],
+    products: Annotated[Path, typer.Option(help="Catalogue, as for `kairos catalog import`.")],
     judgements: Annotated[
-        Path | None, typer.Option(help="search_term, product_uid, relevance (.csv.gz). Without: queries from titles.")
+        Path | None,
+        typer.Option(help="CSV file with search_term, product_uid and relevance. Absent: queries made from titles."),
     ] = None,
-    map: Annotated[str, typer.Option(help="As of `kairos catalog import`.")] = "",
-    model: Annotated[Path | None, typer.Option(help="The model's folder. Default: the embedded one.")] = None,
-    out: Annotated[Path, typer.Option(help="Pruned models, compress.json and compress.png go here.")] = Path(
+    map: Annotated[str, typer.Option(help="Columns of the fields, as for `kairos catalog import`.")] = "",
+    model: Annotated[Path | None, typer.Option(help="Folder of the model.", show_default="the embedded model")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pruned models, compress.json and compress.png.")] = Path(
         "var/models/compressed"
     ),
-    queries: Annotated[int, typer.Option(help="Measured with that many; 0: all.", min=0)] = 500,
-    catalogue: Annotated[int, typer.Option(help="Measured over that many products; 0: all.", min=0)] = 4_000,
-    lessons: Annotated[int, typer.Option(help="Products that pruning learns from.", min=64)] = 1_024,
-    recovery_steps: Annotated[int, typer.Option(help="Of distillation after pruning; 0: none.", min=0)] = 40,
-    rounds: Annotated[int, typer.Option(help="Of timing.", min=1)] = 10,
-    tolerance: Annotated[float, typer.Option(help="Relative loss of NDCG@10 that is accepted.")] = 0.005,
+    queries: Annotated[int, typer.Option(help="Number of queries to measure with. 0: all.", min=0)] = 500,
+    catalogue: Annotated[int, typer.Option(help="Number of products to search in. 0: all.", min=0)] = 4_000,
+    lessons: Annotated[int, typer.Option(help="Number of products that pruning learns from.", min=64)] = 1_024,
+    recovery_steps: Annotated[int, typer.Option(help="Steps of distillation after pruning. 0: none.", min=0)] = 40,
+    rounds: Annotated[int, typer.Option(help="Number of repetitions of the time measurement.", min=1)] = 10,
+    tolerance: Annotated[float, typer.Option(help="Accepted relative loss of NDCG@10.")] = 0.005,
     cut: Annotated[
-        list[str], typer.Option(help='One way to prune: "heads=0.25,units=0.5,layers=1"; may be repeated.')
+        list[str], typer.Option(help='A way to prune, for example "heads=0.25,units=0.5,layers=1". May be repeated.')
     ] = [],  # noqa: B006 - Typer wants a list
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random sample.")] = 0,
 ) -> None:
-    """Prune and quantize the encoder, measure size, latency and NDCG@10, and propose the smallest that is as good."""
+    """Prune and quantize the text encoder, measure size, latency and NDCG@10, and propose the smallest good one."""
     try:
         import torch
 
@@ -61,8 +62,7 @@ def compress(
         from training.compression.sample import draw
         from training.search.data import read_judgements
     except ModuleNotFoundError as error:
-        _err.print(f"[red]{escape(str(error))}; install the extra kairos-suite\\[training]")
-        raise typer.Exit(1) from None
+        raise failed(f"{error}; install the extra kairos-suite[training]") from None
     torch.set_num_threads(1)
     encoder = QueryEncoderSettings()
     try:
@@ -72,18 +72,17 @@ def compress(
         sample = draw(read_catalogue(products, map), judged, queries, catalogue, lessons, seed)
         rows = compression.compress(model or encoder.model_dir or embedded_model_dir(), sample, out, settings)
     except (OSError, ValueError, FileRefused) as error:
-        _err.print(f"[red]{escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(2) from None
+        raise failed(str(error), exit_code=2) from None
     best = compression.proposed(rows, tolerance)
     (out / "compress.json").write_text(json.dumps(document(rows, best, sample, settings), indent=2) + "\n")
     plot(rows, best, tolerance, out / "compress.png")
     kind = "judged queries" if judged else "queries made from titles"
     _print(rows, best, f"{len(sample.judgements):,} {kind} over {len(sample.products):,} products")
-    _console.print(f"The smallest within {tolerance:.1%} of fp32: {best.name}, {best.backend}. Serve it with")
+    _console.print(f"Smallest model within {tolerance:.1%} of fp32: {best.name}, {best.backend}. Serve it with")
     for name, value in compression.serving(best, encoder.model_version).items():
         _console.print(f"  {name}={value}", soft_wrap=True, highlight=False)
     if best.name != compression.UNPRUNED:
-        _console.print("and import the catalogue anew, into an empty collection: its vectors are of another model.")
+        _console.print("and change the catalogue to it (kairos catalog reembed): its vectors are of another model.")
 
 
 def _print(rows: Sequence[Row], best: Row, title: str) -> None:

@@ -1,4 +1,4 @@
-"""`kairos explain`: the position of a product in an answer, or its absence."""
+"""`kairos explain`: why a product has its position in the results, or why it is not among them."""
 
 from __future__ import annotations
 
@@ -10,48 +10,49 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.calls import call, print_json
-from cli.render import degradation_text, group_name, money_text, print_waterfall, rules_text
+from cli.calls import call, out, print_json
+from cli.options import Brands, Categories, Json, Literal, Session, User, Visitor
+from cli.render import group_name, money_text, print_degradations, print_waterfall, rules_text
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 
+# Characters of the longest bar.
 _BAR = 24
-_out = Console()
 
 
 def explain(
     context: typer.Context,
-    item: str,
-    query: Annotated[str, typer.Option(help="The query of a search. Default: a recommendation.")] = "",
-    user: str = "",
-    visitor: Annotated[str, typer.Option(help="The anonymous visitor; used if there is no user.")] = "",
-    session: str = "",
-    locale: Annotated[str, typer.Option(help="zh: the sentence is Chinese. Default: the language of the query.")] = "",
-    brand: Annotated[list[str], typer.Option()] = [],  # noqa: B006 - Typer wants a list
-    category: Annotated[list[str], typer.Option(help='For example "Shoes > Running Shoes".')] = [],  # noqa: B006
-    literal: Annotated[bool, typer.Option(help="Read no conditions from the text.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    item: Annotated[str, typer.Argument(help="Id of the product.")],
+    query: Annotated[str, typer.Option(help="Query of the search. Empty: explain a recommendation.")] = "",
+    user: User = "",
+    visitor: Visitor = "",
+    session: Session = "",
+    locale: Annotated[str, typer.Option(help="zh: a Chinese explanation. Empty: the language of the query.")] = "",
+    brand: Brands = [],  # noqa: B006 - Typer wants a list
+    category: Categories = [],  # noqa: B006
+    literal: Literal = False,
+    as_json: Json = False,
 ) -> None:
     """Explain the position of a product in a search or a recommendation."""
-    narrowing = product_pb2.ProductFilter(brands=brand, categories=category)
+    conditions = product_pb2.ProductFilter(brands=brand, categories=category)
     message = gateway_pb2.ExplainItemRequest(item_id=item)
     if query:
-        asked = gateway_pb2.SearchRequest(
-            query=query, user_id=user, visitor_id=visitor, session_id=session, locale=locale, filter=narrowing,
+        search = gateway_pb2.SearchRequest(
+            query=query, user_id=user, visitor_id=visitor, session_id=session, locale=locale, filter=conditions,
             literal_query=literal,
         )  # fmt: skip
-        message.search.CopyFrom(asked)
+        message.search.CopyFrom(search)
     else:
-        wanted = gateway_pb2.RecommendRequest(
-            user_id=user, visitor_id=visitor, session_id=session, locale=locale, filter=narrowing
+        recommend = gateway_pb2.RecommendRequest(
+            user_id=user, visitor_id=visitor, session_id=session, locale=locale, filter=conditions
         )
-        message.recommend.CopyFrom(wanted)
+        message.recommend.CopyFrom(recommend)
     answer = call(context, "ExplainItem", message)
     if as_json:
         print_json(answer)
     else:
-        print_explanation(_out, answer)
+        print_explanation(out, answer)
 
 
 def print_explanation(console: Console, answer: gateway_pb2.ExplainItemResponse) -> None:
@@ -62,19 +63,20 @@ def print_explanation(console: Console, answer: gateway_pb2.ExplainItemResponse)
         console.print(f"[dim]{escape(_scores_text(result))}")
     if result.reasons:
         console.print(_groups(result))
-    for line in _behind(result):
+    for line in _details(result):
         console.print(f"  {escape(line)}")
-    for degradation in answer.degradations:
-        console.print(f"[yellow]degraded: {escape(degradation_text(degradation))}")
+    print_degradations(console, answer.degradations)
     print_waterfall(console, answer.timings)
 
 
 def _scores_text(result: gateway_pb2.Result) -> str:
-    """ "retrieval: position 20, score 0.812 (dense 0.61, lexical 7.2) · ranker 1.420 · click 0.12"."""
+    """The scores of each stage, for example "retrieval: position 20, score 0.812 (dense 0.61, lexical 7.2) · ranker
+    1.420".
+    """
     scores, parts = result.stage_scores, list[str]()
     if scores.retrieval_position:
-        found = f"(dense {scores.dense:.2f}, lexical {scores.lexical:.2f})"
-        parts.append(f"retrieval: position {scores.retrieval_position}, score {scores.retrieval:.3f} {found}")
+        legs = f"(dense {scores.dense:.2f}, lexical {scores.lexical:.2f})"
+        parts.append(f"retrieval: position {scores.retrieval_position}, score {scores.retrieval:.3f} {legs}")
     if scores.HasField("ranker"):
         parts.append(f"ranker {scores.ranker:.3f}")
     parts += [f"{task.task} {task.value:.3f}" for task in scores.task_scores]
@@ -84,7 +86,7 @@ def _scores_text(result: gateway_pb2.Result) -> str:
 
 
 def _groups(result: gateway_pb2.Result) -> Table:
-    """One bar for the contribution of each group to the score."""
+    """A bar for each group of features: its contribution to the score."""
     table = Table("group", "", "contribution", box=None, pad_edge=False)
     largest = max(abs(reason.contribution) for reason in result.reasons)
     for reason in result.reasons:
@@ -95,8 +97,8 @@ def _groups(result: gateway_pb2.Result) -> Table:
     return table
 
 
-def _behind(result: gateway_pb2.Result) -> Iterator[str]:
-    """The influential events, the concept edges and the rules, one line each."""
+def _details(result: gateway_pb2.Result) -> Iterator[str]:
+    """A line for each influential event and each concept edge, and a line with the rules."""
     for event in result.explanation.events:
         yield _event_text(event)
     for edge in result.explanation.concept_edges:

@@ -1,4 +1,4 @@
-"""`kairos label`: labels for query understanding."""
+"""`kairos label`: labels that train the understanding of queries."""
 
 from __future__ import annotations
 
@@ -6,54 +6,54 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from catalog.rows import FileRefused
+from cli.calls import err, failed, out
+from cli.options import DataDir
 from ops.settings import SuiteSettings
 from services.common.context import DEFAULT_TENANT
 from services.common.settings import load_settings
 
-label = typer.Typer(no_args_is_help=True, help="Labels for query understanding.")
-_out, _err = Console(), Console(stderr=True)
+app = typer.Typer(no_args_is_help=True, help="Labels that train the understanding of queries.")
 
 
-@label.callback()
-def labels() -> None:
-    """Labels for query understanding."""
+@app.callback()
+def label() -> None:
+    """Labels that train the understanding of queries."""
 
 
-@label.command()
+@app.command()
 def suggest(
     model: Annotated[
         Path,
         typer.Option(
             envvar="KAIROS_QUERY_ENCODER_UNDERSTANDING_MODEL_DIR",
-            help="As `python -m training.understanding` writes it.",
+            help="Folder of the understanding model, as `python -m training.understanding` writes it.",
         ),
     ],
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="A .txt, one query a line, or CSV or JSON lines with `query` and, where known, `count`.",
-            show_default="what was searched for in this suite",
+            help="Queries: a .txt file with one a line, or CSV or JSON lines with `query` and optionally `count`.",
+            show_default="the queries of this suite",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Fill in its column `label`; what stays empty teaches nothing.")] = Path(
-        "labels.csv"
-    ),
-    count: Annotated[int, typer.Option(min=1, max=1_000)] = 40,
+    to: Annotated[
+        Path, typer.Option("--out", help="File to write. Fill in its column `label`; rows without a label are ignored.")
+    ] = Path("labels.csv"),
+    count: Annotated[int, typer.Option(min=1, max=1_000, help="Number of queries.")] = 40,
     head: Annotated[
-        list[str], typer.Option(help="intent, category, sentiment; all of them unless said otherwise.")
+        list[str], typer.Option(help="What to label: intent, category or sentiment. Default: all. May be repeated.")
     ] = [],  # noqa: B006 - Typer wants a list
     labelled: Annotated[
-        Path | None, typer.Option(help="Labels given before: not asked again, nor what is like them.")
+        Path | None, typer.Option(help="File with existing labels: these queries and similar ones are not chosen.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the suite's state.", show_default="var")] = None,
-    tenant: str = DEFAULT_TENANT,
+    data_dir: DataDir = None,
+    tenant: Annotated[str, typer.Option(help="Tenant whose queries are read.")] = DEFAULT_TENANT,
 ) -> None:
-    """List the queries whose labels would help most: unsure, frequent, and unlike each other."""
-    # Imported here: they need what only the query encoder installs.
+    """Choose the queries whose labels help most: uncertain, frequent, and not similar to each other."""
+    # Imported here: it needs libraries that only the query encoder installs.
     from cli.labelling import choose, read_queries, searched_for, table, write
 
     folder = load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {}).data_dir
@@ -62,10 +62,10 @@ def suggest(
         known = read_queries(labelled) if labelled else {}
         choices = choose(model, folder, tenant, asked, known, count, head)
     except (FileRefused, ValueError) as error:
-        _err.print(f"[red]{escape(str(error))}", soft_wrap=True)
-        raise typer.Exit(2) from None
-    write(out, choices)
-    _out.print(table(choices))
-    _err.print(
-        f"{len(asked)} queries read; fill in `label` in {escape(str(out))}, then train with --labels", soft_wrap=True
+        raise failed(str(error), exit_code=2) from None
+    write(to, choices)
+    out.print(table(choices))
+    err.print(
+        f"{len(asked)} queries were read. Fill in the column `label` of {escape(str(to))}, then train with --labels.",
+        soft_wrap=True,
     )

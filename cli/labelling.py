@@ -1,4 +1,4 @@
-"""What `kairos label suggest` does: past queries in, out those whose labels would help most, as training takes them."""
+"""Chooses queries for `kairos label suggest`, and writes them in the form that training reads."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 
 COLUMNS = ("query", "head", "label", "guess", "confidence", "count")
-# Of more, the commonest.
-_MOST_QUERIES = 20_000
-# Below this cosine to all that was chosen before a query is called unlike them.
-_ALIKE = 0.5
+# Queries that are considered, the most frequent ones.
+_MAX_QUERIES = 20_000
+# Queries with a lower cosine are called not similar.
+_SIMILAR = 0.5
 
 
 def choose(
     model: Path, folder: Path, tenant: str, asked: Mapping[str, int], known: Mapping[str, int], count: int,
     heads: Sequence[str],
 ) -> list[Choice]:  # fmt: skip
-    """Reads the queries as the query encoder of the suite in `folder` does.
+    """`asked`: how often each query was sent. `known`: queries that have a label. The queries are read in the same way
+    as by the query encoder of the suite in `folder`.
 
-    Raises ValueError for a folder without a model, and for a head that there is none of.
+    Raises ValueError if the folder has no model, and for an unknown head.
     """
     if wrong := set(heads) - set(ASKED):
-        raise ValueError(f"head {wrong.pop()!r} is none of {', '.join(ASKED)}")
+        raise ValueError(f"head {wrong.pop()!r} is unknown; use {', '.join(ASKED)}")
     heads = heads or ASKED
     settings = load_settings(
         QueryEncoderSettings, {"data_dir": folder / "query_encoder", "model_cache_dir": folder / "models"}
@@ -50,7 +51,7 @@ def choose(
     understander = load_understander(model, graph, encoder.model_version)
     with closing(SqliteLexiconStore(settings.data_dir)) as lexicons:
         reader = BulkReader(encoder, graph, lexicons.read(tenant, None), settings)
-    texts = [query for query, _ in Counter(asked).most_common(_MOST_QUERIES) if query not in known]
+    texts = [query for query, _ in Counter(asked).most_common(_MAX_QUERIES) if query not in known]
     found = [
         question
         for text, query in zip(texts, reader.read(texts), strict=True)
@@ -61,7 +62,7 @@ def choose(
 
 
 def read_queries(path: Path) -> dict[str, int]:
-    """How often each was sent, by normal form. Raises FileRefused."""
+    """How often each query was sent, by its normal form. Raises FileRefused."""
     counts: Counter[str] = Counter()
     if path.suffix == ".txt":
         if not path.is_file():
@@ -79,10 +80,10 @@ def read_queries(path: Path) -> dict[str, int]:
 
 
 def searched_for(database: Path, tenant: str) -> dict[str, int]:
-    """Of the suite's own log of what was shown. Raises FileRefused where there is none."""
+    """How often each query was sent, by the impressions that the suite stored. Raises FileRefused if it stored none."""
     if not database.is_file():
         raise FileRefused(
-            f"{database} is not there: no suite kept its log here; name a file with --queries, or --data-dir"
+            f"{database} does not exist: give a file with --queries, or the folder of the suite with --data-dir"
         )
     counts: Counter[str] = Counter()
     with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as log:
@@ -97,7 +98,7 @@ def searched_for(database: Path, tenant: str) -> dict[str, int]:
 
 
 def write(path: Path, choices: Sequence[Choice]) -> None:
-    """`label` stays empty: an unfilled row teaches nothing."""
+    """The column `label` is empty: a person fills it in."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -107,7 +108,7 @@ def write(path: Path, choices: Sequence[Choice]) -> None:
 
 
 def table(choices: Sequence[Choice]) -> Table:
-    rows = Table("query", "head", "guess", "sure", "why", box=None, pad_edge=False)
+    rows = Table("query", "head", "guess", "confidence", "why", box=None, pad_edge=False)
     for choice in choices:
         asked = choice.question
         rows.add_row(
@@ -119,14 +120,14 @@ def table(choices: Sequence[Choice]) -> Table:
 def why(choice: Choice) -> str:
     asked = choice.question
     parts = [
-        f"{asked.second} {asked.second_confidence:.2f} is nearly as likely"
+        f"{asked.second} {asked.second_confidence:.2f} is nearly as probable"
         if asked.uncertainty > 0.8
         else f"or {asked.second} {asked.second_confidence:.2f}"
     ]
     if asked.count > 1:
         parts.append(f"sent {asked.count} times")
-    if choice.similarity < _ALIKE:
-        parts.append("unlike the others")
+    if choice.similarity < _SIMILAR:
+        parts.append("not similar to the others")
     return ", ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""A new model for a catalogue that is being searched: fill the collection beside, check it, switch to it."""
+"""Changes a catalogue to another text encoder while it is searched: fills a staged collection, checks it, switches."""
 
 from __future__ import annotations
 
@@ -25,28 +25,31 @@ from services.common.convert import vectors_to_proto
 _PAGE = 200
 _TIMEOUT_S = 600.0
 _ATTEMPTS = 8
-# A catalogue whose every walk finds something is being imported by somebody whose encoder serves one model only.
-_MAX_WALKS = 10
-# What a search must find of the exact neighbours.
-LEAST_RECALL = 0.9
-# How much smaller the part of the catalogue with a vector may be.
-_LOST_SHARE = 0.01
-# As training/bulk_embedding.py writes them; `vector` is a list of float16.
+# If products are still missing after so many passes, an import is writing them with the vectors of one model only.
+_MAX_PASSES = 10
+# Share of the exact nearest neighbours that a search must find.
+MIN_RECALL = 0.9
+# Share of the catalogue that may lose its vector by the switch.
+_MAX_LOST_SHARE = 0.01
+# Columns that training/bulk_embedding.py writes; `vector` is a list of float16.
 COLUMNS = ("id", "fingerprint", "vector", "model_version")
 
 
 class Refused(Exception):
-    """What was asked for cannot be done; searches go on as before."""
+    """The change is not possible. The live collection is as before."""
 
 
 @dataclass
 class Reembedding:
+    """The steps of the change to `model_version`. Every step may be repeated."""
+
     connection: Connection
     model_version: str
     quiet: bool = False
-    # What was stored from a file, and what the encoder embedded.
-    given: int = 0
+    # Vectors that were stored from a file, and products that the query encoder embedded.
+    from_file: int = 0
     embedded: int = 0
+    # Results of `check`.
     figures: retrieval_pb2.CheckEmbeddingsResponse = field(default_factory=retrieval_pb2.CheckEmbeddingsResponse)
 
     def describe(self) -> gateway_pb2.DescribeCollectionsResponse:
@@ -60,36 +63,38 @@ class Reembedding:
         self._call("BeginReembedding", begin)
 
     def store(self, vectors: Path) -> None:
-        """From a Parquet file or a folder of them. Products that have changed since are left to `fill`."""
+        """Stores vectors of a Parquet file or a folder of them. Products that have changed since then are left to
+        `fill`.
+        """
         with tqdm(unit=" vectors", disable=self.quiet, desc="Storing") as bar:
             for message in read_vectors(vectors, self.model_version):
-                self.given += self._call("StoreEmbeddings", message).stored_count
+                self.from_file += self._call("StoreEmbeddings", message).stored_count
                 bar.update(len(message.ids))
 
     def fill(self) -> None:
-        """Walk through the catalogue until a walk finds nothing missing. Raises Refused."""
-        for walk in range(_MAX_WALKS):
+        """Goes through the catalogue until a pass finds no missing product. Raises Refused."""
+        for number in range(_MAX_PASSES):
             total = self.describe().live.product_count
-            if not self._walk(total, "Embedding" if walk == 0 else "Comparing"):
+            if not self._pass(total, "Embedding" if number == 0 else "Comparing"):
                 return
         raise Refused(
-            f"after {_MAX_WALKS} walks products are missing still: an import writes them with another model's vectors "
-            "alone; have its encoder serve both models"
+            f"products are still missing after {_MAX_PASSES} passes: an import writes them with vectors of one model "
+            "only; let the query encoder of that import serve both models"
         )
 
     def check(self) -> list[str]:
-        """What speaks against the switch; `figures` are there afterwards."""
+        """Problems that should prevent the switch. Sets `figures`."""
         state = self.describe()
         check = gateway_pb2.CheckEmbeddingsRequest()
         self.figures.CopyFrom(self._call("CheckEmbeddings", check).figures)
         problems = []
-        if self.figures.sampled_count and self.figures.recall < LEAST_RECALL:
+        if self.figures.sampled_count and self.figures.recall < MIN_RECALL:
             problems.append(
-                f"searches find {self.figures.recall:.0%} of the exact neighbours, below {LEAST_RECALL:.0%}"
+                f"searches find {self.figures.recall:.0%} of the exact nearest neighbours, less than {MIN_RECALL:.0%}"
             )
         lost = _without_share(state.staged) - _without_share(state.live)
-        if lost > _LOST_SHARE:
-            problems.append(f"{lost:.0%} of the catalogue have a vector now and would have none")
+        if lost > _MAX_LOST_SHARE:
+            problems.append(f"{lost:.0%} of the products would lose their vector")
         return problems
 
     def switch(self) -> None:
@@ -98,8 +103,8 @@ class Reembedding:
     def drop(self) -> None:
         self._call("DropCollection", gateway_pb2.DropCollectionRequest(model_version=self.model_version))
 
-    def _walk(self, total: int, title: str) -> int:
-        """How many products were missing."""
+    def _pass(self, total: int, title: str) -> int:
+        """Goes through the catalogue once. Returns the number of missing products."""
         missing, token = 0, ""
         with tqdm(total=total, unit=" products", disable=self.quiet, desc=title) as bar:
             while True:
@@ -115,7 +120,7 @@ class Reembedding:
                     return missing
 
     def _call(self, method: str, message: Any) -> Any:
-        """Again where a stage is busy or down for a moment: every step may be repeated."""
+        """Repeats the call if a stage is busy or unavailable for a short time."""
         with self.connection.stub() as stub:
             for attempt in stamina.retry_context(on=_is_unavailable, attempts=_ATTEMPTS, timeout=None, wait_max=10.0):
                 with attempt:
@@ -124,13 +129,13 @@ class Reembedding:
 
 
 def read_vectors(path: Path, model_version: str) -> Iterator[gateway_pb2.StoreEmbeddingsRequest]:
-    """Raises FileRefused for a file that is none of ours, or is of another model."""
+    """Raises FileRefused for a file that lacks a column or has vectors of another model."""
     if not path.exists():
         raise FileRefused(f"{path} does not exist")
     try:
         data = pyarrow.dataset.dataset(path, format="parquet")
     except (pa.ArrowInvalid, OSError) as error:
-        raise FileRefused(f"{path} is no Parquet: {error}") from None
+        raise FileRefused(f"{path} is not a Parquet file: {error}") from None
     absent = [name for name in COLUMNS if name not in data.schema.names]
     if absent:
         raise FileRefused(f"{path} has no column {absent[0]!r}; it needs {', '.join(COLUMNS)}")
@@ -139,7 +144,7 @@ def read_vectors(path: Path, model_version: str) -> Iterator[gateway_pb2.StoreEm
             continue
         others = set(batch["model_version"].to_pylist()) - {model_version}
         if others:
-            raise FileRefused(f"{path} holds vectors of {sorted(map(str, others))[0]!r}, not of {model_version!r}")
+            raise FileRefused(f"{path} has vectors of {sorted(map(str, others))[0]!r}, not of {model_version!r}")
         yield gateway_pb2.StoreEmbeddingsRequest(
             ids=batch["id"].to_pylist(),
             fingerprints=batch["fingerprint"].to_pylist(),

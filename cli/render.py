@@ -1,54 +1,23 @@
-"""Answers as tables that a person reads."""
+"""Prints responses of the gateway for a person."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cli.reembedding import Reembedding
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.gateway.domain.sentence import GROUPS
 
+# Characters of the longest bar of the waterfall.
 _WATERFALL = 40
-_EVENTS = 20
-
-
-def print_collections(
-    console: Console, state: gateway_pb2.DescribeCollectionsResponse, job: Reembedding, as_json: bool
-) -> None:
-    """The live and the staged collection, and the figures of a check."""
-    found = {
-        role: MessageToDict(
-            getattr(state, role), preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-        )
-        for role in ("live", "staged")
-        if state.HasField(role)
-    }
-    done: dict[str, float] = {"from_file": job.given, "embedded": job.embedded}
-    if job.figures.sampled_count:
-        done |= {"sampled": job.figures.sampled_count, "recall": job.figures.recall, "overlap": job.figures.overlap}
-    if as_json:
-        console.print_json(data=found | {"staged_is_previous": state.staged_is_previous, "done": done})
-        return
-    table = Table("", "model", "dimensions", "products", "without a vector", box=None, pad_edge=False)
-    for role, of in found.items():
-        name = "previous" if role == "staged" and state.staged_is_previous else role
-        numbers = (f"{int(of[key]):,}" for key in ("dimensions", "product_count", "without_vector_count"))
-        table.add_row(name, escape(of["model_version"]), *numbers)
-    console.print(table)
-    console.print(f"{job.given:,} vectors from the file, {job.embedded:,} products embedded")
-    if job.figures.sampled_count:
-        console.print(
-            f"of {job.figures.sampled_count} products' neighbours: searches find {job.figures.recall:.0%} of the exact "
-            f"ones, and {job.figures.overlap:.0%} are neighbours under the other model too"
-        )
+# Interactions of a profile that are printed.
+_INTERACTIONS = 20
 
 
 def print_results(
@@ -68,8 +37,7 @@ def print_results(
         if explain and result.explanation.rules:
             table.add_row("", f"[dim]{escape(rules_text(result.explanation.rules))}[/]")
     console.print(table)
-    for degradation in degradations:
-        console.print(f"[yellow]degraded: {escape(degradation_text(degradation))}")
+    print_degradations(console, degradations)
 
 
 def price_text(result: gateway_pb2.Result) -> str:
@@ -84,7 +52,7 @@ def money_text(money: common_pb2.Money) -> str:
 
 
 def why(reasons: Sequence[ranker_pb2.Reason]) -> str:
-    """The reasons as the numbers say them, largest first."""
+    """The reasons with their contributions, in the order of the response."""
     parts = []
     for reason in reasons:
         text = group_name(reason.type)
@@ -99,7 +67,7 @@ def group_name(reason: ranker_pb2.ReasonType.ValueType) -> str:
 
 
 def rules_text(rules: Sequence[gateway_pb2.FiredRule]) -> str:
-    """ "rules: brand cap (Acme, 2) · similarity -0.12"."""
+    """For example "rules: brand cap (Acme, 2) · similarity -0.12"."""
     parts = []
     for rule in rules:
         text = gateway_pb2.RuleType.Name(rule.type).removeprefix("RULE_TYPE_").lower().replace("_", " ")
@@ -110,11 +78,12 @@ def rules_text(rules: Sequence[gateway_pb2.FiredRule]) -> str:
 
 
 def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation) -> None:
+    """What the query encoder read from a query."""
     if not read.language:
         return
     text = f"[dim]language {read.language}"
     if read.corrected_text != read.normalized_text:
-        text += f" · read as “{escape(read.corrected_text)}”"
+        text += f" · corrected to “{escape(read.corrected_text)}”"
     if read.rendered_text:
         text += f" · in English “{escape(read.rendered_text)}”"
     for constraint in read.constraints:
@@ -126,7 +95,7 @@ def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation
 
 
 def understanding_text(read: encoder_pb2.Understanding) -> str:
-    """ "about: find (0.98) · category Shoes > Boots (rule)": what a rule says has no figure."""
+    """For example "about: find (0.98) · category Shoes > Boots (rule)". A number is the probability of the network."""
 
     def sure(guess: encoder_pb2.IntentGuess | encoder_pb2.CategoryGuess | encoder_pb2.SentimentGuess) -> str:
         by_rule = guess.source == encoder_pb2.UNDERSTANDING_SOURCE_RULE
@@ -146,20 +115,25 @@ def understanding_text(read: encoder_pb2.Understanding) -> str:
 def print_suggestions(console: Console, answer: gateway_pb2.SuggestResponse) -> None:
     for suggestion in answer.suggestions:
         kind = encoder_pb2.SuggestionKind.Name(suggestion.kind).removeprefix("SUGGESTION_KIND_").lower()
-        mended = " · spelling corrected" * suggestion.spelling_corrected
-        console.print(f"{escape(suggestion.text)}  [dim]{kind}{mended}")
-    for degradation in answer.degradations:
+        corrected = " · spelling corrected" * suggestion.spelling_corrected
+        console.print(f"{escape(suggestion.text)}  [dim]{kind}{corrected}")
+    print_degradations(console, answer.degradations)
+
+
+def print_degradations(console: Console, degradations: Sequence[common_pb2.Degradation]) -> None:
+    """A line for each stage that was skipped, with the reason and the fallback."""
+    for degradation in degradations:
         console.print(f"[yellow]degraded: {escape(degradation_text(degradation))}")
 
 
 def degradation_text(degradation: common_pb2.Degradation) -> str:
     stage = common_pb2.Stage.Name(degradation.stage).removeprefix("STAGE_").lower()
     reason = common_pb2.DegradationReason.Name(degradation.reason).removeprefix("DEGRADATION_REASON_").lower()
-    return f"{stage} ({reason.replace('_', ' ')}) – {degradation.fallback}"
+    return f"{stage} ({reason.replace('_', ' ')}), fallback: {degradation.fallback}"
 
 
 def print_waterfall(console: Console, timings: Sequence[common_pb2.StageTiming]) -> None:
-    """One bar a stage, from the moment the gateway took the request."""
+    """A bar for each stage: when it was called after the request arrived, and how long it took."""
     end = max((timing.start_ms + timing.latency_ms for timing in timings), default=0.0)
     for timing in timings:
         stage = common_pb2.Stage.Name(timing.stage).removeprefix("STAGE_").lower()
@@ -170,7 +144,7 @@ def print_waterfall(console: Console, timings: Sequence[common_pb2.StageTiming])
 
 
 def print_quotes(console: Console, answer: gateway_pb2.QuotePricesResponse) -> None:
-    table = Table("product", "list", "floor", "ceiling", "offer", "why", "quote", box=None, pad_edge=False)
+    table = Table("product", "list", "floor", "ceiling", "offer", "reason", "quote", box=None, pad_edge=False)
     for quote in answer.quotes:
         amounts = [money_text(m) for m in (quote.list_price, quote.price_floor, quote.price_ceiling, quote.offer)]
         table.add_row(escape(quote.item_id), *amounts, escape(quote.explanation), quote.quote_id[:12])
@@ -182,20 +156,20 @@ def print_quotes(console: Console, answer: gateway_pb2.QuotePricesResponse) -> N
 
 def print_profile(console: Console, profile: profile_pb2.UserProfile) -> None:
     if not profile.recent and not profile.shown_item_ids:
-        console.print("nothing is known of this user")
+        console.print("nothing is stored for this user")
         return
     for interest in profile.interests:
-        console.print(f"[bold]{interest.share:>4.0%}[/]  like {escape(', '.join(interest.item_ids))}")
+        console.print(f"[bold]{interest.share:>4.0%}[/]  similar to {escape(', '.join(interest.item_ids))}")
     for taste in profile.price_affinities:
-        console.print(f"[dim]usually pays about {taste.typical_price:,.2f} in {escape(taste.category)}")
+        console.print(f"[dim]usual price {taste.typical_price:,.2f} in {escape(taste.category)}")
     for purchase in profile.purchases:
-        rests = "" if purchase.recommendable else ", not recommended for now"
-        console.print(f"bought {escape(purchase.item_id)} on {purchase.day_count} days{rests}")
-    table = Table("when", "event", "item or query", "category", box=None, pad_edge=False)
-    for event in profile.recent[:_EVENTS]:
+        excluded = "" if purchase.recommendable else ", recently purchased, not recommended"
+        console.print(f"bought {escape(purchase.item_id)} on {purchase.day_count} days{excluded}")
+    table = Table("time", "type", "item or query", "category", box=None, pad_edge=False)
+    for event in profile.recent[:_INTERACTIONS]:
         kind = event_pb2.EventType.Name(event.type).removeprefix("EVENT_TYPE_").lower()
         when = event.occurred_at.ToDatetime().isoformat(" ", "seconds")
         table.add_row(when, kind, escape(event.item_id or event.query), escape(event.category))
     console.print(table)
-    if len(profile.recent) > _EVENTS:
-        console.print(f"[dim]and {len(profile.recent) - _EVENTS} events before")
+    if len(profile.recent) > _INTERACTIONS:
+        console.print(f"[dim]and {len(profile.recent) - _INTERACTIONS} earlier ones")

@@ -1,4 +1,4 @@
-"""`kairos up`, `kairos down`, `kairos status`: the suite on this machine."""
+"""`kairos up`, `kairos down` and `kairos status`: the suite on this machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli.options import DataDir, Json
 from ops.control import SuiteError, health, start, stop, wait
 from ops.processes import SuiteProcess, suite_processes
 from ops.settings import SuiteSettings
@@ -17,14 +18,13 @@ from ops.state import SuiteState, read_state
 from services.common.settings import load_settings
 
 _console = Console(stderr=True)
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the suite's state and logs.", show_default="var")]
 
 
 def up(
     data_dir: DataDir = None,
-    detach: Annotated[bool, typer.Option(help="Return when it is ready and leave it running.")] = False,
+    detach: Annotated[bool, typer.Option(help="Return when the suite is ready, and leave it running.")] = False,
 ) -> None:
-    """Start the suite on this machine: four Ray Serve applications and the gateway."""
+    """Start the suite on this machine: the stages as Ray Serve applications, and the gateway."""
     try:
         supervisor, state = start(_settings(data_dir))
     except SuiteError as error:
@@ -32,21 +32,21 @@ def up(
         raise typer.Exit(1) from None
     _console.print(f"Ready: gateway {state.gateway}, metrics {state.metrics}")
     if not detach:
-        _console.print("Ctrl-C stops it.")
+        _console.print("Press Ctrl-C to stop it.")
         wait(supervisor)
 
 
 def down(data_dir: DataDir = None) -> None:
-    """Stop the suite, all of it."""
+    """Stop all processes of the suite."""
     count = stop(_settings(data_dir).data_dir.resolve())
-    _console.print("Stopped." if count else "It was not running.")
+    _console.print("Stopped." if count else "The suite was not running.")
 
 
 def status(
     data_dir: DataDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """What runs, whether it answers, and the memory of each process."""
+    """Print whether the suite runs, and the memory of each process. Exit code 1 if the gateway does not serve."""
     folder = _settings(data_dir).data_dir.resolve()
     state, processes = read_state(folder), suite_processes(folder)
     answers = health(state.gateway) if state else {}
@@ -70,7 +70,7 @@ def _settings(data_dir: Path | None) -> SuiteSettings:
 
 def _print_status(state: SuiteState | None, answers: dict[str, str], processes: list[SuiteProcess]) -> None:
     console = Console()
-    console.print(f"gateway {state.gateway}" if state else "[yellow]no suite runs here")
+    console.print(f"gateway {state.gateway}" if state else "[yellow]the suite is not running")
     for name, answer in answers.items():
         console.print(f"  {name:<10} [{'green' if answer == 'SERVING' else 'red'}]{answer}")
     table = Table("process", "pid", "resident MB", "CPU s", title="Processes of the suite")

@@ -1,4 +1,4 @@
-"""The tour: what the suite does, shown over gRPC on the demo shop. Each step checks itself."""
+"""The tour: shows over gRPC what the suite does with the demo shop. Each step checks its result."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from kairos.common.v1 import event_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
 
-# More than a shopper's budget: the tour also runs on a machine that is busy with something else.
+# Deadline of a call in seconds. It is longer than in a shop, because the machine may be busy.
 _BUDGET_S = 2.0
+# Products that the shopper clicks.
 _CLICKS = 3
 
 
 class TourFailed(Exception):
-    """A step did not show what it is there to show; the message says which and what came instead."""
+    """A step did not give the expected result; the message says which."""
 
 
 def run_tour(connection: Connection, console: Console) -> None:
-    """Raises TourFailed or grpc.RpcError. Repeatable: every run is a new shopper."""
+    """Shows the tour for a new shopper. Raises TourFailed or grpc.RpcError."""
     with connection.stub() as stub:
         _Tour(stub, console, f"tour-{uuid.uuid4().hex[:8]}").run()
 
@@ -41,10 +42,10 @@ class _Tour:
         self._waterfall("wireless headphones under $150")
 
     def _english(self) -> None:
-        self._title("An English query, with a condition in its words")
+        self._title("An English query with a price condition")
         answer = self._search("waterproof hiking backpack under $150")
         self._show(answer)
-        self._require(answer.interpretation.constraints, "the price condition was not read from the query")
+        self._require(answer.interpretation.constraints, "the price condition was not found in the query")
 
     def _chinese(self) -> None:
         self._title("A Chinese query")
@@ -54,44 +55,49 @@ class _Tour:
         self._require(shoes * 2 >= len(answer.results), f"only {shoes} of {len(answer.results)} results are shoes")
 
     def _before_clicks(self, query: str) -> gateway_pb2.SearchResponse:
-        self._title(f"“{query}”, for somebody who is new here")
+        self._title(f"Search for “{query}” by a new shopper")
         answer = self._search(query, explain=True, page_size=20)
         self._show(answer, most=8)
         return answer
 
     def _after_clicks(self, query: str, before: gateway_pb2.SearchResponse) -> None:
-        # The shopper looks at what stands lower down.
+        # The shopper clicks products that are far down in the list.
         clicked = [result.product for result in before.results[-_CLICKS:]]
         for product in clicked:
             self._console.print(f"  [dim]clicks[/] {product.title}")
         self._record([product.id for product in clicked], before.attribution_token)
-        self._title(f"“{query}”, a moment later")
+        self._title(f"Search for “{query}” by the same shopper after the clicks")
         after = self._search(query, explain=True, page_size=20)
         self._show(after, most=8)
         old = {result.product.id: result.position for result in before.results}
-        risen = [result for result in after.results if result.position < old.get(result.product.id, 99)]
-        self._require(risen, "the order did not change after the clicks")
-        self._console.print("[bold]Why:")
-        for result in risen[:3]:
-            came_from = old.get(result.product.id, "beyond 20")
-            self._console.print(f"  {came_from} → {result.position}  {result.product.title}: {why(result.reasons)}")
-        self._require(any(reason.history_item_ids for r in risen for reason in r.reasons), "no reason names the clicks")
+        moved_up = [result for result in after.results if result.position < old.get(result.product.id, 99)]
+        self._require(moved_up, "the order did not change after the clicks")
+        self._console.print("[bold]Products that moved up, and why:")
+        for result in moved_up[:3]:
+            before_position = old.get(result.product.id, "below 20")
+            self._console.print(
+                f"  {before_position} → {result.position}  {result.product.title}: {why(result.reasons)}"
+            )
+        self._require(
+            any(reason.history_item_ids for r in moved_up for reason in r.reasons),
+            "no reason names the clicked products",
+        )
 
     def _recommendation(self) -> None:
-        self._title("Recommended to the same shopper, without a query")
+        self._title("Recommendations for the same shopper")
         message = gateway_pb2.RecommendRequest(user_id=self._user, page_size=5, explain=True)
         answer = self._stub.Recommend(message, timeout=_BUDGET_S)
-        self._require(answer.results, "nothing was recommended")
+        self._require(answer.results, "there are no recommendations")
         print_results(self._console, answer.results, answer.degradations, explain=True)
 
     def _prices(self, ids: Sequence[str]) -> None:
-        self._title("Offers, inside their guardrails and on record")
+        self._title("Prices within guardrails, each with a quote in the audit log")
         answer = self._stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=ids), timeout=_BUDGET_S)
         print_quotes(self._console, answer)
         self._require(answer.quotes and all(quote.quote_id for quote in answer.quotes), "a price has no quote")
 
     def _waterfall(self, query: str) -> None:
-        self._title(f"Where the time of “{query}” went")
+        self._title(f"Time of each stage of a search for “{query}”")
         answer = self._search(query, explain=True)
         print_waterfall(self._console, answer.timings)
         self._require(len(answer.timings) == 4, f"{len(answer.timings)} of 4 stages were called")
@@ -103,7 +109,7 @@ class _Tour:
             query=query, user_id=self._user, locale=locale, explain=explain, page_size=page_size
         )
         answer = self._stub.Search(message, timeout=_BUDGET_S)
-        self._require(answer.results, f"{query!r} found nothing")
+        self._require(answer.results, f"the search for {query!r} has no results")
         return answer
 
     def _record(self, ids: Sequence[str], attribution_token: str) -> None:

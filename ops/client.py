@@ -1,4 +1,4 @@
-"""The gateway over gRPC, as the `kairos` command and the tour use it."""
+"""A client of the gateway over gRPC, for the `kairos` command, imports and the tour."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kairos.gateway.v1 import gateway_pb2_grpc
 
 @dataclass(frozen=True)
 class Connection:
-    """Where the gateway is, and who asks. `timeout_s` is the budget of a call."""
+    """Address of the gateway, credentials, and the deadline of a call in seconds."""
 
     target: str = "127.0.0.1:50050"
     api_key: str = ""
@@ -47,7 +47,7 @@ class Connection:
 
 
 def explain_error(error: grpc.RpcError) -> str:
-    """What went wrong, one line for each wrong field."""
+    """The error as text, with a line for each wrong field."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]
     lines = [f"{error.code().name}: {error.details()}"]
     for detail in status.details if status else ():

@@ -1,4 +1,4 @@
-"""Starts, stops and watches the suite on this machine."""
+"""Starts and stops the suite on this machine, and reads its health."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ops.processes import end_all, marker_of, suite_processes
 from ops.settings import SuiteSettings
 from ops.state import SuiteState, read_state
 
+# Seconds that the suite may take to start.
 READY_TIMEOUT_S = 240.0
 STAGE_SERVICES = (
     "kairos.encoder.v1.QueryEncoderService",
@@ -31,21 +32,26 @@ _console = Console(stderr=True)
 
 
 class SuiteError(Exception):
-    """The suite could not be started or stopped; the message says why and what to do."""
+    """The suite could not be started; the message has the reason and the remedy."""
 
 
 def start(settings: SuiteSettings) -> tuple[subprocess.Popen[bytes], SuiteState]:
-    """Start a supervisor and wait until every stage serves. Raises SuiteError; nothing is left running then."""
+    """Starts a supervisor and waits until every stage serves. Raises SuiteError; then no process is left running."""
     settings = settings.resolved()
     folder = settings.data_dir
     if running := read_state(folder):
-        raise SuiteError(f"a suite runs in {folder} already (gateway {running.gateway}); `kairos down` stops it")
-    end_all(folder)  # what a killed supervisor left behind
+        raise SuiteError(f"a suite is running in {folder} (gateway {running.gateway}); `kairos down` stops it")
+    # Processes that a killed supervisor left behind.
+    end_all(folder)
     if busy := settings.busy_ports():
         name, port = next(iter(busy.items()))
-        raise SuiteError(f"port {port} is taken; set KAIROS_SUITE_{name.upper()} to another one, or to 0 for any")
+        raise SuiteError(
+            f"port {port} is in use; set KAIROS_SUITE_{name.upper()} to another port, or to 0 for any free port"
+        )
     if not has_haproxy():
-        _console.print("[yellow]HAProxy has no wheel here: Serve's own Python proxy takes the calls, which is slower.")
+        _console.print(
+            "[yellow]HAProxy is not installed: calls go through the Python proxy of Ray Serve, which is slower."
+        )
     environment = {**os.environ, **marker_of(folder), **settings.environment()}
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     with (folder / "logs" / "supervisor.log").open("ab") as log:
@@ -63,7 +69,7 @@ def start(settings: SuiteSettings) -> tuple[subprocess.Popen[bytes], SuiteState]
 
 
 def stop(folder: Path) -> int:
-    """Stop the suite in `folder`. Returns how many processes it had."""
+    """Stops the suite in `folder`. Returns the number of its processes."""
     count = len(suite_processes(folder))
     if state := read_state(folder):
         supervisor = psutil.Process(state.supervisor_pid)
@@ -74,7 +80,7 @@ def stop(folder: Path) -> int:
 
 
 def wait(supervisor: subprocess.Popen[bytes]) -> None:
-    """Until Ctrl-C or SIGTERM, then stop the suite."""
+    """Waits until Ctrl-C or SIGTERM, then stops the suite."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         supervisor.wait()
@@ -90,27 +96,30 @@ def _wait_ready(settings: SuiteSettings, supervisor: subprocess.Popen[bytes]) ->
     answers: dict[str, str] = {}
     while time.monotonic() < deadline:
         if supervisor.poll() is not None:
-            raise SuiteError(f"the supervisor ended; {settings.data_dir}/logs/supervisor.log says why")
+            raise SuiteError(f"the supervisor ended; the reason is in {settings.data_dir}/logs/supervisor.log")
         answers = health(state.gateway)
         if answers and all(answer == "SERVING" for answer in answers.values()):
             return state
         time.sleep(0.3)
     late = ", ".join(name for name, answer in answers.items() if answer != "SERVING") or "the gateway"
-    raise SuiteError(f"not ready after {READY_TIMEOUT_S:.0f} s: {late}; logs are in {settings.data_dir}/logs")
+    raise SuiteError(f"not ready after {READY_TIMEOUT_S:.0f} s: {late}; the logs are in {settings.data_dir}/logs")
 
 
 def health(target: str) -> dict[str, str]:
+    """See `health_of`."""
     return health_of(grpc.insecure_channel(target))
 
 
 def health_of(channel: grpc.Channel) -> dict[str, str]:
-    """What the gateway says of itself and of the stages; {"gateway": "UNREACHABLE"} where it does not answer."""
+    """The health of the gateway and of each stage as the gateway reports it, by name. {"gateway": "UNREACHABLE"} if it
+    does not answer.
+    """
     with channel:
         stub = health_pb2_grpc.HealthStub(channel)
         answers = {}
         for name, service in [("gateway", ""), *((service.split(".")[1], service) for service in STAGE_SERVICES)]:
             try:
-                # The stubs of grpc_health know no methods.
+                # The types of grpc_health declare no methods.
                 answer = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=2)  # type: ignore[attr-defined]
                 answers[name] = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
             except grpc.RpcError as error:

@@ -1,7 +1,8 @@
-"""The host process: one Ray head on loopback with the four Serve applications, until it is told to stop.
+"""The host process: a Ray head on loopback with the Serve applications, until SIGTERM or SIGINT.
 
-`python -m ops.host` reads KAIROS_SUITE_*. It ends with an error when the cluster below it dies, so that the
-supervisor starts both anew. Replicas answer on for a while without it, but none of them would ever be replaced.
+`python -m ops.host` reads KAIROS_SUITE_*. If the Ray cluster dies, the process ends with an error, so that the
+supervisor starts both again. Without the cluster the replicas would still answer for a while, but none of them would be
+replaced.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from ops.settings import LOOPBACK, SuiteSettings
 from services.common.settings import load_settings
 
 _WATCH_PERIOD_S = 2.0
-# Serve's controller is started again when it dies, by Ray; that takes a few seconds.
+# Seconds without an answer of Serve, after which it counts as dead. Ray restarts a dead controller of Serve, which
+# takes a few seconds.
 _SILENCE_LIMIT_S = 30.0
-# Without one of these Ray starts nothing any more, nor does it say so.
+# Without one of these processes Ray starts nothing any more, without an error.
 _VITAL = ("gcs_server", "raylet")
 
 
@@ -41,8 +43,10 @@ def main() -> int:
 
 
 def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) -> int:
-    """Start, wait, stop. 0 after `stop`; the process ends at once, with 1, when Ray or Serve is gone."""
-    # Imported here: Serve fixes its flags at import, and only this process needs Ray.
+    """Starts Ray and Serve, waits and stops them. Returns 0 after `stop`. If Ray or Serve is dead, the process exits
+    with 1.
+    """
+    # Imported here: Serve reads its flags at import, and only this process needs Ray.
     import ray
     from ray import serve
     from ray.serve._private.api import serve_start
@@ -75,7 +79,7 @@ def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) ->
         while not stop.wait(_WATCH_PERIOD_S):
             if problem := watch.problem():
                 print(problem, file=sys.stderr, flush=True)
-                # What is left of Ray does not answer a polite shutdown; the supervisor ends its processes.
+                # The rest of Ray would not answer a shutdown. The supervisor ends its processes.
                 os._exit(1)
         return 0
     finally:
@@ -85,14 +89,14 @@ def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) ->
 
 
 class _Watch:
-    """Asks for Serve's status in a thread of its own: while there is no controller, the answer never comes."""
+    """Asks for the status of Serve in a thread of its own: without a controller the answer never comes."""
 
     def __init__(self, ask: Callable[[], object]) -> None:
         self._ask, self._answered_s = ask, time.monotonic()
         threading.Thread(target=self._ask_forever, name="watch", daemon=True).start()
 
     def problem(self) -> str:
-        """What has ended for good; empty while all is well."""
+        """What is dead; empty if nothing is."""
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.Error):
                 if child.name() in _VITAL and child.status() == psutil.STATUS_ZOMBIE:

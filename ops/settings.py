@@ -1,4 +1,4 @@
-"""What the local suite is made of: folders, ports, sizes. Environment: KAIROS_SUITE_*."""
+"""Settings of the suite on this machine: KAIROS_SUITE_*."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ LOOPBACK = "127.0.0.1"
 
 
 class SuiteSettings(ServiceSettings):
-    """A port of 0 means any free one. All of them are on loopback."""
+    """All ports are on loopback. A port of 0 means any free port."""
 
     model_config = SettingsConfigDict(env_prefix="KAIROS_SUITE_")
 
-    # State of all services, logs, and the file that says where the suite runs.
+    # Folder with the state of all services, the logs, and the file with the addresses of the running suite.
     data_dir: Path = Path("var")
-    # Serve applications in the place of ops/serve.yaml, in its form.
+    # File with the Serve applications, in the form of ops/serve.yaml. None: ops/serve.yaml.
     serve_config: Path | None = None
+    # Port of the gateway.
     gateway_port: int = Field(default=50050, ge=0, le=65535)
+    # Port of the gateway's metrics.
     metrics_port: int = Field(default=9464, ge=0, le=65535)
-    # The ingress of the four Serve applications, and what comes with it.
+    # Ports of the ingress of the Serve applications.
     ingress_grpc_port: int = Field(default=9000, ge=0, le=65535)
     ingress_http_port: int = Field(default=8000, ge=0, le=65535)
     haproxy_metrics_port: int = Field(default=9101, ge=0, le=65535)
     haproxy_stats_port: int = Field(default=8404, ge=0, le=65535)
-    # Logical CPUs offered to Ray; replicas ask for fractions of one.
+    # Logical CPUs that Ray may give to replicas; each replica asks for a part of one.
     num_cpus: int = Field(default=4, ge=1)
+    # Size of Ray's object store in MiB.
     object_store_mb: int = Field(default=100, ge=80)
 
     @classmethod
@@ -46,19 +49,19 @@ class SuiteSettings(ServiceSettings):
         return {f"KAIROS_SUITE_{name.upper()}": str(value) for name, value in values.items()}
 
     def resolved(self) -> SuiteSettings:
-        """The same with an absolute folder and every 0 replaced by a port that is free now."""
+        """The same settings with an absolute folder, and with free ports instead of 0."""
         ports = {name: value for name, value in self.model_dump().items() if name.endswith("_port")}
         chosen = dict(zip(ports, _free_ports(list(ports.values())), strict=True))
         return self.model_copy(update=chosen | {"data_dir": self.data_dir.resolve()})
 
     def busy_ports(self) -> dict[str, int]:
-        """The chosen ports that somebody else listens on, by setting."""
+        """The ports that another process listens on, by setting."""
         ports = {name: value for name, value in self.model_dump().items() if name.endswith("_port") and value}
         return {name: port for name, port in ports.items() if not _is_free(port)}
 
 
 def _free_ports(wanted: list[int]) -> list[int]:
-    """Each 0 replaced; all sockets are held until every port is chosen, so that no two are the same."""
+    """The ports with every 0 replaced. All sockets stay open until the last port is chosen: no two are the same."""
     sockets: list[socket.socket] = []
     try:
         chosen = []

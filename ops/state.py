@@ -1,4 +1,4 @@
-"""The file that says where a suite runs: `<data_dir>/run/suite.json`."""
+"""The file with the addresses of a running suite: `<data_dir>/run/suite.json`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ops.settings import LOOPBACK, SuiteSettings
 
 
 class SuiteState(BaseModel):
+    """A running suite: the process of its supervisor, and its addresses."""
+
     supervisor_pid: int
     gateway: str
     metrics: str
@@ -39,7 +41,7 @@ def write_state(settings: SuiteSettings, state: SuiteState) -> None:
 
 
 def read_state(data_dir: Path) -> SuiteState | None:
-    """None where no suite runs in `data_dir`; a file that a killed supervisor left behind counts as none."""
+    """The running suite in `data_dir`; None if there is none. The file of a killed supervisor is ignored."""
     path = _path(data_dir)
     if not path.is_file():
         return None

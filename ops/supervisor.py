@@ -1,6 +1,6 @@
-"""Keeps the suite alive: starts the Serve host and the gateway, and starts again whichever ends.
+"""The supervisor: starts the host process of Serve and the gateway, and restarts each of them when it ends.
 
-`python -m ops.supervisor` runs until SIGTERM or SIGINT, then ends both and whatever they left behind.
+`python -m ops.supervisor` runs until SIGTERM or SIGINT. It then ends both, and all processes that they left behind.
 """
 
 from __future__ import annotations
@@ -21,30 +21,31 @@ from types import FrameType
 import psutil
 import structlog
 
-from ops.hosting import haproxy_folder, hosting_environment
+from ops.hosting import STAGES, haproxy_folder, hosting_environment
 from ops.processes import end, end_all, marker_of, suite_members
 from ops.settings import LOOPBACK, SuiteSettings
 from ops.state import SuiteState, remove_state, write_state
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
 
-STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
 _POLL_S = 0.2
 _STOP_GRACE_S = 30.0
-# A child that lived this long has started well: its next restart is immediate again.
+# A child that has run for so long is healthy: its back-off is short again.
 _HEALTHY_AFTER_S = 30.0
+_MIN_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 10.0
-_FAMILY_PERIOD_S = 2.0
+# How often the descendants of a child are listed.
+_DESCENDANTS_PERIOD_S = 2.0
 
 _log = structlog.get_logger("kairos.supervisor")
 
 
 @dataclass
 class Child:
-    """One supervised process; its output goes to a log file.
+    """A supervised process. Its output goes to a log file.
 
-    `family` is what it started, and what that started: it ends with it. Ray's agents live on for a minute when their
-    host is killed, with ports in their hands, and by then nothing tells any more whose they are.
+    `descendants` are its child processes and theirs. They are ended together with it: when their host is killed, Ray's
+    agents keep running for a minute and keep their ports, and it is then unknown which suite they belong to.
     """
 
     name: str
@@ -53,31 +54,31 @@ class Child:
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
     restart_at_s: float = 0.0
-    backoff_s: float = field(default=0.5)
-    family: set[psutil.Process] = field(default_factory=set)
-    _looked_s: float = 0.0
+    backoff_s: float = _MIN_BACKOFF_S
+    descendants: set[psutil.Process] = field(default_factory=set)
+    _listed_s: float = 0.0
 
     def keep_running(self, environment: Mapping[str, str]) -> None:
-        """Start it, or start it again once its back-off is over."""
+        """Starts the process if it does not run and its back-off is over."""
         now = time.monotonic()
         if self.process is not None:
             code = self.process.poll()
             if code is None:
-                self._remember_family(now)
+                self._list_descendants(now)
                 return
             if now - self.started_s > _HEALTHY_AFTER_S:
-                self.backoff_s = 0.5
+                self.backoff_s = _MIN_BACKOFF_S
             _log.warning("ended", child=self.name, exit_code=code, restart_in_s=self.backoff_s)
             self.process, self.restart_at_s = None, now + self.backoff_s
             self.backoff_s = min(2 * self.backoff_s, _MAX_BACKOFF_S)
-            end(self.family, grace_s=1.0)
-            self.family.clear()
+            end(self.descendants, grace_s=1.0)
+            self.descendants.clear()
         if now < self.restart_at_s:
             return
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, env=dict(environment), stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C on the terminal reaches the supervisor alone
+                start_new_session=True,  # Ctrl-C in the terminal then reaches only the supervisor
             )  # fmt: skip
         self.started_s = now
         _log.info("started", child=self.name, pid=self.process.pid)
@@ -92,13 +93,13 @@ class Child:
             self.process.kill()
             self.process.wait()
 
-    def _remember_family(self, now: float) -> None:
-        if self.process is None or now - self._looked_s < _FAMILY_PERIOD_S:
+    def _list_descendants(self, now: float) -> None:
+        if self.process is None or now - self._listed_s < _DESCENDANTS_PERIOD_S:
             return
-        self._looked_s = now
+        self._listed_s = now
         with contextlib.suppress(psutil.Error):
-            self.family.update(psutil.Process(self.process.pid).children(recursive=True))
-        self.family = {process for process in self.family if process.is_running()}
+            self.descendants.update(psutil.Process(self.process.pid).children(recursive=True))
+        self.descendants = {process for process in self.descendants if process.is_running()}
 
 
 def main() -> int:
@@ -116,7 +117,7 @@ def main() -> int:
 
 
 def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
-    """Blocks until `stop`; the suite is down when it returns."""
+    """Runs the suite until `stop`. The suite has ended when this returns."""
     logs = settings.data_dir / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     (settings.data_dir / "run").mkdir(exist_ok=True)
@@ -130,7 +131,7 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
             gateway.keep_running(environment)
             stop.wait(_POLL_S)
     finally:
-        members = {*suite_members(settings.data_dir), *host.family, *gateway.family}
+        members = {*suite_members(settings.data_dir), *host.descendants, *gateway.descendants}
         gateway.stop()
         host.stop()
         end_all(settings.data_dir, members)
@@ -139,7 +140,7 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
 
 
 def suite_environment(settings: SuiteSettings) -> dict[str, str]:
-    """The environment of every process of the suite. What the user has set wins over our own choices."""
+    """The environment of every process of the suite. Variables that are set already override the ones chosen here."""
     ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
     own = {
         **hosting_environment(settings),

@@ -1,4 +1,4 @@
-"""Prometheus beside the demo, where it is installed: it scrapes the gateway and a learner."""
+"""Runs Prometheus during the demo, if it is installed. It scrapes the gateway and the learner."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MONITORING = Path(__file__).parents[1] / "deploy" / "monitoring"
 
 @contextlib.contextmanager
 def prometheus(metrics: str, folder: Path) -> Iterator[str | None]:
-    """The address of a started Prometheus that scrapes `metrics`; None where there is no such command, or no rules."""
+    """Runs Prometheus and gives its address. It scrapes the URL `metrics`. None if there is no command, or no rules."""
     command = shutil.which("prometheus")
     if command is None or not MONITORING.is_dir():
         yield None
@@ -42,7 +42,7 @@ def prometheus(metrics: str, folder: Path) -> Iterator[str | None]:
 
 
 def config_for(metrics: str) -> str:
-    """deploy/monitoring/prometheus.yaml, for a gateway whose metrics are at the URL `metrics`."""
+    """deploy/monitoring/prometheus.yaml for a gateway with its metrics at the URL `metrics`."""
     config = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
     config["rule_files"] = [str(MONITORING / name) for name in config["rule_files"]]
     config["scrape_configs"][0]["static_configs"] = [{"targets": [urlsplit(metrics).netloc]}]

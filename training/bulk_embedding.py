@@ -17,7 +17,7 @@ import pyarrow.parquet
 import typer
 from tqdm import tqdm
 
-from catalog.products import picture_path, read_messages
+from catalog.products import image_path, read_messages
 from services.common.settings import load_settings
 from services.gateway.domain.fingerprint import product_fingerprint
 from services.query_encoder.domain.product_text import product_text
@@ -60,7 +60,7 @@ def batches_of(catalog: Path, mapping: str, currency: str, images: Path | None) 
             "id": product.id,
             "fingerprint": product_fingerprint(
                 message.SerializeToString(deterministic=True),
-                _picture(picture_path(product, images)) if images else b"",
+                _picture(image_path(product, images)) if images else b"",
             ),
             "text": product_text(product),
         }

@@ -1,1 +1,1 @@
-"""`kairos backup` and `kairos restore`: all that the suite keeps, in one folder with a manifest."""
+"""Backups: the state of the suite in one folder with a manifest."""

@@ -1,4 +1,4 @@
-"""What Python 3.12 has as itertools.batched."""
+"""Batches of an iterable: itertools.batched, which Python 3.11 does not have."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ Item = TypeVar("Item")
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items; the last one may be shorter."""
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch

@@ -1,4 +1,4 @@
-"""Saves all state of the suite into a folder or an object store, and restores it."""
+"""Saves the state of the suite to a folder or an object store, and restores it."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from ops.state import read_state
 from services.ranker.adapters.sqlite_schema import PROFILES_FILE
 from services.ranker.adapters.sqlite_schema import VERSION as PROFILES_VERSION
 
-# The version of tables that this version reads; every other database has never changed its tables.
+# Version of the tables that can be restored, by database. The tables of other databases have never changed.
 _SCHEMAS = {PROFILES_FILE: PROFILES_VERSION}
 
 
 def save(settings: SuiteSettings, folder: Path, force: bool = False, skip: Collection[str] = ()) -> Manifest:
-    """Complete when it returns: until then it is called <folder>.partial. Raises Refused and the stores' own errors."""
+    """Saves a backup. Until it is complete its folder is called <folder>.partial. Raises Refused, and errors of the
+    stores.
+    """
     if folder.exists() and any(folder.iterdir()) and not force:
-        raise Refused(f"{folder} is not empty; name another folder, or --force to replace it")
+        raise Refused(f"{folder} is not empty; give another folder, or --force to replace it")
     known = places_of(settings)
     _check_names(skip, [place.name for place in known])
     places = [place for place in known if place.name not in skip and place.is_occupied()]
     if not places:
-        raise Refused(f"there is nothing in {settings.data_dir}; name the suite's folder by --data-dir")
+        raise Refused(f"{settings.data_dir} has no state; give the folder of the suite with --data-dir")
     draft = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
-    # People's data: for whoever runs the suite, and nobody else.
+    # The backup has personal data: only the user who runs the suite may read it.
     draft.mkdir(parents=True, mode=0o700)
     manifest = Manifest(
         format=FORMAT,
@@ -50,9 +52,9 @@ def save(settings: SuiteSettings, folder: Path, force: bool = False, skip: Colle
 
 
 def bring_back(settings: SuiteSettings, folder: Path, force: bool = False, skip: Collection[str] = ()) -> Manifest:
-    """Nothing is touched before all of the backup was read and found whole. Raises Refused and the stores' errors."""
+    """Restores a backup, after all of it was read and verified. Raises Refused, and errors of the stores."""
     if state := read_state(settings.data_dir.resolve()):
-        raise Refused(f"a suite runs in {settings.data_dir} (gateway {state.gateway}); `kairos down` stops it")
+        raise Refused(f"a suite is running in {settings.data_dir} (gateway {state.gateway}); `kairos down` stops it")
     manifest = read_manifest(folder)
     _check_names(skip, [part.name for part in manifest.parts])
     manifest.parts = [part for part in manifest.parts if part.name not in skip]
@@ -60,19 +62,20 @@ def bring_back(settings: SuiteSettings, folder: Path, force: bool = False, skip:
     places = {place.name: place for place in places_of(settings)}
     for part in manifest.parts:
         if part.name not in places:
-            raise Refused(f"the backup has {part.name}, and here nothing says where that is; {_advice(part.name)}")
+            raise Refused(f"the backup has {part.name}, but no setting names its place; {_remedy(part.name)}")
     if (occupied := [part.name for part in manifest.parts if places[part.name].is_occupied()]) and not force:
-        raise Refused(f"there is something already in {', '.join(occupied)}; --force replaces it")
+        raise Refused(f"there is existing state in {', '.join(occupied)}; --force replaces it")
     check_files(folder, manifest)
-    with _nobody_uses(settings.data_dir / "retrieval"):
+    with _exclusive_use_of(settings.data_dir / "retrieval"):
         for part in manifest.parts:
             places[part.name].restore(folder / part.name)
     return manifest
 
 
 def save_remotely(settings: SuiteSettings, url: str, force: bool, skip: Collection[str]) -> Manifest:
+    """See `save`; the backup is made on this machine and then uploaded."""
     if is_occupied(url) and not force:
-        raise Refused(f"{url} is not empty; name another place, or --force to replace it")
+        raise Refused(f"{url} is not empty; give another URL, or --force to replace it")
     with tempfile.TemporaryDirectory() as scratch:
         manifest = save(settings, Path(scratch) / "backup", skip=skip)
         upload(Path(scratch) / "backup", url)
@@ -81,7 +84,7 @@ def save_remotely(settings: SuiteSettings, url: str, force: bool, skip: Collecti
 
 @contextmanager
 def at_hand(folder: str) -> Iterator[Path]:
-    """The backup as a folder of this machine."""
+    """The backup as a folder of this machine. A remote one is downloaded."""
     if not is_remote(folder):
         yield Path(folder)
         return
@@ -108,7 +111,7 @@ def _saved(place: Place, draft: Path) -> Part:
 
 def _check_names(skipped: Collection[str], known: Collection[str]) -> None:
     if unknown := sorted({*skipped} - {*known}):
-        raise Refused(f"there is no part {', '.join(unknown)}; there are {', '.join(known)}")
+        raise Refused(f"there is no part {', '.join(unknown)}; the parts are {', '.join(known)}")
 
 
 def _check_schemas(manifest: Manifest) -> None:
@@ -116,7 +119,7 @@ def _check_schemas(manifest: Manifest) -> None:
         known = _SCHEMAS.get(Path(file.path).name, 0)
         if file.schema_version > known:
             raise Refused(
-                f"{file.path} has tables of version {file.schema_version}, this version knows up to {known}: "
+                f"{file.path} has tables of version {file.schema_version}, this version can read up to {known}: "
                 f"restore with Kairos {manifest.kairos} or later"
             )
         if file.schema_version < known:
@@ -127,14 +130,14 @@ def _check_schemas(manifest: Manifest) -> None:
             )
 
 
-def _advice(name: str) -> str:
+def _remedy(name: str) -> str:
     service, *field = name.split(".")
-    return f"set KAIROS_{service.upper()}_{'__'.join(field).upper()} to where it shall lie"
+    return f"set KAIROS_{service.upper()}_{'__'.join(field).upper()} to the place to restore it to"
 
 
 @contextmanager
-def _nobody_uses(vectors: Path) -> Iterator[None]:
-    """Raises Refused where a process has the vectors open: it would go on with files that are gone."""
+def _exclusive_use_of(vectors: Path) -> Iterator[None]:
+    """Locks the folder of the vectors. Raises Refused if a process uses it: it would continue with deleted files."""
     vectors.mkdir(parents=True, exist_ok=True)
     with (vectors / "lock").open("a") as file:
         try:

@@ -1,4 +1,6 @@
-"""Copies of files: with their holes, and of a database one that is whole although others write to it."""
+"""Copies files and folders. Sparse files stay sparse, and the copy of a database is consistent while others write to
+it.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +16,23 @@ from services.ranker.adapters.sqlite_schema import RANKINGS_FILE
 
 _CHUNK = 64 << 10
 _SQLITE = b"SQLite format 3\0"
-# What belongs to a running process, not to what it keeps. SQLite's own side files are in its copy already.
-_PASSING_NAMES = {"lock", ".lock", "writes", "gate"}
-# What expires within the hour is not worth a copy; a restore removes it.
+# Files of a running process, which are no state. The copy of a database contains its side files already.
+_TEMPORARY_NAMES = {"lock", ".lock", "writes", "gate"}
+# Files whose content expires within the hour: they are not copied, and a restore removes them.
 _EXPIRING_NAMES = {RANKINGS_FILE}
+_SKIPPED_NAMES = _TEMPORARY_NAMES | _EXPIRING_NAMES
 _RESTORING = ".restoring"
-_SKIPPED_NAMES = _PASSING_NAMES | _EXPIRING_NAMES
-_PASSING_ENDS = ("-wal", "-shm", "-journal", ".draft")
+_TEMPORARY_ENDINGS = ("-wal", "-shm", "-journal", ".draft")
 
 
 class Failed(Exception):
-    """What could not be saved or brought back, and why."""
+    """Something could not be saved or restored; the message has the reason."""
 
 
 def copy_folder(source: Path, target: Path, is_skipped: Callable[[Path], bool] = lambda folder: False) -> None:
-    """Of databases the committed state of one moment; of all else the bytes as they lie there."""
+    """Copies databases in a committed state, other files byte by byte. Folders for which `is_skipped` are left out."""
     if source.resolve() in target.resolve().parents:
-        raise Failed(f"{target} lies in {source}, which would be copied into itself; name a folder elsewhere")
+        raise Failed(f"{target} is inside {source}, which would be copied into itself; give a folder elsewhere")
     target.mkdir(parents=True, exist_ok=True)
     for path in _below(source, is_skipped):
         if path.is_dir():
@@ -40,16 +42,16 @@ def copy_folder(source: Path, target: Path, is_skipped: Callable[[Path], bool] =
 
 
 def copy_settled_folder(source: Path, target: Path, attempts: int = 3) -> None:
-    """The same, and nothing but databases changed from the first file to the last. Raises Failed."""
+    """Copies a folder, and again if a file that is no database has changed meanwhile. Raises Failed."""
     for _ in range(attempts):
         before = _stamps(source)
         try:
             copy_folder(source, target)
-        except FileNotFoundError:  # it was there a moment ago
+        except FileNotFoundError:  # a file was deleted meanwhile
             continue
         if _stamps(source) == before:
             return
-    raise Failed(f"{source} was written to in each of {attempts} attempts to copy it; stop what writes there")
+    raise Failed(f"{source} changed during each of {attempts} attempts to copy it; stop the process that writes there")
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -57,10 +59,10 @@ def copy_file(source: Path, target: Path) -> None:
     if is_database(source):
         target.unlink(missing_ok=True)
         with closing(sqlite3.connect(f"file:{source}?mode=rw", uri=True)) as db, closing(sqlite3.connect(target)) as to:
-            # All pages in one step: one read transaction, which no writer waits for in WAL mode.
+            # All pages in one step: a single read transaction, which blocks no writer in WAL mode.
             db.backup(to, pages=-1)
         return
-    # Edge's files are mostly holes: 220 MB of them take 2 MB on the disk.
+    # Qdrant Edge's files are sparse: files of 220 MB take 2 MB on the disk.
     with source.open("rb") as reading, target.open("wb") as writing:
         while chunk := reading.read(_CHUNK):
             if chunk.count(0) == len(chunk):
@@ -82,14 +84,14 @@ def digest_of(path: Path) -> str:
 
 
 def is_occupied(path: Path) -> bool:
-    """Whether there is anything that a restore would replace."""
+    """Whether there is a file that a restore would replace."""
     return path.is_file() or (path.is_dir() and any(found.is_file() for found in _below(path)))
 
 
 def replace(source: Path, target: Path) -> None:
-    """`target` becomes what `source` is. It may be a mount point: it stays, what is in it goes.
+    """Replaces the content of `target` by that of `source`. The folder itself stays: it may be a mount point.
 
-    The new content is complete beside the old before that is removed.
+    The new content is complete in a folder of `target` before the old content is removed.
     """
     if source.is_file():
         copy_file(source, target)
@@ -102,7 +104,7 @@ def replace(source: Path, target: Path) -> None:
         if old.is_dir() and not old.is_symlink():
             if old != draft:
                 shutil.rmtree(old)
-        elif old.name not in _PASSING_NAMES:
+        elif old.name not in _TEMPORARY_NAMES:
             old.unlink()
     for new in draft.iterdir():
         new.rename(target / new.name)
@@ -110,23 +112,24 @@ def replace(source: Path, target: Path) -> None:
 
 
 def schema_of(path: Path) -> int:
-    """SQLite's user_version of a database that nobody has open."""
+    """SQLite's user_version of a database that no process has open."""
     with closing(sqlite3.connect(f"file:{path}?immutable=1", uri=True)) as db:
         return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _below(folder: Path, is_skipped: Callable[[Path], bool] = lambda folder: False) -> Iterator[Path]:
-    """Folders before what is in them."""
+    """Files and folders of `folder`, each folder before its content."""
     for path in sorted(folder.iterdir()):
         if path.is_dir() and not path.is_symlink():
             if not is_skipped(path):
                 yield path
                 yield from _below(path, is_skipped)
-        elif path.is_file() and path.name not in _SKIPPED_NAMES and not path.name.endswith(_PASSING_ENDS):
+        elif path.is_file() and path.name not in _SKIPPED_NAMES and not path.name.endswith(_TEMPORARY_ENDINGS):
             yield path
 
 
 def _stamps(folder: Path) -> dict[Path, tuple[int, int, int]]:
+    """(inode, size, time of change) of each file that is no database."""
     stamps = {}
     for path in _below(folder):
         found = path.stat()

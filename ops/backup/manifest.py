@@ -1,4 +1,4 @@
-"""What a backup says of itself: `manifest.json`, written last, and held against the files before a restore begins."""
+"""The manifest of a backup, `manifest.json`. It is written last, and a restore checks the files against it first."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ops.backup.files import digest_of
 
-# Grows when an older `kairos restore` could not read what is written now.
+# Increased when an older `kairos restore` cannot read the new form.
 FORMAT = 1
 NAME = "manifest.json"
 
 
 class Refused(Exception):
-    """Why nothing was written, and what would help."""
+    """The command is refused and nothing was written; the message has the reason and the remedy."""
 
 
 class SavedFile(BaseModel):
+    """A file of the backup."""
+
     model_config = ConfigDict(extra="forbid")
 
-    # Below the backup's folder.
+    # Relative to the folder of the backup.
     path: str
     size: int
     sha256: str
-    # SQLite's user_version; 0 for every other file.
+    # SQLite's user_version; 0 for other files.
     schema_version: int = 0
 
 
 class Part(BaseModel):
-    """One place of the suite: see places.Place."""
+    """The saved state of one place, see places.Place."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    # Whether it is as it was at one moment, and if not, why.
+    # Whether the copy is of a single moment, in words.
     moment: str
     files: list[SavedFile]
 
@@ -48,11 +50,13 @@ class Part(BaseModel):
 
 
 class Manifest(BaseModel):
+    """The content of manifest.json."""
+
     model_config = ConfigDict(extra="forbid")
 
     format: int
     created_at: datetime
-    # Versions of what wrote the files.
+    # Versions of the programs that wrote the files.
     kairos: str
     qdrant_edge: str
     parts: list[Part]
@@ -62,39 +66,39 @@ class Manifest(BaseModel):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Raises Refused for what is no backup, and for one of a later version."""
+    """Raises Refused if the folder is not a backup, or a backup of a later version."""
     try:
         content = json.loads((folder / NAME).read_text())
         if not isinstance(content, dict) or not isinstance(content.get("format"), int):
-            raise ValueError("it does not say its format")
+            raise ValueError("the format is missing")
         if content["format"] > FORMAT:
             raise Refused(
-                f"{folder} has format {content['format']}, this version reads up to {FORMAT}: "
-                f"restore with Kairos {content.get('kairos', 'of its time')} or later"
+                f"{folder} has format {content['format']}, this version can read up to {FORMAT}: "
+                f"restore with Kairos {content.get('kairos', 'of that version')} or later"
             )
         manifest = Manifest.model_validate(content)
     except FileNotFoundError:
-        raise Refused(f"{folder} is no backup: it has no {NAME}") from None
+        raise Refused(f"{folder} is not a backup: it has no {NAME}") from None
     except (ValueError, ValidationError) as error:
         raise Refused(f"{folder / NAME} is damaged: {error}") from None
     here = installed("qdrant-edge-py")
     if here and _numbers(manifest.qdrant_edge) > _numbers(here):
         raise Refused(
-            f"the vectors were written by qdrant-edge-py {manifest.qdrant_edge}, here is {here}: "
-            "install that one or a later one first"
+            f"the vectors were written by qdrant-edge-py {manifest.qdrant_edge}, and {here} is installed: "
+            "install that version or a later one first"
         )
     return manifest
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Raises Refused that names each file which is missing or has changed."""
+    """Raises Refused that names the files that are missing or have changed."""
     if problems := list(_problems(folder, manifest)):
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise Refused(f"the backup is damaged: {'; '.join(problems[:5])}{more}")
 
 
 def installed(package: str) -> str:
-    """Its version; empty where it is not installed."""
+    """The version of an installed package; empty if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -107,9 +111,9 @@ def _problems(folder: Path, manifest: Manifest) -> Iterator[str]:
         if not path.is_file():
             yield f"{file.path} is missing"
         elif path.stat().st_size != file.size or digest_of(path) != file.sha256:
-            yield f"{file.path} is not what was written"
+            yield f"{file.path} has changed"
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """Of a version; only what decides about a format: 0.9.1 reads what 0.9.2 wrote."""
+    """The first two numbers of a version, which determine the format: 0.9.1 can read files of 0.9.2."""
     return tuple(int(number) for number in text.split(".")[:2] if number)

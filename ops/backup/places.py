@@ -1,7 +1,7 @@
-"""Where the suite keeps what it keeps: read from the very settings that its services run with.
+"""The places where the suite keeps its state, read from the settings of its services.
 
-Every path in a service's settings is a place: its data, its models, its concept files. Logs, and the file that says
-where a suite runs, are none. The gateway keeps nothing; its TLS keys and API keys stay out of a backup.
+Every path in the settings of a service is a place: data, models, concept files. Logs, and the file with the addresses
+of the running suite, are not. The gateway has no state, and its TLS keys and API keys are not saved.
 """
 
 from __future__ import annotations
@@ -23,38 +23,39 @@ from services.retrieval.adapters.edge_generations import is_invalid_generation
 from services.retrieval.adapters.edge_writes import writes_paused
 from services.retrieval.settings import RetrievalSettings
 
-# In the order of saving. Profiles before products: an event then speaks of no product that the backup lacks.
+# In the order of saving. User histories come before products, so that no event names a product that is not in the
+# backup.
 SERVICES: dict[str, type[ServiceSettings]] = {
     "ranker": RankerSettings,
     "pricing": PricingSettings,
     "query_encoder": QueryEncoderSettings,
     "retrieval": RetrievalSettings,
 }
-# A batch of an import does not hold the vectors for longer.
+# Seconds to wait for a pause of the writes. A batch of an import takes less.
 _PAUSE_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True)
 class Place:
-    """`name` is that of the setting which says where it is; the backup's file or folder is called the same."""
+    """`name` is the setting that names the place, and the name of the file or folder in the backup."""
 
     name: str
-    # Whether there is anything to save, or to be replaced.
+    # Whether the place has state.
     is_occupied: Callable[[], bool]
-    # Into a path that is free. Says in which respect the copy is of one moment.
+    # Saves the state to a path that does not exist. Returns, in words, whether the copy is of a single moment.
     save: Callable[[Path], str]
-    # In the place of all that is there.
+    # Replaces the state of the place.
     restore: Callable[[Path], None]
 
 
 def places_of(suite: SuiteSettings) -> list[Place]:
-    """A place inside another one is saved with that one."""
+    """All places. A place inside another one is saved together with it."""
     paths: dict[str, Path] = {}
     servers: dict[str, Place] = {}
     for service, kind in SERVICES.items():
         settings = load_settings(kind)
         paths |= {name: path.resolve() for name, path in _paths(settings, service, _defaults(suite, service))}
-        # Services may share one Redis: it is saved once, with all of the suite's keys.
+        # Services may share one Redis. It is saved once, with all keys of the suite.
         if url := getattr(settings, "redis_url", ""):
             servers.setdefault(url, _redis_place(f"{service}.redis_url", url))
         if isinstance(settings, RetrievalSettings) and settings.engine == "server":
@@ -71,7 +72,7 @@ _VECTORS = "retrieval.data_dir"
 
 
 def _defaults(suite: SuiteSettings, service: str) -> dict[str, Path]:
-    """Where `kairos up` lets a service keep things unless its own settings say where."""
+    """The paths that `kairos up` gives to a service if its settings name none."""
     return {"data_dir": suite.data_dir / service, "model_cache_dir": suite.data_dir / "models"}
 
 
@@ -90,19 +91,19 @@ def _path_place(name: str, path: Path, *, holds_vectors: bool) -> Place:
     def save(target: Path) -> str:
         if path.is_file():
             files.copy_file(path, target)
-            return "as it was at one moment"
+            return "of one moment"
         if holds_vectors:
             with writes_paused(path, _PAUSE_TIMEOUT_S):
                 files.copy_folder(path, target, is_invalid_generation)
-            return "as it was at one moment; writes waited"
+            return "of one moment; writes were paused"
         files.copy_settled_folder(path, target)
-        return "each database as it was at one moment; all else did not change meanwhile"
+        return "each database of one moment; other files did not change meanwhile"
 
     return Place(name, lambda: files.is_occupied(path), save, lambda source: files.replace(source, path))
 
 
 def _redis_place(name: str, url: str) -> Place:
-    # Imported here, as the services do: without a server nobody needs its client.
+    # Imported here, as in the services: the client is needed only with a server.
     import redis
 
     from ops.backup import redis_dump
@@ -110,17 +111,19 @@ def _redis_place(name: str, url: str) -> Place:
     client = redis.Redis.from_url(url)
 
     def is_occupied() -> bool:
-        with _explained("Redis", redis.RedisError):
+        with _errors_as_failed("Redis", redis.RedisError):
             return redis_dump.is_occupied(client)
 
     def save(target: Path) -> str:
-        with _explained("Redis", redis.RedisError):
+        with _errors_as_failed("Redis", redis.RedisError):
             if redis_dump.dump(client, target):
-                return "as it was at one moment; writes waited"
-            return f"each key for itself: it took longer than the {redis_dump.PAUSE_S:.0f} s that writers are held back"
+                return "of one moment; writes were paused"
+            return (
+                f"each key of its own moment: saving took longer than the pause of writes, {redis_dump.PAUSE_S:.0f} s"
+            )
 
     def restore(source: Path) -> None:
-        with _explained("Redis", redis.RedisError):
+        with _errors_as_failed("Redis", redis.RedisError):
             redis_dump.restore(client, source)
 
     return Place(name, is_occupied, save, restore)
@@ -136,23 +139,23 @@ def _qdrant_place(settings: RetrievalSettings) -> Place:
     client, prefix = connect(settings.server), settings.server.collection_prefix
 
     def is_occupied() -> bool:
-        with _explained("Qdrant", ApiException, grpc.RpcError):
+        with _errors_as_failed("Qdrant", ApiException, grpc.RpcError):
             return qdrant_dump.is_occupied(client, prefix)
 
     def save(target: Path) -> str:
-        with _explained("Qdrant", ApiException, grpc.RpcError):
+        with _errors_as_failed("Qdrant", ApiException, grpc.RpcError):
             qdrant_dump.dump(client, prefix, target)
-        return "each product for itself; what was imported meanwhile may be missing"
+        return "each product of its own moment; products imported meanwhile may be missing"
 
     def restore(source: Path) -> None:
-        with _explained("Qdrant", ApiException, grpc.RpcError):
+        with _errors_as_failed("Qdrant", ApiException, grpc.RpcError):
             qdrant_dump.restore(client, prefix, source)
 
     return Place("retrieval.server.url", is_occupied, save, restore)
 
 
 @contextmanager
-def _explained(server: str, *errors: type[Exception]) -> Iterator[None]:
+def _errors_as_failed(server: str, *errors: type[Exception]) -> Iterator[None]:
     try:
         yield
     except errors as error:

@@ -1,8 +1,8 @@
-"""Collections of a Qdrant server as a file: each point, the vectors' model, and who is live.
+"""Saves the collections of a Qdrant server to a file: all points, the models of the vectors, and the aliases.
 
-Engine-neutral where Qdrant's own snapshots are not: it goes into a server with another number of shards or replicas, or
-of another version. The vector graph is built anew by the server. For catalogues of many millions of products take the
-server's own snapshots: docs/how-to/runbook.md.
+Unlike a snapshot of Qdrant, the file can be restored to a server with another number of shards or replicas, or of
+another version. The server builds the vector graph again. For catalogues of many millions of products use the snapshots
+of the server: docs/how-to/runbook.md.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from services.retrieval.adapters.points import DENSE, IMAGE, PointData
 from services.retrieval.adapters.records import payload_of, record_of_payload
 from services.retrieval.adapters.server_collection import ServerCollection, create_collection
 
-# Points of one round trip.
+# Points of one call.
 _BATCH = 500
 
 
 def dump(client: QdrantClient, prefix: str, file: Path) -> None:
-    """One JSON document a line: a collection, then its points; in the end the aliases."""
+    """Writes a JSON document for each line: a collection followed by its points, and at the end the aliases."""
     with gzip.open(file, "wt", compresslevel=1) as lines:
         for name in _names(client, prefix):
             collection, after = ServerCollection(client, name), 0
@@ -45,7 +45,7 @@ def dump(client: QdrantClient, prefix: str, file: Path) -> None:
 
 
 def restore(client: QdrantClient, prefix: str, file: Path) -> None:
-    """In the place of all that is there."""
+    """Replaces all collections with this prefix."""
     for name in _names(client, prefix):
         client.delete_collection(name)
     created: list[ServerCollection] = []

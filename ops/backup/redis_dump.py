@@ -1,7 +1,8 @@
-"""Profiles in Redis as a file: each key as Redis itself writes it (DUMP), for any later Redis to take (RESTORE).
+"""Saves the suite's keys of Redis to a file, each in the form of DUMP, which RESTORE of the same or a later Redis
+reads.
 
-Nothing but a connection is needed, neither the server's disk nor a restart. Writes are held back meanwhile, so that all
-keys are of one moment; an event is recorded under several. Raises Failed for a key that RESTORE would refuse.
+It needs only a connection, neither the disk of the server nor a restart. Writes are paused meanwhile, so that all keys
+are of one moment: an event changes several keys. Raises Failed for a key that RESTORE would refuse.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from services.ranker.adapters.redis_client import EXPIRING, LAYOUT_KEY
 
 # All keys of the ranker's stores: services/ranker/adapters/redis_store.py.
 PATTERN = "kairos:*"
-# Keys of one round trip.
+# Keys of one call.
 _BATCH = 500
-# Redis lets writers go on by itself after this, also where this process dies.
+# Seconds after which Redis ends the pause of writes by itself, also if this process crashes.
 PAUSE_S = 30.0
-# proto-max-bulk-len, unless it was changed: a log of some two million events.
+# Redis' default for proto-max-bulk-len: an event log of about two million events.
 _LARGEST = 512 << 20
 
 
 def dump(client: redis.Redis, file: Path, pause_s: float = PAUSE_S) -> bool:
-    """Whether all of it is of one moment: a large store takes longer than writers may be held back."""
+    """Returns whether all keys are of one moment. Saving a large store takes longer than the pause of writes."""
     connection: Any = client
-    with _writers_held_back(connection, pause_s) as until_s, gzip.open(file, "wt", compresslevel=1) as lines:
+    with _writes_paused(connection, pause_s) as until_s, gzip.open(file, "wt", compresslevel=1) as lines:
         for keys in batches(connection.scan_iter(PATTERN, count=_BATCH), _BATCH):
             pipeline = connection.pipeline(transaction=False)
             for key in keys:
@@ -47,14 +48,14 @@ def dump(client: redis.Redis, file: Path, pause_s: float = PAUSE_S) -> bool:
                 if value is None or EXPIRING.encode() in key:  # it has expired since it was listed, or will soon
                     continue
                 if len(value) > _LARGEST:
-                    raise Failed(f"{key!r} takes {len(value):,} bytes, more than Redis takes back; copy its RDB file")
+                    raise Failed(f"{key!r} has {len(value):,} bytes, more than Redis can restore; copy its RDB file")
                 entry = {"key": _text(key), "value": _text(value), "expires_ms": now_ms + left_ms if left_ms > 0 else 0}
                 lines.write(json.dumps(entry) + "\n")
         return time.monotonic() < until_s
 
 
 def restore(client: redis.Redis, file: Path) -> None:
-    """In the place of all that is there. What has expired meanwhile stays away."""
+    """Replaces all keys of the suite. Keys that have expired meanwhile are not restored."""
     connection: Any = client
     for keys in batches(connection.scan_iter(PATTERN, count=_BATCH), _BATCH):
         connection.unlink(*keys)
@@ -62,7 +63,7 @@ def restore(client: redis.Redis, file: Path) -> None:
         for entries in batches(map(json.loads, lines), _BATCH):
             pipeline = connection.pipeline(transaction=False)
             for entry in entries:
-                # A time that has passed makes Redis drop the key at once.
+                # Redis removes a key at once if its time has passed.
                 pipeline.restore(
                     _bytes(entry["key"]), entry["expires_ms"], _bytes(entry["value"]),
                     replace=True, absttl=bool(entry["expires_ms"]),
@@ -77,8 +78,8 @@ def is_occupied(client: redis.Redis) -> bool:
 
 
 @contextmanager
-def _writers_held_back(connection: Any, pause_s: float) -> Iterator[float]:
-    """Gives the moment (monotonic, seconds) until which nobody writes; reading goes on."""
+def _writes_paused(connection: Any, pause_s: float) -> Iterator[float]:
+    """Pauses writes and gives the time (monotonic clock, seconds) until which they are paused. Reads continue."""
     until_s = time.monotonic() + pause_s
     connection.client_pause(int(pause_s * 1000), all=False)
     try:

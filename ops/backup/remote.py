@@ -1,7 +1,7 @@
-"""Backups in an object store, named by a URL: `s3://bucket/kairos/monday`, or another one that pyarrow knows.
+"""Backups in an object store with a URL that pyarrow knows, for example `s3://bucket/kairos/monday`.
 
-Who may write there, and where it is, stands in the environment (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, …). A
-backup is made in a folder of this machine first and then copied, its manifest last: what has none is no backup.
+Credentials and the address of the store are in the environment (AWS_ACCESS_KEY_ID, AWS_REGION, AWS_ENDPOINT_URL, …). A
+backup is made in a folder of this machine and then uploaded, the manifest last: without a manifest it is not a backup.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ def is_remote(place: str) -> bool:
 
 
 def is_occupied(url: str) -> bool:
-    """Whether anything is there. Raises Refused for what is no URL, and OSError where the store cannot be had."""
+    """Whether there are files. Raises Refused for a bad URL, and OSError if the store cannot be reached."""
     store, path = _found(url)
     entries = store.get_file_info(FileSelector(path, recursive=True, allow_not_found=True))
     return any(entry.type == FileType.File for entry in entries)
 
 
 def upload(folder: Path, url: str) -> None:
-    """In the place of what is there. Raises OSError; what was copied until then is no backup."""
+    """Replaces what is at `url`. Raises OSError; files that were uploaded until then are not a backup."""
     store, path = _found(url)
     store.create_dir(path)
     store.delete_dir_contents(path)
@@ -37,7 +37,7 @@ def upload(folder: Path, url: str) -> None:
 
 
 def download(url: str, folder: Path) -> None:
-    """Raises Refused where there is nothing, and OSError."""
+    """Raises Refused if there are no files, and OSError."""
     if not is_occupied(url):
         raise Refused(f"there is nothing at {url}")
     store, path = _found(url)

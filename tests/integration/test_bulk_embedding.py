@@ -1,4 +1,4 @@
-"""Vectors of a whole catalogue: in one process and by Ray Data's actors, the same."""
+"""Vectors of a whole catalogue: the same from one process and from Ray Data's actors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ VERSION = "m@1"
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """More than one batch; one product in Chinese, one row that an import would reject, one id twice."""
+    """A catalogue of several batches, with a Chinese product, a row that an import would reject, and an id that occurs
+    twice.
+    """
     path = tmp_path_factory.mktemp("catalog") / "products.csv"
     rows = [f"{n},Red running shoes {n},{n}" for n in range(BATCH + 20)]
     rows += ["zh,跑步鞋 红色,7", "bad,,1", "0,Another title,3"]
@@ -40,7 +42,7 @@ def minilm() -> Encoder:
 
 
 def embedded(catalog: Path, out: Path, *more: str) -> dict[str, FloatArray]:
-    """By id, what the command writes."""
+    """The rows that the command writes, by id."""
     arguments = ["--catalog", str(catalog), "--map", "id=sku,title=name,price=price", "--model-version", VERSION]
     app = typer.Typer()
     app.command()(main)
@@ -54,7 +56,7 @@ def embedded(catalog: Path, out: Path, *more: str) -> dict[str, FloatArray]:
 
 
 def test_one_process(catalog: Path, tmp_path: Path, minilm: Encoder) -> None:
-    """Every product that an import takes has the vector that the served encoder gives it; zero where it knows none."""
+    """Every product that an import accepts has the vector of the served encoder, zero for an unknown language."""
     vectors = embedded(catalog, tmp_path / "out")
     products = read_catalogue(catalog, "id=sku,title=name,price=price")
     assert list(vectors) == [entry.id for entry in products]
@@ -80,7 +82,7 @@ def test_on_ray(catalog: Path, tmp_path: Path) -> None:
 
 
 def test_batches_say_what_an_import_would(catalog: Path, tmp_path: Path) -> None:
-    """A picture is part of a product's fingerprint, as it is in an import."""
+    """The image is part of a product's fingerprint, as in an import."""
     (tmp_path / "a.png").write_bytes(b"picture")
     file = tmp_path / "p.csv"
     file.write_text("id,title,image_uri\n1,Shoe,a.png\n2,Boot,gone.png\n")
@@ -91,19 +93,19 @@ def test_batches_say_what_an_import_would(catalog: Path, tmp_path: Path) -> None
 
 
 def test_a_folder_that_is_not_empty(catalog: Path, tmp_path: Path) -> None:
-    """Vectors of two runs never lie in one folder."""
+    """A folder that is not empty is refused, so that vectors of two runs are never mixed."""
     (tmp_path / "something").touch()
     with pytest.raises(AssertionError, match="is not empty"):
         embedded(catalog, tmp_path)
 
 
-def test_what_is_no_vector_file(tmp_path: Path) -> None:
-    """A file that is missing, is no Parquet, lacks a column, or is of another model, is refused by name."""
+def test_bad_vector_files(tmp_path: Path) -> None:
+    """A file that is missing, is not Parquet, lacks a column or is of another model is refused with its name."""
     path = tmp_path / "v.parquet"
     with pytest.raises(FileRefused, match="does not exist"):
         list(read_vectors(path, VERSION))
     path.write_text("id,vector\n")
-    with pytest.raises(FileRefused, match="no Parquet"):
+    with pytest.raises(FileRefused, match="not a Parquet"):
         list(read_vectors(path, VERSION))
     columns: dict[str, list[object]] = {"id": ["1"], "fingerprint": [b""], "vector": [[1.0]], "model_version": ["m@2"]}
     for name in COLUMNS:

@@ -65,7 +65,7 @@ def search(connection: Connection, **fields: object) -> gateway_pb2.SearchRespon
 
 def test_import(job: CatalogImport, products: list[DemoProduct], shop: Path) -> None:
     """Products are imported with their images; a missing image is counted, a damaged one rejected with a reason."""
-    assert (job.summary.imported, job.summary.rejected, job.missing_pictures) == (len(products) - 1, 1, 1)
+    assert (job.summary.imported, job.summary.rejected, job.missing_images) == (len(products) - 1, 1, 1)
     assert "not a JPEG, PNG or WebP" in (shop / "rejects.jsonl").read_text()
 
 
@@ -108,4 +108,4 @@ def test_a_path_out_of_the_folder(connection: Connection, shop: Path, tmp_path: 
     mapping = parse_mapping("", column_names(file), "USD")
     job = CatalogImport(connection, mapping, Rejects(tmp_path / "rejects.jsonl"), images=inner)
     job.run(file, quiet=True)
-    assert (job.missing_pictures, job.summary.imported) == (2, 2)
+    assert (job.missing_images, job.summary.imported) == (2, 2)

@@ -1,4 +1,4 @@
-"""One suite for both lexicon stores: SQLite, and a real Redis on a free port."""
+"""The same tests for both lexicon stores: SQLite, and a real Redis on a free port."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def replica(request: pytest.FixtureRequest, tmp_path: Path) -> Replica:
     return lambda: RedisLexiconStore(server.client())
 
 
-def test_what_one_replica_learns_the_other_knows(replica: Replica) -> None:
-    """Counts add up over replicas, names are as the shop writes them, and a phrase of one title stays in the store."""
+def test_replicas_share_words(replica: Replica) -> None:
+    """Counts of replicas are added, names are as the shop writes them, and a phrase of one title is not read."""
     one, other = replica(), replica()
     one.add("shop", learn([SHOE]))
     once = other.read("shop", None)
@@ -51,8 +51,8 @@ def test_what_one_replica_learns_the_other_knows(replica: Replica) -> None:
     assert twice.brands["ström"] == "Ström"
 
 
-def test_what_has_not_changed_is_not_read_again(replica: Replica) -> None:
-    """`read` gives back the very lexicon that it was given until somebody adds to it."""
+def test_an_unchanged_lexicon_is_not_read_again(replica: Replica) -> None:
+    """`read` returns the given lexicon itself until something is added."""
     one, other = replica(), replica()
     one.add("shop", learn([SHOE]))
     known = other.read("shop", None)
@@ -62,14 +62,14 @@ def test_what_has_not_changed_is_not_read_again(replica: Replica) -> None:
 
 
 def test_tenants_do_not_share(replica: Replica) -> None:
-    """A tenant's words are its own."""
+    """Tenants have separate words."""
     store = replica()
     store.add("shop", learn([SHOE]))
     assert not store.read("another", None).words
 
 
 def test_a_redis_that_is_down_is_unavailable() -> None:
-    """Without its Redis the store raises Unavailable, which names it."""
+    """Without its Redis the store raises Unavailable."""
     store = RedisLexiconStore(redis.Redis(host="127.0.0.1", port=1))
     for call in (lambda: store.read("shop", None), lambda: store.add("shop", learn([SHOE]))):
         with pytest.raises(Unavailable, match="Redis"):

@@ -1,4 +1,4 @@
-"""A new encoder through all real services, without Ray: the catalogue goes from one model to another under searches."""
+"""A change of the text encoder through all real services, without Ray, while searches go on."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SIZE = 120
 
 
 def bert(folder: Path, words: list[str], seed: int, hidden_size: int) -> Path:
-    """A sentence-transformer's folder with random weights, which knows these words."""
+    """The folder of a sentence-transformer with random weights, which knows these words."""
     folder.mkdir(parents=True)
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *words]
     tokenizer = Tokenizer(WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]"))
@@ -68,7 +68,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def connection(tmp_path: Path, shop: Path) -> Iterator[Connection]:
-    """Of a suite whose encoder serves the old model, and the new one beside it."""
+    """To a suite whose query encoder serves the old and the new model."""
     models = {"model_dir": shop / OLD, "model_version": OLD, "other_model_dir": shop / NEW, "other_model_version": NEW}
     encoder = models | {"model_cache_dir": shop / "models", "backend": "onnx-fp32"}
     with in_process_suite(tmp_path, encoder=encoder) as suite:
@@ -88,7 +88,7 @@ def kairos(connection: Connection, *arguments: str, code: int = 0) -> Result:
 
 
 def state_of(result: Result) -> dict[str, dict[str, Any]]:
-    """Who is live, who stands beside, what was done."""
+    """The collections, and what was done."""
     state: dict[str, dict[str, Any]] = json.loads(result.stdout)
     return state
 
@@ -101,7 +101,7 @@ def search(connection: Connection, query: str) -> gateway_pb2.SearchResponse:
 
 
 def dense(connection: Connection, query: str) -> dict[str, float]:
-    """What the dense half says of each product found; 0 where it did not find it. None given up."""
+    """The score of the dense leg for each result, 0 if that leg did not find it. There are no degradations."""
     answer = search(connection, query)
     assert not answer.degradations
     return {result.product.id: round(result.stage_scores.dense, 3) for result in answer.results}
@@ -109,7 +109,7 @@ def dense(connection: Connection, query: str) -> dict[str, float]:
 
 @contextlib.contextmanager
 def searching(connection: Connection, query: str) -> Iterator[list[dict[str, float]]]:
-    """Searches go on, one after the other, while the block runs; their answers are in the list afterwards."""
+    """Searches run one after the other while the block runs; the list then has their responses."""
     answers: list[dict[str, float]] = []
     stop = threading.Event()
     problems: list[BaseException] = []
@@ -134,7 +134,7 @@ def searching(connection: Connection, query: str) -> Iterator[list[dict[str, flo
 
 
 def test_a_switch_under_searches(connection: Connection, shop: Path) -> None:
-    """While the catalogue is filled, switched and rolled back every search has its dense half, of one model."""
+    """While the collection is filled, switched and rolled back, every search has its dense leg, with one model."""
     imported(connection, shop)
     query = "wireless headphones"
     old = dense(connection, query)
@@ -143,7 +143,7 @@ def test_a_switch_under_searches(connection: Connection, shop: Path) -> None:
         new = dense(connection, query)
         back = state_of(kairos(connection, "--rollback", "--json"))
         again = dense(connection, query)
-    assert (there["live"]["model_version"], there["beside"]["model_version"]) == (NEW, OLD)
+    assert (there["live"]["model_version"], there["staged"]["model_version"]) == (NEW, OLD)
     assert (there["done"]["embedded"], there["live"]["product_count"]) == (SIZE, str(SIZE))
     assert (back["live"]["model_version"], back["done"]["embedded"]) == (OLD, 0)
     assert old == again
@@ -155,7 +155,7 @@ def test_a_switch_under_searches(connection: Connection, shop: Path) -> None:
 
 
 def test_an_import_meanwhile(connection: Connection, shop: Path) -> None:
-    """What is imported between filling and switching is found by the new model, and by the old one on the way back."""
+    """Products imported between filling and switching are found by the new model, and by the old one if rolled back."""
     imported(connection, shop)
     kairos(connection, "--model-version", NEW, "--dry-run")
     (shop / "more.jsonl").write_text('{"id": "late", "title": "wireless headphones"}\n')
@@ -169,7 +169,7 @@ def test_an_import_meanwhile(connection: Connection, shop: Path) -> None:
 
 
 def test_vectors_made_elsewhere(connection: Connection, shop: Path, tmp_path: Path) -> None:
-    """Vectors of a bulk embedding go in as they are; only what has changed since is embedded by the encoder."""
+    """Vectors of a bulk embedding are stored unchanged; only products that have changed since then are embedded."""
     imported(connection, shop)
     settings = QueryEncoderSettings(
         model_dir=shop / NEW, model_version=NEW, model_cache_dir=shop / "models", backend="onnx-fp32"
@@ -194,28 +194,28 @@ def test_vectors_made_elsewhere(connection: Connection, shop: Path, tmp_path: Pa
 
 
 def test_steps_that_do_not_fit(connection: Connection, shop: Path) -> None:
-    """A model that the encoder does not serve, no way back, nothing to drop: said in words, and nothing changes."""
+    """An unknown model, a rollback without a previous model and a drop without a collection are refused."""
     imported(connection, shop)
     unknown = kairos(connection, "--model-version", "nobody@3", code=1)
     assert "KAIROS_QUERY_ENCODER_OTHER_MODEL_VERSION" in unknown.output
-    assert "no earlier model" in kairos(connection, "--rollback", code=2).output
-    assert "nothing to drop" in kairos(connection, "--drop", code=2).output
-    assert "three things" in kairos(connection, "--rollback", "--drop", code=2).output
-    assert "beside" not in state_of(kairos(connection, "--json"))
+    assert "no previous model" in kairos(connection, "--rollback", code=2).output
+    assert "no collection to delete" in kairos(connection, "--drop", code=2).output
+    assert "exclude each other" in kairos(connection, "--rollback", "--drop", code=2).output
+    assert "staged" not in state_of(kairos(connection, "--json"))
 
 
 def test_dropping(connection: Connection, shop: Path) -> None:
-    """The old collection goes when it is told to; there is no way back then."""
+    """After --drop the old collection is deleted, and a rollback is refused."""
     imported(connection, shop)
     kairos(connection, "--model-version", NEW)
-    assert "before" in kairos(connection).output
+    assert "previous" in kairos(connection).output
     kairos(connection, "--drop")
-    assert "no earlier model" in kairos(connection, "--rollback", code=2).output
+    assert "no previous model" in kairos(connection, "--rollback", code=2).output
     assert any(dense(connection, "wireless headphones").values())
 
 
 def test_the_gateway_refuses_by_name(connection: Connection) -> None:
-    """Bounds and missing names."""
+    """The gateway refuses missing names and values beyond the bounds, and names the field."""
     with connection.stub() as stub:
         for call in (
             lambda: stub.BeginReembedding(gateway_pb2.BeginReembeddingRequest()),

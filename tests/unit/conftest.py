@@ -1,4 +1,4 @@
-"""A gateway that keeps the messages that it gets, on a real port."""
+"""A fake gateway on a real port that stores what it gets."""
 
 from __future__ import annotations
 

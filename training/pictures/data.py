@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from catalog.products import picture_path
+from catalog.products import image_path
 from services.common.errors import InvalidArgument
 from services.common.product import Product
 from services.query_encoder.domain.image import ImageLimits, Preprocessing, decode
@@ -37,7 +37,7 @@ def read_folder(folder: Path, preprocessing: Preprocessing, classes: Sequence[st
 
 def read_products(products: Sequence[Product], images: Path, preprocessing: Preprocessing) -> LabelledPictures:
     """The pictures of products with a category, which is the class. Raises ValueError if there is no picture."""
-    found = [(product.category, picture_path(product, images)) for product in products if product.category]
+    found = [(product.category, image_path(product, images)) for product in products if product.category]
     names = tuple(sorted({category for category, path in found if path is not None}))
     files = [(path, names.index(category)) for category, path in found if path is not None]
     return _read(files, names, preprocessing, f"the catalogue's image_uri name no file in {images}")

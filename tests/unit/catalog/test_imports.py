@@ -1,4 +1,4 @@
-"""An import: good rows arrive once, bad ones stand in the rejects file with line and reason."""
+"""An import sends good rows once, and writes bad rows to the rejects file with line and reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.unit.conftest import FakeGateway
 
 
 def imported(gateway: FakeGateway, path: Path) -> tuple[Summary, list[dict[str, Any]]]:
-    """(what became of the rows, the rejects file)."""
+    """(summary, entries of the rejects file)."""
     rejects = path.with_suffix(".rejects")
     job = CatalogImport(Connection(gateway.target), parse_mapping("", None, "USD"), Rejects(rejects))
     return job.run(path, quiet=True), read(rejects)
@@ -39,7 +39,7 @@ def put(folder: Path, *lines: str | bytes, name: str = "p.csv") -> Path:
 
 
 def test_good_rows_arrive(gateway: FakeGateway, tmp_path: Path) -> None:
-    """Every good row is in the catalogue, and a clean import leaves no rejects file."""
+    """Every good row is imported, and an import without bad rows writes no rejects file."""
     path = put(tmp_path, "id,title,price", "1,Shoe,5", "2,跑步鞋,6.50")
     summary, _ = imported(gateway, path)
     assert (summary.read, summary.imported, summary.rejected) == (2, 2, 0)
@@ -47,8 +47,8 @@ def test_good_rows_arrive(gateway: FakeGateway, tmp_path: Path) -> None:
     assert not path.with_suffix(".rejects").exists()
 
 
-def test_a_moment_without_the_encoder_ends_no_import(gateway: FakeGateway, tmp_path: Path) -> None:
-    """Where the gateway is unavailable the rows are sent again: each of them is there in the end."""
+def test_a_short_outage_does_not_end_an_import(gateway: FakeGateway, tmp_path: Path) -> None:
+    """If the gateway is unavailable, the rows are sent again, and all of them are imported."""
     summary, _ = imported(gateway, put(tmp_path, "id,title", "1,Shoe", "2,later"))
     assert gateway.was_unavailable
     assert gateway.products.keys() == {"1", "2"}
@@ -56,8 +56,8 @@ def test_a_moment_without_the_encoder_ends_no_import(gateway: FakeGateway, tmp_p
     assert (summary.imported, summary.unchanged) == (1, 1)
 
 
-def test_bad_rows_stand_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path) -> None:
-    """Each bad row has its line, its field, the reason and its own text; the good ones go in all the same."""
+def test_bad_rows_are_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Each bad row is written with its line, field, reason and text; the good rows are imported."""
     path = put(
         tmp_path, "id,title,price", "1,Shoe,NaN", "2,Boot,-5", "3", b"4,gr\xfc\xdfe,1", "5,,1", "6,Good,1",
         '7,"Ünïcode, quoted",much',
@@ -70,13 +70,13 @@ def test_bad_rows_stand_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path
     ]  # fmt: skip
     assert "NaN" in rejects[0]["reason"]
     assert "negative" in rejects[1]["reason"]
-    assert rejects[2]["reason"] == "has 1 fields, the header has 3"
+    assert rejects[2]["reason"] == "has 1 fields, but the header has 3"
     assert rejects[3]["reason"] == "is not UTF-8"
     assert rejects[5]["row"] == "7,Ünïcode, quoted,much"
 
 
 def test_the_gateways_own_rejects(gateway: FakeGateway, tmp_path: Path) -> None:
-    """What the gateway refuses stands with the line of the file, in the first message of a stream and the next."""
+    """A product that the gateway refuses is written with its line of the file, in every message of a stream."""
     rows = [f"{n},{'refuse me' if n in (7, 333, 2100) else 'Shoe'}" for n in range(2, 2_202)]
     summary, rejects = imported(gateway, put(tmp_path, "id,title", *rows))
     assert (summary.read, summary.imported, summary.rejected) == (2_200, 2_197, 3)
@@ -86,7 +86,7 @@ def test_the_gateways_own_rejects(gateway: FakeGateway, tmp_path: Path) -> None:
 
 
 def test_the_same_id_twice(gateway: FakeGateway, tmp_path: Path) -> None:
-    """The same product again is counted, another one of the same id is refused with the line of the first."""
+    """The same product again counts as a duplicate; another product with that id is rejected with the first line."""
     path = put(tmp_path, "id,title", "1,Shoe", "2,Boot", "1,Shoe", "1,Sandal")
     summary, rejects = imported(gateway, path)
     assert (summary.imported, summary.duplicates, summary.rejected) == (2, 1, 1)
@@ -96,7 +96,7 @@ def test_the_same_id_twice(gateway: FakeGateway, tmp_path: Path) -> None:
 
 
 def test_a_second_import_changes_nothing(gateway: FakeGateway, tmp_path: Path) -> None:
-    """The same file again: every row is unchanged."""
+    """When the same file is imported again, every row is unchanged."""
     path = put(tmp_path, "id,title", "1,Shoe", "2,Boot")
     imported(gateway, path)
     before = dict(gateway.products)
@@ -106,7 +106,7 @@ def test_a_second_import_changes_nothing(gateway: FakeGateway, tmp_path: Path) -
 
 
 def test_events_are_recorded_once(gateway: FakeGateway, tmp_path: Path) -> None:
-    """Good events arrive with all they say, bad ones are rejected by field, and a second import records none."""
+    """Good events are recorded with all fields, bad ones are rejected by field, and a second import records none."""
     path = put(
         tmp_path, "event_id,user_id,item_id,type,time,query,dwell_ms,quantity",
         "e1,u,p1,click,2024-05-01T10:00:00Z,,,", "e2,u,,search,,red shoes,,", "e3,u,p1,dwell,,,30000,",
@@ -127,7 +127,7 @@ def test_events_are_recorded_once(gateway: FakeGateway, tmp_path: Path) -> None:
 
 
 def test_a_time_without_a_zone_is_utc() -> None:
-    """A time that names no zone is read as UTC; one that does is converted."""
+    """A time without a zone is read as UTC; a time with a zone is converted."""
     values = {"event_id": "e", "user_id": "u", "item_id": "p", "type": "Click"}
     assert event_of(values).type == event_pb2.EVENT_TYPE_CLICK
     assert event_of(values | {"time": "2024-05-01 10:00"}).occurred_at.ToJsonString() == "2024-05-01T10:00:00Z"

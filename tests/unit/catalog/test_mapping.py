@@ -1,4 +1,4 @@
-"""A shop's own columns become a product, or the row is refused by the field that is wrong."""
+"""Columns of a shop's file become a product, or the row is refused with the wrong field."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refused_field(**row: Any) -> str:
 
 
 def test_columns_of_the_same_name() -> None:
-    """Without a mapping, columns named as fields are those fields; others are left out."""
+    """Without a mapping, columns with the name of a field are that field; other columns are ignored."""
     made = product(
         description="Light", brand="Nike", category="Shoes > Running", price="1,299.50", cost="600", stock="12",
         created_at="2024-05-01T12:00:00+02:00", image="https://shop/1.png", title_zh="跑步鞋",
@@ -45,7 +45,7 @@ def test_columns_of_the_same_name() -> None:
 
 
 def test_columns_of_other_names() -> None:
-    """`field=column` takes any column, `one+two` joins two, and what is not named is left out."""
+    """`field=column` takes any column, `one+two` joins two columns, and other columns are ignored."""
     row = {"upc": "7", "name": "Shoe", "variant": "red", "usd": "5", "colour": "Red", "brand": "Nike"}
     spec = "id=upc, title=name+variant, price=usd, attributes.colour=colour"
     made = parse_mapping(spec, list(row), "USD").product(row)
@@ -54,7 +54,7 @@ def test_columns_of_other_names() -> None:
 
 
 def test_lists_of_json() -> None:
-    """Where CSV has one text, JSON and Parquet may have a list: levels of a category, values of an attribute."""
+    """A list of JSON or Parquet gives the levels of a category and the values of an attribute."""
     row = {"id": 5, "title": "Shoe", "category": ["Shoes", "Running"], "attributes.colour": ["red", "white"]}
     made = parse_mapping("", list(row), "USD").product(row)
     assert (made.id, list(made.category_path)) == ("5", ["Shoes", "Running"])
@@ -62,20 +62,20 @@ def test_lists_of_json() -> None:
 
 
 def test_the_separator_of_categories() -> None:
-    """Categories are cut where the shop cuts them; empty levels are left out."""
+    """Categories are split at the given separator; empty levels are left out."""
     mapping = parse_mapping("", ["id", "title", "category"], "USD", separator="/")
     assert list(mapping.product(ROW | {"category": "/Shoes / Running/"}).category_path) == ["Shoes", "Running"]
 
 
 def test_a_column_for_the_currency() -> None:
-    """A row's own currency wins over the one for the file."""
+    """The currency of a row overrides the currency of the file."""
     assert product(price="5", currency="CNY").price.currency_code == "CNY"
     row = ROW | {"price": "5", "currency": ""}
     assert parse_mapping("", list(row), "EUR").product(row).price.currency_code == "EUR"
 
 
 def test_empty_is_unknown() -> None:
-    """An empty cell sets nothing: no price is not a price of zero, and zero in stock is not unknown."""
+    """An empty cell sets no field: no price is not a price of 0, and a stock of 0 is not unknown."""
     made = product(price="", stock=None, created_at="")
     assert not any(made.HasField(field) for field in ("price", "stock", "created_at"))
     assert product(stock=0).HasField("stock")
@@ -110,13 +110,13 @@ def test_empty_is_unknown() -> None:
     ids=str,
 )
 def test_a_wrong_cell(row: dict[str, Any], field: str) -> None:
-    """A cell that means nothing, or nothing possible, refuses the row and names the field."""
+    """A cell with an invalid or impossible value refuses the row and names the field."""
     assert refused_field(**row) == field
 
 
 @pytest.mark.parametrize(("text", "stock"), [("5", 5), ("5.0", 5), (5.0, 5), ("0", 0)])
 def test_whole_numbers(text: object, stock: int) -> None:
-    """A column of whole numbers with gaps is written with ".0": that is the same number."""
+    """A whole number that is written with ".0" is the same number."""
     assert product(stock=text).stock == stock
 
 
@@ -132,27 +132,27 @@ def test_whole_numbers(text: object, stock: int) -> None:
     ],
 )
 def test_a_wrong_mapping(spec: str, said: str) -> None:
-    """A mapping that cannot work is refused before anything is sent, and says what would."""
+    """A wrong mapping is refused before anything is sent, by a message that names the remedy."""
     with pytest.raises(ValueError, match=r"^(--map|no column)") as caught:
         parse_mapping(spec, ["id", "title"], "USD")
     assert said in str(caught.value)
 
 
 def test_a_file_without_the_required_columns() -> None:
-    """A header without an id is refused with the columns that there are."""
+    """A header without an id is refused by a message that names the columns."""
     with pytest.raises(ValueError, match=r"no column for 'id'.*the file has sku, title"):
         parse_mapping("", ["sku", "title"], "USD")
 
 
 @given(st.decimals(0, MAX_UNITS, places=9), st.sampled_from(["", "$", "€ ", "£", "¥"]), st.booleans())
 def test_amounts_keep_every_digit(amount: Decimal, sign: str, grouped: bool) -> None:
-    """An amount is read to the last digit, with and without a sign and commas between thousands."""
+    """An amount is read exactly, with and without a currency sign and commas between thousands."""
     assert parse_money("price", f"{sign}{amount:{',' if grouped else ''}f}", "USD").amount == amount
 
 
 @given(st.text(max_size=30) | st.from_regex(r"[$]?-?[0-9.,e]{1,12}", fullmatch=True))
 def test_any_text_for_an_amount(text: str) -> None:
-    """Any text is an amount that the wire can carry, or is refused by name."""
+    """Any text is either an amount within the bounds of Money, or refused with the field."""
     try:
         amount, field = parse_money("price", text, "USD").amount, "price"
     except RowRefused as refused:
@@ -166,7 +166,7 @@ cells = st.none() | st.text(max_size=12) | st.integers() | st.floats() | st.list
 
 @given(st.dictionaries(st.sampled_from(FIELDS), cells))
 def test_any_row(row: dict[str, Any]) -> None:
-    """Any row is a product with an id and a title, or is refused by a field that there is."""
+    """Any row is either a product with id and title, or refused with a field that exists."""
     try:
         made, wrong = parse_mapping("", None, "USD").product(row), ""
     except RowRefused as refused:

@@ -1,4 +1,4 @@
-"""Rows of every kind of file, with the line they stand on; a bad line ends nothing."""
+"""Rows of every kind of file with their line numbers; a bad line does not end the reading."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def put(folder: Path, name: str, data: bytes) -> Path:
 @pytest.mark.parametrize("packed", ["", ".gz"])
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
 def test_one_catalogue_in_any_kind(tmp_path: Path, kind: str, packed: str) -> None:
-    """The same products read the same from CSV, TSV, JSON lines and Parquet, plain and packed."""
+    """The same products have the same rows in CSV, TSV, JSON lines and Parquet, plain and compressed."""
     rows = list(read_rows(written(tmp_path, f"products.{kind}{packed}")))
     assert [row.values for row in rows] == PRODUCTS
     assert not any(row.problem for row in rows)
@@ -60,17 +60,17 @@ def test_one_catalogue_in_any_kind(tmp_path: Path, kind: str, packed: str) -> No
 @pytest.mark.parametrize("packed", ["", ".gz"])
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet"])
 def test_the_header(tmp_path: Path, kind: str, packed: str) -> None:
-    """The columns are known before any row is read."""
+    """The column names can be read before the rows."""
     assert column_names(written(tmp_path, f"products.{kind}{packed}")) == ["id", "title", "price"]
 
 
 def test_json_lines_have_no_header(tmp_path: Path) -> None:
-    """Each line of JSON names its own fields."""
+    """JSON lines have no header: each line names its fields."""
     assert column_names(written(tmp_path, "products.jsonl")) is None
 
 
 def test_lines_as_an_editor_counts_them(tmp_path: Path) -> None:
-    """A row's line is where it begins, also behind a field that runs over several lines."""
+    """The line of a row is the one where it begins, also after a field of several lines."""
     path = put(tmp_path, "p.csv", b'id,title\n1,"two\nlines"\n2,x\n\n3,y\n')
     assert [(row.line, row.values["id"]) for row in read_rows(path)] == [(2, "1"), (4, "2"), (6, "3")]
     path = put(tmp_path, "p.jsonl", b'{"id": 1}\n\n{"id": 2}\n')
@@ -78,19 +78,19 @@ def test_lines_as_an_editor_counts_them(tmp_path: Path) -> None:
 
 
 def test_a_byte_order_mark(tmp_path: Path) -> None:
-    """A file as Excel saves it has no mark in its first column's name."""
+    """The byte order mark that Excel writes is not part of the first column's name."""
     path = put(tmp_path, "p.csv", "﻿id,title\n1,x\n".encode())
     assert column_names(path) == ["id", "title"]
     assert [row.values for row in read_rows(path)] == [{"id": "1", "title": "x"}]
 
 
 def test_wrong_number_of_fields(tmp_path: Path) -> None:
-    """A row that is too short or too long says so, and keeps its text."""
+    """A row with too few or too many fields has a problem and its text."""
     path = put(tmp_path, "p.csv", b"id,title\n1\n2,x,y\n3,z\n")
     problems = [(row.line, row.problem, row.raw) for row in read_rows(path) if row.problem]
     assert problems == [
-        (2, "has 1 fields, the header has 2", "1"),
-        (3, "has 3 fields, the header has 2", "2,x,y"),
+        (2, "has 1 fields, but the header has 2", "1"),
+        (3, "has 3 fields, but the header has 2", "2,x,y"),
     ]
 
 
@@ -102,7 +102,7 @@ def test_wrong_number_of_fields(tmp_path: Path) -> None:
     ],
 )
 def test_text_that_is_not_utf8(tmp_path: Path, name: str, data: bytes) -> None:
-    """A line in another encoding is refused by itself, and can be written down; the next one is read."""
+    """A line in another encoding has a problem and a text that can be written; the next line is read."""
     bad, good = read_rows(put(tmp_path, name, data))
     assert (bad.problem, bad.values) == ("is not UTF-8", {})
     assert bad.raw.encode()
@@ -112,17 +112,17 @@ def test_text_that_is_not_utf8(tmp_path: Path, name: str, data: bytes) -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        (b'{"id": ', "is no JSON"),
-        (b"[1, 2]", "is no JSON object"),
-        (b'"text"', "is no JSON object"),
-        (b'{"title": "\\ud83d"}', "half a character"),
-        (b'{"id": ' + b"9" * 5_000 + b"}", "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
+        (b'{"id": ', "is not JSON"),
+        (b"[1, 2]", "is not a JSON object"),
+        (b'"text"', "is not a JSON object"),
+        (b'{"title": "\\ud83d"}', "an incomplete character"),
+        (b'{"id": ' + b"9" * 5_000 + b"}", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
     ],
     ids=["cut", "list", "text", "surrogate", "long number", "deep"],
 )
 def test_a_bad_line_of_json(tmp_path: Path, line: bytes, problem: str) -> None:
-    """A line that is no JSON object is refused by itself; the next one is read."""
+    """A line that is not a JSON object has a problem; the next line is read."""
     bad, good = read_rows(put(tmp_path, "p.jsonl", line + b'\n{"id": "2"}\n'))
     assert problem in bad.problem
     assert good.values == {"id": "2"}
@@ -141,7 +141,7 @@ def test_a_bad_line_of_json(tmp_path: Path, line: bytes, problem: str) -> None:
     ids=["not packed", "cut CSV", "cut JSON", "no Parquet", "no Parquet packed", "unknown kind"],
 )
 def test_a_damaged_file(tmp_path: Path, name: str, data: bytes) -> None:
-    """A file that is cut off, or is not of the kind that its name says, is refused with its name."""
+    """A truncated file, and one of another kind than its name, is refused with its name."""
     path = tmp_path / name
     path.write_bytes(data)
     with pytest.raises(FileRefused, match=name):
@@ -149,13 +149,13 @@ def test_a_damaged_file(tmp_path: Path, name: str, data: bytes) -> None:
 
 
 def test_a_header_in_another_encoding(tmp_path: Path) -> None:
-    """Column names that are not UTF-8 refuse the file: nothing could be mapped."""
-    with pytest.raises(FileRefused, match="no header in UTF-8"):
+    """A file whose column names are not UTF-8 is refused."""
+    with pytest.raises(FileRefused, match="not a header in UTF-8"):
         column_names(put(tmp_path, "p.csv", b"id,gr\xf6\xdfe\n1,2\n"))
 
 
 def test_no_file(tmp_path: Path) -> None:
-    """A path where no file is, is refused."""
+    """A missing file is refused."""
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(FileRefused, match="is not a file"):
             read_rows(path)
@@ -169,7 +169,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
 
 @given(st.sampled_from(["p.csv", "p.tsv", "p.jsonl", "p.parquet", "p.csv.gz"]), st.binary(max_size=200))
 def test_any_bytes(name: str, data: bytes) -> None:
-    """Whatever a file holds, it is read row by row or refused; each problem can be written down."""
+    """Any file is either read row by row or refused, and each problem can be written."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_bytes(data)

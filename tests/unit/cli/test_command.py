@@ -1,4 +1,4 @@
-"""The `kairos` command as scripts and people use it."""
+"""The `kairos` command, with output for scripts and for persons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def kairos(gateway: FakeGateway, *arguments: str) -> Result:
 
 
 def test_json_is_one_document(gateway: FakeGateway) -> None:
-    """With --json standard output is one JSON document in the words of the proto, and nothing else."""
+    """With --json, standard output is one JSON document with the field names of the proto, and nothing else."""
     result = kairos(gateway, "search", "shoes", "--json")
     assert result.exit_code == 0
     answer = ParseDict(json.loads(result.stdout), gateway_pb2.SearchResponse())
@@ -30,42 +30,50 @@ def test_json_is_one_document(gateway: FakeGateway) -> None:
 
 
 def test_a_table_for_a_person(gateway: FakeGateway) -> None:
-    """Without --json: the title as it is written, both prices, what was degraded, and the token of the next page."""
+    """Without --json, the output has the title unchanged, both prices, degradations and the token of the next page."""
     result = kairos(gateway, "search", "shoes", "--explain")
     assert result.exit_code == 0
     for part in (
-        "跑步鞋 [/b]", "USD 90.00", "USD 100.00", "degraded: ranker (late) – retrieval order", "5.0 ms of 20",
+        "跑步鞋 [/b]", "USD 90.00", "USD 100.00", "degraded: ranker (late), fallback: retrieval order", "5.0 ms of 20",
         f"--page-token {'t' * 150}\n",
     ):  # fmt: skip
         assert part in result.stdout
 
 
 def test_suggestions(gateway: FakeGateway) -> None:
-    """One a line, with its kind and whether the spelling was corrected; markup in it is text."""
+    """Each suggestion is a line with its kind and whether the spelling was corrected; markup is printed as text."""
     result = kairos(gateway, "suggest", "so")
     assert result.exit_code == 0
     assert result.stdout.strip() == "so[/x]  brand · spelling corrected"
 
 
 def test_ids_are_no_markup(gateway: FakeGateway) -> None:
-    """An id that looks like a colour or its end is printed as it is."""
+    """An id that looks like markup is printed unchanged."""
     result = kairos(gateway, "price", "[red]", "[/x]")
     assert result.exit_code == 0
     assert "unknown: [red], [/x]" in result.stdout
 
 
 def test_a_user_for_a_person(gateway: FakeGateway) -> None:
-    """Interests, usual prices, purchases and events, ids as they are written; an unknown user is reported as one."""
+    """A profile has interests, usual prices, purchases and interactions, with ids unchanged; an unknown user is
+    reported.
+    """
     result = kairos(gateway, "user", "show", "u")
     assert result.exit_code == 0
-    for part in ("75%", "[/x], 2", "59.50 in Shoes", "bought 2 on 1 days, not recommended", "purchase"):
+    for part in (
+        "75%",
+        "[/x], 2",
+        "59.50 in Shoes",
+        "bought 2 on 1 days, recently purchased, not recommended",
+        "purchase",
+    ):
         assert part in result.stdout
     assert kairos(gateway, "user", "show", "v", "--visitor").stdout == result.stdout
-    assert "nothing is known" in kairos(gateway, "user", "show", "stranger").stdout
+    assert "nothing is stored" in kairos(gateway, "user", "show", "stranger").stdout
 
 
 def test_an_export_is_json_lines(gateway: FakeGateway, tmp_path: Path) -> None:
-    """All pages, one record a line with its kind; the same to standard output and to a file."""
+    """An export has all pages, one record a line with its kind, on standard output and in a file."""
     result = kairos(gateway, "user", "export", "u")
     records = [json.loads(line) for line in result.stdout.splitlines()]
     assert [record["record"] for record in records] == ["profile", "event", "event", "impressions", "ranking"]
@@ -74,8 +82,8 @@ def test_an_export_is_json_lines(gateway: FakeGateway, tmp_path: Path) -> None:
     assert (tmp_path / "u.jsonl").read_text() == result.stdout
 
 
-def test_a_deletion_is_asked_for(gateway: FakeGateway) -> None:
-    """Without --yes nothing is deleted before the person agrees."""
+def test_a_deletion_needs_confirmation(gateway: FakeGateway) -> None:
+    """Without --yes nothing is deleted before the person confirms."""
     assert kairos(gateway, "user", "delete", "u").exit_code == 1
     assert gateway.deleted == []
     result = kairos(gateway, "user", "delete", "u", "--yes")
@@ -96,7 +104,7 @@ def test_a_visitor(gateway: FakeGateway) -> None:
 
 
 def test_a_refusal_keeps_its_field_path(gateway: FakeGateway, tmp_path: Path) -> None:
-    """What the gateway refuses is told with the whole path of the field; the exit code says so, too."""
+    """A refusal of the gateway is printed with the whole path of the field, and the exit code is 1."""
     path = tmp_path / "p.csv"
     path.write_text("id,title\n1,fall over\n")
     result = kairos(gateway, "catalog", "import", str(path))
@@ -106,7 +114,9 @@ def test_a_refusal_keeps_its_field_path(gateway: FakeGateway, tmp_path: Path) ->
 
 
 def test_the_summary_of_an_import(gateway: FakeGateway, tmp_path: Path) -> None:
-    """--json gives the summary as numbers; the rejects file is named; --strict turns a reject into exit code 1."""
+    """--json prints the summary as numbers and the name of the rejects file; with --strict a rejected row is exit code
+    1.
+    """
     path, rejects = tmp_path / "p.csv", tmp_path / "bad.jsonl"
     path.write_text("id,title,price\n1,Shoe,5\n2,Boot,NaN\n")
     arguments = ("catalog", "import", str(path), "--rejects", str(rejects), "--json")
@@ -122,14 +132,14 @@ def test_the_summary_of_an_import(gateway: FakeGateway, tmp_path: Path) -> None:
     ("name", "content", "said"),
     [
         ("p.csv", b"sku,title\n1,x\n", "no column for 'id'"),
-        ("p.csv.gz", b"no gzip", "is no whole gzip file"),
-        ("p[b].jsonl.gz", b"no gzip", "p[b].jsonl.gz is no whole gzip file"),
-        ("p.parquet", b"no parquet", "is no Parquet file"),
-        ("p.doc", b"", "its kind is not known"),
+        ("p.csv.gz", b"no gzip", "is damaged or not a gzip file"),
+        ("p[b].jsonl.gz", b"no gzip", "p[b].jsonl.gz is damaged or not a gzip file"),
+        ("p.parquet", b"no parquet", "is not a Parquet file"),
+        ("p.doc", b"", "unknown kind of file"),
     ],
 )
 def test_a_file_that_cannot_be_read(gateway: FakeGateway, tmp_path: Path, name: str, content: bytes, said: str) -> None:
-    """A file that cannot be read at all: one sentence, exit code 2, and nothing was sent."""
+    """A file that cannot be read at all gives one sentence and exit code 2, and nothing is sent."""
     path = tmp_path / name
     path.write_bytes(content)
     result = kairos(gateway, "catalog", "import", str(path), "--rejects", str(tmp_path / "r"))
@@ -140,35 +150,35 @@ def test_a_file_that_cannot_be_read(gateway: FakeGateway, tmp_path: Path, name: 
 
 
 def test_no_gateway() -> None:
-    """Where nobody answers: one line that says so, and exit code 1."""
+    """Without a gateway the command prints one line and ends with exit code 1."""
     result = CliRunner().invoke(app, ["--target", "127.0.0.1:1", "search", "shoes"])
     assert result.exit_code == 1
     assert result.stderr.startswith("UNAVAILABLE")
 
 
-def test_search_by_picture(gateway: FakeGateway, tmp_path: Path) -> None:
-    """--image sends the file's bytes, --similar-to the id; a file that is not there is an error of its option."""
-    (tmp_path / "shoe.jpg").write_bytes(b"a picture")
+def test_search_by_image(gateway: FakeGateway, tmp_path: Path) -> None:
+    """--image sends the bytes of the file, --similar-to the id; a missing file is an error of the option."""
+    (tmp_path / "shoe.jpg").write_bytes(b"an image")
     assert kairos(gateway, "search", "--image", str(tmp_path / "shoe.jpg")).exit_code == 0
     assert kairos(gateway, "search", "red", "--similar-to", "p1").exit_code == 0
-    picture, similar = gateway.searches
-    assert (picture.image, picture.query) == (b"a picture", "")
+    by_image, similar = gateway.searches
+    assert (by_image.image, by_image.query) == (b"an image", "")
     assert (similar.similar_to_id, similar.query, similar.image) == ("p1", "red", b"")
     missing = kairos(gateway, "search", "--image", str(tmp_path / "none.jpg"))
     assert missing.exit_code == 2
     assert "--image" in missing.stderr
 
 
-def test_import_with_pictures(gateway: FakeGateway, tmp_path: Path) -> None:
-    """--images sends each product's picture; what is missing is counted for a person; without it none is sent."""
+def test_import_with_images(gateway: FakeGateway, tmp_path: Path) -> None:
+    """--images sends the image of each product and counts missing ones; without it no image is sent."""
     file, images = tmp_path / "p.csv", tmp_path / "images"
     images.mkdir()
     (images / "1.png").write_bytes(b"one")
     file.write_text("id,title,image_uri\n1,a,1.png\n2,b,2.png\n3,c,\n")
-    with_pictures = kairos(gateway, "catalog", "import", str(file), "--images", str(images))
-    assert with_pictures.exit_code == 0
+    with_images = kairos(gateway, "catalog", "import", str(file), "--images", str(images))
+    assert with_images.exit_code == 0
     assert gateway.images == {"1": b"one", "2": b"", "3": b""}
-    assert "1 products name a picture" in with_pictures.stderr
+    assert "1 products have an image_uri that is not in" in with_images.stderr
     gateway.images.clear()
     assert kairos(gateway, "catalog", "import", str(file)).exit_code == 0
     assert not gateway.images

@@ -1,4 +1,4 @@
-"""`kairos explain` as a script and as a person meet it."""
+"""`kairos explain`, with output for scripts and for persons."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tests.unit.conftest import FakeGateway
 
 
 def test_for_a_person(gateway: FakeGateway) -> None:
-    """The sentence, each stage's scores, each group with its contribution, events, concept edges and rules."""
+    """The output has the explanation, scores by stage, contributions by group, influential events, concept edges and
+    rules.
+    """
     result = kairos(gateway, "explain", "1", "--query", "trainers", "--user", "u")
     assert result.exit_code == 0
     for part in (
@@ -20,14 +22,14 @@ def test_for_a_person(gateway: FakeGateway) -> None:
         "freshness and stock", "-0.250", "baseline", "cart of [/x]", "raises the score, 60% of the history's influence",
         "“trainers” → shoe → “running shoes”", "rules: brand cap (Acme, 2)",
     ):  # fmt: skip
-        # However wide the terminal is.
+        # White space is ignored: it depends on the width of the terminal.
         assert part in " ".join(result.stdout.split())
     asked = gateway.explained[-1].search
     assert (asked.query, asked.user_id) == ("trainers", "u")
 
 
 def test_without_a_query_it_is_a_recommendation(gateway: FakeGateway) -> None:
-    """What is asked about is then the user's recommendation; an absent product has no table of groups."""
+    """Without a query the user's recommendation is explained; a product that is not among the results has no groups."""
     result = kairos(gateway, "explain", "2", "--user", "u", "--brand", "Acme")
     assert gateway.explained[-1].recommend.user_id == "u"
     assert list(gateway.explained[-1].recommend.filter.brands) == ["Acme"]
@@ -36,6 +38,6 @@ def test_without_a_query_it_is_a_recommendation(gateway: FakeGateway) -> None:
 
 
 def test_as_json(gateway: FakeGateway) -> None:
-    """With --json it is the message, and nothing else."""
+    """With --json the output is the response and nothing else."""
     result = kairos(gateway, "explain", "1", "--query", "x", "--json")
     assert ParseDict(json.loads(result.stdout), gateway_pb2.ExplainItemResponse()).result.position == 3

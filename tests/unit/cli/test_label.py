@@ -40,7 +40,7 @@ def suggest(model: Path, *arguments: str) -> Result:
 
 
 def test_from_queries_to_labels(model: Path, tmp_path: Path) -> None:
-    """The CSV names query, head, guess and confidence; once filled in, training takes it."""
+    """The CSV has query, head, guess and confidence; after labels are filled in, training reads it."""
     (tmp_path / "queries.csv").write_text("query,count\nsomething for the weekend,9\nwhere is my order,50\n")
     out = tmp_path / "labels.csv"
     result = suggest(
@@ -73,7 +73,7 @@ def test_from_queries_to_labels(model: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_read(model: Path, tmp_path: Path, arguments: list[str], problem: str) -> None:
-    """Exit code 2 and what to do about it; nothing is written."""
+    """Unreadable input gives exit code 2 and the remedy; nothing is written."""
     (tmp_path / "q.txt").write_text("mug\n")
     paths = [str(tmp_path / a) if a in ("none.csv", "empty", "q.txt") else a for a in arguments]
     result = suggest(model, "--out", str(tmp_path / "out.csv"), "--data-dir", str(tmp_path), *paths)
@@ -83,7 +83,9 @@ def test_what_cannot_be_read(model: Path, tmp_path: Path, arguments: list[str], 
 
 
 def test_queries_of_a_file(tmp_path: Path) -> None:
-    """Lines, rows with a count, and events; one query in two spellings is one."""
+    """Queries are read from lines, from rows with a count and from events; spellings with the same normal form are one
+    query.
+    """
     lines, rows, events = tmp_path / "a.txt", tmp_path / "a.csv", tmp_path / "a.jsonl"
     lines.write_text("Red Mug\n\nred  mug\n牛仔裤\n")
     rows.write_text("query,count\nred mug,7\nboots,\n")
@@ -97,7 +99,7 @@ def test_queries_of_a_file(tmp_path: Path) -> None:
 
 
 def test_queries_of_the_suite(tmp_path: Path) -> None:
-    """Each ranking counts once, however many items and pages it showed; of this tenant alone; walks do not."""
+    """Each ranking of the tenant counts once, for any number of items and pages; browsing does not count."""
     store = SqliteProfileStore(tmp_path)
     shown = [("r1", "red mug", [1, 2, 3]), ("r1", "red mug", [4]), ("r2", "Red mug", [1]), ("r3", "", [1])]
     for ranking, query, positions in shown:

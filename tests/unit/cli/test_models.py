@@ -14,7 +14,7 @@ from services.ranker.adapters.model_registry import ModelRegistry
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """With versions 0001 and 0002 of the tenant `default`."""
+    """A registry with versions 0001 and 0002 of the tenant `default`."""
     registry = ModelRegistry(tmp_path / "default")
     for number, log_loss in enumerate((0.5, 0.4)):
         registry.publish(
@@ -35,10 +35,10 @@ def models(folder: Path, *arguments: str) -> Result:
 
 
 def test_promoted_and_back(folder: Path) -> None:
-    """A version is promoted under any of its names, and a rollback returns to the one before; both are logged."""
+    """A version is promoted by any of its names, and a rollback returns to the previous one; both are logged."""
     assert models(folder, "promote", "1").exit_code == 0
-    assert "0002 answers" in models(folder, "promote", "learned@0002").stdout
-    assert "0001 answers" in models(folder, "rollback").stdout
+    assert "current: 0002" in models(folder, "promote", "learned@0002").stdout
+    assert "current: 0001" in models(folder, "rollback").stdout
     registry = ModelRegistry(folder / "default")
     assert registry.rollout().current == "0001"
     assert [(step.kind.value, step.version) for step in registry.steps()] == [
@@ -46,8 +46,8 @@ def test_promoted_and_back(folder: Path) -> None:
     ]  # fmt: skip
 
 
-def test_the_list_says_who_answers(folder: Path) -> None:
-    """Current version, challenger with its share, metrics and steps are there, as a table and as JSON."""
+def test_the_list_has_roles(folder: Path) -> None:
+    """The list has the current version, the challenger with its share, metrics and steps, as a table and as JSON."""
     models(folder, "promote", "0001")
     assert "0002: share 25%" in models(folder, "promote", "0002", "--share", "0.25").stdout
     lines = models(folder, "list").stdout.splitlines()
@@ -60,8 +60,8 @@ def test_the_list_says_who_answers(folder: Path) -> None:
     assert [step["kind"] for step in document["steps"]] == ["promoted", "share"]
 
 
-def test_a_diff_shows_metrics_and_what_differs(folder: Path) -> None:
-    """Metrics stand side by side with their change; a setting that is the same is left out."""
+def test_a_comparison(folder: Path) -> None:
+    """A comparison has the metrics with their change; equal settings are left out."""
     lines = models(folder, "diff", "0001", "0002").stdout.splitlines()
     assert any("metrics.log_loss" in line and "-0.1" in line for line in lines)
     assert any("settings.epochs" in line for line in lines)
@@ -76,11 +76,11 @@ def test_a_diff_shows_metrics_and_what_differs(folder: Path) -> None:
         (("promote", "0009"), "there are 0001, 0002"),
         (("diff", "0001", "x"), "there are 0001, 0002"),
         (("rollback",), "no earlier version"),
-        (("promote", "built-in", "--share", "0.5"), "answers everybody already"),
+        (("promote", "built-in", "--share", "0.5"), "is served to all users already"),
     ],
 )
 def test_refusals_name_the_reason(folder: Path, arguments: tuple[str, ...], message: str) -> None:
-    """What cannot be done ends with code 2, says why, and leaves no step in the log."""
+    """An impossible step ends with exit code 2 and its reason, and is not logged."""
     result = models(folder, *arguments)
     assert result.exit_code == 2
     assert message in result.stderr

@@ -1,4 +1,4 @@
-"""`kairos catalog reembed`: what stops a switch, what does not."""
+"""`kairos catalog reembed`: what prevents a switch, and what does not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ OLD, NEW = "m@1", "m@2"
 
 @dataclass
 class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
-    """300 products. `missing`: what each walk's first page finds, in turn; `busy`: calls that are refused first."""
+    """A gateway with 300 products. `missing`: number of missing products of each pass. `busy`: calls that are refused
+    first.
+    """
 
     recall: float = 1.0
     new_without_vector: int = 0
@@ -37,8 +39,8 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
         new = retrieval_pb2.Collection(
             model_version=NEW, dimensions=2, product_count=300, without_vector_count=self.new_without_vector
         )
-        live, beside = (old, new) if self.live == OLD else (new, old)
-        return gateway_pb2.DescribeCollectionsResponse(live=live, staged=beside, staged_is_previous=self.live == NEW)
+        live, staged = (old, new) if self.live == OLD else (new, old)
+        return gateway_pb2.DescribeCollectionsResponse(live=live, staged=staged, staged_is_previous=self.live == NEW)
 
     def BeginReembedding(
         self, message: gateway_pb2.BeginReembeddingRequest, context: grpc.ServicerContext
@@ -87,8 +89,8 @@ def reembed(gateway: FakeGateway, *arguments: str) -> Result:
     return CliRunner().invoke(app, ["--target", gateway.target, "catalog", "reembed", *arguments])
 
 
-def test_all_is_well(gateway: FakeGateway) -> None:
-    """It switches, and prints who is live and the figures of the check."""
+def test_a_switch(gateway: FakeGateway) -> None:
+    """Without problems it switches, and prints the collections and the results of the check."""
     result = reembed(gateway, "--model-version", NEW)
     assert (result.exit_code, gateway.live) == (0, NEW)
     assert "100%" in result.output
@@ -96,14 +98,14 @@ def test_all_is_well(gateway: FakeGateway) -> None:
 
 
 def test_a_dry_run(gateway: FakeGateway) -> None:
-    """Everything but the switch."""
+    """A dry run does everything except the switch."""
     result = reembed(gateway, "--model-version", NEW, "--dry-run")
     assert (result.exit_code, gateway.live, gateway.missing) == (0, OLD, [0])
 
 
 @pytest.mark.parametrize(("damage", "said"), [({"recall": 0.5}, "50%"), ({"new_without_vector": 30}, "10%")])
 def test_a_bad_figure_stops_the_switch(gateway: FakeGateway, damage: dict[str, float], said: str) -> None:
-    """Searches that do not find, products that lose their vector: no switch but by force."""
+    """With a low recall, or with products that lose their vector, it switches only by force."""
     vars(gateway).update(damage)
     refused = reembed(gateway, "--model-version", NEW)
     assert (refused.exit_code, gateway.live) == (1, OLD)
@@ -111,8 +113,8 @@ def test_a_bad_figure_stops_the_switch(gateway: FakeGateway, damage: dict[str, f
     assert (reembed(gateway, "--model-version", NEW, "--force").exit_code, gateway.live) == (0, NEW)
 
 
-def test_a_catalogue_that_never_becomes_whole(gateway: FakeGateway) -> None:
-    """Where every walk finds something missing it stops and says what to do; force does not help."""
+def test_products_that_are_always_missing(gateway: FakeGateway) -> None:
+    """If every pass finds missing products, it stops and prints the remedy, also with force."""
     gateway.missing = [5]
     result = reembed(gateway, "--model-version", NEW, "--force")
     assert (result.exit_code, gateway.live) == (2, OLD)
@@ -120,21 +122,21 @@ def test_a_catalogue_that_never_becomes_whole(gateway: FakeGateway) -> None:
 
 
 def test_a_busy_stage(gateway: FakeGateway) -> None:
-    """A stage that is down for a moment ends nothing."""
+    """A stage that is busy for a short time does not end the change."""
     gateway.busy = 2
     assert reembed(gateway, "--model-version", NEW).exit_code == 0
     assert gateway.live == NEW
 
 
-def test_once_more(gateway: FakeGateway) -> None:
-    """What is live already stays, and nothing is embedded."""
+def test_a_model_that_is_live(gateway: FakeGateway) -> None:
+    """If the model is live already, nothing is embedded."""
     gateway.live = NEW
     result = reembed(gateway, "--model-version", NEW)
     assert (result.exit_code, gateway.live, gateway.missing) == (0, NEW, [200, 0])
 
 
-def test_back(gateway: FakeGateway) -> None:
-    """`--rollback` fills what came after the switch, and switches back."""
+def test_rollback(gateway: FakeGateway) -> None:
+    """`--rollback` embeds the products that were imported after the switch, and switches back."""
     gateway.live = NEW
     assert reembed(gateway, "--rollback").exit_code == 0
     assert (gateway.live, gateway.missing) == (OLD, [0])

@@ -1,4 +1,4 @@
-"""The demo shop's catalogue: the same for everyone, and plausible to a person who reads it."""
+"""The catalogue of the demo shop: reproducible and plausible."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_ids_and_titles_are_unique(catalogue: list[DemoProduct]) -> None:
 
 
 def test_every_category_is_well_stocked(catalogue: list[DemoProduct]) -> None:
-    """Ten or more categories, each with at least a hundred products; some of them are out of stock."""
+    """There are at least ten categories with at least a hundred products each, and some products are out of stock."""
     sizes = Counter(product.category_path[0] for product in catalogue)
     assert len(sizes) >= 10
     assert min(sizes.values()) >= 100
@@ -58,7 +58,7 @@ def test_every_category_is_well_stocked(catalogue: list[DemoProduct]) -> None:
 
 
 def test_chinese_is_chinese(catalogue: list[DemoProduct]) -> None:
-    """Chinese titles, descriptions and categories hold Chinese; no template is left unfilled in either language."""
+    """Chinese texts have Chinese characters, English ones have none, and no template has an unfilled place."""
     for product in catalogue:
         for text in (product.title_zh, product.description_zh, *product.category_path_zh):
             assert has_han(text), product
@@ -68,7 +68,7 @@ def test_chinese_is_chinese(catalogue: list[DemoProduct]) -> None:
 
 
 def test_prices_are_plausible(catalogue: list[DemoProduct]) -> None:
-    """Cost is below price, a price ends in .99 or .00, and fits what is sold."""
+    """The cost is below the price, and the price ends in .99 or .00 and fits the kind of product."""
     for product in catalogue:
         assert 0 < product.cost < product.price
         assert str(product.price)[-3:] in (".99", ".00"), product
@@ -77,12 +77,12 @@ def test_prices_are_plausible(catalogue: list[DemoProduct]) -> None:
 
 
 def test_products_are_at_most_two_years_old(catalogue: list[DemoProduct]) -> None:
-    """Every product came in the two years before the shop's reference date."""
+    """Every product was created within the two years before the reference date of the shop."""
     assert all(REFERENCE - timedelta(days=730) <= product.created_at <= REFERENCE for product in catalogue)
 
 
 def test_the_import_file_holds_every_product(tmp_path: Path) -> None:
-    """One JSON line a product; the same products give the same bytes."""
+    """The import file has one JSON line for each product, and the same bytes for the same products."""
     products = build_catalogue(size=120)
     path = tmp_path / "demo.jsonl.gz"
     write_catalogue(path, products)

@@ -1,4 +1,4 @@
-"""Simulated shoppers: deterministic, true to their tastes, and now and then wanting something else."""
+"""Simulated shoppers: reproducible, with tastes, and sometimes with a need outside their tastes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def events(shoppers: list[Shopper], catalogue: list[DemoProduct]) -> list[DemoEv
 
 
 def test_same_seed_same_events(events: list[DemoEvent], shoppers: list[Shopper], catalogue: list[DemoProduct]) -> None:
-    """The same seed gives the same events, in the order of time, each with its own id."""
+    """The same seed gives the same events in the order of time, each with an id of its own."""
     assert list(simulate_events(shoppers, catalogue, days=20)) == events
     assert [event.time for event in events] == sorted(event.time for event in events)
     assert len({event.event_id for event in events}) == len(events)
@@ -46,7 +46,7 @@ def test_same_seed_same_events(events: list[DemoEvent], shoppers: list[Shopper],
 def test_sessions_tell_what_was_shown(
     events: list[DemoEvent], shoppers: list[Shopper], catalogue: list[DemoProduct]
 ) -> None:
-    """Sessions hold the very events, in the order of their lists; what was clicked was shown, and each item once."""
+    """Sessions have the same events; clicked products were shown, and each product is shown once."""
     sessions = list(simulate_sessions(shoppers, catalogue, days=20))
     assert sorted(event.event_id for s in sessions for event in s.events) == sorted(event.event_id for event in events)
     assert [s.shown_at for s in sessions] == sorted(s.shown_at for s in sessions)
@@ -58,7 +58,7 @@ def test_sessions_tell_what_was_shown(
 
 
 def test_high_places_are_clicked_more() -> None:
-    """Of two products worth the same, the higher one is preferred more often; with no cost of a place, as often."""
+    """Of two equally useful products the higher one is preferred more often; without a position cost, equally often."""
     wanted = [0.0] * 10
     firsts = [preferred(wanted, Random(n))[0] for n in range(2_000)]
     alike = [preferred(wanted, Random(n), position_cost=0.0)[0] for n in range(2_000)]
@@ -69,7 +69,7 @@ def test_high_places_are_clicked_more() -> None:
 def test_shoppers_follow_their_tastes(
     events: list[DemoEvent], shoppers: list[Shopper], catalogue: list[DemoProduct]
 ) -> None:
-    """What a shopper clicks is worth more to them than the shop's average product, by a clear margin."""
+    """Clicked products have a clearly higher utility for the shopper than the average product."""
     people = {shopper.id: shopper for shopper in shoppers}
     products = {product.id: product for product in catalogue}
     clicked = [true_utility(people[e.user_id], products[e.item_id]) for e in events if e.type == "click"]

@@ -1,4 +1,4 @@
-"""What a backup takes along, what a restore refuses, and that it touches nothing before it knows."""
+"""What a backup saves, what a restore refuses, and that a refused restore changes nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from services.ranker.adapters.sqlite_store import SqliteProfileStore
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """A suite's folder: a database with uncommitted work beside it, a model, and things that are of no account."""
+    """The folder of a suite: a database with an open transaction, a model, and files that are no state."""
     state = tmp_path / "var"
     for name in ("pricing", "models/search/1", "logs", "run"):
         (state / name).mkdir(parents=True)
@@ -51,8 +51,8 @@ def edited(backup: Path, **fields: Any) -> None:
     (backup / "manifest.json").write_text(json.dumps(manifest | fields))
 
 
-def test_what_a_suite_keeps_comes_back(state: Path, tmp_path: Path) -> None:
-    """Databases and models go into another folder; logs do not."""
+def test_state_is_restored(state: Path, tmp_path: Path) -> None:
+    """Databases and models are restored to another folder; logs are not saved."""
     kairos("backup", tmp_path / "b", "--data-dir", state)
     kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new")
     assert quotes(tmp_path / "new") == ["q1"]
@@ -60,8 +60,8 @@ def test_what_a_suite_keeps_comes_back(state: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new/logs").exists()
 
 
-def test_a_model_elsewhere_is_taken_along(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders and files that a service's settings name belong to the backup; a restore asks where they shall lie."""
+def test_a_model_in_another_folder_is_saved(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders and files in the settings of a service are saved; a restore needs settings that name their places."""
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "model").write_text("m")
     (tmp_path / "words.yaml").write_text("products: {}")
@@ -78,8 +78,8 @@ def test_a_model_elsewhere_is_taken_along(state: Path, tmp_path: Path, monkeypat
     assert (tmp_path / "new pictures" / "model").read_text() == "m"
 
 
-def test_nothing_is_overwritten_unasked(state: Path, tmp_path: Path) -> None:
-    """Folders with something in them, a backup's or a suite's, are replaced by --force alone, and then wholly."""
+def test_existing_files_are_replaced_only_by_force(state: Path, tmp_path: Path) -> None:
+    """A backup or state that exists is replaced only with --force, and then completely."""
     kairos("backup", tmp_path / "b", "--data-dir", state)
     kairos("backup", tmp_path / "b", "--data-dir", state, code=2)
     kairos("backup", tmp_path / "b", "--data-dir", state, "--force")
@@ -96,7 +96,7 @@ def test_nothing_is_overwritten_unasked(state: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "half a manifest"])
 def test_a_damaged_backup_changes_nothing(state: Path, tmp_path: Path, damage: str) -> None:
-    """It is found before the first file is replaced."""
+    """Damage is found before the first file is replaced."""
     kairos("backup", tmp_path / "b", "--data-dir", state)
     weights = tmp_path / "b" / "query_encoder.model_cache_dir" / "search" / "1" / "weights"
     if damage == "changed":
@@ -113,12 +113,12 @@ def test_a_damaged_backup_changes_nothing(state: Path, tmp_path: Path, damage: s
 
 
 def test_a_backup_of_a_later_version_is_refused(state: Path, tmp_path: Path) -> None:
-    """A later format, later vectors and later tables are each told by name."""
+    """A later format, later vectors and later tables are refused, each with its name."""
     kairos("backup", tmp_path / "b", "--data-dir", state)
     edited(tmp_path / "b", format=2, something_new=1)
     assert "format 2" in kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new", code=2).output
     (tmp_path / "b" / "manifest.json").unlink()
-    assert "no backup" in kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new", code=2).output
+    assert "is not a backup" in kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new", code=2).output
     kairos("backup", tmp_path / "b", "--data-dir", state, "--force")
     edited(tmp_path / "b", qdrant_edge="99.0.0")
     assert "99.0.0" in kairos("restore", tmp_path / "b", "--data-dir", tmp_path / "new", code=2).output
@@ -157,8 +157,8 @@ def test_what_expires_is_left_out(state: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "new" / "ranker" / RANKINGS_FILE).exists()
 
 
-def test_a_backup_goes_to_a_url_and_comes_back(state: Path, tmp_path: Path) -> None:
-    """The same refusals hold there: nothing is overwritten unasked, and what lacks its manifest is no backup."""
+def test_a_backup_at_a_url(state: Path, tmp_path: Path) -> None:
+    """A URL has the same refusals: existing files are replaced only with --force, and a manifest is needed."""
     store = (tmp_path / "store").as_uri()
     kairos("backup", f"{store}/monday", "--data-dir", state)
     kairos("backup", f"{store}/monday", "--data-dir", state, code=2)
@@ -168,12 +168,12 @@ def test_a_backup_goes_to_a_url_and_comes_back(state: Path, tmp_path: Path) -> N
     assert (tmp_path / "new/models/search/1/weights").read_bytes() == b"w" * 100_000
     assert "nothing at" in kairos("restore", f"{store}/tuesday", "--data-dir", tmp_path / "other", code=2).output
     (tmp_path / "store/monday/manifest.json").unlink()
-    assert "no backup" in kairos("restore", f"{store}/monday", "--data-dir", tmp_path / "other", code=2).output
+    assert "is not a backup" in kairos("restore", f"{store}/monday", "--data-dir", tmp_path / "other", code=2).output
     assert "nosuch://" in kairos("backup", "nosuch://bucket/monday", "--data-dir", state, code=2).output
 
 
-def test_a_part_is_left_alone(state: Path, tmp_path: Path) -> None:
-    """What --skip names is neither saved nor brought back; a part that there is not is told."""
+def test_a_skipped_part(state: Path, tmp_path: Path) -> None:
+    """A part named by --skip is neither saved nor restored; an unknown part is refused."""
     kairos("backup", tmp_path / "b", "--data-dir", state, "--skip", "query_encoder.model_cache_dir")
     assert [path.name for path in (tmp_path / "b").iterdir() if path.is_dir()] == ["pricing.data_dir"]
     kairos("backup", tmp_path / "all", "--data-dir", state)
@@ -184,14 +184,14 @@ def test_a_part_is_left_alone(state: Path, tmp_path: Path) -> None:
     assert "no part nothing" in refused.output
 
 
-def test_an_empty_suite_is_no_backup(tmp_path: Path) -> None:
-    """A wrong --data-dir is told, not saved."""
-    assert "nothing in" in kairos("backup", tmp_path / "b", "--data-dir", tmp_path / "typo", code=2).output
+def test_a_suite_without_state(tmp_path: Path) -> None:
+    """A folder without state is refused."""
+    assert "has no state" in kairos("backup", tmp_path / "b", "--data-dir", tmp_path / "typo", code=2).output
     assert not (tmp_path / "b").exists()
 
 
-def test_holes_stay_holes(tmp_path: Path) -> None:
-    """A file that is mostly holes takes no more room in the backup."""
+def test_sparse_files(tmp_path: Path) -> None:
+    """A sparse file is sparse in the backup too."""
     with (tmp_path / "sparse").open("wb") as file:
         file.seek(8 << 20)
         file.write(b"end")
@@ -201,8 +201,8 @@ def test_holes_stay_holes(tmp_path: Path) -> None:
     assert os.stat(tmp_path / "copy").st_blocks * 512 < 1 << 20
 
 
-def test_a_folder_that_never_rests_is_told(tmp_path: Path) -> None:
-    """Files that change from one attempt to the next are no copy of one moment."""
+def test_a_folder_that_always_changes(tmp_path: Path) -> None:
+    """A folder whose files change during each attempt is refused."""
     (tmp_path / "source").mkdir()
     # Long enough to read for the writer to get its turn.
     with (tmp_path / "source" / "large").open("wb") as file:
@@ -217,14 +217,14 @@ def test_a_folder_that_never_rests_is_told(tmp_path: Path) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        with pytest.raises(Failed, match="written to"):
+        with pytest.raises(Failed, match="changed during"):
             copy_settled_folder(tmp_path / "source", tmp_path / "copy")
     finally:
         stop.set()
         writer.join()
 
 
-def test_a_backup_inside_of_what_it_saves_is_refused(state: Path) -> None:
-    """It would hold itself, without an end."""
+def test_a_backup_inside_the_saved_folder(state: Path) -> None:
+    """A backup inside the folder that it saves is refused."""
     result = kairos("backup", state / "models" / "backup", "--data-dir", state, code=1)
     assert "into itself" in result.output.replace("\n", " ")

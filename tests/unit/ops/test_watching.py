@@ -1,4 +1,4 @@
-"""Prometheus beside the demo."""
+"""Prometheus during the demo."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ops.watching import config_for, prometheus
 
 
 def test_it_scrapes_the_gateway_that_runs() -> None:
-    """Whatever port the suite chose, and with rules that are there."""
+    """The configuration has the gateway's address and existing rule files."""
     config = yaml.safe_load(config_for("http://127.0.0.1:12345/metrics"))
     assert config["scrape_configs"][0]["static_configs"] == [{"targets": ["127.0.0.1:12345"]}]
     assert all(yaml.safe_load(Path(file).read_text())["groups"] for file in config["rule_files"])
 
 
 def test_it_runs_as_long_as_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is started with its configuration, and ends with the demo; without the command nothing happens."""
+    """Prometheus is started with its configuration and ended; without the command nothing is started."""
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     monkeypatch.setenv("PATH", str(bin_folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from catalog.products import picture_path, read_catalogue
+from catalog.products import image_path, read_catalogue
 from demo.catalogue import build_catalogue, write_catalogue
 from demo.pictures import write_pictures
 from demo.shoppers import build_shoppers, simulate_events, write_events
@@ -34,7 +34,7 @@ def test_an_image_encoder_from_a_catalogue(shop: Path) -> None:
     encoder = OnnxImageEncoder(model_dir, ImageLimits(), threads=1)
     assert encoder.model_version.startswith("picture_model@")
     products = read_catalogue(shop / "catalogue.jsonl.gz")
-    assert sum(picture_path(product, shop) is not None for product in products) == 62
+    assert sum(image_path(product, shop) is not None for product in products) == 62
 
 
 def test_a_catalogue_with_bad_rows(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_pictures_stay_in_their_folder(tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(b"secret")
     file = tmp_path / "p.csv"
     file.write_text("id,title,image_uri\n1,a,1.png\n2,b,../secret.png\n3,c,\n4,d,none.png\n")
-    found = [picture_path(product, images) for product in read_catalogue(file)]
+    found = [image_path(product, images) for product in read_catalogue(file)]
     assert [path.name if path else None for path in found] == ["1.png", None, None, None]
 
 

@@ -1,0 +1,29 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output.")]
+User = Annotated[str, typer.Option(help="Id of the user. Empty: an unknown user.")]
+Visitor = Annotated[str, typer.Option(help="Id of the anonymous visitor. Used if no user is given.")]
+IsVisitor = Annotated[bool, typer.Option("--visitor", help="The id is that of an anonymous visitor.")]
+Session = Annotated[str, typer.Option(help="Id of the session. Empty: no session.")]
+Locale = Annotated[str, typer.Option(help="Language of the shopper, for example en or zh-CN. Empty: unknown.")]
+Explained = Annotated[bool, typer.Option(help="Print scores, reasons and the time of each stage.")]
+PageSize = Annotated[int, typer.Option(min=1, max=100, help="Number of results.")]
+Brands = Annotated[list[str], typer.Option("--brand", help="Only products of this brand. May be repeated.")]
+Categories = Annotated[
+    list[str],
+    typer.Option("--category", help='Only products in this category, for example "Shoes > Boots". May be repeated.'),
+]
+Literal = Annotated[bool, typer.Option(help="Read no conditions from the text of the query.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with the suite's state and logs.", show_default="var")]
+RejectsFile = Annotated[
+    Path | None,
+    typer.Option("--rejects", help="File for rejected rows, with line and reason.", show_default="FILE.rejects.jsonl"),
+]
+Strict = Annotated[bool, typer.Option(help="End with exit code 1 if a row was rejected.")]

@@ -1,0 +1,88 @@
+"""`kairos user`: the stored data of users and visitors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf.json_format import MessageToDict
+
+from cli.calls import call, out, print_json
+from cli.options import IsVisitor, Json
+from cli.render import print_profile
+from kairos.gateway.v1 import gateway_pb2
+
+app = typer.Typer(no_args_is_help=True, help="The stored data of users and visitors.")
+UserId = Annotated[str, typer.Argument(help="Id of the user, or of the visitor.")]
+
+
+@app.command()
+def show(context: typer.Context, user: UserId, visitor: IsVisitor = False, as_json: Json = False) -> None:
+    """Print the profile: interests, usual prices, purchases and the latest interactions."""
+    message = gateway_pb2.GetProfileRequest()
+    setattr(message, _id_field(visitor), user)
+    answer = call(context, "GetProfile", message)
+    return print_json(answer) if as_json else print_profile(out, answer.profile)
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    user: UserId,
+    visitor: IsVisitor = False,
+    to: Annotated[Path | None, typer.Option("--out", help="File to write.", show_default="standard output")] = None,
+) -> None:
+    """Export all stored data of a user or visitor as JSON lines: profile, events, impressions and whole rankings."""
+    message = gateway_pb2.ExportUserRequest()
+    setattr(message, _id_field(visitor), user)
+    with to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout) as file:
+        while True:
+            page = call(context, "ExportUser", message)
+            records = [("profile", page.profile)] if page.HasField("profile") else []
+            records += [("event", event) for event in page.events]
+            records += [("impressions", impressions) for impressions in page.impressions]
+            records += [("ranking", ranking) for ranking in page.rankings]
+            for kind, record in records:
+                line = {"record": kind} | MessageToDict(record, preserving_proto_field_name=True)
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            message.page_token = page.next_page_token
+            if not message.page_token:
+                return
+
+
+@app.command()
+def merge(
+    context: typer.Context,
+    visitor: Annotated[str, typer.Argument(help="Id of the visitor.")],
+    user: Annotated[str, typer.Argument(help="Id of the user.")],
+) -> None:
+    """Move the history of an anonymous visitor to a user, once."""
+    answer = call(context, "MergeUsers", gateway_pb2.MergeUsersRequest(visitor_id=visitor, user_id=user))
+    out.print(f"moved {answer.moved_event_count} events, {answer.moved_impressions_count} shown pages")
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    user: UserId,
+    visitor: IsVisitor = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Delete all stored data of a user or visitor. This cannot be undone."""
+    if not yes:
+        typer.confirm(f"Delete all events and the profile of {user!r}?", abort=True)
+    message = gateway_pb2.DeleteUserRequest()
+    setattr(message, _id_field(visitor), user)
+    answer = call(context, "DeleteUser", message)
+    out.print(
+        f"deleted {answer.deleted_event_count} events, {answer.deleted_impressions_count} shown pages, "
+        f"{answer.deleted_ranking_count} rankings"
+    )
+
+
+def _id_field(is_visitor: bool) -> str:
+    return "visitor_id" if is_visitor else "user_id"
