@@ -125,5 +125,5 @@ def test_a_file_that_is_no_picture_is_left_out(tmp_path: Path, shapes: Path) -> 
 
 def test_a_model_folder_that_is_none(tmp_path: Path) -> None:
     """A folder without a model says what is missing and how to make it."""
-    with pytest.raises(FileNotFoundError, match="train one"):
+    with pytest.raises(FileNotFoundError, match="train an image encoder"):
         OnnxImageEncoder(tmp_path, ImageLimits(), threads=1)
