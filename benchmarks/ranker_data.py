@@ -89,14 +89,14 @@ def lists_of(sessions: Sequence[DemoSession], catalogue: Sequence[DemoProduct], 
     return SimulatedLists(
         Examples.of(pages, dimensions),
         requests,
-        np.concatenate([np.array(session.wanted, np.float32) for session in sessions]),
+        np.concatenate([np.array(session.utilities, np.float32) for session in sessions]),
         np.concatenate([_unbiased(session, seed) for session in sessions]),
     )
 
 
 def _unbiased(session: DemoSession, seed: int) -> FloatArray:
-    order = preferred(session.wanted, Random(f"{seed}/unbiased/{session.session_id}"), position_cost=0.0)
-    clicks = np.zeros(len(session.wanted), np.float32)
+    order = preferred(session.utilities, Random(f"{seed}/unbiased/{session.session_id}"), position_cost=0.0)
+    clicks = np.zeros(len(session.utilities), np.float32)
     clicks[order[:_UNBIASED_CLICKS]] = 1
     return clicks
 

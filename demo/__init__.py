@@ -1,1 +1,1 @@
-"""The demo shop: a catalogue, its pictures and simulated shoppers, all invented here."""
+"""The demo shop: an invented catalogue with drawn images and simulated shoppers."""

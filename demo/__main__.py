@@ -1,4 +1,4 @@
-"""`python -m demo --out DIR`: writes the demo shop's catalogue, pictures and events."""
+"""`python -m demo --out DIR`: writes the catalogue, images and events of the demo shop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from demo.shoppers import build_shoppers, simulate_events, write_events
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Folder to write to; made where missing.")],
-    seed: Annotated[int, typer.Option(help="The same seed gives the same shop.")] = 7,
-    size: Annotated[int, typer.Option(help="Products.", min=1)] = 3000,
-    shoppers: Annotated[int, typer.Option(help="Simulated shoppers.", min=0)] = 200,
-    days: Annotated[int, typer.Option(help="Days of events.", min=0)] = 30,
+    out: Annotated[Path, typer.Option(help="Folder to write to. It is created if it is missing.")],
+    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same shop.")] = 7,
+    size: Annotated[int, typer.Option(help="Number of products.", min=1)] = 3000,
+    shoppers: Annotated[int, typer.Option(help="Number of simulated shoppers.", min=0)] = 200,
+    days: Annotated[int, typer.Option(help="Number of days with events.", min=0)] = 30,
 ) -> None:
     """Write catalogue.jsonl.gz, images/ and events.jsonl.gz."""
     products = build_catalogue(seed, size)

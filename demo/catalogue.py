@@ -1,4 +1,4 @@
-"""The demo shop's products: some 3,000 of them, in English and Chinese, the same for the same seed."""
+"""The products of the demo shop: about 3,000, in English and Chinese, reproducible by a seed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from typing import TextIO
 
 from demo.vocabulary import Kind, Shelf, Vocabulary, load_vocabulary
 
-REFERENCE = datetime(2026, 6, 1, tzinfo=UTC)  # "today" in the shop: no product is younger, the simulated events follow
+# The current date in the shop: products are older, and the simulated events follow.
+REFERENCE = datetime(2026, 6, 1, tzinfo=UTC)
 CURRENCY = "USD"
+# Products are at most so old.
 _ASSORTMENT = timedelta(days=730)
+# Share of products that are out of stock.
 _OUT_OF_STOCK = 0.07
+# Random articles that are drawn for one shelf at most.
 _TRIES = 5_000
 
 
@@ -44,7 +48,7 @@ class DemoProduct:
 
 
 def build_catalogue(seed: int = 7, size: int = 3000) -> list[DemoProduct]:
-    """`size` products, spread evenly over the shelves. Raises ValueError where the vocabulary cannot fill a shelf."""
+    """`size` products, evenly distributed over the shelves. Raises ValueError if the vocabulary cannot fill a shelf."""
     vocabulary = load_vocabulary()
     shelves = vocabulary.shelves
     products: list[DemoProduct] = []
@@ -55,14 +59,14 @@ def build_catalogue(seed: int = 7, size: int = 3000) -> list[DemoProduct]:
 
 
 def write_catalogue(path: Path, products: list[DemoProduct] | None = None) -> None:
-    """Writes the import file, JSON lines, compressed where the name ends in .gz."""
+    """Writes the import file as JSON lines, compressed if the name ends in .gz."""
     with open_text(path) as file:
         for product in build_catalogue() if products is None else products:
             file.write(json.dumps(_row(product), ensure_ascii=False) + "\n")
 
 
 def open_text(path: Path) -> TextIO:
-    """A file to write UTF-8 text to. A .gz holds no time: the same text gives the same bytes."""
+    """Opens a file for UTF-8 text. A .gz file has no time in it: the same text gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".gz":
         return TextIOWrapper(gzip.GzipFile(path, "wb", mtime=0), encoding="utf-8")
@@ -70,7 +74,7 @@ def open_text(path: Path) -> TextIO:
 
 
 def _fill(shelf: Shelf, quota: int, vocabulary: Vocabulary, random: Random) -> list[DemoProduct]:
-    """Draws articles until the shelf is full; most articles come in two or three variants."""
+    """Draws articles until the shelf is full. Most articles have two or three variants."""
     products: list[DemoProduct] = []
     articles: set[tuple[str, ...]] = set()
     for _ in range(_TRIES):
@@ -96,7 +100,8 @@ class _Article:
     brand: str
     model: str
     axes: dict[str, str]
-    price_level: float  # 0 the cheapest of its kind, 1 the dearest
+    # 0: the cheapest of its kind, 1: the most expensive.
+    price_level: float
     margin: float
     features: tuple[str, ...]
     created_at: datetime
@@ -117,12 +122,12 @@ class _Article:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """No two articles share it: a brand uses a model name once on a shelf."""
+        """Unique for each article: a brand uses the name of a model once on a shelf."""
         return (self.brand, self.model) if self.model else (self.brand, self.kind.name, *self.axes.values())
 
 
 def _variants(kind: Kind, random: Random) -> Iterator[dict[str, str]]:
-    """One to three choices of the first variant axis; the others are drawn once for all of them."""
+    """One to three values of the first variant axis. The values of the other axes are the same for all variants."""
     if not kind.variants:
         yield {}
         return
@@ -174,7 +179,7 @@ def _product(
 
 
 def _price(kind: Kind, level: float, chosen: dict[str, str]) -> Decimal:
-    """A price as shops write it: below 30 it ends in .99, above 100 in a 9 or a 5 before the point."""
+    """A price as shops write it: below 30 it ends in .99, above 100 the last digit before the point is 9 or 5."""
     low, high = kind.price
     amount = low * (high / low) ** level
     for value in chosen.values():
@@ -189,7 +194,7 @@ def _price(kind: Kind, level: float, chosen: dict[str, str]) -> Decimal:
 
 
 def _prose(name: str) -> str:
-    """ "HDMI Cable" -> "HDMI cable": a kind's name inside a sentence."""
+    """The name of a kind inside a sentence: "HDMI Cable" -> "HDMI cable"."""
     return " ".join(
         word.lower() if word.istitle() and word.replace("-", "").isalpha() else word for word in name.split()
     )

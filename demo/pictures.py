@@ -1,4 +1,4 @@
-"""A small drawn picture of each product: a silhouette by kind, in the product's colour."""
+"""A small drawn image of each product: a silhouette of its kind in the colour of the product."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from tqdm import tqdm
 from demo.catalogue import DemoProduct
 from demo.vocabulary import load_vocabulary
 
-_SCALE = 4  # drawn larger and shrunk, for smooth edges
+# Images are drawn larger by this factor and then reduced, for smooth edges.
+_SCALE = 4
 _BACKGROUNDS = ("#f3efe6", "#e8eef1", "#eef1e6", "#f3e9e7")
-_PLAIN = ("#4f7cac", "#c0694e", "#6b9080", "#b08968", "#7d5a8c")  # for products without a colour
+# Colours of products that have none.
+_PLAIN = ("#4f7cac", "#c0694e", "#6b9080", "#b08968", "#7d5a8c")
 
 # Shapes on a canvas of 100 by 100: p polygon, e ellipse, r rounded box, l line; then the shade (m main, d dark,
 # w white) and the coordinates.
@@ -82,7 +84,7 @@ _SAME_AS: dict[str, str] = {
 
 
 def draw(product: DemoProduct, size: int = 96) -> bytes:
-    """A square PNG, `size` pixels wide; the same product always gives the same bytes."""
+    """A square PNG, `size` pixels wide. The same product always has the same bytes."""
     mark = zlib.crc32(product.id.encode())
     color = next(iter(product.attributes.get("colour", ())), "")
     main = load_vocabulary().colors.get(color, _PLAIN[zlib.crc32(product.brand.encode()) % len(_PLAIN)])

@@ -1,9 +1,8 @@
-"""Reads `data/*.yaml`: one file a category, and `vocabulary.yaml` with the Chinese for every word they use.
+"""Reads `data/*.yaml`: a file for each category, and `vocabulary.yaml` with the Chinese words for all English ones.
 
-A category file nests three levels, category, shelf and kind of article; a kind inherits every key that it does
-not set itself.
-Axes (material, audience …) are drawn once for an article, variants (color, length …) differ among its products, and
-lists are attributes with all their values. An axis whose name begins with "_" is a word of the title, no attribute.
+A category file has three levels: category, shelf and kind of article. A kind inherits every key that it does not set.
+Axes (material, audience …) have one value for an article, variants (color, length …) differ among its products, and
+lists are attributes with all their values. An axis whose name begins with "_" is a word of the title, not an attribute.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _QUANTITY = re.compile(r"([\d.,]+) (\w+)")
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of article ("Crewneck Sweater"): what it is called, made of, costs, and how its title reads."""
+    """A kind of article, for example "Crewneck Sweater": its names, materials, prices and templates of its texts."""
 
     name: str
     zh: str
@@ -45,7 +44,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Shelf:
-    """A sub-category with the kinds of article on it."""
+    """A category of the second level with its kinds of articles."""
 
     slug: str
     path: tuple[str, ...]
@@ -54,7 +53,7 @@ class Shelf:
 
     @property
     def typical_price(self) -> float:
-        """USD, the geometric middle of what its kinds cost."""
+        """The geometric mean of the prices of its kinds, in USD."""
         return math.exp(
             sum(math.log(low * high) / 2 for low, high in (kind.price for kind in self.kinds)) / len(self.kinds)
         )
@@ -70,7 +69,7 @@ class Vocabulary:
     colors: dict[str, str]  # canonical English: "#rrggbb"
 
     def chinese(self, word: str) -> str:
-        """The Chinese for a canonical English value; raises KeyError where `data` gives none."""
+        """The Chinese word for a canonical English value. Raises KeyError if `data` has none."""
         entry = self.words.get(word)
         if entry is not None:
             return entry if isinstance(entry, str) else entry[1]
@@ -80,7 +79,7 @@ class Vocabulary:
         return f"{quantity[1]} {self.units[quantity[2]]}"
 
     def displayed(self, word: str) -> str:
-        """An English value as a title shows it: "merino wool" -> "Merino Wool", "250 g" as it is."""
+        """An English value as titles have it: "merino wool" -> "Merino Wool"; "250 g" stays the same."""
         entry = self.words.get(word)
         if isinstance(entry, list):
             return entry[0]
@@ -93,7 +92,7 @@ class Vocabulary:
 
 @cache
 def load_vocabulary() -> Vocabulary:
-    """Everything in `data/`, read once. Raises TypeError for a key that no kind has, KeyError for a missing one."""
+    """The content of `data/`, read once. Raises TypeError for an unknown key and KeyError for a missing one."""
     common = _read(DATA / "vocabulary.yaml")
     words: dict[str, str | list[str]] = dict(common["words"])
     words |= {color: zh for color, (zh, _) in common["colors"].items()}
@@ -123,7 +122,7 @@ def _shelf(category: tuple[str, str, str], shelf: dict[str, Any], inherited: dic
 
 
 def _merged(inherited: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """`own` over `inherited`; axes, variants, lists and factors are merged entry by entry, and null removes one."""
+    """`inherited`, changed by `own`. Axes, variants, lists and factors are merged by entry; null removes it."""
     merged = inherited | own
     for key in ("axes", "variants", "lists", "factors"):
         entries = inherited.get(key, {}) | own.get(key, {})

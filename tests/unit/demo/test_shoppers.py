@@ -52,7 +52,7 @@ def test_sessions_tell_what_was_shown(
     assert [s.shown_at for s in sessions] == sorted(s.shown_at for s in sessions)
     for session in sessions:
         assert {event.item_id for event in session.events} - {""} <= {*session.item_ids}
-        assert len({*session.item_ids}) == len(session.item_ids) == len(session.wanted)
+        assert len({*session.item_ids}) == len(session.item_ids) == len(session.utilities)
         assert list(session.positions) == sorted({*session.positions})
         assert session.positions[0] == 1
 
@@ -77,18 +77,18 @@ def test_shoppers_follow_their_tastes(
     assert sum(clicked) / len(clicked) > sum(average) / len(average) + 1.0
 
 
-def test_a_sudden_wish_shows_in_its_session(events: list[DemoEvent], catalogue: list[DemoProduct]) -> None:
-    """In a session with a wish, most clicks are on the shelf wished for."""
+def test_a_session_with_a_need(events: list[DemoEvent], catalogue: list[DemoProduct]) -> None:
+    """In a session with a need, most clicks are on the shelf of the need."""
     shelves = {product.id: product.category_path for product in catalogue}
-    hits = [shelves[event.item_id] == event.wish for event in events if event.wish and event.type == "click"]
+    hits = [shelves[event.item_id] == event.need for event in events if event.need and event.type == "click"]
     assert len(hits) > 20
     assert sum(hits) / len(hits) > 0.8
 
 
 def test_the_event_file_has_one_line_an_event(events: list[DemoEvent], tmp_path: Path) -> None:
-    """Every event is a JSON line with an ISO time; the hidden wish is not written."""
+    """Every event is a JSON line with an ISO time; the hidden need is not written."""
     path = tmp_path / "events.jsonl"
     write_events(path, events)
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [row["event_id"] for row in rows] == [event.event_id for event in events]
-    assert "wish" not in rows[0]
+    assert "need" not in rows[0]

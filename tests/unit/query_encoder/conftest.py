@@ -20,7 +20,7 @@ def torch_minilm() -> Encoder:
 
 @pytest.fixture(scope="session")
 def minilm() -> Encoder:
-    """As it is served: int8."""
+    """The model as it is served: int8."""
     return build_encoder(QueryEncoderSettings(), threads=1)
 
 
@@ -31,7 +31,7 @@ def fp32_minilm() -> Encoder:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sentence-transformer's folder as one finds it on a hub: config, tokenizer, safetensors; weights are random."""
+    """The folder of a sentence-transformer: config, tokenizer and safetensors, with random weights."""
     import torch
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece

@@ -124,6 +124,6 @@ def test_other_files_are_skipped(tmp_path: Path, shapes: Path) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    """A folder without a model is refused, and the message says how to train one."""
-    with pytest.raises(FileNotFoundError, match="train one"):
+    """A folder without a model is refused, and the message says how to train an image encoder."""
+    with pytest.raises(FileNotFoundError, match="train an image encoder"):
         OnnxImageEncoder(tmp_path, ImageLimits(), threads=1)
