@@ -26,7 +26,7 @@ class ProfileStore(Protocol):
     """
 
     def record(self, batches: Sequence[Batch]) -> list[list[str]]:
-        """Returns the ids of each batch's new events; an event id counts once. Stores all of a tenant's batches or none.
+        """Returns the ids of each batch's new events; an event id counts once. Stores all batches of a tenant or none.
 
         Items are stored; the latest features win. Events that happened before their person was deleted are skipped.
         """
