@@ -1,4 +1,4 @@
-# Two commands: `make demo` and `make test`. Both set up what is missing, in .venv, and nothing outside this folder.
+# Start with `make demo` or `make test`. Both install missing dependencies in .venv and change nothing outside this folder.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,32 +7,32 @@ PROTOS := $(shell find protos -name '*.proto')
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test docs lint format baseline stubs manifests images push images-check clean
 
-help: ## what one can do
+help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
-setup: $(VENV)/installed gen/generated ## the environment, with the exact versions of constraints.txt
+setup: $(VENV)/installed gen/generated ## install the environment with the exact versions of constraints.txt
 
 demo: setup ## start the suite, load the demo shop, take the tour
 	$(BIN)/python -m cli.demo
 
-test: setup ## every test, in under 10 minutes on two cores
+test: setup ## run all tests, in under 10 minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile tests/unit tests/contract
 	$(BIN)/pytest tests/integration tests/e2e
 
-docs: setup ## the documentation site into build/docs; a warning or a broken link is an error
+docs: setup ## build the documentation site in build/docs; a warning or a broken link is an error
 	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees docs build/docs
 
-lint: setup ## ruff, strict mypy, and protos/ against the last release
+lint: setup ## run ruff and strict mypy; compare protos/ with the last release
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/buf breaking protos --against protos/baseline.binpb
 
-format: setup ## let ruff put the code in order
+format: setup ## format the code with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-baseline: setup ## at a release: the contracts that later changes must keep
+baseline: setup ## at a release: store the contracts that later changes must keep
 	$(BIN)/buf build protos --exclude-source-info --output protos/baseline.binpb
 
 stubs: ## generate gen/ from protos/ again
@@ -53,10 +53,10 @@ images: ## build the images with docker; REGISTRY=registry.example.com/, TAG=…
 push: ## push what `make images` built
 	for image in $(IMAGES); do docker push $(REGISTRY)kairos/$$image:$(TAG) || exit 1; done
 
-images-check: setup ## build what is in the images in clean environments, without docker: minutes
+images-check: setup ## build the images' environments without docker, each in a clean environment; takes minutes
 	$(BIN)/python -m deploy.checks.images
 
-clean: ## remove what was built, downloaded or stored here
+clean: ## remove everything that was built, downloaded or stored here
 	rm -rf $(VENV) gen build dist var docs/reference/generated .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/installed: pyproject.toml constraints.txt hatch_build.py

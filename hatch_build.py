@@ -31,10 +31,10 @@ def generate_stubs(root: Path = ROOT) -> None:
 
 
 def _plugin(name: str) -> str:
-    """Where mypy-protobuf's plugin lies: beside this interpreter, or on the PATH (an isolated build environment)."""
-    beside = Path(sys.executable).parent / name
+    """Path of mypy-protobuf's plugin: next to this interpreter, or on the PATH (an isolated build environment)."""
+    next_to_python = Path(sys.executable).parent / name
     scripts = Path(sysconfig.get_path("scripts")) / name
-    for candidate in (beside, scripts):
+    for candidate in (next_to_python, scripts):
         if candidate.exists():
             return str(candidate)
     found = shutil.which(name)

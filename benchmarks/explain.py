@@ -1,12 +1,12 @@
-"""CPU time of explanations: exact Shapley values of ten items on one core, beside KernelSHAP, sampling and LIME.
+"""CPU time of explanations: exact Shapley values of ten items on one core, compared with KernelSHAP, sampling and LIME.
 
     python -m benchmarks.explain --out R.json
 
-200 candidates, a user with 50 interactions, 384 dimensions; ten items are explained. "exact, whole" is all that
-RankItems does for `explain`: 64 coalitions and the most influential events, nothing cached. The peers explain the same
-scorer: `calls` counts its calls, `rows` its scored rows, `error` is the largest difference from the exact values. CPU
-time does not depend on other load. `--network FOLDER` takes a trained network; otherwise the weights are random, with
-the same cost.
+200 candidates, a user with 50 interactions, 384 dimensions; ten items are explained. "exact, whole" is all the
+work of RankItems for `explain`: 64 coalitions and the most influential events, nothing cached. The peers explain the
+same scorer: `calls` counts its calls, `rows` its scored rows, `error` is the largest difference from the exact values.
+CPU time does not depend on other load. `--network FOLDER` takes a trained network; otherwise the weights are random,
+with the same cost.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def timed(work: Callable[[], object], repeats: int) -> dict[str, float]:
 
 
 def measured(ranker: Ranker, request: RankingRequest, repeats: int) -> dict[str, dict[str, float]]:
-    """By row of the table: milliseconds, calls of the scorer, scored rows, largest error."""
+    """For each row of the table: milliseconds, scorer calls, scored rows, largest error."""
     scores, rows = ranker(request), list(range(ITEMS))
     report: dict[str, dict[str, float]] = {
         "ranking 200 candidates": timed(lambda: ranker(request), repeats),
@@ -123,7 +123,7 @@ def measured(ranker: Ranker, request: RankingRequest, repeats: int) -> dict[str,
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--out", type=Path, required=True, help="path of the JSON report")
     parser.add_argument("--network", type=Path, help="a folder of `python -m training.ranking`")
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))

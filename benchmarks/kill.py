@@ -1,17 +1,17 @@
-"""Kills the learner, the ranker and Redis in turn, under load, and looks for what was lost.
+"""Kills the learner, the ranker and Redis in turn under load, and checks that no data was lost.
 
     python -m benchmarks.kill --out R.json
 
 Shoppers are shown pages and click them, over gRPC; a call that fails is sent again until it is acknowledged.
-Meanwhile one process after the other gets SIGKILL and is started again: with SQLite the learner and the ranker, with
-Redis (appendonly, appendfsync everysec) all three. In the end
+Meanwhile the benchmark kills one process after the other with SIGKILL and starts it again: with SQLite the learner and
+the ranker, with Redis (appendonly, appendfsync everysec) all three. At the end it checks that
 
-- every acknowledged event and page is in the log, once;
-- the learner has taken every page of the log, from where it had committed: each is in a buffer, as one that taught
-  or as one that is held back, and the stretches of its journal leave nothing out;
-- every user's profile is, to the last bit, that of the log replayed into a new store of the other kind.
+- every acknowledged event and page is in the log exactly once;
+- the learner has read every page of the log, from its committed position on: each page is in the replay buffer or in
+  the holdout, and the ranges of its journal have no gap;
+- every user's profile equals, bit by bit, the profile from the log replayed into a new store of the other kind.
 
-Anything else ends the run with an error.
+If a check fails, the run ends with an error.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.ports import ProfileStore
 
-# What follows a page for so long is its outcome; longer would only make the run longer.
+# Events count as a page's outcome for this long. A longer window would only make the run longer.
 WINDOW_S = 1.0
 _CATCH_UP_S = 600.0
 _LEARNER = {
@@ -68,7 +68,7 @@ def learner_process(folder: Path, url: str) -> Iterator[tuple[subprocess.Popen[b
     if url:
         environment |= {"KAIROS_RANKER_STORE": "redis", "KAIROS_RANKER_REDIS_URL": url}
     with (
-        # Redis away is an error to it, with its traceback.
+        # While Redis is down, the learner logs errors with tracebacks.
         (folder / "learner.log").open("a") as log,
         subprocess.Popen(
             [sys.executable, "-m", "services.learner"], env=environment, stdout=log, stderr=log
@@ -106,7 +106,7 @@ class Part:
 
 
 def run(kind: str, folder: Path, rounds: int, pause_s: float, seed: int) -> dict[str, object]:
-    """Raises RuntimeError that says what was lost."""
+    """Raises RuntimeError that names the lost data."""
     with ExitStack() as stack:
         ports = {name: free_port() for name in ("redis", "ranker")}
         url, parts = "", dict[str, Part]()
@@ -132,11 +132,11 @@ async def _under_load(load: Load, parts: dict[str, Part], rounds: int, pause_s: 
     shopping = asyncio.create_task(load.run(stop))
     try:
         for _, part in itertools.product(range(rounds), [parts[name] for name in sorted(parts)]):
-            # A learner that has not begun loses nothing.
+            # A kill before the learner has begun would test nothing.
             await asyncio.to_thread(_wait_for_a_line, learned)
             await asyncio.sleep(pause_s)
             await asyncio.to_thread(part.kill)
-            # Long enough for calls to meet nobody.
+            # Long enough for calls to fail.
             await asyncio.sleep(pause_s / 4)
             await asyncio.to_thread(part.start)
         await asyncio.sleep(pause_s)
@@ -152,7 +152,7 @@ def _wait_for_a_line(learned: StateFolder) -> None:
 
 
 def _wait_for_learner(store: ProfileStore, learner: Part, log: Path) -> None:
-    """Until it has committed the end of the log; then it is stopped as an operator would."""
+    """Waits until the learner has committed the end of the log, then stops it as an operator would."""
     last = _log(store.impressions_after)[-1][0]
     deadline = time.monotonic() + _CATCH_UP_S
     while store.committed(DEFAULT_TENANT, "learner").get("impressions", 0) < last:
@@ -185,7 +185,7 @@ def _checked(store: ProfileStore, load: Load, folder: Path, kind: str) -> dict[s
 
 
 def _check_learner(folder: StateFolder, positions: set[int], kind: str) -> int:
-    """How many pages were taken more than once."""
+    """Returns how many pages the learner read more than once."""
     known = folder.load()
     stretches = [(line["from"], line["to"]) for line in folder.journal()]
     holes = [(a, b) for (_, a), (b, _) in itertools.pairwise([(0, 0), *stretches]) if b > a]
@@ -207,7 +207,7 @@ def _store(folder: Path, url: str) -> ProfileStore:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--out", type=Path, required=True, help="path of the JSON report")
     parser.add_argument("--rounds", type=int, default=3, help="how often each process is killed")
     parser.add_argument("--pause", type=float, default=4.0, help="seconds between two kills")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""Simulated shoppers who look at pages and click, and record what was acknowledged: the load of `benchmarks.kill`."""
+"""The load of `benchmarks.kill`: simulated shoppers request pages and click; acknowledged calls are recorded."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_to_proto
 
 USERS, ITEMS, DIMENSIONS, PAGE = 200, 200, 16, 8
-# Each shows a page and clicks it, then rests: the learner keeps up on the core that it shares with all the others.
+# Each caller logs a page and a click, then pauses, so that the learner keeps up on the core that all processes share.
 CALLERS, REST_S = 8, 0.25
 
 
 @dataclass
 class Load:
-    """`events` and `pages` are what was acknowledged."""
+    """`events` and `pages` hold the acknowledged events and pages."""
 
     target: str
     seed: int
@@ -61,7 +61,7 @@ class Load:
             await asyncio.sleep(REST_S)
 
     async def _show(self, stub: Any, ranking_id: str, user: str, rows: list[int]) -> None:
-        """A ranking that was lost with the ranker before its page was logged is made again, as a gateway does."""
+        """If the ranker lost the ranking before its page was logged, it is requested again, as by a gateway."""
         ranking = ranker_pb2.RankItemsRequest(user_id=user, ranking_id=ranking_id, candidates=self._items(rows))
         shown = ranker_pb2.ShownPositions(ranking_id=ranking_id, positions=range(1, PAGE + 1))
         while True:

@@ -1,15 +1,16 @@
-"""What one network for several tasks is worth, against a network for each, and what taking the position out brings.
+"""Measures one multi-task ranker network against one network per task, and the effect of position debiasing.
 
     python -m benchmarks.multitask --out R.json --plot R.png
 
-Lists of the demo shop's simulated shoppers (`demo.shoppers`) teach on the first four fifths of the days and are told on
-the last. AUC, calibration error (ECE, 15 bins) and log loss compare predictions, at the place where an item stood, with
-what was done. The simulator also knows the truth, and clicks are compared with it at one and the same place: the rank
-correlation with the true utility within each list, the AUC against clicks drawn once more with all places alike.
+The data are lists of the demo shop's simulated shoppers (`demo.shoppers`): the first four fifths of the lists are the
+training set, the last fifth is the test set. AUC, calibration error (ECE, 15 bins) and log loss compare predictions, at
+the position where an item was shown, with the shopper's interactions. The simulator also knows the true utilities.
+Predicted click probabilities, all at the first position, are compared with them: by the rank correlation with the true
+utility within each list, and by the AUC against unbiased clicks, which are simulated with no effect of the position.
 
-Then the order: NDCG@10 against those unbiased clicks, for the network, the shop's baselines and LightGBM's LambdaMART
-on the same features (without the vectors) with its own correction for positions. The order of the truth itself is the
-most that anyone can reach.
+The orders are compared by NDCG@10 against those unbiased clicks: the network, the baselines, and LightGBM's LambdaMART
+on the same features (without the vectors) with its own correction for positions. The order by true utility is the upper
+bound.
 """
 
 from __future__ import annotations
@@ -43,28 +44,28 @@ from training.ranking.network import NetworkSettings
 from training.ranking.training import Training
 
 TREES = 300
-TAUGHT = 0.8
+TRAIN_SHARE = 0.8
 Predictions = dict[str, FloatArray]
 Figures = dict[str, dict[str, float]]
 
 
 def predictions(
-    taught: Examples,
-    told: Examples,
+    train: Examples,
+    test: Examples,
     tasks: Sequence[str],
     debias: Literal["tower", "weights", "none"],
     epochs: int,
     seed: int,
 ) -> tuple[Predictions, Predictions]:
-    """(as shown, at the first place), from one network for the tasks."""
-    settings = NetworkSettings(told.dimensions, tuple(tasks), chained=len(tasks) > 1)
+    """Predictions (at the shown positions, at the first position) of one network for the tasks."""
+    settings = NetworkSettings(test.dimensions, tuple(tasks), chained=len(tasks) > 1)
     ranker = LearnableRanker(settings, Training(debias=debias), seed=seed)
-    ranker.update(taught, epochs, seed, quiet=False)
-    return ranker.predict_as_shown(told), ranker.predict(told)
+    ranker.update(train, epochs, seed, quiet=False)
+    return ranker.predict_as_shown(test), ranker.predict(test)
 
 
-def networks(taught: Examples, told: Examples, epochs: int, seed: int) -> dict[str, tuple[Predictions, Predictions]]:
-    learn = partial(predictions, taught, told, epochs=epochs, seed=seed)
+def networks(train: Examples, test: Examples, epochs: int, seed: int) -> dict[str, tuple[Predictions, Predictions]]:
+    learn = partial(predictions, train, test, epochs=epochs, seed=seed)
     alone: tuple[Predictions, Predictions] = ({}, {})
     for task in TASKS:
         for into, found in zip(alone, learn([task], "tower"), strict=True):
@@ -77,23 +78,23 @@ def networks(taught: Examples, told: Examples, epochs: int, seed: int) -> dict[s
     }
 
 
-def of_tasks(told: Examples, shown: Predictions) -> Figures:
+def of_tasks(test: Examples, shown: Predictions) -> Figures:
     return {
         task: {
-            "auc": auc(getattr(told, task), shown[task]),
-            "ece": calibration_error(getattr(told, task), shown[task]),
-            "log_loss": log_loss(getattr(told, task), shown[task]),
+            "auc": auc(getattr(test, task), shown[task]),
+            "ece": calibration_error(getattr(test, task), shown[task]),
+            "log_loss": log_loss(getattr(test, task), shown[task]),
         }
         for task in TASKS
     }
 
 
-def of_truth(told: SimulatedLists, scores: FloatArray) -> dict[str, float]:
-    page = told.examples.page
+def of_truth(test: SimulatedLists, scores: FloatArray) -> dict[str, float]:
+    page = test.examples.page
     return {
-        "rank_correlation": mean_rank_correlation(page, scores, told.wanted),
-        "auc": auc(told.unbiased, scores),
-        "ndcg": ndcg(page, scores, told.unbiased),
+        "rank_correlation": mean_rank_correlation(page, scores, test.wanted),
+        "auc": auc(test.unbiased, scores),
+        "ndcg": ndcg(page, scores, test.unbiased),
     }
 
 
@@ -105,55 +106,53 @@ def baselines() -> Mapping[str, Ranker]:
     }  # fmt: skip
 
 
-def lambdamart(taught: Examples, told: Examples, seed: int) -> FloatArray:
-    """Trained to order purchases above carts above clicks."""
+def lambdamart(train: Examples, test: Examples, seed: int) -> FloatArray:
+    """Scores of a LambdaMART model that is trained to order purchases above carts above clicks."""
 
     def features(of: Examples) -> FloatArray:
         return np.hstack([of.numbers, of.context[of.page]])
 
     data = lightgbm.Dataset(
-        features(taught), taught.click + taught.cart + taught.purchase, group=np.bincount(taught.page),
-        position=taught.positions,
+        features(train), train.click + train.cart + train.purchase, group=np.bincount(train.page),
+        position=train.positions,
     )  # fmt: skip
     settings = {
         "objective": "lambdarank", "learning_rate": 0.05, "num_leaves": 31, "seed": seed, "num_threads": 1,
         "deterministic": True, "verbose": -1,
     }  # fmt: skip
-    scores: FloatArray = np.asarray(lightgbm.train(settings, data, TREES).predict(features(told)), np.float32)
+    scores: FloatArray = np.asarray(lightgbm.train(settings, data, TREES).predict(features(test)), np.float32)
     return scores
 
 
-def orders(taught: Examples, told: SimulatedLists, found: Predictions, seed: int) -> dict[str, FloatArray]:
-    """Scores [n] of each way of ordering."""
+def orders(train: Examples, test: SimulatedLists, found: Predictions, seed: int) -> dict[str, FloatArray]:
+    """Scores [n] of each ordering method."""
     objective = Objective(**ObjectiveSettings().model_dump())
-    made = {name: _scored(ranker, told) for name, ranker in baselines().items()}
+    made = {name: _scored(ranker, test) for name, ranker in baselines().items()}
     return made | {
-        "as it was shown": -told.examples.positions.astype(np.float32),
-        "LambdaMART": lambdamart(taught, told.examples, seed),
-        "network": objective.score(found, np.full(len(told.examples), -1.0, np.float32)),
+        "as it was shown": -test.examples.positions.astype(np.float32),
+        "LambdaMART": lambdamart(train, test.examples, seed),
+        "network": objective.score(found, np.full(len(test.examples), -1.0, np.float32)),
         "network, clicks": found["click"],
-        "truth": told.wanted,
+        "truth": test.wanted,
     }
 
 
-def _scored(ranker: Ranker, told: SimulatedLists) -> FloatArray:
-    scores: FloatArray = np.concatenate([ranker(request).total for request in told.requests])
+def _scored(ranker: Ranker, test: SimulatedLists) -> FloatArray:
+    scores: FloatArray = np.concatenate([ranker(request).total for request in test.requests])
     return scores
 
 
 def one_seed(lists: SimulatedLists, epochs: int, seed: int) -> tuple[dict[str, Figures], dict[str, list[list[float]]]]:
     count = lists.examples.page_count
-    split = round(count * TAUGHT)
-    taught = lists.examples.take(np.arange(split))
-    told = lists.take(np.arange(split, count))
-    found = networks(taught, told.examples, epochs, seed)
-    tasks = {name: of_tasks(told.examples, shown) for name, (shown, _) in found.items()}
-    truth = {name: of_truth(told, still["click"]) for name, (_, still) in found.items()}
-    order = {
-        name: of_truth(told, scores) for name, scores in orders(taught, told, found["multi-task"][1], seed).items()
-    }
+    split = round(count * TRAIN_SHARE)
+    train = lists.examples.take(np.arange(split))
+    test = lists.take(np.arange(split, count))
+    found = networks(train, test.examples, epochs, seed)
+    tasks = {name: of_tasks(test.examples, shown) for name, (shown, _) in found.items()}
+    truth = {name: of_truth(test, still["click"]) for name, (_, still) in found.items()}
+    order = {name: of_truth(test, scores) for name, scores in orders(train, test, found["multi-task"][1], seed).items()}
     curves = {
-        f"{name}/{task}": reliability(getattr(told.examples, task), found[name][0][task]).tolist()
+        f"{name}/{task}": reliability(getattr(test.examples, task), found[name][0][task]).tolist()
         for name in ("multi-task", "single-task")
         for task in TASKS
     }
@@ -177,8 +176,8 @@ def summed_up(runs: Sequence[Figures]) -> dict[str, dict[str, dict[str, float]]]
 
 def print_tables(report: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]) -> None:
     titles = {
-        "tasks": "predictions against what was done", "truth": "p(click) at one place against the truth",
-        "order": "orders against the truth",
+        "tasks": "predictions against interactions", "truth": "p(click) at the first position against true utility",
+        "order": "orders against unbiased clicks",
     }  # fmt: skip
     for part, title in titles.items():
         rows = report[part]
@@ -207,8 +206,8 @@ def draw(file: Path, curves: Mapping[str, list[list[float]]]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
-    parser.add_argument("--plot", type=Path, help="where the reliability of the first seed is drawn")
+    parser.add_argument("--out", type=Path, required=True, help="path of the JSON report")
+    parser.add_argument("--plot", type=Path, help="path of the reliability plot of the first seed")
     parser.add_argument("--size", type=int, default=1_000, help="products of the demo shop")
     parser.add_argument("--shoppers", type=int, default=300)
     parser.add_argument("--days", type=int, default=60)

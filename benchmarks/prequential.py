@@ -1,20 +1,21 @@
-"""What learning on and on gains over training anew each night, and over a model that stays as it was.
+"""Compares incremental training with nightly retraining and with a frozen model.
 
     python -m benchmarks.prequential --sequences S --items I --out R.json --plot R.png
     python -m benchmarks.prequential --shop --out R.json --plot R.png
 
-Test, then train (Dawid 1984; Gama, Sebastiao and Rodrigues 2013): each list is predicted by three models, the same
-network in each, before any of them may learn from it.
+Prequential evaluation (Dawid 1984; Gama, Sebastiao and Rodrigues 2013): three models predict each list before any of
+them is trained on it. All three have the same network architecture.
 
-- incremental: learns some times a day, once from what is new and once from as many old lists of a bounded buffer, as
-  the learner does (`services.learner`); it never starts anew;
-- nightly: is trained anew each night from everything up to then, and serves the next day unchanged;
-- frozen: what nightly was after the first night.
+- incremental: is updated several times a day, once on the new lists and once on as many old lists from a bounded
+  buffer, as in the learner (`services.learner`). It is never retrained from scratch.
+- nightly: is retrained from scratch each night on all lists up to then, and serves the next day unchanged.
+- frozen: the nightly model of the first night.
 
-On sequences a list is the bought item among 49 others, drawn by lot: HR@10 is among these 50, and far above what
-ranking all items gives; that, HR@10 over the whole catalogue less what the user has, is told for a sample of the last
-day's purchases, with each model as it is when the day begins. In the shop (--shop, simulated) a list is what was
-shown, a hit is a click among the model's first three, and half-way the taste of all shoppers turns.
+With sequences, a list is the bought item and 49 randomly drawn other items. HR@10 over these 50 items is far higher
+than HR@10 over the whole catalogue. The latter is reported for a sample of the last day's purchases, without the items
+that the user has already bought, with each model's state at the start of that day. With --shop (simulated), a list is
+a list that was shown, a hit is a click among the model's first three items, and the taste of all shoppers changes
+half-way.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ from training.ranking.network import NetworkSettings
 
 MODELS = ("incremental", "nightly", "frozen")
 TOP_OF_SEQUENCES, TOP_OF_SHOP = 10, 3
-# Of the learner's buffer: the newest lists, and a uniform sample of all.
+# Sizes of the buffer, in lists: the newest lists, and a uniform sample of all.
 _RECENT = _RESERVOIR = 2_000
 Rows = npt.NDArray[np.intp]
 Figures = dict[str, float]
@@ -63,7 +64,7 @@ Figures = dict[str, float]
 
 @dataclass
 class Course:
-    """Of one model: by day, what its lists cost it and how many hit; and the CPU seconds that it learned."""
+    """Results of one model: the log losses and hits of its lists by day, and its CPU seconds of training."""
 
     ranker: LearnableRanker
     losses: dict[int, list[float]] = field(default_factory=dict)
@@ -83,7 +84,7 @@ class Course:
         self.learned_s += time.process_time() - began
 
     def figures(self) -> dict[str, object]:
-        """Means over all lists, and by day."""
+        """Mean log loss and hit rate over all lists, and by day."""
         days = sorted(self.losses)
         return {
             "log_loss": mean([x for day in days for x in self.losses[day]]),
@@ -105,16 +106,16 @@ def prequential(
     seed: int,
     before_the_last_day: Callable[[dict[str, Course]], None] = lambda courses: None,
 ) -> dict[str, Course]:
-    """From the second day on. `stream` is in the order of time."""
+    """The evaluation starts on the second day. `stream` is in the order of time."""
     day = ((stream.shown_s - stream.shown_s[0]) // DAY_S).astype(int)
     buffer, random = Buffer(_RECENT, _RESERVOIR), np.random.default_rng(seed)
     first = np.flatnonzero(day == 0)
     buffer.add(stream.take(first), first)
-    courses = {name: Course(copy.deepcopy(anew(stream.take(first), epochs, seed))) for name in MODELS}
+    courses = {name: Course(copy.deepcopy(retrained(stream.take(first), epochs, seed))) for name in MODELS}
     for today in tqdm(range(1, day[-1] + 1), desc="days"):
         if today > 1:
             past = stream.take(np.flatnonzero(day < today))
-            courses["nightly"].learn(lambda past=past: anew(past, epochs, seed))  # type: ignore[misc]
+            courses["nightly"].learn(lambda past=past: retrained(past, epochs, seed))  # type: ignore[misc]
         if today == day[-1]:
             before_the_last_day(courses)
         for rows in np.array_split(np.flatnonzero(day == today), updates_a_day):
@@ -130,7 +131,7 @@ def prequential(
     return courses
 
 
-def anew(examples: Examples, epochs: int, seed: int) -> LearnableRanker:
+def retrained(examples: Examples, epochs: int, seed: int) -> LearnableRanker:
     return taught(LearnableRanker(NetworkSettings(examples.dimensions), seed=seed), examples, seed, epochs)
 
 
@@ -140,7 +141,7 @@ def taught(ranker: LearnableRanker, examples: Examples, seed: int, epochs: int =
 
 
 def hits(examples: Examples, scores: FloatArray, top: int) -> list[float]:
-    """For each list 1 where something clicked is among the best `top`, else 0; ties stand against it."""
+    """For each list 1 if a clicked item is among the best `top`, else 0. In a tie the clicked item comes last."""
     order = np.lexsort((examples.click, -scores, examples.page))
     starts = np.searchsorted(examples.page, np.arange(examples.page_count))
     places = np.arange(len(examples)) - starts[examples.page]
@@ -150,7 +151,7 @@ def hits(examples: Examples, scores: FloatArray, top: int) -> list[float]:
 
 
 def full_ranking(of: Sequences, courses: dict[str, Course], sample: int, seed: int) -> Figures:
-    """HR@10 over all items that the user has not bought, of purchases of the last day, by the models as they are."""
+    """HR@10 of each model's current state over all items the user has not bought, for purchases of the last day."""
     days = [int((purchase.occurred_s - of.purchases[0].occurred_s) // DAY_S) for purchase in of.purchases]
     last = [purchase for purchase, day in zip(of.purchases, days, strict=True) if day == days[-1]]
     chosen = [last[row] for row in sorted(np.random.default_rng(seed).permutation(len(last))[:sample])]
@@ -190,17 +191,17 @@ def plot(courses: dict[str, Course], path: Path, hit_name: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sequences", type=Path, help="CSV: user, items, perhaps timestamps")
+    parser.add_argument("--sequences", type=Path, help="CSV: user, items, optional timestamps")
     parser.add_argument("--items", type=Path, help="CSV: asin, keywords, brand, categories")
     parser.add_argument("--shop", action="store_true", help="the simulated shop instead")
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
-    parser.add_argument("--plot", type=Path, help="where the picture goes")
-    parser.add_argument("--users", type=int, default=3_000, help="of the sequences, by lot; 0: all")
+    parser.add_argument("--out", type=Path, required=True, help="path of the JSON report")
+    parser.add_argument("--plot", type=Path, help="path of the plot")
+    parser.add_argument("--users", type=int, default=3_000, help="randomly drawn users of the sequences; 0: all")
     parser.add_argument("--products", type=int, default=1_000, help="of the shop")
     parser.add_argument("--shoppers", type=int, default=400, help="of the shop")
     parser.add_argument("--days", type=int, default=10)
     parser.add_argument("--updates", type=int, default=4, help="a day, of the incremental model")
-    parser.add_argument("--epochs", type=int, default=2, help="of a training anew")
+    parser.add_argument("--epochs", type=int, default=2, help="of a training from scratch")
     parser.add_argument("--full", type=int, default=100, help="purchases that are ranked among all items; 0: none")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

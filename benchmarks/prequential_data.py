@@ -1,9 +1,10 @@
-"""Streams of lists in the order of time, for `benchmarks.prequential`: bought sequences, a shop whose taste turns.
+"""Streams of lists in the order of time for `benchmarks.prequential`, from purchase sequences or a simulated shop.
 
-A sequence file has `user` and one column of space-separated items, oldest first, and perhaps `timestamps`, likewise, in
-seconds. Without them time is made: each user's events lie evenly over the whole stream, from a start of their own, so
-that all users are there from the first day to the last. Nothing of the calendar is in such a stream; what a model can
-gain over time is more data, and what a user did since.
+A sequence file has the column `user`, a column of space-separated items, oldest first, and an optional column
+`timestamps` in the same form, in seconds. Without timestamps this module generates times: it spreads each user's events
+evenly over the whole stream, with a separate start for each user, so that all users are active from the first day to
+the last. Such a stream has no calendar effects: over time a model can gain only from more data and from the users'
+newer events.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ from training.ranking.examples import Examples, Page
 DAY_S = 86_400.0
 DIMENSIONS = 32
 VERSION = "items"
-# The list of a purchase: the bought item among others of the catalogue, all alike likely. Drawn by popularity they
-# would give the answer away: of items bought once, the right one is always new, and half the others are not.
+# A purchase's list has the bought item and other items, drawn uniformly from the catalogue. A draw by popularity would
+# reveal the answer: of items bought once, the bought one is always new, and half of the others are not.
 CANDIDATES = 50
 _LOOK_S = 60.0
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """`events` in the order of time; `purchases` are those that have an event of the user before them."""
+    """`events` are in the order of time. `purchases` are the purchases with an earlier event of the same user."""
 
     items: Mapping[str, ItemFeatures]
     events: list[Event]
@@ -71,7 +72,7 @@ def read_sequences(sequences: Path, items: Path, users: int, days: int, seed: in
 
 
 def sequence_lists(of: Sequences, seed: int) -> Examples:
-    """Each purchase among random items that the user never buys, in random order."""
+    """One list per purchase: the bought item and random items that the user never buys, in random order."""
     random, ids = np.random.default_rng(seed), np.array(sorted(of.items))
     bought: defaultdict[str, set[str]] = defaultdict(set)
     for event in of.events:
@@ -91,7 +92,7 @@ def sequence_lists(of: Sequences, seed: int) -> Examples:
 def lists_before(
     of: Sequences, purchases: Sequence[Event], candidates_of: Callable[[Event, Set[str]], list[str]]
 ) -> Iterator[Page]:
-    """The list that each purchase is made from, with features of a minute before it.
+    """The list for each purchase, with features computed for one minute before it.
 
     `purchases` are in the order of time. `candidates_of(purchase, items that the user bought before)` gives the list.
     """
@@ -112,7 +113,7 @@ def lists_before(
 
 
 def turning_shop(products: int, shoppers: int, days: int, seed: int) -> Examples:
-    """Lists of the demo shop; half-way everybody's taste is another one, over night."""
+    """Lists of the demo shop; half-way the taste of all shoppers changes overnight."""
     catalogue = build_catalogue(seed, products)
     half = days // 2
     before = simulate_sessions(build_shoppers(catalogue, shoppers, seed), catalogue, half, seed)
@@ -122,10 +123,10 @@ def turning_shop(products: int, shoppers: int, days: int, seed: int) -> Examples
 
 
 def _items(path: Path) -> dict[str, ItemFeatures]:
-    """Vectors from words, brand and categories: TF-IDF, the directions of largest variance."""
+    """Item vectors from words, brand and categories: TF-IDF, projected onto the directions of largest variance."""
     rows = list(_rows(path))
     texts = [f"{row['keywords']} {row['brand']} {row['categories']}" for row in rows]
-    # A fixed state: what is measured is the learning.
+    # A fixed random state: the benchmark measures the training, not the projection.
     vectors: FloatArray = (
         TruncatedSVD(DIMENSIONS, random_state=0)
         .fit_transform(TfidfVectorizer(min_df=2, sublinear_tf=True).fit_transform(texts))

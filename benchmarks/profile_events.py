@@ -1,12 +1,12 @@
-"""How many events a second one core records, how long a call takes, and how soon it is felt.
+"""Events recorded per second on one core, the latency of a call, and the time until an event affects a ranking.
 
     python -m benchmarks.profile_events --out R.json
 
-The ranker runs in a process of its own on one core, over gRPC; the client, and Redis, run where there is room. Its
-stores are configured as in production, so that what was acknowledged survives kill -9: SQLite in WAL mode with
-synchronous=NORMAL, Redis with appendonly and appendfsync everysec. Each event brings its item's vector along, as the
-gateway sends it. At the end ranker and Redis are killed with SIGKILL, opened again, and every acknowledged event is
-looked for.
+The ranker runs in its own process on one core and is called over gRPC. The client and Redis may use other cores. The
+stores are configured as in production, so that acknowledged events survive kill -9: SQLite in WAL mode with
+synchronous=NORMAL, Redis with appendonly and appendfsync everysec. Each event is sent with its item's vector, as by the
+gateway. At the end the benchmark kills the ranker and Redis with SIGKILL, opens the store again, and checks that it
+holds every acknowledged event.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ KINDS = ("CLICK",) * 12 + ("DWELL",) * 3 + ("CART",) * 2 + ("PURCHASE", "REMOVE"
 
 @dataclass
 class Shop:
-    """Makes events; counts what was acknowledged."""
+    """Generates events and counts the acknowledged ones."""
 
     rng: random.Random
     vectors: np.ndarray
@@ -127,7 +127,7 @@ async def record(stub: Stub, shop: Shop, request: ranker_pb2.RecordEventsRequest
 async def at_full_load(
     stub: Stub, shop: Shop, process: psutil.Process, size: int, in_flight: int, seconds: float
 ) -> dict[str, float]:
-    """As many calls in flight as said, each followed by the next."""
+    """Keeps a fixed number of calls in flight: when a call ends, the next one starts."""
     requests = [shop.call(size) for _ in range(max(64, int(4_000 * seconds / size)))]
     shop.latencies_ms, at, began = [], iter(requests), time.perf_counter()
     before, cpu = shop.acknowledged, cpu_seconds(process)
@@ -147,13 +147,13 @@ async def at_full_load(
 
 
 async def at_a_rate(stub: Stub, shop: Shop, rate: int, seconds: float) -> dict[str, float]:
-    """Single-event calls begun at fixed times, whether or not earlier ones have come back."""
+    """Starts single-event calls at fixed times, whether or not earlier calls have ended."""
     requests = [shop.call(1) for _ in range(int(rate * seconds))]
     shop.latencies_ms, began, calls = [], time.perf_counter(), list[asyncio.Task[None]]()
     for number, request in enumerate(requests):
         await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
         calls.append(asyncio.create_task(record(stub, shop, request)))
-    # A server of gRPC refuses calls while a thousand wait for it: on a machine that is too busy the rate is not held.
+    # A gRPC server refuses calls while a thousand are queued: an overloaded machine does not reach the rate.
     done = await asyncio.gather(*calls, return_exceptions=True)
     took, refused = time.perf_counter() - began, sum(isinstance(one, grpc.aio.AioRpcError) for one in done)
     rates = {"asked_per_second": rate, "events_per_second": round((len(done) - refused) / took), "refused": refused}
@@ -161,7 +161,7 @@ async def at_a_rate(stub: Stub, shop: Shop, rate: int, seconds: float) -> dict[s
 
 
 async def until_felt(stub: Stub, shop: Shop, count: int) -> dict[str, float]:
-    """From the acknowledgement of an event to the answer of a ranking of 200 candidates that knows of it."""
+    """Time from an event's acknowledgement to the answer of a ranking of 200 candidates that uses the event."""
     took_ms, candidates = list[float](), shop.items(list(range(200)))
     for number in range(count):
         request = shop.call(1)
@@ -199,7 +199,7 @@ def percentiles(milliseconds: list[float]) -> dict[str, float]:
 
 
 def stored(store: ProfileStore) -> int:
-    """Events in the log, read from its beginning."""
+    """Number of events in the log, counted from its beginning."""
     count = position = 0
     while page := store.events_after(DEFAULT_TENANT, position, 10_000):
         count, position = count + len(page), page[-1][0]
@@ -226,7 +226,7 @@ def measure(kind: str, folder: Path, shop: Shop, seconds: float, core: int) -> d
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
+    parser.add_argument("--out", type=Path, required=True, help="path of the JSON report")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each load")
     parser.add_argument("--core", type=int, default=0, help="the ranker's")
     parser.add_argument("--seed", type=int, default=0)

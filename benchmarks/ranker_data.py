@@ -1,4 +1,4 @@
-"""Lists of the demo shop's simulated shoppers as a ranker network's examples, with the truth beside them."""
+"""Lists of the demo shop's simulated shoppers as a ranker network's examples, with the true utilities."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from training.ranking.outcomes import Outcomes
 
 WINDOW_S = 3_600.0
 _BATCH = 100
-# Clicks in a list where all places are alike; the simulator's mean is 2.2.
+# Clicks in a list without position effects; the simulator's mean is 2.2.
 _UNBIASED_CLICKS = 2
 
 
 @dataclass(frozen=True)
 class SimulatedLists:
-    """`examples`, and beside each page the request behind it; `wanted` [n] are the true utilities.
+    """`examples`, and for each page its ranking request. `wanted` [n] are the true utilities.
 
-    `unbiased` [n] is 1 for what the shopper would have clicked, drawn once more, had all places been alike.
+    `unbiased` [n] is 1 for items clicked in a second simulation without position effects.
     """
 
     examples: Examples
@@ -42,21 +42,21 @@ class SimulatedLists:
     unbiased: FloatArray
 
     def take(self, pages: npt.NDArray[np.intp]) -> SimulatedLists:
-        """`pages` ascending."""
+        """Selects pages. `pages` must be in ascending order."""
         rows = np.isin(self.examples.page, pages)
         chosen = [self.requests[page] for page in pages]
         return SimulatedLists(self.examples.take(pages), chosen, self.wanted[rows], self.unbiased[rows])
 
 
 def simulated_lists(size: int, shoppers: int, days: int, seed: int) -> SimulatedLists:
-    """In the order of time; what a list's features tell was known when it was shown."""
+    """Lists in the order of time. A list's features use only data from before it was shown."""
     catalogue = build_catalogue(seed, size)
     people = build_shoppers(catalogue, shoppers, seed)
     return lists_of(list(simulate_sessions(people, catalogue, days, seed)), catalogue, seed)
 
 
 def lists_of(sessions: Sequence[DemoSession], catalogue: Sequence[DemoProduct], seed: int) -> SimulatedLists:
-    """Of sessions in the order of time."""
+    """Lists of sessions, which must be in the order of time."""
     items, queries, version = _embedded(catalogue, sessions)
     dimensions = len(next(iter(queries.values())))
     outcomes, requests, features = Outcomes(), list[RankingRequest](), []

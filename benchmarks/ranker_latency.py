@@ -1,15 +1,15 @@
-"""How long the ranker network takes for one request, on one core: served, in torch, and beside a boosted forest.
+"""Time of the ranker network for one request on one core: in ONNX, in torch, and compared with boosted trees.
 
     python -m benchmarks.ranker_latency --out R.json
 
-200 candidates, a history of 50 acts, vectors of 384 dimensions; random numbers, since the time depends on shapes alone.
-Every way has its turn in each round, in another order each time, so that whatever else the machine does meets all.
-Beside the time stands the CPU time, which does not grow with what else the machine does.
+A request has 200 candidates, a history of 50 events and vectors of 384 dimensions. The values are random, since the
+time depends only on the shapes. Each round runs every variant once, in random order, so that other load on the machine
+affects all variants alike. The report also gives the CPU time, which does not depend on other load.
 
     ours                 OnnxRanker: features of profile and history, a user's side once, 200 candidates, the objective
     ours, graphs         its two ONNX graphs without the features
     ours, user's side    the first of them
-    torch eager          the same two halves in torch
+    torch eager          the same two parts in torch
     LightGBM             300 trees of 31 leaves over the same 200 rows of numbers, with context; no vectors, no history
 """
 
@@ -66,11 +66,11 @@ def request(random: np.random.Generator) -> RankingRequest:
         ItemFeatures(f"i{n}", vectors[n], VERSION, float(prices[n]), f"C{n % 20}", f"B{n % 50}") for n in range(ITEMS)
     ]
     acted = [items[n] for n in random.integers(0, ITEMS, SEQUENCE + LASTING)]
-    acts = [
+    events = [
         HistoryEntry(item.item_id, "s", EventType.CLICK, NOW_S - 600.0 * n, 0, item, f"e{n}", "", item.price)
         for n, item in enumerate(acted)
     ]
-    user_history = UserHistory(acts[:SEQUENCE], acts[-LASTING:])
+    user_history = UserHistory(events[:SEQUENCE], events[-LASTING:])
     shown = items[:CANDIDATES]
     return RankingRequest(
         item_ids=[item.item_id for item in shown],
@@ -90,7 +90,7 @@ def request(random: np.random.Generator) -> RankingRequest:
 
 
 def network(asked: RankingRequest) -> LearnableRanker:
-    """Knows every item by its id. What it learned is nothing: that takes no other time."""
+    """An untrained network that knows every item id. Training does not change its latency."""
     user, candidates = features_of(asked)
     n = len(asked.item_ids)
     positions, reached = range(1, n + 1), [n % 4 for n in range(n)]
@@ -169,7 +169,7 @@ def main() -> int:
     }
     graphs = report["ours, graphs"]["cpu_p50_ms"]
     columns = ("p50 ms", "p95 ms", "p99 ms", "CPU ms, p50", "of our graphs")
-    table = Table("", *columns, title=f"{CANDIDATES} candidates, {SEQUENCE} acts")
+    table = Table("", *columns, title=f"{CANDIDATES} candidates, {SEQUENCE} events")
     for name, figures in report.items():
         table.add_row(name, *(f"{value:.2f}" for value in figures.values()), f"{figures['cpu_p50_ms'] / graphs:.2f}")
     Console().print(table)

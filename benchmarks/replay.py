@@ -1,4 +1,4 @@
-"""Profiles that are rebuilt from the log, compared with those that grew while it was written."""
+"""Compares profiles rebuilt from the log with the profiles that were stored while the log was written."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PAGE = 1_000
 
 
 def differing_profiles(store: ProfileStore, replay: ProfileStore, tenant: str, persons: Sequence[str]) -> list[str]:
-    """Persons whose profile in `store` is not, bit by bit, that of its log recorded into the empty `replay`.
+    """Persons whose profile in `store` differs from the profile of the log replayed into the empty store `replay`.
 
-    Items of the log must not have changed meanwhile: it does not hold their former prices.
+    Profiles are compared bit by bit. The items must not have changed meanwhile: the log does not hold earlier prices.
     """
     position = 0
     while events := store.events_after(tenant, position, _PAGE):
@@ -39,7 +39,7 @@ def differing_profiles(store: ProfileStore, replay: ProfileStore, tenant: str, p
 
 
 def profile_bits(known: UserHistory, moment_s: float) -> tuple[object, ...]:
-    """Everything of a profile, to the last bit."""
+    """All values of a profile, for a bit-by-bit comparison."""
     profile = build_profile(known, *newest_model(known), moment_s)
     found = interests(profile)
     arrays = (profile.vectors, profile.weights, found.vectors, found.shares)

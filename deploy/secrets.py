@@ -1,10 +1,11 @@
 """`python -m deploy.secrets [NAME …] > secrets.yaml`: fills in the secrets of deploy/k8s/secrets.example.yaml.
 
-Without a name all of them; with names only those: `kairos-gateway-tls kairos-qdrant-tls` makes new certificates.
+Without names it fills in all secrets, with names only those: `kairos-gateway-tls kairos-qdrant-tls` makes new
+certificates.
 
 The command makes random passwords, one API key with the role `write`, and certificates of a new authority, whose key is
-not stored. The bucket of the snapshots stays a placeholder. The API key goes to standard error: the file has only its
-digest.
+not stored. The bucket of the snapshots stays a placeholder. The command prints the API key to standard error: the
+file has only its digest.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
 
 
 class Authority:
-    """Signs for the cluster's own names."""
+    """A certificate authority for the Services' names within the cluster."""
 
     def __init__(self, now: datetime) -> None:
         self._now, self._key = now, ec.generate_private_key(ec.SECP256R1())

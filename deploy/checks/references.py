@@ -1,4 +1,4 @@
-"""What one object names of another: config maps, secrets, disks, ports, pods, services."""
+"""Checks the references from one object to another: config maps, secrets, disks, ports, pods, services."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RAY_AGENT_PORT = 52365
 
 
 def reference_problems(overlay: Overlay) -> Iterator[Problem]:
-    """One for each name that no object has."""
+    """One problem for each reference to an object that does not exist."""
     yield from chain(
         *(_pod_problems(pod, overlay) for pod in overlay.pods),
         _configuration(overlay),
@@ -33,7 +33,7 @@ def _configuration(overlay: Overlay) -> Iterator[Problem]:
     maps = {name: set(data) for name, data in overlay.config_maps.items()}
     known = {"config map": maps, "secret": overlay.secret_keys}
     for where, what, name, keys in _references(overlay):
-        # Secrets come from outside the overlay, and only ours are known here.
+        # Secrets are created outside the overlay, and only those of this repository are known here.
         own = what == "secret"
         if name not in known[what]:
             yield Problem(where, f"there is no {what} {name}", own)
@@ -70,7 +70,7 @@ def _source(where: str, source: Object, fields: tuple[str, str]) -> Iterator[tup
 
 def _pod_problems(pod: Pod, overlay: Overlay) -> Iterator[Problem]:
     claims = {item["metadata"]["name"] for item in overlay.of_kind("PersistentVolumeClaim")}
-    # Our overlays bring all that they name; another may rely on objects that the cluster has already.
+    # Our overlays contain all objects that they name. Other overlays may use objects that the cluster already has.
     for field, kind in (("serviceAccountName", "ServiceAccount"), ("priorityClassName", "PriorityClass")):
         if field in pod.spec and pod.spec[field] not in {item["metadata"]["name"] for item in overlay.of_kind(kind)}:
             yield Problem(pod.owner, f"there is no {kind} {pod.spec[field]}", own=True)
@@ -157,7 +157,7 @@ def _disks(overlay: Overlay) -> Iterator[Problem]:
     for pod in overlay.pods:
         owner = pod.owner.split(" ")[0]
         spec, claims = workloads[owner], [name for name in pod.claim_names() if name in specs]
-        # A job stands beside the disk's owner, or is started by hand once the owner is gone.
+        # A job runs on the node of the disk's owner, or an operator starts it after the owner has been removed.
         if "jobTemplate" in spec and (pod.required_neighbours() or spec.get("suspend")):
             continue
         if (claims or pod.claims) and spec.get("replicas", 1) != 1:

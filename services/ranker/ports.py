@@ -1,4 +1,4 @@
-"""What the ranker needs from outside."""
+"""The ranker's ports: the interfaces of its stores and models."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from services.ranker.domain.session import SessionContext, SessionMove
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.domain.user_history import UserHistory
 
-# After a deletion, what happened before it is not recorded for so long: retries and queues are over by then.
+# In this time after a person's deletion, earlier events of the person are not recorded. Retries and queues end by then.
 FORGOTTEN_S = 3_600
 
 
 class ProfileStore(Protocol):
-    """Events, items and impressions of each tenant. Writes are durable when they return, and whole or not at all.
+    """Events, items and impressions of each tenant. Writes are durable when they return, and atomic.
 
     A `person` is a key of `domain.person`. The key of a visitor who was merged into a user stands for the user.
-    Positions in a log grow in the order of recording, from 1, and are never given twice.
+    Positions in a log grow in the order of recording, from 1, and are never reused.
     """
 
     def record(self, batches: Sequence[Batch]) -> list[list[str]]:
-        """The ids of each batch's new events; an event id counts once. All batches of a tenant are recorded, or none.
+        """Returns the ids of each batch's new events; an event id counts once. Stores all batches of a tenant or none.
 
-        Items are stored, the latest features win. Events of a person who was deleted after they happened are left out.
+        Items are stored; the latest features win. Events that happened before their person was deleted are skipped.
         """
 
     def record_impressions(
@@ -38,42 +38,42 @@ class ProfileStore(Protocol):
         items: Sequence[ItemFeatures] = (),
         whole: Sequence[StoredRanking] = (),
     ) -> int:
-        """How many pages are new, by ranking id and first position.
+        """Returns the number of new pages. Ranking id and first position identify a page.
 
-        `items` are stored, the latest features win. `whole` are logged too, each ranking id once. Pages and
-        rankings that were made before their person was deleted are left out.
+        `items` are stored; the latest features win. `whole` are logged too, each ranking id once. Pages and
+        rankings that were made before their person was deleted are skipped.
         """
 
     def user_history(self, tenant: str, person: str) -> UserHistory:
-        """What a profile is made of, with items as known now."""
+        """The interactions that a profile is built from, with the current item features."""
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
-        """Items as known now, by id; unknown ones are left out."""
+        """Current item features by id, without unknown ids."""
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """(buyers, those who bought on a second day) by keys of `domain.repurchase`; keys without any are left out."""
+        """(buyers, buyers on a second day) by key of `domain.repurchase`, without keys that have no buyers."""
 
     def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
         """Weighted events on each item, with a half-life of a week; 0 where there are none."""
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
-        """(item id, popularity), most popular first; ties by id. `category` empty: the whole shop."""
+        """(item id, popularity), most popular first; ties by id. An empty `category` means the whole shop."""
 
     def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]:
-        """(position, event) of the log beyond `position`, in order; of one person where one is named."""
+        """(position, event) of the log after `position`, in order; only one person's events if `person` is set."""
 
     def impressions_after(
         self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, Impressions]]:
-        """As `events_after`, of the pages that were shown."""
+        """As `events_after`, for the log of impressions."""
 
     def whole_rankings_after(
         self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, StoredRanking]]:
-        """As `events_after`, of the rankings that were logged whole."""
+        """As `events_after`, for the rankings that were logged with all candidates."""
 
     def persons(self, tenant: str, persons: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        """For each given person all keys that lead to the same history: the owner's first, then its visitors'."""
+        """For each given person all keys of the same history: the owner's key first, then those of merged visitors."""
 
     def merge(self, tenant: str, visitor_id: str, user_id: str) -> tuple[int, int]:
         """(events, impressions) moved from the visitor to the user, with purchase days and counts; (0, 0) if repeated.
@@ -82,28 +82,28 @@ class ProfileStore(Protocol):
         """
 
     def delete_person(self, tenant: str, person: str) -> tuple[int, int]:
-        """(events, impressions) removed, with all that was made of them but counts over all persons.
+        """Removes a person's data and all data derived from it, except counts over all persons.
 
-        Afterwards no visitor leads to the person any more.
+        Returns the numbers of removed (events, impressions). Afterwards no visitor is mapped to the person any more.
         """
 
     def committed(self, tenant: str, group: str) -> dict[str, int]:
-        """By log ("events", "impressions"), the position up to which a group of consumers is done; none at first."""
+        """By log ("events", "impressions"), the position up to which a consumer group has read; empty at first."""
 
     def commit(self, tenant: str, group: str, positions: Mapping[str, int]) -> None:
-        """Durable when it returns, all of them or none."""
+        """Stores all positions or none. They are durable when it returns."""
 
     def oldest_impressions(self, tenant: str, persons: Sequence[str]) -> dict[str, int]:
-        """The first position in the log of impressions that is a person's, of those who have one.
+        """The position of each person's first impression in the log, without persons who have none.
 
-        After a deletion it is beyond all positions that were the person's before.
+        After a deletion it is greater than all earlier positions of the person.
         """
 
     def add_counts(self, tenant: str, name: str, counts: Mapping[str, float]) -> None:
         """Adds to sums that all replicas share."""
 
     def counts(self, tenant: str, name: str) -> dict[str, float]:
-        """The sums; those never added to are left out."""
+        """The sums by key, without keys that were never added to."""
 
     def close(self) -> None: ...
 
@@ -128,32 +128,32 @@ class RankingStore(Protocol):
     def store(self, rankings: Sequence[tuple[str, StoredRanking]]) -> None:
         """Stores (tenant, ranking) pairs. A ranking under a known id replaces the earlier one.
 
-        Rankings of a person that were made before the person was deleted are left out.
+        Rankings that were made before their person was deleted are skipped.
         """
 
     def ranking(self, tenant: str, ranking_id: str) -> StoredRanking | None:
-        """None if it has expired, or never was."""
+        """None if it has expired or never existed."""
 
     def move_sessions(self, moves: Sequence[SessionMove]) -> None:
         """Applies `domain.session.moved` to each session, in the given order, each atomically.
 
-        Moves of a person who was deleted after them are left out.
+        Moves from before their person was deleted are skipped.
         """
 
     def session(self, tenant: str, session_id: str) -> SessionContext | None:
-        """None if it has expired, or never was."""
+        """None if it has expired or never existed."""
 
     def delete_persons(self, tenant: str, persons: Sequence[str]) -> int:
-        """Removes all rankings and sessions of these persons (keys of `domain.person`); how many rankings."""
+        """Removes the rankings and sessions of persons (keys of `domain.person`). Returns the number of rankings."""
 
     def remove_expired(self) -> None:
-        """Removes what has expired or is beyond the bounds. Never needed for reading: expired rows are not found."""
+        """Removes expired rows and rows beyond the bounds. Reads never return expired rows, even before this call."""
 
     def close(self) -> None: ...
 
 
 class RankerModels(Protocol):
-    """The model versions that answer."""
+    """The model versions that rank."""
 
     def rank(self, tenant: str, who: str, request: RankingRequest) -> tuple[Scores, str]:
         """(scores, version that made them). `who` is the id of the user, the visitor or the session."""

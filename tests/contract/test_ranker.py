@@ -28,7 +28,7 @@ from tests.contract.serving import process
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 MODEL = "m@1"
 USER = person_key("u", "")
-# Two kinds of items, boots and lamps; retrieval likes the lamps a little better, and has found a desk far behind.
+# Two kinds of items, boots and lamps. Retrieval scores lamps slightly higher, and a desk far lower.
 VECTORS = {"lamp1": (0.0, 1.0), "lamp2": (0.1, 1.0), "boot1": (1.0, 0.0), "boot2": (1.0, 0.1), "desk": (-1.0, 0.0)}
 SCORES = {"lamp1": 1.0, "lamp2": 0.95, "boot1": 0.9, "boot2": 0.85, "desk": 0.0}
 BASELINES = ("popularity", "retrieval-order", "nearest-to-mean", "shuffle")
@@ -99,7 +99,7 @@ async def order(stub: Stub, user: str = "u", tenant: str = "") -> list[str]:
 
 
 async def test_clicks_change_the_next_order(stub: Stub) -> None:
-    """The very next ranking after an acknowledged click puts what is like the clicked item first."""
+    """The next ranking after an acknowledged click puts items similar to the clicked item first."""
     assert await order(stub) == list(VECTORS)
     answer = await stub.RecordEvents(recording(event("e1", "boot2")))
     assert (answer.recorded_count, answer.duplicate_count) == (1, 0)
@@ -110,7 +110,7 @@ async def test_clicks_change_the_next_order(stub: Stub) -> None:
 
 
 async def test_the_answer_is_the_candidates(stub: Stub) -> None:
-    """Exactly the candidates' ids come back, best first, with a score, a task's value and a propensity each."""
+    """The response has exactly the candidates' ids, best first, each with score, task value and propensity."""
     await stub.RecordEvents(recording(event("e1", "boot2")))
     ranked = await stub.RankItems(ranking())
     assert sorted(ranked.item_ids) == sorted(VECTORS)
@@ -121,7 +121,7 @@ async def test_the_answer_is_the_candidates(stub: Stub) -> None:
 
 
 async def test_reasons_add_up_and_name_the_history(stub: Stub) -> None:
-    """Each item's reasons add up to its score less the baseline, largest first; that of the history names its items."""
+    """Each item's reasons sum to score less baseline, largest first; the history reason names its items."""
     await stub.RecordEvents(recording(event("e1", "boot2")))
     ranked = await stub.RankItems(ranking(explain=True))
     for score, reasons in zip(ranked.scores, ranked.reasons, strict=True):
@@ -135,7 +135,7 @@ async def test_reasons_add_up_and_name_the_history(stub: Stub) -> None:
 
 
 async def test_the_same_event_twice(stub: Stub) -> None:
-    """An event id counts once, in one batch and in two, and the ranking is the same as after one."""
+    """An event id counts once within a batch and across batches; the ranking is that of one event."""
     first = event("e1", "boot2")
     answer = await stub.RecordEvents(recording(first, first))
     assert (answer.recorded_count, answer.duplicate_count) == (1, 1)
@@ -149,11 +149,13 @@ async def test_the_same_event_twice(stub: Stub) -> None:
     assert popular.scores[0] == pytest.approx(1, abs=1e-3)
 
 
-async def test_late_events_find_their_place(tmp_path: Path) -> None:
-    """The same events in any order of arrival, one by one or in one batch, make the same scores."""
-    acts = [event("e1", "lamp1", age_s=7_200), event("e2", "boot1", "CART", 600), event("e3", "boot2", "CLICK", 10)]
+async def test_late_events_are_ordered(tmp_path: Path) -> None:
+    """The same events in any order of arrival, one by one or in one batch, give the same scores."""
+    events = [event("e1", "lamp1", age_s=7_200), event("e2", "boot1", "CART", 600), event("e3", "boot2", "CLICK", 10)]
     scores = []
-    for number, batches in enumerate(([acts], [[act] for act in acts], [[act] for act in reversed(acts)])):
+    for number, batches in enumerate(
+        ([events], [[entry] for entry in events], [[entry] for entry in reversed(events)])
+    ):
         async with serving(tmp_path / str(number)) as stub:
             for batch in batches:
                 await stub.RecordEvents(recording(*batch))
@@ -163,15 +165,15 @@ async def test_late_events_find_their_place(tmp_path: Path) -> None:
     assert scores[2] == pytest.approx(scores[0], abs=1e-4)
 
 
-async def test_an_old_click_says_less(stub: Stub) -> None:
-    """A click of last month that comes in late does not outweigh one of this minute."""
+async def test_an_old_click_weighs_less(stub: Stub) -> None:
+    """A late event with last month's time does not outweigh a click of this minute."""
     await stub.RecordEvents(recording(event("e1", "boot2")))
     await stub.RecordEvents(recording(event("e0", "lamp1", age_s=30 * 86_400)))
     assert (await order(stub))[0].startswith("boot")
 
 
-async def test_what_was_recorded_outlives_the_service(tmp_path: Path) -> None:
-    """A service that is opened again on the same folder ranks as before."""
+async def test_recorded_events_survive_a_restart(tmp_path: Path) -> None:
+    """A service that is restarted on the same folder gives the same ranking."""
     async with serving(tmp_path) as stub:
         await stub.RecordEvents(recording(event("e1", "boot2")))
         before = await order(stub)
@@ -181,7 +183,7 @@ async def test_what_was_recorded_outlives_the_service(tmp_path: Path) -> None:
 
 
 async def test_acknowledged_events_survive_kill_9(tmp_path: Path) -> None:
-    """A ranker killed by SIGKILL between two batches has every event that it acknowledged, with its item."""
+    """A ranker killed by SIGKILL between two batches still has every acknowledged event with its item."""
     acknowledged: list[str] = []
     with process("ranker", tmp_path) as (running, address):
         async with grpc.aio.insecure_channel(address) as channel:
@@ -201,14 +203,14 @@ async def test_acknowledged_events_survive_kill_9(tmp_path: Path) -> None:
     history = store.events_after("default", 0, 1_000, USER)
     features = [entry.features for entry in store.user_history("default", USER).recent]
     store.close()
-    # The one that was under way may be there as well.
+    # The event in flight during the kill may be recorded too.
     assert len(acknowledged) <= len(history) <= len(acknowledged) + 1
     assert len(acknowledged) >= 21
     assert all(features)
 
 
 async def test_unknown_users_get_retrievals_order(stub: Stub) -> None:
-    """Without a history, and without a user: retrieval's order."""
+    """Users without a history, and requests without a user, get retrieval's order."""
     await stub.RecordEvents(recording(event("e1", "boot2", "SEARCH")))
     for user in ("stranger", ""):
         ranked = await stub.RankItems(ranking(user))
@@ -216,8 +218,8 @@ async def test_unknown_users_get_retrievals_order(stub: Stub) -> None:
         assert ranked.history_size == 0
 
 
-async def test_tenants_are_apart(stub: Stub) -> None:
-    """What a user did in one shop changes nothing in another, not even under the same names."""
+async def test_tenants_are_isolated(stub: Stub) -> None:
+    """A user's events in one tenant change nothing in another, even with the same ids."""
     await stub.RecordEvents(recording(event("e1", "boot2"), tenant="one"))
     assert (await order(stub, tenant="one"))[0].startswith("boot")
     assert (await order(stub, tenant="other"))[0] == "lamp1"
@@ -225,8 +227,8 @@ async def test_tenants_are_apart(stub: Stub) -> None:
 
 
 @pytest.mark.parametrize("ranker", BASELINES)
-async def test_baselines_answer_alike(tmp_path: Path, ranker: str) -> None:
-    """Each baseline stands behind the same contract: the same ids, scores in order, its own name, reasons if asked."""
+async def test_baselines_have_the_same_contract(tmp_path: Path, ranker: str) -> None:
+    """Each baseline returns the same ids, ordered scores, its own name, and reasons on request."""
     async with serving(tmp_path, ranker=ranker) as stub:
         await stub.RecordEvents(recording(event("e1", "boot2", "PURCHASE")))
         ranked = await stub.RankItems(ranking(explain=True))
@@ -239,9 +241,9 @@ async def test_baselines_answer_alike(tmp_path: Path, ranker: str) -> None:
 
 
 async def test_popular_items_by_category(stub: Stub) -> None:
-    """What is acted on most comes first, a purchase before a click; a category narrows it."""
-    acts = [event("e1", "lamp1"), event("e2", "boot1", "PURCHASE"), event("e3", "lamp2", "CART")]
-    await stub.RecordEvents(recording(*acts))
+    """The most popular item comes first, a purchase counts more than a click; a category restricts the items."""
+    events = [event("e1", "lamp1"), event("e2", "boot1", "PURCHASE"), event("e3", "lamp2", "CART")]
+    await stub.RecordEvents(recording(*events))
     whole = await stub.ListPopularItems(ranker_pb2.ListPopularItemsRequest())
     assert list(whole.item_ids) == ["boot1", "lamp2", "lamp1"]
     lamps = await stub.ListPopularItems(ranker_pb2.ListPopularItemsRequest(category="Lamps", limit=1))
@@ -249,7 +251,7 @@ async def test_popular_items_by_category(stub: Stub) -> None:
 
 
 async def test_interests(stub: Stub) -> None:
-    """Two kinds of clicked items are two interests, unit vectors whose weights add up to 1."""
+    """Two kinds of clicked items give two interests: unit vectors whose weights sum to 1."""
     unknown = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
     assert not unknown.HasField("interests")
     await stub.RecordEvents(recording(event("e1", "boot1", "PURCHASE"), event("e2", "lamp1")))
@@ -262,24 +264,24 @@ async def profile(stub: Stub, user: str = "u") -> profile_pb2.UserProfile:
     return (await stub.GetProfile(ranker_pb2.GetProfileRequest(user_id=user))).profile
 
 
-async def test_a_profile_is_what_was_recorded(stub: Stub) -> None:
-    """As soon as events are acknowledged the profile has them: sequence, vectors, interests, prices, purchases."""
-    acts = [
+async def test_a_profile_has_all_acknowledged_events(stub: Stub) -> None:
+    """A profile has acknowledged events at once: sequence, vectors, interests, prices, purchases."""
+    events = [
         event("e1", "boot1", "PURCHASE", 60),
         event("e2", "lamp1", "CLICK", 5),
         event("e3", "", "SEARCH", query="desk"),
     ]
-    await stub.RecordEvents(recording(*acts, event("e4", "lamp2", "IMPRESSION")))
+    await stub.RecordEvents(recording(*events, event("e4", "lamp2", "IMPRESSION")))
     known = await profile(stub)
-    assert [(act.event_id, act.item_id, act.query) for act in known.recent] == [
+    assert [(entry.event_id, entry.item_id, entry.query) for entry in known.recent] == [
         ("e3", "", "desk"), ("e2", "lamp1", ""), ("e1", "boot1", ""),
     ]  # fmt: skip
-    assert [act.price for act in known.recent] == [0, 50, 50]
+    assert [entry.price for entry in known.recent] == [0, 50, 50]
     assert known.recent_vectors.values.dtype == common_pb2.DATA_TYPE_FLOAT16
     np.testing.assert_allclose(
         vectors_from_proto(known.recent_vectors, "recent"), [[0, 0], VECTORS["lamp1"], VECTORS["boot1"]]
     )
-    assert {act.event_id for act in known.lasting} == {"e1", "e2"}
+    assert {entry.event_id for entry in known.lasting} == {"e1", "e2"}
     assert [list(interest.item_ids) for interest in known.interests] == [["boot1"], ["lamp1"]]
     assert sum(interest.share for interest in known.interests) == pytest.approx(1)
     assert {taste.category: round(taste.typical_price) for taste in known.price_affinities} == {
@@ -290,15 +292,15 @@ async def test_a_profile_is_what_was_recorded(stub: Stub) -> None:
     assert list(known.shown_item_ids) == ["lamp2"]
 
 
-async def test_nobodys_profile_is_empty(stub: Stub) -> None:
-    """A user of whom nothing is known has a profile with nothing in it, and an export of nothing."""
+async def test_an_unknown_users_profile_is_empty(stub: Stub) -> None:
+    """A user without a history has an empty profile and an empty export."""
     assert await profile(stub, "stranger") == profile_pb2.UserProfile(user_id="stranger")
     exported = await stub.ExportUser(ranker_pb2.ExportUserRequest(user_id="stranger"))
     assert (len(exported.events), len(exported.impressions), exported.next_page_token) == (0, 0, "")
 
 
 async def exported(stub: Stub, size: int = 3, **person: Any) -> ranker_pb2.ExportUserResponse:
-    """All pages of an export together."""
+    """All pages of an export, joined."""
     whole, token = ranker_pb2.ExportUserResponse(), ""
     while True:
         page = await stub.ExportUser(ranker_pb2.ExportUserRequest(page_size=size, page_token=token, **person))
@@ -311,9 +313,9 @@ async def exported(stub: Stub, size: int = 3, **person: Any) -> ranker_pb2.Expor
 
 
 async def test_an_export_has_everything(stub: Stub) -> None:
-    """All pages together are the events as they were sent, in the order of recording, and then what was shown."""
-    acts = [event(f"e{n}", "boot1", "CART", 10 - n, session_id="s", query="q", quantity=2) for n in range(5)]
-    await stub.RecordEvents(recording(*acts))
+    """All pages together hold the events as sent, in the order of recording, and then the impressions."""
+    events = [event(f"e{n}", "boot1", "CART", 10 - n, session_id="s", query="q", quantity=2) for n in range(5)]
+    await stub.RecordEvents(recording(*events))
     for n in range(4):
         await stub.RankItems(ranking(ranking_id=f"r{n}"))
         await stub.RecordImpressions(showing(f"r{n}", 1))
@@ -321,7 +323,7 @@ async def test_an_export_has_everything(stub: Stub) -> None:
     await stub.RecordImpressions(showing("r9", 1))
     whole = await exported(stub, user_id="u")
     assert [entry.ranking_id for entry in whole.impressions] == ["r0", "r1", "r2", "r3"]
-    for sent, found in zip(acts, whole.events, strict=True):
+    for sent, found in zip(events, whole.events, strict=True):
         # Times are kept to the microsecond.
         assert abs(sent.occurred_at.ToNanoseconds() - found.occurred_at.ToNanoseconds()) < 2_000
         found.occurred_at.CopyFrom(sent.occurred_at)
@@ -329,7 +331,7 @@ async def test_an_export_has_everything(stub: Stub) -> None:
 
 
 async def test_a_deleted_user_is_unknown(stub: Stub) -> None:
-    """After DeleteUser the next ranking, profile, interests and export know nothing; others are as before."""
+    """After DeleteUser, ranking, profile, interests and export have no data of the user; others are unchanged."""
     await stub.RecordEvents(recording(event("e1", "boot2"), event("e2", "boot2", "PURCHASE")))
     gone = await stub.DeleteUser(ranker_pb2.DeleteUserRequest(user_id="u"))
     assert (gone.deleted_event_count, gone.deleted_impressions_count) == (2, 0)
@@ -340,7 +342,7 @@ async def test_a_deleted_user_is_unknown(stub: Stub) -> None:
 
 
 async def test_recently_purchased(stub: Stub) -> None:
-    """A purchase of today is recently purchased; an item that was bought on two days is not."""
+    """A purchase of today is recently purchased; an item bought on two days is not."""
     earlier = event("e3", "lamp1", "PURCHASE", age_s=9 * 86_400)
     await stub.RecordEvents(recording(event("e1", "boot1", "PURCHASE"), event("e2", "lamp1", "PURCHASE"), earlier))
     found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
@@ -348,7 +350,7 @@ async def test_recently_purchased(stub: Stub) -> None:
 
 
 async def test_a_slate_has_both_interests(stub: Stub) -> None:
-    """Two interests share the first places of a slate."""
+    """Two interests share the first positions of a slate."""
     await stub.RecordEvents(recording(event("e1", "boot2", age_s=30), event("e2", "lamp2", "CART", 60)))
     request = ranking()
     request.as_slate = True
@@ -357,14 +359,14 @@ async def test_a_slate_has_both_interests(stub: Stub) -> None:
 
 
 async def test_unknown_users_are_explored(tmp_path: Path) -> None:
-    """For who is not known some places of a slate are drawn by lot and say so; for who is known none is."""
+    """For unknown users some slate positions are drawn at random, with propensities below 1; for known users none."""
     async with serving(tmp_path, exploration=0.5) as stub:
         await stub.RecordEvents(recording(event("e1", "boot2")))
         stranger, known = ranking(user="stranger"), ranking()
         stranger.as_slate = known.as_slate = True
         answers = [await stub.RankItems(stranger) for _ in range(30)]
         assert len({tuple(answer.item_ids) for answer in answers}) > 3
-        # The last place has one candidate.
+        # The last position has one candidate.
         assert all(max(list(answer.propensities)[:4]) < 1 for answer in answers)
         for answer in answers:
             assert min(answer.propensities) > 0
@@ -374,7 +376,7 @@ async def test_unknown_users_are_explored(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("call", ["GetProfile", "DeleteUser", "ExportUser", "GetInterests"])
 async def test_a_person_needs_an_id(stub: Stub, call: str) -> None:
-    """A request without an id, and an id of more than 128 characters, are refused by field."""
+    """A request without an id, or with an id of more than 128 characters, is rejected with the field's name."""
     message = getattr(ranker_pb2, f"{call}Request")
     for name in ("", "x" * 129):
         assert await refusal(getattr(stub, call)(message(user_id=name))) == (INVALID, ["user_id"])
@@ -383,13 +385,13 @@ async def test_a_person_needs_an_id(stub: Stub, call: str) -> None:
 
 @pytest.mark.parametrize("call", ["GetProfile", "DeleteUser", "ExportUser"])
 async def test_one_person_at_a_time(stub: Stub, call: str) -> None:
-    """Calls about a person's data take a user or a visitor, not both."""
+    """User-data calls accept a user or a visitor, not both."""
     message = getattr(ranker_pb2, f"{call}Request")(user_id="u", visitor_id="v")
     assert await refusal(getattr(stub, call)(message)) == (INVALID, ["visitor_id"])
 
 
-async def test_a_bad_page(stub: Stub) -> None:
-    """A page token that is not ours, and a negative page size, are refused by field."""
+async def test_an_invalid_page(stub: Stub) -> None:
+    """An invalid page token and a negative page size are rejected with the field's name."""
     for token in ("x", "events:", "events:-1", "else:3", "events:" + "9" * 30, "rankings:"):
         request = ranker_pb2.ExportUserRequest(user_id="u", page_token=token)
         assert await refusal(stub.ExportUser(request)) == (INVALID, ["page_token"])
@@ -420,13 +422,13 @@ UNNAMED = vectors_to_proto(np.ones((5, 2), np.float16), "")
     ],
     ids=["none", "NaN", "cut", "rows", "no model", "scores", "NaN score", "prices", "stocks"],
 )
-async def test_bad_candidates(stub: Stub, columns: dict[str, Any], field: str) -> None:
-    """INVALID_ARGUMENT that names the column."""
+async def test_invalid_candidates(stub: Stub, columns: dict[str, Any], field: str) -> None:
+    """Invalid candidates are INVALID_ARGUMENT, with the column's name."""
     assert await refusal(stub.RankItems(ranking(**columns))) == (INVALID, [field])
 
 
 async def test_too_many_candidates(stub: Stub) -> None:
-    """A thousand candidates are ranked, one more is refused."""
+    """A thousand candidates are ranked; one more is rejected."""
 
     def of(count: int) -> ranker_pb2.RankItemsRequest:
         many = retrieval_pb2.Candidates(
@@ -438,8 +440,8 @@ async def test_too_many_candidates(stub: Stub) -> None:
     assert await refusal(stub.RankItems(of(1_001))) == (INVALID, ["candidates.ids"])
 
 
-async def test_a_bad_query_vector(stub: Stub) -> None:
-    """A query vector of the wrong shape or with NaN is refused by name; one of another model is not used."""
+async def test_an_invalid_query_vector(stub: Stub) -> None:
+    """A query vector of the wrong shape or with NaN is rejected; one of another model is ignored."""
     request = ranking()
     plain = await stub.RankItems(request)
     request.query_vector.CopyFrom(vectors_to_proto(np.ones((1, 3), np.float32), MODEL))
@@ -450,8 +452,8 @@ async def test_a_bad_query_vector(stub: Stub) -> None:
     assert await stub.RankItems(request) == plain
 
 
-async def test_unknown_values_are_no_mistake(stub: Stub) -> None:
-    """Candidates without vectors, a price of NaN and stock of -1 are ranked like others."""
+async def test_unknown_values_are_valid(stub: Stub) -> None:
+    """Candidates without vectors, with a price of NaN or with stock -1 are ranked."""
     request = ranking(prices=[float("nan")] * 5)
     request.candidates.ClearField("vectors")
     await stub.RecordEvents(recording(event("e1", "boot2")))
@@ -479,15 +481,15 @@ TOMORROW = event("e", "boot1", age_s=-2 * 86_400)
     ],
     ids=["no id", "long id", "no item", "long texts", "no type", "negative", "ahead", "no time"],
 )
-async def test_bad_events(stub: Stub, wrong: event_pb2.Event, fields: list[str]) -> None:
-    """Every wrong field is named by its path, and nothing of the batch is recorded."""
+async def test_invalid_events(stub: Stub, wrong: event_pb2.Event, fields: list[str]) -> None:
+    """Every invalid field is named by its path, and nothing of the batch is recorded."""
     request = recording(event("good", "boot2"), wrong)
     assert await refusal(stub.RecordEvents(request)) == (INVALID, [f"events[1].{name}" for name in fields])
     assert (await stub.RankItems(ranking())).history_size == 0
 
 
-async def test_a_thousand_bad_events(stub: Stub) -> None:
-    """However many fields are wrong, the refusal fits into what gRPC carries, and names the first ones."""
+async def test_a_thousand_invalid_events(stub: Stub) -> None:
+    """For any number of invalid fields the error fits into gRPC's size limit and names the first fields."""
     code, fields = await refusal(stub.RecordEvents(recording(*[event_pb2.Event()] * 1_000)))
     assert code is INVALID
     assert fields[:3] == ["events[0].event_id", "events[0].user_id", "events[0].type"]
@@ -501,13 +503,13 @@ async def test_a_thousand_bad_events(stub: Stub) -> None:
     ],
     ids=["none", "too many"],
 )
-async def test_how_many_events(stub: Stub, call: Callable[[Stub], Awaitable[object]]) -> None:
-    """No event at all, or more than 1,000, is refused."""
+async def test_the_number_of_events(stub: Stub, call: Callable[[Stub], Awaitable[object]]) -> None:
+    """Zero events and more than 1,000 events are rejected."""
     assert await refusal(call(stub)) == (INVALID, ["events"])
 
 
-async def test_spent_budget(stub: Stub) -> None:
-    """A request without time left is refused before any work: nothing is ranked, nothing recorded."""
+async def test_an_expired_deadline(stub: Stub) -> None:
+    """A request without time left is rejected before any work: nothing is ranked or recorded."""
     request, record = ranking(), recording(event("e1", "boot2"))
     for nanos in (0, -1):
         for message in (request, record):
@@ -517,14 +519,14 @@ async def test_spent_budget(stub: Stub) -> None:
     assert (await stub.RankItems(ranking())).history_size == 0
 
 
-async def test_a_bad_tenant(stub: Stub) -> None:
-    """A tenant that could not name a folder is refused."""
+async def test_an_invalid_tenant(stub: Stub) -> None:
+    """A tenant id that is not a valid folder name is rejected."""
     for tenant in ("../up", "UPPER", "x" * 64):
         assert await refusal(stub.RankItems(ranking(tenant=tenant))) == (INVALID, ["context.tenant"])
 
 
 async def test_without_its_redis(tmp_path: Path) -> None:
-    """Without its Redis, calls are refused as UNAVAILABLE, and the message names Redis."""
+    """Without Redis, calls fail with UNAVAILABLE, and the message names Redis."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     async with serving(tmp_path, store="redis", redis_url=f"redis://127.0.0.1:{port}/0") as stub:

@@ -25,7 +25,7 @@ async def stub(tmp_path: Path) -> AsyncIterator[Stub]:
 
 
 async def test_contributions_add_up(stub: Stub) -> None:
-    """Of each explained item the six groups' contributions add up to its score less the baseline."""
+    """The six group contributions of each explained item sum to its score less the baseline."""
     ranked = await stub.RankItems(ranking(explain=True, stocks=[-1, 0, 5, 0, -1]))
     assert len(ranked.reasons) == 5
     for score, explained in zip(ranked.scores, ranked.reasons, strict=True):
@@ -35,8 +35,8 @@ async def test_contributions_add_up(stub: Stub) -> None:
         assert ranker_pb2.REASON_TYPE_SPONSORED not in {reason.type for reason in explained.reasons}
 
 
-async def test_places_and_ids(stub: Stub) -> None:
-    """The first places and the named ids are explained, the other rows are empty; unknown ids are passed over."""
+async def test_positions_and_ids(stub: Stub) -> None:
+    """The first positions and the named ids are explained, other rows are empty; unknown ids are ignored."""
     asked = ranking(explain=True)
     asked.explained_places = 2
     asked.explained_ids.extend(["desk", "nobody's"])
@@ -82,15 +82,15 @@ async def test_explaining_changes_no_order(stub: Stub) -> None:
     ("fields", "path"),
     [({"explained_places": -1}, "explained_places"), ({"explained_ids": ["a"] * 11}, "explained_ids")],
 )
-async def test_bad_requests(stub: Stub, fields: dict[str, object], path: str) -> None:
-    """A negative number of places and more ids than allowed are refused by name."""
+async def test_invalid_requests(stub: Stub, fields: dict[str, object], path: str) -> None:
+    """A negative number of positions and too many ids are rejected with the field's name."""
     bad = ranker_pb2.RankItemsRequest(candidates=candidates(tuple(VECTORS)), explain=True, **fields)  # type: ignore[arg-type]
     code, fields_named = await refusal(stub.RankItems(bad))
     assert (code, fields_named) == (INVALID, [path])
 
 
 async def test_a_network_is_explained(tmp_path: Path) -> None:
-    """The contributions of a network add up too, and its history features name the event."""
+    """The contributions of a network sum in the same way, and its history reason names the event."""
     folder = tmp_path / "network" / "1"
     LearnableRanker(NetworkSettings(dimensions=2), vector_version=MODEL, seed=3).save(folder)
     async with serving(tmp_path / "data", ranker="network", model_dir=folder) as running:
@@ -101,4 +101,4 @@ async def test_a_network_is_explained(tmp_path: Path) -> None:
         assert sum(reason.contribution for reason in explained.reasons) == pytest.approx(
             score - explained.baseline, abs=1e-5
         )
-        assert [told.event.item_id for told in explained.events] == ["boot2"]
+        assert [influence.event.item_id for influence in explained.events] == ["boot2"]

@@ -32,7 +32,7 @@ Stub: TypeAlias = "ranker_pb2_grpc.RankerServiceAsyncStub"
 
 @pytest.fixture(scope="module")
 def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network that has learned the shop."""
+    """A network that was trained on the shop."""
     folder = tmp_path_factory.mktemp("shop")
     store = shop_log(folder, lists=80)
     examples = ExampleReader(store, window_s=WINDOW_S).read(NOW_S)
@@ -80,22 +80,22 @@ def tasks(answer: ranker_pb2.RankItemsResponse) -> dict[str, list[float]]:
     return {task.task: list(task.values) for task in answer.task_scores}
 
 
-async def test_each_task_is_told(tmp_path: Path, version: Path) -> None:
-    """Beside the score each item has its chances of click, cart and purchase, in order; the version is named."""
+async def test_each_task_is_reported(tmp_path: Path, version: Path) -> None:
+    """Each item has a score and its probabilities of click, cart and purchase; the version is named."""
     async with serving(tmp_path, version) as stub:
         answer = await stub.RankItems(ranking())
-    told = tasks(answer)
-    assert list(told) == ["relevance", "click", "cart", "purchase"]
-    worth = np.array(told["click"]) + 3 * np.array(told["cart"]) + 6 * np.array(told["purchase"])
+    reported = tasks(answer)
+    assert list(reported) == ["relevance", "click", "cart", "purchase"]
+    worth = np.array(reported["click"]) + 3 * np.array(reported["cart"]) + 6 * np.array(reported["purchase"])
     assert list(answer.scores) == pytest.approx(worth.tolist(), rel=1e-5)
     assert list(answer.scores) == sorted(answer.scores, reverse=True)
-    for click, cart, purchase in zip(told["click"], told["cart"], told["purchase"], strict=True):
+    for click, cart, purchase in zip(reported["click"], reported["cart"], reported["purchase"], strict=True):
         assert 0 < purchase <= cart <= click < 1
     assert answer.model_version == "ranker@0007"
 
 
-async def test_a_click_is_felt_at_once(tmp_path: Path, version: Path) -> None:
-    """After clicks on lamps, lamps lead the very next ranking."""
+async def test_a_click_changes_the_next_ranking(tmp_path: Path, version: Path) -> None:
+    """After clicks on lamps, lamps lead the next ranking."""
     async with serving(tmp_path, version) as stub:
         await clicked(stub, "lamp0", "lamp3", "lamp5")
         answer = await stub.RankItems(ranking())
@@ -103,7 +103,7 @@ async def test_a_click_is_felt_at_once(tmp_path: Path, version: Path) -> None:
 
 
 async def test_weights_change_without_a_restart(tmp_path: Path, version: Path) -> None:
-    """Another objective in the file is the next request's, a second later."""
+    """A changed objective file applies to requests from a second later on."""
     async with serving(tmp_path, version) as stub:
         before = await stub.RankItems(ranking())
         (tmp_path / "objective.yaml").write_text("{click: 0, cart: 0, purchase: 1}")
@@ -112,29 +112,29 @@ async def test_weights_change_without_a_restart(tmp_path: Path, version: Path) -
         while (after := await stub.RankItems(ranking())).scores == before.scores:
             deadline -= 1
             assert deadline
-            await asyncio.sleep(0.1)  # between two looks
+            await asyncio.sleep(0.1)  # between two requests
     assert list(after.scores) == pytest.approx(tasks(after)["purchase"])
 
 
-async def test_what_is_out_of_stock_sinks(tmp_path: Path, version: Path) -> None:
+async def test_out_of_stock_items_fall(tmp_path: Path, version: Path) -> None:
     """An item out of stock keeps half of its score."""
     async with serving(tmp_path, version) as stub:
         answer = await stub.RankItems(ranking(stocks=[0] + [5] * 11))
-    place, told = list(answer.item_ids).index(ITEMS[0].item_id), tasks(answer)
-    worth = told["click"][place] + 3 * told["cart"][place] + 6 * told["purchase"][place]
+    place, reported = list(answer.item_ids).index(ITEMS[0].item_id), tasks(answer)
+    worth = reported["click"][place] + 3 * reported["cart"][place] + 6 * reported["purchase"][place]
     assert answer.scores[place] == pytest.approx(worth / 2, rel=1e-5)
 
 
 async def test_vectors_of_another_model(tmp_path: Path, version: Path) -> None:
-    """Where the network does not know the vectors, the weighted sum ranks and says so, with its own reasons."""
+    """For vectors of another model the weighted sum ranks, names itself and gives its own reasons."""
     async with serving(tmp_path, version) as stub:
         answer = await stub.RankItems(ranking(model_version="m@2"))
     assert answer.model_version.startswith("weighted-sum@")
     assert list(tasks(answer)) == ["relevance"]
-    told = [
+    reported = [
         (score, entry.baseline + sum(reason.contribution for reason in entry.reasons))
         for score, entry in zip(answer.scores, answer.reasons, strict=True)
         if entry.reasons
     ]
-    assert told
-    assert [total for _, total in told] == pytest.approx([score for score, _ in told], abs=1e-5)
+    assert reported
+    assert [total for _, total in reported] == pytest.approx([score for score, _ in reported], abs=1e-5)

@@ -57,7 +57,7 @@ def asked(
 
 
 async def test_a_later_page_is_of_the_same_ranking(tmp_path: Path) -> None:
-    """A ranking is readable as soon as it was answered, part by part, and by a ranker that starts later."""
+    """A ranking is readable in pages as soon as it was returned, also by a ranker that starts later."""
     async with serving(tmp_path) as stub:
         request = asked(user_id="u", visitor_id="v", session_id="s", total_size=77)
         answer = await stub.RankItems(request)
@@ -75,7 +75,7 @@ async def test_a_later_page_is_of_the_same_ranking(tmp_path: Path) -> None:
 
 
 async def test_another_replica_reads_the_ranking(tmp_path: Path) -> None:
-    """Where the store is shared, a second ranker finds the ranking a moment later."""
+    """With a shared store, a second ranker finds the ranking a moment later."""
     async with serving(tmp_path) as one, serving(tmp_path) as other:
         answer = await one.RankItems(asked())
         for _ in range(100):
@@ -83,12 +83,12 @@ async def test_another_replica_reads_the_ranking(tmp_path: Path) -> None:
                 assert list((await page(other)).item_ids) == list(answer.item_ids)
                 return
             except grpc.aio.AioRpcError:
-                await asyncio.sleep(0.05)  # between two looks at the store
+                await asyncio.sleep(0.05)  # between two reads of the store
         pytest.fail("the ranking never reached the store")
 
 
 async def test_an_unknown_ranking(tmp_path: Path) -> None:
-    """A ranking that never was, of another tenant, or that has expired is NOT_FOUND."""
+    """A ranking that never existed, has expired or belongs to another tenant is NOT_FOUND."""
     async with serving(tmp_path, rankings={"ttl_s": 0.2}) as stub:
         assert (await refusal(page(stub)))[0] is NOT_FOUND
         await stub.RankItems(asked())
@@ -99,7 +99,7 @@ async def test_an_unknown_ranking(tmp_path: Path) -> None:
 
 
 async def test_a_ranking_without_an_id_is_not_stored(tmp_path: Path) -> None:
-    """A request without ranking_id stores no ranking and moves no session."""
+    """A request without ranking_id stores no ranking and changes no session."""
     async with serving(tmp_path) as stub:
         request = asked(ranking_id="", session_id="s", query=(1, 0))
         await stub.RankItems(request)
@@ -107,8 +107,8 @@ async def test_a_ranking_without_an_id_is_not_stored(tmp_path: Path) -> None:
         assert not found.HasField("session")
 
 
-async def test_a_ranking_that_another_stage_made(stub: Stub) -> None:
-    """StoreRanking keeps retrieval's order for later pages, under the id of the caller."""
+async def test_a_ranking_of_another_stage(stub: Stub) -> None:
+    """StoreRanking stores retrieval's order for later pages, under the caller's id."""
     request = ranker_pb2.StoreRankingRequest(
         ranking_id="r", visitor_id="v", item_ids=["b", "a"], scores=[0.5, 0.25], model_version="retrieval-order",
         total_size=9,
@@ -123,7 +123,7 @@ async def test_a_ranking_that_another_stage_made(stub: Stub) -> None:
 
 
 async def test_shown_rows_are_logged_with_their_features(stub: Stub) -> None:
-    """The log has the shown rows as they were ranked: positions, propensities, query, arms and every feature."""
+    """The log has the shown rows as ranked: positions, propensities, query, leg scores and all features."""
     request = asked(user_id="u", visitor_id="v", session_id="s", query=(1, 0))
     request.query = "boots"
     request.context.experiment_arms.add(experiment="colour", arm="blue")
@@ -145,7 +145,7 @@ async def test_shown_rows_are_logged_with_their_features(stub: Stub) -> None:
 
 
 async def test_pages_are_logged_once(stub: Stub) -> None:
-    """The same page sent again is not logged again; the next page is. Unknown rankings come back by id."""
+    """A repeated page is not logged again, the next page is. Unknown ranking ids are returned."""
     await stub.RankItems(asked())
     both = ranker_pb2.RecordImpressionsRequest(shown=[*showing("r", 1, 2).shown, *showing("gone", 1).shown])
     for count in (1, 0):
@@ -154,8 +154,8 @@ async def test_pages_are_logged_once(stub: Stub) -> None:
     assert (await stub.RecordImpressions(showing("r", 3))).recorded_count == 1
 
 
-async def test_shown_items_are_known_to_training(tmp_path: Path) -> None:
-    """Items that were shown are stored with vector, price, category and brand; others are not."""
+async def test_shown_items_are_stored(tmp_path: Path) -> None:
+    """Shown items are stored with vector, price, category and brand; other items are not."""
     async with serving(tmp_path) as stub:
         answer = await stub.RankItems(asked())
         await stub.RecordImpressions(showing("r", 1, 3))
@@ -169,7 +169,7 @@ async def test_shown_items_are_known_to_training(tmp_path: Path) -> None:
 
 
 async def test_a_sample_is_logged_whole(tmp_path: Path) -> None:
-    """Of the configured share of rankings the log has all candidates, shown or not, and the export has them too."""
+    """For the configured share of rankings, the log and the export have all candidates, shown or not."""
     async with serving(tmp_path, rankings={"whole_share": 1.0}) as stub:
         answer = await stub.RankItems(asked(user_id="u"))
         await stub.RecordImpressions(showing("r", 1))
@@ -197,8 +197,8 @@ async def test_a_sample_is_logged_whole(tmp_path: Path) -> None:
     ],
     ids=["none", "no id", "no positions", "too many", "out of range"],
 )
-async def test_bad_positions(stub: Stub, request_: ranker_pb2.RecordImpressionsRequest, fields: list[str]) -> None:
-    """INVALID_ARGUMENT that names the field; nothing is logged."""
+async def test_invalid_positions(stub: Stub, request_: ranker_pb2.RecordImpressionsRequest, fields: list[str]) -> None:
+    """Invalid positions are INVALID_ARGUMENT with the field's name; nothing is logged."""
     await stub.RankItems(asked(user_id="u"))
     assert await refusal(stub.RecordImpressions(request_)) == (INVALID, fields)
     assert not (await exported(stub, user_id="u")).impressions
@@ -216,13 +216,13 @@ async def test_bad_positions(stub: Stub, request_: ranker_pb2.RecordImpressionsR
     ],
     ids=["no id", "no items", "too many", "rows", "NaN", "long texts"],
 )
-async def test_a_bad_ranking(stub: Stub, request_: ranker_pb2.StoreRankingRequest, fields: list[str]) -> None:
-    """INVALID_ARGUMENT that names the field."""
+async def test_an_invalid_ranking(stub: Stub, request_: ranker_pb2.StoreRankingRequest, fields: list[str]) -> None:
+    """An invalid ranking is INVALID_ARGUMENT with the field's name."""
     assert await refusal(stub.StoreRanking(request_)) == (INVALID, fields)
 
 
-async def test_bad_ranking_facts(stub: Stub) -> None:
-    """Texts of RankItems that are too long, and bad bounds of GetRanking, are refused by field."""
+async def test_invalid_ranking_fields(stub: Stub) -> None:
+    """Too long texts of RankItems and invalid bounds of GetRanking are rejected with the field's name."""
     long = asked("r" * 129, visitor_id="x" * 129, session_id="x" * 129)
     long.query = "x" * 513
     assert await refusal(stub.RankItems(long)) == (INVALID, ["visitor_id", "session_id", "ranking_id", "query"])
@@ -241,7 +241,7 @@ def in_session(event_id: str, item_id: str, kind: str = "CLICK", age_s: float = 
 
 
 async def test_a_session_follows_queries_and_events(tmp_path: Path) -> None:
-    """The very next request of the session finds the last query or event in its context, from another ranker too."""
+    """The session context has the last query or event at the next request, also in another ranker."""
     async with serving(tmp_path) as one, serving(tmp_path) as other:
         assert await session(one) is None
         await one.RankItems(asked(session_id="s", query=(0, 1)))
@@ -255,8 +255,8 @@ async def test_a_session_follows_queries_and_events(tmp_path: Path) -> None:
         assert await session(one, "other session") is None
 
 
-async def test_what_moves_no_session(stub: Stub) -> None:
-    """A repeated event, an impression, a removal of nothing known, and an event of an ended session move nothing."""
+async def test_events_that_change_no_session(stub: Stub) -> None:
+    """Repeats, impressions, removals of unknown items and events of ended sessions change no context."""
     await stub.RecordEvents(recording(in_session("e1", "lamp1")))
     before = await session(stub)
     for again in (
@@ -271,10 +271,10 @@ async def test_what_moves_no_session(stub: Stub) -> None:
 
 
 async def test_events_of_one_call_move_in_order(tmp_path: Path) -> None:
-    """Several events of a session in one call, one of them twice, move it like one call for each."""
-    acts = [in_session("e1", "lamp1"), in_session("e2", "boot1"), in_session("e3", "boot2", "CART")]
+    """Several events of a session in one call, one repeated, have the same effect as one call per event."""
+    events = [in_session("e1", "lamp1"), in_session("e2", "boot1"), in_session("e3", "boot2", "CART")]
     contexts = []
-    for name, calls in (("one", [[*acts, acts[0]]]), ("each", [[act] for act in acts])):
+    for name, calls in (("one", [[*events, events[0]]]), ("each", [[entry] for entry in events])):
         async with serving(tmp_path / name) as stub:
             for batch in calls:
                 await stub.RecordEvents(recording(*batch))
@@ -291,8 +291,8 @@ async def test_a_session_ends(tmp_path: Path) -> None:
         assert await session(stub) is None
 
 
-async def test_interests_need_somebody(stub: Stub) -> None:
-    """A visitor's interests are the visitor's own, and a session needs neither user nor visitor."""
+async def test_interests_of_a_visitor_or_session(stub: Stub) -> None:
+    """A visitor has its own interests, and a session needs neither user nor visitor."""
     click = event("e1", "boot1", visitor_id="v")
     click.user_id = ""
     await stub.RecordEvents(recording(click))
@@ -311,8 +311,8 @@ def by_visitor(ranking_id: str = "") -> ranker_pb2.RankItemsRequest:
     return asked(ranking_id=ranking_id, visitor_id="v")
 
 
-async def test_a_visitor_is_ranked_for(stub: Stub) -> None:
-    """The history of a visitor orders the visitor's next answer, and no user's of the same id."""
+async def test_a_visitors_history_is_used(stub: Stub) -> None:
+    """A visitor's history orders the visitor's next ranking, but not that of a user with the same id."""
     await stub.RecordEvents(recording(of_visitor("e1", "boot2")))
     ranked = await stub.RankItems(by_visitor())
     assert list(ranked.item_ids)[:2] == ["boot1", "boot2"]
@@ -325,7 +325,7 @@ async def merge(stub: Stub, user: str = "u") -> ranker_pb2.MergeUsersResponse:
 
 
 async def test_a_merge_moves_the_history(stub: Stub) -> None:
-    """The user is ranked for by the visitor's history, and so is who comes with the visitor's id alone."""
+    """After a merge, rankings for the user and for the visitor's id alone use the visitor's history."""
     await stub.RecordEvents(recording(of_visitor("e1", "boot2"), of_visitor("e2", "lamp1", "PURCHASE")))
     await stub.RankItems(by_visitor("r"))
     await stub.RecordImpressions(showing("r", 1, 2))
@@ -350,7 +350,7 @@ async def test_a_visitor_has_one_user(stub: Stub) -> None:
 
 
 async def test_a_deletion_leaves_nothing(stub: Stub) -> None:
-    """Events, pages, rankings, sessions and logged features of the user are gone, those of the merged visitor too."""
+    """Events, pages, rankings, sessions and logged features of user and merged visitor are deleted."""
     await stub.RecordEvents(recording(of_visitor("e1", "boot2"), in_session("e2", "boot1")))
     await stub.RankItems(by_visitor("r1"))
     await stub.RankItems(asked("r2", user_id="u", session_id="s", query=(1, 0)))
@@ -370,7 +370,7 @@ async def test_a_deletion_leaves_nothing(stub: Stub) -> None:
 
 
 async def test_a_deletion_counts_rankings(tmp_path: Path) -> None:
-    """The answer says how many stored rankings were removed."""
+    """The response has the number of removed stored rankings."""
     async with serving(tmp_path) as stub:
         for n in range(3):
             await stub.RankItems(asked(f"r{n}", user_id="u"))

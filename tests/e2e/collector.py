@@ -1,4 +1,4 @@
-"""A tiny OTLP collector: keeps the spans that it is sent."""
+"""A minimal OTLP collector that stores the received spans."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """A collector that listens."""
+    """Runs a listening collector."""
     collector, server = Collector(), grpc.server(ThreadPoolExecutor(1))
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
     collector.port = server.add_insecure_port("127.0.0.1:0")

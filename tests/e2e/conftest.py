@@ -1,4 +1,4 @@
-"""One suite for all of these tests: Ray Serve behind HAProxy, the four stages, the gateway, and a shop in it."""
+"""The suite that all of these tests share: Ray Serve behind HAProxy, the four stages, the gateway, and a shop."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SHOP_SIZE = 400
 
 @pytest.fixture(scope="package")
 def collector() -> Iterator[Collector]:
-    """Where the suite sends its traces."""
+    """The collector that receives the suite's traces."""
     with collecting() as collector:
         yield collector
 
 
 @pytest.fixture(scope="package")
 def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The overlay `production` as one machine runs it: its Serve configuration and settings. Needs kubectl."""
+    """The Serve configuration and settings of the overlay `production`, adapted to one machine. Needs kubectl."""
     if shutil.which("kubectl") is None:
         return {}
     return local_settings(built("production"), tmp_path_factory.mktemp("production"))
@@ -53,8 +53,8 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def shop(suite: RunningSuite, catalogue: Path) -> Iterator[Shop]:
-    """The demo shop's small edition, imported over gRPC; the connection stays open for all tests."""
-    # A client that comes back soon after the gateway does.
+    """The demo shop's small edition, imported over gRPC; all tests share the connection."""
+    # The client reconnects soon after the gateway has restarted.
     options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]
     with grpc.insecure_channel(suite.state.gateway, options) as channel:
         shop = Shop(gateway_pb2_grpc.GatewayServiceStub(channel), products_of(catalogue))

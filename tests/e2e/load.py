@@ -1,4 +1,4 @@
-"""Shoppers who search all the time while something else happens."""
+"""Shoppers who search continuously during an operation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUERIES = ("running shoes", "coffee maker", "女士跑步鞋", "wireless headpho
 
 @dataclass
 class Load:
-    """`threads` search until the context ends; `answered` counts the answers, `errors` are the codes of failures."""
+    """`threads` search until the context ends. `answered` counts the answers; `errors` are the failures' codes."""
 
     shop: Shop
     threads: int = 3
@@ -50,5 +50,5 @@ class Load:
 
 
 def first_pages(shop: Shop) -> list[list[str]]:
-    """Product ids of the first page of every query, for an unknown shopper."""
+    """Product ids of each query's first page, for an unknown shopper."""
     return [[result.product.id for result in shop.search(query).results] for query in QUERIES]

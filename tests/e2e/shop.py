@@ -1,4 +1,4 @@
-"""The shop over gRPC, as the tests call it: every answer that is acknowledged is remembered."""
+"""The shop over gRPC, as the tests call it. It records every acknowledged write."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from demo.catalogue import build_catalogue, write_catalogue
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
-# A second more than the gateway's own maximum: what it answers at the last moment still arrives on a busy machine.
+# One second more than the gateway's maximum: an answer at the last moment still arrives on a busy machine.
 BUDGET_S = 3.0
-# A write waits as long as a shop's nightly job would.
+# The time limit of a write, as of a shop's nightly job.
 WRITE_S = 30.0
 _PRODUCTS_IN_A_MESSAGE = 100
-# Events or ids of one call.
+# Maximum number of events or ids in one call.
 _AT_ONCE = 1_000
 
 
 @lru_cache
 def catalogue_file(folder: Path, size: int) -> Path:
-    """A small edition of the demo shop, as its own import file."""
+    """A small edition of the demo shop as an import file."""
     path = folder / f"demo-{size}.jsonl.gz"
     write_catalogue(path, build_catalogue(size=size))
     return path
@@ -63,7 +63,7 @@ class Shop:
         return self.stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=ids), timeout=BUDGET_S)
 
     def missing(self, ids: Iterable[str]) -> list[str]:
-        """Those that GetProduct does not find."""
+        """The ids that GetProduct does not find."""
         missing = []
         for id in ids:
             try:
@@ -75,7 +75,7 @@ class Shop:
         return missing
 
     def are_recorded(self, events: Sequence[event_pb2.Event]) -> bool:
-        """Whether each of them counts as a duplicate when it is sent again."""
+        """Whether every event is reported as a duplicate when it is sent again."""
         answers = [self.record(events[start : start + _AT_ONCE]) for start in range(0, len(events), _AT_ONCE)]
         return sum(answer.duplicate_count for answer in answers) == len(events)
 
@@ -103,8 +103,8 @@ def new_user() -> str:
 class Writer:
     """Imports products and records clicks, one small batch after the other, while something else happens.
 
-    A batch that fails is sent again, as a shop's own job would. `product_ids` and `events` are those acknowledged,
-    `tried` are all ids of products that were sent.
+    A failed batch is sent again, as by a shop's own job. `product_ids` and `events` are the acknowledged ones,
+    `tried` are the ids of all sent products.
     """
 
     shop: Shop
@@ -113,7 +113,7 @@ class Writer:
     tried: list[str] = field(default_factory=list)
     events: list[event_pb2.Event] = field(default_factory=list)
     failures: list[grpc.StatusCode] = field(default_factory=list)
-    # Acknowledgements that do not account for every row.
+    # Acknowledgements that do not cover every row.
     unexpected: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)

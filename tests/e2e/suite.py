@@ -1,4 +1,4 @@
-"""The real suite as a test starts and stops it: by the `kairos` command, on free ports, in a folder of its own."""
+"""Starts and stops the real suite by the `kairos` command, on free ports, in its own folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COMMAND_TIMEOUT_S = 300.0
 
 @dataclass
 class RunningSuite:
-    """`seen` holds every process that the suite ever had when somebody looked. `settings`: environment on top."""
+    """`seen` holds every process of the suite that a test observed. `settings` are additional environment variables."""
 
     data_dir: Path
     collector: str
@@ -49,7 +49,7 @@ class RunningSuite:
         return state
 
     def kairos(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """The command as a user types it; it finds the suite by its folder or, once it runs, its gateway."""
+        """Runs the command as a user does; it finds the suite by its folder or, once it runs, by its gateway."""
         return subprocess.run(
             [str(Path(sys.executable).with_name("kairos")), *arguments],
             env=self._environment(), cwd=self.data_dir, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S,
@@ -57,11 +57,11 @@ class RunningSuite:
         )  # fmt: skip
 
     def pids(self, name: str) -> list[int]:
-        """Of one kind of process: a stage's replicas, "gateway", "serve host", "haproxy"."""
+        """The process ids of a stage's replicas, or of "gateway", "serve host" or "haproxy"."""
         return [process.pid for process in suite_processes(self.data_dir) if process.name == name]
 
     def kill(self, name: str) -> list[int]:
-        """kill -9 of every process of that kind. Returns their ids."""
+        """Kills every process of that kind with SIGKILL. Returns their ids."""
         self.look()
         pids = self.pids(name)
         for pid in pids:
@@ -76,12 +76,12 @@ class RunningSuite:
                 continue
 
     def left_over(self) -> list[str]:
-        """What still lives of all processes that the suite ever had."""
+        """The observed processes of the suite that still run."""
         self.look()
         return [_described(process) for process in self.seen if _lives(process)]
 
     def audited(self, quote_ids: Sequence[str]) -> dict[str, str]:
-        """The request id of each of these quotes, as pricing's audit log has it."""
+        """The request id of each of these quotes, from pricing's audit log."""
         marks = ", ".join("?" * len(quote_ids))
         with sqlite3.connect(f"file:{self.data_dir / 'pricing' / 'audit.db'}?mode=ro", uri=True) as db:
             query = f"SELECT quote_id, request_id FROM quote WHERE quote_id IN ({marks})"
@@ -102,13 +102,13 @@ class RunningSuite:
             **self.settings,
             # Exporting the model takes half a minute and is the same for every folder.
             "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": str(Path("var/models").resolve()),
-            # Spans leave soon: a test waits for them.
+            # Spans are exported quickly, because a test waits for them.
             "OTEL_BSP_SCHEDULE_DELAY": "300",
         }
         for service in SERVICES:
             prefix = f"KAIROS_{service.upper()}_TELEMETRY__"
             environment[f"{prefix}OTLP_ENDPOINT"] = self.collector
-            # Only what the caller itself traces.
+            # Only calls that the caller traces.
             environment[f"{prefix}TRACE_SAMPLING_RATIO"] = "0"
         if state := read_state(self.data_dir):
             environment["KAIROS_TARGET"] = state.gateway

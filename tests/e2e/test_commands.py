@@ -11,7 +11,7 @@ from tests.e2e.suite import SERVICES, RunningSuite
 
 
 def test_status_shows_the_memory_of_each_process_and_the_sum(suite: RunningSuite, shop: Shop) -> None:
-    """`status --json` lists every process with its resident memory, and their sum; the suite is well."""
+    """`status --json` lists each process's resident memory and the sum; the suite is healthy."""
     status = suite.kairos("status", "--json")
     assert status.returncode == 0, status.stderr
     document = json.loads(status.stdout)
@@ -39,7 +39,7 @@ def test_search_as_json(suite: RunningSuite, shop: Shop) -> None:
     "arguments", [("search", "咖啡机", "--explain"), ("recommend", "--explain"), ("price",), ("health",)]
 )
 def test_commands_for_people(suite: RunningSuite, shop: Shop, arguments: tuple[str, ...]) -> None:
-    """search, recommend, price and health print something to read and exit with 0."""
+    """search, recommend, price and health print readable text and exit with 0."""
     ids = [product.id for product in shop.products[:2]] if arguments == ("price",) else []
     outcome = suite.kairos(*arguments, *ids)
     assert outcome.returncode == 0, outcome.stderr

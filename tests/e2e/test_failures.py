@@ -1,4 +1,4 @@
-"""kill -9, service by service: the answers meanwhile, the way back, and what must not be lost."""
+"""Each service is killed with SIGKILL: the answers meanwhile, the recovery, and the data that must survive."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.e2e.outage import QUERY, Outage
 from tests.e2e.shop import Shop, Writer, clicks, new_user
 from tests.e2e.suite import SERVICES, RunningSuite, eventually
 
-# What a minute, and the clicks of others, may change of a product's score; one's own clicks on it add 0.3 and more.
+# Largest score change by a minute's passing and other users' clicks; a user's own clicks add at least 0.3.
 _SAME_SCORE = 0.03
 _STAGES = {
     "query_encoder": common_pb2.STAGE_QUERY_ENCODER,
@@ -28,7 +28,7 @@ _STAGES = {
 
 @pytest.fixture
 def writer(shop: Shop) -> Iterator[Writer]:
-    """Not yet at work; what it imported is gone afterwards."""
+    """A writer that has not started. Its imported products are deleted at the end."""
     writer = Writer(shop)
     yield writer
     shop.delete(writer.tried)
@@ -37,7 +37,7 @@ def writer(shop: Shop) -> Iterator[Writer]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_killed_service(suite: RunningSuite, shop: Shop, writer: Writer, service: str) -> None:
-    """While it is down Search still answers and says what it gave up; it comes back by itself; nothing is lost."""
+    """Search still answers and names the missing stage; the service recovers by itself; no data is lost."""
     known, fresh = new_user(), new_user()
     before = shop.search(QUERY, known)
     clicked, others = ([result.product.id for result in before.results[place:][:3]] for place in (-3, -6))
@@ -48,14 +48,14 @@ def test_a_killed_service(suite: RunningSuite, shop: Shop, writer: Writer, servi
     with writer:
         eventually("writes are acknowledged", 20, lambda: len(writer.product_ids) >= 20 and len(writer.events) >= 20)
         killed = suite.pids(service)
-        # Acknowledged, and the very next thing is the end of the process.
+        # The process is killed directly after the acknowledgement.
         assert shop.record(last).recorded_count == len(last)
         outage = _kill(killed, shop)
     assert killed
     assert not set(suite.pids(service)) & set(killed)
 
     if service == "gateway":
-        # The client's own connection comes back.
+        # The client reconnects.
         assert set(outage.errors) == {grpc.StatusCode.UNAVAILABLE}
     else:
         assert (outage.errors, outage.empty) == ([], 0)
@@ -74,7 +74,7 @@ def test_a_killed_service(suite: RunningSuite, shop: Shop, writer: Writer, servi
 
 @pytest.mark.skipif(not has_haproxy(), reason="without HAProxy's wheel Serve's own proxy is the ingress")
 def test_a_killed_ingress(suite: RunningSuite, shop: Shop) -> None:
-    """Without HAProxy no stage can be reached: Search answers with what the gateway remembers until it is back."""
+    """Without HAProxy no stage is reachable: the gateway answers from its caches until HAProxy recovers."""
     outage = _kill(suite.pids("haproxy"), shop)
     assert (outage.errors, outage.empty) == ([], 0)
     assert {common_pb2.STAGE_QUERY_ENCODER, common_pb2.STAGE_RETRIEVAL, common_pb2.STAGE_PRICING} <= outage.degraded
@@ -89,7 +89,7 @@ def _kill(pids: Sequence[int], shop: Shop) -> Outage:
 
 
 def _rose(before: gateway_pb2.SearchResponse, after: gateway_pb2.SearchResponse, ids: Sequence[str]) -> bool:
-    """Whether all of them stand higher, by more than time and other shoppers' clicks can do."""
+    """Whether all of them rank higher, with a score increase larger than time and other shoppers can cause."""
     old, new = ({result.product.id: result for result in answer.results} for answer in (before, after))
     return all(
         id in new and new[id].position < old[id].position and new[id].score > old[id].score + 5 * _SAME_SCORE

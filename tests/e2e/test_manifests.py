@@ -1,4 +1,4 @@
-"""The production overlay on one machine: the suite of these tests was started with its Serve configuration."""
+"""The production overlay on one machine: the suite of these tests uses its Serve configuration."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.needed import needs
 
 
 def test_the_manifests_serve_the_tour(suite: RunningSuite, shop: Shop, production: dict[str, str]) -> None:
-    """With the applications and settings of the manifests, every step of the tour shows what it is there for."""
+    """With the manifests' applications and settings, every step of the demo tour succeeds."""
     needs("kubectl")
     assert production
     said = io.StringIO()
@@ -26,6 +26,6 @@ def test_the_manifests_serve_the_tour(suite: RunningSuite, shop: Shop, productio
 
 @pytest.mark.skipif(not has_haproxy(), reason="HAProxy has no wheel here")
 def test_the_manifests_flags_bring_haproxy(suite: RunningSuite, production: dict[str, str]) -> None:
-    """With the flags of the manifests' Ray pods it is HAProxy that takes the calls."""
+    """With the flags of the manifests' Ray pods, HAProxy receives the calls."""
     assert not production or production["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
     assert suite.pids("haproxy")

@@ -1,4 +1,4 @@
-"""One request, found again in every service that took part in it."""
+"""One request, traced through every service that handles it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.e2e.suite import RunningSuite, eventually
 
 
 def test_one_request_id_in_log_and_record(suite: RunningSuite, shop: Shop) -> None:
-    """The caller's request id stands in the answer, in the gateway's log and at each quote in pricing's audit log."""
+    """The caller's request id is in the answer, in the gateway's log and at each quote in pricing's audit log."""
     request_id = f"order-{uuid.uuid4().hex}"
     answer = shop.search("coffee maker", metadata=[("x-request-id", request_id)])
     assert answer.request_id == request_id
@@ -34,5 +34,5 @@ def test_one_trace_through_all_services(shop: Shop, collector: Collector) -> Non
         ("kairos-pricing", "QuotePrices"),
     }
     eventually(f"spans of {trace_id}", 20, lambda: expected <= collector.of_trace(trace_id))
-    # Only what a caller traces is traced here.
+    # The suite traces only calls that the caller traces.
     assert {trace for _, _, trace in collector.spans} == {trace_id}

@@ -28,7 +28,7 @@ def with_replicas(config: ServeConfig, count: int) -> ServeConfig:
 def test_scaling_the_encoder(
     suite: RunningSuite, shop: Shop, production: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From one replica to two and back under load: no error, equal answers, and every other process stays."""
+    """Scaling from one replica to two and back under load: no errors, equal answers, no other restarts."""
     needs("kubectl")
     config = load_serve_config(Path(production["KAIROS_SUITE_SERVE_CONFIG"]))
     for name, value in production.items():

@@ -1,4 +1,4 @@
-"""What a shop gets of the running suite: search in two languages, an order that follows clicks, offers, imports."""
+"""A shop's use of the running suite: search in two languages, an order that follows clicks, offers, imports."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SERVICE = "kairos.gateway.v1.GatewayService"
     [("wireless headphones under $150", "en", "Electronics"), ("女士跑步鞋", "zh", "Shoes")],
 )
 def test_one_search_by_reflection(suite: RunningSuite, shop: Shop, query: str, language: str, category: str) -> None:
-    """A client that knows the gateway by reflection alone gets products, offers, facets and the waterfall at once."""
+    """A client that uses only reflection gets products, offers, facets and the waterfall at once."""
     with grpc.insecure_channel(suite.state.gateway) as channel:
         pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
         method = pool.FindServiceByName(SERVICE).methods_by_name["Search"]
@@ -56,21 +56,21 @@ def test_one_search_by_reflection(suite: RunningSuite, shop: Shop, query: str, l
     assert all(0 < timing.latency_ms <= timing.budget_ms for timing in answer.timings)
 
 
-def test_what_is_typed_is_completed(shop: Shop) -> None:
-    """A few letters, even with a slip, are completed from the words of the shop."""
+def test_autocompletion(shop: Shop) -> None:
+    """A few letters, even with a typo, are completed from the shop's vocabulary."""
     deadline = time.monotonic() + 60
     for prefix in ("wireless head", "wireles head"):
         while True:
             answer = shop.stub.Suggest(gateway_pb2.SuggestRequest(prefix=prefix), timeout=BUDGET_S)
             if any("headphones" in suggestion.text.lower() for suggestion in answer.suggestions):
                 break
-            # Words of an import are read after some seconds.
+            # The vocabulary of an import is loaded after some seconds.
             assert time.monotonic() < deadline, f"{prefix!r} is completed to {answer}"
             time.sleep(0.5)
 
 
-def test_a_condition_in_the_words_narrows_the_answer(shop: Shop) -> None:
-    """ "under $150" is a condition, and no product beyond it is answered."""
+def test_a_condition_in_the_query_filters_the_answer(shop: Shop) -> None:
+    """ "under $150" is a filter, and no result costs more."""
     answer = shop.search("wireless headphones under $150")
     assert "under $150" in [constraint.matched_text for constraint in answer.interpretation.constraints]
     assert answer.results
@@ -79,7 +79,7 @@ def test_a_condition_in_the_words_narrows_the_answer(shop: Shop) -> None:
 
 
 def test_clicks_change_the_order_and_say_why(shop: Shop) -> None:
-    """After three clicks far down the same query answers in another order, and a reason names the clicked products."""
+    """After three clicks on low results the same query has another order, and a reason names the clicks."""
     user = new_user()
     before = shop.search("running shoes", user)
     clicked = [result.product.id for result in before.results[-3:]]
@@ -89,13 +89,13 @@ def test_clicks_change_the_order_and_say_why(shop: Shop) -> None:
     assert all(places[result.product.id] < result.position for result in before.results[-3:])
     named = {id for result in after.results for reason in result.reasons for id in reason.history_item_ids}
     assert named == set(clicked)
-    # Nobody else's order has changed.
+    # Other users' order has not changed.
     other = shop.search("running shoes", new_user())
     assert {id for result in other.results for reason in result.reasons for id in reason.history_item_ids} == set()
 
 
-def test_a_place_is_explained(shop: Shop) -> None:
-    """The product's place is that of the search, and its groups add up to the score that stands there."""
+def test_a_position_is_explained(shop: Shop) -> None:
+    """The product's position is that of the search, and its group contributions sum to its score."""
     user = new_user()
     before = shop.search("running shoes", user)
     shop.record(clicks(user, [before.results[-1].product.id], before.attribution_token))
@@ -103,17 +103,17 @@ def test_a_place_is_explained(shop: Shop) -> None:
     answer = shop.stub.Search(asked, timeout=BUDGET_S)
     shown = answer.results[2]
     message = gateway_pb2.ExplainItemRequest(item_id=shown.product.id, search=asked)
-    told = shop.stub.ExplainItem(message, timeout=BUDGET_S).result
-    assert told.position == shown.position
-    assert told.score == pytest.approx(shown.score, abs=1e-3)
-    contributions = sum(reason.contribution for reason in told.reasons)
-    assert contributions + told.explanation.baseline == pytest.approx(told.score, abs=1e-5)
-    assert [event.event.item_id for event in told.explanation.events] == [before.results[-1].product.id]
-    assert told.explanation.text.startswith(f"Place {shown.position} of ")
+    explained = shop.stub.ExplainItem(message, timeout=BUDGET_S).result
+    assert explained.position == shown.position
+    assert explained.score == pytest.approx(shown.score, abs=1e-3)
+    contributions = sum(reason.contribution for reason in explained.reasons)
+    assert contributions + explained.explanation.baseline == pytest.approx(explained.score, abs=1e-5)
+    assert [event.event.item_id for event in explained.explanation.events] == [before.results[-1].product.id]
+    assert explained.explanation.text.startswith(f"Place {shown.position} of ")
 
 
 def test_recommend_without_a_query(shop: Shop) -> None:
-    """Somebody new is recommended what is popular, somebody who clicked what resembles it, each with an offer."""
+    """A new user gets popular items, a user with clicks gets similar items, each with an offer."""
     user = new_user()
     message = gateway_pb2.RecommendRequest(user_id=user, page_size=5, explain=True)
     assert shop.stub.Recommend(message, timeout=BUDGET_S).results
@@ -126,11 +126,11 @@ def test_recommend_without_a_query(shop: Shop) -> None:
 
 
 def test_a_user_is_shown_exported_and_deleted(shop: Shop) -> None:
-    """Through the whole suite: the profile has the click, the export the event; after the deletion nothing is left."""
+    """Through the whole suite: profile and export have the click; after the deletion nothing is left."""
     user, product = new_user(), shop.products[0].id
     shop.record(clicks(user, [product]))
     known = shop.stub.GetProfile(gateway_pb2.GetProfileRequest(user_id=user), timeout=WRITE_S).profile
-    assert [act.item_id for act in known.recent] == [product]
+    assert [entry.item_id for entry in known.recent] == [product]
     assert list(known.interests[0].item_ids) == [product]
     exported = shop.stub.ExportUser(gateway_pb2.ExportUserRequest(user_id=user), timeout=WRITE_S)
     assert [event.item_id for event in exported.events] == [product]
@@ -157,7 +157,7 @@ def test_offers_stay_inside_their_guardrails_and_are_on_record(suite: RunningSui
 
 
 def test_a_second_import_changes_nothing(shop: Shop) -> None:
-    """The same rows again: each is unchanged, none imported, and the shop has as many products as before."""
+    """A repeated import reports every row as unchanged, imports none and keeps the number of products."""
     before = shop.total()
     answer = shop.import_all(shop.products)
     assert (answer.unchanged_count, answer.imported_count, answer.rejected_count) == (len(shop.products), 0, 0)
@@ -165,7 +165,7 @@ def test_a_second_import_changes_nothing(shop: Shop) -> None:
 
 
 def test_a_product_that_changed_is_replaced(suite: RunningSuite, shop: Shop, tmp_path: Path) -> None:
-    """By the command as by gRPC: one changed row of a file is one product imported, and the answer shows it."""
+    """By command and by gRPC: one changed row is one imported product, and answers show the change."""
     product = shop.products[0]
     row = {"id": product.id, "title": "Quite another thing", "price": "12.50"}
     file = tmp_path / "changed.jsonl"

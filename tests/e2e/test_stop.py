@@ -1,4 +1,4 @@
-"""The end of Ray, of the host and of the suite. Comes last by its name: what it stops is what the other tests use."""
+"""The end of Ray, of the host and of the suite. Runs last by its name, since it stops what the other tests use."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.e2e.suite import RunningSuite
 
 @pytest.fixture(scope="module")
 def events(shop: Shop) -> list[event_pb2.Event]:
-    """Three clicks, acknowledged before anything was stopped."""
+    """Three clicks, acknowledged before any process is stopped."""
     events = clicks(new_user(), [product.id for product in shop.products[:3]])
     shop.record(events)
     return events
 
 
 def test_ray_is_replaced(suite: RunningSuite, shop: Shop, events: list[event_pb2.Event]) -> None:
-    """After kill -9 of Ray's own daemon the host and all stages are replaced; Search answers on, the data is there."""
+    """After SIGKILL of Ray's daemon, host and stages are replaced; Search still answers, no data is lost."""
     host, outage = suite.pids("serve host"), Outage()
     assert suite.kill("ray raylet")
     outage.watch(shop)
@@ -34,7 +34,7 @@ def test_ray_is_replaced(suite: RunningSuite, shop: Shop, events: list[event_pb2
 
 
 def test_down_right_after_the_host_was_killed(suite: RunningSuite, events: list[event_pb2.Event]) -> None:
-    """`down` ends what a host killed this moment has left behind, and what Ray had left behind earlier."""
+    """`down` ends the processes that a just killed host and an earlier killed Ray left behind."""
     assert suite.kill("serve host")
     _goes_down(suite)
     assert "not running" in suite.kairos("down").stderr
@@ -42,7 +42,7 @@ def test_down_right_after_the_host_was_killed(suite: RunningSuite, events: list[
 
 
 def test_up_again(suite: RunningSuite, shop: Shop, events: list[event_pb2.Event]) -> None:
-    """Started again in the same folder, the suite has every product and every event."""
+    """After a restart in the same folder, the suite has every product and every event."""
     suite.start()
     with grpc.insecure_channel(suite.state.gateway) as channel:
         again = Shop(gateway_pb2_grpc.GatewayServiceStub(channel), shop.products)
@@ -51,7 +51,7 @@ def test_up_again(suite: RunningSuite, shop: Shop, events: list[event_pb2.Event]
 
 
 def test_down(suite: RunningSuite) -> None:
-    """`down` leaves no process of the suite, and none of HAProxy's sockets."""
+    """`down` leaves no process of the suite and no HAProxy socket."""
     _goes_down(suite)
 
 

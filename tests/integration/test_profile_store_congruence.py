@@ -1,4 +1,4 @@
-"""One suite for both profile stores: SQLite, and a real Redis on a free port."""
+"""One test suite for both profile stores: SQLite, and a real Redis on a free port."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Reopen = Callable[[], ProfileStore]
 
 @pytest.fixture(params=["sqlite", "redis"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Reopen:
-    """Opens the same store again, as a process would that was killed; the old one is never closed."""
+    """Opens the same store again, as after a kill; the old one is never closed."""
     if request.param == "sqlite":
         return lambda: SqliteProfileStore(tmp_path)
     server: RedisServer = request.getfixturevalue("redis_server")
@@ -89,21 +89,21 @@ def test_an_event_counts_once(store: ProfileStore) -> None:
     assert store.popularity("t", ["i1"], NOW_S + 3) == pytest.approx([3.0], abs=0.01)
 
 
-def test_batches_count_each_for_itself(store: ProfileStore) -> None:
-    """Several batches in one write, of one tenant or of two, give the ids of the new events of each."""
+def test_batches_are_counted_separately(store: ProfileStore) -> None:
+    """Several batches in one write, of one or two tenants, return the ids of each batch's new events."""
     batches = [Batch("t", [click(1), click(2)], []), Batch("other", [click(1)], []), Batch("t", [click(2)], [])]
     assert store.record(batches) == [["e1", "e2"], ["e1"], []]
 
 
-def test_the_newest_are_remembered(store: ProfileStore) -> None:
-    """Whatever order events came in, the newest events are there, newest first, and no more than the bound."""
+def test_the_newest_events_are_kept(store: ProfileStore) -> None:
+    """For any order of arrival the newest events are kept, newest first, up to the bound."""
     numbers = [n * 37 % 150 for n in range(150)]
     record(store, "t", [click(n, f"i{n}") for n in numbers])
     assert [entry.item_id for entry in recent(store)] == [f"i{n}" for n in range(149, 49, -1)]
 
 
-def test_each_kind_has_its_place(store: ProfileStore) -> None:
-    """Purchases are kept besides the newest events, impressions apart from both, and removals are in no sample."""
+def test_each_kind_is_kept_separately(store: ProfileStore) -> None:
+    """Purchases are kept in addition to the newest events, impressions apart; removals are in no sample."""
     kinds = [EventType.PURCHASE, EventType.REMOVE, EventType.IMPRESSION, EventType.SEARCH, EventType.CLICK]
     record(store, "t", [click(n, f"i{n}", kind=kind) for n, kind in enumerate(kinds)])
     known = store.user_history("t", USER)
@@ -114,7 +114,7 @@ def test_each_kind_has_its_place(store: ProfileStore) -> None:
 
 
 def test_impressions_are_in_the_history(store: ProfileStore) -> None:
-    """The gateway's impressions and those of the caller's own pages stand together, newest first, within the bound."""
+    """Impressions of the gateway and of the caller's own pages are kept, newest first, up to the bound."""
     record(store, "t", [click(50, "own", kind=EventType.IMPRESSION)])
     pages = [shown(f"a{n}", f"b{n}", ranking=f"r{n}", shown_s=NOW_S + n) for n in range(80)]
     store.record_impressions("t", pages)
@@ -125,7 +125,7 @@ def test_impressions_are_in_the_history(store: ProfileStore) -> None:
 
 
 def test_features_come_with_the_history(store: ProfileStore) -> None:
-    """An item's vector, price, category and brand are joined; an unknown item has none."""
+    """The history has each item's vector, price, category and brand; an unknown item has none."""
     record(store, "t", [click(1, "known"), click(2, "unknown")], [item("known")])
     unknown, known = recent(store)
     assert unknown.features is None
@@ -136,7 +136,7 @@ def test_features_come_with_the_history(store: ProfileStore) -> None:
 
 
 def test_an_event_keeps_the_price_of_its_time(store: ProfileStore) -> None:
-    """When an item's price changes, earlier events still have the one that the shopper saw."""
+    """When an item's price changes, earlier events keep the price that the shopper saw."""
     record(store, "t", [click(1)], [item("i1", price=9.5)])
     record(store, "t", [click(2)], [item("i1", price=5.0)])
     assert [entry.price for entry in recent(store)] == [5.0, 9.5]
@@ -144,7 +144,7 @@ def test_an_event_keeps_the_price_of_its_time(store: ProfileStore) -> None:
 
 
 def test_a_missing_price_stays_missing(store: ProfileStore) -> None:
-    """An item without price and vector comes back without them."""
+    """An item without price and vector is returned without them."""
     bare = ItemFeatures("bare", None, "", float("nan"), "", "")
     record(store, "t", [click(1, "bare")], [bare])
     features = recent(store)[0].features
@@ -159,13 +159,13 @@ ITEMS = [
     for n in range(6)
 ]
 SIZES = st.sampled_from([6, 30, 250])
-ACTS = st.tuples(
+DRAWN_EVENTS = st.tuples(
     st.sampled_from(EventType), st.integers(0, len(ITEMS) - 1), st.integers(-(10**7), 0), st.sampled_from([0, 9_000])
 )
 
 
 def profile_bytes(known: UserHistory) -> tuple[object, ...]:
-    """Everything of a profile, to the last bit."""
+    """All values of a profile, for a bit-by-bit comparison."""
     profile: Profile = build_profile(known, "m@1", 4, NOW_S)
     found = interests(profile)
     numbers = (profile.vectors, profile.weights, found.vectors, found.shares)
@@ -179,11 +179,11 @@ def profile_bytes(known: UserHistory) -> tuple[object, ...]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_late_doubled_and_disordered_events_make_the_same_profile(store: ProfileStore, data: st.DataObject) -> None:
-    """Any order of arrival, any batches and any repetitions give the profile of the ordered events, to the last bit."""
-    acts = data.draw(st.lists(ACTS, min_size=1, max_size=250 if data.draw(st.booleans()) else 12))
+    """Any arrival order, batches and repetitions give the profile of the ordered events, bit by bit."""
+    drawn = data.draw(st.lists(DRAWN_EVENTS, min_size=1, max_size=250 if data.draw(st.booleans()) else 12))
     events = [
         Event(f"e{n}", "u", "s", f"i{which}", kind, NOW_S + offset, dwell_ms=dwell)
-        for n, (kind, which, offset, dwell) in enumerate(acts)
+        for n, (kind, which, offset, dwell) in enumerate(drawn)
     ]
     ordered, shuffled = uuid.uuid4().hex, uuid.uuid4().hex
     record(store, ordered, sorted(events, key=lambda event: event.occurred_s), ITEMS)
@@ -198,7 +198,7 @@ def test_late_doubled_and_disordered_events_make_the_same_profile(store: Profile
 
 
 def test_a_long_history_is_bounded(store: ProfileStore) -> None:
-    """However many events there are, a user history has a fixed size."""
+    """A user history has a maximum size for any number of events."""
     kinds = list(EventType)
     record(store, "t", [click(n, f"i{n % 300}", kind=kinds[n % len(kinds)]) for n in range(3_000)])
     known = store.user_history("t", USER)
@@ -207,7 +207,7 @@ def test_a_long_history_is_bounded(store: ProfileStore) -> None:
 
 
 def test_both_stores_keep_the_same(tmp_path: Path, redis_server: RedisServer) -> None:
-    """SQLite and Redis choose the same events, in the same order, and count the same purchases."""
+    """SQLite and Redis keep the same events in the same order and count the same purchases."""
     redis_server.client().flushall()
     one, other = SqliteProfileStore(tmp_path), RedisProfileStore(redis_server.client())
     kinds = list(EventType)
@@ -223,8 +223,8 @@ def test_both_stores_keep_the_same(tmp_path: Path, redis_server: RedisServer) ->
     assert same(one.impressions_after("t", 0, 10), other.impressions_after("t", 0, 10))
 
 
-def test_who_buys_again(store: ProfileStore) -> None:
-    """Buyers and those who came back on another day are counted by item and by category; twice a day is once."""
+def test_repeat_buyers(store: ProfileStore) -> None:
+    """Buyers and repeat buyers on another day are counted by item and category; twice a day counts once."""
     day = 86_400
 
     def bought(number: int, user: str, name: str, on_day: int) -> Event:
@@ -240,30 +240,30 @@ def test_who_buys_again(store: ProfileStore) -> None:
 
 
 def test_popular_items(store: ProfileStore) -> None:
-    """Most acted on first; a category holds what is below it, and not what only begins like it."""
-    acts = [click(1, "a"), click(2, "b", kind=EventType.PURCHASE), click(3, "c"), click(4, "c")]
-    record(store, "t", acts, [item("a"), item("b", "Shoes"), item("c", "Shoes2")])
+    """The most popular come first; a category includes its subcategories, not others with the same prefix."""
+    drawn = [click(1, "a"), click(2, "b", kind=EventType.PURCHASE), click(3, "c"), click(4, "c")]
+    record(store, "t", drawn, [item("a"), item("b", "Shoes"), item("c", "Shoes2")])
     assert [name for name, _ in store.popular("t", "", 10, NOW_S)] == ["b", "c", "a"]
     assert [name for name, _ in store.popular("t", "Shoes", 10, NOW_S)] == ["b", "a"]
     assert [name for name, _ in store.popular("t", "", 1, NOW_S)] == ["b"]
 
 
 def test_tenants_do_not_mix(store: ProfileStore) -> None:
-    """The same ids of two tenants are two things."""
+    """The same ids in two tenants are independent."""
     record(store, "t", [click(1)])
     assert record(store, "other", [click(1)]) == 1
     assert not recent(store, "third")
 
 
 def test_impressions_count_once(store: ProfileStore) -> None:
-    """A page of a ranking is logged once, its next page again."""
+    """A page of a ranking is logged once; its next page is logged too."""
     first, second = shown("a", "b"), shown("c", first=3)
     assert store.record_impressions("t", [first]) == 1
     assert store.record_impressions("t", [first, second]) == 1
 
 
 def test_the_log_is_read_from_a_position(store: ProfileStore) -> None:
-    """Events come in the order of recording, whenever they happened; a reader goes on where it stopped."""
+    """Events are read in the order of recording, not of their times; a reader continues at its position."""
     record(store, "t", [click(5), click(2)])
     record(store, "t", [click(9, user="other"), click(1)])
     log = store.events_after("t", 0, 3)
@@ -278,7 +278,7 @@ def test_the_log_is_read_from_a_position(store: ProfileStore) -> None:
 
 
 def test_a_replay_makes_the_same_profile(store: ProfileStore) -> None:
-    """The log, read in parts and recorded for another tenant, makes the same profile."""
+    """The log, read in parts and recorded for another tenant, gives the same profile."""
     kinds = list(EventType)
     events = [
         Event(f"e{n}", "u", "s", f"i{n % 6}", kinds[n % len(kinds)], NOW_S - n * 37 % 5_000, dwell_ms=n * 100)
@@ -294,8 +294,8 @@ def test_a_replay_makes_the_same_profile(store: ProfileStore) -> None:
     assert profile_bytes(store.user_history("replay", USER)) == profile_bytes(store.user_history("t", USER))
 
 
-def test_a_position_is_never_given_twice(store: ProfileStore) -> None:
-    """After a deletion new events stand beyond all that a reader has met."""
+def test_a_position_is_never_reused(store: ProfileStore) -> None:
+    """After a deletion, new events have positions beyond all earlier ones."""
     record(store, "t", [click(1), click(2)])
     last = store.events_after("t", 0, 9)[-1][0]
     store.delete_person("t", USER)
@@ -303,8 +303,8 @@ def test_a_position_is_never_given_twice(store: ProfileStore) -> None:
     assert [event.event_id for _, event in store.events_after("t", last, 9)] == ["e3"]
 
 
-def test_a_deleted_user_is_gone(store: ProfileStore) -> None:
-    """Events, impressions and profile of the user are gone, others' are not, and doing it again changes nothing."""
+def test_a_deleted_user_is_removed(store: ProfileStore) -> None:
+    """The user's events, impressions and profile are removed, others' are kept; a repeat changes nothing."""
     kinds = list(EventType)
     record(store, "t", [click(n, kind=kinds[n % len(kinds)]) for n in range(21)], [item("i1")])
     record(store, "t", [click(100, user="other")])
@@ -318,8 +318,8 @@ def test_a_deleted_user_is_gone(store: ProfileStore) -> None:
     assert store.delete_person("t", USER) == (0, 0)
 
 
-def test_late_events_do_not_bring_a_deleted_user_back(store: ProfileStore) -> None:
-    """What happened before a deletion and comes in soon after it is not taken; what happens afterwards is."""
+def test_late_events_do_not_restore_a_deleted_user(store: ProfileStore) -> None:
+    """Late events from before a deletion are skipped; events from after it are recorded."""
     now = time.time()
     before = Event("e1", "u", "s", "i1", EventType.CLICK, now - 60)
     assert record(store, "t", [before]) == 1
@@ -329,8 +329,8 @@ def test_late_events_do_not_bring_a_deleted_user_back(store: ProfileStore) -> No
     assert record(store, "t", [Event("e3", "u", "s", "i1", EventType.CLICK, time.time() + 1)]) == 1
 
 
-def test_a_group_goes_on_where_it_stopped(reopen: Reopen) -> None:
-    """Positions are a tenant's and a group's own, and there after a kill; a later commit takes their place."""
+def test_a_group_continues_at_its_position(reopen: Reopen) -> None:
+    """Positions are per tenant and group and survive a kill; a later commit replaces them."""
     store = reopen()
     assert store.committed("t", "learner") == {}
     store.commit("t", "learner", {"events": 7, "impressions": 3})
@@ -341,7 +341,7 @@ def test_a_group_goes_on_where_it_stopped(reopen: Reopen) -> None:
 
 
 def test_a_users_oldest_impressions(store: ProfileStore) -> None:
-    """The first position that is left of each user: after a deletion it lies beyond all that was deleted."""
+    """Each user's first position in the log; after a deletion it is beyond all deleted positions."""
     store.record_impressions("t", [shown("a"), shown("b", ranking="q"), shown("c", ranking="x", user="other")])
     store.record_impressions("t", [shown("d", ranking="y", user="")])
     assert store.oldest_impressions("t", [USER, OTHER, "user:nobody", ""]) == {USER: 1, OTHER: 3}
@@ -352,7 +352,7 @@ def test_a_users_oldest_impressions(store: ProfileStore) -> None:
 
 
 def test_counts_add_up(store: ProfileStore) -> None:
-    """Sums grow by what is added, each for itself, and are a tenant's own."""
+    """Sums grow by the added counts, separately by key and tenant."""
     store.add_counts("t", "trial", {"requests": 2, "seconds": 0.5})
     store.add_counts("t", "trial", {"requests": 3, "errors": 1})
     assert store.counts("t", "trial") == {"requests": 5, "seconds": 0.5, "errors": 1}
@@ -363,7 +363,7 @@ NAME = "somebody-by-name"
 
 
 def test_no_byte_of_a_deleted_user_stays_in_the_file(tmp_path: Path) -> None:
-    """Neither the database nor its log of changes holds the user's id, or what was searched for, any more."""
+    """After a deletion, neither the database nor its write-ahead log has the user's id or queries."""
     store = SqliteProfileStore(tmp_path)
     events = [Event(f"e{n}", NAME, f"{NAME}-s", "i1", list(EventType)[n % 7], NOW_S, query=NAME) for n in range(500)]
     record(store, "t", events)
@@ -380,7 +380,7 @@ def test_no_byte_of_a_deleted_user_stays_in_the_file(tmp_path: Path) -> None:
 
 
 def test_no_key_of_a_deleted_user_stays_in_redis(redis_server: RedisServer) -> None:
-    """No key names the user, no value does, and the marks of the user's events are gone."""
+    """No key or value names the user, and the marks of the user's events are removed."""
     client = redis_server.client()
     client.flushall()
     store = RedisProfileStore(client)
@@ -402,16 +402,16 @@ def test_no_key_of_a_deleted_user_stays_in_redis(redis_server: RedisServer) -> N
     assert client.xlen("kairos:{t}:events") == client.xlen("kairos:{t}:impressions") == 0
 
 
-def test_what_was_acknowledged_survives(reopen: Reopen) -> None:
-    """Recorded events are there after the store was opened again, without a close (Redis: after kill -9)."""
+def test_acknowledged_events_survive(reopen: Reopen) -> None:
+    """Recorded events are present after the store is reopened without a close (Redis: after kill -9)."""
     record(reopen(), "t", [click(1), click(2)], [item("i1")])
     again = reopen()
     assert len(recent(again)) == 2
     assert record(again, "t", [click(1)]) == 0
 
 
-def test_what_was_shown_comes_back(store: ProfileStore) -> None:
-    """A page is in the log with all of its ranking's facts and features, to the last bit; its items are stored."""
+def test_a_shown_page_is_restored(store: ProfileStore) -> None:
+    """The log has a page with all data and features of its ranking, bit by bit; its items are stored."""
     page = Impressions(made_ranking("i1", "i2", ranked_s=NOW_S - 9), (4, 7), NOW_S)
     page = replace(page, ranking=replace(page.ranking, items=[]))
     store.record_impressions("t", [page], ITEMS[:2])
@@ -425,7 +425,7 @@ def test_what_was_shown_comes_back(store: ProfileStore) -> None:
 
 
 def test_a_whole_ranking_is_logged_once(store: ProfileStore) -> None:
-    """A ranking that is logged whole comes back as it was, once, however often its pages are recorded."""
+    """A ranking logged whole is read back unchanged, and once however often its pages are recorded."""
     whole = made_ranking("a", "b", "c", ranked_s=NOW_S)
     for first in (1, 2):
         store.record_impressions("t", [shown("a", first=first)], whole=[whole])
@@ -446,7 +446,7 @@ VISITOR = person_key("", "v")
 
 
 def test_users_and_visitors_do_not_collide(store: ProfileStore) -> None:
-    """A visitor and a user of the same id have histories of their own; an event with both ids is the user's."""
+    """A visitor and a user of the same id have separate histories; an event with both ids is the user's."""
     record(store, "t", [click(1, "of user"), of_visitor(click(2, "of visitor"), "u")])
     record(store, "t", [replace(click(3, "of both"), visitor_id="u")])
     assert [entry.item_id for entry in recent(store)] == ["of both", "of user"]
@@ -456,7 +456,7 @@ def test_users_and_visitors_do_not_collide(store: ProfileStore) -> None:
 
 
 def test_a_visitor_has_a_whole_history(store: ProfileStore) -> None:
-    """Purchases, impressions and popularity of a visitor count like a user's."""
+    """Purchases, impressions and popularity of a visitor count as for a user."""
     bought = of_visitor(click(1, "tea", kind=EventType.PURCHASE))
     again = of_visitor(replace(click(2, "tea", kind=EventType.PURCHASE), occurred_s=NOW_S + 9 * 86_400))
     record(store, "t", [bought, again], [item("tea", "Food")])
@@ -471,20 +471,20 @@ def test_a_visitor_has_a_whole_history(store: ProfileStore) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_merged_history_is_the_users_own(store: ProfileStore, data: st.DataObject) -> None:
-    """After a merge the history, the counts and the logs are, bit by bit, those of a user with the same events."""
-    acts = data.draw(st.lists(st.tuples(ACTS, st.sampled_from("uvvw")), min_size=1, max_size=data.draw(SIZES)))
+    """After a merge, history, counts and logs equal, bit by bit, those of a user with the same events."""
+    drawn = data.draw(st.lists(st.tuples(DRAWN_EVENTS, st.sampled_from("uvvw")), min_size=1, max_size=data.draw(SIZES)))
     events = [
         Event(f"e{n}", "u", "s", f"i{which}", kind, NOW_S + offset, dwell_ms=dwell)
-        for n, ((kind, which, offset, dwell), _) in enumerate(acts)
+        for n, ((kind, which, offset, dwell), _) in enumerate(drawn)
     ]
     pages = [shown(f"i{n}", ranking=f"r{n}", shown_s=NOW_S - n) for n in range(data.draw(st.integers(0, 4)))]
     apart, together = uuid.uuid4().hex, uuid.uuid4().hex
-    merged_at = {who: data.draw(st.integers(0, len(acts))) for who in "vw"}
-    for n, (event, (_, who)) in enumerate(zip(events, acts, strict=True)):
+    merged_at = {who: data.draw(st.integers(0, len(drawn))) for who in "vw"}
+    for n, (event, (_, who)) in enumerate(zip(events, drawn, strict=True)):
         for visitor, at in merged_at.items():
             if at == n:
                 store.merge(apart, visitor, "u")
-        # Categories change now and then: a count is the category's of the time.
+        # Categories change between events: a count belongs to the category at that time.
         items = [replace(ITEMS[int(event.item_id[1:])], category=("Shoes", "Lamps")[n % 5 == 0])]
         record(store, apart, [event if who == "u" else of_visitor(event, who)], items)
         record(store, together, [event], items)
@@ -510,7 +510,7 @@ def test_a_merged_history_is_the_users_own(store: ProfileStore, data: st.DataObj
 
 
 def test_a_merge_is_done_once(store: ProfileStore) -> None:
-    """It says what it moved, and nothing when it is repeated; later events of the visitor are the user's at once."""
+    """A merge returns what it moved, a repeat (0, 0); the visitor's later events are the user's at once."""
     record(store, "t", [of_visitor(click(n)) for n in range(3)])
     store.record_impressions("t", [shown("a", user="", visitor="v")])
     assert store.merge("t", "v", "u") == (3, 1)
@@ -525,7 +525,7 @@ def test_a_merge_is_done_once(store: ProfileStore) -> None:
 
 
 def test_a_visitor_is_merged_into_one_user(store: ProfileStore) -> None:
-    """Merging a visitor into a second user is refused, and changes nothing; another tenant's visitor is another one."""
+    """A merge into a second user is rejected and changes nothing; other tenants' visitors are separate."""
     record(store, "t", [of_visitor(click(1))])
     store.merge("t", "v", "u")
     with pytest.raises(Conflict, match="another user"):
@@ -536,7 +536,7 @@ def test_a_visitor_is_merged_into_one_user(store: ProfileStore) -> None:
 
 
 def test_a_deletion_covers_merged_visitors(store: ProfileStore) -> None:
-    """All events of the user and of the merged visitors are gone; what the visitor does later is a new visitor's."""
+    """Events of the user and the merged visitors are deleted; the visitor's later events are a new visitor's."""
     now = time.time()
     record(store, "t", [click(1), of_visitor(click(2))], [item("i1")])
     store.merge("t", "v", "u")
@@ -552,8 +552,8 @@ def test_a_deletion_covers_merged_visitors(store: ProfileStore) -> None:
     assert [entry.event_id for entry in recent(store, person=VISITOR)] == ["e4"]
 
 
-def test_features_from_before_a_deletion_stay_away(store: ProfileStore) -> None:
-    """A page that is shown after a deletion is not logged if its ranking was made, of the history, before it."""
+def test_features_from_before_a_deletion_are_skipped(store: ProfileStore) -> None:
+    """A page shown after a deletion is skipped if its ranking was made before the deletion."""
     before = made_ranking("a", ranked_s=time.time() - 5)
     store.delete_person("t", USER)
     page = Impressions(before, (1,), time.time() + 1)
@@ -561,8 +561,8 @@ def test_features_from_before_a_deletion_stay_away(store: ProfileStore) -> None:
     assert store.whole_rankings_after("t", 0, 9) == []
 
 
-def test_sqlite_of_another_layout_is_refused(tmp_path: Path) -> None:
-    """A file with tables of an earlier or later version is refused, with the remedy; it is not changed."""
+def test_sqlite_of_another_layout_is_rejected(tmp_path: Path) -> None:
+    """A file of an earlier or later version is rejected unchanged, and the error names the remedy."""
     SqliteProfileStore(tmp_path).close()
     for version in (0, 2, VERSION + 1):
         with closing(sqlite3.connect(tmp_path / PROFILES_FILE)) as db:
@@ -573,15 +573,15 @@ def test_sqlite_of_another_layout_is_refused(tmp_path: Path) -> None:
             assert db.execute("PRAGMA user_version").fetchone() == (version,)
 
 
-def test_redis_of_another_layout_is_refused(redis_server: RedisServer) -> None:
-    """Redis with keys of an earlier layout, or of a later one, is refused, with the remedy."""
+def test_redis_of_another_layout_is_rejected(redis_server: RedisServer) -> None:
+    """Redis with an earlier or later layout is rejected, and the error names the remedy."""
     client = redis_server.client()
     client.flushall()
     client.set("kairos:{shop}:events:last", 7)
     with pytest.raises(InvalidArgument, match=r"before 3. Use an empty Redis"):
         RedisProfileStore(client)
     client.flushall()
-    # Another service keeps its own keys there.
+    # Another service stores its own keys there.
     client.set("kairos:{shop}:lexicon:version", 7)
     store = RedisProfileStore(client)
     assert record(store, "t", [click(1)]) == 1
@@ -591,7 +591,7 @@ def test_redis_of_another_layout_is_refused(redis_server: RedisServer) -> None:
 
 
 def test_redis_is_checked_when_it_is_back(redis_server: RedisServer) -> None:
-    """A store that started without its Redis refuses an earlier layout at the first call that reaches it."""
+    """A store that started without Redis rejects an earlier layout at the first call that reaches Redis."""
     redis_server.client().flushall()
     redis_server.client().set("kairos:{shop}:events:last", 7)
     redis_server.kill()

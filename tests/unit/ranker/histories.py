@@ -25,7 +25,7 @@ def entry(
 
 
 def user_history(*history: HistoryEntry, shown: Sequence[tuple[str, float]] = ()) -> UserHistory:
-    """What a store would remember of the history."""
+    """The user history that a store would return for these entries."""
     newest = sorted(history, key=lambda e: (e.occurred_s, e.event_id), reverse=True)
     ranked = sorted(
         ((value, e.event_id, e) for e in history if (value := priority(_event(e))) is not None), reverse=True

@@ -1,4 +1,4 @@
-"""Pages as a ranker logs them: with the features of what the store knew at their time."""
+"""Pages as a ranker logs them, with features from the store's data at that time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ranked(
     model_version: str = "m",
     tenant: str = "default",
 ) -> Impressions:
-    """All items are shown, from position 1 on, in the given order. `matches` are retrieval's scores, in [0, 1]."""
+    """All items are shown in the given order, from position 1 on. `matches` are retrieval scores in [0, 1]."""
     known, n = [items[item_id] for item_id in item_ids], len(item_ids)
     version, dimensions = known[0].model_version, len(known[0].vector) if known[0].vector is not None else 1
     history = store.user_history(tenant, person_key(user, visitor))
@@ -60,6 +60,6 @@ def ranked(
 
 
 def _float16(vector: FloatArray | None) -> FloatArray:
-    """As stores keep it."""
+    """Rounds to float16, as the stores do."""
     assert vector is not None
     return vector.astype(np.float16).astype(np.float32)

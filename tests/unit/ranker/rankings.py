@@ -24,7 +24,7 @@ def made_ranking(
     seed: int = 0,
     dimensions: int = 2,
 ) -> StoredRanking:
-    """Of items with arbitrary scores and features."""
+    """A ranking of items with arbitrary scores and features."""
     random, n = np.random.default_rng(seed), len(item_ids)
     return StoredRanking(
         ranking_id=ranking, user_id=user, visitor_id=visitor, session_id="s", query="q", model_version="m",
@@ -54,7 +54,7 @@ def numbers(random: np.random.Generator, *shape: int) -> FloatArray:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equality of values that hold arrays, bit by bit; NaN equals NaN."""
+    """Whether two values that hold arrays are equal bit by bit. NaN equals NaN."""
     if isinstance(one, np.ndarray):
         return bool(one.shape == other.shape and one.dtype == other.dtype and one.tobytes() == other.tobytes())
     if is_dataclass(one):

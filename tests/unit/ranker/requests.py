@@ -1,4 +1,4 @@
-"""Requests for the tests of scores and their explanations: like those of a shop, drawn by a seed."""
+"""Random ranking requests with the properties of a shop's, for the tests of scores and their explanations."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availabilit
 DIMENSIONS = 8
 
 
-def drawn(seed: int, count: int = 31, acts: int = 6) -> RankingRequest:
-    """Candidates in retrieval's order, some without price or stock, and a user who acted on things like them."""
+def drawn(seed: int, count: int = 31, events: int = 6) -> RankingRequest:
+    """Candidates in retrieval order, some without price or stock, and a user with events on similar items."""
     random = np.random.default_rng(seed)
     vectors = random.normal(size=(count, DIMENSIONS)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -31,7 +31,7 @@ def drawn(seed: int, count: int = 31, acts: int = 6) -> RankingRequest:
             entry(
                 features(f"h{n}", *(vectors[n] + random.normal(0, 0.2, DIMENSIONS)), price=float(20 + n)), age_s=60 * n
             )
-            for n in range(acts)
+            for n in range(events)
         )
     )
     return RankingRequest(
@@ -53,14 +53,14 @@ def drawn(seed: int, count: int = 31, acts: int = 6) -> RankingRequest:
 
 
 def without(request: RankingRequest, group: ReasonType) -> RankingRequest:
-    """The request as if nothing of the group were known. Not for the query: retrieval would have found others."""
+    """The request without the group's data. Not for the query: without it retrieval returns other candidates."""
     profile, count = request.profile, len(request.item_ids)
     if group is ReasonType.RECENT_HISTORY:
         nobody = Profile(
             (), np.zeros((0, DIMENSIONS), np.float32), np.zeros(0, np.float32), profile.price, profile.prices
         )
         return replace(request, profile=nobody, user_history=UserHistory())
-    # A price is never taken away: the middle candidate's takes its place.
+    # A price is not removed: the median candidate's price replaces it.
     middle = np.argsort(price_affinity(request), kind="stable")[count // 2]
     unknown: dict[ReasonType, dict[str, Any]] = {
         ReasonType.PRICE_AFFINITY: {"prices": np.full(count, request.prices[middle], np.float32)},

@@ -1,4 +1,4 @@
-"""Rankings and session moves that wait to be written: readable at once, bounded, and written when the ranker stops."""
+"""The queue of rankings and session moves: readable at once, bounded, and written when the ranker stops."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.ranker.rankings import made_ranking
 
 @dataclass
 class SlowStore:
-    """Keeps what is written; a write waits until `open` is set, and fails while `is_away`."""
+    """Stores what is written. A write waits until `open` is set, and fails while `is_away`."""
 
     rankings: dict[str, StoredRanking] = field(default_factory=dict)
     sessions: dict[str, SessionContext] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def found(writer: BackgroundWriter, *ranking_ids: str) -> list[bool]:
 
 
 def test_a_queued_ranking_is_readable(writer: BackgroundWriter, store: SlowStore) -> None:
-    """Before it is written a ranking comes from the queue, afterwards from the store; of its own tenant only."""
+    """A ranking is read from the queue until it is written, then from the store; only by its own tenant."""
     writer.put(pending("r"))
     assert found(writer, "r", "q") == [True, False]
     assert writer.ranking("other", "r") is None
@@ -104,15 +104,15 @@ def test_a_queued_ranking_is_readable(writer: BackgroundWriter, store: SlowStore
 
 
 def test_the_oldest_are_dropped_and_counted(writer: BackgroundWriter, store: SlowStore) -> None:
-    """Beyond the capacity the oldest ranking leaves, and `dropped` says how many did."""
+    """Beyond the capacity the oldest ranking is dropped, and `dropped` counts it."""
     for n in range(5):
         writer.put(pending(f"r{n}"))
     assert found(writer, *(f"r{n}" for n in range(5))) == [False, False, True, True, True]
     assert writer.dropped == 2
 
 
-def test_close_writes_what_is_queued() -> None:
-    """After close everything that was queued is in the store."""
+def test_close_writes_the_queue() -> None:
+    """After close, the store holds everything that was queued."""
     store = SlowStore()
     store.open.set()
     writer = BackgroundWriter(store, capacity=100)
@@ -125,7 +125,7 @@ def test_close_writes_what_is_queued() -> None:
 
 
 def test_rankings_wait_for_the_store(writer: BackgroundWriter, store: SlowStore) -> None:
-    """While the store is away rankings stay readable, and they are written when it is back."""
+    """While the store is unavailable rankings stay readable; they are written when it is available again."""
     store.is_away = True
     store.open.set()
     writer.put(pending("r"))
@@ -134,8 +134,8 @@ def test_rankings_wait_for_the_store(writer: BackgroundWriter, store: SlowStore)
     until(lambda: "r" in store.rankings)
 
 
-def test_close_does_not_wait_for_a_store_that_is_away(store: SlowStore) -> None:
-    """A ranker stops although its store is gone; what was queued is lost."""
+def test_close_does_not_wait_for_an_unavailable_store(store: SlowStore) -> None:
+    """A ranker stops although its store is unavailable; the queued writes are lost."""
     store.is_away = True
     store.open.set()
     writer = BackgroundWriter(store, capacity=3)
@@ -146,7 +146,7 @@ def test_close_does_not_wait_for_a_store_that_is_away(store: SlowStore) -> None:
 
 
 def test_a_ranking_that_cannot_be_computed_is_skipped(writer: BackgroundWriter, store: SlowStore) -> None:
-    """One defect does not keep the rankings after it from the store."""
+    """A ranking that raises an error does not prevent the writes of later rankings."""
 
     def fails() -> StoredRanking:
         raise ValueError("no such feature")
@@ -158,7 +158,7 @@ def test_a_ranking_that_cannot_be_computed_is_skipped(writer: BackgroundWriter, 
 
 
 def test_a_reader_of_a_session_waits_for_its_moves(writer: BackgroundWriter, store: SlowStore) -> None:
-    """A session is read after the moves that were queued before; another session is not waited for."""
+    """A session is read after its own queued moves were written, without waiting for other sessions' moves."""
     writer.move([move()])
     began = time.monotonic()
     assert writer.session("t", "other") is None
@@ -169,8 +169,8 @@ def test_a_reader_of_a_session_waits_for_its_moves(writer: BackgroundWriter, sto
     np.testing.assert_array_equal(context.vector, [1, 0])
 
 
-def test_a_lost_move_holds_no_reader(writer: BackgroundWriter, store: SlowStore) -> None:
-    """If a move could not be written, readers of the session go on without it."""
+def test_a_failed_move_does_not_block_readers(writer: BackgroundWriter, store: SlowStore) -> None:
+    """If a move cannot be written, readers of the session do not wait for it."""
     store.is_away = True
     store.open.set()
     writer.move([move()])
@@ -180,7 +180,7 @@ def test_a_lost_move_holds_no_reader(writer: BackgroundWriter, store: SlowStore)
 
 
 def test_a_deletion_covers_the_queue(writer: BackgroundWriter, store: SlowStore) -> None:
-    """Queued rankings and moves of the person are dropped, others' are kept, and the store deletes its own."""
+    """A person's queued rankings and moves are dropped, others' are kept, and the store deletes its own rows."""
     for ranking in (pending("r0"), pending("r1", user="other")):
         writer.put(ranking)
     writer.move([move(), move("theirs", person="user:other")])

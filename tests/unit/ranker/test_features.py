@@ -1,4 +1,4 @@
-"""The candidate features: their values, and the registry that the folder makes."""
+"""The candidate features: their values, and their registry, which is built from the files of a folder."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def request_of_four() -> RankingRequest:
 
 @pytest.mark.parametrize("name", CANDIDATE_NUMBERS)
 def test_a_feature_keeps_its_values(name: str, request_of_four: RankingRequest) -> None:
-    """The value of each candidate feature, for a known request: a change needs a higher FEATURES_VERSION."""
+    """The value of each candidate feature for a fixed request: a change needs a higher FEATURES_VERSION."""
     _, candidates = features_of(request_of_four)
     np.testing.assert_allclose(candidates.numbers[:, CANDIDATE_NUMBERS.index(name)], FROZEN[name], rtol=1e-6, atol=1e-7)
 
 
 def test_the_features_of_the_user_keep_their_values(request_of_four: RankingRequest) -> None:
-    """The sequence of events, newest first, the long-term vector and the context, for a known request."""
+    """The event sequence, newest first, the long-term vector and the context, for a fixed request."""
     user, _ = features_of(request_of_four)
     assert list(user.item_ids) == ["boot", "lamp", "boot", "lamp"]
     assert user.types.tolist() == [1, 2, 3, 4]
@@ -94,13 +94,13 @@ def test_the_features_of_the_user_keep_their_values(request_of_four: RankingRequ
 
 
 def test_each_file_of_the_folder_is_a_feature() -> None:
-    """A feature is named like its file, and the columns are in the order of the names."""
+    """Each feature has the name of its file, and the columns are in the order of the names."""
     files = sorted(file.stem for path in folder.__path__ for file in Path(path).glob("[!_]*.py"))
     assert list(CANDIDATE_FEATURES) == files == sorted(FROZEN)
 
 
 def test_a_part_of_a_request(request_of_four: RankingRequest) -> None:
-    """The features of some candidates of a request are those that they have among all."""
+    """Features of a subset of candidates equal their features among all candidates."""
     part = request_of_four.take([1, 2])
     _, candidates = features_of(part)
     numbers = dict(zip(CANDIDATE_NUMBERS, candidates.numbers.T, strict=True))

@@ -1,4 +1,4 @@
-"""The events of the history that influence the score of an item most."""
+"""The history events that influence an item's score most."""
 
 from __future__ import annotations
 
@@ -15,34 +15,36 @@ ITEM = np.array([1, 0, 0], np.float32)
 TWIN, NEAR, STRANGE = features("twin"), features("near", 1.0, 0.6, 0.0), features("strange", 0.0, 0.0, 1.0)
 
 
-def told(*history: HistoryEntry) -> list[InfluentialEvent]:
+def influences(*history: HistoryEntry) -> list[InfluentialEvent]:
     remembered = user_history(*history)
     profile = build_profile(remembered, "m@1", 3, NOW_S)
     return influential_events(ITEM, attention(ITEM[None], profile)[0], profile, remembered)
 
 
-def test_the_likest_speaks_most() -> None:
-    """Of equally fresh events the one on the most similar item leads; dissimilar items have no influence."""
-    said = told(entry(NEAR), entry(TWIN), entry(STRANGE))
+def test_the_most_similar_event_has_the_most_influence() -> None:
+    """Of equally old events the one on the most similar item leads; dissimilar items have no influence."""
+    said = influences(entry(NEAR), entry(TWIN), entry(STRANGE))
     assert [one.entry.item_id for one in said] == ["twin", "near"]
     assert said[0].similarity == pytest.approx(1)
     assert sum(one.share for one in said) == pytest.approx(1)
 
 
-def test_what_was_put_back_speaks_against() -> None:
-    """Its share is negative, and the event is the removal, not the click before it."""
-    said = told(entry(TWIN, EventType.REMOVE, 10), entry(TWIN, age_s=5_000), entry(NEAR, age_s=20))
+def test_a_removal_has_a_negative_share() -> None:
+    """A removed item has a negative share, and the returned event is the removal, not the earlier click."""
+    said = influences(entry(TWIN, EventType.REMOVE, 10), entry(TWIN, age_s=5_000), entry(NEAR, age_s=20))
     against = next(one for one in said if one.entry.item_id == "twin")
     assert against.share < 0
     assert against.entry.type is EventType.REMOVE
 
 
-def test_the_newest_act() -> None:
-    """Of several events on one item the newest is given."""
-    assert [one.entry.type for one in told(entry(TWIN, age_s=100), entry(TWIN, EventType.CART))] == [EventType.CART]
+def test_the_newest_event_of_an_item() -> None:
+    """Of several events on one item the newest is returned."""
+    assert [one.entry.type for one in influences(entry(TWIN, age_s=100), entry(TWIN, EventType.CART))] == [
+        EventType.CART
+    ]
 
 
-def test_at_most() -> None:
-    """However long the history is, at most three events are given; without a history none."""
-    assert len(told(*(entry(features(f"t{n}"), age_s=n) for n in range(9)))) == MOST
-    assert told() == []
+def test_at_most_three_events() -> None:
+    """At most three events are returned for a history of any length, and none without a history."""
+    assert len(influences(*(entry(features(f"t{n}"), age_s=n) for n in range(9)))) == MOST
+    assert influences() == []

@@ -1,4 +1,4 @@
-"""A network's groups masked: what is masked is what a request without it would have been."""
+"""Masked groups of a network: a mask equals a request without the group's data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROWS = [0, 5, 17]
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> OnnxRanker:
-    """Untrained, and its groups depend on each other all the same."""
+    """Untrained; its groups interact nevertheless."""
     folder = tmp_path_factory.mktemp("network") / "1"
     LearnableRanker(NetworkSettings(dimensions=DIMENSIONS), vector_version="m@1", seed=3).save(folder)
     return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), _never)
@@ -48,15 +48,15 @@ def score(network: OnnxRanker, request: RankingRequest, known: Sequence[ReasonTy
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_all_known_is_the_score(network: OnnxRanker, seed: int) -> None:
-    """With every group known the masked network says what the network says."""
+def test_no_mask_is_the_score(network: OnnxRanker, seed: int) -> None:
+    """Without masked groups the masked network returns the network's score."""
     request = drawn(seed)
     np.testing.assert_allclose(score(network, request, GROUPS), network(request).total[ROWS], rtol=1e-5)
 
 
 @pytest.mark.parametrize("group", [ReasonType.QUERY_MATCH, ReasonType.RECENT_HISTORY, ReasonType.POPULARITY])
-def test_masked_is_without(network: OnnxRanker, group: ReasonType) -> None:
-    """Masking a group says what the network says of a request that never had it."""
+def test_a_mask_equals_a_request_without_the_group(network: OnnxRanker, group: ReasonType) -> None:
+    """With a masked group the network returns the score of a request without that group's data."""
     request = drawn(7)
     scores = request.retrieval_scores
     if group is ReasonType.QUERY_MATCH:
@@ -70,25 +70,25 @@ def test_masked_is_without(network: OnnxRanker, group: ReasonType) -> None:
 
 
 def test_in_stock_is_the_baseline(network: OnnxRanker) -> None:
-    """An item that is out of stock has less than its baseline of it: the objective's share counts for the group."""
+    """An item out of stock has a negative availability contribution: it includes the objective's stock factor."""
     request = drawn(8)
     request = replace(request, stocks=np.where(np.arange(31) == 0, 0, 5).astype(np.float32))
-    told = explain(request, network(request), ROWS)
-    assert told[0].contributions[ReasonType.AVAILABILITY] < 0
+    explained = explain(request, network(request), ROWS)
+    assert explained[0].contributions[ReasonType.AVAILABILITY] < 0
 
 
 def test_exact_for_a_network(network: OnnxRanker) -> None:
-    """The values are the definition's, over all 720 orders, and they are no sum of single effects."""
+    """The values match the definition over all 720 orders, and are not a sum of single-group effects."""
     request = drawn(9)
     scorer = masked(network, request).score
-    told = shapley(scorer)
-    np.testing.assert_allclose(told.contributions, by_all_orders(scorer, len(ROWS)), atol=1e-5)
+    explained = shapley(scorer)
+    np.testing.assert_allclose(explained.contributions, by_all_orders(scorer, len(ROWS)), atol=1e-5)
     values = np.asarray(scorer(COALITIONS))
     alone = np.stack([values[1 << place] - values[0] for place in range(len(GROUPS))], axis=1)
-    assert not np.allclose(alone, told.contributions, atol=1e-4)
+    assert not np.allclose(alone, explained.contributions, atol=1e-4)
 
 
-def test_order_and_company(network: OnnxRanker) -> None:
+def test_independent_of_other_explained_items(network: OnnxRanker) -> None:
     """An item's explanation does not depend on which other items are explained with it."""
     request = drawn(10)
     alone, together = (explain(request, network(request), rows)[5] for rows in ([5], ROWS))
@@ -104,15 +104,15 @@ def test_a_user_without_history(network: OnnxRanker) -> None:
 
 def test_removed_events_change_the_score(network: OnnxRanker) -> None:
     """Removing the events on one of the heaviest items changes the score; the other items are not removed."""
-    request = drawn(12, acts=20)
-    told = masked(network, request).influences()
-    assert told.shape == (3, 20)
+    request = drawn(12, events=20)
+    influences = masked(network, request).influences()
+    assert influences.shape == (3, 20)
     weighty = np.argsort(-np.abs(request.profile.weights), kind="stable")
-    assert (np.abs(told[:, weighty[:MOST_REMOVED]]) > 0).all()
-    assert (told[:, weighty[MOST_REMOVED:]] == 0).all()
+    assert (np.abs(influences[:, weighty[:MOST_REMOVED]]) > 0).all()
+    assert (influences[:, weighty[MOST_REMOVED:]] == 0).all()
 
 
-def test_without_a_history_nothing_influences(network: OnnxRanker) -> None:
-    """Without a history there is no item that influences a score."""
+def test_without_a_history_no_influences(network: OnnxRanker) -> None:
+    """Without a history there are no influences."""
     request = without(drawn(13), ReasonType.RECENT_HISTORY)
     assert masked(network, request).influences().shape == (3, 0)

@@ -27,8 +27,8 @@ def promote(registry: ModelRegistry, version: str) -> None:
     registry.take_step(StepKind.PROMOTED, version, lambda now: now.promoted(version))
 
 
-def test_versions_appear_whole(registry: ModelRegistry) -> None:
-    """Versions are numbered in turn with their manifest; one whose saving fails leaves nothing behind."""
+def test_versions_are_atomic(registry: ModelRegistry) -> None:
+    """Versions are numbered in sequence and have a manifest; a failed save leaves no files."""
     assert [publish(registry), publish(registry)] == ["0001", "0002"]
 
     def fails(folder: Path) -> None:
@@ -43,7 +43,7 @@ def test_versions_appear_whole(registry: ModelRegistry) -> None:
 
 
 def test_each_step_is_logged(registry: ModelRegistry) -> None:
-    """The log holds every step with its reason and figures, and the pointer is what the last one says."""
+    """The log holds every step with its reason and figures, and the pointer equals the last step."""
     version = publish(registry)
     registry.take_step(StepKind.PROPOSED, version, reason="drift", figures={"log_loss": 0.5})
     registry.take_step(StepKind.SHARE, version, lambda now: now.with_share(version, 0.1))
@@ -54,8 +54,8 @@ def test_each_step_is_logged(registry: ModelRegistry) -> None:
     assert registry.rollout() == share.rollout == Rollout("", (), version, Stage.SHARE, 0.1, since_s=7.0)
 
 
-def test_the_stamp_tells_of_a_change(registry: ModelRegistry) -> None:
-    """A reader that looks at the stamp alone notices each new pointer."""
+def test_the_stamp_changes_with_the_pointer(registry: ModelRegistry) -> None:
+    """A reader that checks only the stamp notices each new pointer."""
     stamps = [registry.stamp()]
     for _ in range(2):
         promote(registry, publish(registry))
@@ -65,8 +65,8 @@ def test_the_stamp_tells_of_a_change(registry: ModelRegistry) -> None:
     assert registry.stamp() == stamps[-1]
 
 
-def test_a_version_that_is_not_there(registry: ModelRegistry) -> None:
-    """Nothing is promoted that does not exist: the error says what there is, the pointer and the log stay."""
+def test_an_unknown_version(registry: ModelRegistry) -> None:
+    """An unknown version cannot be promoted: the error lists the versions; the pointer and the log do not change."""
     promote(registry, publish(registry))
     with pytest.raises(ValueError, match="no version '0009'; there are 0001"):
         promote(registry, "0009")
@@ -74,8 +74,8 @@ def test_a_version_that_is_not_there(registry: ModelRegistry) -> None:
     assert len(registry.steps()) == 1
 
 
-def test_a_step_cut_short(registry: ModelRegistry) -> None:
-    """What a dying process left in the log is ignored and cut off; a pointer that it did not set is set."""
+def test_an_interrupted_step(registry: ModelRegistry) -> None:
+    """An incomplete log line of a killed process is removed; a pointer that it did not write is written."""
     for _ in range(2):
         promote(registry, publish(registry))
     log = registry.folder / "log.jsonl"
@@ -97,7 +97,7 @@ def _share(folder: Path) -> None:
 
 
 def test_writers_take_turns(registry: ModelRegistry) -> None:
-    """Two processes that change the rollout at the same time lose none of their steps."""
+    """Two processes that change the rollout at the same time lose no step."""
     publish(registry)
     fork = multiprocessing.get_context("fork")
     writers = [fork.Process(target=_share, args=(registry.folder,)) for _ in range(2)]

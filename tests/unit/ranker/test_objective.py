@@ -1,4 +1,4 @@
-"""How the heads of a network make one score, changed while the ranker runs."""
+"""The objective combines a network's heads into one score, and can change while the ranker runs."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def write(file: Path, text: str, stamp: int) -> None:
     os.utime(file, (stamp, stamp))
 
 
-def test_a_score_is_what_is_expected_of_a_showing() -> None:
-    """Each task's probability times what it is worth; an item out of stock keeps its share."""
+def test_a_score_is_the_expected_value_of_an_impression() -> None:
+    """A score sums each task's probability times its weight; an item out of stock keeps a fraction of its score."""
     tasks = {"click": np.array([0.5, 0.5]), "cart": np.array([0.2, 0.2]), "purchase": np.array([0.1, 0.1])}
     score = Objective(1, 2, 4, 0.5).score({k: v.astype(np.float32) for k, v in tasks.items()}, np.array([-1.0, 0.0]))
     assert score == pytest.approx([1.3, 0.65])
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
-    """Without a file the settings' weights hold; one that comes or changes is felt within a second."""
+    """Without a file the settings' weights are used; a new or changed file takes effect within a second."""
     file, clock = tmp_path / "objective.yaml", Clock()
     objective = ObjectiveFile(file, DEFAULT, clock)
     assert objective() == Objective(1, 2, 4, 0.5)
@@ -49,8 +49,8 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert objective() == Objective(0, 2, 7, 0.5)
 
 
-def test_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
-    """What cannot be read while the ranker runs leaves the last good weights; at the start it is refused by name."""
+def test_an_invalid_file_changes_nothing(tmp_path: Path) -> None:
+    """An invalid file keeps the last valid weights while the ranker runs; at start it is an error that names it."""
     file, clock = tmp_path / "objective.yaml", Clock()
     write(file, "click: 3\n", 1)
     objective = ObjectiveFile(file, DEFAULT, clock)
@@ -66,6 +66,6 @@ def test_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_network_needs_its_folder() -> None:
-    """`ranker: network` without `model_dir` stops the start and says what is missing."""
+    """`ranker: network` without `model_dir` fails at start, with an error that names the missing setting."""
     with pytest.raises(ValueError, match="model_dir is not set"):
         RankerSettings(ranker="network")

@@ -28,10 +28,10 @@ def weights_of(*history: HistoryEntry) -> dict[str, float]:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(EventType), st.integers(0, 10**6)), max_size=12))
-def test_order_does_not_matter(acts: list[tuple[str, EventType, int]]) -> None:
-    """Late and out-of-order events give the same profile as ordered ones, to the last bit."""
+def test_order_does_not_matter(drawn: list[tuple[str, EventType, int]]) -> None:
+    """Late and out-of-order events give the same profile as ordered events, bit by bit."""
     items = {name: features(name, 1.0, index) for index, name in enumerate("abcd")}
-    history = [entry(items[name], kind, age, str(n)) for n, (name, kind, age) in enumerate(acts)]
+    history = [entry(items[name], kind, age, str(n)) for n, (name, kind, age) in enumerate(drawn)]
     one = build_profile(user_history(*history), "m@1", 2, NOW_S)
     other = build_profile(user_history(*history[::-1]), "m@1", 2, NOW_S)
     assert one.item_ids == other.item_ids
@@ -40,61 +40,63 @@ def test_order_does_not_matter(acts: list[tuple[str, EventType, int]]) -> None:
     assert (one.price, one.prices) == (other.price, other.prices)
 
 
-def test_now_outweighs_then() -> None:
-    """A click of this minute says more than a score of last month's, which are not forgotten either."""
+def test_new_events_outweigh_old_ones() -> None:
+    """A click of this minute outweighs twenty clicks of last month, which still count."""
     then = [entry(LAMP, age_s=MONTH_S, event_id=f"old{n}") for n in range(20)]
     weights = weights_of(entry(BOOT), *then)
     assert weights["boot"] > 2 * weights["lamp"] > 0
 
 
-def test_the_newest_act_counts_most() -> None:
-    """Within one minute of clicks, two on something new weigh more than the three before them."""
-    acts = [entry(item, age_s=age, event_id=str(age)) for item, age in ((LAMP, 50), (LAMP, 40), (LAMP, 30), (BOOT, 20))]
-    weights = weights_of(*acts, entry(BOOT, age_s=10))
+def test_the_newest_events_count_most() -> None:
+    """Within one minute, two clicks on a new item outweigh the three clicks before them."""
+    events = [
+        entry(item, age_s=age, event_id=str(age)) for item, age in ((LAMP, 50), (LAMP, 40), (LAMP, 30), (BOOT, 20))
+    ]
+    weights = weights_of(*events, entry(BOOT, age_s=10))
     assert weights["boot"] > weights["lamp"]
 
 
-def test_lasting_taste_comes_back() -> None:
-    """What was liked for months leads again half a day after a sudden interest."""
+def test_a_lasting_interest_returns() -> None:
+    """An interest of several months leads again half a day after a short new interest."""
     always = [entry(LAMP, EventType.PURCHASE, MONTH_S + n, f"old{n}") for n in range(10)]
-    wish = [entry(BOOT, age_s=43_200 + n, event_id=f"wish{n}") for n in range(2)]
-    weights = weights_of(*always, *wish)
+    sudden = [entry(BOOT, age_s=43_200 + n, event_id=f"sudden{n}") for n in range(2)]
+    weights = weights_of(*always, *sudden)
     assert weights["lamp"] > weights["boot"]
 
 
 def test_a_purchase_weighs_more_than_a_click() -> None:
-    """A purchase weighs more than a cart, a cart more than a click, a short look little; a removal is negative."""
+    """A purchase outweighs a cart, a cart a click; a short view weighs little; a removal is negative."""
     kinds = (EventType.PURCHASE, EventType.CART, EventType.CLICK, EventType.DWELL, EventType.SEARCH, EventType.REMOVE)
     weights = [event_weight(kind, 6_000) for kind in kinds]
     assert weights == sorted(weights, reverse=True)
     assert weights[-1] < 0 == weights[-2]
 
 
-def test_what_was_put_back_speaks_against() -> None:
-    """An item that was only taken out of the cart has a negative weight."""
+def test_a_removal_has_a_negative_weight() -> None:
+    """An item that was only removed from the cart has a negative weight."""
     assert weights_of(entry(BOOT, EventType.REMOVE), entry(LAMP))["boot"] < 0
 
 
 def test_the_sample_represents_all_events() -> None:
-    """With thousands of old events the sample's weights add up to about theirs; none counts less than its own."""
-    acts = [entry((BOOT, LAMP)[n % 4 == 0], age_s=n * 3_600.0, event_id=f"e{n}") for n in range(3_000)]
-    sample = user_history(*acts).lasting
+    """The weights of a sample of thousands of events sum to about those of all; none is below its own weight."""
+    events = [entry((BOOT, LAMP)[n % 4 == 0], age_s=n * 3_600.0, event_id=f"e{n}") for n in range(3_000)]
+    sample = user_history(*events).lasting
     assert len(sample) == LASTING
     estimates = lasting_weights(sample, NOW_S)
     truth = sum(0.5 ** (n * 3_600 / (45 * 86_400)) for n in range(3_000))
     # Priority sampling of k: a relative standard deviation of at most 1/sqrt(k - 1), here 0.13.
     assert sum(estimates) == pytest.approx(truth, rel=0.35)
-    lamps = sum(weight for act, weight in zip(sample, estimates, strict=True) if act.item_id == "lamp")
+    lamps = sum(weight for event, weight in zip(sample, estimates, strict=True) if event.item_id == "lamp")
     assert 0.1 < lamps / sum(estimates) < 0.4
 
 
-def test_vectors_of_another_model_are_left_out() -> None:
+def test_vectors_of_another_model_are_skipped() -> None:
     """Vectors of different model versions are never compared."""
     assert build_profile(user_history(entry(features("a"))), "m@2", 3, NOW_S).size == 0
 
 
-def test_interests_keep_apart_what_is_different() -> None:
-    """Two kinds of items make two interests, the stronger one first, their shares add up to 1, and they name items."""
+def test_different_kinds_are_separate_interests() -> None:
+    """Two kinds of items give two interests, the stronger one first; shares sum to 1, and items are named."""
     history = [entry(features("a", 1, 0, 0)), entry(features("b", 1, 0.1, 0)), entry(features("c", 0, 0, 1), age_s=99)]
     found = interests(build_profile(user_history(*history), "m@1", 3, NOW_S))
     assert found.vectors.shape == (2, 3)
@@ -104,7 +106,7 @@ def test_interests_keep_apart_what_is_different() -> None:
 
 
 def test_prices_by_category() -> None:
-    """The usual price is that of the item's own category; of a category that is new to the user, that of all."""
+    """The usual price is that of the item's category; for a category new to the user, that of all categories."""
     cheap, dear = features("sock", price=10), features("sofa", 0, 1, 0, price=1_000, category="Sofas")
     profile = build_profile(user_history(entry(cheap), entry(dear)), "m@1", 3, NOW_S)
     offered = [features(str(n), price=10, category=category) for n, category in enumerate(("Shoes", "Sofas", "New"))]
@@ -115,15 +117,15 @@ def test_prices_by_category() -> None:
     assert set(profile.prices) == {"Shoes", "Sofas"}
 
 
-def test_seen_in_vain() -> None:
-    """Showings count since the item was last acted on."""
+def test_shown_without_a_click() -> None:
+    """Impressions are counted from the last interaction with the item on."""
     seen = [("boot", NOW_S - 5), ("lamp", NOW_S - 5), ("boot", NOW_S - 20)]
     profile = build_profile(user_history(entry(BOOT, age_s=10), shown=seen), "m@1", 3, NOW_S)
     assert profile.shown_without_click == {"boot": 1, "lamp": 1}
 
 
 def request_for(*items: ItemFeatures, history: list[HistoryEntry], stocks: tuple[int, ...] = ()) -> RankingRequest:
-    """The items in retrieval order, close together, and a last candidate far behind."""
+    """The items in retrieval order with similar scores, and a last candidate with a far lower score."""
     items = (*items, features("far", -1.0, 0.0, 0.0))
     count = len(items)
     return RankingRequest(
@@ -141,26 +143,26 @@ def request_for(*items: ItemFeatures, history: list[HistoryEntry], stocks: tuple
 
 
 def test_without_history_retrieval_leads() -> None:
-    """For a user of whom nothing is known, the order is retrieval's."""
+    """For a user without a history, the order is retrieval's."""
     scores = weighted_sum(request_for(features("a"), features("b", 0, 1, 0), history=[]), WEIGHTS).total
     assert scores[0] > scores[1]
 
 
 def test_clicks_move_the_order() -> None:
-    """What is like the clicked items rises."""
+    """Items similar to the clicked items rise."""
     request = request_for(features("a"), features("b", 0, 1, 0), history=[entry(features("c", 0, 1, 0.1))])
     scores = weighted_sum(request, WEIGHTS)
     assert scores.total[1] > scores.total[0]
 
 
 def test_parts_add_up() -> None:
-    """The contributions of an item add up to its score."""
+    """The contributions of an item sum to its score."""
     scores = weighted_sum(request_for(features("a"), features("b"), history=[entry(features("a"))]), WEIGHTS)
     np.testing.assert_allclose(sum(scores.parts.values()), scores.total, rtol=1e-6)
 
 
 def test_out_of_stock_falls() -> None:
-    """An item that is out of stock scores less than the same one in stock."""
+    """An item out of stock has a lower score than the same item in stock."""
     scores = weighted_sum(request_for(features("a"), features("b"), history=[], stocks=(0, 5)), WEIGHTS)
     assert scores.parts[ReasonType.AVAILABILITY][0] < 0 == scores.parts[ReasonType.AVAILABILITY][1]
     assert scores.total[1] > scores.total[0]

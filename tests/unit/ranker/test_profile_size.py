@@ -1,4 +1,4 @@
-"""A profile has a size that no history exceeds."""
+"""The size of a profile is bounded for every history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIMENSIONS = 768
 
 
 def history(count: int, items: int, widest: bool, seed: int) -> list[HistoryEntry]:
-    """`count` events on `items` items; the texts have any length up to the greatest, or all of them have that."""
+    """`count` events on `items` items. The texts have random lengths up to the maximum, or all have the maximum."""
     random = Random(seed)
 
     def text(most: int, unique: str) -> str:
@@ -43,22 +43,22 @@ def history(count: int, items: int, widest: bool, seed: int) -> list[HistoryEntr
             HistoryEntry(of.item_id, text(MAX_ID, ""), kind, NOW_S - random.uniform(0, 1e7), 9_000, of,
                          text(MAX_ID, f"{n:04}"), text(MAX_QUERY, ""), of.price)
         )  # fmt: skip
-    return [act for act in made if act.type is not EventType.IMPRESSION]
+    return [event for event in made if event.type is not EventType.IMPRESSION]
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1_500), st.integers(1, 400), st.booleans(), st.integers(0, 10**6))
 def test_a_profile_is_bounded(count: int, items: int, widest: bool, seed: int) -> None:
-    """However long a history, and however long the texts in it, the serialised profile stays within its bound."""
-    acts = history(count, items, widest, seed)
-    known = user_history(*acts, shown=[(act.item_id, act.occurred_s) for act in acts][:SHOWN])
+    """For histories and texts of any length, the serialised profile stays within its bound."""
+    events = history(count, items, widest, seed)
+    known = user_history(*events, shown=[(event.item_id, event.occurred_s) for event in events][:SHOWN])
     profile = build_profile(known, "m@1", DIMENSIONS, NOW_S)
     message = profile_to_proto("u" * MAX_ID, "", known, profile, interests(profile), (), "m@1")
     assert message.ByteSize() <= MAX_PROFILE_BYTES
 
 
-def test_the_bound_is_not_idle() -> None:
-    """The longest texts of a long history come to more than half of the bound."""
+def test_the_bound_is_tight() -> None:
+    """A long history with the longest texts needs more than half of the bound."""
     known = user_history(*history(1_500, 400, widest=True, seed=1))
     profile = build_profile(known, "m@1", DIMENSIONS, NOW_S)
     message = profile_to_proto("u", "", known, profile, interests(profile), (), "m@1")

@@ -1,4 +1,4 @@
-"""Calls that come in while a write is under way share the next one."""
+"""Calls that arrive during a write share the next write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.ranker.recording import Recorder
 
 
 class SlowDisk:
-    """Takes its time for the first write: until it is let go."""
+    """The first write waits until the test releases it."""
 
     def __init__(self) -> None:
         self.writes: list[list[str]] = []
@@ -36,7 +36,7 @@ def batch(name: str, events: int = 1) -> Batch:
 
 
 async def calls(recorder: Recorder, disk: SlowDisk, *batches: Batch) -> list[asyncio.Task[list[str]]]:
-    """The first is being written when the others come."""
+    """The first call is being written when the others arrive."""
     tasks = [asyncio.create_task(recorder.record(batches[0]))]
     await asyncio.to_thread(disk.began.wait, 10)
     tasks += [asyncio.create_task(recorder.record(other)) for other in batches[1:]]
@@ -45,7 +45,7 @@ async def calls(recorder: Recorder, disk: SlowDisk, *batches: Batch) -> list[asy
 
 
 async def test_one_write_for_many() -> None:
-    """What came in meanwhile is written together, and each call gets the ids of its own events."""
+    """Calls that arrive meanwhile are written together, and each call gets the ids of its own events."""
     disk = SlowDisk()
     with ThreadPoolExecutor(1) as executor:
         recorder = Recorder(disk.record, executor)
@@ -69,8 +69,8 @@ async def test_a_failed_write_fails_its_calls_only() -> None:
         assert await recorder.record(batch("b")) == ["b0"]
 
 
-async def test_who_went_away_is_not_recorded() -> None:
-    """A call that was cancelled before its write began is left out."""
+async def test_a_cancelled_call_is_not_recorded() -> None:
+    """A call that was cancelled before its write began is skipped."""
     disk = SlowDisk()
     with ThreadPoolExecutor(1) as executor:
         recorder = Recorder(disk.record, executor)

@@ -27,30 +27,30 @@ def rest(*purchases: HistoryEntry, counts: Counts | None = None) -> tuple[str, .
 
 
 def test_a_purchase_is_recent() -> None:
-    """A first purchase is recent for 90 days, the last bought first; an earlier one is not."""
+    """A first purchase is recent for 90 days; the latest purchase comes first."""
     assert rest(bought("tea", 2), bought("pot", 0), bought("cup", 89), bought("pan", 91)) == ("pot", "tea", "cup")
 
 
 def test_twice_on_one_day_is_once() -> None:
-    """Two purchases of one day are no habit, those of two days are."""
+    """Two purchases on one day are not a repeat purchase; purchases on two days are."""
     assert rest(bought("tea", 3.1), bought("tea", 3.2)) == ("tea",)
     assert rest(bought("tea", 3), bought("tea", 33)) == ()
 
 
-def test_what_many_buy_again_does_not_rest() -> None:
-    """An item that a third of its hundred buyers came back for is shown again; one that few came back for is not."""
+def test_frequently_repurchased_items_are_not_recent() -> None:
+    """An item that a third of a hundred buyers bought again is not recent; one that few bought again is."""
     counts = {item_key("tea"): (100, 33), item_key("pot"): (100, 2)}
     assert rest(bought("tea", 1), bought("pot", 1), counts=counts) == ("pot",)
 
 
-def test_a_new_item_goes_by_its_category() -> None:
-    """Without buyers of its own an item is judged by its category; with many, by its own."""
+def test_a_new_item_uses_its_category() -> None:
+    """Without own buyers an item uses its category's rate; with many buyers, its own rate."""
     counts = {category_key("Food"): (1_000, 400), item_key("vase"): (500, 1)}
     assert rest(bought("tea", 1), bought("lamp", 1, "Lamps"), bought("vase", 1), counts=counts) == ("lamp", "vase")
 
 
-def test_few_buyers_prove_nothing() -> None:
-    """One buyer who came back is no proof."""
+def test_few_buyers_are_no_evidence() -> None:
+    """One repeat buyer is not enough evidence."""
     assert again_share("tea", "", {item_key("tea"): (1, 1)}) < 0.1
 
 
@@ -58,8 +58,8 @@ def days(*bought: tuple[str, int, int, str]) -> list[BoughtDay]:
     return [BoughtDay(*day) for day in bought]
 
 
-def test_the_first_day_counts_a_buyer_and_the_second_one_again() -> None:
-    """By the order of recording; a third day counts nothing, and a category counts as it was on its day."""
+def test_the_second_day_counts_a_repeat_buyer() -> None:
+    """Days count in recording order. A third day is not counted; a category counts as it was on that day."""
     found = purchase_counts(
         days(("tea", 9, 3, "Drinks"), ("tea", 0, 1, "Food"), ("tea", 20, 5, "Food"), ("pot", 0, 2, ""))
     )
@@ -68,7 +68,7 @@ def test_the_first_day_counts_a_buyer_and_the_second_one_again() -> None:
     }  # fmt: skip
 
 
-def test_merged_days_are_those_recorded_first() -> None:
-    """A day on which both bought the item is one day, as it was recorded first."""
+def test_merged_days_keep_the_first_recording() -> None:
+    """A day on which both bought the item is one day, with the values that were recorded first."""
     one, other = days(("tea", 0, 4, "Food"), ("pot", 1, 7, "")), days(("tea", 0, 2, "Drinks"), ("tea", 3, 9, "Food"))
     assert merged_days(one, other) == days(("tea", 0, 2, "Drinks"), ("pot", 1, 7, ""), ("tea", 3, 9, "Food"))

@@ -1,4 +1,4 @@
-"""The versions that answer follow the registry's pointer."""
+"""The served versions follow the registry's pointer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scores(*values: float) -> Scores:
 
 @dataclass
 class Shelf:
-    """A registry of one tenant, what is loaded from it, and what is reported."""
+    """A registry of one tenant, the models loaded from it, and the reported counts."""
 
     root: Path
     broken: set[str] = field(default_factory=set)
@@ -82,7 +82,7 @@ def serving(shelf: Shelf) -> Iterator[ServedModels]:
 
 
 def test_without_a_pointer_the_settings_rank(serving: ServedModels, shelf: Shelf) -> None:
-    """Tenants without a registry, and with an empty one, are answered by the scoring function of the settings."""
+    """Tenants without a registry or with an empty one get the scoring function of the settings."""
     shelf.publish(1, 0, 0)
     serving.refresh()
     for tenant in ("t", "other"):
@@ -92,7 +92,7 @@ def test_without_a_pointer_the_settings_rank(serving: ServedModels, shelf: Shelf
 
 
 def test_a_new_pointer_is_followed(serving: ServedModels, shelf: Shelf) -> None:
-    """The version that was promoted answers; each is loaded once, as long as it is needed."""
+    """The promoted version serves; each version is loaded once, for as long as it is needed."""
     first, second = shelf.publish(1, 0, 0), shelf.publish(0, 1, 0)
     names = []
     for change in (lambda now: now.promoted(first), lambda now: now.promoted(second, 0.1), lambda now: now.alone()):
@@ -105,7 +105,7 @@ def test_a_new_pointer_is_followed(serving: ServedModels, shelf: Shelf) -> None:
 
 
 def test_a_version_that_cannot_be_loaded(serving: ServedModels, shelf: Shelf) -> None:
-    """A damaged version leaves everything as it was, and the next pointer is followed."""
+    """A damaged version changes nothing, and the next pointer is followed."""
     good, damaged, better = shelf.publish(1, 0, 0), shelf.publish(0, 1, 0), shelf.publish(0, 1, 1)
     shelf.broken = {damaged}
     for version, answers in ((good, good), (damaged, good), (better, better)):
@@ -114,8 +114,8 @@ def test_a_version_that_cannot_be_loaded(serving: ServedModels, shelf: Shelf) ->
         assert serving.rank("t", "u", REQUEST)[1] == f"learned@{answers}"
 
 
-def test_a_version_that_fails_is_stood_in_for(serving: ServedModels, shelf: Shelf) -> None:
-    """When the challenger raises the current version answers, when that raises the settings do; errors are counted."""
+def test_a_failing_version_has_a_fallback(serving: ServedModels, shelf: Shelf) -> None:
+    """If the challenger raises, the current version serves; if that raises, the settings' ranker; errors count."""
 
     def fails(request: RankingRequest) -> Scores:
         raise RuntimeError("no such operator")
@@ -134,7 +134,7 @@ def test_a_version_that_fails_is_stood_in_for(serving: ServedModels, shelf: Shel
 
 
 def test_a_challenger_is_scored_in_shadow(serving: ServedModels, shelf: Shelf) -> None:
-    """In shadow the challenger answers no request; its agreement, time and errors are counted."""
+    """In shadow the challenger serves no request; its agreement, time and errors are counted."""
     current, challenger = shelf.publish(1, 0, 0), shelf.publish(3, 2, 1)
     shelf.point(lambda now: now.promoted(current).with_shadow(challenger))
     serving.refresh()
@@ -144,8 +144,8 @@ def test_a_challenger_is_scored_in_shadow(serving: ServedModels, shelf: Shelf) -
     assert shelf.total("shadow.seconds") > 0
 
 
-def test_a_slow_shadow_holds_nobody_up(serving: ServedModels, shelf: Shelf) -> None:
-    """While a challenger in shadow is busy, requests are answered and it is left out of them."""
+def test_a_slow_shadow_delays_no_request(serving: ServedModels, shelf: Shelf) -> None:
+    """While a challenger in shadow is busy, requests are answered without it."""
     current, challenger = shelf.publish(1, 0, 0), shelf.publish(3, 2, 1)
     let_go = threading.Event()
 
@@ -166,7 +166,7 @@ def test_a_slow_shadow_holds_nobody_up(serving: ServedModels, shelf: Shelf) -> N
 
 
 def test_counts_wait_for_the_store(serving: ServedModels, shelf: Shelf) -> None:
-    """What was counted while the store was away is reported when it is back."""
+    """Counts made while the store is unavailable are reported when it is available again."""
     reported, shelf.reported = shelf.reported, None  # type: ignore[assignment]
     shelf.point(lambda now: now.with_share(shelf.publish(1, 0, 0), 1.0))
     serving.refresh()
@@ -178,7 +178,7 @@ def test_counts_wait_for_the_store(serving: ServedModels, shelf: Shelf) -> None:
 
 
 def test_agreement_is_of_the_best_ten() -> None:
-    """Lists whose best ten share six items agree by 0.6, in whatever order."""
+    """Lists that share six of their best ten items have agreement 0.6, regardless of order."""
     one = np.arange(20, 0, -1).astype(np.float32)
     other: FloatArray = np.roll(one, 4)
     assert agreement(one, other) == pytest.approx(0.6)

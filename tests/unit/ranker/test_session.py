@@ -14,21 +14,21 @@ def move(*vectors: tuple[float, float], version: str = "m@1") -> SessionMove:
 
 
 def test_the_first_vector_starts_the_session() -> None:
-    """A session that is not known begins with the first vector, scaled to length 1."""
+    """An unknown session starts with the first vector, scaled to length 1."""
     found = moved(None, move((3, 4)), STEP)
     assert found is not None
     np.testing.assert_allclose(found.vector, [0.6, 0.8])
 
 
 def test_a_move_is_a_step_towards_the_vector() -> None:
-    """The context is (1 - step) of what it was and step of the vector, scaled to length 1."""
+    """The context is (1 - step) times the old context plus step times the vector, scaled to length 1."""
     found = moved(SessionContext("m@1", np.array([1, 0], np.float32)), move((0, 1)), STEP)
     assert found is not None
     np.testing.assert_allclose(found.vector, np.array([0.6, 0.4]) / np.hypot(0.6, 0.4), rtol=1e-6)
 
 
 def test_vectors_of_one_move_come_in_order() -> None:
-    """One move of two vectors is two moves of one."""
+    """One move of two vectors equals two moves of one vector each."""
     known = SessionContext("m@1", np.array([1, 0], np.float32))
     at_once, in_turn = moved(known, move((0, 1), (0.6, 0.8)), STEP), moved(known, move((0, 1)), STEP)
     in_turn = moved(in_turn, move((0.6, 0.8)), STEP)
@@ -38,15 +38,15 @@ def test_vectors_of_one_move_come_in_order() -> None:
 
 
 def test_a_zero_vector_changes_nothing() -> None:
-    """A zero vector moves no session and starts none."""
+    """A zero vector neither changes nor starts a session."""
     known = SessionContext("m@1", np.array([1, 0], np.float32))
     assert moved(known, move((0, 0)), STEP) is known
     assert moved(known, move(), STEP) is known
     assert moved(None, move((0, 0)), STEP) is None
 
 
-def test_another_model_starts_anew() -> None:
-    """Vectors of different models are never mixed: the new one replaces the context."""
+def test_another_model_restarts_the_context() -> None:
+    """Vectors of different models are never mixed: the new vector replaces the context."""
     found = moved(SessionContext("m@1", np.array([1, 0], np.float32)), move((0, 1), version="m@2"), STEP)
     assert found is not None
     assert found.model_version == "m@2"

@@ -1,4 +1,4 @@
-"""A slate shares its places among interests, spreads what is alike, and caps brands."""
+"""A slate shares its positions among interests, separates similar items, and caps brands."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def falling(count: int) -> np.ndarray:
 
 
 def test_interests_share_the_places() -> None:
-    """Of ten places each interest has its share, however much better the candidates of one of them score."""
+    """Of ten positions each interest has its share, even if one interest's candidates score far higher."""
     vectors = np.repeat(np.eye(2, dtype=np.float32), 20, axis=0)
     first = slate(falling(40), vectors, [""] * 40, TWO)[:10]
     assert Counter(int(row >= 20) for row in first) == {0: 7, 1: 3}
 
 
-def test_like_items_stand_apart() -> None:
-    """Of three that are the same and one that is different and a little worse, the different one comes second."""
+def test_similar_items_are_separated() -> None:
+    """Of three equal items and a different, slightly worse one, the different one comes second."""
     vectors = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], np.float32)
     assert slate(np.array([1, 0.95, 0.9, 0.8], np.float32), vectors, [""] * 4, NOBODY)[:2] == [0, 3]
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "d", "A", ""]), min_size=1, max_size=80), st.randoms())
 def test_brands_are_capped(brands: list[str], random: Random) -> None:
-    """Every row comes once; in ten places in a row a brand has more than its cap only where nothing else is left."""
+    """Each row occurs once; ten consecutive positions exceed a brand's cap only if no other brand is left."""
     count = len(brands)
     scores = np.array([random.random() for _ in brands], np.float32)
     vectors = np.zeros((count, 2), np.float32)
@@ -58,13 +58,13 @@ def test_brands_are_capped(brands: list[str], random: Random) -> None:
 
 
 def test_beyond_the_slate_scores_decide() -> None:
-    """Beyond the first places the order is that of the scores."""
+    """Behind the slate the order is that of the scores."""
     order = slate(falling(200), np.tile(np.eye(2, dtype=np.float32), (100, 1)), ["x"] * 200, TWO)
     assert order[PLACES:] == sorted(order[PLACES:])
 
 
-def test_what_was_shown_in_vain_sinks() -> None:
-    """The best of three falls behind the others after it was shown again and again without effect."""
+def test_items_shown_without_a_click_fall() -> None:
+    """The best of three falls behind the others after many impressions without a click."""
     scores = np.array([1.0, 0.99, 0.0], np.float32)
     assert np.argmax(fatigued(scores, [0, 0, 0])) == 0
     assert np.argmax(fatigued(scores, [3, 0, 0])) == 1
@@ -72,25 +72,25 @@ def test_what_was_shown_in_vain_sinks() -> None:
 
 
 def test_propensities_are_those_of_the_draw() -> None:
-    """Over many draws each item stands at the first place as often as its propensity says."""
-    random, counts, told = Random(7), Counter[int](), dict[int, float]()
+    """Over many draws each item is at the first position as often as its propensity states."""
+    random, counts, stated = Random(7), Counter[int](), dict[int, float]()
     for _ in range(20_000):
         order, propensities = explored(range(5), 0.3, random)
         assert sorted(order) == list(range(5))
         counts[order[0]] += 1
-        told[order[0]] = propensities[0]
-    assert sum(told.values()) == pytest.approx(1)
-    for row, propensity in told.items():
+        stated[order[0]] = propensities[0]
+    assert sum(stated.values()) == pytest.approx(1)
+    for row, propensity in stated.items():
         assert counts[row] / 20_000 == pytest.approx(propensity, abs=0.012)
 
 
 def test_without_exploration_nothing_is_drawn() -> None:
-    """A share of 0 keeps the order, and each item was certain at its place."""
+    """A share of 0 keeps the order, and each item has propensity 1 at its position."""
     assert explored([2, 0, 1], 0.0, Random(1)) == ([2, 0, 1], [1.0, 1.0, 1.0])
 
 
 def plainly(scores: np.ndarray, vectors: np.ndarray, brands: list[str], wishes: Interests) -> list[Placement]:
-    """The rule word by word: all rows sorted at each place."""
+    """The reference implementation: sorts all rows at each position."""
     owner, shares = np.zeros(len(scores), int), np.ones(1)
     if len(wishes):
         owner, shares = np.argmax(vectors @ wishes.vectors.T, axis=1), wishes.shares.astype(float)
@@ -113,8 +113,8 @@ def plainly(scores: np.ndarray, vectors: np.ndarray, brands: list[str], wishes: 
 
 
 @given(st.integers(0, 2**32), st.integers(1, 90), st.integers(0, 6), st.integers(1, 12))
-def test_places_follow_the_rule(seed: int, count: int, interests: int, brands: int) -> None:
-    """Each place goes to the row that sorting all of them would give it, equal scores and capped brands included."""
+def test_positions_match_the_reference(seed: int, count: int, interests: int, brands: int) -> None:
+    """Each position matches the reference that sorts all rows, including equal scores and capped brands."""
     random = np.random.default_rng(seed)
     vectors = np.eye(8, dtype=np.float32)[random.integers(0, 8, count)]
     vectors[: count // 2] = random.normal(size=(count // 2, 8))

@@ -1,4 +1,4 @@
-"""The steps of a slate say what moved each item."""
+"""The steps of a slate explain each item's change of position."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NOBODY = Profile((), np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
 
 
 def slated(seen: dict[str, int] | None = None, exploration: float = 0.0, **fields: object) -> Slate:
-    """Thirty candidates, the first the best, for a user with impressions and no other history."""
+    """Thirty candidates, the first one the best, for a user with impressions and no other history."""
     request = drawn(1, count=30)
     request = replace(request, profile=replace(NOBODY, shown_without_click=seen or {}), **fields)  # type: ignore[arg-type]
     return make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), exploration, Random(3))
 
 
 def test_fatigue() -> None:
-    """Four impressions without a click cost half of the maximum; the position by score alone is given."""
+    """Four impressions without a click cost half of the maximum; the position by score alone is reported."""
     steps = slated({"i0": 4}, brands=[""] * 30).steps(0)
     assert (steps.shown_without_click_count, steps.score_position) == (4, 1)
     assert steps.fatigue_cost == pytest.approx(0.1)
@@ -34,7 +34,7 @@ def test_fatigue() -> None:
 
 
 def test_brand_cap() -> None:
-    """With one brand ahead, its fourth item is passed over until the window has moved on."""
+    """If one brand leads, its fourth item is skipped until the window has moved on."""
     slate = slated(brands=["A"] * 4 + [f"B{n}" for n in range(26)], vectors=np.eye(30, dtype=np.float32))
     assert [row for row in slate.order[:10] if row < 4] == [0, 1, 2]
     assert slate.order[10] == 3
@@ -42,8 +42,8 @@ def test_brand_cap() -> None:
     assert slate.steps(0).brand_capped_places == 0
 
 
-def test_likeness() -> None:
-    """A twin of what stands above costs all that similarity can; the first place costs nothing."""
+def test_similarity() -> None:
+    """An item equal to a higher-placed one has the maximum similarity cost; the first position has none."""
     vectors = np.eye(30, dtype=np.float32)
     vectors[1] = vectors[0]
     slate = slated(vectors=vectors, brands=[""] * 30)
@@ -51,8 +51,8 @@ def test_likeness() -> None:
     assert slate.steps(0).similarity_cost == 0
 
 
-def test_lot() -> None:
-    """Drawn is what stands above an item that went before it, just where the propensity says so."""
+def test_draw() -> None:
+    """An item is reported as drawn exactly if it is above an item that preceded it and its propensity shows it."""
     slate = slated(exploration=0.3, brands=[""] * 30)
     by_lot = {row for row, propensity in zip(slate.order, slate.propensities, strict=True) if propensity < 0.5}
     assert by_lot
@@ -69,8 +69,8 @@ def test_interest() -> None:
     assert slated().steps(0).interest_share == 0
 
 
-def test_a_capped_row_is_named_once_a_place() -> None:
-    """Where every row is of a capped brand the cap gives way, and none was passed over."""
+def test_a_cap_on_every_row_is_ignored() -> None:
+    """If all rows belong to capped brands, the cap does not apply and no row is skipped."""
     scores = fatigued(np.linspace(1, 0, 6, dtype=np.float32), [0] * 6)
     placed = list(placements(scores, np.eye(6, dtype=np.float32), ["A"] * 6, Interests.none(6)))
     assert [p.capped for p in placed] == [None] * 6

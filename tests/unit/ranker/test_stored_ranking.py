@@ -15,7 +15,7 @@ from tests.unit.ranker.rankings import made_ranking, same
 
 @pytest.mark.parametrize("features", [True, False])
 def test_bytes_keep_everything(features: bool) -> None:
-    """A ranking read from its bytes is the ranking, to the last bit; unknown prices and vectors stay unknown."""
+    """A ranking decoded from its bytes is equal bit by bit; unknown prices and vectors stay unknown."""
     ranking = made_ranking("a", "b", "c", visitor="v", ranked_s=1.25, features=features)
     bare = ItemFeatures("bare", None, "", 9.5, "Ünïcode > 书", "")
     ranking = replace(ranking, items=[*ranking.items, bare], query="bottes d'été 靴")
@@ -49,7 +49,7 @@ def test_a_part_has_the_rows_of_its_items() -> None:
 
 
 def test_the_sample_is_the_share() -> None:
-    """About the configured share of the rankings is logged whole, the same ones each time; 0 and 1 are none and all."""
+    """About the configured share of rankings is logged whole, always the same ones; 0 and 1 mean none and all."""
     ids = [f"r{n}" for n in range(20_000)]
     chosen = [id for id in ids if is_logged_whole(id, 0.01)]
     assert len(chosen) == pytest.approx(200, abs=45)
