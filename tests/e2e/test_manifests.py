@@ -21,7 +21,7 @@ def test_the_manifests_serve_the_tour(suite: RunningSuite, shop: Shop, productio
     assert production
     said = io.StringIO()
     run_tour(Connection(suite.state.gateway), Console(file=said))
-    assert "Where the time of" in said.getvalue()
+    assert "Time of each stage" in said.getvalue()
 
 
 @pytest.mark.skipif(not has_haproxy(), reason="HAProxy has no wheel here")
