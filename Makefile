@@ -1,4 +1,4 @@
-# Start with `make demo` or `make test`. Both install missing dependencies in .venv and change nothing outside this folder.
+# Start with `make demo` or `make test`. Both install what is missing in .venv and change nothing outside this folder.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

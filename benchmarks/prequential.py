@@ -126,16 +126,16 @@ def prequential(
                 course.test(today, fresh, top)
             batch = Examples.joined([buffer.sample(len(rows), random), fresh])
             live, number = courses["incremental"], seed + int(rows[0])
-            live.learn(lambda batch=batch, number=number: taught(live.ranker, batch, number))  # type: ignore[misc]  # noqa: B023
+            live.learn(lambda batch=batch, number=number: trained(live.ranker, batch, number))  # type: ignore[misc]  # noqa: B023
             buffer.add(fresh, rows)
     return courses
 
 
 def retrained(examples: Examples, epochs: int, seed: int) -> LearnableRanker:
-    return taught(LearnableRanker(NetworkSettings(examples.dimensions), seed=seed), examples, seed, epochs)
+    return trained(LearnableRanker(NetworkSettings(examples.dimensions), seed=seed), examples, seed, epochs)
 
 
-def taught(ranker: LearnableRanker, examples: Examples, seed: int, epochs: int = 1) -> LearnableRanker:
+def trained(ranker: LearnableRanker, examples: Examples, seed: int, epochs: int = 1) -> LearnableRanker:
     ranker.update(examples, epochs, seed)
     return ranker
 

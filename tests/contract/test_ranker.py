@@ -89,7 +89,7 @@ def ranking(
     )  # fmt: skip
 
 
-def showing(ranking_id: str, *positions: int) -> ranker_pb2.RecordImpressionsRequest:
+def impressions_of(ranking_id: str, *positions: int) -> ranker_pb2.RecordImpressionsRequest:
     shown = ranker_pb2.ShownPositions(ranking_id=ranking_id, positions=positions)
     return ranker_pb2.RecordImpressionsRequest(shown=[shown])
 
@@ -318,9 +318,9 @@ async def test_an_export_has_everything(stub: Stub) -> None:
     await stub.RecordEvents(recording(*events))
     for n in range(4):
         await stub.RankItems(ranking(ranking_id=f"r{n}"))
-        await stub.RecordImpressions(showing(f"r{n}", 1))
+        await stub.RecordImpressions(impressions_of(f"r{n}", 1))
     await stub.RankItems(ranking("other", ranking_id="r9"))
-    await stub.RecordImpressions(showing("r9", 1))
+    await stub.RecordImpressions(impressions_of("r9", 1))
     whole = await exported(stub, user_id="u")
     assert [entry.ranking_id for entry in whole.impressions] == ["r0", "r1", "r2", "r3"]
     for sent, found in zip(events, whole.events, strict=True):

@@ -25,11 +25,11 @@ from tests.contract.test_ranker import (
     Stub,
     event,
     exported,
+    impressions_of,
     order,
     ranking,
     recording,
     serving,
-    showing,
 )
 
 NOT_FOUND, CONFLICT = grpc.StatusCode.NOT_FOUND, grpc.StatusCode.FAILED_PRECONDITION
@@ -117,7 +117,7 @@ async def test_a_ranking_of_another_stage(stub: Stub) -> None:
     stored = await page(stub)
     assert (list(stored.item_ids), list(stored.scores), list(stored.propensities)) == (["b", "a"], [0.5, 0.25], [1, 1])
     assert (stored.model_version, stored.total_size, stored.visitor_id) == ("retrieval-order", 9, "v")
-    assert (await stub.RecordImpressions(showing("r", 1, 2))).recorded_count == 1
+    assert (await stub.RecordImpressions(impressions_of("r", 1, 2))).recorded_count == 1
     (shown,) = (await exported(stub, visitor_id="v")).impressions
     assert (list(shown.item_ids), list(shown.feature_names)) == (["b", "a"], [])
 
@@ -128,7 +128,7 @@ async def test_shown_rows_are_logged_with_their_features(stub: Stub) -> None:
     request.query = "boots"
     request.context.experiment_arms.add(experiment="colour", arm="blue")
     answer = await stub.RankItems(request)
-    recorded = await stub.RecordImpressions(showing("r", 2, 5))
+    recorded = await stub.RecordImpressions(impressions_of("r", 2, 5))
     assert (recorded.recorded_count, list(recorded.missing_ranking_ids)) == (1, [])
     (shown,) = (await exported(stub, user_id="u")).impressions
     assert (shown.ranking_id, shown.user_id, shown.visitor_id, shown.session_id) == ("r", "u", "v", "s")
@@ -147,18 +147,20 @@ async def test_shown_rows_are_logged_with_their_features(stub: Stub) -> None:
 async def test_pages_are_logged_once(stub: Stub) -> None:
     """A repeated page is not logged again, the next page is. Unknown ranking ids are returned."""
     await stub.RankItems(asked())
-    both = ranker_pb2.RecordImpressionsRequest(shown=[*showing("r", 1, 2).shown, *showing("gone", 1).shown])
+    both = ranker_pb2.RecordImpressionsRequest(
+        shown=[*impressions_of("r", 1, 2).shown, *impressions_of("gone", 1).shown]
+    )
     for count in (1, 0):
         answer = await stub.RecordImpressions(both)
         assert (answer.recorded_count, list(answer.missing_ranking_ids)) == (count, ["gone"])
-    assert (await stub.RecordImpressions(showing("r", 3))).recorded_count == 1
+    assert (await stub.RecordImpressions(impressions_of("r", 3))).recorded_count == 1
 
 
 async def test_shown_items_are_stored(tmp_path: Path) -> None:
     """Shown items are stored with vector, price, category and brand; other items are not."""
     async with serving(tmp_path) as stub:
         answer = await stub.RankItems(asked())
-        await stub.RecordImpressions(showing("r", 1, 3))
+        await stub.RecordImpressions(impressions_of("r", 1, 3))
     with closing(SqliteProfileStore(tmp_path)) as store:
         known = store.items("default", list(VECTORS))
     assert set(known) == {answer.item_ids[0], answer.item_ids[2]}
@@ -172,8 +174,8 @@ async def test_a_sample_is_logged_whole(tmp_path: Path) -> None:
     """For the configured share of rankings, the log and the export have all candidates, shown or not."""
     async with serving(tmp_path, rankings={"whole_share": 1.0}) as stub:
         answer = await stub.RankItems(asked(user_id="u"))
-        await stub.RecordImpressions(showing("r", 1))
-        await stub.RecordImpressions(showing("r", 2))
+        await stub.RecordImpressions(impressions_of("r", 1))
+        await stub.RecordImpressions(impressions_of("r", 2))
         whole = await exported(stub, user_id="u")
         (logged,) = whole.rankings
         assert len(whole.impressions) == 2
@@ -182,7 +184,7 @@ async def test_a_sample_is_logged_whole(tmp_path: Path) -> None:
         assert list(logged.features.shape) == [5, len(CANDIDATE_NUMBERS)]
     async with serving(tmp_path / "none", rankings={"whole_share": 0.0}) as stub:
         await stub.RankItems(asked(user_id="u"))
-        await stub.RecordImpressions(showing("r", 1))
+        await stub.RecordImpressions(impressions_of("r", 1))
         assert not (await exported(stub, user_id="u")).rankings
 
 
@@ -190,10 +192,10 @@ async def test_a_sample_is_logged_whole(tmp_path: Path) -> None:
     ("request_", "fields"),
     [
         (ranker_pb2.RecordImpressionsRequest(), ["shown"]),
-        (showing("", 1), ["shown[0].ranking_id"]),
-        (showing("r"), ["shown[0].positions"]),
-        (showing("r", *[1] * 101), ["shown[0].positions"]),
-        (showing("r", 1, 0, 6), ["shown[0].positions[1]", "shown[0].positions[2]"]),
+        (impressions_of("", 1), ["shown[0].ranking_id"]),
+        (impressions_of("r"), ["shown[0].positions"]),
+        (impressions_of("r", *[1] * 101), ["shown[0].positions"]),
+        (impressions_of("r", 1, 0, 6), ["shown[0].positions[1]", "shown[0].positions[2]"]),
     ],
     ids=["none", "no id", "no positions", "too many", "out of range"],
 )
@@ -328,7 +330,7 @@ async def test_a_merge_moves_the_history(stub: Stub) -> None:
     """After a merge, rankings for the user and for the visitor's id alone use the visitor's history."""
     await stub.RecordEvents(recording(of_visitor("e1", "boot2"), of_visitor("e2", "lamp1", "PURCHASE")))
     await stub.RankItems(by_visitor("r"))
-    await stub.RecordImpressions(showing("r", 1, 2))
+    await stub.RecordImpressions(impressions_of("r", 1, 2))
     moved = await merge(stub)
     assert (moved.moved_event_count, moved.moved_impressions_count) == (2, 1)
     assert (await stub.RankItems(ranking())).history_size == 2
@@ -355,7 +357,7 @@ async def test_a_deletion_leaves_nothing(stub: Stub) -> None:
     await stub.RankItems(by_visitor("r1"))
     await stub.RankItems(asked("r2", user_id="u", session_id="s", query=(1, 0)))
     await stub.RankItems(asked("r3", user_id="other"))
-    await stub.RecordImpressions(showing("r1", 1))
+    await stub.RecordImpressions(impressions_of("r1", 1))
     assert await session(stub) is not None
     await merge(stub)
     gone = await stub.DeleteUser(ranker_pb2.DeleteUserRequest(user_id="u"))

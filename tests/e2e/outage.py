@@ -27,7 +27,7 @@ class Outage:
     empty: int = 0
 
     def watch(self, shop: Shop) -> None:
-        """Searches until an answer is degraded or fails, until answers are complete again. Fails after a time limit."""
+        """Searches until a search fails or is degraded, then until searches succeed again. Fails after the limit."""
         began, whole = time.monotonic(), 0
         while whole < _WHOLE_ANSWERS:
             assert time.monotonic() - began < HEAL_LIMIT_S, f"not healed after {HEAL_LIMIT_S:.0f} s: {self}"

@@ -23,16 +23,16 @@ def influences(*history: HistoryEntry) -> list[InfluentialEvent]:
 
 def test_the_most_similar_event_has_the_most_influence() -> None:
     """Of equally old events the one on the most similar item leads; dissimilar items have no influence."""
-    said = influences(entry(NEAR), entry(TWIN), entry(STRANGE))
-    assert [one.entry.item_id for one in said] == ["twin", "near"]
-    assert said[0].similarity == pytest.approx(1)
-    assert sum(one.share for one in said) == pytest.approx(1)
+    influential = influences(entry(NEAR), entry(TWIN), entry(STRANGE))
+    assert [one.entry.item_id for one in influential] == ["twin", "near"]
+    assert influential[0].similarity == pytest.approx(1)
+    assert sum(one.share for one in influential) == pytest.approx(1)
 
 
 def test_a_removal_has_a_negative_share() -> None:
     """A removed item has a negative share, and the returned event is the removal, not the earlier click."""
-    said = influences(entry(TWIN, EventType.REMOVE, 10), entry(TWIN, age_s=5_000), entry(NEAR, age_s=20))
-    against = next(one for one in said if one.entry.item_id == "twin")
+    influential = influences(entry(TWIN, EventType.REMOVE, 10), entry(TWIN, age_s=5_000), entry(NEAR, age_s=20))
+    against = next(one for one in influential if one.entry.item_id == "twin")
     assert against.share < 0
     assert against.entry.type is EventType.REMOVE
 

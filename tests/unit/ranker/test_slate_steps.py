@@ -54,9 +54,9 @@ def test_similarity() -> None:
 def test_draw() -> None:
     """An item is reported as drawn exactly if it is above an item that preceded it and its propensity shows it."""
     slate = slated(exploration=0.3, brands=[""] * 30)
-    by_lot = {row for row, propensity in zip(slate.order, slate.propensities, strict=True) if propensity < 0.5}
-    assert by_lot
-    assert {row for row in slate.order if slate.steps(row).is_explored} == by_lot
+    drawn_rows = {row for row, propensity in zip(slate.order, slate.propensities, strict=True) if propensity < 0.5}
+    assert drawn_rows
+    assert {row for row in slate.order if slate.steps(row).is_explored} == drawn_rows
 
 
 def test_interest() -> None:
