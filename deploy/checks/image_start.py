@@ -48,17 +48,21 @@ def start_retrieval(folder: Path) -> None:
 
 
 def start_ranker(folder: Path) -> None:
-    from services.pricing.settings import PricingSettings
-    from services.pricing.wiring import build_handler as build_pricing
     from services.ranker.settings import RankerSettings
     from services.ranker.wiring import build_handler
 
     importlib.import_module("services.ranker.app")
-    importlib.import_module("services.pricing.app")
     _import_all("services.ranker.adapters")
-    _import_all("services.pricing.adapters")
     build_handler(RankerSettings(data_dir=folder)).check()
-    build_pricing(PricingSettings(data_dir=folder)).check()
+
+
+def start_pricing(folder: Path) -> None:
+    from services.pricing.settings import PricingSettings
+    from services.pricing.wiring import build_handler
+
+    importlib.import_module("services.pricing.app")
+    _import_all("services.pricing.adapters")
+    build_handler(PricingSettings(data_dir=folder)).check()
 
 
 def start_cli(folder: Path) -> None:
@@ -96,7 +100,7 @@ def start_learner(folder: Path) -> None:
 
 
 def start_suite(folder: Path) -> None:
-    for start in (start_query_encoder, start_retrieval, start_ranker):
+    for start in (start_query_encoder, start_retrieval, start_ranker, start_pricing):
         start(folder / start.__name__)
 
 
@@ -105,6 +109,7 @@ STARTS: dict[str, Callable[[Path], None]] = {
     "query_encoder": start_query_encoder,
     "retrieval": start_retrieval,
     "ranker": start_ranker,
+    "pricing": start_pricing,
     "cli": start_cli,
     "learner": start_learner,
     "suite": start_suite,
