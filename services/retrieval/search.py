@@ -129,8 +129,8 @@ class Retriever:
         return _Result(candidates if columns.vectors else replace(candidates, vectors=None), best.found, applied)
 
     def _fusion(self, query: RetrievalQuery, hits: Sequence[LegHits]) -> Fusion:
-        # With similar_to_id the details would be a third round trip. Besides, the dense leg may then use the vector of a
-        # product, and the network was trained with query vectors.
+        # With similar_to_id the details would be a third round trip. Besides, the dense leg may then use the vector of
+        # a product, and the network was trained with query vectors.
         if self._learned is not None and _is_learnable(hits) and not query.similar_to_id:
             return self._learned
         return self._fixed

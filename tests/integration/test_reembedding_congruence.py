@@ -116,7 +116,7 @@ async def refused(call: Awaitable[object]) -> str:
 
 
 async def test_a_new_model_takes_over(stub: Stub) -> None:
-    """Before the switch the old vectors are searched, after it the new ones; a query with both always has its dense leg."""
+    """Before the switch the old vectors are searched, after it the new ones; a query with both keeps its dense leg."""
     await fill(stub)
     before = await stub.RetrieveCandidates(both())
     await switch(stub)

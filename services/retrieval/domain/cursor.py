@@ -49,7 +49,7 @@ class Cursor:
         value = self.position.value
         flags = _HAS_VALUE * (value is not None) | _SOFT_FILTER_APPLIED * self.soft_filter_applied
         packed = _LAYOUT.pack(_ORDER_VERSION, _SORTS.index(self.sort), flags, value or 0.0, self.position.key)
-        return base64.urlsafe_b64encode(packed + _digest(packed)).decode()
+        return _token(packed)
 
     @classmethod
     def from_token(cls, token: str) -> Cursor:
@@ -59,7 +59,7 @@ class Cursor:
         except (binascii.Error, ValueError):
             data = b""
         packed = data[: _LAYOUT.size]
-        if len(packed) != _LAYOUT.size or data[_LAYOUT.size :] != _digest(packed):
+        if len(packed) != _LAYOUT.size or token != _token(packed):
             raise _invalid("is damaged; send next_page_token as it came, or nothing for the first page")
         version, sort, flags, value, key = _LAYOUT.unpack(packed)
         if version != _ORDER_VERSION or sort >= len(_SORTS) or not math.isfinite(value):
@@ -68,9 +68,10 @@ class Cursor:
         return cls(_SORTS[sort], position, bool(flags & _SOFT_FILTER_APPLIED))
 
 
-def _digest(packed: bytes) -> bytes:
-    """Detects damage; it is no signature."""
-    return hashlib.blake2b(packed, digest_size=_DIGEST_BYTES).digest()
+def _token(packed: bytes) -> str:
+    """With a digest that detects damage; it is no signature."""
+    digest = hashlib.blake2b(packed, digest_size=_DIGEST_BYTES).digest()
+    return base64.urlsafe_b64encode(packed + digest).decode()
 
 
 def _invalid(description: str) -> InvalidArgument:
