@@ -147,13 +147,11 @@ class EdgeCollection:
 
     def query(self, queries: Sequence[VectorQuery], columns: Columns | None = None) -> list[Hits]:
         batch = QueryBatchRequest([terms.query_request(query) for query in queries])
-        found = [
-            ([terms.number(point.id) for point in points], [point.score for point in points])
-            for points in self._shard.query_batch(batch)
-        ]
-        if columns is None:
-            return [Hits.of(ids, scores) for ids, scores in found]
-        return [Hits.of(ids, scores, self.retrieve(ids, columns)) for ids, scores in found]
+        answers = []
+        for points in self._shard.query_batch(batch):
+            ids, scores = terms.numbers(points), [point.score for point in points]
+            answers.append(Hits.of(ids, scores, None if columns is None else self.retrieve(ids, columns)))
+        return answers
 
     def retrieve(self, ids: Sequence[int], columns: Columns) -> dict[int, Record]:
         records = self._records
@@ -167,7 +165,7 @@ class EdgeCollection:
 
     def page(self, start: int, limit: int) -> tuple[list[int], int]:
         found, after = self._shard.scroll(ScrollRequest(offset=start, limit=limit, with_payload=False))
-        return [terms.number(point.id) for point in found], 0 if after is None else terms.number(after)
+        return terms.numbers(found), 0 if after is None else terms.number(after)
 
     def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Row]:
         order = OrderBy(key, Direction.Desc if descending else Direction.Asc)
@@ -231,8 +229,7 @@ class EdgeCollection:
             self._journal.append(operation)
 
     def _rows(self, points: Sequence[Any]) -> list[Row]:
-        ids = [terms.number(point.id) for point in points]
-        return [(id, self._records.get(id)) for id in ids]
+        return [(id, self._records.get(id)) for id in terms.numbers(points)]
 
 
 def _read_records(shard: EdgeShard) -> dict[int, Record]:

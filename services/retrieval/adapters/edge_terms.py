@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import qdrant_edge as edge
@@ -35,6 +36,12 @@ def point(data: PointData) -> edge.Point:
 def number(point_id: Any) -> int:
     """Kairos' ids are all integers; the engine has other kinds as well."""
     return cast(int, point_id)
+
+
+def numbers(points: Sequence[Any]) -> list[int]:
+    """The ids of points, records or hits."""
+    # Without a call for each: a search has hundreds of hits.
+    return [point.id for point in points]
 
 
 def floats(vector: Any) -> list[float] | None:
