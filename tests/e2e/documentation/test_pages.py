@@ -64,4 +64,4 @@ def test_the_end(reader: Reader) -> None:
     """The commands that stop the suite come last, and stop it."""
     for page in pages():
         reader.follow(runnable(page, "run last"))
-    assert "no suite runs here" in reader.kairos("status", expected=1)
+    assert "the suite is not running" in reader.kairos("status", expected=1)
