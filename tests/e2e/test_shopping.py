@@ -109,7 +109,7 @@ def test_a_position_is_explained(shop: Shop) -> None:
     contributions = sum(reason.contribution for reason in explained.reasons)
     assert contributions + explained.explanation.baseline == pytest.approx(explained.score, abs=1e-5)
     assert [event.event.item_id for event in explained.explanation.events] == [before.results[-1].product.id]
-    assert explained.explanation.text.startswith(f"Place {shown.position} of ")
+    assert explained.explanation.text.startswith(f"Position {shown.position} of ")
 
 
 def test_recommend_without_a_query(shop: Shop) -> None:
