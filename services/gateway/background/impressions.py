@@ -72,7 +72,11 @@ class ImpressionLog:
                     await asyncio.wait([entry.storing])
                 by_tenant[entry.tenant].append(entry.shown)
             for tenant, shown in by_tenant.items():
-                await self._send(tenant, shown)
+                try:
+                    await self._send(tenant, shown)
+                except Exception:  # a defect must not end the sender: the next batch is sent
+                    self._drop(len(shown), "internal error")
+                    _log.exception("impressions could not be sent", tenant=tenant)
             for _ in batch:
                 self._queue.task_done()
 

@@ -87,5 +87,7 @@ class PopularItems:
                     await self.refresh(tenant)
                 except KairosError as error:  # the cached products stay
                     _log.info("popular items not refreshed", tenant=tenant, error=str(error))
+                except Exception:  # a defect must not end the refreshing
+                    _log.exception("popular items not refreshed", tenant=tenant)
             is_complete = all(self._products.values())
             await asyncio.sleep(self._settings.popular_refresh_s if is_complete else _EMPTY_REFRESH_S)
