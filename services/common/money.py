@@ -1,17 +1,35 @@
-"""Money as a decimal amount with a currency, never as a float."""
+"""Money as a decimal amount with a currency, never as a float; and the table of currencies."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 
 from services.common.errors import InvalidArgument
 
 NANOS = 1_000_000_000
 # Far above any price, and far enough below the maximum of int64 to add a margin.
 MAX_UNITS = 10**15
-_CURRENCY = re.compile(r"[A-Z]{3}")
+
+# ISO 4217 as published on 2026-01-01, by number of decimals of the minor unit. Metals and test codes are left out.
+_CODES_BY_DECIMALS = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    2: (
+        "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "
+        "CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL "
+        "HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU "
+        "MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR "
+        "SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED "
+        "VES WST XAD XCD XCG YER ZAR ZMW ZWG"
+    ),
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+# Decimals of the minor unit by currency code: USD 2, JPY 0, KWD 3.
+MINOR_UNIT_DECIMALS: Mapping[str, int] = {
+    code: decimals for decimals, codes in _CODES_BY_DECIMALS.items() for code in codes.split()
+}
 
 
 @dataclass(frozen=True, order=False)
@@ -24,9 +42,9 @@ class Money:
     @classmethod
     def from_units(cls, currency: str, units: int, nanos: int, field: str = "money") -> Money:
         """From units and nanos. Raises InvalidArgument with `field` for a wrong currency, size, nanos or sign."""
-        if not _CURRENCY.fullmatch(currency):
+        if currency not in MINOR_UNIT_DECIMALS:
             raise InvalidArgument.of(
-                f"{field}.currency_code", f"{currency!r} is not a currency; send three capital letters such as USD"
+                f"{field}.currency_code", f"{currency[:16]!r} is not a currency of ISO 4217; send a code such as USD"
             )
         if not -MAX_UNITS <= units <= MAX_UNITS:
             raise InvalidArgument.of(f"{field}.units", f"{units} is outside -{MAX_UNITS} to {MAX_UNITS}")
@@ -44,4 +62,9 @@ class Money:
         return sign * units, sign * nanos
 
     def __str__(self) -> str:
-        return f"{self.currency} {self.amount:.2f}"
+        return f"{self.currency} {in_minor_units(self.amount, self.currency)}"
+
+
+def in_minor_units(amount: Decimal, currency: str, rounding: str = ROUND_HALF_UP) -> Decimal:
+    """`amount` rounded to the minor unit of the currency. `rounding`: a constant of the module decimal."""
+    return amount.quantize(Decimal(1).scaleb(-MINOR_UNIT_DECIMALS[currency]), rounding=rounding)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import Enum
 
-from services.common.money import Money
+from services.common.money import Money, in_minor_units
 
-# Decimals of currencies whose minor unit is not a hundredth (ISO 4217).
-_DECIMALS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "KWD": 3, "BHD": 3, "OMR": 3, "TND": 3, "JOD": 3}
 _DAY_S = 86_400.0
 
 
@@ -92,11 +90,6 @@ def offer(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer
         reason = PriceReason.GUARDRAIL
         explanation = f"{explanation} A guardrail {change} of {Money(currency, amount)}."
     return Offer(Money(currency, floor), Money(currency, ceiling), Money(currency, amount), reason, explanation)
-
-
-def in_minor_units(amount: Decimal, currency: str, rounding: str) -> Decimal:
-    """`amount` rounded to the minor unit of the currency. `rounding`: a constant of the module decimal."""
-    return amount.quantize(Decimal(1).scaleb(-_DECIMALS.get(currency, 2)), rounding=rounding)
 
 
 def list_price(item: PricedItem, now_s: float) -> ProposedPrice:
