@@ -10,6 +10,8 @@ from services.common.errors import BudgetExpired, InvalidArgument
 
 DEFAULT_TENANT = "default"
 _TENANT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+# Files of the embedded engine, beside the folders of the tenants (services/retrieval/adapters/edge_layout.py).
+RESERVED_TENANTS = frozenset({"lock", "writes", "gate"})
 
 
 @dataclass(frozen=True)
@@ -35,5 +37,8 @@ def check_tenant(tenant: str, field: str = "context.tenant") -> str:
     """The name of the tenant, "default" if it is empty. Folders and keys bear it, so its alphabet is restricted."""
     name = tenant or DEFAULT_TENANT
     if not _TENANT.fullmatch(name):
-        raise InvalidArgument.of(field, f"{tenant!r}: use 1 to 63 of a-z, 0-9, '-' and '_', a letter or digit first")
+        problem = f"{name[:64]!r}: use 1 to 63 of a-z, 0-9, '-' and '_', a letter or digit first"
+        raise InvalidArgument.of(field, problem)
+    if name in RESERVED_TENANTS:
+        raise InvalidArgument.of(field, f"{name!r} is reserved; choose another name")
     return name

@@ -14,8 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from kairos.common.v1 import common_pb2, product_pb2
 from services.common.context import RequestContext, check_tenant
 from services.common.errors import InvalidArgument
-from services.common.filters import AttributeFilter, PriceRange, ProductFilter
-from services.common.limits import MAX_ID
+from services.common.filters import AttributeFilter, PriceRange, ProductFilter, too_many_entries
+from services.common.limits import id_problem, language_problem
 from services.common.money import Money
 from services.common.product import Product
 
@@ -32,8 +32,10 @@ _MAX_AXES = 3
 
 def context_from_proto(message: common_pb2.RequestContext) -> RequestContext:
     """The context of a request. Its remaining time counts from this call, so make it first."""
-    if len(message.request_id) > MAX_ID:
-        raise InvalidArgument.of("context.request_id", f"has more than {MAX_ID} characters")
+    if problem := id_problem(message.request_id, required=False):
+        raise InvalidArgument.of("context.request_id", problem)
+    if message.locale and (problem := language_problem(message.locale)):
+        raise InvalidArgument.of("context.locale", problem)
     deadline_s = None
     if message.HasField("budget") and message.budget.HasField("remaining"):
         remaining = message.budget.remaining
@@ -170,7 +172,9 @@ def time_to_proto(moment: datetime) -> Timestamp:
 
 
 def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> ProductFilter:
-    """Bounds are checked by `filter_violations`."""
+    """Refuses lists that are too long before it reads them; `filter_violations` checks all the rest."""
+    if wrong := list(too_many_entries(message, field)):
+        raise InvalidArgument(*wrong)
     price = None
     if message.HasField("price"):
         ends = {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kairos.common.v1 import event_pb2
 from services.common.convert import time_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import MAX_ATTRIBUTION_TOKEN, MAX_ID, MAX_QUERY
+from services.common.limits import MAX_ATTRIBUTION_TOKEN, MAX_QUERY, id_problem, text_problem
 
 # Clocks of callers may run ahead of ours by so much.
 MAX_AHEAD_S = 86_400.0
@@ -22,23 +22,23 @@ def event_violations(event: event_pb2.Event, path: str, now_s: float) -> list[Fi
 
 
 def _problems(event: event_pb2.Event, now_s: float) -> Iterator[tuple[str, str]]:
-    if not 1 <= len(event.event_id) <= MAX_ID:
-        yield "event_id", f"has {len(event.event_id)} characters; send 1 to {MAX_ID}"
+    for field, value in (
+        ("event_id", event.event_id), ("user_id", event.user_id), ("visitor_id", event.visitor_id),
+        ("session_id", event.session_id), ("item_id", event.item_id),
+    ):  # fmt: skip
+        if problem := id_problem(value, required=field == "event_id"):
+            yield field, problem
     if not event.user_id and not event.visitor_id:
         yield "user_id", "is empty, and so is visitor_id; send at least one of them"
     for field, value, limit in (
-        ("user_id", event.user_id, MAX_ID), ("visitor_id", event.visitor_id, MAX_ID),
-        ("session_id", event.session_id, MAX_ID), ("query", event.query, MAX_QUERY),
-        ("attribution_token", event.attribution_token, MAX_ATTRIBUTION_TOKEN),
+        ("query", event.query, MAX_QUERY), ("attribution_token", event.attribution_token, MAX_ATTRIBUTION_TOKEN),
     ):  # fmt: skip
-        if len(value) > limit:
-            yield field, f"has {len(value)} characters; send at most {limit}"
+        if problem := text_problem(value, limit):
+            yield field, problem
     if event.type not in event_pb2.EventType.values() or event.type == event_pb2.EVENT_TYPE_UNSPECIFIED:
         yield "type", "is unknown; send a value of EventType other than UNSPECIFIED"
     elif event.type != event_pb2.EVENT_TYPE_SEARCH and not event.item_id:
         yield "item_id", "is empty; only SEARCH has none"
-    if len(event.item_id) > MAX_ID:
-        yield "item_id", f"has {len(event.item_id)} characters; send at most {MAX_ID}"
     for field, number in (("quantity", event.quantity), ("dwell_ms", event.dwell_ms)):
         if number < 0:
             yield field, f"{number} is negative"

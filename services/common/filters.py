@@ -6,18 +6,30 @@ calls `matches`. A test compares the two.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
+from typing import Protocol
 
 from services.common.errors import FieldViolation
+from services.common.limits import text_problem
 from services.common.money import Money
-from services.common.product import Product, category_ancestry
+from services.common.product import (
+    MAX_ATTRIBUTE_NAME,
+    MAX_ATTRIBUTE_VALUE,
+    MAX_BRAND,
+    MAX_CATEGORY_PATH,
+    Product,
+    category_ancestry,
+)
 
 MAX_CATEGORIES = 64
 MAX_BRANDS = 64
 MAX_ATTRIBUTES = 16
 MAX_ATTRIBUTE_VALUES = 64
+# Of all entries together.
+MAX_FILTER_CHARACTERS = 16_384
 
 
 class SortOrder(Enum):
@@ -68,23 +80,48 @@ class ProductFilter:
     def is_only_price(self) -> bool:
         return self == ProductFilter(price=self.price)
 
+    @cached_property
+    def category_set(self) -> frozenset[str]:
+        return frozenset(self.categories)
+
+    @cached_property
+    def brand_keys(self) -> frozenset[str]:
+        return frozenset(brand.casefold() for brand in self.brands)
+
+    @cached_property
+    def attribute_sets(self) -> tuple[tuple[str, frozenset[str]], ...]:
+        """(name, values) of each attribute."""
+        return tuple((attribute.name, frozenset(attribute.values)) for attribute in self.attributes)
+
+
+class _Attribute(Protocol):
+    @property
+    def values(self) -> Sized: ...
+
+
+class _Lists(Protocol):
+    """The lists of a filter, as the domain or protobuf has them."""
+
+    @property
+    def categories(self) -> Sized: ...
+    @property
+    def brands(self) -> Sized: ...
+    @property
+    def attributes(self) -> Sequence[_Attribute]: ...
+
 
 def matches(product: Product, narrowing: ProductFilter) -> bool:
-    """Whether the product meets every condition of the filter. One that lacks the field of a condition does not."""
+    """Whether the product meets every condition of the filter. One that lacks the field of a condition does not.
+
+    The filter's sets are made once, with its first product.
+    """
     return (
-        (not narrowing.categories or not set(narrowing.categories).isdisjoint(category_ancestry(product.category_path)))
-        and (not narrowing.brands or _has_a_brand_of(product, narrowing))
+        (not narrowing.categories or not narrowing.category_set.isdisjoint(category_ancestry(product.category_path)))
+        and (not narrowing.brands or (bool(product.brand) and product.brand.casefold() in narrowing.brand_keys))
         and (narrowing.price is None or _is_in_range(product.price, narrowing.price))
-        and all(
-            not set(attribute.values).isdisjoint(product.attributes.get(attribute.name, ()))
-            for attribute in narrowing.attributes
-        )
+        and all(not values.isdisjoint(product.attributes.get(name, ())) for name, values in narrowing.attribute_sets)
         and not (narrowing.in_stock_only and product.stock == 0)
     )
-
-
-def _has_a_brand_of(product: Product, narrowing: ProductFilter) -> bool:
-    return bool(product.brand) and product.brand.casefold() in {brand.casefold() for brand in narrowing.brands}
 
 
 def _is_in_range(price: Money | None, wanted: PriceRange) -> bool:
@@ -96,25 +133,52 @@ def _is_in_range(price: Money | None, wanted: PriceRange) -> bool:
     )
 
 
-def filter_violations(narrowing: ProductFilter, field: str) -> Iterator[FieldViolation]:
-    """What is wrong with a filter, by field path below `field`."""
+def too_many_entries(lists: _Lists, field: str) -> Iterator[FieldViolation]:
+    """The lists of a filter that are too long, by field path below `field`. Reads no entry of them."""
     for name, entries, limit in (
-        ("categories", narrowing.categories, MAX_CATEGORIES),
-        ("brands", narrowing.brands, MAX_BRANDS),
-        ("attributes", narrowing.attributes, MAX_ATTRIBUTES),
+        ("categories", lists.categories, MAX_CATEGORIES),
+        ("brands", lists.brands, MAX_BRANDS),
+        ("attributes", lists.attributes, MAX_ATTRIBUTES),
     ):
         if len(entries) > limit:
             yield FieldViolation(f"{field}.{name}", f"has {len(entries)} entries; at most {limit}")
-    for index, attribute in enumerate(narrowing.attributes):
-        if not attribute.name:
-            yield FieldViolation(f"{field}.attributes[{index}].name", "is empty; name the attribute")
+    for index, attribute in enumerate(lists.attributes[:MAX_ATTRIBUTES]):
         if not 1 <= len(attribute.values) <= MAX_ATTRIBUTE_VALUES:
             yield FieldViolation(
                 f"{field}.attributes[{index}].values",
                 f"has {len(attribute.values)} values; 1 to {MAX_ATTRIBUTE_VALUES}",
             )
+
+
+def filter_violations(narrowing: ProductFilter, field: str) -> Iterator[FieldViolation]:
+    """What is wrong with a filter, by field path below `field`."""
+    too_many = list(too_many_entries(narrowing, field))
+    yield from too_many
+    if not too_many:
+        yield from _text_violations(narrowing, field)
     if narrowing.price is not None:
         yield from _price_violations(narrowing.price, f"{field}.price")
+
+
+def _text_violations(narrowing: ProductFilter, field: str) -> Iterator[FieldViolation]:
+    texts = [
+        *((f"categories[{index}]", text, MAX_CATEGORY_PATH) for index, text in enumerate(narrowing.categories)),
+        *((f"brands[{index}]", text, MAX_BRAND) for index, text in enumerate(narrowing.brands)),
+    ]
+    for index, attribute in enumerate(narrowing.attributes):
+        path = f"attributes[{index}]"
+        if not attribute.name:
+            yield FieldViolation(f"{field}.{path}.name", "is empty; name the attribute")
+        texts.append((f"{path}.name", attribute.name, MAX_ATTRIBUTE_NAME))
+        texts += [(f"{path}.values[{at}]", text, MAX_ATTRIBUTE_VALUE) for at, text in enumerate(attribute.values)]
+    for path, text, limit in texts:
+        if problem := text_problem(text, limit):
+            yield FieldViolation(f"{field}.{path}", problem)
+    total = sum(len(text) for _, text, _ in texts)
+    if total > MAX_FILTER_CHARACTERS:
+        yield FieldViolation(
+            field, f"has {total} characters in all its entries; send at most {MAX_FILTER_CHARACTERS}, or several calls"
+        )
 
 
 def _price_violations(price: PriceRange, field: str) -> Iterator[FieldViolation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # Characters of every id: of a product, user, visitor, session, event, ranking or request.
@@ -9,9 +10,28 @@ MAX_ID = 128
 # Characters of a query's text.
 MAX_QUERY = 512
 MAX_ATTRIBUTION_TOKEN = 1_024
+# Characters of a page token, of a model's version and of a language tag.
+MAX_PAGE_TOKEN = 4_096
+MAX_MODEL_VERSION = 256
+MAX_LANGUAGE = 35
 # Size of an image as it is sent, and after decoding. A telephone's photograph has 12 million pixels.
 MAX_IMAGE_BYTES = 8 << 20
 MAX_IMAGE_PIXELS = 25_000_000
+
+# The syntax of BCP 47 (RFC 5646, section 2.1), without its private and irregular tags.
+_LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+
+
+def text_problem(value: str, limit: int) -> str | None:
+    """What is wrong with a text, for an error's text; None for a valid one."""
+    return f"has {len(value)} characters; send at most {limit}" if len(value) > limit else None
+
+
+def language_problem(tag: str) -> str | None:
+    """What is wrong with a language tag, for an error's text; None for a well-formed one."""
+    if len(tag) > MAX_LANGUAGE or not _LANGUAGE.fullmatch(tag):
+        return f"{tag[:MAX_LANGUAGE]!r} is no language tag of BCP 47; send one such as 'en' or 'zh-TW'"
+    return None
 
 
 def id_problem(value: str, *, required: bool = True) -> str | None:
@@ -22,6 +42,8 @@ def id_problem(value: str, *, required: bool = True) -> str | None:
     """
     if len(value) > MAX_ID or (required and not value):
         return f"has {len(value)} characters; send {'1 to' if required else 'at most'} {MAX_ID}"
+    if value and not value.strip():
+        return "is blank; send an id with visible characters"
     if value.isascii() and value.isprintable():
         return None
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):

@@ -42,10 +42,8 @@ class Money:
     @classmethod
     def from_units(cls, currency: str, units: int, nanos: int, field: str = "money") -> Money:
         """From units and nanos. Raises InvalidArgument with `field` for a wrong currency, size, nanos or sign."""
-        if currency not in MINOR_UNIT_DECIMALS:
-            raise InvalidArgument.of(
-                f"{field}.currency_code", f"{currency[:16]!r} is not a currency of ISO 4217; send a code such as USD"
-            )
+        if problem := currency_problem(currency):
+            raise InvalidArgument.of(f"{field}.currency_code", problem)
         if not -MAX_UNITS <= units <= MAX_UNITS:
             raise InvalidArgument.of(f"{field}.units", f"{units} is outside -{MAX_UNITS} to {MAX_UNITS}")
         if not -NANOS < nanos < NANOS:
@@ -63,6 +61,13 @@ class Money:
 
     def __str__(self) -> str:
         return f"{self.currency} {in_minor_units(self.amount, self.currency)}"
+
+
+def currency_problem(code: str) -> str | None:
+    """What is wrong with a currency code, for an error's text; None for one of ISO 4217."""
+    if code in MINOR_UNIT_DECIMALS:
+        return None
+    return f"{code[:16]!r} is not a currency of ISO 4217; send a code such as USD"
 
 
 def in_minor_units(amount: Decimal, currency: str, rounding: str = ROUND_HALF_UP) -> Decimal:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.common.errors import FieldViolation
-from services.common.limits import MAX_ID
+from services.common.limits import MAX_LANGUAGE, id_problem, language_problem, text_problem
 from services.common.money import Money
 
 MAX_TITLE = 1_000
@@ -22,6 +22,8 @@ MAX_ATTRIBUTE_VALUES = 32
 MAX_ATTRIBUTE_VALUE = 128
 MAX_URI = 2_048
 CATEGORY_SEPARATOR = " > "
+# Characters of a path in one text: "Shoes > Running Shoes".
+MAX_CATEGORY_PATH = MAX_CATEGORY_LEVELS * (MAX_CATEGORY + len(CATEGORY_SEPARATOR)) - len(CATEGORY_SEPARATOR)
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,16 @@ def category_ancestry(path: tuple[str, ...]) -> list[str]:
 
 
 def violations(product: Product, prefix: str = "") -> list[FieldViolation]:
-    """All violations of a product, by field path below `prefix`; empty for a valid product."""
+    """All violations of a product, by field path below `prefix`; empty for a valid product.
+
+    Of a list that is too long only the length is told: its entries may be millions.
+    """
     return [FieldViolation(prefix + path, description) for path, description in _check(product)]
 
 
 def _check(product: Product) -> Iterator[tuple[str, str]]:
-    yield from _text("id", product.id, MAX_ID, required=True)
+    if problem := id_problem(product.id):
+        yield "id", problem
     yield from _text("title", product.title, MAX_TITLE, required=True)
     yield from _texts_by_language("localized_titles", product.localized_titles, MAX_TITLE)
     yield from _text("description", product.description, MAX_DESCRIPTION)
@@ -70,7 +76,7 @@ def _check(product: Product) -> Iterator[tuple[str, str]]:
     yield from _text("image_uri", product.image_uri, MAX_URI)
     if len(product.category_path) > MAX_CATEGORY_LEVELS:
         yield "category_path", f"has {len(product.category_path)} levels; at most {MAX_CATEGORY_LEVELS}"
-    for level, name in enumerate(product.category_path):
+    for level, name in enumerate(product.category_path[:MAX_CATEGORY_LEVELS]):
         yield from _text(f"category_path[{level}]", name, MAX_CATEGORY, required=True)
         if CATEGORY_SEPARATOR.strip() in name:
             yield f"category_path[{level}]", "holds '>', which separates levels; send each level as its own entry"
@@ -83,27 +89,32 @@ def _check(product: Product) -> Iterator[tuple[str, str]]:
 def _text(path: str, value: str, limit: int, *, required: bool = False) -> Iterator[tuple[str, str]]:
     if required and not value.strip():
         yield path, "is empty; it is required"
-    if len(value) > limit:
-        yield path, f"has {len(value)} characters; at most {limit}"
+    if problem := text_problem(value, limit):
+        yield path, problem
 
 
 def _texts_by_language(path: str, texts: Mapping[str, str], limit: int) -> Iterator[tuple[str, str]]:
     if len(texts) > MAX_LANGUAGES:
         yield path, f"has {len(texts)} languages; at most {MAX_LANGUAGES}"
+        return
     for language, text in texts.items():
+        if problem := language_problem(language):
+            yield f"{path}[{language[:MAX_LANGUAGE]}]", problem
+            continue
         yield from _text(f"{path}[{language}]", text, limit)
 
 
 def _attributes(attributes: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
     if len(attributes) > MAX_ATTRIBUTES:
         yield "attributes", f"has {len(attributes)} entries; at most {MAX_ATTRIBUTES}"
+        return
     for name, values in attributes.items():
-        path = f"attributes[{name}]"
+        path = f"attributes[{name[:MAX_ATTRIBUTE_VALUE]}]"
         if not name or len(name) > MAX_ATTRIBUTE_NAME or name != name.lower():
             yield path, f"a name is lower-case and has 1 to {MAX_ATTRIBUTE_NAME} characters"
         if not 1 <= len(values) <= MAX_ATTRIBUTE_VALUES:
             yield f"{path}.values", f"has {len(values)} values; 1 to {MAX_ATTRIBUTE_VALUES}"
-        for index, value in enumerate(values):
+        for index, value in enumerate(values[:MAX_ATTRIBUTE_VALUES]):
             yield from _text(f"{path}.values[{index}]", value, MAX_ATTRIBUTE_VALUE, required=True)
 
 

@@ -2,41 +2,87 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
 from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.common.convert import filter_from_proto
-from services.common.errors import InvalidArgument
+from services.common.errors import FieldViolation, InvalidArgument
 from services.common.filters import ProductFilter, filter_violations
-from services.common.limits import MAX_ID, MAX_QUERY
+from services.common.limits import (
+    MAX_IMAGE_BYTES,
+    MAX_MODEL_VERSION,
+    MAX_PAGE_TOKEN,
+    MAX_QUERY,
+    id_problem,
+    language_problem,
+    text_problem,
+)
+from services.common.money import currency_problem
+from services.common.product import MAX_ATTRIBUTE_NAME
 from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Viewer
 
+MAX_FACETS = 8
+_ATTRIBUTE_FACET = "attributes."
+_id = partial(id_problem, required=False)
+# The rule for each text field of a public request, by its name. An empty text is checked by whoever requires it.
+_TEXT_RULES: dict[str, Callable[[str], str | None]] = {
+    "query": partial(text_problem, limit=MAX_QUERY),
+    "prefix": partial(text_problem, limit=MAX_QUERY),
+    "locale": lambda value: language_problem(value) if value else None,
+    "page_token": partial(text_problem, limit=MAX_PAGE_TOKEN),
+    "model_version": partial(text_problem, limit=MAX_MODEL_VERSION),
+    "currency_code": lambda value: currency_problem(value) if value else None,
+    **dict.fromkeys(("user_id", "visitor_id", "session_id", "similar_to_id", "item_id", "id"), _id),
+}
+
 
 def viewer_of_search(message: gateway_pb2.SearchRequest, token_key: str) -> Viewer:
-    if len(message.query) > MAX_QUERY:
-        raise InvalidArgument.of("query", f"has {len(message.query)} characters; send at most {MAX_QUERY}")
-    if len(message.similar_to_id) > MAX_ID:
-        raise InvalidArgument.of("similar_to_id", f"has {len(message.similar_to_id)} characters; send at most {MAX_ID}")
+    if len(message.query) <= MAX_QUERY and not _has_visible(message.query):
+        # Blanks and control characters are no query: the request browses.
+        message.query = ""
+    wrong = [*_text_violations(message), *_facet_violations(message.facets)]
+    if len(message.image) > MAX_IMAGE_BYTES:
+        wrong.append(FieldViolation("image", f"has {len(message.image)} bytes; send at most {MAX_IMAGE_BYTES}"))
     if message.similar_to_id and message.image:
-        raise InvalidArgument.of("similar_to_id", "is set together with image; send one of them")
-    return _viewer(message, message.query, token_key)
+        wrong.append(FieldViolation("similar_to_id", "is set together with image; send one of them"))
+    if message.sort not in product_pb2.SortOrder.values():
+        wrong.append(FieldViolation("sort", f"{message.sort} is unknown; send a value of SortOrder"))
+    return _viewer(message, message.query, token_key, wrong)
 
 
 def viewer_of_recommendation(message: gateway_pb2.RecommendRequest, token_key: str) -> Viewer:
-    return _viewer(message, "", token_key)
+    return _viewer(message, "", token_key, list(_text_violations(message)))
 
 
-def asked_of(message: gateway_pb2.ExplainItemRequest) -> gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest:
-    """The request to explain, without the fields that ExplainItem does not read."""
+def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_key: str) -> Viewer:
+    """Of the request to explain. Clears the fields in it that ExplainItem does not read."""
     require_id("item_id", message.item_id)
-    if message.WhichOneof("asked") == "search":
-        message.search.ClearField("facets")
-        message.search.ClearField("page_token")
-        return message.search
-    if message.WhichOneof("asked") == "recommend":
+    asked = message.WhichOneof("asked")
+    if asked is None:
+        raise InvalidArgument.of("asked", "is missing; send search or recommend")
+    try:
+        if asked == "search":
+            message.search.ClearField("facets")
+            message.search.ClearField("page_token")
+            return viewer_of_search(message.search, token_key)
         message.recommend.ClearField("page_token")
-        return message.recommend
-    raise InvalidArgument.of("asked", "is missing; send search or recommend")
+        return viewer_of_recommendation(message.recommend, token_key)
+    except InvalidArgument as error:
+        below = (FieldViolation(f"{asked}.{wrong.field}", wrong.description) for wrong in error.violations)
+        raise InvalidArgument(*below) from None
+
+
+def check_texts(message: Any) -> None:
+    """The rule of each text field of the request. Neither reads lists nor messages in it."""
+    if wrong := list(_text_violations(message)):
+        raise InvalidArgument(*wrong)
 
 
 def product_filter(message: product_pb2.ProductFilter, field: str) -> ProductFilter:
@@ -47,11 +93,11 @@ def product_filter(message: product_pb2.ProductFilter, field: str) -> ProductFil
 
 
 def require_id(field: str, id: str) -> None:
-    if not 1 <= len(id) <= MAX_ID:
-        raise InvalidArgument.of(field, f"has {len(id)} characters; send 1 to {MAX_ID}")
+    if problem := id_problem(id):
+        raise InvalidArgument.of(field, problem)
 
 
-def require_ids(field: str, ids: list[str], limit: int) -> None:
+def require_ids(field: str, ids: Sequence[str], limit: int) -> None:
     if not 1 <= len(ids) <= limit:
         raise InvalidArgument.of(field, f"holds {len(ids)}; send 1 to {limit}")
     for index, id in enumerate(ids):
@@ -65,14 +111,51 @@ def require_one_person(user_id: str, visitor_id: str) -> None:
     require_id("visitor_id" if visitor_id else "user_id", visitor_id or user_id)
 
 
-def _viewer(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest, query: str, token_key: str) -> Viewer:
-    for field in ("user_id", "visitor_id", "session_id"):
-        value = getattr(message, field)
-        if len(value) > MAX_ID:
-            raise InvalidArgument.of(field, f"has {len(value)} characters; send at most {MAX_ID}")
+def require_model_version(message: Any) -> None:
+    """The message's `model_version` is set, and its texts are in their bounds."""
+    check_texts(message)
+    if not message.model_version:
+        raise InvalidArgument.of("model_version", "is empty; name a model version")
+
+
+def _has_visible(text: str) -> bool:
+    return any(unicodedata.category(character)[0] not in "CZ" for character in text)
+
+
+def _text_violations(message: Any) -> Iterator[FieldViolation]:
+    for field, value in message.ListFields():
+        rule = _TEXT_RULES.get(field.name) if field.type == FieldDescriptor.TYPE_STRING else None
+        if rule is not None and (problem := rule(value)):
+            yield FieldViolation(field.name, problem)
+
+
+def _facet_violations(facets: Sequence[str]) -> Iterator[FieldViolation]:
+    if len(facets) > MAX_FACETS:
+        yield FieldViolation("facets", f"has {len(facets)} entries; at most {MAX_FACETS}")
+        return
+    for index, facet in enumerate(facets):
+        name = facet.removeprefix(_ATTRIBUTE_FACET)
+        is_attribute = name != facet and 1 <= len(name) <= MAX_ATTRIBUTE_NAME
+        if facet not in ("category", "brand") and not is_attribute:
+            shown = facet[: len(_ATTRIBUTE_FACET) + MAX_ATTRIBUTE_NAME]
+            yield FieldViolation(f"facets[{index}]", f"{shown!r}: send category, brand or attributes.<name>")
+
+
+def _viewer(
+    message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest,
+    query: str,
+    token_key: str,
+    wrong: list[FieldViolation],
+) -> Viewer:
+    """Raises InvalidArgument that names `wrong` and whatever else is wrong."""
     if message.page_size < 0:
-        raise InvalidArgument.of("page_size", f"{message.page_size} is negative; send 1 to {MAX_PAGE_SIZE}")
-    narrowing = product_filter(message.filter, "filter")
+        wrong.append(FieldViolation("page_size", f"{message.page_size} is negative; send 1 to {MAX_PAGE_SIZE}"))
+    try:
+        narrowing = product_filter(message.filter, "filter")
+    except InvalidArgument as error:
+        raise InvalidArgument(*wrong, *error.violations) from None
+    if wrong:
+        raise InvalidArgument(*wrong)
     of_request = _fingerprint(message)
     page = PageToken(of_request)
     if message.page_token:

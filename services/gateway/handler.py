@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
-from services.gateway.convert import asked_of, viewer_of_recommendation, viewer_of_search
+from services.gateway.convert import viewer_of_explanation, viewer_of_recommendation, viewer_of_search
 from services.gateway.domain.concurrency_limit import ConcurrencyLimit
 from services.gateway.flows import reembedding
 from services.gateway.flows.catalogue import delete_products, get_product
@@ -52,12 +52,9 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.ExplainItemResponse)
     async def ExplainItem(self, message: gateway_pb2.ExplainItemRequest) -> gateway_pb2.ExplainItemResponse:
-        asked, token_key = asked_of(message), self._parts.token_key
-        if isinstance(asked, gateway_pb2.SearchRequest):
-            viewer = viewer_of_search(asked, token_key)
-        else:
-            viewer = viewer_of_recommendation(asked, token_key)
-        calls = self._read_calls(asked.locale, self._settings.budget.explain_ms)
+        viewer = viewer_of_explanation(message, self._parts.token_key)
+        locale = message.search.locale or message.recommend.locale
+        calls = self._read_calls(locale, self._settings.budget.explain_ms)
         return await explain_item(calls, self._parts, message, viewer)
 
     @rpc_method(gateway_pb2.QuotePricesResponse)
@@ -83,7 +80,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.DeleteProductsResponse)
     async def DeleteProducts(self, message: gateway_pb2.DeleteProductsRequest) -> gateway_pb2.DeleteProductsResponse:
-        return await delete_products(self._write_calls(), self._parts, list(message.ids))
+        return await delete_products(self._write_calls(), self._parts, message.ids)
 
     @rpc_method(gateway_pb2.DescribeCollectionsResponse)
     async def DescribeCollections(
@@ -95,7 +92,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def BeginReembedding(
         self, message: gateway_pb2.BeginReembeddingRequest
     ) -> gateway_pb2.BeginReembeddingResponse:
-        await reembedding.begin_reembedding(self._write_calls(), self._parts, message.model_version)
+        await reembedding.begin_reembedding(self._write_calls(), self._parts, message)
         return gateway_pb2.BeginReembeddingResponse()
 
     @rpc_method(gateway_pb2.ReembedProductsResponse)
@@ -104,8 +101,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.StoreEmbeddingsResponse)
     async def StoreEmbeddings(self, message: gateway_pb2.StoreEmbeddingsRequest) -> gateway_pb2.StoreEmbeddingsResponse:
-        stored = await reembedding.store_embeddings(self._write_calls(), self._parts, message)
-        return gateway_pb2.StoreEmbeddingsResponse(stored_count=stored)
+        return await reembedding.store_embeddings(self._write_calls(), self._parts, message)
 
     @rpc_method(gateway_pb2.CheckEmbeddingsResponse)
     async def CheckEmbeddings(self, message: gateway_pb2.CheckEmbeddingsRequest) -> gateway_pb2.CheckEmbeddingsResponse:
@@ -115,12 +111,12 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def SwitchCollections(
         self, message: gateway_pb2.SwitchCollectionsRequest
     ) -> gateway_pb2.SwitchCollectionsResponse:
-        await reembedding.switch_collections(self._write_calls(), self._parts, message.model_version)
+        await reembedding.switch_collections(self._write_calls(), self._parts, message)
         return gateway_pb2.SwitchCollectionsResponse()
 
     @rpc_method(gateway_pb2.DropCollectionResponse)
     async def DropCollection(self, message: gateway_pb2.DropCollectionRequest) -> gateway_pb2.DropCollectionResponse:
-        await reembedding.drop_collection(self._write_calls(), self._parts, message.model_version)
+        await reembedding.drop_collection(self._write_calls(), self._parts, message)
         return gateway_pb2.DropCollectionResponse()
 
     @rpc_method(gateway_pb2.GetProfileResponse)

@@ -8,7 +8,7 @@ from typing import Literal
 from kairos.pricing.v1 import pricing_pb2
 from services.common.convert import money_from_proto, money_to_proto, time_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import MAX_ID
+from services.common.limits import id_problem
 from services.common.money import Money
 from services.pricing.domain.pricing import PricedItem, PriceReason
 from services.pricing.ports import Quote
@@ -56,8 +56,8 @@ def quote_to_proto(quote: Quote) -> pricing_pb2.PriceQuote:
 
 
 def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
-    if not 1 <= len(message.item_id) <= MAX_ID:
-        raise InvalidArgument.of(f"{path}.item_id", f"has {len(message.item_id)} characters; send 1 to {MAX_ID}")
+    if problem := id_problem(message.item_id):
+        raise InvalidArgument.of(f"{path}.item_id", problem)
     if message.stock < 0:
         raise InvalidArgument.of(f"{path}.stock", f"{message.stock} is negative; leave it out if it is not tracked")
     if not message.HasField("list_price"):

@@ -12,7 +12,7 @@ from services.common.arrays import FloatArray
 from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
 from services.common.limits import MAX_QUERY
-from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY, MAX_CATEGORY_LEVELS, Product, violations
+from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY_PATH, Product, violations
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
 from services.query_encoder.domain.expansion import MAX_MEANINGS, Expansion
@@ -27,7 +27,6 @@ from services.query_encoder.ports import EncodedImages
 MAX_PRODUCTS = 512
 # Wrong fields that an error names; a request may have more.
 MAX_VIOLATIONS = 20
-MAX_CATEGORY_PATH = MAX_CATEGORY_LEVELS * (MAX_CATEGORY + len(CATEGORY_SEPARATOR))
 DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS = 8, 20
 # Attributes that an understanding reports.
 MAX_TAGS = 16

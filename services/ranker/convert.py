@@ -12,7 +12,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.arrays import FloatArray, unit_rows
 from services.common.convert import vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import MAX_ID, MAX_QUERY
+from services.common.limits import MAX_QUERY, id_problem, text_problem
 from services.ranker.domain.person import person_key
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking_request import RankingRequest
@@ -23,14 +23,15 @@ from services.ranker.domain.user_history import UserHistory
 
 MAX_CANDIDATES = 1_000
 _MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds")
-# Of texts that any request may have; they bound what is stored.
-_AT_MOST = {"user_id": MAX_ID, "visitor_id": MAX_ID, "session_id": MAX_ID, "ranking_id": MAX_ID, "query": MAX_QUERY}
+# Ids that any request may have, and its query: they bound what is stored.
+_IDS = ("user_id", "visitor_id", "session_id", "ranking_id")
 
 
 def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
     count = len(candidates.ids)
     if not 1 <= count <= MAX_CANDIDATES:
         raise InvalidArgument.of("candidates.ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
+    check_ids(candidates.ids, "candidates.ids")
     for name in ("scores", "prices", "stocks", *_MAY_BE_ABSENT):
         # Some columns may be left out as a whole.
         if len(getattr(candidates, name)) not in ((count, 0) if name in _MAY_BE_ABSENT else (count,)):
@@ -119,19 +120,22 @@ def ranking_to_proto(
 
 
 def check_texts(message: Any) -> None:
-    """Ids and query of the message that are too long."""
-    wrong = [
-        FieldViolation(name, f"has {len(getattr(message, name))} characters; send at most {most}")
-        for name, most in _AT_MOST.items()
-        if len(getattr(message, name, "")) > most
-    ]
-    if wrong:
+    """The ids and the query of the message, as far as it has them."""
+    problems = {name: id_problem(getattr(message, name, ""), required=False) for name in _IDS}
+    problems["query"] = text_problem(getattr(message, "query", ""), MAX_QUERY)
+    if wrong := [FieldViolation(name, problem) for name, problem in problems.items() if problem]:
         raise InvalidArgument(*wrong)
 
 
 def check_id(value: str, path: str) -> None:
-    if not 1 <= len(value) <= MAX_ID:
-        raise InvalidArgument.of(path, f"has {len(value)} characters; send 1 to {MAX_ID}")
+    if problem := id_problem(value):
+        raise InvalidArgument.of(path, problem)
+
+
+def check_ids(values: Sequence[str], path: str) -> None:
+    """The items of a request: they become keys of the stores."""
+    for index, value in enumerate(values):
+        check_id(value, f"{path}[{index}]")
 
 
 def person_of(message: Any) -> str:

@@ -12,6 +12,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import time_from_proto, vectors_from_proto
 from services.common.errors import InvalidArgument
 from services.common.events import event_violations
+from services.ranker.convert import check_ids
 from services.ranker.domain.event import Event, EventType, ItemFeatures
 from services.ranker.domain.session import SessionMove
 
@@ -51,6 +52,7 @@ def events_from_proto(message: ranker_pb2.RecordEventsRequest, now_s: float) -> 
 def items_from_proto(items: retrieval_pb2.Candidates) -> list[ItemFeatures]:
     if not items.ids:
         return []
+    check_ids(items.ids, "items.ids")
     for name in ("prices", "categories", "brands"):
         if len(getattr(items, name)) != len(items.ids):
             raise InvalidArgument.of(f"items.{name}", f"has {len(getattr(items, name))} rows for {len(items.ids)} ids")

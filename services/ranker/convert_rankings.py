@@ -17,7 +17,7 @@ from services.common.convert import (
     vectors_to_proto,
 )
 from services.common.errors import FieldViolation, InvalidArgument
-from services.ranker.convert import MAX_CANDIDATES, check_id
+from services.ranker.convert import MAX_CANDIDATES, check_id, check_ids
 from services.ranker.domain.candidate_features import features_of
 from services.ranker.domain.event import ItemFeatures
 from services.ranker.domain.impressions import Impressions
@@ -75,6 +75,7 @@ def ranking_from_proto(message: ranker_pb2.StoreRankingRequest, now_s: float) ->
     count = len(message.item_ids)
     if not 1 <= count <= MAX_CANDIDATES:
         raise InvalidArgument.of("item_ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
+    check_ids(message.item_ids, "item_ids")
     if len(message.scores) != count:
         raise InvalidArgument.of("scores", f"has {len(message.scores)} rows for {count} item_ids; send one each")
     if not np.isfinite(message.scores).all():

@@ -197,7 +197,7 @@ async def test_bad_requests(running: Running) -> None:
     stub = running.stub
     assert await violated_fields(stub.ExplainItem(explained(""))) == ["item_id"]
     assert await violated_fields(stub.ExplainItem(gateway_pb2.ExplainItemRequest(item_id="p1"))) == ["asked"]
-    assert await violated_fields(stub.ExplainItem(explained(query="x" * 513))) == ["query"]
+    assert await violated_fields(stub.ExplainItem(explained(query="x" * 513))) == ["search.query"]
     code, _ = await refusal(stub.ExplainItem(explained("unknown"), timeout=BUDGET_S))
     assert code is grpc.StatusCode.NOT_FOUND
 

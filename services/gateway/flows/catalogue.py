@@ -24,7 +24,7 @@ async def get_product(calls: StageCalls, parts: Parts, id: str) -> product_pb2.P
     return products[0]
 
 
-async def delete_products(calls: StageCalls, parts: Parts, ids: list[str]) -> gateway_pb2.DeleteProductsResponse:
+async def delete_products(calls: StageCalls, parts: Parts, ids: Sequence[str]) -> gateway_pb2.DeleteProductsResponse:
     require_ids("ids", ids, MAX_IDS)
     remove = retrieval_pb2.RemoveProductsRequest(ids=ids)
     answer = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.RemoveProducts, remove)

@@ -12,7 +12,7 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import MAX_ID
+from services.common.limits import MAX_ID, MAX_IMAGE_BYTES
 from services.common.product import violations
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.fingerprint import product_fingerprint
@@ -25,7 +25,6 @@ MAX_REJECTED_LISTED = 1_000
 # Products that are encoded and stored together, and the number of such batches in flight.
 _BATCH = 128
 _BATCHES_IN_FLIGHT = 3
-_MAX_IMAGE = 8 << 20
 # A batch whose pictures have so many bytes is sent: with one more picture it still fits into a message.
 _BATCH_BYTES = 4 << 20
 
@@ -75,9 +74,9 @@ class Import:
 
     def _accept(self, message: gateway_pb2.ImportProductsRequest) -> list[_Accepted]:
         """The valid products of a message; the others go to the summary."""
-        if len(message.products) > MAX_PRODUCTS_PER_MESSAGE:
+        if not 1 <= len(message.products) <= MAX_PRODUCTS_PER_MESSAGE:
             raise InvalidArgument.of(
-                "products", f"holds {len(message.products)}; send at most {MAX_PRODUCTS_PER_MESSAGE} in a message"
+                "products", f"holds {len(message.products)}; send 1 to {MAX_PRODUCTS_PER_MESSAGE} in a message"
             )
         if message.images and len(message.images) != len(message.products):
             raise InvalidArgument.of("images", f"holds {len(message.images)} for {len(message.products)} products")
@@ -149,8 +148,8 @@ def _rows(vectors: common_pb2.Vectors, rows: list[int]) -> common_pb2.Vectors:
 
 
 def _wrong(product: product_pb2.Product, image: bytes) -> list[FieldViolation]:
-    if len(image) > _MAX_IMAGE:
-        return [FieldViolation("image", f"has {len(image)} bytes; at most {_MAX_IMAGE}")]
+    if len(image) > MAX_IMAGE_BYTES:
+        return [FieldViolation("image", f"has {len(image)} bytes; send at most {MAX_IMAGE_BYTES}")]
     try:
         return violations(product_from_proto(product, "product"))
     except InvalidArgument as error:

@@ -9,7 +9,7 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from services.common.errors import InvalidArgument
 from services.gateway import fallbacks
-from services.gateway.convert import require_ids
+from services.gateway.convert import check_texts, require_ids
 from services.gateway.domain.budget import Stage
 from services.gateway.flows.catalogue import lookup_products
 from services.gateway.parts import Parts
@@ -21,8 +21,9 @@ MAX_QUOTES = 100
 async def quote_prices(
     calls: StageCalls, parts: Parts, message: gateway_pb2.QuotePricesRequest
 ) -> gateway_pb2.QuotePricesResponse:
+    check_texts(message)
+    require_ids("product_ids", message.product_ids, MAX_QUOTES)
     ids = list(dict.fromkeys(message.product_ids))
-    require_ids("product_ids", ids, MAX_QUOTES)
     products, missing = await lookup_products(calls, parts, ids, [Stage.PRICING])
     wanted = message.currency_code
     for product in products:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
-from services.gateway.convert import require_id, require_one_person
+from services.common.errors import InvalidArgument
+from services.gateway.convert import check_texts, require_id, require_one_person
 from services.gateway.domain.budget import Stage
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -54,6 +55,9 @@ async def export_user(
     calls: StageCalls, parts: Parts, message: gateway_pb2.ExportUserRequest
 ) -> gateway_pb2.ExportUserResponse:
     require_one_person(message.user_id, message.visitor_id)
+    check_texts(message)
+    if message.page_size < 0:
+        raise InvalidArgument.of("page_size", f"{message.page_size} is negative; 0 means the default")
     ask = ranker_pb2.ExportUserRequest(
         user_id=message.user_id, visitor_id=message.visitor_id, page_size=message.page_size,
         page_token=message.page_token,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.filters import ProductFilter, SortOrder, filter_violations
-from services.common.limits import MAX_ID, MAX_QUERY
+from services.common.limits import MAX_QUERY, id_problem
 from services.retrieval.domain.cursor import Cursor
 
 FloatArray = npt.NDArray[np.float32]
@@ -77,6 +77,8 @@ def check_ids(ids: Sequence[str], name: str = "ids") -> None:
     """1 to MAX_IDS ids."""
     if not 1 <= len(ids) <= MAX_IDS:
         raise InvalidArgument.of(name, f"has {len(ids)} entries; 1 to {MAX_IDS}")
+    if wrong := [FieldViolation(f"{name}[{i}]", problem) for i, id in enumerate(ids) if (problem := id_problem(id))]:
+        raise InvalidArgument(*wrong)
 
 
 def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
@@ -121,8 +123,8 @@ def _image_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
         yield FieldViolation("image_vector.values.shape", f"has {len(query.image)} rows; send one")
     if query.similar_to_id and query.image is not None:
         yield FieldViolation("similar_to_id", "is set together with image_vector; send one of them")
-    if len(query.similar_to_id) > MAX_ID:
-        yield FieldViolation("similar_to_id", f"has {len(query.similar_to_id)} characters; at most {MAX_ID}")
+    if problem := id_problem(query.similar_to_id, required=False):
+        yield FieldViolation("similar_to_id", problem)
 
 
 def _too_many(name: str, entries: Sequence[Any], limit: int) -> Iterator[FieldViolation]:

@@ -19,6 +19,7 @@ from kairos.common.v1 import common_pb2, product_pb2
 from services.common import convert
 from services.common.context import RequestContext
 from services.common.errors import InvalidArgument
+from services.common.limits import id_problem
 from services.common.money import Money
 from services.common.product import Product
 
@@ -137,7 +138,14 @@ def test_maps_are_in_the_order_of_their_keys() -> None:
     assert [list(each) for each in maps] == [names, names, names]
 
 
-@given(st.builds(RequestContext, texts, st.sampled_from(["default", "shop-2", "a_b"]), texts))
+@given(
+    st.builds(
+        RequestContext,
+        texts.filter(lambda text: id_problem(text, required=False) is None),
+        st.sampled_from(["default", "shop-2", "a_b"]),
+        st.sampled_from(["", "en", "zh-Hant-TW"]),
+    )
+)
 def test_a_context_comes_back(context: RequestContext) -> None:
     """A context without a budget keeps all its fields."""
     assert convert.context_from_proto(convert.context_to_proto(context)) == context
@@ -153,11 +161,18 @@ def test_a_budget_comes_back(remaining_s: float) -> None:
     assert 0 <= back.deadline_s - context.deadline_s + 1e-6 < 0.2
 
 
-@pytest.mark.parametrize("tenant", ["../up", "UPPER", "-a", "a/b", "a" * 64, "ä", "a\n"])
+@pytest.mark.parametrize("tenant", ["../up", "UPPER", "-a", "a/b", "a" * 64, "ä", "a\n", "lock", "writes"])
 def test_a_tenant_names_folders(tenant: str) -> None:
     """A tenant whose name could leave its folder or split a key is refused."""
     with pytest.raises(InvalidArgument, match=r"^context\.tenant: "):
         convert.context_from_proto(common_pb2.RequestContext(tenant=tenant))
+
+
+@pytest.mark.parametrize(("field", "value"), [("request_id", "a\nb"), ("locale", "en_US"), ("locale", "e" * 1_000_000)])
+def test_the_texts_of_a_context(field: str, value: str) -> None:
+    """A stage refuses a request id with control characters, and a locale that is no language tag."""
+    with pytest.raises(InvalidArgument, match=rf"^context\.{field}: "):
+        convert.context_from_proto(common_pb2.RequestContext(**{field: value}))  # type: ignore[arg-type]
 
 
 def test_no_tenant_is_the_default() -> None:

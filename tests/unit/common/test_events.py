@@ -44,6 +44,8 @@ def test_a_valid_event_has_no_violation(valid: event_pb2.Event) -> None:
     [
         (event(event_id=""), ["event_id"]),
         (event(event_id="x" * 129), ["event_id"]),
+        (event(event_id="a\0b", user_id="a\nb", item_id="a\u2028b"), ["event_id", "user_id", "item_id"]),
+        (event(visitor_id="\x7f", session_id="\u0085"), ["visitor_id", "session_id"]),
         (event(user_id=""), ["user_id"]),
         (event(user_id="x" * 129), ["user_id"]),
         (event(visitor_id="x" * 129), ["visitor_id"]),

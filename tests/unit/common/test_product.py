@@ -39,10 +39,13 @@ def test_id_and_title_are_enough() -> None:
         ({"title": "x"}, {"title": " \n"}, "title"),
         ({"localized_titles": {"zh": "x" * 1_000}}, {"localized_titles": {"zh": "x" * 1_001}}, "localized_titles[zh]"),
         (
-            {"localized_titles": dict.fromkeys("abcdefghijklmnop", "x")},
-            {"localized_titles": dict.fromkeys("abcdefghijklmnopq", "x")},
+            {"localized_titles": dict.fromkeys([f"x{letter}" for letter in "abcdefghijklmnop"], "x")},
+            {"localized_titles": dict.fromkeys([f"x{letter}" for letter in "abcdefghijklmnopq"], "x")},
             "localized_titles",
         ),
+        ({"localized_titles": {"zh-Hant-TW": "x"}}, {"localized_titles": {"en_US": "x"}}, "localized_titles[en_US]"),
+        ({"localized_descriptions": {"de": "x"}}, {"localized_descriptions": {"": "x"}}, "localized_descriptions[]"),
+        ({"id": "a b"}, {"id": "a\tb"}, "id"),
         ({"description": "x" * 20_000}, {"description": "x" * 20_001}, "description"),
         (
             {"localized_descriptions": {"zh": "x" * 20_000}},

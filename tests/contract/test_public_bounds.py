@@ -1,0 +1,229 @@
+"""Every text and every list of a public request has a bound that is checked before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import pytest_asyncio
+from google.protobuf.descriptor import FieldDescriptor
+
+from kairos.common.v1 import event_pb2, product_pb2
+from kairos.gateway.v1 import gateway_pb2
+from services.common.convert import vectors_to_proto
+from tests.contract.gateways import Running, running_gateway, violated_fields
+from tests.fakes.stages import FakeStages
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+METHODS = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods
+FILTER, PRODUCT, EVENT = "kairos.common.v1.ProductFilter", "kairos.common.v1.Product", "kairos.common.v1.Event"
+GATEWAY = "kairos.gateway.v1."
+
+# Values beyond the documented bound of a field, by the field's full name, else by its name. For a repeated field of
+# texts the first value is a list that is too long, the second one has an entry that is too long.
+ID = ["x" * 129, "a\nb", "\0", "a\u2028b", "\x7f"]
+TAG = ["x" * 36, "en_US", "x", "é", "en-"]
+BEYOND: dict[str, list[Any]] = {
+    **dict.fromkeys(("user_id", "visitor_id", "session_id", "item_id", "event_id", "similar_to_id", "id"), ID),
+    "query": ["x" * 513],
+    "prefix": ["x" * 513],
+    "locale": [*TAG, "x" * 100_000],
+    "page_token": ["x" * 4_097],
+    **{f"{GATEWAY}{method}Request.page_token": ["x" * 4_097, "x"] for method in ("Search", "Recommend")},
+    "model_version": ["x" * 257],
+    "currency_code": ["usd", "QQQ", "US", "x" * 1_000],
+    "facets": [["brand"] * 9, ["x"], ["attributes." + "x" * 65]],
+    "image": [b"x" * ((8 << 20) + 1)],
+    "product_ids": [["x"] * 101, *([id] for id in ID)],
+    "ids": [["x"] * 1_001, *([id] for id in ID)],
+    f"{GATEWAY}StoreEmbeddingsRequest.ids": [["x"] * 501, *([id] for id in ID)],
+    "fingerprints": [[b"x" * 16] * 2, [b"x" * 17]],
+    "attribution_token": ["x" * 1_025, "x"],
+    f"{FILTER}.categories": [["x"] * 65, ["x"] * 20_000, ["x" * 1_046]],
+    f"{FILTER}.brands": [["x"] * 65, ["x"] * 20_000, ["x" * 257]],
+    "kairos.common.v1.AttributeFilter.name": ["x" * 65],
+    "kairos.common.v1.AttributeFilter.values": [["x"] * 65, ["x" * 129]],
+    f"{PRODUCT}.title": ["x" * 1_001],
+    f"{PRODUCT}.description": ["x" * 20_001],
+    f"{PRODUCT}.brand": ["x" * 257],
+    f"{PRODUCT}.category_path": [["x"] * 9, ["x" * 129]],
+    f"{PRODUCT}.image_uri": ["x" * 2_049],
+    "kairos.common.v1.AttributeValues.values": [["x"] * 33, ["x" * 129]],
+    "kairos.common.v1.Tensor.shape": [[1, 1, 1, 1]],
+    "kairos.common.v1.Tensor.data": [b"x" * 9],
+    **{name: [-1] for name in ("page_size", "limit", "sample_size", "quantity", "dwell_ms")},
+    "sort": [99],
+    "type": [0, 99],
+}  # fmt: skip
+# Lists of messages: one entry more than is allowed.
+MANY = {
+    f"{FILTER}.attributes": 17,
+    f"{GATEWAY}RecordEventsRequest.events": 1_001,
+    f"{GATEWAY}ImportProductsRequest.products": 501,
+}
+# Maps: more entries than are allowed, then a wrong key, then a wrong value.
+LANGUAGES = [f"x{a}{b}" for a in "abcd" for b in "abcde"]
+MAPS: dict[str, list[dict[str, Any]]] = {
+    f"{PRODUCT}.localized_titles": [dict.fromkeys(LANGUAGES, "x"), {"en_US": "x"}, {"en": "x" * 1_001}],
+    f"{PRODUCT}.localized_descriptions": [dict.fromkeys(LANGUAGES, "x"), {"x" * 36: "x"}, {"en": "x" * 20_001}],
+    f"{PRODUCT}.attributes": [{f"a{n}": ["x"] for n in range(65)}, {"x" * 65: ["x"]}, {"A": ["x"]}],
+}
+# Lists of bytes that belong to the products of a message.
+IMAGES = f"{GATEWAY}ImportProductsRequest.images"
+# ExplainItem does not read these of the request that it explains.
+IGNORED = ("search.page_token", "search.facets", "recommend.page_token")
+
+Change = Callable[[Any], Any]
+
+
+def whole(method: str) -> list[Any]:
+    """Valid requests of the method; together they hold every message that it can have."""
+    narrowing = product_pb2.ProductFilter(attributes=[product_pb2.AttributeFilter(name="a", values=["x"])])
+    narrowing.price.minimum.currency_code = narrowing.price.maximum.currency_code = "USD"
+    event = event_pb2.Event(event_id="e", user_id="u", item_id="p1", type=event_pb2.EVENT_TYPE_CLICK)
+    product = product_pb2.Product(id="new", title="New")
+    product.attributes["a"].values.append("x")
+    for name in ("price", "cost", "price_floor", "price_ceiling"):
+        getattr(product, name).currency_code = "USD"
+    search = gateway_pb2.SearchRequest(filter=narrowing)
+    recommend = gateway_pb2.RecommendRequest(filter=narrowing)
+    vectors = vectors_to_proto(np.ones((1, 2), np.float32), "m@1")
+    fields: dict[str, list[dict[str, Any]]] = {
+        "Search": [{"filter": narrowing}],
+        "Recommend": [{"filter": narrowing}],
+        "ExplainItem": [{"item_id": "p1", "search": search}, {"item_id": "p1", "recommend": recommend}],
+        "QuotePrices": [{"product_ids": ["p1"]}],
+        "RecordEvents": [{"events": [event]}],
+        "GetProduct": [{"id": "p1"}],
+        "ImportProducts": [{"products": [product]}],
+        "DeleteProducts": [{"ids": ["p1"]}],
+        "StoreEmbeddings": [{"ids": ["p1"], "fingerprints": [b"x" * 16], "vectors": vectors}],
+        "MergeUsers": [{"user_id": "u", "visitor_id": "v"}],
+        **{name: [{"user_id": "u"}] for name in ("GetProfile", "DeleteUser", "ExportUser")},
+        **{
+            name: [{"model_version": "m@1"}]
+            for name in ("BeginReembedding", "ReembedProducts", "SwitchCollections", "DropCollection")
+        },
+    }
+    request = getattr(gateway_pb2, f"{method}Request")
+    return [request(**each) for each in fields.get(method, [{}])]
+
+
+def beyond(root: Any, get: Change = lambda root: root, path: str = "") -> Iterator[tuple[Change, list[str]]]:
+    """(what to change in the request, the paths of which one must be named), for each field below `get` and its bounds.
+
+    Fails for a text or a list without a bound in this file.
+    """
+    message = get(root)
+    for field in message.DESCRIPTOR.fields:
+        at, name = path + field.name, field.name
+        is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
+        if at in IGNORED or field.full_name == IMAGES:
+            continue
+        if is_map:
+            for entries in MAPS[field.full_name]:
+                yield _fill(get, name, entries), [at, *(f"{at}[{key[:most]}]" for key in entries for most in (35, 128))]
+            if field.message_type.fields_by_name["value"].message_type is not None:
+                for key in getattr(message, name):
+                    yield from beyond(root, lambda r, n=name, k=key: getattr(get(r), n)[k], f"{at}[{key}].")
+        elif field.is_repeated and field.message_type is not None:
+            yield _repeat(get, name, MANY[field.full_name]), [at]
+            yield from beyond(root, lambda r, n=name: getattr(get(r), n)[0], f"{at}[0].")
+        elif field.message_type is not None:
+            if message.HasField(name):
+                yield from beyond(root, lambda r, n=name: getattr(get(r), n), f"{at}.")
+        else:
+            values = BEYOND.get(field.full_name, BEYOND.get(name))
+            is_text = field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
+            assert values is not None or not (is_text or field.is_repeated), f"{field.full_name} has no bound here"
+            for value in values or ():
+                yield _set(get, name, value), [at, f"{at}[0]", f"{at}[1]"] if field.is_repeated else [at]
+
+
+def _set(get: Change, name: str, value: Any) -> Change:
+    def change(root: Any) -> None:
+        if isinstance(value, list):
+            getattr(get(root), name)[:] = value
+        else:
+            setattr(get(root), name, value)
+
+    return change
+
+
+def _repeat(get: Change, name: str, count: int) -> Change:
+    def change(root: Any) -> None:
+        entries = getattr(get(root), name)
+        entries.extend([entries[0]] * (count - 1))
+
+    return change
+
+
+def _fill(get: Change, name: str, entries: dict[str, Any]) -> Change:
+    def change(root: Any) -> None:
+        filled = getattr(get(root), name)
+        for key, value in entries.items():
+            if isinstance(value, list):
+                filled[key].values.extend(value)
+            else:
+                filled[key] = value
+
+    return change
+
+
+CASES = [
+    pytest.param(method.name, request_, change, paths, id=f"{method.name}-{paths[0]}-{number}")
+    for method in METHODS
+    for request_ in whole(method.name)
+    for number, (change, paths) in enumerate(beyond(request_))
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateway() -> AsyncIterator[Running]:
+    stages = FakeStages()
+    await stages.start()
+    async with running_gateway(stages) as one:
+        yield one
+    await stages.stop()
+
+
+@pytest.mark.parametrize(("method", "request_", "change", "paths"), CASES)
+async def test_beyond_its_bound(gateway: Running, method: str, request_: Any, change: Change, paths: list[str]) -> None:
+    """Beyond its bound a field is refused by its path before a stage is called; a product is rejected by its field."""
+    sent = type(request_).FromString(request_.SerializeToString())
+    change(sent)
+    calls = asked(gateway)
+    if method == "ImportProducts" and paths[0].startswith("products["):
+        summary = await gateway.stub.ImportProducts(iter([sent]))
+        assert f"products[0].{summary.rejected[0].field}" in paths
+    elif method == "ImportProducts":
+        assert await violated_fields(gateway.stub.ImportProducts(iter([sent]))) == paths
+    else:
+        assert set(await violated_fields(getattr(gateway.stub, method)(sent))) <= set(paths)
+    assert asked(gateway) == calls
+
+
+@pytest.mark.parametrize("method", [method.name for method in METHODS])
+async def test_within_the_bounds(gateway: Running, method: str) -> None:
+    """The requests that this file changes are valid as they are: a refusal is about the changed field."""
+    for request_ in whole(method):
+        if method == "ImportProducts":
+            assert (await gateway.stub.ImportProducts(iter([request_]))).imported_count == 1
+            continue
+        call = getattr(gateway.stub, method)(request_)
+        # The fakes do not serve every method: UNAVAILABLE says that the gateway found nothing wrong.
+        assert await call.code() in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE), await call.details()
+
+
+def asked(gateway: Running) -> int:
+    """The calls of stages so far, without those of the background."""
+    stages = gateway.stages
+    return sum(
+        request.context.request_id not in ("popular", "impressions", "rankings", "probe")
+        for stage in (stages.encoder, stages.retrieval, stages.ranker, stages.pricing)
+        for request in stage.requests
+    )
