@@ -46,11 +46,12 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
             with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata) as span:
                 try:
                     await context.send_initial_metadata((("x-request-id", request_id),))
-                    tenant = self.authenticator.tenant_of(name, metadata)
+                    caller = self.authenticator.caller(name, metadata)
+                    tenant = caller.tenant
                     check_readable(request)
                     remaining_s = context.time_remaining()
                     deadline_s = None if remaining_s is None else began + remaining_s
-                    current_request.set(RequestInfo(request_id, tenant, began, deadline_s))
+                    current_request.set(RequestInfo(request_id, tenant, began, deadline_s, caller.role))
                     with self.limit.slot():
                         response = await method(self, request)
                 except Exception as error:

@@ -33,6 +33,8 @@ _WRITES = frozenset(
     }
 )
 _BEARER = "Bearer "
+# Every caller of a gateway without keys.
+_ANYONE = ApiKey(sha256="0" * 64, tenant=DEFAULT_TENANT, role="write")
 
 
 class Authenticator:
@@ -41,10 +43,10 @@ class Authenticator:
     def __init__(self, settings: SecuritySettings) -> None:
         self._keys: dict[str, ApiKey] = {key.sha256: key for key in settings.api_keys}
 
-    def tenant_of(self, method: str, metadata: Iterable[tuple[str, Any]]) -> str:
-        """The tenant of the caller's key. Raises Unauthenticated or PermissionDenied."""
+    def caller(self, method: str, metadata: Iterable[tuple[str, Any]]) -> ApiKey:
+        """The caller's key, with tenant and role. Raises Unauthenticated or PermissionDenied."""
         if not self._keys:
-            return DEFAULT_TENANT
+            return _ANYONE
         sent = next((value for name, value in metadata if name == "authorization"), "")
         if not isinstance(sent, str) or not sent.startswith(_BEARER):
             raise Unauthenticated('no API key; send the metadata "authorization: Bearer <key>"')
@@ -53,7 +55,7 @@ class Authenticator:
             raise Unauthenticated("the API key is unknown")
         if method in _WRITES and key.role != "write":
             raise PermissionDenied(f"{method} needs an API key with the role 'write'")
-        return key.tenant
+        return key
 
 
 def server_credentials(settings: SecuritySettings) -> grpc.ServerCredentials | None:

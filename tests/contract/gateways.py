@@ -13,7 +13,7 @@ import pytest
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.parts import Parts
 from services.gateway.server import GatewayServer, start_gateway
-from services.gateway.settings import GatewaySettings, MetricsSettings, ServerSettings, StagesSettings
+from services.gateway.settings import GatewaySettings, MetricsSettings, SecuritySettings, ServerSettings, StagesSettings
 from tests.contract.refusals import refusal
 from tests.fakes.stages import FakeStages
 
@@ -44,13 +44,14 @@ class Running:
 
 
 @asynccontextmanager
-async def running_gateway(stages: FakeStages) -> AsyncIterator[Running]:
+async def running_gateway(stages: FakeStages, security: SecuritySettings | None = None) -> AsyncIterator[Running]:
     """One gateway over `stages`, which have been started; two of them share the stages' state."""
     defaults = StagesSettings()
     settings = GatewaySettings(
         stages=StagesSettings(
             **{n: getattr(defaults, n).model_copy(update={"target": t}) for n, t in stages.targets.items()}
         ),
+        security=security or SecuritySettings(),
         server=ServerSettings(port=0, drain_s=0),
         metrics=MetricsSettings(port=0),
     )

@@ -367,7 +367,9 @@ def _profile(request: ranker_pb2.GetProfileRequest | ranker_pb2.ExportUserReques
 
 
 class FakePricing(Behaviour, pricing_pb2_grpc.PricingServiceServicer):
-    """A tenth off, for everything."""
+    """A tenth off, for everything. The floor is the cost."""
+
+    reason = pricing_pb2.PRICE_REASON_AGED
 
     @rpc(pricing_pb2.QuotePricesResponse)
     async def QuotePrices(self, request: pricing_pb2.QuotePricesRequest) -> pricing_pb2.QuotePricesResponse:
@@ -377,6 +379,9 @@ class FakePricing(Behaviour, pricing_pb2_grpc.PricingServiceServicer):
             quote = answer.quotes.add(quote_id=f"q-{item.item_id}", item_id=item.item_id, list_price=item.list_price)
             quote.offer.CopyFrom(item.list_price)
             quote.offer.units = item.list_price.units * 9 // 10
+            quote.price_floor.CopyFrom(item.cost)
+            quote.price_ceiling.CopyFrom(item.list_price)
+            quote.reason, quote.explanation = self.reason, f"The floor is {item.cost.units}."
         return answer
 
 

@@ -10,6 +10,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import NotFound
 from services.gateway.convert import require_id, require_ids
 from services.gateway.domain.budget import Stage
+from services.gateway.flows.disclosure import disclosed_product
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -21,7 +22,7 @@ async def get_product(calls: StageCalls, parts: Parts, id: str) -> product_pb2.P
     products, missing = await lookup_products(calls, parts, [id])
     if missing:
         raise NotFound(f"there is no product {id!r}")
-    return products[0]
+    return disclosed_product(calls.info, products[0])
 
 
 async def delete_products(calls: StageCalls, parts: Parts, ids: Sequence[str]) -> gateway_pb2.DeleteProductsResponse:

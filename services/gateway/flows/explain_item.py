@@ -8,6 +8,7 @@ from services.common.errors import NotFound
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows import recommend, search
+from services.gateway.flows.disclosure import shopper_product
 from services.gateway.flows.explanation import explain_absence, explain_result
 from services.gateway.flows.prices import quote
 from services.gateway.flows.ranking import Ranking
@@ -32,8 +33,7 @@ async def explain_item(
     quotes = await quote(calls, parts, [product])
     if message.item_id in quotes:
         response.result.price.CopyFrom(quotes[message.item_id])
-    product.ClearField("cost")
-    response.result.product.CopyFrom(product)
+    response.result.product.CopyFrom(shopper_product(product))
     if message.item_id in ranking.item_ids:
         _explain_position(calls, ranking, message.item_id, response.result)
     else:

@@ -12,6 +12,7 @@ from services.gateway import fallbacks
 from services.gateway.convert import check_texts, require_ids
 from services.gateway.domain.budget import Stage
 from services.gateway.flows.catalogue import lookup_products
+from services.gateway.flows.disclosure import disclosed_quote
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -54,7 +55,7 @@ async def quote(
     )
     quotes = answer.quotes if answer is not None else fallbacks.pricing_late(priced)
     parts.metrics.count_offers(quotes)
-    return {quote.item_id: quote for quote in quotes}
+    return {quote.item_id: disclosed_quote(calls.info, quote) for quote in quotes}
 
 
 def _priced_item(product: product_pb2.Product) -> pricing_pb2.PricedItem:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from services.gateway.domain.tokens import AttributionToken
 from services.gateway.domain.viewer import Viewer
+from services.gateway.flows.disclosure import shopper_product
 from services.gateway.flows.explanation import explain_result
 from services.gateway.flows.paging import Page
 from services.gateway.flows.prices import quote
@@ -22,9 +25,11 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
     quotes = await quote(calls, parts, products)
     results = []
     for row, product in zip(rows, products, strict=True):
-        product.ClearField("cost")
         result = gateway_pb2.Result(
-            product=product, position=page.positions[row], score=page.scores[row], price=quotes.get(product.id)
+            product=shopper_product(product),
+            position=page.positions[row],
+            score=page.scores[row],
+            price=quotes.get(product.id),
         )
         # A stored ranking has no scores of the stages.
         if viewer.explain and product.id in ranking.stage_scores:
@@ -43,10 +48,20 @@ def attribution_of(page: Page, parts: Parts) -> str:
 
 def product_of(serialized: bytes, locale: str) -> product_pb2.Product:
     """With title and description in the language of `locale`, if the product has them."""
-    product, language = product_pb2.Product.FromString(serialized), locale.split("-", 1)[0].lower()
-    product.title = product.localized_titles.get(language, product.title)
-    product.description = product.localized_descriptions.get(language, product.description)
+    product = product_pb2.Product.FromString(serialized)
+    product.title = _localized(product.localized_titles, locale) or product.title
+    product.description = _localized(product.localized_descriptions, locale) or product.description
     return product
+
+
+def _localized(texts: Mapping[str, str], locale: str) -> str:
+    """The text of the longest tag that `locale` begins with (RFC 4647, lookup); empty without one."""
+    if not texts:
+        return ""
+    by_tag, tag = {tag.lower(): text for tag, text in texts.items()}, locale.lower()
+    while tag and tag not in by_tag:
+        tag = tag.rpartition("-")[0]
+    return by_tag.get(tag, "")
 
 
 def _log_shown(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer, positions: list[int]) -> None:
