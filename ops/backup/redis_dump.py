@@ -21,7 +21,7 @@ import redis
 
 from ops.backup.batches import batches
 from ops.backup.files import Failed
-from services.ranker.adapters.redis_client import EXPIRING, LAYOUT_KEY
+from services.ranker.adapters.redis_client import EXPIRING, LAYOUT_KEY, TOKEN_KEY
 
 # All keys of the ranker's stores: services/ranker/adapters/redis_store.py.
 PATTERN = "kairos:*"
@@ -73,7 +73,8 @@ def restore(client: redis.Redis, file: Path) -> None:
 
 def is_occupied(client: redis.Redis) -> bool:
     connection: Any = client
-    keys = (key for key in connection.scan_iter(PATTERN, count=_BATCH) if key != LAYOUT_KEY.encode())
+    # Every suite writes these two at its first start.
+    keys = (key for key in connection.scan_iter(PATTERN, count=_BATCH) if key.decode() not in (LAYOUT_KEY, TOKEN_KEY))
     return any(islice(keys, 1))
 
 

@@ -43,7 +43,7 @@ _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
 }
 
 
-def viewer_of_search(message: gateway_pb2.SearchRequest, token_key: str) -> Viewer:
+def viewer_of_search(message: gateway_pb2.SearchRequest, token_keys: tuple[str, ...]) -> Viewer:
     if len(message.query) <= MAX_QUERY and not _has_visible(message.query):
         # Blanks and control characters are no query: the request browses.
         message.query = ""
@@ -54,14 +54,14 @@ def viewer_of_search(message: gateway_pb2.SearchRequest, token_key: str) -> View
         wrong.append(FieldViolation("similar_to_id", "is set together with image; send one of them"))
     if message.sort not in product_pb2.SortOrder.values():
         wrong.append(FieldViolation("sort", f"{message.sort} is unknown; send a value of SortOrder"))
-    return _viewer(message, message.query, token_key, wrong)
+    return _viewer(message, message.query, token_keys, wrong)
 
 
-def viewer_of_recommendation(message: gateway_pb2.RecommendRequest, token_key: str) -> Viewer:
-    return _viewer(message, "", token_key, list(_text_violations(message)))
+def viewer_of_recommendation(message: gateway_pb2.RecommendRequest, token_keys: tuple[str, ...]) -> Viewer:
+    return _viewer(message, "", token_keys, list(_text_violations(message)))
 
 
-def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_key: str) -> Viewer:
+def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_keys: tuple[str, ...]) -> Viewer:
     """Of the request to explain. Clears the fields in it that ExplainItem does not read."""
     require_id("item_id", message.item_id)
     asked = message.WhichOneof("asked")
@@ -71,9 +71,9 @@ def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_key: st
         if asked == "search":
             message.search.ClearField("facets")
             message.search.ClearField("page_token")
-            return viewer_of_search(message.search, token_key)
+            return viewer_of_search(message.search, token_keys)
         message.recommend.ClearField("page_token")
-        return viewer_of_recommendation(message.recommend, token_key)
+        return viewer_of_recommendation(message.recommend, token_keys)
     except InvalidArgument as error:
         below = (FieldViolation(f"{asked}.{wrong.field}", wrong.description) for wrong in error.violations)
         raise InvalidArgument(*below) from None
@@ -144,7 +144,7 @@ def _facet_violations(facets: Sequence[str]) -> Iterator[FieldViolation]:
 def _viewer(
     message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest,
     query: str,
-    token_key: str,
+    token_keys: tuple[str, ...],
     wrong: list[FieldViolation],
 ) -> Viewer:
     """Raises InvalidArgument that names `wrong` and whatever else is wrong."""
@@ -159,7 +159,7 @@ def _viewer(
     of_request = _fingerprint(message)
     page = PageToken(of_request)
     if message.page_token:
-        page = PageToken.decode(message.page_token, of_request, token_key)
+        page = PageToken.decode(message.page_token, of_request, *token_keys)
     return Viewer(
         page, message.user_id, message.visitor_id, message.session_id, query, narrowing,
         min(message.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE), message.explain,

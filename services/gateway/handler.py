@@ -34,7 +34,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.SearchResponse)
     async def Search(self, message: gateway_pb2.SearchRequest) -> gateway_pb2.SearchResponse:
-        viewer, calls = viewer_of_search(message, self._parts.token_key), self._read_calls(message.locale)
+        viewer, calls = viewer_of_search(message, self._token_keys()), self._read_calls(message.locale)
         response = await search(calls, self._parts, message, viewer)
         self._adapt_limit(calls, "Search")
         return response
@@ -45,14 +45,14 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.RecommendResponse)
     async def Recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
-        viewer, calls = viewer_of_recommendation(message, self._parts.token_key), self._read_calls(message.locale)
+        viewer, calls = viewer_of_recommendation(message, self._token_keys()), self._read_calls(message.locale)
         response = await recommend(calls, self._parts, message, viewer)
         self._adapt_limit(calls, "Recommend")
         return response
 
     @rpc_method(gateway_pb2.ExplainItemResponse)
     async def ExplainItem(self, message: gateway_pb2.ExplainItemRequest) -> gateway_pb2.ExplainItemResponse:
-        viewer = viewer_of_explanation(message, self._parts.token_key)
+        viewer = viewer_of_explanation(message, self._token_keys())
         locale = message.search.locale or message.recommend.locale
         calls = self._read_calls(locale, self._settings.budget.explain_ms)
         return await explain_item(calls, self._parts, message, viewer)
@@ -134,6 +134,9 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @rpc_method(gateway_pb2.ExportUserResponse)
     async def ExportUser(self, message: gateway_pb2.ExportUserRequest) -> gateway_pb2.ExportUserResponse:
         return await export_user(self._write_calls(), self._parts, message)
+
+    def _token_keys(self) -> tuple[str, ...]:
+        return self._parts.token_keys.of(current_request.get().tenant)
 
     def _read_calls(self, locale: str, default_ms: float = 0.0) -> StageCalls:
         info = current_request.get()

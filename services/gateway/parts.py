@@ -8,6 +8,7 @@ from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
+from services.gateway.background.token_keys import TokenKeys
 from services.gateway.metrics import Metrics
 from services.gateway.ports import StageStubs
 from services.gateway.settings import GatewaySettings
@@ -24,7 +25,4 @@ class Parts:
     rankings: RankingWriter
     impressions: ImpressionLog
     click_positions: ClickPositions
-
-    @property
-    def token_key(self) -> str:
-        return self.settings.security.token_key.get_secret_value()
+    token_keys: TokenKeys

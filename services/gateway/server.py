@@ -61,6 +61,7 @@ async def start_gateway(settings: GatewaySettings) -> GatewayServer:
     address = f"{settings.server.host}:{settings.server.port}"
     credentials = server_credentials(settings.security)
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
+    await gateway.parts.token_keys.start()
     await server.start()
     for name in ("", SERVICE):
         await healths.set(name, health_pb2.HealthCheckResponse.SERVING)

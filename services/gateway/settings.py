@@ -89,7 +89,7 @@ class SecuritySettings(_Group):
     certificate: Path | None = None
     key: Path | None = None
     client_ca: Path | None = None
-    # Seals page and attribution tokens; the same for all replicas. Empty: only damaged tokens are detected, not forged.
+    # Seals page and attribution tokens; the same for all replicas. Empty: the ranker's store keeps a random one.
     token_key: SecretStr = SecretStr("")
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
+from services.gateway.background.token_keys import TokenKeys
 from services.gateway.handler import GatewayHandler
 from services.gateway.metrics import Metrics
 from services.gateway.parts import Parts
@@ -28,6 +29,7 @@ class Gateway:
     async def close(self) -> None:
         """Sends what is queued, then closes the connections."""
         self.parts.popular_items.close()
+        self.parts.token_keys.close()
         self.parts.click_positions.close()
         await self.parts.rankings.close()
         await self.parts.impressions.close()
@@ -44,6 +46,7 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
         RankingWriter(stubs, access, metrics),
         ImpressionLog(stubs, access, metrics),
         ClickPositions(stubs, access, metrics),
+        TokenKeys(stubs, access, settings.security.token_key.get_secret_value()),
     )  # fmt: skip
     parts.popular_items.track(DEFAULT_TENANT)
     parts.popular_items.start()

@@ -83,6 +83,11 @@ class Ranker:
     ) -> ranker_pb2.ExportUserResponse:
         return await self._handler.ExportUser(request, grpc_context)
 
+    async def EnsureTokenKey(
+        self, request: ranker_pb2.EnsureTokenKeyRequest, grpc_context: CallContext
+    ) -> ranker_pb2.EnsureTokenKeyResponse:
+        return await self._handler.EnsureTokenKey(request, grpc_context)
+
     def check_health(self) -> None:
         self._handler.check()
 

@@ -12,7 +12,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.arrays import FloatArray, unit_rows
 from services.common.convert import vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import MAX_QUERY, id_problem, text_problem
+from services.common.limits import MAX_ID, MAX_QUERY, id_problem, text_problem
 from services.ranker.domain.person import person_key
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking_request import RankingRequest
@@ -22,6 +22,8 @@ from services.ranker.domain.slate.slate import Slate
 from services.ranker.domain.user_history import UserHistory
 
 MAX_CANDIDATES = 1_000
+# Characters of a key that seals tokens.
+_MIN_KEY = 32
 _MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds")
 # Ids that any request may have, and its query: they bound what is stored.
 _IDS = ("user_id", "visitor_id", "session_id", "ranking_id")
@@ -151,6 +153,13 @@ def one_person(message: Any) -> str:
     if not (person := person_of(message)):
         raise InvalidArgument.of("user_id", "is empty, and so is visitor_id; send exactly one of them")
     return person
+
+
+def proposed_key(message: ranker_pb2.EnsureTokenKeyRequest) -> str:
+    key = message.proposed_key
+    if not (_MIN_KEY <= len(key) <= MAX_ID and key.isascii() and key.isprintable()):
+        raise InvalidArgument.of("proposed_key", f"send {_MIN_KEY} to {MAX_ID} printable characters of ASCII")
+    return key
 
 
 def session_move(tenant: str, message: ranker_pb2.RankItemsRequest, now_s: float) -> SessionMove | None:

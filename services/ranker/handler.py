@@ -14,7 +14,7 @@ from services.common.convert import context_from_proto
 from services.common.errors import InvalidArgument, NotFound
 from services.common.rpc import rpc
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
-from services.ranker.convert import check_candidates, check_id, check_texts, one_person, person_of
+from services.ranker.convert import check_candidates, check_id, check_texts, one_person, person_of, proposed_key
 from services.ranker.convert_events import events_from_proto, items_from_proto, session_moves
 from services.ranker.convert_explanation import check_explained
 from services.ranker.convert_rankings import (
@@ -156,6 +156,12 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         return ranker_pb2.ListPopularItemsResponse(
             item_ids=[item_id for item_id, _ in found], scores=[score for _, score in found]
         )
+
+    @rpc(ranker_pb2.EnsureTokenKeyResponse)
+    async def EnsureTokenKey(self, request: ranker_pb2.EnsureTokenKeyRequest) -> ranker_pb2.EnsureTokenKeyResponse:
+        context_from_proto(request.context)
+        proposed = proposed_key(request)
+        return ranker_pb2.EnsureTokenKeyResponse(key=await self._in_thread(lambda: self._store.token_key(proposed)))
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -105,6 +105,9 @@ class ProfileStore(Protocol):
     def counts(self, tenant: str, name: str) -> dict[str, float]:
         """The sums by key, without keys that were never added to."""
 
+    def token_key(self, proposed: str) -> str:
+        """The key that seals the gateways' tokens: `proposed` if none was stored before. Durable when it returns."""
+
     def close(self) -> None: ...
 
 

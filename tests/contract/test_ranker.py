@@ -473,7 +473,7 @@ TOMORROW = event("e", "boot1", age_s=-2 * 86_400)
         (event("", "boot1"), ["event_id"]),
         (event("x" * 129, "boot1"), ["event_id"]),
         (event("e", ""), ["item_id"]),
-        (event("e", "x" * 129, session_id="x" * 129, query="x" * 513), ["session_id", "query", "item_id"]),
+        (event("e", "x" * 129, session_id="x" * 129, query="x" * 513), ["session_id", "item_id", "query"]),
         (event("e", "boot1", "UNSPECIFIED"), ["type"]),
         (event("e", "boot1", quantity=-1, dwell_ms=-1), ["quantity", "dwell_ms"]),
         (TOMORROW, ["occurred_at"]),
@@ -534,3 +534,14 @@ async def test_without_its_redis(tmp_path: Path) -> None:
             with pytest.raises(grpc.aio.AioRpcError, match="the ranker's Redis cannot be reached") as caught:
                 await call
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_the_key_of_tokens(stub: Stub) -> None:
+    """The first key that is proposed is stored and returned to everyone; a short or unprintable one is refused."""
+    first, second = ("a" * 32, "b" * 128)
+    for proposed in (first, second):
+        answer = await stub.EnsureTokenKey(ranker_pb2.EnsureTokenKeyRequest(proposed_key=proposed))
+        assert answer.key == first
+    for wrong in ("", "a" * 31, "a" * 129, "a" * 31 + "\n", "ä" * 32):
+        call = stub.EnsureTokenKey(ranker_pb2.EnsureTokenKeyRequest(proposed_key=wrong))
+        assert await refusal(call) == (INVALID, ["proposed_key"])

@@ -225,6 +225,7 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         self.shown: list[tuple[str, str, list[int]]] = []
         self.sessions: dict[str, common_pb2.Vectors] = {}
         self.merged: dict[str, str] = {}
+        self.token_key = ""
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -354,6 +355,12 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         event = event_pb2.Event(event_id="e1", user_id=request.user_id, visitor_id=request.visitor_id)
         return ranker_pb2.ExportUserResponse(events=[event], profile=_profile(request), next_page_token="events:1")
 
+    @rpc(ranker_pb2.EnsureTokenKeyResponse)
+    async def EnsureTokenKey(self, request: ranker_pb2.EnsureTokenKeyRequest) -> ranker_pb2.EnsureTokenKeyResponse:
+        """Not among `requests`: every gateway asks at its start."""
+        self.token_key = self.token_key or request.proposed_key
+        return ranker_pb2.EnsureTokenKeyResponse(key=self.token_key)
+
     @rpc(ranker_pb2.ListPopularItemsResponse)
     async def ListPopularItems(
         self, request: ranker_pb2.ListPopularItemsRequest
@@ -369,7 +376,7 @@ def _profile(request: ranker_pb2.GetProfileRequest | ranker_pb2.ExportUserReques
 class FakePricing(Behaviour, pricing_pb2_grpc.PricingServiceServicer):
     """A tenth off, for everything. The floor is the cost."""
 
-    reason = pricing_pb2.PRICE_REASON_AGED
+    reason = pricing_pb2.PRICE_REASON_UNSPECIFIED
 
     @rpc(pricing_pb2.QuotePricesResponse)
     async def QuotePrices(self, request: pricing_pb2.QuotePricesRequest) -> pricing_pb2.QuotePricesResponse:
@@ -407,19 +414,28 @@ class FakeStages:
     targets: dict[str, str] = field(default_factory=dict)
 
     async def start(self) -> None:
+        for name in ("query_encoder", "retrieval", "ranker", "pricing"):
+            await self._serve(name, "127.0.0.1:0")
+
+    async def revive(self, stage: str) -> None:
+        """After `worsen` with "down" or "gone", at the same address."""
+        await self.servers[stage].stop(None)
+        await self._serve(stage, self.targets[stage])
+
+    async def _serve(self, name: str, address: str) -> None:
         add: dict[str, tuple[Any, Callable[[Any, Any], None]]] = {
             "query_encoder": (self.encoder, encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server),
             "retrieval": (self.retrieval, retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server),
             "ranker": (self.ranker, ranker_pb2_grpc.add_RankerServiceServicer_to_server),
             "pricing": (self.pricing, pricing_pb2_grpc.add_PricingServiceServicer_to_server),
         }
-        for name, (servicer, register) in add.items():
-            # As Serve's own.
-            server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
-            register(servicer, server)
-            self.targets[name] = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-            await server.start()
-            self.servers[name] = server
+        servicer, register = add[name]
+        # As Serve's own.
+        server = grpc.aio.server(options=[("grpc.max_receive_message_length", -1)])
+        register(servicer, server)
+        self.targets[name] = f"127.0.0.1:{server.add_insecure_port(address)}"
+        await server.start()
+        self.servers[name] = server
 
     def behaviour(self, stage: str) -> Behaviour:
         behaviour: Behaviour = getattr(self, "encoder" if stage == "query_encoder" else stage)

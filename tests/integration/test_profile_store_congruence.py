@@ -89,6 +89,13 @@ def test_an_event_counts_once(store: ProfileStore) -> None:
     assert store.popularity("t", ["i1"], NOW_S + 3) == pytest.approx([3.0], abs=0.01)
 
 
+def test_the_first_token_key_stays(reopen: Reopen) -> None:
+    """The key that was proposed first is the key of all, also for a store that is opened after a kill."""
+    store = reopen()
+    assert [store.token_key("first"), store.token_key("second")] == ["first", "first"]
+    assert reopen().token_key("third") == "first"
+
+
 def test_batches_are_counted_separately(store: ProfileStore) -> None:
     """Several batches in one write, of one or two tenants, return the ids of each batch's new events."""
     batches = [Batch("t", [click(1), click(2)], []), Batch("other", [click(1)], []), Batch("t", [click(2)], [])]

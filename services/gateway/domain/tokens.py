@@ -1,7 +1,7 @@
 """Opaque tokens: the next page, and the ranking that an event belongs to.
 
-A token carries a seal (keyed BLAKE2b): a token that was changed on its way is refused. Without a key the seal still
-detects every damage, but anyone who knows this file can forge a token.
+A token carries a seal (keyed BLAKE2b): a token that was forged, or changed on its way, is refused. All content is
+checked behind the seal as well.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import base64
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from services.common.errors import InvalidArgument
+from services.common.limits import MAX_PAGE_TOKEN, id_problem, language_problem
 
-# Longer than any token of the gateway: retrieval's cursor holds an id of at most 128 characters.
-_MAX_LENGTH = 4_096
 _SEAL_BYTES = 9
 # Of an int32 in the contract.
 _MAX_NUMBER = 2**31 - 1
@@ -44,14 +44,16 @@ class PageToken:
         return _encode({name: value for name, value in asdict(self).items() if value not in ("", 0)}, key)
 
     @classmethod
-    def decode(cls, token: str, fingerprint: str, key: str) -> PageToken:
+    def decode(cls, token: str, fingerprint: str, *keys: str) -> PageToken:
         """Raises InvalidArgument for a forged or damaged token, and for one of another request."""
         try:
-            page = cls(**_decode(token, key))  # type: ignore[arg-type]
-            texts, numbers = (page.ranking_id, page.cursor, page.locale), (page.offset, page.total_size)
-            if not all(isinstance(text, str) for text in texts):
+            page = cls(**_decode(token, keys))  # type: ignore[arg-type]
+            _check_id(page.ranking_id)
+            if not all(isinstance(text, str) for text in (page.fingerprint, page.cursor, page.locale)):
                 raise ValueError("not a token of the gateway")
-            if not all(isinstance(number, int) and 0 <= number <= _MAX_NUMBER for number in numbers):
+            if not all(type(number) is int and 0 <= number <= _MAX_NUMBER for number in (page.offset, page.total_size)):
+                raise ValueError("not a token of the gateway")
+            if page.locale and language_problem(page.locale):
                 raise ValueError("not a token of the gateway")
         except (ValueError, TypeError):
             raise InvalidArgument.of("page_token", "is damaged; send next_page_token as it came") from None
@@ -69,12 +71,16 @@ class AttributionToken:
         return _encode(asdict(self), key)
 
     @classmethod
-    def decode(cls, token: str, key: str) -> AttributionToken | None:
+    def decode(cls, token: str, *keys: str) -> AttributionToken | None:
         """None for a forged or damaged token."""
         try:
-            return cls(**_decode(token, key))  # type: ignore[arg-type]
+            found = cls(**_decode(token, keys))  # type: ignore[arg-type]
+            _check_id(found.ranking_id)
+            if not isinstance(found.model_version, str):
+                raise ValueError("not a token of the gateway")
         except (ValueError, TypeError):
             return None
+        return found
 
 
 def ranking_of(token: str) -> str:
@@ -103,21 +109,25 @@ def _encode(value: dict[str, object], key: str) -> str:
     return base64.urlsafe_b64encode(_seal(body, key) + body).decode().rstrip("=")
 
 
-def _decode(token: str, key: str) -> dict[str, object]:
-    """Raises ValueError for anything but the exact output of `_encode`."""
-    if len(token) > _MAX_LENGTH:
+def _check_id(ranking_id: object) -> None:
+    if not isinstance(ranking_id, str) or id_problem(ranking_id, required=False):
+        raise ValueError("not a token of the gateway")
+
+
+def _decode(token: str, keys: Sequence[str]) -> dict[str, object]:
+    """Raises ValueError for anything but the exact output of `_encode` with one of the keys."""
+    if len(token) > MAX_PAGE_TOKEN:
         raise ValueError("too long")
     data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     # The decoder ignores foreign characters and the last bits. Each token has exactly one accepted text.
     if base64.urlsafe_b64encode(data).decode().rstrip("=") != token:
         raise ValueError("not canonical")
     seal, body = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
-    if not hmac.compare_digest(seal, _seal(body, key)):
+    if not any(hmac.compare_digest(seal, _seal(body, key)) for key in keys):
         raise ValueError("wrong seal")
     value: dict[str, object] = json.loads(body)
     return value
 
 
 def _seal(body: bytes, key: str) -> bytes:
-    whole = hashlib.blake2b(key.encode()).digest() if key else b""
-    return hashlib.blake2b(body, digest_size=_SEAL_BYTES, key=whole).digest()
+    return hashlib.blake2b(body, digest_size=_SEAL_BYTES, key=hashlib.blake2b(key.encode()).digest()).digest()

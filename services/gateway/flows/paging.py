@@ -90,8 +90,12 @@ async def _stored_rows(calls: StageCalls, parts: Parts, viewer: Viewer) -> ranke
     except StageFailed as failed:
         calls.degrade(Stage.RANKER, failed.degradation, fallbacks.RANKING_COMPUTED_AGAIN, failed.detail)
     else:
-        parts.metrics.later_pages.labels("stored").inc()
-        return rows
+        # The token's fingerprint holds the person: this is a second lock on another person's ranking.
+        if (rows.user_id, rows.visitor_id, rows.session_id) == (viewer.user_id, viewer.visitor_id, viewer.session_id):
+            parts.metrics.later_pages.labels("stored").inc()
+            return rows
+        reason = common_pb2.DEGRADATION_REASON_RANKING_EXPIRED
+        calls.degrade(Stage.RANKER, reason, fallbacks.RANKING_COMPUTED_AGAIN, "the ranking is of another person")
     parts.metrics.later_pages.labels("recomputed").inc()
     return None
 

@@ -43,8 +43,8 @@ async def recommend(
     results = await results_of(calls, parts, page, viewer)
     return gateway_pb2.RecommendResponse(
         results=results,
-        next_page_token=page.next_page.encode(parts.token_key) if page.next_page else "",
-        attribution_token=attribution_of(page, parts),
+        next_page_token=page.next_page.encode(parts.token_keys.of(calls.info.tenant)[0]) if page.next_page else "",
+        attribution_token=attribution_of(calls, page, parts),
         degradations=calls.degradations,
         request_id=calls.info.request_id,
         timings=calls.timings if message.explain else [],

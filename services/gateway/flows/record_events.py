@@ -23,7 +23,7 @@ MAX_EVENTS = 1_000
 async def record_events(
     calls: StageCalls, parts: Parts, message: gateway_pb2.RecordEventsRequest
 ) -> gateway_pb2.RecordEventsResponse:
-    check_events(message.events, parts.token_key, time.time())
+    check_events(message.events, parts.token_keys.of(calls.info.tenant), time.time())
     for event in message.events:
         if not event.HasField("occurred_at"):
             event.occurred_at.GetCurrentTime()
@@ -41,7 +41,7 @@ async def record_events(
     )
 
 
-def check_events(events: Iterable[event_pb2.Event], token_key: str, now_s: float) -> None:
+def check_events(events: Iterable[event_pb2.Event], token_keys: tuple[str, ...], now_s: float) -> None:
     """Raises InvalidArgument that names every wrong field. `now_s`: seconds since the epoch."""
     batch = list(events)
     if not 1 <= len(batch) <= MAX_EVENTS:
@@ -50,7 +50,7 @@ def check_events(events: Iterable[event_pb2.Event], token_key: str, now_s: float
     for index, event in enumerate(batch):
         path = f"events[{index}]"
         wrong += event_violations(event, path, now_s)
-        if event.attribution_token and AttributionToken.decode(event.attribution_token, token_key) is None:
+        if event.attribution_token and AttributionToken.decode(event.attribution_token, *token_keys) is None:
             problem = "is damaged or of another shop; send the token of the answer unchanged, or none"
             wrong.append(FieldViolation(f"{path}.attribution_token", problem))
     if wrong:
@@ -72,10 +72,11 @@ async def _features(
 
 def _count(calls: StageCalls, parts: Parts, events: Iterable[event_pb2.Event]) -> None:
     """Metrics of recorded events. An event that is sent twice counts twice."""
+    token_keys = parts.token_keys.of(calls.info.tenant)
     for event in events:
         parts.metrics.count_event(event)
         if event.type == event_pb2.EVENT_TYPE_CLICK:
-            token = AttributionToken.decode(event.attribution_token, parts.token_key)
+            token = AttributionToken.decode(event.attribution_token, *token_keys)
             if token is None:
                 parts.metrics.clicks.labels("none").inc()
             else:

@@ -42,8 +42,9 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
     return results
 
 
-def attribution_of(page: Page, parts: Parts) -> str:
-    return AttributionToken(page.ranking.id, page.ranking.model_version).encode(parts.token_key)
+def attribution_of(calls: StageCalls, page: Page, parts: Parts) -> str:
+    token = AttributionToken(page.ranking.id, page.ranking.model_version)
+    return token.encode(parts.token_keys.of(calls.info.tenant)[0])
 
 
 def product_of(serialized: bytes, locale: str) -> product_pb2.Product:

@@ -42,9 +42,9 @@ async def search(
         page = cut(ranking, viewer, calls.locale)
     response.results.extend(await results_of(calls, parts, page, viewer))
     response.total_size = page.total_size
-    response.attribution_token = attribution_of(page, parts)
+    response.attribution_token = attribution_of(calls, page, parts)
     if page.next_page is not None:
-        response.next_page_token = page.next_page.encode(parts.token_key)
+        response.next_page_token = page.next_page.encode(parts.token_keys.of(calls.info.tenant)[0])
     if not (response.results or viewer.page.offset):
         parts.metrics.empty_searches.inc()
     response.degradations.extend(calls.degradations)

@@ -15,6 +15,8 @@ from services.common.errors import InvalidArgument, Unavailable
 # Of the keys below. Redis with keys of another layout is refused.
 LAYOUT = 3
 LAYOUT_KEY = "kairos:ranker:layout"
+# The key that seals the gateways' tokens: of all tenants.
+TOKEN_KEY = "kairos:ranker:token-key"
 # Keys with this part expire: no backup needs them.
 EXPIRING = ":kept:"
 # Every earlier layout has such a key for each tenant with an event or a page.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from services.ranker.adapters.redis_client import RedisClient, tenant_prefix, unavailable_without_redis
+from services.ranker.adapters.redis_client import TOKEN_KEY, RedisClient, tenant_prefix, unavailable_without_redis
 
 
 @unavailable_without_redis
@@ -26,3 +26,7 @@ class RedisConsumers(RedisClient):
     def counts(self, tenant: str, name: str) -> dict[str, float]:
         found = self._redis.hgetall(f"{tenant_prefix(tenant)}count:{name}")
         return {field.decode(): float(value) for field, value in found.items()}
+
+    def token_key(self, proposed: str) -> str:
+        self._redis.set(TOKEN_KEY, proposed, nx=True)
+        return str(self._redis.get(TOKEN_KEY).decode())

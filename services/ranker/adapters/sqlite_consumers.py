@@ -43,6 +43,12 @@ class SqliteConsumers:
     def counts(self, tenant: str, name: str) -> dict[str, float]:
         return dict(self._read("SELECT field, value FROM count WHERE tenant = ? AND name = ?", (tenant, name)))
 
+    def token_key(self, proposed: str) -> str:
+        with self._transaction():
+            self._db.execute("INSERT OR IGNORE INTO setting VALUES ('token_key', ?)", (proposed,))
+            (key,) = self._db.execute("SELECT value FROM setting WHERE name = 'token_key'").fetchone()
+        return str(key)
+
     def close(self) -> None:
         with self._lock, self._reading_lock:
             self._db.close()

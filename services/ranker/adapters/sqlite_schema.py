@@ -61,6 +61,7 @@ CREATE TABLE IF NOT EXISTS consumer (
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS count (
     tenant TEXT, name TEXT, field TEXT, value REAL, PRIMARY KEY (tenant, name, field)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
 _CACHE_KIB = 32 * 1024
 # 16 MB: a checkpoint writes each changed page once, however often it changed.

@@ -10,18 +10,20 @@ from services.common.errors import InvalidArgument
 from services.gateway.convert import viewer_of_recommendation, viewer_of_search
 from services.gateway.domain.tokens import PageToken
 
+KEYS = ("a key",)
+
 
 def wrong_field(message: gateway_pb2.SearchRequest) -> str:
     with pytest.raises(InvalidArgument) as caught:
-        viewer_of_search(message, "")
+        viewer_of_search(message, KEYS)
     return caught.value.violations[0].field
 
 
 @pytest.mark.parametrize(("sent", "used"), [(0, 10), (1, 1), (100, 100), (101, 100)])
 def test_page_size(sent: int, used: int) -> None:
     """The default is 10, and more than 100 counts as 100."""
-    assert viewer_of_search(gateway_pb2.SearchRequest(page_size=sent), "").page_size == used
-    assert viewer_of_recommendation(gateway_pb2.RecommendRequest(page_size=sent), "").page_size == used
+    assert viewer_of_search(gateway_pb2.SearchRequest(page_size=sent), KEYS).page_size == used
+    assert viewer_of_recommendation(gateway_pb2.RecommendRequest(page_size=sent), KEYS).page_size == used
 
 
 @pytest.mark.parametrize("field", ["user_id", "visitor_id", "session_id", "similar_to_id"])
@@ -29,7 +31,7 @@ def test_ids_are_bounded(field: str) -> None:
     """An id of 128 characters is accepted, a longer one is refused."""
     message = gateway_pb2.SearchRequest()
     setattr(message, field, "x" * 128)
-    viewer_of_search(message, "")
+    viewer_of_search(message, KEYS)
     setattr(message, field, "x" * 129)
     assert wrong_field(message) == field
 
@@ -45,10 +47,10 @@ def test_the_filter_is_checked() -> None:
 
 def test_what_a_token_is_bound_to() -> None:
     """A page token holds for its request with another page size and with `explain`, but with no other change."""
-    first = viewer_of_search(gateway_pb2.SearchRequest(query="lamp", visitor_id="v"), "")
-    token = PageToken(first.page.fingerprint, 10, "r").encode("")
+    first = viewer_of_search(gateway_pb2.SearchRequest(query="lamp", visitor_id="v"), KEYS)
+    token = PageToken(first.page.fingerprint, 10, "r").encode(KEYS[0])
     same = gateway_pb2.SearchRequest(query="lamp", visitor_id="v", page_token=token, page_size=3, explain=True)
-    assert viewer_of_search(same, "").page == PageToken(first.page.fingerprint, 10, "r")
+    assert viewer_of_search(same, KEYS).page == PageToken(first.page.fingerprint, 10, "r")
     for change in (
         {"query": "lamps"},
         {"visitor_id": "w"},

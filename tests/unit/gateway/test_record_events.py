@@ -23,7 +23,7 @@ def click(**fields: object) -> event_pb2.Event:
 
 def wrong_fields(*events: event_pb2.Event) -> list[str]:
     try:
-        check_events(events, KEY, time.time())
+        check_events(events, (KEY,), time.time())
     except InvalidArgument as error:
         return [violation.field for violation in error.violations]
     return []
