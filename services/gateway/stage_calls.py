@@ -19,7 +19,7 @@ from services.gateway.domain.circuit_breaker import CircuitBreaker
 from services.gateway.metrics import Metrics
 from services.gateway.request_info import RequestInfo
 from services.gateway.settings import GatewaySettings
-from services.gateway.stage_errors import StageFailed, failure_of, refusal_of
+from services.gateway.stage_errors import StageFailed, StageOverloaded, failure_of, refusal_of, skipped
 
 Response = TypeVar("Response", bound=Message)
 Method = Callable[..., Awaitable[Response]]
@@ -193,7 +193,9 @@ class StageCalls:
             self._record(stage, "refused", began, timeout_s)
             return refusal
         failure = failure_of(stage, error)
-        if failure.degradation != common_pb2.DEGRADATION_REASON_LATE or timeout_s >= health.late_is_failure_s:
+        is_late = failure.degradation == common_pb2.DEGRADATION_REASON_LATE
+        # A stage that refuses or that had little time is not down.
+        if not isinstance(failure, StageOverloaded) and (not is_late or timeout_s >= health.late_is_failure_s):
             health.breaker.failed(time.monotonic())
         self._record(stage, error.code().name.lower(), began, timeout_s)
         return failure
@@ -202,7 +204,7 @@ class StageCalls:
         self.metrics.stage_calls.labels(stage.value, "skipped").inc()
         start_ms = (time.monotonic() - self.info.received_s) * 1e3
         self.timings.append(common_pb2.StageTiming(stage=STAGE_NUMBERS[stage], start_ms=start_ms))
-        return StageFailed(stage, reason, detail)
+        return skipped(stage, reason, detail)
 
     def _record(self, stage: Stage, outcome: str, began: float, timeout_s: float) -> None:
         latency_s = time.monotonic() - began

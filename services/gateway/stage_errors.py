@@ -9,7 +9,16 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 
 from kairos.common.v1 import common_pb2
-from services.common.errors import Conflict, FieldViolation, InvalidArgument, NotFound, Unavailable
+from services.common.errors import (
+    BudgetExpired,
+    Conflict,
+    FieldViolation,
+    InvalidArgument,
+    KairosError,
+    NotFound,
+    Overloaded,
+    Unavailable,
+)
 from services.common.rpc import DETAILS_KEY, ERROR_DOMAIN
 from services.gateway.domain.budget import Stage
 
@@ -18,14 +27,36 @@ _REASONS = {
     grpc.StatusCode.CANCELLED: common_pb2.DEGRADATION_REASON_LATE,
     grpc.StatusCode.UNAVAILABLE: common_pb2.DEGRADATION_REASON_UNAVAILABLE,
 }
+# Time was short: the stage itself may work.
+_LATE = (common_pb2.DEGRADATION_REASON_LATE, common_pb2.DEGRADATION_REASON_SKIPPED_NO_BUDGET)
 
 
-class StageFailed(Unavailable):
-    """The stage did not answer. If the call has no fallback, the caller gets UNAVAILABLE."""
+class StageFailed(KairosError):
+    """The stage did not answer. The code that the caller gets if the call has no fallback is that of the subclass."""
+
+    remedy = "try again"
 
     def __init__(self, stage: Stage, degradation: common_pb2.DegradationReason.ValueType, detail: str) -> None:
-        super().__init__(f"{stage.value}: {detail}; try again")
+        Exception.__init__(self, f"{stage.value}: {detail}; {self.remedy}")
         self.stage, self.degradation, self.detail = stage, degradation, detail
+
+
+class StageDown(StageFailed, Unavailable):
+    """The stage cannot be reached, or it fails."""
+
+    reason = Unavailable.reason
+
+
+class StageLate(StageFailed, BudgetExpired):
+    """The stage may work: the caller's deadline, or the call's budget, left it too little time."""
+
+    reason, remedy = BudgetExpired.reason, "set a longer deadline"
+
+
+class StageOverloaded(StageFailed, Overloaded):
+    """The stage works, and refused the call."""
+
+    reason, retry_after_s = Overloaded.reason, 1.0
 
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Exception | None:
@@ -38,7 +69,15 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Exception | None:
 
 def failure_of(stage: Stage, error: grpc.aio.AioRpcError) -> StageFailed:
     reason = _REASONS.get(error.code(), common_pb2.DEGRADATION_REASON_ERROR)
-    return StageFailed(stage, reason, f"{error.code().name}: {error.details()}")
+    kind: type[StageFailed] = StageLate if reason in _LATE else StageDown
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _is_of_a_stage(error):
+        reason, kind = common_pb2.DEGRADATION_REASON_UNAVAILABLE, StageOverloaded
+    return kind(stage, reason, f"{error.code().name}: {error.details()}")
+
+
+def skipped(stage: Stage, reason: common_pb2.DegradationReason.ValueType, detail: str) -> StageFailed:
+    """For a stage that was not called."""
+    return (StageLate if reason in _LATE else StageDown)(stage, reason, detail)
 
 
 def _as_invalid_argument(error: grpc.aio.AioRpcError) -> InvalidArgument:

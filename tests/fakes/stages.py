@@ -40,9 +40,13 @@ class Behaviour:
     # Only requests of this type are answered so; None: all of them.
     affected: type | None = None
     requests: list[Any] = field(default_factory=list)
+    # Raised by every request.
+    refusal: Exception | None = None
 
     async def take(self, request: Any) -> None:
         self.requests.append(request)
+        if self.refusal is not None:
+            raise self.refusal
         if self.affected is not None and not isinstance(request, self.affected):
             return
         if self.state == "slow":
