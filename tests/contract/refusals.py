@@ -11,6 +11,16 @@ from google.rpc import error_details_pb2, status_pb2
 from services.common.rpc import DETAILS_KEY
 
 
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    """Of its ErrorInfo."""
+    raw, info = dict(error.trailing_metadata() or ())[DETAILS_KEY], error_details_pb2.ErrorInfo()
+    assert any(
+        detail.Unpack(info)
+        for detail in status_pb2.Status.FromString(raw if isinstance(raw, bytes) else raw.encode()).details
+    )
+    return str(info.reason)
+
+
 async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, list[str]]:
     """(code, paths of the wrong fields) of a call that must fail."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -245,6 +245,44 @@ async def test_prices(running: Running) -> None:
     assert await violated_fields(running.stub.QuotePrices(wrong)) == ["currency_code"]
 
 
+async def test_a_repeated_product_is_quoted_once(running: Running) -> None:
+    """A repeated id counts once, at its first position, in every list of the answer; the bound counts it each time."""
+    asked = gateway_pb2.QuotePricesRequest(product_ids=["p2", "x", "p1", "p2", "x"])
+    answer = await running.stub.QuotePrices(asked)
+    assert ([quote.item_id for quote in answer.quotes], list(answer.missing_ids)) == (["p2", "p1"], ["x"])
+    many = gateway_pb2.QuotePricesRequest(product_ids=["p1"] * 101)
+    assert await violated_fields(running.stub.QuotePrices(many)) == ["product_ids"]
+
+
+@pytest.mark.parametrize("code", ["usd", "QQQ", "USDT", " USD"])
+async def test_only_currencies(running: Running, code: str) -> None:
+    """A code that is no currency of ISO 4217 is refused wherever a request names one, and rejects a product."""
+    quoted = gateway_pb2.QuotePricesRequest(product_ids=["p1"], currency_code=code)
+    assert await violated_fields(running.stub.QuotePrices(quoted)) == ["currency_code"]
+    price = product_pb2.PriceRange(maximum=common_pb2.Money(currency_code=code, units=5))
+    found = running.stub.Search(search(filter=product_pb2.ProductFilter(price=price)))
+    assert await violated_fields(found) == ["filter.price.maximum.currency_code"]
+    sold = product(101)
+    sold.price.currency_code = code
+    imported = await running.stub.ImportProducts(iter([gateway_pb2.ImportProductsRequest(products=[sold])]))
+    assert [entry.field for entry in imported.rejected] == ["price.currency_code"]
+
+
+async def test_a_message_without_products(running: Running) -> None:
+    """A stream without a message is an empty import; a message without a product is refused."""
+    empty = await running.stub.ImportProducts(iter([]))
+    assert (empty.received_count, empty.rejected_count) == (0, 0)
+    message = gateway_pb2.ImportProductsRequest()
+    assert await violated_fields(running.stub.ImportProducts(iter([message]))) == ["products"]
+
+
+@pytest.mark.parametrize("query", ["\u200b", " \t", "\0", "\u202e\u2066", "\ufeff"])
+async def test_a_query_without_a_visible_character(running: Running, query: str) -> None:
+    """A query of blanks and invisible characters is none: the request browses."""
+    answer = await running.stub.Search(search(query))
+    assert ids(answer) == ["p1", "p2", "p3", "p4", "p5"]
+
+
 async def test_products_by_id(running: Running) -> None:
     """A known product is read and deleted; afterwards it is NOT_FOUND."""
     found = await running.stub.GetProduct(gateway_pb2.GetProductRequest(id="p1"))

@@ -195,6 +195,32 @@ async def test_browsing_over_deleted_products(running: Running) -> None:
     assert totals == {25}
 
 
+async def test_what_may_change_between_pages(running: Running) -> None:
+    """The page size and `explain` may change from page to page, and the rows follow without a gap."""
+    first = await first_page(running, SEARCHES["ranked"])
+    asked = gateway_pb2.SearchRequest()
+    asked.CopyFrom(SEARCHES["ranked"])
+    asked.page_size, asked.explain = 7, True
+    second = await page(running, asked, first.next_page_token)
+    assert (ids(second), positions(second), second.degradations) == (RANKED[5:12], list(range(6, 13)), [])
+    assert second.timings
+
+
+@pytest.mark.parametrize("state", ["stored", "expired"])
+async def test_only_the_first_page(running: Running, state: str) -> None:
+    """Facets and interpretation are on the first page only, also if a later one is computed again."""
+    asked = search(facets=["brand"], user_id="u")
+    first = await first_page(running, asked)
+    if state == "expired":
+        running.stages.ranker.rankings.clear()
+    second = await page(running, asked, first.next_page_token)
+    assert [(len(answer.facets), answer.HasField("interpretation")) for answer in (first, second)] == [
+        (1, True),
+        (0, False),
+    ]
+    assert ids(second) == RANKED[5:10]
+
+
 async def test_a_page_token_of_another_request(running: Running) -> None:
     """A token works only for its own request, the visitor included, and a damaged token not at all."""
     first = await first_page(running, search(visitor_id="v"))

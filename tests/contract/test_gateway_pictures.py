@@ -11,7 +11,7 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto
 from tests.contract.gateways import BUDGET_S, HOWS, Running, ids, running, stages
-from tests.contract.refusals import refusal
+from tests.contract.refusals import reason_of, refusal
 from tests.fakes.stages import IMAGE_MODEL, NO_PICTURE
 
 __all__ = ["running", "stages"]  # fixtures
@@ -60,11 +60,14 @@ async def test_what_is_no_picture(running: Running) -> None:
 
 
 async def test_without_a_picture_model(running: Running) -> None:
-    """FAILED_PRECONDITION, however often it is tried, and text is still understood afterwards."""
+    """FAILED_PRECONDITION, in words for the caller, however often; and text is still understood afterwards."""
     running.stages.encoder.has_image_encoder = False
     for _ in range(10):
-        code, _fields = await refusal(running.stub.Search(search(image=PICTURE), timeout=BUDGET_S))
-        assert code is grpc.StatusCode.FAILED_PRECONDITION
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await running.stub.Search(search(image=PICTURE), timeout=BUDGET_S)
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert reason_of(caught.value) == "NO_IMAGE_ENCODER"
+        assert "KAIROS" not in (caught.value.details() or "")
     assert not (await running.stub.Search(search("red"), timeout=BUDGET_S)).degradations
 
 

@@ -105,7 +105,7 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
 
     def _need_a_model(self) -> None:
         if not self.has_image_encoder:
-            raise Conflict("no image encoder is configured")
+            raise Conflict("no image encoder is configured; set KAIROS_QUERY_ENCODER_IMAGE_MODEL_DIR")
 
 
 class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
@@ -149,6 +149,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         return retrieval_pb2.RetrieveCandidatesResponse(
             candidates=found, total_size=total_size, model_version=MODEL, degradations=self.degradations,
             soft_filter_applied=self.applies_soft_filters,
+            facets=[product_pb2.Facet(field=name) for name in request.facets],
             next_page_token=page[-1] if not has_query and first + len(page) < len(ids) else "",
         )  # fmt: skip
 

@@ -16,6 +16,7 @@ from services.common.limits import MAX_ID, MAX_IMAGE_BYTES
 from services.common.product import violations
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.fingerprint import product_fingerprint
+from services.gateway.flows.pictures import image_encoder_required
 from services.gateway.parts import Parts
 from services.gateway.rpc_method import check_readable
 from services.gateway.stage_calls import StageCalls
@@ -111,7 +112,8 @@ class Import:
         entries = list(batch.values())
         images = [entry.image for entry in entries] if any(entry.image for entry in entries) else None
         encode = encoder_pb2.EncodeProductsRequest(products=[entry.product for entry in entries], images=images)
-        encoded = await calls.call(Stage.QUERY_ENCODER, stubs.encoder.EncodeProducts, encode)
+        with image_encoder_required():
+            encoded = await calls.call(Stage.QUERY_ENCODER, stubs.encoder.EncodeProducts, encode)
         for problem in encoded.image_problems:
             entry = entries[problem.index]
             self._reject(entry.index, entry.product.id, FieldViolation("image", problem.reason))

@@ -17,6 +17,7 @@ from services.gateway.flows.browse import browse, first_products, is_browsing
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.interpretation import interpret, report_effects, soft_filter, text_to_look_up
 from services.gateway.flows.paging import cut, stored_page
+from services.gateway.flows.pictures import image_encoder_required
 from services.gateway.flows.rank_items import rank_items
 from services.gateway.flows.ranking import Ranking
 from services.gateway.flows.results import attribution_of, results_of
@@ -34,6 +35,9 @@ async def search(
 ) -> gateway_pb2.SearchResponse:
     response = gateway_pb2.SearchResponse(request_id=calls.info.request_id)
     calls.locale = calls.locale or viewer.page.locale
+    if message.page_token:
+        # Also for a page that is computed again.
+        message.ClearField("facets")
     page = await stored_page(calls, parts, viewer)
     if page is None and is_browsing(message):
         page = await browse(calls, parts, message, viewer, response)
@@ -41,6 +45,8 @@ async def search(
         ranking = await new_ranking(calls, parts, message, viewer, response, viewer.explained)
         page = cut(ranking, viewer, calls.locale)
     response.results.extend(await results_of(calls, parts, page, viewer))
+    if message.page_token:
+        response.ClearField("interpretation")
     response.total_size = page.total_size
     response.attribution_token = attribution_of(calls, page, parts)
     if page.next_page is not None:
@@ -129,9 +135,10 @@ async def _encode_picture(
         return None
     fallback = fallbacks.WITHOUT_PICTURE if message.query.strip() else fallbacks.POPULAR_ITEMS
     query = encoder_pb2.EncodeImageRequest(image=message.image)
-    answer = await calls.call_or_degrade(
-        Stage.QUERY_ENCODER, parts.stubs.encoder.EncodeImage, query, _AFTER_ENCODER, fallback
-    )
+    with image_encoder_required():
+        answer = await calls.call_or_degrade(
+            Stage.QUERY_ENCODER, parts.stubs.encoder.EncodeImage, query, _AFTER_ENCODER, fallback
+        )
     return None if answer is None else answer.vector
 
 
