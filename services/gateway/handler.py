@@ -29,7 +29,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     def __init__(self, parts: Parts) -> None:
         self._parts, self._settings, self.metrics = parts, parts.settings, parts.metrics
         limits = parts.settings.limits
-        self.authenticator = Authenticator(parts.settings.security)
+        self.authenticator, self.idle_s = Authenticator(parts.settings.security), limits.idle_s
         self.limit = ConcurrencyLimit(limits.minimum_in_flight, limits.maximum_in_flight, limits.retry_after_ms / 1e3)
 
     @rpc_method(gateway_pb2.SearchResponse)

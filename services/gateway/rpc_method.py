@@ -1,56 +1,67 @@
-"""How the gateway receives a call: the decorator of every public method, and the treatment of unreadable messages.
+"""How the gateway receives a call: the decorator of every public method.
 
-The order of checks: API key and role, readable message, concurrency limit, then the method itself.
+The order of checks: API key and role, from the metadata; size and number of fields of the received bytes; readable
+message; concurrency limit; then the method itself. The message is not even received before the key is known: gRPC hands
+over a stream of bytes, also for a method with one message, which is the same on the wire.
 """
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from services.common.errors import InvalidArgument
+from services.common.errors import BudgetExpired, InvalidArgument
 from services.common.limits import MAX_ID
 from services.common.rpc import set_status
 from services.common.telemetry import span_of_call
+from services.gateway.message_limits import GATEWAY_SERVICE, RequestParser
 from services.gateway.request_info import RequestInfo, current_request
 
 _log = structlog.get_logger("kairos.access")
 
 Response = TypeVar("Response", bound=Message)
 Method = Callable[[Any, Any], Awaitable[Response]]
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]]
+Context = grpc.aio.ServicerContext[Any, Any]
+# Above so many bytes a message is checked and parsed in two steps of the event loop.
+_LARGE = 64 << 10
 
 
 def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Callable[..., Awaitable[Response]]]:
-    """Wraps `async def Method(self, request)`; `self` has authenticator, limit and metrics.
+    """Wraps `async def Method(self, request)`; `self` has authenticator, limit, idle_s and metrics.
 
-    The request id is the metadata `x-request-id`, or a new one; the initial metadata of the answer repeat it.
+    The result is to be registered as a stream_unary method without a deserializer. `request` is the parsed message, or
+    an iterator of parsed messages if the contract says so. The request id is the metadata `x-request-id`, or a new one;
+    the initial metadata of the answer repeat it.
     """
 
     def decorate(method: Method[Response]) -> Callable[..., Awaitable[Response]]:
         name = method.__name__
+        parser, is_stream = RequestParser.of(name), GATEWAY_SERVICE.methods_by_name[name].client_streaming
 
         @functools.wraps(method)
-        async def call(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Response:
+        async def call(self: Any, _: Any, context: Context) -> Response:
             began, code, tenant = time.monotonic(), grpc.StatusCode.OK, ""
             metadata = [(str(key), value) for key, value in context.invocation_metadata() or ()]
             request_id = _request_id(metadata)
             self.metrics.in_flight.inc()
             with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata) as span:
                 try:
-                    await context.send_initial_metadata((("x-request-id", request_id),))
                     tenant = self.authenticator.tenant_of(name, metadata)
-                    check_readable(request)
-                    remaining_s = context.time_remaining()
-                    deadline_s = None if remaining_s is None else began + remaining_s
-                    current_request.set(RequestInfo(request_id, tenant, began, deadline_s))
+                    await context.send_initial_metadata((("x-request-id", request_id),))
+                    received = messages(context, parser, self.idle_s)
+                    request = received if is_stream else await only_one(received)
+                    # The budget starts when the message is here.
+                    received_s, remaining_s = time.monotonic(), context.time_remaining()
+                    deadline_s = None if remaining_s is None else received_s + remaining_s
+                    current_request.set(RequestInfo(request_id, tenant, received_s, deadline_s))
                     with self.limit.slot():
                         response = await method(self, request)
                 except Exception as error:
@@ -83,36 +94,29 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
     return decorate
 
 
-class KeepUnreadableMessages(grpc.aio.ServerInterceptor):
-    """Hands a message of `service` that protobuf cannot parse to the method, as the DecodeError.
-
-    gRPC itself would answer INTERNAL, before the API key is checked.
+async def messages(context: Context, parser: RequestParser, idle_s: float) -> AsyncIterator[Any]:
+    """The messages of a call, each within its limits. Raises InvalidArgument, and BudgetExpired if the caller sends
+    nothing for `idle_s` seconds.
     """
-
-    def __init__(self, service: str) -> None:
-        self._methods = f"/{service}/"
-
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        handler = await continuation(handler_call_details)
-        parse = None if handler is None else handler.request_deserializer
-        if handler is None or parse is None or not handler_call_details.method.startswith(self._methods):
-            return handler
-
-        def parse_or_keep(data: bytes) -> Any:
-            try:
-                return parse(data)
-            except DecodeError as error:
-                return error
-
-        return handler._replace(request_deserializer=parse_or_keep)  # type: ignore[no-any-return, attr-defined]
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                data = await context.read()
+        except TimeoutError:
+            raise BudgetExpired(f"no message came for {idle_s:g} s; call again, and send without a pause") from None
+        if data is grpc.aio.EOF:
+            return
+        parser.check(data)
+        if len(data) > _LARGE:
+            await asyncio.sleep(0)
+        yield parser.parse(data)
 
 
-def check_readable(request: Any) -> None:
-    """Raises InvalidArgument for a message that could not be parsed."""
-    if isinstance(request, DecodeError):
-        raise InvalidArgument.of("request", "is not a readable message; send protobuf with text in UTF-8")
+async def only_one(received: AsyncIterator[Any]) -> Any:
+    """The message of a call that has one."""
+    async for message in received:
+        return message
+    raise InvalidArgument.of("request", "is missing; send one message")
 
 
 def _request_id(metadata: list[tuple[str, Any]]) -> str:

@@ -12,16 +12,22 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
-from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.common.process import freeze_gc
 from services.gateway.background.stage_health import StageHealthProbe
-from services.gateway.rpc_method import KeepUnreadableMessages
+from services.gateway.handler import GatewayHandler
+from services.gateway.message_limits import GATEWAY_SERVICE, GRPC_MESSAGE_BYTES
 from services.gateway.security import server_credentials
 from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import Gateway, build_gateway
 
-SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name
+SERVICE = GATEWAY_SERVICE.full_name
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+]
 
 _log = structlog.get_logger("kairos.server")
 
@@ -48,13 +54,8 @@ class GatewayServer:
 async def start_gateway(settings: GatewaySettings) -> GatewayServer:
     """Serves when it returns, also without stages: then the answers are degraded."""
     gateway = build_gateway(settings)
-    size = settings.server.max_message_mb * 1024 * 1024
-    server = grpc.aio.server(
-        interceptors=[KeepUnreadableMessages(SERVICE)],
-        options=[("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size),
-                 ("grpc.so_reuseport", 0)],
-    )  # fmt: skip
-    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(gateway.handler, server)
+    server = grpc.aio.server(options=_OPTIONS)
+    _add_gateway_service(gateway.handler, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -71,6 +72,17 @@ async def start_gateway(settings: GatewaySettings) -> GatewayServer:
         _log.warning("every caller is accepted: no API keys, and not bound to loopback", host=settings.server.host)
     _log.info("listening", host=settings.server.host, port=port, tls=credentials is not None)
     return GatewayServer(server, port, gateway, settings, healths, probe)
+
+
+def _add_gateway_service(handler: GatewayHandler, server: grpc.aio.Server) -> None:
+    """Every method takes a stream of bytes: it reads and parses its messages itself, after it has checked the key."""
+    methods = {
+        name: grpc.stream_unary_rpc_method_handler(
+            getattr(handler, name), response_serializer=lambda message: message.SerializeToString()
+        )
+        for name in GATEWAY_SERVICE.methods_by_name
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
 
 
 async def run(settings: GatewaySettings) -> None:

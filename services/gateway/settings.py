@@ -60,6 +60,8 @@ class LimitSettings(_Group):
     open_ms: float = Field(default=1_000, gt=0)
     # A late call counts as a failure only if the stage had at least this much time.
     late_is_failure_ms: float = Field(default=40, gt=0)
+    # A call that has not sent its message, and an import stream that has not sent its next one, ends after this time.
+    idle_s: float = Field(default=30, gt=0)
 
     @model_validator(mode="after")
     def _in_order(self) -> LimitSettings:
@@ -105,7 +107,6 @@ class ServerSettings(_Group):
     host: str = "127.0.0.1"
     # 0: any free one.
     port: int = Field(default=50050, ge=0, le=65535)
-    max_message_mb: int = Field(default=16, ge=1, le=256)
     drain_s: float = Field(default=5, ge=0)
 
 
