@@ -8,13 +8,15 @@ one.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 # By tag (field number and wire type): the shape of the submessage. Tags of other fields are left out.
 Shape = Mapping[int, "Shape"]
 # The shape of a packed field: each of its bytes counts, because each may be an element.
 PACKED: Shape = {}
 LENGTH_DELIMITED = 2
-_VARINT, _FIXED64, _END_GROUP, _FIXED32 = 0, 1, 4, 5
+_VARINT, _FIXED64, _START_GROUP, _END_GROUP, _FIXED32 = 0, 1, 3, 4, 5
+_UNKNOWN: Shape = MappingProxyType({})
 # A longer varint is broken.
 _VARINT_BYTES = 10
 
@@ -71,9 +73,14 @@ def count_fields(data: bytes, shape: Shape, most: int) -> int:
                 position += 4
             elif kind == _FIXED64:
                 position += 8
-            elif kind > _END_GROUP:
+            elif kind == _START_GROUP:
+                # No contract has groups: what is in one is unknown.
+                around.append((end, shape))
+                shape = _UNKNOWN
+            elif kind == _END_GROUP and around:
+                end, shape = around.pop()
+            else:
                 raise BrokenMessage
-            # The start and the end of a group count as fields; what is between them is counted like the rest.
     except IndexError:
         raise BrokenMessage from None
 

@@ -85,6 +85,7 @@ def test_every_method_has_limits() -> None:
 @given(st.sampled_from(METHODS), st.one_of(wire, st.binary(max_size=64)))
 @example("Search", bytes.fromhex("0b0c"))
 @example("Search", bytes.fromhex("0b0a020a000c"))
+@example("StoreEmbeddings", bytes.fromhex("0b1a01060c"))
 def test_what_the_parser_reads_is_counted(method: str, data: bytes) -> None:
     """No bytes that protobuf can parse are refused as broken: the count follows the same grammar."""
     parser = PARSERS[method]
