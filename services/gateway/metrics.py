@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -48,6 +49,11 @@ class Metrics:
         self.circuit_open = Gauge(named("circuit_open"), "1 while calls are paused.", ["stage"], registry=registry)
         self.in_flight = Gauge(named("requests_in_flight"), "Public calls being served.", registry=registry)
         self.concurrency_limit = Gauge(named("concurrency_limit"), "The limit of concurrent calls.", registry=registry)
+        self.quota_refusals = Counter(
+            named("quota_refusals"), "Calls that were refused because of a quota.", ["tenant", "quota"],
+            registry=registry,
+        )  # fmt: skip
+        self.import_streams = Gauge(named("import_streams"), "Open import streams.", registry=registry)
         self.impressions_dropped = Counter(
             named("impressions_dropped"), "Impressions that could not be logged.", registry=registry
         )
@@ -76,6 +82,13 @@ class Metrics:
             named("click_gain"), "Sum of 1 / log2(1 + position) of located clicks.", registry=registry
         )
         self.offers = Counter(named("offers"), "Prices on answered pages.", ["reason", "change"], registry=registry)
+
+    def count_request(self, method: str, code: str, began_s: float) -> float:
+        """Counts a public call that began at `began_s` (time.monotonic) and ends now. Returns its time in seconds."""
+        latency_s = time.monotonic() - began_s
+        self.requests.labels(method, code).inc()
+        self.request_seconds.labels(method).observe(latency_s)
+        return latency_s
 
     def count_event(self, event: event_pb2.Event) -> None:
         self.events.labels(event_pb2.EventType.Name(event.type).removeprefix("EVENT_TYPE_").lower()).inc()

@@ -1,4 +1,4 @@
-"""The public request that is being served: its id, its tenant and its deadline."""
+"""The public request that is being served: its id, its tenant, its caller's role and its deadline."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Literal
 
 from services.common.context import DEFAULT_TENANT, RequestContext
 
@@ -19,6 +20,8 @@ class RequestInfo:
     received_s: float = field(default_factory=time.monotonic)
     # None: the caller set no deadline.
     deadline_s: float | None = None
+    # Of the caller's API key; "write" if the gateway has no keys.
+    role: Literal["read", "write"] = "read"
 
     def context(self, deadline_s: float | None = None, locale: str = "") -> RequestContext:
         """The context of a call to a stage that must answer by `deadline_s`."""

@@ -1,41 +1,45 @@
 """How the gateway receives a call: the decorator of every public method.
 
-The order of checks: API key and role, from the metadata; size and number of fields of the received bytes; readable
-message; concurrency limit; then the method itself. The message is not even received before the key is known: gRPC hands
-over a stream of bytes, also for a method with one message, which is the same on the wire.
+The order of checks: API key and role, from the metadata; quotas of the key; size and number of fields of the received
+bytes; readable message; concurrency limit; then the method itself. The message is not even received before the key is
+known: gRPC hands over a stream of bytes, also for a method with one message, which is the same on the wire.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
 import structlog
 from google.protobuf.message import Message
 
-from services.common.errors import BudgetExpired, InvalidArgument
+from services.common.errors import BudgetExpired, InvalidArgument, KairosError
 from services.common.limits import MAX_ID
 from services.common.rpc import set_status
 from services.common.telemetry import span_of_call
+from services.gateway.domain.quotas import QuotaExceeded
 from services.gateway.message_limits import GATEWAY_SERVICE, RequestParser
 from services.gateway.request_info import RequestInfo, current_request
+from services.gateway.security import Caller
 
 _log = structlog.get_logger("kairos.access")
 
 Response = TypeVar("Response", bound=Message)
 Method = Callable[[Any, Any], Awaitable[Response]]
 Context = grpc.aio.ServicerContext[Any, Any]
+Metadata = Sequence[tuple[str, Any]]
 # Above so many bytes a message is checked and parsed in two steps of the event loop.
 _LARGE = 64 << 10
 
 
 def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Callable[..., Awaitable[Response]]]:
-    """Wraps `async def Method(self, request)`; `self` has authenticator, limit, idle_s and metrics.
+    """Wraps `async def Method(self, request)`; `self` has reception and metrics.
 
     The result is to be registered as a stream_unary method without a deserializer. `request` is the parsed message, or
     an iterator of parsed messages if the contract says so. The request id is the metadata `x-request-id`, or a new one;
@@ -46,48 +50,60 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
         name = method.__name__
         parser, is_stream = RequestParser.of(name), GATEWAY_SERVICE.methods_by_name[name].client_streaming
 
-        @functools.wraps(method)
-        async def call(self: Any, _: Any, context: Context) -> Response:
-            began, code, tenant = time.monotonic(), grpc.StatusCode.OK, ""
-            metadata = [(str(key), value) for key, value in context.invocation_metadata() or ()]
+        async def work(self: Any, context: Context, metadata: Metadata, caller: Caller) -> Response:
+            """Receives the message, calls the method and wraps what it raises."""
+            began, code, reception = time.monotonic(), grpc.StatusCode.OK, self.reception
             request_id = _request_id(metadata)
-            self.metrics.in_flight.inc()
             with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata) as span:
                 try:
-                    tenant = self.authenticator.tenant_of(name, metadata)
                     await context.send_initial_metadata((("x-request-id", request_id),))
-                    received = messages(context, parser, self.idle_s)
+                    received = messages(context, parser, reception.idle_s)
                     request = received if is_stream else await only_one(received)
                     # The budget starts when the message is here.
                     received_s, remaining_s = time.monotonic(), context.time_remaining()
                     deadline_s = None if remaining_s is None else received_s + remaining_s
-                    current_request.set(RequestInfo(request_id, tenant, received_s, deadline_s))
-                    with self.limit.slot():
+                    current_request.set(RequestInfo(request_id, caller.tenant, received_s, deadline_s, caller.role))
+                    with contextlib.nullcontext() if is_stream else reception.limit.slot():
                         response = await method(self, request)
                 except Exception as error:
-                    code = set_status(context, error)
-                    response = response_type()
-                finally:
-                    self.metrics.in_flight.dec()
+                    code, response = set_status(context, error), response_type()
                 span.set_attributes(
-                    {"kairos.request_id": request_id, "kairos.tenant": tenant, "kairos.code": code.name}
+                    {"kairos.request_id": request_id, "kairos.tenant": caller.tenant, "kairos.code": code.name}
                 )
-                latency_s = time.monotonic() - began
                 degradations = len(getattr(response, "degradations", ()))
-                self.metrics.requests.labels(name, code.name).inc()
                 if degradations:
                     self.metrics.degraded_answers.labels(name).inc()
-                self.metrics.request_seconds.labels(name).observe(latency_s)
-                self.metrics.concurrency_limit.set(self.limit.limit)
+                self.metrics.concurrency_limit.set(reception.limit.limit)
+                latency_s = self.metrics.count_request(name, code.name, began)
                 _log.info(
                     "call",
                     method=name,
                     code=code.name,
                     latency_ms=round(latency_s * 1e3, 2),
-                    tenant=tenant,
+                    tenant=caller.tenant,
                     degradations=degradations,
                 )
                 return response
+
+        @functools.wraps(method)
+        async def call(self: Any, _: Any, context: Context) -> Response:
+            now_s, caller, metrics, reception = time.monotonic(), Caller(), self.metrics, self.reception
+            metadata: Metadata = context.invocation_metadata() or ()
+            in_flight = metrics.import_streams if is_stream else metrics.in_flight
+            try:
+                caller = reception.authenticator.caller(name, metadata)
+                with reception.place(caller, is_stream, now_s), in_flight.track_inprogress():
+                    return await work(self, context, metadata, caller)
+            except QuotaExceeded as error:
+                # Neither logged nor counted among the calls: the refusal is cheap, and no fault of the suite.
+                set_status(context, error)
+                metrics.quota_refusals.labels(caller.tenant, error.quota).inc()
+            except KairosError as error:
+                code = set_status(context, error)
+                metrics.count_request(name, code.name, now_s)
+                if not reception.logged_refusals.take(now_s):
+                    _log.info("refused", method=name, code=code.name, tenant=caller.tenant, error=str(error))
+            return response_type()
 
         return call
 
@@ -95,9 +111,16 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
 
 
 async def messages(context: Context, parser: RequestParser, idle_s: float) -> AsyncIterator[Any]:
-    """The messages of a call, each within its limits. Raises InvalidArgument, and BudgetExpired if the caller sends
-    nothing for `idle_s` seconds.
-    """
+    """The messages of a call, each within its limits. Raises InvalidArgument, and as `receive` does."""
+    async for data in receive(context, idle_s):
+        parser.check(data)
+        if len(data) > _LARGE:
+            await asyncio.sleep(0)
+        yield parser.parse(data)
+
+
+async def receive(context: Context, idle_s: float) -> AsyncIterator[bytes]:
+    """The bytes of each message of a call. Raises BudgetExpired if the caller sends nothing for `idle_s` seconds."""
     while True:
         try:
             async with asyncio.timeout(idle_s):
@@ -106,10 +129,7 @@ async def messages(context: Context, parser: RequestParser, idle_s: float) -> As
             raise BudgetExpired(f"no message came for {idle_s:g} s; call again, and send without a pause") from None
         if data is grpc.aio.EOF:
             return
-        parser.check(data)
-        if len(data) > _LARGE:
-            await asyncio.sleep(0)
-        yield parser.parse(data)
+        yield data
 
 
 async def only_one(received: AsyncIterator[Any]) -> Any:
@@ -119,7 +139,7 @@ async def only_one(received: AsyncIterator[Any]) -> Any:
     raise InvalidArgument.of("request", "is missing; send one message")
 
 
-def _request_id(metadata: list[tuple[str, Any]]) -> str:
+def _request_id(metadata: Metadata) -> str:
     sent = next((value for key, value in metadata if key == "x-request-id"), "")
     if isinstance(sent, str) and 1 <= len(sent) <= MAX_ID and sent.isprintable():
         return sent

@@ -105,4 +105,4 @@ async def test_a_caller_that_pauses(method: str) -> None:
         error = await refused(raw(pausing(), timeout=10, metadata=METADATA))
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert "0.05 s" in (error.details() or "")
-        assert started.gateway.handler.limit.in_flight == 0
+        assert started.gateway.handler.reception.limit.in_flight == 0
