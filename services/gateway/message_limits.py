@@ -1,6 +1,6 @@
 """The limits of each public message, checked on the received bytes, and the parser behind them.
 
-docs/reference/limits.md shows the table.
+The reference of the documentation shows the table.
 """
 
 from __future__ import annotations
