@@ -14,6 +14,9 @@ from kairos.pricing.v1 import pricing_pb2
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 5.0)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 
+# The background work of a gateway.
+BACKGROUND_TASKS = ("popular_items", "impressions", "rankings", "clicks", "stage_health")
+
 
 class Metrics:
     """One registry for each gateway, so that two in one process do not mix."""
@@ -54,6 +57,23 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.import_streams = Gauge(named("import_streams"), "Open import streams.", registry=registry)
+        self.background_failures = Counter(
+            named("background_failures"), "Unexpected errors of background work.", ["task"], registry=registry
+        )
+        for task in BACKGROUND_TASKS:
+            self.background_failures.labels(task)
+        self.background_bytes = Gauge(
+            named("background_bytes"), "Size of what waits to be sent.", ["queue"], registry=registry
+        )
+        self.long_steps = Counter(
+            named("event_loop_long_steps"), "Steps that held the event loop for more than 50 ms.", ["kind"],
+            registry=registry,
+        )  # fmt: skip
+        for kind in ("cpu", "blocked"):
+            self.long_steps.labels(kind)
+        self.event_loop_lag = Histogram(
+            named("event_loop_lag_seconds"), "Delay of a timer of the event loop.", buckets=_SECONDS, registry=registry
+        )
         self.impressions_dropped = Counter(
             named("impressions_dropped"), "Impressions that could not be logged.", registry=registry
         )

@@ -75,7 +75,7 @@ async def start_gateway(settings: GatewaySettings) -> GatewayServer:
     await server.start()
     for name in ("", SERVICE):
         await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
-    probe = StageHealthProbe(gateway.parts.stubs, gateway.parts.access, healths)
+    probe = StageHealthProbe(gateway.parts.stubs, gateway.parts.access, healths, gateway.supervisor)
     if settings.metrics.port:
         start_http_server(settings.metrics.port, settings.metrics.host, registry=gateway.parts.metrics.registry)
     if not settings.security.api_keys and settings.server.host not in _LOOPBACK:

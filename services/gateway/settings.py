@@ -88,6 +88,13 @@ class SearchSettings(_Group):
     popular_refresh_s: float = Field(default=20, gt=0)
 
 
+class BackgroundSettings(_Group):
+    """What waits to be sent to the ranker. Beyond these bounds it is dropped and counted."""
+
+    impressions_mb: float = Field(default=16, gt=0)
+    rankings_mb: float = Field(default=32, gt=0)
+
+
 class ApiKey(_Group):
     """The SHA-256 of a key in hex, its tenant, its role and its quotas. A quota that is not set is that of `quotas`."""
 
@@ -169,6 +176,7 @@ class GatewaySettings(ServiceSettings):
     budget: BudgetSettings = BudgetSettings()
     limits: LimitSettings = LimitSettings()
     search: SearchSettings = SearchSettings()
+    background: BackgroundSettings = BackgroundSettings()
     security: SecuritySettings = SecuritySettings()
     quotas: QuotaSettings = QuotaSettings()
     server: ServerSettings = ServerSettings()
