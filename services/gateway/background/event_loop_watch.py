@@ -61,7 +61,13 @@ class EventLoopWatch:
         self._metrics.long_steps.labels(kind).inc()
         if not self._logged.take(ended_s):
             name = getattr(coroutine, "__qualname__", type(coroutine).__name__)
-            _log.warning("a step held the event loop", kind=kind, task=name, wall_ms=took_s * 1e3, cpu_ms=used_s * 1e3)
+            _log.info(
+                "a step held the event loop",
+                kind=kind,
+                task=name,
+                wall_ms=round(took_s * 1e3),
+                cpu_ms=round(used_s * 1e3),
+            )
 
     def _read_clocks(self) -> None:
         now_s = self.wall()
