@@ -146,6 +146,23 @@ GATEWAY = (
     ),
     Panel("Stages with an open circuit", {"{{stage}}": "max by (stage) (kairos_gateway_circuit_open)"}),
     Panel("Degraded answers", {"{{method}}": _rate("kairos_gateway_degraded_answers_total", "method")}, "reqps"),
+    Panel(
+        "Refused by quota",
+        {"{{tenant}} {{quota}}": _rate("kairos_gateway_quota_refusals_total", "tenant, quota")}, "reqps",
+        "Not among the calls: these are refused before they are received.",
+    ),
+    Panel(
+        "Event loop: timers late, p99", {"p99": _quantile(0.99, "kairos_gateway_event_loop_lag_seconds")}, "s",
+        "What each step of a call waits for its turn.",
+    ),
+    Panel(
+        "Event loop: steps above 50 ms, in 15 minutes",
+        {"{{kind}}": _count("kairos_gateway_event_loop_long_steps_total", "kind", "15m")},
+    ),
+    Panel(
+        "Failures of background work, in 15 minutes",
+        {"{{task}}": _count("kairos_gateway_background_failures_total", "task", "15m")},
+    ),
     Panel("Impressions lost", {"pages": _rate("kairos_gateway_impressions_dropped_total")}, "cps"),
     Panel("Imports", {"{{outcome}}": _rate("kairos_gateway_imported_products_total", "outcome")}, "cps"),
 )  # fmt: skip

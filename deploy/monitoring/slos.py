@@ -92,6 +92,16 @@ CONDITIONS = (
         "The gateways have nearly as many calls in flight as they admit.",
     ),
     (
+        "KairosEventLoopHeld", "ticket", "5m",
+        "sum by (kind) (increase(kairos_gateway_event_loop_long_steps_total[15m])) > 3",
+        "Steps hold a gateway's event loop for more than 50 ms ({{ $labels.kind }}): every call waits for them.",
+    ),
+    (
+        "KairosBackgroundFails", "ticket", "0m",
+        "sum by (task) (increase(kairos_gateway_background_failures_total[15m])) > 0",
+        "The background work {{ $labels.task }} of a gateway fails with an unexpected error, and starts again.",
+    ),
+    (
         "KairosAtMaximum", "ticket", "30m",
         "sum by (application) (ray_serve_replica_processing_queries)"
         " / sum by (application) (ray_serve_autoscaling_target_replicas)"

@@ -1,4 +1,4 @@
-"""A Sphinx extension that writes the reference pages before each build: contracts, settings, the `kairos` command.
+"""A Sphinx extension that writes the reference pages before each build: contracts, limits, settings, commands.
 
 The pages go to docs/reference/generated/, which is not committed. A page that has not changed keeps its time stamp, so
 that Sphinx does not read it again.
@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 
 from docs._reference.commands import command_page
 from docs._reference.contracts import contract_pages
+from docs._reference.limits import limits_page
 from docs._reference.settings import settings_page
 
 FOLDER = "reference/generated"
@@ -25,7 +26,12 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 def reference_pages() -> dict[str, str]:
     """Markdown by file name."""
-    return {**contract_pages(), "settings.md": settings_page(), "kairos.md": command_page()}
+    return {
+        **contract_pages(),
+        "limits.md": limits_page(),
+        "settings.md": settings_page(),
+        "kairos.md": command_page(),
+    }
 
 
 def write_changed(folder: Path, pages: Mapping[str, str]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.convert import viewer_of_explanation, viewer_of_recommendation, viewer_of_search
-from services.gateway.domain.concurrency_limit import ConcurrencyLimit
 from services.gateway.flows import reembedding
 from services.gateway.flows.catalogue import delete_products, get_product
 from services.gateway.flows.explain_item import explain_item
@@ -19,18 +18,16 @@ from services.gateway.flows.search import search
 from services.gateway.flows.suggest import suggest
 from services.gateway.flows.user_data import delete_user, export_user, get_profile, merge_users
 from services.gateway.parts import Parts
+from services.gateway.reception import Reception
 from services.gateway.request_info import current_request
 from services.gateway.rpc_method import rpc_method
-from services.gateway.security import Authenticator
 from services.gateway.stage_calls import StageCalls
 
 
 class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     def __init__(self, parts: Parts) -> None:
         self._parts, self._settings, self.metrics = parts, parts.settings, parts.metrics
-        limits = parts.settings.limits
-        self.authenticator = Authenticator(parts.settings.security)
-        self.limit = ConcurrencyLimit(limits.minimum_in_flight, limits.maximum_in_flight, limits.retry_after_ms / 1e3)
+        self.reception = Reception.of(parts.settings)
 
     @rpc_method(gateway_pb2.SearchResponse)
     async def Search(self, message: gateway_pb2.SearchRequest) -> gateway_pb2.SearchResponse:
@@ -150,5 +147,6 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     def _adapt_limit(self, calls: StageCalls, method: str) -> None:
         began, deadline_s, now_s = calls.info.received_s, calls.budget.deadline_s, time.monotonic()
-        (self.limit.in_time if now_s <= deadline_s else self.limit.late)()
+        limit = self.reception.limit
+        (limit.in_time if now_s <= deadline_s else limit.late)()
         self.metrics.budget_used.labels(method).observe((now_s - began) / max(deadline_s - began, 1e-6))

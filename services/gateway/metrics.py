@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -12,6 +13,9 @@ from kairos.pricing.v1 import pricing_pb2
 # Shares of the budget; at 1 it is used up.
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 5.0)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
+
+# The background work of a gateway.
+BACKGROUND_TASKS = ("popular_items", "impressions", "rankings", "clicks", "stage_health", "token_key")
 
 
 class Metrics:
@@ -48,6 +52,28 @@ class Metrics:
         self.circuit_open = Gauge(named("circuit_open"), "1 while calls are paused.", ["stage"], registry=registry)
         self.in_flight = Gauge(named("requests_in_flight"), "Public calls being served.", registry=registry)
         self.concurrency_limit = Gauge(named("concurrency_limit"), "The limit of concurrent calls.", registry=registry)
+        self.quota_refusals = Counter(
+            named("quota_refusals"), "Calls that were refused because of a quota.", ["tenant", "quota"],
+            registry=registry,
+        )  # fmt: skip
+        self.import_streams = Gauge(named("import_streams"), "Open import streams.", registry=registry)
+        self.background_failures = Counter(
+            named("background_failures"), "Unexpected errors of background work.", ["task"], registry=registry
+        )
+        for task in BACKGROUND_TASKS:
+            self.background_failures.labels(task)
+        self.background_bytes = Gauge(
+            named("background_bytes"), "Size of what waits to be sent.", ["queue"], registry=registry
+        )
+        self.long_steps = Counter(
+            named("event_loop_long_steps"), "Steps that held the event loop for more than 50 ms.", ["kind"],
+            registry=registry,
+        )  # fmt: skip
+        for kind in ("cpu", "blocked"):
+            self.long_steps.labels(kind)
+        self.event_loop_lag = Histogram(
+            named("event_loop_lag_seconds"), "Delay of a timer of the event loop.", buckets=_SECONDS, registry=registry
+        )
         self.impressions_dropped = Counter(
             named("impressions_dropped"), "Impressions that could not be logged.", registry=registry
         )
@@ -76,6 +102,13 @@ class Metrics:
             named("click_gain"), "Sum of 1 / log2(1 + position) of located clicks.", registry=registry
         )
         self.offers = Counter(named("offers"), "Prices on answered pages.", ["reason", "change"], registry=registry)
+
+    def count_request(self, method: str, code: str, began_s: float) -> float:
+        """Counts a public call that began at `began_s` (time.monotonic) and ends now. Returns its time in seconds."""
+        latency_s = time.monotonic() - began_s
+        self.requests.labels(method, code).inc()
+        self.request_seconds.labels(method).observe(latency_s)
+        return latency_s
 
     def count_event(self, event: event_pb2.Event) -> None:
         self.events.labels(event_pb2.EventType.Name(event.type).removeprefix("EVENT_TYPE_").lower()).inc()

@@ -1,122 +1,145 @@
-"""How the gateway receives a call: the decorator of every public method, and the treatment of unreadable messages.
+"""How the gateway receives a call: the decorator of every public method.
 
-The order of checks: API key and role, readable message, concurrency limit, then the method itself.
+The order of checks: API key and role, from the metadata; quotas of the key; size and number of fields of the received
+bytes; readable message; concurrency limit; then the method itself. The message is not even received before the key is
+known: gRPC hands over a stream of bytes, also for a method with one message, which is the same on the wire.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 
-from services.common.errors import InvalidArgument
+from services.common.errors import BudgetExpired, InvalidArgument, KairosError
 from services.common.limits import MAX_ID
 from services.common.rpc import set_status
 from services.common.telemetry import span_of_call
+from services.gateway.domain.quotas import QuotaExceeded
+from services.gateway.message_limits import GATEWAY_SERVICE, RequestParser
 from services.gateway.request_info import RequestInfo, current_request
+from services.gateway.security import Caller
 
 _log = structlog.get_logger("kairos.access")
 
 Response = TypeVar("Response", bound=Message)
 Method = Callable[[Any, Any], Awaitable[Response]]
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]]
+Context = grpc.aio.ServicerContext[Any, Any]
+Metadata = Sequence[tuple[str, Any]]
+# Above so many bytes a message is checked and parsed in two steps of the event loop.
+_LARGE = 64 << 10
 
 
 def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Callable[..., Awaitable[Response]]]:
-    """Wraps `async def Method(self, request)`; `self` has authenticator, limit and metrics.
+    """Wraps `async def Method(self, request)`; `self` has reception and metrics.
 
-    The request id is the metadata `x-request-id`, or a new one; the initial metadata of the answer repeat it.
+    The result is to be registered as a stream_unary method without a deserializer. `request` is the parsed message, or
+    an iterator of parsed messages if the contract says so. The request id is the metadata `x-request-id`, or a new one;
+    the initial metadata of the answer repeat it.
     """
 
     def decorate(method: Method[Response]) -> Callable[..., Awaitable[Response]]:
         name = method.__name__
+        parser, is_stream = RequestParser.of(name), GATEWAY_SERVICE.methods_by_name[name].client_streaming
 
-        @functools.wraps(method)
-        async def call(self: Any, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Response:
-            began, code, tenant = time.monotonic(), grpc.StatusCode.OK, ""
-            metadata = [(str(key), value) for key, value in context.invocation_metadata() or ()]
+        async def work(self: Any, context: Context, metadata: Metadata, caller: Caller) -> Response:
+            """Receives the message, calls the method and wraps what it raises."""
+            began, code, reception = time.monotonic(), grpc.StatusCode.OK, self.reception
             request_id = _request_id(metadata)
-            self.metrics.in_flight.inc()
             with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata) as span:
                 try:
                     await context.send_initial_metadata((("x-request-id", request_id),))
-                    caller = self.authenticator.caller(name, metadata)
-                    tenant = caller.tenant
-                    check_readable(request)
-                    remaining_s = context.time_remaining()
-                    deadline_s = None if remaining_s is None else began + remaining_s
-                    current_request.set(RequestInfo(request_id, tenant, began, deadline_s, caller.role))
-                    with self.limit.slot():
+                    received = messages(context, parser, reception.idle_s)
+                    request = received if is_stream else await only_one(received)
+                    # The budget starts when the message is here.
+                    received_s, remaining_s = time.monotonic(), context.time_remaining()
+                    deadline_s = None if remaining_s is None else received_s + remaining_s
+                    current_request.set(RequestInfo(request_id, caller.tenant, received_s, deadline_s, caller.role))
+                    with contextlib.nullcontext() if is_stream else reception.limit.slot():
                         response = await method(self, request)
                 except Exception as error:
-                    code = set_status(context, error)
-                    response = response_type()
-                finally:
-                    self.metrics.in_flight.dec()
+                    code, response = set_status(context, error), response_type()
                 span.set_attributes(
-                    {"kairos.request_id": request_id, "kairos.tenant": tenant, "kairos.code": code.name}
+                    {"kairos.request_id": request_id, "kairos.tenant": caller.tenant, "kairos.code": code.name}
                 )
-                latency_s = time.monotonic() - began
                 degradations = len(getattr(response, "degradations", ()))
-                self.metrics.requests.labels(name, code.name).inc()
                 if degradations:
                     self.metrics.degraded_answers.labels(name).inc()
-                self.metrics.request_seconds.labels(name).observe(latency_s)
-                self.metrics.concurrency_limit.set(self.limit.limit)
+                self.metrics.concurrency_limit.set(reception.limit.limit)
+                latency_s = self.metrics.count_request(name, code.name, began)
                 _log.info(
                     "call",
                     method=name,
                     code=code.name,
                     latency_ms=round(latency_s * 1e3, 2),
-                    tenant=tenant,
+                    tenant=caller.tenant,
                     degradations=degradations,
                 )
                 return response
+
+        @functools.wraps(method)
+        async def call(self: Any, _: Any, context: Context) -> Response:
+            now_s, caller, metrics, reception = time.monotonic(), Caller(), self.metrics, self.reception
+            metadata: Metadata = context.invocation_metadata() or ()
+            in_flight = metrics.import_streams if is_stream else metrics.in_flight
+            try:
+                caller = reception.authenticator.caller(name, metadata)
+                with reception.place(caller, is_stream, now_s), in_flight.track_inprogress():
+                    return await work(self, context, metadata, caller)
+            except QuotaExceeded as error:
+                # Neither logged nor counted among the calls: the refusal is cheap, and no fault of the suite.
+                set_status(context, error)
+                metrics.quota_refusals.labels(caller.tenant, error.quota).inc()
+            except KairosError as error:
+                code = set_status(context, error)
+                metrics.count_request(name, code.name, now_s)
+                if not reception.logged_refusals.take(now_s):
+                    _log.info("refused", method=name, code=code.name, tenant=caller.tenant, error=str(error))
+            return response_type()
 
         return call
 
     return decorate
 
 
-class KeepUnreadableMessages(grpc.aio.ServerInterceptor):
-    """Hands a message of `service` that protobuf cannot parse to the method, as the DecodeError.
-
-    gRPC itself would answer INTERNAL, before the API key is checked.
-    """
-
-    def __init__(self, service: str) -> None:
-        self._methods = f"/{service}/"
-
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        handler = await continuation(handler_call_details)
-        parse = None if handler is None else handler.request_deserializer
-        if handler is None or parse is None or not handler_call_details.method.startswith(self._methods):
-            return handler
-
-        def parse_or_keep(data: bytes) -> Any:
-            try:
-                return parse(data)
-            except DecodeError as error:
-                return error
-
-        return handler._replace(request_deserializer=parse_or_keep)  # type: ignore[no-any-return, attr-defined]
+async def messages(context: Context, parser: RequestParser, idle_s: float) -> AsyncIterator[Any]:
+    """The messages of a call, each within its limits. Raises InvalidArgument, and as `receive` does."""
+    async for data in receive(context, idle_s):
+        parser.check(data)
+        if len(data) > _LARGE:
+            await asyncio.sleep(0)
+        yield parser.parse(data)
 
 
-def check_readable(request: Any) -> None:
-    """Raises InvalidArgument for a message that could not be parsed."""
-    if isinstance(request, DecodeError):
-        raise InvalidArgument.of("request", "is not a readable message; send protobuf with text in UTF-8")
+async def receive(context: Context, idle_s: float) -> AsyncIterator[bytes]:
+    """The bytes of each message of a call. Raises BudgetExpired if the caller sends nothing for `idle_s` seconds."""
+    while True:
+        try:
+            async with asyncio.timeout(idle_s):
+                data = await context.read()
+        except TimeoutError:
+            raise BudgetExpired(f"no message came for {idle_s:g} s; call again, and send without a pause") from None
+        if data is grpc.aio.EOF:
+            return
+        yield data
 
 
-def _request_id(metadata: list[tuple[str, Any]]) -> str:
+async def only_one(received: AsyncIterator[Any]) -> Any:
+    """The message of a call that has one."""
+    async for message in received:
+        return message
+    raise InvalidArgument.of("request", "is missing; send one message")
+
+
+def _request_id(metadata: Metadata) -> str:
     sent = next((value for key, value in metadata if key == "x-request-id"), "")
     if isinstance(sent, str) and 1 <= len(sent) <= MAX_ID and sent.isprintable():
         return sent

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from services.common.context import DEFAULT_TENANT
 from services.common.errors import PermissionDenied, Unauthenticated
-from services.gateway.settings import ApiKey, SecuritySettings
+from services.gateway.domain.quotas import KeyQuota
+from services.gateway.settings import QuotaSettings, Role, SecuritySettings
 
 # Methods that change the catalogue, and methods that show, move or remove a person's data, need a key with the role
 # `write`. RecordEvents does not: every front end sends events.
@@ -33,29 +35,38 @@ _WRITES = frozenset(
     }
 )
 _BEARER = "Bearer "
-# Every caller of a gateway without keys.
-_ANYONE = ApiKey(sha256="0" * 64, tenant=DEFAULT_TENANT, role="write")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: the tenant and the role of the API key, and its quota. Without API keys nobody has a quota."""
+
+    tenant: str = DEFAULT_TENANT
+    role: Role = "write"
+    quota: KeyQuota | None = None
 
 
 class Authenticator:
     """Keys are looked up by their SHA-256: neither the settings nor response times reveal a key."""
 
-    def __init__(self, settings: SecuritySettings) -> None:
-        self._keys: dict[str, ApiKey] = {key.sha256: key for key in settings.api_keys}
+    def __init__(self, settings: SecuritySettings, quotas: QuotaSettings, retry_after_s: float) -> None:
+        self._callers = {
+            key.sha256: Caller(key.tenant, key.role, quotas.of(key, retry_after_s)) for key in settings.api_keys
+        }
 
-    def caller(self, method: str, metadata: Iterable[tuple[str, Any]]) -> ApiKey:
-        """The caller's key, with tenant and role. Raises Unauthenticated or PermissionDenied."""
-        if not self._keys:
-            return _ANYONE
+    def caller(self, method: str, metadata: Iterable[tuple[str, Any]]) -> Caller:
+        """The caller by its key. Raises Unauthenticated or PermissionDenied."""
+        if not self._callers:
+            return Caller()
         sent = next((value for name, value in metadata if name == "authorization"), "")
         if not isinstance(sent, str) or not sent.startswith(_BEARER):
             raise Unauthenticated('no API key; send the metadata "authorization: Bearer <key>"')
-        key = self._keys.get(hashlib.sha256(sent.removeprefix(_BEARER).encode()).hexdigest())
-        if key is None:
+        caller = self._callers.get(hashlib.sha256(sent.removeprefix(_BEARER).encode()).hexdigest())
+        if caller is None:
             raise Unauthenticated("the API key is unknown")
-        if method in _WRITES and key.role != "write":
+        if method in _WRITES and caller.role != "write":
             raise PermissionDenied(f"{method} needs an API key with the role 'write'")
-        return key
+        return caller
 
 
 def server_credentials(settings: SecuritySettings) -> grpc.ServerCredentials | None:

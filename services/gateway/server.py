@@ -9,19 +9,36 @@ from dataclasses import dataclass
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import start_http_server
 
-from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.common.process import freeze_gc
 from services.gateway.background.stage_health import StageHealthProbe
-from services.gateway.rpc_method import KeepUnreadableMessages
+from services.gateway.handler import GatewayHandler
+from services.gateway.message_limits import GATEWAY_SERVICE, GRPC_MESSAGE_BYTES
+from services.gateway.open_services import OpenServices
 from services.gateway.security import server_credentials
 from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import Gateway, build_gateway
 
-SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].full_name
+SERVICE = GATEWAY_SERVICE.full_name
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES),
+    ("grpc.so_reuseport", 0),
+    # A connection without calls ends after five minutes. One that has existed for an hour is replaced, so that callers
+    # spread over gateways that were added. The places of a caller that has vanished are free again after a minute.
+    ("grpc.max_connection_idle_ms", 300_000),
+    ("grpc.max_connection_age_ms", 3_600_000),
+    ("grpc.keepalive_time_ms", 40_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Of one connection: more than the gateway serves at the same time.
+    ("grpc.max_concurrent_streams", 1_024),
+    # Of one call: an API key, a request id and a trace. Above it a call is refused.
+    ("grpc.absolute_max_metadata_size", 8 << 10),
+]
 
 _log = structlog.get_logger("kairos.server")
 
@@ -48,16 +65,10 @@ class GatewayServer:
 async def start_gateway(settings: GatewaySettings) -> GatewayServer:
     """Serves when it returns, also without stages: then the answers are degraded."""
     gateway = build_gateway(settings)
-    size = settings.server.max_message_mb * 1024 * 1024
-    server = grpc.aio.server(
-        interceptors=[KeepUnreadableMessages(SERVICE)],
-        options=[("grpc.max_receive_message_length", size), ("grpc.max_send_message_length", size),
-                 ("grpc.so_reuseport", 0)],
-    )  # fmt: skip
-    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(gateway.handler, server)
+    server = grpc.aio.server(options=_OPTIONS)
+    _add_gateway_service(gateway.handler, server)
     healths = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(healths, server)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    _add_open_services(healths, OpenServices(server, settings.limits))
     address = f"{settings.server.host}:{settings.server.port}"
     credentials = server_credentials(settings.security)
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
@@ -65,13 +76,31 @@ async def start_gateway(settings: GatewaySettings) -> GatewayServer:
     await server.start()
     for name in ("", SERVICE):
         await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
-    probe = StageHealthProbe(gateway.parts.stubs, gateway.parts.access, healths)
+    probe = StageHealthProbe(gateway.parts.stubs, gateway.parts.access, healths, gateway.supervisor)
     if settings.metrics.port:
         start_http_server(settings.metrics.port, settings.metrics.host, registry=gateway.parts.metrics.registry)
     if not settings.security.api_keys and settings.server.host not in _LOOPBACK:
         _log.warning("every caller is accepted: no API keys, and not bound to loopback", host=settings.server.host)
     _log.info("listening", host=settings.server.host, port=port, tls=credentials is not None)
     return GatewayServer(server, port, gateway, settings, healths, probe)
+
+
+def _add_open_services(healths: health.aio.HealthServicer, server: OpenServices) -> None:
+    """Health and reflection. They need no API key: load balancers and tools have none."""
+    health_pb2_grpc.add_HealthServicer_to_server(healths, server)
+    names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), server)
+
+
+def _add_gateway_service(handler: GatewayHandler, server: grpc.aio.Server) -> None:
+    """Every method takes a stream of bytes: it reads and parses its messages itself, after it has checked the key."""
+    methods = {
+        name: grpc.stream_unary_rpc_method_handler(
+            getattr(handler, name), response_serializer=lambda message: message.SerializeToString()
+        )
+        for name in GATEWAY_SERVICE.methods_by_name
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
 
 
 async def run(settings: GatewaySettings) -> None:

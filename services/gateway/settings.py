@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.common.context import DEFAULT_TENANT, check_tenant
+from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings
 from services.gateway.domain.budget import Stage, StageShare
+from services.gateway.domain.quotas import KeyQuota
+
+Role = Literal["read", "write"]
 
 
 class _Group(BaseModel):
@@ -60,6 +66,14 @@ class LimitSettings(_Group):
     open_ms: float = Field(default=1_000, gt=0)
     # A late call counts as a failure only if the stage had at least this much time.
     late_is_failure_ms: float = Field(default=40, gt=0)
+    # A call that has not sent its message, and an import stream that has not sent its next one, ends after this time.
+    idle_s: float = Field(default=30, gt=0)
+    # Open import streams, and those of one tenant.
+    import_streams: int = Field(default=32, ge=1)
+    import_streams_of_a_tenant: int = Field(default=8, ge=1)
+    # Open calls of health and of reflection, which need no API key, and those of one address. As many open streams.
+    open_calls: int = Field(default=128, ge=1)
+    open_calls_of_an_address: int = Field(default=32, ge=1)
 
     @model_validator(mode="after")
     def _in_order(self) -> LimitSettings:
@@ -74,12 +88,50 @@ class SearchSettings(_Group):
     popular_refresh_s: float = Field(default=20, gt=0)
 
 
+class BackgroundSettings(_Group):
+    """What waits to be sent to the ranker. Beyond these bounds it is dropped and counted."""
+
+    impressions_mb: float = Field(default=16, gt=0)
+    rankings_mb: float = Field(default=32, gt=0)
+
+
 class ApiKey(_Group):
-    """The SHA-256 of a key in hex, its tenant and its role."""
+    """The SHA-256 of a key in hex, its tenant, its role and its quotas. A quota that is not set is that of `quotas`."""
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    tenant: str = "default"
-    role: Literal["read", "write"] = "read"
+    tenant: str = DEFAULT_TENANT
+    role: Role = "read"
+    calls_per_s: float | None = Field(default=None, gt=0)
+    calls_in_flight: int | None = Field(default=None, ge=1)
+    import_streams: int | None = Field(default=None, ge=1)
+
+    @field_validator("tenant")
+    @classmethod
+    def _is_a_tenant(cls, name: str) -> str:
+        try:
+            return check_tenant(name, "tenant")
+        except InvalidArgument as error:
+            raise ValueError(error.violations[0].description) from None
+
+
+class QuotaSettings(_Group):
+    """Quotas of each API key. Every gateway counts by itself: with four gateways a key may have four times as much.
+
+    Without API keys there are no quotas.
+    """
+
+    calls_per_s: float = Field(default=200, gt=0)
+    # After a pause a key may make the calls of so many seconds at once.
+    burst_s: float = Field(default=2, gt=0)
+    # Calls with one message that are not answered yet.
+    calls_in_flight: int = Field(default=64, ge=1)
+    import_streams: int = Field(default=4, ge=1)
+
+    def of(self, key: ApiKey, retry_after_s: float) -> KeyQuota:
+        return KeyQuota(
+            key.calls_per_s or self.calls_per_s, self.burst_s, key.calls_in_flight or self.calls_in_flight,
+            key.import_streams or self.import_streams, retry_after_s,
+        )  # fmt: skip
 
 
 class SecuritySettings(_Group):
@@ -96,6 +148,9 @@ class SecuritySettings(_Group):
     def _whole(self) -> SecuritySettings:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key go together; set both or none")
+        for digest, count in Counter(key.sha256 for key in self.api_keys).items():
+            if count > 1:
+                raise ValueError(f"api_keys has the digest {digest} {count} times; give it once, with one role")
         if self.client_ca and not self.certificate:
             raise ValueError("client_ca needs certificate and key")
         return self
@@ -105,7 +160,6 @@ class ServerSettings(_Group):
     host: str = "127.0.0.1"
     # 0: any free one.
     port: int = Field(default=50050, ge=0, le=65535)
-    max_message_mb: int = Field(default=16, ge=1, le=256)
     drain_s: float = Field(default=5, ge=0)
 
 
@@ -122,7 +176,9 @@ class GatewaySettings(ServiceSettings):
     budget: BudgetSettings = BudgetSettings()
     limits: LimitSettings = LimitSettings()
     search: SearchSettings = SearchSettings()
+    background: BackgroundSettings = BackgroundSettings()
     security: SecuritySettings = SecuritySettings()
+    quotas: QuotaSettings = QuotaSettings()
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()
 

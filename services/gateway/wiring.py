@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from services.common.context import DEFAULT_TENANT
 from services.gateway.adapters.stage_clients import StageClients, connect
 from services.gateway.background.click_positions import ClickPositions
+from services.gateway.background.event_loop_watch import EventLoopWatch
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
+from services.gateway.background.supervisor import Supervisor
 from services.gateway.background.token_keys import TokenKeys
 from services.gateway.handler import GatewayHandler
 from services.gateway.metrics import Metrics
@@ -25,29 +27,32 @@ class Gateway:
     handler: GatewayHandler
     parts: Parts
     clients: StageClients
+    supervisor: Supervisor
+    watch: EventLoopWatch
 
     async def close(self) -> None:
         """Sends what is queued, then closes the connections."""
-        self.parts.popular_items.close()
-        self.parts.token_keys.close()
-        self.parts.click_positions.close()
         await self.parts.rankings.close()
         await self.parts.impressions.close()
+        self.supervisor.close()
         await self.clients.close()
+        self.watch.close()
 
 
 def build_gateway(settings: GatewaySettings) -> Gateway:
     """Needs a running event loop. The popular items of the default tenant are cached from the start."""
-    metrics, clients = Metrics(), connect(settings)
-    stubs, access = clients.stubs, StageAccess(settings, metrics)
+    metrics, clients, background = Metrics(), connect(settings), settings.background
+    # Before the first task: only tasks that are created later are watched.
+    watch = EventLoopWatch(metrics)
+    stubs, access, supervisor = clients.stubs, StageAccess(settings, metrics), Supervisor(metrics)
     parts = Parts(
         settings, metrics, stubs, access,
-        PopularItems(stubs, access, settings.search),
-        RankingWriter(stubs, access, metrics),
-        ImpressionLog(stubs, access, metrics),
-        ClickPositions(stubs, access, metrics),
-        TokenKeys(stubs, access, settings.security.token_key.get_secret_value()),
+        PopularItems(stubs, access, settings.search, supervisor),
+        RankingWriter(stubs, access, metrics, supervisor, background.rankings_mb * 1e6),
+        ImpressionLog(stubs, access, metrics, supervisor, background.impressions_mb * 1e6),
+        ClickPositions(stubs, access, metrics, supervisor),
+        TokenKeys(stubs, access, supervisor, settings.security.token_key.get_secret_value()),
     )  # fmt: skip
     parts.popular_items.track(DEFAULT_TENANT)
     parts.popular_items.start()
-    return Gateway(GatewayHandler(parts), parts, clients)
+    return Gateway(GatewayHandler(parts), parts, clients, supervisor, watch)

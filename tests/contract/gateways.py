@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Literal
 
 import grpc
 import pytest
@@ -13,12 +15,23 @@ import pytest
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.parts import Parts
 from services.gateway.server import GatewayServer, start_gateway
-from services.gateway.settings import GatewaySettings, MetricsSettings, SecuritySettings, ServerSettings, StagesSettings
+from services.gateway.settings import (
+    ApiKey,
+    GatewaySettings,
+    MetricsSettings,
+    SecuritySettings,
+    ServerSettings,
+    StagesSettings,
+)
 from tests.contract.refusals import refusal
 from tests.fakes.stages import FakeStages
 
 BUDGET_S = 0.6
 HOWS = ("slow", "down", "error", "gone")
+
+
+def hashed_key(text: str, tenant: str, role: Literal["read", "write"], **quotas: object) -> ApiKey:
+    return ApiKey(sha256=hashlib.sha256(text.encode()).hexdigest(), tenant=tenant, role=role, **quotas)  # type: ignore[arg-type]
 
 
 @dataclass

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import hashlib
 import ipaddress
 import json
 import os
@@ -31,13 +30,13 @@ from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.background.stage_health import STAGE_SERVICES
 from services.gateway.server import SERVICE, GatewayServer, start_gateway
 from services.gateway.settings import (
-    ApiKey,
     GatewaySettings,
     LimitSettings,
     MetricsSettings,
     SecuritySettings,
     ServerSettings,
 )
+from tests.contract.gateways import hashed_key
 from tests.fakes.stages import FakeStages
 from tests.fakes.waiting import until
 
@@ -90,10 +89,6 @@ def fields_of(error: grpc.aio.AioRpcError) -> list[str]:
 # --- API keys and TLS
 
 
-def _key(text: str, tenant: str, role: Any) -> ApiKey:
-    return ApiKey(sha256=hashlib.sha256(text.encode()).hexdigest(), tenant=tenant, role=role)
-
-
 @pytest.mark.parametrize(
     ("authorization", "method", "code"),
     [
@@ -110,7 +105,7 @@ def _key(text: str, tenant: str, role: Any) -> ApiKey:
 )
 async def test_keys_and_roles(authorization: str | None, method: str, code: grpc.StatusCode) -> None:
     """Without a known key a call is UNAUTHENTICATED; a key that may only read is PERMISSION_DENIED for writes."""
-    security = SecuritySettings(api_keys=(_key("reader", "shop", "read"), _key("writer", "shop", "write")))
+    security = SecuritySettings(api_keys=(hashed_key("reader", "shop", "read"), hashed_key("writer", "shop", "write")))
     metadata = (("authorization", authorization),) if authorization else ()
     async with gateway(security) as started, calling(started) as channel:
         stub: gateway_pb2_grpc.GatewayServiceAsyncStub = gateway_pb2_grpc.GatewayServiceStub(channel)
@@ -249,7 +244,7 @@ async def test_an_unreadable_request(data: bytes) -> None:
 
 async def test_the_key_is_checked_before_the_message() -> None:
     """A caller without a key learns nothing about the message."""
-    security = SecuritySettings(api_keys=(_key("reader", "shop", "read"),))
+    security = SecuritySettings(api_keys=(hashed_key("reader", "shop", "read"),))
     async with gateway(security) as started, calling(started) as channel:
         raw: Any = channel.unary_unary(SEARCH)
         error = await refused(raw(b"\xff\xff\xff", timeout=10))

@@ -11,6 +11,7 @@ from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
 from services.gateway.domain.budget import Stage
+from services.gateway.message_limits import GRPC_MESSAGE_BYTES
 from services.gateway.ports import StageStubs
 from services.gateway.settings import GatewaySettings
 
@@ -29,10 +30,9 @@ class StageClients:
 
 def connect(settings: GatewaySettings) -> StageClients:
     """Needs a running event loop."""
-    size = settings.server.max_message_mb * 1024 * 1024
     options = [
-        ("grpc.max_receive_message_length", size),
-        ("grpc.max_send_message_length", size),
+        ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES),
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 
 from kairos.ranker.v1 import ranker_pb2
 from services.common.errors import KairosError
+from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
 from services.gateway.metrics import Metrics
 from services.gateway.ports import StageStubs
@@ -21,8 +23,8 @@ _ROWS = 100
 class ClickPositions:
     """Counts a click as `located` with its gain, or as `attributed` if its position cannot be read in time."""
 
-    def __init__(self, stubs: StageStubs, access: StageAccess, metrics: Metrics) -> None:
-        self._stubs, self._access, self._metrics = stubs, access, metrics
+    def __init__(self, stubs: StageStubs, access: StageAccess, metrics: Metrics, supervisor: Supervisor) -> None:
+        self._stubs, self._access, self._metrics, self._supervisor = stubs, access, metrics, supervisor
         self._running: set[asyncio.Task[None]] = set()
 
     def count(self, tenant: str, ranking_id: str, item_id: str) -> None:
@@ -30,13 +32,9 @@ class ClickPositions:
         if len(self._running) >= _MOST_AT_ONCE:
             self._metrics.clicks.labels("attributed").inc()
             return
-        task = asyncio.create_task(self._count(tenant, ranking_id, item_id))
+        task = self._supervisor.once("clicks", functools.partial(self._count, tenant, ranking_id, item_id))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-
-    def close(self) -> None:
-        for task in self._running:
-            task.cancel()
 
     async def _count(self, tenant: str, ranking_id: str, item_id: str) -> None:
         position = await self._position(tenant, ranking_id, item_id)

@@ -15,6 +15,7 @@ from services.common.convert import product_from_proto
 from services.common.errors import KairosError
 from services.common.filters import ProductFilter, matches
 from services.common.product import Product
+from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
 from services.gateway.ports import StageStubs
 from services.gateway.settings import SearchSettings
@@ -33,18 +34,15 @@ class _CachedProduct(NamedTuple):
 
 
 class PopularItems:
-    def __init__(self, stubs: StageStubs, access: StageAccess, settings: SearchSettings) -> None:
-        self._stubs, self._access, self._settings = stubs, access, settings
+    def __init__(
+        self, stubs: StageStubs, access: StageAccess, settings: SearchSettings, supervisor: Supervisor
+    ) -> None:
+        self._stubs, self._access, self._settings, self._supervisor = stubs, access, settings, supervisor
         self._products: dict[str, list[_CachedProduct]] = {}
-        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Refreshes every tracked tenant from now on. Needs a running event loop."""
-        self._task = asyncio.create_task(self._refresh_forever())
-
-    def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        self._supervisor.keep("popular_items", self._refresh_forever)
 
     def track(self, tenant: str) -> None:
         """From now on the tenant's popular items are cached."""
@@ -87,7 +85,7 @@ class PopularItems:
                     await self.refresh(tenant)
                 except KairosError as error:  # the cached products stay
                     _log.info("popular items not refreshed", tenant=tenant, error=str(error))
-                except Exception:  # a defect must not end the refreshing
-                    _log.exception("popular items not refreshed", tenant=tenant)
+                except Exception:  # a defect with one tenant's products must not keep others from being refreshed
+                    self._supervisor.failed("popular_items", f"popular items of {tenant} not refreshed")
             is_complete = all(self._products.values())
             await asyncio.sleep(self._settings.popular_refresh_s if is_complete else _EMPTY_REFRESH_S)

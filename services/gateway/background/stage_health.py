@@ -11,6 +11,7 @@ from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.context import DEFAULT_TENANT
+from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
 from services.gateway.ports import StageStubs
 from services.gateway.stage_calls import StageAccess
@@ -29,9 +30,11 @@ _TIMEOUT_S = 2.0
 class StageHealthProbe:
     """Publishes each stage under the name of its service: SERVING if it answers at all."""
 
-    def __init__(self, stubs: StageStubs, access: StageAccess, healths: health.aio.HealthServicer) -> None:
+    def __init__(
+        self, stubs: StageStubs, access: StageAccess, healths: health.aio.HealthServicer, supervisor: Supervisor
+    ) -> None:
         self._stubs, self._access, self._healths = stubs, access, healths
-        self._task = asyncio.create_task(self._probe_forever())
+        self._task = supervisor.keep("stage_health", self._probe_forever)
 
     def close(self) -> None:
         self._task.cancel()

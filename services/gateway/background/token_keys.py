@@ -16,6 +16,7 @@ import structlog
 from kairos.ranker.v1 import ranker_pb2
 from services.common.context import DEFAULT_TENANT
 from services.common.errors import KairosError
+from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
 from services.gateway.ports import StageStubs
 from services.gateway.stage_calls import StageAccess
@@ -33,24 +34,19 @@ _log = structlog.get_logger("kairos.tokens")
 class TokenKeys:
     """`configured`: the key of the settings; empty: none."""
 
-    def __init__(self, stubs: StageStubs, access: StageAccess, configured: str = "") -> None:
-        self._stubs, self._access, self._is_configured = stubs, access, bool(configured)
+    def __init__(self, stubs: StageStubs, access: StageAccess, supervisor: Supervisor, configured: str = "") -> None:
+        self._stubs, self._access, self._supervisor, self._is_configured = stubs, access, supervisor, bool(configured)
         # The first one seals, all of them are accepted.
         self._keys: tuple[str, ...] = (configured or secrets.token_urlsafe(_BYTES),)
         self._asked = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Asks the ranker once, for a second at most, then in the background; not at all if a key is configured."""
         if self._is_configured:
             return
-        self._task = asyncio.create_task(self._refresh_forever())
+        self._supervisor.keep("token_key", self._refresh_forever)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._asked.wait(), _START_S)
-
-    def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
 
     def of(self, tenant: str) -> tuple[str, ...]:
         """The keys for a tenant's tokens: no tenant accepts those of another one. The first one seals."""
@@ -72,8 +68,6 @@ class TokenKeys:
             except KairosError as error:  # the keys stay
                 pause_s = _RETRY_S
                 _log.info("no token key from the ranker", error=str(error))
-            except Exception:  # a defect must not end the refreshing
-                pause_s = _RETRY_S
-                _log.exception("no token key from the ranker")
-            self._asked.set()
+            finally:
+                self._asked.set()
             await asyncio.sleep(pause_s)

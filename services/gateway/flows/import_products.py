@@ -18,7 +18,6 @@ from services.gateway.domain.budget import Stage
 from services.gateway.domain.fingerprint import product_fingerprint
 from services.gateway.flows.pictures import image_encoder_required
 from services.gateway.parts import Parts
-from services.gateway.rpc_method import check_readable
 from services.gateway.stage_calls import StageCalls
 
 MAX_PRODUCTS_PER_MESSAGE = 500
@@ -57,7 +56,6 @@ class Import:
         batch: dict[str, _Accepted] = {}
         try:
             async for message in messages:
-                check_readable(message)
                 for accepted in self._accept(message):
                     batch[accepted.product.id] = accepted
                     if len(batch) == _BATCH or sum(len(entry.image) for entry in batch.values()) >= _BATCH_BYTES:

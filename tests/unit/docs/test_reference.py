@@ -86,3 +86,9 @@ def test_unchanged_pages_keep_their_time(tmp_path: Path) -> None:
     write_changed(tmp_path, {"a.md": "a"})
     assert (tmp_path / "a.md").stat().st_mtime_ns == before
     assert not (tmp_path / "b.md").exists()
+
+
+def test_every_limit() -> None:
+    """Each method of the gateway has its line in the page of limits."""
+    page, service = reference_pages()["limits.md"], gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+    assert all(f"| `{method}` | " in page for method in service.methods_by_name)

@@ -17,7 +17,8 @@ from services.common.filters import ProductFilter
 from services.gateway.adapters.stage_clients import connect
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
-from services.gateway.background.rankings import RankingWriter
+from services.gateway.background.rankings import OVERHEAD_BYTES, RankingWriter
+from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
 from services.gateway.metrics import Metrics
 from services.gateway.ports import StageStubs
@@ -37,18 +38,25 @@ class Surroundings:
     stubs: StageStubs
     access: StageAccess
     metrics: Metrics
+    supervisor: Supervisor
+
+    def failures(self, task: str) -> float | None:
+        return self.metrics.registry.get_sample_value("kairos_gateway_background_failures_total", {"task": task})
+
+    def held(self, queue: str) -> float | None:
+        return self.metrics.registry.get_sample_value("kairos_gateway_background_bytes", {"queue": queue})
 
     def dropped(self, what: str) -> float | None:
         return self.metrics.registry.get_sample_value(f"kairos_gateway_{what}_dropped_total")
 
     def popular_items(self) -> PopularItems:
-        return PopularItems(self.stubs, self.access, SETTINGS)
+        return PopularItems(self.stubs, self.access, SETTINGS, self.supervisor)
 
-    def impressions(self) -> ImpressionLog:
-        return ImpressionLog(self.stubs, self.access, self.metrics)
+    def impressions(self, most_bytes: float = 1e6) -> ImpressionLog:
+        return ImpressionLog(self.stubs, self.access, self.metrics, self.supervisor, most_bytes)
 
-    def rankings(self) -> RankingWriter:
-        return RankingWriter(self.stubs, self.access, self.metrics)
+    def rankings(self, most_bytes: float = 1e6) -> RankingWriter:
+        return RankingWriter(self.stubs, self.access, self.metrics, self.supervisor, most_bytes)
 
 
 @pytest.fixture
@@ -59,7 +67,9 @@ async def around() -> AsyncIterator[Surroundings]:
     # The circuit never opens: each test sees its own calls only.
     settings = GatewaySettings(stages=StagesSettings(**targets), limits=LimitSettings(failures_to_open=1_000))
     clients, metrics = connect(settings), Metrics()
-    yield Surroundings(stages, clients.stubs, StageAccess(settings, metrics), metrics)
+    supervisor = Supervisor(metrics, pause_s=0.0)
+    yield Surroundings(stages, clients.stubs, StageAccess(settings, metrics), metrics, supervisor)
+    supervisor.close()
     await clients.close()
     await stages.stop()
 
@@ -115,7 +125,6 @@ async def test_a_tracked_tenant_is_filled(around: Surroundings) -> None:
     await until(lambda: popular_ids(items) != [])
     items.track("shop")
     assert len(popular_ids(items)) == 4
-    items.close()
 
 
 @pytest.mark.parametrize("stage", ["ranker", "retrieval"])
@@ -161,6 +170,17 @@ async def test_rankings_in_flight_are_bounded(around: Surroundings) -> None:
     for task in tasks:
         if task is not None:
             task.cancel()
+
+
+async def test_rankings_in_flight_are_bounded_by_bytes(around: Surroundings) -> None:
+    """Rankings of many long ids are dropped before their number reaches its bound; ended calls make room."""
+    size = ranking("r").ByteSize() + OVERHEAD_BYTES
+    writer = around.rankings(most_bytes=3 * size)
+    tasks = [writer.store("shop", ranking("r")) for _ in range(5)]
+    assert [task is None for task in tasks] == [False] * 3 + [True] * 2
+    assert around.held("rankings") == 3 * size
+    await writer.close()
+    assert (around.held("rankings"), around.dropped("rankings")) == (0, 2)
 
 
 # --- impressions
@@ -227,12 +247,48 @@ async def test_what_cannot_be_delivered_is_counted(around: Surroundings) -> None
 
 
 async def test_a_full_queue_drops_and_does_not_wait(around: Surroundings) -> None:
-    """Beyond its bound the queue accepts nothing more; what was dropped is counted."""
-    log = around.impressions()
-    for _ in range(10_007):
+    """Beyond its bytes the queue accepts nothing more; what was dropped is counted, and what was sent makes room."""
+    await store(around, "r")
+    size = shown("r").ByteSize() + OVERHEAD_BYTES
+    log = around.impressions(most_bytes=10 * size)
+    for _ in range(17):
         log.put("one", shown("r"))
-    assert around.dropped("impressions") == 7
-    log.cancel()
+    assert (around.dropped("impressions"), around.held("impressions")) == (7, 10 * size)
+    await log.close()
+    assert around.held("impressions") == 0
+    assert len(around.stages.ranker.shown) == 10
+
+
+# --- the supervisor
+
+
+async def test_work_that_fails_starts_again(around: Surroundings) -> None:
+    """Work that raises, or that returns, is started again; each failure is counted under its task."""
+    runs = list[str]()
+
+    async def work() -> None:
+        runs.append("run")
+        if len(runs) == 1:
+            raise ZeroDivisionError
+        if len(runs) == 3:
+            await asyncio.Event().wait()
+
+    task = around.supervisor.keep("popular_items", work)
+    await until(lambda: len(runs) == 3)
+    assert around.failures("popular_items") == 2
+    around.supervisor.close()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_work_that_is_done_once(around: Surroundings) -> None:
+    """A failure of work that is done once is counted, and nobody who waits for it sees it."""
+
+    async def work() -> None:
+        raise ZeroDivisionError
+
+    await around.supervisor.once("clicks", work)
+    assert (around.failures("clicks"), around.failures("impressions")) == (1, 0)
 
 
 # --- stage calls

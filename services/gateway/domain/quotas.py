@@ -1,0 +1,95 @@
+"""Shares of the gateway: calls a second, and places that are held at the same time. Times are in seconds on a monotonic
+clock that is passed in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from services.common.errors import Overloaded
+
+
+class QuotaExceeded(Overloaded):
+    """The caller, not the suite, is at its limit. `quota` is the name of the setting."""
+
+    reason = "QUOTA_EXCEEDED"
+
+    def __init__(self, message: str, retry_after_s: float, quota: str) -> None:
+        super().__init__(message, retry_after_s)
+        self.quota = quota
+
+
+@dataclass
+class TokenBucket:
+    """Allows `rate` calls a second, and `depth` of them at once after a pause."""
+
+    rate: float
+    depth: float
+    _tokens: float = field(init=False)
+    _at_s: float = field(init=False, default=float("-inf"))
+
+    def __post_init__(self) -> None:
+        self._tokens = self.depth
+
+    def take(self, now_s: float) -> float:
+        """0 if the call is allowed, otherwise the seconds until the next one is."""
+        self._tokens = min(self.depth, self._tokens + max(0.0, now_s - self._at_s) * self.rate)
+        self._at_s = max(self._at_s, now_s)
+        if self._tokens < 1:
+            return (1 - self._tokens) / self.rate
+        self._tokens -= 1
+        return 0.0
+
+
+@dataclass
+class Pool:
+    """At most `total` places at once, and at most `share` for one owner. `name` is that of the setting."""
+
+    name: str
+    total: int
+    share: int
+    retry_after_s: float
+    _held: Counter[str] = field(init=False, default_factory=Counter)
+
+    @property
+    def in_use(self) -> int:
+        return self._held.total()
+
+    @contextmanager
+    def place(self, owner: str) -> Iterator[None]:
+        """Raises Overloaded at once if all places are taken, QuotaExceeded if the owner has its share."""
+        if self._held[owner] >= self.share:
+            raise QuotaExceeded(
+                f"{self.name}: {self._held[owner]} are open already, which is the most; end one, or try again",
+                self.retry_after_s,
+                self.name,
+            )
+        if self.in_use >= self.total:
+            raise Overloaded(f"{self.name}: all {self.total} are taken; try again", self.retry_after_s)
+        self._held[owner] += 1
+        try:
+            yield
+        finally:
+            self._held[owner] -= 1
+            if not self._held[owner]:
+                del self._held[owner]
+
+
+class KeyQuota:
+    """What one API key may use of this process."""
+
+    def __init__(
+        self, calls_per_s: float, burst_s: float, calls_in_flight: int, import_streams: int, retry_after_s: float
+    ) -> None:
+        self._calls = TokenBucket(calls_per_s, max(1.0, calls_per_s * burst_s))
+        self.calls_in_flight = Pool("calls_in_flight", calls_in_flight, calls_in_flight, retry_after_s)
+        self.import_streams = Pool("import_streams", import_streams, import_streams, retry_after_s)
+
+    def take_call(self, now_s: float) -> None:
+        """Raises QuotaExceeded if the key has made its calls of this second."""
+        if wait_s := self._calls.take(now_s):
+            rate = f"{self._calls.rate:g} calls a second"
+            raise QuotaExceeded(f"the API key may make {rate}; slow down", wait_s, "calls_per_s")

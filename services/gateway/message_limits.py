@@ -1,0 +1,115 @@
+"""The limits of each public message, checked on the received bytes, and the parser behind them.
+
+The reference of the documentation shows the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from kairos.gateway.v1 import gateway_pb2
+from services.common.errors import InvalidArgument
+from services.common.limits import MAX_IMAGE_BYTES
+from services.gateway.domain.wire import LENGTH_DELIMITED, PACKED, BrokenMessage, Shape, count_fields
+
+GATEWAY_SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
+_KB, _MB = 1 << 10, 1 << 20
+# gRPC itself refuses a larger message, with RESOURCE_EXHAUSTED and without details. Above every limit of the table, so
+# that a message slightly too large gets an answer that names the limit.
+GRPC_MESSAGE_BYTES = 20 * _MB
+
+
+class MessageLimit(NamedTuple):
+    """`size` in bytes; `fields` of the message and of all its submessages together, unknown ones too."""
+
+    size: int
+    fields: int
+
+
+# What the largest valid request needs, rounded up. Numbers of fields count each entry of a list.
+_SMALL = MessageLimit(8 * _KB, 64)
+_SEARCH = MessageLimit(MAX_IMAGE_BYTES + _MB, 2_000)
+MESSAGE_LIMITS: dict[str, MessageLimit] = {
+    "Search": _SEARCH,
+    "Suggest": _SMALL,
+    "Recommend": MessageLimit(_MB, 2_000),
+    "ExplainItem": _SEARCH,
+    "QuotePrices": MessageLimit(64 * _KB, 200),
+    # 1,000 events with ids, query and token at their longest.
+    "RecordEvents": MessageLimit(6 * _MB, 16_000),
+    "GetProduct": _SMALL,
+    # 500 products with 80 fields each, in any distribution.
+    "ImportProducts": MessageLimit(16 * _MB, 40_000),
+    "DeleteProducts": MessageLimit(_MB, 1_100),
+    "DescribeCollections": _SMALL,
+    "BeginReembedding": _SMALL,
+    "ReembedProducts": _SMALL,
+    # 500 vectors of 4,096 dimensions.
+    "StoreEmbeddings": MessageLimit(9 * _MB, 1_200),
+    "CheckEmbeddings": _SMALL,
+    "SwitchCollections": _SMALL,
+    "DropCollection": _SMALL,
+    "GetProfile": _SMALL,
+    "MergeUsers": _SMALL,
+    "DeleteUser": _SMALL,
+    "ExportUser": _SMALL,
+}
+
+
+@dataclass(frozen=True)
+class RequestParser:
+    """Parses the requests of one method, within its limits."""
+
+    limit: MessageLimit
+    kind: type[Message]
+    shape: Shape
+
+    @classmethod
+    def of(cls, method: str) -> RequestParser:
+        descriptor = GATEWAY_SERVICE.methods_by_name[method].input_type
+        return cls(MESSAGE_LIMITS[method], message_factory.GetMessageClass(descriptor), _shape_of(descriptor, {}))
+
+    def check(self, data: bytes) -> None:
+        """Raises InvalidArgument for a message that is too large or broken. Costs at most a step for each field."""
+        if len(data) > self.limit.size:
+            raise InvalidArgument.of(
+                "request", f"has {len(data)} bytes; send at most {self.limit.size}, for example fewer entries"
+            )
+        try:
+            count = count_fields(data, self.shape, self.limit.fields)
+        except BrokenMessage:
+            raise _unreadable() from None
+        if count > self.limit.fields:
+            raise InvalidArgument.of(
+                "request", f"has more than {self.limit.fields} fields, counted with each entry; send fewer entries"
+            )
+
+    def parse(self, data: bytes) -> Message:
+        """A message that `check` has passed. Raises InvalidArgument if text is not UTF-8."""
+        try:
+            return self.kind.FromString(data)
+        except DecodeError:
+            raise _unreadable() from None
+
+
+def _unreadable() -> InvalidArgument:
+    return InvalidArgument.of("request", "is not a readable message; send protobuf with text in UTF-8")
+
+
+def _shape_of(descriptor: Descriptor, known: dict[str, dict[int, Shape]]) -> Shape:
+    if descriptor.full_name in known:
+        return known[descriptor.full_name]
+    shape = known[descriptor.full_name] = {}
+    for field in descriptor.fields:
+        tag = field.number << 3 | LENGTH_DELIMITED
+        if field.message_type is not None:
+            shape[tag] = _shape_of(field.message_type, known)
+        elif field.is_repeated and field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
+            # A parser accepts both forms of a repeated number.
+            shape[tag] = PACKED
+    return shape
