@@ -26,6 +26,7 @@ from services.ranker.convert_rankings import (
 from services.ranker.convert_user import page_from_token, page_size
 from services.ranker.domain.event import Batch
 from services.ranker.impression_log import ImpressionLog
+from services.ranker.keeper import Keeper
 from services.ranker.ports import ProfileStore, RankerModels, RankingStore
 from services.ranker.rank_items import ItemRanker
 from services.ranker.recording import Recorder
@@ -59,6 +60,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
         self._recorder = Recorder(store.record, self._writing)
+        self._keeper = Keeper(store, settings.retention.bounds, settings.retention.interval_s, clock)
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -164,8 +166,20 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         """Raises when the store does not answer."""
         self._store.popular("default", "", 1, self._clock())
 
+    def measures(self) -> dict[str, float]:
+        """What the ranker knows of its own state, by the name of the metric."""
+        measured: dict[str, float] = {
+            "kairos_ranker_rankings_dropped": self._writer.dropped,
+            "kairos_ranker_log_entries_removed": self._keeper.removed,
+            "kairos_ranker_upkeep_failures": self._keeper.failures,
+        }
+        if (fill := self._keeper.fill) is not None:
+            measured |= {"kairos_ranker_store_used_bytes": fill.used, "kairos_ranker_store_limit_bytes": fill.limit}
+        return measured
+
     def close(self) -> None:
         """Ends the calls in progress and writes the rankings and session moves that are queued."""
+        self._keeper.close()
         self._threads.shutdown(cancel_futures=True)
         self._writing.shutdown(cancel_futures=True)
         self._writer.close()

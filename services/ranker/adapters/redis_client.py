@@ -13,7 +13,7 @@ import redis
 from services.common.errors import InvalidArgument, Unavailable
 
 # Of the keys below. Redis with keys of another layout is refused.
-LAYOUT = 3
+LAYOUT = 4
 LAYOUT_KEY = "kairos:ranker:layout"
 # Keys with this part expire: no backup needs them.
 EXPIRING = ":kept:"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ MOST_MARKS = 500
 
 
 class SqliteConsumers:
-    """One connection writes and another reads, each by one thread at a time."""
+    """One connection writes and another reads, each by one thread at a time. `clock`: seconds since the epoch."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._db, self._reading = open_database(data_dir)
         self._lock, self._reading_lock = threading.Lock(), threading.Lock()
 
