@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
+from services.common.periodic import Periodic
 from services.ranker.ports import Fill, ProfileStore, Retention
 
 # After a step the thread waits this many times as long as the step took: four fifths of the time are for requests.
@@ -29,34 +30,25 @@ class Keeper:
     def __init__(
         self, store: ProfileStore, retention: Retention, interval_s: float, clock: Callable[[], float]
     ) -> None:
-        self._store, self._retention, self._interval_s, self._clock = store, retention, interval_s, clock
-        self._stop = threading.Event()
-        self.removed = self.failures = 0
+        self._store, self._retention, self._clock = store, retention, clock
+        self.removed = 0
         self.fill: Fill | None = None
-        self._thread = threading.Thread(target=self._run, name="ranker-keeper", daemon=True)
-        self._thread.start()
+        self._work = Periodic("ranker-keeper", self._turn, interval_s)
+
+    @property
+    def failures(self) -> int:
+        return self._work.failures
 
     def close(self) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._work.close()
 
-    def _run(self) -> None:
-        wait_s = self._interval_s
-        while not self._stop.wait(wait_s):
-            try:
-                wait_s = self._interval_s if self._turn() else min(_RETRY_S, self._interval_s)
-            except Exception:
-                self.failures += 1
-                _log.exception("the log could not be kept within its bounds")
-
-    def _turn(self) -> bool:
-        """False if it should be soon again."""
+    def _turn(self, stop: threading.Event) -> float | None:
         began, removed = time.monotonic(), 0
         for count in self._store.trim(self._retention, self._clock()):
             removed += count
             self.removed += count
-            if self._stop.wait(_PAUSE_FACTOR * (time.monotonic() - began)):
-                return True
+            if stop.wait(_PAUSE_FACTOR * (time.monotonic() - began)):
+                return None
             began = time.monotonic()
         if removed:
             _log.info("removed what is beyond the bounds of retention", entries=removed)
@@ -66,4 +58,4 @@ class Keeper:
                 "the store is nearly full: lower KAIROS_RANKER_RETENTION__* or give it more room",
                 place=self.fill.place, used_bytes=self.fill.used, limit_bytes=self.fill.limit,
             )  # fmt: skip
-        return self._store.erase()
+        return None if self._store.erase() else _RETRY_S

@@ -86,7 +86,7 @@ def open_database(data_dir: Path) -> tuple[sqlite3.Connection, sqlite3.Connectio
     # Before the first table: pages that a trim has emptied can be given back in small steps.
     writing.execute("PRAGMA auto_vacuum=INCREMENTAL")
     writing.execute("PRAGMA journal_mode=WAL")
-    # A commit is on the disk when it returns. Calls share commits: see services/ranker/recording.py.
+    # A commit is on the disk when it returns. Calls share commits: see services/common/group_commit.py.
     writing.execute("PRAGMA synchronous=FULL")
     # What a deletion removes is overwritten, not just unlinked.
     writing.execute("PRAGMA secure_delete=ON")
