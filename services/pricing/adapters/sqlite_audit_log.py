@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.money import Money
+from services.common.sqlite_errors import sqlite_errors
 from services.pricing.adapters.parquet_archive import ParquetArchive
 from services.pricing.ports import AuditSize, Quote
 
@@ -239,13 +240,15 @@ class SqliteAuditLog:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
+        with sqlite_errors("the audit log"), self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                # SQLite itself ends the transaction if the disk is full.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
 
 

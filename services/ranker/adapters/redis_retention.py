@@ -94,7 +94,8 @@ class RedisRetention(RedisConsumers):
             gone = [id.decode() for id in self._range(f"{prefix}items", until_s)]
             unpopular = self._range(f"{prefix}popularity", faded)
             if gone or unpopular:
-                pipeline = self._redis.pipeline(transaction=True)
+                # Not one transaction: in MULTI a full Redis refuses removals too.
+                pipeline = self._redis.pipeline(transaction=False)
                 for item in gone:
                     pipeline.delete(f"{prefix}item:{item}")
                     pipeline.zrem(f"{prefix}items", item)

@@ -29,6 +29,16 @@ local function store_items(items, now_s)
 end
 """
 
+# The sets of one person, all of one moment. Not MULTI, in which a full Redis refuses reads too. KEYS[1] is the person's
+# prefix; ARGV are pairs of a set and the last rank to read.
+HISTORY = """
+local answer = {}
+for at = 1, #ARGV, 2 do
+  answer[#answer + 1] = redis.call('ZREVRANGE', KEYS[1] .. ARGV[at], 0, ARGV[at + 1], 'WITHSCORES')
+end
+return answer
+"""
+
 RECORD = (
     _SHARED
     + """

@@ -46,6 +46,7 @@ class RedisProfileStore(RedisRetention):
     def __init__(self, client: redis.Redis, clock: Callable[[], float] = time.time) -> None:
         super().__init__(client)
         self._clock = clock
+        self._history = client.register_script(redis_scripts.HISTORY)
         self._record = client.register_script(redis_scripts.RECORD)
         self._record_impressions = client.register_script(redis_scripts.RECORD_IMPRESSIONS)
         self._merge = client.register_script(redis_scripts.MERGE)
@@ -84,10 +85,10 @@ class RedisProfileStore(RedisRetention):
 
     def user_history(self, tenant: str, person: str) -> UserHistory:
         own = f"{tenant_prefix(tenant)}person:{self._owner(tenant, person)}:"
-        pipeline = self._redis.pipeline(transaction=True)
-        for name, limit in _SETS.items():
-            pipeline.zrevrange(f"{own}{name}", 0, limit - 1, withscores=True)
-        recent, lasting, purchases, shown = pipeline.execute()
+        answers = self._history(keys=[own], args=[part for name in _SETS for part in (name, _SETS[name] - 1)])
+        recent, lasting, purchases, shown = (
+            [(member, float(score)) for member, score in zip(answer[::2], answer[1::2], strict=True)] for answer in answers
+        )
         stored = {
             member: json.loads(member.split(b"\0", 1)[1]) for of in (recent, lasting, purchases) for member, _ in of
         }

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from services.common.sqlite_errors import sqlite_errors
 from services.ranker.adapters.sqlite_schema import open_database
 
 # Values in one statement.
@@ -56,13 +57,15 @@ class SqliteConsumers:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
+        with sqlite_errors("the ranker's store"), self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                # SQLite itself ends the transaction if the disk is full.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
 
 
