@@ -177,6 +177,36 @@ def test_redis_goes_into_another(tmp_path: Path, servers: tuple[RedisServer, Red
     assert second.get("somebody:else") is None
 
 
+def test_a_log_may_be_larger_than_a_value(tmp_path: Path, servers: tuple[RedisServer, RedisServer]) -> None:
+    """Large logs, sets and hashes are saved in parts: none is larger than what Redis takes at once."""
+    first, second = (server.client() for server in servers)
+    for client in (first, second):
+        client.flushall()
+    store = RedisProfileStore(first)
+    kinds = list(EventType)
+    for batch in range(6):
+        events = [
+            Event(f"e{n}", "u", "s", f"i{n}", kinds[n % 7], NOW_S + n, query="a long query " * 30)
+            for n in range(batch * 500, batch * 500 + 500)
+        ]
+        store.record([Batch("t", events, ())])
+    second.config_set("proto-max-bulk-len", 1 << 20)
+    assert (first.memory_usage("kairos:{t}:events") or 0) > 1 << 20
+
+    redis_dump.dump(first, tmp_path / "dump")
+    redis_dump.restore(second, tmp_path / "dump")
+
+    other = RedisProfileStore(second)
+    assert other.user_history("t", "user:u") == store.user_history("t", "user:u")
+    assert other.events_after("t", 0, 9_999) == store.events_after("t", 0, 9_999)
+    assert other.popularity("t", ["i7", "i8"], NOW_S) == store.popularity("t", ["i7", "i8"], NOW_S)
+    new = Event("new", "u", "s", "i", EventType.CLICK, NOW_S)
+    assert other.record([Batch("t", [new, *events[:3]], ())]) == [["new"]]
+    assert other.events_after("t", 3_000, 9)[0][0] == 3_001
+    for key in first.scan_iter("kairos:*"):
+        assert second.type(key) == first.type(key)
+
+
 def test_writers_wait_for_the_dump_and_go_on(tmp_path: Path, servers: tuple[RedisServer, RedisServer]) -> None:
     """A dump that outlasts the pause says that it is not of one moment; afterwards Redis takes writes."""
     client = servers[0].client()
