@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 from typer.testing import CliRunner, Result
 
 from cli.main import app
 from demo.catalogue import build_catalogue
 from demo.loading import load_shop
 from ops.backup import qdrant_dump, redis_dump
+from ops.backup.manifest import Refused
 from ops.client import Connection
 from ops.in_process import in_process_suite
 from services.common.product import Product
@@ -140,6 +141,20 @@ def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
     staged = other.index.reembedding.describe("default").staged
     assert staged is not None
     assert (staged.model_version, staged.dimensions, staged.products) == ("m@2", 4, 0)
+
+
+def test_a_dump_of_an_earlier_layout_is_refused(tmp_path: Path) -> None:
+    """The alias of a staged collection had another name once. The refusal names the remedy, and nothing is written."""
+    client = QdrantClient(":memory:")
+    retriever = retriever_over(ServerCollections(client, "shop-"), RetrievalSettings())
+    retriever.index.upsert("default", [indexed(1)], Vectors(vectors(1), MODEL))
+    qdrant_dump.dump(client, "shop-", tmp_path / "dump")
+    qdrant_dump.check(tmp_path / "dump")
+    alias = models.CreateAlias(collection_name="shop-default", alias_name="shop-default.beside")
+    client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+    qdrant_dump.dump(client, "shop-", tmp_path / "dump")
+    with pytest.raises(Refused, match=r"shop-default\.beside.*--skip retrieval\.server\.url"):
+        qdrant_dump.check(tmp_path / "dump")
 
 
 @pytest.fixture
