@@ -11,7 +11,7 @@ from kairos.encoder.v1 import encoder_pb2
 from services.common.arrays import FloatArray
 from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
-from services.common.limits import MAX_QUERY
+from services.common.limits import MAX_ID, MAX_QUERY
 from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY, MAX_CATEGORY_LEVELS, Product, violations
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
@@ -57,6 +57,13 @@ _SOURCES = {
     Source.RULE: encoder_pb2.UNDERSTANDING_SOURCE_RULE,
     Source.MODEL: encoder_pb2.UNDERSTANDING_SOURCE_MODEL,
 }
+
+
+def shopper_from_proto(request: encoder_pb2.EncodeQueryRequest) -> str:
+    """What tells the shopper from others; may be empty."""
+    if len(request.shopper) > MAX_ID:
+        raise InvalidArgument.of("shopper", f"has {len(request.shopper)} characters; send at most {MAX_ID}")
+    return request.shopper
 
 
 def query_context_from_proto(message: encoder_pb2.QueryContext, dimensions: Mapping[str, int]) -> QueryContext:

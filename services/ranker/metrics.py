@@ -1,4 +1,4 @@
-"""What a replica of the ranker exports beside Ray's own metrics, with the prefix `ray_`. Counts begin with the replica."""
+"""What a replica exports beside Ray's own metrics, with the prefix `ray_`. Counts begin with the replica."""
 
 from __future__ import annotations
 

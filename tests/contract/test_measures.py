@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from services.pricing import metrics as of_pricing
@@ -11,14 +10,13 @@ from services.pricing.wiring import build_handler as build_pricing
 from services.ranker import metrics as of_ranker
 from services.ranker.settings import RankerSettings, RetentionSettings
 from services.ranker.wiring import build_handler as build_ranker
+from tests.fakes.waiting import until
 
 
 async def test_the_ranker_reports_its_state(tmp_path: Path) -> None:
     """Dropped rankings, upkeep, and how full the disk is."""
     handler = build_ranker(RankerSettings(data_dir=tmp_path, retention=RetentionSettings(interval_s=0.01)))
-    deadline = time.monotonic() + 10
-    while len(handler.measures()) < len(of_ranker.MEASURES) and time.monotonic() < deadline:
-        time.sleep(0.01)  # until the first turn of the upkeep
+    await until(lambda: len(handler.measures()) == len(of_ranker.MEASURES))
     found = handler.measures()
     handler.close()
     assert found.keys() == of_ranker.MEASURES.keys()

@@ -87,7 +87,8 @@ class RedisProfileStore(RedisRetention):
         own = f"{tenant_prefix(tenant)}person:{self._owner(tenant, person)}:"
         answers = self._history(keys=[own], args=[part for name in _SETS for part in (name, _SETS[name] - 1)])
         recent, lasting, purchases, shown = (
-            [(member, float(score)) for member, score in zip(answer[::2], answer[1::2], strict=True)] for answer in answers
+            [(member, float(score)) for member, score in zip(answer[::2], answer[1::2], strict=True)]
+            for answer in answers
         )
         stored = {
             member: json.loads(member.split(b"\0", 1)[1]) for of in (recent, lasting, purchases) for member, _ in of

@@ -24,7 +24,10 @@ def test_a_full_disk_is_an_overload(tmp_path: Path) -> None:
 
 def test_a_held_lock_is_unavailable(tmp_path: Path) -> None:
     """Another process holds the write lock."""
-    with closing(sqlite3.connect(tmp_path / "x.db", timeout=0)) as db, closing(sqlite3.connect(tmp_path / "x.db")) as it:
+    with (
+        closing(sqlite3.connect(tmp_path / "x.db", timeout=0)) as db,
+        closing(sqlite3.connect(tmp_path / "x.db")) as it,
+    ):
         it.execute("BEGIN IMMEDIATE")
         with pytest.raises(Unavailable, match="locked"), sqlite_errors("the store"):
             db.execute("BEGIN IMMEDIATE")
