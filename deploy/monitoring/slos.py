@@ -73,6 +73,9 @@ WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 # The learner may be this far behind the log: some checkpoints and a long training batch.
 BEHIND_S = 900
 
+# From this share of memory or disk on, somebody must act.
+FULL = 0.8
+
 # Alerts without an error budget: (alert, severity, for, expression, summary).
 CONDITIONS = (
     (
@@ -134,6 +137,29 @@ CONDITIONS = (
         "KairosLearnerBehind", "ticket", "15m",
         f"time() - max(max_over_time(kairos_learner_learned_up_to_timestamp_seconds[1d])) > {BEHIND_S}",
         "The learner is behind the log, hangs, or is gone: ranking continues without learning.",
+    ),
+    (
+        # Of Redis' maxmemory, or of the disk of an SQLite file.
+        "KairosStoreFull", "ticket", "10m",
+        f"max(ray_kairos_ranker_store_used_bytes / ray_kairos_ranker_store_limit_bytes) > {FULL}",
+        "The ranker's store has used four fifths of its memory or disk. When it is full, it refuses events.",
+    ),
+    (
+        # Exported by the kubelet: Redis, Qdrant, the audit log and the embedded engines.
+        "KairosDiskFull", "ticket", "10m",
+        'max by (persistentvolumeclaim) (kubelet_volume_stats_used_bytes{persistentvolumeclaim=~".*kairos-.*"}'
+        f' / kubelet_volume_stats_capacity_bytes{{persistentvolumeclaim=~".*kairos-.*"}}) > {FULL}',
+        "Four fifths of the disk {{ $labels.persistentvolumeclaim }} are in use.",
+    ),
+    (
+        "KairosNotKeptWithinBounds", "ticket", "10m",
+        "sum(increase(ray_kairos_ranker_upkeep_failures[1h])) > 5"
+        " or sum(increase(ray_kairos_pricing_archive_failures[1h])) > 5",
+        "Logs of the ranker, or the audit log of prices, are not kept within their bounds, and grow.",
+    ),
+    (
+        "KairosRankingsDropped", "ticket", "10m", "sum(increase(ray_kairos_ranker_rankings_dropped[15m])) > 0",
+        "The ranker's store is too slow: rankings are dropped, and with them later pages and impressions.",
     ),
 )  # fmt: skip
 

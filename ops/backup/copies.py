@@ -66,6 +66,8 @@ def bring_back(settings: SuiteSettings, folder: Path, force: bool = False, skip:
     if (occupied := [part.name for part in manifest.parts if places[part.name].is_occupied()]) and not force:
         raise Refused(f"there is existing state in {', '.join(occupied)}; --force replaces it")
     check_files(folder, manifest)
+    for part in manifest.parts:
+        places[part.name].check(folder / part.name)
     with _exclusive_use_of(settings.data_dir / "retrieval"):
         for part in manifest.parts:
             places[part.name].restore(folder / part.name)

@@ -46,6 +46,8 @@ class Place:
     save: Callable[[Path], str]
     # Replaces the state of the place.
     restore: Callable[[Path], None]
+    # Raises Refused for saved state that this version cannot restore.
+    check: Callable[[Path], None] = lambda saved: None
 
 
 def places_of(suite: SuiteSettings) -> list[Place]:
@@ -151,7 +153,7 @@ def _qdrant_place(settings: RetrievalSettings) -> Place:
         with _errors_as_failed("Qdrant", ApiException, grpc.RpcError):
             qdrant_dump.restore(client, prefix, source)
 
-    return Place("retrieval.server.url", is_occupied, save, restore)
+    return Place("retrieval.server.url", is_occupied, save, restore, qdrant_dump.check)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import numpy as np
 from qdrant_client import QdrantClient, models
 
 from ops.backup.batches import batches
+from ops.backup.manifest import Refused
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData
 from services.retrieval.adapters.records import payload_of, record_of_payload
@@ -25,6 +26,8 @@ from services.retrieval.adapters.server_collection import ServerCollection, crea
 
 # Points of one call.
 _BATCH = 500
+# How the line with the aliases begins, and how an alias of the layout before `.staged` ends.
+_ALIASES, _EARLIER = '{"aliases":', ".beside"
 
 
 def dump(client: QdrantClient, prefix: str, file: Path) -> None:
@@ -60,6 +63,17 @@ def restore(client: QdrantClient, prefix: str, file: Path) -> None:
                     _name_roles(client, entry["aliases"])
                 else:
                     created.append(_created(client, entry))
+
+
+def check(file: Path) -> None:
+    """Raises Refused for a dump of an earlier layout: its staged collections would never be found."""
+    with gzip.open(file, "rt") as lines:
+        aliases = next((json.loads(line)["aliases"] for line in lines if line.startswith(_ALIASES)), {})
+    if earlier := sorted(alias for alias in aliases if alias.endswith(_EARLIER)):
+        raise Refused(
+            f"{file.name} is of an earlier layout, with the alias {earlier[0]}: restore it with the Kairos that saved "
+            "it, or leave it out (--skip retrieval.server.url) and import the catalogue again (`kairos catalog import`)"
+        )
 
 
 def is_occupied(client: QdrantClient, prefix: str) -> bool:

@@ -62,12 +62,15 @@ class Learner:
         self._drift, self._drifted, self._has_drifted = DriftWatch(settings.drift, metrics), set[str](), False
         self._waiting_s = self._saved_s = clock()
         self._noted: list[dict[str, object]] = []
+        # Up to this position of the log, missed pages are reported.
+        self._reported = self._state.position
         # The current version that the metrics show; None: none yet.
         self._live: str | None = None
 
     def turn(self) -> None:
         """Reads what the log has, and does what is due."""
         now_s = self._clock()
+        self._report_missed()
         self._watch_trial()
         taken = self._pages.take(now_s)
         if taken is not None:
@@ -82,6 +85,20 @@ class Learner:
         if self._drifted or self._state.since_proposal >= self._settings.guardrail.pages:
             self._propose()
         self._update_metrics(now_s)
+
+    def _report_missed(self) -> None:
+        """Pages that the ranker's retention removed before they were taken: learning goes on with what is left."""
+        removed, first = (
+            self._store.trimmed(self._settings.tenant).get(LOG, 0),
+            max(self._reported, self._pages.position),
+        )
+        if first and removed > first:
+            _log.warning(
+                "pages were removed before they were learned from; raise KAIROS_RANKER_RETENTION__IMPRESSIONS__DAYS or "
+                "__COUNT, or let the learner run more often", after=first, up_to=removed,
+            )  # fmt: skip
+            self._metrics.missed.inc(removed - first)
+        self._reported = max(self._reported, removed)
 
     @_tracer.start_as_current_span("save")
     def save(self) -> None:

@@ -21,6 +21,9 @@ class LearnerMetrics:
         self.pages = Counter(
             named("pages"), "Pages of impressions tested, then trained on or held back.", registry=registry
         )
+        self.missed = Counter(
+            named("missed_pages"), "Pages that retention removed before they were learned from.", registry=registry
+        )
         self.updates = Counter(named("updates"), "Updates of the working copy.", registry=registry)
         self.learned_up_to = Gauge(
             named("learned_up_to_timestamp_seconds"), "All outcomes that were due by then are trained on and saved.",

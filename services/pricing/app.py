@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ray import serve
+from ray.util.metrics import Gauge
 
 from kairos.pricing.v1 import pricing_pb2
 from services.common.process import freeze_gc
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
+from services.pricing.metrics import MEASURES
 from services.pricing.settings import PricingSettings
 from services.pricing.wiring import build_handler
 
@@ -21,6 +23,7 @@ class Pricing:
     def __init__(self, settings: PricingSettings) -> None:
         configure_telemetry("pricing", settings.telemetry)
         self._handler = build_handler(settings)
+        self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
         freeze_gc()
 
     async def QuotePrices(
@@ -29,6 +32,9 @@ class Pricing:
         return await self._handler.QuotePrices(request, grpc_context)
 
     def check_health(self) -> None:
+        # Serve asks every ten seconds.
+        for name, value in self._handler.measures().items():
+            self._gauges[name].set(value)
         self._handler.check()
 
 

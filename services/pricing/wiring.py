@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from services.pricing.adapters.sqlite_audit_log import SqliteAuditLog
+from services.pricing.adapters.parquet_archive import ParquetArchive
+from services.pricing.adapters.sqlite_audit_log import AuditBounds, SqliteAuditLog
 from services.pricing.domain.pricing import Guardrails, MarkdownRules, Pricer, list_price
 from services.pricing.handler import PricingHandler
+from services.pricing.ports import AuditLog
 from services.pricing.settings import PricingSettings
 
 # Increased with every change of the rules.
@@ -17,6 +19,16 @@ def build_handler(settings: PricingSettings) -> PricingHandler:
         pricer,
         f"{settings.pricer}@{VERSION}",
         Guardrails(**settings.guardrails.model_dump()),
-        SqliteAuditLog(settings.data_dir),
+        build_audit_log(settings),
         settings.quote_valid_s,
+        archive_every_s=settings.audit.interval_s,
     )
+
+
+def build_audit_log(settings: PricingSettings) -> AuditLog:
+    audit = settings.audit
+    archive = ParquetArchive(audit.archive_url)
+    if not audit.archive_url:
+        archive = ParquetArchive(str(settings.data_dir / "archive"), audit.archive_mib << 20)
+    bounds = AuditBounds(audit.online_days * 86_400, audit.online_quotes, audit.partition_quotes)
+    return SqliteAuditLog(settings.data_dir, archive, bounds)

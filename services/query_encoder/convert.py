@@ -11,8 +11,8 @@ from kairos.encoder.v1 import encoder_pb2
 from services.common.arrays import FloatArray
 from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
-from services.common.limits import MAX_QUERY
 from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY_PATH, Product, violations
+from services.common.limits import MAX_QUERY, id_problem
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
 from services.query_encoder.domain.expansion import MAX_MEANINGS, Expansion
@@ -56,6 +56,13 @@ _SOURCES = {
     Source.RULE: encoder_pb2.UNDERSTANDING_SOURCE_RULE,
     Source.MODEL: encoder_pb2.UNDERSTANDING_SOURCE_MODEL,
 }
+
+
+def shopper_from_proto(request: encoder_pb2.EncodeQueryRequest) -> str:
+    """What tells the shopper from others; may be empty."""
+    if problem := id_problem(request.shopper, required=False):
+        raise InvalidArgument.of("shopper", problem)
+    return request.shopper
 
 
 def query_context_from_proto(message: encoder_pb2.QueryContext, dimensions: Mapping[str, int]) -> QueryContext:

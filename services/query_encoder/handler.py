@@ -19,6 +19,7 @@ from services.query_encoder.convert import (
     prefix_and_limit,
     products_from_request,
     query_context_from_proto,
+    shopper_from_proto,
     suggestion_to_proto,
     understanding_to_proto,
     vector_to_proto,
@@ -60,11 +61,12 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
         context, normal = context_from_proto(request.context), normalise(request.text)
+        shopper = shopper_from_proto(request)
         dimensions = {encoder.model_version: encoder.dimensions for encoder in self._encoders}
         query_context = query_context_from_proto(request.query_context, dimensions)
         vocabulary = await self._vocabularies.vocabulary_of(context.tenant)
         reading = self._reader.read(normal, vocabulary.lexicon, vocabulary.corrector, vocabulary.expander)
-        self._past_queries.add(context.tenant, reading.corrected)
+        self._past_queries.add(context.tenant, reading.corrected, shopper)
         # One after the other: the encoders share the thread of the queries.
         vectors = [
             await encoder.encode_query(reading.encoded_text(encoder.reads_chinese), query_context, context)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ray import serve
+from ray.util.metrics import Gauge
 
 from kairos.ranker.v1 import ranker_pb2
 from services.common.process import freeze_gc
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
+from services.ranker.metrics import MEASURES
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler
 
@@ -21,6 +23,7 @@ class Ranker:
     def __init__(self, settings: RankerSettings) -> None:
         configure_telemetry("ranker", settings.telemetry)
         self._handler = build_handler(settings)
+        self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
         freeze_gc()
 
     def __del__(self) -> None:
@@ -89,6 +92,9 @@ class Ranker:
         return await self._handler.EnsureTokenKey(request, grpc_context)
 
     def check_health(self) -> None:
+        # Serve asks every ten seconds.
+        for name, value in self._handler.measures().items():
+            self._gauges[name].set(value)
         self._handler.check()
 
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from services.common.convert import context_from_proto
 from services.common.errors import InvalidArgument, NotFound
+from services.common.group_commit import GroupCommit
 from services.common.rpc import rpc
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
 from services.ranker.convert import check_candidates, check_id, check_texts, one_person, person_of, proposed_key
@@ -26,9 +27,9 @@ from services.ranker.convert_rankings import (
 from services.ranker.convert_user import page_from_token, page_size
 from services.ranker.domain.event import Batch
 from services.ranker.impression_log import ImpressionLog
+from services.ranker.keeper import Keeper
 from services.ranker.ports import ProfileStore, RankerModels, RankingStore
 from services.ranker.rank_items import ItemRanker
-from services.ranker.recording import Recorder
 from services.ranker.settings import RankerSettings
 from services.ranker.user_data import UserData
 
@@ -58,7 +59,8 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._users = UserData(store, self._writer, clock)
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
-        self._recorder = Recorder(store.record, self._writing)
+        self._recorder = GroupCommit(store.record, lambda batch: len(batch.events), self._writing)
+        self._keeper = Keeper(store, settings.retention.bounds, settings.retention.interval_s, clock)
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -72,7 +74,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     async def RecordEvents(self, request: ranker_pb2.RecordEventsRequest) -> ranker_pb2.RecordEventsResponse:
         tenant, now_s = context_from_proto(request.context).tenant, self._clock()
         events, items = events_from_proto(request, now_s), items_from_proto(request.items)
-        new = await self._recorder.record(Batch(tenant, events, items))
+        new = await self._recorder.add(Batch(tenant, events, items))
         recorded = {event.event_id: event for event in reversed(events) if event.event_id in new}
         moves = session_moves(tenant, [recorded[id] for id in new], items, now_s - self._session_ttl_s, now_s)
         if moves:
@@ -170,8 +172,20 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         """Raises when the store does not answer."""
         self._store.popular("default", "", 1, self._clock())
 
+    def measures(self) -> dict[str, float]:
+        """What the ranker knows of its own state, by the name of the metric."""
+        measured: dict[str, float] = {
+            "kairos_ranker_rankings_dropped": self._writer.dropped,
+            "kairos_ranker_log_entries_removed": self._keeper.removed,
+            "kairos_ranker_upkeep_failures": self._keeper.failures,
+        }
+        if (fill := self._keeper.fill) is not None:
+            measured |= {"kairos_ranker_store_used_bytes": fill.used, "kairos_ranker_store_limit_bytes": fill.limit}
+        return measured
+
     def close(self) -> None:
         """Ends the calls in progress and writes the rankings and session moves that are queued."""
+        self._keeper.close()
         self._threads.shutdown(cancel_futures=True)
         self._writing.shutdown(cancel_futures=True)
         self._writer.close()

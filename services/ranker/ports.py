@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,38 @@ from services.ranker.domain.user_history import UserHistory
 
 # In this time after a person's deletion, earlier events of the person are not recorded. Retries and queues end by then.
 FORGOTTEN_S = 3_600
+# A merged visitor is known as the user for so long after the merge. Later events under the visitor's id begin anew.
+MERGED_S = 400 * 86_400
+
+
+@dataclass(frozen=True)
+class LogBound:
+    """What a log of one tenant keeps: entries of the last `age_s` seconds, and of these the newest `count`."""
+
+    age_s: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Retention:
+    """The bounds of the three logs. Item features are kept as long as an entry may name them."""
+
+    events: LogBound
+    impressions: LogBound
+    whole_rankings: LogBound
+
+    @property
+    def items_s(self) -> float:
+        return max(self.events.age_s, self.impressions.age_s, self.whole_rankings.age_s)
+
+
+@dataclass(frozen=True)
+class Fill:
+    """How full the place of a store is: bytes in use of `limit` bytes. `place` is "memory" or "disk"."""
+
+    place: str
+    used: int
+    limit: int
 
 
 class ProfileStore(Protocol):
@@ -28,7 +60,8 @@ class ProfileStore(Protocol):
     def record(self, batches: Sequence[Batch]) -> list[list[str]]:
         """Returns the ids of each batch's new events; an event id counts once. Stores all batches of a tenant or none.
 
-        Items are stored; the latest features win. Events that happened before their person was deleted are skipped.
+        Items are stored; the latest features win. Events that happened before their person was deleted are skipped,
+        and so are events that are older than what the log keeps (see `trim`).
         """
 
     def record_impressions(
@@ -98,6 +131,24 @@ class ProfileStore(Protocol):
 
         After a deletion it is greater than all earlier positions of the person.
         """
+
+    def trim(self, retention: Retention, now_s: float) -> Iterator[int]:
+        """Removes what is beyond the bounds, in small steps; gives the number of entries that each step removed.
+
+        Events are removed in the order in which they happened, pages and whole rankings in the order of the log. A
+        user history is made of the events and pages that are left. An event that happened before the last removed one
+        is never recorded again: the log is the same for every order of arrival. Counts over all persons stay.
+        Other writers go on between two steps.
+        """
+
+    def trimmed(self, tenant: str) -> dict[str, int]:
+        """By log ("events", "impressions", "whole_rankings"), the highest position that `trim` has removed."""
+
+    def erase(self) -> bool:
+        """Overwrites what deleted persons have left in logs of changes. False: a reader is in the way; try again."""
+
+    def fill(self) -> Fill | None:
+        """None if no limit is known."""
 
     def add_counts(self, tenant: str, name: str, counts: Mapping[str, float]) -> None:
         """Adds to sums that all replicas share."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
+from services.ranker.ports import LogBound, Retention
 
 
 class WeightSettings(BaseModel):
@@ -61,6 +62,38 @@ class SessionSettings(BaseModel):
     step: float = Field(default=0.4, gt=0, le=1)
 
 
+class LogSettings(BaseModel):
+    """What one log of a tenant keeps. The count is also a bound of memory or disk: docs/state.md has the bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    days: float = Field(gt=0)
+    count: int = Field(ge=1)
+
+    @property
+    def bound(self) -> LogBound:
+        return LogBound(self.days * 86_400, self.count)
+
+
+class RetentionSettings(BaseModel):
+    """How much of its logs the ranker keeps. The oldest entries beyond a bound are removed in the background."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Events, by the time at which they happened. User histories are made of what is left.
+    events: LogSettings = LogSettings(days=400, count=1_000_000)
+    # Pages that were shown, with their logged features.
+    impressions: LogSettings = LogSettings(days=30, count=200_000)
+    # Rankings that were logged with the candidates that were not shown.
+    whole_rankings: LogSettings = LogSettings(days=30, count=3_000)
+    # Seconds between two removals.
+    interval_s: float = Field(default=60.0, gt=0)
+
+    @property
+    def bounds(self) -> Retention:
+        return Retention(self.events.bound, self.impressions.bound, self.whole_rankings.bound)
+
+
 class RankerSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_RANKER_", protected_namespaces=())
 
@@ -70,6 +103,7 @@ class RankerSettings(ServiceSettings):
     redis_url: str = ""
     rankings: RankingSettings = RankingSettings()
     sessions: SessionSettings = SessionSettings()
+    retention: RetentionSettings = RetentionSettings()
     # weighted-sum, a network that `python -m training.ranking` trained, or one of the baselines.
     ranker: Literal["weighted-sum", "network", "popularity", "retrieval-order", "nearest-to-mean", "shuffle"] = (
         "weighted-sum"

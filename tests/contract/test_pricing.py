@@ -206,7 +206,7 @@ async def test_every_quote_is_in_the_log(stub: Stub, tmp_path: Path) -> None:
     assert logged(tmp_path, "default", "a") == []
 
 
-@pytest.mark.parametrize("statement", ["UPDATE quote SET offer = '0'", "DELETE FROM quote"])
+@pytest.mark.parametrize("statement", ["UPDATE quote_1 SET offer = '0'", "DELETE FROM quote_1"])
 async def test_quotes_are_final(stub: Stub, tmp_path: Path, statement: str) -> None:
     """A quote in the log can be neither changed nor removed, not even through the file."""
     await stub.QuotePrices(asking(item("a")))

@@ -245,14 +245,22 @@ async def test_suggestions(stub: Stub) -> None:
     """Prefixes are completed to brands, categories, phrases and past queries of the shop; typos are corrected."""
     shop = common_pb2.RequestContext(tenant="suggesting")
     await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=shop, products=PRODUCTS))
-    for _ in range(3):
-        await stub.EncodeQuery(query("sony noise headphones", "suggesting"))
+    for shopper in "abc":
+        asked = query("sony noise headphones", "suggesting")
+        asked.shopper = shopper
+        await stub.EncodeQuery(asked)
+    # What one person searches often is nobody else's business.
+    for _ in range(9):
+        asked = query("sony cancelling", "suggesting")
+        asked.shopper = "a"
+        await stub.EncodeQuery(asked)
 
     async def kinds(prefix: str) -> dict[str, tuple[int, bool]]:
         request = encoder_pb2.SuggestRequest(context=shop, prefix=prefix)
         return {s.text: (s.kind, s.spelling_corrected) for s in (await stub.Suggest(request)).suggestions}
 
     assert (await kinds("so"))["Sony"] == (encoder_pb2.SUGGESTION_KIND_BRAND, False)
+    assert "sony cancelling" not in await kinds("sony c")
     assert (await kinds("sony n"))["sony noise headphones"] == (encoder_pb2.SUGGESTION_KIND_QUERY, False)
     assert (await kinds("run"))["running shoes"] == (encoder_pb2.SUGGESTION_KIND_CATEGORY, False)
     assert (await kinds("cancelling headphnoes"))["noise cancelling headphones"] == (

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 from typer.testing import CliRunner, Result
 
 from cli.main import app
 from demo.catalogue import build_catalogue
 from demo.loading import load_shop
 from ops.backup import qdrant_dump, redis_dump
+from ops.backup.manifest import Refused
 from ops.client import Connection
 from ops.in_process import in_process_suite
 from services.common.product import Product
@@ -142,6 +143,20 @@ def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
     assert (staged.model_version, staged.dimensions, staged.products) == ("m@2", 4, 0)
 
 
+def test_a_dump_of_an_earlier_layout_is_refused(tmp_path: Path) -> None:
+    """The alias of a staged collection had another name once. The refusal names the remedy, and nothing is written."""
+    client = QdrantClient(":memory:")
+    retriever = retriever_over(ServerCollections(client, "shop-"), RetrievalSettings())
+    retriever.index.upsert("default", [indexed(1)], Vectors(vectors(1), MODEL))
+    qdrant_dump.dump(client, "shop-", tmp_path / "dump")
+    qdrant_dump.check(tmp_path / "dump")
+    alias = models.CreateAlias(collection_name="shop-default", alias_name="shop-default.beside")
+    client.update_collection_aliases([models.CreateAliasOperation(create_alias=alias)])
+    qdrant_dump.dump(client, "shop-", tmp_path / "dump")
+    with pytest.raises(Refused, match=r"shop-default\.beside.*--skip retrieval\.server\.url"):
+        qdrant_dump.check(tmp_path / "dump")
+
+
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer]]:
     needs("redis-server")
@@ -175,6 +190,36 @@ def test_redis_goes_into_another(tmp_path: Path, servers: tuple[RedisServer, Red
     (forgotten,) = second.keys("kairos:*forgotten:*")
     assert abs(second.ttl(forgotten) - first.ttl(forgotten)) <= 2
     assert second.get("somebody:else") is None
+
+
+def test_a_log_may_be_larger_than_a_value(tmp_path: Path, servers: tuple[RedisServer, RedisServer]) -> None:
+    """Large logs, sets and hashes are saved in parts: none is larger than what Redis takes at once."""
+    first, second = (server.client() for server in servers)
+    for client in (first, second):
+        client.flushall()
+    store = RedisProfileStore(first)
+    kinds = list(EventType)
+    for batch in range(6):
+        events = [
+            Event(f"e{n}", "u", "s", f"i{n}", kinds[n % 7], NOW_S + n, query="a long query " * 30)
+            for n in range(batch * 500, batch * 500 + 500)
+        ]
+        store.record([Batch("t", events, ())])
+    second.config_set("proto-max-bulk-len", 1 << 20)
+    assert (first.memory_usage("kairos:{t}:events") or 0) > 1 << 20
+
+    redis_dump.dump(first, tmp_path / "dump")
+    redis_dump.restore(second, tmp_path / "dump")
+
+    other = RedisProfileStore(second)
+    assert other.user_history("t", "user:u") == store.user_history("t", "user:u")
+    assert other.events_after("t", 0, 9_999) == store.events_after("t", 0, 9_999)
+    assert other.popularity("t", ["i7", "i8"], NOW_S) == store.popularity("t", ["i7", "i8"], NOW_S)
+    new = Event("new", "u", "s", "i", EventType.CLICK, NOW_S)
+    assert other.record([Batch("t", [new, *events[:3]], ())]) == [["new"]]
+    assert other.events_after("t", 3_000, 9)[0][0] == 3_001
+    for key in first.scan_iter("kairos:*"):
+        assert second.type(key) == first.type(key)
 
 
 def test_writers_wait_for_the_dump_and_go_on(tmp_path: Path, servers: tuple[RedisServer, RedisServer]) -> None:

@@ -401,7 +401,7 @@ def test_no_key_of_a_deleted_user_stays_in_redis(redis_server: RedisServer) -> N
     left = {key.decode().removeprefix("kairos:{t}:") for key in client.scan_iter("kairos:{t}:*")}
     forgotten = {key for key in left if key.startswith("forgotten:")}
     assert left - forgotten == {
-        "item:i1", "popularity", "buyers", "events", "events:last", "impressions", "impressions:last",
+        "item:i1", "items", "popularity", "buyers", "events", "events:last", "impressions", "impressions:last",
         "whole_rankings", "whole_rankings:last",
     }  # fmt: skip
     assert len(forgotten) == 2
@@ -585,15 +585,15 @@ def test_redis_of_another_layout_is_rejected(redis_server: RedisServer) -> None:
     client = redis_server.client()
     client.flushall()
     client.set("kairos:{shop}:events:last", 7)
-    with pytest.raises(InvalidArgument, match=r"before 3. Use an empty Redis"):
+    with pytest.raises(InvalidArgument, match=r"before 4. Use an empty Redis"):
         RedisProfileStore(client)
     client.flushall()
     # Another service stores its own keys there.
     client.set("kairos:{shop}:lexicon:version", 7)
     store = RedisProfileStore(client)
     assert record(store, "t", [click(1)]) == 1
-    client.set("kairos:ranker:layout", 4)
-    with pytest.raises(InvalidArgument, match=r"layout 4, not 3. Use an empty Redis"):
+    client.set("kairos:ranker:layout", 5)
+    with pytest.raises(InvalidArgument, match=r"layout 5, not 4. Use an empty Redis"):
         RedisProfileStore(client)
 
 
@@ -606,5 +606,5 @@ def test_redis_is_checked_when_it_is_back(redis_server: RedisServer) -> None:
     with pytest.raises(Unavailable):
         recent(store)
     redis_server.start()
-    with pytest.raises(InvalidArgument, match="before 3"):
+    with pytest.raises(InvalidArgument, match="before 4"):
         recent(store)

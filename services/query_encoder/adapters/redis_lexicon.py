@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from services.common.errors import Unavailable
+from services.common.redis_errors import redis_errors
 from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
 
 _COUNTED = ("words", "phrases")
@@ -19,6 +19,7 @@ _NAMED = ("brands", "colours", "categories")
 _MIN_COUNT = {"words": 1, "phrases": 2}
 # Fields that one HSCAN returns: reading a large hash does not block the other clients of Redis.
 _SCAN_COUNT = 5_000
+_WHOSE = "the lexicon's Redis"
 
 
 class RedisLexiconStore:
@@ -28,7 +29,7 @@ class RedisLexiconStore:
         self._redis: Any = client
 
     def read(self, tenant: str, known: Lexicon | None) -> Lexicon:
-        try:
+        with redis_errors(_WHOSE):
             # The version is read first. An update that comes meanwhile has a later one, so that it is read next time.
             version = int(self._redis.get(_key(tenant, "version")) or 0)
             if known is not None and known.version == version:
@@ -42,8 +43,6 @@ class RedisLexiconStore:
             for name in _NAMED:
                 getattr(lexicon, name).update({normal: value.decode() for normal, value in self._fields(tenant, name)})
             return lexicon
-        except redis.ConnectionError as error:
-            raise Unavailable(f"the lexicon's Redis cannot be reached: {error}") from error
 
     def add(self, tenant: str, update: LexiconUpdate) -> None:
         pipeline = self._redis.pipeline(transaction=True)
@@ -54,10 +53,8 @@ class RedisLexiconStore:
             if names := getattr(update, name):
                 pipeline.hset(_key(tenant, name), mapping=names)
         pipeline.incr(_key(tenant, "version"))
-        try:
+        with redis_errors(_WHOSE):
             pipeline.execute()
-        except redis.ConnectionError as error:
-            raise Unavailable(f"the lexicon's Redis cannot be reached: {error}") from error
 
     def close(self) -> None:
         self._redis.close()

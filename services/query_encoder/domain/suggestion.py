@@ -14,8 +14,8 @@ from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.text import CHINESE, STOP_WORDS, detect_language, normal_form, words
 
-# A word or phrase is suggested if at least so many titles contain it. A past query is suggested if it was sent at least
-# so often and has only words of the shop: names and addresses that somebody typed are never shown to others.
+# A word or phrase is suggested if at least so many titles contain it. A past query is suggested if at least so many
+# people sent it and it has only words of the shop: names and addresses that somebody typed are never shown to others.
 MIN_TITLES, MIN_QUERIES = 3, 3
 # If this share of a phrase's titles continues it with the same word, it is a fragment of the longer phrase.
 _FRAGMENT = 0.8
@@ -67,7 +67,7 @@ class Suggester:
     def suggest(
         self, prefix: str, limit: int, locale: str = "", queries: Mapping[str, int] = MappingProxyType({})
     ) -> list[Suggestion]:
-        """At most `limit` suggestions, the most likely first. `queries`: past queries and how often each was sent."""
+        """At most `limit` suggestions, the most likely first. `queries`: past queries and how many people sent each."""
         normal = normal_form(prefix)
         if not normal:
             return []

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 import redis
 
-from services.common.errors import InvalidArgument, Unavailable
+from services.common.errors import InvalidArgument
+from services.common.redis_errors import redis_errors
 
 # Of the keys below. Redis with keys of another layout is refused.
-LAYOUT = 3
+LAYOUT = 4
 LAYOUT_KEY = "kairos:ranker:layout"
 # The key that seals the gateways' tokens: of all tenants.
 TOKEN_KEY = "kairos:ranker:token-key"
@@ -46,7 +47,8 @@ class RedisClient:
             raise InvalidArgument.of("redis_url", f"Redis has keys of a layout before {LAYOUT}. {_REMEDY}")
         if known is not None and int(known) != LAYOUT:
             raise InvalidArgument.of("redis_url", f"Redis has keys of layout {int(known)}, not {LAYOUT}. {_REMEDY}")
-        self._redis.set(LAYOUT_KEY, LAYOUT)
+        if known is None:
+            self._redis.set(LAYOUT_KEY, LAYOUT)
         self._is_checked = True
 
     def close(self) -> None:
@@ -54,7 +56,9 @@ class RedisClient:
 
 
 def unavailable_without_redis(store: type[_Store]) -> type[_Store]:
-    """Every public method of the class raises Unavailable if Redis cannot be reached or does not answer in time."""
+    """Every public method of the class raises Unavailable if Redis cannot be reached or does not answer in time, and
+    Overloaded if it has no room for a write.
+    """
     for name, method in list(vars(store).items()):
         if callable(method) and not name.startswith("_"):
             setattr(store, name, _translating(method))
@@ -69,10 +73,8 @@ def tenant_prefix(tenant: str) -> str:
 def _translating(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def call(self: RedisClient, *args: Any, **kwargs: Any) -> Any:
-        try:
+        with redis_errors("the ranker's Redis"):
             self.check_layout()
             return method(self, *args, **kwargs)
-        except (redis.ConnectionError, redis.TimeoutError) as error:
-            raise Unavailable(f"the ranker's Redis cannot be reached: {error}") from error
 
     return call

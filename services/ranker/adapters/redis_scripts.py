@@ -19,29 +19,43 @@ local function is_forgotten(person, time)
   local gone = redis.call('GET', prefix .. 'forgotten:' .. redis.sha1hex(person))
   return gone and tonumber(time) <= tonumber(gone)
 end
-local function store_items(items)
+local function store_items(items, now_s)
   for _, item in ipairs(items) do
     local key = prefix .. 'item:' .. item.id
     if redis.call('GET', key) ~= item.data then redis.call('SET', key, item.data) end
+    local known = redis.call('ZSCORE', prefix .. 'items', item.id)
+    if not known or known + 86400 < now_s then redis.call('ZADD', prefix .. 'items', now_s, item.id) end
   end
 end
+"""
+
+# The sets of one person, all of one moment. Not MULTI, in which a full Redis refuses reads too. KEYS[1] is the person's
+# prefix; ARGV are pairs of a set and the last rank to read.
+HISTORY = """
+local answer = {}
+for at = 1, #ARGV, 2 do
+  answer[#answer + 1] = redis.call('ZREVRANGE', KEYS[1] .. ARGV[at], 0, ARGV[at + 1], 'WITHSCORES')
+end
+return answer
 """
 
 RECORD = (
     _SHARED
     + """
 local answer = {}
+local until_s = tonumber(redis.call('HGET', prefix .. 'trimmed', 'until') or '-inf')
 for place, batch in ipairs(cjson.decode(ARGV[1])) do
-  store_items(batch.items)
+  store_items(batch.items, batch.now_s)
   local new = {}
   for _, event in ipairs(batch.events) do
-    if not is_forgotten(event.person, event.time)
+    if tonumber(event.time) > until_s and not is_forgotten(event.person, event.time)
         and redis.call('SET', prefix .. 'event:' .. event.id, '1', 'NX') then
       new[#new + 1] = event.id
       local person = prefix .. 'person:' .. owner(event.person) .. ':'
       local position = redis.call('INCR', prefix .. 'events:last')
       redis.call('XADD', prefix .. 'events', position .. '-0', 'mark', event.id, 'event', event.data)
       redis.call('ZADD', person .. 'events', position, position)
+      redis.call('ZADD', prefix .. 'times', event.time, string.format('%012d', position))
       for _, set in ipairs(event.sets) do rank(person .. set.name, set.score, set.member, set.limit) end
       if event.mass then
         local known = redis.call('ZSCORE', prefix .. 'popularity', event.item)
@@ -74,7 +88,7 @@ RECORD_IMPRESSIONS = (
     + """
 local new = 0
 local document = cjson.decode(ARGV[1])
-store_items(document.items)
+store_items(document.items, document.now_s)
 local function append(log, entry, ranking, ...)
   if is_forgotten(entry.person, entry.time)
       or not redis.call('SET', prefix .. entry.mark, '1', 'NX') then return nil end
@@ -108,8 +122,9 @@ local document = cjson.decode(ARGV[1])
 local known = redis.call('GET', prefix .. 'merged:' .. document.visitor)
 if known == document.user then return {0, 0} end
 if known then return {-1, -1} end
-redis.call('SET', prefix .. 'merged:' .. document.visitor, document.user)
+redis.call('SET', prefix .. 'merged:' .. document.visitor, document.user, 'EX', document.merged_s)
 redis.call('SADD', prefix .. 'visitors:' .. document.user, document.visitor)
+redis.call('EXPIRE', prefix .. 'visitors:' .. document.user, document.merged_s)
 local from = prefix .. 'person:' .. document.visitor .. ':'
 local to = prefix .. 'person:' .. document.user .. ':'
 local moved = {redis.call('ZCARD', from .. 'events'), redis.call('ZCARD', from .. 'impressions')}
@@ -183,6 +198,7 @@ local function clear(log, marks)
       redis.call('DEL', prefix .. marks .. entry[2][2])
     end
     redis.call('XDEL', prefix .. log, id)
+    if log == 'events' then redis.call('ZREM', prefix .. 'times', string.format('%012d', position)) end
   end
   return #positions
 end
@@ -201,5 +217,46 @@ for _, each in ipairs(visitors) do
 end
 redis.call('DEL', prefix .. 'visitors:' .. person)
 return {events, impressions}
+"""
+)
+
+# Removes entries of one log. The document names the log, the time until which events are gone, and of each entry the
+# position, the mark, the person and the members of the person's sets. Begins with a removal: a full Redis allows it.
+TRIM = (
+    _SHARED
+    + """
+local document = cjson.decode(ARGV[1])
+local log, last = document.log, 0
+for _, entry in ipairs(document.entries) do
+  redis.call('XDEL', prefix .. log, entry.position .. '-0')
+  redis.call('DEL', prefix .. entry.mark)
+  if log == 'events' then redis.call('ZREM', prefix .. 'times', string.format('%012d', entry.position)) end
+  last = math.max(last, entry.position)
+  if entry.person ~= '' then
+    local own = prefix .. 'person:' .. owner(entry.person) .. ':'
+    redis.call('ZREM', own .. log, entry.position)
+    for _, set in ipairs(entry.sets) do
+      -- Of a member that also has what the stream does not have, the beginning is known.
+      for _, member in ipairs(redis.call('ZRANGEBYSCORE', own .. set.name, set.score, set.score)) do
+        if string.sub(member, 1, #set.start) == set.start then redis.call('ZREM', own .. set.name, member) end
+      end
+    end
+    if entry.day then
+      local bought = redis.call('HGET', own .. 'bought', entry.day .. ':' .. entry.item)
+      if bought and bought:match('^%d+') == tostring(entry.position) then
+        redis.call('HDEL', own .. 'bought', entry.day .. ':' .. entry.item)
+        if redis.call('HINCRBY', own .. 'days', entry.item, -1) <= 0 then
+          redis.call('HDEL', own .. 'days', entry.item)
+        end
+      end
+    end
+  end
+end
+local function raise(field, value)
+  local known = redis.call('HGET', prefix .. 'trimmed', field)
+  if not known or tonumber(known) < tonumber(value) then redis.call('HSET', prefix .. 'trimmed', field, value) end
+end
+if last > 0 then raise(log, last) end
+if log == 'events' then raise('until', document.until_s) end
 """
 )

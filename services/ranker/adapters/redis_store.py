@@ -6,6 +6,8 @@ of log masses; buyers and again count by items and categories. Below person:<key
 are the bounded sets that a profile is made of; events, impressions and whole_rankings the person's positions in the
 streams; bought and days the days of purchases. merged:<visitor> names the user, visitors:<user> the visitors;
 forgotten:<digest> is the time of a deletion. group:<name> is where a consumer of the streams is, count:<name> sums.
+times are the positions of the events by the time at which they happened, items the item ids by the time at which their
+features came last, trimmed what retention has removed: redis_retention.py. kairos:tenants names the tenants.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import base64
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from services.common.errors import Conflict
 from services.ranker.adapters import redis_scripts
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.redis_client import tenant_prefix, unavailable_without_redis
-from services.ranker.adapters.redis_consumers import RedisConsumers
+from services.ranker.adapters.redis_retention import RedisRetention
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.person import is_visitor, person_key
@@ -32,15 +34,19 @@ from services.ranker.domain.popularity import decayed, log_mass
 from services.ranker.domain.repurchase import day_of, purchase_keys
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
-from services.ranker.ports import FORGOTTEN_S
+from services.ranker.ports import FORGOTTEN_S, MERGED_S
 
 _SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "shown": SHOWN}
 
 
 @unavailable_without_redis
-class RedisProfileStore(RedisConsumers):
-    def __init__(self, client: redis.Redis) -> None:
+class RedisProfileStore(RedisRetention):
+    """`clock` gives seconds since the epoch."""
+
+    def __init__(self, client: redis.Redis, clock: Callable[[], float] = time.time) -> None:
         super().__init__(client)
+        self._clock = clock
+        self._history = client.register_script(redis_scripts.HISTORY)
         self._record = client.register_script(redis_scripts.RECORD)
         self._record_impressions = client.register_script(redis_scripts.RECORD_IMPRESSIONS)
         self._merge = client.register_script(redis_scripts.MERGE)
@@ -51,7 +57,8 @@ class RedisProfileStore(RedisConsumers):
         # A script touches the keys of one tenant: they may lie on different nodes.
         for tenant in dict.fromkeys(batch.tenant for batch in batches):
             places = [place for place, batch in enumerate(batches) if batch.tenant == tenant]
-            document = json.dumps([_batch(batches[place]) for place in places])
+            self._know(tenant)
+            document = json.dumps([_batch(batches[place], self._clock()) for place in places])
             for place, ids in zip(places, self._record(keys=[tenant_prefix(tenant)], args=[document]), strict=True):
                 recorded[place] = [id.decode() for id in ids]
         return recorded
@@ -63,7 +70,9 @@ class RedisProfileStore(RedisConsumers):
         items: Sequence[ItemFeatures] = (),
         whole: Sequence[StoredRanking] = (),
     ) -> int:
+        self._know(tenant)
         document = {
+            "now_s": self._clock(),
             "items": [{"id": item.item_id, "data": _item_to_json(item)} for item in items],
             "impressions": [_page(page) for page in impressions],
             "whole": [
@@ -76,10 +85,11 @@ class RedisProfileStore(RedisConsumers):
 
     def user_history(self, tenant: str, person: str) -> UserHistory:
         own = f"{tenant_prefix(tenant)}person:{self._owner(tenant, person)}:"
-        pipeline = self._redis.pipeline(transaction=True)
-        for name, limit in _SETS.items():
-            pipeline.zrevrange(f"{own}{name}", 0, limit - 1, withscores=True)
-        recent, lasting, purchases, shown = pipeline.execute()
+        answers = self._history(keys=[own], args=[part for name in _SETS for part in (name, _SETS[name] - 1)])
+        recent, lasting, purchases, shown = (
+            [(member, float(score)) for member, score in zip(answer[::2], answer[1::2], strict=True)]
+            for answer in answers
+        )
         stored = {
             member: json.loads(member.split(b"\0", 1)[1]) for of in (recent, lasting, purchases) for member, _ in of
         }
@@ -159,13 +169,14 @@ class RedisProfileStore(RedisConsumers):
 
     def merge(self, tenant: str, visitor_id: str, user_id: str) -> tuple[int, int]:
         document = {"visitor": person_key("", visitor_id), "user": person_key(user_id, ""), "limits": _SETS}
+        document |= {"merged_s": MERGED_S}
         events, impressions = self._merge(keys=[tenant_prefix(tenant)], args=[json.dumps(document)])
         if events < 0:
             raise Conflict(f"visitor {visitor_id} was merged into another user before, and stays there")
         return int(events), int(impressions)
 
     def delete_person(self, tenant: str, person: str) -> tuple[int, int]:
-        document = {"person": person, "time": repr(time.time()), "remembered_s": FORGOTTEN_S}
+        document = {"person": person, "time": repr(self._clock()), "remembered_s": FORGOTTEN_S}
         events, impressions = self._delete_person(keys=[tenant_prefix(tenant)], args=[json.dumps(document)])
         return int(events), int(impressions)
 
@@ -197,9 +208,10 @@ class RedisProfileStore(RedisConsumers):
             yield int(id.split(b"-")[0]), fields
 
 
-def _batch(batch: Batch) -> dict[str, object]:
+def _batch(batch: Batch, now_s: float) -> dict[str, object]:
     items = {item.item_id: item for item in batch.items}
     return {
+        "now_s": now_s,
         "items": [{"id": item.item_id, "data": _item_to_json(item)} for item in batch.items],
         "events": [_event_entry(event, items.get(event.item_id)) for event in batch.events],
     }

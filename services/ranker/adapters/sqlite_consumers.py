@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from services.common.sqlite_errors import sqlite_errors
 from services.ranker.adapters.sqlite_schema import open_database
 
 # Values in one statement.
@@ -15,9 +17,10 @@ MOST_MARKS = 500
 
 
 class SqliteConsumers:
-    """One connection writes and another reads, each by one thread at a time."""
+    """One connection writes and another reads, each by one thread at a time. `clock`: seconds since the epoch."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._db, self._reading = open_database(data_dir)
         self._lock, self._reading_lock = threading.Lock(), threading.Lock()
 
@@ -60,13 +63,15 @@ class SqliteConsumers:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
+        with sqlite_errors("the ranker's store"), self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                # SQLite itself ends the transaction if the disk is full.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
 
 

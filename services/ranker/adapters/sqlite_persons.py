@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from services.common.errors import Conflict
-from services.ranker.adapters.sqlite_consumers import MOST_MARKS, SqliteConsumers, marks
+from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
+from services.ranker.adapters.sqlite_retention import SqliteRetention
 from services.ranker.domain.person import is_visitor, person_key
 from services.ranker.domain.repurchase import BoughtDay, merged_days, purchase_counts
 from services.ranker.ports import FORGOTTEN_S
@@ -23,7 +23,7 @@ ON CONFLICT DO UPDATE SET buyers = buyers + excluded.buyers, again = again + exc
 """
 
 
-class SqlitePersons(SqliteConsumers):
+class SqlitePersons(SqliteRetention):
     def persons(self, tenant: str, persons: Sequence[str]) -> dict[str, tuple[str, ...]]:
         with self._reading_lock:
             owners = self._owners(self._reading, tenant, persons)
@@ -42,7 +42,7 @@ class SqlitePersons(SqliteConsumers):
                 raise Conflict(f"visitor {visitor_id} was merged into another user before, and stays there")
             if known is not None:
                 return 0, 0
-            self._db.execute("INSERT INTO merged VALUES (?, ?, ?)", (tenant, visitor, user))
+            self._db.execute("INSERT INTO merged VALUES (?, ?, ?, ?)", (tenant, visitor, user, self._clock()))
             self._merge_purchases(tenant, visitor, user)
             events, impressions, _ = (
                 self._db.execute(
@@ -53,7 +53,7 @@ class SqlitePersons(SqliteConsumers):
         return events, impressions
 
     def delete_person(self, tenant: str, person: str) -> tuple[int, int]:
-        now_s = time.time()
+        now_s = self._clock()
         with self._transaction():
             owner = self._owners(self._db, tenant, [person]).get(person, person)
             visitors = self._db.execute("SELECT visitor FROM merged WHERE tenant = ? AND person = ?", (tenant, owner))
@@ -68,9 +68,8 @@ class SqlitePersons(SqliteConsumers):
                 "INSERT OR REPLACE INTO forgotten VALUES (?, ?, ?, ?)",
                 [(tenant, digest_of(each), now_s, now_s + FORGOTTEN_S) for each in persons],
             )
-        with self._lock:
-            # Empties the log of changes too, where the old rows still stand.
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        # Usually at once. If a long reader is in the way, the keeper tries again until it has worked.
+        self.erase()
         return events, impressions
 
     def _merge_purchases(self, tenant: str, visitor: str, user: str) -> None:
@@ -109,7 +108,7 @@ class SqlitePersons(SqliteConsumers):
         rows = self._db.execute(
             f"SELECT person_digest, deleted_s FROM forgotten WHERE tenant = ? AND until_s > ? "
             f"AND person_digest IN ({marks(digests)})",
-            (tenant, time.time(), *digests),
+            (tenant, self._clock(), *digests),
         )
         deleted = {digests[digest]: deleted_s for digest, deleted_s in rows}
         return {person: deleted.get(person, -np.inf) for person in persons}

@@ -13,6 +13,7 @@ import numpy as np
 
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.sqlite_persons import digest_of
+from services.ranker.adapters.sqlite_retention import Eraser
 from services.ranker.adapters.sqlite_schema import RANKINGS_FILE
 from services.ranker.domain.session import SessionContext, SessionMove, moved
 from services.ranker.domain.stored_ranking import StoredRanking
@@ -57,6 +58,8 @@ class SqliteRankingStore:
         with self._transaction():
             self._create()
         self._reading.execute("PRAGMA query_only=ON")
+        # Whether the rows of deleted persons are gone from the log of changes too.
+        self._eraser, self._is_erased = Eraser(data_dir / RANKINGS_FILE), True
 
     def store(self, rankings: Sequence[tuple[str, StoredRanking]]) -> None:
         expires_s = self._clock() + self._limits.ranking_ttl_s
@@ -102,12 +105,12 @@ class SqliteRankingStore:
                     "INSERT OR REPLACE INTO forgotten VALUES (?, ?, ?, ?)",
                     (tenant, digest_of(person), now_s, now_s + FORGOTTEN_S),
                 )
-        with self._lock:
-            # Empties the log of changes too, where the old rows still stand.
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self._is_erased = self._eraser.erase()
         return deleted
 
     def remove_expired(self) -> None:
+        if not self._is_erased:
+            self._is_erased = self._eraser.erase()
         now_s = self._clock()
         with self._transaction():
             for table in ("ranking", "session"):
@@ -116,6 +119,7 @@ class SqliteRankingStore:
             self._db.execute("DELETE FROM forgotten WHERE until_s <= ?", (now_s,))
 
     def close(self) -> None:
+        self._eraser.close()
         with self._lock, self._reading_lock:
             self._db.close()
             self._reading.close()

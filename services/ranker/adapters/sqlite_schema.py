@@ -11,7 +11,7 @@ PROFILES_FILE = "profiles.db"
 # Rankings and sessions expire: this file needs no backup.
 RANKINGS_FILE = "rankings.db"
 # Of the tables in PROFILES_FILE. A file of another version is refused.
-VERSION = 3
+VERSION = 4
 
 # Positions are AUTOINCREMENT: a consumer of a log never reads one twice, not even after a deletion.
 # Each partial index is one of the sets that a user history is made of: reading the set is reading its first rows.
@@ -30,19 +30,23 @@ CREATE INDEX IF NOT EXISTS purchases ON event (tenant, person, occurred_s DESC, 
     WHERE type = 'purchase';
 CREATE INDEX IF NOT EXISTS shown_elsewhere ON event (tenant, person, occurred_s DESC, item_id DESC)
     WHERE type = 'impression';
+CREATE INDEX IF NOT EXISTS event_by_time ON event (tenant, occurred_s, position);
 CREATE TABLE IF NOT EXISTS impressions (
     position INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT, ranking_id TEXT, first INTEGER, person TEXT, query TEXT,
     shown_s REAL, item_ids TEXT, positions TEXT, ranking BLOB, UNIQUE (tenant, ranking_id, first));
+CREATE INDEX IF NOT EXISTS impressions_in_log ON impressions (tenant, position);
 CREATE INDEX IF NOT EXISTS impressions_of_person ON impressions (tenant, person, position) WHERE person <> '';
 CREATE INDEX IF NOT EXISTS shown ON impressions (tenant, person, shown_s DESC, ranking_id DESC)
     WHERE person <> '';
 CREATE TABLE IF NOT EXISTS whole_ranking (
-    position INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT, ranking_id TEXT, person TEXT, ranking BLOB,
-    UNIQUE (tenant, ranking_id));
+    position INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT, ranking_id TEXT, person TEXT, ranked_s REAL,
+    ranking BLOB, UNIQUE (tenant, ranking_id));
+CREATE INDEX IF NOT EXISTS whole_ranking_in_log ON whole_ranking (tenant, position);
 CREATE INDEX IF NOT EXISTS whole_ranking_of_person ON whole_ranking (tenant, person, position) WHERE person <> '';
 CREATE TABLE IF NOT EXISTS item (
     tenant TEXT, item_id TEXT, vector BLOB, model_version TEXT, price REAL, category TEXT, brand TEXT,
-    PRIMARY KEY (tenant, item_id)) WITHOUT ROWID;
+    stored_s REAL, PRIMARY KEY (tenant, item_id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS item_by_time ON item (tenant, stored_s);
 CREATE TABLE IF NOT EXISTS popularity (
     tenant TEXT, item_id TEXT, log_mass REAL, PRIMARY KEY (tenant, item_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS most_popular ON popularity (tenant, log_mass DESC, item_id);
@@ -52,13 +56,15 @@ CREATE TABLE IF NOT EXISTS bought (
 CREATE TABLE IF NOT EXISTS rebuy (
     tenant TEXT, key TEXT, buyers INTEGER, again INTEGER, PRIMARY KEY (tenant, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS merged (
-    tenant TEXT, visitor TEXT, person TEXT, PRIMARY KEY (tenant, visitor)) WITHOUT ROWID;
+    tenant TEXT, visitor TEXT, person TEXT, merged_s REAL, PRIMARY KEY (tenant, visitor)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS visitors_of_person ON merged (tenant, person);
 CREATE TABLE IF NOT EXISTS forgotten (
     tenant TEXT, person_digest BLOB, deleted_s REAL, until_s REAL, PRIMARY KEY (tenant, person_digest)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS consumer (
     tenant TEXT, consumer_group TEXT, log TEXT, position INTEGER, PRIMARY KEY (tenant, consumer_group, log))
     WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS trimmed (
+    tenant TEXT, log TEXT, position INTEGER, until_s REAL, PRIMARY KEY (tenant, log)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS count (
     tenant TEXT, name TEXT, field TEXT, value REAL, PRIMARY KEY (tenant, name, field)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -78,9 +84,11 @@ def open_database(data_dir: Path) -> tuple[sqlite3.Connection, sqlite3.Connectio
         sqlite3.connect(data_dir / PROFILES_FILE, timeout=10, check_same_thread=False, isolation_level=None)
         for _ in range(2)
     )
+    # Before the first table: pages that a trim has emptied can be given back in small steps.
+    writing.execute("PRAGMA auto_vacuum=INCREMENTAL")
     writing.execute("PRAGMA journal_mode=WAL")
-    # What was committed survives the death of the process. A machine that loses its power may lose the last commits.
-    writing.execute("PRAGMA synchronous=NORMAL")
+    # A commit is on the disk when it returns. Calls share commits: see services/common/group_commit.py.
+    writing.execute("PRAGMA synchronous=FULL")
     # What a deletion removes is overwritten, not just unlinked.
     writing.execute("PRAGMA secure_delete=ON")
     # An event touches some nine pages all over the file; with SQLite's 2 MB of cache most of them would be read again.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,12 +38,13 @@ _SHOWN = (
     "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND person = ? AND person <> '' "
     f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SHOWN}"
 )
-# An item that has not changed is read, not written.
+# An item that has not changed is read, not written, more than once a day.
 _STORE_ITEM = """
-INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vector = excluded.vector,
-    model_version = excluded.model_version, price = excluded.price, category = excluded.category, brand = excluded.brand
+INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vector = excluded.vector,
+    model_version = excluded.model_version, price = excluded.price, category = excluded.category,
+    brand = excluded.brand, stored_s = excluded.stored_s
 WHERE vector IS NOT excluded.vector OR model_version <> excluded.model_version OR price IS NOT excluded.price
-    OR category <> excluded.category OR brand <> excluded.brand
+    OR category <> excluded.category OR brand <> excluded.brand OR stored_s < excluded.stored_s - 86400
 """
 
 
@@ -61,13 +61,19 @@ class SqliteProfileStore(SqlitePersons):
         whole: Sequence[StoredRanking] = (),
     ) -> int:
         with self._transaction():
-            self._db.executemany(_STORE_ITEM, [_item_row(tenant, item) for item in items])
+            self._db.executemany(_STORE_ITEM, [_item_row(tenant, item, self._clock()) for item in items])
             persons = {page.person for page in impressions} | {ranking.person for ranking in whole}
             gone, owners = self._forgotten(tenant, persons), self._owners(self._db, tenant, persons)
             self._db.executemany(
-                "INSERT OR IGNORE INTO whole_ranking VALUES (NULL, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO whole_ranking VALUES (NULL, ?, ?, ?, ?, ?)",
                 [
-                    (tenant, ranking.ranking_id, owners.get(ranking.person, ranking.person), to_bytes(ranking))
+                    (
+                        tenant,
+                        ranking.ranking_id,
+                        owners.get(ranking.person, ranking.person),
+                        ranking.ranked_s,
+                        to_bytes(ranking),
+                    )
                     for ranking in whole
                     if ranking.ranked_s > gone[ranking.person]
                 ],
@@ -168,13 +174,15 @@ class SqliteProfileStore(SqlitePersons):
 
     def _record(self, batch: Batch) -> list[str]:
         tenant = batch.tenant
-        self._db.executemany(_STORE_ITEM, [_item_row(tenant, item) for item in batch.items])
+        self._db.executemany(_STORE_ITEM, [_item_row(tenant, item, self._clock()) for item in batch.items])
         items, persons = {item.item_id: item for item in batch.items}, {event.person for event in batch.events}
         gone, owners = self._forgotten(tenant, persons), self._owners(self._db, tenant, persons)
+        query = "SELECT until_s FROM trimmed WHERE tenant = ? AND log = 'events'"
+        (until_s,) = self._db.execute(query, (tenant,)).fetchone() or (-math.inf,)
         return [
             event.event_id
             for event in batch.events
-            if event.occurred_s > gone[event.person]
+            if event.occurred_s > max(gone[event.person], until_s)
             and self._insert(tenant, event, owners.get(event.person, event.person), items.get(event.item_id))
         ]
 
@@ -184,7 +192,7 @@ class SqliteProfileStore(SqlitePersons):
             "INSERT OR IGNORE INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (tenant, event.event_id, person, event.user_id, event.visitor_id, event.session_id, event.item_id,
              event.type.value, event.occurred_s, event.attribution_token, event.query, event.quantity, event.dwell_ms,
-             time.time(), price, priority(event)),
+             self._clock(), price, priority(event)),
         )  # fmt: skip
         if cursor.rowcount == 0:
             return False
@@ -218,10 +226,10 @@ class SqliteProfileStore(SqlitePersons):
         return self._read(query, (tenant, position, *values, limit))
 
 
-def _item_row(tenant: str, item: ItemFeatures) -> tuple[object, ...]:
+def _item_row(tenant: str, item: ItemFeatures, now_s: float) -> tuple[object, ...]:
     vector = None if item.vector is None else item.vector.astype("<f2").tobytes()
     price = None if math.isnan(item.price) else item.price
-    return tenant, item.item_id, vector, item.model_version, price, item.category, item.brand
+    return tenant, item.item_id, vector, item.model_version, price, item.category, item.brand, now_s
 
 
 def _entry(row: Sequence[Any], items: Mapping[str, ItemFeatures]) -> HistoryEntry:

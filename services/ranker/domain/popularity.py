@@ -7,6 +7,8 @@ import math
 from services.ranker.domain.event import Event, EventType
 
 HALF_LIFE_S = 7 * 86_400.0
+# log2 of a popularity that is as good as none: what one purchase leaves after ten months.
+FORGOTTEN_LOG_MASS = -40.0
 _WEIGHTS = {EventType.CLICK: 1.0, EventType.CART: 3.0, EventType.PURCHASE: 6.0, EventType.DWELL: 0.5}
 
 

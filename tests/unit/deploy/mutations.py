@@ -124,7 +124,7 @@ ADDRESSES = [
     Mutation("ConfigMap/kairos-retrieval", "data KAIROS_RETRIEVAL_SERVER__URL", "kairos-qdrant", "names no host"),
     Mutation("ConfigMap/kairos-gateway", "data KAIROS_GATEWAY_STAGES__RANKER__TARGET", "kairos-ranker-serve-svc:8000",
              "names port serve of kairos-ranker-serve-svc"),
-    Mutation(_RANKER, f"{_CLUSTER} gcsFaultToleranceOptions redisAddress", "kairos-redis:1",
+    Mutation(_RANKER, f"{_CLUSTER} gcsFaultToleranceOptions redisAddress", "kairos-gcs-redis:1",
              "head: redisAddress: names port 1"),
 ]
 VARIABLES = [

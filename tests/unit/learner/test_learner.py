@@ -26,6 +26,7 @@ from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.rollout import Rollout, Stage, StepKind
 from services.ranker.domain.weighted_sum import Weights
+from services.ranker.ports import LogBound, Retention
 from tests.unit.learner.logs import DIMENSIONS, STEP_S, VERSION, Shop
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
@@ -108,6 +109,23 @@ def test_new_pages_are_tested_before_training(place: Workplace) -> None:
     losses = [entry["log_loss"] for entry in place.taken() if "log_loss" in entry]
     assert len(losses) == 4
     assert losses[-1] < losses[0] - 0.05
+
+
+def test_pages_that_retention_removed_are_reported(place: Workplace) -> None:
+    """A learner goes on behind a trim, and counts the pages that it never saw."""
+    learner = place.learner()
+    place.shop.show(80)
+    learner.turn()
+    learner.save()
+    place.shop.show(100)
+    kept = LogBound(1e12, 60)
+    assert sum(place.store.trim(Retention(LogBound(1e12, 10**9), kept, kept), place.now_s())) == 120
+    again = place.learner()
+    again.turn()
+    again.save()
+    assert place.committed() == 180
+    assert place.metric("missed_pages_total") == 40
+    assert place.metric("pages_total") == 80 + 60
 
 
 def test_outcomes_are_waited_for(place: Workplace) -> None:

@@ -29,11 +29,15 @@ from services.gateway.settings import GatewaySettings
 from services.learner.drift import CLICKS, LOSS
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
+from services.pricing.metrics import MEASURES as OF_PRICING
 from services.ranker.domain.rollout import StepKind
+from services.ranker.metrics import MEASURES as OF_RANKER
 
 ROOT = Path(__file__).parents[3]
 RULES: list[dict[str, Any]] = [rule for group in rule_groups()["groups"] for rule in group["rules"]]
 ALERTS = [rule for rule in RULES if "alert" in rule]
+# Kubernetes' name of a disk's claim in the kubelet's metrics.
+CLAIM = "persistentvolumeclaim"
 # What Ray adds to the metrics of a replica: ray/serve/metrics.py.
 OF_A_REPLICA = {"deployment", "replica", "application"}
 
@@ -62,6 +66,9 @@ def exported() -> dict[str, frozenset[str]]:
             else:
                 series[f"{family.name}_total" if family.type == "counter" else family.name] = labels
     series |= dict(rays())
+    # With the labels that Ray gives each process.
+    series |= {f"ray_{name}": frozenset({"WorkerId"}) for name in (*OF_RANKER, *OF_PRICING)}
+    series |= {f"kubelet_volume_stats_{what}_bytes": frozenset({CLAIM}) for what in ("used", "capacity")}
     return series | {slo.series(window): frozenset() for slo in SLOS for window in WINDOWS}
 
 
@@ -131,6 +138,7 @@ def values(metric: str, label: str) -> set[str]:
         "ranking": {"stored", "browsed", "recomputed"},
         "step": {kind.value for kind in StepKind},
         "measure": {LOSS, CLICKS},
+        CLAIM: {".*kairos-.*"},
         "window": {"now", "before"},
         "le": {str(float(bound)) for bound in Metrics().budget_used._upper_bounds},
     }

@@ -9,8 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.ranker.domain.event import Batch, Event, EventType
-from services.ranker.recording import Recorder
+from services.common.group_commit import GroupCommit
+
+# The name of a call, and the ids of its rows.
+Batch = tuple[str, list[str]]
+Recorder = GroupCommit[Batch, list[str]]
 
 
 class SlowDisk:
@@ -22,24 +25,27 @@ class SlowDisk:
         self.broken = False
 
     def record(self, batches: Sequence[Batch]) -> list[list[str]]:
-        self.writes.append([batch.tenant for batch in batches])
+        self.writes.append([name for name, _ in batches])
         self.began.set()
         self.go_on.wait(10)
         if self.broken:
             raise OSError("the disk is full")
-        return [[event.event_id for event in batch.events] for batch in batches]
+        return [ids for _, ids in batches]
 
 
-def batch(name: str, events: int = 1) -> Batch:
-    made = [Event(f"{name}{n}", "u", "", "i", EventType.CLICK, 0.0) for n in range(events)]
-    return Batch(name, made, [])
+def batch(name: str, rows: int = 1) -> Batch:
+    return name, [f"{name}{n}" for n in range(rows)]
+
+
+def recorder_of(disk: SlowDisk, executor: ThreadPoolExecutor) -> Recorder:
+    return GroupCommit(disk.record, lambda batch: len(batch[1]), executor)
 
 
 async def calls(recorder: Recorder, disk: SlowDisk, *batches: Batch) -> list[asyncio.Task[list[str]]]:
     """The first call is being written when the others arrive."""
-    tasks = [asyncio.create_task(recorder.record(batches[0]))]
+    tasks = [asyncio.create_task(recorder.add(batches[0]))]
     await asyncio.to_thread(disk.began.wait, 10)
-    tasks += [asyncio.create_task(recorder.record(other)) for other in batches[1:]]
+    tasks += [asyncio.create_task(recorder.add(other)) for other in batches[1:]]
     await asyncio.sleep(0)
     return tasks
 
@@ -48,7 +54,7 @@ async def test_one_write_for_many() -> None:
     """Calls that arrive meanwhile are written together, and each call gets the ids of its own events."""
     disk = SlowDisk()
     with ThreadPoolExecutor(1) as executor:
-        recorder = Recorder(disk.record, executor)
+        recorder = recorder_of(disk, executor)
         tasks = await calls(recorder, disk, batch("a"), batch("b", 2), batch("c", 3))
         disk.go_on.set()
         assert await asyncio.gather(*tasks) == [["a0"], ["b0", "b1"], ["c0", "c1", "c2"]]
@@ -59,21 +65,21 @@ async def test_a_failed_write_fails_its_calls_only() -> None:
     """All calls of a failed write fail, and the next write works."""
     disk = SlowDisk()
     with ThreadPoolExecutor(1) as executor:
-        recorder = Recorder(disk.record, executor)
+        recorder = recorder_of(disk, executor)
         tasks = await calls(recorder, disk, batch("a"))
         disk.broken = True
         disk.go_on.set()
         with pytest.raises(OSError, match="full"):
             await tasks[0]
         disk.broken = False
-        assert await recorder.record(batch("b")) == ["b0"]
+        assert await recorder.add(batch("b")) == ["b0"]
 
 
 async def test_a_cancelled_call_is_not_recorded() -> None:
     """A call that was cancelled before its write began is skipped."""
     disk = SlowDisk()
     with ThreadPoolExecutor(1) as executor:
-        recorder = Recorder(disk.record, executor)
+        recorder = recorder_of(disk, executor)
         tasks = await calls(recorder, disk, batch("a"), batch("b"), batch("c"))
         tasks[1].cancel()
         await asyncio.sleep(0)

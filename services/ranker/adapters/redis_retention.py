@@ -1,0 +1,157 @@
+"""Redis as its keeper sees it: what is beyond the bounds is removed. Several replicas may do it at the same time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import redis
+
+from services.ranker.adapters import redis_scripts
+from services.ranker.adapters.ranking_bytes import from_bytes
+from services.ranker.adapters.redis_client import tenant_prefix, unavailable_without_redis
+from services.ranker.adapters.redis_consumers import RedisConsumers
+from services.ranker.domain.event import Event, EventType
+from services.ranker.domain.popularity import FORGOTTEN_LOG_MASS, HALF_LIFE_S
+from services.ranker.domain.repurchase import day_of
+from services.ranker.domain.user_history import priority
+from services.ranker.ports import Fill, LogBound, Retention
+
+# Of all tenants with a log. Not below a tenant's prefix.
+_TENANTS = "kairos:tenants"
+# Entries of one step: Redis serves nobody else for some 10 ms.
+STEP = 500
+
+Entry = tuple[int, dict[bytes, bytes]]
+
+
+@unavailable_without_redis
+class RedisRetention(RedisConsumers):
+    def __init__(self, client: redis.Redis) -> None:
+        super().__init__(client)
+        self._trim = client.register_script(redis_scripts.TRIM)
+        self._known_tenants = set[str]()
+
+    def trim(self, retention: Retention, now_s: float) -> Iterator[int]:
+        for tenant in sorted(name.decode() for name in self._redis.smembers(_TENANTS)):
+            yield from self._trim_events(tenant, retention.events, now_s)
+            yield from self._trim_stream(tenant, "impressions", retention.impressions, now_s)
+            yield from self._trim_stream(tenant, "whole_rankings", retention.whole_rankings, now_s)
+            yield from self._trim_items(tenant, now_s - retention.items_s, now_s)
+
+    def trimmed(self, tenant: str) -> dict[str, int]:
+        found = self._redis.hgetall(f"{tenant_prefix(tenant)}trimmed")
+        return {log.decode(): int(position) for log, position in found.items() if log != b"until"}
+
+    def erase(self) -> bool:
+        """Nothing is left to do: the keys are gone. The append-only file shrinks with its next rewrite."""
+        return True
+
+    def fill(self) -> Fill | None:
+        memory = self._redis.info("memory")
+        limit = int(memory.get("maxmemory", 0))
+        return Fill("memory", int(memory["used_memory"]), limit) if limit else None
+
+    def _know(self, tenant: str) -> None:
+        """Before the first write: a tenant that is not known would never be trimmed."""
+        if tenant not in self._known_tenants:
+            self._redis.sadd(_TENANTS, tenant)
+            self._known_tenants.add(tenant)
+
+    def _trim_events(self, tenant: str, bound: LogBound, now_s: float) -> Iterator[int]:
+        prefix, until_s = tenant_prefix(tenant), now_s - bound.age_s
+        over, removed = self._redis.zcard(f"{prefix}times") - bound.count, STEP
+        while removed == STEP:
+            oldest = self._redis.zrange(f"{prefix}times", 0, STEP - 1, withscores=True)
+            gone = [(int(at), time_s) for n, (at, time_s) in enumerate(oldest) if n < over or time_s <= until_s]
+            last_s = max(until_s, gone[-1][1]) if gone else until_s
+            entries = [_of_event(at, fields) for at, fields in self._read(prefix, "events", [at for at, _ in gone])]
+            self._remove(tenant, "events", entries, last_s)
+            removed, over = len(gone), over - len(gone)
+            yield removed
+
+    def _trim_stream(self, tenant: str, log: str, bound: LogBound, now_s: float) -> Iterator[int]:
+        prefix, until_s = tenant_prefix(tenant), now_s - bound.age_s
+        over, removed = self._redis.xlen(f"{prefix}{log}") - bound.count, STEP
+        while removed == STEP:
+            gone = []
+            for place, (id, fields) in enumerate(self._redis.xrange(f"{prefix}{log}", count=STEP)):
+                entry, made_s = _of_page(int(id.split(b"-")[0]), fields)
+                if place >= over and made_s > until_s:
+                    break
+                gone.append(entry)
+            if gone:
+                self._remove(tenant, log, gone, until_s)
+            removed, over = len(gone), over - len(gone)
+            yield removed
+
+    def _trim_items(self, tenant: str, until_s: float, now_s: float) -> Iterator[int]:
+        """Items that nothing in the logs names, with their counts; and popularity that has faded."""
+        prefix, removed = tenant_prefix(tenant), STEP
+        faded = FORGOTTEN_LOG_MASS + now_s / HALF_LIFE_S
+        while removed == STEP:
+            gone = [id.decode() for id in self._range(f"{prefix}items", until_s)]
+            unpopular = self._range(f"{prefix}popularity", faded)
+            if gone or unpopular:
+                # Not one transaction: in MULTI a full Redis refuses removals too.
+                pipeline = self._redis.pipeline(transaction=False)
+                for item in gone:
+                    pipeline.delete(f"{prefix}item:{item}")
+                    pipeline.zrem(f"{prefix}items", item)
+                    for name in ("buyers", "again"):
+                        pipeline.hdel(f"{prefix}{name}", f"item:{item}")
+                if unpopular:
+                    pipeline.zrem(f"{prefix}popularity", *unpopular)
+                pipeline.execute()
+            removed = max(len(gone), len(unpopular))
+            yield removed
+
+    def _range(self, key: str, highest: float) -> list[bytes]:
+        found: list[bytes] = self._redis.zrange(key, "-inf", highest, byscore=True, offset=0, num=STEP)
+        return found
+
+    def _read(self, prefix: str, log: str, positions: Sequence[int]) -> list[Entry]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for position in positions:
+            pipeline.xrange(f"{prefix}{log}", f"{position}-0", f"{position}-0")
+        # Another replica may have removed some of them meanwhile.
+        found = zip(positions, pipeline.execute(), strict=True)
+        return [(position, entries[0][1]) for position, entries in found if entries]
+
+    def _remove(self, tenant: str, log: str, entries: Sequence[dict[str, object]], until_s: float) -> None:
+        document = {"log": log, "entries": list(entries), "until_s": repr(until_s)}
+        self._trim(keys=[tenant_prefix(tenant)], args=[json.dumps(document)])
+
+
+def _of_event(position: int, fields: dict[bytes, bytes]) -> dict[str, object]:
+    data: dict[str, Any] = json.loads(fields[b"event"])
+    event = Event(**data | {"type": EventType(data["type"])})
+    start, time_s = f"{event.event_id}\0", repr(event.occurred_s)
+    sets = [{"name": "recent", "score": time_s, "start": start}]
+    if event.type is EventType.IMPRESSION:
+        sets = [{"name": "shown", "score": time_s, "start": f"{event.item_id}\0{event.event_id}"}]
+    if event.type is EventType.PURCHASE:
+        sets.append({"name": "purchases", "score": time_s, "start": start})
+    if (lasting := priority(event)) is not None:
+        sets.append({"name": "lasting", "score": repr(lasting), "start": start})
+    entry: dict[str, object] = {
+        "position": position, "mark": f"event:{event.event_id}", "person": event.person, "sets": sets,
+    }  # fmt: skip
+    if event.type is EventType.PURCHASE:
+        entry |= {"day": str(day_of(event.occurred_s)), "item": event.item_id}
+    return entry
+
+
+def _of_page(position: int, fields: dict[bytes, bytes]) -> tuple[dict[str, object], float]:
+    """The entry of a page or a whole ranking, and when it was made."""
+    ranking = from_bytes(fields[b"ranking"])
+    shown_s = float(fields.get(b"shown_s", ranking.ranked_s))
+    sets = [
+        {"name": "shown", "score": repr(shown_s), "start": f"{item_id}\0{ranking.ranking_id}"}
+        for item_id in (ranking.item_ids if b"shown_s" in fields else ())
+    ]
+    entry: dict[str, object] = {
+        "position": position, "mark": fields[b"mark"].decode(), "person": ranking.person, "sets": sets,
+    }  # fmt: skip
+    return entry, shown_s
