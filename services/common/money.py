@@ -47,7 +47,7 @@ _NAMES_BY_CODE = {
     "CZK": "kč koruna korun",
     "DKK": "dkr",
     "EUR": "€ euro euros eu€ 欧元 歐元 欧 евро ευρώ",
-    "GBP": "£ gb£ quid sterling pound pounds 英镑 英鎊",
+    "GBP": "£ gb£ quid pound pounds 英镑 英鎊",
     "GEL": "₾",
     "GHS": "₵ gh₵ cedi cedis",
     "HKD": "hk$ hkd$ 港元 港币 港幣 港纸 港紙",
