@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from services.common.money import CURRENCY_NAMES, MINOR_UNIT_DECIMALS, currency_named
-from services.common.scripts import has_han
+from services.common.scripts import KANA, has_han
 from services.query_encoder.domain import price_units as units
 from services.query_encoder.domain import price_words as words
 from services.query_encoder.domain.chinese_numerals import POWERS, value_of_numeral
@@ -18,7 +18,7 @@ from services.query_encoder.domain.phrases import PhraseTable, Token
 _MOST = Decimal(10) ** 12
 # Currencies at one number: "US$50 usd".
 _NAMES_A_SIDE = 2
-_KANA = re.compile("[\u3040-\u30ff]")
+_KANA = re.compile(f"[{KANA}]")
 _SEPARATOR = re.compile("[.,']")
 # Tokens that a number may touch: it is then no part of a model number, a date or a version.
 _TOUCHED_LEFT, _TOUCHED_RIGHT = frozenset("([{<>=≤≥:,;~～-–—\"'"), frozenset(")]}.,;!?+~～-–—\"'<>&，。")
