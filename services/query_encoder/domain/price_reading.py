@@ -127,7 +127,7 @@ class _Text:
         if compared is None:
             return None
         negated = self._negations(before)
-        if negated is None:
+        if negated is None or self._is_excluded_behind(after):
             return None
         start, is_flipped = negated
         side = compared.side.opposite if is_flipped else compared.side
@@ -252,6 +252,10 @@ class _Text:
                 return False
             strangers += words.FILLERS.ending_at(self._words, end) is None
         return False
+
+    def _is_excluded_behind(self, at: int) -> bool:
+        excluded = words.EXCLUDED.starting_at(self._words, at)
+        return excluded is not None and (excluded[0] == len(self._words) or self._tokens[excluded[0]].kind == "other")
 
     def _with_price_words(self, start: int) -> tuple[int, bool]:
         """(where the words such as "price" before token `start` start, whether there are any)."""

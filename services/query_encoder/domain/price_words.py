@@ -113,7 +113,15 @@ FILLERS = phrase_set(
     " 备 打 算 选 找",
 )
 # With one of these before it, a comparator says the opposite or nothing certain: "hardly over 50".
-SPOILERS = phrase_set("hardly barely scarcely neither nor why unless", "几乎 除了 除 并非只 为什么 排除")
+SPOILERS = phrase_set(
+    "hardly barely scarcely neither nor why unless except excluding exclude instead_of rather_than other_than"
+    " anything_but everything_but all_but",
+    "几乎 除了 除 并非只 为什么 排除",
+)
+# The same behind the condition, at the end of a sentence: 低于100元的不要, "over $50 excluded".
+EXCLUDED = phrase_set(
+    "excluded not_wanted no_thanks not no", "不要 的不要 除外 的除外 的不考虑 不考虑 的不行 不行 的别 勿扰"
+)
 # A question with a negation asks for what it negates: 没有低于100元的吗.
 QUESTIONS = frozenset({"吗", "么"})
 
