@@ -27,8 +27,8 @@ _MEASURES = (
     " 毫升 加仑 瓦 千瓦 伏 伏特 安 毫安 毫安时 度 摄氏度 欧姆 赫兹 赫 兆 兆赫 分贝 流明 勒克斯 尼特 像素 帧 转 马力 匹"
     " 岁 月 个 天 日 年 周 星期 小时 分钟 分 秒 时 点 人 位 名 户 家 件 只 台 条 双 张 本 页 片 包 袋 瓶 盒 箱 粒 颗"
     " 套 口 孔 路 层 格 档 级 码 号 楼 键 芯 股 门 扇 支 根 枚 把 顶 辆 艘 架 部 款 种 类 次 遍 倍 步 代 枝 朵 盏 杯"
-    " 桶 罐 卷 块装 串 排 对 组 项 首 集 季 期 米高 星 刀片 蚊香 蚊帐 元件 元素 毛 角 折 成 加 减 乘 除 口算 % ℃ 设备 端口 接口"
-    " 通道 页面 字 字数 针 目 丝 线 束 立方",
+    " 桶 罐 卷 块装 串 排 对 组 项 首 集 季 期 米高 星 刀片 蚊香 蚊帐 元件 元素 毛 角 折 成 加 减 乘 除 口算 % ℃ 设备"
+    " 端口 接口 通道 页面 字 字数 针 目 丝 线 束 立方",
 )
 UNITS = phrase_set(*_MEASURES, *(form for word in _COUNTED.split() for form in (word, f"{word}s")))
 # "4k" without a currency is a resolution.
@@ -62,7 +62,7 @@ WEIGHED = phrase_set(
 )
 # The text goes on with something that a number before these words does not count.
 NO_COUNT = phrase_set(
-    "for with without and or but please pls from that which total each as by near if not no thanks because when while"
+    "for with without and or but please pls from that which each as by near if not no thanks because when while"
     " at i to so per both also max . , ; ! ? ) ] :",
     "的 价 吧 吗 呢 啊 了 就 那 ， 。",
 )

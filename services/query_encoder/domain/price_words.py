@@ -150,4 +150,4 @@ MAGNITUDES: Mapping[str, int] = {
     "k": 1_000, "grand": 1_000, "thousand": 1_000, "hundred": 100, "lakh": 100_000, "lakhs": 100_000
 }  # fmt: skip
 # Names of currencies that are other words or units as well: read only where they mean the currency of the shop.
-OTHER_WORDS = phrase_set("all amd awg bam bob cop cup fr ft gel lei mad mop pen pound pounds r ron rub sos top try")
+OTHER_WORDS = phrase_set("all amd awg bam bob cop cup fr ft gel lei mad mop pen pound pounds r ron rub sos tl top try")

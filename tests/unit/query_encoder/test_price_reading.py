@@ -176,7 +176,8 @@ def test_negations_around_the_amount(text: str, price: Read) -> None:
         "no headphones over $50", "no headphones under $50", "hardly over $50", "why not under $50",
         "over $50 or less", "超过100元以下", "under $50 or over $100", "没有低于100元的吗", "neither under $50",
         "not around $50", "not between $50 and $100", "under $50 - $100", "$40 - $20", "from $20 to €40",
-        "under $50 eur", "under 50 kr", "under ¥5000", "unless under $50", "isn't there anything over $50", "anything but under $50",
+        "under $50 eur", "under 50 kr", "under ¥5000", "unless under $50", "isn't there anything over $50",
+        "anything but under $50",
         "everything except over $50", "over $50 excluded", "低于100元的不要", "100元以下除外", "超过100元的不考虑",
     ],
 )  # fmt: skip
