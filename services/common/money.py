@@ -152,7 +152,12 @@ class Money:
 
 def in_minor_units(amount: Decimal, currency: str, rounding: str = ROUND_HALF_UP) -> Decimal:
     """`amount` rounded to the minor unit of the currency. `rounding`: a constant of the module decimal."""
-    return amount.quantize(Decimal(1).scaleb(-MINOR_UNIT_DECIMALS[currency]), rounding=rounding)
+    return amount.quantize(minor_unit(currency), rounding=rounding)
+
+
+def minor_unit(currency: str) -> Decimal:
+    """The smallest amount of the currency: 0.01 for USD, 1 for JPY."""
+    return Decimal(1).scaleb(-MINOR_UNIT_DECIMALS[currency])
 
 
 def currency_name_form(text: str) -> str:

@@ -22,7 +22,7 @@ from services.common.convert import time_to_proto
 Stub = gateway_pb2_grpc.GatewayServiceStub
 BUDGET_S = 20.0
 KETTLES, TENTS, VASES = "Kitchen > Kettles", "Outdoor > Tents", "Home > Vases"
-HEADPHONES = "Audio > Headphones"
+HEADPHONES, LAMPS = "Audio > Headphones", "Home > Lamps"
 KETTLE_COUNT, TENT_COUNT, VASE_COUNT, HEADPHONE_COUNT = 643, 40, 30, 24
 
 
@@ -32,14 +32,16 @@ def product(id: str, title: str, category: str, price: int) -> product_pb2.Produ
 
 
 def shop() -> list[product_pb2.Product]:
-    """643 kettles, 40 tents, 30 vases of one price, 24 headphones at 10, 20, ... 240."""
+    """643 kettles, 40 tents, 30 vases of one price, 24 headphones at 10, 20, ... 240, a lamp below its cost."""
     kettles = [product(f"k{n}", f"Steel kettle model {n}", KETTLES, 20 + n % 50) for n in range(KETTLE_COUNT)]
     tents = [product(f"t{n}", f"Dome tent for {n + 1} nights", TENTS, 100 + n) for n in range(TENT_COUNT)]
     vases = [product(f"v{n}", f"Glass vase number {n}", VASES, 15) for n in range(VASE_COUNT)]
     headphones = [
         product(f"h{n}", f"Bluetooth headphones model {n}", HEADPHONES, 10 * n) for n in range(1, HEADPHONE_COUNT + 1)
     ]
-    return [*kettles, *tents, *vases, *headphones]
+    lamp = product("loss leader", "Desk lamp", LAMPS, 50)
+    lamp.cost.CopyFrom(common_pb2.Money(currency_code="USD", units=80))
+    return [*kettles, *tents, *vases, *headphones, lamp]
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +190,15 @@ def test_unknown_languages(stub: Stub, query: str) -> None:
     answer = stub.Search(gateway_pb2.SearchRequest(query=query), timeout=BUDGET_S)
     assert answer.interpretation.language == "und"
     assert [one.reason for one in answer.degradations] == [common_pb2.DEGRADATION_REASON_UNKNOWN_LANGUAGE]
+
+
+def test_an_offer_is_in_the_price_filter(stub: Stub) -> None:
+    """[M2] A product below its cost is offered at its list price, in an answer that the filter on prices allows."""
+    request = in_category(LAMPS)
+    request.filter.price.maximum.CopyFrom(common_pb2.Money(currency_code="USD", units=60))
+    (result,) = stub.Search(request, timeout=BUDGET_S).results
+    assert result.product.id == "loss leader"
+    assert (result.price.offer.units, result.price.offer.nanos) == (50, 0)
 
 
 def click(item_id: str, when: datetime | None = None, **who: Any) -> event_pb2.Event:
