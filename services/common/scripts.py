@@ -14,6 +14,8 @@ import re
 HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000323af"
 # Latin letters of Western Europe, in lower case.
 LATIN = "a-z\u00e0-\u00f6\u00f8-\u00ff"
+# Hiragana and Katakana: a text that has them is Japanese, and so are its Han characters.
+KANA = "\u3041-\u3096\u30a1-\u30fa"
 
 _HAN = re.compile(f"[{HAN}]")
 

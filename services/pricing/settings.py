@@ -17,7 +17,8 @@ class GuardrailSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # The least offer above the cost, as a share of the cost. It applies if the cost is known.
+    # The least offer above the cost, as a share of the cost. It applies if the cost is known. A list price below that
+    # applies unchanged.
     minimum_margin: Decimal = Field(default=Decimal("0.05"), ge=0)
     # The largest discount and increase, as shares of the list price.
     maximum_discount: Decimal = Field(default=Decimal("0.30"), ge=0, le=1)

@@ -22,7 +22,8 @@ from services.common.convert import time_to_proto
 Stub = gateway_pb2_grpc.GatewayServiceStub
 BUDGET_S = 20.0
 KETTLES, TENTS, VASES = "Kitchen > Kettles", "Outdoor > Tents", "Home > Vases"
-KETTLE_COUNT, TENT_COUNT, VASE_COUNT = 643, 40, 30
+HEADPHONES, LAMPS = "Audio > Headphones", "Home > Lamps"
+KETTLE_COUNT, TENT_COUNT, VASE_COUNT, HEADPHONE_COUNT = 643, 40, 30, 24
 
 
 def product(id: str, title: str, category: str, price: int) -> product_pb2.Product:
@@ -31,10 +32,16 @@ def product(id: str, title: str, category: str, price: int) -> product_pb2.Produ
 
 
 def shop() -> list[product_pb2.Product]:
-    """643 kettles, 40 tents, 30 vases of one price."""
+    """643 kettles, 40 tents, 30 vases of one price, 24 headphones at 10, 20, ... 240, a lamp below its cost."""
     kettles = [product(f"k{n}", f"Steel kettle model {n}", KETTLES, 20 + n % 50) for n in range(KETTLE_COUNT)]
     tents = [product(f"t{n}", f"Dome tent for {n + 1} nights", TENTS, 100 + n) for n in range(TENT_COUNT)]
-    return [*kettles, *tents, *(product(f"v{n}", f"Glass vase number {n}", VASES, 15) for n in range(VASE_COUNT))]
+    vases = [product(f"v{n}", f"Glass vase number {n}", VASES, 15) for n in range(VASE_COUNT)]
+    headphones = [
+        product(f"h{n}", f"Bluetooth headphones model {n}", HEADPHONES, 10 * n) for n in range(1, HEADPHONE_COUNT + 1)
+    ]
+    lamp = product("loss leader", "Desk lamp", LAMPS, 50)
+    lamp.cost.CopyFrom(common_pb2.Money(currency_code="USD", units=80))
+    return [*kettles, *tents, *vases, *headphones, lamp]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +108,97 @@ def test_products_deleted_between_pages(stub: Stub, query: str, sort: str) -> No
         assert not set(found[10:]) & set(gone)
     finally:
         restock(stub)
+
+
+def headphones_found(stub: Stub, query: str) -> tuple[gateway_pb2.QueryInterpretation, list[int]]:
+    """How the query was read, and the prices of the first headphones."""
+    answer = stub.Search(in_category(HEADPHONES, query=query, page_size=10), timeout=BUDGET_S)
+    return answer.interpretation, [result.product.price.units for result in answer.results]
+
+
+@pytest.mark.parametrize(
+    ("query", "low", "high"),
+    [
+        ("headphones no less than $120", 120, 240),
+        ("headphones not more than $100", 10, 100),
+        ("headphones not over 100 usd", 10, 100),
+        ("headphones not below $120", 120, 240),
+        ("bluetooth headphones between $50 and $150", 50, 150),
+    ],
+)
+def test_prices_of_a_query(stub: Stub, query: str, low: int, high: int) -> None:
+    """[Q4, H1] No product on the wrong side of the limit stands on the first page, and the limit is told."""
+    interpretation, prices = headphones_found(stub, query)
+    assert interpretation.constraints_applied
+    assert any(chip.effect == gateway_pb2.INTERPRETATION_EFFECT_FILTER for chip in interpretation.interpreted_as)
+    assert len(prices) == 10
+    assert low <= min(prices) <= max(prices) <= high
+
+
+@pytest.mark.parametrize(
+    "query", ["headphones under 100 ohm", "bluetooth headphones up to 30 devices", "headphones at least 40 mm"]
+)
+def test_numbers_with_a_unit(stub: Stub, query: str) -> None:
+    """[Q5, H1] A number with a unit of measure filters nothing away, and stays in the text."""
+    answers = list(pages(stub, in_category(HEADPHONES, query=query, page_size=10)))
+    assert len(ids_of(answers)) == HEADPHONE_COUNT
+    assert not [chip for chip in answers[0].interpretation.interpreted_as if chip.constraint.HasField("price")]
+    assert set(query.split()[-2:]) <= {*answers[0].interpretation.corrected_text.split()}
+
+
+@pytest.mark.parametrize(
+    ("query", "currency", "maximum"),
+    [
+        ("headphones under 50€", "EUR", 50),
+        ("under 50 £ headphones", "GBP", 50),
+        ("HK$100 or less", "HKD", 100),
+        ("headphones max NT$500", "TWD", 500),
+        ("headphones 50 usd max", "USD", 50),
+        ("headphones under 1k", "USD", 1_000),
+    ],
+)
+def test_currencies_of_a_query(stub: Stub, query: str, currency: str, maximum: int) -> None:
+    """[Q6] A price is in the currency that is said. One in another currency than the shop's filters nothing away."""
+    interpretation, prices = headphones_found(stub, query)
+    (price,) = (one.price.maximum for one in interpretation.constraints if one.HasField("price"))
+    assert (price.currency_code, price.units) == (currency, maximum)
+    assert len(prices) == 10
+
+
+@pytest.mark.parametrize(
+    ("traditional", "simplified"),
+    [
+        ("藍牙耳機 低於100元", "蓝牙耳机 低于100元"),
+        ("耳機 不超過100元", "耳机 不超过100元"),
+        ("100元以內的耳機", "100元以内的耳机"),
+    ],
+)
+def test_prices_in_both_scripts(stub: Stub, traditional: str, simplified: str) -> None:
+    """[Q8, Q13] Traditional and simplified characters state the same price and find the same products."""
+    read, found = zip(*(headphones_found(stub, query) for query in (traditional, simplified)), strict=True)
+    (limits, others) = ([one.price.maximum for one in each.constraints if one.HasField("price")] for each in read)
+    assert len(limits) == 1
+    assert limits == others
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "query", ["이어폰", "무선 마우스", "наушники", "سماعات بلوتوث", "ヘッドホン", "無線ヘッドホン"]
+)
+def test_unknown_languages(stub: Stub, query: str) -> None:
+    """[Q13] A query in a language that the encoder does not know is not "zh", and the degradation says so."""
+    answer = stub.Search(gateway_pb2.SearchRequest(query=query), timeout=BUDGET_S)
+    assert answer.interpretation.language == "und"
+    assert [one.reason for one in answer.degradations] == [common_pb2.DEGRADATION_REASON_UNKNOWN_LANGUAGE]
+
+
+def test_an_offer_is_in_the_price_filter(stub: Stub) -> None:
+    """[M2] A product below its cost is offered at its list price, in an answer that the filter on prices allows."""
+    request = in_category(LAMPS)
+    request.filter.price.maximum.CopyFrom(common_pb2.Money(currency_code="USD", units=60))
+    (result,) = stub.Search(request, timeout=BUDGET_S).results
+    assert result.product.id == "loss leader"
+    assert (result.price.offer.units, result.price.offer.nanos) == (50, 0)
 
 
 def click(item_id: str, when: datetime | None = None, **who: Any) -> event_pb2.Event:

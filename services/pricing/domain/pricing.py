@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import Enum
 
-from services.common.money import Money, in_minor_units
+from services.common.money import Money, in_minor_units, minor_unit
 
 _DAY_S = 86_400.0
 
@@ -70,7 +70,11 @@ Pricer = Callable[[PricedItem, float], ProposedPrice]
 
 
 def offer(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer:
-    """The proposed price, moved to the floor or ceiling if it is beyond. A floor above the ceiling applies."""
+    """The proposed price, moved to the floor or ceiling if it is beyond. A floor above the ceiling applies.
+
+    No floor is above the list price: filters and sorting use the list price, so no guardrail may raise an offer above
+    it. A list price below cost is the shop's decision. An offer is at least one minor unit, unless the list price is 0.
+    """
     currency, price = item.list_price.currency, item.list_price.amount
     floors = [price * (1 - rails.maximum_discount)]
     if item.cost is not None:
@@ -80,7 +84,9 @@ def offer(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer
     ceilings = [price * (1 + rails.maximum_increase)]
     if item.price_ceiling is not None:
         ceilings.append(item.price_ceiling.amount)
-    floor = in_minor_units(max(floors), currency, ROUND_CEILING)
+    least = minor_unit(currency) if price else Decimal(0)
+    most = max(in_minor_units(price, currency, ROUND_FLOOR), least)
+    floor = min(max(in_minor_units(max(floors), currency, ROUND_CEILING), least), most)
     ceiling = max(floor, in_minor_units(min(ceilings), currency, ROUND_FLOOR))
     rounded = in_minor_units(proposed.amount, currency, ROUND_HALF_UP)
     amount = min(max(rounded, floor), ceiling)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,9 +16,11 @@ IntArray = npt.NDArray[np.int64]
 
 # The model does not know a text of which a larger share of the word pieces is unknown.
 MAX_UNKNOWN_SHARE = 0.3
-# A model whose vocabulary has fewer pieces with Chinese characters does not know Chinese. English BERT has 488, without
-# having learned their meaning; bert-base-chinese has 7,000.
-_MIN_CHINESE_VOCABULARY = 2_000
+# A model whose vocabulary has fewer pieces of a script does not know the script, unless no script has more. English
+# BERT has 488 pieces with Chinese characters, without having learned their meaning; bert-base-chinese has 7,000. Of
+# other scripts English BERT has at most 92 pieces: it spells their words letter by letter.
+_MIN_CHINESE_PIECES, _MIN_PIECES = 2_000, 500
+_HAN = "CJK"
 
 
 class BatchTokenizer:
@@ -28,10 +31,15 @@ class BatchTokenizer:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         vocabulary = self._tokenizer.get_vocab()
-        chinese = {number for piece, number in vocabulary.items() if has_han(piece)}
         self._unknown = {vocabulary[name] for name in ("[UNK]", "<unk>") if name in vocabulary}
-        if len(chinese) < _MIN_CHINESE_VOCABULARY:
-            self._unknown |= chinese
+        pieces: dict[str, set[int]] = {}
+        for piece, number in vocabulary.items():
+            pieces.setdefault(_script(piece), set()).add(number)
+        most = max(map(len, pieces.values()), default=0)
+        for script, numbers in pieces.items():
+            enough = _MIN_CHINESE_PIECES if script == _HAN else _MIN_PIECES
+            if script and len(numbers) < min(enough, most):
+                self._unknown |= numbers
 
     def batches(
         self, texts: Sequence[str], max_tokens: int, tokens_per_batch: int
@@ -63,3 +71,13 @@ class BatchTokenizer:
     def _is_known(self, encoding: Encoding) -> bool:
         pieces = [i for i, special in zip(encoding.ids, encoding.special_tokens_mask, strict=True) if not special]
         return bool(pieces) and sum(piece in self._unknown for piece in pieces) <= MAX_UNKNOWN_SHARE * len(pieces)
+
+
+def _script(piece: str) -> str:
+    """The script of a word piece, as the first word of Unicode's name of its first letter: LATIN, CYRILLIC, HANGUL.
+    Empty for a piece without a letter. A piece with a Han character is of the Han script.
+    """
+    if has_han(piece):
+        return _HAN
+    letters = (character for character in piece if character.isalpha())
+    return next((unicodedata.name(letter, "").split(" ")[0] for letter in letters), "")

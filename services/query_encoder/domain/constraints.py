@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import Enum
 
 from services.common.money import Money
@@ -13,55 +13,7 @@ from services.common.scripts import HAN, is_han
 from services.query_encoder.domain.concept_finding import Mention
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind
 from services.query_encoder.domain.lexicon import Lexicon
-
-_CURRENCIES = {
-    "$": "USD", "usd": "USD", "dollar": "USD", "dollars": "USD", "bucks": "USD", "美元": "USD", "刀": "USD",
-    "€": "EUR", "eur": "EUR", "euro": "EUR", "euros": "EUR", "欧元": "EUR",
-    "£": "GBP", "gbp": "GBP", "pound": "GBP", "pounds": "GBP", "英镑": "GBP",
-    "¥": "CNY", "￥": "CNY", "元": "CNY", "块": "CNY", "块钱": "CNY", "人民币": "CNY", "rmb": "CNY", "cny": "CNY",
-}  # fmt: skip
-_SYMBOL = r"[$€£¥￥]"
-_NUMBER = r"\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,2})?|\d{1,7}(?:\.\d{1,2})?"
-_UNIT = r"(?:usd|dollars?|bucks|eur|euros?|gbp|pounds?|rmb|cny|块钱|人民币|美元|欧元|英镑|元|块|刀)"
-# Units that a number without a currency may have, so that it is not an amount of money.
-_MEASURE = (
-    r"(?:(?:in|inch|inches|ft|feet|foot|cm|mm|m|oz|lbs?|kg|g|ml|l|gb|tb|mb|w|watts?|v|volts?|hz|ghz|mp|mah|packs?|pcs"
-    r"|pieces?|years?|yrs?|months?|days?|hours?|hrs?|minutes?|mins?|people|persons?|players?|stars?|percent)\b"
-    r"|岁|英?寸|[厘毫]?米|[千毫]?克|毫?升|公?斤|瓦|个?月|天|年|人|小时|件|只|个)"
-)
-# A number with a currency on either side, or without one; "6ft", "16 gb" and "40-piece" are then not amounts.
-_AMOUNT = (
-    rf"(?:(?P<s{{0}}>{_SYMBOL})\s?)?(?P<n{{0}}>{_NUMBER})(?!\d|[.,]\d)"
-    rf"(?:\s?(?P<u{{0}}>{_UNIT})(?![a-z])|(?(s{{0}})(?![a-z%])|(?![a-z_%\"'°]|-[a-z]|\s?{_MEASURE})))"
-)
-# Neither inside a word ("cover 10") nor at the end of a model number ("wh-1000").
-_START = r"(?<![a-z0-9.-])"
-_BELOW = r"(?:under|below|less than|cheaper than|up to|at most|no more than|<=?|不超过|低于|少于|最多)"
-_ABOVE = r"(?:over|above|more than|at least|no less than|>=?|不低于|高于|超过|至少)"
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """`{a}` and `{b}` in `pattern` are replaced by the pattern of an amount."""
-    for name in "ab":
-        pattern = pattern.replace(f"{{{name}}}", _AMOUNT.replace("{0}", name))
-    return re.compile(pattern)
-
-
-_RANGE = _compiled(rf"(?:between\s|from\s)?\s*{_START}{{a}}\s*(?:-|–|~|to|and|到|至)\s*{{b}}(?:之间)?")
-# (pattern, whether the amount is the maximum, whether it needs a currency)
-_ONE_SIDED = [
-    (
-        _compiled(rf"{_START}{{a}}\s?(?:以下|以内|之内|(?:or|and) (?:less|under|below)\b)"),
-        True,
-        False,
-    ),
-    (_compiled(rf"{_START}{{a}}\s?(?:以上|起|(?:or|and) (?:more|above|up)\b)"), False, True),
-    (_compiled(rf"{_START}{_BELOW}\s*{{a}}"), True, False),
-    (_compiled(rf"{_START}{_ABOVE}\s*{{a}}"), False, False),
-    # "max 2" and "mini 4" are names of products.
-    (_compiled(rf"{_START}max(?:imum)?(?: price)?:?\s*{{a}}"), True, True),
-    (_compiled(rf"{_START}min(?:imum)?(?: price)?:?\s*{{a}}"), False, True),
-]
+from services.query_encoder.domain.price_reading import read_price
 
 # Chinese colours and the English names that catalogues use.
 _COLOURS = {
@@ -100,7 +52,7 @@ class Constraint:
 
 def find_constraints(normal: str, lexicon: Lexicon, default_currency: str) -> list[Constraint]:
     """All conditions in a normalised text: at most one price, brand and category, any number of colours."""
-    price = find_price(normal, default_currency)
+    price = find_price(normal, default_currency, shop_names(lexicon))
     rest = normal.replace(price.matched_text, " ", 1) if price else normal
     phrases = list(_phrases(rest))
     found = [price] if price else []
@@ -110,23 +62,18 @@ def find_constraints(normal: str, lexicon: Lexicon, default_currency: str) -> li
     return found
 
 
-def find_price(normal: str, default_currency: str) -> Constraint | None:
-    """The price condition; None if there is none. A number without a currency is a price only after words such as
-    "under".
-    """
-    if not any(map(str.isdecimal, normal)):
+def shop_names(lexicon: Lexicon) -> Container[str]:
+    """The names of brands, colours and categories, in their normal form."""
+    return ChainMap(lexicon.brands, lexicon.colours, lexicon.categories)
+
+
+def find_price(normal: str, default_currency: str, names: Container[str] = frozenset()) -> Constraint | None:
+    """The price condition; None if there is none. See `price_reading` for the grammar."""
+    price = read_price(normal, default_currency, names)
+    if price is None:
         return None
-    for match in _RANGE.finditer(normal):
-        low, high = _number(match, "a"), _number(match, "b")
-        if _has_currency(match, "a", "b") and low <= high:
-            currency = _currency(match, default_currency, "a", "b")
-            return _price(match, Money(currency, low), Money(currency, high))
-    for pattern, is_maximum, needs_currency in _ONE_SIDED:
-        for match in pattern.finditer(normal):
-            if not needs_currency or _has_currency(match, "a"):
-                money = Money(_currency(match, default_currency, "a"), _number(match, "a"))
-                return _price(match, None, money) if is_maximum else _price(match, money, None)
-    return None
+    matched = normal[price.start : price.end]
+    return Constraint(ConstraintType.PRICE, matched, minimum=price.minimum, maximum=price.maximum)
 
 
 def without_price(normal: str, constraints: list[Constraint]) -> str:
@@ -160,23 +107,6 @@ def with_colours(
             kept.append(colour)
             values.add(colour.value)
     return kept
-
-
-def _price(match: re.Match[str], minimum: Money | None, maximum: Money | None) -> Constraint:
-    return Constraint(ConstraintType.PRICE, match.group().strip(), minimum=minimum, maximum=maximum)
-
-
-def _number(match: re.Match[str], name: str) -> Decimal:
-    return Decimal(match[f"n{name}"].replace(",", ""))
-
-
-def _has_currency(match: re.Match[str], *names: str) -> bool:
-    return any(match[f"s{name}"] or match[f"u{name}"] for name in names)
-
-
-def _currency(match: re.Match[str], default: str, *names: str) -> str:
-    marks = [match[f"{kind}{name}"] for name in names for kind in "su"]
-    return next((_CURRENCIES[mark] for mark in marks if mark), default)
 
 
 def _longest_name(

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.common.limits import MAX_QUERY
 from services.query_encoder.domain.concept_finding import ConceptFinder, Mention
 from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.constraints import Constraint, find_constraints, with_colours, without_price
-from services.query_encoder.domain.correction import SpellCorrector
+from services.query_encoder.domain.constraints import (
+    Constraint,
+    find_constraints,
+    find_price,
+    shop_names,
+    with_colours,
+    without_price,
+)
+from services.query_encoder.domain.correction import SpellCorrector, Spelling
 from services.query_encoder.domain.expansion import Expander, Expansion
 from services.query_encoder.domain.lexicon import Lexicon
 
@@ -54,7 +62,7 @@ class QueryReader:
         self._finder = ConceptFinder(graph)
 
     def read(self, normal: str, lexicon: Lexicon, corrector: SpellCorrector, expander: Expander) -> QueryReading:
-        spelling = corrector.read(normal)
+        spelling = self._spelling(normal, lexicon, corrector)
         corrected = spelling.text
         constraints = find_constraints(corrected, lexicon, self._currency)
         retrieval_text = without_price(corrected, constraints)
@@ -64,3 +72,13 @@ class QueryReader:
         return QueryReading(
             normal, corrected, spelling.alternatives, retrieval_text, constraints, reading.mentions, expansion
         )
+
+    def _spelling(self, normal: str, lexicon: Lexicon, corrector: SpellCorrector) -> Spelling:
+        """The words of a price are not corrected: no shop has "not" or "hkd" in its titles."""
+        price = find_price(normal, self._currency, shop_names(lexicon))
+        if price is None:
+            return corrector.read(normal)
+        before, words, after = normal.partition(price.matched_text)
+        left, right = corrector.read(before), corrector.read(after)
+        text = f"{left.text}{words}{right.text}"
+        return Spelling(text, left.alternatives + right.alternatives) if len(text) <= MAX_QUERY else Spelling(normal)

@@ -10,12 +10,13 @@ import snowballstemmer
 
 from services.common.errors import InvalidArgument
 from services.common.limits import MAX_QUERY
-from services.common.scripts import HAN, LATIN, is_han
+from services.common.scripts import HAN, KANA, LATIN, is_han
 
 ENGLISH, CHINESE, UNDETERMINED = "en", "zh", "und"
 
 _HAN = re.compile(f"[{HAN}]")
 _LATIN = re.compile(f"[{LATIN}]", re.IGNORECASE)
+_KANA = re.compile(f"[{KANA}]")
 _WORD = re.compile(rf"[{HAN}]+|[^\W_]+(?:[-'./][^\W_]+)*")
 _STEMMER = snowballstemmer.stemmer("english")
 # Words that say nothing about a product, in English and Chinese.
@@ -56,14 +57,17 @@ def normal_form(text: str) -> str:
 
 
 def detect_language(normal: str) -> str:
-    """ "zh" if most of the text is in Han characters, "en" if most is in Latin letters, "und" if it has neither.
+    """ "zh" if most of the text is in Han characters, "en" if most is in Latin letters, "und" if it has neither, or if
+    it has kana (Japanese) and most is not in Latin letters.
 
     A Han character says about as much as four Latin letters, so the mixed text "nike 跑步鞋" is Chinese.
     """
-    han, latin = len(_HAN.findall(normal)), len(_LATIN.findall(normal))
+    han, latin, kana = (len(script.findall(normal)) for script in (_HAN, _LATIN, _KANA))
     if not han and not latin:
         return UNDETERMINED
-    return CHINESE if 4 * han >= latin else ENGLISH
+    if 4 * han + kana < latin:
+        return ENGLISH
+    return UNDETERMINED if kana else CHINESE
 
 
 def words(normal: str) -> list[str]:

@@ -66,9 +66,18 @@ def test_unit_rows_in_order(fp32_minilm: Encoder) -> None:
     np.testing.assert_allclose(vectors[0], vectors[-1], atol=1e-5)
 
 
-@pytest.mark.parametrize("text", ["跑步鞋", "男士手表", "中国", "nike 跑步鞋", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "跑步鞋", "男士手表", "中国", "nike 跑步鞋", "", "이어폰", "무선 마우스", "наушники", "سماعات بلوتوث",
+        "ヘッドホン",
+        "無線マウス", "ακουστικά", "אוזניות", "हेडफ़ोन", "หูฟัง", "nike кроссовки",
+    ],
+)  # fmt: skip
 def test_unknown_language(minilm: Encoder, text: str) -> None:
-    """Chinese gets a zero row, even if MiniLM's vocabulary has the characters; other rows are not affected."""
+    """A text in another script than Latin gets a zero row, even if MiniLM's vocabulary has its characters; other rows
+    are not affected.
+    """
     vectors = minilm.encode(["coffee grinder", text, "café crème"], MAX_TOKENS)
     assert [bool(row.any()) for row in vectors] == [True, False, True]
 

@@ -56,10 +56,16 @@ def test_refused(text: str) -> None:
         ("운동화", "und"),
         ("nike 운동화", "en"),
         ("ランニングシューズ", "und"),
+        ("無線マウス", "und"),
+        ("防水のヘッドホン", "und"),
+        ("sony wh-1000xm4 ヘッドホン", "en"),
+        ("سماعات بلوتوث", "und"),
+        ("무선 마우스", "und"),
+        ("無線耳機", "zh"),
     ],
 )
 def test_language(text: str, language: str) -> None:
-    """The script that says more decides; a Han character counts as four Latin letters."""
+    """The script that says more decides; a Han character counts as four Latin letters. Japanese is not Chinese."""
     assert detect_language(text) == language
 
 
