@@ -1,7 +1,8 @@
-"""Money as a decimal amount with a currency, never as a float; and the table of currencies."""
+"""Money as a decimal amount with a currency, never as a float; and the tables of currencies and of their names."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
@@ -30,6 +31,90 @@ _CODES_BY_DECIMALS = {
 MINOR_UNIT_DECIMALS: Mapping[str, int] = {
     code: decimals for decimals, codes in _CODES_BY_DECIMALS.items() for code in codes.split()
 }
+
+# By code: what means this currency, unless the shop's currency shares it (_SHARED). Written as `currency_name_form`.
+_NAMES_BY_CODE = {
+    "AED": "dh د.إ 迪拉姆",
+    "AMD": "֏",
+    "AUD": "a$ au$ aud$ 澳元 澳币 澳幣",
+    "AZN": "₼",
+    "BDT": "৳ taka",
+    "BRL": "r$ reais 雷亚尔",
+    "CAD": "c$ ca$ cad$ cdn$ 加元 加币 加幣",
+    "CHF": "fr sfr francs 瑞郎 瑞士法郎",
+    "CNY": "cn¥ rmb rmb¥ cnh yuan renminbi kuai 元 块 块钱 塊錢 人民币 人民幣",
+    "CRC": "₡",
+    "CZK": "kč koruna korun",
+    "DKK": "dkr",
+    "EUR": "€ euro euros eu€ 欧元 歐元 欧 евро ευρώ",
+    "GBP": "£ gb£ quid sterling pound pounds 英镑 英鎊",
+    "GEL": "₾",
+    "GHS": "₵ gh₵ cedi cedis",
+    "HKD": "hk$ hkd$ 港元 港币 港幣 港纸 港紙",
+    "HUF": "ft forint",
+    "IDR": "rp rupiah 印尼盾",
+    "ILS": "₪ shekel shekels",
+    "INR": "₹ rs rupee rupees 卢比 盧比",
+    "JPY": "jp¥ yen 円 日元 日圆 日圓 日币 日幣",
+    "KES": "ksh kshs",
+    "KHR": "៛",
+    "KRW": "₩ won 원 韩元 韓元 韩币 韓幣 韩圆 韓圜",
+    "KZT": "₸ tenge",
+    "LAK": "₭",
+    "MNT": "₮",
+    "MOP": "mop$ 澳门元 澳門元 澳门币 澳門幣",
+    "MXN": "mx$ mex$",
+    "MYR": "rm ringgit 马币 馬幣 令吉",
+    "NGN": "₦ naira",
+    "NOK": "nkr",
+    "NZD": "nz$ nzd$ 纽币 紐幣 纽元 紐元",
+    "PEN": "s/",
+    "PHP": "₱",
+    "PLN": "zł zl zloty zlotys złoty złotych",
+    "PYG": "₲",
+    "RON": "lei",
+    "RUB": "₽ ruble rubles rouble roubles руб рубль рубля рублей 卢布 盧布",
+    "SAR": "riyal riyals 里亚尔",
+    "SEK": "skr kronor",
+    "SGD": "s$ sg$ sgd$ 新币 新幣 新元 新加坡元 坡币",
+    "THB": "฿ baht 泰铢 泰銖",
+    "TRY": "₺ lira liras tl",
+    "TWD": "nt nt$ ntd twd$ ntd$ 新台币 新台幣 新臺幣 台币 台幣 臺幣",
+    "UAH": "₴ hryvnia грн",
+    "USD": "$ us$ usd$ dollar dollars buck bucks 美元 美金 美刀 刀",
+    "VND": "₫ 越南盾",
+    "ZAR": "r rand",
+}
+# Names that several currencies share. The currency of the shop decides; without it the code above, if there is one.
+_SHARED = {
+    "$": (
+        "USD ARS AUD BBD BMD BND BSD BZD CAD CLP COP CVE DOP FJD GYD HKD JMD KYD LRD MXN NAD NZD SBD SGD SRD TTD TWD "
+        "UYU XCD"
+    ),
+    "dollar dollars": "USD AUD BBD BMD BND BSD BZD CAD FJD GYD HKD JMD KYD LRD NAD NZD SBD SGD SRD TTD TWD XCD",
+    "buck bucks": "USD AUD CAD NZD SGD",
+    "£ pound pounds": "GBP EGP FKP GIP LBP SDG SHP SSP SYP",
+    "¥": "CNY JPY",
+    "元 圆 圓": "CNY TWD HKD MOP",
+    "块 塊 块钱 塊錢": "CNY TWD",
+    "kr krone kroner": "DKK ISK NOK SEK",
+    "krona": "SEK ISK",
+    "rs rupee rupees": "INR LKR MUR NPR PKR SCR",
+    "peso pesos": "ARS CLP COP CUP DOP MXN PHP UYU",
+    "franc francs fr": "CHF BIF CDF DJF GNF KMF RWF XAF XOF XPF",
+    "dinar dinars": "BHD DZD IQD JOD KWD LYD RSD TND",
+    "dirham dirhams dh": "AED MAD",
+    "riyal riyals": "SAR QAR",
+    "rial rials": "IRR OMR YER",
+    "shilling shillings": "KES SOS TZS UGX",
+    "lei leu": "RON MDL",
+}
+
+_USUAL = {name: code for code, names in _NAMES_BY_CODE.items() for name in names.split()}
+_BY_SHOP = {name: frozenset(codes.split()) for names, codes in _SHARED.items() for name in names.split()}
+
+# Every name that `currency_named` knows, in the form of `currency_name_form`.
+CURRENCY_NAMES = frozenset([*_USUAL, *_BY_SHOP, *map(str.lower, MINOR_UNIT_DECIMALS)])
 
 
 @dataclass(frozen=True, order=False)
@@ -68,3 +153,22 @@ class Money:
 def in_minor_units(amount: Decimal, currency: str, rounding: str = ROUND_HALF_UP) -> Decimal:
     """`amount` rounded to the minor unit of the currency. `rounding`: a constant of the module decimal."""
     return amount.quantize(Decimal(1).scaleb(-MINOR_UNIT_DECIMALS[currency]), rounding=rounding)
+
+
+def currency_name_form(text: str) -> str:
+    """NFKC, lower case, without spaces around and without the full stop of an abbreviation: "￥" is "¥", "Fr." "fr"."""
+    return unicodedata.normalize("NFKC", text).strip().lower().rstrip(".")
+
+
+def currency_named(name: str, shop_currency: str = "") -> str | None:
+    """The code of ISO 4217 that a sign, code or name means: "€", "usd", "HK$", 日元.
+
+    A name that several currencies share means `shop_currency` if that is one of them, otherwise its usual currency:
+    "$" is CAD in a shop that sells in CAD, otherwise USD. None if the name is unknown, or if nothing decides ("kr",
+    "¥").
+    """
+    name = currency_name_form(name)
+    if shop_currency in _BY_SHOP.get(name, ()):
+        return shop_currency
+    code = name.upper()
+    return code if code in MINOR_UNIT_DECIMALS else _USUAL.get(name)

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from services.common.convert import money_from_proto, money_to_proto
 from services.common.errors import InvalidArgument
-from services.common.money import MAX_UNITS, NANOS, Money
+from services.common.money import (
+    CURRENCY_NAMES,
+    MAX_UNITS,
+    MINOR_UNIT_DECIMALS,
+    NANOS,
+    Money,
+    currency_name_form,
+    currency_named,
+)
 from services.query_encoder.domain.constraints import find_price
 
 whole_units = st.integers(-MAX_UNITS, MAX_UNITS)
@@ -75,11 +83,10 @@ def test_too_many_units(units: int) -> None:
     assert refused(units=units) == "price.units"
 
 
-@given(st.text(max_size=5))
-def test_currencies(code: str) -> None:
-    """Only three capital letters are a currency; anything else is refused by the path of the field."""
-    is_code = len(code) == 3 and all("A" <= letter <= "Z" for letter in code)
-    assert refused(currency=code) == ("" if is_code else "price.currency_code")
+@given(st.text(max_size=5) | st.sampled_from(["usd", "QQQ", "XXX", "XAU"]))
+def test_not_a_currency(code: str) -> None:
+    """Only a code of ISO 4217 in capitals is a currency; anything else is refused by the path of the field."""
+    assert refused(currency=code) == ("" if code in MINOR_UNIT_DECIMALS else "price.currency_code")
 
 
 @given(st.from_regex(r"(under|over|max) [$][0-9]{1,9}(,[0-9]{3}){0,9}", fullmatch=True))
@@ -98,3 +105,47 @@ def refused(currency: str = "USD", units: int = 0, nanos: int = 0) -> str:
     except InvalidArgument as error:
         return error.violations[0].field
     return ""
+
+
+@pytest.mark.parametrize(
+    ("names", "currency"),
+    [
+        (["€", "EUR", "eur", "Euro", "euros", "欧元", "歐元", " € "], "EUR"),
+        (["£", "GBP", "pounds", "quid", "英镑", "英鎊"], "GBP"),
+        (["HK$", "hkd", "港币", "港幣"], "HKD"),
+        (["NT$", "NTD", "新台幣", "臺幣"], "TWD"),
+        (["US$", "$", "＄", "dollars", "美元"], "USD"),
+        (["JPY", "yen", "円", "日元", "日圓"], "JPY"),
+        (["CNY", "RMB", "元", "人民幣", "块"], "CNY"),
+        (["A$", "AU$"], "AUD"),
+        (["Fr.", "CHF", "瑞郎"], "CHF"),
+        (["zł", "PLN"], "PLN"),
+        (["R$", "reais"], "BRL"),
+        (["Rs.", "₹", "₨"], "INR"),
+    ],
+)
+def test_names_of_currencies(names: list[str], currency: str) -> None:
+    """Signs, codes and names mean the same currency, in capital or small letters, in any width."""
+    assert {name: currency_named(name) for name in names} == dict.fromkeys(names, currency)
+
+
+@pytest.mark.parametrize(
+    ("name", "shop_currency", "currency"),
+    [
+        ("$", "CAD", "CAD"), ("$", "EUR", "USD"), ("US$", "CAD", "USD"), ("¥", "JPY", "JPY"), ("¥", "CNY", "CNY"),
+        ("¥", "USD", None), ("￥", "", None), ("kr", "SEK", "SEK"), ("kr.", "DKK", "DKK"), ("kr", "USD", None),
+        ("元", "TWD", "TWD"), ("元", "USD", "CNY"), ("pesos", "MXN", "MXN"), ("pesos", "USD", None),
+        ("lumens", "USD", None), ("", "USD", None), ("XXX", "USD", None),
+    ],
+)  # fmt: skip
+def test_names_that_currencies_share(name: str, shop_currency: str, currency: str | None) -> None:
+    """The shop's currency decides between currencies of one name; without it a name that has no usual meaning has no
+    currency, and neither has an unknown name.
+    """
+    assert currency_named(name, shop_currency) == currency
+
+
+def test_every_code_is_a_name() -> None:
+    """Every code of ISO 4217 names its own currency in any shop, and all names are in the form that is looked up."""
+    assert all(currency_named(code.lower(), "USD") == code for code in MINOR_UNIT_DECIMALS)
+    assert {currency_name_form(name) for name in CURRENCY_NAMES} == CURRENCY_NAMES
