@@ -15,8 +15,8 @@ import stamina
 from tqdm import tqdm
 
 from catalog.events import event_of
-from catalog.mapping import ProductMapping, RowRefused
-from catalog.rows import Row, read_rows
+from catalog.mapping import ProductMapping
+from catalog.rows import Row, RowRefused, read_rows
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection

@@ -10,7 +10,7 @@ import typer
 
 from catalog.events import event_of
 from catalog.imports import EventsImport
-from catalog.mapping import RowRefused
+from catalog.rows import RowRefused
 from cli.calls import call, connection_of, failed, out
 from cli.imports import rejects_of, run_import
 from cli.options import IsVisitor, Json, RejectsFile, Session, Strict

@@ -10,7 +10,8 @@ import pytest
 
 from catalog.events import event_of
 from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
-from catalog.mapping import RowRefused, parse_mapping
+from catalog.mapping import parse_mapping
+from catalog.rows import RowRefused
 from kairos.common.v1 import event_pb2
 from ops.client import Connection
 from tests.unit.conftest import FakeGateway
@@ -59,7 +60,7 @@ def test_a_short_outage_does_not_end_an_import(gateway: FakeGateway, tmp_path: P
 def test_bad_rows_are_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path) -> None:
     """Each bad row is written with its line, field, reason and text; the good rows are imported."""
     path = put(
-        tmp_path, "id,title,price", "1,Shoe,NaN", "2,Boot,-5", "3", b"4,gr\xfc\xdfe,1", "5,,1", "6,Good,1",
+        tmp_path, "id,title,price", "1,Shoe,1e3", "2,Boot,-5", "3", b"4,gr\xfc\xdfe,1", "5,,1", "6,Good,1",
         '7,"Ünïcode, quoted",much',
     )  # fmt: skip
     summary, rejects = imported(gateway, path)
@@ -68,10 +69,10 @@ def test_bad_rows_are_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path) 
     assert [(entry["line"], entry["field"]) for entry in rejects] == [
         (2, "price"), (3, "price"), (4, "row"), (5, "row"), (6, "title"), (8, "price"),
     ]  # fmt: skip
-    assert "NaN" in rejects[0]["reason"]
+    assert "scientific" in rejects[0]["reason"]
     assert "negative" in rejects[1]["reason"]
     assert rejects[2]["reason"] == "has 1 fields, but the header has 3"
-    assert rejects[3]["reason"] == "is not UTF-8"
+    assert rejects[3]["reason"] == "is not UTF-8; save the file as UTF-8"
     assert rejects[5]["row"] == "7,Ünïcode, quoted,much"
 
 

@@ -104,7 +104,7 @@ def test_wrong_number_of_fields(tmp_path: Path) -> None:
 def test_text_that_is_not_utf8(tmp_path: Path, name: str, data: bytes) -> None:
     """A line in another encoding has a problem and a text that can be written; the next line is read."""
     bad, good = read_rows(put(tmp_path, name, data))
-    assert (bad.problem, bad.values) == ("is not UTF-8", {})
+    assert (bad.problem, bad.values) == ("is not UTF-8; save the file as UTF-8", {})
     assert bad.raw.encode()
     assert good.values["id"] == "2"
 
@@ -123,7 +123,7 @@ def test_text_that_is_not_utf8(tmp_path: Path, name: str, data: bytes) -> None:
 )
 def test_a_bad_line_of_json(tmp_path: Path, line: bytes, problem: str) -> None:
     """A line that is not a JSON object has a problem; the next line is read."""
-    bad, good = read_rows(put(tmp_path, "p.jsonl", line + b'\n{"id": "2"}\n'))
+    _, bad, good = read_rows(put(tmp_path, "p.jsonl", b'{"id": "1"}\n' + line + b'\n{"id": "2"}\n'))
     assert problem in bad.problem
     assert good.values == {"id": "2"}
 
