@@ -79,7 +79,7 @@ def parse_decimal(field: str, text: str, number: str, notation: Notation, minor_
                 f"{text!r} may mean {whole}{decimals} or {whole}.{decimals}; write {whole}{decimals}.00 or "
                 f"{whole}.{decimals}0, or name the mark before decimals with --decimal-mark point or comma",
             )
-    if (digits := _without_groups(whole)) is None:
+    if (digits := _without_groups(whole)) is None or not re.fullmatch(r"\d*", decimals):
         raise RowRefused(
             field, f"{text!r} is not an amount: its thousands are not in groups; write for example 1299.00"
         )

@@ -14,7 +14,7 @@ from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
-from services.common.errors import InvalidArgument, Unavailable
+from services.common.errors import FieldViolation, InvalidArgument, Overloaded, Unavailable
 from services.common.rpc import set_status
 
 
@@ -22,7 +22,8 @@ from services.common.rpc import set_status
 class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     """Refuses products titled "refuse me", and the stream that holds one titled "fall over".
 
-    Is unavailable the first time for a stream that holds one titled "later".
+    Is unavailable the first time for a stream that holds one titled "later", and over its quota the first time for an
+    event with the query "too often". Refuses messages with the query "refuse me" and names two such events.
     """
 
     products: dict[str, product_pb2.Product] = field(default_factory=dict)
@@ -62,6 +63,14 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     def RecordEvents(
         self, message: gateway_pb2.RecordEventsRequest, context: grpc.ServicerContext
     ) -> gateway_pb2.RecordEventsResponse:
+        paths = [f"events[{n}].query" for n, event in enumerate(message.events) if event.query == "refuse me"]
+        if paths:
+            set_status(context, InvalidArgument(*(FieldViolation(path, "a bad query") for path in paths[:2])))
+            return gateway_pb2.RecordEventsResponse()
+        if not self.was_unavailable and any(event.query == "too often" for event in message.events):
+            self.was_unavailable = True
+            set_status(context, Overloaded("the quota of the key is used up; send fewer calls", 0.01))
+            return gateway_pb2.RecordEventsResponse()
         new = {event.event_id: event for event in message.events if event.event_id not in self.events}
         self.events |= new
         return gateway_pb2.RecordEventsResponse(recorded_count=len(new), duplicate_count=len(message.events) - len(new))

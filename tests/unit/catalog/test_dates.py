@@ -70,7 +70,7 @@ def test_every_scale_of_seconds(seconds: int, per_second: int) -> None:
 
 
 @given(
-    st.text(max_size=40) | st.integers() | st.floats() | st.from_regex(r"[0-9]{1,4}[-/. T:0-9Z+]{0,16}", fullmatch=True)
+    st.text(max_size=40) | st.integers() | st.floats() | st.text("0123456789-/. T:Z+", max_size=20)
 )
 def test_any_value(value: object) -> None:
     """Any value is a time in UTC of a year from 1900 to 2099, or is refused."""

@@ -36,7 +36,7 @@ def reason(value: object, currency: str = "USD", notation: Notation = UNKNOWN, o
         ("2\u00a0499.00", "USD 2499"), ("2\u202f499,50", "USD 2499.5"), ("2\u2009499", "USD 2499"),
         ("2'499.00", "USD 2499"), ("2’499", "USD 2499"), ("12,34,567.89", "USD 1234567.89"), ("1,23,456", "USD 123456"),
         ("1.234.567", "USD 1234567"), ("1,234,567", "USD 1234567"), ("0,125", "USD 0.125"), (".5", "USD 0.5"),
-        ("7,-", "USD 7"), ("7.–", "USD 7"), ("２４．９０", "USD 24.9"), ("٢٤٫٩٠", "USD 24.9")
+        ("7,-", "USD 7"), ("7.–", "USD 7"), ("２４．９０", "USD 24.9"), ("٢٤٫٩٠", "USD 24.9"),
         (" 24.90\u200b", "USD 24.9"),
     ],
 )  # fmt: skip
@@ -183,10 +183,10 @@ def test_amounts_keep_every_digit(amount: Decimal, grouped: bool) -> None:
     assert parse_money("price", f"{amount:{',' if grouped else ''}f}", "USD").amount == amount
 
 
-digits = st.from_regex(r"[$€¥]?[-(]?[0-9.,' e]{1,14}[-)€]?( ?[a-zA-Z]{1,3})?", fullmatch=True)
+amounts = st.text("0123456789.,' -$€¥eE()krUSD", max_size=12)
 
 
-@given(st.text(max_size=30) | digits, st.sampled_from(sorted(MINOR_UNIT_DECIMALS)))
+@given(st.text(max_size=20) | amounts, st.sampled_from(sorted(MINOR_UNIT_DECIMALS)))
 def test_any_text_for_an_amount(text: str, currency: str) -> None:
     """Any text is an amount whose digits stand in the text, or is refused."""
     try:

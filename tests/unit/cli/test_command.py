@@ -118,7 +118,7 @@ def test_the_summary_of_an_import(gateway: FakeGateway, tmp_path: Path) -> None:
     1.
     """
     path, rejects = tmp_path / "p.csv", tmp_path / "bad.jsonl"
-    path.write_text("id,title,price\n1,Shoe,5\n2,Boot,NaN\n")
+    path.write_text("id,title,price\n1,Shoe,5\n2,Boot,cheap\n")
     arguments = ("catalog", "import", str(path), "--rejects", str(rejects), "--json")
     result = kairos(gateway, *arguments)
     summary = json.loads(result.stdout)
