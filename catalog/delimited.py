@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TextIO
 
@@ -31,10 +31,10 @@ class _Table:
     def __init__(self, path: Path, text: TextIO) -> None:
         self._name = path.name
         lines = self._lines(text)
-        skipped: list[str] = []
+        blank = 0
         first = next(lines, "")
         while first and not first.strip():
-            skipped.append(first)
+            blank += 1
             first = next(lines, "")
         # Excel's own way to name the delimiter.
         if first.startswith("sep=") and len(first.strip()) == 5:
@@ -42,7 +42,7 @@ class _Table:
         else:
             delimiter, kept = self._delimiter(first, path), [first]
         self._delimiter_used = delimiter
-        self._reader = csv.reader(chain(skipped, kept, lines), delimiter=delimiter)
+        self._reader = csv.reader(chain(repeat("\n", blank), kept, lines), delimiter=delimiter)
         self.header = self._read_header()
 
     def __iter__(self) -> Iterator[Row]:

@@ -81,7 +81,9 @@ def _elements(path: Path, text: TextIO) -> Iterator[tuple[str, int, bool]]:
                 in_text = not in_text
             elif mark in "[{":
                 depth += 1
-                kept = position if depth == 1 else kept
+                if depth == 1:  # only lines of space are before the array
+                    parts = ["\n" * ("".join(parts) + chunk[:position]).count("\n")]
+                    size, kept = 0, position
             elif depth > 1 and mark in "]}":
                 depth -= 1
             elif depth == 1:

@@ -69,9 +69,7 @@ def test_every_scale_of_seconds(seconds: int, per_second: int) -> None:
     assert parse_time("time", str(seconds * per_second)) == moment
 
 
-@given(
-    st.text(max_size=40) | st.integers() | st.floats() | st.text("0123456789-/. T:Z+", max_size=20)
-)
+@given(st.text(max_size=40) | st.integers() | st.floats() | st.text("0123456789-/. T:Z+", max_size=20))
 def test_any_value(value: object) -> None:
     """Any value is a time in UTC of a year from 1900 to 2099, or is refused."""
     try:
