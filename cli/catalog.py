@@ -57,7 +57,11 @@ def import_products(
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
-    """Import a catalogue. Products that have not changed are skipped."""
+    """Import a catalogue. Products that have not changed are skipped.
+
+    Exit code: 0 all rows were accepted or are in the file of rejected rows; 1 none was accepted, the gateway refused,
+    or --strict and a row was rejected; 2 the file or an option cannot be used.
+    """
     try:
         if not file.is_file():
             raise FileRefused(f"{file} is not a file")
@@ -93,13 +97,21 @@ def _print_mapping(mapping: ProductMapping, columns: list[str]) -> None:
 
 
 @app.command()
-def get(context: typer.Context, id: Annotated[str, typer.Argument(help="Id of the product.")]) -> None:
-    """Print one product as JSON."""
+def get(
+    context: typer.Context, id: Annotated[str, typer.Argument(help="Id of the product.")], as_json: Json = True
+) -> None:
+    """Print one product, always as JSON."""
     print_json(call(context, "GetProduct", gateway_pb2.GetProductRequest(id=id)))
 
 
 @app.command()
-def delete(context: typer.Context, ids: Annotated[list[str], typer.Argument(help="Ids of the products.")]) -> None:
+def delete(
+    context: typer.Context,
+    ids: Annotated[list[str], typer.Argument(help="Ids of the products.")],
+    as_json: Json = False,
+) -> None:
     """Delete products."""
     answer = call(context, "DeleteProducts", gateway_pb2.DeleteProductsRequest(ids=ids))
-    out.print(f"deleted {answer.deleted_count}, unknown {len(answer.missing_ids)}")
+    if as_json:
+        return print_json(answer)
+    return out.print(f"deleted {answer.deleted_count}, unknown {len(answer.missing_ids)}")

@@ -35,6 +35,8 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     merged: list[tuple[str, str]] = field(default_factory=list)
     target: str = ""
     was_unavailable: bool = False
+    # The result of a search instead of the usual one.
+    shown: product_pb2.Product | None = None
 
     def ImportProducts(
         self, messages: Iterator[gateway_pb2.ImportProductsRequest], context: grpc.ServicerContext
@@ -78,7 +80,9 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     def Search(self, message: gateway_pb2.SearchRequest, context: grpc.ServicerContext) -> gateway_pb2.SearchResponse:
         self.searches.append(message)
         price = common_pb2.Money(currency_code="USD", units=90)
-        shown = product_pb2.Product(id="1", title="跑步鞋 [/b]", brand="B", category_path=["Shoes"], price=price)
+        shown = self.shown or product_pb2.Product(
+            id="1", title="跑步鞋 [/b]", brand="B", category_path=["Shoes"], price=price
+        )
         quote = pricing_pb2.PriceQuote(
             quote_id="q" * 32, item_id="1", offer=price, list_price=common_pb2.Money(currency_code="USD", units=100)
         )
