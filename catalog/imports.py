@@ -28,8 +28,9 @@ from services.common.limits import MAX_IMAGE_BYTES
 # Products of one stream, after which the gateway acknowledges them, and of one message.
 _STREAM = 2_000
 _MESSAGE = 200
-# A message is sent when its images have so many bytes. The gateway accepts messages of 16 MiB.
+# A message is sent when it has so many bytes or fields. The gateway accepts 16 MiB and 40,000 fields.
 _MESSAGE_BYTES = 4 << 20
+_MESSAGE_FIELDS = 20_000
 # Events of one message.
 _EVENTS = 500
 # Of `kairos user export`, beside events.
@@ -136,15 +137,16 @@ class CatalogImport:
             self.rejects.add(batch[rejected.index][0], rejected.field, rejected.reason)
 
     def _messages(self, batch: list[tuple[Row, product_pb2.Product]]) -> Iterator[gateway_pb2.ImportProductsRequest]:
-        message, size = gateway_pb2.ImportProductsRequest(), 0
+        message, size, fields = gateway_pb2.ImportProductsRequest(), 0, 0
         for _, product in batch:
             image = self._image(product.image_uri)
             message.products.append(product)
             message.images.append(image)
-            size += len(image)
-            if len(message.products) == _MESSAGE or size >= _MESSAGE_BYTES:
+            size += len(image) + product.ByteSize()
+            fields += _fields(product)
+            if len(message.products) == _MESSAGE or size >= _MESSAGE_BYTES or fields >= _MESSAGE_FIELDS:
                 yield _without_empty_images(message)
-                message, size = gateway_pb2.ImportProductsRequest(), 0
+                message, size, fields = gateway_pb2.ImportProductsRequest(), 0, 0
         if message.products:
             yield _without_empty_images(message)
 
@@ -162,6 +164,11 @@ class CatalogImport:
             with path.open("rb") as file:
                 return file.read(MAX_IMAGE_BYTES + 1)
         return path.read_bytes()
+
+
+def _fields(product: product_pb2.Product) -> int:
+    """At least the number of fields of a product, each value of an attribute counted."""
+    return 80 + sum(3 + len(entry.values) for entry in product.attributes.values())
 
 
 def _without_empty_images(message: gateway_pb2.ImportProductsRequest) -> gateway_pb2.ImportProductsRequest:

@@ -33,6 +33,8 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     images: dict[str, bytes] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     merged: list[tuple[str, str]] = field(default_factory=list)
+    # Bytes of each message of an import.
+    message_sizes: list[int] = field(default_factory=list)
     target: str = ""
     was_unavailable: bool = False
     # The result of a search instead of the usual one.
@@ -43,6 +45,7 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     ) -> gateway_pb2.ImportProductsResponse:
         answer = gateway_pb2.ImportProductsResponse()
         kept = list(messages)
+        self.message_sizes += [message.ByteSize() for message in kept]
         self.images |= {p.id: image for message in kept for p, image in zip(message.products, message.images)}  # noqa: B905
         for product in (product for message in kept for product in message.products):
             if product.title == "later" and not self.was_unavailable:
@@ -172,7 +175,10 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
     # The stubs declare every method abstract; the tests call only some of them.
-    fake, server = FakeGateway(), grpc.server(ThreadPoolExecutor(2))  # type: ignore[abstract]
+    fake, server = (
+        FakeGateway(),
+        grpc.server(ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", 16 << 20)]),
+    )  # type: ignore[abstract]
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(fake, server)
     fake.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()

@@ -88,6 +88,18 @@ def test_the_gateways_own_rejects(gateway: FakeGateway, tmp_path: Path) -> None:
     ]
 
 
+def test_large_products_make_smaller_messages(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Long texts and many attributes divide an import into messages that the gateway accepts."""
+    long = [json.dumps({"id": f"l{n}", "title": "a", "description": "鞋" * 15_000}) for n in range(150)]
+    values = [f"v{n}" for n in range(32)]
+    attributes = {f"a{n}": values for n in range(64)}
+    wide = [json.dumps({"id": f"w{n}", "title": "a", "attributes": attributes}) for n in range(40)]
+    summary, _ = imported(gateway, put(tmp_path, *long, *wide, name="p.jsonl"))
+    assert summary.imported == 190
+    assert max(gateway.message_sizes) < 5 << 20
+    assert len(gateway.message_sizes) >= 2 + 4
+
+
 def test_the_same_id_twice(gateway: FakeGateway, tmp_path: Path) -> None:
     """The same product again counts as a duplicate; another product with that id is rejected with the first line."""
     path = put(tmp_path, "id,title", "1,Shoe", "2,Boot", "1,Shoe", "1,Sandal")
