@@ -28,8 +28,8 @@ from rich.table import Table
 from tqdm import tqdm
 from transformers import AutoTokenizer
 
-from catalog.mapping import ProductMapping, RowRefused, parse_mapping
-from catalog.rows import column_names, read_rows
+from catalog.mapping import ProductMapping, parse_mapping
+from catalog.rows import RowRefused, column_names, read_rows
 from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from ops.client import Connection

@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.explanation_peers import PEERS, Counted
+from benchmarks.explanation_peers import PEERS, Counted, missing_libraries
 from services.common.arrays import unit_rows
 from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.domain.attribution import masked_of, shapley
@@ -128,6 +128,8 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--core", type=int, default=min(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
+    if missing := missing_libraries():
+        parser.error(missing)
     os.sched_setaffinity(0, {arguments.core})
     weighted = partial(weighted_sum, weights=Weights(**WeightSettings().model_dump()))
     objective = Objective(**ObjectiveSettings().model_dump())

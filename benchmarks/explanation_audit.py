@@ -35,7 +35,7 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks.explanation_data import demo_requests, trained_network
-from benchmarks.explanation_peers import PEERS
+from benchmarks.explanation_peers import PEERS, missing_libraries
 from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.domain.attention import attention
 from services.ranker.domain.attribution import DoubleArray, masked_of, shapley
@@ -150,6 +150,8 @@ def main() -> int:
     parser.add_argument("--network", type=Path, help="a folder of `python -m training.ranking`")
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
+    if missing := missing_libraries():
+        parser.error(missing)
     weighted = partial(weighted_sum, weights=Weights(**WeightSettings().model_dump()))
     objective = Objective(**ObjectiveSettings().model_dump())
     with tempfile.TemporaryDirectory(prefix="kairos-audit-") as folder:

@@ -6,6 +6,7 @@ Each peer explains a function of six binary inputs, one a feature group, and one
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -18,15 +19,14 @@ from services.ranker.domain.attribution import DoubleArray, Scorer
 from services.ranker.domain.ranking_request import BoolArray
 from services.ranker.domain.reasons import GROUPS
 
-with warnings.catch_warnings():
-    # Both import names that their dependencies deprecate.
-    warnings.simplefilter("ignore")
-    import shap
-    from captum._utils.models.linear_model import SkLearnLinearRegression
-    from captum.attr import KernelShap, Lime, ShapleyValueSampling
-
 # (scorer, number of items) -> contributions [items, 6].
 Peer = Callable[[Scorer, int], DoubleArray]
+
+
+def missing_libraries() -> str:
+    """What to install before the peers can explain; empty if all is there."""
+    missing = [name for name in ("shap", "captum") if importlib.util.find_spec(name) is None]
+    return f"{' and '.join(missing)} not installed; install the extra kairos-suite[audit]" if missing else ""
 
 
 class Counted:
@@ -43,6 +43,10 @@ class Counted:
 
 def shap_kernel(scorer: Scorer, items: int) -> DoubleArray:
     """All items at once, since KernelExplainer takes a function of several outputs; all 62 proper coalitions."""
+    with warnings.catch_warnings():
+        # It imports names that its dependencies deprecate; so does captum.
+        warnings.simplefilter("ignore")
+        import shap
     off, on = np.zeros((1, len(GROUPS))), np.ones((1, len(GROUPS)))
     explainer = shap.KernelExplainer(lambda rows: np.asarray(scorer(rows > 0.5), np.float64), off)
     values = explainer.shap_values(on, nsamples=62, l1_reg=False, silent=True)
@@ -50,12 +54,12 @@ def shap_kernel(scorer: Scorer, items: int) -> DoubleArray:
 
 
 def captum_kernel(scorer: Scorer, items: int) -> DoubleArray:
-    return _one_by_one(scorer, items, KernelShap, n_samples=64)
+    return _one_by_one(scorer, items, _captum().KernelShap, n_samples=64)
 
 
 def captum_sampling(scorer: Scorer, items: int) -> DoubleArray:
     """25 orders, the default."""
-    return _one_by_one(scorer, items, ShapleyValueSampling, n_samples=25)
+    return _one_by_one(scorer, items, _captum().ShapleyValueSampling, n_samples=25)
 
 
 def captum_lime(scorer: Scorer, items: int) -> DoubleArray:
@@ -63,7 +67,18 @@ def captum_lime(scorer: Scorer, items: int) -> DoubleArray:
 
     Least squares: captum's default, a lasso, sets all coefficients to zero for scores as small as probabilities.
     """
-    return _one_by_one(scorer, items, partial(Lime, interpretable_model=SkLearnLinearRegression()), n_samples=64)
+    captum = _captum()
+    from captum._utils.models.linear_model import SkLearnLinearRegression
+
+    return _one_by_one(scorer, items, partial(captum.Lime, interpretable_model=SkLearnLinearRegression()), n_samples=64)
+
+
+def _captum() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import captum.attr
+
+    return captum.attr
 
 
 def _one_by_one(scorer: Scorer, items: int, method: Any, n_samples: int) -> DoubleArray:

@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from catalog.mapping import parse_mapping
+from catalog.mapping import mapping_for, parse_mapping
 from catalog.rows import column_names, read_rows
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
@@ -134,7 +134,8 @@ def by_retrieval(
 
 def by_bm25s(path: Path, mapping: str, queries: Sequence[str]) -> dict[str, Ranking]:
     """Lù, 2024: Lucene's BM25 with an English stemmer and stop words, k1 1.5, b 0.75, over all mapped text."""
-    columns = parse_mapping(mapping, column_names(path), "USD").columns
+    columns_of, names = mapping_for(path, parse_mapping(mapping, column_names(path), "USD"))
+    columns = columns_of.columns_of(names)
     (id_column,) = columns["id"]
     sources = [column for field, names in columns.items() if field != "id" for column in names]
     rows = {row.values[id_column]: row.values for row in read_rows(path) if not row.problem}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from catalog.mapping import RowRefused, parse_mapping
-from catalog.rows import column_names, read_rows
+from catalog.mapping import mapping_for, parse_mapping
+from catalog.rows import RowRefused, column_names, read_rows
 from kairos.common.v1 import product_pb2
 from services.common.convert import product_from_proto
 from services.common.errors import InvalidArgument
@@ -24,7 +24,7 @@ def read_messages(
     file: Path, mapping: str = "", currency: str = "USD"
 ) -> Iterator[tuple[product_pb2.Product, Product]]:
     """Each product as a message and as a domain object; see read_catalogue."""
-    columns = parse_mapping(mapping, column_names(file), currency)
+    columns, _ = mapping_for(file, parse_mapping(mapping, column_names(file), currency))
     seen: set[str] = set()
     bad = 0
     for row in tqdm(read_rows(file), desc=file.name, unit=" rows"):

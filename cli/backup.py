@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.calls import failed, out
-from cli.options import DataDir
+from cli.options import DataDir, Json
 from ops.backup.copies import at_hand, bring_back, save, save_remotely
 from ops.backup.files import Failed
 from ops.backup.manifest import Manifest, Refused
@@ -31,6 +32,7 @@ def backup(
     data_dir: DataDir = None,
     force: Annotated[bool, typer.Option(help="Replace what is in the folder.")] = False,
     skip: Skip = [],  # noqa: B006 - Typer wants a list
+    as_json: Json = False,
 ) -> None:
     """Save the state of the suite: products, vectors, user histories, quotes, lexicons, models. The suite may run."""
     with _errors_as_exits():
@@ -39,8 +41,10 @@ def backup(
             manifest = save_remotely(_settings(data_dir), folder, force, skip)
         else:
             manifest = save(_settings(data_dir), Path(folder), force, skip)
-        _print(manifest)
-        out.print(f"{escape(folder)}, {time.monotonic() - began:.1f} s", soft_wrap=True, highlight=False)
+        took_s = time.monotonic() - began
+        _print(manifest, folder, as_json)
+        if not as_json:
+            out.print(f"{escape(folder)}, {took_s:.1f} s", soft_wrap=True, highlight=False)
 
 
 def restore(
@@ -48,13 +52,15 @@ def restore(
     data_dir: DataDir = None,
     force: Annotated[bool, typer.Option(help="Replace existing state.")] = False,
     skip: Skip = [],  # noqa: B006 - Typer wants a list
+    as_json: Json = False,
 ) -> None:
     """Restore a backup. The suite must not run."""
     with _errors_as_exits():
         with at_hand(folder) as here:
             manifest = bring_back(_settings(data_dir), here, force, skip)
-        _print(manifest)
-        out.print("restored; now start the suite", highlight=False)
+        _print(manifest, folder, as_json)
+        if not as_json:
+            out.print("restored; now start the suite", highlight=False)
 
 
 @contextmanager
@@ -65,11 +71,17 @@ def _errors_as_exits() -> Iterator[None]:
         raise failed(str(error), exit_code=2 if isinstance(error, Refused) else 1) from None
 
 
-def _print(manifest: Manifest) -> None:
+def _print(manifest: Manifest, folder: str, as_json: bool) -> None:
+    if as_json:
+        parts = [
+            {"name": part.name, "files": len(part.files), "bytes": part.size, "consistency": part.moment}
+            for part in manifest.parts
+        ]
+        return print(json.dumps({"folder": folder, "parts": parts}, ensure_ascii=False))
     table = Table("part", "files", "bytes", "consistency", box=None, pad_edge=False)
     for part in manifest.parts:
         table.add_row(part.name, f"{len(part.files):,}", f"{part.size:,}", part.moment)
-    out.print(table)
+    return out.print(table)
 
 
 def _settings(data_dir: Path | None) -> SuiteSettings:

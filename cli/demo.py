@@ -4,6 +4,7 @@ runs until Ctrl-C; otherwise the command ends after the tour.
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 import tempfile
@@ -24,13 +25,14 @@ COMMANDS = """
 Try:
   .venv/bin/kairos search "coffee maker" --explain
   .venv/bin/kairos search 咖啡机 --locale zh
-  .venv/bin/kairos events record me ID
+  .venv/bin/kairos events record --user me --item kitchen-mugs-0001 --type click
   .venv/bin/kairos recommend --user me --explain
   .venv/bin/kairos status
 """
 
 
 def main() -> int:
+    argparse.ArgumentParser("python -m cli.demo", description=__doc__).parse_args()
     console = Console()
     # SIGTERM ends the command in the same way as Ctrl-C: the suite is stopped below.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

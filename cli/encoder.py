@@ -13,6 +13,7 @@ from rich.table import Table
 
 from catalog.rows import FileRefused
 from cli.calls import failed
+from cli.options import Json
 
 if TYPE_CHECKING:
     from training.compression.compress import Row
@@ -48,6 +49,7 @@ def compress(
         list[str], typer.Option(help='A way to prune, for example "heads=0.25,units=0.5,layers=1". May be repeated.')
     ] = [],  # noqa: B006 - Typer wants a list
     seed: Annotated[int, typer.Option(help="Seed of the random sample.")] = 0,
+    as_json: Json = False,
 ) -> None:
     """Prune and quantize the text encoder, measure size, latency and NDCG@10, and propose the smallest good one."""
     try:
@@ -74,8 +76,11 @@ def compress(
     except (OSError, ValueError, FileRefused) as error:
         raise failed(str(error), exit_code=2) from None
     best = compression.proposed(rows, tolerance)
-    (out / "compress.json").write_text(json.dumps(document(rows, best, sample, settings), indent=2) + "\n")
+    report = json.dumps(document(rows, best, sample, settings), indent=2)
+    (out / "compress.json").write_text(report + "\n")
     plot(rows, best, tolerance, out / "compress.png")
+    if as_json:
+        return print(report)
     kind = "judged queries" if judged else "queries made from titles"
     _print(rows, best, f"{len(sample.judgements):,} {kind} over {len(sample.products):,} products")
     _console.print(f"Smallest model within {tolerance:.1%} of fp32: {best.name}, {best.backend}. Serve it with")
@@ -83,6 +88,7 @@ def compress(
         _console.print(f"  {name}={value}", soft_wrap=True, highlight=False)
     if best.name != compression.UNPRUNED:
         _console.print("and change the catalogue to it (kairos catalog reembed): its vectors are of another model.")
+    return None
 
 
 def _print(rows: Sequence[Row], best: Row, title: str) -> None:

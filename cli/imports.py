@@ -17,6 +17,9 @@ from ops.client import explain_error
 
 
 def run_import(job: CatalogImport | EventsImport, file: Path, strict: bool, as_json: bool) -> None:
+    """Exit code 0: every row was accepted or is in the file of rejected rows. 1: the gateway refused, no row was
+    accepted, or `strict` and a row was rejected. 2: the file cannot be read (further).
+    """
     began = time.monotonic()
     try:
         summary = job.run(file)
@@ -24,10 +27,13 @@ def run_import(job: CatalogImport | EventsImport, file: Path, strict: bool, as_j
         hint = f"{job.summary.imported} rows were acknowledged before; run the same command again to continue"
         raise failed(explain_error(error), hint) from None
     except FileRefused as error:
-        raise failed(str(error), exit_code=2) from None
+        hint = f"{job.summary.accepted} rows were acknowledged before" if job.summary.accepted else ""
+        raise failed(str(error), hint, exit_code=2) from None
     _print_summary(summary, time.monotonic() - began, as_json)
     if summary.rejected:
         err.print(f"rejected rows, with line and reason: {escape(str(job.rejects.path))}", soft_wrap=True)
+    if summary.rejected and not summary.accepted:
+        raise failed("no row was accepted")
     if strict and summary.rejected:
         raise typer.Exit(1)
 

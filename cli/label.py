@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from rich.markup import escape
 
 from catalog.rows import FileRefused
 from cli.calls import err, failed, out
-from cli.options import DataDir
+from cli.options import DataDir, Json
 from ops.settings import SuiteSettings
 from services.common.context import DEFAULT_TENANT
 from services.common.settings import load_settings
@@ -51,6 +52,7 @@ def suggest(
     ] = None,
     data_dir: DataDir = None,
     tenant: Annotated[str, typer.Option(help="Tenant whose queries are read.")] = DEFAULT_TENANT,
+    as_json: Json = False,
 ) -> None:
     """Choose the queries whose labels help most: uncertain, frequent, and not similar to each other."""
     # Imported here: it needs libraries that only the query encoder installs.
@@ -64,7 +66,11 @@ def suggest(
     except (FileRefused, ValueError) as error:
         raise failed(str(error), exit_code=2) from None
     write(to, choices)
-    out.print(table(choices))
+    if as_json:
+        chosen = [{"query": choice.question.query, "head": choice.question.head} for choice in choices]
+        print(json.dumps({"file": str(to), "choices": chosen}, ensure_ascii=False))
+    else:
+        out.print(table(choices))
     err.print(
         f"{len(asked)} queries were read. Fill in the column `label` of {escape(str(to))}, then train with --labels.",
         soft_wrap=True,

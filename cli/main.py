@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,13 @@ from cli.shopping import price, recommend, search, suggest
 from ops.client import Connection
 from ops.control import health_of
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"kairos {version('kairos-suite')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -32,6 +39,9 @@ def connect(
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM file with your own certificate, for mutual TLS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM file with the key of your own certificate.")] = None,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     context.obj = Connection(target, api_key, timeout, tls_ca, tls_cert, tls_key)
 

@@ -83,6 +83,7 @@ def promote(
     registry: Registry = None,
     data_dir: DataDir = None,
     tenant: Tenant = DEFAULT_TENANT,
+    as_json: Json = False,
 ) -> None:
     """Serve a version to all users, to a share of them, or to nobody (shadow)."""
     found, chosen = _registry(registry, data_dir, tenant), _version(version)
@@ -95,18 +96,20 @@ def promote(
             found.take_step(StepKind.SHARE, chosen, lambda now: now.with_share(chosen, share), BY_HAND)
         else:
             found.take_step(StepKind.SHADOW, chosen, lambda now: now.with_shadow(chosen), BY_HAND)
-    _print_rollout(found.rollout())
+    _print_rollout(found.rollout(), as_json)
 
 
 @app.command()
-def rollback(registry: Registry = None, data_dir: DataDir = None, tenant: Tenant = DEFAULT_TENANT) -> None:
+def rollback(
+    registry: Registry = None, data_dir: DataDir = None, tenant: Tenant = DEFAULT_TENANT, as_json: Json = False
+) -> None:
     """Remove the challenger. If there is none, go back to the previous version."""
     found = _registry(registry, data_dir, tenant)
     with _errors_as_exits():
         now = found.rollout()
         leaving = now.current if now.challenger is None else now.challenger
         found.take_step(StepKind.ROLLED_BACK, leaving, lambda now: now.rolled_back(), BY_HAND)
-    _print_rollout(found.rollout())
+    _print_rollout(found.rollout(), as_json)
 
 
 @app.command()
@@ -167,11 +170,13 @@ def _role(rollout: Rollout, version: str) -> str:
     return "previous" if version in rollout.before else ""
 
 
-def _print_rollout(rollout: Rollout) -> None:
+def _print_rollout(rollout: Rollout, as_json: bool) -> None:
+    if as_json:
+        return print(json.dumps({"rollout": _plain(rollout)}))
     text = f"current: {_name(rollout.current)}"
     if rollout.other is not None:
         text += f"; {_name(rollout.other)}: {_role(rollout, rollout.other)}"
-    out.print(escape(text), soft_wrap=True)
+    return out.print(escape(text), soft_wrap=True)
 
 
 def _moment(at_s: float) -> str:

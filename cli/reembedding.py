@@ -9,8 +9,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-import pyarrow as pa
-import pyarrow.dataset
 import stamina
 from tqdm import tqdm
 
@@ -130,11 +128,14 @@ class Reembedding:
 
 def read_vectors(path: Path, model_version: str) -> Iterator[gateway_pb2.StoreEmbeddingsRequest]:
     """Raises FileRefused for a file that lacks a column or has vectors of another model."""
+    # Imported here: it takes half a second, which no other command needs.
+    import pyarrow.dataset
+
     if not path.exists():
         raise FileRefused(f"{path} does not exist")
     try:
         data = pyarrow.dataset.dataset(path, format="parquet")
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pyarrow.ArrowInvalid, OSError) as error:
         raise FileRefused(f"{path} is not a Parquet file: {error}") from None
     absent = [name for name in COLUMNS if name not in data.schema.names]
     if absent:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
+from services.common.convert import money_from_proto
+from services.common.money import in_minor_units
 from services.gateway.domain.sentence import GROUPS
 
 # Characters of the longest bar of the waterfall.
@@ -24,20 +26,27 @@ def print_results(
     console: Console, results: Sequence[gateway_pb2.Result], degradations: Sequence[common_pb2.Degradation],
     explain: bool = False,
 ) -> None:  # fmt: skip
-    table = Table("#", "product", "brand", "category", "price", "score", box=None, pad_edge=False)
+    # An id is never cut: other commands take it.
+    id_column = Column("id", no_wrap=True, overflow="fold")
+    table = Table("#", id_column, "product", "brand", "category", "price", "score", box=None, pad_edge=False)
     for result in results:
         product = result.product
         table.add_row(
-            str(result.position), escape(product.title[:64]), escape(product.brand[:18]),
-            escape(product.category_path[-1][:22]) if product.category_path else "", price_text(result),
-            f"{result.score:.3f}",
+            str(result.position), escape(product.id), escape(shortened(product.title, 64)),
+            escape(shortened(product.brand, 18)), escape(shortened("".join(product.category_path[-1:]), 22)),
+            price_text(result), f"{result.score:.3f}",
         )  # fmt: skip
         if explain and result.reasons:
-            table.add_row("", f"[dim]{escape(why(result.reasons))}[/]")
+            table.add_row("", "", f"[dim]{escape(why(result.reasons))}[/]")
         if explain and result.explanation.rules:
-            table.add_row("", f"[dim]{escape(rules_text(result.explanation.rules))}[/]")
+            table.add_row("", "", f"[dim]{escape(rules_text(result.explanation.rules))}[/]")
     console.print(table)
     print_degradations(console, degradations)
+
+
+def shortened(text: str, most: int) -> str:
+    """At most `most` characters; "…" stands for what is cut."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "…"
 
 
 def price_text(result: gateway_pb2.Result) -> str:
@@ -48,7 +57,11 @@ def price_text(result: gateway_pb2.Result) -> str:
 
 
 def money_text(money: common_pb2.Money) -> str:
-    return f"{money.currency_code} {money.units + money.nanos / 1e9:,.2f}"
+    """For example "USD 1,299.00"; "–" for an absent amount."""
+    if not money.currency_code:
+        return "–"
+    amount = money_from_proto(money, "amount").amount
+    return f"{money.currency_code} {in_minor_units(amount, money.currency_code):,}"
 
 
 def why(reasons: Sequence[ranker_pb2.Reason]) -> str:

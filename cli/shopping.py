@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from catalog.mapping import RowRefused, parse_money
+from catalog.money import parse_money
+from catalog.numbers import ENGLISH
+from catalog.rows import RowRefused
 from cli.calls import call, out, print_json
 from cli.options import Brands, Categories, Explained, Json, Literal, Locale, PageSize, Session, User, Visitor
 from cli.render import print_interpretation, print_quotes, print_results, print_suggestions, print_waterfall
@@ -138,6 +140,6 @@ def _print_search(answer: gateway_pb2.SearchResponse, explain: bool) -> None:
 
 def _amount(text: str, currency: str) -> common_pb2.Money:
     try:
-        return money_to_proto(parse_money("price", text, currency))
+        return money_to_proto(parse_money("price", text, currency, ENGLISH))
     except RowRefused as error:
         raise typer.BadParameter(str(error)) from None

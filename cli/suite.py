@@ -23,6 +23,7 @@ _console = Console(stderr=True)
 def up(
     data_dir: DataDir = None,
     detach: Annotated[bool, typer.Option(help="Return when the suite is ready, and leave it running.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Start the suite on this machine: the stages as Ray Serve applications, and the gateway."""
     try:
@@ -31,14 +32,18 @@ def up(
         _console.print(f"[red]{error}")
         raise typer.Exit(1) from None
     _console.print(f"Ready: gateway {state.gateway}, metrics {state.metrics}")
+    if as_json:
+        print(json.dumps({"gateway": state.gateway, "metrics": state.metrics}), flush=True)
     if not detach:
         _console.print("Press Ctrl-C to stop it.")
         wait(supervisor)
 
 
-def down(data_dir: DataDir = None) -> None:
+def down(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Stop all processes of the suite."""
     count = stop(_settings(data_dir).data_dir.resolve())
+    if as_json:
+        print(json.dumps({"stopped_processes": count}))
     _console.print("Stopped." if count else "The suite was not running.")
 
 

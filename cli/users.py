@@ -35,10 +35,12 @@ def export(
     user: UserId,
     visitor: IsVisitor = False,
     to: Annotated[Path | None, typer.Option("--out", help="File to write.", show_default="standard output")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array instead of JSON lines.")] = False,
 ) -> None:
     """Export all stored data of a user or visitor as JSON lines: profile, events, impressions and whole rankings."""
     message = gateway_pb2.ExportUserRequest()
     setattr(message, _id_field(visitor), user)
+    between = "[\n" if as_json else ""
     with to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout) as file:
         while True:
             page = call(context, "ExportUser", message)
@@ -48,10 +50,13 @@ def export(
             records += [("ranking", ranking) for ranking in page.rankings]
             for kind, record in records:
                 line = {"record": kind} | MessageToDict(record, preserving_proto_field_name=True)
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                file.write(between + json.dumps(line, ensure_ascii=False) + ("" if as_json else "\n"))
+                between = ",\n" if as_json else ""
             message.page_token = page.next_page_token
             if not message.page_token:
-                return
+                break
+        if as_json:
+            file.write("[]\n" if between == "[\n" else "\n]\n")
 
 
 @app.command()
@@ -59,10 +64,13 @@ def merge(
     context: typer.Context,
     visitor: Annotated[str, typer.Argument(help="Id of the visitor.")],
     user: Annotated[str, typer.Argument(help="Id of the user.")],
+    as_json: Json = False,
 ) -> None:
     """Move the history of an anonymous visitor to a user, once."""
     answer = call(context, "MergeUsers", gateway_pb2.MergeUsersRequest(visitor_id=visitor, user_id=user))
-    out.print(f"moved {answer.moved_event_count} events, {answer.moved_impressions_count} shown pages")
+    if as_json:
+        return print_json(answer)
+    return out.print(f"moved {answer.moved_event_count} events, {answer.moved_impressions_count} shown pages")
 
 
 @app.command()
@@ -71,14 +79,17 @@ def delete(
     user: UserId,
     visitor: IsVisitor = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Delete all stored data of a user or visitor. This cannot be undone."""
     if not yes:
-        typer.confirm(f"Delete all events and the profile of {user!r}?", abort=True)
+        typer.confirm(f"Delete all events and the profile of {user!r}?", abort=True, err=True)
     message = gateway_pb2.DeleteUserRequest()
     setattr(message, _id_field(visitor), user)
     answer = call(context, "DeleteUser", message)
-    out.print(
+    if as_json:
+        return print_json(answer)
+    return out.print(
         f"deleted {answer.deleted_event_count} events, {answer.deleted_impressions_count} shown pages, "
         f"{answer.deleted_ranking_count} rankings"
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2
@@ -48,11 +49,25 @@ class Connection:
 
 def explain_error(error: grpc.RpcError) -> str:
     """The error as text, with a line for each wrong field."""
+    if wrong := field_violations(error):
+        return "\n".join(["the request was refused:", *(f"  {field}: {reason}" for field, reason in wrong)])
+    return f"{error.code().name}: {error.details()}"
+
+
+def field_violations(error: grpc.RpcError) -> list[tuple[str, str]]:
+    """(path, reason) of each wrong field that the error names."""
+    bad = error_details_pb2.BadRequest()
+    found = any(detail.Unpack(bad) for detail in _details(error))
+    return [(wrong.field, wrong.description) for wrong in bad.field_violations] if found else []
+
+
+def retry_after_s(error: grpc.RpcError) -> float | None:
+    """Seconds after which to send the request again; None if the error does not say."""
+    retry = error_details_pb2.RetryInfo()
+    found = any(detail.Unpack(retry) for detail in _details(error))
+    return retry.retry_delay.ToNanoseconds() / 1e9 if found else None
+
+
+def _details(error: grpc.RpcError) -> Sequence[Any]:
     status = rpc_status.from_call(error)  # type: ignore[arg-type]
-    lines = [f"{error.code().name}: {error.details()}"]
-    for detail in status.details if status else ():
-        bad = error_details_pb2.BadRequest()
-        if detail.Unpack(bad):
-            lines = ["the request was refused:"]
-            lines += [f"  {violation.field}: {violation.description}" for violation in bad.field_violations]
-    return "\n".join(lines)
+    return status.details if status else ()

@@ -1,14 +1,18 @@
-"""`python -m services.learner`: trains on the ranker's event log until it is stopped (SIGTERM, SIGINT).
+"""Trains on the ranker's event log until it is stopped (SIGTERM, SIGINT).
 
 The journal in its folder and the registry's log (`kairos models list`) record what it did. docs/reference/metrics.md
-describes its metrics.
+describes its metrics. Settings: KAIROS_LEARNER_*, and KAIROS_RANKER_* for the log and the registry. Beside a suite on
+this machine, KAIROS_SUITE_DATA_DIR is the folder of both.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import structlog
 import torch
@@ -35,6 +39,8 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    argparse.ArgumentParser("python -m services.learner", description=__doc__).parse_args()
+    _use_folder_of_suite()
     try:
         settings, ranker = load_settings(LearnerSettings), load_settings(RankerSettings)
         configure_telemetry("learner", settings.telemetry)
@@ -47,6 +53,16 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def _use_folder_of_suite() -> None:
+    """Without folders of their own, learner and ranker use those of the suite, as `kairos up` gives them."""
+    if not (suite := os.environ.get("KAIROS_SUITE_DATA_DIR")):
+        return
+    for service in ("learner", "ranker"):
+        prefix = f"KAIROS_{service.upper()}_"
+        if f"{prefix}CONFIG" not in os.environ:
+            os.environ.setdefault(f"{prefix}DATA_DIR", str(Path(suite) / service))
 
 
 def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetrics, stop: threading.Event) -> None:

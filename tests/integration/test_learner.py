@@ -23,7 +23,9 @@ _PATIENCE_S = 60.0
 
 
 def test_a_learner_is_seen_from_outside(tmp_path: Path) -> None:
-    """Scraped over HTTP it has caught up with the log; stopped, it ends with 0 and its spans are at the collector."""
+    """Started in the folder of a suite, it has caught up with the ranker's log there as HTTP shows; stopped, it ends
+    with 0 and its spans are at the collector.
+    """
     settings = RankerSettings(data_dir=tmp_path / "ranker")
     store = build_store(settings)
     Shop(store, now_s=time.time() - 2 * 3_600 - PAGES * STEP_S).show(PAGES)
@@ -32,8 +34,7 @@ def test_a_learner_is_seen_from_outside(tmp_path: Path) -> None:
         port = probe.getsockname()[1]
     with collecting() as collector:
         environment = os.environ | {
-            "KAIROS_RANKER_DATA_DIR": str(settings.data_dir),
-            "KAIROS_LEARNER_DATA_DIR": str(tmp_path / "learner"),
+            "KAIROS_SUITE_DATA_DIR": str(tmp_path),
             "KAIROS_LEARNER_POLL_S": "0.1",
             "KAIROS_LEARNER_METRICS__PORT": str(port),
             "KAIROS_LEARNER_TRAINING__CHECKPOINT_S": "0",
@@ -52,6 +53,7 @@ def test_a_learner_is_seen_from_outside(tmp_path: Path) -> None:
             process.kill()
             process.wait()
     assert process.returncode == 0, said.decode()
+    assert list((tmp_path / "learner").iterdir())
     assert (seen["kairos_learner_pages_total"], seen["kairos_learner_updates_total"]) == (PAGES, 1)
     assert {("kairos-learner", name) for name in ("test", "learn", "save")} <= {span[:2] for span in collector.spans}
 

@@ -14,7 +14,7 @@ from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
-from services.common.errors import InvalidArgument, Unavailable
+from services.common.errors import FieldViolation, InvalidArgument, Overloaded, Unavailable
 from services.common.rpc import set_status
 
 
@@ -22,7 +22,8 @@ from services.common.rpc import set_status
 class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     """Refuses products titled "refuse me", and the stream that holds one titled "fall over".
 
-    Is unavailable the first time for a stream that holds one titled "later".
+    Is unavailable the first time for a stream that holds one titled "later", and over its quota the first time for an
+    event with the query "too often". Refuses messages with the query "refuse me" and names two such events.
     """
 
     products: dict[str, product_pb2.Product] = field(default_factory=dict)
@@ -32,14 +33,19 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     images: dict[str, bytes] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     merged: list[tuple[str, str]] = field(default_factory=list)
+    # Bytes of each message of an import.
+    message_sizes: list[int] = field(default_factory=list)
     target: str = ""
     was_unavailable: bool = False
+    # The result of a search instead of the usual one.
+    shown: product_pb2.Product | None = None
 
     def ImportProducts(
         self, messages: Iterator[gateway_pb2.ImportProductsRequest], context: grpc.ServicerContext
     ) -> gateway_pb2.ImportProductsResponse:
         answer = gateway_pb2.ImportProductsResponse()
         kept = list(messages)
+        self.message_sizes += [message.ByteSize() for message in kept]
         self.images |= {p.id: image for message in kept for p, image in zip(message.products, message.images)}  # noqa: B905
         for product in (product for message in kept for product in message.products):
             if product.title == "later" and not self.was_unavailable:
@@ -62,6 +68,14 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     def RecordEvents(
         self, message: gateway_pb2.RecordEventsRequest, context: grpc.ServicerContext
     ) -> gateway_pb2.RecordEventsResponse:
+        paths = [f"events[{n}].query" for n, event in enumerate(message.events) if event.query == "refuse me"]
+        if paths:
+            set_status(context, InvalidArgument(*(FieldViolation(path, "a bad query") for path in paths[:2])))
+            return gateway_pb2.RecordEventsResponse()
+        if not self.was_unavailable and any(event.query == "too often" for event in message.events):
+            self.was_unavailable = True
+            set_status(context, Overloaded("the quota of the key is used up; send fewer calls", 0.01))
+            return gateway_pb2.RecordEventsResponse()
         new = {event.event_id: event for event in message.events if event.event_id not in self.events}
         self.events |= new
         return gateway_pb2.RecordEventsResponse(recorded_count=len(new), duplicate_count=len(message.events) - len(new))
@@ -69,7 +83,9 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
     def Search(self, message: gateway_pb2.SearchRequest, context: grpc.ServicerContext) -> gateway_pb2.SearchResponse:
         self.searches.append(message)
         price = common_pb2.Money(currency_code="USD", units=90)
-        shown = product_pb2.Product(id="1", title="跑步鞋 [/b]", brand="B", category_path=["Shoes"], price=price)
+        shown = self.shown or product_pb2.Product(
+            id="1", title="跑步鞋 [/b]", brand="B", category_path=["Shoes"], price=price
+        )
         quote = pricing_pb2.PriceQuote(
             quote_id="q" * 32, item_id="1", offer=price, list_price=common_pb2.Money(currency_code="USD", units=100)
         )
@@ -159,7 +175,10 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
     # The stubs declare every method abstract; the tests call only some of them.
-    fake, server = FakeGateway(), grpc.server(ThreadPoolExecutor(2))  # type: ignore[abstract]
+    fake, server = (
+        FakeGateway(),
+        grpc.server(ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", 16 << 20)]),
+    )  # type: ignore[abstract]
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(fake, server)
     fake.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()

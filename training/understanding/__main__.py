@@ -16,9 +16,8 @@ import typer
 from tqdm import tqdm
 
 from catalog.events import event_of
-from catalog.mapping import RowRefused
 from catalog.products import read_catalogue
-from catalog.rows import read_rows
+from catalog.rows import RowRefused, read_rows
 from services.common.limits import MAX_QUERY
 from services.common.product import Product
 from services.common.versions import add_version

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from catalog.events import event_of
 from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
-from catalog.mapping import RowRefused, parse_mapping
+from catalog.mapping import parse_mapping
+from catalog.rows import RowRefused
 from kairos.common.v1 import event_pb2
 from ops.client import Connection
 from tests.unit.conftest import FakeGateway
@@ -59,7 +62,7 @@ def test_a_short_outage_does_not_end_an_import(gateway: FakeGateway, tmp_path: P
 def test_bad_rows_are_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path) -> None:
     """Each bad row is written with its line, field, reason and text; the good rows are imported."""
     path = put(
-        tmp_path, "id,title,price", "1,Shoe,NaN", "2,Boot,-5", "3", b"4,gr\xfc\xdfe,1", "5,,1", "6,Good,1",
+        tmp_path, "id,title,price", "1,Shoe,1e3", "2,Boot,-5", "3", b"4,gr\xfc\xdfe,1", "5,,1", "6,Good,1",
         '7,"Ünïcode, quoted",much',
     )  # fmt: skip
     summary, rejects = imported(gateway, path)
@@ -68,10 +71,10 @@ def test_bad_rows_are_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path) 
     assert [(entry["line"], entry["field"]) for entry in rejects] == [
         (2, "price"), (3, "price"), (4, "row"), (5, "row"), (6, "title"), (8, "price"),
     ]  # fmt: skip
-    assert "NaN" in rejects[0]["reason"]
+    assert "scientific" in rejects[0]["reason"]
     assert "negative" in rejects[1]["reason"]
     assert rejects[2]["reason"] == "has 1 fields, but the header has 3"
-    assert rejects[3]["reason"] == "is not UTF-8"
+    assert rejects[3]["reason"] == "is not UTF-8; save the file as UTF-8"
     assert rejects[5]["row"] == "7,Ünïcode, quoted,much"
 
 
@@ -83,6 +86,18 @@ def test_the_gateways_own_rejects(gateway: FakeGateway, tmp_path: Path) -> None:
     assert [(entry["line"], entry["field"], entry["reason"]) for entry in rejects] == [
         (line, "title", "a bad title") for line in (7, 333, 2_100)
     ]
+
+
+def test_large_products_make_smaller_messages(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Long texts and many attributes divide an import into messages that the gateway accepts."""
+    long = [json.dumps({"id": f"l{n}", "title": "a", "description": "鞋" * 15_000}) for n in range(150)]
+    values = [f"v{n}" for n in range(32)]
+    attributes = {f"a{n}": values for n in range(64)}
+    wide = [json.dumps({"id": f"w{n}", "title": "a", "attributes": attributes}) for n in range(40)]
+    summary, _ = imported(gateway, put(tmp_path, *long, *wide, name="p.jsonl"))
+    assert summary.imported == 190
+    assert max(gateway.message_sizes) < 5 << 20
+    assert len(gateway.message_sizes) >= 2 + 4
 
 
 def test_the_same_id_twice(gateway: FakeGateway, tmp_path: Path) -> None:
@@ -124,6 +139,72 @@ def test_events_are_recorded_once(gateway: FakeGateway, tmp_path: Path) -> None:
     assert gateway.events["e4"].quantity == 2
     again, _ = recorded(gateway, path)
     assert (again.imported, again.duplicates) == (0, 4)
+
+
+def test_events_that_the_gateway_names_are_rejected(gateway: FakeGateway, tmp_path: Path) -> None:
+    """The events that a refusal names are rejected with their lines, and the others of the message are recorded."""
+    rows = [f"e{n},u,,search,{'refuse me' if n in (3, 4, 9, 11, 12) else 'red'}" for n in range(2, 15)]
+    summary, rejects = recorded(gateway, put(tmp_path, "event_id,user_id,item_id,type,query", *rows))
+    assert (summary.read, summary.imported, summary.rejected) == (13, 8, 5)
+    assert [(entry["line"], entry["field"]) for entry in rejects] == [(n, "query") for n in (3, 4, 9, 11, 12)]
+    assert rejects[0]["reason"] == "a bad query"
+    assert len(gateway.events) == 8
+
+
+def test_an_event_far_ahead_is_rejected(gateway: FakeGateway, tmp_path: Path) -> None:
+    """One event a week ahead, and one without a person, do not keep the others out."""
+    ahead = (datetime.now(UTC) + timedelta(days=7)).isoformat()
+    path = put(
+        tmp_path, "event_id,user_id,item_id,type,time", "e1,u,p,click,", f"e2,u,p,click,{ahead}", "e3,,p,click,",
+        "e4,u,p,CART,1712101512345",
+    )  # fmt: skip
+    summary, rejects = recorded(gateway, path)
+    assert (summary.imported, summary.rejected) == (2, 2)
+    assert [(entry["line"], entry["field"]) for entry in rejects] == [(3, "occurred_at"), (4, "user_id")]
+    assert "more than a day ahead" in rejects[0]["reason"]
+    assert gateway.events["e4"].occurred_at.ToJsonString() == "2024-04-02T23:45:12.345Z"
+
+
+def test_a_used_quota_does_not_end_an_import(gateway: FakeGateway, tmp_path: Path) -> None:
+    """If the gateway says when to try again, the message is sent again then."""
+    path = put(tmp_path, "event_id,user_id,type,query", "e1,u,search,too often")
+    summary, _ = recorded(gateway, path)
+    assert gateway.was_unavailable
+    assert summary.imported == 1
+
+
+def test_an_export_is_imported_again(gateway: FakeGateway, tmp_path: Path) -> None:
+    """The events of an export are recorded as they were; its other records are passed over."""
+    event = event_pb2.Event(
+        event_id="e1", user_id="u", session_id="s", item_id="p", type=event_pb2.EVENT_TYPE_DWELL, query="鞋",
+        quantity=2, dwell_ms=30_000, attribution_token="t", visitor_id="v",
+    )  # fmt: skip
+    event.occurred_at.FromJsonString("2024-05-01T10:00:00.250Z")
+    lines = [
+        {"record": kind} | MessageToDict(event, preserving_proto_field_name=snake_case)
+        for kind, snake_case in (("profile", True), ("event", True), ("event", False), ("ranking", True))
+    ]
+    summary, _ = recorded(gateway, put(tmp_path, *map(json.dumps, lines), name="export.jsonl"))
+    assert (summary.read, summary.imported, summary.duplicates, summary.skipped) == (4, 1, 1, 2)
+    assert gateway.events["e1"] == event
+
+
+@pytest.mark.parametrize("name", ["click", "CLICK", "EVENT_TYPE_CLICK", " event_type_click "])
+def test_names_of_types(name: str) -> None:
+    """A type has the name that people use, or that of the contract."""
+    row = {"event_id": "e", "user_id": "u", "item_id": "p", "type": name}
+    assert event_of(row).type == event_pb2.EVENT_TYPE_CLICK
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("user_id", "null"), ("user_id", "undefined"), ("user_id", float("nan")), ("item_id", "NaN"), ("event_id", " ")],
+)
+def test_an_id_that_says_nothing(key: str, value: object) -> None:
+    """What programs write for a missing id is no id: it would join the histories of strangers."""
+    row = {"event_id": "e", "user_id": "u", "item_id": "p", "type": "click"} | {key: value}
+    with pytest.raises(RowRefused, match=key):
+        event_of(row)
 
 
 def test_a_time_without_a_zone_is_utc() -> None:

@@ -10,6 +10,8 @@ from google.protobuf.json_format import ParseDict
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from cli.render import money_text, shortened
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from tests.unit.conftest import FakeGateway
 
@@ -96,7 +98,7 @@ def test_a_visitor(gateway: FakeGateway) -> None:
     """A visitor searches, acts, and is merged into a user."""
     kairos(gateway, "search", "shoes", "--visitor", "v")
     assert (gateway.searches[-1].visitor_id, gateway.searches[-1].user_id) == ("v", "")
-    assert kairos(gateway, "events", "record", "v", "1", "--visitor").exit_code == 0
+    assert kairos(gateway, "events", "record", "--visitor", "v", "--item", "1").exit_code == 0
     assert [(event.visitor_id, event.user_id) for event in gateway.events.values()] == [("v", "")]
     result = kairos(gateway, "user", "merge", "v", "u")
     assert "moved 4 events, 1 shown pages" in result.stdout
@@ -118,7 +120,7 @@ def test_the_summary_of_an_import(gateway: FakeGateway, tmp_path: Path) -> None:
     1.
     """
     path, rejects = tmp_path / "p.csv", tmp_path / "bad.jsonl"
-    path.write_text("id,title,price\n1,Shoe,5\n2,Boot,NaN\n")
+    path.write_text("id,title,price\n1,Shoe,5\n2,Boot,cheap\n")
     arguments = ("catalog", "import", str(path), "--rejects", str(rejects), "--json")
     result = kairos(gateway, *arguments)
     summary = json.loads(result.stdout)
@@ -154,6 +156,79 @@ def test_no_gateway() -> None:
     result = CliRunner().invoke(app, ["--target", "127.0.0.1:1", "search", "shoes"])
     assert result.exit_code == 1
     assert result.stderr.startswith("UNAVAILABLE")
+
+
+def test_one_event(gateway: FakeGateway) -> None:
+    """One event is recorded with the options that the other commands have; a wrong one names its option."""
+    result = kairos(gateway, "events", "record", "--user", "u", "--item", "1", "--type", "EVENT_TYPE_CART", "--json")
+    assert json.loads(result.stdout)["recorded_count"] == 1
+    (event,) = gateway.events.values()
+    assert (event.user_id, event.item_id, event.type) == ("u", "1", event_pb2.EVENT_TYPE_CART)
+    assert kairos(gateway, "events", "record", "--user", "u", "--type", "search", "--query", "red").exit_code == 0
+    for arguments, said in ((("--item", "1"), "--user"), (("--user", "u"), "--item"), (("--type", "wink"), "--type")):
+        result = kairos(gateway, "events", "record", *arguments)
+        assert (result.exit_code, result.stderr.split(":")[0]) == (2, said)
+
+
+def test_ids_and_cut_titles(gateway: FakeGateway) -> None:
+    """The whole id of each result is printed, also on a narrow terminal; a title that is cut ends with an ellipsis."""
+    gateway.shown = product_pb2.Product(id="sku-" + "9" * 30, title="Long title " * 20)
+    result = CliRunner().invoke(app, ["--target", gateway.target, "search", "x"], env={"COLUMNS": "80"})
+    assert gateway.shown.id in result.stdout
+    assert "…" in result.stdout
+    assert shortened("abc", 3) == "abc"
+    assert shortened("ab cd", 4) == "ab…"
+
+
+def test_amounts_have_the_decimals_of_their_currency() -> None:
+    """Amounts are printed in the minor unit of their currency; an absent one is a dash."""
+    texts = [money_text(common_pb2.Money(currency_code=code, units=1999)) for code in ("JPY", "USD", "KWD")]
+    assert texts == ["JPY 1,999", "USD 1,999.00", "KWD 1,999.000"]
+    assert money_text(common_pb2.Money()) == "–"
+
+
+def test_the_mapping_is_shown(gateway: FakeGateway, tmp_path: Path) -> None:
+    """An import prints which column becomes which field, and which are not used; --map names only what differs."""
+    path = tmp_path / "p.csv"
+    path.write_text("sku;Title;Price;stock level;colour\n1;Shoe;19,99;5;red\n2;Boot;1.299;;blue\n")
+    result = kairos(gateway, "catalog", "import", str(path), "--map", "id=sku,attributes.colour=COLOUR", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["imported"]) == (0, 2)
+    for part in ("id ← sku", "title ← Title", "price ← Price", "attributes.colour ← colour", "not used: stock level"):
+        assert part in result.stderr
+    assert "decimal comma" in result.stderr
+    assert (gateway.products["2"].price.units, gateway.products["1"].price.nanos) == (1299, 990_000_000)
+
+
+def test_options_that_read_a_file(gateway: FakeGateway, tmp_path: Path) -> None:
+    """The mark before decimals, the currency and the separators can be named."""
+    path = tmp_path / "p.csv"
+    path.write_text("id,title,price,category,attributes.colour\n1,Shoe,1.299,a/b,red;blue\n")
+    options = ("--decimal-mark", "comma", "--currency", "eur", "--category-separator", "/", "--value-separator", ";")
+    assert kairos(gateway, "catalog", "import", str(path), *options).exit_code == 0
+    made = gateway.products["1"]
+    assert (made.price.currency_code, made.price.units) == ("EUR", 1299)
+    assert (list(made.category_path), list(made.attributes["colour"].values)) == (["a", "b"], ["red", "blue"])
+    for wrong in (("--decimal-mark", "dot"), ("--currency", "coins")):
+        result = kairos(gateway, "catalog", "import", str(path), *wrong)
+        assert (result.exit_code, wrong[0] in result.stderr) == (2, True)
+
+
+def test_an_import_that_accepts_nothing(gateway: FakeGateway, tmp_path: Path) -> None:
+    """If every row was rejected, the exit code is 1; if one was accepted, it is 0."""
+    path, rejects = tmp_path / "p.csv", str(tmp_path / "r")
+    path.write_text("id,title,price\n1,Shoe,cheap\n")
+    result = kairos(gateway, "catalog", "import", str(path), "--rejects", rejects)
+    assert (result.exit_code, "no row was accepted" in result.stderr) == (1, True)
+    path.write_text("id,title,price\n1,Shoe,cheap\n2,Boot,5\n")
+    assert kairos(gateway, "catalog", "import", str(path), "--rejects", rejects).exit_code == 0
+
+
+def test_an_export_as_one_document(gateway: FakeGateway, tmp_path: Path) -> None:
+    """With --json an export is one array, which can be imported as the JSON lines can."""
+    result = kairos(gateway, "user", "export", "u", "--json")
+    assert [record["record"] for record in json.loads(result.stdout)] == [
+        "profile", "event", "event", "impressions", "ranking",
+    ]  # fmt: skip
 
 
 def test_search_by_image(gateway: FakeGateway, tmp_path: Path) -> None:
