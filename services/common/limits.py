@@ -9,9 +9,11 @@ MAX_ID = 128
 # Characters of a query's text.
 MAX_QUERY = 512
 MAX_ATTRIBUTION_TOKEN = 1_024
-# Size of an image as it is sent, and after decoding. A telephone's photograph has 12 million pixels.
+# Size of an image as it is sent, and after decoding: in all, and on each side. A telephone's photograph has 12 million
+# pixels.
 MAX_IMAGE_BYTES = 8 << 20
 MAX_IMAGE_PIXELS = 25_000_000
+MAX_IMAGE_SIDE = 16_384
 
 
 def id_problem(value: str, *, required: bool = True) -> str | None:
