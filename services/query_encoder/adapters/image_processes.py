@@ -76,7 +76,7 @@ class _Process:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
         command = [sys.executable, "-m", "services.query_encoder.adapters.image_worker", settings]
         with its:
-            self._process = subprocess.Popen(command, stdin=its, env=environment)
+            self._process = subprocess.Popen(command, stdin=its.fileno(), env=environment)
         self._is_ready, self.is_free = False, True
 
     def decode(self, data: bytes, limit_s: float) -> tuple[bytes, bytes]:
