@@ -10,6 +10,7 @@ from kairos.pricing.v1 import pricing_pb2
 from services.common.process import freeze_gc
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
+from services.common.stage_access import guard_stage
 from services.common.telemetry import configure_telemetry
 from services.pricing.settings import PricingSettings
 from services.pricing.wiring import build_handler
@@ -20,6 +21,7 @@ class Pricing:
 
     def __init__(self, settings: PricingSettings) -> None:
         configure_telemetry("pricing", settings.telemetry)
+        guard_stage()
         self._handler = build_handler(settings)
         freeze_gc()
 

@@ -10,6 +10,7 @@ from kairos.ranker.v1 import ranker_pb2
 from services.common.process import freeze_gc
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
+from services.common.stage_access import guard_stage
 from services.common.telemetry import configure_telemetry
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler
@@ -20,6 +21,7 @@ class Ranker:
 
     def __init__(self, settings: RankerSettings) -> None:
         configure_telemetry("ranker", settings.telemetry)
+        guard_stage()
         self._handler = build_handler(settings)
         freeze_gc()
 
