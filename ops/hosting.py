@@ -140,8 +140,8 @@ def hosting_environment(settings: SuiteSettings) -> dict[str, str]:
             "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
             # Serve would open the ports of metrics and statistics on all interfaces.
             "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
-            "KAIROS_HAPROXY": get_haproxy_binary(),
-            "KAIROS_HAPROXY_ADDRESS": LOOPBACK,
+            "HAPROXY_PROGRAM": get_haproxy_binary(),
+            "KAIROS_STAGE_ACCESS_INGRESS_HOST": LOOPBACK,
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(settings.haproxy_metrics_port),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(settings.haproxy_stats_port),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),

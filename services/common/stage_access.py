@@ -36,12 +36,23 @@ class StageAccessSettings(ServiceSettings):
     certificate: Path | None = None
     key: Path | None = None
 
+    # Of the stages' ingress: PEM file with the certificate of its gRPC port; the key lies beside it as FILE.key. None:
+    # the ingress serves without TLS. ops/haproxy.sh reads these settings of the ingress.
+    ingress_certificate: Path | None = None
+    # Of the stages' ingress: PEM file with the authority of its callers, which then need a certificate. None: they need
+    # none.
+    ingress_ca: Path | None = None
+    # Of the stages' ingress: address on which it serves its metrics and statistics. Empty: all interfaces.
+    ingress_host: str = ""
+
     @model_validator(mode="after")
     def _whole(self) -> StageAccessSettings:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key go together; set both or none")
         if self.certificate and not self.ca:
             raise ValueError("certificate needs ca, the authority of the stages' certificates")
+        if self.ingress_ca and not self.ingress_certificate:
+            raise ValueError("ingress_ca needs ingress_certificate")
         return self
 
     def secrets(self) -> list[str]:
@@ -54,7 +65,9 @@ class StageAccessSettings(ServiceSettings):
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidArgument.of(variable, f"{self.secret_file} cannot be read: {error}") from None
         if not lines or min(map(len, lines)) < _MIN_SECRET:
-            raise InvalidArgument.of(variable, f"{self.secret_file}: write {_MIN_SECRET} or more characters in each line")
+            raise InvalidArgument.of(
+                variable, f"{self.secret_file}: write {_MIN_SECRET} or more characters in each line"
+            )
         return lines
 
     def credentials(self) -> grpc.ChannelCredentials | None:
@@ -85,7 +98,8 @@ class Doorkeeper:
         given = next((value for key, value in metadata or () if key == SECRET_KEY), "")
         data = given if isinstance(given, bytes) else given.encode(errors="replace")
         # Each one is compared, so that the time says nothing about which one is right.
-        if not any([hmac.compare_digest(data, secret) for secret in self._accepted]):
+        matches = [hmac.compare_digest(data, secret) for secret in self._accepted]
+        if True not in matches:
             raise Unauthenticated(
                 f"the call does not bring the stage secret in the metadata {SECRET_KEY!r}; call the gateway instead, or "
                 "give gateway and stages the same KAIROS_STAGE_ACCESS_SECRET_FILE"
