@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from services.common.arrays import unit_rows
 from services.query_encoder.adapters.onnx_image_encoder import OnnxImageEncoder
-from services.query_encoder.domain.image import ImageLimits, Preprocessing
+from services.query_encoder.domain.image import Preprocessing
 from training.bootstrap import mean_interval
 from training.pictures.data import LabelledPictures, read_folder
 from training.pictures.export import export
@@ -123,7 +123,7 @@ def thumbnails(pictures: LabelledPictures) -> Vectors:
 
 
 def served(folder: Path) -> Embedding:
-    encoder = OnnxImageEncoder(folder, ImageLimits(), threads=1)
+    encoder = OnnxImageEncoder(folder, threads=1)
 
     def embed(pictures: LabelledPictures) -> Vectors:
         parts = np.array_split(np.arange(len(pictures)), max(1, len(pictures) // 64))

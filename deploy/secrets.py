@@ -26,6 +26,7 @@ from deploy.checks.build import Object, example_secrets
 
 _VALID = timedelta(days=365)
 _NAMESPACE = "kairos"
+_STAGES = ("kairos-query-encoder", "kairos-retrieval", "kairos-ranker", "kairos-pricing", "kairos-suite")
 
 
 def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Object]:
@@ -34,6 +35,8 @@ def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Objec
     values = {
         "kairos-gateway": {"gateway.yaml": _gateway_settings(api_key), "token-key": secrets.token_urlsafe(32)},
         "kairos-gateway-tls": authority.certificate("kairos-gateway"),
+        "kairos-stages": {"secret": secrets.token_urlsafe(32)},
+        "kairos-stages-tls": authority.certificate(*_STAGES),
         "kairos-qdrant": {"api-key": secrets.token_urlsafe(32)},
         "kairos-qdrant-tls": authority.certificate("kairos-qdrant"),
         "kairos-redis": {"password": secrets.token_urlsafe(32)},
@@ -53,11 +56,12 @@ class Authority:
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         ).sign(self._key, hashes.SHA256())  # fmt: skip
 
-    def certificate(self, service: str) -> dict[str, str]:
-        """tls.crt, tls.key and ca.crt of a Service."""
+    def certificate(self, *services: str) -> dict[str, str]:
+        """tls.crt, tls.key and ca.crt, for the names of these Services."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = [service, f"{service}.{_NAMESPACE}", f"{service}.{_NAMESPACE}.svc", "localhost"]
-        certificate = self._builder(_name(service), key).add_extension(
+        ends = ("", f".{_NAMESPACE}", f".{_NAMESPACE}.svc")
+        names = [*(service + end for service in services for end in ends), "localhost"]
+        certificate = self._builder(_name(services[0]), key).add_extension(
             x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
         ).sign(self._key, hashes.SHA256())  # fmt: skip
         private = key.private_bytes(

@@ -19,6 +19,7 @@ from types import FrameType
 import psutil
 
 from ops.hosting import CONFIG_FILE, ServeConfig, grpc_options, http_options, load_serve_config
+from ops.loopback import SETUP_HOOK, use_loopback_address
 from ops.settings import LOOPBACK, SuiteSettings
 from services.common.settings import load_settings
 
@@ -52,6 +53,7 @@ def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) ->
     from ray.serve._private.api import serve_start
     from ray.serve.schema import ServeDeploySchema
 
+    use_loopback_address()
     ray.init(
         num_cpus=settings.num_cpus,
         object_store_memory=settings.object_store_mb * 1024 * 1024,
@@ -60,6 +62,7 @@ def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) ->
         configure_logging=False,
         namespace="serve",
         _node_ip_address=LOOPBACK,
+        runtime_env={"worker_process_setup_hook": SETUP_HOOK},
     )
     try:
         client = serve_start(

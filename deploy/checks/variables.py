@@ -13,6 +13,7 @@ from deploy.checks.images import image_of
 from ops.settings import SuiteSettings
 from services.common.errors import InvalidArgument
 from services.common.settings import ServiceSettings, load_settings
+from services.common.stage_access import StageAccessSettings
 from services.gateway.settings import GatewaySettings
 from services.learner.settings import LearnerSettings
 from services.pricing.settings import PricingSettings
@@ -28,11 +29,13 @@ SETTINGS_OF: dict[str, type[Stateful]] = {
 }  # fmt: skip
 # Of programs without Ray, by their module; the learner reads from the ranker's where log and registry are.
 _SETTINGS_OF_MODULE: dict[str | None, tuple[type[ServiceSettings], ...]] = {
-    "services.gateway": (GatewaySettings,), "services.learner": (LearnerSettings, RankerSettings),
+    "services.gateway": (GatewaySettings, StageAccessSettings), "services.learner": (LearnerSettings, RankerSettings),
     # `kairos backup` reads where each service keeps its state.
     "cli.main": (SuiteSettings, *SETTINGS_OF.values()),
 }  # fmt: skip
-_ALL: tuple[type[ServiceSettings], ...] = (GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, SuiteSettings)
+_ALL: tuple[type[ServiceSettings], ...] = (
+    GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, SuiteSettings, StageAccessSettings,
+)  # fmt: skip
 # Torch runs the model itself, without an exported one; the command line reads where services keep state, no model.
 _EXPORTED, _MODEL = "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR", "KAIROS_QUERY_ENCODER_MODEL_DIR"
 _REFERENCE = re.compile(r"\$\((\w+)\)")
@@ -78,7 +81,8 @@ def settings_from(kind: type[Settings], variables: Mapping[str, str | None]) -> 
 def _readers(pod: Pod, overlay: Overlay) -> tuple[type[ServiceSettings], ...]:
     """The settings of the programs in a pod; of an image that is not ours, all."""
     if pod.node_type:
-        return tuple(SETTINGS_OF[a.name] for a in overlay.serve_configs[pod.name].applications if a.name in SETTINGS_OF)
+        applications = overlay.serve_configs[pod.name].applications
+        return (*(SETTINGS_OF[a.name] for a in applications if a.name in SETTINGS_OF), StageAccessSettings)
     image = image_of(pod.containers[0]["image"])
     return _SETTINGS_OF_MODULE.get(image.module, ()) if image else _ALL
 

@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 from docs._reference.markdown import definition, escaped
 from ops.settings import SuiteSettings
 from services.common.settings import ServiceSettings
+from services.common.stage_access import StageAccessSettings
 from services.gateway.settings import GatewaySettings
 from services.learner.settings import LearnerSettings
 from services.pricing.settings import PricingSettings
@@ -30,6 +31,7 @@ MODELS: dict[str, type[ServiceSettings]] = {
     "ranker": RankerSettings,
     "pricing": PricingSettings,
     "learner": LearnerSettings,
+    "calls from the gateway to stages": StageAccessSettings,
     "the suite on one machine": SuiteSettings,
 }
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}

@@ -14,9 +14,11 @@ MAX_ATTRIBUTION_TOKEN = 1_024
 MAX_PAGE_TOKEN = 4_096
 MAX_MODEL_VERSION = 256
 MAX_LANGUAGE = 35
-# Size of an image as it is sent, and after decoding. A telephone's photograph has 12 million pixels.
+# Size of an image as it is sent, and after decoding: in all, and on each side. A telephone's photograph has 12 million
+# pixels.
 MAX_IMAGE_BYTES = 8 << 20
 MAX_IMAGE_PIXELS = 25_000_000
+MAX_IMAGE_SIDE = 16_384
 
 # The syntax of BCP 47 (RFC 5646, section 2.1), without its private and irregular tags.
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")

@@ -1,4 +1,4 @@
-"""One decorator around every RPC method: budget, logs, trace, and errors turned into gRPC statuses.
+"""One decorator around every RPC method: caller, budget, logs, trace, and errors turned into gRPC statuses.
 
 It works under grpc.aio and Ray Serve. Serve drops rich details if a handler raises: the decorator sets the status on
 the context and returns an empty response.
@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 from opentelemetry import trace
 
 from services.common import errors
+from services.common.stage_access import doorkeeper
 from services.common.telemetry import span_of_call
 
 ERROR_DOMAIN = "kairos"
@@ -75,6 +76,7 @@ def rpc(
                 span_of_call(method.__name__, grpc_context.invocation_metadata()) as span,
             ):
                 try:
+                    doorkeeper.check(grpc_context.invocation_metadata())
                     _refuse_expired(request)
                     response = await method(self, request)
                 except Exception as error:

@@ -11,6 +11,7 @@ from kairos.pricing.v1 import pricing_pb2
 from services.common.process import freeze_gc
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
+from services.common.stage_access import guard_stage
 from services.common.telemetry import configure_telemetry
 from services.pricing.metrics import MEASURES
 from services.pricing.settings import PricingSettings
@@ -22,6 +23,7 @@ class Pricing:
 
     def __init__(self, settings: PricingSettings) -> None:
         configure_telemetry("pricing", settings.telemetry)
+        guard_stage()
         self._handler = build_handler(settings)
         self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
         freeze_gc()

@@ -11,6 +11,7 @@ from services.common.context import DEFAULT_TENANT
 from services.common.process import freeze_gc
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
+from services.common.stage_access import guard_stage
 from services.common.telemetry import configure_telemetry
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler
@@ -24,6 +25,7 @@ class QueryEncoder:
 
     def __init__(self, settings: QueryEncoderSettings) -> None:
         configure_telemetry("query_encoder", settings.telemetry)
+        guard_stage()
         self._handler = build_handler(settings)
         self._handler.warm(DEFAULT_TENANT)
         freeze_gc()

@@ -118,8 +118,8 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
 
     def close(self) -> None:
         self._query_thread.shutdown(cancel_futures=True)
-        self._image_encoder.close()
         self._import_threads.shutdown(cancel_futures=True)
+        self._image_encoder.close()
         self._vocabularies.close()
         self._lexicons.close()
 

@@ -38,11 +38,19 @@ class ImageEncoder(Protocol):
     @property
     def dimensions(self) -> int: ...
 
-    def read(self, data: bytes, field: str) -> Pixels:
-        """The pixels that the model gets of an image file. Raises InvalidArgument that names `field`."""
-
     def encode(self, images: Sequence[Pixels]) -> FloatArray:
         """Shape [len(images), dimensions]. Rows have length 1."""
+
+
+class ImageReader(Protocol):
+    """Decodes image files for an ImageEncoder. A call blocks; several threads may call at once."""
+
+    def read(self, data: bytes, field: str, limit_s: float) -> Pixels:
+        """The pixels that the model gets of an image file. It takes `limit_s` seconds or the reader's own limit,
+        whichever is less, and then ends. Raises InvalidArgument that names `field`.
+        """
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)

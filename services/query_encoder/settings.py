@@ -56,8 +56,10 @@ class QueryEncoderSettings(ServiceSettings):
     image_model_version: str = ""
     # Size of an image file in bytes.
     max_image_bytes: int = Field(default=MAX_IMAGE_BYTES, ge=1)
-    # Pixels of a decoded image; each takes four bytes of memory.
-    max_image_pixels: int = Field(default=MAX_IMAGE_PIXELS, ge=1)
+    # Pixels of a decoded image; each takes up to 24 bytes of memory while it is decoded. A side has at most 16,384.
+    max_image_pixels: int = Field(default=MAX_IMAGE_PIXELS, ge=1, le=100_000_000)
+    # Seconds that decoding one image may take, of time and of CPU time; the process that decodes it is then ended.
+    max_image_decode_s: float = Field(default=5, gt=0)
     # The shop's own concept graph, in the form of concepts.yaml, instead of the embedded one.
     concepts_file: Path | None = None
     # Concepts that are added to the graph, in the same form.

@@ -15,7 +15,7 @@ from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.query_reading import QueryReader
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.handler import QueryEncoderHandler
-from services.query_encoder.ports import Encoder, ImageEncoder, LexiconStore
+from services.query_encoder.ports import Encoder, ImageEncoder, ImageReader, LexiconStore
 from services.query_encoder.served_encoder import ServedEncoder
 from services.query_encoder.served_image_encoder import ServedImageEncoder
 from services.query_encoder.settings import QueryEncoderSettings
@@ -38,7 +38,7 @@ def assemble(
     encoders: Sequence[Encoder],
     lexicons: LexiconStore,
     graph: ConceptGraph,
-    image_encoder: ImageEncoder | None = None,
+    images: tuple[ImageEncoder, ImageReader] | None = None,
     understander: Understander | None = None,
 ) -> QueryEncoderHandler:
     """The handler over these adapters. `encoders`: the first text encoder, and a second one if there is one."""
@@ -46,7 +46,7 @@ def assemble(
     import_threads = ThreadPoolExecutor(settings.bulk_threads, "imports")
     return QueryEncoderHandler(
         [ServedEncoder(encoder, settings, query_thread, import_threads) for encoder in encoders],
-        ServedImageEncoder(image_encoder, import_threads),
+        ServedImageEncoder(images, import_threads),
         QueryReader(graph, settings.default_currency),
         understander,
         lexicons,
@@ -75,16 +75,18 @@ def build_other_encoders(settings: QueryEncoderSettings) -> list[Encoder]:
     return [build_encoder(settings.model_copy(update=names), settings.threads)]
 
 
-def build_image_encoder(settings: QueryEncoderSettings) -> ImageEncoder | None:
-    """The image encoder; None if none is configured."""
+def build_image_encoder(settings: QueryEncoderSettings) -> tuple[ImageEncoder, ImageReader] | None:
+    """The image encoder and what decodes images for it; None if no image encoder is configured."""
     if settings.image_model_dir is None:
         return None
     # Imported here: Pillow is needed only with this setting.
+    from services.query_encoder.adapters.image_processes import ImageProcesses
     from services.query_encoder.adapters.onnx_image_encoder import OnnxImageEncoder
     from services.query_encoder.domain.image import ImageLimits
 
+    encoder = OnnxImageEncoder(settings.image_model_dir, settings.threads, settings.image_model_version)
     limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    return OnnxImageEncoder(settings.image_model_dir, limits, settings.threads, settings.image_model_version)
+    return encoder, ImageProcesses(encoder.preprocessing, limits, settings.max_image_decode_s)
 
 
 def build_encoder(settings: QueryEncoderSettings, threads: int) -> Encoder:

@@ -8,6 +8,7 @@ from ray import serve
 
 from services.common.process import freeze_gc
 from services.common.settings import load_settings
+from services.common.stage_access import guard_stage
 from services.common.telemetry import configure_telemetry
 from services.retrieval.handler import RetrievalHandler
 from services.retrieval.settings import RetrievalSettings
@@ -22,6 +23,7 @@ class RetrievalReplica(RetrievalHandler):
 
     def __init__(self, settings: RetrievalSettings) -> None:
         configure_telemetry("retrieval", settings.telemetry)
+        guard_stage()
         super().__init__(build_retriever(settings), settings.workers)
         freeze_gc()
 

@@ -20,6 +20,7 @@ from services.query_encoder.handler import QueryEncoderHandler
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler
 from tests.contract.refusals import refusal
+from tests.unit.query_encoder.image_files import REFUSED, jpeg_of_scans, png
 
 # In quotes: only the stubs' type files know this name.
 Stub: TypeAlias = "encoder_pb2_grpc.QueryEncoderServiceAsyncStub"
@@ -124,6 +125,17 @@ async def test_products_with_images(stub: Stub) -> None:
     np.testing.assert_allclose(
         vectors_from_proto(answer.image_vectors, "v")[3], vectors_from_proto(single.vector, "v")[0], atol=1e-4
     )
+
+
+async def test_products_with_hostile_images(stub: Stub) -> None:
+    """Images that would cost much are reported, each with its reason, and the others are encoded."""
+    hostile = [REFUSED["png height"][0](), jpeg_of_scans(side=100, count=5_000), png(30_000, 1)]
+    images = [encoded("red"), *hostile, encoded("blue")]
+    products = [product_pb2.Product(id=str(row), title="mug") for row in range(5)]
+    answer = await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(products=products, images=images))
+    assert [problem.index for problem in answer.image_problems] == [1, 2, 3]
+    lengths = np.linalg.norm(vectors_from_proto(answer.image_vectors, "image_vectors"), axis=1)
+    np.testing.assert_allclose(lengths, [1, 0, 0, 0, 1], atol=1e-5)
 
 
 async def test_products_without_images(stub: Stub) -> None:

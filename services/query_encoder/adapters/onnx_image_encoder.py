@@ -11,7 +11,7 @@ import numpy as np
 
 from services.common.arrays import FloatArray
 from services.query_encoder.adapters.onnx_encoder import open_session
-from services.query_encoder.domain.image import ImageLimits, Preprocessing, decode
+from services.query_encoder.domain.image import Preprocessing
 from services.query_encoder.ports import Pixels
 
 MODEL, PREPROCESSOR = "model.onnx", "preprocessor_config.json"
@@ -25,7 +25,7 @@ class OnnxImageEncoder:
     Without a given `model_version` the version is the folder's name and a digest of the model.
     """
 
-    def __init__(self, model_dir: Path, limits: ImageLimits, threads: int, model_version: str = "") -> None:
+    def __init__(self, model_dir: Path, threads: int, model_version: str = "") -> None:
         missing = [name for name in (MODEL, PREPROCESSOR) if not (model_dir / name).is_file()]
         if missing:
             raise FileNotFoundError(
@@ -34,20 +34,16 @@ class OnnxImageEncoder:
             )
         model = (model_dir / MODEL).read_bytes()
         self._session = open_session(model_dir / MODEL, threads)
-        self._preprocessing = Preprocessing.of(json.loads((model_dir / PREPROCESSOR).read_text()))
-        self._limits = limits
+        self.preprocessing = Preprocessing.of(json.loads((model_dir / PREPROCESSOR).read_text()))
         self.model_version = (
             model_version or f"{model_dir.resolve().name}@{hashlib.blake2b(model, digest_size=4).hexdigest()}"
         )
-        blank = np.zeros((self._preprocessing.height, self._preprocessing.width, 3), np.uint8)
+        blank = np.zeros((self.preprocessing.height, self.preprocessing.width, 3), np.uint8)
         self.dimensions = int(self.encode([blank]).shape[1])
-
-    def read(self, data: bytes, field: str) -> Pixels:
-        return self._preprocessing.scaled(decode(data, field, self._limits, self._preprocessing.side))
 
     def encode(self, images: Sequence[Pixels]) -> FloatArray:
         rows = [
-            self._session.run(None, {"pixel_values": self._preprocessing.tensor(np.stack(images[at : at + _BATCH]))})
+            self._session.run(None, {"pixel_values": self.preprocessing.tensor(np.stack(images[at : at + _BATCH]))})
             for at in range(0, len(images), _BATCH)
         ]
         vectors: FloatArray = np.concatenate([row[0] for row in rows]).astype(np.float32)

@@ -1,6 +1,6 @@
 """Image files from outside: decoded within limits, then scaled and normalised for an image encoder.
 
-Training and serving use this same code.
+Training and serving use this same code. Serving calls `decode` in processes of its own: see adapters/image_processes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from services.common.errors import InvalidArgument
-from services.common.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS
+from services.common.limits import MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS, MAX_IMAGE_SIDE
+from services.query_encoder.domain.image_files import BadStructureError, essential
 
 # Characters of a decoder's own message that are passed on.
 _MAX_DETAIL = 120
@@ -24,10 +25,11 @@ _WHITE = (255, 255, 255)
 
 @dataclass(frozen=True)
 class ImageLimits:
-    """Larger files, and images with more pixels, are refused before anything is decoded."""
+    """Larger files, and images with more pixels in all or on a side, are refused before anything is decoded."""
 
     max_bytes: int = MAX_IMAGE_BYTES
     max_pixels: int = MAX_IMAGE_PIXELS
+    max_side: int = MAX_IMAGE_SIDE
 
 
 @dataclass(frozen=True)
@@ -102,20 +104,25 @@ def decode(data: bytes, field: str, limits: ImageLimits, side: int = 0) -> Image
     kind = kind_of(data)
     if kind is None:
         raise InvalidArgument.of(field, "is not a JPEG, PNG or WebP file; the content decides, not the file name")
-    if kind == "WEBP":
-        # Pillow allocates the canvas when it opens the file: the size is checked before.
-        _check_pixels(*_webp_size(data), field, limits)
     try:
-        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
-            _check_pixels(*image.size, field, limits)
+        file = essential(data, kind)
+    except BadStructureError as error:
+        raise InvalidArgument.of(field, str(error)) from None
+    # The decoder's first act may be to allocate all pixels: the size is checked before.
+    _check_size(file.width, file.height, field, limits)
+    try:
+        with Image.open(io.BytesIO(file.data), formats=(kind,)) as image:
+            if image.size != (file.width, file.height):
+                raise InvalidArgument.of(field, f"is a damaged {kind} file: it states two sizes")
             if side and kind == "JPEG":
                 image.draft("RGB", (2 * side, 2 * side))
-            upright = ImageOps.exif_transpose(image)
-            return _rgb(upright)
+            # In place: a copy of the largest images takes 100 MB.
+            ImageOps.exif_transpose(image, in_place=True)
+            return _rgb(image)
     except InvalidArgument:
         raise
-    except Image.DecompressionBombError:
-        raise InvalidArgument.of(field, f"has more than {limits.max_pixels} pixels; send a smaller image") from None
+    except MemoryError:
+        raise InvalidArgument.of(field, "takes too much memory to decode; send a smaller image") from None
     except Exception as error:
         # A malicious file can raise any exception in the decoder. All of them mean a bad file, not a defect of ours.
         raise InvalidArgument.of(field, f"is a damaged {kind} file: {str(error)[:_MAX_DETAIL]}") from None
@@ -130,24 +137,17 @@ def kind_of(data: bytes) -> str | None:
     return "WEBP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
 
 
-def _check_pixels(width: int, height: int, field: str, limits: ImageLimits) -> None:
+def _check_size(width: int, height: int, field: str, limits: ImageLimits) -> None:
+    if not width or not height:
+        raise InvalidArgument.of(field, f"is damaged: it states {width} by {height} pixels; send another file")
+    if max(width, height) > limits.max_side:
+        raise InvalidArgument.of(
+            field, f"has {width} by {height} pixels; at most {limits.max_side} on each side; send a smaller image"
+        )
     if width * height > limits.max_pixels:
         raise InvalidArgument.of(
             field, f"has {width} by {height} pixels; at most {limits.max_pixels} in all; send a smaller image"
         )
-
-
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """(width, height) of the canvas. (0, 0) for an incomplete header: the decoder refuses such a file."""
-    chunk, body = data[12:16], data[20:30]
-    if len(body) < 10:
-        return 0, 0
-    if chunk == b"VP8X":
-        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
-    if chunk == b"VP8L":
-        bits = int.from_bytes(body[1:5], "little")
-        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -156,6 +156,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         layer = image.convert("RGBA")
-        ground = Image.new("RGBA", layer.size, _WHITE)
-        return Image.alpha_composite(ground, layer).convert("RGB")
+        ground = Image.new("RGB", layer.size, _WHITE)
+        ground.paste(layer, mask=layer)
+        return ground
     return image.convert("RGB")

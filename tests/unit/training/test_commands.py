@@ -12,7 +12,6 @@ from demo.catalogue import build_catalogue, write_catalogue
 from demo.pictures import write_pictures
 from demo.shoppers import build_shoppers, simulate_events, write_events
 from services.query_encoder.adapters.onnx_image_encoder import OnnxImageEncoder
-from services.query_encoder.domain.image import ImageLimits
 from training.pictures.__main__ import main as train_pictures
 
 
@@ -31,7 +30,7 @@ def test_an_image_encoder_from_a_catalogue(shop: Path) -> None:
     """The command trains on the pictures of the catalogue, and its model can be served."""
     model_dir = shop / "picture_model"
     train_pictures(shop, model_dir, catalog=shop / "catalogue.jsonl.gz", epochs=1)
-    encoder = OnnxImageEncoder(model_dir, ImageLimits(), threads=1)
+    encoder = OnnxImageEncoder(model_dir, threads=1)
     assert encoder.model_version.startswith("picture_model@")
     products = read_catalogue(shop / "catalogue.jsonl.gz")
     assert sum(image_path(product, shop) is not None for product in products) == 62

@@ -12,7 +12,7 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 from services.query_encoder.adapters.onnx_image_encoder import OnnxImageEncoder
-from services.query_encoder.domain.image import ImageLimits, Preprocessing
+from services.query_encoder.domain.image import Preprocessing
 from training.pictures.augment import augmented
 from training.pictures.data import LabelledPictures, read_folder
 from training.pictures.export import export
@@ -75,7 +75,7 @@ def test_served_as_trained(trained: Trained, pictures: LabelledPictures, tmp_pat
     """ONNX Runtime returns the vectors of torch, in batches of any size."""
     save_network(tmp_path, trained.network, trained.preprocessing, trained.report)
     export(tmp_path)
-    encoder = OnnxImageEncoder(tmp_path, ImageLimits(), threads=1)
+    encoder = OnnxImageEncoder(tmp_path, threads=1)
     ours = encoder.encode(list(pictures.pixels[:20]))
     expected = embed(PictureVectors(trained.network), Preprocessing.of(trained.preprocessing), pictures.pixels[:20])
     np.testing.assert_allclose(ours, expected, atol=1e-4)
@@ -94,7 +94,7 @@ def test_a_clip_model(pictures: LabelledPictures, tmp_path: Path) -> None:
     preprocessing = {"size": {"shortest_edge": 32}, "crop_size": 32, "image_mean": [0.5] * 3, "image_std": [0.2] * 3}
     (tmp_path / PREPROCESSOR).write_text(json.dumps(preprocessing))
     export(tmp_path)
-    encoder = OnnxImageEncoder(tmp_path, ImageLimits(), threads=1)
+    encoder = OnnxImageEncoder(tmp_path, threads=1)
     small = [pixels[:32, :32] for pixels in pictures.pixels[:3]]
     assert encoder.dimensions == 12
     expected = embed(load_vectors(tmp_path), Preprocessing.of(preprocessing), np.stack(small))
@@ -126,4 +126,4 @@ def test_other_files_are_skipped(tmp_path: Path, shapes: Path) -> None:
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
     """A folder without a model is refused, and the message says how to train an image encoder."""
     with pytest.raises(FileNotFoundError, match="train an image encoder"):
-        OnnxImageEncoder(tmp_path, ImageLimits(), threads=1)
+        OnnxImageEncoder(tmp_path, threads=1)
