@@ -24,6 +24,8 @@ from ops.hosting import Application, Deployment, ServeConfig, haproxy_folder, ha
 from ops.processes import end_all, marker_of, suite_members, suite_processes
 from ops.settings import LOOPBACK, SuiteSettings
 
+# Ray clusters on one machine disturb each other: one process runs all such files.
+pytestmark = pytest.mark.xdist_group("ray")
 STAGES = ("query_encoder", "retrieval")
 START_TIMEOUT_S = 180.0
 
