@@ -11,8 +11,8 @@ from kairos.encoder.v1 import encoder_pb2
 from services.common.arrays import FloatArray
 from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
-from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY_PATH, Product, violations
 from services.common.limits import MAX_QUERY, id_problem
+from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY_PATH, Product, violations
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
 from services.query_encoder.domain.expansion import MAX_MEANINGS, Expansion

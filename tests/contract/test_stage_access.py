@@ -160,7 +160,10 @@ async def test_tls_at_the_ingress(monkeypatch: pytest.MonkeyPatch, files: Path) 
 @pytest.mark.skipif(not has_haproxy(), reason="HAProxy has no wheel here")
 async def test_mutual_tls(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
     """With an authority for callers, HAProxy serves only a gateway that has a certificate of it."""
-    tls = {"KAIROS_STAGE_ACCESS_INGRESS_CERTIFICATE": str(files / "stage.pem"), "KAIROS_STAGE_ACCESS_INGRESS_CA": str(files / "stage-ca.pem")}
+    tls = {
+        "KAIROS_STAGE_ACCESS_INGRESS_CERTIFICATE": str(files / "stage.pem"),
+        "KAIROS_STAGE_ACCESS_INGRESS_CA": str(files / "stage-ca.pem"),
+    }
     async with stage(Ranker()) as port:
         with haproxy(files, port, **tls) as (ingress, _, _):
             target, own = f"localhost:{ingress}", {"secret_file": files / "secret", "ca": files / "stage-ca.pem"}
@@ -190,6 +193,10 @@ def test_an_unknown_configuration(files: Path) -> None:
     """If Serve's configuration has another form, the ingress does not start without its TLS."""
     (files / "haproxy.cfg").write_text("frontend grpc_frontend\n    bind 127.0.0.1:1 h2c\n")
     command = [str(ROOT / "ops" / "haproxy.sh"), "-db", "-f", str(files / "haproxy.cfg")]
-    variables = {**os.environ, "HAPROXY_PROGRAM": "true", "KAIROS_STAGE_ACCESS_INGRESS_CERTIFICATE": str(files / "stage.pem")}
+    variables = {
+        **os.environ,
+        "HAPROXY_PROGRAM": "true",
+        "KAIROS_STAGE_ACCESS_INGRESS_CERTIFICATE": str(files / "stage.pem"),
+    }
     ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     assert (ended.returncode, "without TLS" in ended.stderr) == (1, True)
