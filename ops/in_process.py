@@ -110,7 +110,7 @@ async def _start(folder: Path, fusion: FusionSettings, encoder_settings: Mapping
     defaults = StagesSettings()
     gateway = await start_gateway(
         GatewaySettings(
-            server=ServerSettings(port=0, drain_s=0),
+            server=ServerSettings(port=0),
             metrics=MetricsSettings(port=0),
             budget=BudgetSettings(default_ms=BUDGET_MS, maximum_ms=BUDGET_MS, write_ms=10 * BUDGET_MS),
             stages=StagesSettings(

@@ -132,8 +132,8 @@ def _gateway(pod: Pod, overlay: Overlay) -> Iterator[str]:
         yield f"with TLS {'off' if way == 'grpc' else 'on'}, its probes must be of the kind {way}"
     sleep_s = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     grace_s = pod.spec.get("terminationGracePeriodSeconds", 30)
-    if not sleep_s or sleep_s + settings.server.drain_s >= grace_s:
-        yield f"preStop ({sleep_s} s) and drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
+    if not sleep_s or sleep_s + 2 * settings.server.drain_s >= grace_s:
+        yield f"preStop ({sleep_s} s) and twice drain_s ({settings.server.drain_s:g} s) are not over within {grace_s} s"
 
 
 def _learner(pod: Pod, overlay: Overlay) -> Iterator[str]:

@@ -160,6 +160,7 @@ class ServerSettings(_Group):
     host: str = "127.0.0.1"
     # 0: any free one.
     port: int = Field(default=50050, ge=0, le=65535)
+    # Seconds that a stop waits for calls in flight, and then for what is queued in the background.
     drain_s: float = Field(default=5, ge=0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 
 from services.common.context import DEFAULT_TENANT
@@ -31,9 +33,11 @@ class Gateway:
     watch: EventLoopWatch
 
     async def close(self) -> None:
-        """Sends what is queued, then closes the connections."""
-        await self.parts.rankings.close()
-        await self.parts.impressions.close()
+        """Sends what is queued, for `drain_s` seconds at most, then closes the connections."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.parts.settings.server.drain_s):
+                await self.parts.rankings.close()
+                await self.parts.impressions.close()
         self.supervisor.close()
         await self.clients.close()
         self.watch.close()

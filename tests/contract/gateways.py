@@ -65,7 +65,7 @@ async def running_gateway(stages: FakeStages, security: SecuritySettings | None 
             **{n: getattr(defaults, n).model_copy(update={"target": t}) for n, t in stages.targets.items()}
         ),
         security=security or SecuritySettings(),
-        server=ServerSettings(port=0, drain_s=0),
+        server=ServerSettings(port=0, drain_s=0.5),
         metrics=MetricsSettings(port=0),
     )
     gateway = await start_gateway(settings)

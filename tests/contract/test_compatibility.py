@@ -103,7 +103,7 @@ async def channel() -> AsyncIterator[grpc.aio.Channel]:
         stages=StagesSettings(
             **{n: getattr(defaults, n).model_copy(update={"target": t}) for n, t in stages.targets.items()}
         ),
-        server=ServerSettings(port=0, drain_s=0),
+        server=ServerSettings(port=0, drain_s=0.5),
         metrics=MetricsSettings(port=0),
     )
     gateway = await start_gateway(settings)

@@ -57,7 +57,7 @@ async def gateway(
         stages=stages,  # type: ignore[arg-type]
         security=security or SecuritySettings(),
         limits=limits or LimitSettings(),
-        server=ServerSettings(port=0, drain_s=0),
+        server=ServerSettings(port=0, drain_s=0.5),
         metrics=MetricsSettings(port=0),
     )
     started = await start_gateway(settings)

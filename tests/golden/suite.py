@@ -183,7 +183,7 @@ async def _start(folder: Path, state: Path, optimize_after: int) -> _Servers:
     }
     gateway = await start_gateway(
         GatewaySettings(
-            server=ServerSettings(port=0, drain_s=0),
+            server=ServerSettings(port=0),
             metrics=MetricsSettings(port=0),
             budget=BudgetSettings(default_ms=budget_ms, maximum_ms=budget_ms, explain_ms=budget_ms, write_ms=budget_ms),
             # The recording waits until the popular items are those after the last event.

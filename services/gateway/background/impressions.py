@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -62,8 +61,7 @@ class ImpressionLog:
 
     async def close(self) -> None:
         """Sends what is queued, then stops."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._queue.join(), _TIMEOUT_S)
+        await self._queue.join()
         self.cancel()
 
     def cancel(self) -> None:

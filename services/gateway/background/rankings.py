@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 
 import structlog
@@ -52,9 +51,7 @@ class RankingWriter:
 
     async def close(self) -> None:
         """Waits for the calls in flight."""
-        if self._running:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.gather(*self._running), _TIMEOUT_S)
+        await asyncio.gather(*self._running)
 
     def _hold(self, size: int) -> None:
         self._bytes += size
