@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 from prometheus_client import start_http_server
 
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.common.process import freeze_gc
 from services.gateway.background.stage_health import StageHealthProbe
+from services.gateway.reflection import add_reflection
 from services.gateway.rpc_method import KeepUnreadableMessages
 from services.gateway.security import server_credentials
 from services.gateway.settings import GatewaySettings
@@ -57,7 +57,7 @@ async def start_gateway(settings: GatewaySettings) -> GatewayServer:
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(gateway.handler, server)
     healths = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
-    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    add_reflection((SERVICE, health.SERVICE_NAME), server)
     address = f"{settings.server.host}:{settings.server.port}"
     credentials = server_credentials(settings.security)
     port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
