@@ -20,7 +20,7 @@ def add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
     """Adds both versions to `server`. They describe `services`, by full name, and themselves."""
     _add_descriptor()
     servicer = reflection.aio.ReflectionServicer((*services, reflection.SERVICE_NAME, SERVICE_NAME))
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
