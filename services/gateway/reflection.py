@@ -7,6 +7,7 @@ descriptor is made from that of v1alpha: a client may ask for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -16,8 +17,11 @@ V1, _V1ALPHA = "grpc.reflection.v1", "grpc.reflection.v1alpha"
 SERVICE_NAME = f"{V1}.ServerReflection"
 
 
-def add_reflection(services: Sequence[str], server: grpc.aio.Server) -> None:
-    """Adds both versions to `server`. They describe `services`, by full name, and themselves."""
+def add_reflection(services: Sequence[str], server: Any) -> None:
+    """Adds both versions to a server of grpc.aio, or to what stands for it.
+
+    They describe `services`, by full name, and themselves.
+    """
     _add_descriptor()
     servicer = reflection.aio.ReflectionServicer((*services, reflection.SERVICE_NAME, SERVICE_NAME))
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
