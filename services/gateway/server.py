@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from prometheus_client import start_http_server
 
 from services.common.process import freeze_gc
@@ -17,6 +16,7 @@ from services.gateway.background.stage_health import StageHealthProbe
 from services.gateway.handler import GatewayHandler
 from services.gateway.message_limits import GATEWAY_SERVICE, GRPC_MESSAGE_BYTES
 from services.gateway.open_services import OpenServices
+from services.gateway.reflection import add_reflection
 from services.gateway.security import server_credentials
 from services.gateway.settings import GatewaySettings
 from services.gateway.wiring import Gateway, build_gateway
@@ -88,8 +88,7 @@ async def start_gateway(settings: GatewaySettings) -> GatewayServer:
 def _add_open_services(healths: health.aio.HealthServicer, server: OpenServices) -> None:
     """Health and reflection. They need no API key: load balancers and tools have none."""
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
-    names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), server)
+    add_reflection((SERVICE, health.SERVICE_NAME), server)
 
 
 def _add_gateway_service(handler: GatewayHandler, server: grpc.aio.Server) -> None:

@@ -13,8 +13,10 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.common.filters import ProductFilter
 from tests.contract.gateways import BUDGET_S, HOWS, Running, degradations, ids, running, search, stages, violated_fields
 from tests.fakes.stages import product
+from tests.fakes.waiting import until
 
 __all__ = ["running", "stages"]  # fixtures
 
@@ -148,6 +150,8 @@ async def test_searches_that_find_nothing(running: Running) -> None:
 
 async def test_recommend_within_a_filter(running: Running) -> None:
     """Popular items of the categories that match the whole filter; if they fill no page, the newest that match."""
+    # The cache of popular items is filled before the products change, and not again for a while.
+    await until(lambda: bool(running.parts.popular_items.matching("default", ProductFilter())))
     for id in ("p3", "p9"):
         running.stages.retrieval.stored[id][0].brand = "Else"
     running.stages.retrieval.stored["p7"][0].category_path[:] = ["Lamps"]

@@ -202,7 +202,7 @@ async def test_what_may_change_between_pages(running: Running) -> None:
     asked.CopyFrom(SEARCHES["ranked"])
     asked.page_size, asked.explain = 7, True
     second = await page(running, asked, first.next_page_token)
-    assert (ids(second), positions(second), second.degradations) == (RANKED[5:12], list(range(6, 13)), [])
+    assert (ids(second), positions(second), degradations(second)) == (RANKED[5:12], list(range(6, 13)), [])
     assert second.timings
 
 

@@ -22,11 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from kairos.common.v1 import event_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from services.gateway import reflection
 from services.gateway.background.stage_health import STAGE_SERVICES
 from services.gateway.server import SERVICE, GatewayServer, start_gateway
 from services.gateway.settings import (
@@ -181,15 +182,21 @@ async def test_health_of_gateway_and_stages() -> None:
             watched.cancel()
 
 
-async def test_a_client_that_knows_only_reflection_can_search() -> None:
-    """Descriptors by reflection are enough to call Search and to read its answer."""
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_a_client_that_knows_only_reflection_can_search(version: str) -> None:
+    """Descriptors by reflection, of either version, are enough to call Search and to read its answer."""
     async with gateway() as started, calling(started) as channel:
-        stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)  # type: ignore[arg-type]
+        # Both versions have the same messages on the wire.
+        reflect: Any = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
         asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)
         files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
         wanted = [asked]
         while wanted:
-            async for answer in stub.ServerReflectionInfo(iter(wanted)):
+            async for answer in reflect(iter(wanted)):
                 for data in answer.file_descriptor_response.file_descriptor_proto:
                     file = descriptor_pb2.FileDescriptorProto.FromString(data)
                     files[file.name] = file
@@ -212,6 +219,25 @@ async def test_a_client_that_knows_only_reflection_can_search() -> None:
         )
         answer = await call(request, timeout=5)
         assert answer.degradations
+
+
+async def test_reflection_describes_itself() -> None:
+    """A client of the current reflection finds its service in the list, and its descriptor by that name."""
+    async with gateway() as started, calling(started) as channel:
+        reflect: Any = channel.stream_stream(
+            f"/{reflection.SERVICE_NAME}/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        asked = [
+            reflection_pb2.ServerReflectionRequest(list_services=""),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol=reflection.SERVICE_NAME),
+        ]
+        listed, described = [answer async for answer in reflect(iter(asked))]
+        names = {service.name for service in listed.list_services_response.service}
+        assert names >= {SERVICE, reflection.SERVICE_NAME, "grpc.reflection.v1alpha.ServerReflection"}
+        (data,) = described.file_descriptor_response.file_descriptor_proto
+        assert descriptor_pb2.FileDescriptorProto.FromString(data).package == "grpc.reflection.v1"
 
 
 # --- request ids and unreadable messages

@@ -129,19 +129,27 @@ def beyond(root: Any, get: Change = lambda root: root, path: str = "") -> Iterat
                 yield _fill(get, name, entries), [at, *(f"{at}[{key[:most]}]" for key in entries for most in (35, 128))]
             if field.message_type.fields_by_name["value"].message_type is not None:
                 for key in getattr(message, name):
-                    yield from beyond(root, lambda r, n=name, k=key: getattr(get(r), n)[k], f"{at}[{key}].")
+                    yield from beyond(root, _entry(get, name, key), f"{at}[{key}].")
         elif field.is_repeated and field.message_type is not None:
             yield _repeat(get, name, MANY[field.full_name]), [at]
-            yield from beyond(root, lambda r, n=name: getattr(get(r), n)[0], f"{at}[0].")
+            yield from beyond(root, _entry(get, name, 0), f"{at}[0].")
         elif field.message_type is not None:
             if message.HasField(name):
-                yield from beyond(root, lambda r, n=name: getattr(get(r), n), f"{at}.")
+                yield from beyond(root, _field(get, name), f"{at}.")
         else:
             values = BEYOND.get(field.full_name, BEYOND.get(name))
             is_text = field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
             assert values is not None or not (is_text or field.is_repeated), f"{field.full_name} has no bound here"
             for value in values or ():
                 yield _set(get, name, value), [at, f"{at}[0]", f"{at}[1]"] if field.is_repeated else [at]
+
+
+def _field(get: Change, name: str) -> Change:
+    return lambda root: getattr(get(root), name)
+
+
+def _entry(get: Change, name: str, key: Any) -> Change:
+    return lambda root: getattr(get(root), name)[key]
 
 
 def _set(get: Change, name: str, value: Any) -> Change:

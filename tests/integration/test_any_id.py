@@ -86,7 +86,7 @@ def items(id: str) -> retrieval_pb2.Candidates:
     )  # fmt: skip
 
 
-def event(id: str, query: str = "", **person: str) -> event_pb2.Event:
+def event(id: str, query: str = "", **person: Any) -> event_pb2.Event:
     return event_pb2.Event(
         event_id=id, session_id=id, item_id=id, query=query, type=event_pb2.EVENT_TYPE_PURCHASE, **person
     )  # fmt: skip

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from qdrant_client import QdrantClient
 
-from services.common.errors import Unavailable
+from services.common.context import check_tenant
+from services.common.errors import InvalidArgument, Unavailable
 from services.common.product import Product
 from services.retrieval.adapters.edge_collections import EdgeCollections
 from services.retrieval.adapters.layout import LAYOUT
@@ -76,6 +77,18 @@ def test_a_folder_of_this_layout(tmp_path: Path) -> None:
         retriever.index.upsert("default", indexed([Product(id="p", title="lamp")]), None)
         retriever.index.close()
     assert json.loads((tmp_path / "layout.json").read_text()) == {"layout": LAYOUT}
+
+
+def test_no_tenant_has_the_name_of_a_file(tmp_path: Path) -> None:
+    """Edge: what lies beside the folders of the tenants can be no tenant's name."""
+    retriever = retriever_over(EdgeCollections(tmp_path, EdgeSettings()), RetrievalSettings())
+    retriever.index.upsert("default", indexed([Product(id="p", title="lamp")]), None)
+    names = {path.name for path in tmp_path.iterdir()}
+    retriever.index.close()
+    assert names > {"default"}
+    for name in names - {"default"}:
+        with pytest.raises(InvalidArgument, match=r"^context\.tenant: "):
+            check_tenant(name)
 
 
 def test_a_server_of_another_layout() -> None:

@@ -55,3 +55,20 @@ def test_unknown_is_not_zero() -> None:
     assert not matches(replace(SHOE, price=None), ProductFilter(price=priced(minimum="0")))
     in_stock = ProductFilter(in_stock_only=True)
     assert [matches(replace(SHOE, stock=stock), in_stock) for stock in (None, 3, 0)] == [True, True, False]
+
+
+class Counted(str):
+    """Counts how often it was folded."""
+
+    folded = 0
+
+    def casefold(self) -> str:
+        Counted.folded += 1
+        return super().casefold()
+
+
+def test_a_filter_is_prepared_once() -> None:
+    """However many products are compared, the entries of the filter are read once."""
+    narrowing = ProductFilter(brands=tuple(Counted(f"Brand {number}") for number in range(64)))
+    assert sum(matches(replace(SHOE, brand=f"BRAND {number % 128}"), narrowing) for number in range(1_000)) == 512
+    assert Counted.folded == 64

@@ -108,7 +108,9 @@ def test_an_earlier_key_is_accepted(tokens: tuple[PageToken, AttributionToken], 
 @given(st.data())
 def test_sealed_but_of_other_types(data: st.DataObject) -> None:
     """A sealed token whose values have other types or sizes is refused: no defect of a gateway becomes an error."""
-    anything = st.none() | st.booleans() | st.lists(st.integers(), max_size=1) | st.floats() | st.just({})
+    anything: st.SearchStrategy[object] = (
+        st.none() | st.booleans() | st.lists(st.integers(), max_size=1) | st.floats() | st.just({})
+    )
     texts, numbers = anything | st.integers(), anything | st.sampled_from([-1, 2**31, 10**12, "0"])
     wrong = {
         name: data.draw(texts if isinstance(value, str) else numbers)
