@@ -56,7 +56,7 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
             request_id = _request_id(metadata)
             with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata) as span:
                 try:
-                    await context.send_initial_metadata((("x-request-id", request_id),))
+                    await _of_open_call(context.send_initial_metadata((("x-request-id", request_id),)))
                     received = messages(context, parser, reception.idle_s)
                     request = received if is_stream else await only_one(received)
                     # The budget starts when the message is here.
@@ -124,7 +124,7 @@ async def receive(context: Context, idle_s: float) -> AsyncIterator[bytes]:
     while True:
         try:
             async with asyncio.timeout(idle_s):
-                data = await context.read()
+                data = await _of_open_call(context.read())
         except TimeoutError:
             raise BudgetExpired(f"no message came for {idle_s:g} s; call again, and send without a pause") from None
         if data is grpc.aio.EOF:
@@ -137,6 +137,14 @@ async def only_one(received: AsyncIterator[Any]) -> Any:
     async for message in received:
         return message
     raise InvalidArgument.of("request", "is missing; send one message")
+
+
+async def _of_open_call(transfer: Awaitable[Any]) -> Any:
+    """What `transfer` returns. gRPC raises an error of its own if the caller's deadline ends the call just now."""
+    try:
+        return await transfer
+    except Exception as error:
+        raise BudgetExpired("the call has ended before its message was received") from error
 
 
 def _request_id(metadata: Metadata) -> str:
