@@ -88,7 +88,7 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
         @functools.wraps(method)
         async def call(self: Any, _: Any, context: Context) -> Response:
             now_s, caller, metrics, reception = time.monotonic(), Caller(), self.metrics, self.reception
-            metadata: Metadata = context.invocation_metadata() or ()
+            metadata: Metadata = tuple(context.invocation_metadata() or ())
             in_flight = metrics.import_streams if is_stream else metrics.in_flight
             try:
                 caller = reception.authenticator.caller(name, metadata)

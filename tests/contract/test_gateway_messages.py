@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
+from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.gateway.message_limits import GATEWAY_SERVICE, GRPC_MESSAGE_BYTES, MESSAGE_LIMITS
 from services.gateway.settings import LimitSettings, SecuritySettings
@@ -93,7 +94,7 @@ async def test_a_call_without_a_message() -> None:
 @pytest.mark.parametrize("method", ["Search", "ImportProducts"])
 async def test_a_caller_that_pauses(method: str) -> None:
     """A call whose next message does not come within `limits.idle_s` ends with DEADLINE_EXCEEDED and the remedy."""
-    first = gateway_pb2.ImportProductsRequest(products=[{"id": "a", "title": "A"}]).SerializeToString()
+    first = gateway_pb2.ImportProductsRequest(products=[product_pb2.Product(id="a", title="A")]).SerializeToString()
 
     async def pausing() -> AsyncIterator[bytes]:
         if method == "ImportProducts":

@@ -50,8 +50,8 @@ class Endless:
 
     async def messages(self) -> AsyncIterator[bytes]:
         await self._closed.wait()
-        for none in ():
-            yield none
+        for message in tuple[bytes, ...]():
+            yield message
 
 
 async def test_calls_a_second() -> None:

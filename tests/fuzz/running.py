@@ -55,7 +55,7 @@ class Report:
 @asynccontextmanager
 async def fuzzed_gateway(targets: dict[str, str]) -> AsyncIterator[GatewayServer]:
     """A gateway with a key of each role and generous quotas. `targets`: addresses of the stages by name."""
-    keys = tuple(hashed_key(role, "shop", role, calls_per_s=1e6) for role in ("read", "write"))  # type: ignore[arg-type]
+    keys = tuple(hashed_key(role, "shop", role, calls_per_s=1e6) for role in ("read", "write"))
     settings = GatewaySettings(
         stages={stage: {"target": target} for stage, target in targets.items()},  # type: ignore[arg-type]
         security=SecuritySettings(api_keys=keys),
@@ -117,12 +117,10 @@ def kept() -> Iterator[Case]:
 
 async def _call(channel: grpc.aio.Channel, case: Case, cases: Cases, report: Report) -> None:
     metadata = (("authorization", f"Bearer {case.role}"),) if case.role else ()
-    path, options = f"/{GATEWAY_SERVICE.full_name}/{case.method}", {"metadata": metadata, "timeout": case.deadline_s}
-    call: Any
-    if GATEWAY_SERVICE.methods_by_name[case.method].client_streaming:
-        call = channel.stream_unary(path)(iter(case.messages), **options)
-    else:
-        call = channel.unary_unary(path)(case.messages[0], **options)
+    path, is_stream = f"/{GATEWAY_SERVICE.full_name}/{case.method}", _is_stream(case.method)
+    method: Any = channel.stream_unary(path) if is_stream else channel.unary_unary(path)
+    sent = iter(case.messages) if is_stream else case.messages[0]
+    call = method(sent, metadata=metadata, timeout=case.deadline_s)
     try:
         async with asyncio.timeout(_LONGEST_S):
             # The status, not the answer: if a stream is refused while it is sent, waiting for the answer is cancelled.
@@ -150,6 +148,10 @@ def _learn(method: str, answer: bytes, cases: Cases) -> None:
         if text := getattr(response, name, ""):
             cases.known.append(text)
     cases.known.extend(result.product.id for result in getattr(response, "results", ())[:3])
+
+
+def _is_stream(method: str) -> bool:
+    return bool(GATEWAY_SERVICE.methods_by_name[method].client_streaming)
 
 
 def _named(case: Case) -> str:

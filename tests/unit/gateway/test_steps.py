@@ -18,6 +18,7 @@ async def turns_of_another_task(milliseconds_each: float) -> int:
             await asyncio.sleep(0)
 
     task = asyncio.create_task(other())
+
     def clock() -> float:
         return clock_s
 
