@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -96,8 +97,8 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
                     return await work(self, context, metadata, caller)
             except QuotaExceeded as error:
                 # Neither logged nor counted among the calls: the refusal is cheap, and no fault of the suite.
-                set_status(context, error)
                 metrics.quota_refusals.labels(caller.tenant, error.quota).inc()
+                await context.abort(*_refusal(str(error), error.quota, math.ceil(error.retry_after_s * 100)))
             except KairosError as error:
                 code = set_status(context, error)
                 metrics.count_request(name, code.name, now_s)
@@ -137,6 +138,34 @@ async def only_one(received: AsyncIterator[Any]) -> Any:
     async for message in received:
         return message
     raise InvalidArgument.of("request", "is missing; send one message")
+
+
+@functools.lru_cache(maxsize=4_096)
+def _refusal(message: str, quota: str, retry_after_cs: int) -> tuple[grpc.StatusCode, str, Any]:
+    """Code, message and trailing metadata, made once for each hundredth of a second: a refusal must cost little."""
+    status = _Status()
+    set_status(status, QuotaExceeded(message, retry_after_cs / 100, quota))
+    return status.code, status.details, status.metadata
+
+
+class _Status:
+    """Keeps the status that is set on it."""
+
+    code = grpc.StatusCode.OK
+    details = ""
+    metadata: Any = ()
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self.code = code
+
+    def set_details(self, details: str) -> None:
+        self.details = details
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        self.metadata = tuple(trailing_metadata)
+
+    def invocation_metadata(self) -> Any:
+        return ()
 
 
 async def _of_open_call(transfer: Awaitable[Any]) -> Any:
