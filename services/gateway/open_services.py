@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from services.common.errors import InvalidArgument, KairosError
 from services.common.rpc import set_status
 from services.gateway.domain.quotas import Pool
+from services.gateway.message_limits import unreadable
 from services.gateway.rpc_method import Context, only_one, receive
 from services.gateway.settings import LimitSettings
 
@@ -82,7 +84,11 @@ class _Bounded(grpc.GenericRpcHandler):
         async for data in receive(context, self._idle_s):
             if len(data) > _MESSAGE_BYTES:
                 raise InvalidArgument.of("request", f"has {len(data)} bytes; send at most {_MESSAGE_BYTES}")
-            yield method.request_deserializer(data)
+            try:
+                request = method.request_deserializer(data)
+            except DecodeError:
+                raise unreadable() from None
+            yield request
 
 
 def address_of(peer: str) -> str:
