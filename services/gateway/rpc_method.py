@@ -7,25 +7,26 @@ known: gRPC hands over a stream of bytes, also for a method with one message, wh
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
 import structlog
 from google.protobuf.message import Message
 
-from services.common.errors import BudgetExpired, InvalidArgument, KairosError
+from services.common.errors import KairosError
 from services.common.limits import MAX_ID
 from services.common.rpc import set_status
 from services.common.telemetry import span_of_call
 from services.gateway.domain.quotas import QuotaExceeded
 from services.gateway.message_limits import GATEWAY_SERVICE, RequestParser
+from services.gateway.receiving import Context, of_open_call
+from services.gateway.reception import Reception
 from services.gateway.request_info import RequestInfo, current_request
 from services.gateway.security import Caller
 
@@ -33,10 +34,7 @@ _log = structlog.get_logger("kairos.access")
 
 Response = TypeVar("Response", bound=Message)
 Method = Callable[[Any, Any], Awaitable[Response]]
-Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = Sequence[tuple[str, Any]]
-# Above so many bytes a message is checked and parsed in two steps of the event loop.
-_LARGE = 64 << 10
 
 
 def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Callable[..., Awaitable[Response]]]:
@@ -51,21 +49,32 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
         name = method.__name__
         parser, is_stream = RequestParser.of(name), GATEWAY_SERVICE.methods_by_name[name].client_streaming
 
+        async def receive_and_answer(self: Any, context: Context, request_id: str, caller: Caller) -> Response:
+            reception: Reception = self.reception
+
+            def begin() -> None:
+                """The budget of a call with one message starts when the message is here."""
+                now_s, remaining_s = time.monotonic(), context.time_remaining()
+                deadline_s = None if remaining_s is None else now_s + remaining_s
+                current_request.set(RequestInfo(request_id, caller.tenant, now_s, deadline_s, caller.role))
+
+            if is_stream:
+                begin()
+                async with contextlib.aclosing(reception.receiver.each(context, parser)) as messages:
+                    return await method(self, messages)
+            async with reception.receiver.one(context, parser, caller) as message:
+                begin()
+                with reception.limit.slot():
+                    return await method(self, message)
+
         async def work(self: Any, context: Context, metadata: Metadata, caller: Caller) -> Response:
             """Receives the message, calls the method and wraps what it raises."""
             began, code, reception = time.monotonic(), grpc.StatusCode.OK, self.reception
             request_id = _request_id(metadata)
             with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata) as span:
                 try:
-                    await _of_open_call(context.send_initial_metadata((("x-request-id", request_id),)))
-                    received = messages(context, parser, reception.idle_s)
-                    request = received if is_stream else await only_one(received)
-                    # The budget starts when the message is here.
-                    received_s, remaining_s = time.monotonic(), context.time_remaining()
-                    deadline_s = None if remaining_s is None else received_s + remaining_s
-                    current_request.set(RequestInfo(request_id, caller.tenant, received_s, deadline_s, caller.role))
-                    with contextlib.nullcontext() if is_stream else reception.limit.slot():
-                        response = await method(self, request)
+                    await of_open_call(context.send_initial_metadata((("x-request-id", request_id),)))
+                    response = await receive_and_answer(self, context, request_id, caller)
                 except Exception as error:
                     code, response = set_status(context, error), response_type()
                 span.set_attributes(
@@ -111,35 +120,6 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
     return decorate
 
 
-async def messages(context: Context, parser: RequestParser, idle_s: float) -> AsyncIterator[Any]:
-    """The messages of a call, each within its limits. Raises InvalidArgument, and as `receive` does."""
-    async for data in receive(context, idle_s):
-        parser.check(data)
-        if len(data) > _LARGE:
-            await asyncio.sleep(0)
-        yield parser.parse(data)
-
-
-async def receive(context: Context, idle_s: float) -> AsyncIterator[bytes]:
-    """The bytes of each message of a call. Raises BudgetExpired if the caller sends nothing for `idle_s` seconds."""
-    while True:
-        try:
-            async with asyncio.timeout(idle_s):
-                data = await _of_open_call(context.read())
-        except TimeoutError:
-            raise BudgetExpired(f"no message came for {idle_s:g} s; call again, and send without a pause") from None
-        if data is grpc.aio.EOF:
-            return
-        yield data
-
-
-async def only_one(received: AsyncIterator[Any]) -> Any:
-    """The message of a call that has one."""
-    async for message in received:
-        return message
-    raise InvalidArgument.of("request", "is missing; send one message")
-
-
 @functools.lru_cache(maxsize=4_096)
 def _refusal(message: str, quota: str, retry_after_cs: int) -> tuple[grpc.StatusCode, str, Any]:
     """Code, message and trailing metadata, made once for each hundredth of a second: a refusal must cost little."""
@@ -166,14 +146,6 @@ class _Status:
 
     def invocation_metadata(self) -> Any:
         return ()
-
-
-async def _of_open_call(transfer: Awaitable[Any]) -> Any:
-    """What `transfer` returns. gRPC raises an error of its own if the caller's deadline ends the call just now."""
-    try:
-        return await transfer
-    except Exception as error:
-        raise BudgetExpired("the call has ended before its message was received") from error
 
 
 def _request_id(metadata: Metadata) -> str:
