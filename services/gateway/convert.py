@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.common.convert import filter_from_proto
@@ -84,8 +86,17 @@ def _viewer(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest, q
 
 
 def _fingerprint(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest) -> str:
-    same = type(message)()
-    same.MergeFrom(message)  # type: ignore[arg-type]
-    for varying in ("page_token", "page_size", "explain"):
-        same.ClearField(varying)
-    return fingerprint(type(message).__name__, same.SerializeToString(deterministic=True))
+    same, image = type(message)(), b""
+    if isinstance(message, gateway_pb2.SearchRequest) and message.image:
+        # A picture is hashed alone: copying and encoding megabytes would hold the event loop.
+        image = hashlib.sha256(message.image).digest()
+    for field, value in message.ListFields():
+        if field.name in ("page_token", "page_size", "explain", "image"):
+            continue
+        if field.is_repeated:
+            getattr(same, field.name).extend(value)
+        elif field.message_type is not None:
+            getattr(same, field.name).CopyFrom(value)
+        else:
+            setattr(same, field.name, value)
+    return fingerprint(type(message).__name__, same.SerializeToString(deterministic=True), image)

@@ -16,7 +16,7 @@ from services.gateway.message_limits import RequestParser
 from services.gateway.security import Caller
 
 Context = grpc.aio.ServicerContext[Any, Any]
-# Above so many bytes a message is checked and parsed in two steps of the event loop.
+# Above so many bytes a message is checked, parsed and worked on in steps of their own.
 _LARGE = 64 << 10
 # Large messages of one caller that are received at the same time over one connection. A usual message comes with its
 # call, so nobody waits; of many large ones only so many are in memory before their size is known.
@@ -90,6 +90,9 @@ async def of_open_call(transfer: Awaitable[Any]) -> Any:
 
 async def _parsed(data: bytes, parser: RequestParser) -> Any:
     parser.check(data)
-    if len(data) > _LARGE:
-        await asyncio.sleep(0)
-    return parser.parse(data)
+    if len(data) <= _LARGE:
+        return parser.parse(data)
+    await asyncio.sleep(0)
+    message = parser.parse(data)
+    await asyncio.sleep(0)
+    return message
