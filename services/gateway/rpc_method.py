@@ -71,7 +71,8 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
             """Receives the message, calls the method and wraps what it raises."""
             began, code, reception = time.monotonic(), grpc.StatusCode.OK, self.reception
             request_id = _request_id(metadata)
-            with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata) as span:
+            of_call = structlog.contextvars.bound_contextvars(request_id=request_id, method=name, tenant=caller.tenant)
+            with of_call, span_of_call(name, metadata) as span:
                 try:
                     await of_open_call(context.send_initial_metadata((("x-request-id", request_id),)))
                     response = await receive_and_answer(self, context, request_id, caller)
@@ -87,10 +88,8 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
                 latency_s = self.metrics.count_request(name, code.name, began)
                 _log.info(
                     "call",
-                    method=name,
                     code=code.name,
                     latency_ms=round(latency_s * 1e3, 2),
-                    tenant=caller.tenant,
                     degradations=degradations,
                 )
                 return response
