@@ -11,6 +11,8 @@ from typing import Any
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from kairos.common.v1 import event_pb2, product_pb2
+from kairos.gateway.v1 import gateway_pb2
 from services.gateway.message_limits import GATEWAY_SERVICE, MESSAGE_LIMITS
 
 METHODS = tuple(MESSAGE_LIMITS)
@@ -24,6 +26,7 @@ _FLOATS = (0.0, -1.0, 0.5, math.inf, -math.inf, math.nan, 1e308, 5e-324)
 _UNITS = tuple(
     map(bytes.fromhex, ("0a00", "3a00", "0a024200", "0b0c", "0800", "fa0700", "2a021200", "ffff", "1a0a0a00"))
 )
+_LARGEST = ("Search", "RecordEvents", "ImportProducts", "DeleteProducts", "QuotePrices")
 _INTEGER_KINDS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
@@ -66,10 +69,47 @@ class Cases:
         kind = rng.random()
         if kind < 0.04:
             return self._repeated(rng)
+        if kind < 0.06 and method in _LARGEST:
+            return self._largest(rng, method)
         if kind < 0.08:
             return rng.randbytes(rng.choice((1, 3, 20, 400)))
         data = self._message(rng, GATEWAY_SERVICE.methods_by_name[method].input_type, 0).SerializeToString()
         return self._mutated(rng, data) if kind < 0.35 else data
+
+    def _largest(self, rng: random.Random, method: str) -> bytes:
+        """A valid message, as large as the contract allows: what is expensive without being hostile."""
+        ids = [f"{rng.randrange(10**9)}-{index}" for index in range(1_000)]
+        token = rng.choice(self.known) if self.known else ""
+        match method:
+            case "RecordEvents":
+                kinds = rng.choices((1, 2, 3, 5), k=1_000)
+                events = [
+                    event_pb2.Event(
+                        event_id=id, user_id=ids[index % 7], item_id="p1", type=kind, attribution_token=token
+                    )  # type: ignore[arg-type]
+                    for index, (id, kind) in enumerate(zip(ids, kinds, strict=True))
+                ]
+                return gateway_pb2.RecordEventsRequest(events=events).SerializeToString()
+            case "ImportProducts":
+                values = product_pb2.AttributeValues(values=["a", "b"])
+                products = [
+                    product_pb2.Product(
+                        id=id, title=f"Product {id}", description="x" * 2_000, category_path=["Shoes", "Boots"],
+                        attributes={f"a{n}": values for n in range(10)},
+                    )
+                    for id in ids[: rng.choice((20, 500))]
+                ]  # fmt: skip
+                return gateway_pb2.ImportProductsRequest(products=products).SerializeToString()
+            case "DeleteProducts":
+                return gateway_pb2.DeleteProductsRequest(ids=ids).SerializeToString()
+            case "QuotePrices":
+                return gateway_pb2.QuotePricesRequest(product_ids=ids[:100]).SerializeToString()
+        words = [f"{word} > {'x' * 100}" for word in ids[:64]]
+        narrowing = product_pb2.ProductFilter(categories=words, brands=words)
+        picture = rng.randbytes(rng.choice((0, self.most_bytes // 2)))[: 8 << 20]
+        return gateway_pb2.SearchRequest(
+            image=picture, filter=narrowing, page_size=100, explain=True
+        ).SerializeToString()
 
     def _repeated(self, rng: random.Random) -> bytes:
         """A message of one entry, very often."""
