@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -167,8 +168,17 @@ def _viewer(
 
 
 def _fingerprint(message: gateway_pb2.SearchRequest | gateway_pb2.RecommendRequest) -> str:
-    same = type(message)()
-    same.MergeFrom(message)  # type: ignore[arg-type]
-    for varying in ("page_token", "page_size", "explain"):
-        same.ClearField(varying)
-    return fingerprint(type(message).__name__, same.SerializeToString(deterministic=True))
+    same, image = type(message)(), b""
+    if isinstance(message, gateway_pb2.SearchRequest) and message.image:
+        # A picture is hashed alone: copying and encoding megabytes would hold the event loop.
+        image = hashlib.sha256(message.image).digest()
+    for field, value in message.ListFields():
+        if field.name in ("page_token", "page_size", "explain", "image"):
+            continue
+        if field.is_repeated:
+            getattr(same, field.name).extend(value)
+        elif field.message_type is not None:
+            getattr(same, field.name).CopyFrom(value)
+        else:
+            setattr(same, field.name, value)
+    return fingerprint(type(message).__name__, same.SerializeToString(deterministic=True), image)

@@ -83,7 +83,7 @@ class RequestParser:
         try:
             count = count_fields(data, self.shape, self.limit.fields)
         except BrokenMessage:
-            raise _unreadable() from None
+            raise unreadable() from None
         if count > self.limit.fields:
             raise InvalidArgument.of(
                 "request", f"has more than {self.limit.fields} fields, counted with each entry; send fewer entries"
@@ -94,10 +94,11 @@ class RequestParser:
         try:
             return self.kind.FromString(data)
         except DecodeError:
-            raise _unreadable() from None
+            raise unreadable() from None
 
 
-def _unreadable() -> InvalidArgument:
+def unreadable() -> InvalidArgument:
+    """The error about bytes that are no message."""
     return InvalidArgument.of("request", "is not a readable message; send protobuf with text in UTF-8")
 
 

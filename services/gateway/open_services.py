@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from services.common.errors import InvalidArgument, KairosError
 from services.common.rpc import set_status
 from services.gateway.domain.quotas import Pool
-from services.gateway.rpc_method import Context, only_one, receive
+from services.gateway.message_limits import unreadable
+from services.gateway.receiving import Context, receive
 from services.gateway.settings import LimitSettings
 
 _MESSAGE_BYTES = 4 << 10
@@ -55,7 +57,7 @@ class _Bounded(grpc.GenericRpcHandler):
         async def call(_: Any, context: Context) -> bytes:
             try:
                 with self._calls.place(address_of(context.peer())):
-                    response = await method.unary_unary(await only_one(self._requests(method, context)), context)
+                    response = await method.unary_unary(await self._request(method, context), context)
                     return bytes(method.response_serializer(response))
             except KairosError as error:
                 set_status(context, error)
@@ -67,22 +69,30 @@ class _Bounded(grpc.GenericRpcHandler):
         async def call(_: Any, context: Context) -> None:
             try:
                 with self._streams.place(address_of(context.peer())):
-                    requests = self._requests(method, context)
                     if method.request_streaming:
-                        async for response in method.stream_stream(requests, context):
+                        async for response in method.stream_stream(self._requests(method, context), context):
                             await context.write(response)
                     else:
-                        await method.unary_stream(await only_one(requests), context)
+                        await method.unary_stream(await self._request(method, context), context)
             except KairosError as error:
                 set_status(context, error)
 
         return call
 
+    async def _request(self, method: Handler, context: Context) -> Any:
+        async for request in self._requests(method, context):
+            return request
+        raise InvalidArgument.of("request", "is missing; send one message")
+
     async def _requests(self, method: Handler, context: Context) -> AsyncIterator[Any]:
-        async for data in receive(context, self._idle_s):
+        while (data := await receive(context, self._idle_s)) is not None:
             if len(data) > _MESSAGE_BYTES:
                 raise InvalidArgument.of("request", f"has {len(data)} bytes; send at most {_MESSAGE_BYTES}")
-            yield method.request_deserializer(data)
+            try:
+                request = method.request_deserializer(data)
+            except DecodeError:
+                raise unreadable() from None
+            yield request
 
 
 def address_of(peer: str) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.gateway.domain.concurrency_limit import ConcurrencyLimit
-from services.gateway.domain.quotas import Pool, TokenBucket
+from services.gateway.domain.quotas import ByteBudget, Pool, TokenBucket
+from services.gateway.receiving import Receiver
 from services.gateway.security import Authenticator, Caller
 from services.gateway.settings import GatewaySettings
 
@@ -23,7 +24,7 @@ class Reception:
     limit: ConcurrencyLimit
     # Import streams, by tenant.
     import_streams: Pool
-    idle_s: float
+    receiver: Receiver
     # Lines in the log about refused calls: a flood of them must not become a flood of lines.
     logged_refusals: TokenBucket
 
@@ -34,7 +35,7 @@ class Reception:
             Authenticator(settings.security, settings.quotas, retry_s),
             ConcurrencyLimit(limits.minimum_in_flight, limits.maximum_in_flight, retry_s),
             Pool("import_streams", limits.import_streams, limits.import_streams_of_a_tenant, retry_s),
-            limits.idle_s,
+            Receiver(ByteBudget(limits.in_flight_mb << 20, retry_s), limits.idle_s),
             TokenBucket(_LOGGED_REFUSALS_PER_S, _LOGGED_REFUSALS_PER_S),
         )
 

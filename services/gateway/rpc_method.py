@@ -7,24 +7,26 @@ known: gRPC hands over a stream of bytes, also for a method with one message, wh
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
+import math
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import grpc
 import structlog
 from google.protobuf.message import Message
 
-from services.common.errors import BudgetExpired, InvalidArgument, KairosError
+from services.common.errors import KairosError
 from services.common.limits import MAX_ID
 from services.common.rpc import set_status
 from services.common.telemetry import span_of_call
 from services.gateway.domain.quotas import QuotaExceeded
 from services.gateway.message_limits import GATEWAY_SERVICE, RequestParser
+from services.gateway.receiving import Context, of_open_call
+from services.gateway.reception import Reception
 from services.gateway.request_info import RequestInfo, current_request
 from services.gateway.security import Caller
 
@@ -32,10 +34,7 @@ _log = structlog.get_logger("kairos.access")
 
 Response = TypeVar("Response", bound=Message)
 Method = Callable[[Any, Any], Awaitable[Response]]
-Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = Sequence[tuple[str, Any]]
-# Above so many bytes a message is checked and parsed in two steps of the event loop.
-_LARGE = 64 << 10
 
 
 def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Callable[..., Awaitable[Response]]]:
@@ -50,21 +49,33 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
         name = method.__name__
         parser, is_stream = RequestParser.of(name), GATEWAY_SERVICE.methods_by_name[name].client_streaming
 
+        async def receive_and_answer(self: Any, context: Context, request_id: str, caller: Caller) -> Response:
+            reception: Reception = self.reception
+
+            def begin() -> None:
+                """The budget of a call with one message starts when the message is here."""
+                now_s, remaining_s = time.monotonic(), context.time_remaining()
+                deadline_s = None if remaining_s is None else now_s + remaining_s
+                current_request.set(RequestInfo(request_id, caller.tenant, now_s, deadline_s, caller.role))
+
+            if is_stream:
+                begin()
+                async with contextlib.aclosing(reception.receiver.each(context, parser)) as messages:
+                    return await method(self, messages)
+            async with reception.receiver.one(context, parser, caller) as message:
+                begin()
+                with reception.limit.slot():
+                    return await method(self, message)
+
         async def work(self: Any, context: Context, metadata: Metadata, caller: Caller) -> Response:
             """Receives the message, calls the method and wraps what it raises."""
             began, code, reception = time.monotonic(), grpc.StatusCode.OK, self.reception
             request_id = _request_id(metadata)
-            with structlog.contextvars.bound_contextvars(request_id=request_id), span_of_call(name, metadata) as span:
+            of_call = structlog.contextvars.bound_contextvars(request_id=request_id, method=name, tenant=caller.tenant)
+            with of_call, span_of_call(name, metadata) as span:
                 try:
-                    await context.send_initial_metadata((("x-request-id", request_id),))
-                    received = messages(context, parser, reception.idle_s)
-                    request = received if is_stream else await only_one(received)
-                    # The budget starts when the message is here.
-                    received_s, remaining_s = time.monotonic(), context.time_remaining()
-                    deadline_s = None if remaining_s is None else received_s + remaining_s
-                    current_request.set(RequestInfo(request_id, caller.tenant, received_s, deadline_s, caller.role))
-                    with contextlib.nullcontext() if is_stream else reception.limit.slot():
-                        response = await method(self, request)
+                    await of_open_call(context.send_initial_metadata((("x-request-id", request_id),)))
+                    response = await receive_and_answer(self, context, request_id, caller)
                 except Exception as error:
                     code, response = set_status(context, error), response_type()
                 span.set_attributes(
@@ -77,10 +88,8 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
                 latency_s = self.metrics.count_request(name, code.name, began)
                 _log.info(
                     "call",
-                    method=name,
                     code=code.name,
                     latency_ms=round(latency_s * 1e3, 2),
-                    tenant=caller.tenant,
                     degradations=degradations,
                 )
                 return response
@@ -88,7 +97,7 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
         @functools.wraps(method)
         async def call(self: Any, _: Any, context: Context) -> Response:
             now_s, caller, metrics, reception = time.monotonic(), Caller(), self.metrics, self.reception
-            metadata: Metadata = context.invocation_metadata() or ()
+            metadata: Metadata = tuple(context.invocation_metadata() or ())
             in_flight = metrics.import_streams if is_stream else metrics.in_flight
             try:
                 caller = reception.authenticator.caller(name, metadata)
@@ -96,8 +105,8 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
                     return await work(self, context, metadata, caller)
             except QuotaExceeded as error:
                 # Neither logged nor counted among the calls: the refusal is cheap, and no fault of the suite.
-                set_status(context, error)
                 metrics.quota_refusals.labels(caller.tenant, error.quota).inc()
+                await context.abort(*_refusal(str(error), error.quota, math.ceil(error.retry_after_s * 100)))
             except KairosError as error:
                 code = set_status(context, error)
                 metrics.count_request(name, code.name, now_s)
@@ -110,33 +119,32 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
     return decorate
 
 
-async def messages(context: Context, parser: RequestParser, idle_s: float) -> AsyncIterator[Any]:
-    """The messages of a call, each within its limits. Raises InvalidArgument, and as `receive` does."""
-    async for data in receive(context, idle_s):
-        parser.check(data)
-        if len(data) > _LARGE:
-            await asyncio.sleep(0)
-        yield parser.parse(data)
+@functools.lru_cache(maxsize=4_096)
+def _refusal(message: str, quota: str, retry_after_cs: int) -> tuple[grpc.StatusCode, str, Any]:
+    """Code, message and trailing metadata, made once for each hundredth of a second: a refusal must cost little."""
+    status = _Status()
+    set_status(status, QuotaExceeded(message, retry_after_cs / 100, quota))
+    return status.code, status.details, status.metadata
 
 
-async def receive(context: Context, idle_s: float) -> AsyncIterator[bytes]:
-    """The bytes of each message of a call. Raises BudgetExpired if the caller sends nothing for `idle_s` seconds."""
-    while True:
-        try:
-            async with asyncio.timeout(idle_s):
-                data = await context.read()
-        except TimeoutError:
-            raise BudgetExpired(f"no message came for {idle_s:g} s; call again, and send without a pause") from None
-        if data is grpc.aio.EOF:
-            return
-        yield data
+class _Status:
+    """Keeps the status that is set on it."""
 
+    code = grpc.StatusCode.OK
+    details = ""
+    metadata: Any = ()
 
-async def only_one(received: AsyncIterator[Any]) -> Any:
-    """The message of a call that has one."""
-    async for message in received:
-        return message
-    raise InvalidArgument.of("request", "is missing; send one message")
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self.code = code
+
+    def set_details(self, details: str) -> None:
+        self.details = details
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        self.metadata = tuple(trailing_metadata)
+
+    def invocation_metadata(self) -> Any:
+        return ()
 
 
 def _request_id(metadata: Metadata) -> str:

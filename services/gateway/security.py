@@ -43,6 +43,8 @@ class Caller:
 
     tenant: str = DEFAULT_TENANT
     role: Role = "write"
+    # The digest of the key; empty without keys.
+    key: str = ""
     quota: KeyQuota | None = None
 
 
@@ -51,7 +53,8 @@ class Authenticator:
 
     def __init__(self, settings: SecuritySettings, quotas: QuotaSettings, retry_after_s: float) -> None:
         self._callers = {
-            key.sha256: Caller(key.tenant, key.role, quotas.of(key, retry_after_s)) for key in settings.api_keys
+            key.sha256: Caller(key.tenant, key.role, key.sha256, quotas.of(key, retry_after_s))
+            for key in settings.api_keys
         }
 
     def caller(self, method: str, metadata: Iterable[tuple[str, Any]]) -> Caller:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import structlog
@@ -85,7 +86,7 @@ async def start_gateway(settings: GatewaySettings) -> GatewayServer:
     return GatewayServer(server, port, gateway, settings, healths, probe)
 
 
-def _add_open_services(healths: health.aio.HealthServicer, server: OpenServices) -> None:
+def _add_open_services(healths: health.aio.HealthServicer, server: Any) -> None:
     """Health and reflection. They need no API key: load balancers and tools have none."""
     health_pb2_grpc.add_HealthServicer_to_server(healths, server)
     add_reflection((SERVICE, health.SERVICE_NAME), server)
@@ -93,7 +94,7 @@ def _add_open_services(healths: health.aio.HealthServicer, server: OpenServices)
 
 def _add_gateway_service(handler: GatewayHandler, server: grpc.aio.Server) -> None:
     """Every method takes a stream of bytes: it reads and parses its messages itself, after it has checked the key."""
-    methods = {
+    methods: dict[str, Any] = {
         name: grpc.stream_unary_rpc_method_handler(
             getattr(handler, name), response_serializer=lambda message: message.SerializeToString()
         )

@@ -68,9 +68,11 @@ class LimitSettings(_Group):
     late_is_failure_ms: float = Field(default=40, gt=0)
     # A call that has not sent its message, and an import stream that has not sent its next one, ends after this time.
     idle_s: float = Field(default=30, gt=0)
-    # Open import streams, and those of one tenant.
-    import_streams: int = Field(default=32, ge=1)
-    import_streams_of_a_tenant: int = Field(default=8, ge=1)
+    # Messages that are worked on may have so many MiB together; in memory a picture takes about five times its size.
+    in_flight_mb: int = Field(default=64, ge=20)
+    # Open import streams, and those of one tenant. Each may hold pictures of 24 MiB in batches that are being stored.
+    import_streams: int = Field(default=8, ge=1)
+    import_streams_of_a_tenant: int = Field(default=4, ge=1)
     # Open calls of health and of reflection, which need no API key, and those of one address. As many open streams.
     open_calls: int = Field(default=128, ge=1)
     open_calls_of_an_address: int = Field(default=32, ge=1)
@@ -124,7 +126,7 @@ class QuotaSettings(_Group):
     # After a pause a key may make the calls of so many seconds at once.
     burst_s: float = Field(default=2, gt=0)
     # Calls with one message that are not answered yet.
-    calls_in_flight: int = Field(default=64, ge=1)
+    calls_in_flight: int = Field(default=32, ge=1)
     import_streams: int = Field(default=4, ge=1)
 
     def of(self, key: ApiKey, retry_after_s: float) -> KeyQuota:

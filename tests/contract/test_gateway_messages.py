@@ -9,12 +9,15 @@ from typing import Any
 import grpc
 import pytest
 
+from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.gateway.message_limits import GATEWAY_SERVICE, GRPC_MESSAGE_BYTES, MESSAGE_LIMITS
 from services.gateway.settings import LimitSettings, SecuritySettings
 from tests.contract.gateways import hashed_key
 from tests.contract.refusals import refusal
 from tests.contract.test_gateway_server import calling, gateway, refused
+from tests.fakes.stages import FakeStages
+from tests.fakes.waiting import until
 
 KEYS = SecuritySettings(api_keys=(hashed_key("writer", "shop", "write"),))
 METADATA = (("authorization", "Bearer writer"),)
@@ -22,6 +25,13 @@ METADATA = (("authorization", "Bearer writer"),)
 
 def path(method: str) -> str:
     return f"/{GATEWAY_SERVICE.full_name}/{method}"
+
+
+def unknown_field(size: int) -> bytes:
+    """A field of `size` bytes that no contract has."""
+    return (
+        b"\xfa\x07" + bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14 & 127 | 128, size >> 21]) + bytes(size)
+    )
 
 
 async def test_without_a_key_no_message_is_received() -> None:
@@ -81,6 +91,54 @@ async def test_what_grpc_itself_refuses(compression: grpc.Compression) -> None:
             assert "larger than max" in (error.details() or "")
 
 
+async def test_messages_in_progress_are_bounded_by_bytes() -> None:
+    """Beyond `limits.in_flight_mb` a large message is refused with RESOURCE_EXHAUSTED, and a small one is served."""
+    stages = FakeStages()
+    await stages.start()
+    try:
+        await stages.worsen("ranker", "slow")
+        click = event_pb2.Event(event_id="e", user_id="u", item_id="p1", type=event_pb2.EVENT_TYPE_CLICK)
+        small = gateway_pb2.RecordEventsRequest(events=[click]).SerializeToString()
+        large = small + unknown_field(MESSAGE_LIMITS["RecordEvents"].size - 1_000)
+        async with (
+            gateway(KEYS, stages.targets, LimitSettings(in_flight_mb=20)) as started,
+            calling(started) as channel,
+        ):
+            raw: Any = channel.unary_unary(path("RecordEvents"))
+            held = [raw(large, timeout=60, metadata=METADATA) for _ in range(3)]
+            await until(lambda: started.gateway.handler.reception.limit.in_flight == 3)
+            error = await refused(raw(large, timeout=60, metadata=METADATA))
+            assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            held.append(raw(small, timeout=60, metadata=METADATA))
+            await until(lambda: started.gateway.handler.reception.limit.in_flight == 4)
+            for call in held:
+                call.cancel()
+            await until(lambda: started.gateway.handler.reception.limit.in_flight == 0)
+            again = raw(large, timeout=60, metadata=METADATA)
+            await until(lambda: started.gateway.handler.reception.limit.in_flight == 1)
+            again.cancel()
+    finally:
+        await stages.stop()
+
+
+async def test_calls_without_a_message_delay_no_other_connection() -> None:
+    """Calls whose message does not come delay further ones of their connection only."""
+
+    async def never() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async with gateway(KEYS, limits=LimitSettings(idle_s=0.3)) as started, calling(started) as idle:
+        paused: Any = idle.stream_unary(path("Search"))
+        held = [paused(never(), timeout=10, metadata=METADATA) for _ in range(8)]
+        alone = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{started.port}", alone) as other:
+            raw: Any = other.unary_unary(path("Search"))
+            await raw(b"", timeout=0.2, metadata=METADATA)
+        for call in held:
+            assert (await refused(call)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
 async def test_a_call_without_a_message() -> None:
     """A call of a unary method that ends without a message is INVALID_ARGUMENT."""
     async with gateway(KEYS) as started, calling(started) as channel:
@@ -93,7 +151,7 @@ async def test_a_call_without_a_message() -> None:
 @pytest.mark.parametrize("method", ["Search", "ImportProducts"])
 async def test_a_caller_that_pauses(method: str) -> None:
     """A call whose next message does not come within `limits.idle_s` ends with DEADLINE_EXCEEDED and the remedy."""
-    first = gateway_pb2.ImportProductsRequest(products=[{"id": "a", "title": "A"}]).SerializeToString()
+    first = gateway_pb2.ImportProductsRequest(products=[product_pb2.Product(id="a", title="A")]).SerializeToString()
 
     async def pausing() -> AsyncIterator[bytes]:
         if method == "ImportProducts":

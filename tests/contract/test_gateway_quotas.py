@@ -50,8 +50,8 @@ class Endless:
 
     async def messages(self) -> AsyncIterator[bytes]:
         await self._closed.wait()
-        for none in ():
-            yield none
+        for message in tuple[bytes, ...]():
+            yield message
 
 
 async def test_calls_a_second() -> None:
@@ -176,6 +176,18 @@ async def test_an_idle_reflection_stream_ends() -> None:
         await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
         assert (await stream.read()).list_services_response.service
         assert (await refused(stream.read())).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff", b"\x0a\x02\xc3\x28"], ids=["no message", "not UTF-8"])
+async def test_unreadable_messages_without_a_key(data: bytes) -> None:
+    """Bytes that are no message of health or reflection are INVALID_ARGUMENT."""
+    async with gateway() as started, calling(started) as channel:
+        check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
+        watch: Any = channel.unary_stream("/grpc.health.v1.Health/Watch")
+        reflect: Any = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+        for call in (check(data, timeout=10), watch(data, timeout=10).read(), reflect(iter([data]), timeout=10).read()):
+            error = await refused(call)
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_large_messages_without_a_key() -> None:

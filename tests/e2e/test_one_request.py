@@ -16,7 +16,9 @@ def test_one_request_id_in_log_and_record(suite: RunningSuite, shop: Shop) -> No
     answer = shop.search("coffee maker", metadata=[("x-request-id", request_id)])
     assert answer.request_id == request_id
     lines = [json.loads(line) for line in suite.log("gateway").splitlines() if request_id in line]
-    assert [(line["event"], line["method"], line["code"]) for line in lines] == [("call", "Search", "OK")]
+    # On a busy machine there may be a line about a step that held the event loop.
+    calls = [line for line in lines if line["event"] == "call"]
+    assert [(line["method"], line["code"]) for line in calls] == [("Search", "OK")]
     audited = suite.audited([result.price.quote_id for result in answer.results])
     assert len(audited) == len(answer.results)
     assert set(audited.values()) == {request_id}

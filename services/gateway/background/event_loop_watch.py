@@ -50,11 +50,11 @@ class EventLoopWatch:
     def long_step(self, coroutine: Coroutine[Any, Any, Any], began_s: float, ended_s: float) -> None:
         """Classifies a step that took more than MAX_STEP_S."""
         # Since the clocks were last read. What ran between that and the step used at most all of that time.
-        used_s = self._cpu() - self._cpu_s - (began_s - self._read_at_s)
+        used_s = max(0.0, self._cpu() - self._cpu_s - (began_s - self._read_at_s))
         took_s = ended_s - began_s
         if used_s > MAX_STEP_S:
             kind = "cpu"
-        elif took_s - max(used_s, 0.0) > MAX_STEP_S:
+        elif took_s - used_s > MAX_STEP_S:
             kind = "blocked"
         else:
             return

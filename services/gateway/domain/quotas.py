@@ -78,6 +78,29 @@ class Pool:
                 del self._held[owner]
 
 
+@dataclass
+class ByteBudget:
+    """At most `total` bytes of messages are worked on at the same time."""
+
+    total: int
+    retry_after_s: float
+    held: int = field(init=False, default=0)
+
+    def has_room(self, size: int) -> bool:
+        return self.held + size <= self.total
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        """Raises Overloaded at once if there is no room."""
+        if not self.has_room(size):
+            raise Overloaded(f"messages of {self.held} bytes are in progress already; try again", self.retry_after_s)
+        self.held += size
+        try:
+            yield
+        finally:
+            self.held -= size
+
+
 class KeyQuota:
     """What one API key may use of this process."""
 

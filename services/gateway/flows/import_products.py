@@ -19,6 +19,7 @@ from services.gateway.domain.fingerprint import product_fingerprint
 from services.gateway.flows.pictures import image_encoder_required
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
+from services.gateway.steps import in_steps
 
 MAX_PRODUCTS_PER_MESSAGE = 500
 MAX_REJECTED_LISTED = 1_000
@@ -56,7 +57,7 @@ class Import:
         batch: dict[str, _Accepted] = {}
         try:
             async for message in messages:
-                for accepted in self._accept(message):
+                async for accepted in self._accept(message):
                     batch[accepted.product.id] = accepted
                     if len(batch) == _BATCH or sum(len(entry.image) for entry in batch.values()) >= _BATCH_BYTES:
                         running.add(asyncio.create_task(self._store(batch)))
@@ -71,7 +72,7 @@ class Import:
             for task in running:
                 task.cancel()
 
-    def _accept(self, message: gateway_pb2.ImportProductsRequest) -> list[_Accepted]:
+    async def _accept(self, message: gateway_pb2.ImportProductsRequest) -> AsyncIterator[_Accepted]:
         """The valid products of a message; the others go to the summary."""
         if not 1 <= len(message.products) <= MAX_PRODUCTS_PER_MESSAGE:
             raise InvalidArgument.of(
@@ -79,9 +80,8 @@ class Import:
             )
         if message.images and len(message.images) != len(message.products):
             raise InvalidArgument.of("images", f"holds {len(message.images)} for {len(message.products)} products")
-        accepted = []
         images = list(message.images) or [b""] * len(message.products)
-        for product, image in zip(message.products, images, strict=True):
+        async for product, image in in_steps(zip(message.products, images, strict=True)):
             index = self.summary.received_count
             self.summary.received_count += 1
             if wrong := _wrong(product, image):
@@ -90,12 +90,11 @@ class Import:
             fingerprint = product_fingerprint(product.SerializeToString(deterministic=True), image)
             known = self._seen.setdefault(product.id, fingerprint)
             if known is fingerprint:
-                accepted.append(_Accepted(index, product, image, fingerprint))
+                yield _Accepted(index, product, image, fingerprint)
             elif known == fingerprint:
                 self._count("unchanged")
             else:
                 self._reject(index, product.id, FieldViolation("id", "came before with other content"))
-        return accepted
 
     async def _store(self, batch: dict[str, _Accepted]) -> None:
         calls, stubs = self.new_calls(), self.parts.stubs

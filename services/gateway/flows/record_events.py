@@ -16,6 +16,7 @@ from services.gateway.domain.budget import Stage
 from services.gateway.domain.tokens import AttributionToken
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
+from services.gateway.steps import in_steps
 
 MAX_EVENTS = 1_000
 
@@ -23,7 +24,7 @@ MAX_EVENTS = 1_000
 async def record_events(
     calls: StageCalls, parts: Parts, message: gateway_pb2.RecordEventsRequest
 ) -> gateway_pb2.RecordEventsResponse:
-    check_events(message.events, parts.token_keys.of(calls.info.tenant), time.time())
+    await check_events(message.events, parts.token_keys.of(calls.info.tenant), time.time())
     for event in message.events:
         if not event.HasField("occurred_at"):
             event.occurred_at.GetCurrentTime()
@@ -31,7 +32,7 @@ async def record_events(
     items, missing = await _features(calls, parts, item_ids)
     record = ranker_pb2.RecordEventsRequest(events=message.events, items=items)
     answer = await calls.call(Stage.RANKER, parts.stubs.ranker.RecordEvents, record)
-    _count(calls, parts, message.events)
+    await _count(calls, parts, message.events)
     return gateway_pb2.RecordEventsResponse(
         recorded_count=answer.recorded_count,
         duplicate_count=answer.duplicate_count,
@@ -41,13 +42,13 @@ async def record_events(
     )
 
 
-def check_events(events: Iterable[event_pb2.Event], token_keys: tuple[str, ...], now_s: float) -> None:
+async def check_events(events: Iterable[event_pb2.Event], token_keys: tuple[str, ...], now_s: float) -> None:
     """Raises InvalidArgument that names every wrong field. `now_s`: seconds since the epoch."""
     batch = list(events)
     if not 1 <= len(batch) <= MAX_EVENTS:
         raise InvalidArgument.of("events", f"holds {len(batch)}; send 1 to {MAX_EVENTS}")
     wrong = list[FieldViolation]()
-    for index, event in enumerate(batch):
+    async for index, event in in_steps(enumerate(batch)):
         path = f"events[{index}]"
         wrong += event_violations(event, path, now_s)
         if event.attribution_token and AttributionToken.decode(event.attribution_token, *token_keys) is None:
@@ -70,10 +71,10 @@ async def _features(
     return (answer.candidates, list(answer.missing_ids)) if answer is not None else (None, [])
 
 
-def _count(calls: StageCalls, parts: Parts, events: Iterable[event_pb2.Event]) -> None:
+async def _count(calls: StageCalls, parts: Parts, events: Iterable[event_pb2.Event]) -> None:
     """Metrics of recorded events. An event that is sent twice counts twice."""
     token_keys = parts.token_keys.of(calls.info.tenant)
-    for event in events:
+    async for event in in_steps(events):
         parts.metrics.count_event(event)
         if event.type == event_pb2.EVENT_TYPE_CLICK:
             token = AttributionToken.decode(event.attribution_token, *token_keys)

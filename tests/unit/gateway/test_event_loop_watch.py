@@ -105,7 +105,7 @@ async def test_tasks_behave_as_before(watched: Watched) -> None:
         await asyncio.sleep(0)
         raise ZeroDivisionError
 
-    assert await asyncio.gather(result(), asyncio.create_task(result(), name="n")) == [3, 3]
+    assert tuple(await asyncio.gather(result(), asyncio.create_task(result(), name="n"))) == (3, 3)
     with pytest.raises(ZeroDivisionError):
         await asyncio.create_task(failure())
     task = asyncio.create_task(asyncio.sleep(60))

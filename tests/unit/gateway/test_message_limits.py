@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kairos.common.v1 import common_pb2
+from kairos.common.v1 import common_pb2, event_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.common.errors import InvalidArgument
 from services.gateway.domain.wire import BrokenMessage, count_fields
@@ -107,7 +108,7 @@ def fields_of(message: Any) -> int:
 
 events = st.builds(
     lambda ids, seconds: gateway_pb2.RecordEventsRequest(
-        events=[{"event_id": id, "user_id": id, "occurred_at": {"seconds": seconds}} for id in ids]
+        events=[event_pb2.Event(event_id=id, user_id=id, occurred_at=Timestamp(seconds=seconds)) for id in ids]
     ),
     st.lists(st.text(max_size=3), max_size=20),
     st.integers(0, 5),

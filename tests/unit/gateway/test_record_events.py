@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -23,7 +24,7 @@ def click(**fields: object) -> event_pb2.Event:
 
 def wrong_fields(*events: event_pb2.Event) -> list[str]:
     try:
-        check_events(events, (KEY,), time.time())
+        asyncio.run(check_events(events, (KEY,), time.time()))
     except InvalidArgument as error:
         return [violation.field for violation in error.violations]
     return []
