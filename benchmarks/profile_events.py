@@ -4,9 +4,9 @@
 
 The ranker runs in its own process on one core and is called over gRPC. The client and Redis may use other cores. The
 stores are configured as in production, so that acknowledged events survive the loss of power: SQLite in WAL mode with
-synchronous=FULL, Redis with appendonly and appendfsync always; and Redis with everysec, for comparison. Each event is sent with its item's vector, as by the
-gateway. At the end the benchmark kills the ranker and Redis with SIGKILL, opens the store again, and checks that it
-holds every acknowledged event.
+synchronous=FULL, Redis with appendonly and appendfsync always; and Redis with everysec, for comparison. Each event is
+sent with its item's vector, as by the gateway. At the end the benchmark kills the ranker and Redis with SIGKILL, opens
+the store again, and checks that it holds every acknowledged event.
 """
 
 from __future__ import annotations
