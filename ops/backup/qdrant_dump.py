@@ -68,7 +68,7 @@ def restore(client: QdrantClient, prefix: str, file: Path) -> None:
 def check(file: Path) -> None:
     """Raises Refused for a dump of an earlier layout: its staged collections would never be found."""
     with gzip.open(file, "rt") as lines:
-        aliases = next((json.loads(line)["aliases"] for line in lines if line.startswith(_ALIASES)), {})
+        aliases: dict[str, str] = next((json.loads(line)["aliases"] for line in lines if line.startswith(_ALIASES)), {})
     if earlier := sorted(alias for alias in aliases if alias.endswith(_EARLIER)):
         raise Refused(
             f"{file.name} is of an earlier layout, with the alias {earlier[0]}: restore it with the Kairos that saved "

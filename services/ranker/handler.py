@@ -58,7 +58,9 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._impressions = ImpressionLog(store, self._writer, settings.rankings.whole_share, clock)
         self._users = UserData(store, self._writer, clock)
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")
+        # Writes wait for the disk: no thread that ranks does.
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
+        self._logging = ThreadPoolExecutor(1, "ranker-logging")
         self._recorder = GroupCommit(store.record, lambda batch: len(batch.events), self._writing)
         self._keeper = Keeper(store, settings.retention.bounds, settings.retention.interval_s, clock)
 
@@ -105,7 +107,8 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     ) -> ranker_pb2.RecordImpressionsResponse:
         tenant = context_from_proto(request.context).tenant
         check_shown(request)
-        return await self._in_thread(lambda: self._impressions.record(tenant, request))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._logging, self._impressions.record, tenant, request)
 
     @rpc(ranker_pb2.GetInterestsResponse)
     async def GetInterests(self, request: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
@@ -188,6 +191,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._keeper.close()
         self._threads.shutdown(cancel_futures=True)
         self._writing.shutdown(cancel_futures=True)
+        self._logging.shutdown(cancel_futures=True)
         self._writer.close()
         self._models.close()
         self._rankings.close()

@@ -170,6 +170,20 @@ async def test_shown_items_are_stored(tmp_path: Path) -> None:
         assert (item.model_version, item.price, item.brand) == (MODEL, 50.0, "B")
 
 
+async def test_an_impression_of_nobody_names_nobody(tmp_path: Path) -> None:
+    """Without user and visitor, the log has a digest of the session, the same for its pages, and not its id."""
+    async with serving(tmp_path, rankings={"whole_share": 1.0}) as stub:
+        for number, visitor in enumerate(("", "", "v")):
+            await stub.RankItems(asked(f"r{number}", session_id="a-session", visitor_id=visitor))
+            await stub.RecordImpressions(impressions_of(f"r{number}", 1))
+    with closing(SqliteProfileStore(tmp_path)) as store:
+        pages = [page.ranking.session_id for _, page in store.impressions_after("default", 0, 9)]
+        whole = [ranking.session_id for _, ranking in store.whole_rankings_after("default", 0, 9)]
+    assert pages == whole
+    assert pages[0] == pages[1] != pages[2] == "a-session"
+    assert len(pages[0]) == 24
+
+
 async def test_a_sample_is_logged_whole(tmp_path: Path) -> None:
     """For the configured share of rankings, the log and the export have all candidates, shown or not."""
     async with serving(tmp_path, rankings={"whole_share": 1.0}) as stub:

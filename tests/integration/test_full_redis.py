@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -47,7 +48,8 @@ def test_writes_are_refused(full: redis.Redis) -> None:
     writes = (
         lambda: store.record(batch(200)), lambda: store.record_impressions("t", [Impressions(ranking, (1,), NOW_S)]),
         lambda: store.merge("t", "v", "u"), lambda: store.commit("t", "learner", {"events": 1}),
-        lambda: rankings.store([("t", ranking)]), lambda: RedisLexiconStore(full).add("t", LexiconUpdate({"a": 1})),
+        lambda: rankings.store([("t", ranking)]),
+        lambda: RedisLexiconStore(full).add("t", LexiconUpdate(Counter(["a"]))),
     )  # fmt: skip
     for write in writes:
         with pytest.raises(Overloaded, match="is full and refuses writes") as raised:

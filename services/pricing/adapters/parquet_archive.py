@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -78,7 +79,7 @@ class ParquetArchive:
         """Oldest first; none of an object store."""
         return [] if "://" in self._place else sorted(Path(self._place).glob(f"*{_ENDING}"))
 
-    def _found(self):  # type: ignore[no-untyped-def]  # pyarrow has no types
+    def _found(self) -> tuple[Any, str]:
         from pyarrow.fs import FileSystem
 
         store, path = FileSystem.from_uri(self._place if "://" in self._place else str(Path(self._place).resolve()))

@@ -168,8 +168,10 @@ class RedisProfileStore(RedisRetention):
         }
 
     def merge(self, tenant: str, visitor_id: str, user_id: str) -> tuple[int, int]:
-        document = {"visitor": person_key("", visitor_id), "user": person_key(user_id, ""), "limits": _SETS}
-        document |= {"merged_s": MERGED_S}
+        document = {
+            "visitor": person_key("", visitor_id), "user": person_key(user_id, ""), "limits": _SETS,
+            "merged_s": MERGED_S,
+        }  # fmt: skip
         events, impressions = self._merge(keys=[tenant_prefix(tenant)], args=[json.dumps(document)])
         if events < 0:
             raise Conflict(f"visitor {visitor_id} was merged into another user before, and stays there")

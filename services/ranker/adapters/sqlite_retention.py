@@ -166,7 +166,7 @@ class Eraser:
                 row: tuple[Any, ...] = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except sqlite3.OperationalError:  # another process is at it
                 return False
-        return row[0] == 0
+        return bool(row[0] == 0)
 
     def close(self) -> None:
         with self._lock:
