@@ -30,6 +30,19 @@ end
 RECORD = (
     _SHARED
     + """
+-- As domain/popularity.py: a person counts once for an item, with the event that weighs most.
+local function count_popularity(event, shares)
+  local mass, share = tonumber(event.mass), tonumber(redis.call('ZSCORE', shares, event.item) or nil)
+  if share and share >= mass then return end
+  rank(shares, event.mass, event.item, event.shares)
+  local total = tonumber(redis.call('ZSCORE', prefix .. 'popularity', event.item) or nil)
+  if total then
+    local most = math.max(total, mass)
+    local others = 2 ^ (total - most) - (share and 2 ^ (share - most) or 0)
+    total = most + math.log(math.max(others, 0) + 2 ^ (mass - most)) / math.log(2)
+  end
+  redis.call('ZADD', prefix .. 'popularity', string.format('%.17g', total or mass), event.item)
+end
 local answer = {}
 for place, batch in ipairs(cjson.decode(ARGV[1])) do
   store_items(batch.items)
@@ -43,15 +56,7 @@ for place, batch in ipairs(cjson.decode(ARGV[1])) do
       redis.call('XADD', prefix .. 'events', position .. '-0', 'mark', event.id, 'event', event.data)
       redis.call('ZADD', person .. 'events', position, position)
       for _, set in ipairs(event.sets) do rank(person .. set.name, set.score, set.member, set.limit) end
-      if event.mass then
-        local known = redis.call('ZSCORE', prefix .. 'popularity', event.item)
-        local total = tonumber(event.mass)
-        if known then
-          local a, b = math.max(known, total), math.min(known, total)
-          total = a + math.log(1 + 2 ^ (b - a)) / math.log(2)
-        end
-        redis.call('ZADD', prefix .. 'popularity', string.format('%.17g', total), event.item)
-      end
+      if event.mass then count_popularity(event, person .. 'shares') end
       if event.day and redis.call(
           'HSETNX', person .. 'bought', event.day .. ':' .. event.item, position .. ':' .. event.category) == 1 then
         local days = redis.call('HINCRBY', person .. 'days', event.item, 1)
@@ -189,8 +194,8 @@ end
 local events = clear('events', 'event:')
 local impressions = clear('impressions', '')
 clear('whole_rankings', '')
-for _, name in ipairs({'events', 'impressions', 'whole_rankings', 'recent', 'lasting', 'purchases', 'shown', 'bought',
-    'days'}) do
+for _, name in ipairs({'events', 'impressions', 'whole_rankings', 'recent', 'lasting', 'purchases', 'shown', 'shares',
+    'bought', 'days'}) do
   redis.call('DEL', own .. name)
 end
 local visitors = redis.call('SMEMBERS', prefix .. 'visitors:' .. person)
