@@ -291,3 +291,30 @@ def test_events_of_a_deleted_user_sent_again(stub: Stub) -> None:
     assert record(stub, [new]).recorded_count == 1
     profile = stub.GetProfile(gateway_pb2.GetProfileRequest(user_id=user), timeout=BUDGET_S).profile
     assert [event.event_id for event in profile.recent] == [new.event_id]
+
+
+def test_short_deadlines(stub: Stub) -> None:
+    """[S1] A search with 1 to 20 ms, or one that is cancelled, ends with an answer or its own code, never INTERNAL, and
+    the gateway still serves.
+    """
+    codes = set[grpc.StatusCode]()
+    for milliseconds in (1, 5, 20) * 3:
+        try:
+            stub.Search(gateway_pb2.SearchRequest(query="steel kettle"), timeout=milliseconds / 1_000)
+        except grpc.RpcError as error:
+            codes.add(error.code())
+    assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED}
+    cancelled = stub.Search.future(gateway_pb2.SearchRequest(query="steel kettle"), timeout=BUDGET_S)
+    cancelled.cancel()
+    assert cancelled.cancelled()
+    assert headphones_found(stub, "headphones")[1]
+
+
+def test_oversized_and_binary(stub: Stub) -> None:
+    """[S1] A message of 17 MiB is refused with RESOURCE_EXHAUSTED, and unknown binary metadata changes nothing."""
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.Search(gateway_pb2.SearchRequest(image=b"x" * (17 << 20)), timeout=BUDGET_S)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    metadata = (("x-anything-bin", bytes(range(256))),)
+    answer = stub.Search(gateway_pb2.SearchRequest(query="glass vase"), timeout=BUDGET_S, metadata=metadata)
+    assert answer.results
