@@ -234,8 +234,10 @@ def test_a_replayed_event_changes_nothing(stub: Stub) -> None:
             answer = record(stub, [first])
             assert (answer.recorded_count, answer.duplicate_count) == (0, 1)
         answers = [
-            stub.Recommend(gateway_pb2.RecommendRequest(page_size=10, **who), timeout=BUDGET_S)
-            for who in ({"user_id": user}, {"user_id": user, "session_id": user})
+            stub.Recommend(
+                gateway_pb2.RecommendRequest(page_size=10, user_id=user, session_id=session), timeout=BUDGET_S
+            )
+            for session in ("", user)
         ]
         orders.append([[result.product.id for result in answer.results] for answer in answers])
     assert orders[0] == orders[1]
