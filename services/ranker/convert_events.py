@@ -26,6 +26,7 @@ EVENT_TYPES = {
     event_pb2.EVENT_TYPE_SEARCH: EventType.SEARCH,
     event_pb2.EVENT_TYPE_IMPRESSION: EventType.IMPRESSION,
 }
+_MOVING_NOTHING = (EventType.IMPRESSION, EventType.REMOVE)
 
 
 def events_from_proto(message: ranker_pb2.RecordEventsRequest, now_s: float) -> list[Event]:
@@ -77,12 +78,13 @@ def session_moves(
 ) -> list[SessionMove]:
     """What these events do to their sessions: one move for each session, by the vectors of the items, in order.
 
-    Events before `earliest_s` belong to sessions that have ended. Impressions move nothing.
+    Events before `earliest_s` belong to sessions that have ended. Impressions move nothing, and neither do removals
+    from the cart: a session must not move towards what the shopper does not want.
     """
     vector_of = {item.item_id: item.vector for item in items if item.vector is not None}
     of_session: dict[str, list[Event]] = {}
     for event in events:
-        is_known = event.item_id in vector_of and event.type is not EventType.IMPRESSION
+        is_known = event.item_id in vector_of and event.type not in _MOVING_NOTHING
         if event.session_id and is_known and event.occurred_s >= earliest_s:
             of_session.setdefault(event.session_id, []).append(event)
     version = next((item.model_version for item in items), "")

@@ -272,12 +272,13 @@ async def test_a_session_follows_queries_and_events(tmp_path: Path) -> None:
 
 
 async def test_events_that_change_no_session(stub: Stub) -> None:
-    """Repeats, impressions, removals of unknown items and events of ended sessions change no context."""
+    """Repeats, impressions, removals, events on unknown items and events of ended sessions change no context."""
     await stub.RecordEvents(recording(in_session("e1", "lamp1")))
     before = await session(stub)
     for again in (
         in_session("e1", "boot1"),
         in_session("e2", "boot1", "IMPRESSION"),
+        in_session("e6", "boot1", "REMOVE"),
         in_session("e3", "nowhere"),
         in_session("e4", "boot1", age_s=3_600),
         event("e5", "boot1"),

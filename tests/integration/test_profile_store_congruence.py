@@ -23,6 +23,7 @@ from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, 
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.interests import interests
 from services.ranker.domain.person import person_key
+from services.ranker.domain.popularity import SHARES
 from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.repurchase import category_key, item_key
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory
@@ -86,7 +87,43 @@ def test_an_event_counts_once(store: ProfileStore) -> None:
     assert record(store, "t", [click(1), click(1), click(2)]) == 2
     assert record(store, "t", [click(2), click(3)]) == 1
     assert len(recent(store)) == 3
-    assert store.popularity("t", ["i1"], NOW_S + 3) == pytest.approx([3.0], abs=0.01)
+
+
+def test_a_person_counts_once_for_the_popularity_of_an_item(store: ProfileStore) -> None:
+    """300 clicks of one person, in any order and sent twice, weigh as much as the last one; a purchase weighs 6."""
+    many = [click(n * 37 % 300, "a") for n in range(300)]
+    assert record(store, "t", many) == 300
+    assert record(store, "t", many) == 0
+    record(store, "t", [click(1_000 + n, "b", user=f"u{n}") for n in range(3)])
+    record(store, "t", [click(2_000, "c"), click(2_001, "c", kind=EventType.CART), click(2_002, "c")])
+    record(store, "t", [click(3_000, "d", kind=EventType.PURCHASE), of_visitor(click(3_001, "d"), "u")])
+    now_s = NOW_S + 3_001
+    assert store.popularity("t", ["a", "b", "c", "d"], now_s) == pytest.approx([1, 3, 3, 7], rel=0.01)
+    assert store.popular("t", "", 1, now_s)[0][0] == "d"
+    later = replace(click(4_000, "a"), occurred_s=now_s + 14 * 86_400)
+    record(store, "t", [later])
+    assert store.popularity("t", ["a", "b"], later.occurred_s) == pytest.approx([1, 3 / 4], rel=0.01)
+
+
+def test_shares_of_a_person_are_bounded(store: ProfileStore) -> None:
+    """A person counts again on an item only after as many other items as are kept."""
+    record(store, "t", [click(n, f"i{n}") for n in range(SHARES)])
+    record(store, "t", [click(SHARES, "i0")])
+    assert store.popularity("t", ["i0"], NOW_S) == pytest.approx([1], rel=0.01)
+    record(store, "t", [click(1_000 + n, f"j{n}") for n in range(SHARES)])
+    record(store, "t", [click(2_000, "i0")])
+    assert store.popularity("t", ["i0"], NOW_S) == pytest.approx([2], rel=0.01)
+
+
+def test_shares_of_a_merged_visitor(store: ProfileStore) -> None:
+    """After a merge, the user does not count again on what the visitor acted on; a deletion removes the shares."""
+    record(store, "t", [of_visitor(click(1, "a"))])
+    store.merge("t", "v", "u")
+    record(store, "t", [click(2, "a"), of_visitor(click(3, "a"))])
+    assert store.popularity("t", ["a"], NOW_S) == pytest.approx([1], rel=0.01)
+    store.delete_person("t", USER)
+    record(store, "t", [replace(click(4, "a"), occurred_s=time.time() + 9)])
+    assert store.popularity("t", ["a"], NOW_S)[0] > 1.005
 
 
 def test_the_first_token_key_stays(reopen: Reopen) -> None:
@@ -248,7 +285,7 @@ def test_repeat_buyers(store: ProfileStore) -> None:
 
 def test_popular_items(store: ProfileStore) -> None:
     """The most popular come first; a category includes its subcategories, not others with the same prefix."""
-    drawn = [click(1, "a"), click(2, "b", kind=EventType.PURCHASE), click(3, "c"), click(4, "c")]
+    drawn = [click(1, "a"), click(2, "b", kind=EventType.PURCHASE), click(3, "c"), click(4, "c", user="w")]
     record(store, "t", drawn, [item("a"), item("b", "Shoes"), item("c", "Shoes2")])
     assert [name for name, _ in store.popular("t", "", 10, NOW_S)] == ["b", "c", "a"]
     assert [name for name, _ in store.popular("t", "Shoes", 10, NOW_S)] == ["b", "a"]

@@ -217,6 +217,53 @@ def share_of_tents(stub: Stub, **who: Any) -> float:
     return sum(result.product.category_path[1] == "Tents" for result in answer.results) / 10
 
 
+def recommended(stub: Stub, **who: Any) -> list[str]:
+    answer = stub.Recommend(gateway_pb2.RecommendRequest(page_size=20, **who), timeout=BUDGET_S)
+    return [result.product.category_path[1] for result in answer.results]
+
+
+def test_a_replayed_event_changes_nothing(stub: Stub) -> None:
+    """[E2] An event that is sent again counts as a duplicate: a user with replays has the order of one without."""
+    orders, now = [], datetime.now(UTC)
+    for replays in (0, 5):
+        user = uuid.uuid4().hex
+        first = click("k1", now - timedelta(seconds=2), user_id=user, session_id=user)
+        second = click("t1", now - timedelta(seconds=1), user_id=user, session_id=user)
+        assert record(stub, [first, second]).recorded_count == 2
+        for _ in range(replays):
+            answer = record(stub, [first])
+            assert (answer.recorded_count, answer.duplicate_count) == (0, 1)
+        answers = [
+            stub.Recommend(
+                gateway_pb2.RecommendRequest(page_size=10, user_id=user, session_id=session), timeout=BUDGET_S
+            )
+            for session in ("", user)
+        ]
+        orders.append([[result.product.id for result in answer.results] for answer in answers])
+    assert orders[0] == orders[1]
+
+
+def test_a_removal_recommends_nothing_like_the_item(stub: Stub) -> None:
+    """[E2] After nothing but a removal from the cart, like items do not stand first: for the user, in the session."""
+    user, session = uuid.uuid4().hex, uuid.uuid4().hex
+    removal = click("t1", user_id=user, session_id=session)
+    removal.type = event_pb2.EVENT_TYPE_REMOVE
+    record(stub, [removal])
+    for who in ({"user_id": user}, {"session_id": session}, {"user_id": user, "session_id": session}):
+        assert "Tents" not in recommended(stub, **who)[:5]
+
+
+def test_one_person_makes_no_item_popular(stub: Stub) -> None:
+    """[E5] 300 clicks of one user do not bring an item before one that three people clicked on, for a stranger."""
+    assert record(stub, [click("v7", user_id="fan") for _ in range(300)]).recorded_count == 300
+    record(stub, [click("v9", user_id=uuid.uuid4().hex) for _ in range(3)])
+    request = gateway_pb2.RecommendRequest(visitor_id="stranger", page_size=VASE_COUNT)
+    request.filter.categories.append(VASES)
+    results = stub.Recommend(request, timeout=BUDGET_S).results
+    scores = {result.product.id: result.score for result in results}
+    assert scores["v9"] > scores["v7"]
+
+
 def test_an_anonymous_visitor_signs_in(stub: Stub) -> None:
     """[E3] What the visitor liked shows before sign-in, in the same session after it, and after the merge."""
     visitor, user, session = (uuid.uuid4().hex for _ in range(3))
@@ -246,3 +293,30 @@ def test_events_of_a_deleted_user_sent_again(stub: Stub) -> None:
     assert record(stub, [new]).recorded_count == 1
     profile = stub.GetProfile(gateway_pb2.GetProfileRequest(user_id=user), timeout=BUDGET_S).profile
     assert [event.event_id for event in profile.recent] == [new.event_id]
+
+
+def test_short_deadlines(stub: Stub) -> None:
+    """[S1] A search with 1 to 20 ms, or one that is cancelled, ends with an answer or its own code, never INTERNAL, and
+    the gateway still serves.
+    """
+    codes = set[grpc.StatusCode]()
+    for milliseconds in (1, 5, 20) * 3:
+        try:
+            stub.Search(gateway_pb2.SearchRequest(query="steel kettle"), timeout=milliseconds / 1_000)
+        except grpc.RpcError as error:
+            codes.add(error.code())
+    assert codes <= {grpc.StatusCode.DEADLINE_EXCEEDED}
+    cancelled = stub.Search.future(gateway_pb2.SearchRequest(query="steel kettle"), timeout=BUDGET_S)
+    cancelled.cancel()
+    assert cancelled.cancelled()
+    assert headphones_found(stub, "headphones")[1]
+
+
+def test_oversized_and_binary(stub: Stub) -> None:
+    """[S1] A message of 17 MiB is refused with RESOURCE_EXHAUSTED, and unknown binary metadata changes nothing."""
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.Search(gateway_pb2.SearchRequest(image=b"x" * (17 << 20)), timeout=BUDGET_S)
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    metadata = (("x-anything-bin", bytes(range(256))),)
+    answer = stub.Search(gateway_pb2.SearchRequest(query="glass vase"), timeout=BUDGET_S, metadata=metadata)
+    assert answer.results

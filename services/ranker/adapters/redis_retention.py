@@ -13,7 +13,7 @@ from services.ranker.adapters.ranking_bytes import from_bytes
 from services.ranker.adapters.redis_client import tenant_prefix, unavailable_without_redis
 from services.ranker.adapters.redis_consumers import RedisConsumers
 from services.ranker.domain.event import Event, EventType
-from services.ranker.domain.popularity import FORGOTTEN_LOG_MASS, HALF_LIFE_S
+from services.ranker.domain.popularity import FORGOTTEN_LOG_MASS, HALF_LIFE_S, log_mass
 from services.ranker.domain.repurchase import day_of
 from services.ranker.domain.user_history import priority
 from services.ranker.ports import Fill, LogBound, Retention
@@ -138,8 +138,10 @@ def _of_event(position: int, fields: dict[bytes, bytes]) -> dict[str, object]:
     entry: dict[str, object] = {
         "position": position, "mark": f"event:{event.event_id}", "person": event.person, "sets": sets,
     }  # fmt: skip
+    if (mass := log_mass(event)) is not None:
+        entry |= {"mass": repr(mass), "item": event.item_id}
     if event.type is EventType.PURCHASE:
-        entry |= {"day": str(day_of(event.occurred_s)), "item": event.item_id}
+        entry["day"] = str(day_of(event.occurred_s))
     return entry
 
 

@@ -42,6 +42,19 @@ return answer
 RECORD = (
     _SHARED
     + """
+-- As domain/popularity.py: a person counts once for an item, with the event that weighs most.
+local function count_popularity(event, shares)
+  local mass, share = tonumber(event.mass), tonumber(redis.call('ZSCORE', shares, event.item) or nil)
+  if share and share >= mass then return end
+  rank(shares, event.mass, event.item, event.shares)
+  local total = tonumber(redis.call('ZSCORE', prefix .. 'popularity', event.item) or nil)
+  if total then
+    local most = math.max(total, mass)
+    local others = 2 ^ (total - most) - (share and 2 ^ (share - most) or 0)
+    total = most + math.log(math.max(others, 0) + 2 ^ (mass - most)) / math.log(2)
+  end
+  redis.call('ZADD', prefix .. 'popularity', string.format('%.17g', total or mass), event.item)
+end
 local answer = {}
 local until_s = tonumber(redis.call('HGET', prefix .. 'trimmed', 'until') or '-inf')
 for place, batch in ipairs(cjson.decode(ARGV[1])) do
@@ -57,15 +70,7 @@ for place, batch in ipairs(cjson.decode(ARGV[1])) do
       redis.call('ZADD', person .. 'events', position, position)
       redis.call('ZADD', prefix .. 'times', event.time, string.format('%012d', position))
       for _, set in ipairs(event.sets) do rank(person .. set.name, set.score, set.member, set.limit) end
-      if event.mass then
-        local known = redis.call('ZSCORE', prefix .. 'popularity', event.item)
-        local total = tonumber(event.mass)
-        if known then
-          local a, b = math.max(known, total), math.min(known, total)
-          total = a + math.log(1 + 2 ^ (b - a)) / math.log(2)
-        end
-        redis.call('ZADD', prefix .. 'popularity', string.format('%.17g', total), event.item)
-      end
+      if event.mass then count_popularity(event, person .. 'shares') end
       if event.day and redis.call(
           'HSETNX', person .. 'bought', event.day .. ':' .. event.item, position .. ':' .. event.category) == 1 then
         local days = redis.call('HINCRBY', person .. 'days', event.item, 1)
@@ -205,8 +210,8 @@ end
 local events = clear('events', 'event:')
 local impressions = clear('impressions', '')
 clear('whole_rankings', '')
-for _, name in ipairs({'events', 'impressions', 'whole_rankings', 'recent', 'lasting', 'purchases', 'shown', 'bought',
-    'days'}) do
+for _, name in ipairs({'events', 'impressions', 'whole_rankings', 'recent', 'lasting', 'purchases', 'shown', 'shares',
+    'bought', 'days'}) do
   redis.call('DEL', own .. name)
 end
 local visitors = redis.call('SMEMBERS', prefix .. 'visitors:' .. person)
@@ -240,6 +245,10 @@ for _, entry in ipairs(document.entries) do
       for _, member in ipairs(redis.call('ZRANGEBYSCORE', own .. set.name, set.score, set.score)) do
         if string.sub(member, 1, #set.start) == set.start then redis.call('ZREM', own .. set.name, member) end
       end
+    end
+    if entry.mass then
+      local share = tonumber(redis.call('ZSCORE', own .. 'shares', entry.item) or nil)
+      if share and share <= tonumber(entry.mass) then redis.call('ZREM', own .. 'shares', entry.item) end
     end
     if entry.day then
       local bought = redis.call('HGET', own .. 'bought', entry.day .. ':' .. entry.item)

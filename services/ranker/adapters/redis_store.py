@@ -3,11 +3,12 @@
 Keys, all below kairos:{tenant}: event:<id> and shown:<ranking>:<position> mark what was recorded; events, impressions
 and whole_rankings are streams, numbered from 1, that a learner reads; item:<id> its features; popularity a sorted set
 of log masses; buyers and again count by items and categories. Below person:<key>: recent, lasting, purchases and shown
-are the bounded sets that a profile is made of; events, impressions and whole_rankings the person's positions in the
-streams; bought and days the days of purchases. merged:<visitor> names the user, visitors:<user> the visitors;
-forgotten:<digest> is the time of a deletion. group:<name> is where a consumer of the streams is, count:<name> sums.
-times are the positions of the events by the time at which they happened, items the item ids by the time at which their
-features came last, trimmed what retention has removed: redis_retention.py. kairos:tenants names the tenants.
+are the bounded sets that a profile is made of, shares what the person adds to the popularity of items; events,
+impressions and whole_rankings the person's positions in the streams; bought and days the days of purchases.
+merged:<visitor> names the user, visitors:<user> the visitors; forgotten:<digest> is the time of a deletion.
+group:<name> is where a consumer of the streams is, count:<name> sums. times are the positions of the events by the time
+at which they happened, items the item ids by the time at which their features came last, trimmed what retention has
+removed: redis_retention.py. kairos:tenants names the tenants.
 """
 
 from __future__ import annotations
@@ -30,13 +31,15 @@ from services.ranker.adapters.redis_retention import RedisRetention
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.person import is_visitor, person_key
-from services.ranker.domain.popularity import decayed, log_mass
+from services.ranker.domain.popularity import SHARES, decayed, log_mass
 from services.ranker.domain.repurchase import day_of, purchase_keys
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
 from services.ranker.ports import FORGOTTEN_S, MERGED_S
 
 _SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "shown": SHOWN}
+# Of those of a person that are no part of the history: log masses by item.
+_SHARES = {"shares": SHARES}
 
 
 @unavailable_without_redis
@@ -169,7 +172,7 @@ class RedisProfileStore(RedisRetention):
 
     def merge(self, tenant: str, visitor_id: str, user_id: str) -> tuple[int, int]:
         document = {
-            "visitor": person_key("", visitor_id), "user": person_key(user_id, ""), "limits": _SETS,
+            "visitor": person_key("", visitor_id), "user": person_key(user_id, ""), "limits": _SETS | _SHARES,
             "merged_s": MERGED_S,
         }  # fmt: skip
         events, impressions = self._merge(keys=[tenant_prefix(tenant)], args=[json.dumps(document)])
@@ -244,7 +247,7 @@ def _event_entry(event: Event, item: ItemFeatures | None) -> dict[str, object]:
         ],
     }  # fmt: skip
     if (mass := log_mass(event)) is not None:
-        entry["mass"] = repr(mass)
+        entry |= {"mass": repr(mass), "shares": SHARES}
     if event.type is EventType.PURCHASE:
         category = item.category if item else ""
         entry |= {"day": str(day_of(event.occurred_s)), "category": category}

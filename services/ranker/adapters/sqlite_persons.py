@@ -16,10 +16,15 @@ from services.ranker.domain.repurchase import BoughtDay, merged_days, purchase_c
 from services.ranker.ports import FORGOTTEN_S
 
 # Tables whose rows belong to a person.
-_OWNED = ("event", "impressions", "whole_ranking", "bought")
+_OWNED = ("event", "impressions", "whole_ranking", "bought", "popularity_share")
 _COUNT = """
 INSERT INTO rebuy VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET buyers = buyers + excluded.buyers, again = again + excluded.again
+"""
+_MERGE_SHARES = """
+INSERT INTO popularity_share SELECT tenant, ?3, item_id, log_mass FROM popularity_share
+WHERE tenant = ?1 AND person = ?2
+ON CONFLICT DO UPDATE SET log_mass = max(log_mass, excluded.log_mass)
 """
 
 
@@ -44,6 +49,8 @@ class SqlitePersons(SqliteRetention):
                 return 0, 0
             self._db.execute("INSERT INTO merged VALUES (?, ?, ?, ?)", (tenant, visitor, user, self._clock()))
             self._merge_purchases(tenant, visitor, user)
+            self._db.execute(_MERGE_SHARES, (tenant, visitor, user))
+            self._db.execute("DELETE FROM popularity_share WHERE tenant = ? AND person = ?", (tenant, visitor))
             events, impressions, _ = (
                 self._db.execute(
                     f"UPDATE {table} SET person = ? WHERE tenant = ? AND person = ?", (user, tenant, visitor)

@@ -13,7 +13,8 @@ from typing import Any
 
 from services.ranker.adapters.sqlite_consumers import SqliteConsumers, marks
 from services.ranker.adapters.sqlite_schema import PROFILES_FILE
-from services.ranker.domain.popularity import FORGOTTEN_LOG_MASS, HALF_LIFE_S
+from services.ranker.domain.event import EventType
+from services.ranker.domain.popularity import FORGOTTEN_LOG_MASS, HALF_LIFE_S, log_mass_of
 from services.ranker.ports import MERGED_S, Fill, LogBound, Retention
 
 # Rows of one step: it holds the write lock for some 10 ms. Also pages of the file that one step gives back.
@@ -81,6 +82,14 @@ class SqliteRetention(SqliteConsumers):
                     [(tenant, person, item, at) for at, _, person, item, kind in gone if kind == "purchase"],
                 )
                 last_s = max(until_s, gone[-1][1]) if gone else until_s
+                masses = (
+                    (tenant, person, item, log_mass_of(EventType(kind), item, occurred_s))
+                    for _, occurred_s, person, item, kind in gone
+                )
+                self._db.executemany(
+                    "DELETE FROM popularity_share WHERE tenant = ? AND person = ? AND item_id = ? AND log_mass <= ?",
+                    (row for row in masses if row[-1] is not None),
+                )
                 self._note(tenant, "events", max((row[0] for row in gone), default=0), last_s)
             removed, over = len(gone), over - len(gone)
             yield removed

@@ -50,6 +50,8 @@ CREATE INDEX IF NOT EXISTS item_by_time ON item (tenant, stored_s);
 CREATE TABLE IF NOT EXISTS popularity (
     tenant TEXT, item_id TEXT, log_mass REAL, PRIMARY KEY (tenant, item_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS most_popular ON popularity (tenant, log_mass DESC, item_id);
+CREATE TABLE IF NOT EXISTS popularity_share (
+    tenant TEXT, person TEXT, item_id TEXT, log_mass REAL, PRIMARY KEY (tenant, person, item_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bought (
     tenant TEXT, person TEXT, item_id TEXT, day INTEGER, position INTEGER, category TEXT,
     PRIMARY KEY (tenant, person, item_id, day)) WITHOUT ROWID;

@@ -14,7 +14,7 @@ from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
 from services.ranker.adapters.sqlite_persons import SqlitePersons
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
-from services.ranker.domain.popularity import add, decayed, log_mass
+from services.ranker.domain.popularity import SHARES, decayed, grown, log_mass
 from services.ranker.domain.repurchase import day_of, purchase_keys
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
@@ -37,6 +37,15 @@ _SHOWN_ELSEWHERE = (
 _SHOWN = (
     "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND person = ? AND person <> '' "
     f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SHOWN}"
+)
+_POPULARITY = (
+    "SELECT p.log_mass, s.log_mass FROM popularity p LEFT JOIN popularity_share s "
+    "ON s.tenant = p.tenant AND s.person = ?2 AND s.item_id = p.item_id WHERE p.tenant = ?1 AND p.item_id = ?3"
+)
+_LIMIT_SHARES = (
+    "DELETE FROM popularity_share WHERE tenant = ?1 AND person = ?2 AND item_id IN (SELECT item_id FROM "
+    "popularity_share WHERE tenant = ?1 AND person = ?2 ORDER BY log_mass DESC, item_id DESC "
+    f"LIMIT -1 OFFSET {SHARES})"
 )
 # An item that has not changed is read, not written, more than once a day.
 _STORE_ITEM = """
@@ -198,13 +207,7 @@ class SqliteProfileStore(SqlitePersons):
             return False
         mass = log_mass(event)
         if mass is not None:
-            row = self._db.execute(
-                "SELECT log_mass FROM popularity WHERE tenant = ? AND item_id = ?", (tenant, event.item_id)
-            ).fetchone()
-            self._db.execute(
-                "INSERT OR REPLACE INTO popularity VALUES (?, ?, ?)",
-                (tenant, event.item_id, add(row[0] if row else None, mass)),
-            )
+            self._count_popularity(tenant, event.item_id, person, mass)
         if event.type is EventType.PURCHASE:
             category = item.category if item else ""
             bought = (tenant, person, event.item_id)
@@ -212,6 +215,18 @@ class SqliteProfileStore(SqlitePersons):
             if self._db.execute("INSERT OR IGNORE INTO bought VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
                 self._count_purchase(tenant, bought, category)
         return True
+
+    def _count_popularity(self, tenant: str, item_id: str, person: str, mass: float) -> None:
+        known = self._db.execute(_POPULARITY, (tenant, person, item_id)).fetchone()
+        total, share = known or (None, None)
+        if share is not None and share >= mass:
+            return
+        self._db.execute("INSERT OR REPLACE INTO popularity_share VALUES (?, ?, ?, ?)", (tenant, person, item_id, mass))
+        if share is None:
+            self._db.execute(_LIMIT_SHARES, (tenant, person))
+        self._db.execute(
+            "INSERT OR REPLACE INTO popularity VALUES (?, ?, ?)", (tenant, item_id, grown(total, share, mass))
+        )
 
     def _count_purchase(self, tenant: str, bought: tuple[str, str, str], category: str) -> None:
         query = "SELECT COUNT(*) FROM bought WHERE tenant = ? AND person = ? AND item_id = ?"
