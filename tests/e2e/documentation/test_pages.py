@@ -43,7 +43,7 @@ def test_the_tutorial(reader: Reader) -> None:
     """What the tutorial says of its answers holds: one rejected row, the condition that was read, no boots for Ana."""
     imported, searched, recommended, explained = (
         reader.said[next(block.place for block in blocks(TUTORIAL) if command in block.text)]
-        for command in ("catalog import", 'under \\$100"', "events record ana", "explain b1")
+        for command in ("catalog import", 'under \\$100"', "events record --user ana", "explain b1")
     )
     assert imported.splitlines()[1].split()[:5] == ["14", "13", "0", "0", "1"]
     assert "is empty; it is required" in imported
