@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cli.demo import COMMANDS
 from demo.catalogue import build_catalogue, write_catalogue
 from tests.documentation import ROOT, Block, blocks, pages
 from tests.e2e.documentation.reader import Reader
@@ -58,6 +60,15 @@ def test_the_tutorial(reader: Reader) -> None:
 def test_a_page(reader: Reader, page: Path) -> None:
     """Its commands and its Python end without an error."""
     reader.follow(runnable(page))
+
+
+@pytest.mark.usefixtures("demo_shop")
+def test_the_commands_of_the_demo(reader: Reader) -> None:
+    """The commands that `make demo` offers at its end work on the demo shop; the recorded click is in the profile."""
+    for line in COMMANDS.splitlines():
+        if "kairos" in line:
+            reader.kairos(*shlex.split(line)[1:])
+    assert "kitchen-mugs-0001" in reader.kairos("user", "show", "me")
 
 
 def test_the_end(reader: Reader) -> None:
