@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ MAX_ROW = 8 << 20
 # A .gz file may unpack to so many bytes, or to so many times its size if that is more. Catalogues shrink to a tenth.
 _MAX_UNPACKED = 256 << 20
 _MAX_RATIO = 100
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class FileRefused(Exception):
@@ -87,7 +91,7 @@ def numbered_lines(text: TextIO) -> Iterator[tuple[int, str | None]]:
 
 def has_bad_bytes(text: str) -> bool:
     """Whether the text holds surrogates: bytes that are not UTF-8, or half a character of JSON."""
-    return any("\ud800" <= c <= "\udfff" for c in text) if not text.isascii() else False
+    return _SURROGATE.search(text) is not None
 
 
 class _Unpacked(io.RawIOBase):

@@ -93,6 +93,8 @@ def _split(field: str, text: str) -> tuple[str, list[str]]:
 
 def _names(text: str) -> list[str]:
     """The names of currencies in a text: "US $" is one name, "USD $" are two."""
+    if not text:
+        return []
     joined = text.replace(" ", "")
     return [joined] if currency_named(joined) else text.split()
 
