@@ -5,18 +5,22 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 # Characters of one line of text, and of one object of JSON. The largest valid product has about 4 million.
 MAX_ROW = 8 << 20
 # A .gz file may unpack to so many bytes, or to so many times its size if that is more. Catalogues shrink to a tenth.
 _MAX_UNPACKED = 256 << 20
 _MAX_RATIO = 100
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class FileRefused(Exception):
@@ -42,7 +46,7 @@ class Row:
 
 
 @contextmanager
-def open_bytes(path: Path) -> Iterator[BinaryIO]:
+def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
     """The file, unpacked. Raises FileRefused for damage, also while it is read, and for a file that grows too large."""
     try:
         with path.open("rb") as file:
@@ -50,7 +54,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
                 yield file
                 return
             limit = max(_MAX_UNPACKED, _MAX_RATIO * path.stat().st_size)
-            yield io.BufferedReader(_Unpacked(path.name, gzip.GzipFile(fileobj=file), limit))  # type: ignore[misc]
+            yield io.BufferedReader(_Unpacked(path.name, gzip.GzipFile(fileobj=file), limit))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FileRefused(f"{path.name} is damaged or not a gzip file: {error}") from None
 
@@ -61,15 +65,14 @@ def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
     that one bad line does not end the reading.
     """
     with open_bytes(path) as file:
-        reader = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)  # type: ignore[arg-type]
-        start = reader.peek(1024)[:1024]
+        start = file.peek(1024)[:1024]
         utf16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         if not utf16 and start.count(0) > len(start) // 4:
             raise FileRefused(
                 f"{path.name} is not text in UTF-8, or in UTF-16 with a byte order mark; save it as UTF-8"
             )
         errors = "replace" if utf16 else "surrogateescape"
-        yield io.TextIOWrapper(reader, "utf-16" if utf16 else "utf-8-sig", errors, newline)
+        yield io.TextIOWrapper(file, "utf-16" if utf16 else "utf-8-sig", errors, newline)
 
 
 def numbered_lines(text: TextIO) -> Iterator[tuple[int, str | None]]:
@@ -87,7 +90,7 @@ def numbered_lines(text: TextIO) -> Iterator[tuple[int, str | None]]:
 
 def has_bad_bytes(text: str) -> bool:
     """Whether the text holds surrogates: bytes that are not UTF-8, or half a character of JSON."""
-    return any("\ud800" <= c <= "\udfff" for c in text) if not text.isascii() else False
+    return _SURROGATE.search(text) is not None
 
 
 class _Unpacked(io.RawIOBase):

@@ -64,7 +64,10 @@ class ProductMapping:
         columns_of = self.columns_of(row)
         currency, only = self._currency(columns_of, row)
         for field, columns in columns_of.items():
-            values = [value for column in columns for value in _flat(row.get(column)) if not is_missing(value)]
+            cells = [row.get(column) for column in columns]
+            if self.value_separator and field.startswith("attributes."):
+                cells = [_parts(cell, self.value_separator) for cell in cells]
+            values = [value for cell in cells for value in _flat(cell) if not is_missing(value)]
             if not values or field == "currency":
                 continue
             try:
@@ -183,9 +186,9 @@ def _set(product: product_pb2.Product, field: str, values: list[Any], mapping: P
         product.created_at.FromDatetime(parse_time(field, _one(values)))
     elif field == "attributes":
         for name, entries in _object(field, values[0]).items():
-            _add_attribute(product, name, _flat(entries), mapping.value_separator)
+            _add_attribute(product, name, _flat(entries))
     elif field.startswith("attributes."):
-        _add_attribute(product, field.partition(".")[2], values, mapping.value_separator)
+        _add_attribute(product, field.partition(".")[2], values)
     else:
         kind, _, language = field.partition(".")
         texts = {language: _joined(field, values)} if language else _object(field, values[0])
@@ -202,6 +205,11 @@ def _one(values: list[Any]) -> Any:
 def _flat(value: Any) -> list[Any]:
     """The values of a cell: JSON and Parquet may have a list, CSV has one text."""
     return value if isinstance(value, list) else [value]
+
+
+def _parts(cell: Any, separator: str) -> Any:
+    """The values of a cell of text; a list of JSON or Parquet stays as it is."""
+    return decoded(cell).split(separator) if isinstance(cell, str) else cell
 
 
 def _joined(field: str, values: list[Any]) -> str:
@@ -234,13 +242,9 @@ def _object(field: str, value: Any) -> dict[str, Any]:
     return {str(name): entry for name, entry in entries.items()}
 
 
-def _add_attribute(product: product_pb2.Product, name: str, values: list[Any], separator: str) -> None:
+def _add_attribute(product: product_pb2.Product, name: str, values: list[Any]) -> None:
     for value in values:
         if isinstance(value, dict) and set(value) == {"values"}:  # as protobuf writes it in JSON
-            _add_attribute(product, name, _flat(value["values"]), separator)
+            _add_attribute(product, name, _flat(value["values"]))
         elif not is_missing(value):
-            text = decoded(_text(f"attributes.{name}", value))
-            parts = text.split(separator) if separator and isinstance(value, str) else [text]
-            entries = [part for part in map(stripped, parts) if not is_missing(part)]
-            if entries:
-                product.attributes[stripped(name).lower()].values.extend(entries)
+            product.attributes[stripped(name).lower()].values.append(_joined(f"attributes.{name}", [value]))

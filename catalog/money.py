@@ -79,7 +79,7 @@ def _split(field: str, text: str) -> tuple[str, list[str]]:
         raise RowRefused(field, f"{text!r} is in scientific notation, which may have lost digits; write all of them")
     shape = SHAPE.fullmatch(plain)
     if shape is None:
-        if len(re.findall(r"\d[\d.,']*", plain)) > 1:
+        if re.search(r"\d[^\d_]+\d", plain.replace(".", "").replace(",", "")):
             raise RowRefused(field, f"{text!r} holds more than one number; write one amount, for example the lowest")
         raise RowRefused(field, f"{text!r} {_NOT_AN_AMOUNT}")
     before, after = shape["before"].strip(), shape["after"].strip()
@@ -93,6 +93,8 @@ def _split(field: str, text: str) -> tuple[str, list[str]]:
 
 def _names(text: str) -> list[str]:
     """The names of currencies in a text: "US $" is one name, "USD $" are two."""
+    if not text:
+        return []
     joined = text.replace(" ", "")
     return [joined] if currency_named(joined) else text.split()
 

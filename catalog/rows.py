@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from catalog.delimited import delimited_header, delimited_rows
 from catalog.files import FileRefused as FileRefused
@@ -63,15 +64,15 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
                 yield Row(line, values, raw=json.dumps(values, default=str, ensure_ascii=False))
 
 
-def _parquet(path: Path, file: BinaryIO) -> Any:
+def _parquet(path: Path, file: io.BufferedReader) -> Any:
     # Imported here: reading CSV does not need Arrow.
     import pyarrow.parquet
 
+    source: IO[bytes] = file
     if path.suffix.lower() == ".gz":  # Parquet is read from its end
-        unpacked = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the reader
-        shutil.copyfileobj(file, unpacked)
-        file = unpacked  # type: ignore[assignment]
+        source = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the reader
+        shutil.copyfileobj(file, source)
     try:
-        return pyarrow.parquet.ParquetFile(file)
+        return pyarrow.parquet.ParquetFile(source)
     except _PARQUET_ERRORS as error:
         raise FileRefused(f"{path.name} is not a Parquet file: {error}") from None

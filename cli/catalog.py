@@ -86,7 +86,9 @@ def _print_mapping(mapping: ProductMapping, columns: list[str]) -> None:
     """Which column becomes which field, and which columns are not used."""
     columns_of = mapping.columns_of(columns)
     used = {column for names in columns_of.values() for column in names}
-    parts = [f"{field} ← {' + '.join(names)}" for field, names in columns_of.items()]
+    places = {column: place for place, column in enumerate(columns)}
+    in_order = sorted(columns_of.items(), key=lambda entry: places.get(entry[1][0], len(places)))
+    parts = [f"{field} ← {' + '.join(names)}" for field, names in in_order]
     err.print(escape(", ".join(parts)), soft_wrap=True, highlight=False)
     if unused := [column for column in columns if column and column not in used]:
         err.print(f"[yellow]not used: {escape(', '.join(unused))}; name them with --map FIELD=COLUMN", soft_wrap=True)

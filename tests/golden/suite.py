@@ -27,8 +27,8 @@ from pathlib import Path
 
 import grpc
 
-from catalog.mapping import RowRefused, parse_mapping
-from catalog.rows import column_names, read_rows
+from catalog.mapping import parse_mapping
+from catalog.rows import RowRefused, column_names, read_rows
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.gateway.v1 import gateway_pb2

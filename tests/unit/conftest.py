@@ -175,10 +175,8 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
 @pytest.fixture
 def gateway() -> Iterator[FakeGateway]:
     # The stubs declare every method abstract; the tests call only some of them.
-    fake, server = (
-        FakeGateway(),
-        grpc.server(ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", 16 << 20)]),
-    )  # type: ignore[abstract]
+    fake = FakeGateway()  # type: ignore[abstract]
+    server = grpc.server(ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", 16 << 20)])
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(fake, server)
     fake.target = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cli.demo import COMMANDS
 from demo.catalogue import build_catalogue, write_catalogue
 from tests.documentation import ROOT, Block, blocks, pages
 from tests.e2e.documentation.reader import Reader
@@ -43,7 +45,7 @@ def test_the_tutorial(reader: Reader) -> None:
     """What the tutorial says of its answers holds: one rejected row, the condition that was read, no boots for Ana."""
     imported, searched, recommended, explained = (
         reader.said[next(block.place for block in blocks(TUTORIAL) if command in block.text)]
-        for command in ("catalog import", 'under \\$100"', "events record ana", "explain b1")
+        for command in ("catalog import", 'under \\$100"', "events record --user ana", "explain b1")
     )
     assert imported.splitlines()[1].split()[:5] == ["14", "13", "0", "0", "1"]
     assert "is empty; it is required" in imported
@@ -58,6 +60,15 @@ def test_the_tutorial(reader: Reader) -> None:
 def test_a_page(reader: Reader, page: Path) -> None:
     """Its commands and its Python end without an error."""
     reader.follow(runnable(page))
+
+
+@pytest.mark.usefixtures("demo_shop")
+def test_the_commands_of_the_demo(reader: Reader) -> None:
+    """The commands that `make demo` offers at its end work on the demo shop; the recorded click is in the profile."""
+    for line in COMMANDS.splitlines():
+        if "kairos" in line:
+            reader.kairos(*shlex.split(line)[1:])
+    assert "kitchen-mugs-0001" in reader.kairos("user", "show", "me")
 
 
 def test_the_end(reader: Reader) -> None:

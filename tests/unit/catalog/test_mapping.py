@@ -181,7 +181,8 @@ def test_any_row(row: dict[str, Any]) -> None:
 def test_words_for_missing(word: object) -> None:
     """A blank cell, and what programs write for one, sets no field and does not lose the row."""
     row = {"brand": word, "price": word, "stock": word, "created_at": word, "category": word, "image_uri": word}
-    made = product(**row, **{"attributes.colour": word, "localized_titles.zh": word, "description": word})
+    row |= {"attributes.colour": word, "localized_titles.zh": word, "description": word}
+    made = parse_mapping("", None, "USD").product(ROW | row)
     assert made == product_pb2.Product(id="1", title="Shoe")
 
 
@@ -201,7 +202,8 @@ def test_several_values_in_a_cell() -> None:
     for separator, values in ((";", ["a|b", "c"]), ("", ["a|b; c"])):
         mapping = replace(parse_mapping("", list(row), "USD"), value_separator=separator)
         assert list(mapping.product(row).attributes["colour"].values) == values
-    assert list(product(**{"attributes.colour": ["a|b"]}).attributes["colour"].values) == ["a", "b"]
+    made = parse_mapping("", None, "USD").product(ROW | {"attributes.colour": ["a|b", "c"]})
+    assert list(made.attributes["colour"].values) == ["a|b", "c"]
 
 
 @pytest.mark.parametrize(

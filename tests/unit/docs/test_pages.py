@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import typer
 
+from cli.demo import COMMANDS
 from cli.main import app
 from docs._reference.settings import MODELS, groups
 from tests.documentation import ROOT, Block, blocks, pages
 
 # Languages that a test runs, and those of blocks that are no commands.
-RUN, SHOWN = {"sh", "python"}, {"yaml", "text", "json"}
+RUN, SHOWN = {"sh", "python"}, {"yaml", "text", "json", "js"}
 _HEREDOC = re.compile(r"<<'?(\w+)'?([^\n]*)\n.*?\n\1$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 # Files of this repository, in a code span.
@@ -64,14 +65,14 @@ def test_a_block_that_is_not_run_says_why() -> None:
 
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "sh"], ids=lambda block: block.place)
 def test_commands_exist(block: Block) -> None:
-    """Each `kairos` command has the options that a page gives it; each module and each target of make exists."""
+    """Each `kairos` command takes the words that a page gives it; each module and each target of make exists."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for command in commands(block):
         while command and re.fullmatch(r"\w+=.*", command[0]):  # a variable for the command
             command = command[1:]
         name = Path(command[0]).name if command else ""
         if name == "kairos":
-            _check_options(command[1:])
+            _check_words(command[1:])
         elif name == "python" and command[1:2] == ["-m"]:
             assert importlib.util.find_spec(command[2]), f"no module {command[2]}"
         elif name == "make":
@@ -130,18 +131,50 @@ def test_pages_that_the_code_names() -> None:
     assert sorted(missing) == []
 
 
-def _check_options(words: list[str]) -> None:
-    """Follow the words through the groups of the command to the end. An option's value is passed over."""
+def test_the_commands_of_the_demo() -> None:
+    """The commands that `make demo` offers at its end are commands of `kairos`."""
+    offered = [shlex.split(line) for line in COMMANDS.splitlines() if "bin/kairos" in line]
+    assert len(offered) >= 4
+    for words in offered:
+        _check_words(words[1:])
+
+
+def test_both_readmes_have_the_same_commands() -> None:
+    """README.zh.md is not run: its commands are those of README.md."""
+    english, chinese = (
+        [command for block in blocks(ROOT / name) if block.language == "sh" for command in commands(block)]
+        for name in ("README.md", "README.zh.md")
+    )
+    assert english == chinese
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["events record u1 p1", "events record --item", "search --colour red", "catalog fetch", "explain", "price"],
+)
+def test_words_that_a_command_does_not_take(words: str) -> None:
+    """A wrong option or command, and an argument too many or too few, are found."""
+    with pytest.raises(AssertionError):
+        _check_words(words.split())
+
+
+def _check_words(words: list[str]) -> None:
+    """Follow the words through the groups of the command; the command at the end must take the rest."""
     command: Any = typer.main.get_command(app)
     path, waiting = ["kairos"], list(words)
-    while waiting:
+    while waiting and hasattr(command, "commands"):
         word = waiting.pop(0)
         if word.startswith("--"):
             known = {name: option for option in command.params for name in (*option.opts, *option.secondary_opts)}
             assert word in known, f"{' '.join(path)} has no option {word}"
             if not getattr(known[word], "is_flag", False) and waiting:
                 waiting.pop(0)
-        elif hasattr(command, "commands"):
+        else:
             assert word in command.commands, f"{' '.join(path)} has no command {word}"
             command = command.commands[word]
             path.append(word)
+    if not hasattr(command, "commands"):
+        try:
+            command.make_context(" ".join(path), waiting)
+        except Exception as error:
+            raise AssertionError(f"{' '.join(['kairos', *words])}: {error}") from error
