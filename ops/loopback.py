@@ -1,8 +1,8 @@
 """Keeps the suite on this machine: Ray and Serve open most of their ports on all interfaces.
 
 Ray's own processes follow the address of the node. Ray replaces a loopback address by the machine's own address,
-except where it knows no clusters, as on macOS. Serve's servers have the address of all interfaces in their code. HAProxy
-is started by ops/haproxy.sh, which rewrites the addresses in its configuration.
+except where it knows no clusters, as on macOS. Serve's servers have the address of all interfaces in their code.
+HAProxy is started by ops/haproxy.sh, which rewrites the addresses in its configuration.
 """
 
 from __future__ import annotations

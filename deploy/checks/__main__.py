@@ -21,9 +21,13 @@ from deploy.checks.network import network_problems
 from deploy.checks.ray_clusters import ray_cluster_problems
 from deploy.checks.references import reference_problems
 from deploy.checks.schemas import Crds, read_crds, schema_problems
+from deploy.checks.stage_access import stage_access_problems
 from deploy.checks.variables import variable_problems
 
-_RULES = (reference_problems, address_problems, variable_problems, ray_cluster_problems, application_problems)
+_RULES = (
+    reference_problems, address_problems, variable_problems, ray_cluster_problems, application_problems,
+    stage_access_problems,
+)  # fmt: skip
 
 
 def problems_of(overlay: Overlay, crds: Crds | None) -> list[Problem]:

@@ -26,7 +26,7 @@ class StageAccessSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="KAIROS_STAGE_ACCESS_")
 
     # File with the secret of stage calls: 32 or more characters of ASCII. The gateway sends the first line, and stages
-    # accept each line, so that a new secret is added, then moved to the first line, before the old one is removed. None:
+    # accept each line: a new secret is added, then moved to the first line, and then the old one is removed. None:
     # stages accept every caller.
     secret_file: Path | None = None
     # Of the gateway: PEM file with the authority of the stages' certificates. None: the gateway calls stages without
@@ -101,8 +101,8 @@ class Doorkeeper:
         matches = [hmac.compare_digest(data, secret) for secret in self._accepted]
         if True not in matches:
             raise Unauthenticated(
-                f"the call does not bring the stage secret in the metadata {SECRET_KEY!r}; call the gateway instead, or "
-                "give gateway and stages the same KAIROS_STAGE_ACCESS_SECRET_FILE"
+                f"the call does not bring the stage secret in the metadata {SECRET_KEY!r}; call the gateway instead, "
+                "or give gateway and stages the same KAIROS_STAGE_ACCESS_SECRET_FILE"
             )
 
 

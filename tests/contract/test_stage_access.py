@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from deploy.secrets import Authority
-from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
+from kairos.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from ops.hosting import has_haproxy
 from services.common.rpc import rpc
 from services.common.stage_access import Doorkeeper, doorkeeper
@@ -38,8 +38,8 @@ frontend prometheus
     http-request use-service prometheus-exporter
 frontend grpc_frontend
     bind 127.0.0.1:{grpc_port} proto h2
-    default_backend ranker
-backend ranker
+    default_backend pricing
+backend pricing
     server one 127.0.0.1:{stage_port} proto h2
 listen stats
   bind *:{stats_port}
@@ -47,13 +47,13 @@ listen stats
 """
 
 
-class Ranker(ranker_pb2_grpc.RankerServiceServicer):
+class Pricing(pricing_pb2_grpc.PricingServiceServicer):
     calls = 0
 
-    @rpc(ranker_pb2.GetProfileResponse)
-    async def GetProfile(self, request: ranker_pb2.GetProfileRequest) -> ranker_pb2.GetProfileResponse:
+    @rpc(pricing_pb2.QuotePricesResponse)
+    async def QuotePrices(self, request: pricing_pb2.QuotePricesRequest) -> pricing_pb2.QuotePricesResponse:
         self.calls += 1
-        return ranker_pb2.GetProfileResponse()
+        return pricing_pb2.QuotePricesResponse()
 
 
 @pytest.fixture
@@ -77,9 +77,9 @@ def stage_secret() -> Iterator[Doorkeeper]:
 
 
 @asynccontextmanager
-async def stage(ranker: Ranker) -> AsyncIterator[int]:
+async def stage(pricing: Pricing) -> AsyncIterator[int]:
     server = grpc.aio.server()
-    ranker_pb2_grpc.add_RankerServiceServicer_to_server(ranker, server)
+    pricing_pb2_grpc.add_PricingServiceServicer_to_server(pricing, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield port
@@ -121,9 +121,9 @@ async def outcome(monkeypatch: pytest.MonkeyPatch, target: str, **access: str | 
     """The status of a call that the gateway makes with these settings of stage access."""
     for name, value in access.items():
         monkeypatch.setenv(f"KAIROS_STAGE_ACCESS_{name.upper()}", str(value))
-    clients = connect(GatewaySettings(stages={"ranker": {"target": target}}))  # type: ignore[arg-type]
+    clients = connect(GatewaySettings(stages={"pricing": {"target": target}}))  # type: ignore[arg-type]
     try:
-        await clients.stubs.ranker.GetProfile(ranker_pb2.GetProfileRequest(), timeout=10, metadata=(("a", "b"),))
+        await clients.stubs.pricing.QuotePrices(pricing_pb2.QuotePricesRequest(), timeout=10, metadata=(("a", "b"),))
     except grpc.aio.AioRpcError as error:
         return error.code()
     finally:
@@ -133,15 +133,15 @@ async def outcome(monkeypatch: pytest.MonkeyPatch, target: str, **access: str | 
 
 async def test_the_secret(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
     """A call with the secret is served; without it, or with another one, it is refused before any work."""
-    ranker = Ranker()
+    pricing = Pricing()
     (files / "other").write_text("x" * 40)
-    async with stage(ranker) as port:
+    async with stage(pricing) as port:
         target = f"127.0.0.1:{port}"
         assert await outcome(monkeypatch, target) is grpc.StatusCode.UNAUTHENTICATED
         assert await outcome(monkeypatch, target, secret_file=files / "other") is grpc.StatusCode.UNAUTHENTICATED
-        assert ranker.calls == 0
+        assert pricing.calls == 0
         assert await outcome(monkeypatch, target, secret_file=files / "secret") is grpc.StatusCode.OK
-    assert ranker.calls == 1
+    assert pricing.calls == 1
 
 
 @pytest.mark.skipif(not has_haproxy(), reason="HAProxy has no wheel here")
@@ -149,7 +149,7 @@ async def test_tls_at_the_ingress(monkeypatch: pytest.MonkeyPatch, files: Path) 
     """HAProxy serves TLS with the stage's certificate: the gateway connects with the right authority, and not with
     another one or without TLS.
     """
-    async with stage(Ranker()) as port:
+    async with stage(Pricing()) as port:
         with haproxy(files, port, KAIROS_STAGE_ACCESS_INGRESS_CERTIFICATE=str(files / "stage.pem")) as (ingress, _, _):
             target, secret = f"localhost:{ingress}", files / "secret"
             assert await outcome(monkeypatch, target, secret_file=secret) is grpc.StatusCode.UNAVAILABLE
@@ -164,7 +164,11 @@ async def test_mutual_tls(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
         "KAIROS_STAGE_ACCESS_INGRESS_CERTIFICATE": str(files / "stage.pem"),
         "KAIROS_STAGE_ACCESS_INGRESS_CA": str(files / "stage-ca.pem"),
     }
+<<<<<<< HEAD
     async with stage(Ranker()) as port:
+=======
+    async with stage(Pricing()) as port:
+>>>>>>> access
         with haproxy(files, port, **tls) as (ingress, _, _):
             target, own = f"localhost:{ingress}", {"secret_file": files / "secret", "ca": files / "stage-ca.pem"}
             assert await outcome(monkeypatch, target, **own) is grpc.StatusCode.UNAVAILABLE
@@ -176,7 +180,7 @@ async def test_mutual_tls(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
 @pytest.mark.skipif(not has_haproxy(), reason="HAProxy has no wheel here")
 async def test_without_tls(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
     """Without TLS the ingress works as Serve configured it; metrics and statistics listen on the given address only."""
-    async with stage(Ranker()) as port:
+    async with stage(Pricing()) as port:
         with haproxy(files, port, KAIROS_STAGE_ACCESS_INGRESS_HOST="127.0.0.1") as ports:
             target = f"127.0.0.1:{ports[0]}"
             assert await outcome(monkeypatch, target, secret_file=files / "secret") is grpc.StatusCode.OK

@@ -31,14 +31,13 @@ def listening(suite: RunningSuite) -> Iterator[tuple[str, int, str]]:
 
 
 def is_loopback(address: str) -> bool:
-    parsed = ipaddress.ip_address(address)
-    return parsed.is_loopback or bool(getattr(parsed, "ipv4_mapped", None) and parsed.ipv4_mapped.is_loopback)
+    return ipaddress.ip_address(address.removeprefix("::ffff:")).is_loopback
 
 
 def answer(port: int, secret: str, application: str) -> tuple[grpc.StatusCode, str]:
     """Of a stage to a read of data, at this port."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        metadata = [("application", application), *([(SECRET_KEY, secret)] if secret else [])]
+        metadata = (("application", application), *(((SECRET_KEY, secret),) if secret else ()))
         try:
             if application == "ranker":
                 request = ranker_pb2.GetProfileRequest(user_id="u1")

@@ -42,6 +42,7 @@ def second(suite: RunningSuite, shop: Shop, tmp_path: Path) -> Iterator[Stub]:
         **os.environ,
         "KAIROS_GATEWAY_SERVER__PORT": str(port),
         "KAIROS_GATEWAY_METRICS__PORT": "0",
+        "KAIROS_STAGE_ACCESS_SECRET_FILE": str(suite.data_dir / "stage-secret"),
         **{f"KAIROS_GATEWAY_STAGES__{stage.upper()}__TARGET": suite.state.ingress for stage in STAGES},
         **{key: value for key, value in suite.settings.items() if key.startswith("KAIROS_GATEWAY_SECURITY")},
     }

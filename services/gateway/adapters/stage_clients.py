@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import grpc
 
@@ -68,9 +68,10 @@ def connect(settings: GatewaySettings) -> StageClients:
         else grpc.aio.secure_channel(target, credentials, options)
         for target in sorted(set(targets.values()))
     }
+    metadata = tuple((SECRET_KEY, secret) for secret in secrets[:1])
+    # The stubs use nothing of a channel but `unary_unary`.
     with_secret = {
-        target: _WithMetadata(channel, tuple((SECRET_KEY, secret) for secret in secrets[:1]))
-        for target, channel in channels.items()
+        target: cast(grpc.aio.Channel, _WithMetadata(channel, metadata)) for target, channel in channels.items()
     }
     stubs = StageStubs(
         encoder_pb2_grpc.QueryEncoderServiceStub(with_secret[targets[Stage.QUERY_ENCODER]]),

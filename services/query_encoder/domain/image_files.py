@@ -15,6 +15,8 @@ from dataclasses import dataclass
 MAX_PARTS = 10_000
 # Scans of a progressive JPEG: each one is a pass over all pixels. Encoders write about ten.
 MAX_SCANS = 32
+# Pixels times scans, of a JPEG of several scans: ten for the largest image. A pass over 25 million pixels takes 25 ms.
+MAX_SCANNED_PIXELS = 250_000_000
 # Bytes of EXIF data, which hold the orientation. A JPEG cannot hold more in a segment. Larger data is not read.
 _MAX_EXIF = 65_536
 
@@ -64,6 +66,10 @@ def _jpeg(data: bytes) -> EssentialFile:
             kept.append(data[start : stop if marker == _SOS else end])
     if size is None:
         raise BadStructureError("is a damaged JPEG file: it has no header")
+    if scans * size[0] * size[1] > MAX_SCANNED_PIXELS:
+        raise BadStructureError(
+            f"is a JPEG of {scans} scans and {size[0]} by {size[1]} pixels; save it again smaller or as a baseline JPEG"
+        )
     return EssentialFile(b"".join(kept), *size)
 
 

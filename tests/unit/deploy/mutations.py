@@ -196,6 +196,21 @@ NETWORK = [
              "a pod of another namespace: may reach port 10002 of RayService/kairos-ranker"),
     Mutation("NetworkPolicy/closed", "", DELETED, "none closes the whole namespace"),
 ]
+STAGE_ACCESS = [
+    Mutation("ConfigMap/kairos-gateway", "data KAIROS_STAGE_ACCESS_SECRET_FILE", DELETED,
+             "Deployment/kairos-gateway: KAIROS_STAGE_ACCESS_SECRET_FILE is not set"),
+    Mutation("ConfigMap/kairos-ray", "data KAIROS_STAGE_ACCESS_SECRET_FILE", DELETED,
+             "kairos-ranker workers: KAIROS_STAGE_ACCESS_SECRET_FILE is not set"),
+    Mutation("ConfigMap/kairos-gateway", "data KAIROS_STAGE_ACCESS_CA", DELETED, "must both use TLS", OPTIONS),
+    Mutation("ConfigMap/kairos-ray", "data KAIROS_STAGE_ACCESS_INGRESS_CERTIFICATE", DELETED, "must both use TLS",
+             OPTIONS),
+    Mutation("ConfigMap/kairos-ray", "data KAIROS_STAGE_ACCESS_INGRESS_CA", "/etc/kairos/stages-tls/stages.pem",
+             "asks for a certificate", OPTIONS),
+    Mutation("RayService/kairos-ranker", f"{_WORKER} volumes 2 secret items 0 path", "secrets",
+             "there is no secret in the volume stage-secret"),
+    Mutation("RayService/kairos-ranker", f"{_WORKER} volumes 2 secret secretName", "kairos-stage",
+             "there is no secret kairos-stage"),
+]
 RAY_CLUSTERS = [
     Mutation(_RANKER, f"{_CLUSTER} rayVersion", "2.59.0", "rayVersion is 2.59.0"),
     Mutation(_RANKER, f"{_CLUSTER} authOptions", DELETED, "authOptions.mode must be token"),
@@ -217,4 +232,4 @@ RAY_CLUSTERS = [
     Mutation("ConfigMap/kairos-ray", "data RAY_SERVE_HAPROXY_THREADS", "1", "no flag RAY_SERVE_HAPROXY_THREADS"),
 ]
 # fmt: on
-MUTATIONS = [*SCHEMAS, *REFERENCES, *ADDRESSES, *VARIABLES, *APPLICATIONS, *NETWORK, *RAY_CLUSTERS]
+MUTATIONS = [*SCHEMAS, *REFERENCES, *ADDRESSES, *VARIABLES, *APPLICATIONS, *NETWORK, *STAGE_ACCESS, *RAY_CLUSTERS]

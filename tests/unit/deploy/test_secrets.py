@@ -42,8 +42,9 @@ def test_no_password_comes_twice(made: dict[str, Object]) -> None:
         made["kairos-gateway"]["stringData"]["token-key"],
         made["kairos-qdrant"]["stringData"]["api-key"],
         made["kairos-redis"]["stringData"]["password"],
+        made["kairos-stages"]["stringData"]["secret"],
     ]
-    assert len(set(passwords)) == 3
+    assert len(set(passwords)) == 4
     assert min(map(len, passwords)) >= 32
 
 
@@ -55,12 +56,16 @@ def test_the_gateway_takes_its_settings(made: dict[str, Object]) -> None:
     ]
 
 
-@pytest.mark.parametrize("service", ["kairos-gateway", "kairos-qdrant"])
+@pytest.mark.parametrize(
+    ("secret", "service"),
+    [("kairos-gateway-tls", "kairos-gateway"), ("kairos-qdrant-tls", "kairos-qdrant"),
+     ("kairos-stages-tls", "kairos-ranker"), ("kairos-stages-tls", "kairos-suite")],
+)  # fmt: skip
 def test_a_client_that_trusts_the_authority_trusts_the_service(
-    service: str, made: dict[str, Object], tmp_path: Path
+    secret: str, service: str, made: dict[str, Object], tmp_path: Path
 ) -> None:
     """A TLS handshake by the Service's name succeeds with ca.crt, and not without."""
-    files = made[f"{service}-tls"]["stringData"]
+    files = made[secret]["stringData"]
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

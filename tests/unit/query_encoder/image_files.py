@@ -71,6 +71,7 @@ _TEXT = png_chunk(b"tEXt", b"k\0v")
 # By name: how to make the file, and a word of the refusal.
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "jpeg scans": (lambda: jpeg_of_scans(side=2_000, count=8_000), "scans"),
+    "jpeg scans of a large image": (lambda: jpeg_of_scans(side=5_000, count=30), "30 scans"),
     "jpeg comments": (lambda: with_segments(b"\xff\xfe\0\x03x" * 100_000), "segments"),
     "jpeg tables": (lambda: with_segments(encoded("JPEG")[20:89] * 20_000), "segments"),
     "jpeg with two headers": (
