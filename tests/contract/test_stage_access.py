@@ -164,11 +164,7 @@ async def test_mutual_tls(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
         "KAIROS_STAGE_ACCESS_INGRESS_CERTIFICATE": str(files / "stage.pem"),
         "KAIROS_STAGE_ACCESS_INGRESS_CA": str(files / "stage-ca.pem"),
     }
-<<<<<<< HEAD
-    async with stage(Ranker()) as port:
-=======
     async with stage(Pricing()) as port:
->>>>>>> access
         with haproxy(files, port, **tls) as (ingress, _, _):
             target, own = f"localhost:{ingress}", {"secret_file": files / "secret", "ca": files / "stage-ca.pem"}
             assert await outcome(monkeypatch, target, **own) is grpc.StatusCode.UNAVAILABLE
