@@ -168,6 +168,17 @@ def test_purchases_leave_with_their_events(store: ProfileStore) -> None:
     assert store.rebuys("t", ["item:i", "item:b"]) == {"item:i": (2, 0), "item:b": (1, 1)}
 
 
+def test_a_share_of_popularity_leaves_with_its_event(store: ProfileStore) -> None:
+    """A person counts once for an item while the log has the event that counted; its removal makes room for another."""
+    record(store, [event(1, NOW_S - 2 * DAY_S, item="old"), event(2, NOW_S - DAY_S, item="kept")])
+    trim(store, events=LogBound(1e9, 1))
+    record(store, [event(3, NOW_S - DAY_S + 1, item="old"), event(4, NOW_S - DAY_S + 1, item="kept")])
+    old, kept = store.popularity("t", ["old", "kept"], NOW_S)
+    one = 0.5 ** (1 / 7)
+    assert kept == pytest.approx(one, rel=1e-4)
+    assert old == pytest.approx(one + 0.5 ** (2 / 7), rel=1e-4)
+
+
 KINDS = list(EventType)
 
 

@@ -80,7 +80,7 @@ async def failed(error: Exception) -> Call:
 def test_every_error_has_its_code() -> None:
     """Each error of the tree has a code of its own and is not reported as a defect."""
     kinds = {type(error) for error, _, _ in ALL}
-    assert kinds == set(errors.KairosError.__subclasses__())
+    assert kinds == {kind for kind in errors.KairosError.__subclasses__() if kind.__module__ == errors.__name__}
 
 
 @pytest.mark.parametrize(("error", "code", "reason"), ALL, ids=lambda value: getattr(value, "reason", ""))
