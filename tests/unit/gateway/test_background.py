@@ -12,7 +12,7 @@ import pytest
 from kairos.common.v1 import product_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.errors import Unavailable
+from services.common.errors import BudgetExpired, Unavailable
 from services.common.filters import ProductFilter
 from services.gateway.adapters.stage_clients import connect
 from services.gateway.background.impressions import ImpressionLog
@@ -258,7 +258,7 @@ async def test_background_latencies_are_separate(around: Surroundings) -> None:
     await store(around, "r")
     calls = around.access.for_background("clicks", "default", 1.0)
     message = ranker_pb2.GetRankingRequest(ranking_id="r")
-    with pytest.raises(Unavailable):
+    with pytest.raises(BudgetExpired):
         await calls.call(Stage.RANKER, around.stubs.ranker.GetRanking, message)
     calls.is_background = False
     assert (await calls.call(Stage.RANKER, around.stubs.ranker.GetRanking, message)).ranked_count == 2
