@@ -14,6 +14,8 @@ MAX_ATTRIBUTION_TOKEN = 1_024
 MAX_PAGE_TOKEN = 4_096
 MAX_MODEL_VERSION = 256
 MAX_LANGUAGE = 35
+# Products whose neighbours one CheckEmbeddings looks up.
+MAX_SAMPLE = 200
 # Size of an image as it is sent, and after decoding: in all, and on each side. A telephone's photograph has 12 million
 # pixels.
 MAX_IMAGE_BYTES = 8 << 20

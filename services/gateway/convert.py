@@ -14,6 +14,7 @@ from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.common.convert import filter_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.facets import facet_violations
 from services.common.filters import ProductFilter, filter_violations
 from services.common.limits import (
     MAX_IMAGE_BYTES,
@@ -25,12 +26,9 @@ from services.common.limits import (
     text_problem,
 )
 from services.common.money import currency_problem
-from services.common.product import MAX_ATTRIBUTE_NAME
 from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Viewer
 
-MAX_FACETS = 8
-_ATTRIBUTE_FACET = "attributes."
 _id = partial(id_problem, required=False)
 # The rule for each text field of a public request, by its name. An empty text is checked by whoever requires it.
 _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
@@ -48,7 +46,7 @@ def viewer_of_search(message: gateway_pb2.SearchRequest, token_keys: tuple[str, 
     if len(message.query) <= MAX_QUERY and not _has_visible(message.query):
         # Blanks and control characters are no query: the request browses.
         message.query = ""
-    wrong = [*_text_violations(message), *_facet_violations(message.facets)]
+    wrong = [*_text_violations(message), *facet_violations(message.facets)]
     if len(message.image) > MAX_IMAGE_BYTES:
         wrong.append(FieldViolation("image", f"has {len(message.image)} bytes; send at most {MAX_IMAGE_BYTES}"))
     if message.similar_to_id and message.image:
@@ -128,18 +126,6 @@ def _text_violations(message: Any) -> Iterator[FieldViolation]:
         rule = _TEXT_RULES.get(field.name) if field.type == FieldDescriptor.TYPE_STRING else None
         if rule is not None and (problem := rule(value)):
             yield FieldViolation(field.name, problem)
-
-
-def _facet_violations(facets: Sequence[str]) -> Iterator[FieldViolation]:
-    if len(facets) > MAX_FACETS:
-        yield FieldViolation("facets", f"has {len(facets)} entries; at most {MAX_FACETS}")
-        return
-    for index, facet in enumerate(facets):
-        name = facet.removeprefix(_ATTRIBUTE_FACET)
-        is_attribute = name != facet and 1 <= len(name) <= MAX_ATTRIBUTE_NAME
-        if facet not in ("category", "brand") and not is_attribute:
-            shown = facet[: len(_ATTRIBUTE_FACET) + MAX_ATTRIBUTE_NAME]
-            yield FieldViolation(f"facets[{index}]", f"{shown!r}: send category, brand or attributes.<name>")
 
 
 def _viewer(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import InvalidArgument
+from services.common.limits import MAX_SAMPLE
 from services.retrieval.convert import MAX_UPSERT, rows_from_proto
 from services.retrieval.domain.reembedding import CollectionState, PairState, Unembedded
 from services.retrieval.ports import Vectors
 
 DEFAULT_PAGE, MAX_PAGE = 200, 512
-DEFAULT_SAMPLE, MAX_SAMPLE = 50, 200
+DEFAULT_SAMPLE = 50
 MAX_DIMENSIONS = 65_536
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import structlog
 
 from services.common.errors import InvalidArgument, KairosError
+from services.common.facets import ATTRIBUTE_FACET
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.comparable_vectors import (
     in_terms_of,
@@ -21,7 +22,7 @@ from services.retrieval.domain.facets import facet_of_candidates
 from services.retrieval.domain.fusion import Details, Fusion
 from services.retrieval.domain.learned_fusion import FEATURES, LearnedFusion, candidate_features
 from services.retrieval.domain.legs import Leg, LegHits, Source, attempts, legs_of
-from services.retrieval.domain.query import ATTRIBUTE_FACET, FloatArray, RetrievalQuery
+from services.retrieval.domain.query import FloatArray, RetrievalQuery
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
 from services.retrieval.domain.soft_filter import apply_soft_filter
 from services.retrieval.ports import Browse, Columns, Found, Narrowing, ProductIndex

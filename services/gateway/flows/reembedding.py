@@ -8,7 +8,7 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto
 from services.common.errors import InvalidArgument
-from services.common.limits import MAX_MODEL_VERSION, text_problem
+from services.common.limits import MAX_MODEL_VERSION, MAX_SAMPLE, text_problem
 from services.gateway.convert import require_ids, require_model_version
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.fingerprint import FINGERPRINT_BYTES
@@ -16,7 +16,6 @@ from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
 MAX_PAGE = 500
-MAX_SAMPLE = 200
 _DEFAULT_PAGE = 200
 # The encoding of this product shows the vector length of a model, and whether the encoder serves it.
 _PROBE = product_pb2.Product(id="probe", title="probe")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from services.common.facets import ATTRIBUTE_FACET, BRAND_FACET
 from services.retrieval.adapters.collection import Collection
 from services.retrieval.adapters.points import Where
 from services.retrieval.adapters.records import ATTRIBUTES, BRAND, split_pair
 from services.retrieval.domain.facets import MAX_FACET_COUNTS, Facet, merged_brands
-from services.retrieval.domain.query import ATTRIBUTE_FACET, BRAND_FACET
 
 # All attributes share one field: enough of its most frequent values that those of one attribute are among them.
 _MAX_ATTRIBUTE_PAIRS = 2_000

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from services.common.facets import ATTRIBUTE_FACET, CATEGORY_FACET
 from services.common.product import CATEGORY_SEPARATOR, category_ancestry
 from services.retrieval.domain.candidates import Candidates
-from services.retrieval.domain.query import ATTRIBUTE_FACET, CATEGORY_FACET
 
 # A shopper picks from a list; a client that needs every value of a field has the catalogue.
 MAX_FACET_COUNTS = 100

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import FieldViolation, InvalidArgument
+from services.common.facets import facet_violations
 from services.common.filters import ProductFilter, SortOrder, filter_violations
 from services.common.limits import MAX_QUERY, id_problem
 from services.retrieval.domain.cursor import Cursor
@@ -20,13 +21,8 @@ DEFAULT_LIMIT = 200
 MAX_LIMIT = 1_000
 DEFAULT_SOFT_FILTER_MINIMUM = 10
 MAX_IDS = 1_000
-MAX_FACETS = 8
 MAX_QUERY_VECTORS = 16
 MAX_OTHER_MODELS = 4
-
-CATEGORY_FACET = "category"
-BRAND_FACET = "brand"
-ATTRIBUTE_FACET = "attributes."
 
 
 @dataclass(frozen=True)
@@ -89,11 +85,7 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     if query.soft_filter_minimum < 1:
         yield FieldViolation("soft_filter_minimum", f"{query.soft_filter_minimum} is negative; 0 means the default")
     yield from _too_many("excluded_ids", query.excluded_ids, MAX_IDS)
-    yield from _too_many("facets", query.facets, MAX_FACETS)
-    for index, facet in enumerate(query.facets):
-        is_attribute = facet.startswith(ATTRIBUTE_FACET) and len(facet) > len(ATTRIBUTE_FACET)
-        if facet not in (CATEGORY_FACET, BRAND_FACET) and not is_attribute:
-            yield FieldViolation(f"facets[{index}]", f"{facet!r}: use category, brand or attributes.<name>")
+    yield from facet_violations(query.facets)
     yield from _vector_violations(query)
     yield from _image_violations(query)
     if query.cursor is not None and query.cursor.sort is not query.sort:
