@@ -16,10 +16,13 @@ Fields are counted as protobuf encodes them: each entry of a list, each submessa
 product with a title, two prices and three attributes has about 25 fields. The bounds of single fields are in the
 [contract](gateway.md).
 
-| method | bytes | fields |
-|---|---:|---:|"""
+| method | bytes | fields | entries of one list |
+|---|---:|---:|---:|"""
 
 
 def limits_page() -> str:
-    rows = [f"| `{method}` | {limit.size:,} | {limit.fields:,} |" for method, limit in MESSAGE_LIMITS.items()]
+    rows = [
+        f"| `{method}` | {limit.size:,} | {limit.fields:,} | {limit.entries:,} |"
+        for method, limit in MESSAGE_LIMITS.items()
+    ]
     return "\n".join([_INTRODUCTION, *rows]) + "\n"

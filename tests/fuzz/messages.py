@@ -82,7 +82,7 @@ class Cases:
         token = rng.choice(self.known) if self.known else ""
         match method:
             case "RecordEvents":
-                kinds = rng.choices((1, 2, 3, 5), k=1_000)
+                kinds = rng.choices(event_pb2.EventType.values()[1:6], k=1_000)
                 events = [
                     event_pb2.Event(
                         event_id=id, user_id=ids[index % 7], item_id="p1", type=kind, attribution_token=token
