@@ -13,7 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from kairos.gateway.v1 import gateway_pb2
-from services.common.errors import InvalidArgument
+from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_IMAGE_BYTES
 from services.gateway.domain.wire import LENGTH_DELIMITED, PACKED, BrokenMessage, Shape, TooManyFields, count_fields
 
@@ -87,12 +87,8 @@ class RequestParser:
             count_fields(data, self.shape, self.limit.fields, self.limit.entries)
         except BrokenMessage:
             raise unreadable() from None
-        except TooManyFields:
-            raise InvalidArgument.of(
-                "request",
-                f"has more than {self.limit.fields} fields, each entry counted, or a list of more than"
-                f" {self.limit.entries} entries; send fewer entries",
-            ) from None
+        except TooManyFields as error:
+            raise InvalidArgument(self._violation(error)) from None
 
     def parse(self, data: bytes) -> Message:
         """A message that `check` has passed. Raises InvalidArgument if text is not UTF-8."""
@@ -100,6 +96,24 @@ class RequestParser:
             return self.kind.FromString(data)
         except DecodeError:
             raise unreadable() from None
+
+    def _violation(self, error: TooManyFields) -> FieldViolation:
+        path, descriptor = "", self.kind.DESCRIPTOR
+        for tag, entry in error.path:
+            field = descriptor.fields_by_number.get(tag >> 3) if descriptor is not None else None
+            if field is None:
+                path = ""
+                break
+            path += f".{field.name}[{entry - 1}]" if field.is_repeated else f".{field.name}"
+            descriptor = field.message_type
+        if path:
+            # Without the index of the entry that is one too many.
+            return FieldViolation(
+                path.removeprefix(".").rpartition("[")[0] or path.removeprefix("."),
+                f"has more than {self.limit.entries} entries; send at most {self.limit.entries}",
+            )
+        many = f"has more than {self.limit.fields} fields, each entry of a list counted"
+        return FieldViolation("request", f"{many}; send fewer entries")
 
 
 def unreadable() -> InvalidArgument:

@@ -7,7 +7,7 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 # By tag (field number and wire type): the shape of the submessage, or the number of its fields if each of them is a
@@ -29,7 +29,15 @@ class BrokenMessage(Exception):
 
 
 class TooManyFields(Exception):
-    """More fields than allowed; the rest of the message was not read."""
+    """More fields than allowed; the rest of the message was not read.
+
+    `path` leads to a list with too many entries: the tag of each field, and which of its entries it is, from 1. Empty:
+    the message as a whole has too many fields.
+    """
+
+    def __init__(self, path: Sequence[tuple[int, int]] = ()) -> None:
+        super().__init__()
+        self.path = path
 
 
 def count_fields(data: bytes, shape: Shape, most: int, most_in_a_row: int) -> int:
@@ -57,7 +65,7 @@ def count_fields(data: bytes, shape: Shape, most: int, most_in_a_row: int) -> in
             if tag == last:
                 row += 1
                 if row > most_in_a_row:
-                    raise TooManyFields
+                    raise TooManyFields([*((outer, entry) for _, _, outer, entry in around), (tag, row)])
             else:
                 last, row = tag, 1
             count += 1
