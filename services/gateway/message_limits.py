@@ -98,22 +98,22 @@ class RequestParser:
             raise unreadable() from None
 
     def _violation(self, error: TooManyFields) -> FieldViolation:
-        path, descriptor = "", self.kind.DESCRIPTOR
+        if path := self._path(error):
+            return FieldViolation(path, f"has more than {self.limit.entries} entries; send at most so many")
+        many = f"has more than {self.limit.fields} fields, each entry of a list counted"
+        return FieldViolation("request", f"{many}; send fewer entries")
+
+    def _path(self, error: TooManyFields) -> str:
+        """As products[1].category_path; empty for a field that the contract does not have."""
+        names, descriptor, index = list[str](), self.kind.DESCRIPTOR, ""
         for tag, entry in error.path:
             field = descriptor.fields_by_number.get(tag >> 3) if descriptor is not None else None
             if field is None:
-                path = ""
-                break
-            path += f".{field.name}[{entry - 1}]" if field.is_repeated else f".{field.name}"
+                return ""
+            names.append(index + ("." if names else "") + field.name)
+            index = f"[{entry - 1}]" if field.is_repeated else ""
             descriptor = field.message_type
-        if path:
-            # Without the index of the entry that is one too many.
-            return FieldViolation(
-                path.removeprefix(".").rpartition("[")[0] or path.removeprefix("."),
-                f"has more than {self.limit.entries} entries; send at most {self.limit.entries}",
-            )
-        many = f"has more than {self.limit.fields} fields, each entry of a list counted"
-        return FieldViolation("request", f"{many}; send fewer entries")
+        return "".join(names)
 
 
 def unreadable() -> InvalidArgument:

@@ -86,7 +86,7 @@ class Cases:
                 events = [
                     event_pb2.Event(
                         event_id=id, user_id=ids[index % 7], item_id="p1", type=kind, attribution_token=token
-                    )  # type: ignore[arg-type]
+                    )
                     for index, (id, kind) in enumerate(zip(ids, kinds, strict=True))
                 ]
                 return gateway_pb2.RecordEventsRequest(events=events).SerializeToString()
