@@ -13,9 +13,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from kairos.gateway.v1 import gateway_pb2
-from services.common.errors import InvalidArgument
+from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_IMAGE_BYTES
-from services.gateway.domain.wire import LENGTH_DELIMITED, PACKED, BrokenMessage, Shape, count_fields
+from services.gateway.domain.wire import LENGTH_DELIMITED, PACKED, BrokenMessage, Shape, TooManyFields, count_fields
 
 GATEWAY_SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]
 _KB, _MB = 1 << 10, 1 << 20
@@ -25,32 +25,35 @@ GRPC_MESSAGE_BYTES = 20 * _MB
 
 
 class MessageLimit(NamedTuple):
-    """`size` in bytes; `fields` of the message and of all its submessages together, unknown ones too."""
+    """`size` in bytes; `fields` of the message and of all its submessages together, unknown ones too; `entries` of any
+    one list in it.
+    """
 
     size: int
     fields: int
+    entries: int
 
 
 # What the largest valid request needs, rounded up. Numbers of fields count each entry of a list.
-_SMALL = MessageLimit(8 * _KB, 64)
-_SEARCH = MessageLimit(MAX_IMAGE_BYTES + _MB, 2_000)
+_SMALL = MessageLimit(8 * _KB, 64, 16)
+_SEARCH = MessageLimit(MAX_IMAGE_BYTES + _MB, 2_000, 64)
 MESSAGE_LIMITS: dict[str, MessageLimit] = {
     "Search": _SEARCH,
     "Suggest": _SMALL,
-    "Recommend": MessageLimit(_MB, 2_000),
+    "Recommend": MessageLimit(_MB, 2_000, 64),
     "ExplainItem": _SEARCH,
-    "QuotePrices": MessageLimit(64 * _KB, 200),
+    "QuotePrices": MessageLimit(64 * _KB, 200, 100),
     # 1,000 events with ids, query and token at their longest.
-    "RecordEvents": MessageLimit(6 * _MB, 16_000),
+    "RecordEvents": MessageLimit(6 * _MB, 16_000, 1_000),
     "GetProduct": _SMALL,
-    # 500 products with 80 fields each, in any distribution.
-    "ImportProducts": MessageLimit(16 * _MB, 40_000),
-    "DeleteProducts": MessageLimit(_MB, 1_100),
+    # 500 products with 64 fields each, in any distribution.
+    "ImportProducts": MessageLimit(16 * _MB, 32_000, 500),
+    "DeleteProducts": MessageLimit(_MB, 1_100, 1_000),
     "DescribeCollections": _SMALL,
     "BeginReembedding": _SMALL,
     "ReembedProducts": _SMALL,
     # 500 vectors of 4,096 dimensions.
-    "StoreEmbeddings": MessageLimit(9 * _MB, 1_200),
+    "StoreEmbeddings": MessageLimit(9 * _MB, 1_200, 500),
     "CheckEmbeddings": _SMALL,
     "SwitchCollections": _SMALL,
     "DropCollection": _SMALL,
@@ -81,13 +84,11 @@ class RequestParser:
                 "request", f"has {len(data)} bytes; send at most {self.limit.size}, for example fewer entries"
             )
         try:
-            count = count_fields(data, self.shape, self.limit.fields)
+            count_fields(data, self.shape, self.limit.fields, self.limit.entries)
         except BrokenMessage:
             raise unreadable() from None
-        if count > self.limit.fields:
-            raise InvalidArgument.of(
-                "request", f"has more than {self.limit.fields} fields, counted with each entry; send fewer entries"
-            )
+        except TooManyFields as error:
+            raise InvalidArgument(self._violation(error)) from None
 
     def parse(self, data: bytes) -> Message:
         """A message that `check` has passed. Raises InvalidArgument if text is not UTF-8."""
@@ -96,20 +97,39 @@ class RequestParser:
         except DecodeError:
             raise unreadable() from None
 
+    def _violation(self, error: TooManyFields) -> FieldViolation:
+        if path := self._path(error):
+            return FieldViolation(path, f"has more than {self.limit.entries} entries; send at most so many")
+        many = f"has more than {self.limit.fields} fields, each entry of a list counted"
+        return FieldViolation("request", f"{many}; send fewer entries")
+
+    def _path(self, error: TooManyFields) -> str:
+        """As products[1].category_path; empty for a field that the contract does not have."""
+        names, descriptor, index = list[str](), self.kind.DESCRIPTOR, ""
+        for tag, entry in error.path:
+            field = descriptor.fields_by_number.get(tag >> 3) if descriptor is not None else None
+            if field is None:
+                return ""
+            names.append(index + ("." if names else "") + field.name)
+            index = f"[{entry - 1}]" if field.is_repeated else ""
+            descriptor = field.message_type
+        return "".join(names)
+
 
 def unreadable() -> InvalidArgument:
     """The error about bytes that are no message."""
     return InvalidArgument.of("request", "is not a readable message; send protobuf with text in UTF-8")
 
 
-def _shape_of(descriptor: Descriptor, known: dict[str, dict[int, Shape]]) -> Shape:
+def _shape_of(descriptor: Descriptor, known: dict[str, dict[int, Shape | int]]) -> Shape:
     if descriptor.full_name in known:
         return known[descriptor.full_name]
     shape = known[descriptor.full_name] = {}
     for field in descriptor.fields:
         tag = field.number << 3 | LENGTH_DELIMITED
         if field.message_type is not None:
-            shape[tag] = _shape_of(field.message_type, known)
+            is_plain = not any(inner.is_repeated or inner.message_type for inner in field.message_type.fields)
+            shape[tag] = len(field.message_type.fields) if is_plain else _shape_of(field.message_type, known)
         elif field.is_repeated and field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
             # A parser accepts both forms of a repeated number.
             shape[tag] = PACKED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -50,7 +50,7 @@ class Receiver:
             del data
             yield message
 
-    async def each(self, context: Context, parser: RequestParser) -> AsyncIterator[Any]:
+    async def each(self, context: Context, parser: RequestParser) -> AsyncGenerator[Any, None]:
         """The messages of a stream. If others use all the memory, the stream waits for as long as it may be idle.
 
         Raises as `one` does.

@@ -82,11 +82,11 @@ class Cases:
         token = rng.choice(self.known) if self.known else ""
         match method:
             case "RecordEvents":
-                kinds = rng.choices((1, 2, 3, 5), k=1_000)
+                kinds = rng.choices(event_pb2.EventType.values()[1:6], k=1_000)
                 events = [
                     event_pb2.Event(
                         event_id=id, user_id=ids[index % 7], item_id="p1", type=kind, attribution_token=token
-                    )  # type: ignore[arg-type]
+                    )
                     for index, (id, kind) in enumerate(zip(ids, kinds, strict=True))
                 ]
                 return gateway_pb2.RecordEventsRequest(events=events).SerializeToString()

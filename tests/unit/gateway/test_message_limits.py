@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 import pytest
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.common.errors import InvalidArgument
-from services.gateway.domain.wire import BrokenMessage, count_fields
+from services.gateway.domain.wire import BrokenMessage, TooManyFields, count_fields
 from services.gateway.message_limits import GATEWAY_SERVICE, GRPC_MESSAGE_BYTES, MESSAGE_LIMITS, RequestParser
 
 METHODS = sorted(MESSAGE_LIMITS)
@@ -94,7 +94,8 @@ def test_what_the_parser_reads_is_counted(method: str, data: bytes) -> None:
         parser.kind.FromString(data)
     except DecodeError:
         return
-    assert count_fields(data, parser.shape, 10_000) <= len(data)
+    # A plain submessage counts as all its fields, also if it is empty.
+    assert count_fields(data, parser.shape, 10_000, 10_000) <= 10 * len(data)
 
 
 def fields_of(message: Any) -> int:
@@ -117,8 +118,38 @@ events = st.builds(
 
 @given(events)
 def test_fields_are_counted_exactly(message: gateway_pb2.RecordEventsRequest) -> None:
-    """Every field counts once, submessages and their fields too."""
-    assert count_fields(message.SerializeToString(), PARSERS["RecordEvents"].shape, 10_000) == fields_of(message)
+    """Every field counts once, submessages and their fields too; a time counts as its two fields."""
+    parser = PARSERS["RecordEvents"]
+    for event in message.events:
+        event.occurred_at.MergeFrom(Timestamp(seconds=1, nanos=1))
+    assert count_fields(message.SerializeToString(), parser.shape, 10_000, 10_000) == fields_of(message)
+
+
+@pytest.mark.parametrize(
+    ("method", "message", "field"),
+    [
+        ("DeleteProducts", gateway_pb2.DeleteProductsRequest(ids=["a"] * 1_000), None),
+        ("DeleteProducts", gateway_pb2.DeleteProductsRequest(ids=["a"] * 1_001), "ids"),
+        (
+            "ExplainItem",
+            gateway_pb2.ExplainItemRequest(search=gateway_pb2.SearchRequest(filter={"brands": ["b"] * 65})),  # type: ignore[arg-type]
+            "search.filter.brands",
+        ),
+        (
+            "ImportProducts",
+            gateway_pb2.ImportProductsRequest(products=[{}, {"category_path": ["c"] * 501}]),  # type: ignore[list-item]
+            "products[1].category_path",
+        ),
+    ],
+)
+def test_lists_end_at_a_bound(method: str, message: Message, field: str | None) -> None:
+    """A list of more entries than any of the method may have is refused before it is parsed, by its path."""
+    fields = []
+    try:
+        PARSERS[method].check(message.SerializeToString())
+    except InvalidArgument as error:
+        fields = [violation.field for violation in error.violations]
+    assert fields == ([field] if field else [])
 
 
 def test_packed_numbers_count_by_bytes() -> None:
@@ -132,18 +163,18 @@ def test_packed_numbers_count_by_bytes() -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("unit", HOSTILE, ids=bytes.hex)
 def test_hostile_bytes_cost_bounded_work(method: str, unit: bytes) -> None:
-    """A message of millions of fields is refused after as many steps as the limit of the method allows fields."""
+    """A message of millions of fields is refused after as many steps as the list of it that comes first may have."""
     parser = PARSERS[method]
     data = unit * (parser.limit.size // len(unit))
     for sent in (data, field(3, 2, varint(len(data)) + data), field(1, 2, varint(len(data)) + data)):
         steps: Any = Steps(sent)
         try:
-            count = count_fields(steps, parser.shape, parser.limit.fields)
-        except BrokenMessage:
+            count = count_fields(steps, parser.shape, parser.limit.fields, parser.limit.entries)
+        except (BrokenMessage, TooManyFields):
             count = 0
-        assert steps.taken <= 12 * (parser.limit.fields + 1)
-        # Otherwise the field is one text for this method, or broken.
-        assert count > parser.limit.fields or count <= 1
+        # Otherwise the field is one text for this method.
+        assert count <= 1
+        assert steps.taken <= 40 * (parser.limit.entries + 1)
 
 
 @given(st.sampled_from(METHODS), st.lists(st.sampled_from(HOSTILE) | st.binary(max_size=9), min_size=1, max_size=6))
@@ -151,8 +182,8 @@ def test_mixed_hostile_bytes_cost_bounded_work(method: str, units: list[bytes]) 
     """The same for any mixture: at most a step for each tag, length and byte of a number, up to the limit."""
     parser = PARSERS[method]
     steps: Any = Steps(b"".join(chain.from_iterable([units] * 400)))
-    with contextlib.suppress(BrokenMessage):
-        count_fields(steps, parser.shape, 50)
+    with contextlib.suppress(BrokenMessage, TooManyFields):
+        count_fields(steps, parser.shape, 50, 10)
     assert steps.taken <= 50 * 24
 
 
