@@ -65,9 +65,9 @@ class RedisRetention(RedisConsumers):
         while removed == STEP:
             oldest = self._redis.zrange(f"{prefix}times", 0, STEP - 1, withscores=True)
             gone = [(int(at), time_s) for n, (at, time_s) in enumerate(oldest) if n < over or time_s <= until_s]
-            last_s = max(until_s, gone[-1][1]) if gone else until_s
             entries = [_of_event(at, fields) for at, fields in self._read(prefix, "events", [at for at, _ in gone])]
-            self._remove(tenant, "events", entries, last_s)
+            if entries:
+                self._remove(tenant, "events", entries, max(until_s, gone[-1][1]))
             removed, over = len(gone), over - len(gone)
             yield removed
 
