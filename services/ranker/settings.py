@@ -81,9 +81,9 @@ class RetentionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # Events, by the time at which they happened. User histories are made of what is left.
-    events: LogSettings = LogSettings(days=400, count=1_000_000)
+    events: LogSettings = LogSettings(days=400, count=750_000)
     # Pages that were shown, with their logged features.
-    impressions: LogSettings = LogSettings(days=30, count=200_000)
+    impressions: LogSettings = LogSettings(days=30, count=150_000)
     # Rankings that were logged with the candidates that were not shown.
     whole_rankings: LogSettings = LogSettings(days=30, count=3_000)
     # Seconds between two removals.

@@ -91,20 +91,6 @@ def test_what_is_old_is_archived(tmp_path: Path, clock: Clock) -> None:
     assert (online(log), archived(tmp_path)) == (["q00002"], ["q00001"])
 
 
-def test_the_file_stays_small(tmp_path: Path, clock: Clock) -> None:
-    """With archiving, the file does not grow with the number of quotes given."""
-    log = opened(tmp_path, clock)
-    sizes = []
-    for turn in range(6):
-        for first in range(turn * 1_000, turn * 1_000 + 400, 20):
-            log.append([("t", [quote(number) for number in range(first, first + 20)])])
-        log.archive(clock())
-        with closing(sqlite3.connect(tmp_path / "audit.db")) as db:
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        sizes.append(log.size().online_bytes)
-    assert max(sizes) <= 1.2 * sizes[0]
-
-
 def test_a_failing_archive_stops_nobody(tmp_path: Path, clock: Clock) -> None:
     """If the archive cannot be written, quotes are still given and kept; later they are archived."""
     (tmp_path / "archive").write_text("a file where a folder should be")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import redis
@@ -22,6 +23,8 @@ from services.ranker.ports import Fill, LogBound, Retention
 _TENANTS = "kairos:tenants"
 # Entries of one step: Redis serves nobody else for some 10 ms.
 STEP = 500
+# The same of pages and whole rankings, which are larger.
+_PAGES = 100
 
 Entry = tuple[int, dict[bytes, bytes]]
 
@@ -65,26 +68,32 @@ class RedisRetention(RedisConsumers):
         while removed == STEP:
             oldest = self._redis.zrange(f"{prefix}times", 0, STEP - 1, withscores=True)
             gone = [(int(at), time_s) for n, (at, time_s) in enumerate(oldest) if n < over or time_s <= until_s]
-            last_s = max(until_s, gone[-1][1]) if gone else until_s
-            entries = [_of_event(at, fields) for at, fields in self._read(prefix, "events", [at for at, _ in gone])]
-            self._remove(tenant, "events", entries, last_s)
+            found = self._read(prefix, "events", [at for at, _ in gone])
+            if gone:
+                entries = [_of_event(at, fields) for at, fields in found]
+                self._remove(tenant, "events", entries, max(until_s, gone[-1][1]))
+                # Another replica may have removed some of the entries meanwhile: their positions go in any case.
+                self._redis.zrem(f"{prefix}times", *(f"{at:012}" for at, _ in gone))
             removed, over = len(gone), over - len(gone)
             yield removed
 
     def _trim_stream(self, tenant: str, log: str, bound: LogBound, now_s: float) -> Iterator[int]:
         prefix, until_s = tenant_prefix(tenant), now_s - bound.age_s
-        over, removed = self._redis.xlen(f"{prefix}{log}") - bound.count, STEP
-        while removed == STEP:
+        over = self._redis.xlen(f"{prefix}{log}") - bound.count
+        # Mostly nothing is due, which the first entry says: a whole ranking has 65 KB.
+        for step in chain([1], repeat(_PAGES)):
             gone = []
-            for place, (id, fields) in enumerate(self._redis.xrange(f"{prefix}{log}", count=STEP)):
+            for place, (id, fields) in enumerate(self._redis.xrange(f"{prefix}{log}", count=step)):
                 entry, made_s = _of_page(int(id.split(b"-")[0]), fields)
                 if place >= over and made_s > until_s:
                     break
                 gone.append(entry)
             if gone:
                 self._remove(tenant, log, gone, until_s)
-            removed, over = len(gone), over - len(gone)
-            yield removed
+            over -= len(gone)
+            yield len(gone)
+            if len(gone) < step:
+                return
 
     def _trim_items(self, tenant: str, until_s: float, now_s: float) -> Iterator[int]:
         """Items that nothing in the logs names, with their counts; and popularity that has faded."""

@@ -81,7 +81,6 @@ class SqliteRetention(SqliteConsumers):
                     "DELETE FROM bought WHERE tenant = ? AND person = ? AND item_id = ? AND position = ?",
                     [(tenant, person, item, at) for at, _, person, item, kind in gone if kind == "purchase"],
                 )
-                last_s = max(until_s, gone[-1][1]) if gone else until_s
                 masses = (
                     (tenant, person, item, log_mass_of(EventType(kind), item, occurred_s))
                     for _, occurred_s, person, item, kind in gone
@@ -90,7 +89,8 @@ class SqliteRetention(SqliteConsumers):
                     "DELETE FROM popularity_share WHERE tenant = ? AND person = ? AND item_id = ? AND log_mass <= ?",
                     (row for row in masses if row[-1] is not None),
                 )
-                self._note(tenant, "events", max((row[0] for row in gone), default=0), last_s)
+                if gone:
+                    self._note(tenant, "events", max(row[0] for row in gone), max(until_s, gone[-1][1]))
             removed, over = len(gone), over - len(gone)
             yield removed
 

@@ -117,3 +117,20 @@ def test_a_job_sets_the_variables_of_its_script(script: str, job: str, overlays:
     read = set(re.findall(r'os\.environ\["(\w+)"\]', text)) | set(re.findall(r"\$\{?([A-Z_]+)", text))
     assert read
     assert read <= overlay.environment(pod.containers[0]).keys()
+
+
+@pytest.mark.parametrize("component", ["redis", "gcs-fault-tolerance"])
+def test_redis_refuses_writes_before_it_is_killed(component: str) -> None:
+    """`maxmemory` is at most three quarters of the container's limit, and nothing is evicted."""
+    folder = DEPLOY / "k8s" / "components" / component
+    directives = dict(
+        line.split(" ", 1) for line in (folder / "redis.conf").read_text().splitlines() if line[:1] != "#"
+    )
+    (engine,) = (
+        item for item in yaml.safe_load_all((folder / "redis.yaml").read_text()) if item["kind"] == "StatefulSet"
+    )
+    limit = engine["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"]
+    units = {"mb": 2**20, "gb": 2**30, "Mi": 2**20, "Gi": 2**30}
+    most, room = (int(text[:-2]) * units[text[-2:]] for text in (directives["maxmemory"], limit))
+    assert most <= 0.75 * room
+    assert directives["maxmemory-policy"] == "noeviction"
