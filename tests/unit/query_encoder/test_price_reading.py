@@ -45,6 +45,8 @@ PREFIXES_EN = [
     ("less than or equal to", True), ("<", True), ("<=", True), ("≤", True), ("max", True), ("max.", True),
     ("maximum of", True), ("my budget is", True), ("within", True), ("no pricier than", True),
     ("not more expensive than", True), ("priced under", True), ("that costs less than", True),
+    ("couldn't be more than", True), ("that isn't over", True), ("wouldnt go above", True), ("not one over", True),
+    ("couldn't be less than", False), ("shall not be below", False), ("should not be less than", False),
     ("over", False), ("above", False), ("more than", False), ("greater than", False), ("at least", False),
     ("no less than", False), ("not less than", False), ("no cheaper than", False), ("not cheaper than", False),
     ("not under", False), ("not below", False), ("nothing under", False), ("no lower than", False),
@@ -62,6 +64,7 @@ PREFIXES_ZH = [
     ("不多于", True),
     ("不大于", True), ("不贵于", True), ("最多", True), ("至多", True), ("不要超过", True), ("不能超过", True),
     ("不想买高于", True), ("最高不超过", True), ("别超过", True), ("预算", True), ("价格低于", True), ("未超过", True),
+    ("不宜超过", True), ("唔超過", True), ("唔好超過", True), ("还不到", True), ("莫超过", True), ("不多過", True),
     ("低於", True), ("不超過", True), ("不高於", True), ("少於", True), ("不可以超過", True), ("預算", True),
     ("高于", False), ("多于", False), ("超过", False), ("大于", False), ("不低于", False), ("不少于", False),
     ("不小于", False), ("不便宜过", False), ("至少", False), ("不要低于", False), ("不能低于", False), ("不止", False),
@@ -178,7 +181,8 @@ def test_negations_around_the_amount(text: str, price: Read) -> None:
         "not around $50", "not between $50 and $100", "under $50 - $100", "$40 - $20", "from $20 to €40",
         "under $50 eur", "under 50 kr", "under ¥5000", "unless under $50", "isn't there anything over $50",
         "anything but under $50",
-        "everything except over $50", "over $50 excluded", "低于100元的不要", "100元以下除外", "超过100元的不考虑",
+        "everything except over $50", "i don't want headphones that cost more than $50", "over $50 excluded",
+        "低于100元的不要", "100元以下除外", "超过100元的不考虑",
     ],
 )  # fmt: skip
 def test_unclear(text: str) -> None:
