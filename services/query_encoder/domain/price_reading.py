@@ -32,7 +32,7 @@ from services.query_encoder.domain.traditional_chinese import simplified
 # "Around 50" is from 40 to 60.
 _AROUND = Decimal("0.2")
 # Words, or Han characters, that may stand between a negation and a minimum: "no headphones over $50".
-_NEAR_WORDS, _NEAR_HAN = 3, 6
+_NEAR_WORDS, _NEAR_HAN = 5, 8
 # The same for a maximum: "no headphones under $50", but "no show crew socks under $50".
 _PRODUCT_WORDS, _PRODUCT_HAN = 1, 4
 # Letters up to which an unknown word may be a unit: "under 400 cfm".
@@ -247,6 +247,8 @@ class _Text:
         strangers = 0
         while at and strangers <= near:
             if negation := words.FAR_NEGATIONS.ending_at(self._words, at):
+                if self._asks(negation[0], at - 1):
+                    return False
                 return side is Side.MINIMUM or (strangers <= product and self._starts(negation[0]))
             if strangers <= 1 and words.NEAR_NEGATIONS.ending_at(self._words, at):
                 return not self._asks(at - 1, at)

@@ -108,7 +108,10 @@ _NOT = " ".join(
 # 唔, 冇 and 咪 are Cantonese.
 NEGATIONS = phrase_set(_NOT, "without", "不 别 勿 莫 没 未 无 非 毋 唔 冇 咪")
 # Words that say what a product lacks are left out: "headset without microphone over $50" has a minimum.
-FAR_NEGATIONS = phrase_set(_NOT, "不要 别 不想 唔好 唔要")
+FAR_NEGATIONS = phrase_set(
+    _NOT,
+    "不要 不想 不希望 不考虑 不愿 不会 不能 不可 不得 不打算 不准备 不买 不看 不用 不需要 没有 别 勿 莫 唔好 唔要 唔想",
+)
 # Before one other character they may negate the comparator behind it: 不宜超过. 无 is left out: 无线.
 NEAR_NEGATIONS = phrase_set("不 别 勿 莫 毋 唔 咪")
 # May stand between a negation and its comparator.

@@ -164,6 +164,8 @@ def test_every_currency(comparator: tuple[str, bool], shop: str) -> None:
         ("100元不到", at_most("CNY 100")),
         ("能不能低于100元", at_most("CNY 100")),
         ("有没有超过100元的耳机", at_least("CNY 100")),
+        ("有没有蓝牙耳机超过100元", at_least("CNY 100")),
+        ("能不能推荐超过100元的耳机", at_least("CNY 100")),
         ("not $50 or more", at_most("USD 50")),
         ("nothing $100 and up", at_most("USD 100")),
     ],
@@ -177,7 +179,8 @@ def test_negations_around_the_amount(text: str, price: Read) -> None:
     "text",
     [
         "no headphones over $50", "no headphones under $50", "hardly over $50", "why not under $50",
-        "over $50 or less", "超过100元以下", "under $50 or over $100", "没有低于100元的吗", "neither under $50",
+        "over $50 or less", "超过100元以下", "不考虑耳机超过100元", "不希望看到手机高于100元", "under $50 or over $100",
+        "没有低于100元的吗", "neither under $50",
         "not around $50", "not between $50 and $100", "under $50 - $100", "$40 - $20", "from $20 to €40",
         "under $50 eur", "under 50 kr", "under ¥5000", "unless under $50", "isn't there anything over $50",
         "anything but under $50",
