@@ -31,9 +31,9 @@ from services.query_encoder.domain.traditional_chinese import simplified
 
 # "Around 50" is from 40 to 60.
 _AROUND = Decimal("0.2")
-# Words, or Han characters, before a comparator in which a negation makes its side doubtful: "no headphones over $50".
-_NEAR_WORDS, _NEAR_HAN = 4, 7
-# Words, and Han characters, of a product that a negation at the start excludes: "no headphones under $50".
+# Words, or Han characters, that may stand between a negation and a minimum: "no headphones over $50".
+_NEAR_WORDS, _NEAR_HAN = 5, 8
+# The same for a maximum: "no headphones under $50", but "no show crew socks under $50".
 _PRODUCT_WORDS, _PRODUCT_HAN = 1, 4
 # Letters up to which an unknown word may be a unit: "under 400 cfm".
 _SHORT = 4
@@ -224,12 +224,11 @@ class _Text:
         while at:
             if negation := words.NEGATIONS.ending_at(self._words, at):
                 before = negation[0]
-                # 能不能, 有没有: a question, no negation.
-                if before and at < len(self._words) and self._words[before - 1] == self._words[at]:
+                if self._asks(before, at):
                     at = before - 1
-                    continue
-                at = start = before
-                is_flipped = not is_flipped
+                else:
+                    at = start = before
+                    is_flipped = not is_flipped
             elif filler := words.FILLERS.ending_at(self._words, at):
                 at = filler[0]
             else:
@@ -240,18 +239,35 @@ class _Text:
         return start, is_flipped
 
     def _is_excluded(self, at: int, side: Side) -> bool:
-        """Whether a negation shortly before token `at` may concern the price: "no headphones over $50"."""
+        """Whether a negation before token `at` may concern the price, though other words stand between: "no headphones
+        over $50", 不宜超过. Of a maximum only a negation at the start: "headset no microphone under $50" is one.
+        """
         is_han = at > 0 and self._tokens[at - 1].kind == "han"
         near, product = (_NEAR_HAN, _PRODUCT_HAN) if is_han else (_NEAR_WORDS, _PRODUCT_WORDS)
         strangers = 0
-        for end in range(at, max(at - near, 0), -1):
-            if negation := words.FAR_NEGATIONS.ending_at(self._words, end):
-                starts = negation[0] == 0 or self._tokens[negation[0] - 1].kind == "other"
-                return side is Side.MINIMUM or (starts and strangers <= product)
-            if self._tokens[end - 1].kind not in ("word", "han"):
+        while at and strangers <= near:
+            if negation := words.FAR_NEGATIONS.ending_at(self._words, at):
+                if self._asks(negation[0], at - 1):
+                    return False
+                return side is Side.MINIMUM or (strangers <= product and self._starts(negation[0]))
+            if strangers <= 1 and words.NEAR_NEGATIONS.ending_at(self._words, at):
+                return not self._asks(at - 1, at)
+            if self._tokens[at - 1].kind not in ("word", "han"):
                 return False
-            strangers += words.FILLERS.ending_at(self._words, end) is None
+            filler = words.FILLERS.ending_at(self._words, at)
+            strangers += filler is None
+            at = filler[0] if filler else at - 1
         return False
+
+    def _asks(self, start: int, end: int) -> bool:
+        """Whether the negation of these tokens asks instead, between the same word twice: 能不能, 有没有."""
+        return self._words[start - 1 : start] == self._words[end : end + 1] != []
+
+    def _starts(self, at: int) -> bool:
+        """Whether token `at` starts the text or a part of it, but for words such as "I"."""
+        while filler := words.FILLERS.ending_at(self._words, at):
+            at = filler[0]
+        return at == 0 or self._tokens[at - 1].kind == "other"
 
     def _is_excluded_behind(self, at: int) -> bool:
         excluded = words.EXCLUDED.starting_at(self._words, at)

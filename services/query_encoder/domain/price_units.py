@@ -73,5 +73,5 @@ NO_PRICE_AFTER = phrase_set(
 NO_PRICE_BEFORE = phrase_set(
     "shipping delivery postage fee fees discount deposit save saving savings rebate coupon off tax refund order orders"
     " loan balance salary withdraw transfer",
-    "运费 邮费 满 手续费 借 还 优惠 额度 限额 余额 花呗 借呗 订单",
+    "运费 邮费 满 手续费 借 优惠 额度 限额 余额 花呗 借呗 订单",
 )

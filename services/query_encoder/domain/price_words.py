@@ -53,7 +53,7 @@ _MAX, _MIN = Side.MAXIMUM, Side.MINIMUM
 _BEFORE = {
     Comparator(_MAX, Bare.LIKELY): (
         "under|below|beneath|less than|less expensive than|less costly than|cheaper than|lower than|not exceeding|<=|≤"
-        "|≦|≯|under or equal to|below or equal to|at or below|低于|少于|不到|不足|未满|不满|便宜过|平过|低过"
+        "|≦|≯|under or equal to|below or equal to|at or below|低于|少于|不到|不足|未满|不满|便宜过|平过|低过|少过|细过"
     ),
     Comparator(_MIN, Bare.LIKELY): "more expensive than|pricier than|dearer than|贵于|贵过",
     # "up to 30 devices", "over 3000 lumens": these words count and measure as often as they limit a price.
@@ -64,7 +64,7 @@ _BEFORE = {
     Comparator(_MIN, Bare.ALONE): (
         "over|above|more than|greater than|higher than|bigger than|larger than|at least|at the least|at the very least"
         "|at or above|exceed|exceeds|exceeding|upwards of|north of|min price|minimum price|price min|>|>=|≥|≧|≮|高于"
-        "|多于|大于|超过|超出|高过|至少|最少|起码|不止|不下|不下于"
+        "|多于|大于|超过|超出|高过|多过|大过|至少|最少|起码|不止|不下|不下于"
     ),
     # "max 2" and "mini 4" are names of products, "within 50" has miles, "for up to 4" has people, 最高100 is a speed.
     Comparator(_MAX, Bare.NEVER): "max|maximum|within|limit|for up to|for at most|最高|最贵|上限|限|限价|封顶",
@@ -95,13 +95,25 @@ AFTER_BI = PhraseTable(
     | {"贵": _MIN, "更贵": _MIN, "还贵": _MIN, "高": _MIN, "更高": _MIN, "多": _MIN}
 )
 
-_NOT = (
-    "no not never nothing none nobody don't dont do_not doesn't doesnt isn't isnt aren't wasn't can't cant cannot won't"
-    " wont wouldn't shouldn't mustn't avoid avoiding skip"
+_VERBS = (
+    "do", "does", "did", "is", "are", "was", "were", "have", "has", "had", "ca", "could", "wo", "would", "should",
+    "must", "need", "ai",
+)  # fmt: skip
+_NOT = " ".join(
+    [
+        "no not never nothing none nobody cannot do_not does_not avoid avoiding skip",
+        *(f"{verb}n't {verb}nt" for verb in _VERBS),
+    ]
 )
-NEGATIONS = phrase_set(_NOT, "without", "不 别 勿 莫 没 未 无 非")
+# 唔, 冇 and 咪 are Cantonese.
+NEGATIONS = phrase_set(_NOT, "without", "不 别 勿 莫 没 未 无 非 毋 唔 冇 咪")
 # Words that say what a product lacks are left out: "headset without microphone over $50" has a minimum.
-FAR_NEGATIONS = phrase_set(_NOT, "不要 别 不想")
+FAR_NEGATIONS = phrase_set(
+    _NOT,
+    "不要 不想 不希望 不考虑 不愿 不会 不能 不可 不得 不打算 不准备 不买 不看 不用 不需要 没有 别 勿 莫 唔好 唔要 唔想",
+)
+# Before one other character they may negate the comparator behind it: 不宜超过. 无 is left out: 无线.
+NEAR_NEGATIONS = phrase_set("不 别 勿 莫 毋 唔 咪")
 # May stand between a negation and its comparator.
 FILLERS = phrase_set(
     "want wanting to wanna pay paying spend spending cost costs costing priced pricing price prices go going be being"
@@ -110,7 +122,7 @@ FILLERS = phrase_set(
     " could have has get getting buy buying worth value valued sell sold selling ask asking charge with i we please"
     " them those these even include including return find search searching result results let",
     "要 想 是 能 可 以 会 得 应 该 需 用 花 在 价 格 位 钱 售 总 单 的 太 再 买 卖 看 给 我 推 荐 有 许 愿 希 望 让 准"
-    " 备 打 算 选 找",
+    " 备 打 算 选 找 好 使 宜 必 须 敢 肯 意 至 够",
 )
 # With one of these before it, a comparator says the opposite or nothing certain: "hardly over 50".
 SPOILERS = phrase_set(
