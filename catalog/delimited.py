@@ -12,6 +12,8 @@ from catalog.files import MAX_ROW, FileRefused, Row, has_bad_bytes, numbered_lin
 
 _DELIMITERS = ",;\t|"
 _MAX_COLUMNS = 2_000
+# Blank lines above the header.
+_MAX_BLANK = 1_000
 # Characters of one field. A longer one usually begins with a quotation mark that is never closed.
 csv.field_size_limit(1 << 20)
 
@@ -35,6 +37,8 @@ class _Table:
         first = next(lines, "")
         while first and not first.strip():
             blank += 1
+            if blank > _MAX_BLANK:
+                raise FileRefused(f"{self._name} begins with more than {_MAX_BLANK} blank lines; remove them")
             first = next(lines, "")
         # Excel's own way to name the delimiter.
         if first.startswith("sep=") and len(first.strip()) == 5:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from catalog.money import parse_money
+from catalog.money import parse_currency, parse_money
 from catalog.numbers import ENGLISH
 from catalog.rows import RowRefused
 from cli.calls import call, out, print_json
@@ -140,6 +140,6 @@ def _print_search(answer: gateway_pb2.SearchResponse, explain: bool) -> None:
 
 def _amount(text: str, currency: str) -> common_pb2.Money:
     try:
-        return money_to_proto(parse_money("price", text, currency, ENGLISH))
+        return money_to_proto(parse_money("price", text, parse_currency("--currency", currency), ENGLISH))
     except RowRefused as error:
         raise typer.BadParameter(str(error)) from None

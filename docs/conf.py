@@ -19,7 +19,7 @@ exclude_patterns = ["_reference"]
 # Every reference must resolve, also those that Sphinx would let pass.
 nitpicky = True
 
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["deflist", "tasklist"]
 # Headings that a link may name: page.md#heading.
 myst_heading_anchors = 4
 

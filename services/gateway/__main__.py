@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 
 import uvloop
@@ -12,6 +13,7 @@ from services.gateway.server import run
 from services.gateway.settings import GatewaySettings
 
 if __name__ == "__main__":
+    argparse.ArgumentParser("python -m services.gateway", description=__doc__).parse_args()
     settings = load_settings(GatewaySettings)
     configure_telemetry("gateway", settings.telemetry)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

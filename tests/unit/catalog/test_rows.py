@@ -166,9 +166,12 @@ def test_no_file(tmp_path: Path) -> None:
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
-    """An empty file has no columns and no rows."""
-    path = put(tmp_path, "p.csv", b"")
-    assert (column_names(path), list(read_rows(path))) == ([], [])
+    """An empty file, and one of blank lines, has no columns and no rows; thousands of blank lines are refused."""
+    for data in (b"", b"\n" * 1_000):
+        path = put(tmp_path, "p.csv", data)
+        assert (column_names(path), list(read_rows(path))) == ([], [])
+    with pytest.raises(FileRefused, match="blank lines"):
+        column_names(put(tmp_path, "p.csv", b"\n" * 1_001))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])

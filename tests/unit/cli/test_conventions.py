@@ -53,7 +53,7 @@ def test_a_shell_completes_commands(typed: str, offered: str) -> None:
     assert offered in result.stdout.split()
 
 
-@pytest.mark.parametrize("module", ["benchmarks.explain", "services.learner", "cli.demo"])
+@pytest.mark.parametrize("module", ["benchmarks.explain", "services.gateway", "services.learner", "cli.demo"])
 def test_a_program_has_help(module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """--help prints the usage and starts nothing, also without the libraries of an optional extra."""
     monkeypatch.setattr(sys, "argv", [module, "--help"])
