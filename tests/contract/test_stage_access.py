@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 # The lines of Serve's template that ops/haproxy.sh changes, between those that it needs.
 CONFIGURATION = """\
 global
-    stats socket {folder}/admin.sock
+    stats socket {folder}/admin.sock mode 666 level admin expose-fd listeners
 defaults
     mode http
     timeout connect 5s
@@ -175,12 +176,15 @@ async def test_mutual_tls(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
 
 @pytest.mark.skipif(not has_haproxy(), reason="HAProxy has no wheel here")
 async def test_without_tls(monkeypatch: pytest.MonkeyPatch, files: Path) -> None:
-    """Without TLS the ingress works as Serve configured it; metrics and statistics listen on the given address only."""
+    """Without TLS the ingress works as Serve configured it. Metrics and statistics listen on the given address, and
+    only this user may administer HAProxy.
+    """
     async with stage(Pricing()) as port:
         with haproxy(files, port, KAIROS_STAGE_ACCESS_INGRESS_HOST="127.0.0.1") as ports:
             target = f"127.0.0.1:{ports[0]}"
             assert await outcome(monkeypatch, target, secret_file=files / "secret") is grpc.StatusCode.OK
             written = (files / "haproxy.cfg.kairos").read_text()
+            assert stat.S_IMODE((files / "admin.sock").stat().st_mode) == 0o600
     assert [line.split()[1] for line in written.splitlines() if "bind" in line] == [
         f"127.0.0.1:{ports[1]}",
         f"127.0.0.1:{ports[0]}",
