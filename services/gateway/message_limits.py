@@ -105,7 +105,8 @@ class RequestParser:
 
     def _path(self, error: TooManyFields) -> str:
         """As products[1].category_path; empty for a field that the contract does not have."""
-        names, descriptor, index = list[str](), self.kind.DESCRIPTOR, ""
+        names, index = list[str](), ""
+        descriptor: Descriptor | None = self.kind.DESCRIPTOR
         for tag, entry in error.path:
             field = descriptor.fields_by_number.get(tag >> 3) if descriptor is not None else None
             if field is None:
