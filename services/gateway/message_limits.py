@@ -6,7 +6,7 @@ The reference of the documentation shows the table.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -106,7 +106,7 @@ class RequestParser:
     def _path(self, error: TooManyFields) -> str:
         """As products[1].category_path; empty for a field that the contract does not have."""
         names, index = list[str](), ""
-        descriptor: Descriptor | None = self.kind.DESCRIPTOR
+        descriptor: Any = self.kind.DESCRIPTOR
         for tag, entry in error.path:
             field = descriptor.fields_by_number.get(tag >> 3) if descriptor is not None else None
             if field is None:
