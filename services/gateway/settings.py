@@ -123,8 +123,8 @@ class QuotaSettings(_Group):
     """
 
     calls_per_s: float = Field(default=200, gt=0)
-    # After a pause a key may make the calls of so many seconds at once.
-    burst_s: float = Field(default=2, gt=0)
+    # After a pause a key may make the calls of so many seconds at once. A longer burst is felt by the other tenants.
+    burst_s: float = Field(default=0.5, gt=0)
     # Calls with one message that are not answered yet.
     calls_in_flight: int = Field(default=32, ge=1)
     import_streams: int = Field(default=4, ge=1)
