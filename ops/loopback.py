@@ -15,7 +15,10 @@ _ALL = ("[::]:", "0.0.0.0:")
 
 
 def use_loopback_address() -> None:
-    """Call it before `ray.init`. Without this name of Ray's, tests/e2e finds the open ports."""
+    """Call it before `ray.init`, also in a process that only connects.
+
+    Without this name of Ray's, the ports are open again, which tests/e2e finds.
+    """
     from ray._private import ray_constants
 
     ray_constants.ENABLE_RAY_CLUSTER = False

@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from ops.hosting import Application, ServeConfig, hosting_environment, load_serve_config
+from ops.loopback import use_loopback_address
 from ops.settings import SuiteSettings
 from services.common.settings import load_settings
 
@@ -66,6 +67,8 @@ def _apply(config: ServeConfig) -> int:
     from ray.serve.context import _get_global_client
     from ray.serve.schema import ServeDeploySchema
 
+    # Otherwise Ray looks for the suite at the machine's own address.
+    use_loopback_address()
     ray.init(address="auto", namespace="serve", log_to_driver=False, configure_logging=False)
     client: Any = _get_global_client()
     client.deploy_apps(ServeDeploySchema.model_validate(config.model_dump(exclude_none=True)))
