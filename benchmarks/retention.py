@@ -6,9 +6,9 @@ The shop shows 20 pages of ten items a second, records 6 events a second and quo
 catalogue and the bytes of the archive are multiplied by `--share`; ages are not. The clock is passed in: a simulated
 day takes seconds. Each page has the features of a real ranking, and its user is one of many. After each quarter of a
 day the keeper's work is done and the sizes are measured: the SQLite file with its log of changes, the memory of a real
-Redis and its append-only file, the audit log and its archive. A size is flat if the 90th percentile of the last third of
-the month is at most 5 % above that of the third before: while Redis rewrites its append-only file, both are there for a
-moment.
+Redis and its append-only file, the audit log and its archive. A size is flat if the 90th percentile of the last third
+of the month is at most 5 % above that of the third before: while Redis rewrites its append-only file, the old and
+the new one are there for a moment.
 """
 
 from __future__ import annotations
