@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,8 +13,7 @@ from kairos.common.v1 import common_pb2, event_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
-from services.common.convert import money_from_proto
-from services.common.money import in_minor_units
+from services.common.money import MINOR_UNIT_DECIMALS, in_minor_units
 from services.gateway.domain.sentence import GROUPS
 
 # Characters of the longest bar of the waterfall.
@@ -60,8 +60,10 @@ def money_text(money: common_pb2.Money) -> str:
     """For example "USD 1,299.00"; "–" for an absent amount."""
     if not money.currency_code:
         return "–"
-    amount = money_from_proto(money, "amount").amount
-    return f"{money.currency_code} {in_minor_units(amount, money.currency_code):,}"
+    amount = money.units + Decimal(money.nanos).scaleb(-9)
+    if money.currency_code in MINOR_UNIT_DECIMALS:
+        amount = in_minor_units(amount, money.currency_code)
+    return f"{money.currency_code} {amount:,f}"
 
 
 def why(reasons: Sequence[ranker_pb2.Reason]) -> str:
