@@ -21,7 +21,8 @@ from catalog.mapping import ProductMapping
 from catalog.rows import Row, RowRefused, read_rows
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
-from ops.client import Connection, field_violations, retry_after_s
+from ops.client import Connection, field_violations, reason_of, retry_after_s
+from services.common.errors import BudgetExpired
 from services.common.events import event_violations
 from services.common.limits import MAX_IMAGE_BYTES
 
@@ -251,7 +252,7 @@ def _wrong_events(error: grpc.RpcError, count: int) -> dict[int, tuple[str, str]
 
 
 def _attempts() -> Iterator[stamina.Attempt]:
-    """A gateway that is busy or unavailable for a short time does not end the import."""
+    """A gateway that is busy or unavailable for a short time, or a late stage, does not end the import."""
     return iter(stamina.retry_context(on=_pause, attempts=_ATTEMPTS, timeout=None, wait_max=10.0))
 
 
@@ -261,4 +262,7 @@ def _pause(error: Exception) -> bool | float:
         return False
     if (delay := retry_after_s(error)) is not None:
         return min(max(delay, 0.01), _MAX_PAUSE_S)
-    return isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE
+    if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE:
+        return True
+    # A stage was late; the import's own time is not over.
+    return reason_of(error) == BudgetExpired.reason

@@ -68,6 +68,12 @@ def retry_after_s(error: grpc.RpcError) -> float | None:
     return retry.retry_delay.ToNanoseconds() / 1e9 if found else None
 
 
+def reason_of(error: grpc.RpcError) -> str:
+    """The reason that the suite gives; empty for an error that gRPC made, such as the caller's own time-out."""
+    info = error_details_pb2.ErrorInfo()
+    return str(info.reason) if any(detail.Unpack(info) for detail in _details(error)) else ""
+
+
 def _details(error: grpc.RpcError) -> Sequence[Any]:
     status = rpc_status.from_call(error)  # type: ignore[arg-type]
     return status.details if status else ()

@@ -14,8 +14,14 @@ from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
-from services.common.errors import FieldViolation, InvalidArgument, Overloaded, Unavailable
+from services.common.errors import BudgetExpired, FieldViolation, InvalidArgument, Overloaded, Unavailable
 from services.common.rpc import set_status
+
+# By the title of a product: what the first stream with it fails with.
+_FAILURES = {
+    "later": Unavailable("query_encoder: busy; try again"),
+    "late": BudgetExpired("query_encoder: no answer within 10 s; set a longer deadline"),
+}
 
 
 @dataclass
@@ -48,9 +54,9 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
         self.message_sizes += [message.ByteSize() for message in kept]
         self.images |= {p.id: image for message in kept for p, image in zip(message.products, message.images)}  # noqa: B905
         for product in (product for message in kept for product in message.products):
-            if product.title == "later" and not self.was_unavailable:
+            if (failure := _FAILURES.get(product.title)) and not self.was_unavailable:
                 self.was_unavailable = True
-                set_status(context, Unavailable("query_encoder: busy; try again"))
+                set_status(context, failure)
                 return gateway_pb2.ImportProductsResponse()
             if product.title == "fall over":
                 set_status(context, InvalidArgument.of("products[3].attributes[colour].values", "[/] is too much"))

@@ -50,9 +50,10 @@ def test_good_rows_arrive(gateway: FakeGateway, tmp_path: Path) -> None:
     assert not path.with_suffix(".rejects").exists()
 
 
-def test_a_short_outage_does_not_end_an_import(gateway: FakeGateway, tmp_path: Path) -> None:
-    """If the gateway is unavailable, the rows are sent again, and all of them are imported."""
-    summary, _ = imported(gateway, put(tmp_path, "id,title", "1,Shoe", "2,later"))
+@pytest.mark.parametrize("title", ["later", "late"])
+def test_a_short_outage_does_not_end_an_import(gateway: FakeGateway, tmp_path: Path, title: str) -> None:
+    """If a stage is unavailable or late, the rows are sent again, and all of them are imported."""
+    summary, _ = imported(gateway, put(tmp_path, "id,title", "1,Shoe", f"2,{title}"))
     assert gateway.was_unavailable
     assert gateway.products.keys() == {"1", "2"}
     # The first row had gone in before.
