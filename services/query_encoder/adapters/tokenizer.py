@@ -16,11 +16,12 @@ IntArray = npt.NDArray[np.int64]
 
 # The model does not know a text of which a larger share of the word pieces is unknown.
 MAX_UNKNOWN_SHARE = 0.3
-# A model whose vocabulary has fewer pieces of a script does not know the script, unless no script has more. English
-# BERT has 488 pieces with Chinese characters, without having learned their meaning; bert-base-chinese has 7,000. Of
-# other scripts English BERT has at most 92 pieces: it spells their words letter by letter.
-_MIN_CHINESE_PIECES, _MIN_PIECES = 2_000, 500
-_HAN = "CJK"
+# A model whose vocabulary has fewer pieces of a script does not know the script. In a small vocabulary a share of the
+# pieces that the script with the most has is enough. Every model is taken to know Latin letters. English BERT has 488
+# pieces with Chinese characters, without having learned their meaning; bert-base-chinese has 7,000. Of other scripts
+# English BERT has at most 92 pieces: it spells their words letter by letter.
+_MIN_CHINESE_PIECES, _MIN_PIECES, _MIN_SHARE = 2_000, 500, 0.1
+_HAN, _LATIN = "CJK", "LATIN"
 
 
 class BatchTokenizer:
@@ -38,7 +39,7 @@ class BatchTokenizer:
         most = max(map(len, pieces.values()), default=0)
         for script, numbers in pieces.items():
             enough = _MIN_CHINESE_PIECES if script == _HAN else _MIN_PIECES
-            if script and len(numbers) < min(enough, most):
+            if script not in ("", _LATIN) and len(numbers) < min(enough, _MIN_SHARE * most):
                 self._unknown |= numbers
 
     def batches(
