@@ -35,6 +35,7 @@ def full(redis_server: RedisServer) -> Iterator[redis.Redis]:
     store = RedisProfileStore(client)
     store.record(batch(*range(50)))
     store.record(batch(100, user="other"))
+    store.token_key("sealed")
     client.config_set("maxmemory", 1)
     yield client
     client.config_set("maxmemory", 0)
@@ -59,8 +60,9 @@ def test_writes_are_refused(full: redis.Redis) -> None:
 
 
 def test_reads_and_removals_go_on(full: redis.Redis) -> None:
-    """Histories are read, a user is deleted, and the log is trimmed: there is room again."""
+    """Histories and the token key are read, a user is deleted, and the log is trimmed: there is room again."""
     store = RedisProfileStore(full)
+    assert store.token_key("another") == "sealed"
     assert len(store.user_history("t", person_key("u", "")).recent) == 50
     assert store.popularity("t", ["i"], NOW_S)[0] > 0
     fill = store.fill()

@@ -28,5 +28,8 @@ class RedisConsumers(RedisClient):
         return {field.decode(): float(value) for field, value in found.items()}
 
     def token_key(self, proposed: str) -> str:
-        self._redis.set(TOKEN_KEY, proposed, nx=True)
-        return str(self._redis.get(TOKEN_KEY).decode())
+        # Read first: a full Redis refuses to write.
+        if (key := self._redis.get(TOKEN_KEY)) is None:
+            self._redis.set(TOKEN_KEY, proposed, nx=True)
+            key = self._redis.get(TOKEN_KEY)
+        return str(key.decode())

@@ -47,10 +47,13 @@ class SqliteConsumers:
         return dict(self._read("SELECT field, value FROM count WHERE tenant = ? AND name = ?", (tenant, name)))
 
     def token_key(self, proposed: str) -> str:
-        with self._transaction():
-            self._db.execute("INSERT OR IGNORE INTO setting VALUES ('token_key', ?)", (proposed,))
-            (key,) = self._db.execute("SELECT value FROM setting WHERE name = 'token_key'").fetchone()
-        return str(key)
+        query = "SELECT value FROM setting WHERE name = 'token_key'"
+        # Read first: a full disk refuses to write, and each write waits for the disk.
+        if not (found := self._read(query, ())):
+            with self._transaction():
+                self._db.execute("INSERT OR IGNORE INTO setting VALUES ('token_key', ?)", (proposed,))
+                found = self._db.execute(query).fetchall()
+        return str(found[0][0])
 
     def close(self) -> None:
         with self._lock, self._reading_lock:
