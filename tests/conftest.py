@@ -16,7 +16,7 @@ structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 3 --dist loadgroup` a worker runs whole files, and one of them all files that start Ray."""
+    """With `-n 2 --dist loadgroup` a worker runs whole files, and one of them all files that start Ray."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.as_posix()))

@@ -20,7 +20,8 @@ def start_gateway(folder: Path) -> None:
     from services.gateway.settings import GatewaySettings
 
     async def start_and_stop() -> None:
-        gateway = await start(GatewaySettings.model_validate({"server": {"port": 0, "drain_s": 0}}))
+        settings = {"server": {"port": 0, "drain_s": 0}, "metrics": {"port": 0}}
+        gateway = await start(GatewaySettings.model_validate(settings))
         await gateway.stop()
 
     asyncio.run(start_and_stop())

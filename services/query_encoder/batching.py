@@ -32,8 +32,14 @@ class QueryBatcher:
     Expired and cancelled requests are dropped before they are batched.
     """
 
-    def __init__(self, encode: Callable[[Sequence[str]], FloatArray], executor: Executor, max_batch: int) -> None:
-        self._encode = encode
+    def __init__(
+        self,
+        encode: Callable[[Sequence[str]], FloatArray],
+        executor: Executor,
+        max_batch: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._encode, self._clock = encode, clock
         self._executor = executor
         self._max_batch = max_batch
         self._queue: deque[_Waiting] = deque()
@@ -70,11 +76,11 @@ class QueryBatcher:
         return self._encode_single(texts)
 
     def _encode_single(self, texts: list[str]) -> FloatArray:
-        began = time.perf_counter()
+        began = self._clock()
         try:
             return self._encode(texts)
         finally:
-            self._single_query_s = time.perf_counter() - began
+            self._single_query_s = self._clock() - began
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []

@@ -106,19 +106,20 @@ async def test_an_error_fails_only_its_batch(held: Fixture) -> None:
 async def test_a_quick_query_stays_on_the_loop() -> None:
     """After a quick single query the next is encoded on the event loop; a batch, or one after a slow one, is not."""
     threads: list[bool] = []
-    pause_s = 0.0
+    now_s = took_s = 0.0
 
     def encode(texts: Sequence[str]) -> FloatArray:
         threads.append(threading.current_thread() is not threading.main_thread())
-        time.sleep(pause_s)
+        nonlocal now_s
+        now_s += took_s
         return np.zeros((len(texts), 1), dtype=np.float32)
 
     with ThreadPoolExecutor(1) as executor:
-        batcher = QueryBatcher(encode, executor, max_batch=3)
+        batcher = QueryBatcher(encode, executor, max_batch=3, clock=lambda: now_s)
         for _ in range(2):
             await batcher.encode("a", None)
         await asyncio.gather(batcher.encode("a", None), batcher.encode("b", None))
-        pause_s = 2 * ON_THE_LOOP_S
+        took_s = 2 * ON_THE_LOOP_S
         for _ in range(2):
             await batcher.encode("slow", None)
     assert threads == [True, False, True, False, True]
