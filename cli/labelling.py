@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -43,8 +44,12 @@ def choose(
     if wrong := set(heads) - set(ASKED):
         raise ValueError(f"head {wrong.pop()!r} is unknown; use {', '.join(ASKED)}")
     heads = heads or ASKED
+    # As the suite in `folder` reads them: its folders, unless the environment names others.
+    folders = {"data_dir": folder / "query_encoder", "model_cache_dir": folder / "models"}
+    prefix = QueryEncoderSettings.model_config.get("env_prefix", "")
     settings = load_settings(
-        QueryEncoderSettings, {"data_dir": folder / "query_encoder", "model_cache_dir": folder / "models"}
+        QueryEncoderSettings,
+        {name: path for name, path in folders.items() if f"{prefix}{name.upper()}" not in os.environ},
     )
     encoder = build_encoder(settings, settings.threads)
     graph = load_graph(settings.concepts_file, settings.extra_concepts_file)

@@ -14,7 +14,7 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train/ and validation/, classes disc and bar, in any colour."""
     root = tmp_path_factory.mktemp("shapes")
     random = np.random.default_rng(3)
-    for part, count in (("train", 24), ("validation", 12)):
+    for part, count in (("train", 12), ("validation", 12)):
         for name in ("disc", "bar"):
             folder = root / part / name
             folder.mkdir(parents=True)

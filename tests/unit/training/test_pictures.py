@@ -19,7 +19,7 @@ from training.pictures.export import export
 from training.pictures.model import PREPROCESSOR, PictureVectors, embed, load_vectors, new_network, save_network
 from training.pictures.train import PictureTraining, Trained, train
 
-SETTINGS = PictureTraining(epochs=4, batch=16, seed=1, warm_up=0.3)
+SETTINGS = PictureTraining(epochs=4, batch=8, seed=1, warm_up=0.3)
 
 
 @pytest.fixture(scope="module")
