@@ -167,7 +167,7 @@ async def _understand(
 def _shopper(message: gateway_pb2.SearchRequest) -> str:
     """Tells people apart without naming them: the encoder needs no ids. Empty for a request of nobody known.
 
-    A session is not a person: whoever begins three sessions would count as three.
+    A session is not a person: a person with three sessions would count as three.
     """
     if not (message.user_id or message.visitor_id):
         return ""
