@@ -30,7 +30,7 @@ from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Viewer
 
 _id = partial(id_problem, required=False)
-# The rule for each text field of a public request, by its name. The code that requires a text checks that it is not empty.
+# The rule for each text field of a public request, by its name. Code that requires a text checks that it is not empty.
 _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
     "query": partial(text_problem, limit=MAX_QUERY),
     "prefix": partial(text_problem, limit=MAX_QUERY),
