@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -117,7 +116,6 @@ async def test_tasks_behave_as_before(watched: Watched) -> None:
         async with asyncio.timeout(0.01):
             await asyncio.create_task(asyncio.sleep(60))
     assert asyncio.create_task(result(), name="n").get_name() == "n"
-    gc.collect()
 
 
 def test_on_the_loop_of_the_gateway() -> None:
