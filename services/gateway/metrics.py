@@ -15,7 +15,7 @@ _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 
 # The background work of a gateway.
-BACKGROUND_TASKS = ("popular_items", "impressions", "rankings", "clicks", "stage_health", "token_key")
+BACKGROUND_TASKS = ("popular_items", "impressions", "rankings", "clicks", "stage_health", "token_key", "replicas")
 
 
 class Metrics:
@@ -35,6 +35,9 @@ class Metrics:
         self.stage_calls = Counter(named("stage_calls"), "Calls to stages.", ["stage", "outcome"], registry=registry)
         self.stage_seconds = Histogram(
             named("stage_seconds"), "Time of calls to stages.", ["stage"], buckets=_SECONDS, registry=registry
+        )
+        self.direct_replicas = Gauge(
+            named("direct_replicas"), "Replicas that are called directly.", ["stage"], registry=registry
         )
         self.degradations = Counter(
             named("degradations"),

@@ -184,6 +184,10 @@ class GatewaySettings(ServiceSettings):
     quotas: QuotaSettings = QuotaSettings()
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()
+    # File with the replicas of a suite on this machine (services/common/replica_file.py): they are called directly, and
+    # through the stages' targets when none is connected. `kairos up` sets it. Empty: always through the targets. It has
+    # no effect with KAIROS_STAGE_ACCESS_CA, because TLS ends at the ingress behind a target.
+    replicas_file: str = ""
 
     @model_validator(mode="after")
     def _leaves_time(self) -> GatewaySettings:
