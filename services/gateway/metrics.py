@@ -19,7 +19,9 @@ BACKGROUND_TASKS = ("popular_items", "impressions", "rankings", "clicks", "stage
 
 
 class Metrics:
-    """One registry for each gateway, so that two in one process do not mix."""
+    """One registry for each gateway, so that two in one process do not mix. The modes of gauges say how the values of
+    several processes on one port become one.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -37,7 +39,11 @@ class Metrics:
             named("stage_seconds"), "Time of calls to stages.", ["stage"], buckets=_SECONDS, registry=registry
         )
         self.direct_replicas = Gauge(
-            named("direct_replicas"), "Replicas that are called directly.", ["stage"], registry=registry
+            named("direct_replicas"),
+            "Replicas that are called directly.",
+            ["stage"],
+            multiprocess_mode="livemax",
+            registry=registry,
         )
         self.degradations = Counter(
             named("degradations"),
@@ -52,21 +58,37 @@ class Metrics:
             named("budget_used"), "Share of the budget that an answer took.", ["method"], buckets=_SHARES,
             registry=registry,
         )  # fmt: skip
-        self.circuit_open = Gauge(named("circuit_open"), "1 while calls are paused.", ["stage"], registry=registry)
-        self.in_flight = Gauge(named("requests_in_flight"), "Public calls being served.", registry=registry)
-        self.concurrency_limit = Gauge(named("concurrency_limit"), "The limit of concurrent calls.", registry=registry)
+        self.circuit_open = Gauge(
+            named("circuit_open"),
+            "1 while calls are paused.",
+            ["stage"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            named("requests_in_flight"), "Public calls being served.", multiprocess_mode="livesum", registry=registry
+        )
+        self.concurrency_limit = Gauge(
+            named("concurrency_limit"), "The limit of concurrent calls.", multiprocess_mode="livesum", registry=registry
+        )
         self.quota_refusals = Counter(
             named("quota_refusals"), "Calls that were refused because of a quota.", ["tenant", "quota"],
             registry=registry,
         )  # fmt: skip
-        self.import_streams = Gauge(named("import_streams"), "Open import streams.", registry=registry)
+        self.import_streams = Gauge(
+            named("import_streams"), "Open import streams.", multiprocess_mode="livesum", registry=registry
+        )
         self.background_failures = Counter(
             named("background_failures"), "Unexpected errors of background work.", ["task"], registry=registry
         )
         for task in BACKGROUND_TASKS:
             self.background_failures.labels(task)
         self.background_bytes = Gauge(
-            named("background_bytes"), "Size of what waits to be sent.", ["queue"], registry=registry
+            named("background_bytes"),
+            "Size of what waits to be sent.",
+            ["queue"],
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         self.long_steps = Counter(
             named("event_loop_long_steps"), "Steps that held the event loop for more than 50 ms.", ["kind"],

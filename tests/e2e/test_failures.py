@@ -77,7 +77,7 @@ def test_a_killed_ingress(suite: RunningSuite, shop: Shop) -> None:
     """The gateway calls the replicas directly: while HAProxy is dead and comes back, no answer lacks a stage."""
     assert not shop.search(QUERY).degradations
     killed = set(suite.kill("haproxy"))
-    degraded = []
+    degraded: list[common_pb2.Degradation] = []
 
     def is_back() -> bool:
         degraded.extend(shop.search(QUERY).degradations)
