@@ -5,7 +5,10 @@
 All mechanisms run on this machine at once, with the same client, handler, gateway and payload of 384 floats. "hop" is
 one call of a stage, "chain" a call of the gateway, which calls three stages one after the other. The rounds of the
 mechanisms alternate, so that other load disturbs all of them alike; a figure is the median of its rounds, a ratio is a
-ratio of medians.
+ratio of medians. CPU is that of the client and of all processes of the mechanism, with 8 calls in flight.
+
+`--settings` says what the settings of `kairos up` are worth: it starts a second suite that lacks one of them, lets its
+rounds alternate with those of Kairos, and prints the ratios.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import grpc
@@ -40,22 +43,46 @@ from kairos.common.v1.common_pb2 import DATA_TYPE_FLOAT32, RequestContext, Tenso
 from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest, QueryContext
 from kairos.encoder.v1.encoder_pb2_grpc import QueryEncoderServiceStub
 from ops.hosting import haproxy_folder, has_haproxy, hosting_environment
-from ops.processes import end_all, marker_of, suite_members
+from ops.processes import end_all, marker_of, suite_members, suite_processes
 from ops.settings import LOOPBACK, SuiteSettings
+from ops.state import replica_file
+from services.common.replica_file import read_replicas
+from services.gateway.adapters.stage_route import StageRoute
 
 DIMENSIONS = 384
 START_TIMEOUT_S = 180.0
 PLAIN, STOCK, OURS = "plain grpc.aio, no Ray", "Serve with default settings, gateway in Serve too", "Kairos"
+THROUGH_HAPROXY = "Kairos, through HAProxy"
 GOALS = {"throughput_of_plain": 0.75, "p50_of_plain": 1.5, "throughput_of_serve": 5.0}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Kairos without one of its settings: other environment variables, or other arguments of hosting_servers."""
+
+    name: str
+    environment: dict[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+
+
+VARIANTS = (
+    Variant("replicas at nice 15", {"RAY_worker_niceness": "15"}),
+    Variant("Serve's own path to the handler", arguments=("--generated",)),
+    Variant("handler in a thread of its own", {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "1"}),
+)
 
 
 @dataclass
 class Mechanism:
-    """One way of hosting: host:port of its first stage and of its gateway, and the measured figures by round."""
+    """One way of hosting: its folder, host:port of its first stage and of its gateway, the file with its replicas if
+    they are called directly, and the measured figures by round.
+    """
 
     name: str
+    folder: Path
     stage_target: str
     gateway_target: str
+    replicas_file: Path | None = None
     rounds: dict[str, list[float]] = field(default_factory=dict)
 
     def median(self, figure: str) -> float:
@@ -76,34 +103,44 @@ class Suite:
         *stages, gateway = _free_ports(len(STAGES) + 1)
         for port in stages:
             self._spawn("plain", "stage", "--port", str(port))
-        return Mechanism(PLAIN, f"{LOOPBACK}:{stages[0]}", self._start_gateway("plain", stages, gateway))
+        target = self._start_gateway("plain", stages, gateway)
+        return Mechanism(PLAIN, self._folder / "plain", f"{LOOPBACK}:{stages[0]}", target)
 
-    def start_kairos(self) -> Mechanism:
-        settings = self._settings("kairos")
-        self._spawn("kairos", "kairos", environment=hosting_environment(settings) | settings.environment())
-        (gateway,) = _free_ports(1)
-        ingress = settings.ingress_grpc_port
-        target = self._start_gateway("kairos", [ingress] * len(STAGES), gateway)
-        return Mechanism(OURS, f"{LOOPBACK}:{ingress}", target)
+    def start_kairos(self, variant: Variant | None = None) -> list[Mechanism]:
+        """Kairos with a gateway that calls replicas directly, and another one that calls them through HAProxy."""
+        folder = "kairos" if variant is None else "variant"
+        settings, name = self._settings(folder), OURS if variant is None else variant.name
+        environment = hosting_environment(settings) | settings.environment() | (variant.environment if variant else {})
+        self._spawn(folder, "kairos", *(variant.arguments if variant else ()), environment=environment)
+        gateways, ingress, file = _free_ports(2), settings.ingress_grpc_port, replica_file(settings)
+        stages, target = [ingress] * len(STAGES), f"{LOOPBACK}:{ingress}"
+        direct = self._start_gateway(folder, stages, gateways[0], "--replicas-file", str(file))
+        through = self._start_gateway(folder, stages, gateways[1])
+        return [
+            Mechanism(name, settings.data_dir, target, direct, file),
+            Mechanism(THROUGH_HAPROXY if variant is None else f"{name}, through HAProxy", settings.data_dir, target,
+                through),
+        ]  # fmt: skip
 
     def start_serve(self) -> Mechanism:
         settings = self._settings("serve")
         self._spawn("serve", "serve", environment={"RAY_USAGE_STATS_ENABLED": "0", **settings.environment()})
         ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
-        return Mechanism(STOCK, ingress, ingress)
+        return Mechanism(STOCK, settings.data_dir, ingress, ingress)
 
-    def stop(self) -> None:
-        """Stops all started processes; safe to repeat."""
-        members = {folder: suite_members(folder) for folder, _ in self._members}
-        for _, process in self._members:
+    def stop(self, only: str = "") -> None:
+        """Stops all started processes, or only those of one folder; safe to repeat."""
+        stopped = [member for member in self._members if not only or member[0].name == only]
+        members = {folder: suite_members(folder) for folder, _ in stopped}
+        for _, process in stopped:
             process.terminate()
-        for _, process in self._members:
+        for _, process in stopped:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(30)
         for folder, processes in members.items():
             end_all(folder, processes)
-        self._members.clear()
-        shutil.rmtree(haproxy_folder(SuiteSettings(data_dir=self._folder / "kairos")), ignore_errors=True)
+            shutil.rmtree(haproxy_folder(SuiteSettings(data_dir=folder)), ignore_errors=True)
+        self._members = [member for member in self._members if member not in stopped]
 
     def logs(self) -> str:
         return "\n".join(path.read_text()[-4000:] for path in sorted(self._folder.glob("*/*.log")))
@@ -117,9 +154,9 @@ class Suite:
     def _settings(self, name: str) -> SuiteSettings:
         return SuiteSettings.on_free_ports(self._folder / name, num_cpus=4).resolved()
 
-    def _start_gateway(self, name: str, targets: list[int], port: int) -> str:
+    def _start_gateway(self, name: str, targets: list[int], port: int, *more: str) -> str:
         addresses = [f"{LOOPBACK}:{target}" for target in targets]
-        self._spawn(name, "gateway", "--port", str(port), "--targets", *addresses)
+        self._spawn(name, "gateway", "--port", str(port), *more, "--targets", *addresses)
         return f"{LOOPBACK}:{port}"
 
     def _spawn(self, name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
@@ -142,8 +179,8 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextlib.asynccontextmanager
-async def caller(target: str, application: str):  # type: ignore[no-untyped-def]
-    """An async function that calls `application` at `target` once."""
+async def caller(target: str, application: str, replicas_file: Path | None = None):  # type: ignore[no-untyped-def]
+    """An async function that calls `application` at `target` once, or its replicas directly."""
     vector = np.random.default_rng(0).standard_normal(DIMENSIONS, dtype=np.float32)
     tensor = Tensor(dtype=DATA_TYPE_FLOAT32, shape=[1, DIMENSIONS], data=vector.tobytes())
     request = EncodeQueryRequest(
@@ -154,7 +191,10 @@ async def caller(target: str, application: str):  # type: ignore[no-untyped-def]
     # A connection of its own, as for every mechanism.
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(target, options=options) as channel:
-        stub = QueryEncoderServiceStub(channel)
+        route = StageRoute(application, channel, options)
+        stub = QueryEncoderServiceStub(route if replicas_file else channel)
+        if replicas_file:
+            route.use(read_replicas(replicas_file)[application])
         metadata = (("application", application),)
 
         async def call() -> None:
@@ -163,6 +203,7 @@ async def caller(target: str, application: str):  # type: ignore[no-untyped-def]
                 raise RuntimeError(f"{application} at {target} sent another vector back")
 
         yield call
+        await route.close()
 
 
 async def measure(call: Callable[[], Awaitable[None]], in_flight: int, seconds: float) -> tuple[float, float]:
@@ -192,6 +233,9 @@ async def wait_until_ready(suite: Suite, mechanism: Mechanism) -> None:
                     if time.monotonic() > deadline:
                         raise RuntimeError(f"{mechanism.name} did not start:\n{suite.logs()}") from None
                     await asyncio.sleep(0.2)
+    while mechanism.replicas_file and not all(read_replicas(mechanism.replicas_file).get(stage) for stage in STAGES):
+        suite.check()
+        await asyncio.sleep(0.2)
 
 
 async def run_rounds(mechanisms: list[Mechanism], rounds: int, seconds: float) -> None:
@@ -208,13 +252,25 @@ async def run_rounds(mechanisms: list[Mechanism], rounds: int, seconds: float) -
 
 async def run_round(mechanism: Mechanism, seconds: float) -> dict[str, float]:
     figures = {}
-    paths = {"hop": (mechanism.stage_target, STAGES[0]), "chain": (mechanism.gateway_target, GATEWAY)}
-    for path, (target, application) in paths.items():
-        async with caller(target, application) as call:
+    paths = {
+        "hop": (mechanism.stage_target, STAGES[0], mechanism.replicas_file),
+        "chain": (mechanism.gateway_target, GATEWAY, None),
+    }
+    for path, place in paths.items():
+        async with caller(*place) as call:
             await measure(call, 8, min(0.3, seconds))  # warms connections and caches
             figures[f"{path}_p50_ms"], _ = await measure(call, 1, seconds)
+            before_s = cpu_seconds(mechanism)
+            began_s = time.perf_counter()
             _, figures[f"{path}_calls_per_s"] = await measure(call, 8, seconds)
+            calls = figures[f"{path}_calls_per_s"] * (time.perf_counter() - began_s)
+            figures[f"{path}_cpu_ms"] = (cpu_seconds(mechanism) - before_s) / calls * 1e3
     return figures
+
+
+def cpu_seconds(mechanism: Mechanism) -> float:
+    """CPU time so far, of this client and of all processes in the mechanism's folder."""
+    return time.process_time() + sum(process.cpu_seconds for process in suite_processes(mechanism.folder))
 
 
 def ratios(plain: Mechanism, stock: Mechanism, ours: Mechanism) -> dict[str, float]:
@@ -223,6 +279,15 @@ def ratios(plain: Mechanism, stock: Mechanism, ours: Mechanism) -> dict[str, flo
         "throughput_of_plain": round(ours.median(throughput) / plain.median(throughput), 3),
         "p50_of_plain": round(ours.median(p50) / plain.median(p50), 3),
         "throughput_of_serve": round(ours.median(throughput) / stock.median(throughput), 2),
+    }
+
+
+def worth(ours: list[Mechanism], variant: list[Mechanism]) -> dict[str, float]:
+    """What Kairos has of the figures of a suite without one setting; better are calls/s above 1 and CPU below 1."""
+    return {
+        f"{figure}{way}": round(own.median(figure) / other.median(figure), 3)
+        for way, own, other in zip(("", "_through_haproxy"), ours, variant, strict=True)
+        for figure in ("chain_calls_per_s", "chain_cpu_ms")
     }
 
 
@@ -242,13 +307,15 @@ def machine() -> dict[str, str | int]:
 def print_report(mechanisms: list[Mechanism], compared: dict[str, float]) -> None:
     console = Console()
     table = Table(title=f"One hop and a chain of three, {DIMENSIONS} floats: p50 with 1 in flight, calls/s with 8")
-    for heading in ("mechanism", "hop p50 ms", "hop calls/s", "chain p50 ms", "chain calls/s"):
+    headings = "hop p50 ms", "hop calls/s", "hop CPU ms", "chain p50 ms", "chain calls/s", "chain CPU ms"
+    for heading in ("mechanism", *headings):
         table.add_column(heading, justify="left" if heading == "mechanism" else "right")
     for m in mechanisms:
         table.add_row(
             m.name,
-            f"{m.median('hop_p50_ms'):.2f}", f"{m.median('hop_calls_per_s'):,.0f}",
+            f"{m.median('hop_p50_ms'):.2f}", f"{m.median('hop_calls_per_s'):,.0f}", f"{m.median('hop_cpu_ms'):.2f}",
             f"{m.median('chain_p50_ms'):.2f}", f"{m.median('chain_calls_per_s'):,.0f}",
+            f"{m.median('chain_cpu_ms'):.2f}",
         )  # fmt: skip
     console.print(table)
     console.print(
@@ -277,20 +344,32 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="where the JSON goes")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each figure of each round")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--settings", action="store_true", help="also measure what each setting is worth")
     arguments = parser.parse_args()
+    worths = {}
     with started_suite() as suite:
-        plain, stock, ours = mechanisms = [suite.start_plain(), suite.start_serve(), suite.start_kairos()]
+        plain, stock, ours, _ = mechanisms = [suite.start_plain(), suite.start_serve(), *suite.start_kairos()]
         asyncio.run(_run(suite, mechanisms, arguments.rounds, arguments.seconds))
+        if arguments.settings:
+            suite.stop("serve")
+            for variant in VARIANTS:
+                own, other = [replace(m, rounds={}) for m in mechanisms[2:]], suite.start_kairos(variant)
+                asyncio.run(_run(suite, [*own, *other], arguments.rounds, arguments.seconds))
+                worths[variant.name] = worth(own, other)
+                suite.stop("variant")
     compared = ratios(plain, stock, ours)
     print_report(mechanisms, compared)
+    for name, figures in worths.items():
+        print(f"Kairos to a suite with: {name}:", ", ".join(f"{figure} {value}" for figure, value in figures.items()))
     report = {
         "machine": machine(),
         "settings": {"seconds": arguments.seconds, "rounds": arguments.rounds, "dimensions": DIMENSIONS},
         "mechanisms": [asdict(m) | {"medians": m.figures()} for m in mechanisms],
         "ratios": compared,
+        "ratios_to_a_suite_without_a_setting": worths,
         "goals": GOALS,
     }
-    arguments.out.write_text(json.dumps(report, indent=2) + "\n")
+    arguments.out.write_text(json.dumps(report, indent=2, default=str) + "\n")
     return 0
 
 

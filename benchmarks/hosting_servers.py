@@ -12,6 +12,7 @@ import contextlib
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -23,17 +24,22 @@ from kairos.encoder.v1.encoder_pb2_grpc import (
     QueryEncoderServiceStub,
     add_QueryEncoderServiceServicer_to_server,
 )
+from ops import hosting
 from ops.host import host
 from ops.hosting import Application, Deployment, ServeConfig, grpc_options, http_options
 from ops.settings import LOOPBACK, SuiteSettings
+from services.common.replica_file import read_replicas
 from services.common.rpc import rpc
 from services.common.settings import load_settings
 from services.common.telemetry import TelemetrySettings, configure_telemetry
+from services.gateway.adapters.stage_route import StageRoute
 
 # The three applications that the gateway calls one after the other; the gateway's own application in Serve.
 STAGES = ("query_encoder", "retrieval", "ranker")
 GATEWAY = "gateway"
 CALL_TIMEOUT_S = 10.0
+# Instead of Kairos's own functions, which take a shorter path to the handler (services/common/direct_ingress.py).
+GENERATED = "kairos.encoder.v1.encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server"
 
 
 class StageHandler(QueryEncoderServiceServicer):
@@ -48,11 +54,14 @@ class StageHandler(QueryEncoderServiceServicer):
 
 
 class GatewayHandler(QueryEncoderServiceServicer):
-    """Calls the stages one after the other; each receives the vector of the one before."""
+    """Calls the stages one after the other; each receives the vector of the one before.
 
-    def __init__(self, targets: list[str]) -> None:
+    With a file of replicas it calls these directly, by the code of Kairos's gateway.
+    """
+
+    def __init__(self, targets: list[str], replicas_file: Path | None = None) -> None:
         configure_telemetry("gateway", TelemetrySettings())
-        self._targets = targets
+        self._targets, self._replicas_file = targets, replicas_file
         self._stubs: list[tuple[QueryEncoderServiceStub, tuple[tuple[str, str], ...]]] = []
 
     @rpc(EncodeQueryResponse)
@@ -66,12 +75,22 @@ class GatewayHandler(QueryEncoderServiceServicer):
     def _connected(self) -> list[tuple[QueryEncoderServiceStub, tuple[tuple[str, str], ...]]]:
         """Created at the first call: a channel belongs to the event loop that calls."""
         if not self._stubs:
-            channels = [grpc.aio.insecure_channel(target) for target in self._targets]
+            channels: list[Any] = [grpc.aio.insecure_channel(target) for target in self._targets]
+            if self._replicas_file is not None:
+                channels = [StageRoute(stage, channel) for stage, channel in zip(STAGES, channels, strict=True)]
+                self._following = asyncio.create_task(self._follow(self._replicas_file, channels))
             self._stubs = [
                 (QueryEncoderServiceStub(channel), (("application", stage),))  # type: ignore[no-untyped-call]
                 for channel, stage in zip(channels, STAGES, strict=True)
             ]
         return self._stubs
+
+    async def _follow(self, file: Path, routes: list[StageRoute]) -> None:
+        while True:
+            replicas = read_replicas(file)
+            for stage, route in zip(STAGES, routes, strict=True):
+                route.use(replicas.get(stage, {}))
+            await asyncio.sleep(1)
 
 
 def build_stage(args: dict[str, Any]) -> Any:
@@ -125,8 +144,7 @@ def serve_with_defaults(settings: SuiteSettings, stop: threading.Event) -> int:
 
     ray.init(num_cpus=settings.num_cpus, include_dashboard=False, _node_ip_address=LOOPBACK, log_to_driver=False)
     try:
-        generated = "kairos.encoder.v1.encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server"
-        options = grpc_options(settings) | {"grpc_servicer_functions": [generated]}
+        options = grpc_options(settings) | {"grpc_servicer_functions": [GENERATED]}
         serve.start(http_options=http_options(settings), grpc_options=options)
         for stage in STAGES:
             serve.run(build_stage({}), name=stage, route_prefix=f"/{stage}")
@@ -145,14 +163,19 @@ def main() -> int:
     parser.add_argument("role", choices=["stage", "gateway", "kairos", "serve"])
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--targets", nargs="*", default=[])
+    parser.add_argument("--replicas-file", type=Path)
+    parser.add_argument("--generated", action="store_true", help="kairos with the generated servicer functions")
     arguments = parser.parse_args()
     if arguments.role in ("stage", "gateway"):
-        handler = StageHandler() if arguments.role == "stage" else GatewayHandler(arguments.targets)
+        is_stage = arguments.role == "stage"
+        handler = StageHandler() if is_stage else GatewayHandler(arguments.targets, arguments.replicas_file)
         uvloop.run(serve_plain(handler, arguments.port))
         return 0
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     settings = load_settings(SuiteSettings)
+    if arguments.generated:
+        hosting.SERVICER_FUNCTIONS = [GENERATED]
     return (serve_as_kairos if arguments.role == "kairos" else serve_with_defaults)(settings, stop)
 
 

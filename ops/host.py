@@ -20,7 +20,9 @@ import psutil
 
 from ops.hosting import CONFIG_FILE, ServeConfig, grpc_options, http_options, load_serve_config
 from ops.loopback import SETUP_HOOK, use_loopback_address
+from ops.replicas import listen_to_serve, publish
 from ops.settings import LOOPBACK, SuiteSettings
+from ops.state import replica_file
 from services.common.settings import load_settings
 
 _WATCH_PERIOD_S = 2.0
@@ -53,6 +55,8 @@ def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) ->
     from ray.serve._private.api import serve_start
     from ray.serve.schema import ServeDeploySchema
 
+    # The file of a killed host: other processes may have its ports now.
+    replica_file(settings).unlink(missing_ok=True)
     use_loopback_address()
     ray.init(
         num_cpus=settings.num_cpus,
@@ -78,6 +82,9 @@ def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) ->
             "proxy_location": "HeadOnly",
         }
         client.deploy_apps(ServeDeploySchema.model_validate(schema))
+        threading.Thread(
+            target=publish, args=(listen_to_serve(client), replica_file(settings), stop), name="replicas", daemon=True
+        ).start()
         watch = _Watch(serve.status)
         while not stop.wait(_WATCH_PERIOD_S):
             if problem := watch.problem():
@@ -86,6 +93,7 @@ def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) ->
                 os._exit(1)
         return 0
     finally:
+        replica_file(settings).unlink(missing_ok=True)
         with contextlib.suppress(Exception):
             serve.shutdown()  # type: ignore[no-untyped-call]
         ray.shutdown()

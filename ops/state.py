@@ -1,5 +1,5 @@
 """Files of a suite: the addresses while it runs, `<data_dir>/run/suite.json`, and the secret of its stage calls,
-`<data_dir>/stage-secret`.
+`<data_dir>/stage-secret`, and the ports of the replicas, `<data_dir>/run/replicas.json`.
 """
 
 from __future__ import annotations
@@ -59,6 +59,11 @@ def remove_state(data_dir: Path) -> None:
 
 def stage_secret_file(settings: SuiteSettings) -> Path:
     return settings.data_dir / "stage-secret"
+
+
+def replica_file(settings: SuiteSettings) -> Path:
+    """Written by the host process, read by the gateway."""
+    return settings.data_dir / "run" / "replicas.json"
 
 
 def create_stage_secret(path: Path) -> None:

@@ -24,7 +24,7 @@ import structlog
 from ops.hosting import STAGES, haproxy_folder, hosting_environment
 from ops.processes import end, end_all, marker_of, suite_members
 from ops.settings import LOOPBACK, SuiteSettings
-from ops.state import SuiteState, create_stage_secret, remove_state, stage_secret_file, write_state
+from ops.state import SuiteState, create_stage_secret, remove_state, replica_file, stage_secret_file, write_state
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
 
@@ -150,6 +150,7 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_GATEWAY_SERVER__PORT": str(settings.gateway_port),
         "KAIROS_GATEWAY_METRICS__PORT": str(settings.metrics_port),
         **{f"KAIROS_GATEWAY_STAGES__{stage.upper()}__TARGET": ingress for stage in STAGES},
+        "KAIROS_GATEWAY_REPLICAS_FILE": str(replica_file(settings)),
         "KAIROS_STAGE_ACCESS_SECRET_FILE": str(stage_secret_file(settings)),
     }
     return {**own, **os.environ, **marker_of(settings.data_dir), **settings.environment()}

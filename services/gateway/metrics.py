@@ -15,11 +15,13 @@ _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 
 # The background work of a gateway.
-BACKGROUND_TASKS = ("popular_items", "impressions", "rankings", "clicks", "stage_health", "token_key")
+BACKGROUND_TASKS = ("popular_items", "impressions", "rankings", "clicks", "stage_health", "token_key", "replicas")
 
 
 class Metrics:
-    """One registry for each gateway, so that two in one process do not mix."""
+    """One registry for each gateway, so that two in one process do not mix. The modes of gauges say how the values of
+    several processes on one port become one.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -36,6 +38,13 @@ class Metrics:
         self.stage_seconds = Histogram(
             named("stage_seconds"), "Time of calls to stages.", ["stage"], buckets=_SECONDS, registry=registry
         )
+        self.direct_replicas = Gauge(
+            named("direct_replicas"),
+            "Replicas that are called directly.",
+            ["stage"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
         self.degradations = Counter(
             named("degradations"),
             "Skipped or failed stages.",
@@ -49,21 +58,37 @@ class Metrics:
             named("budget_used"), "Share of the budget that an answer took.", ["method"], buckets=_SHARES,
             registry=registry,
         )  # fmt: skip
-        self.circuit_open = Gauge(named("circuit_open"), "1 while calls are paused.", ["stage"], registry=registry)
-        self.in_flight = Gauge(named("requests_in_flight"), "Public calls being served.", registry=registry)
-        self.concurrency_limit = Gauge(named("concurrency_limit"), "The limit of concurrent calls.", registry=registry)
+        self.circuit_open = Gauge(
+            named("circuit_open"),
+            "1 while calls are paused.",
+            ["stage"],
+            multiprocess_mode="livemax",
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            named("requests_in_flight"), "Public calls being served.", multiprocess_mode="livesum", registry=registry
+        )
+        self.concurrency_limit = Gauge(
+            named("concurrency_limit"), "The limit of concurrent calls.", multiprocess_mode="livesum", registry=registry
+        )
         self.quota_refusals = Counter(
             named("quota_refusals"), "Calls that were refused because of a quota.", ["tenant", "quota"],
             registry=registry,
         )  # fmt: skip
-        self.import_streams = Gauge(named("import_streams"), "Open import streams.", registry=registry)
+        self.import_streams = Gauge(
+            named("import_streams"), "Open import streams.", multiprocess_mode="livesum", registry=registry
+        )
         self.background_failures = Counter(
             named("background_failures"), "Unexpected errors of background work.", ["task"], registry=registry
         )
         for task in BACKGROUND_TASKS:
             self.background_failures.labels(task)
         self.background_bytes = Gauge(
-            named("background_bytes"), "Size of what waits to be sent.", ["queue"], registry=registry
+            named("background_bytes"),
+            "Size of what waits to be sent.",
+            ["queue"],
+            multiprocess_mode="livesum",
+            registry=registry,
         )
         self.long_steps = Counter(
             named("event_loop_long_steps"), "Steps that held the event loop for more than 50 ms.", ["kind"],

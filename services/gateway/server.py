@@ -17,6 +17,7 @@ from services.gateway.background.stage_health import StageHealthProbe
 from services.gateway.handler import GatewayHandler
 from services.gateway.message_limits import GATEWAY_SERVICE, GRPC_MESSAGE_BYTES
 from services.gateway.open_services import OpenServices
+from services.gateway.processes import parent_ended
 from services.gateway.reflection import add_reflection
 from services.gateway.security import server_credentials
 from services.gateway.settings import GatewaySettings
@@ -28,7 +29,6 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _OPTIONS = [
     ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES),
     ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES),
-    ("grpc.so_reuseport", 0),
     # A connection without calls ends after five minutes. One that has existed for an hour is replaced, so that callers
     # spread over gateways that were added. The places of a caller that has vanished are free again after a minute.
     ("grpc.max_connection_idle_ms", 300_000),
@@ -63,10 +63,14 @@ class GatewayServer:
         await self.gateway.close()
 
 
-async def start_gateway(settings: GatewaySettings) -> GatewayServer:
-    """Serves when it returns, also without stages: then the answers are degraded."""
+async def start_gateway(settings: GatewaySettings, is_worker: bool = False) -> GatewayServer:
+    """Serves when it returns, also without stages: then the answers are degraded.
+
+    `is_worker`: it shares its port with others, and their parent serves the metrics.
+    """
     gateway = build_gateway(settings)
-    server = grpc.aio.server(options=_OPTIONS)
+    # Without it a second gateway that is started by mistake is refused the port.
+    server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(is_worker))])
     _add_gateway_service(gateway.handler, server)
     healths = health.aio.HealthServicer()
     _add_open_services(healths, OpenServices(server, settings.limits))
@@ -78,7 +82,7 @@ async def start_gateway(settings: GatewaySettings) -> GatewayServer:
     for name in ("", SERVICE):
         await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
     probe = StageHealthProbe(gateway.parts.stubs, gateway.parts.access, healths, gateway.supervisor)
-    if settings.metrics.port:
+    if settings.metrics.port and not is_worker:
         start_http_server(settings.metrics.port, settings.metrics.host, registry=gateway.parts.metrics.registry)
     if not settings.security.api_keys and settings.server.host not in _LOOPBACK:
         _log.warning("every caller is accepted: no API keys, and not bound to loopback", host=settings.server.host)
@@ -103,12 +107,15 @@ def _add_gateway_service(handler: GatewayHandler, server: grpc.aio.Server) -> No
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
 
 
-async def run(settings: GatewaySettings) -> None:
-    """Until SIGTERM or SIGINT."""
+async def run(settings: GatewaySettings, is_worker: bool = False) -> None:
+    """Until SIGTERM or SIGINT, and as a worker until its parent has ended."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    gateway = await start_gateway(settings)
+    gateway = await start_gateway(settings, is_worker)
+    if is_worker:
+        watch = asyncio.create_task(parent_ended())
+        watch.add_done_callback(lambda _: stop.set())
     freeze_gc()
     await stop.wait()
     await gateway.stop()

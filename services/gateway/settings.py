@@ -117,7 +117,8 @@ class ApiKey(_Group):
 
 
 class QuotaSettings(_Group):
-    """Quotas of each API key. Every gateway counts by itself: with four gateways a key may have four times as much.
+    """Quotas of each API key. Every gateway process counts by itself: with four of them a key may have four times as
+    much.
 
     Without API keys there are no quotas.
     """
@@ -162,6 +163,9 @@ class ServerSettings(_Group):
     host: str = "127.0.0.1"
     # 0: any free one.
     port: int = Field(default=50050, ge=0, le=65535)
+    # Processes that share the port, each with its own connections, caches, limits and quotas. One is enough while the
+    # whole suite has four cores or less. A caller needs several connections to reach several of them.
+    processes: int = Field(default=1, ge=1, le=64)
     # Seconds that a stop waits for calls in flight, and then for what is queued in the background.
     drain_s: float = Field(default=5, ge=0)
 
@@ -184,6 +188,10 @@ class GatewaySettings(ServiceSettings):
     quotas: QuotaSettings = QuotaSettings()
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()
+    # File with the replicas of a suite on this machine (services/common/replica_file.py): they are called directly, and
+    # through the stages' targets when none is connected. `kairos up` sets it. Empty: always through the targets. It has
+    # no effect with KAIROS_STAGE_ACCESS_CA, because TLS ends at the ingress behind a target.
+    replicas_file: str = ""
 
     @model_validator(mode="after")
     def _leaves_time(self) -> GatewaySettings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 
 from services.common.context import DEFAULT_TENANT
 from services.gateway.adapters.stage_clients import StageClients, connect
@@ -13,6 +14,7 @@ from services.gateway.background.event_loop_watch import EventLoopWatch
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
+from services.gateway.background.replicas import ReplicaWatch
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.background.token_keys import TokenKeys
 from services.gateway.handler import GatewayHandler
@@ -59,4 +61,6 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
     )  # fmt: skip
     parts.popular_items.track(DEFAULT_TENANT)
     parts.popular_items.start()
+    if settings.replicas_file and not clients.uses_tls:
+        ReplicaWatch(Path(settings.replicas_file), clients, metrics, supervisor)
     return Gateway(GatewayHandler(parts), parts, clients, supervisor, watch)

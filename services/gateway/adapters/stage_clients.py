@@ -1,13 +1,12 @@
-"""The stages over gRPC: one channel for each target, shared by the stages behind one ingress.
+"""The stages over gRPC: a route for each stage, and a channel for each target, shared by the stages behind one ingress.
 
 With the settings of services/common/stage_access the channels use TLS, and each call brings the secret of stage calls.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import grpc
 
@@ -15,8 +14,10 @@ from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
+from services.common.replica_file import Replicas
 from services.common.settings import load_settings
 from services.common.stage_access import SECRET_KEY, StageAccessSettings
+from services.gateway.adapters.stage_route import StageRoute
 from services.gateway.domain.budget import Stage
 from services.gateway.message_limits import GRPC_MESSAGE_BYTES
 from services.gateway.ports import StageStubs
@@ -29,25 +30,20 @@ class StageClients:
 
     stubs: StageStubs
     channels: dict[str, grpc.aio.Channel]
+    routes: dict[Stage, StageRoute]
+    # TLS ends at the ingress, so that no call may go past it.
+    uses_tls: bool
+
+    def use(self, replicas: Replicas) -> None:
+        """Calls these replicas directly from now on. {}: none."""
+        for stage, route in self.routes.items():
+            route.use(replicas.get(stage.value, {}))
 
     async def close(self) -> None:
+        for route in self.routes.values():
+            await route.close()
         for channel in self.channels.values():
             await channel.close()
-
-
-class _WithMetadata:
-    """A channel whose calls all bring this metadata. An interceptor would cost a task for each call."""
-
-    def __init__(self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...]) -> None:
-        self._channel, self._metadata = channel, metadata
-
-    def unary_unary(self, *arguments: Any, **options: Any) -> Callable[..., Any]:
-        method: Any = self._channel.unary_unary(*arguments, **options)
-
-        def call(request: Any, *, metadata: tuple[tuple[str, str], ...] = (), **more: Any) -> Any:
-            return method(request, metadata=(*metadata, *self._metadata), **more)
-
-        return call
 
 
 def connect(settings: GatewaySettings) -> StageClients:
@@ -69,14 +65,12 @@ def connect(settings: GatewaySettings) -> StageClients:
         for target in sorted(set(targets.values()))
     }
     metadata = tuple((SECRET_KEY, secret) for secret in secrets[:1])
-    # The stubs use nothing of a channel but `unary_unary`.
-    with_secret = {
-        target: cast(grpc.aio.Channel, _WithMetadata(channel, metadata)) for target, channel in channels.items()
-    }
+    routes = {stage: StageRoute(stage.value, channels[target], options, metadata) for stage, target in targets.items()}
+    used = {stage: cast(grpc.aio.Channel, route) for stage, route in routes.items()}
     stubs = StageStubs(
-        encoder_pb2_grpc.QueryEncoderServiceStub(with_secret[targets[Stage.QUERY_ENCODER]]),
-        retrieval_pb2_grpc.RetrievalServiceStub(with_secret[targets[Stage.RETRIEVAL]]),
-        ranker_pb2_grpc.RankerServiceStub(with_secret[targets[Stage.RANKER]]),
-        pricing_pb2_grpc.PricingServiceStub(with_secret[targets[Stage.PRICING]]),
+        encoder_pb2_grpc.QueryEncoderServiceStub(used[Stage.QUERY_ENCODER]),
+        retrieval_pb2_grpc.RetrievalServiceStub(used[Stage.RETRIEVAL]),
+        ranker_pb2_grpc.RankerServiceStub(used[Stage.RANKER]),
+        pricing_pb2_grpc.PricingServiceStub(used[Stage.PRICING]),
     )
-    return StageClients(stubs, channels)
+    return StageClients(stubs, channels, routes, credentials is not None)
