@@ -23,7 +23,7 @@ _WEIGHT = 1 / 8
 # slow. If the step has become slow, the average doubles within six searches.
 _MOST = 2.0
 # Times vary, and the answer still has to be written and sent.
-_SAFETY = 2.0
+_SAFETY = 1.5
 # Each skip lowers the average by this factor, so that a step that has become fast is tried again.
 _FORGOTTEN = 0.9
 

@@ -27,7 +27,7 @@ def retrieve(index: FakeIndex, left_s: float) -> Retrieval:
     ("left_s", "legs", "narrowings", "fallbacks"),
     [
         (10 * QUERY_S, ["dense", "lexical"], 2, []),
-        (6 * QUERY_S, ["dense", "lexical"], 1, ["retrieval without the soft filter"]),
+        (5 * QUERY_S, ["dense", "lexical"], 1, ["retrieval without the soft filter"]),
         (2 * QUERY_S, ["lexical"], 1, ["retrieval without the soft filter", "lexical retrieval"]),
     ],
 )
