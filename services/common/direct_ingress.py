@@ -3,8 +3,8 @@
 For each call Serve creates request metadata, two generators, context variables, an access log line and a second set of
 metrics: about as much work as gRPC itself. These functions replace the generated `add_…Servicer_to_server` in Serve's
 `grpc_servicer_functions`. In a replica they register the handler itself, which then gets gRPC's own context with its
-deadline. Serve still controls `max_ongoing_requests`, the count of calls for autoscaling and draining, and the request
-metrics.
+deadline. Serve still controls the count of calls for autoscaling and draining, and the request metrics. A call beyond
+`max_ongoing_requests` is refused: Serve would let it wait in the replica for as long as it takes.
 
 They use private names of Ray. If one of these is missing, or if the process is Serve's own Python proxy, the service is
 registered in Serve's way: slower, but with the same answers.
@@ -23,6 +23,9 @@ from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
+from services.common.call_limit import RETRY_AFTER_S
+from services.common.errors import Overloaded
+from services.common.rpc import set_status
 
 
 def add_query_encoder(servicer: Any, server: Any) -> None:
@@ -56,6 +59,7 @@ def _replica_of(server: Any) -> Any | None:
     known = (
         hasattr(server, "add_passthrough_service")
         and hasattr(replica, "_start_request")
+        and hasattr(replica, "get_num_ongoing_requests")
         and hasattr(getattr(replica, "_metrics_manager", None), "record_request_metrics")
         and hasattr(user, "user_callable")
     )
@@ -81,6 +85,11 @@ class _DirectServicer:
             method = getattr(replica._user_callable_wrapper.user_callable, name, None)
             if method is None:  # another application had this port before
                 await context.abort(grpc.StatusCode.UNAVAILABLE, f"{self._application} has no method {name}")
+            if replica.get_num_ongoing_requests() >= (most := replica.max_ongoing_requests):
+                refusal = Overloaded(
+                    f"{self._application}: {most} calls are in progress in this replica", RETRY_AFTER_S
+                )
+                await context.abort(set_status(context, refusal), str(refusal))
             began = time.perf_counter()
             async with replica._start_request(self._metadata):
                 response = await method(request, context)

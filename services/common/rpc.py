@@ -1,4 +1,4 @@
-"""One decorator around every RPC method: caller, budget, logs, trace, and errors turned into gRPC statuses.
+"""One decorator around every RPC method: caller, budget, number of calls, logs, trace, errors as gRPC statuses.
 
 It works under grpc.aio and Ray Serve. Serve drops rich details if a handler raises: the decorator sets the status on
 the context and returns an empty response.
@@ -18,6 +18,7 @@ from google.rpc import error_details_pb2, status_pb2
 from opentelemetry import trace
 
 from services.common import errors
+from services.common.call_limit import MOST_CALLS, CallLimit
 from services.common.stage_access import doorkeeper
 from services.common.telemetry import span_of_call
 
@@ -57,14 +58,18 @@ class CallContext(Protocol):
 
 
 def rpc(
-    response_type: type[Response],
+    response_type: type[Response], most_calls: int = MOST_CALLS
 ) -> Callable[[Callable[..., Awaitable[Response]]], Callable[..., Awaitable[Response]]]:
     """Wraps `async def Method(self, request)` into `async def Method(self, request, grpc_context)`.
 
-    The parameter must have that very name: Serve passes its context by it.
+    The parameter must have that very name: Serve passes its context by it. The process works on at most `most_calls` of
+    the method at a time and refuses further ones. Each method has its own places: queries, imports and reads do not
+    take each other's.
     """
 
     def decorate(method: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+        limit = CallLimit(method.__name__, most_calls)
+
         # Without the default of functools.wraps: Serve must see `grpc_context` in the signature.
         @functools.wraps(method, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())
         async def call(self: Any, request: Any, grpc_context: CallContext) -> Response:
@@ -77,8 +82,10 @@ def rpc(
             ):
                 try:
                     doorkeeper.check(grpc_context.invocation_metadata())
+                    _shorten_budget(request, grpc_context)
                     _refuse_expired(request)
-                    response = await method(self, request)
+                    with limit:
+                        response = await method(self, request)
                 except Exception as error:
                     set_status(grpc_context, error)
                     span.set_status(trace.StatusCode.ERROR, type(error).__name__)
@@ -136,6 +143,20 @@ def _bad_request(violations: Sequence[errors.FieldViolation]) -> tuple[Message, 
     more = len(violations) - len(bad.field_violations)
     first = "; ".join(f"{entry.field}: {entry.description}" for entry in bad.field_violations)
     return bad, f"{len(violations)} fields are wrong, {more} of them are not listed; {first}" if more else first
+
+
+def _shorten_budget(request: Any, grpc_context: Any) -> None:
+    """gRPC's own deadline replaces a later budget: it also counts the time that the call has waited to be read.
+
+    Only gRPC's own context tells it. Calls through Serve's Python proxy have the budget alone.
+    """
+    time_remaining = getattr(grpc_context, "time_remaining", None)
+    left_s = None if time_remaining is None else time_remaining()
+    if left_s is None:
+        return
+    left_ns, budget = int(left_s * 1e9), request.context.budget
+    if not budget.HasField("remaining") or left_ns < budget.remaining.ToNanoseconds():
+        budget.remaining.FromNanoseconds(left_ns)
 
 
 def _refuse_expired(request: Any) -> None:

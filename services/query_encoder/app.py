@@ -16,9 +16,6 @@ from services.common.telemetry import configure_telemetry
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler
 
-# Serve's default is 5. Requests that wait in the replica become one batch.
-_MAX_ONGOING_REQUESTS = 100
-
 
 class QueryEncoder:
     """One replica. Serve finds the method by the last segment of the RPC's path."""
@@ -56,5 +53,4 @@ class QueryEncoder:
 
 def build(args: dict[str, Any]) -> Any:
     """Import path of the application. `args` are settings; they override the environment."""
-    deployment = serve.deployment(name="query_encoder", max_ongoing_requests=_MAX_ONGOING_REQUESTS)
-    return deployment(QueryEncoder).bind(load_settings(QueryEncoderSettings, args))
+    return serve.deployment(name="query_encoder")(QueryEncoder).bind(load_settings(QueryEncoderSettings, args))

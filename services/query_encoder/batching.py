@@ -14,8 +14,8 @@ import numpy as np
 from services.common.arrays import FloatArray
 from services.common.errors import BudgetExpired
 
-# A single query is encoded on the event loop itself if the last one took no longer than this: switching to a thread and
-# back costs about a third of such an inference. Queries that arrive meanwhile would wait for the model anyway.
+# A query is encoded on the event loop itself if the last one took no longer than this: switching to a thread and back
+# costs up to a third of such an inference.
 ON_THE_LOOP_S = 0.004
 
 
@@ -27,9 +27,11 @@ class _Waiting:
 
 
 class QueryBatcher:
-    """Runs one inference at a time: in `executor`, or on the event loop if a single query is quickly encoded.
+    """Runs one inference at a time, in `executor` or on the event loop.
 
-    Expired and cancelled requests are dropped before they are batched.
+    On the event loop if a query is quickly encoded and the model has been idle for as long as that takes. When queries
+    follow each other more closely, the loop stays free: it must count the calls that wait, refuse those that are too
+    many, and send the answers. Expired and cancelled requests are dropped before they are batched.
     """
 
     def __init__(
@@ -37,28 +39,38 @@ class QueryBatcher:
         encode: Callable[[Sequence[str]], FloatArray],
         executor: Executor,
         max_batch: int,
-        clock: Callable[[], float] = time.perf_counter,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._encode, self._clock = encode, clock
         self._executor = executor
         self._max_batch = max_batch
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
-        # Seconds that the last single query took.
-        self._single_query_s = float("inf")
+        # Seconds that the last single query took, and when the last inference ended.
+        self._single_query_s, self._ended_s = float("inf"), float("-inf")
 
     async def encode(self, text: str, deadline_s: float | None) -> FloatArray:
-        """The vector of one text, shape [dimensions]. Raises BudgetExpired if the deadline passes in the queue."""
+        """The vector of one text, shape [dimensions]. Raises BudgetExpired if the deadline passes in the queue.
+
+        `deadline_s` is on the clock.
+        """
+        is_working = self._worker is not None and not self._worker.done()
+        if not is_working and self._single_query_s <= min(ON_THE_LOOP_S, self._clock() - self._ended_s):
+            self._require_time(deadline_s)
+            vector: FloatArray = self._encode_timed([text])[0]
+            return vector
         waiting = _Waiting(text, deadline_s, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
-        if self._worker is None or self._worker.done():
+        if not is_working:
             self._worker = asyncio.create_task(self._work())
         return await waiting.result
 
     async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
         while batch := self._next_batch():
+            texts = [waiting.text for waiting in batch]
             try:
-                vectors = await self._encode_batch([waiting.text for waiting in batch])
+                vectors = await loop.run_in_executor(self._executor, self._encode_timed, texts)
             except Exception as error:
                 for waiting in batch:
                     if not waiting.result.done():
@@ -68,19 +80,14 @@ class QueryBatcher:
                 if not waiting.result.done():
                     waiting.result.set_result(vector)
 
-    async def _encode_batch(self, texts: list[str]) -> FloatArray:
-        if len(texts) > 1:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._encode, texts)
-        if self._single_query_s > ON_THE_LOOP_S:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._encode_single, texts)
-        return self._encode_single(texts)
-
-    def _encode_single(self, texts: list[str]) -> FloatArray:
-        began = self._clock()
+    def _encode_timed(self, texts: Sequence[str]) -> FloatArray:
+        began_s = self._clock()
         try:
             return self._encode(texts)
         finally:
-            self._single_query_s = self._clock() - began
+            self._ended_s = self._clock()
+            if len(texts) == 1:
+                self._single_query_s = self._ended_s - began_s
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -88,10 +95,14 @@ class QueryBatcher:
             waiting = self._queue.popleft()
             if waiting.result.done():
                 continue
-            if waiting.deadline_s is not None and waiting.deadline_s <= time.monotonic():
-                waiting.result.set_exception(
-                    BudgetExpired("the budget was used up while the query waited in the queue")
-                )
+            try:
+                self._require_time(waiting.deadline_s)
+            except BudgetExpired as error:
+                waiting.result.set_exception(error)
                 continue
             batch.append(waiting)
         return batch
+
+    def _require_time(self, deadline_s: float | None) -> None:
+        if deadline_s is not None and deadline_s <= self._clock():
+            raise BudgetExpired("the budget was used up while the query waited to be encoded; set a longer deadline")

@@ -35,6 +35,9 @@ from services.query_encoder.served_encoder import ServedEncoder
 from services.query_encoder.served_image_encoder import ServedImageEncoder
 from services.query_encoder.vocabulary import Vocabularies
 
+# Images of queries that are decoded and encoded or wait for that. It takes some 30 ms each, one after the other.
+_MOST_IMAGES = 4
+
 
 class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     """`encoders`: the first text encoder, and the second one while the catalogue changes from one to the other.
@@ -99,7 +102,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             await self._learn(context, products)
         return encoded_products_to_proto(vectors, encoded_images)
 
-    @rpc(encoder_pb2.EncodeImageResponse)
+    @rpc(encoder_pb2.EncodeImageResponse, most_calls=_MOST_IMAGES)
     async def EncodeImage(self, request: encoder_pb2.EncodeImageRequest) -> encoder_pb2.EncodeImageResponse:
         vector = await self._image_encoder.encode_query(request.image, context_from_proto(request.context))
         return encoder_pb2.EncodeImageResponse(vector=vector_to_proto(vector, self._image_encoder.model_version))

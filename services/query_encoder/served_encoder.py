@@ -36,7 +36,10 @@ class ServedEncoder:
         self._encoder = encoder
         self._settings = settings
         self._import_threads = import_threads
-        self._batcher = QueryBatcher(self._encode_queries, query_thread, settings.max_batch)
+        # With int8, one query at a time: a batch shares one scale, so that an answer would depend on the other queries
+        # of that moment. Queries are short, and a batch of eight saves little: 1.44 instead of 1.47 ms a query.
+        max_batch = 1 if settings.backend == "onnx-int8" else settings.max_batch
+        self._batcher = QueryBatcher(self._encode_queries, query_thread, max_batch)
         self._category_vectors: dict[str, FloatArray] = {}
         self.model_version = encoder.model_version
         self.dimensions = encoder.dimensions
@@ -81,13 +84,7 @@ class ServedEncoder:
         self._encoder.encode(["ok"], self._settings.max_query_tokens)
 
     def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        """With int8, one query at a time: a batch shares one scale, so that an answer would depend on the other queries
-        of that moment. Queries are short, and a batch of eight saves little: 1.44 instead of 1.47 ms a query.
-        """
-        limit = self._settings.max_query_tokens
-        if self._settings.backend != "onnx-int8":
-            return self._encoder.encode(texts, limit)
-        return np.concatenate([self._encoder.encode([text], limit) for text in texts])
+        return self._encoder.encode(texts, self._settings.max_query_tokens)
 
     async def _category_vector(self, category: str) -> FloatArray:
         """Each category is encoded once and kept."""

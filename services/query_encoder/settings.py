@@ -44,7 +44,7 @@ class QueryEncoderSettings(ServiceSettings):
     max_query_tokens: int = Field(default=64, ge=4, le=512)
     # Word pieces of a product's text that the model reads; the lexical leg of retrieval reads all of the text.
     max_product_tokens: int = Field(default=64, ge=4, le=512)
-    # Queries of one batch.
+    # Queries of one batch. The backend onnx-int8 encodes one query at a time.
     max_batch: int = Field(default=16, ge=1)
     # Weights of a query and of its context: vector = alpha * query + beta * mean(context), scaled to length 1.
     alpha: float = Field(default=1.0, gt=0)

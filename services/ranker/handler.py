@@ -35,6 +35,8 @@ from services.ranker.user_data import UserData
 
 DEFAULT_POPULAR = 100
 MAX_POPULAR = 1_000
+# Calls of RecordEvents at a time: those that wait share the next write.
+_MOST_RECORDING = 32
 
 Answer = TypeVar("Answer")
 
@@ -66,13 +68,19 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
-        tenant = context_from_proto(request.context).tenant
+        context = context_from_proto(request.context)
         check_candidates(request.candidates)
         check_texts(request)
         check_explained(request)
-        return await self._in_thread(lambda: self._ranker.rank(tenant, request))
 
-    @rpc(ranker_pb2.RecordEventsResponse)
+        def work() -> ranker_pb2.RankItemsResponse:
+            # It may have waited for a thread: expired work is not begun.
+            context.require_time()
+            return self._ranker.rank(context.tenant, request)
+
+        return await self._in_thread(work)
+
+    @rpc(ranker_pb2.RecordEventsResponse, most_calls=_MOST_RECORDING)
     async def RecordEvents(self, request: ranker_pb2.RecordEventsRequest) -> ranker_pb2.RecordEventsResponse:
         tenant, now_s = context_from_proto(request.context).tenant, self._clock()
         events, items = events_from_proto(request, now_s), items_from_proto(request.items)

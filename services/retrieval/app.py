@@ -14,9 +14,6 @@ from services.retrieval.handler import RetrievalHandler
 from services.retrieval.settings import RetrievalSettings
 from services.retrieval.wiring import build_retriever
 
-# The gateway limits the calls in flight; Serve's own limit of 5 would only queue them unseen.
-_MAX_ONGOING_REQUESTS = 100
-
 
 class RetrievalReplica(RetrievalHandler):
     """The handler, with the methods that Serve calls on a replica."""
@@ -40,5 +37,5 @@ def build(args: dict[str, Any]) -> Any:
     Exactly one replica: an Edge shard belongs to one process, and a second replica would fail on the folder's lock.
     With `engine=server` Serve's configuration may ask for more.
     """
-    deployment = serve.deployment(name="retrieval", num_replicas=1, max_ongoing_requests=_MAX_ONGOING_REQUESTS)
+    deployment = serve.deployment(name="retrieval", num_replicas=1)
     return deployment(RetrievalReplica).bind(load_settings(RetrievalSettings, args))

@@ -1,10 +1,13 @@
-"""The RPC methods: parse, call, wrap. The engine is called in threads, not on the event loop."""
+"""The RPC methods: parse, call, wrap. The engine is called in threads, not on the event loop.
+
+Searches, reads by id and writes have threads of their own: an import never takes the threads of searches.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
@@ -18,14 +21,21 @@ from services.retrieval.search import Retriever, lookup
 
 Result = TypeVar("Result")
 
+# Threads of reads by id. They are short.
+_READERS = 2
+# Threads of writes, each of a whole batch. The writes of one tenant follow each other anyway.
+_WRITERS = 2
+
 
 class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
-    """See retrieval.proto. Owns the retriever's index: `close` closes it."""
+    """See retrieval.proto. Owns the retriever's index: `close` closes it. `workers`: threads of searches."""
 
     def __init__(self, retriever: Retriever, workers: int) -> None:
         self._retriever = retriever
         self._index = retriever.index
-        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="retrieval")
+        self._searches = ThreadPoolExecutor(workers, "retrieval-search")
+        self._reads = ThreadPoolExecutor(_READERS, "retrieval-read")
+        self._writes = ThreadPoolExecutor(_WRITERS, "retrieval-write")
 
     @rpc(retrieval_pb2.RetrieveCandidatesResponse)
     async def RetrieveCandidates(
@@ -35,9 +45,9 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         def work() -> retrieval_pb2.RetrieveCandidatesResponse:
             query = convert.query_from_proto(request)
-            return convert.retrieval_to_proto(self._retriever.retrieve(context.tenant, query))
+            return convert.retrieval_to_proto(self._retriever.retrieve(context.tenant, query, context.remaining_s))
 
-        return await self._run(context, work)
+        return await self._run(self._searches, context, work)
 
     @rpc(retrieval_pb2.LookupProductsResponse)
     async def LookupProducts(
@@ -52,7 +62,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             candidates, missing_ids = lookup(index, context.tenant, request.ids, columns)
             return convert.lookup_to_proto(candidates, missing_ids, index.model_version(context.tenant))
 
-        return await self._run(context, work)
+        return await self._run(self._reads, context, work)
 
     @rpc(retrieval_pb2.UpsertProductsResponse)
     async def UpsertProducts(
@@ -65,7 +75,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             self._index.upsert(context.tenant, products, vectors, images, others)
             return retrieval_pb2.UpsertProductsResponse(upserted_count=len(products))
 
-        return await self._run(context, work)
+        return await self._run(self._writes, context, work)
 
     @rpc(retrieval_pb2.RemoveProductsResponse)
     async def RemoveProducts(
@@ -81,14 +91,14 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
                 removed_count=len(ids) - len(missing_ids), missing_ids=missing_ids
             )
 
-        return await self._run(context, work)
+        return await self._run(self._writes, context, work)
 
     @rpc(retrieval_pb2.DescribeCollectionsResponse)
     async def DescribeCollections(
         self, request: retrieval_pb2.DescribeCollectionsRequest
     ) -> retrieval_pb2.DescribeCollectionsResponse:
         context = context_from_proto(request.context)
-        state = await self._run(context, lambda: self._index.reembedding.describe(context.tenant))
+        state = await self._run(self._reads, context, lambda: self._index.reembedding.describe(context.tenant))
         return convert_reembedding.pair_to_proto(state)
 
     @rpc(retrieval_pb2.BeginReembeddingResponse)
@@ -97,7 +107,9 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
     ) -> retrieval_pb2.BeginReembeddingResponse:
         context = context_from_proto(request.context)
         model_version, dimensions = convert_reembedding.model_from_proto(request)
-        await self._run(context, lambda: self._index.reembedding.begin(context.tenant, model_version, dimensions))
+        await self._run(
+            self._writes, context, lambda: self._index.reembedding.begin(context.tenant, model_version, dimensions)
+        )
         return retrieval_pb2.BeginReembeddingResponse()
 
     @rpc(retrieval_pb2.ListUnembeddedProductsResponse)
@@ -106,7 +118,9 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
     ) -> retrieval_pb2.ListUnembeddedProductsResponse:
         context = context_from_proto(request.context)
         start, limit = convert_reembedding.page_from_proto(request)
-        found = await self._run(context, lambda: self._index.reembedding.unembedded(context.tenant, start, limit))
+        found = await self._run(
+            self._writes, context, lambda: self._index.reembedding.unembedded(context.tenant, start, limit)
+        )
         return convert_reembedding.unembedded_to_proto(found)
 
     @rpc(retrieval_pb2.StoreEmbeddingsResponse)
@@ -117,7 +131,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         vectors = convert_reembedding.embeddings_from_proto(request)
         ids, fingerprints = request.ids, request.fingerprints
         stored = await self._run(
-            context, lambda: self._index.reembedding.store(context.tenant, ids, fingerprints, vectors)
+            self._writes, context, lambda: self._index.reembedding.store(context.tenant, ids, fingerprints, vectors)
         )
         return retrieval_pb2.StoreEmbeddingsResponse(stored_count=stored)
 
@@ -127,7 +141,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
     ) -> retrieval_pb2.CheckEmbeddingsResponse:
         context = context_from_proto(request.context)
         sample = convert_reembedding.sample_from_proto(request)
-        found = await self._run(context, lambda: self._index.reembedding.check(context.tenant, sample))
+        found = await self._run(self._writes, context, lambda: self._index.reembedding.check(context.tenant, sample))
         return retrieval_pb2.CheckEmbeddingsResponse(
             sampled_count=found.sampled, recall=found.recall, overlap=found.overlap
         )
@@ -138,7 +152,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
     ) -> retrieval_pb2.SwitchCollectionsResponse:
         context = context_from_proto(request.context)
         model_version = convert_reembedding.named_model(request.model_version)
-        await self._run(context, lambda: self._index.reembedding.switch(context.tenant, model_version))
+        await self._run(self._writes, context, lambda: self._index.reembedding.switch(context.tenant, model_version))
         return retrieval_pb2.SwitchCollectionsResponse()
 
     @rpc(retrieval_pb2.DropCollectionResponse)
@@ -147,7 +161,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
     ) -> retrieval_pb2.DropCollectionResponse:
         context = context_from_proto(request.context)
         model_version = convert_reembedding.named_model(request.model_version)
-        await self._run(context, lambda: self._index.reembedding.drop(context.tenant, model_version))
+        await self._run(self._writes, context, lambda: self._index.reembedding.drop(context.tenant, model_version))
         return retrieval_pb2.DropCollectionResponse()
 
     def check(self) -> None:
@@ -156,13 +170,15 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
     def close(self) -> None:
         """Waits for work that has begun, then closes the index."""
-        self._executor.shutdown(cancel_futures=True)
+        for threads in (self._searches, self._reads, self._writes):
+            threads.shutdown(cancel_futures=True)
         self._index.close()
 
-    async def _run(self, context: RequestContext, work: Callable[[], Result]) -> Result:
+    async def _run(self, threads: Executor, context: RequestContext, work: Callable[[], Result]) -> Result:
         def timely() -> Result:
-            # It may have waited for a thread: expired work is not begun.
+            # It may have waited for a thread: expired work is not begun. Neither is that of a cancelled call, which
+            # asyncio takes out of the queue.
             context.require_time()
             return work()
 
-        return await asyncio.get_running_loop().run_in_executor(self._executor, timely)
+        return await asyncio.get_running_loop().run_in_executor(threads, timely)

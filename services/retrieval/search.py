@@ -1,8 +1,15 @@
-"""Retrieval over the index: all legs in one batch, fusion, the soft filter, then one read of the payload."""
+"""Retrieval over the index: all legs in one batch, fusion, the soft filter, then one read of the payload.
+
+One batch and not a call for each leg: Edge holds the GIL during a query, so that legs cannot run at the same time, and
+a server runs the queries of a batch in parallel itself. Legs are therefore not late one by one. What would not fit into
+the time that a request has left is skipped before it begins, and the answer says so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +17,7 @@ import structlog
 
 from services.common.errors import InvalidArgument, KairosError
 from services.common.facets import ATTRIBUTE_FACET
+from services.common.filters import ProductFilter
 from services.retrieval.domain.candidates import Candidates
 from services.retrieval.domain.comparable_vectors import (
     in_terms_of,
@@ -18,19 +26,26 @@ from services.retrieval.domain.comparable_vectors import (
     without_zero_vectors,
 )
 from services.retrieval.domain.cursor import Cursor
-from services.retrieval.domain.facets import facet_of_candidates
+from services.retrieval.domain.facets import Facet, facet_of_candidates
 from services.retrieval.domain.fusion import Details, Fusion
 from services.retrieval.domain.learned_fusion import FEATURES, LearnedFusion, candidate_features
-from services.retrieval.domain.legs import Leg, LegHits, Source, attempts, legs_of
+from services.retrieval.domain.legs import Leg, LegHits, Source, attempts, cheapest, legs_of
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
 from services.retrieval.domain.soft_filter import apply_soft_filter
+from services.retrieval.domain.step_times import Step, StepTimes
 from services.retrieval.ports import Browse, Columns, Found, Narrowing, ProductIndex
 
 # Below this depth the scale of a leg's scores would be that of its best few only.
 _MIN_DEPTH = 200
 
 _log = structlog.get_logger("kairos.retrieval")
+# Gives the seconds that a request has left.
+TimeLeft = Callable[[], float]
+
+
+def _no_limit() -> float:
+    return math.inf
 
 
 @dataclass(frozen=True)
@@ -43,13 +58,20 @@ class _Result:
 class Retriever:
     """Answers retrieval queries. `learned` takes the place of `fixed` if a search has one query vector and words."""
 
-    def __init__(self, index: ProductIndex, fixed: Fusion, learned: LearnedFusion | None = None) -> None:
+    def __init__(
+        self, index: ProductIndex, fixed: Fusion, learned: LearnedFusion | None = None, times: StepTimes | None = None
+    ) -> None:
         self.index = index
         self._fixed = fixed
         self._learned = learned
+        self._times = times or StepTimes()
 
-    def retrieve(self, tenant: str, query: RetrievalQuery) -> Retrieval:
-        """Raises InvalidArgument for a bad query, and what the index raises if no leg of the search answers."""
+    def retrieve(self, tenant: str, query: RetrievalQuery, time_left: TimeLeft = _no_limit) -> Retrieval:
+        """Raises InvalidArgument for a bad query, and what the index raises if no leg of the search answers.
+
+        If `time_left` gives too little, a search does without, in this order: the soft filter, all legs but one, the
+        learned fusion, facets. A degradation names each.
+        """
         query.check()
         index = self.index.pinned(tenant)
         model_version = index.model_version(tenant)
@@ -64,14 +86,15 @@ class Retriever:
             text, image = index.vectors(tenant, query.similar_to_id)
             query, degradations = with_similar_product(query, text, image, (model_version, image_model_version))
         query, more = without_other_models(query, model_version, image_model_version)
-        result, failed = self._search(index, tenant, query)
-        facets = tuple(facet_of_candidates(result.candidates, facet) for facet in query.facets)
+        pace = _Pace(self._times, time_left, [*degradations, *more])
+        result = self._search(index, tenant, query, pace)
+        facets = self._facets(query, result.candidates, pace)
         return Retrieval(
             result.candidates.sorted_by(query.sort),
             facets,
             result.found,
             result.soft_filter_applied,
-            (*degradations, *more, *failed),
+            tuple(pace.degradations),
             model_version,
         )
 
@@ -90,12 +113,13 @@ class Retriever:
         _, rows = details.candidates.rows_of(seen.keys)
         return [details.candidates.ids[row] for row in rows], seen.features
 
-    def _search(self, index: ProductIndex, tenant: str, query: RetrievalQuery) -> tuple[_Result, list[Degradation]]:
+    def _search(self, index: ProductIndex, tenant: str, query: RetrievalQuery, pace: _Pace) -> _Result:
         """All legs at once. If that fails, fewer of them, so that a leg that fails does not fail the search."""
         failures: list[Exception] = []
-        for legs, fallback in attempts(legs_of(query)):
+        query, fitting = _that_fit(query, pace)
+        for legs, fallback in attempts(fitting):
             try:
-                result = self._attempt(index, tenant, query, legs)
+                result = self._attempt(index, tenant, query, legs, pace)
             except KairosError:
                 raise
             except Exception as error:
@@ -103,20 +127,25 @@ class Retriever:
                 _log.warning("retrieval failed", fallback=fallback, exc_info=error)
                 failures.append(error)
                 continue
-            degraded = [Degradation(DegradationReason.ERROR, fallback, str(failures[0]))] if failures else []
-            return result, degraded
+            if failures:
+                pace.degradations.append(Degradation(DegradationReason.ERROR, fallback, str(failures[0])))
+            return result
         if failures:
             raise failures[-1]
-        return _Result(Candidates.none(), 0, False), []
+        return _Result(Candidates.none(), 0, False)
 
-    def _attempt(self, index: ProductIndex, tenant: str, query: RetrievalQuery, legs: Sequence[Leg]) -> _Result:
-        columns = _columns(query)
+    def _attempt(
+        self, index: ProductIndex, tenant: str, query: RetrievalQuery, legs: Sequence[Leg], pace: _Pace
+    ) -> _Result:
+        columns, narrowings = _columns(query), _narrowings(query)
         # Reading the vectors of the product `similar_to_id` was the first round trip: the payload comes with the hits.
         inline = columns if query.similar_to_id else None
-        found = index.find(tenant, legs, _narrowings(query), _depth(query), inline)
-        fusion = self._fusion(query, found.hits[0])
-        details = _details(index, tenant, query, found, columns) if fusion.needs_details else None
-        scored = [fusion.fuse(hits, details, query.limit) for hits in found.hits]
+        with self._times.measured(Step.QUERY, len(legs) * len(narrowings)):
+            found = index.find(tenant, legs, narrowings, _depth(query), inline)
+        fusion = self._fusion(query, found.hits[0], pace)
+        with self._times.measured(Step.LEARNED_FUSION) if fusion.needs_details else nullcontext():
+            details = _details(index, tenant, query, found, columns) if fusion.needs_details else None
+            scored = [fusion.fuse(hits, details, query.limit) for hits in found.hits]
         best, applied = scored[0], False
         if len(scored) > 1:
             needed = min(query.soft_filter_minimum, query.limit)
@@ -125,16 +154,55 @@ class Retriever:
             )
         read = details.candidates if details is not None else found.candidates
         if read is None:
-            read = index.fetch(tenant, best.keys, columns)
+            with self._times.measured(Step.READ):
+                read = index.fetch(tenant, best.keys, columns)
         candidates = read.scored(best, with_image=any(leg.source is Source.IMAGE for leg in legs))
         return _Result(candidates if columns.vectors else replace(candidates, vectors=None), best.found, applied)
 
-    def _fusion(self, query: RetrievalQuery, hits: Sequence[LegHits]) -> Fusion:
+    def _fusion(self, query: RetrievalQuery, hits: Sequence[LegHits], pace: _Pace) -> Fusion:
         # With similar_to_id the details would be a third round trip. The dense leg may also use the vector of a
         # product then; the network was trained with query vectors.
-        if self._learned is not None and _is_learnable(hits) and not query.similar_to_id:
-            return self._learned
-        return self._fixed
+        if self._learned is None or not _is_learnable(hits) or query.similar_to_id:
+            return self._fixed
+        fits = pace.allows({Step.LEARNED_FUSION: 1}, "fusion with fixed weights")
+        return self._learned if fits else self._fixed
+
+    def _facets(self, query: RetrievalQuery, candidates: Candidates, pace: _Pace) -> tuple[Facet, ...]:
+        count = len(query.facets)
+        if not count or not pace.allows({Step.FACETS: count}, "results without facets"):
+            return ()
+        with self._times.measured(Step.FACETS, count):
+            return tuple(facet_of_candidates(candidates, facet) for facet in query.facets)
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """The time that one request has left, and what was degraded so far."""
+
+    times: StepTimes
+    time_left: TimeLeft
+    degradations: list[Degradation]
+
+    def allows(self, steps: Mapping[Step, int], fallback: str) -> bool:
+        """Whether there is time for these steps. If not, `fallback` becomes a degradation."""
+        if self.times.fits(left_s := self.time_left(), steps):
+            return True
+        detail = f"{left_s * 1e3:.1f} ms are left, too few for {', '.join(step.value for step in steps)}"
+        self.degradations.append(Degradation(DegradationReason.NO_BUDGET, fallback, detail))
+        return False
+
+
+def _that_fit(query: RetrievalQuery, pace: _Pace) -> tuple[RetrievalQuery, list[Leg]]:
+    """(the query, without its soft filter if there is no time for that; its legs, or the cheapest one)."""
+    legs = legs_of(query)
+    filtered = {Step.QUERY: 2 * len(legs), Step.READ: 1}
+    if not query.soft_filter.is_empty and not pace.allows(filtered, "retrieval without the soft filter"):
+        query = replace(query, soft_filter=ProductFilter())
+    if len(legs) > 1:
+        leg, fallback = cheapest(legs)
+        if not pace.allows({Step.QUERY: len(legs), Step.READ: 1}, fallback):
+            legs = [leg]
+    return query, legs
 
 
 def lookup(index: ProductIndex, tenant: str, ids: Sequence[str], columns: Columns) -> tuple[Candidates, list[str]]:

@@ -89,7 +89,7 @@ class RetrievalSettings(ServiceSettings):
     engine: Literal["edge", "server"] = "edge"
     # The folder of Edge's collections, with one folder a tenant.
     data_dir: Path = Path("var/retrieval")
-    # Threads that call the engine.
+    # Threads of searches. Reads by id and writes have threads of their own.
     workers: int = Field(default=4, ge=1)
     bm25: Bm25Settings = Bm25Settings()
     fusion: FusionSettings = FusionSettings()

@@ -1,7 +1,10 @@
-"""A stage that answers at once: what Serve does around a handler is all that its tests see."""
+"""A stage that answers at once, or after a second if it is asked for "patience": its tests see what Serve does around a
+handler.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest, EncodeQueryResponse
@@ -16,6 +19,8 @@ class EchoHandler(QueryEncoderServiceServicer):
 
     @rpc(EncodeQueryResponse)
     async def EncodeQuery(self, request: EncodeQueryRequest) -> EncodeQueryResponse:
+        if request.text == "patience":
+            await asyncio.sleep(1)
         return EncodeQueryResponse(language="en", vector=request.query_context.session)
 
 

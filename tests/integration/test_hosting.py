@@ -23,11 +23,17 @@ from kairos.encoder.v1.encoder_pb2_grpc import QueryEncoderServiceStub
 from ops.hosting import Application, Deployment, ServeConfig, haproxy_folder, has_haproxy, hosting_environment
 from ops.processes import end_all, marker_of, suite_members, suite_processes
 from ops.settings import LOOPBACK, SuiteSettings
+from tests.contract.refusals import reason_of
 
 # Ray clusters on one machine disturb each other: one process runs all such files.
 pytestmark = pytest.mark.xdist_group("ray")
 STAGES = ("query_encoder", "retrieval")
 START_TIMEOUT_S = 180.0
+# Calls that one replica works on at a time. A method's own bound is higher (services/common/call_limit.py).
+MOST_CALLS = 8
+
+
+needs_haproxy = pytest.mark.skipif(not has_haproxy(), reason="direct ingress needs HAProxy, which has no wheel here")
 
 
 @dataclass
@@ -61,8 +67,8 @@ class Host:
 
 def echo_config() -> ServeConfig:
     deployment = Deployment(
-        name="stage", num_replicas=1, max_ongoing_requests=128, health_check_period_s=1, health_check_timeout_s=10,
-        graceful_shutdown_timeout_s=2, ray_actor_options={"num_cpus": 0.5},
+        name="stage", num_replicas=1, max_ongoing_requests=MOST_CALLS, health_check_period_s=1,
+        health_check_timeout_s=10, graceful_shutdown_timeout_s=2, ray_actor_options={"num_cpus": 0.5},
     )  # fmt: skip
     path = "tests.integration.echo_stage:build_stage"
     return ServeConfig(
@@ -107,18 +113,44 @@ async def stub(host: Host) -> AsyncIterator[QueryEncoderServiceStub]:
         yield stub
 
 
-@pytest.mark.skipif(not has_haproxy(), reason="direct ingress needs HAProxy, which has no wheel here")
-async def test_calls_reach_the_handler_directly(stub: QueryEncoderServiceStub) -> None:
-    """A call takes the short way to the handler: Serve's own way leaves a request_id in the trailing metadata."""
+async def direct(stub: QueryEncoderServiceStub) -> None:
+    """Waits until HAProxy knows the replica's port: until then it sends calls to Serve's own proxy, which leaves a
+    request_id in the trailing metadata.
+    """
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         call = stub.EncodeQuery(EncodeQueryRequest(text="shoes"), metadata=(("application", STAGES[0]),), timeout=10)
         assert (await call).language == "en"
         if "request_id" not in {key for key, _ in await call.trailing_metadata()}:
             return
-        # Until HAProxy knows the replica's port it sends calls to Serve's own proxy.
         assert time.monotonic() < deadline, "calls still go through Serve's own proxy"
         await asyncio.sleep(0.2)
+
+
+@needs_haproxy
+async def test_calls_reach_the_handler_directly(stub: QueryEncoderServiceStub) -> None:
+    """A call takes the short way to the handler."""
+    await direct(stub)
+
+
+@needs_haproxy
+async def test_calls_beyond_the_bound_are_refused(stub: QueryEncoderServiceStub) -> None:
+    """While a replica works on `max_ongoing_requests` calls, further ones are refused at once as overloaded."""
+    await direct(stub)
+
+    async def refusal() -> grpc.aio.AioRpcError | None:
+        request = EncodeQueryRequest(text="patience")
+        try:
+            await stub.EncodeQuery(request, metadata=(("application", STAGES[0]),), timeout=10)
+        except grpc.aio.AioRpcError as error:
+            return error
+        return None
+
+    outcomes = await asyncio.gather(*(refusal() for _ in range(2 * MOST_CALLS)))
+    refused = [error for error in outcomes if error is not None]
+    assert len(refused) == MOST_CALLS
+    assert {error.code() for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert {reason_of(error) for error in refused} == {"OVERLOADED"}
 
 
 async def test_rich_errors_cross_the_ingress(stub: QueryEncoderServiceStub) -> None:

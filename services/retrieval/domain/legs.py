@@ -104,6 +104,12 @@ def attempts(legs: Sequence[Leg]) -> Iterator[tuple[list[Leg], str]]:
             yield [leg for leg in legs if leg.source is source], fallback
 
 
+def cheapest(legs: Sequence[Leg]) -> tuple[Leg, str]:
+    """(the one leg that answers if there is no time for all, the name of its answer as a fallback)."""
+    alone, fallback = next(found for found in attempts(legs) if len({leg.source for leg in found[0]}) == 1)
+    return alone[0], fallback or "retrieval by one of several vectors"
+
+
 _ALONE = {
     Source.LEXICAL: "lexical retrieval",
     Source.DENSE: "dense retrieval",

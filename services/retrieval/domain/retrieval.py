@@ -14,11 +14,12 @@ class DegradationReason(Enum):
     ERROR = "error"
     MODEL_VERSION_MISMATCH = "model_version_mismatch"
     NO_PICTURE = "no_picture"
+    NO_BUDGET = "no_budget"
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """Why a leg was skipped, and what the answer holds instead."""
+    """Why a leg or another step of a search was skipped, and what the answer holds instead."""
 
     reason: DegradationReason
     fallback: str

@@ -104,9 +104,9 @@ async def test_an_error_fails_only_its_batch(held: Fixture) -> None:
 
 
 async def test_a_quick_query_stays_on_the_loop() -> None:
-    """After a quick single query the next is encoded on the event loop; a batch, or one after a slow one, is not."""
+    """A query is encoded on the event loop if the last one was quick and the model has been idle for as long."""
     threads: list[bool] = []
-    now_s = took_s = 0.0
+    now_s, took_s = 0.0, ON_THE_LOOP_S / 2
 
     def encode(texts: Sequence[str]) -> FloatArray:
         threads.append(threading.current_thread() is not threading.main_thread())
@@ -116,10 +116,28 @@ async def test_a_quick_query_stays_on_the_loop() -> None:
 
     with ThreadPoolExecutor(1) as executor:
         batcher = QueryBatcher(encode, executor, max_batch=3, clock=lambda: now_s)
-        for _ in range(2):
+        for idle_s in (0.0, took_s, took_s / 2, 1.0):
+            now_s += idle_s
             await batcher.encode("a", None)
-        await asyncio.gather(batcher.encode("a", None), batcher.encode("b", None))
         took_s = 2 * ON_THE_LOOP_S
         for _ in range(2):
+            now_s += 1
             await batcher.encode("slow", None)
-    assert threads == [True, False, True, False, True]
+    assert threads == [True, False, True, False, False, True]
+
+
+async def test_expired_work_is_not_begun_on_the_loop() -> None:
+    """A query whose budget has ended is not encoded, also if nothing else is being encoded."""
+    texts: list[str] = []
+
+    def encode(batch: Sequence[str]) -> FloatArray:
+        texts.extend(batch)
+        return np.zeros((len(batch), 1), dtype=np.float32)
+
+    now_s = 0.0
+    with ThreadPoolExecutor(1) as executor:
+        batcher = QueryBatcher(encode, executor, max_batch=3, clock=lambda: now_s)
+        await batcher.encode("a", None)
+        with pytest.raises(BudgetExpired):
+            await batcher.encode("late", now_s)
+    assert texts == ["a"]

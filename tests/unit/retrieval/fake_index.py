@@ -1,0 +1,137 @@
+"""An index of three products whose legs can fail and take time, and a query that it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from services.common.errors import Conflict
+from services.common.filters import ProductFilter
+from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.retrieval.domain.cursor import Position
+from services.retrieval.domain.facets import Facet
+from services.retrieval.domain.fusion import FixedFusion
+from services.retrieval.domain.legs import KeyArray, Leg, LegHits
+from services.retrieval.domain.query import FloatArray, RetrievalQuery
+from services.retrieval.ports import Browse, Columns, Found, Narrowing, Page, ProductIndex, Reembedding, Vectors
+from tests.unit.retrieval.products import candidates
+
+FIXED = FixedFusion("linear", 0.3, 0.7, 1.0, 60)
+EAST = np.array([[0, 1]], np.float32)
+NIKE = ProductFilter(brands=("Nike",))
+IDS = "abc"
+
+
+@dataclass
+class FakeIndex:
+    """Three products, of which `nikes` are Nike's. `broken`: the sources that fail, or "refused".
+
+    Each query of a batch takes `query_s` seconds of the clock `now_s`.
+    """
+
+    broken: tuple[str, ...] = ()
+    version: str = "m@1"
+    nikes: tuple[str, ...] = ("b",)
+    # Of each batch: its legs, its narrowings.
+    batches: list[tuple[list[Leg], list[Narrowing]]] = field(default_factory=list)
+    fetched: list[Columns] = field(default_factory=list)
+    browsed: list[Browse] = field(default_factory=list)
+    query_s: float = 0.0
+    now_s: float = 0.0
+
+    def find(
+        self,
+        tenant: str,
+        legs: Sequence[Leg],
+        narrowings: Sequence[Narrowing],
+        depth: int,
+        columns: Columns | None = None,
+    ) -> Found:
+        self.batches.append((list(legs), list(narrowings)))
+        self.now_s += self.query_s * len(legs) * len(narrowings)
+        if "refused" in self.broken:
+            raise Conflict("another dimension")
+        for leg in legs:
+            if leg.source in self.broken:
+                raise RuntimeError(f"the {leg.source} leg is broken")
+        hits = tuple(tuple(self._hits(leg, narrowing) for leg in legs) for narrowing in narrowings)
+        return Found(hits, np.empty(0, np.uint32))
+
+    def fetch(self, tenant: str, keys: KeyArray, columns: Columns) -> Candidates:
+        self.fetched.append(columns)
+        return self._rows([IDS[key] for key in keys])
+
+    def fetch_and_score(
+        self, tenant: str, keys: KeyArray, columns: Columns, text: str, unscored: KeyArray
+    ) -> tuple[Candidates, dict[int, float]]:
+        raise NotImplementedError
+
+    def vectors(self, tenant: str, id: str) -> tuple[FloatArray | None, FloatArray | None]:
+        raise NotImplementedError
+
+    def lookup(self, tenant: str, ids: Sequence[str], columns: Columns) -> Candidates:
+        return self._rows([id for id in ids if id in IDS])
+
+    def browse(self, tenant: str, wanted: Browse) -> Page:
+        self.browsed.append(wanted)
+        narrowing, is_preferred = wanted.narrowing, False
+        if wanted.preferred is not None and len(self._matching(wanted.preferred)) >= wanted.preferred_minimum:
+            narrowing, is_preferred = wanted.preferred, True
+        found = self._matching(narrowing)
+        facets = tuple(Facet.of(facet, [("whole catalogue", len(found))]) for facet in wanted.facets)
+        return Page(self._rows(found[: wanted.limit]), facets, len(found), is_preferred, Position(1.5, 7))
+
+    def model_version(self, tenant: str) -> str:
+        return self.version
+
+    def image_model_version(self, tenant: str) -> str:
+        return ""
+
+    def upsert(
+        self,
+        tenant: str,
+        products: Sequence[IndexedProduct],
+        vectors: Vectors | None,
+        images: Vectors | None = None,
+        other_vectors: Sequence[Vectors] = (),
+    ) -> None:
+        raise NotImplementedError
+
+    def pinned(self, tenant: str) -> ProductIndex:
+        return self
+
+    @property
+    def reembedding(self) -> Reembedding:
+        raise NotImplementedError
+
+    def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
+        raise NotImplementedError
+
+    def check(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def _hits(self, leg: Leg, narrowing: Narrowing) -> LegHits:
+        keys = np.array([IDS.index(id) for id in self._matching(narrowing)], np.uint64)
+        return LegHits(leg, keys, np.linspace(1, 0.9, len(keys), dtype=np.float32), is_cut=False)
+
+    def _matching(self, narrowing: Narrowing) -> list[str]:
+        known = self.nikes if NIKE in narrowing.filters else tuple(IDS)
+        return [id for id in known if id not in narrowing.excluded_ids]
+
+    @staticmethod
+    def _rows(ids: Sequence[str]) -> Candidates:
+        prices = {"a": 3.0, "b": 1.0, "c": 2.0}
+        keys = np.array([IDS.index(id) for id in ids], np.uint64)
+        return candidates(ids, keys=keys, prices=np.array([prices[id] for id in ids]), brands=["Nike"] * len(ids))
+
+
+def query(text: str = "shoes", vectors: FloatArray | None = EAST, **fields: object) -> RetrievalQuery:
+    return RetrievalQuery(text=text, vectors=vectors, model_version="m@1", **fields)  # type: ignore[arg-type]
+
+
+def asked(index: FakeIndex) -> list[list[str]]:
+    """The sources of the legs of each batch."""
+    return [[leg.source.value for leg in legs] for legs, _ in index.batches]
