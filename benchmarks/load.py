@@ -34,8 +34,6 @@ from benchmarks.load_suite import shop_suite
 from benchmarks.load_traffic import KINDS, Traffic
 from benchmarks.results import Results
 
-NICENESS = 10
-
 
 def measure(arguments: argparse.Namespace, results: Results) -> None:
     """Measures the phases that `results` lacks."""
@@ -44,8 +42,8 @@ def measure(arguments: argparse.Namespace, results: Results) -> None:
         return
     kinds = [kind for kind in KINDS if kind.name in arguments.kinds]
     shop = shop_suite(arguments.target, arguments.size, arguments.data)
-    with shop as (suite, visits), client_process(NICENESS) as make:
-        bench = Bench(suite, visits, Traffic(visits, kinds), make, arguments.deadline_ms / 1e3, arguments.seed)
+    with shop as (suite, visits), client_process() as client:
+        bench = Bench(suite, visits, Traffic(visits, kinds), client, arguments.deadline_ms / 1e3, arguments.seed)
         bench.warm_up()
         for phase in tqdm(phases, desc="phases"):
             results.part(phase.name, lambda phase=phase: bench.measure(phase, results.parts))  # type: ignore[misc]

@@ -15,22 +15,22 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
-import numpy.typing as npt
 
 from benchmarks.load_traffic import Arrival, Kind
 from kairos.common.v1 import common_pb2
 
+# The client must leave the suite what it needs.
+NICENESS = 10
 # Several connections, so that several gateway processes on one port share the calls.
 _CHANNELS = 4
-# Until the first call is due: the client's process reads its schedule, and connects.
+# Until the first call can be due: what is started together with it must not delay it.
 _LEAD_S = 1.0
 # Degradations that a query or a catalogue causes, without load and without a fault.
 _OF_CONTENT = frozenset(
@@ -44,32 +44,44 @@ _OF_CONTENT = frozenset(
 OK, REFUSED = "OK", grpc.StatusCode.RESOURCE_EXHAUSTED.name
 
 
+@dataclass(frozen=True)
+class Call:
+    """What became of one call. Times are in seconds."""
+
+    kind: int
+    # From the begin of the phase.
+    due_s: float
+    # By which the call was sent late.
+    lag_s: float
+    # From the time when the call was due until it ended.
+    latency_s: float
+    # Name of the gRPC code.
+    code: str = OK
+    # "stage reason" of each degradation that load or a fault causes.
+    degradations: tuple[str, ...] = ()
+    # Whether an error said when to try again.
+    retry_info: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Answered, and nothing degraded."""
+        return self.code == OK and not self.degradations
+
+
 @dataclass
 class Calls:
-    """What became of the calls of one phase; each list has one entry for each call, in the order of completion."""
+    """The calls of a phase, in the order in which they ended."""
 
-    kinds: list[int] = field(default_factory=list)
-    # Seconds from the begin of the phase.
-    due_s: list[float] = field(default_factory=list)
-    # Seconds by which the call was sent late.
-    lag_s: list[float] = field(default_factory=list)
-    # Seconds from the time when the call was due until it ended.
-    latency_s: list[float] = field(default_factory=list)
-    # Name of the gRPC code.
-    codes: list[str] = field(default_factory=list)
-    # "stage reason" of each degradation that load or a fault causes; empty: the answer is whole.
-    degradations: list[tuple[str, ...]] = field(default_factory=list)
-    # Whether an error said when to try again.
-    retry_info: list[bool] = field(default_factory=list)
+    ended: list[Call] = field(default_factory=list)
     # CPU of the client's process, and wall-clock time, until the last call ended.
     cpu_s: float = 0.0
     took_s: float = 0.0
+    # Begin of the phase, by the monotonic clock of the machine.
+    began_s: float = 0.0
 
-    @property
-    def whole(self) -> npt.NDArray[np.bool_]:
-        """[calls]: answered, and nothing degraded."""
-        found = [code == OK and not missing for code, missing in zip(self.codes, self.degradations, strict=True)]
-        return np.array(found, bool)
+    def between(self, from_s: float, to_s: float) -> Calls:
+        """The calls that were due in [from_s, to_s)."""
+        return replace(self, ended=[call for call in self.ended if from_s <= call.due_s < to_s])
 
 
 @dataclass(frozen=True)
@@ -85,41 +97,72 @@ class Offer:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class Client:
+    """A process that makes offers, one at a time."""
+
+    _pool: ProcessPoolExecutor
+    _stop: Any
+
+    def make(self, offer: Offer) -> Calls:
+        """Waits until the last call has ended."""
+        return self.submit(offer).result()
+
+    def submit(self, offer: Offer) -> Future[Calls]:
+        self._stop.clear()
+        return self._pool.submit(_make_here, offer)
+
+    def stop(self) -> None:
+        """The offer that runs makes no further call."""
+        self._stop.set()
+
+
 @contextlib.contextmanager
-def client_process(niceness: int) -> Iterator[Callable[[Offer], Calls]]:
-    """Makes offers in a process of its own, of the given niceness; the function waits until the last call has ended."""
+def client_process() -> Iterator[Client]:
+    """A client of low priority."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, _lower_priority, (niceness,)) as pool:
-        yield lambda offer: pool.submit(make_calls, offer).result()
+    stop = context.Event()
+    with ProcessPoolExecutor(1, context, _begin, (stop,)) as pool:
+        yield Client(pool, stop)
 
 
-def _lower_priority(niceness: int) -> None:
-    os.nice(niceness)
+# In the client's process: set when the running offer is to stop.
+_stop_here: Any = threading.Event()
+
+
+def _begin(stop: Any) -> None:
+    global _stop_here
+    _stop_here = stop
+    os.nice(NICENESS)
     # Linux shares the CPU among sessions first (autogroup): between sessions only the niceness of a session counts.
     with contextlib.suppress(OSError):
         os.setsid()
-        Path("/proc/self/autogroup").write_text(str(niceness))
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
     # A full collection would take longer than a refusal.
     gc.disable()
 
 
-def make_calls(offer: Offer, stop: threading.Event | None = None) -> Calls:
-    """Makes the calls; no further one after `stop`."""
-    return asyncio.run(_make_calls(offer, stop or threading.Event()))
+def _make_here(offer: Offer) -> Calls:
+    return make_calls(offer, _stop_here)
 
 
-async def _make_calls(offer: Offer, stop: threading.Event) -> Calls:
+def make_calls(offer: Offer, stop: Any) -> Calls:
+    """Makes the calls; no further one after `stop`, an event of threads or processes, is set."""
+    return asyncio.run(_make_calls(offer, stop))
+
+
+async def _make_calls(offer: Offer, stop: Any) -> Calls:
     options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 16 << 20)]
     channels = [grpc.aio.insecure_channel(offer.target, options) for _ in range(_CHANNELS)]
     try:
         await asyncio.gather(*(channel.channel_ready() for channel in channels))
-        caller = _Caller(offer, channels)
-        cpu_s = time.process_time()
-        caller.began_s = time.monotonic() + (0 if offer.in_flight else _LEAD_S)
+        caller, cpu_s = _Caller(offer, channels), time.process_time()
+        calls = caller.calls
+        calls.began_s = time.monotonic() + (0 if offer.in_flight else _LEAD_S)
         await (caller.keep_in_flight(stop) if offer.in_flight else caller.send_when_due(stop))
-        caller.calls.cpu_s = time.process_time() - cpu_s
-        caller.calls.took_s = time.monotonic() - caller.began_s
-        return caller.calls
+        calls.cpu_s = time.process_time() - cpu_s
+        calls.took_s = time.monotonic() - calls.began_s
+        return calls
     finally:
         for channel in channels:
             await channel.close()
@@ -127,18 +170,17 @@ async def _make_calls(offer: Offer, stop: threading.Event) -> Calls:
 
 class _Caller:
     def __init__(self, offer: Offer, channels: Sequence[grpc.aio.Channel]) -> None:
-        self.calls, self.began_s = Calls(), 0.0
-        self._offer = offer
+        self.calls, self._offer = Calls(), offer
         # Requests are serialised before; answers are parsed only to find their degradations.
         self._methods: list[list[Any]] = [
             [channel.unary_unary(kind.path, None, kind.response.FromString) for kind in offer.kinds]
             for channel in channels
         ]
 
-    async def send_when_due(self, stop: threading.Event) -> None:
+    async def send_when_due(self, stop: Any) -> None:
         running = set[asyncio.Task[None]]()
         for number, arrival in enumerate(self._offer.arrivals):
-            if (wait_s := self.began_s + arrival.due_s - time.monotonic()) > 0:
+            if (wait_s := self.calls.began_s + arrival.due_s - time.monotonic()) > 0:
                 await asyncio.sleep(wait_s)
             if stop.is_set():
                 break
@@ -147,12 +189,12 @@ class _Caller:
             task.add_done_callback(running.discard)
         await asyncio.gather(*running)
 
-    async def keep_in_flight(self, stop: threading.Event) -> None:
+    async def keep_in_flight(self, stop: Any) -> None:
         numbered = enumerate(self._offer.arrivals)
 
         async def caller() -> None:
             for number, arrival in numbered:
-                if (due_s := time.monotonic() - self.began_s) >= self._offer.seconds or stop.is_set():
+                if (due_s := time.monotonic() - self.calls.began_s) >= self._offer.seconds or stop.is_set():
                     return
                 await self._call(arrival, number, due_s)
 
@@ -163,20 +205,16 @@ class _Caller:
         sent_s, code, retry_info = time.monotonic(), OK, False
         degradations: tuple[str, ...] = ()
         try:
-            answer = await method(arrival.payload, timeout=self._offer.budget_s)
-            degradations = degradations_of(answer)
+            degradations = degradations_of(await method(arrival.payload, timeout=self._offer.budget_s))
         except grpc.aio.AioRpcError as error:
             code = error.code().name
-            retry_info = any(b"google.rpc.RetryInfo" in value for _, value in error.trailing_metadata() or ()
-                             if isinstance(value, bytes))  # fmt: skip
-        ended_s, calls = time.monotonic() - self.began_s, self.calls
-        calls.kinds.append(arrival.kind)
-        calls.due_s.append(due_s)
-        calls.lag_s.append(sent_s - self.began_s - due_s)
-        calls.latency_s.append(ended_s - due_s)
-        calls.codes.append(code)
-        calls.degradations.append(degradations)
-        calls.retry_info.append(retry_info)
+            retry_info = any(
+                isinstance(value, bytes) and b"google.rpc.RetryInfo" in value
+                for _, value in error.trailing_metadata() or ()
+            )
+        began_s = self.calls.began_s
+        lag_s, latency_s = sent_s - began_s - due_s, time.monotonic() - began_s - due_s
+        self.calls.ended.append(Call(arrival.kind, due_s, lag_s, latency_s, code, degradations, retry_info))
 
 
 def degradations_of(answer: Any) -> tuple[str, ...]:

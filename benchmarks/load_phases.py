@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
 import numpy as np
 
-from benchmarks.load_client import Calls, Offer
+from benchmarks.load_client import Client, Offer
 from benchmarks.load_suite import Measured
 from benchmarks.load_summary import summarise, whole_by_bin
 from benchmarks.load_traffic import WITH_FALLBACKS, Traffic, Visit, poisson
@@ -86,10 +86,10 @@ class Bench:
     """Measures phases of `visits` against one suite. Every phase has random numbers of its own, from seed and name."""
 
     def __init__(
-        self, suite: Measured, visits: list[Visit], kinds: Traffic, make: Callable[[Offer], Calls], budget_s: float,
+        self, suite: Measured, visits: list[Visit], kinds: Traffic, client: Client, budget_s: float,
         seed: int,
     ) -> None:  # fmt: skip
-        self._suite, self._traffic, self._make = suite, kinds, make
+        self._suite, self._traffic, self._client = suite, kinds, client
         self._with_fallbacks = Traffic(visits, WITH_FALLBACKS)
         self._budget_s, self._seed = budget_s, seed
 
@@ -118,7 +118,7 @@ class Bench:
         arrivals, target = traffic.arrivals(due_s, random), self._suite.connection.target
         before = self._suite.cpu_seconds()
         offer = Offer(target, traffic.kinds, arrivals, budget_s, phase.in_flight, phase.seconds)
-        calls = self._make(offer)
+        calls = self._client.make(offer)
         after = self._suite.cpu_seconds()
         figures = summarise(calls, traffic.kinds, budget_s, seconds)
         figures["offered_per_s"] = None if phase.in_flight else round(len(due_s) / seconds, 2)

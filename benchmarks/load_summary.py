@@ -26,19 +26,20 @@ _HIGHEST_US, _DIGITS = 60_000_000, 3
 
 def summarise(calls: Calls, kinds: Sequence[Kind], budget_s: float, seconds: float) -> dict[str, Any]:
     """Figures of the calls that were due in a phase of `seconds`, as JSON. Latencies are in milliseconds."""
-    codes, whole = np.array(calls.codes), calls.whole
-    latency_s, lag_s = np.array(calls.latency_s), np.array(calls.lag_s)
+    ended = calls.ended
+    codes, whole = np.array([call.code for call in ended]), np.array([call.whole for call in ended], bool)
+    latency_s, lag_s = np.array([call.latency_s for call in ended]), np.array([call.lag_s for call in ended])
     answered, refused = codes == OK, codes == REFUSED
     # The client's own delay is no fault of the suite.
     in_time = answered & (latency_s - lag_s <= budget_s + GRACE_S)
-    sent, admitted = len(codes), int(np.sum(~refused))
+    sent, admitted = len(ended), int(np.sum(~refused))
     return {
         "sent": sent, "sent_per_s": round(sent / seconds, 2), "whole": int(whole.sum()),
         "whole_per_s": round(whole.sum() / seconds, 2), "degraded": int(np.sum(answered & ~whole)),
-        "refused": int(refused.sum()), "errors": _counted(code for code in calls.codes if code not in (OK, REFUSED)),
-        "refused_without_retry_info": int(np.sum(refused & ~np.array(calls.retry_info, bool))),
+        "refused": int(refused.sum()), "errors": _counted(codes[~answered & ~refused].tolist()),
+        "refused_without_retry_info": sum(call.code == REFUSED and not call.retry_info for call in ended),
         "in_time_share": round(float(in_time.sum()) / admitted, 5) if admitted else None,
-        "degradations": _counted(name for missing in calls.degradations for name in missing),
+        "degradations": _counted(name for call in ended for name in call.degradations),
         "by_kind": _by_kind(calls, kinds),
         "latency": latencies(latency_s[answered]), "refusal_latency": latencies(latency_s[refused] - lag_s[refused]),
         "client": {
@@ -68,9 +69,8 @@ def merged(encoded: Iterable[str]) -> HdrHistogram:
 def whole_by_bin(calls: Calls, from_s: float, to_s: float) -> list[list[int]]:
     """[calls, whole answers] of each 100 ms between the two times, by the time at which calls were due."""
     edges = from_s + BIN_S * np.arange(round((to_s - from_s) / BIN_S) + 1)
-    due_s = np.array(calls.due_s)
-    sent, _ = np.histogram(due_s, edges)
-    whole, _ = np.histogram(due_s[calls.whole], edges)
+    sent, _ = np.histogram([call.due_s for call in calls.ended], edges)
+    whole, _ = np.histogram([call.due_s for call in calls.ended if call.whole], edges)
     return [list(map(int, pair)) for pair in zip(sent, whole, strict=True)]
 
 
@@ -82,7 +82,7 @@ def whole_share(bins: Sequence[Sequence[int]], after_s: float) -> float | None:
 
 
 def _by_kind(calls: Calls, kinds: Sequence[Kind]) -> dict[str, dict[str, int]]:
-    sent, whole = Counter(calls.kinds), Counter(np.array(calls.kinds)[calls.whole].tolist())
+    sent, whole = Counter(call.kind for call in calls.ended), Counter(call.kind for call in calls.ended if call.whole)
     return {kind.name: {"sent": sent[place], "whole": whole[place]} for place, kind in enumerate(kinds)}
 
 

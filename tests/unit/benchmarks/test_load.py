@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from benchmarks.load_client import Calls, degradations_of
+from benchmarks.load_client import Call, Calls, degradations_of
 from benchmarks.load_goals import Report
 from benchmarks.load_phases import IN_FLIGHT, plan
 from benchmarks.load_summary import latencies, merged, summarise, whole_by_bin, whole_share
@@ -22,16 +22,7 @@ SHOP = [Visit("kettle", "anna", "s1", "p1"), Visit("red shoes")]
 
 def calls(*outcomes: tuple[float, float, str, tuple[str, ...]]) -> Calls:
     """(due, seconds of latency, code, degradations) of each call; each was sent 10 ms late."""
-    found = Calls(cpu_s=0.5, took_s=2.0)
-    for due_s, latency_s, code, missing in outcomes:
-        found.kinds.append(0)
-        found.due_s.append(due_s)
-        found.lag_s.append(0.01)
-        found.latency_s.append(latency_s)
-        found.codes.append(code)
-        found.degradations.append(missing)
-        found.retry_info.append(code == "RESOURCE_EXHAUSTED")
-    return found
+    return Calls([Call(0, due, 0.01, took, code, missing, True) for due, took, code, missing in outcomes], 0.5, 2.0)
 
 
 def test_a_schedule_follows_its_rates_and_its_seed() -> None:
