@@ -31,7 +31,7 @@ NICENESS = 10
 # Several connections, so that several gateway processes on one port share the calls.
 _CHANNELS = 4
 # Until the first call can be due: what is started together with it must not delay it.
-_LEAD_S = 1.0
+_LEAD_S = 0.3
 # Degradations that a query or a catalogue causes, without load and without a fault.
 _OF_CONTENT = frozenset(
     {
