@@ -27,7 +27,7 @@ import psutil
 from qdrant_edge import EdgeShard
 from rich.console import Console
 
-from benchmarks.load import Load, Phase
+from benchmarks.closed_load import Load, Phase
 from benchmarks.scale_model import POOLS
 from demo.catalogue import build_catalogue
 from demo.loading import load_shop

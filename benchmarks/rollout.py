@@ -27,7 +27,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.load import BUDGET_S, Load, Phase
+from benchmarks.closed_load import BUDGET_S, Load, Phase
 from benchmarks.manifests import read_objects, serve_applications
 from demo.loading import load_products
 from kairos.gateway.v1 import gateway_pb2

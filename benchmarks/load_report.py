@@ -1,0 +1,138 @@
+"""The report of `benchmarks.load`: tables in the terminal, and a page of HTML with plots."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.load_goals import Report
+from benchmarks.load_phases import HALF, IN_FLIGHT, OVERLOAD, closed_name
+from benchmarks.load_summary import BIN_S, merged
+
+_HEADINGS = (
+    "phase", "sent/s", "whole/s", "degraded", "refused", "errors", "in time", "p50", "p90", "p99", "p99.9",
+    "refusal p50", "refusal p99", "CPU ms / whole", "client CPU", "client lag p99",
+)  # fmt: skip
+_STYLE = "body{font:15px sans-serif;max-width:75em;margin:2em auto}td,th{padding:.2em .6em;text-align:right}" \
+    "td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}"  # fmt: skip
+
+
+def print_report(console: Console, report: Report) -> None:
+    phases = Table(*_HEADINGS, title="latencies in ms from the time at which a call was due")
+    for row in _phase_rows(report):
+        phases.add_row(*row)
+    console.print(phases)
+    missing = Table("phase", "degradations", "errors", "whole / sent of each kind")
+    for name, phase in report.parts.items():
+        missing.add_row(name, *_detail(phase))
+    console.print(missing)
+    goals = Table("goal", "wanted", "measured", "each", "holds")
+    for row in _goal_rows(report):
+        goals.add_row(*row)
+    console.print(goals)
+    in_flight, rate = report.saturation
+    console.print(f"saturation: {rate:.1f} whole answers/s with {in_flight} in flight, "
+                  f"{_cpu_ms(report.parts[closed_name(in_flight)])} ms of CPU each")  # fmt: skip
+
+
+def write_html(path: Path, report: Report, settings: dict[str, Any]) -> None:
+    """One file without links to others."""
+    parts = [
+        "<!doctype html><meta charset='utf-8'><title>Load</title>", f"<style>{_STYLE}</style><h1>Load</h1>",
+        f"<p>{html.escape(', '.join(f'{name} {value}' for name, value in settings.items()))}</p>",
+        "<h2>Goals</h2>", _html_table(("goal", "wanted", "measured", "each", "holds"), _goal_rows(report)),
+        _plots(report), "<h2>Phases</h2>", _html_table(_HEADINGS, _phase_rows(report)),
+        "<h2>Degradations and errors</h2>",
+        _html_table(("phase", "degradations", "errors", "whole / sent of each kind"),
+                    ((name, *_detail(phase)) for name, phase in report.parts.items())),
+    ]  # fmt: skip
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _phase_rows(report: Report) -> Iterable[Sequence[str]]:
+    for name, phase in report.parts.items():
+        latency, client = phase["latency"], phase["client"]
+        yield (
+            name, f"{phase['sent_per_s']:.1f}", f"{phase['whole_per_s']:.1f}", str(phase["degraded"]),
+            str(phase["refused"]), str(sum(phase["errors"].values())),
+            "" if phase["in_time_share"] is None else f"{phase['in_time_share']:.4f}",
+            *(f"{latency[name]:.1f}" for name in ("p50", "p90", "p99", "p99.9")),
+            *(f"{phase['refusal_latency'][name]:.1f}" for name in ("p50", "p99")), _cpu_ms(phase),
+            f"{client['cpu_share']:.0%}", f"{client['lag']['p99']:.1f}",
+        )  # fmt: skip
+
+
+def _cpu_ms(phase: dict[str, Any]) -> str:
+    """CPU of all processes of the suite for one whole answer."""
+    seconds = sum(phase["suite_cpu_s"].values())
+    return f"{1e3 * seconds / phase['whole']:.1f}" if phase["whole"] and seconds else ""
+
+
+def _detail(phase: dict[str, Any]) -> tuple[str, str, str]:
+    def listed(counts: dict[str, int]) -> str:
+        return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+    kinds = ", ".join(f"{name} {of['whole']}/{of['sent']}" for name, of in phase["by_kind"].items())
+    return listed(phase["degradations"]), listed(phase["errors"]), kinds
+
+
+def _goal_rows(report: Report) -> Iterable[Sequence[str]]:
+    for goal in report.goals():
+        each = ", ".join(f"{value:.3g}" for value in goal.values)
+        yield goal.name, goal.wanted, f"{goal.value:.4g}", each, "yes" if goal.holds else "NO"
+
+
+def _html_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    return "<table>" + line(headings, "th") + "".join(line(row, "td") for row in rows) + "</table>"
+
+
+def _plots(report: Report) -> str:
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    chart, ((rates, outcomes), (curve, recovery)) = pyplot.subplots(2, 2, figsize=(12, 8), layout="constrained")
+    rates.plot(IN_FLIGHT, [report.parts[closed_name(count)]["whole_per_s"] for count in IN_FLIGHT], "o-")
+    rates.set(title="closed loop", xlabel="calls in flight", ylabel="whole answers/s", xscale="log", ylim=(0, None))
+
+    def mean(multiple: float, name: str) -> float:
+        return float(np.mean([phase[name] / phase["sent"] for phase in report.of(multiple)]))
+
+    labels, below = [f"{multiple:g} ×" for multiple in report.multiples], np.zeros(len(report.multiples))
+    for name in ("whole", "degraded", "refused"):
+        shares = np.array([mean(multiple, name) for multiple in report.multiples])
+        outcomes.bar(labels, shares, bottom=below, label=name)
+        below += shares
+    outcomes.bar(labels, 1 - below, bottom=below, label="errors")
+    outcomes.set(title="outcomes", xlabel="multiple of saturation", ylabel="share of calls")
+    outcomes.legend()
+    for multiple in report.multiples:
+        histogram = merged(phase["latency"]["histogram_us"] for phase in report.of(multiple))
+        if histogram.get_total_count():
+            nines = 100 * (1 - np.logspace(0, -3.5, 80))
+            curve.plot(1 / (1 - nines / 100), [histogram.get_value_at_percentile(p) / 1e3 for p in nines],
+                       label=f"{multiple:g} ×")  # fmt: skip
+    ticks = [1, 2, 10, 100, 1_000]
+    curve.set(title="latency of answers", xlabel="percentile", ylabel="ms", xscale="log", ylim=(0, None))
+    curve.set_xticks(ticks, [f"{100 * (1 - 1 / tick):g}" for tick in ticks])
+    curve.legend()
+    for number, bins in enumerate(report.recoveries(), 1):
+        whole_shares = [whole / sent if sent else np.nan for sent, whole in bins]
+        recovery.plot(BIN_S * np.arange(len(bins)), whole_shares, ".-", label=f"round {number}")
+    recovery.set(title=f"whole answers after {OVERLOAD:g} × fell to {HALF:g} × saturation", xlabel="seconds after",
+                 ylabel="share in each 100 ms", ylim=(-0.05, 1.05))  # fmt: skip
+    recovery.legend()
+    written = io.StringIO()
+    chart.savefig(written, format="svg")
+    pyplot.close(chart)
+    return written.getvalue()[written.getvalue().index("<svg") :]
