@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.pricing.v1 import pricing_pb2
+from services.gateway.domain.places import Places
 
 # Shares of the budget; at 1 it is used up.
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 5.0)
@@ -51,7 +52,23 @@ class Metrics:
         )  # fmt: skip
         self.circuit_open = Gauge(named("circuit_open"), "1 while calls are paused.", ["stage"], registry=registry)
         self.in_flight = Gauge(named("requests_in_flight"), "Public calls being served.", registry=registry)
-        self.concurrency_limit = Gauge(named("concurrency_limit"), "The limit of concurrent calls.", registry=registry)
+        # By limiter: "gateway", or a stage and its method.
+        self.concurrency_limit = Gauge(
+            named("concurrency_limit"), "The limit of concurrent calls.", ["limiter"], registry=registry
+        )
+        self.limiter_in_flight = Gauge(
+            named("limiter_in_flight"), "Calls that hold a place.", ["limiter"], registry=registry
+        )
+        self.limiter_waiting = Gauge(
+            named("limiter_waiting"), "Calls that wait for a place.", ["limiter"], registry=registry
+        )
+        self.base_latency = Gauge(
+            named("base_latency_seconds"), "Median time of calls without load.", ["limiter"], registry=registry
+        )
+        self.overload_refusals = Counter(
+            named("overload_refusals"), "Calls that were refused because the gateway is full.", ["method"],
+            registry=registry,
+        )  # fmt: skip
         self.quota_refusals = Counter(
             named("quota_refusals"), "Calls that were refused because of a quota.", ["tenant", "quota"],
             registry=registry,
@@ -109,6 +126,14 @@ class Metrics:
         self.requests.labels(method, code).inc()
         self.request_seconds.labels(method).observe(latency_s)
         return latency_s
+
+    def watch_limit(self, limiter: str, places: Places, base_s: Callable[[], float] | None = None) -> None:
+        """The gauges of a limiter are read when they are scraped, so that they cost calls nothing."""
+        self.concurrency_limit.labels(limiter).set_function(lambda: int(places.limit.limit))
+        self.limiter_in_flight.labels(limiter).set_function(lambda: places.in_flight)
+        self.limiter_waiting.labels(limiter).set_function(lambda: places.waiting)
+        if base_s is not None:
+            self.base_latency.labels(limiter).set_function(base_s)
 
     def count_event(self, event: event_pb2.Event) -> None:
         self.events.labels(event_pb2.EventType.Name(event.type).removeprefix("EVENT_TYPE_").lower()).inc()
