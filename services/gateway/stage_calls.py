@@ -18,7 +18,7 @@ from services.gateway.domain.gateway_limit import GatewayLimit
 from services.gateway.metrics import Metrics
 from services.gateway.request_info import RequestInfo
 from services.gateway.settings import GatewaySettings
-from services.gateway.stage_errors import StageFailed, StageOverloaded, failure_of, refusal_of, skipped, unreadable
+from services.gateway.stage_errors import StageFailed, StageOverloaded, broken, failure_of, refusal_of, skipped
 from services.gateway.stage_guard import CallKind, Origin, StageGuard
 
 Response = TypeVar("Response", bound=Message)
@@ -124,23 +124,31 @@ class StageCalls:
         later: Sequence[Stage],
         fallback: str,
         cap: float = 1.0,
+        is_valid: Callable[[Response], bool] | None = None,
     ) -> Response | None:
         """The stage's answer, or None and a degradation that names `fallback`.
 
         Raises InvalidArgument, NotFound or Conflict if the stage refuses the request.
         """
         try:
-            return await self.call(stage, method, request, later, cap)
+            return await self.call(stage, method, request, later, cap, is_valid)
         except StageFailed as failed:
             self.degrade(stage, failed.degradation, fallback, failed.detail)
             return None
 
     async def call(
-        self, stage: Stage, method: Method[Response], request: Any, later: Iterable[Stage] = (), cap: float = 1.0
+        self,
+        stage: Stage,
+        method: Method[Response],
+        request: Any,
+        later: Iterable[Stage] = (),
+        cap: float = 1.0,
+        is_valid: Callable[[Response], bool] | None = None,
     ) -> Response:
         """The stage's answer. Raises StageFailed, or what the stage refuses the request with.
 
-        `later`: stages that are called afterwards; `cap`: most of the budget that this call may take, 0 to 1.
+        `later`: stages that are called afterwards; `cap`: most of the budget that this call may take, 0 to 1;
+        `is_valid`: whether the answer keeps the contract, if a broken one would harm.
         """
         guard, began_s = self.guards[stage], self.clock()
         kind = guard.kind(type(request).__name__, self.origin)
@@ -156,12 +164,12 @@ class StageCalls:
         work.begin(began_s)
         try:
             if kind.places is None:
-                return await self._send(guard, kind, method, request, began_s, timeout_s)
+                return await self._send(guard, kind, method, request, began_s, timeout_s, is_valid)
             if not await kind.places.enter(timeout_s - kind.base.typical_s):
                 reason = common_pb2.DEGRADATION_REASON_OVERLOADED
                 raise self._skipped(stage, reason, "the stage has as many calls as it can answer in time")
             try:
-                return await self._send(guard, kind, method, request, began_s, timeout_s)
+                return await self._send(guard, kind, method, request, began_s, timeout_s, is_valid)
             finally:
                 kind.places.leave()
         finally:
@@ -195,6 +203,7 @@ class StageCalls:
         request: Any,
         began_s: float,
         timeout_s: float,
+        is_valid: Callable[[Response], bool] | None,
     ) -> Response:
         """`began_s`: when the flow asked for the call; since then it may have waited for a place."""
         sent_s, was_light, generation = self.clock(), self.limit.is_light, guard.breaker.generation
@@ -203,14 +212,14 @@ class StageCalls:
         try:
             with span_of_stage(guard.stage.value) as trace:
                 response = await self._try_twice(guard, method, request, began_s + timeout_s, trace)
-            if response is None:
-                # What grpc.aio returns for bytes that are no message of the contract.
-                raise unreadable(guard.stage)
+            # grpc.aio returns None for bytes that are no message of the contract.
+            if response is None or (is_valid is not None and not is_valid(response)):
+                raise broken(guard.stage)
         except grpc.aio.AioRpcError as error:
             raise self._failed(guard, kind, error, began_s, sent_s, timeout_s, was_light, generation) from None
         except StageFailed:
             guard.breaker.ended(True, generation, self.clock())
-            self._record(guard, "unreadable", began_s, timeout_s)
+            self._record(guard, "broken", began_s, timeout_s)
             raise
         now_s = self.clock()
         guard.breaker.ended(False, generation, now_s)

@@ -67,9 +67,9 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Exception | None:
     return None
 
 
-def unreadable(stage: Stage) -> StageFailed:
-    """For an answer that is no message of the contract."""
-    return StageDown(stage, common_pb2.DEGRADATION_REASON_ERROR, "the answer could not be read")
+def broken(stage: Stage) -> StageFailed:
+    """For an answer that does not keep the contract."""
+    return StageDown(stage, common_pb2.DEGRADATION_REASON_ERROR, "the answer does not keep the contract")
 
 
 def failure_of(stage: Stage, error: grpc.aio.AioRpcError) -> StageFailed:
