@@ -64,6 +64,20 @@ def span_of_call(name: str, metadata: Iterable[tuple[str, Any]] | None) -> Itera
         yield span
 
 
+@contextmanager
+def span_of_stage(name: str) -> Iterator[tuple[tuple[str, str], ...]]:
+    """A client span around a call to a stage, and the metadata that continue the trace there. Costs almost nothing
+    without a trace.
+    """
+    if not _is_tracing and not trace.get_current_span().get_span_context().is_valid:
+        yield ()
+        return
+    with trace.get_tracer("kairos").start_as_current_span(name, kind=trace.SpanKind.CLIENT):
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier)
+        yield tuple(carrier.items())
+
+
 def with_trace_id(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Adds the trace id to log lines that are written during a traced call."""
     context = trace.get_current_span().get_span_context()

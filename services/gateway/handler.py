@@ -27,13 +27,13 @@ from services.gateway.stage_calls import StageCalls
 class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     def __init__(self, parts: Parts) -> None:
         self._parts, self._settings, self.metrics = parts, parts.settings, parts.metrics
-        self.reception = Reception.of(parts.settings)
+        self.reception = Reception.of(parts.settings, parts.access)
 
     @rpc_method(gateway_pb2.SearchResponse)
     async def Search(self, message: gateway_pb2.SearchRequest) -> gateway_pb2.SearchResponse:
         viewer, calls = viewer_of_search(message, self._token_keys()), self._read_calls(message.locale)
         response = await search(calls, self._parts, message, viewer)
-        self._adapt_limit(calls, "Search")
+        self._observe_budget(calls, "Search")
         return response
 
     @rpc_method(gateway_pb2.SuggestResponse)
@@ -44,7 +44,7 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     async def Recommend(self, message: gateway_pb2.RecommendRequest) -> gateway_pb2.RecommendResponse:
         viewer, calls = viewer_of_recommendation(message, self._token_keys()), self._read_calls(message.locale)
         response = await recommend(calls, self._parts, message, viewer)
-        self._adapt_limit(calls, "Recommend")
+        self._observe_budget(calls, "Recommend")
         return response
 
     @rpc_method(gateway_pb2.ExplainItemResponse)
@@ -145,8 +145,6 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
         self._parts.popular_items.track(info.tenant)
         return self._parts.access.for_write(info)
 
-    def _adapt_limit(self, calls: StageCalls, method: str) -> None:
-        began, deadline_s, now_s = calls.info.received_s, calls.budget.deadline_s, time.monotonic()
-        limit = self.reception.limit
-        (limit.in_time if now_s <= deadline_s else limit.late)()
-        self.metrics.budget_used.labels(method).observe((now_s - began) / max(deadline_s - began, 1e-6))
+    def _observe_budget(self, calls: StageCalls, method: str) -> None:
+        used_s = time.monotonic() - calls.budget.received_s
+        self.metrics.budget_used.labels(method).observe(used_s / max(calls.budget.total_s, 1e-6))

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.pricing.v1 import pricing_pb2
+from services.gateway.domain.places import Places
 
 # Shares of the budget; at 1 it is used up.
 _SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 5.0)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 
 # The background work of a gateway.
-BACKGROUND_TASKS = ("popular_items", "impressions", "rankings", "clicks", "stage_health", "token_key", "replicas")
+BACKGROUND_TASKS = (
+    "popular_items",
+    "impressions",
+    "rankings",
+    "clicks",
+    "stage_health",
+    "token_key",
+    "replicas",
+    "metrics",
+)
 
 
 class Metrics:
@@ -25,6 +36,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._watched: list[tuple[Gauge, Callable[[], float]]] = []
 
         def named(name: str) -> str:
             return f"kairos_gateway_{name}"
@@ -68,9 +80,27 @@ class Metrics:
         self.in_flight = Gauge(
             named("requests_in_flight"), "Public calls being served.", multiprocess_mode="livesum", registry=registry
         )
+        # By limiter: "gateway", or a stage and its method.
         self.concurrency_limit = Gauge(
-            named("concurrency_limit"), "The limit of concurrent calls.", multiprocess_mode="livesum", registry=registry
-        )
+            named("concurrency_limit"), "The limit of concurrent calls.", ["limiter"], multiprocess_mode="livesum",
+            registry=registry,
+        )  # fmt: skip
+        self.limiter_in_flight = Gauge(
+            named("limiter_in_flight"), "Calls that hold a place.", ["limiter"], multiprocess_mode="livesum",
+            registry=registry,
+        )  # fmt: skip
+        self.limiter_waiting = Gauge(
+            named("limiter_waiting"), "Calls that wait for a place.", ["limiter"], multiprocess_mode="livesum",
+            registry=registry,
+        )  # fmt: skip
+        self.base_latency = Gauge(
+            named("base_latency_seconds"), "Median time of calls without load.", ["limiter"],
+            multiprocess_mode="livemax", registry=registry,
+        )  # fmt: skip
+        self.overload_refusals = Counter(
+            named("overload_refusals"), "Calls that were refused because the gateway is full.", ["method"],
+            registry=registry,
+        )  # fmt: skip
         self.quota_refusals = Counter(
             named("quota_refusals"), "Calls that were refused because of a quota.", ["tenant", "quota"],
             registry=registry,
@@ -134,6 +164,25 @@ class Metrics:
         self.requests.labels(method, code).inc()
         self.request_seconds.labels(method).observe(latency_s)
         return latency_s
+
+    def watch_limit(self, limiter: str, places: Places, base_s: Callable[[], float] | None = None) -> None:
+        self.watch(self.concurrency_limit.labels(limiter), lambda: int(places.limit.limit))
+        self.watch(self.limiter_in_flight.labels(limiter), lambda: places.in_flight)
+        self.watch(self.limiter_waiting.labels(limiter), lambda: places.waiting)
+        if base_s is not None:
+            self.watch(self.base_latency.labels(limiter), base_s)
+
+    def watch(self, gauge: Gauge, read: Callable[[], float]) -> None:
+        """The gauge is read when it is scraped, so that it costs calls nothing."""
+        gauge.set_function(read)
+        self._watched.append((gauge, read))
+
+    async def refresh(self) -> None:
+        """Writes once a second what `watch` was given, for a worker: its parent answers the scrapes."""
+        while True:
+            for gauge, read in self._watched:
+                gauge.set(read())
+            await asyncio.sleep(1)
 
     def count_event(self, event: event_pb2.Event) -> None:
         self.events.labels(event_pb2.EventType.Name(event.type).removeprefix("EVENT_TYPE_").lower()).inc()

@@ -1,16 +1,19 @@
-"""Admits calls before their message is received: by API key and role, then by the quotas of the key."""
+"""Admits calls before their message is received: by API key and role, quotas, and room."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from services.gateway.domain.concurrency_limit import ConcurrencyLimit
+from services.gateway.domain.criticality import SHOPPER_METHODS, patience_of
 from services.gateway.domain.quotas import ByteBudget, Pool, TokenBucket
 from services.gateway.receiving import Receiver
+from services.gateway.request_info import RequestInfo
 from services.gateway.security import Authenticator, Caller
 from services.gateway.settings import GatewaySettings
+from services.gateway.stage_calls import StageAccess
 
 _LOGGED_REFUSALS_PER_S = 10
 
@@ -20,8 +23,11 @@ class Reception:
     """What every call passes. All counts are those of this process."""
 
     authenticator: Authenticator
-    # Calls with one message.
-    limit: ConcurrencyLimit
+    # Has the limit of shoppers' calls.
+    access: StageAccess
+    # Calls with one message that are not shoppers': events have places of their own, so that nothing takes them.
+    event_calls: Pool
+    other_calls: Pool
     # Import streams, by tenant.
     import_streams: Pool
     receiver: Receiver
@@ -29,11 +35,13 @@ class Reception:
     logged_refusals: TokenBucket
 
     @classmethod
-    def of(cls, settings: GatewaySettings) -> Reception:
+    def of(cls, settings: GatewaySettings, access: StageAccess) -> Reception:
         limits, retry_s = settings.limits, settings.limits.retry_after_ms / 1e3
         return cls(
             Authenticator(settings.security, settings.quotas, retry_s),
-            ConcurrencyLimit(limits.minimum_in_flight, limits.maximum_in_flight, retry_s),
+            access,
+            Pool("event_calls", limits.event_calls, limits.event_calls, retry_s),
+            Pool("other_calls", limits.other_calls, limits.other_calls, retry_s),
             Pool("import_streams", limits.import_streams, limits.import_streams_of_a_tenant, retry_s),
             Receiver(ByteBudget(limits.in_flight_mb << 20, retry_s), limits.idle_s),
             TokenBucket(_LOGGED_REFUSALS_PER_S, _LOGGED_REFUSALS_PER_S),
@@ -54,4 +62,25 @@ class Reception:
                 held.enter_context(self.import_streams.place(caller.tenant))
             if quota is not None:
                 held.enter_context((quota.import_streams if is_stream else quota.calls_in_flight).place(""))
+            yield
+
+    def require_room(self, method: str, remaining_s: float | None) -> None:
+        """Before the message is received: raises Overloaded if the call would be refused when it is.
+
+        `remaining_s`: until the caller's deadline; None without one.
+        """
+        if method in SHOPPER_METHODS:
+            self.access.limit.require_room(self.access.budget_s(remaining_s), patience_of(method))
+
+    @contextlib.asynccontextmanager
+    async def working(self, method: str, message: Any, info: RequestInfo) -> AsyncIterator[None]:
+        """Holds a place for the work on a call with one message. Raises Overloaded at once if there is none."""
+        if method not in SHOPPER_METHODS:
+            pool = self.event_calls if method == "RecordEvents" else self.other_calls
+            with pool.place(""):
+                yield
+            return
+        given_s = None if info.deadline_s is None else info.deadline_s - info.received_s
+        remaining_s, patience = self.access.budget_s(given_s), patience_of(method, message)
+        async with self.access.limit.place(method, remaining_s, patience, info.work):
             yield

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from services.common.context import DEFAULT_TENANT, RequestContext
+from services.gateway.domain.slowdown import Work
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class RequestInfo:
     deadline_s: float | None = None
     # Of the caller's API key; "write" if the gateway has no keys.
     role: Literal["read", "write"] = "read"
+    # The stage calls so far.
+    work: Work = field(default_factory=Work)
 
     def context(self, deadline_s: float | None = None, locale: str = "") -> RequestContext:
         """The context of a call to a stage that must answer by `deadline_s`."""

@@ -19,7 +19,7 @@ import grpc
 import structlog
 from google.protobuf.message import Message
 
-from services.common.errors import KairosError
+from services.common.errors import KairosError, Overloaded
 from services.common.limits import MAX_ID
 from services.common.rpc import set_status
 from services.common.telemetry import span_of_call
@@ -52,24 +52,27 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
         async def receive_and_answer(self: Any, context: Context, request_id: str, caller: Caller) -> Response:
             reception: Reception = self.reception
 
-            def begin() -> None:
+            def begin() -> RequestInfo:
                 """The budget of a call with one message starts when the message is here."""
                 now_s, remaining_s = time.monotonic(), context.time_remaining()
                 deadline_s = None if remaining_s is None else now_s + remaining_s
-                current_request.set(RequestInfo(request_id, caller.tenant, now_s, deadline_s, caller.role))
+                info = RequestInfo(request_id, caller.tenant, now_s, deadline_s, caller.role)
+                current_request.set(info)
+                return info
 
             if is_stream:
                 begin()
                 async with contextlib.aclosing(reception.receiver.each(context, parser)) as messages:
                     return await method(self, messages)
-            async with reception.receiver.one(context, parser, caller) as message:
-                begin()
-                with reception.limit.slot():
-                    return await method(self, message)
+            async with (
+                reception.receiver.one(context, parser, caller) as message,
+                reception.working(name, message, begin()),
+            ):
+                return await method(self, message)
 
         async def work(self: Any, context: Context, metadata: Metadata, caller: Caller) -> Response:
             """Receives the message, calls the method and wraps what it raises."""
-            began, code, reception = time.monotonic(), grpc.StatusCode.OK, self.reception
+            began, code = time.monotonic(), grpc.StatusCode.OK
             request_id = _request_id(metadata)
             of_call = structlog.contextvars.bound_contextvars(request_id=request_id, method=name, tenant=caller.tenant)
             with of_call, span_of_call(name, metadata) as span:
@@ -84,7 +87,6 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
                 degradations = len(getattr(response, "degradations", ()))
                 if degradations:
                     self.metrics.degraded_answers.labels(name).inc()
-                self.metrics.concurrency_limit.set(reception.limit.limit)
                 latency_s = self.metrics.count_request(name, code.name, began)
                 _log.info(
                     "call",
@@ -101,12 +103,19 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
             in_flight = metrics.import_streams if is_stream else metrics.in_flight
             try:
                 caller = reception.authenticator.caller(name, metadata)
-                with reception.place(caller, is_stream, now_s), in_flight.track_inprogress():
-                    return await work(self, context, metadata, caller)
+                with reception.place(caller, is_stream, now_s):
+                    reception.require_room(name, context.time_remaining())
+                    with in_flight.track_inprogress():
+                        return await work(self, context, metadata, caller)
             except QuotaExceeded as error:
                 # Neither logged nor counted among the calls: the refusal is cheap, and no fault of the suite.
                 metrics.quota_refusals.labels(caller.tenant, error.quota).inc()
                 await context.abort(*_refusal(str(error), error.quota, math.ceil(error.retry_after_s * 100)))
+            except Overloaded as error:
+                # As cheap, but counted among the calls.
+                metrics.overload_refusals.labels(name).inc()
+                metrics.count_request(name, grpc.StatusCode.RESOURCE_EXHAUSTED.name, now_s)
+                await context.abort(*_refusal(str(error), "", math.ceil(error.retry_after_s * 100)))
             except KairosError as error:
                 code = set_status(context, error)
                 metrics.count_request(name, code.name, now_s)
@@ -121,9 +130,13 @@ def rpc_method(response_type: type[Response]) -> Callable[[Method[Response]], Ca
 
 @functools.lru_cache(maxsize=4_096)
 def _refusal(message: str, quota: str, retry_after_cs: int) -> tuple[grpc.StatusCode, str, Any]:
-    """Code, message and trailing metadata, made once for each hundredth of a second: a refusal must cost little."""
-    status = _Status()
-    set_status(status, QuotaExceeded(message, retry_after_cs / 100, quota))
+    """Code, message and trailing metadata, made once for each hundredth of a second: a refusal must cost little.
+
+    `quota`: empty if the caller has exceeded none and the gateway is full.
+    """
+    status, retry_after_s = _Status(), retry_after_cs / 100
+    error = QuotaExceeded(message, retry_after_s, quota) if quota else Overloaded(message, retry_after_s)
+    set_status(status, error)
     return status.code, status.details, status.metadata
 
 

@@ -82,7 +82,9 @@ async def start_gateway(settings: GatewaySettings, is_worker: bool = False) -> G
     for name in ("", SERVICE):
         await healths.set(name, health_pb2.HealthCheckResponse.SERVING)
     probe = StageHealthProbe(gateway.parts.stubs, gateway.parts.access, healths, gateway.supervisor)
-    if settings.metrics.port and not is_worker:
+    if is_worker:
+        gateway.supervisor.keep("metrics", gateway.parts.metrics.refresh)
+    elif settings.metrics.port:
         start_http_server(settings.metrics.port, settings.metrics.host, registry=gateway.parts.metrics.registry)
     if not settings.security.api_keys and settings.server.host not in _LOOPBACK:
         _log.warning("every caller is accepted: no API keys, and not bound to loopback", host=settings.server.host)

@@ -50,8 +50,10 @@ class BudgetSettings(_Group):
     maximum_ms: float = Field(default=2_000, gt=0)
     # For ExplainItem without a deadline: a person waits for it, not a page.
     explain_ms: float = Field(default=1_000, gt=0)
-    # Part of the budget that is reserved for joining the answer.
+    # Reserved for joining the answer and for its way to the caller: a part of the budget, and at least so many
+    # milliseconds (without load; under load it grows with the gateway's own latency).
     join: float = Field(default=0.04, ge=0, lt=1)
+    reserve_ms: float = Field(default=4, ge=0)
     # Most of the budget that reading a session or a stored ranking may take: the rest suffices to answer without it.
     stored_read: float = Field(default=0.15, gt=0, le=1)
     # For writes (events, imports, deletions) and reads by id, which no shopper waits for.
@@ -59,13 +61,17 @@ class BudgetSettings(_Group):
 
 
 class LimitSettings(_Group):
-    minimum_in_flight: int = Field(default=8, ge=1)
+    # Bounds of each limit of concurrent calls: the gateway's own, and one for each method of a stage.
+    minimum_in_flight: int = Field(default=2, ge=1)
     maximum_in_flight: int = Field(default=256, ge=1)
+    # Calls in progress that are not shoppers': events, and together the calls for the catalogue and for data of users.
+    event_calls: int = Field(default=64, ge=1)
+    other_calls: int = Field(default=64, ge=1)
     retry_after_ms: float = Field(default=100, gt=0)
+    # Of the last 20 calls of a stage: so many failures, and 80 %, open its circuit.
     failures_to_open: int = Field(default=5, ge=1)
-    open_ms: float = Field(default=1_000, gt=0)
-    # A late call counts as a failure only if the stage had at least this much time.
-    late_is_failure_ms: float = Field(default=40, gt=0)
+    # While a stage is not called, one call in this time is sent nevertheless.
+    probe_ms: float = Field(default=100, gt=0)
     # A call that has not sent its message, and an import stream that has not sent its next one, ends after this time.
     idle_s: float = Field(default=30, gt=0)
     # Messages that are worked on may have so many MiB together; in memory a picture takes about five times its size.

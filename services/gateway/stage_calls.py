@@ -1,25 +1,25 @@
-"""All calls to stages: inside the budget or not at all, with circuit breaker, tracing, metrics and degradations."""
+"""All calls to stages: inside the budget or not at all, with limits, breaker, tracing, metrics and degradations."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from opentelemetry import propagate, trace
 
 from kairos.common.v1 import common_pb2
 from services.common.convert import context_to_proto
-from services.gateway.domain.budget import ObservedMedian, RequestBudget, Stage, StageShare
-from services.gateway.domain.circuit_breaker import CircuitBreaker
+from services.common.telemetry import span_of_stage
+from services.gateway.domain.budget import RequestBudget, Stage, StageShare
+from services.gateway.domain.gateway_limit import GatewayLimit
 from services.gateway.metrics import Metrics
 from services.gateway.request_info import RequestInfo
 from services.gateway.settings import GatewaySettings
-from services.gateway.stage_errors import StageFailed, StageOverloaded, failure_of, refusal_of, skipped
+from services.gateway.stage_errors import StageFailed, StageOverloaded, broken, failure_of, refusal_of, skipped
+from services.gateway.stage_guard import CallKind, Origin, StageGuard
 
 Response = TypeVar("Response", bound=Message)
 Method = Callable[..., Awaitable[Response]]
@@ -32,59 +32,61 @@ STAGE_NUMBERS = {
 }
 # Writes, reads by id and background work: each call may take all of the remaining time.
 _WHOLE = {stage: StageShare(cap=1.0, keep=0.0) for stage in Stage}
-
-
-@dataclass
-class StageHealth:
-    """The observed state of one stage, shared by all requests."""
-
-    breaker: CircuitBreaker
-    late_is_failure_s: float
-    # By message type and origin: the latency of an import's batch says nothing about the latency of a query.
-    medians: defaultdict[tuple[str, bool], ObservedMedian] = field(default_factory=lambda: defaultdict(ObservedMedian))
+_LATE = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
 class StageAccess:
-    """Creates the StageCalls of each request. There is one StageAccess in a gateway."""
+    """Creates the StageCalls of each request. There is one StageAccess in a gateway.
 
-    def __init__(self, settings: GatewaySettings, metrics: Metrics) -> None:
-        limits = settings.limits
-        self._budget, self._shares, self._metrics = settings.budget, settings.stages.shares(), metrics
-        self.health = {
-            stage: StageHealth(
-                CircuitBreaker(limits.failures_to_open, limits.open_ms / 1e3), limits.late_is_failure_ms / 1e3
-            )
-            for stage in Stage
-        }
+    `clock` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self, settings: GatewaySettings, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        limits, self._budget = settings.limits, settings.budget
+        self._shares, self._metrics, self._clock = settings.stages.shares(), metrics, clock
+        self.guards = {stage: StageGuard(stage, limits, metrics) for stage in Stage}
+        self.limit = GatewayLimit(
+            limits.minimum_in_flight, limits.maximum_in_flight, self._budget.reserve_ms / 1e3,
+            limits.retry_after_ms / 1e3, clock,
+        )  # fmt: skip
+        metrics.watch_limit("gateway", self.limit.places)
+
+    def budget_s(self, deadline_s: float | None, default_ms: float = 0.0) -> float:
+        """The time of a shopper's request: what its deadline leaves, up to the maximum; without one the default."""
+        own_s = (default_ms or self._budget.default_ms) / 1e3 if deadline_s is None else deadline_s
+        return min(own_s, self._budget.maximum_ms / 1e3)
 
     def for_read(self, info: RequestInfo, locale: str, default_ms: float = 0.0) -> StageCalls:
         """For a shopper's request: the caller's deadline is the budget, up to the maximum, else the default."""
-        own_s = (default_ms or self._budget.default_ms) / 1e3
-        total_s = own_s if info.deadline_s is None else info.deadline_s - info.received_s
-        return self._calls(info, info.received_s, min(total_s, self._budget.maximum_ms / 1e3), self._shares, locale)
+        given_s = None if info.deadline_s is None else info.deadline_s - info.received_s
+        total_s = self.budget_s(given_s, default_ms)
+        return self._calls(info, info.received_s, total_s, self._shares, Origin.SHOPPER, locale)
 
     def for_write(self, info: RequestInfo) -> StageCalls:
         """For a request that no shopper waits for. The budget starts now: an import creates one for each batch."""
-        now_s, own_s = time.monotonic(), self._budget.write_ms / 1e3
+        now_s, own_s = self._clock(), self._budget.write_ms / 1e3
         total_s = own_s if info.deadline_s is None else min(own_s, info.deadline_s - now_s)
-        return self._calls(info, now_s, total_s, _WHOLE)
+        return self._calls(info, now_s, total_s, _WHOLE, Origin.WRITE)
 
     def for_background(self, name: str, tenant: str, total_s: float) -> StageCalls:
         """For work that belongs to no request. `name` is the request id in logs."""
-        info = RequestInfo(name, tenant)
-        return self._calls(info, info.received_s, total_s, _WHOLE, is_background=True)
+        info = RequestInfo(name, tenant, self._clock())
+        return self._calls(info, info.received_s, total_s, _WHOLE, Origin.BACKGROUND)
 
     def _calls(
         self,
         info: RequestInfo,
         from_s: float,
         total_s: float,
-        shares: dict[Stage, StageShare],
+        shares: Mapping[Stage, StageShare],
+        origin: Origin,
         locale: str = "",
-        is_background: bool = False,
     ) -> StageCalls:
-        budget = RequestBudget(from_s, from_s + total_s, shares, self._budget.join)
-        return StageCalls(info, budget, self.health, self._metrics, locale, is_background)
+        reserve_s = max(self.limit.reserve_s, self._budget.join * total_s)
+        budget = RequestBudget(from_s, from_s + total_s, shares, reserve_s)
+        return StageCalls(info, budget, self.guards, self.limit, self._metrics, self._clock, origin, locale)
 
 
 @dataclass
@@ -93,12 +95,26 @@ class StageCalls:
 
     info: RequestInfo
     budget: RequestBudget
-    health: dict[Stage, StageHealth]
+    guards: Mapping[Stage, StageGuard]
+    limit: GatewayLimit
     metrics: Metrics
+    clock: Callable[[], float]
+    origin: Origin
     locale: str = ""
-    is_background: bool = False
     degradations: list[common_pb2.Degradation] = field(default_factory=list)
-    timings: list[common_pb2.StageTiming] = field(default_factory=list)
+    # Stage, start, latency and budget of each call, in seconds; the last two are 0 for one that was skipped.
+    _timings: list[tuple[Stage, float, float, float]] = field(default_factory=list)
+
+    @property
+    def timings(self) -> list[common_pb2.StageTiming]:
+        """One bar of the latency waterfall for each call so far."""
+        return [
+            common_pb2.StageTiming(
+                stage=STAGE_NUMBERS[stage], start_ms=(began_s - self.info.received_s) * 1e3, latency_ms=latency_s * 1e3,
+                budget_ms=budget_s * 1e3,
+            )
+            for stage, began_s, latency_s, budget_s in self._timings
+        ]  # fmt: skip
 
     async def call_or_degrade(
         self,
@@ -108,50 +124,64 @@ class StageCalls:
         later: Sequence[Stage],
         fallback: str,
         cap: float = 1.0,
+        is_valid: Callable[[Response], bool] | None = None,
     ) -> Response | None:
         """The stage's answer, or None and a degradation that names `fallback`.
 
         Raises InvalidArgument, NotFound or Conflict if the stage refuses the request.
         """
         try:
-            return await self.call(stage, method, request, later, cap)
+            return await self.call(stage, method, request, later, cap, is_valid)
         except StageFailed as failed:
             self.degrade(stage, failed.degradation, fallback, failed.detail)
             return None
 
     async def call(
-        self, stage: Stage, method: Method[Response], request: Any, later: Iterable[Stage] = (), cap: float = 1.0
+        self,
+        stage: Stage,
+        method: Method[Response],
+        request: Any,
+        later: Iterable[Stage] = (),
+        cap: float = 1.0,
+        is_valid: Callable[[Response], bool] | None = None,
     ) -> Response:
         """The stage's answer. Raises StageFailed, or what the stage refuses the request with.
 
-        `later`: stages that are called afterwards; `cap`: most of the budget that this call may take, 0 to 1.
+        `later`: stages that are called afterwards; `cap`: most of the budget that this call may take, 0 to 1;
+        `is_valid`: whether the answer keeps the contract, if a broken one would harm.
         """
-        health, began = self.health[stage], time.monotonic()
-        median = health.medians[type(request).__name__, self.is_background]
-        timeout_s = min(self.budget.timeout_s(stage, later, began), cap * self.budget.total_s)
-        if median.would_not_fit(timeout_s):
+        guard, began_s = self.guards[stage], self.clock()
+        kind = guard.kind(type(request).__name__, self.origin)
+        usual_s = {other: self.guards[other].usual_s for other in later}
+        timeout_s = min(self.budget.timeout_s(stage, usual_s, began_s), cap * self.budget.total_s)
+        if timeout_s <= 0 or not kind.is_worth_calling(timeout_s, began_s):
             reason = common_pb2.DEGRADATION_REASON_SKIPPED_NO_BUDGET
-            raise self._skipped(stage, reason, f"{timeout_s * 1e3:.1f} ms are left, less than the stage usually takes")
-        if not health.breaker.allows(began):
+            raise self._skipped(stage, reason, f"{timeout_s * 1e3:.1f} ms are left, less than the stage needs")
+        if not guard.breaker.allows(began_s):
             reason = common_pb2.DEGRADATION_REASON_CIRCUIT_OPEN
             raise self._skipped(stage, reason, "the last calls failed; the gateway pauses calls to the stage")
+        work = self.info.work
+        work.begin(began_s)
         try:
-            response = await self._send(stage, method, request, began + timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise self._failed(stage, error, timeout_s, began) from None
-        latency_s = time.monotonic() - began
-        health.breaker.succeeded()
-        median.observe(latency_s)
-        self._record(stage, "ok", began, timeout_s)
-        return response
+            if kind.places is None:
+                return await self._send(guard, kind, method, request, began_s, timeout_s, is_valid)
+            if not await kind.places.enter(timeout_s - kind.base.typical_s):
+                reason = common_pb2.DEGRADATION_REASON_OVERLOADED
+                raise self._skipped(stage, reason, "the stage has as many calls as it can answer in time")
+            try:
+                return await self._send(guard, kind, method, request, began_s, timeout_s, is_valid)
+            finally:
+                kind.places.leave()
+        finally:
+            work.end(self.clock())
 
     async def probe(self, stage: Stage, method: Method[Response], request: Any) -> bool:
         """Whether the stage can be reached, also while its circuit is open.
 
-        An answer to an empty request says nothing about real work: it changes no circuit, median, metric or trace.
+        An answer to an empty request says nothing about real work: it changes no circuit, latency, metric or trace.
         """
         try:
-            await self._try_twice(stage, method, request, self.budget.deadline_s, {})
+            await self._try_twice(self.guards[stage], method, request, self.budget.deadline_s, ())
         except grpc.aio.AioRpcError as error:
             # A stage that works refuses an empty request.
             return error.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -165,57 +195,95 @@ class StageCalls:
         )
         self.metrics.degradations.labels(stage.value, common_pb2.DegradationReason.Name(reason)).inc()
 
-    async def _send(self, stage: Stage, method: Method[Response], request: Any, deadline_s: float) -> Response:
-        with trace.get_tracer("kairos").start_as_current_span(stage.value, kind=trace.SpanKind.CLIENT):
-            carrier: dict[str, str] = {}
-            propagate.inject(carrier)
-            return await self._try_twice(stage, method, request, deadline_s, carrier)
+    async def _send(
+        self,
+        guard: StageGuard,
+        kind: CallKind,
+        method: Method[Response],
+        request: Any,
+        began_s: float,
+        timeout_s: float,
+        is_valid: Callable[[Response], bool] | None,
+    ) -> Response:
+        """`began_s`: when the flow asked for the call; since then it may have waited for a place."""
+        sent_s, was_light, generation = self.clock(), self.limit.is_light, guard.breaker.generation
+        kind.sent(sent_s)
+        guard.retries.sent()
+        try:
+            with span_of_stage(guard.stage.value) as trace:
+                response = await self._try_twice(guard, method, request, began_s + timeout_s, trace)
+            # grpc.aio returns None for bytes that are no message of the contract.
+            if response is None or (is_valid is not None and not is_valid(response)):
+                raise broken(guard.stage)
+        except grpc.aio.AioRpcError as error:
+            raise self._failed(guard, kind, error, began_s, sent_s, timeout_s, was_light, generation) from None
+        except StageFailed:
+            guard.breaker.ended(True, generation, self.clock())
+            self._record(guard, "broken", began_s, timeout_s)
+            raise
+        now_s = self.clock()
+        guard.breaker.ended(False, generation, now_s)
+        self.info.work.parts.append(kind.answered(now_s - sent_s, was_light and self.limit.is_light, now_s))
+        self._record(guard, "ok", began_s, timeout_s)
+        return response
 
     async def _try_twice(
-        self, stage: Stage, method: Method[Response], request: Any, deadline_s: float, carrier: dict[str, str]
+        self,
+        guard: StageGuard,
+        method: Method[Response],
+        request: Any,
+        deadline_s: float,
+        trace: tuple[tuple[str, str], ...],
     ) -> Response:
         """A second try only if the stage could not be reached: all stage calls are idempotent."""
-        metadata = (("application", stage.value), *carrier.items())
+        metadata = (("application", guard.stage.value), *trace)
         for is_last in (False, True):
+            remaining_s = deadline_s - self.clock()
             request.context.CopyFrom(context_to_proto(self.info.context(deadline_s, self.locale)))
             try:
-                return await method(request, timeout=deadline_s - time.monotonic(), metadata=metadata)
+                return await method(request, timeout=remaining_s, metadata=metadata)
             except grpc.aio.AioRpcError as error:
-                if is_last or error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() >= deadline_s:
+                if is_last or error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+                if self.clock() >= deadline_s or not guard.retries.take():
                     raise
         raise AssertionError("unreachable: the last try returns or raises")
 
-    def _failed(self, stage: Stage, error: grpc.aio.AioRpcError, timeout_s: float, began: float) -> Exception:
-        health = self.health[stage]
+    def _failed(
+        self,
+        guard: StageGuard,
+        kind: CallKind,
+        error: grpc.aio.AioRpcError,
+        began_s: float,
+        sent_s: float,
+        timeout_s: float,
+        was_light: bool,
+        generation: int,
+    ) -> Exception:
+        self._record(guard, error.code().name.lower(), began_s, timeout_s)
+        now_s = self.clock()
         if refusal := refusal_of(error):
             # The stage works: the request itself is wrong.
-            health.breaker.succeeded()
-            self._record(stage, "refused", began, timeout_s)
+            guard.breaker.ended(False, generation, now_s)
             return refusal
-        failure = failure_of(stage, error)
-        is_late = failure.degradation == common_pb2.DEGRADATION_REASON_LATE
-        # A stage that refuses or that had little time is not down.
-        if not isinstance(failure, StageOverloaded) and (not is_late or timeout_s >= health.late_is_failure_s):
-            health.breaker.failed(time.monotonic())
-        self._record(stage, error.code().name.lower(), began, timeout_s)
+        failure = failure_of(guard.stage, error)
+        if isinstance(failure, StageOverloaded):
+            kind.refused(now_s)
+        elif error.code() in _LATE:
+            part = kind.late(now_s - sent_s, was_light and self.limit.is_light, now_s)
+            if part is not None:
+                self.info.work.parts.append(part)
+        else:
+            guard.breaker.ended(True, generation, now_s)
         return failure
 
     def _skipped(self, stage: Stage, reason: common_pb2.DegradationReason.ValueType, detail: str) -> StageFailed:
-        self.metrics.stage_calls.labels(stage.value, "skipped").inc()
-        start_ms = (time.monotonic() - self.info.received_s) * 1e3
-        self.timings.append(common_pb2.StageTiming(stage=STAGE_NUMBERS[stage], start_ms=start_ms))
+        self.guards[stage].count("skipped")
+        self._timings.append((stage, self.clock(), 0.0, 0.0))
         return skipped(stage, reason, detail)
 
-    def _record(self, stage: Stage, outcome: str, began: float, timeout_s: float) -> None:
-        latency_s = time.monotonic() - began
-        self.metrics.stage_calls.labels(stage.value, outcome).inc()
-        self.metrics.circuit_open.labels(stage.value).set(self.health[stage].breaker.is_open)
-        self.metrics.stage_seconds.labels(stage.value).observe(latency_s)
-        self.timings.append(
-            common_pb2.StageTiming(
-                stage=STAGE_NUMBERS[stage],
-                start_ms=(began - self.info.received_s) * 1e3,
-                latency_ms=latency_s * 1e3,
-                budget_ms=timeout_s * 1e3,
-            )
-        )
+    def _record(self, guard: StageGuard, outcome: str, began_s: float, timeout_s: float) -> None:
+        latency_s = self.clock() - began_s
+        guard.count(outcome)
+        guard.seconds.observe(latency_s)
+        self._timings.append((guard.stage, began_s, latency_s, timeout_s))

@@ -54,7 +54,7 @@ class StageLate(StageFailed, BudgetExpired):
 
 
 class StageOverloaded(StageFailed, Overloaded):
-    """The stage works, and refused the call."""
+    """The stage works, and has no room for the call."""
 
     reason, retry_after_s = Overloaded.reason, 1.0
 
@@ -67,16 +67,23 @@ def refusal_of(error: grpc.aio.AioRpcError) -> Exception | None:
     return None
 
 
+def broken(stage: Stage) -> StageFailed:
+    """For an answer that does not keep the contract."""
+    return StageDown(stage, common_pb2.DEGRADATION_REASON_ERROR, "the answer does not keep the contract")
+
+
 def failure_of(stage: Stage, error: grpc.aio.AioRpcError) -> StageFailed:
     reason = _REASONS.get(error.code(), common_pb2.DEGRADATION_REASON_ERROR)
     kind: type[StageFailed] = StageLate if reason in _LATE else StageDown
-    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and _is_of_a_stage(error):
-        reason, kind = common_pb2.DEGRADATION_REASON_UNAVAILABLE, StageOverloaded
+    if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and not _is_too_large(error):
+        reason, kind = common_pb2.DEGRADATION_REASON_OVERLOADED, StageOverloaded
     return kind(stage, reason, f"{error.code().name}: {error.details()}")
 
 
 def skipped(stage: Stage, reason: common_pb2.DegradationReason.ValueType, detail: str) -> StageFailed:
     """For a stage that was not called."""
+    if reason == common_pb2.DEGRADATION_REASON_OVERLOADED:
+        return StageOverloaded(stage, reason, detail)
     return (StageLate if reason in _LATE else StageDown)(stage, reason, detail)
 
 
@@ -93,6 +100,11 @@ def _is_of_a_stage(error: grpc.aio.AioRpcError) -> bool:
     """Whether a stage itself answered: the ingress answers NOT_FOUND for an application that is not running."""
     info = error_details_pb2.ErrorInfo()
     return any(detail.Unpack(info) and info.domain == ERROR_DOMAIN for detail in _details(error))
+
+
+def _is_too_large(error: grpc.aio.AioRpcError) -> bool:
+    """gRPC answers with the same code for a message above the limit. A stage, and Serve in front of it, are full."""
+    return "larger than max" in (error.details() or "")
 
 
 def _details(error: grpc.aio.AioRpcError) -> Sequence[Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import grpc
 import pytest
 
-from kairos.common.v1 import event_pb2
+from kairos.common.v1 import common_pb2, event_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import Overloaded
@@ -13,6 +15,7 @@ from services.common.rpc import describe
 from services.gateway.domain.budget import Stage
 from services.gateway.request_info import RequestInfo
 from services.gateway.stage_errors import StageLate
+from services.gateway.stage_guard import Origin
 from tests.contract.gateways import Running, degradations, running, search, stages
 from tests.contract.refusals import refusal
 
@@ -52,9 +55,9 @@ async def test_late_or_down(
 async def test_too_little_is_left(running: Running) -> None:
     """A stage that usually takes longer than what is left is not called, and the error says what to change."""
     access, lookup = running.parts.access, running.parts.stubs.retrieval.LookupProducts
-    health = access.health[Stage.RETRIEVAL]
-    for _ in range(8):
-        health.medians["LookupProductsRequest", False].observe(0.1)
+    kind = access.guards[Stage.RETRIEVAL].kind("LookupProductsRequest", Origin.WRITE)
+    kind.answered(0.1, True, time.monotonic())
+    kind.sent(time.monotonic())
     info = RequestInfo()
     calls = access.for_write(RequestInfo(deadline_s=info.received_s + 0.006))
     with pytest.raises(StageLate) as caught:
@@ -70,7 +73,9 @@ async def test_a_stage_that_refuses(running: Running) -> None:
     for _ in range(10):
         code, _ = await refusal(running.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[CLICK])))
         assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert degradations(await running.stub.Search(search())) == [(3, "retrieval order")]
-    assert not running.parts.access.health[Stage.RANKER].breaker.is_open
+        (degradation,) = (await running.stub.Search(search())).degradations
+        assert (degradation.stage, degradation.fallback) == (3, "retrieval order")
+        assert degradation.reason == common_pb2.DEGRADATION_REASON_OVERLOADED
+    assert not running.parts.access.guards[Stage.RANKER].breaker.is_open
     running.stages.ranker.refusal = None
     assert degradations(await running.stub.Search(search())) == []

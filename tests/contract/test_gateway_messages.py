@@ -106,16 +106,16 @@ async def test_messages_in_progress_are_bounded_by_bytes() -> None:
         ):
             raw: Any = channel.unary_unary(path("RecordEvents"))
             held = [raw(large, timeout=60, metadata=METADATA) for _ in range(3)]
-            await until(lambda: started.gateway.handler.reception.limit.in_flight == 3)
+            await until(lambda: started.gateway.handler.reception.event_calls.in_use == 3)
             error = await refused(raw(large, timeout=60, metadata=METADATA))
             assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             held.append(raw(small, timeout=60, metadata=METADATA))
-            await until(lambda: started.gateway.handler.reception.limit.in_flight == 4)
+            await until(lambda: started.gateway.handler.reception.event_calls.in_use == 4)
             for call in held:
                 call.cancel()
-            await until(lambda: started.gateway.handler.reception.limit.in_flight == 0)
+            await until(lambda: started.gateway.handler.reception.event_calls.in_use == 0)
             again = raw(large, timeout=60, metadata=METADATA)
-            await until(lambda: started.gateway.handler.reception.limit.in_flight == 1)
+            await until(lambda: started.gateway.handler.reception.event_calls.in_use == 1)
             again.cancel()
     finally:
         await stages.stop()
@@ -163,4 +163,4 @@ async def test_a_caller_that_pauses(method: str) -> None:
         error = await refused(raw(pausing(), timeout=10, metadata=METADATA))
         assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert "0.05 s" in (error.details() or "")
-        assert started.gateway.handler.reception.limit.in_flight == 0
+        assert started.gateway.handler.reception.access.limit.places.in_flight == 0

@@ -407,6 +407,19 @@ class Ingress(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(answer)
 
 
+class Garbage(grpc.GenericRpcHandler):
+    """Answers every call with the same bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        async def answer(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> bytes:
+            return self._data
+
+        return grpc.unary_unary_rpc_method_handler(answer)
+
+
 @dataclass
 class FakeStages:
     """All four, each on a port of its own: each can be stopped by itself."""
@@ -447,11 +460,14 @@ class FakeStages:
         return behaviour
 
     async def worsen(self, stage: str, how: str) -> None:
-        """`how`: "slow", "error", "down", or "gone": the ingress answers in the place of the stage."""
-        if how in ("down", "gone"):
+        """`how`: "slow", "error", "down", "gone" (the ingress answers in the place of the stage), "garbage" (bytes that
+        are no message) or "empty" (messages without content).
+        """
+        others = {"gone": Ingress(), "garbage": Garbage(b"\xff" * 9), "empty": Garbage(b"")}
+        if how == "down" or how in others:
             await self.servers[stage].stop(None)
-        if how == "gone":
-            self.servers[stage] = grpc.aio.server(handlers=[Ingress()])
+        if how in others:
+            self.servers[stage] = grpc.aio.server(handlers=[others[how]])
             self.servers[stage].add_insecure_port(self.targets[stage])
             await self.servers[stage].start()
         elif how != "down":

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+
+# Later stages keep their usual latency and so much of it in addition.
+_SLACK = 0.25
 
 
 class Stage(Enum):
@@ -33,39 +34,22 @@ class RequestBudget:
     received_s: float
     deadline_s: float
     shares: Mapping[Stage, StageShare]
-    # Part of the whole that is reserved for joining the answer.
-    join: float
+    # Reserved for joining the answer and for its way to the caller.
+    reserve_s: float
 
     @property
     def total_s(self) -> float:
         return self.deadline_s - self.received_s
 
-    def timeout_s(self, stage: Stage, later: Iterable[Stage], now_s: float) -> float:
-        """min(cap, remaining - what later stages must keep); never negative."""
-        kept = self.join + sum(self.shares[other].keep for other in later)
-        remaining = self.deadline_s - now_s - kept * self.total_s
-        return max(0.0, min(self.shares[stage].cap * self.total_s, remaining))
+    def timeout_s(self, stage: Stage, later: Mapping[Stage, float], now_s: float) -> float:
+        """min(cap, remaining - reserve - what later stages must keep); never negative.
 
+        `later`: the usual latency of each later stage, 0 if it is not known.
+        """
+        kept = self.reserve_s + sum(self._keep_s(other, usual_s) for other, usual_s in later.items())
+        return max(0.0, min(self.shares[stage].cap * self.total_s, self.deadline_s - now_s - kept))
 
-class ObservedMedian:
-    """Median of the last latencies. Each skip lowers it, so that a stage that became fast again is called again."""
-
-    def __init__(self, window: int = 101, shrink: float = 0.97) -> None:
-        self._latencies: deque[float] = deque(maxlen=window)
-        self._shrink = shrink
-        self._median_s = 0.0
-        self._observed = 0
-
-    def observe(self, latency_s: float) -> None:
-        self._latencies.append(latency_s)
-        self._observed += 1
-        # Sorting a hundred numbers at each call costs too much. The window's length cannot count: it stops at 101.
-        if self._observed < 8 or self._observed % 8 == 0:
-            self._median_s = statistics.median(self._latencies)
-
-    def would_not_fit(self, timeout_s: float) -> bool:
-        """Whether the stage would probably not answer in time."""
-        if timeout_s >= self._median_s:
-            return timeout_s <= 0
-        self._median_s *= self._shrink
-        return True
+    def _keep_s(self, stage: Stage, usual_s: float) -> float:
+        """The stage's part, or what it needs up to twice its part: a slow stage must not take the time of others."""
+        part_s = self.shares[stage].keep * self.total_s
+        return min(2 * part_s, max(part_s, usual_s * (1 + _SLACK)))

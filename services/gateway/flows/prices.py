@@ -51,8 +51,9 @@ async def quote(
         return {}
     message = pricing_pb2.QuotePricesRequest(items=map(_priced_item, priced))
     answer = await calls.call_or_degrade(
-        Stage.PRICING, parts.stubs.pricing.QuotePrices, message, [], fallbacks.LIST_PRICE
-    )
+        Stage.PRICING, parts.stubs.pricing.QuotePrices, message, [], fallbacks.LIST_PRICE,
+        is_valid=lambda quoted: len(quoted.quotes) == len(priced),
+    )  # fmt: skip
     quotes = answer.quotes if answer is not None else fallbacks.pricing_late(priced)
     parts.metrics.count_offers(quotes)
     return {quote.item_id: disclosed_quote(calls.info, quote) for quote in quotes}

@@ -41,8 +41,9 @@ async def rank_items(
         message.explained_places = explained.places
         message.explained_ids.extend([explained.item_id] if explained.item_id else [])
     answer = await calls.call_or_degrade(
-        Stage.RANKER, parts.stubs.ranker.RankItems, message, [Stage.PRICING], fallbacks.RETRIEVAL_ORDER
-    )
+        Stage.RANKER, parts.stubs.ranker.RankItems, message, [Stage.PRICING], fallbacks.RETRIEVAL_ORDER,
+        is_valid=lambda order: len(order.scores) == len(candidates.ids) and set(order.item_ids) == set(candidates.ids),
+    )  # fmt: skip
     if answer is None:
         return fallbacks.ranker_late(candidates, source, total_size, explained is not None)
     ranking = Ranking(

@@ -22,8 +22,10 @@ from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
 from services.gateway.metrics import Metrics
 from services.gateway.ports import StageStubs
+from services.gateway.request_info import RequestInfo
 from services.gateway.settings import GatewaySettings, LimitSettings, SearchSettings, StagesSettings
 from services.gateway.stage_calls import StageAccess
+from services.gateway.stage_guard import Origin
 from tests.fakes.stages import FakeStages
 from tests.fakes.waiting import until
 
@@ -296,9 +298,9 @@ async def test_work_that_is_done_once(around: Surroundings) -> None:
 
 async def test_a_probe_ignores_the_circuit(around: Surroundings) -> None:
     """A probe is sent while the circuit is open, and its answer does not close the circuit."""
-    breaker = around.access.health[Stage.RANKER].breaker
-    for _ in range(breaker.failures_to_open):
-        breaker.failed(time.monotonic() + 60)
+    breaker = around.access.guards[Stage.RANKER].breaker
+    while not breaker.is_open:
+        breaker.ended(True, breaker.generation, time.monotonic() + 60)
     calls = around.access.for_background("probe", "default", 1.0)
     assert await calls.probe(Stage.RANKER, around.stubs.ranker.RankItems, ranker_pb2.RankItemsRequest())
     assert breaker.is_open
@@ -307,14 +309,17 @@ async def test_a_probe_ignores_the_circuit(around: Surroundings) -> None:
 
 
 async def test_background_latencies_are_separate(around: Surroundings) -> None:
-    """Slow background calls do not make a request skip the same method."""
-    health = around.access.health[Stage.RANKER]
-    health.medians["GetRankingRequest", True].observe(10.0)
+    """Slow background calls do not make a shopper's request skip the same method, and hold none of its places."""
+    guard = around.access.guards[Stage.RANKER]
+    background = guard.kind("GetRankingRequest", Origin.BACKGROUND)
+    background.answered(10.0, True, time.monotonic())
+    background.sent(time.monotonic())
     around.stages.ranker.affected = ranker_pb2.RankItemsRequest
     await store(around, "r")
     calls = around.access.for_background("clicks", "default", 1.0)
     message = ranker_pb2.GetRankingRequest(ranking_id="r")
     with pytest.raises(BudgetExpired):
         await calls.call(Stage.RANKER, around.stubs.ranker.GetRanking, message)
-    calls.is_background = False
-    assert (await calls.call(Stage.RANKER, around.stubs.ranker.GetRanking, message)).ranked_count == 2
+    shopper = around.access.for_read(RequestInfo(), "")
+    assert (await shopper.call(Stage.RANKER, around.stubs.ranker.GetRanking, message)).ranked_count == 2
+    assert background.places is None

@@ -1,0 +1,117 @@
+"""The gateway refuses what it could not answer whole in time, the least important calls first."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from kairos.gateway.v1 import gateway_pb2
+from services.common.errors import Overloaded
+from services.gateway.domain.criticality import patience_of
+from services.gateway.domain.gateway_limit import GatewayLimit
+from services.gateway.domain.retry_budget import RetryBudget
+from services.gateway.domain.slowdown import Work
+from tests.unit.gateway import virtual_time
+
+HOLD_S, BUDGET_S = 0.02, 0.15
+
+
+async def busy(limit: GatewayLimit, calls: int) -> list[asyncio.Task[None]]:
+    """So many searches of 20 ms each, after one that has shown how long they take."""
+
+    async def search() -> None:
+        async with limit.place("Search", BUDGET_S, 1.0, Work()):
+            await asyncio.sleep(HOLD_S)
+
+    await search()
+    tasks = [asyncio.create_task(search()) for _ in range(calls)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+def new_limit(places: int) -> GatewayLimit:
+    return GatewayLimit(places, places, reserve_s=0.004, retry_after_s=0.25, clock=virtual_time.clock)
+
+
+def is_refused(limit: GatewayLimit, remaining_s: float, patience: float = 1.0) -> bool:
+    try:
+        limit.require_room(remaining_s, patience)
+    except Overloaded:
+        return True
+    return False
+
+
+def test_only_what_can_be_answered_in_time() -> None:
+    """With all places taken, a call waits if its time suffices, and is refused at once if it does not."""
+
+    async def run() -> list[bool]:
+        limit = new_limit(2)
+        await busy(limit, 2)
+        return [is_refused(limit, remaining_s) for remaining_s in (0.15, 0.07, 0.05)]
+
+    assert virtual_time.run(run()) == [False, False, True]
+
+
+def test_the_queue_is_as_long_as_the_time_allows() -> None:
+    """Calls of 150 ms wait for half of them at most; then further ones are refused, with the time to wait."""
+
+    async def run() -> tuple[int, float]:
+        limit = new_limit(1)
+        tasks = await busy(limit, 1)
+        for _ in range(20):
+            tasks += [asyncio.create_task(hold(limit))]
+            await asyncio.sleep(0)
+        waiting = limit.places.waiting
+        with pytest.raises(Overloaded) as caught:
+            limit.require_room(BUDGET_S, 1.0)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return waiting, caught.value.retry_after_s
+
+    async def hold(limit: GatewayLimit) -> None:
+        async with limit.place("Search", BUDGET_S, 1.0, Work()):
+            await asyncio.sleep(HOLD_S)
+
+    assert virtual_time.run(run()) == (3, 0.25)
+
+
+def test_the_least_important_first() -> None:
+    """With all places taken explanations are refused, then suggestions, anonymous recommendations and the rest."""
+    known, nobody = gateway_pb2.RecommendRequest(user_id="u"), gateway_pb2.RecommendRequest()
+
+    async def run(waiting: int) -> list[bool]:
+        limit = new_limit(1)
+        await busy(limit, 1 + waiting)
+        calls = [
+            ("ExplainItem", None),
+            ("Suggest", None),
+            ("Recommend", nobody),
+            ("Recommend", known),
+            ("Search", None),
+        ]
+        return [is_refused(limit, BUDGET_S, patience_of(*call)) for call in calls]
+
+    assert virtual_time.run(run(0)) == [True, True, False, False, False]
+    assert virtual_time.run(run(1)) == [True, True, True, False, False]
+
+
+def test_a_call_that_waited_in_vain_goes_on() -> None:
+    """A call is not refused after it has waited: at the end of its time it is answered with the fallbacks."""
+
+    async def run() -> tuple[float, int]:
+        limit = new_limit(1)
+        async with limit.place("Search", BUDGET_S, 1.0, Work()), limit.place("Search", BUDGET_S, 1.0, Work()):
+            return round(virtual_time.clock(), 6), limit.places.in_flight
+
+    assert virtual_time.run(run()) == (0.138, 1)
+
+
+def test_retries_are_a_tenth() -> None:
+    """After ten retries in a row one is allowed for ten calls."""
+    budget = RetryBudget()
+    assert sum(budget.take() for _ in range(100)) == 10
+    allowed = 0
+    for _ in range(1_000):
+        budget.sent()
+        allowed += budget.take()
+    assert 99 <= allowed <= 101
