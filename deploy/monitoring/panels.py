@@ -124,6 +124,8 @@ SHOP = (
     ),
 )  # fmt: skip
 
+_OWN_LIMITER = 'limiter="gateway"'
+
 GATEWAY = (
     Panel("Calls", {"{{method}} {{code}}": _rate("kairos_gateway_requests_total", "method, code")}, "reqps"),
     Panel(
@@ -135,11 +137,16 @@ GATEWAY = (
         "s",
     ),
     Panel(
-        "In flight, and admitted at once",
+        "Calls of shoppers in progress, waiting, and admitted at once",
         {
-            "in flight": "sum (kairos_gateway_requests_in_flight)",
-            "admitted": "sum (kairos_gateway_concurrency_limit)",
+            "in progress": f"sum (kairos_gateway_limiter_in_flight{{{_OWN_LIMITER}}})",
+            "waiting": f"sum (kairos_gateway_limiter_waiting{{{_OWN_LIMITER}}})",
+            "admitted": f"sum (kairos_gateway_concurrency_limit{{{_OWN_LIMITER}}})",
         },
+    ),
+    Panel(
+        "Refused because the gateway is full",
+        {"{{method}}": _rate("kairos_gateway_overload_refusals_total", "method")}, "reqps",
     ),
     Panel(
         "Time of stages, p99", {"{{stage}}": _quantile(0.99, "kairos_gateway_stage_seconds", "stage")}, "s",
@@ -170,7 +177,7 @@ GATEWAY = (
 
 def _stage(stage: str) -> tuple[Panel, ...]:
     """The gateway's measurements of the stage, and Ray Serve's of its replicas."""
-    ours, rays = f'stage="{stage}"', f'application="{stage}"'
+    ours, rays, limiters = f'stage="{stage}"', f'application="{stage}"', f'limiter=~"{stage}[.].*"'
     return (
         Panel("Outcomes", {"{{outcome}}": _rate("kairos_gateway_stage_calls_total", "outcome", ours)}, "reqps"),
         Panel(
@@ -182,6 +189,18 @@ def _stage(stage: str) -> tuple[Panel, ...]:
             "s",
         ),
         Panel("Skipped", {"{{reason}}": _rate("kairos_gateway_degradations_total", "reason", ours)}, "reqps"),
+        Panel(
+            "In progress, and limit, by method",
+            {
+                "{{limiter}}": f"sum by (limiter) (kairos_gateway_limiter_in_flight{{{limiters}}})",
+                "{{limiter}}: limit": f"sum by (limiter) (kairos_gateway_concurrency_limit{{{limiters}}})",
+            },
+        ),
+        Panel(
+            "Time without load",
+            {"{{limiter}}": f"max by (limiter) (kairos_gateway_base_latency_seconds{{{limiters}}})"}, "s",
+            "The median that limits and budgets compare with.",
+        ),
         Panel("Circuit open", {"circuit": f"max (kairos_gateway_circuit_open{{{ours}}})"}),
         Panel(
             "Replicas",

@@ -91,8 +91,8 @@ CONDITIONS = (
     ),
     (
         "KairosOverload", "page", "10m",
-        "sum(kairos_gateway_requests_in_flight) / sum(kairos_gateway_concurrency_limit) > 0.9",
-        "The gateways have nearly as many calls in flight as they admit.",
+        "sum(rate(kairos_gateway_overload_refusals_total[5m])) / sum(rate(kairos_gateway_requests_total[5m])) > 0.01",
+        "The gateways refuse calls that they could not answer in time.",
     ),
     (
         "KairosEventLoopHeld", "ticket", "5m",

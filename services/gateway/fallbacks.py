@@ -9,6 +9,8 @@
 | ranker, stored ranking | `flows.paging` | the page of a ranking that is computed again |
 | ranker, session | none | the query without the session |
 | pricing | `pricing_late` | list prices |
+| retrieval is full, facets | none | no facets |
+| ranker is full, explanations | none | no explanations |
 
 Each constant is the text of `Degradation.fallback`.
 """
@@ -34,6 +36,8 @@ POPULAR_ITEMS = "popular items"
 RETRIEVAL_ORDER = "retrieval order"
 RANKING_COMPUTED_AGAIN = "ranking computed again"
 LIST_PRICE = "list price"
+NO_FACETS = "no facets"
+NO_EXPLANATIONS = "no explanations"
 NO_SUGGESTIONS = "no suggestions"
 EVENTS_WITHOUT_FEATURES = "events without features"
 

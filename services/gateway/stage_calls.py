@@ -187,6 +187,15 @@ class StageCalls:
             return error.code() is grpc.StatusCode.INVALID_ARGUMENT
         return True
 
+    def has_room_for(self, stage: Stage, extra: str) -> bool:
+        """Whether a stage may be asked for something in addition to its main answer. If not, a degradation names
+        `extra`, the fallback: without the extra more calls are answered.
+        """
+        if self.guards[stage].has_room:
+            return True
+        self.degrade(stage, common_pb2.DEGRADATION_REASON_OVERLOADED, extra, "the stage is full")
+        return False
+
     def degrade(
         self, stage: Stage, reason: common_pb2.DegradationReason.ValueType, fallback: str, detail: str = ""
     ) -> None:

@@ -111,6 +111,12 @@ class StageGuard:
         kind = self._kinds.get((_MAIN_CALLS[self.stage], Origin.SHOPPER))
         return kind.base.typical_s if kind is not None else 0.0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether a shopper's main call would have a place at once."""
+        kind = self._kinds.get((_MAIN_CALLS[self.stage], Origin.SHOPPER))
+        return kind is None or kind.places is None or kind.places.is_free
+
     def kind(self, request_type: str, origin: Origin) -> CallKind:
         kind = self._kinds.get((request_type, origin))
         if kind is None:

@@ -72,6 +72,9 @@ class ImpressionLog:
         while True:
             batch = [await self._queue.get()]
             await asyncio.sleep(_COLLECT_S)
+            # While shoppers wait, impressions wait too: they are the first to be dropped if it lasts.
+            while self._access.limit.places.waiting:  # noqa: ASYNC110 - calls of all kinds make room
+                await asyncio.sleep(_COLLECT_S)
             while len(batch) < _BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:

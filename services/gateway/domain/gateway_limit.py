@@ -84,10 +84,12 @@ class GatewayLimit:
         began_s, was_light = self._clock(), self.is_light
         try:
             yield
-        finally:
+            # Only answers are samples: a request that is refused as wrong costs nearly nothing.
             if has_place:
                 now_s = self._clock()
                 self._ended(method, now_s - began_s, was_light and self.is_light, work, now_s)
+        finally:
+            if has_place:
                 self.places.leave()
 
     def _ended(self, method: str, hold_s: float, is_light: bool, work: Work, now_s: float) -> None:

@@ -29,6 +29,8 @@ async def rank_items(
     if not candidates.ids:
         return Ranking.in_retrieval_order(candidates, source, total_size, explained is not None)
     is_for_one_item = explained is not None and bool(explained.item_id)
+    if explained and not is_for_one_item and not calls.has_room_for(Stage.RANKER, fallbacks.NO_EXPLANATIONS):
+        explained = None
     lean = retrieval_pb2.Candidates()
     lean.CopyFrom(candidates)
     lean.ClearField("products")

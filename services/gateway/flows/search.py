@@ -98,6 +98,8 @@ async def _find_and_rank(
         text = text_to_look_up(message, understood)
     if message.image and picture is None and not message.query.strip():
         return fallbacks.retrieval_late(parts, tenant, viewer)
+    if message.facets and not calls.has_room_for(Stage.RETRIEVAL, fallbacks.NO_FACETS):
+        message.ClearField("facets")
     by_relevance, vectors = message.sort in _RELEVANCE, _vectors(understood)
     query = retrieval_pb2.RetrieveCandidatesRequest(
         text=text,

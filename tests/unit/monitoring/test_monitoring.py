@@ -130,6 +130,7 @@ def values(metric: str, label: str) -> set[str]:
         "method": {method.name for method in gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods},
         "code": {code.name for code in grpc.StatusCode},
         "stage": {stage.value for stage in Stage},
+        "limiter": {"gateway", *(f"{stage.value}[.].*" for stage in Stage)},
         "application": {stage.value for stage in Stage},
         "reason": offers if "offers" in metric else set(common_pb2.DegradationReason.keys()),
         "type": {name.removeprefix("EVENT_TYPE_").lower() for name in event_pb2.EventType.keys()},  # noqa: SIM118
