@@ -14,8 +14,9 @@ import numpy as np
 from services.common.arrays import FloatArray
 from services.common.errors import BudgetExpired
 
-# A query is encoded on the event loop itself if the last one took no longer than this: switching to a thread and back
-# costs up to a third of such an inference.
+# A query is encoded on the event loop itself if the last one took no more CPU time than this: switching to a thread and
+# back costs up to a third of such an inference. Not by the time on the clock: where other processes are busy, the
+# inference takes longer in a thread too.
 ON_THE_LOOP_S = 0.004
 
 
@@ -40,13 +41,14 @@ class QueryBatcher:
         executor: Executor,
         max_batch: int,
         clock: Callable[[], float] = time.monotonic,
+        cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._encode, self._clock = encode, clock
+        self._encode, self._clock, self._cpu_clock = encode, clock, cpu_clock
         self._executor = executor
         self._max_batch = max_batch
         self._queue: deque[_Waiting] = deque()
         self._worker: asyncio.Task[None] | None = None
-        # Seconds that the last single query took, and when the last inference ended.
+        # Seconds of CPU that the last single query took, and when the last inference ended.
         self._single_query_s, self._ended_s = float("inf"), float("-inf")
 
     async def encode(self, text: str, deadline_s: float | None) -> FloatArray:
@@ -81,13 +83,13 @@ class QueryBatcher:
                     waiting.result.set_result(vector)
 
     def _encode_timed(self, texts: Sequence[str]) -> FloatArray:
-        began_s = self._clock()
+        began_s = self._cpu_clock()
         try:
             return self._encode(texts)
         finally:
             self._ended_s = self._clock()
             if len(texts) == 1:
-                self._single_query_s = self._ended_s - began_s
+                self._single_query_s = self._cpu_clock() - began_s
 
     def _next_batch(self) -> list[_Waiting]:
         batch: list[_Waiting] = []

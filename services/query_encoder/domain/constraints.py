@@ -52,7 +52,11 @@ class Constraint:
 
 def find_constraints(normal: str, lexicon: Lexicon, default_currency: str) -> list[Constraint]:
     """All conditions in a normalised text: at most one price, brand and category, any number of colours."""
-    price = find_price(normal, default_currency, shop_names(lexicon))
+    return with_shop_names(normal, find_price(normal, default_currency, shop_names(lexicon)), lexicon)
+
+
+def with_shop_names(normal: str, price: Constraint | None, lexicon: Lexicon) -> list[Constraint]:
+    """All conditions in a text whose price condition is known."""
     rest = normal.replace(price.matched_text, " ", 1) if price else normal
     phrases = list(_phrases(rest))
     found = [price] if price else []

@@ -12,10 +12,10 @@ from services.query_encoder.domain.concept_finding import ConceptFinder, Mention
 from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.constraints import (
     Constraint,
-    find_constraints,
     find_price,
     shop_names,
     with_colours,
+    with_shop_names,
     without_price,
 )
 from services.query_encoder.domain.correction import SpellCorrector, Spelling
@@ -62,9 +62,12 @@ class QueryReader:
         self._finder = ConceptFinder(graph)
 
     def read(self, normal: str, lexicon: Lexicon, corrector: SpellCorrector, expander: Expander) -> QueryReading:
-        spelling = self._spelling(normal, lexicon, corrector)
+        price = find_price(normal, self._currency, shop_names(lexicon))
+        spelling = _spelling(normal, price, corrector)
         corrected = spelling.text
-        constraints = find_constraints(corrected, lexicon, self._currency)
+        if corrected != normal:
+            price = find_price(corrected, self._currency, shop_names(lexicon))
+        constraints = with_shop_names(corrected, price, lexicon)
         retrieval_text = without_price(corrected, constraints)
         reading = self._finder.read(retrieval_text)
         expansion = expander.expand(reading, retrieval_text)
@@ -73,12 +76,12 @@ class QueryReader:
             normal, corrected, spelling.alternatives, retrieval_text, constraints, reading.mentions, expansion
         )
 
-    def _spelling(self, normal: str, lexicon: Lexicon, corrector: SpellCorrector) -> Spelling:
-        """The words of a price are not corrected: no shop has "not" or "hkd" in its titles."""
-        price = find_price(normal, self._currency, shop_names(lexicon))
-        if price is None:
-            return corrector.read(normal)
-        before, words, after = normal.partition(price.matched_text)
-        left, right = corrector.read(before), corrector.read(after)
-        text = f"{left.text}{words}{right.text}"
-        return Spelling(text, left.alternatives + right.alternatives) if len(text) <= MAX_QUERY else Spelling(normal)
+
+def _spelling(normal: str, price: Constraint | None, corrector: SpellCorrector) -> Spelling:
+    """The words of a price are not corrected: no shop has "not" or "hkd" in its titles."""
+    if price is None:
+        return corrector.read(normal)
+    before, words, after = normal.partition(price.matched_text)
+    left, right = corrector.read(before), corrector.read(after)
+    text = f"{left.text}{words}{right.text}"
+    return Spelling(text, left.alternatives + right.alternatives) if len(text) <= MAX_QUERY else Spelling(normal)

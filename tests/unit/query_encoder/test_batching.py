@@ -115,7 +115,7 @@ async def test_a_quick_query_stays_on_the_loop() -> None:
         return np.zeros((len(texts), 1), dtype=np.float32)
 
     with ThreadPoolExecutor(1) as executor:
-        batcher = QueryBatcher(encode, executor, max_batch=3, clock=lambda: now_s)
+        batcher = QueryBatcher(encode, executor, max_batch=3, clock=lambda: now_s, cpu_clock=lambda: now_s)
         for idle_s in (0.0, took_s, took_s / 2, 1.0):
             now_s += idle_s
             await batcher.encode("a", None)
@@ -136,7 +136,7 @@ async def test_expired_work_is_not_begun_on_the_loop() -> None:
 
     now_s = 0.0
     with ThreadPoolExecutor(1) as executor:
-        batcher = QueryBatcher(encode, executor, max_batch=3, clock=lambda: now_s)
+        batcher = QueryBatcher(encode, executor, max_batch=3, clock=lambda: now_s, cpu_clock=lambda: now_s)
         await batcher.encode("a", None)
         with pytest.raises(BudgetExpired):
             await batcher.encode("late", now_s)
