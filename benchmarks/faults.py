@@ -105,7 +105,7 @@ class Watch:
     def measure(self, fault: Fault) -> dict[str, Any]:
         calls, began_s, ended_s = self._observe(fault)
         kinds = self._traffic.kinds
-        figures = summarise(calls.between(began_s, np.inf), kinds, self._budget_s, ended_s - began_s + _AFTER_S)
+        figures = summarise(calls.between(began_s, np.inf), kinds, ended_s - began_s + _AFTER_S)
         before = calls.between(0.0, began_s)
         after = calls.between(ended_s, np.inf)
         return figures | {
