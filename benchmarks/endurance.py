@@ -72,7 +72,7 @@ def measure(minutes: float, rate: float, every_s: float, size: int, seed: int) -
                     read_processes(settings.data_dir, time.monotonic() - began_s, samples)
                     with contextlib.suppress(TimeoutError):
                         calling.exception(every_s)
-                parts.append(summarise(calling.result(), traffic.kinds, 0.15, seconds))
+                parts.append(summarise(calling.result(), traffic.kinds, seconds))
         persons, differing = replayed(settings.data_dir / "ranker", Path(name) / "replay")
     counted = ("sent", "whole", "degraded", "refused")
     return {

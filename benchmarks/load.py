@@ -3,8 +3,9 @@
     python -m benchmarks.load --out load.json --html load.html
 
 Starts the suite under Ray Serve with the demo shop, or measures the gateway at `--target`, which serves the demo shop
-already. The traffic replays the demo's shoppers (benchmarks/load_traffic.py has the shares). The client is one process
-of low priority, whose lag and CPU are in the report; it shares the cores with the suite.
+already and needs neither TLS nor an API key. The traffic replays the demo's shoppers (benchmarks/load_traffic.py has
+the shares). The client is one process of lower priority, whose lag and CPU are in the report; it shares the cores with
+the suite.
 
 1. **Saturation**: the highest rate of whole answers of a closed loop with 1 to 32 calls in flight, each with the
    deadline. It is measured again in each round, as the reference of that round.

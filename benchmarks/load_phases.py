@@ -120,7 +120,7 @@ class Bench:
         offer = Offer(target, traffic.kinds, arrivals, budget_s, phase.in_flight, phase.seconds)
         calls = self._client.make(offer)
         after = self._suite.cpu_seconds()
-        figures = summarise(calls, traffic.kinds, budget_s, seconds)
+        figures = summarise(calls, traffic.kinds, seconds)
         figures["offered_per_s"] = None if phase.in_flight else round(len(due_s) / seconds, 2)
         figures["suite_cpu_s"] = {name: round(value - before.get(name, 0.0), 3) for name, value in after.items()}
         if len(phase.rates) > 1:

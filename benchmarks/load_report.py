@@ -17,57 +17,65 @@ from benchmarks.load_goals import Report
 from benchmarks.load_phases import HALF, IN_FLIGHT, OVERLOAD, closed_name
 from benchmarks.load_summary import BIN_S, merged
 
-_HEADINGS = (
-    "phase", "sent/s", "whole/s", "degraded", "refused", "errors", "in time", "p50", "p90", "p99", "p99.9",
-    "refusal p50", "refusal p99", "CPU ms / whole", "client CPU", "client lag p99",
+_OUTCOMES = ("phase", "sent/s", "whole/s", "degraded", "refused", "errors", "in time", "CPU ms / whole")
+_LATENCIES = (
+    "phase", "p50", "p90", "p99", "p99.9", "refusal p50", "refusal p99", "client CPU", "client lag p50", "lag p99",
 )  # fmt: skip
+_DETAILS = ("phase", "degradations", "errors", "whole / sent of each kind")
+_GOALS = ("goal", "wanted", "measured", "each", "holds")
 _STYLE = "body{font:15px sans-serif;max-width:75em;margin:2em auto}td,th{padding:.2em .6em;text-align:right}" \
     "td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}"  # fmt: skip
 
 
 def print_report(console: Console, report: Report) -> None:
-    phases = Table(*_HEADINGS, title="latencies in ms from the time at which a call was due")
-    for row in _phase_rows(report):
-        phases.add_row(*row)
-    console.print(phases)
-    missing = Table("phase", "degradations", "errors", "whole / sent of each kind")
-    for name, phase in report.parts.items():
-        missing.add_row(name, *_detail(phase))
-    console.print(missing)
-    goals = Table("goal", "wanted", "measured", "each", "holds")
-    for row in _goal_rows(report):
-        goals.add_row(*row)
-    console.print(goals)
+    for title, headings, rows in _tables(report):
+        table = Table(*headings, title=title)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
     in_flight, rate = report.saturation
     console.print(f"saturation: {rate:.1f} whole answers/s with {in_flight} in flight, "
                   f"{_cpu_ms(report.parts[closed_name(in_flight)])} ms of CPU each")  # fmt: skip
 
 
+def _tables(report: Report) -> list[tuple[str, Sequence[str], Iterable[Sequence[str]]]]:
+    """(title, headings, rows)."""
+    return [
+        ("Degradations and errors", _DETAILS, map(_detail, report.parts.items())),
+        ("Latency of answers in ms, from the time at which a call was due", _LATENCIES,
+         map(_latencies, report.parts.items())),
+        ("Outcomes", _OUTCOMES, map(_outcomes, report.parts.items())),
+        ("Goals", _GOALS, _goal_rows(report)),
+    ]  # fmt: skip
+
+
 def write_html(path: Path, report: Report, settings: dict[str, Any]) -> None:
     """One file without links to others."""
     parts = [
-        "<!doctype html><meta charset='utf-8'><title>Load</title>", f"<style>{_STYLE}</style><h1>Load</h1>",
+        "<!doctype html><meta charset='utf-8'><title>Load</title>",
+        f"<style>{_STYLE}</style><h1>Load</h1>",
         f"<p>{html.escape(', '.join(f'{name} {value}' for name, value in settings.items()))}</p>",
-        "<h2>Goals</h2>", _html_table(("goal", "wanted", "measured", "each", "holds"), _goal_rows(report)),
-        _plots(report), "<h2>Phases</h2>", _html_table(_HEADINGS, _phase_rows(report)),
-        "<h2>Degradations and errors</h2>",
-        _html_table(("phase", "degradations", "errors", "whole / sent of each kind"),
-                    ((name, *_detail(phase)) for name, phase in report.parts.items())),
-    ]  # fmt: skip
+        _plots(report),
+        *(f"<h2>{title}</h2>{_html_table(headings, rows)}" for title, headings, rows in reversed(_tables(report))),
+    ]
     path.write_text("\n".join(parts), encoding="utf-8")
 
 
-def _phase_rows(report: Report) -> Iterable[Sequence[str]]:
-    for name, phase in report.parts.items():
-        latency, client = phase["latency"], phase["client"]
-        yield (
-            name, f"{phase['sent_per_s']:.1f}", f"{phase['whole_per_s']:.1f}", str(phase["degraded"]),
-            str(phase["refused"]), str(sum(phase["errors"].values())),
-            "" if phase["in_time_share"] is None else f"{phase['in_time_share']:.4f}",
-            *(f"{latency[name]:.1f}" for name in ("p50", "p90", "p99", "p99.9")),
-            *(f"{phase['refusal_latency'][name]:.1f}" for name in ("p50", "p99")), _cpu_ms(phase),
-            f"{client['cpu_share']:.0%}", f"{client['lag']['p99']:.1f}",
-        )  # fmt: skip
+def _outcomes(part: tuple[str, dict[str, Any]]) -> Sequence[str]:
+    name, phase = part
+    in_time = "" if phase["in_time_share"] is None else f"{phase['in_time_share']:.4f}"
+    counts = (phase["degraded"], phase["refused"], sum(phase["errors"].values()))
+    return name, f"{phase['sent_per_s']:.1f}", f"{phase['whole_per_s']:.1f}", *map(str, counts), in_time, _cpu_ms(phase)
+
+
+def _latencies(part: tuple[str, dict[str, Any]]) -> Sequence[str]:
+    name, phase = part
+    refusals, client = phase["refusal_latency"], phase["client"]
+    answers = (phase["latency"][percentile] for percentile in ("p50", "p90", "p99", "p99.9"))
+    return (
+        name, *(f"{value:.1f}" for value in (*answers, refusals["p50"], refusals["p99"])),
+        f"{client['cpu_share']:.1%}", *(f"{client['lag'][percentile]:.1f}" for percentile in ("p50", "p99")),
+    )  # fmt: skip
 
 
 def _cpu_ms(phase: dict[str, Any]) -> str:
@@ -76,12 +84,13 @@ def _cpu_ms(phase: dict[str, Any]) -> str:
     return f"{1e3 * seconds / phase['whole']:.1f}" if phase["whole"] and seconds else ""
 
 
-def _detail(phase: dict[str, Any]) -> tuple[str, str, str]:
+def _detail(part: tuple[str, dict[str, Any]]) -> Sequence[str]:
     def listed(counts: dict[str, int]) -> str:
         return ", ".join(f"{name} {count}" for name, count in counts.items())
 
-    kinds = ", ".join(f"{name} {of['whole']}/{of['sent']}" for name, of in phase["by_kind"].items())
-    return listed(phase["degradations"]), listed(phase["errors"]), kinds
+    name, phase = part
+    kinds = ", ".join(f"{kind} {of['whole']}/{of['sent']}" for kind, of in phase["by_kind"].items())
+    return name, listed(phase["degradations"]), listed(phase["errors"]), kinds
 
 
 def _goal_rows(report: Report) -> Iterable[Sequence[str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from opentelemetry import propagate, trace
@@ -44,11 +45,30 @@ def configure_telemetry(service: str, settings: TelemetrySettings) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(settings.log_level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(log_file(sys.stderr)),
         cache_logger_on_first_use=True,
     )
     if settings.otlp_endpoint:
         _configure_traces(service, settings)
+
+
+def log_file(file: TextIO) -> TextIO:
+    """Writes to `file`. A line that cannot be written is lost: a full disk must not fail the call that logs it."""
+    return cast(TextIO, _LogFile(file))
+
+
+class _LogFile(io.TextIOBase):
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._file.flush()
 
 
 @contextmanager

@@ -1,10 +1,14 @@
-"""Spans of calls in a process that exports no traces."""
+"""Spans of calls in a process that exports no traces, and log lines."""
 
 from __future__ import annotations
 
+import errno
+import io
+
+import structlog
 from opentelemetry import trace
 
-from services.common.telemetry import span_of_call, with_trace_id
+from services.common.telemetry import log_file, span_of_call, with_trace_id
 
 _TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 
@@ -28,3 +32,16 @@ def test_a_line_names_its_trace() -> None:
     with span_of_call("Search", [("traceparent", f"00-{_TRACE_ID}-b7ad6b7169203331-01")]):
         assert with_trace_id(None, "info", {"event": "call"}) == {"event": "call", "trace_id": _TRACE_ID}
     assert with_trace_id(None, "info", {"event": "call"}) == {"event": "call"}
+
+
+def test_a_full_disk_fails_no_call() -> None:
+    """A log line that cannot be written is lost, without an error for the code that logs."""
+
+    class FullDisk(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    structlog.PrintLogger(log_file(FullDisk())).info("a line")
+    written = io.StringIO()
+    structlog.PrintLogger(log_file(written)).info("a line")
+    assert written.getvalue() == "a line\n"
