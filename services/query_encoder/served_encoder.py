@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
 
+from services.common.answer_cache import AnswerCache
 from services.common.arrays import FloatArray
 from services.common.context import RequestContext
 from services.query_encoder.batching import QueryBatcher
@@ -17,8 +18,8 @@ from services.query_encoder.settings import QueryEncoderSettings
 
 # Products encoded in one go. So few are quickly done: a query never waits long for a core.
 _CHUNK = 32
-# Beyond so many category vectors the memory is emptied. A shop has fewer categories.
-_MAX_CATEGORIES = 1_000
+# Bytes that an entry of the cache takes beside its text and its vector: objects and hash tables.
+_ENTRY_BYTES = 600
 _CHINESE_EXAMPLE = "红色的手机"
 
 
@@ -37,21 +38,22 @@ class ServedEncoder:
         self._settings = settings
         self._import_threads = import_threads
         self._batcher = QueryBatcher(self._encode_queries, query_thread, settings.max_batch)
-        self._category_vectors: dict[str, FloatArray] = {}
+        # By text: this object has one model, one version and one limit of tokens.
+        self._vectors: AnswerCache[str, FloatArray] = AnswerCache(settings.vector_cache_mb << 20, _bytes_of)
         self.model_version = encoder.model_version
         self.dimensions = encoder.dimensions
         self.reads_chinese = reads_chinese(encoder, settings.max_query_tokens)
 
     async def encode_query(self, text: str, query_context: QueryContext, context: RequestContext) -> QueryVectors:
         """Raises BudgetExpired. A session vector of another model is ignored."""
-        vector = await self._batcher.encode(text, context.deadline_s)
+        vector = await self._vector(text, context)
         if not np.any(vector):
             return QueryVectors(self.model_version, None, None)
         around = []
         if query_context.session is not None and query_context.session_version == self.model_version:
             around.append(query_context.session)
         if query_context.category:
-            category = await self._category_vector(query_context.category)
+            category = await self._vector(query_context.category, context)
             if np.any(category):
                 around.append(category)
         mixed = mix(vector, around, self._settings.alpha, self._settings.beta)
@@ -76,6 +78,10 @@ class ServedEncoder:
         by_text = dict(zip(distinct, np.concatenate(rows), strict=True))
         return np.stack([by_text[text] for text in texts])
 
+    def measures(self) -> Mapping[str, float]:
+        """Of the cache of vectors: see answer_cache.MEASURES."""
+        return self._vectors.measures()
+
     def check(self) -> None:
         """Raises if the model cannot answer."""
         self._encoder.encode(["ok"], self._settings.max_query_tokens)
@@ -89,10 +95,17 @@ class ServedEncoder:
             return self._encoder.encode(texts, limit)
         return np.concatenate([self._encoder.encode([text], limit) for text in texts])
 
-    async def _category_vector(self, category: str) -> FloatArray:
-        """Each category is encoded once and kept."""
-        if category not in self._category_vectors:
-            if len(self._category_vectors) >= _MAX_CATEGORIES:
-                self._category_vectors.clear()
-            self._category_vectors[category] = await self._batcher.encode(category, None)
-        return self._category_vectors[category]
+    async def _vector(self, text: str, context: RequestContext) -> FloatArray:
+        """Of a query or a category, shape [dimensions], read-only. Raises BudgetExpired."""
+
+        async def encode() -> FloatArray:
+            # A copy: the row would keep its whole batch in memory.
+            vector = np.array(await self._batcher.encode(text, context.deadline_s))
+            vector.setflags(write=False)
+            return vector
+
+        return await self._vectors.get(text, context, encode)
+
+
+def _bytes_of(text: str, vector: FloatArray) -> int:
+    return len(text.encode()) + vector.nbytes + _ENTRY_BYTES
