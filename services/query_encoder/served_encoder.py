@@ -12,7 +12,7 @@ from services.common.answer_cache import AnswerCache
 from services.common.arrays import FloatArray
 from services.common.context import RequestContext
 from services.query_encoder.batching import QueryBatcher
-from services.query_encoder.domain.query_context import QueryContext, QueryVectors, mix
+from services.query_encoder.domain.query_context import QueryContext, QueryVectors, in_category, session_mixing
 from services.query_encoder.ports import Encoder
 from services.query_encoder.settings import QueryEncoderSettings
 
@@ -49,15 +49,19 @@ class ServedEncoder:
         vector = await self._vector(text, context)
         if not np.any(vector):
             return QueryVectors(self.model_version, None, None)
-        around = []
-        if query_context.session is not None and query_context.session_version == self.model_version:
-            around.append(query_context.session)
-        if query_context.category:
-            category = await self._vector(query_context.category, context)
-            if np.any(category):
-                around.append(category)
-        mixed = mix(vector, around, self._settings.alpha, self._settings.beta)
-        return QueryVectors(self.model_version, vector, mixed)
+        category = await self._vector(query_context.category, context) if query_context.category else None
+        if category is not None and not np.any(category):
+            category = None
+        weights = self._settings.alpha, self._settings.beta
+        mixing, in_context = session_mixing(vector, category, *weights), in_category(vector, category, *weights)
+        if query_context.session is None:
+            return QueryVectors(
+                self.model_version, vector, in_context, mixing if query_context.session_follows else None
+            )
+        if query_context.session_version == self.model_version:
+            mixed = mixing.mixed(query_context.session)
+            in_context = in_context if mixed is None else mixed
+        return QueryVectors(self.model_version, vector, in_context)
 
     async def encode_products(self, texts: Sequence[str], context: RequestContext) -> FloatArray:
         """Shape [len(texts), dimensions]. Raises BudgetExpired.
