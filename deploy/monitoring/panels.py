@@ -222,9 +222,20 @@ def _stage(stage: str) -> tuple[Panel, ...]:
     )  # fmt: skip
 
 
+def _cache(stage: str) -> Panel:
+    """The shares of requests that are not computed. Ray's gauges of them are counts."""
+    rates = {outcome: _rate(f"ray_kairos_{stage}_cache_{outcome}") for outcome in ("hits", "shared", "misses")}
+    return Panel(
+        "Answered from the cache",
+        {outcome: f"{rates[outcome]} / ({' + '.join(rates.values())})" for outcome in ("hits", "shared")},
+        "percentunit", "hits: kept answers. shared: answers of identical requests in flight.",
+    )  # fmt: skip
+
+
 _OWN: dict[str, tuple[Panel, ...]] = {
-    "query_encoder": (),
+    "query_encoder": (_cache("query_encoder"),),
     "retrieval": (
+        _cache("retrieval"),
         Panel("Imports", {"{{outcome}}": _rate("kairos_gateway_imported_products_total", "outcome")}, "cps"),
     ),
     "ranker": (

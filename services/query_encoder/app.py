@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ray import serve
+from ray.util.metrics import Gauge
 
 from kairos.encoder.v1 import encoder_pb2
 from services.common.context import DEFAULT_TENANT
@@ -13,6 +14,7 @@ from services.common.rpc import CallContext
 from services.common.settings import load_settings
 from services.common.stage_access import guard_stage
 from services.common.telemetry import configure_telemetry
+from services.query_encoder.metrics import MEASURES
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler
 
@@ -25,6 +27,7 @@ class QueryEncoder:
         guard_stage()
         self._handler = build_handler(settings)
         self._handler.warm(DEFAULT_TENANT)
+        self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
         freeze_gc()
 
     async def EncodeQuery(
@@ -48,6 +51,9 @@ class QueryEncoder:
         return await self._handler.EncodeImage(request, grpc_context)
 
     def check_health(self) -> None:
+        # Serve asks every ten seconds.
+        for name, value in self._handler.measures().items():
+            self._gauges[name].set(value)
         self._handler.check()
 
 

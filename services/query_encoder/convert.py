@@ -73,7 +73,9 @@ def query_context_from_proto(message: encoder_pb2.QueryContext, dimensions: Mapp
         )
     category = message.category.replace(CATEGORY_SEPARATOR, " ").strip()
     version = message.session.model_version
-    if not message.HasField("session") or version not in dimensions:
+    if not message.HasField("session"):
+        return QueryContext(category=category, session_follows=message.session_follows)
+    if version not in dimensions:
         return QueryContext(category=category)
     vectors = vectors_from_proto(message.session, "query_context.session")
     if vectors.shape != (1, dimensions[version]):
@@ -97,6 +99,11 @@ def encoded_query_to_proto(reading: QueryReading, vectors: Sequence[QueryVectors
         spelling_alternatives=reading.spelling_alternatives,
         other_vectors=[
             vector_to_proto(other.in_context, other.model_version) for other in others if other.in_context is not None
+        ],
+        session_mixings=[
+            encoder_pb2.SessionMixing(base=vector_to_proto(mixing.base, one.model_version), weight=mixing.weight)
+            for one in vectors
+            if (mixing := one.mixing) is not None
         ],
     )
 

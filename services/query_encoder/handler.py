@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
+from services.common import answer_cache
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.errors import Conflict
@@ -113,6 +114,11 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         self._vocabularies.build_suggester(tenant)
         tokens("分词 words")
         self.check()
+
+    def measures(self) -> dict[str, float]:
+        """The values of metrics.MEASURES: the caches of all text encoders together."""
+        found = [encoder.measures() for encoder in self._encoders]
+        return {f"kairos_query_encoder_cache_{name}": sum(one[name] for one in found) for name in answer_cache.MEASURES}
 
     def check(self) -> None:
         """Raises if a text encoder cannot answer."""

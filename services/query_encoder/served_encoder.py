@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
 
+from services.common.answer_cache import AnswerCache
 from services.common.arrays import FloatArray
 from services.common.context import RequestContext
 from services.query_encoder.batching import QueryBatcher
-from services.query_encoder.domain.query_context import QueryContext, QueryVectors, mix
+from services.query_encoder.domain.query_context import QueryContext, QueryVectors, in_category, session_mixing
 from services.query_encoder.ports import Encoder
 from services.query_encoder.settings import QueryEncoderSettings
 
 # Products encoded in one go. So few are quickly done: a query never waits long for a core.
 _CHUNK = 32
-# Beyond so many category vectors the memory is emptied. A shop has fewer categories.
-_MAX_CATEGORIES = 1_000
+# Bytes that an entry of the cache takes beside its text and its vector: objects and hash tables.
+_ENTRY_BYTES = 600
 _CHINESE_EXAMPLE = "红色的手机"
 
 
@@ -40,25 +41,30 @@ class ServedEncoder:
         # of that moment. Queries are short, and a batch of eight saves little: 1.44 instead of 1.47 ms a query.
         max_batch = 1 if settings.backend == "onnx-int8" else settings.max_batch
         self._batcher = QueryBatcher(self._encode_queries, query_thread, max_batch)
-        self._category_vectors: dict[str, FloatArray] = {}
+        # By text: this object has one model, one version and one limit of tokens.
+        self._vectors: AnswerCache[str, FloatArray] = AnswerCache(settings.vector_cache_mb << 20, _bytes_of)
         self.model_version = encoder.model_version
         self.dimensions = encoder.dimensions
         self.reads_chinese = reads_chinese(encoder, settings.max_query_tokens)
 
     async def encode_query(self, text: str, query_context: QueryContext, context: RequestContext) -> QueryVectors:
         """Raises BudgetExpired. A session vector of another model is ignored."""
-        vector = await self._batcher.encode(text, context.deadline_s)
+        vector = await self._vector(text, context)
         if not np.any(vector):
             return QueryVectors(self.model_version, None, None)
-        around = []
-        if query_context.session is not None and query_context.session_version == self.model_version:
-            around.append(query_context.session)
-        if query_context.category:
-            category = await self._category_vector(query_context.category)
-            if np.any(category):
-                around.append(category)
-        mixed = mix(vector, around, self._settings.alpha, self._settings.beta)
-        return QueryVectors(self.model_version, vector, mixed)
+        category = await self._vector(query_context.category, context) if query_context.category else None
+        if category is not None and not np.any(category):
+            category = None
+        weights = self._settings.alpha, self._settings.beta
+        mixing, in_context = session_mixing(vector, category, *weights), in_category(vector, category, *weights)
+        if query_context.session is None:
+            return QueryVectors(
+                self.model_version, vector, in_context, mixing if query_context.session_follows else None
+            )
+        if query_context.session_version == self.model_version:
+            mixed = mixing.mixed(query_context.session)
+            in_context = in_context if mixed is None else mixed
+        return QueryVectors(self.model_version, vector, in_context)
 
     async def encode_products(self, texts: Sequence[str], context: RequestContext) -> FloatArray:
         """Shape [len(texts), dimensions]. Raises BudgetExpired.
@@ -79,6 +85,10 @@ class ServedEncoder:
         by_text = dict(zip(distinct, np.concatenate(rows), strict=True))
         return np.stack([by_text[text] for text in texts])
 
+    def measures(self) -> Mapping[str, float]:
+        """Of the cache of vectors: see answer_cache.MEASURES."""
+        return self._vectors.measures()
+
     def check(self) -> None:
         """Raises if the model cannot answer."""
         self._encoder.encode(["ok"], self._settings.max_query_tokens)
@@ -86,10 +96,17 @@ class ServedEncoder:
     def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
         return self._encoder.encode(texts, self._settings.max_query_tokens)
 
-    async def _category_vector(self, category: str) -> FloatArray:
-        """Each category is encoded once and kept."""
-        if category not in self._category_vectors:
-            if len(self._category_vectors) >= _MAX_CATEGORIES:
-                self._category_vectors.clear()
-            self._category_vectors[category] = await self._batcher.encode(category, None)
-        return self._category_vectors[category]
+    async def _vector(self, text: str, context: RequestContext) -> FloatArray:
+        """Of a query or a category, shape [dimensions], read-only. Raises BudgetExpired."""
+
+        async def encode() -> FloatArray:
+            # A copy: the row would keep its whole batch in memory.
+            vector = np.array(await self._batcher.encode(text, context.deadline_s))
+            vector.setflags(write=False)
+            return vector
+
+        return await self._vectors.get(text, context, encode)
+
+
+def _bytes_of(text: str, vector: FloatArray) -> int:
+    return len(text.encode()) + vector.nbytes + _ENTRY_BYTES

@@ -46,6 +46,9 @@ class QueryEncoderSettings(ServiceSettings):
     max_product_tokens: int = Field(default=64, ge=4, le=512)
     # Queries of one batch. The backend onnx-int8 encodes one query at a time.
     max_batch: int = Field(default=16, ge=1)
+    # MiB of vectors of recent queries and categories that each text encoder keeps; an entry takes about 2 KiB. With 0
+    # nothing is kept, and identical queries in flight are encoded one by one.
+    vector_cache_mb: int = Field(default=32, ge=0)
     # Weights of a query and of its context: vector = alpha * query + beta * mean(context), scaled to length 1.
     alpha: float = Field(default=1.0, gt=0)
     beta: float = Field(default=0.15, ge=0)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ray import serve
+from ray.util.metrics import Gauge
 
 from services.common.process import freeze_gc
 from services.common.settings import load_settings
 from services.common.stage_access import guard_stage
 from services.common.telemetry import configure_telemetry
 from services.retrieval.handler import RetrievalHandler
+from services.retrieval.metrics import MEASURES
 from services.retrieval.settings import RetrievalSettings
 from services.retrieval.wiring import build_retriever
 
@@ -21,10 +23,14 @@ class RetrievalReplica(RetrievalHandler):
     def __init__(self, settings: RetrievalSettings) -> None:
         configure_telemetry("retrieval", settings.telemetry)
         guard_stage()
-        super().__init__(build_retriever(settings), settings.workers)
+        super().__init__(build_retriever(settings), settings.workers, settings.answer_cache_mb)
+        self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
         freeze_gc()
 
     def check_health(self) -> None:
+        # Serve asks every ten seconds.
+        for name, value in self.measures().items():
+            self._gauges[name].set(value)
         self.check()
 
     def __del__(self) -> None:

@@ -17,6 +17,7 @@ from services.common.rpc import rpc
 from services.retrieval import convert, convert_reembedding
 from services.retrieval.domain.query import check_ids
 from services.retrieval.ports import Columns
+from services.retrieval.recent_answers import RecentAnswers
 from services.retrieval.search import Retriever, lookup
 
 Result = TypeVar("Result")
@@ -30,9 +31,10 @@ _WRITERS = 2
 class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
     """See retrieval.proto. Owns the retriever's index: `close` closes it. `workers`: threads of searches."""
 
-    def __init__(self, retriever: Retriever, workers: int) -> None:
+    def __init__(self, retriever: Retriever, workers: int, answer_cache_mb: int) -> None:
         self._retriever = retriever
         self._index = retriever.index
+        self._answers = RecentAnswers(retriever.index, answer_cache_mb << 20)
         self._searches = ThreadPoolExecutor(workers, "retrieval-search")
         self._reads = ThreadPoolExecutor(_READERS, "retrieval-read")
         self._writes = ThreadPoolExecutor(_WRITERS, "retrieval-write")
@@ -47,7 +49,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             query = convert.query_from_proto(request)
             return convert.retrieval_to_proto(self._retriever.retrieve(context.tenant, query, context.remaining_s))
 
-        return await self._run(self._searches, context, work)
+        return await self._answers.get(context, request, lambda: self._run(self._searches, context, work))
 
     @rpc(retrieval_pb2.LookupProductsResponse)
     async def LookupProducts(
@@ -163,6 +165,10 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         model_version = convert_reembedding.named_model(request.model_version)
         await self._run(self._writes, context, lambda: self._index.reembedding.drop(context.tenant, model_version))
         return retrieval_pb2.DropCollectionResponse()
+
+    def measures(self) -> dict[str, float]:
+        """The values of metrics.MEASURES."""
+        return {f"kairos_retrieval_cache_{name}": value for name, value in self._answers.measures().items()}
 
     def check(self) -> None:
         """Raise when the index cannot answer."""

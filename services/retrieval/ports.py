@@ -4,7 +4,7 @@ searches, and a staged one while the catalogue is re-embedded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,9 @@ from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.domain.reembedding import PairState, SearchCheck, Unembedded
+
+# Names one state of a tenant's index; never used again for another state, nor for another tenant.
+Revision = Hashable
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,12 @@ class ProductIndex(Protocol):
 
     def pinned(self, tenant: str) -> ProductIndex:
         """The same index for one request: its reads for this tenant all come from the collection that is live now."""
+
+    def revision(self, tenant: str) -> Revision | None:
+        """The state of what answers the tenant's searches. As long as it is the same, equal queries have equal answers.
+
+        None while it changes, and if it is unknown: for a tenant without products, and where other processes write.
+        """
 
     def upsert(
         self,

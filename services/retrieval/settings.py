@@ -91,6 +91,10 @@ class RetrievalSettings(ServiceSettings):
     data_dir: Path = Path("var/retrieval")
     # Threads of searches. Reads by id and writes have threads of their own.
     workers: int = Field(default=4, ge=1)
+    # MiB of answers to repeated searches that are kept while the tenant's products do not change; one of 200 candidates
+    # takes some 300 KiB. With 0 nothing is kept, and identical searches in flight are answered one by one. Only with
+    # engine=edge: a server's collections are also written by other processes.
+    answer_cache_mb: int = Field(default=64, ge=0)
     bm25: Bm25Settings = Bm25Settings()
     fusion: FusionSettings = FusionSettings()
     edge: EdgeSettings = EdgeSettings()

@@ -15,7 +15,7 @@ from services.retrieval.settings import FusionSettings, RetrievalSettings
 
 def build_handler(settings: RetrievalSettings) -> RetrievalHandler:
     """Raises Unavailable if the engine cannot be opened. Close the handler when done."""
-    return RetrievalHandler(build_retriever(settings), settings.workers)
+    return RetrievalHandler(build_retriever(settings), settings.workers, settings.answer_cache_mb)
 
 
 def build_retriever(settings: RetrievalSettings) -> Retriever:

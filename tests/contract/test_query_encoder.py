@@ -16,6 +16,7 @@ from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from services.common.arrays import FloatArray
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.rpc import DETAILS_KEY
+from services.common.session_mixing import SessionMixing
 from services.query_encoder.adapters.concept_files import embedded_graph
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import save_understanding
@@ -295,6 +296,22 @@ async def test_context_moves_the_vector(stub: Stub) -> None:
     ):
         assert vector_of(said) @ shoes > plain @ shoes
         assert np.linalg.norm(vector_of(said)) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("category", ["", "Shoes > Running Shoes"])
+async def test_a_session_that_follows(stub: Stub, category: str) -> None:
+    """Mixed in by the caller, a session gives the vector that it gives in the request; without it nothing changes."""
+    row = np.random.default_rng(0).normal(size=(1, DIMENSIONS)).astype(np.float32)
+    session = vectors_to_proto(row / np.linalg.norm(row), "all-minilm-l6-v2@1")
+    plain = await stub.EncodeQuery(query("pegasus", category=category))
+    given = await stub.EncodeQuery(query("pegasus", category=category, session=session))
+    said = await stub.EncodeQuery(query("pegasus", category=category, session_follows=True))
+    (mixing,) = said.session_mixings
+    base = vectors_from_proto(mixing.base, "base")[0]
+    mixed = SessionMixing(base, mixing.weight).mixed(vectors_from_proto(session, "session")[0])
+    np.testing.assert_array_equal(mixed, vectors_from_proto(given.vector, "vector")[0])
+    assert said.vector == plain.vector
+    assert not (plain.session_mixings or given.session_mixings)
 
 
 async def test_session_of_another_model(stub: Stub) -> None:

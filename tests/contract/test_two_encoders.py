@@ -140,7 +140,10 @@ async def test_the_collection_chooses(running: Running) -> None:
     ]  # fmt: skip
     ranked = [r for r in running.stages.ranker.requests if isinstance(r, ranker_pb2.RankItemsRequest)][-1]
     assert ranked.query_vector == second
-    # The session continues with vectors of that model.
+    # The session continues with vectors of that model: only that model's vector is moved by it.
+    running.stages.ranker.sessions["s"] = vectors_to_proto(np.array([[1, 0]], np.float32), MODEL)
     await running.stub.Search(gateway_pb2.SearchRequest(query="red", session_id="s"), timeout=BUDGET_S)
-    encoded = [r for r in running.stages.encoder.requests if isinstance(r, encoder_pb2.EncodeQueryRequest)][-1]
-    assert encoded.query_context.session.model_version == MODEL
+    again = asked_of_retrieval(running)
+    assert (again.query_vectors, again.other_query_vectors[0]) == (asked.query_vectors, other)
+    moved = vectors_from_proto(again.other_query_vectors[1], "moved")[0].tolist()
+    assert moved == pytest.approx([2**-0.5, 2**-0.5])

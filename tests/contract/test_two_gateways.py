@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 import grpc
+import numpy as np
+import pytest
 
 from kairos.common.v1 import product_pb2
-from kairos.encoder.v1.encoder_pb2 import EncodeQueryRequest
 from kairos.gateway.v1 import gateway_pb2_grpc
+from kairos.retrieval.v1.retrieval_pb2 import RetrieveCandidatesRequest
+from services.common.convert import vectors_from_proto, vectors_to_proto
 from tests.contract.gateways import degradations, ids, positions, search, stages
 from tests.fakes.stages import MODEL, FakeStages
 from tests.fakes.waiting import until
@@ -68,6 +71,7 @@ async def test_after_the_death_of_the_first(stages: FakeStages, tmp_path: Path) 
         for request, page in zip(requests, expected, strict=True):
             answer = await second.Search(request, timeout=TIMEOUT_S)
             assert (ids(answer), positions(answer), degradations(answer)) == (page, [6, 7, 8, 9, 10], [])
+        stages.ranker.sessions["s"] = vectors_to_proto(np.array([[0, 1]], np.float32), MODEL)
         await second.Search(search("boots", session_id="s"), timeout=TIMEOUT_S)
-    encoded = [r for r in stages.encoder.requests if isinstance(r, EncodeQueryRequest) and r.text == "boots"]
-    assert encoded[-1].query_context.session.model_version == MODEL
+    asked = [r for r in stages.retrieval.requests if isinstance(r, RetrieveCandidatesRequest)][-1]
+    assert vectors_from_proto(asked.query_vectors, "vector").tolist() == [pytest.approx([2**-0.5, 2**-0.5])]

@@ -71,6 +71,9 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
             vector=vectors_to_proto(np.array([[1, 0]], np.float32), MODEL),
         )  # fmt: skip
         answer.MergeFrom(self.read)
+        if request.query_context.session_follows:
+            for vector in (answer.vector, *answer.other_vectors):
+                answer.session_mixings.add(base=vector, weight=1.0)
         return answer
 
     @rpc(encoder_pb2.SuggestResponse)

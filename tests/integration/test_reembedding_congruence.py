@@ -359,7 +359,8 @@ async def test_another_replica_sees_the_switch() -> None:
     """Server: a replica that knew the old collection writes to both, and searches the new one within a second."""
     settings, client = RetrievalSettings(), QdrantClient(":memory:")
     first, second = (
-        RetrievalHandler(retriever_over(ServerCollections(client, "test-"), settings), 1) for _ in range(2)
+        RetrievalHandler(retriever_over(ServerCollections(client, "test-"), settings), 1, answer_cache_mb=1)
+        for _ in range(2)
     )
     async with serving(first) as stub:
         await second.RetrieveCandidates(both(), Context())
@@ -380,7 +381,7 @@ async def test_optimising_while_it_is_switched(tmp_path: Path) -> None:
     """Edge: a staged collection is optimised as any other; meanwhile it may become live and be written to."""
     settings = RetrievalSettings(data_dir=tmp_path)
     collections = EdgeCollections(tmp_path, settings.edge)
-    handler = RetrievalHandler(retriever_over(collections, settings), settings.workers)
+    handler = RetrievalHandler(retriever_over(collections, settings), settings.workers, settings.answer_cache_mb)
     local: Stub = Local(handler)  # type: ignore[assignment]
     await local.UpsertProducts(upsert(*SHOP))
     await fill(local)

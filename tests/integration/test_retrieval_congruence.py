@@ -53,7 +53,7 @@ def handler_of(engine: str, folder: Path, fusion: FusionSettings | None = None) 
         return build_handler(settings)
     client = QdrantClient(":memory:") if engine == "memory" else QdrantClient(url=os.environ["KAIROS_QDRANT_URL"])
     collections = ServerCollections(client, f"test-{uuid.uuid4().hex[:8]}-")
-    return RetrievalHandler(retriever_over(collections, settings), settings.workers)
+    return RetrievalHandler(retriever_over(collections, settings), settings.workers, settings.answer_cache_mb)
 
 
 @pytest.fixture(params=ENGINES)
@@ -438,7 +438,7 @@ async def test_images_survive_optimising(tmp_path: Path) -> None:
     """Edge: the optimised copy that replaces the collection has the images as well."""
     settings = RetrievalSettings(data_dir=tmp_path)
     collections = EdgeCollections(tmp_path, settings.edge)
-    handler = RetrievalHandler(retriever_over(collections, settings), settings.workers)
+    handler = RetrievalHandler(retriever_over(collections, settings), settings.workers, settings.answer_cache_mb)
 
     class Context:
         def invocation_metadata(self) -> tuple[()]:

@@ -16,7 +16,9 @@ import pytest
 from services.gateway.metrics import Metrics
 from services.learner.metrics import LearnerMetrics
 from services.pricing.metrics import MEASURES as OF_PRICING
+from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
 from services.ranker.metrics import MEASURES as OF_RANKER
+from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("query_encoder", "retrieval", "ranker", "pricing", "learner", "gateway")
@@ -136,6 +138,6 @@ def test_docs_name_every_metric() -> None:
     """docs/reference/metrics.md lists what the code exports, no more and no less."""
     exported = {family.name for metrics in (Metrics(), LearnerMetrics()) for family in metrics.registry.collect()}
     text = (ROOT / "docs" / "reference" / "metrics.md").read_text()
-    exported |= {f"ray_{name}" for name in (*OF_RANKER, *OF_PRICING)}
+    exported |= {f"ray_{name}" for name in (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_PRICING)}
     documented = {line.split("`")[1] for line in text.splitlines() if line.startswith(("| `kairos_", "| `ray_kairos_"))}
     assert documented == exported

@@ -5,6 +5,8 @@ Candidates come from the interests, else from the session, else from the popular
 
 from __future__ import annotations
 
+import asyncio
+
 from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
@@ -122,16 +124,20 @@ async def _popular_candidates(
 
     Empty if retrieval does not answer.
     """
-    limit, ids = parts.settings.search.candidates, list[str]()
-    for category in viewer.filter.categories[:_MAX_CATEGORIES]:
-        answer = await calls.call_or_degrade(
-            Stage.RANKER,
-            parts.stubs.ranker.ListPopularItems,
-            ranker_pb2.ListPopularItemsRequest(category=category, limit=limit),
-            _AFTER_RANKER,
-            fallbacks.POPULAR_ITEMS,
+    limit = parts.settings.search.candidates
+    answers = await asyncio.gather(
+        *(
+            calls.call_or_degrade(
+                Stage.RANKER,
+                parts.stubs.ranker.ListPopularItems,
+                ranker_pb2.ListPopularItemsRequest(category=category, limit=limit),
+                _AFTER_RANKER,
+                fallbacks.POPULAR_ITEMS,
+            )
+            for category in viewer.filter.categories[:_MAX_CATEGORIES]
         )
-        ids.extend(answer.item_ids if answer is not None else ())
+    )
+    ids = [id for answer in answers if answer is not None for id in answer.item_ids]
     ids.extend(parts.popular_items.matching(calls.info.tenant, viewer.filter))
     wanted = [id for id in dict.fromkeys(ids) if id not in recently_purchased][:limit]
     if wanted:

@@ -6,11 +6,15 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
+
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import vectors_from_proto, vectors_to_proto
+from services.common.session_mixing import SessionMixing
 from services.gateway import fallbacks
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
@@ -85,8 +89,8 @@ async def _find_and_rank(
     response: gateway_pb2.SearchResponse,
     explained: Explained | None,
 ) -> Ranking:
-    understood, picture = await asyncio.gather(
-        _understand(calls, parts, message), _encode_picture(calls, parts, message)
+    understood, session, picture = await asyncio.gather(
+        _understand(calls, parts, message), _session(calls, parts, message), _encode_picture(calls, parts, message)
     )
     tenant, wanted = calls.info.tenant, None
     if understood is None:
@@ -100,7 +104,7 @@ async def _find_and_rank(
         return fallbacks.retrieval_late(parts, tenant, viewer)
     if message.facets and not calls.has_room_for(Stage.RETRIEVAL, fallbacks.NO_FACETS):
         message.ClearField("facets")
-    by_relevance, vectors = message.sort in _RELEVANCE, _vectors(understood)
+    by_relevance, vectors = message.sort in _RELEVANCE, _in_session(understood, session)
     query = retrieval_pb2.RetrieveCandidatesRequest(
         text=text,
         query_vectors=vectors[0] if vectors else None,
@@ -153,7 +157,7 @@ async def _understand(
         return None
     context = encoder_pb2.QueryContext(
         category=message.filter.categories[0] if message.filter.categories else "",
-        session=await _session(calls, parts, message),
+        session_follows=bool(message.session_id),
     )
     query = encoder_pb2.EncodeQueryRequest(text=message.query, query_context=context, shopper=_shopper(message))
     answer = await calls.call_or_degrade(
@@ -179,14 +183,31 @@ def _shopper(message: gateway_pb2.SearchRequest) -> str:
 
 async def _session(calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest) -> common_pb2.Vectors | None:
     """The context of the session. None for an unknown session, and if the ranker does not answer at once."""
-    if not message.session_id:
+    if not (message.session_id and message.query.strip()):
         return None
     ask = ranker_pb2.GetInterestsRequest(session_id=message.session_id)
-    later, cap = (Stage.QUERY_ENCODER, *_AFTER_ENCODER), parts.settings.budget.stored_read
+    cap = parts.settings.budget.stored_read
     answer = await calls.call_or_degrade(
-        Stage.RANKER, parts.stubs.ranker.GetInterests, ask, later, fallbacks.WITHOUT_SESSION, cap
+        Stage.RANKER, parts.stubs.ranker.GetInterests, ask, _AFTER_ENCODER, fallbacks.WITHOUT_SESSION, cap
     )
     return answer.session if answer is not None and answer.HasField("session") else None
+
+
+def _in_session(
+    understood: encoder_pb2.EncodeQueryResponse | None, session: common_pb2.Vectors | None
+) -> list[common_pb2.Vectors]:
+    """The query by each model, that of the session's model in the context of the session."""
+    vectors = _vectors(understood)
+    if understood is None or session is None:
+        return vectors
+    of_session = vectors_from_proto(session, "session")
+    for place, (vector, mixing) in enumerate(zip(vectors, understood.session_mixings, strict=False)):
+        base = vectors_from_proto(mixing.base, "session_mixings.base")
+        if vector.model_version == session.model_version and base.shape == of_session.shape:
+            mixed = SessionMixing(base[0], mixing.weight).mixed(of_session[0])
+            if mixed is not None:
+                vectors[place] = vectors_to_proto(mixed[np.newaxis], vector.model_version)
+    return vectors
 
 
 def _vectors(understood: encoder_pb2.EncodeQueryResponse | None) -> list[common_pb2.Vectors]:

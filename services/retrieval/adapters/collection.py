@@ -13,7 +13,7 @@ from services.retrieval.adapters.points import PointData, Where
 from services.retrieval.adapters.records import Record
 from services.retrieval.domain.legs import KeyArray
 from services.retrieval.domain.query import FloatArray
-from services.retrieval.ports import Columns
+from services.retrieval.ports import Columns, Revision
 
 # The record is None if the point was removed between finding and reading it.
 Row = tuple[int, Record | None]
@@ -120,6 +120,9 @@ class Collections(Protocol):
 
     def get(self, tenant: str) -> Collection | None:
         """The live one, for searches; None for a tenant that has none. Another process' switch shows soon."""
+
+    def revision(self, tenant: str) -> Revision | None:
+        """See ports.ProductIndex."""
 
     def pair(self, tenant: str) -> Pair:
         """Both, as they are at this moment, for writes."""

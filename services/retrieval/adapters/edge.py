@@ -10,8 +10,10 @@ applied to the copy before the copy replaces the collection.
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,13 @@ _PAGE = 1_000
 # Operations that wait for a copy to be optimised; beyond it the copy is dropped and made again later.
 _MAX_JOURNAL = 200
 
+_revisions = itertools.count(1)
+
+
+def next_revision() -> int:
+    """A number that this process has not used."""
+    return next(_revisions)
+
 
 class EdgeCollection:
     """See collection.Collection. Reads never wait; writes wait for each other and for a copy to be made."""
@@ -74,6 +83,8 @@ class EdgeCollection:
         self._records = _read_records(shard)
         self._journal: list[UpdateOperation] | None = None
         self.changed = 0
+        # Of what searches find. None while it changes: an answer may then have a part of the change.
+        self.revision: int | None = next_revision()
 
     @classmethod
     def create(cls, folder: Path, max_search_threads: int, writes: Writes) -> EdgeCollection:
@@ -119,7 +130,7 @@ class EdgeCollection:
         named = {"model_version": model_version, "dimensions": dimensions}
         if using == IMAGE:
             named = {f"image_{name}": value for name, value in named.items()}
-        with self._writing:
+        with self._changing():
             # A process that died before it wrote the manifest may have left the name without a vector.
             self._apply(UpdateOperation.delete_vector_name(using))
             self._apply(
@@ -133,13 +144,13 @@ class EdgeCollection:
 
     def upsert(self, points: Sequence[PointData]) -> None:
         operation = UpdateOperation.upsert_points([terms.point(point) for point in points])
-        with self._writing:
+        with self._changing():
             self._apply(operation)
             self._records.update((point.id, point.record) for point in points)
             self.changed += len(points)
 
     def delete(self, ids: Sequence[int]) -> None:
-        with self._writing:
+        with self._changing():
             self._apply(UpdateOperation.delete_points(list(ids)))
             for point_id in ids:
                 self._records.pop(point_id, None)
@@ -193,7 +204,7 @@ class EdgeCollection:
         try:
             done = run(path)
         finally:
-            with self._writing:
+            with self._changing():
                 journal, self._journal = self._journal, None
                 switched = journal is not None and len(journal) <= _MAX_JOURNAL and done
                 if switched:
@@ -205,6 +216,16 @@ class EdgeCollection:
         with self._writing:
             self._shard.flush()
             self._shard.close()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One change at a time. Every change of the shard, the records or the manifest is inside."""
+        with self._writing:
+            self.revision = None
+            try:
+                yield
+            finally:
+                self.revision = next_revision()
 
     def _take_copy(self) -> Manifest:
         with self._writing:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -16,11 +16,12 @@ import structlog
 from services.common.errors import Unavailable
 from services.retrieval.adapters import optimizer
 from services.retrieval.adapters.collection import Collection, Pair
-from services.retrieval.adapters.edge import EdgeCollection
+from services.retrieval.adapters.edge import EdgeCollection, next_revision
 from services.retrieval.adapters.edge_layout import check_layout
 from services.retrieval.adapters.edge_roles import Roles, collection_folder, remove_collections_without_role
 from services.retrieval.adapters.edge_writes import Writes
 from services.retrieval.adapters.points import DENSE
+from services.retrieval.ports import Revision
 from services.retrieval.settings import EdgeSettings
 
 _LOCK_POLL_S = 0.1
@@ -35,6 +36,8 @@ class _Tenant:
     roles: Roles
     live: EdgeCollection
     staged: EdgeCollection | None = None
+    # A switch and the switch back are two changes.
+    revision: int = field(default_factory=next_revision)
 
 
 class EdgeCollections:
@@ -68,6 +71,12 @@ class EdgeCollections:
     def get(self, tenant: str) -> Collection | None:
         known = self._tenants.get(tenant)
         return None if known is None else known.live
+
+    def revision(self, tenant: str) -> Revision | None:
+        known = self._tenants.get(tenant)
+        if known is None or (of_live := known.live.revision) is None:
+            return None
+        return known.revision, of_live
 
     def pair(self, tenant: str) -> Pair:
         known = self._tenants.get(tenant)

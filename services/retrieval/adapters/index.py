@@ -21,7 +21,7 @@ from services.retrieval.domain.candidates import Candidates, IndexedProduct
 from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits, Source
 from services.retrieval.domain.query import FloatArray
-from services.retrieval.ports import Browse, Columns, Found, Narrowing, Page, Vectors
+from services.retrieval.ports import Browse, Columns, Found, Narrowing, Page, Revision, Vectors
 
 # Hits requested from the engine beyond those that are kept. The engine has no order among equal scores (variants of one
 # product, a word that is in hundreds of titles) and would cut them off differently each time.
@@ -46,6 +46,9 @@ class QdrantIndex:
         index = copy.copy(self)
         index._pinned = (tenant, self._live(tenant))
         return index
+
+    def revision(self, tenant: str) -> Revision | None:
+        return self._collections.revision(tenant)
 
     def upsert(
         self,

@@ -19,6 +19,7 @@ from qdrant_client import QdrantClient, models
 from services.retrieval.adapters.collection import Collection, Pair
 from services.retrieval.adapters.points import DENSE
 from services.retrieval.adapters.server_collection import ServerCollection, create_collection
+from services.retrieval.ports import Revision
 from services.retrieval.settings import ServerSettings
 
 # How long searches use the roles that were read before: another replica's switch shows after this.
@@ -52,6 +53,10 @@ class ServerCollections:
         if known is not None and time.monotonic() - known[1] < _REFRESH_S:
             return known[0].live
         return self.pair(tenant).live
+
+    def revision(self, tenant: str) -> Revision | None:
+        # Other replicas write to the server, and nothing that is cheaper than a search tells that they have.
+        return None
 
     def pair(self, tenant: str) -> Pair:
         with self._lock:

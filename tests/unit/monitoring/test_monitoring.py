@@ -30,8 +30,10 @@ from services.learner.drift import CLICKS, LOSS
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.pricing.metrics import MEASURES as OF_PRICING
+from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
 from services.ranker.domain.rollout import StepKind
 from services.ranker.metrics import MEASURES as OF_RANKER
+from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
 
 ROOT = Path(__file__).parents[3]
 RULES: list[dict[str, Any]] = [rule for group in rule_groups()["groups"] for rule in group["rules"]]
@@ -67,7 +69,8 @@ def exported() -> dict[str, frozenset[str]]:
                 series[f"{family.name}_total" if family.type == "counter" else family.name] = labels
     series |= dict(rays())
     # With the labels that Ray gives each process.
-    series |= {f"ray_{name}": frozenset({"WorkerId"}) for name in (*OF_RANKER, *OF_PRICING)}
+    of_stages = (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_PRICING)
+    series |= {f"ray_{name}": frozenset({"WorkerId"}) for name in of_stages}
     series |= {f"kubelet_volume_stats_{what}_bytes": frozenset({CLAIM}) for what in ("used", "capacity")}
     return series | {slo.series(window): frozenset() for slo in SLOS for window in WINDOWS}
 

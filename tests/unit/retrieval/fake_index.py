@@ -99,6 +99,9 @@ class FakeIndex:
     ) -> None:
         raise NotImplementedError
 
+    def revision(self, tenant: str) -> None:
+        raise NotImplementedError
+
     def pinned(self, tenant: str) -> ProductIndex:
         return self
 
