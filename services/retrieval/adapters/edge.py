@@ -73,7 +73,8 @@ class EdgeCollection:
         self._writing = writes
         self._records = _read_records(shard)
         self._journal: list[UpdateOperation] | None = None
-        self.changed = 0
+        # Points written since the last optimised copy. After a restart it is an estimate: replaced points do not count.
+        self.changed = abs(len(self._records) - manifest.optimized_count)
 
     @classmethod
     def create(cls, folder: Path, max_search_threads: int, writes: Writes) -> EdgeCollection:
@@ -209,7 +210,7 @@ class EdgeCollection:
     def _take_copy(self) -> Manifest:
         with self._writing:
             self._shard.flush()
-            manifest = replace(self._manifest, generation=new_generation())
+            manifest = replace(self._manifest, generation=new_generation(), optimized_count=len(self._records))
             shutil.copytree(self._folder / self._manifest.generation, self._folder / manifest.generation)
             self._journal, self.changed = [], 0
         return manifest
@@ -219,6 +220,8 @@ class EdgeCollection:
         for operation in journal:
             shard.update(operation)
         shard.flush()
+        # The models may have been named since the copy was made.
+        manifest = replace(self._manifest, generation=manifest.generation, optimized_count=manifest.optimized_count)
         manifest.write(self._folder)
         # The old shard is not closed but dropped: a reader may be just about to use it.
         self._manifest, self._shard = manifest, shard
