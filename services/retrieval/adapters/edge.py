@@ -45,7 +45,7 @@ from services.retrieval.adapters.records import (
     IndexKind,
     Record,
     payload_keys,
-    record_of_payload,
+    records_of_payloads,
 )
 from services.retrieval.ports import Columns
 
@@ -241,7 +241,8 @@ def _read_records(shard: EdgeShard) -> dict[int, Record]:
     offset = None
     while True:
         found, offset = shard.scroll(ScrollRequest(offset=offset, limit=_PAGE, with_payload=keys))
-        records.update((terms.number(point.id), record_of_payload(point.payload or {})) for point in found)
+        read = records_of_payloads([point.payload or {} for point in found])
+        records.update(zip(terms.numbers(found), read, strict=True))
         if offset is None:
             return records
 
