@@ -11,7 +11,7 @@ Int8Array = npt.NDArray[np.int8]
 
 def unit_rows(rows: FloatArray) -> FloatArray:
     """Rows [..., dimensions] scaled to length 1; a zero row stays zero."""
-    # Without the copy of all squares that np.linalg.norm makes.
+    # Without the array of all squares that np.linalg.norm makes.
     lengths = np.sqrt(np.einsum("...d,...d->...", rows, rows))[..., np.newaxis]
     scaled: FloatArray = (rows / np.maximum(lengths, np.float32(1e-9))).astype(np.float32, copy=False)
     return scaled

@@ -12,7 +12,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import start_http_server
 
-from services.common.process import freeze_gc
+from services.common.process import freeze_gc, keep_freed_memory
 from services.gateway.background.stage_health import StageHealthProbe
 from services.gateway.handler import GatewayHandler
 from services.gateway.message_limits import GATEWAY_SERVICE, GRPC_MESSAGE_BYTES
@@ -109,6 +109,7 @@ async def run(settings: GatewaySettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     gateway = await start_gateway(settings)
+    keep_freed_memory()
     freeze_gc()
     await stop.wait()
     await gateway.stop()

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray import serve
 
-from services.common.process import freeze_gc
+from services.common.process import freeze_gc, keep_freed_memory
 from services.common.settings import load_settings
 from services.common.stage_access import guard_stage
 from services.common.telemetry import configure_telemetry
@@ -25,6 +25,7 @@ class RetrievalReplica(RetrievalHandler):
         configure_telemetry("retrieval", settings.telemetry)
         guard_stage()
         super().__init__(build_retriever(settings), settings.workers)
+        keep_freed_memory()
         freeze_gc()
 
     def check_health(self) -> None:
