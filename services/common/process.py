@@ -22,7 +22,7 @@ def freeze_gc() -> None:
 
 
 def keep_freed_memory() -> None:
-    """Let the allocator keep up to 16 MiB of freed memory in each of its arenas: call it once, before the first request.
+    """Let the allocator keep up to 16 MiB of freed memory in each arena: call it once, before the first request.
 
     By default glibc gives blocks of some 100 KB back to the kernel when they are freed, such as messages and arrays of
     vectors, and every request gets them again page by page: 130 page faults, which took longer than ranking. Does
