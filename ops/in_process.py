@@ -20,7 +20,7 @@ from kairos.encoder.v1 import encoder_pb2_grpc
 from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
-from services.common.process import freeze_gc
+from services.common.process import freeze_gc, keep_freed_memory
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import (
@@ -67,6 +67,7 @@ def in_process_suite(
         servers = asyncio.run_coroutine_threadsafe(
             _start(folder, fusion or FusionSettings(), encoder or {}), loop
         ).result()
+        keep_freed_memory()
         freeze_gc()
         try:
             yield InProcessSuite(f"127.0.0.1:{servers.gateway.port}", servers.stages_target)

@@ -21,7 +21,7 @@ from ops.backup.batches import batches
 from ops.backup.manifest import Refused
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData
-from services.retrieval.adapters.records import payload_of, record_of_payload
+from services.retrieval.adapters.records import payload_of, records_of_payloads
 from services.retrieval.adapters.server_collection import ServerCollection, create_collection
 
 # Points of one call.
@@ -116,17 +116,18 @@ def _packed(point: PointData) -> dict[str, Any]:
         "image": _floats(point.image),
         "terms": list(point.lexical.indices),
         "weights": list(point.lexical.values),
-        "payload": payload_of(point.record),
+        "payload": payload_of(point.record, point.dense),
     }
 
 
 def _unpacked(entry: dict[str, Any]) -> PointData:
+    (record,) = records_of_payloads([entry["payload"]])
     return PointData(
         entry["id"],
         _vector(entry["dense"]),
         _vector(entry["image"]),
         SparseWeights(entry["terms"], entry["weights"]),
-        record_of_payload(entry["payload"]),
+        record,
     )
 
 

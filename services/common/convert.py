@@ -12,6 +12,7 @@ import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kairos.common.v1 import common_pb2, product_pb2
+from services.common.arrays import FloatArray, Int8Array, unit_rows
 from services.common.context import RequestContext, check_tenant
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, too_many_entries
@@ -19,14 +20,14 @@ from services.common.limits import id_problem, language_problem
 from services.common.money import Money
 from services.common.product import Product
 
-FloatArray = npt.NDArray[np.float32]
-
 _DTYPES: dict[common_pb2.DataType.ValueType, np.dtype[Any]] = {
     common_pb2.DATA_TYPE_FLOAT32: np.dtype("<f4"),
     common_pb2.DATA_TYPE_FLOAT16: np.dtype("<f2"),
     common_pb2.DATA_TYPE_INT64: np.dtype("<i8"),
+    common_pb2.DATA_TYPE_INT8: np.dtype("i1"),
 }
 _DTYPE_NAMES = {dtype: number for number, dtype in _DTYPES.items()}
+_OF_VECTORS = (np.float32, np.float16, np.int8)
 _MAX_AXES = 3
 
 
@@ -52,7 +53,7 @@ def context_to_proto(context: RequestContext) -> common_pb2.RequestContext:
 
 
 def tensor_to_proto(array: npt.NDArray[Any]) -> common_pb2.Tensor:
-    """From an array of float32, float16 or int64; other types raise KeyError."""
+    """From an array of float32, float16, int64 or int8; other types raise KeyError."""
     little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     return common_pb2.Tensor(dtype=_DTYPE_NAMES[little.dtype], shape=little.shape, data=little.tobytes())
 
@@ -61,7 +62,7 @@ def tensor_from_proto(message: common_pb2.Tensor, field: str) -> npt.NDArray[Any
     """A read-only view on the message's bytes. Refuses wrong lengths, unknown types, NaN and infinity."""
     dtype = _DTYPES.get(message.dtype)
     if dtype is None:
-        raise InvalidArgument.of(f"{field}.dtype", f"{message.dtype} is unknown; send FLOAT32, FLOAT16 or INT64")
+        raise InvalidArgument.of(f"{field}.dtype", f"{message.dtype} is unknown; send FLOAT32, FLOAT16, INT64 or INT8")
     shape = tuple(message.shape)
     if len(shape) > _MAX_AXES or any(axis < 0 for axis in shape):
         raise InvalidArgument.of(f"{field}.shape", f"{shape}: at most {_MAX_AXES} axes, none negative")
@@ -77,19 +78,21 @@ def tensor_from_proto(message: common_pb2.Tensor, field: str) -> npt.NDArray[Any
     return array
 
 
-def vectors_to_proto(vectors: npt.NDArray[np.floating], model_version: str) -> common_pb2.Vectors:
+def vectors_to_proto(vectors: npt.NDArray[np.floating] | Int8Array, model_version: str) -> common_pb2.Vectors:
     """`vectors` of shape [rows, dimensions]."""
     return common_pb2.Vectors(values=tensor_to_proto(vectors), model_version=model_version)
 
 
 def vectors_from_proto(message: common_pb2.Vectors, field: str) -> FloatArray:
-    """Shape [rows, dimensions], float32."""
-    array = tensor_from_proto(message.values, f"{field}.values")
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise InvalidArgument.of(f"{field}.values", f"is {array.dtype} {array.shape}; send floats [rows, dimensions]")
-    if not message.model_version:
-        raise InvalidArgument.of(f"{field}.model_version", "is empty; name the model that made the vectors")
-    return array.astype(np.float32)
+    """Shape [rows, dimensions], float32. Rows of int8 are scaled to length 1."""
+    rows = _rows(message, field)
+    is_direction = message.values.dtype == common_pb2.DATA_TYPE_INT8
+    return unit_rows(rows) if is_direction else rows
+
+
+def unit_vectors_from_proto(message: common_pb2.Vectors, field: str) -> FloatArray:
+    """As `vectors_from_proto`, with rows of any type scaled to length 1; zero rows stay zero."""
+    return unit_rows(_rows(message, field))
 
 
 def money_to_proto(money: Money) -> common_pb2.Money:
@@ -190,3 +193,14 @@ def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> Product
         attributes=tuple(AttributeFilter(entry.name, tuple(entry.values)) for entry in message.attributes),
         in_stock_only=message.in_stock_only,
     )
+
+
+def _rows(message: common_pb2.Vectors, field: str) -> FloatArray:
+    array = tensor_from_proto(message.values, f"{field}.values")
+    if array.ndim != 2 or array.dtype not in _OF_VECTORS:
+        raise InvalidArgument.of(
+            f"{field}.values", f"is {array.dtype} {array.shape}; send floats or int8 [rows, dimensions]"
+        )
+    if not message.model_version:
+        raise InvalidArgument.of(f"{field}.model_version", "is empty; name the model that made the vectors")
+    return array.astype(np.float32)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
+
+# Parameters of glibc's mallopt, with their values in bytes: free memory that each arena keeps at its top, and the size
+# from which a block has a mapping of its own.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = (-1, 16 << 20), (-3, 4 << 20)
 
 
 def freeze_gc() -> None:
@@ -16,3 +22,18 @@ def freeze_gc() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator keep up to 16 MiB of freed memory in each arena: call it once, before the first request.
+
+    By default glibc gives blocks of some 100 KB back to the kernel when they are freed, such as messages and arrays of
+    vectors, and every request gets them again page by page: 130 page faults, which took longer than ranking. Does
+    nothing with another C library.
+    """
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None)
+    if hasattr(library, "gnu_get_libc_version"):
+        for parameter, size in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            library.mallopt(parameter, size)

@@ -12,7 +12,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import start_http_server
 
-from services.common.process import freeze_gc
+from services.common.process import freeze_gc, keep_freed_memory
 from services.gateway.background.stage_health import StageHealthProbe
 from services.gateway.handler import GatewayHandler
 from services.gateway.message_limits import GATEWAY_SERVICE, GRPC_MESSAGE_BYTES
@@ -118,6 +118,7 @@ async def run(settings: GatewaySettings, is_worker: bool = False) -> None:
     if is_worker:
         watch = asyncio.create_task(parent_ended())
         watch.add_done_callback(lambda _: stop.set())
+    keep_freed_memory()
     freeze_gc()
     await stop.wait()
     await gateway.stop()

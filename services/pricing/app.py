@@ -8,7 +8,7 @@ from ray import serve
 from ray.util.metrics import Gauge
 
 from kairos.pricing.v1 import pricing_pb2
-from services.common.process import freeze_gc
+from services.common.process import freeze_gc, keep_freed_memory
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
 from services.common.stage_access import guard_stage
@@ -26,6 +26,7 @@ class Pricing:
         guard_stage()
         self._handler = build_handler(settings)
         self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
+        keep_freed_memory()
         freeze_gc()
 
     async def QuotePrices(

@@ -9,7 +9,7 @@ from ray.util.metrics import Gauge
 
 from kairos.encoder.v1 import encoder_pb2
 from services.common.context import DEFAULT_TENANT
-from services.common.process import freeze_gc
+from services.common.process import freeze_gc, keep_freed_memory
 from services.common.rpc import CallContext
 from services.common.settings import load_settings
 from services.common.stage_access import guard_stage
@@ -28,6 +28,7 @@ class QueryEncoder:
         self._handler = build_handler(settings)
         self._handler.warm(DEFAULT_TENANT)
         self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
+        keep_freed_memory()
         freeze_gc()
 
     async def EncodeQuery(

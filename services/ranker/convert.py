@@ -9,8 +9,8 @@ import numpy as np
 
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.arrays import FloatArray, unit_rows
-from services.common.convert import vectors_from_proto
+from services.common.arrays import FloatArray
+from services.common.convert import unit_vectors_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_ID, MAX_QUERY, id_problem, text_problem
 from services.ranker.domain.person import person_key
@@ -48,10 +48,10 @@ def candidate_vectors(candidates: retrieval_pb2.Candidates) -> FloatArray:
     """Shape [n, dimensions], unit rows or zero ones; [n, 1] of zeros where there are none."""
     if not candidates.HasField("vectors"):
         return np.zeros((len(candidates.ids), 1), np.float32)
-    vectors = vectors_from_proto(candidates.vectors, "candidates.vectors")
+    vectors = unit_vectors_from_proto(candidates.vectors, "candidates.vectors")
     if len(vectors) != len(candidates.ids):
         raise InvalidArgument.of("candidates.vectors", f"has {len(vectors)} rows for {len(candidates.ids)} ids")
-    return unit_rows(vectors)
+    return vectors
 
 
 def query_vector(message: ranker_pb2.RankItemsRequest, dimensions: int) -> FloatArray | None:

@@ -6,25 +6,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kairos.common.v1 import common_pb2, event_pb2
+from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import (
+    tensor_from_proto,
     tensor_to_proto,
     time_from_proto,
     time_to_proto,
-    vectors_from_proto,
     vectors_to_proto,
 )
 from services.common.errors import FieldViolation, InvalidArgument
 from services.ranker.convert import MAX_CANDIDATES, check_id, check_ids
 from services.ranker.domain.candidate_features import features_of
-from services.ranker.domain.event import ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Scores
 from services.ranker.domain.slate.slate import Slate
-from services.ranker.domain.stored_ranking import ITEMS_WITH_VECTORS, CandidateSource, LoggedFeatures, StoredRanking
+from services.ranker.domain.stored_ranking import (
+    ITEMS_WITH_VECTORS,
+    CandidateSource,
+    ItemColumns,
+    LoggedFeatures,
+    StoredRanking,
+)
 from services.ranker.times import moment
 
 MAX_SHOWN = 1_000
@@ -172,22 +177,19 @@ def _arms(message: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest)
     return {arm.experiment: arm.arm for arm in message.context.experiment_arms}
 
 
-def _items(candidates: retrieval_pb2.Candidates, rows: Sequence[int]) -> list[ItemFeatures]:
-    """The items with their vectors as they came: the event's items are stored in this form, too."""
+def _items(candidates: retrieval_pb2.Candidates, rows: Sequence[int]) -> ItemColumns:
+    """With their vectors as they came: few of them are ever read."""
     if not candidates.HasField("vectors"):
-        return []
-    # Cut from the bytes: reading all candidates' vectors would take longer than the features do.
-    values, version = candidates.vectors.values, candidates.vectors.model_version
-    width = len(values.data) // len(candidates.ids)
-    data = b"".join(values.data[row * width : (row + 1) * width] for row in rows)
-    part = common_pb2.Tensor(dtype=values.dtype, shape=[len(rows), *values.shape[1:]], data=data)
-    vectors = vectors_from_proto(common_pb2.Vectors(values=part, model_version=version), "candidates.vectors")
-    return [
-        ItemFeatures(
-            candidates.ids[row], vector, version, candidates.prices[row],
-            candidates.categories[row] if candidates.categories else "",
-            candidates.brands[row] if candidates.brands else "",
-        )
-        for row, vector in zip(rows, vectors, strict=True)
-        if vector.any()
-    ]  # fmt: skip
+        return ItemColumns()
+
+    def column(values: Sequence[str]) -> list[str]:
+        return [values[row] for row in rows] if values else [""] * len(rows)
+
+    return ItemColumns(
+        [candidates.ids[row] for row in rows],
+        tensor_from_proto(candidates.vectors.values, "candidates.vectors.values")[rows],
+        candidates.vectors.model_version,
+        np.array(candidates.prices, np.float64)[rows],
+        column(candidates.categories),
+        column(candidates.brands),
+    )

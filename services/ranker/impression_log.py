@@ -42,8 +42,7 @@ class ImpressionLog:
             if ranking is not None:
                 page = impressions_from_proto(entry, ranking, f"shown[{index}]", self._clock())
                 pages.append(page)
-                shown = set(page.ranking.item_ids)
-                items |= {item.item_id: item for item in ranking.items if item.item_id in shown}
+                items |= {item.item_id: item for item in ranking.items.features(set(page.ranking.item_ids))}
         whole = [
             ranking.take(range(len(ranking.item_ids)))
             for ranking in rankings.values()

@@ -7,7 +7,7 @@ from typing import Any
 from ray import serve
 from ray.util.metrics import Gauge
 
-from services.common.process import freeze_gc
+from services.common.process import freeze_gc, keep_freed_memory
 from services.common.settings import load_settings
 from services.common.stage_access import guard_stage
 from services.common.telemetry import configure_telemetry
@@ -25,6 +25,7 @@ class RetrievalReplica(RetrievalHandler):
         guard_stage()
         super().__init__(build_retriever(settings), settings.workers, settings.answer_cache_mb)
         self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
+        keep_freed_memory()
         freeze_gc()
 
     def check_health(self) -> None:

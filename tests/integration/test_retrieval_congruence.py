@@ -30,8 +30,9 @@ from services.retrieval.adapters.server import ServerCollections
 from services.retrieval.domain.learned_fusion import FEATURES, FusionNetwork
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.handler import RetrievalHandler
-from services.retrieval.settings import FusionSettings, RetrievalSettings
+from services.retrieval.settings import EdgeSettings, FusionSettings, RetrievalSettings
 from services.retrieval.wiring import build_handler, retriever_over
+from tests.fakes.waiting import until
 
 MODEL = "m@1"
 
@@ -408,6 +409,7 @@ def _not_a_number() -> common_pb2.Vectors:
 _WRITE_AND_DIE = """
 import asyncio, os, signal, sys
 from pathlib import Path
+from tests.fakes.waiting import until
 from tests.integration.test_retrieval_congruence import SHOP, handler_of, upsert
 handler = handler_of("edge", Path(sys.argv[1]))
 class Context:
@@ -451,6 +453,31 @@ async def test_images_survive_optimising(tmp_path: Path) -> None:
     answer = await handler.RetrieveCandidates(ask(similar_to_id="shoe"), Context())
     handler.close()
     assert list(answer.candidates.ids) == ["chinese", "boot", "cable"]
+
+
+async def test_optimised_after_a_restart(tmp_path: Path) -> None:
+    """Edge: products that no optimised copy holds count as changed in the next process, and are optimised there."""
+
+    class Context:
+        def invocation_metadata(self) -> tuple[()]:
+            return ()
+
+    def generations() -> list[Path]:
+        return list((tmp_path / "default").glob("generation-*"))
+
+    first = handler_of("edge", tmp_path)
+    await first.UpsertProducts(upsert(*SHOP), Context())
+    first.close()
+    (before,) = generations()
+    eager = EdgeSettings(optimize_after=len(SHOP), optimize_idle_s=0.05)
+    second = EdgeCollections(tmp_path, eager)
+    await until(lambda: len(generations()) == 1 and before not in generations())
+    second.close()
+    third = EdgeCollections(tmp_path, EdgeSettings())
+    collection = third.get("default")
+    assert isinstance(collection, EdgeCollection)
+    assert collection.changed == 0
+    third.close()
 
 
 def test_acknowledged_writes_survive_kill_9(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.convert import product_from_proto, vectors_from_proto, vectors_to_proto
+from services.common.convert import product_from_proto, tensor_from_proto, vectors_to_proto
 from services.common.filters import ProductFilter, matches
 from services.gateway import fallbacks
 from services.gateway.domain.budget import Stage
@@ -171,7 +171,7 @@ def _matching(candidates: retrieval_pb2.Candidates, narrowing: ProductFilter) ->
     chosen = retrieval_pb2.Candidates()
     for field, column in candidates.ListFields():
         if field.name == "vectors":
-            vectors = vectors_from_proto(column, "vectors")[rows]
+            vectors = tensor_from_proto(column.values, "vectors")[rows]
             chosen.vectors.CopyFrom(vectors_to_proto(vectors, column.model_version))
         else:
             getattr(chosen, field.name).extend(column[row] for row in rows)

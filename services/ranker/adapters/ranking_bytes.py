@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.ranker.domain.event import ItemFeatures
-from services.ranker.domain.stored_ranking import CandidateSource, LoggedFeatures, StoredRanking
+from services.ranker.domain.stored_ranking import CandidateSource, ItemColumns, LoggedFeatures, StoredRanking
 
 _LENGTH = struct.Struct("<I")
 _TEXTS = ("ranking_id", "user_id", "visitor_id", "session_id", "query", "model_version")
-_NUMBERS, _VECTOR, _TYPES = "<f4", "<f2", "|i1"
+_NUMBERS, _VECTOR, _TYPES, _PRICES = "<f4", "<f2", "|i1", "<f8"
 
 
 def to_bytes(ranking: StoredRanking) -> bytes:
@@ -27,7 +26,7 @@ def to_bytes(ranking: StoredRanking) -> bytes:
     header |= {
         "item_ids": list(ranking.item_ids), "total_size": ranking.total_size, "ranked_s": ranking.ranked_s,
         "source": ranking.candidate_source.value, "arms": dict(ranking.experiment_arms),
-        "legs": list(ranking.leg_scores), "items": [_item_header(item) for item in ranking.items],
+        "legs": list(ranking.leg_scores),
     }  # fmt: skip
     arrays: list[tuple[str, npt.NDArray[Any]]] = [(_NUMBERS, ranking.scores), (_NUMBERS, ranking.propensities)]
     arrays += [(_NUMBERS, scores) for scores in ranking.leg_scores.values()]
@@ -40,10 +39,17 @@ def to_bytes(ranking: StoredRanking) -> bytes:
             (_NUMBERS, logged.numbers), (_TYPES, logged.event_types), (_NUMBERS, logged.event_numbers),
             (_VECTOR, logged.long_term), (_VECTOR, logged.query), (_NUMBERS, logged.context),
         ]  # fmt: skip
-    arrays += [(_VECTOR, item.vector) for item in ranking.items if item.vector is not None]
+    if (items := ranking.items).item_ids:
+        header["columns"] = {
+            "item_ids": list(items.item_ids), "model_version": items.model_version,
+            "categories": list(items.categories), "brands": list(items.brands),
+        }  # fmt: skip
+        arrays += [(items.vectors.dtype.str, items.vectors), (_PRICES, items.prices)]
     header["arrays"] = [[dtype, list(array.shape)] for dtype, array in arrays]
     text = json.dumps(header, separators=(",", ":")).encode()
-    return b"".join([_LENGTH.pack(len(text)), text, *(array.astype(dtype).tobytes() for dtype, array in arrays)])
+    return b"".join(
+        [_LENGTH.pack(len(text)), text, *(array.astype(dtype, copy=False).tobytes() for dtype, array in arrays)]
+    )
 
 
 def from_bytes(data: bytes) -> StoredRanking:
@@ -59,11 +65,14 @@ def from_bytes(data: bytes) -> StoredRanking:
             about["version"], about["vector_version"], about["names"], numbers, about["event_item_ids"],
             types.astype(np.int64), event_numbers, long_term.astype(np.float32), query.astype(np.float32), context,
         )  # fmt: skip
+    items = ItemColumns()
+    if (columns := header.get("columns")) is not None:
+        items = ItemColumns(**columns, vectors=next(arrays), prices=next(arrays))
     return StoredRanking(
         **{name: header[name] for name in _TEXTS}, item_ids=header["item_ids"], scores=scores,
         propensities=propensities, total_size=header["total_size"], ranked_s=header["ranked_s"],
         candidate_source=CandidateSource(header["source"]), experiment_arms=header["arms"], leg_scores=leg_scores,
-        logged=logged, items=[_item(about, arrays) for about in header["items"]],
+        logged=logged, items=items,
     )  # fmt: skip
 
 
@@ -72,14 +81,3 @@ def _arrays(data: bytes, offset: int, shapes: Sequence[tuple[str, list[int]]]) -
         count = math.prod(shape)
         yield np.frombuffer(data, dtype, count, offset).reshape(shape)
         offset += count * np.dtype(dtype).itemsize
-
-
-def _item_header(item: ItemFeatures) -> list[Any]:
-    price = None if math.isnan(item.price) else item.price
-    return [item.item_id, item.vector is not None, item.model_version, price, item.category, item.brand]
-
-
-def _item(about: list[Any], arrays: Iterator[npt.NDArray[Any]]) -> ItemFeatures:
-    item_id, has_vector, model_version, price, category, brand = about
-    vector = next(arrays).astype(np.float32) if has_vector else None
-    return ItemFeatures(item_id, vector, model_version, math.nan if price is None else price, category, brand)

@@ -20,7 +20,7 @@ from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.ports import FORGOTTEN_S, RankingLimits
 
 # A file of another version is emptied: what was in it would have expired.
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE ranking (
     tenant TEXT, ranking_id TEXT, person TEXT, expires_s REAL, ranking BLOB, UNIQUE (tenant, ranking_id));

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
-from services.common.arrays import FloatArray
+from services.common.arrays import FloatArray, Int8Array, unit_rows
 from services.ranker.domain.candidate_features import CandidateFeatures
 from services.ranker.domain.event import ItemFeatures
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
@@ -26,6 +26,36 @@ class CandidateSource(Enum):
     INTERESTS = "interests"
     SESSION = "session"
     POPULAR = "popular"
+
+
+@dataclass(frozen=True)
+class ItemColumns:
+    """What is known of the first m items of a ranking: columns of length m, of which few rows are ever read.
+
+    `vectors` [m, d] of model `model_version` are as they came: directions in int8, or float16 or float32. A zero row:
+    the item has none. `prices` [m] are NaN where unknown.
+    """
+
+    item_ids: Sequence[str] = ()
+    vectors: Int8Array | npt.NDArray[np.floating] = field(default_factory=lambda: np.zeros((0, 0), np.int8))
+    model_version: str = ""
+    prices: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    categories: Sequence[str] = ()
+    brands: Sequence[str] = ()
+
+    def features(self, item_ids: Container[str]) -> list[ItemFeatures]:
+        """Of those of the items that have a vector."""
+        rows = [row for row, item_id in enumerate(self.item_ids) if item_id in item_ids and self.vectors[row].any()]
+        vectors = self.vectors[rows].astype(np.float32)
+        if self.vectors.dtype == np.int8:
+            vectors = unit_rows(vectors)
+        return [
+            ItemFeatures(
+                self.item_ids[row], vector, self.model_version, float(self.prices[row]), self.categories[row],
+                self.brands[row],
+            )
+            for row, vector in zip(rows, vectors, strict=True)
+        ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +96,7 @@ class StoredRanking:
 
     `propensities` are the probabilities that the policy put an item at its place. `leg_scores` are retrieval's, by leg.
     `experiment_arms` are by experiment. `ranked_s` in seconds since the epoch. `logged` is None if the ranker did not
-    make the order. `items` are the first items, with vectors; training needs those of the items that were shown.
+    make the order. `items` are the first items; training needs the vectors of those that were shown.
     """
 
     ranking_id: str
@@ -84,7 +114,7 @@ class StoredRanking:
     experiment_arms: Mapping[str, str] = field(default_factory=dict)
     leg_scores: Mapping[str, FloatArray] = field(default_factory=dict)
     logged: LoggedFeatures | None = None
-    items: Sequence[ItemFeatures] = ()
+    items: ItemColumns = field(default_factory=ItemColumns)
 
     @property
     def person(self) -> str:
@@ -96,5 +126,6 @@ class StoredRanking:
         return replace(
             self, item_ids=[self.item_ids[row] for row in at], scores=self.scores[at],
             propensities=self.propensities[at], leg_scores={leg: of[at] for leg, of in self.leg_scores.items()},
-            logged=None if self.logged is None else replace(self.logged, numbers=self.logged.numbers[at]), items=(),
+            logged=None if self.logged is None else replace(self.logged, numbers=self.logged.numbers[at]),
+            items=ItemColumns(),
         )  # fmt: skip

@@ -47,7 +47,7 @@ from services.retrieval.adapters.records import (
     IndexKind,
     Record,
     payload_keys,
-    record_of_payload,
+    records_of_payloads,
 )
 from services.retrieval.ports import Columns
 
@@ -82,7 +82,8 @@ class EdgeCollection:
         self._writing = writes
         self._records = _read_records(shard)
         self._journal: list[UpdateOperation] | None = None
-        self.changed = 0
+        # Points written since the last optimised copy. After a restart it is an estimate: replaced points do not count.
+        self.changed = abs(len(self._records) - manifest.optimized_count)
         # Of what searches find. None while it changes: an answer may then have a part of the change.
         self.revision: int | None = next_revision()
 
@@ -230,7 +231,7 @@ class EdgeCollection:
     def _take_copy(self) -> Manifest:
         with self._writing:
             self._shard.flush()
-            manifest = replace(self._manifest, generation=new_generation())
+            manifest = replace(self._manifest, generation=new_generation(), optimized_count=len(self._records))
             shutil.copytree(self._folder / self._manifest.generation, self._folder / manifest.generation)
             self._journal, self.changed = [], 0
         return manifest
@@ -240,6 +241,8 @@ class EdgeCollection:
         for operation in journal:
             shard.update(operation)
         shard.flush()
+        # The models may have been named since the copy was made.
+        manifest = replace(self._manifest, generation=manifest.generation, optimized_count=manifest.optimized_count)
         manifest.write(self._folder)
         # The old shard is not closed but dropped: a reader may be just about to use it.
         self._manifest, self._shard = manifest, shard
@@ -259,7 +262,8 @@ def _read_records(shard: EdgeShard) -> dict[int, Record]:
     offset = None
     while True:
         found, offset = shard.scroll(ScrollRequest(offset=offset, limit=_PAGE, with_payload=keys))
-        records.update((terms.number(point.id), record_of_payload(point.payload or {})) for point in found)
+        read = records_of_payloads([point.payload or {} for point in found])
+        records.update(zip(terms.numbers(found), read, strict=True))
         if offset is None:
             return records
 

@@ -20,13 +20,17 @@ _MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """The valid generation of a collection, and the models of its vectors."""
+    """The valid generation of a collection, and the models of its vectors.
+
+    `optimized_count`: points that its last optimised copy had; 0 if there was none, or if an earlier version wrote it.
+    """
 
     generation: str
     model_version: str = ""
     dimensions: int = 0
     image_model_version: str = ""
     image_dimensions: int = 0
+    optimized_count: int = 0
 
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:

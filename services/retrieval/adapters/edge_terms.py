@@ -30,7 +30,7 @@ def point(data: PointData) -> edge.Point:
         vectors[DENSE] = data.dense
     if data.image is not None:
         vectors[IMAGE] = data.image
-    return edge.Point(data.id, vectors, payload_of(data.record))
+    return edge.Point(data.id, vectors, payload_of(data.record, data.dense))
 
 
 def number(point_id: Any) -> int:

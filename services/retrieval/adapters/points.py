@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from services.common.arrays import compact_rows
 from services.common.filters import ProductFilter
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.records import (
@@ -44,8 +47,9 @@ def with_vector(point: PointData, vector: FloatArray) -> PointData:
     """`vector`: shape [dimensions]; a zero one means that the product has none."""
     if not vector.any():
         return replace(point, dense=None, record=point.record._replace(vector=b""))
-    packed = vector.astype("<f2").tobytes()
-    return replace(point, dense=vector.tolist(), record=point.record._replace(vector=packed))
+    # Of what the payload holds: the record is the same after it was written and after it was read.
+    (compact,) = compact_rows(vector.astype(np.float16).astype(np.float32)[np.newaxis])
+    return replace(point, dense=vector.tolist(), record=point.record._replace(vector=compact.tobytes()))
 
 
 @dataclass(frozen=True)

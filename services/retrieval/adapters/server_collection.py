@@ -12,7 +12,7 @@ from services.retrieval.adapters import server_terms as terms
 from services.retrieval.adapters.collection import Hits, Read, Row, VectorQuery
 from services.retrieval.adapters.layout import LAYOUT, other_layout
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
-from services.retrieval.adapters.records import INDEXES, IndexKind, Record, payload_keys, record_of_payload
+from services.retrieval.adapters.records import INDEXES, IndexKind, Record, payload_keys
 from services.retrieval.ports import Columns
 
 _SCHEMAS = {
@@ -70,7 +70,7 @@ class ServerCollection:
 
     def retrieve(self, ids: Sequence[int], columns: Columns) -> dict[int, Record]:
         found = self._client.retrieve(self.name, list(ids), with_payload=payload_keys(columns))
-        return {terms.number(point.id): record_of_payload(point.payload or {}) for point in found}
+        return terms.records(found)
 
     def points(self, ids: Sequence[int]) -> list[PointData]:
         found = self._client.retrieve(self.name, list(ids), with_payload=True, with_vectors=True)

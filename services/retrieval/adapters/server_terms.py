@@ -21,7 +21,7 @@ from services.retrieval.adapters.points import (
     PointData,
     Where,
 )
-from services.retrieval.adapters.records import payload_keys, payload_of, record_of_payload
+from services.retrieval.adapters.records import Record, payload_keys, payload_of, records_of_payloads
 from services.retrieval.ports import Columns
 
 
@@ -42,12 +42,19 @@ def query_request(query: VectorQuery, columns: Columns | None) -> models.QueryRe
 
 
 def hits(points: Sequence[models.ScoredPoint]) -> Hits:
-    records = {number(point.id): record_of_payload(point.payload) for point in points if point.payload}
-    return Hits.of([number(point.id) for point in points], [point.score for point in points], records)
+    return Hits.of([number(point.id) for point in points], [point.score for point in points], records(points))
 
 
 def rows(points: Sequence[models.Record]) -> list[Row]:
-    return [(number(point.id), record_of_payload(point.payload) if point.payload else None) for point in points]
+    known = records(points)
+    return [(number(point.id), known.get(number(point.id))) for point in points]
+
+
+def records(points: Sequence[models.Record | models.ScoredPoint]) -> dict[int, Record]:
+    """By point id, of those that came with a payload."""
+    read = [point for point in points if point.payload]
+    payloads = [point.payload or {} for point in read]
+    return dict(zip([number(point.id) for point in read], records_of_payloads(payloads), strict=True))
 
 
 def point(data: PointData) -> models.PointStruct:
@@ -56,14 +63,14 @@ def point(data: PointData) -> models.PointStruct:
         vectors[DENSE] = data.dense
     if data.image is not None:
         vectors[IMAGE] = data.image
-    return models.PointStruct(id=data.id, vector=vectors, payload=payload_of(data.record))
+    return models.PointStruct(id=data.id, vector=vectors, payload=payload_of(data.record, data.dense))
 
 
 def point_data(found: models.Record) -> PointData:
     vectors: dict[str, Any] = found.vector if isinstance(found.vector, dict) else {}
     lexical = vectors.get(LEXICAL)
     weights = SparseWeights(lexical.indices, lexical.values) if lexical is not None else SparseWeights([], [])
-    record = record_of_payload(found.payload or {})
+    (record,) = records_of_payloads([found.payload or {}])
     return PointData(number(found.id), vectors.get(DENSE), vectors.get(IMAGE), weights, record)
 
 

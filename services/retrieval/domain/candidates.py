@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from services.common.arrays import Int8Array
 from services.common.filters import SortOrder
 from services.common.product import Product
 from services.retrieval.domain.legs import KeyArray, ScoredKeys
@@ -29,10 +30,10 @@ class IndexedProduct:
 class Candidates:
     """Row i of each column belongs to ids[i]. Meanings and units: retrieval.proto.
 
-    `keys` are the numbers under which the index stores the products. `vectors` is float16 of shape [n, dimensions],
-    None unless asked for or if the collection has no vectors. `attributes` holds (name, value) pairs. `heading_terms`
-    holds the numbers of the words of the product's title and brand, uint32, little-endian. A column of lists that was
-    not asked for is empty.
+    `keys` are the numbers under which the index stores the products. `vectors` [n, dimensions] are directions in int8
+    (common/arrays.py), None unless asked for or if the collection has no vectors. `attributes` holds (name, value)
+    pairs. `heading_terms` holds the numbers of the words of the product's title and brand, uint32, little-endian. A
+    column of lists that was not asked for is empty.
     """
 
     ids: list[str]
@@ -50,7 +51,7 @@ class Candidates:
     fingerprints: list[bytes]
     attributes: list[list[tuple[str, str]]]
     heading_terms: list[bytes]
-    vectors: npt.NDArray[np.float16] | None = None
+    vectors: Int8Array | None = None
     # None without an image leg.
     image_scores: npt.NDArray[np.float32] | None = None
 

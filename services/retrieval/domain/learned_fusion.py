@@ -77,7 +77,7 @@ def candidate_features(hits: Sequence[LegHits], details: Details) -> CandidateFe
     if details.candidates.vectors is None or isinstance(query, str) or not len(keys):
         nothing = np.zeros(len(keys), np.float32)
         return CandidateFeatures(keys, nothing, nothing, np.zeros((len(keys), len(FEATURES)), np.float32))
-    vectors = details.candidates.vectors[rows].astype(np.float32)
+    vectors = unit_rows(details.candidates.vectors[rows].astype(np.float32))
     cosines = vectors @ query
     lexical = np.array([details.lexical.get(key, 0.0) for key in keys.tolist()], np.float32)
     near = vectors @ feedback(cosines, lexical, vectors).T

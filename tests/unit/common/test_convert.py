@@ -17,17 +17,18 @@ from hypothesis.extra import numpy as arrays_of
 
 from kairos.common.v1 import common_pb2, product_pb2
 from services.common import convert
+from services.common.arrays import compact_rows, unit_rows
 from services.common.context import RequestContext
 from services.common.errors import InvalidArgument
 from services.common.limits import id_problem
 from services.common.money import Money
 from services.common.product import Product
 
-KINDS = (np.float32, np.float16, np.int64)
+KINDS = (np.float32, np.float16, np.int64, np.int8)
 shapes = arrays_of.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
 tensors = st.sampled_from(KINDS).flatmap(
     lambda kind: arrays_of.arrays(
-        kind, shapes, elements={"allow_nan": False, "allow_infinity": False} if kind is not np.int64 else None
+        kind, shapes, elements={"allow_nan": False, "allow_infinity": False} if issubclass(kind, np.floating) else None
     )
 )
 
@@ -95,9 +96,25 @@ def test_a_wrong_tensor(message: common_pb2.Tensor, field: str) -> None:
 
 @pytest.mark.parametrize("array", [np.ones(3, np.float32), np.ones((2, 2), np.int64)], ids=["one axis", "integers"])
 def test_vectors_are_rows_of_floats(array: npt.NDArray[Any]) -> None:
-    """Vectors have rows and dimensions and are floats."""
+    """Vectors have rows and dimensions, and are floats or int8."""
     with pytest.raises(InvalidArgument, match=r"v\.values: "):
         convert.vectors_from_proto(common_pb2.Vectors(values=convert.tensor_to_proto(array), model_version="m@1"), "v")
+
+
+def test_compact_vectors_are_directions() -> None:
+    """Rows of int8 come back with length 1, and their cosines are within 3e-3 of those of the vectors."""
+    vectors = np.random.default_rng(0).normal(size=(50, 384)).astype(np.float32)
+    read = convert.vectors_from_proto(convert.vectors_to_proto(compact_rows(vectors), "m@1"), "v")
+    np.testing.assert_allclose(np.linalg.norm(read, axis=1), 1, atol=1e-6)
+    units = unit_rows(vectors)
+    np.testing.assert_allclose(read @ read.T, units @ units.T, atol=3e-3)
+
+
+def test_a_zero_vector_stays_zero() -> None:
+    """A row of zeros, for a product without a vector, is zero in int8 and after reading."""
+    compact = compact_rows(np.array([[0, 0], [0.5, -1]], np.float32))
+    assert compact.tolist() == [[0, 0], [64, -127]]
+    assert convert.vectors_from_proto(convert.vectors_to_proto(compact, "m@1"), "v")[0].tolist() == [0, 0]
 
 
 def test_vectors_name_their_model() -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from services.common.arrays import FloatArray
-from services.ranker.domain.event import ItemFeatures
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
-from services.ranker.domain.stored_ranking import CandidateSource, LoggedFeatures, StoredRanking
+from services.ranker.domain.stored_ranking import CandidateSource, ItemColumns, LoggedFeatures, StoredRanking
 from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS
 
 
@@ -32,11 +31,10 @@ def made_ranking(
         ranked_s=ranked_s, candidate_source=CandidateSource.QUERY, experiment_arms={"colour": "blue"},
         leg_scores={"dense": numbers(random, n), "lexical": numbers(random, n)},
         logged=logged(random, n, dimensions) if features else None,
-        items=[
-            ItemFeatures(item_id, numbers(random, dimensions).astype("<f2").astype(np.float32), "m@1", float("nan"),
-                         "Shoes", "B")
-            for item_id in item_ids[:2]
-        ],
+        items=ItemColumns(
+            list(item_ids[:2]), (100 * numbers(random, len(item_ids[:2]), dimensions)).astype(np.int8), "m@1",
+            np.full(len(item_ids[:2]), np.nan), ["Shoes"] * len(item_ids[:2]), ["B"] * len(item_ids[:2]),
+        ),
     )  # fmt: skip
 
 

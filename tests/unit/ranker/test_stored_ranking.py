@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
-from services.ranker.domain.event import ItemFeatures
 from services.ranker.domain.impressions import is_logged_whole
+from services.ranker.domain.stored_ranking import ItemColumns
 from tests.unit.ranker.rankings import made_ranking, same
 
 
 @pytest.mark.parametrize("features", [True, False])
 def test_bytes_keep_everything(features: bool) -> None:
-    """A ranking decoded from its bytes is equal bit by bit; unknown prices and vectors stay unknown."""
+    """A ranking decoded from its bytes is equal bit by bit; unknown prices stay unknown."""
     ranking = made_ranking("a", "b", "c", visitor="v", ranked_s=1.25, features=features)
-    bare = ItemFeatures("bare", None, "", 9.5, "Ünïcode > 书", "")
-    ranking = replace(ranking, items=[*ranking.items, bare], query="bottes d'été 靴")
+    items = ItemColumns(["a", "bare"], np.array([[3, 4], [0, 0]], np.int8), "m@1", np.array([np.nan, 9.5]),
+                        ["", "Ünïcode > 书"], ["B", ""])  # fmt: skip
+    ranking = replace(ranking, items=items, query="bottes d'été 靴")
     assert same(from_bytes(to_bytes(ranking)), ranking)
 
 
@@ -34,6 +35,17 @@ def test_long_vectors_are_kept_as_float16() -> None:
     np.testing.assert_array_equal(read.numbers, exact.numbers)
 
 
+def test_item_features_of_columns() -> None:
+    """Asked-for items that have a vector come back; a vector of int8 with length 1, others as they came."""
+    compact = np.array([[30, 40], [0, 0], [1, 0]], np.int8)
+    for vectors, first in ((compact, [0.6, 0.8]), (compact.astype(np.float16), [30, 40])):
+        items = ItemColumns(["a", "b", "c"], vectors, "m@1", np.array([1, 2, np.nan]), ["", "", "C"], ["", "", "B"])
+        (found,) = items.features({"a", "b", "nowhere"})
+        assert (found.item_id, found.model_version, found.price, found.category) == ("a", "m@1", 1, "")
+        assert found.vector is not None
+        np.testing.assert_allclose(found.vector, first, rtol=1e-6)
+
+
 def test_a_part_has_the_rows_of_its_items() -> None:
     """Taking rows keeps each item's score, propensity, leg scores and features, in the order of the rows."""
     ranking = made_ranking("a", "b", "c")
@@ -45,7 +57,7 @@ def test_a_part_has_the_rows_of_its_items() -> None:
     np.testing.assert_array_equal(part.propensities, ranking.propensities[[2, 0]])
     np.testing.assert_array_equal(part.leg_scores["lexical"], ranking.leg_scores["lexical"][[2, 0]])
     np.testing.assert_array_equal(part.logged.numbers, ranking.logged.numbers[[2, 0]])
-    assert list(part.items) == []
+    assert list(part.items.item_ids) == []
 
 
 def test_the_sample_is_the_share() -> None:
