@@ -158,7 +158,8 @@ def _killed(stage: str, place: Place) -> Iterator[None]:
             if time.monotonic() > limit_s:
                 raise RuntimeError(f"{stage} is not healthy {_HEAL_LIMIT_S:.0f} s after its process was killed")
             try:
-                channel.unary_unary(_PROBES[stage])(b"", timeout=0.5, metadata=metadata)
+                probe: Any = channel.unary_unary(_PROBES[stage])
+                probe(b"", timeout=0.5, metadata=metadata)
                 code = grpc.StatusCode.OK
             except grpc.RpcError as error:
                 code = error.code()

@@ -47,7 +47,7 @@ from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.domain.impressions import Impressions, is_logged_whole
-from services.ranker.domain.stored_ranking import StoredRanking
+from services.ranker.domain.stored_ranking import ItemColumns, StoredRanking
 from services.ranker.ports import LogBound, ProfileStore, Retention
 from services.ranker.settings import RankingSettings, RetentionSettings
 
@@ -72,7 +72,7 @@ class Shop:
 
     def __init__(self, ranking: StoredRanking, share: float, seed: int) -> None:
         self._draw, self._share, self._step = random.Random(seed), share, 0
-        self._ranking = replace(ranking.take(range(PAGE)), items=())
+        self._ranking = replace(ranking.take(range(PAGE)), items=ItemColumns())
         self._whole = ranking.take(range(len(ranking.item_ids)))
         count = max(int(ITEMS * share), PAGE)
         vectors = np.random.default_rng(seed).normal(size=(count, 384)).astype(np.float32)

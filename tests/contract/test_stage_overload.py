@@ -91,7 +91,7 @@ async def retrieval() -> AsyncIterator[tuple[HeldIndex, RetrievalStub]]:
     """With one thread for searches."""
     index, server = HeldIndex(), grpc.aio.server()
     retriever = Retriever(cast(ProductIndex, index), FixedFusion("linear", 0.3, 0.7, 1.0, 60))
-    handler = RetrievalHandler(retriever, workers=1)
+    handler = RetrievalHandler(retriever, workers=1, answer_cache_mb=0)
     retrieval_pb2_grpc.add_RetrievalServiceServicer_to_server(handler, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -21,6 +21,7 @@ from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.domain.impressions import Impressions
+from services.ranker.domain.stored_ranking import ItemColumns
 from services.ranker.ports import LogBound, ProfileStore, Retention
 from tests.integration.redis_server import RedisServer
 from tests.unit.ranker.rankings import made_ranking
@@ -65,7 +66,7 @@ def month(store: ProfileStore, clock: Clock, size: Callable[[], int]) -> list[in
 
 def page(ranking: str, item: str, user: str, now_s: float) -> Impressions:
     made = made_ranking(item, ranking=ranking, user=user, ranked_s=now_s)
-    return Impressions(replace(made, items=()), (1,), now_s)
+    return Impressions(replace(made, items=ItemColumns()), (1,), now_s)
 
 
 def is_flat(sizes: Sequence[int]) -> bool:

@@ -11,7 +11,7 @@ from kairos.common.v1 import common_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.context import RequestContext
 from services.retrieval.recent_answers import RecentAnswers
-from tests.unit.retrieval.test_search import FakeIndex
+from tests.unit.retrieval.fake_index import FakeIndex
 
 Response = retrieval_pb2.RetrieveCandidatesResponse
 
