@@ -22,22 +22,30 @@ _LIGHT, _LIGHT_SHARE = 2, 0.25
 # While calls are refused and none was measured without load for so long, the limit is lowered to measure some. The
 # first time this comes sooner: a gateway that starts in an overload knows no latency at all.
 _UNMEASURED_S, _FIRST_UNMEASURED_S = 10.0, 0.5
-# A call may wait until the rest of its time is 2.5 times what calls take on average, and for half of its time at most.
-_MARGIN = 2.5
+# A call may wait until the rest of its time is twice what calls take on average, and for half of its time at most.
+_MARGIN = 2.0
 _MOST_WAITING = 256
+# An event loop that is so late has too much to do by itself: calls have lost their time while they waited for a turn.
+_BEHIND_S = 0.01
 _SMOOTHING = 0.1
 
 
 class GatewayLimit:
-    """`clock` is monotonic, in seconds. `reserve_s`: see the property, without load."""
+    """`clock` is monotonic, in seconds; `lag` is how late the event loop is. `reserve_s`: see the property."""
 
     def __init__(
-        self, minimum: int, maximum: int, reserve_s: float, retry_after_s: float, clock: Callable[[], float]
+        self,
+        minimum: int,
+        maximum: int,
+        reserve_s: float,
+        retry_after_s: float,
+        clock: Callable[[], float],
+        lag: Callable[[], float],
     ) -> None:
         self.places = Places(
             GradientLimit(minimum, maximum, _TOLERANCE, _START), newest_first=False, most_waiting=_MOST_WAITING
         )
-        self._reserve_s, self._retry_after_s, self._clock = reserve_s, retry_after_s, clock
+        self._reserve_s, self._retry_after_s, self._clock, self._lag = reserve_s, retry_after_s, clock, lag
         self._measured_s = clock() - _UNMEASURED_S + _FIRST_UNMEASURED_S
         # Of the gateway's own work, by method of the contract.
         self._own: defaultdict[str, BaseLatency] = defaultdict(BaseLatency)
@@ -58,11 +66,14 @@ class GatewayLimit:
     def require_room(self, remaining_s: float, patience: float) -> None:
         """Raises Overloaded if a call with so much time would wait too long for a place to be answered whole.
 
-        `patience`: see `criticality`.
+        `patience`: see `criticality`. A call that gets a place at once may have too little time for that, and is then
+        degraded; but not if the gateway itself is behind, since degraded answers would take the time of whole ones.
         """
-        if self.places.is_free:
+        wait_s = 0.0
+        if not self.places.is_free:
+            wait_s = (self.places.waiting + 1) * self._hold_s / self.places.limit.limit
+        elif self._lag() < _BEHIND_S:
             return
-        wait_s = (self.places.waiting + 1) * self._hold_s / self.places.limit.limit
         most_s = patience * min(remaining_s / 2, remaining_s - self.reserve_s - _MARGIN * self._hold_s)
         if wait_s <= most_s and self.places.waiting < _MOST_WAITING:
             return
@@ -93,7 +104,9 @@ class GatewayLimit:
                 self.places.leave()
 
     def _ended(self, method: str, hold_s: float, is_light: bool, work: Work, now_s: float) -> None:
-        self._hold_s += (hold_s - self._hold_s) * (_SMOOTHING if self._hold_s else 1.0)
+        if work.parts:
+            # The time of an answer for which no stage was called says nothing about others.
+            self._hold_s += (hold_s - self._hold_s) * (_SMOOTHING if self._hold_s else 1.0)
         own, own_s = self._own[method], hold_s - work.stages_s
         base_s = own.typical_s if own.is_known else 0.0
         if base_s > 0:
