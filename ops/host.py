@@ -93,6 +93,7 @@ def host(settings: SuiteSettings, config: ServeConfig, stop: threading.Event) ->
                 os._exit(1)
         return 0
     finally:
+        stop.set()
         replica_file(settings).unlink(missing_ok=True)
         with contextlib.suppress(Exception):
             serve.shutdown()  # type: ignore[no-untyped-call]
