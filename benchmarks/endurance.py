@@ -126,7 +126,7 @@ def rows(report: dict[str, Any]) -> list[dict[str, Any]]:
         flat = memory[1] <= GROWTH * size and descriptors[1] <= DESCRIPTORS
         found.append({"process": name, "mb": size / 1e6, "mb_an_hour": [value / 1e6 for value in memory],
                       "descriptors": float(np.median(table[:, 2])), "descriptors_an_hour": list(descriptors),
-                      "flat": flat})  # fmt: skip
+                      "flat": bool(flat)})  # fmt: skip
     return found
 
 

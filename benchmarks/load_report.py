@@ -112,7 +112,7 @@ def _plots(report: Report) -> str:
 
     chart, ((rates, outcomes), (curve, recovery)) = pyplot.subplots(2, 2, figsize=(12, 8), layout="constrained")
     rates.plot(IN_FLIGHT, [report.parts[closed_name(count)]["whole_per_s"] for count in IN_FLIGHT], "o-")
-    rates.set(title="closed loop", xlabel="calls in flight", ylabel="whole answers/s", xscale="log", ylim=(0, None))
+    rates.set(title="closed loop", xlabel="calls in flight", ylabel="whole answers/s", ylim=(0, None))
 
     def mean(multiple: float, name: str) -> float:
         return float(np.mean([phase[name] / phase["sent"] for phase in report.of(multiple)]))
@@ -124,7 +124,7 @@ def _plots(report: Report) -> str:
         below += shares
     outcomes.bar(labels, 1 - below, bottom=below, label="errors")
     outcomes.set(title="outcomes", xlabel="multiple of saturation", ylabel="share of calls")
-    outcomes.legend()
+    outcomes.legend(loc="lower left")
     for multiple in report.multiples:
         histogram = merged(phase["latency"]["histogram_us"] for phase in report.of(multiple))
         if histogram.get_total_count():
