@@ -29,7 +29,8 @@ from rich.table import Table
 from scipy.stats import theilslopes
 from tqdm import tqdm
 
-from benchmarks.load_client import Offer, client_process
+from benchmarks.load_calls import Offer
+from benchmarks.load_client import client_process
 from benchmarks.load_suite import SHOPPERS, running_suite
 from benchmarks.load_summary import summarise
 from benchmarks.load_traffic import KINDS, Traffic, demo_visits, poisson
