@@ -29,7 +29,8 @@ from rich.table import Table
 from scipy.stats import theilslopes
 from tqdm import tqdm
 
-from benchmarks.load_client import Offer, client_process
+from benchmarks.load_calls import Offer
+from benchmarks.load_client import client_process
 from benchmarks.load_suite import SHOPPERS, running_suite
 from benchmarks.load_summary import summarise
 from benchmarks.load_traffic import KINDS, Traffic, demo_visits, poisson
@@ -126,7 +127,7 @@ def rows(report: dict[str, Any]) -> list[dict[str, Any]]:
         flat = memory[1] <= GROWTH * size and descriptors[1] <= DESCRIPTORS
         found.append({"process": name, "mb": size / 1e6, "mb_an_hour": [value / 1e6 for value in memory],
                       "descriptors": float(np.median(table[:, 2])), "descriptors_an_hour": list(descriptors),
-                      "flat": flat})  # fmt: skip
+                      "flat": bool(flat)})  # fmt: skip
     return found
 
 

@@ -42,7 +42,8 @@ from benchmarks.faults_catalogue import (
     small_disk,
 )
 from benchmarks.faults_proxy import STAGES, stage_proxy
-from benchmarks.load_client import Calls, Offer, make_calls
+from benchmarks.load_calls import Calls, Offer
+from benchmarks.load_client import make_calls
 from benchmarks.load_goals import IN_TIME
 from benchmarks.load_suite import SHOPPERS, running_suite
 from benchmarks.load_summary import BIN_S, summarise, whole_by_bin, whole_share

@@ -52,7 +52,7 @@ class Report:
     def whole_ratios(self, multiple: float) -> list[float]:
         """Whole answers a second of each round, as a part of those of the same round's saturation."""
         return [
-            phase["whole_per_s"] / self.parts[saturation_name(number)]["whole_per_s"]
+            phase["whole_per_s"] / max(self.parts[saturation_name(number)]["whole_per_s"], 1e-3)
             for number, phase in enumerate(self.of(multiple), 1)
         ]
 

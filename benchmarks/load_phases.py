@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.load_client import Client, Offer
+from benchmarks.load_calls import Offer
+from benchmarks.load_client import Client
 from benchmarks.load_suite import Measured
 from benchmarks.load_summary import summarise, whole_by_bin
 from benchmarks.load_traffic import WITH_FALLBACKS, Traffic, Visit, poisson

@@ -17,12 +17,15 @@ from benchmarks.load_goals import Report
 from benchmarks.load_phases import HALF, IN_FLIGHT, OVERLOAD, closed_name
 from benchmarks.load_summary import BIN_S, merged
 
-_OUTCOMES = ("phase", "sent/s", "whole/s", "degraded", "refused", "errors", "in time", "CPU ms / whole")
+_OUTCOMES = ("phase", "sent/s", "whole/s", "degraded", "refused", "errors", "in time")
 _LATENCIES = (
     "phase", "p50", "p90", "p99", "p99.9", "refusal p50", "refusal p99", "client CPU", "client lag p50", "lag p99",
 )  # fmt: skip
+_COSTS = ("phase", "all", "by process")
 _DETAILS = ("phase", "degradations", "errors", "whole / sent of each kind")
 _GOALS = ("goal", "wanted", "measured", "each", "holds")
+# Processes that cost less are not listed.
+_LEAST_MS = 0.1
 _STYLE = "body{font:15px sans-serif;max-width:75em;margin:2em auto}td,th{padding:.2em .6em;text-align:right}" \
     "td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}"  # fmt: skip
 
@@ -34,8 +37,8 @@ def print_report(console: Console, report: Report) -> None:
             table.add_row(*row)
         console.print(table)
     in_flight, rate = report.saturation
-    console.print(f"saturation: {rate:.1f} whole answers/s with {in_flight} in flight, "
-                  f"{_cpu_ms(report.parts[closed_name(in_flight)])} ms of CPU each")  # fmt: skip
+    _, cpu_ms, _ = _costs(("", report.parts[closed_name(in_flight)]))
+    console.print(f"saturation: {rate:.1f} whole answers/s with {in_flight} in flight, {cpu_ms} ms of CPU each")
 
 
 def _tables(report: Report) -> list[tuple[str, Sequence[str], Iterable[Sequence[str]]]]:
@@ -44,6 +47,7 @@ def _tables(report: Report) -> list[tuple[str, Sequence[str], Iterable[Sequence[
         ("Degradations and errors", _DETAILS, map(_detail, report.parts.items())),
         ("Latency of answers in ms, from the time at which a call was due", _LATENCIES,
          map(_latencies, report.parts.items())),
+        ("CPU of the suite in ms for one whole answer", _COSTS, map(_costs, report.parts.items())),
         ("Outcomes", _OUTCOMES, map(_outcomes, report.parts.items())),
         ("Goals", _GOALS, _goal_rows(report)),
     ]  # fmt: skip
@@ -65,7 +69,7 @@ def _outcomes(part: tuple[str, dict[str, Any]]) -> Sequence[str]:
     name, phase = part
     in_time = "" if phase["in_time_share"] is None else f"{phase['in_time_share']:.4f}"
     counts = (phase["degraded"], phase["refused"], sum(phase["errors"].values()))
-    return name, f"{phase['sent_per_s']:.1f}", f"{phase['whole_per_s']:.1f}", *map(str, counts), in_time, _cpu_ms(phase)
+    return name, f"{phase['sent_per_s']:.1f}", f"{phase['whole_per_s']:.1f}", *map(str, counts), in_time
 
 
 def _latencies(part: tuple[str, dict[str, Any]]) -> Sequence[str]:
@@ -78,10 +82,12 @@ def _latencies(part: tuple[str, dict[str, Any]]) -> Sequence[str]:
     )  # fmt: skip
 
 
-def _cpu_ms(phase: dict[str, Any]) -> str:
-    """CPU of all processes of the suite for one whole answer."""
-    seconds = sum(phase["suite_cpu_s"].values())
-    return f"{1e3 * seconds / phase['whole']:.1f}" if phase["whole"] and seconds else ""
+def _costs(part: tuple[str, dict[str, Any]]) -> Sequence[str]:
+    name, phase = part
+    ms = {of: 1e3 * seconds / phase["whole"] for of, seconds in phase["suite_cpu_s"].items()} if phase["whole"] else {}
+    largest = sorted(ms, key=ms.__getitem__, reverse=True)
+    listed = ", ".join(f"{of} {ms[of]:.1f}" for of in largest if ms[of] >= _LEAST_MS)
+    return name, f"{sum(ms.values()):.1f}" if ms else "", listed
 
 
 def _detail(part: tuple[str, dict[str, Any]]) -> Sequence[str]:
@@ -112,7 +118,7 @@ def _plots(report: Report) -> str:
 
     chart, ((rates, outcomes), (curve, recovery)) = pyplot.subplots(2, 2, figsize=(12, 8), layout="constrained")
     rates.plot(IN_FLIGHT, [report.parts[closed_name(count)]["whole_per_s"] for count in IN_FLIGHT], "o-")
-    rates.set(title="closed loop", xlabel="calls in flight", ylabel="whole answers/s", xscale="log", ylim=(0, None))
+    rates.set(title="closed loop", xlabel="calls in flight", ylabel="whole answers/s", ylim=(0, None))
 
     def mean(multiple: float, name: str) -> float:
         return float(np.mean([phase[name] / phase["sent"] for phase in report.of(multiple)]))
@@ -124,7 +130,7 @@ def _plots(report: Report) -> str:
         below += shares
     outcomes.bar(labels, 1 - below, bottom=below, label="errors")
     outcomes.set(title="outcomes", xlabel="multiple of saturation", ylabel="share of calls")
-    outcomes.legend()
+    outcomes.legend(loc="lower left")
     for multiple in report.multiples:
         histogram = merged(phase["latency"]["histogram_us"] for phase in report.of(multiple))
         if histogram.get_total_count():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ class Measured:
 def running_suite(settings: SuiteSettings) -> Iterator[SuiteState]:
     """Starts the suite, and stops it at the end. The exported encoder is kept in var/models between runs."""
     os.environ.setdefault("KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR", str(Path("var/models").resolve()))
+    # SIGTERM would end this process without the suite.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     supervisor, state = start(settings)
     try:
         yield state

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from hdrh.histogram import HdrHistogram
 
-from benchmarks.load_client import OK, REFUSED, Calls
+from benchmarks.load_calls import OK, REFUSED, Calls
 from benchmarks.load_traffic import Kind
 
 BIN_S = 0.1

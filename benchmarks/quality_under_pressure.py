@@ -34,7 +34,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from benchmarks.load_client import OK, Client, Offer, client_process, degradations_of
+from benchmarks.load_calls import OK, Offer, degradations_of
+from benchmarks.load_client import Client, client_process
 from benchmarks.load_suite import import_data, judgements_file, running_suite
 from benchmarks.load_traffic import SEARCH, Traffic, Visit, poisson
 from benchmarks.results import Results
@@ -82,7 +83,7 @@ class Pressure:
                     gains.append(ndcg([], self._judgements[query]))
                     answered.append(False)
                     continue
-                outcomes[" and ".join(degradations_of(answer)) or "whole"] += 1
+                outcomes.update(degradations_of(answer) or ["whole"])
                 gains.append(ndcg([result.product.id for result in answer.results], self._judgements[query]))
                 answered.append(True)
         return figures(np.array(gains), np.array(answered), self._seed) | {"outcomes": dict(outcomes)}
@@ -164,7 +165,7 @@ def plot(parts: Mapping[str, Any], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    chart, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained", sharey=True)
+    chart, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
     curve(left, BUDGETS_MS, [parts[budget_name(budget_ms)] for budget_ms in BUDGETS_MS])
     left.set(title="by budget", xlabel="deadline in ms, one search in flight", ylabel="NDCG@10")
     curve(right, (0.0, *MULTIPLES), [parts[budget_name(FULL_MS)], *(parts[load_name(m)] for m in MULTIPLES)])
@@ -172,7 +173,7 @@ def plot(parts: Mapping[str, Any], path: Path) -> None:
     for axis in (left, right):
         axis.axhline(parts[UNLIMITED]["ndcg@10"], linestyle=":", color="grey", label=UNLIMITED)
         axis.axhline(parts[FLOOR]["ndcg@10"], linestyle="--", color="red", label=FLOOR)
-        axis.legend(loc="lower right")
+    chart.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     chart.savefig(path)
 
 
@@ -180,6 +181,20 @@ def curve(axis: Any, places: Sequence[float], rows: Sequence[Mapping[str, Any]])
     axis.plot(places, [row["ndcg@10"] for row in rows], "o-", label="all searches; 0 without an answer")
     axis.plot(places, [row["ndcg@10 of answers"] or np.nan for row in rows], "s-", label="answers")
     axis.fill_between(places, *zip(*(row["interval_95"] for row in rows), strict=True), alpha=0.2)
+
+
+def print_tables(console: Console, parts: Mapping[str, Any]) -> None:
+    outcomes = Table("", "searches by outcome: code, or each degradation")
+    table = Table("", "NDCG@10", "95 %", "of answers", "answered")
+    for name, row in parts.items():
+        if name != SATURATION:
+            low, high = row["interval_95"]
+            answers = row["ndcg@10 of answers"]
+            outcomes.add_row(name, ", ".join(f"{key} {count}" for key, count in row.get("outcomes", {}).items()))
+            table.add_row(name, f"{row['ndcg@10']:.4f}", f"{low:.4f} to {high:.4f}",
+                          "" if answers is None else f"{answers:.4f}", f"{row['answered']:.1%}")  # fmt: skip
+    console.print(outcomes)
+    console.print(table)
 
 
 def main() -> None:
@@ -195,15 +210,7 @@ def main() -> None:
     if not all(name in results.parts for name in names):
         with tempfile.TemporaryDirectory(prefix="kairos-pressure-") as folder:
             measure(arguments.data, arguments.folder or Path(folder), results, arguments.sample, arguments.seed)
-    table = Table("", "NDCG@10", "95 %", "of answers", "answered", "outcomes")
-    for name, row in results.parts.items():
-        if name != SATURATION:
-            low, high = row["interval_95"]
-            outcomes = ", ".join(f"{key} {count}" for key, count in row.get("outcomes", {}).items())
-            answers = row["ndcg@10 of answers"]
-            table.add_row(name, f"{row['ndcg@10']:.4f}", f"{low:.4f} to {high:.4f}",
-                          "" if answers is None else f"{answers:.4f}", f"{row['answered']:.1%}", outcomes)  # fmt: skip
-    Console().print(table)
+    print_tables(Console(), results.parts)
     full, floor = results.parts[UNLIMITED]["ndcg@10"], results.parts[FLOOR]["ndcg@10"]
     at_50 = results.parts[budget_name(50)]["ndcg@10"]
     lowest = min(results.parts[name]["ndcg@10 of answers"] or 0.0 for name in names[:-3])

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.faults import problems, whole_again_s
 from benchmarks.faults_proxy import Disturbance, StageProxy, stage_proxy
-from benchmarks.load_client import Call, Calls
+from benchmarks.load_calls import Call, Calls
 
 RANK, ENCODE = "/kairos.ranker.v1.RankerService/RankItems", "/kairos.encoder.v1.QueryEncoderService/EncodeQuery"
 

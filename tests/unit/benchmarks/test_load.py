@@ -8,7 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from benchmarks.load_client import Call, Calls, degradations_of
+from benchmarks.load_calls import Call, Calls, degradations_of
 from benchmarks.load_goals import Report
 from benchmarks.load_phases import IN_FLIGHT, plan
 from benchmarks.load_summary import latencies, merged, summarise, whole_by_bin, whole_share

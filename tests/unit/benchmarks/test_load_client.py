@@ -11,7 +11,8 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from benchmarks.load_client import Call, Offer, make_calls
+from benchmarks.load_calls import Call, Offer
+from benchmarks.load_client import make_calls
 from benchmarks.load_traffic import SEARCH, SERVICE, Arrival
 from kairos.common.v1 import common_pb2
 from kairos.gateway.v1 import gateway_pb2
