@@ -40,7 +40,8 @@ def encoder_server(data_dir: Path) -> Iterator[str]:
 
 async def _serve(data_dir: Path) -> None:
     configure_telemetry("query_encoder", TelemetrySettings(log_level="warning"))
-    handler = build_handler(QueryEncoderSettings(data_dir=data_dir))
+    # Its caller repeats the queries and measures the model.
+    handler = build_handler(QueryEncoderSettings(data_dir=data_dir, vector_cache_mb=0))
     handler.warm(DEFAULT_TENANT)
     server = grpc.aio.server()
     encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(handler, server)

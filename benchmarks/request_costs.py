@@ -4,8 +4,9 @@
 
 Starts the suite under Ray Serve with the demo shop and its shoppers' events, lets known shoppers search from several
 threads without a pause, and divides the CPU seconds of each process by the number of answers. The client's CPU does not
-count; Ray's own processes and HAProxy have rows of their own. The cores are busy on purpose: on an idle machine one
-search after the other costs up to twice as much, since the caches of an idle core are cold.
+count; Ray's own processes and HAProxy have rows of their own. The caches of the stages are off. The cores are busy on
+purpose: on an idle machine one search after the other costs up to twice as much, since the caches of an idle core are
+cold.
 
 Retrieval is also measured alone by the size of the catalogue, with random vectors, the hardest case for an HNSW graph.
 """
@@ -27,6 +28,7 @@ import psutil
 from qdrant_edge import EdgeShard
 from rich.console import Console
 
+from benchmarks import caches
 from benchmarks.load import Load, Phase
 from benchmarks.scale_model import POOLS
 from demo.catalogue import build_catalogue
@@ -144,6 +146,7 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    caches.switch_off()
     report: dict[str, Any] = {"retrieval": [retrieval_costs(size) for size in arguments.sizes]}
     if arguments.seconds:
         report["suite"] = costs(arguments.seconds, arguments.threads, arguments.size)

@@ -5,7 +5,8 @@
 A gateway with API keys runs in a process of its own, the stages in a second one, the two tenants in two more. Arrivals
 are a Poisson process (open loop): a late answer delays no later call. A latency counts from the time at which the call
 was due. Each round has both loads in the order at, ten, ten, at, or the reverse, so that other load of the machine
-disturbs both alike. A finished round is written at once, and the same command continues from it.
+disturbs both alike. The caches of the stages are off. A finished round is written at once, and the same command
+continues from it.
 
 To hold: at ten times the quota the quiet tenant's p50 is at most 10 % higher, its p99 at most 50 %, over all rounds.
 """
@@ -39,6 +40,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from benchmarks import caches
 from demo.catalogue import build_catalogue
 from demo.loading import load_products
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
@@ -267,6 +269,7 @@ def main() -> None:
     parser.add_argument("--quiet-rate", type=float, default=10.0, help="searches a second of the quiet tenant")
     parser.add_argument("--size", type=int, default=600, help="products of each tenant")
     arguments = parser.parse_args()
+    caches.switch_off()
     rounds = measure(
         arguments.out, arguments.rounds, arguments.seconds, arguments.quota, arguments.quiet_rate, arguments.size
     )

@@ -10,6 +10,9 @@ def freeze_gc() -> None:
 
     From now on collections ignore all present objects. Otherwise a full collection would walk through all modules,
     models and records every hundred calls or so, and the call during which it runs would wait.
+
+    The collections that are left need no other thresholds. In a gateway: .2 ms of CPU once in 25 searches for the
+    youngest objects, .3 ms once in 350 for the next generation, no full collection in 1,100 searches.
     """
     gc.collect()
     gc.freeze()

@@ -33,7 +33,7 @@ class RecentAnswers:
 
     def __init__(self, index: ProductIndex, max_bytes: int) -> None:
         self._index = index
-        self._answers: AnswerCache[_Key, Response] = AnswerCache(max_bytes, _bytes_of, is_whole)
+        self._answers: AnswerCache[_Key, Response] = AnswerCache(max_bytes, _bytes_of, _is_whole)
         # Hashes: a collision only keeps an answer at its first time.
         self._asked: LRUCache[int, None] = LRUCache(_MAX_ASKED)
 
@@ -69,7 +69,7 @@ class RecentAnswers:
         return known
 
 
-def is_whole(response: Response) -> bool:
+def _is_whole(response: Response) -> bool:
     """What failed or was left out in one answer may be there in the next one."""
     return not response.degradations
 

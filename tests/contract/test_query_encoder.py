@@ -311,7 +311,8 @@ async def test_a_session_that_follows(stub: Stub, category: str) -> None:
     mixed = SessionMixing(base, mixing.weight).mixed(vectors_from_proto(session, "session")[0])
     np.testing.assert_array_equal(mixed, vectors_from_proto(given.vector, "vector")[0])
     assert said.vector == plain.vector
-    assert not (plain.session_mixings or given.session_mixings)
+    assert not plain.session_mixings
+    assert not given.session_mixings
 
 
 async def test_session_of_another_model(stub: Stub) -> None:
