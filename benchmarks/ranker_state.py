@@ -37,6 +37,7 @@ from benchmarks.ranker_server import ranker_server
 from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2
+from services.common.arrays import compact_rows
 from services.common.convert import vectors_to_proto
 from services.ranker.adapters.ranking_bytes import to_bytes
 from services.ranker.adapters.redis_ranking_store import RedisRankingStore
@@ -61,14 +62,13 @@ _TENANT = "default"
 
 def candidates(random: np.random.Generator) -> retrieval_pb2.Candidates:
     vectors = random.normal(size=(CANDIDATES, DIMENSIONS)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return retrieval_pb2.Candidates(
         ids=[f"item-{n:06}" for n in range(CANDIDATES)], scores=np.sort(random.random(CANDIDATES))[::-1].tolist(),
         dense_scores=random.random(CANDIDATES).tolist(), lexical_scores=random.random(CANDIDATES).tolist(),
         prices=random.lognormal(3, 1, CANDIDATES).tolist(), stocks=[5] * CANDIDATES,
         categories=[f"Home > Shelf {n % 20}" for n in range(CANDIDATES)],
         brands=[f"Brand {n % 50}" for n in range(CANDIDATES)], created_at_seconds=[int(_NOW_S) - 86_400] * CANDIDATES,
-        vectors=vectors_to_proto(vectors.astype(np.float16), "m@1"),
+        vectors=vectors_to_proto(compact_rows(vectors), "m@1"),
     )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from services.ranker.domain.session import SessionContext, SessionMove
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.ports import RankingStore
 
-# Rankings of one write, and the time in which a group comes together.
-_GROUP, _GATHER_S = 32, 0.02
+# Rankings of one write, and the time in which a group comes together: each transaction costs as much as three rankings.
+_GROUP, _GATHER_S = 32, 0.1
 _MOST_MOVES = 10_000
 # Between two removals of what has expired, and after a failed write.
 _TIDY_S, _PAUSE_S = 10.0, 1.0
@@ -63,7 +63,9 @@ class BackgroundWriter:
             while len(self._rankings) > self._capacity:
                 self._rankings.popitem(last=False)
                 self.dropped += 1
-            self._changed.notify_all()
+            # The writer sleeps until there is a first one, and then until the group is complete.
+            if len(self._rankings) == 1 or len(self._rankings) >= _GROUP:
+                self._changed.notify_all()
 
     def ranking(self, tenant: str, ranking_id: str) -> StoredRanking | None:
         """None if it has expired, or never was."""
@@ -114,7 +116,9 @@ class BackgroundWriter:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closing or self._rankings or self._moves, _TIDY_S)
                 # A session's next request may wait for its moves; rankings are read from the queue meanwhile.
-                self._changed.wait_for(lambda: self._is_closing or self._moves, _GATHER_S)
+                self._changed.wait_for(
+                    lambda: self._is_closing or self._moves or len(self._rankings) >= _GROUP, _GATHER_S
+                )
                 moves, self._moves = self._moves, deque()
                 group = list(islice(self._rankings.values(), _GROUP))
                 if self._is_closing and not moves and not group:

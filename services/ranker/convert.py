@@ -77,7 +77,8 @@ def ranking_request(
 ) -> RankingRequest:
     candidates = message.candidates
     return RankingRequest(
-        item_ids=candidates.ids,
+        # As lists: a repeated field makes a string at each access.
+        item_ids=list(candidates.ids),
         retrieval_scores=np.array(candidates.scores, np.float32),
         vectors=vectors,
         prices=np.array(candidates.prices, np.float32),
@@ -85,8 +86,8 @@ def ranking_request(
         popularity=np.array(popularity, np.float32),
         query=query_vector(message, vectors.shape[1]),
         profile=profile,
-        categories=candidates.categories or [""] * len(candidates.ids),
-        brands=candidates.brands or [""] * len(candidates.ids),
+        categories=list(candidates.categories) or [""] * len(candidates.ids),
+        brands=list(candidates.brands) or [""] * len(candidates.ids),
         user_history=user_history,
         model_version=candidates.vectors.model_version,
         now_s=now_s,
@@ -137,7 +138,8 @@ def check_id(value: str, path: str) -> None:
 def check_ids(values: Sequence[str], path: str) -> None:
     """The items of a request: they become keys of the stores."""
     for index, value in enumerate(values):
-        check_id(value, f"{path}[{index}]")
+        if problem := id_problem(value):
+            raise InvalidArgument.of(f"{path}[{index}]", problem)
 
 
 def person_of(message: Any) -> str:

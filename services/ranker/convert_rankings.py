@@ -62,7 +62,7 @@ def stored_ranking(
         session_id=message.session_id,
         query=message.query,
         model_version=model_version,
-        item_ids=[candidates.ids[row] for row in rows],
+        item_ids=[asked.item_ids[row] for row in rows],
         scores=scores.total[rows],
         propensities=np.ones(len(rows), np.float32) if slate is None else np.array(slate.propensities, np.float32),
         total_size=message.total_size,
@@ -71,7 +71,7 @@ def stored_ranking(
         experiment_arms=_arms(message),
         leg_scores={leg: np.array(of, np.float32)[rows] for leg, of in legs.items() if len(of) == len(rows)},
         logged=LoggedFeatures.of(user, features, rows, asked.model_version),
-        items=_items(candidates, rows[:ITEMS_WITH_VECTORS]),
+        items=_items(candidates, asked, rows[:ITEMS_WITH_VECTORS]),
     )
 
 
@@ -177,19 +177,15 @@ def _arms(message: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest)
     return {arm.experiment: arm.arm for arm in message.context.experiment_arms}
 
 
-def _items(candidates: retrieval_pb2.Candidates, rows: Sequence[int]) -> ItemColumns:
+def _items(candidates: retrieval_pb2.Candidates, asked: RankingRequest, rows: Sequence[int]) -> ItemColumns:
     """With their vectors as they came: few of them are ever read."""
     if not candidates.HasField("vectors"):
         return ItemColumns()
-
-    def column(values: Sequence[str]) -> list[str]:
-        return [values[row] for row in rows] if values else [""] * len(rows)
-
     return ItemColumns(
-        [candidates.ids[row] for row in rows],
+        [asked.item_ids[row] for row in rows],
         tensor_from_proto(candidates.vectors.values, "candidates.vectors.values")[rows],
         candidates.vectors.model_version,
         np.array(candidates.prices, np.float64)[rows],
-        column(candidates.categories),
-        column(candidates.brands),
+        [asked.categories[row] for row in rows],
+        [asked.brands[row] for row in rows],
     )

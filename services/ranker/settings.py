@@ -41,7 +41,7 @@ class RankingSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     ttl_s: float = Field(default=600.0, gt=0)
-    # Of a tenant; beyond it the oldest are removed. One takes about 60 KiB (docs/state.md).
+    # Of a tenant; beyond it the oldest are removed. One takes about 40 KiB (docs/state.md).
     count: int = Field(default=5_000, ge=1)
     # Rankings that wait to be written; beyond it the oldest are dropped.
     queue: int = Field(default=100, ge=1)

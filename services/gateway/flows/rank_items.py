@@ -31,14 +31,14 @@ async def rank_items(
     is_for_one_item = explained is not None and bool(explained.item_id)
     if explained and not is_for_one_item and not calls.has_room_for(Stage.RANKER, fallbacks.NO_EXPLANATIONS):
         explained = None
-    lean = retrieval_pb2.Candidates()
-    lean.CopyFrom(candidates)
-    lean.ClearField("products")
     message = ranker_pb2.RankItemsRequest(
         user_id=viewer.user_id, visitor_id=viewer.visitor_id, session_id=viewer.session_id, query=viewer.query,
-        query_vector=query_vector, candidates=lean, candidate_source=source, total_size=total_size,
+        query_vector=query_vector, candidate_source=source, total_size=total_size,
         ranking_id="" if is_for_one_item else new_ranking_id(), explain=explained is not None, as_slate=as_slate,
     )  # fmt: skip
+    # In its place at once: as an argument of the message it would be copied twice.
+    message.candidates.CopyFrom(candidates)
+    message.candidates.ClearField("products")
     if explained is not None:
         message.explained_places = explained.places
         message.explained_ids.extend([explained.item_id] if explained.item_id else [])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,8 @@ CREATE TABLE forgotten (
     tenant TEXT, person_digest BLOB, deleted_s REAL, until_s REAL, PRIMARY KEY (tenant, person_digest)) WITHOUT ROWID;
 """
 _TABLES = ("ranking", "session", "forgotten")
+# Rows that a process adds without counting: another one may add rows to the same file.
+_UNCOUNTED = 64
 
 
 class SqliteRankingStore:
@@ -58,6 +61,8 @@ class SqliteRankingStore:
         with self._transaction():
             self._create()
         self._reading.execute("PRAGMA query_only=ON")
+        # By table and tenant: the rows that may be added before they are counted again.
+        self._room: dict[tuple[str, str], int] = {}
         # Whether the rows of deleted persons are gone from the log of changes too.
         self._eraser, self._is_erased = Eraser(data_dir / RANKINGS_FILE), True
 
@@ -72,7 +77,7 @@ class SqliteRankingStore:
                     if not self._is_forgotten(tenant, ranking.person, ranking.ranked_s)
                 ],
             )
-            self._keep_newest("ranking", {tenant for tenant, _ in rankings}, self._limits.rankings)
+            self._keep_newest("ranking", [tenant for tenant, _ in rankings], self._limits.rankings)
 
     def ranking(self, tenant: str, ranking_id: str) -> StoredRanking | None:
         with self._reading_lock:
@@ -87,7 +92,7 @@ class SqliteRankingStore:
             for move in moves:
                 if not self._is_forgotten(move.tenant, move.person, move.moved_s):
                     self._move(move)
-            self._keep_newest("session", {move.tenant for move in moves}, self._limits.sessions)
+            self._keep_newest("session", [move.tenant for move in moves], self._limits.sessions)
 
     def session(self, tenant: str, session_id: str) -> SessionContext | None:
         with self._reading_lock:
@@ -143,12 +148,20 @@ class SqliteRankingStore:
         values = (tenant, digest_of(person), moment_s, self._clock())
         return self._db.execute(query, values).fetchone() is not None
 
-    def _keep_newest(self, table: str, tenants: set[str], most: int) -> None:
-        for tenant in tenants:
-            (count,) = self._db.execute(f"SELECT COUNT(*) FROM {table} WHERE tenant = ?", (tenant,)).fetchone()
-            if count > most:
-                oldest = f"SELECT rowid FROM {table} WHERE tenant = ? ORDER BY expires_s, rowid LIMIT ?"
-                self._db.execute(f"DELETE FROM {table} WHERE rowid IN ({oldest})", (tenant, count - most))
+    def _keep_newest(self, table: str, tenants: Sequence[str], most: int) -> None:
+        """`tenants`: one for each row that was added. Rows are counted only when there may be too many."""
+        for tenant, added in Counter(tenants).items():
+            room = self._room.get((table, tenant), 0) - added
+            if room < 0:
+                (count,) = self._db.execute(f"SELECT COUNT(*) FROM {table} WHERE tenant = ?", (tenant,)).fetchone()
+                if count > most:
+                    # A few more than necessary, so that the next writes need not count.
+                    gone = count - most + most // 100
+                    oldest = f"SELECT rowid FROM {table} WHERE tenant = ? ORDER BY expires_s, rowid LIMIT ?"
+                    self._db.execute(f"DELETE FROM {table} WHERE rowid IN ({oldest})", (tenant, gone))
+                    count -= gone
+                room = min(most - count, _UNCOUNTED)
+            self._room[table, tenant] = room
 
     def _move(self, move: SessionMove) -> None:
         known = self._session(self._db, move.tenant, move.session_id)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
 from services.ranker.adapters.sqlite_persons import SqlitePersons
+from services.ranker.adapters.sqlite_popularity import PopularityInMemory
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.popularity import SHARES, decayed, grown, log_mass
@@ -58,6 +61,10 @@ WHERE vector IS NOT excluded.vector OR model_version <> excluded.model_version O
 
 
 class SqliteProfileStore(SqlitePersons):
+    def __init__(self, data_dir: Path, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(data_dir, clock)
+        self._masses = PopularityInMemory()
+
     def record(self, batches: Sequence[Batch]) -> list[list[str]]:
         with self._transaction():
             return [self._record(batch) for batch in batches]
@@ -130,9 +137,10 @@ class SqliteProfileStore(SqlitePersons):
         return {key: (buyers, again) for key, buyers, again in self._read(query, (tenant, *keys))}
 
     def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
-        query = f"SELECT item_id, log_mass FROM popularity WHERE tenant = ? AND item_id IN ({marks(item_ids)})"
-        known = dict(self._read(query, (tenant, *item_ids)))
-        return [decayed(known.get(item_id), now_s) for item_id in item_ids]
+        with self._reading_lock:
+            known = self._masses.log_masses(self._reading, tenant, item_ids)
+            masses = [known.get(item_id) for item_id in item_ids]
+        return [0.0 if mass is None else decayed(mass, now_s) for mass in masses]
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
         rows = self._read(

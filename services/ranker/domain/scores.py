@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -44,7 +45,7 @@ class Scores:
 
     @classmethod
     def sum_of(cls, parts: Mapping[ReasonType, FloatArray]) -> Scores:
-        total: FloatArray = np.sum(list(parts.values()), axis=0, dtype=np.float32)
+        total: FloatArray = reduce(np.add, parts.values()).astype(np.float32, copy=False)
         return cls(total, parts)
 
 
