@@ -38,22 +38,18 @@ _LATE = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 class StageAccess:
     """Creates the StageCalls of each request. There is one StageAccess in a gateway.
 
-    `clock` is monotonic, in seconds. `lag` is how late the event loop is, in seconds.
+    `clock` is monotonic, in seconds.
     """
 
     def __init__(
-        self,
-        settings: GatewaySettings,
-        metrics: Metrics,
-        clock: Callable[[], float] = time.monotonic,
-        lag: Callable[[], float] = lambda: 0.0,
+        self, settings: GatewaySettings, metrics: Metrics, clock: Callable[[], float] = time.monotonic
     ) -> None:
         limits, self._budget = settings.limits, settings.budget
         self._shares, self._metrics, self._clock = settings.stages.shares(), metrics, clock
         self.guards = {stage: StageGuard(stage, limits, metrics) for stage in Stage}
         self.limit = GatewayLimit(
             limits.minimum_in_flight, limits.maximum_in_flight, self._budget.reserve_ms / 1e3,
-            limits.retry_after_ms / 1e3, clock, lag,
+            limits.retry_after_ms / 1e3, clock,
         )  # fmt: skip
         metrics.watch_limit("gateway", self.limit.places)
 

@@ -50,11 +50,7 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
     metrics, clients, background = Metrics(), connect(settings), settings.background
     # Before the first task: only tasks that are created later are watched.
     watch = EventLoopWatch(metrics)
-    stubs, access, supervisor = (
-        clients.stubs,
-        StageAccess(settings, metrics, lag=lambda: watch.lag_s),
-        Supervisor(metrics),
-    )
+    stubs, access, supervisor = clients.stubs, StageAccess(settings, metrics), Supervisor(metrics)
     parts = Parts(
         settings, metrics, stubs, access,
         PopularItems(stubs, access, settings.search, supervisor),

@@ -21,7 +21,6 @@ from services.gateway.metrics import Metrics
 MAX_STEP_S = 0.05
 _PERIOD_S = 0.02
 _LOGGED_STEPS_PER_S = 1
-_SMOOTHING = 0.2
 
 _log = structlog.get_logger("kairos.event_loop")
 Clock = Callable[[], float]
@@ -39,8 +38,6 @@ class EventLoopWatch:
         self._loop = asyncio.get_running_loop()
         self._before = self._loop.get_task_factory()
         self._read_at_s, self._cpu_s = wall(), cpu()
-        # How late timers have been in the last tenth of a second, in seconds: a moving average.
-        self.lag_s = 0.0
         self._timer = self._loop.call_later(_PERIOD_S, self._read_clocks)
         self._logged = TokenBucket(_LOGGED_STEPS_PER_S, _LOGGED_STEPS_PER_S)
         self._loop.set_task_factory(self._new_task)
@@ -74,9 +71,7 @@ class EventLoopWatch:
 
     def _read_clocks(self) -> None:
         now_s = self.wall()
-        lag_s = max(0.0, now_s - self._read_at_s - _PERIOD_S)
-        self._metrics.event_loop_lag.observe(lag_s)
-        self.lag_s += (lag_s - self.lag_s) * _SMOOTHING
+        self._metrics.event_loop_lag.observe(max(0.0, now_s - self._read_at_s - _PERIOD_S))
         self._read_at_s, self._cpu_s = now_s, self._cpu()
         self._timer = self._loop.call_later(_PERIOD_S, self._read_clocks)
 

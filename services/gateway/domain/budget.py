@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-# Later stages keep their usual latency and so much of it in addition.
-_SLACK = 0.25
-
 
 class Stage(Enum):
     """In the order of the flow."""
@@ -52,4 +49,4 @@ class RequestBudget:
     def _keep_s(self, stage: Stage, usual_s: float) -> float:
         """The stage's part, or what it needs up to twice its part: a slow stage must not take the time of others."""
         part_s = self.shares[stage].keep * self.total_s
-        return min(2 * part_s, max(part_s, usual_s * (1 + _SLACK)))
+        return min(2 * part_s, max(part_s, usual_s))

@@ -25,27 +25,23 @@ _UNMEASURED_S, _FIRST_UNMEASURED_S = 10.0, 0.5
 # A call may wait until the rest of its time is twice what calls take on average, and for half of its time at most.
 _MARGIN = 2.0
 _MOST_WAITING = 256
-# An event loop that is so late has too much to do by itself: calls have lost their time while they waited for a turn.
-_BEHIND_S = 0.01
+# For so long after a call has found all places taken, a call that would be degraded for lack of time is refused.
+_OVERLOAD_S = 1.0
+_MOST_OWN_SLOWDOWN = 3.0
 _SMOOTHING = 0.1
 
 
 class GatewayLimit:
-    """`clock` is monotonic, in seconds; `lag` is how late the event loop is. `reserve_s`: see the property."""
+    """`clock` is monotonic, in seconds. `reserve_s`: see the property, without load."""
 
     def __init__(
-        self,
-        minimum: int,
-        maximum: int,
-        reserve_s: float,
-        retry_after_s: float,
-        clock: Callable[[], float],
-        lag: Callable[[], float],
+        self, minimum: int, maximum: int, reserve_s: float, retry_after_s: float, clock: Callable[[], float]
     ) -> None:
         self.places = Places(
             GradientLimit(minimum, maximum, _TOLERANCE, _START), newest_first=False, most_waiting=_MOST_WAITING
         )
-        self._reserve_s, self._retry_after_s, self._clock, self._lag = reserve_s, retry_after_s, clock, lag
+        self._reserve_s, self._retry_after_s, self._clock = reserve_s, retry_after_s, clock
+        self._overloaded_until_s = clock()
         self._measured_s = clock() - _UNMEASURED_S + _FIRST_UNMEASURED_S
         # Of the gateway's own work, by method of the contract.
         self._own: defaultdict[str, BaseLatency] = defaultdict(BaseLatency)
@@ -61,27 +57,33 @@ class GatewayLimit:
     @property
     def reserve_s(self) -> float:
         """For the end of a request: joining the answer, and its way to the caller. It grows with the load."""
-        return self._reserve_s * self._own_slowdown
+        return self._reserve_s * min(self._own_slowdown, _MOST_OWN_SLOWDOWN)
+
+    @property
+    def _refusal(self) -> Overloaded:
+        return Overloaded("the gateway has as many calls as it can answer in time; try again", self._retry_after_s)
 
     def require_room(self, remaining_s: float, patience: float) -> None:
         """Raises Overloaded if a call with so much time would wait too long for a place to be answered whole.
 
         `patience`: see `criticality`. A call that gets a place at once may have too little time for that, and is then
-        degraded; but not if the gateway itself is behind, since degraded answers would take the time of whole ones.
+        degraded. In an overload it is refused: it has probably lost its time before the gateway saw it, and degraded
+        answers would take the time of whole ones.
         """
-        wait_s = 0.0
-        if not self.places.is_free:
-            wait_s = (self.places.waiting + 1) * self._hold_s / self.places.limit.limit
-        elif self._lag() < _BEHIND_S:
-            return
+        now_s = self._clock()
+        if self.places.is_free:
+            if now_s >= self._overloaded_until_s or remaining_s - self.reserve_s >= self._hold_s:
+                return
+            raise self._refusal
+        self._overloaded_until_s = now_s + _OVERLOAD_S
+        wait_s = (self.places.waiting + 1) * self._hold_s / self.places.limit.limit
         most_s = patience * min(remaining_s / 2, remaining_s - self.reserve_s - _MARGIN * self._hold_s)
         if wait_s <= most_s and self.places.waiting < _MOST_WAITING:
             return
-        now_s = self._clock()
         if now_s - self._measured_s > _UNMEASURED_S:
             self._measured_s = now_s
             self.places.limit.lower(now_s)
-        raise Overloaded("the gateway has as many calls as it can answer in time; try again", self._retry_after_s)
+        raise self._refusal
 
     @asynccontextmanager
     async def place(self, method: str, remaining_s: float, patience: float, work: Work) -> AsyncIterator[None]:

@@ -77,15 +77,11 @@ class Answers:
 
 
 class SimulatedSuite:
-    """`sees_lag`: whether the gateway knows how late its event loop is. Needs a running virtual loop."""
+    """`limits` and others are settings of the gateway. Needs a running virtual loop."""
 
-    def __init__(
-        self, seed: int, settings: GatewaySettings | None = None, cores: int = 2, sees_lag: bool = True
-    ) -> None:
+    def __init__(self, seed: int, settings: GatewaySettings | None = None, cores: int = 2) -> None:
         self._random = random.Random(seed)
-        self.access = StageAccess(settings or GatewaySettings(), Metrics(), clock, lambda: self._lag_s * sees_lag)
-        # Moving average of what a call waits for its first turn.
-        self._lag_s = 0.0
+        self.access = StageAccess(settings or GatewaySettings(), Metrics(), clock)
         self._cores = asyncio.Semaphore(cores)
         self._workers = {stage: asyncio.Semaphore(count) for stage, count in _WORKERS.items()}
         self._gateway = asyncio.Semaphore(1)
@@ -114,7 +110,6 @@ class SimulatedSuite:
         sent_s, limit = clock(), self.access.limit
         try:
             await self._own(_REFUSAL_S / 2)
-            self._lag_s += (clock() - sent_s - _REFUSAL_S / 2 - self._lag_s) * 0.1
             left_s = deadline_s - (clock() - sent_s)
             limit.require_room(left_s, 1.0)
             info = RequestInfo("r", received_s=clock(), deadline_s=sent_s + deadline_s)

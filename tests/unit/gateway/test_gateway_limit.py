@@ -32,8 +32,8 @@ async def busy(limit: GatewayLimit, calls: int) -> list[asyncio.Task[None]]:
     return tasks
 
 
-def new_limit(places: int, lag_s: float = 0.0) -> GatewayLimit:
-    return GatewayLimit(places, places, 0.004, retry_after_s=0.25, clock=virtual_time.clock, lag=lambda: lag_s)
+def new_limit(places: int) -> GatewayLimit:
+    return GatewayLimit(places, places, reserve_s=0.004, retry_after_s=0.25, clock=virtual_time.clock)
 
 
 def is_refused(limit: GatewayLimit, remaining_s: float, patience: float = 1.0) -> bool:
@@ -55,17 +55,20 @@ def test_only_what_can_be_answered_in_time() -> None:
     assert virtual_time.run(run()) == [False, False, True]
 
 
-def test_a_gateway_that_is_behind() -> None:
-    """A call with too little time for a whole answer is degraded if a place is free, but refused if the event loop is
-    late: it may be the gateway that has lost the call's time."""
+def test_too_little_time_in_an_overload() -> None:
+    """A call that can only be degraded is admitted if a place is free, but not within a second of an overload."""
 
-    async def run(lag_s: float) -> list[bool]:
-        limit = new_limit(2, lag_s)
-        await busy(limit, 1)
-        return [is_refused(limit, remaining_s) for remaining_s in (0.15, 0.03)]
+    async def run() -> list[bool]:
+        limit = new_limit(1)
+        tasks, seen = await busy(limit, 0), [is_refused(limit, 0.02)]
+        tasks = await busy(limit, 1)
+        seen.append(is_refused(limit, 0.02))
+        await asyncio.gather(*tasks)
+        seen += [is_refused(limit, 0.02), is_refused(limit, 0.15)]
+        await asyncio.sleep(1.0)
+        return [*seen, is_refused(limit, 0.02)]
 
-    assert virtual_time.run(run(0.001)) == [False, False]
-    assert virtual_time.run(run(0.03)) == [False, True]
+    assert virtual_time.run(run()) == [False, True, True, False, False]
 
 
 def test_the_queue_is_as_long_as_the_time_allows() -> None:

@@ -13,20 +13,16 @@ from tests.unit.gateway.simulated_suite import Answers, Fault, SimulatedSuite
 SATURATION, USUAL = 85.0, 40.0
 
 
-async def under_load(per_s: float, fixed_limit: int = 0) -> Answers:
-    """The answers of six seconds of the steady state, which begins two seconds after the load. `fixed_limit`: the
-    gateway has a limit that follows nothing."""
-    suite = SimulatedSuite(1)
-    if fixed_limit:
-        limits = LimitSettings(minimum_in_flight=fixed_limit, maximum_in_flight=fixed_limit)
-        suite = SimulatedSuite(1, GatewaySettings(limits=limits), sees_lag=False)
+async def under_load(per_s: float, settings: GatewaySettings | None = None) -> Answers:
+    """The answers of six seconds of the steady state, which begins two seconds after the load."""
+    suite = SimulatedSuite(1, settings)
     await suite.search_for(1, USUAL)
     _, steady = await suite.search_for(8, per_s, splits=[2])
     return steady
 
 
-def whole_per_s(times: float, fixed_limit: int = 0) -> float:
-    return virtual_time.run(under_load(times * SATURATION, fixed_limit)).whole / 6
+def whole_per_s(times: float, settings: GatewaySettings | None = None) -> float:
+    return virtual_time.run(under_load(times * SATURATION, settings)).whole / 6
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +41,8 @@ def test_goodput(at_saturation: float, times: float, least: float) -> None:
 
 def test_the_simulation_can_fail(at_saturation: float) -> None:
     """With a limit that does not follow the latency, an overload leaves few whole answers: the machine is no help."""
-    assert whole_per_s(2, fixed_limit=64) < 0.5 * at_saturation
+    fixed = GatewaySettings(limits=LimitSettings(minimum_in_flight=64, maximum_in_flight=64))
+    assert whole_per_s(2, fixed) < 0.5 * at_saturation
 
 
 @pytest.mark.parametrize("times", [0.5, 2, 5])
