@@ -14,6 +14,8 @@ from services.common.errors import Overloaded
 # and four times the threads of retrieval: at 5 ms a search the last one waits 80 ms, about the share of a budget of
 # 150 ms that retrieval may use. The queue for more stands in the gateway, which knows each request's budget.
 MOST_CALLS = 16
+# Calls of a method of imports: the import streams of a gateway have up to 24 batches in flight.
+MOST_IMPORTS = 32
 # When a refused caller may try again.
 RETRY_AFTER_S = 0.1
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from services.common import answer_cache
+from services.common.call_limit import MOST_IMPORTS
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.errors import Conflict
@@ -91,7 +92,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         suggestions = suggester.suggest(prefix, limit, context.locale, queries)
         return encoder_pb2.SuggestResponse(suggestions=map(suggestion_to_proto, suggestions))
 
-    @rpc(encoder_pb2.EncodeProductsResponse)
+    @rpc(encoder_pb2.EncodeProductsResponse, most_calls=MOST_IMPORTS)
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:
         context = context_from_proto(request.context)
         products, images = products_from_request(request), images_from_request(request)

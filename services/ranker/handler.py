@@ -35,8 +35,8 @@ from services.ranker.user_data import UserData
 
 DEFAULT_POPULAR = 100
 MAX_POPULAR = 1_000
-# Calls of RecordEvents at a time: those that wait share the next write.
-_MOST_RECORDING = 32
+# Calls of RecordEvents at a time. Those that wait share the next write, so that the last one waits for two or three.
+_MOST_RECORDING = 256
 
 Answer = TypeVar("Answer")
 

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
 
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
+from services.common.call_limit import MOST_IMPORTS
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.rpc import rpc
@@ -51,7 +52,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         return await self._answers.get(context, request, lambda: self._run(self._searches, context, work))
 
-    @rpc(retrieval_pb2.LookupProductsResponse)
+    @rpc(retrieval_pb2.LookupProductsResponse, most_calls=MOST_IMPORTS)
     async def LookupProducts(
         self, request: retrieval_pb2.LookupProductsRequest
     ) -> retrieval_pb2.LookupProductsResponse:
@@ -66,7 +67,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         return await self._run(self._reads, context, work)
 
-    @rpc(retrieval_pb2.UpsertProductsResponse)
+    @rpc(retrieval_pb2.UpsertProductsResponse, most_calls=MOST_IMPORTS)
     async def UpsertProducts(
         self, request: retrieval_pb2.UpsertProductsRequest
     ) -> retrieval_pb2.UpsertProductsResponse:
