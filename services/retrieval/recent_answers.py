@@ -44,8 +44,8 @@ class RecentAnswers:
         compute: Callable[[], Coroutine[Any, Any, Response]],
     ) -> Response:
         """`compute` may use nothing but `request` and the tenant. The response is shared: it must not be changed."""
-        revision = self._index.revision(context.tenant)
-        if revision is None or not self._answers.is_enabled:
+        revision = self._index.revision(context.tenant) if self._answers.is_enabled else None
+        if revision is None:
             return await compute()
         plain = retrieval_pb2.RetrieveCandidatesRequest()
         plain.CopyFrom(request)
