@@ -54,8 +54,9 @@ def context_to_proto(context: RequestContext) -> common_pb2.RequestContext:
 
 def tensor_to_proto(array: npt.NDArray[Any]) -> common_pb2.Tensor:
     """From an array of float32, float16, int64 or int8; other types raise KeyError."""
-    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
-    return common_pb2.Tensor(dtype=_DTYPE_NAMES[little.dtype], shape=little.shape, data=little.tobytes())
+    message = common_pb2.Tensor()
+    _fill_tensor(message, array)
+    return message
 
 
 def tensor_from_proto(message: common_pb2.Tensor, field: str) -> npt.NDArray[Any]:
@@ -80,7 +81,17 @@ def tensor_from_proto(message: common_pb2.Tensor, field: str) -> npt.NDArray[Any
 
 def vectors_to_proto(vectors: npt.NDArray[np.floating] | Int8Array, model_version: str) -> common_pb2.Vectors:
     """`vectors` of shape [rows, dimensions]."""
-    return common_pb2.Vectors(values=tensor_to_proto(vectors), model_version=model_version)
+    message = common_pb2.Vectors()
+    fill_vectors(message, vectors, model_version)
+    return message
+
+
+def fill_vectors(
+    message: common_pb2.Vectors, vectors: npt.NDArray[np.floating] | Int8Array, model_version: str
+) -> None:
+    """As `vectors_to_proto`, into a part of another message: a message that is given to another one is copied."""
+    message.model_version = model_version
+    _fill_tensor(message.values, vectors)
 
 
 def vectors_from_proto(message: common_pb2.Vectors, field: str) -> FloatArray:
@@ -204,3 +215,10 @@ def _rows(message: common_pb2.Vectors, field: str) -> FloatArray:
     if not message.model_version:
         raise InvalidArgument.of(f"{field}.model_version", "is empty; name the model that made the vectors")
     return array.astype(np.float32)
+
+
+def _fill_tensor(message: common_pb2.Tensor, array: npt.NDArray[Any]) -> None:
+    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    message.dtype = _DTYPE_NAMES[little.dtype]
+    message.shape.extend(little.shape)
+    message.data = little.tobytes()

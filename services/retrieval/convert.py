@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.convert import filter_from_proto, product_from_proto, vectors_from_proto, vectors_to_proto
+from services.common.convert import fill_vectors, filter_from_proto, product_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.filters import SortOrder
 from services.common.product import violations
@@ -104,8 +104,7 @@ def rows_from_proto(message: common_pb2.Vectors, field: str, count: int) -> Vect
 
 
 def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidatesResponse:
-    return retrieval_pb2.RetrieveCandidatesResponse(
-        candidates=candidates_to_proto(retrieval.candidates, retrieval.model_version),
+    message = retrieval_pb2.RetrieveCandidatesResponse(
         facets=[_facet_to_proto(facet) for facet in retrieval.facets],
         total_size=retrieval.total_size,
         soft_filter_applied=retrieval.soft_filter_applied,
@@ -113,38 +112,42 @@ def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidates
         model_version=retrieval.model_version,
         next_page_token="" if retrieval.next is None else retrieval.next.to_token(),
     )
-
-
-def candidates_to_proto(candidates: Candidates, model_version: str) -> retrieval_pb2.Candidates:
-    message = retrieval_pb2.Candidates(
-        ids=candidates.ids,
-        scores=candidates.scores.tolist(),
-        dense_scores=candidates.dense_scores.tolist(),
-        lexical_scores=candidates.lexical_scores.tolist(),
-        prices=candidates.prices.tolist(),
-        currencies=candidates.currencies,
-        categories=candidates.categories,
-        brands=candidates.brands,
-        stocks=candidates.stocks.tolist(),
-        created_at_seconds=candidates.created_at_seconds.tolist(),
-        products=candidates.products,
-    )
-    if candidates.vectors is not None:
-        message.vectors.CopyFrom(vectors_to_proto(candidates.vectors, model_version))
-    if candidates.image_scores is not None:
-        message.image_scores.extend(candidates.image_scores.tolist())
+    _fill(message.candidates, retrieval.candidates, retrieval.model_version)
     return message
 
 
 def lookup_to_proto(
     candidates: Candidates, missing_ids: Sequence[str], model_version: str
 ) -> retrieval_pb2.LookupProductsResponse:
-    return retrieval_pb2.LookupProductsResponse(
-        candidates=candidates_to_proto(candidates, model_version),
-        missing_ids=missing_ids,
-        fingerprints=candidates.fingerprints,
-        model_version=model_version,
+    message = retrieval_pb2.LookupProductsResponse(
+        missing_ids=missing_ids, fingerprints=candidates.fingerprints, model_version=model_version
     )
+    _fill(message.candidates, candidates, model_version)
+    return message
+
+
+def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_version: str) -> None:
+    """In place: a message that is given to another one is copied."""
+    message.SetInParent()
+    columns = {
+        "ids": candidates.ids,
+        "scores": candidates.scores.tolist(),
+        "dense_scores": candidates.dense_scores.tolist(),
+        "lexical_scores": candidates.lexical_scores.tolist(),
+        "prices": candidates.prices.tolist(),
+        "currencies": candidates.currencies,
+        "categories": candidates.categories,
+        "brands": candidates.brands,
+        "stocks": candidates.stocks.tolist(),
+        "created_at_seconds": candidates.created_at_seconds.tolist(),
+        "products": candidates.products,
+    }
+    if candidates.image_scores is not None:
+        columns["image_scores"] = candidates.image_scores.tolist()
+    for name, values in columns.items():
+        getattr(message, name).extend(values)
+    if candidates.vectors is not None:
+        fill_vectors(message.vectors, candidates.vectors, model_version)
 
 
 def _products(message: retrieval_pb2.UpsertProductsRequest) -> list[IndexedProduct]:

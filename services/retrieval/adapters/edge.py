@@ -1,7 +1,7 @@
 """Qdrant Edge: one collection, with the engine in this process. Folders: see edge_layout.py.
 
 Updates go through the shard's write-ahead log and survive the death of the process. Answers come from records in
-memory, 2 kB a product: reading 200 candidates back from the shard and out of base64 takes longer than finding them.
+memory, 1.6 kB a product: reading 200 candidates back from the shard and out of base64 takes longer than finding them.
 
 The engine holds Python's GIL in every call. Queries take a millisecond or so, but optimising takes half a minute for
 50,000 products: it happens on a copy, in a process of its own (`optimizer.py`), and what was written meanwhile is

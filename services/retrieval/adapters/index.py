@@ -184,7 +184,9 @@ def _leg_hits(leg: Leg, hits: Hits, depth: int) -> LegHits:
 
 def _in_order(ids: Sequence[int], records: dict[int, Record], columns: Columns, collection: Collection) -> Candidates:
     """Those of `ids` that have a record."""
-    return candidates_of({id: records[id] for id in ids if id in records}, columns, collection.dimensions)
+    if list(records) != ids:
+        records = {id: records[id] for id in ids if id in records}
+    return candidates_of(records, columns, collection.dimensions)
 
 
 def _array(vector: Sequence[float] | None) -> FloatArray | None:
