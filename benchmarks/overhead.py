@@ -8,6 +8,8 @@ that the gateway sends for the same queries: a run before the measurement record
 default settings. They take turns, round by round, in closed loops with 1 and with 8 requests in flight; a ratio is the
 ratio of medians over the rounds. At half of saturation the arrivals are open loop and evenly spaced.
 
+The queries repeat, so the caches of the stages are off on both sides; `--caches` leaves them on.
+
 P: products (`--map` names the columns); J: a file with a column search_term. Without them: the demo shop, its titles.
 """
 
@@ -34,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from benchmarks import caches
 from benchmarks.overhead_loops import Loop, Recording, record
 from demo.catalogue import build_catalogue
 from demo.loading import load_products
@@ -182,10 +185,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each turn")
     parser.add_argument("--warm-up", type=float, default=10.0, help="seconds of each side")
     parser.add_argument("--state", type=Path, help="folder for the imported catalogue, reused if it exists")
+    parser.add_argument("--caches", action="store_true", help="leave the caches of the stages on")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if (arguments.products is None) != (arguments.queries is None):
         parser.error("--products and --queries go together")
+    if not arguments.caches:
+        caches.switch_off()
     with tempfile.TemporaryDirectory(prefix="kairos-overhead-") as name:
         folder, began = Path(name) / "suite", time.monotonic()
         kept = arguments.state
