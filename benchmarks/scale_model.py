@@ -186,7 +186,7 @@ class Suite:
     def _request(self) -> Generator[Any, Any, None]:
         window, began = self.windows[-1], self._env.now
         window.arrivals += 1
-        budget = RequestBudget(began, began + _BUDGET.default_ms / 1e3, _SHARES, _BUDGET.join)
+        budget = RequestBudget(began, began + _BUDGET.default_ms / 1e3, _SHARES, _BUDGET.reserve_ms / 1e3)
         is_whole = True
         gateway = self.pools[GATEWAY].place(began, self._work(GATEWAY), budget.total_s)
         if gateway is None:
@@ -195,7 +195,7 @@ class Suite:
         yield self._env.timeout(gateway[1])
         gateway[0].ongoing -= 1
         for stage, later in _FLOW:
-            timeout_s = budget.timeout_s(stage, later, self._env.now) - self._hop_s
+            timeout_s = budget.timeout_s(stage, dict.fromkeys(later, 0.0), self._env.now) - self._hop_s
             placed = self.pools[stage.value].place(self._env.now, self._work(stage.value), timeout_s)
             if placed is None:
                 # The worst case: the gateway notices only at the end of the timeout.
