@@ -8,10 +8,17 @@ import pytest
 
 from kairos.gateway.v1 import gateway_pb2
 from services.common.errors import Overloaded
+from services.gateway import fallbacks
+from services.gateway.domain.budget import Stage
 from services.gateway.domain.criticality import patience_of
 from services.gateway.domain.gateway_limit import GatewayLimit
 from services.gateway.domain.retry_budget import RetryBudget
 from services.gateway.domain.slowdown import Work
+from services.gateway.metrics import Metrics
+from services.gateway.request_info import RequestInfo
+from services.gateway.settings import GatewaySettings, LimitSettings
+from services.gateway.stage_calls import StageAccess
+from services.gateway.stage_guard import Origin
 from tests.unit.gateway import virtual_time
 
 HOLD_S, BUDGET_S = 0.02, 0.15
@@ -133,3 +140,21 @@ def test_retries_are_a_tenth() -> None:
         budget.sent()
         allowed += budget.take()
     assert 99 <= allowed <= 101
+
+
+def test_extras_of_a_full_stage() -> None:
+    """While a stage has no room, facets are not asked for, and the answer says so."""
+
+    async def run() -> list[tuple[bool, int]]:
+        limits = LimitSettings(minimum_in_flight=1, maximum_in_flight=1)
+        access = StageAccess(GatewaySettings(limits=limits), Metrics(), virtual_time.clock)
+        places = access.guards[Stage.RETRIEVAL].kind("RetrieveCandidatesRequest", Origin.SHOPPER).places
+        seen = []
+        for _ in range(2):
+            calls = access.for_read(RequestInfo(), "")
+            seen.append((calls.has_room_for(Stage.RETRIEVAL, fallbacks.NO_FACETS), len(calls.degradations)))
+            assert places is not None
+            await places.enter(0)
+        return seen
+
+    assert virtual_time.run(run()) == [(True, 0), (False, 1)]
