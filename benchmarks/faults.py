@@ -157,7 +157,7 @@ def problems(figures: dict[str, Any]) -> list[str]:
     return found
 
 
-def print_table(console: Console, parts: dict[str, dict[str, Any]]) -> None:
+def print_table(console: Console, parts: dict[str, dict[str, Any]], reasons: dict[str, str]) -> None:
     table = Table("fault", "s", "calls", "whole", "in time", "p99 ms", "whole again, s", "fails")
     detail = Table("fault", "degradations", "errors")
     for name, figures in parts.items():
@@ -175,7 +175,7 @@ def print_table(console: Console, parts: dict[str, dict[str, Any]]) -> None:
         (figures["in_time_share"] or 0) * (figures["sent"] - figures["refused"]) for figures in parts.values()
     )
     console.print(f"in time: {in_time / admitted:.5f} of {admitted:,} admitted calls (to hold: {IN_TIME})")
-    for name, reason in NOT_EVERYWHERE.items():
+    for name, reason in reasons.items():
         if name not in parts:
             console.print(f"not run: {name} ({reason})")
 
@@ -200,7 +200,7 @@ def main() -> None:
     ]
     if any(fault.name not in results.parts for fault in faults):
         measure(faults, results, arguments)
-    print_table(Console(), results.parts)
+    print_table(Console(), results.parts, {} if arguments.faults else NOT_EVERYWHERE)
     raise SystemExit(any(problems(figures) for figures in results.parts.values()))
 
 
