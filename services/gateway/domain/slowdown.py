@@ -7,6 +7,8 @@ from collections.abc import Sequence
 # Latency, and base latency; 0: it is not known.
 Part = tuple[float, float]
 
+_FAULTY = 4.0
+
 
 class Work:
     """The stage calls of one request: their parts, and the time in which at least one was in progress."""
@@ -30,15 +32,17 @@ class Work:
 
 
 def slowdown(own: Part, stages: Sequence[Part]) -> float | None:
-    """Latency divided by base latency: of the gateway's own work, and of all stage calls but the one that lost the most
-    time.
+    """Latency divided by base latency: of the gateway's own work and of the stage calls.
 
-    A single slow stage has a limit of its own and a fallback, and must not lower the limit of everything. In an
-    overload of the machine all parts are slow, so leaving one out hides nothing. None if a base latency is not known.
+    The call that lost the most time does not count if it took four times its base latency: a single slow stage has a
+    limit of its own and a fallback, and must not lower the limit of everything. In an overload of the machine all parts
+    are slow, so leaving one out hides nothing. None if a base latency is not known.
     """
     parts = [own, *stages]
     if len(stages) > 1:
-        parts.remove(max(stages, key=lambda part: part[0] - part[1]))
+        latency_s, base_s = worst = max(stages, key=lambda part: part[0] - part[1])
+        if latency_s >= _FAULTY * base_s:
+            parts.remove(worst)
     if not all(base_s > 0 for _, base_s in parts):
         return None
     return sum(latency_s for latency_s, _ in parts) / sum(base_s for _, base_s in parts)
