@@ -9,12 +9,14 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from services.common.stage_access import SECRET_KEY
 from tests.e2e.shop import BUDGET_S, Shop, clicks, new_user
 from tests.e2e.suite import STAGES, RunningSuite, eventually
 
@@ -33,9 +35,22 @@ def serves(channel: grpc.Channel) -> bool:
     return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
+def ingress_answers(suite: RunningSuite) -> bool:
+    """Whether the ranker can be reached at the ingress: the suite's own gateway calls the replicas past it."""
+    secret = (suite.data_dir / "stage-secret").read_text().split()[0]
+    with grpc.insecure_channel(suite.state.ingress) as channel:
+        rank: Any = channel.unary_unary("/kairos.ranker.v1.RankerService/RankItems")
+        try:
+            rank(b"", timeout=2, metadata=(("application", "ranker"), (SECRET_KEY, secret)))
+        except grpc.RpcError as error:
+            return error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    return False
+
+
 @pytest.fixture
 def second(suite: RunningSuite, shop: Shop, tmp_path: Path) -> Iterator[Stub]:
     """A gateway of its own process over the stages of the running suite."""
+    eventually("the ingress reaches the ranker", _START_S, lambda: ingress_answers(suite))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {
