@@ -54,6 +54,10 @@ def plan(seconds: float, multiples: Sequence[float], deadlines_ms: Sequence[floa
         yield Phase(deadline_name(budget_ms), seconds / 2, in_flight=1, budget_ms=budget_ms)
 
 
+# Of the calls of a closed loop that measures saturation.
+_MOST_REFUSED = 0.01
+
+
 def closed_name(in_flight: int) -> str:
     return f"{in_flight} in flight"
 
@@ -75,8 +79,17 @@ def deadline_name(budget_ms: float) -> str:
 
 
 def saturation(parts: dict[str, Any]) -> tuple[int, float]:
-    """(calls in flight, whole answers a second) of the closed loop with the highest rate of whole answers."""
-    rates = {in_flight: float(parts[closed_name(in_flight)]["whole_per_s"]) for in_flight in IN_FLIGHT}
+    """(calls in flight, whole answers a second) of the closed loop with the highest rate of whole answers.
+
+    Loops with more than a hundredth of refusals do not count: a loop that calls again at once after a refusal gets
+    mostly answers of kinds that are never refused, and so another mix.
+    """
+    found = {in_flight: parts[closed_name(in_flight)] for in_flight in IN_FLIGHT}
+    rates = {
+        in_flight: float(part["whole_per_s"])
+        for in_flight, part in found.items()
+        if part["refused"] <= _MOST_REFUSED * part["sent"]
+    }
     best = max(rates, key=rates.__getitem__)
     if not rates[best]:
         raise SystemExit("no closed loop got a whole answer; `degradations` in the JSON file says which stage failed")

@@ -13,6 +13,8 @@ A degraded answer counts as it is. A search without an answer (refused, or past 
 and not at all in "ndcg@10 of answers". The floor is the list of popular items for every query: what the suite answers
 when retrieval is late. A finished row is written at once, and the same command continues from it; a plot goes beside
 the JSON file (.png). With `--folder` the imported products are kept for the next run.
+
+Every row has the same queries, so the caches of the stages are off.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from benchmarks import caches
 from benchmarks.load_calls import OK, Offer, degradations_of
 from benchmarks.load_client import Client, client_process
 from benchmarks.load_suite import import_data, judgements_file, running_suite
@@ -208,6 +211,7 @@ def main() -> None:
     results = Results(arguments.out, {"data": str(arguments.data), "sample": arguments.sample, "seed": arguments.seed})
     names = [*map(budget_name, BUDGETS_MS), *map(load_name, MULTIPLES), FLOOR, UNLIMITED, SATURATION]
     if not all(name in results.parts for name in names):
+        caches.switch_off()
         with tempfile.TemporaryDirectory(prefix="kairos-pressure-") as folder:
             measure(arguments.data, arguments.folder or Path(folder), results, arguments.sample, arguments.seed)
     print_tables(Console(), results.parts)
