@@ -115,8 +115,8 @@ def hosting_environment(settings: SuiteSettings) -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         # Ray's first workers would start without the hook of ops/loopback, never be used, and take 80 MB each.
         "RAY_prestart_worker_first_driver": "0",
-        # Seconds between two looks of Serve's controller at all replicas. With Serve's default of .1 it takes 4.7 % of a
-        # core of an idle machine instead of 1.9 %.
+        # Seconds between two looks of Serve's controller at all replicas. With Serve's default of .1 it takes 4.7 % of
+        # a core of an idle machine instead of 1.9 %.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         # A single head on one machine needs no metrics agent; its logs go to files.
         "RAY_enable_metrics_collection": "0",
