@@ -76,3 +76,16 @@ async def test_without_a_deadline_nothing_is_late(running: Running) -> None:
     assert [degradation.reason for degradation in answer.degradations] == [common_pb2.DEGRADATION_REASON_LATE]
     assert answer.results
     assert await running.stub.Search(search()).code() is grpc.StatusCode.OK
+
+
+async def test_events_that_nobody_recorded(running: Running) -> None:
+    """An empty answer of the ranker acknowledges no event: the caller is told to send it again."""
+    await running.stages.worsen("ranker", "empty")
+    request = gateway_pb2.RecordEventsRequest(events=[CLICK])
+    details = ""
+    # The gateway has to connect to the changed stage.
+    async with asyncio.timeout(10):
+        while "does not keep the contract" not in details:
+            call = running.stub.RecordEvents(request, timeout=2)
+            assert await call.code() is grpc.StatusCode.UNAVAILABLE
+            details = await call.details() or ""

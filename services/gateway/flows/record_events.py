@@ -31,7 +31,11 @@ async def record_events(
     item_ids = sorted({event.item_id for event in message.events if event.item_id})
     items, missing = await _features(calls, parts, item_ids)
     record = ranker_pb2.RecordEventsRequest(events=message.events, items=items)
-    answer = await calls.call(Stage.RANKER, parts.stubs.ranker.RecordEvents, record)
+    answer = await calls.call(
+        Stage.RANKER, parts.stubs.ranker.RecordEvents, record,
+        # An empty message, as an ingress may send while a replica restarts, acknowledges nothing.
+        is_valid=lambda counts: counts.recorded_count + counts.duplicate_count == len(message.events),
+    )  # fmt: skip
     await _count(calls, parts, message.events)
     return gateway_pb2.RecordEventsResponse(
         recorded_count=answer.recorded_count,
