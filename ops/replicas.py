@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from services.common.replica_file import LOOPBACK, Replicas, write_replicas
 
 # Before the next question to Serve's controller after a failed one: Ray restarts a dead controller in a few seconds.
 _PAUSE_S = 1.0
+_log = structlog.get_logger("kairos.replicas")
 # The version of the target groups, and the groups; None if they have not changed.
 Listen = Callable[[int], tuple[int, Iterable[Any]] | None]
 
@@ -51,6 +54,7 @@ def publish(listen: Listen, file: Path, stop: threading.Event, pause_s: float = 
             if changed is not None and not stop.is_set():
                 write_replicas(file, replicas_of(changed[1]))
                 version = changed[0]
-        except Exception:
+        except Exception as error:
             # The replicas go on without the controller. The gateway notices by itself when one of them is gone.
+            _log.warning("the replicas are not published", error=str(error), retry_in_s=pause_s)
             stop.wait(pause_s)

@@ -28,8 +28,8 @@ def keep_freed_memory() -> None:
     """Let the allocator keep up to 16 MiB of freed memory in each arena: call it once, before the first request.
 
     By default glibc gives blocks of some 100 KB back to the kernel when they are freed, such as messages and arrays of
-    vectors, and every request gets them again page by page: 130 page faults, which took longer than ranking. Does
-    nothing with another C library.
+    vectors, and gets them again page by page. In a loop that only reads the vectors of 200 candidates that cost 118
+    page faults and .7 ms; in the running handlers no difference was measured. Does nothing with another C library.
     """
     if sys.platform != "linux":
         return

@@ -131,7 +131,3 @@ class StageGuard:
         if child is None:
             child = self._outcomes[outcome] = self._metrics.stage_calls.labels(self.stage.value, outcome)
         child.inc()
-
-
-def guards(limits: LimitSettings, metrics: Metrics) -> dict[Stage, StageGuard]:
-    return {stage: StageGuard(stage, limits, metrics) for stage in Stage}
