@@ -118,7 +118,7 @@ def kept_rows(message: ranker_pb2.RankItemsRequest, scores: Scores) -> Sequence[
 
 
 def order_of(asked: RankingRequest, scores: Scores, slate: Slate | None) -> Sequence[int]:
-    """The slate's; without one best first, products that the query identifies before all. Equal scores stay in order."""
+    """The slate's; without one best first, products that the query identifies first. Equal scores keep their order."""
     if slate is not None:
         return slate.order
     order: list[int] = np.lexsort((-scores.total, ~asked.has_identifier)).tolist()
