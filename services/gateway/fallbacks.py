@@ -26,6 +26,7 @@ from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.domain.viewer import Viewer
+from services.gateway.flows.candidates import one_of_each_group
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.ranking import Ranking, new_ranking_id
 from services.gateway.parts import Parts
@@ -65,9 +66,11 @@ def ranker_late(
     source: ranker_pb2.CandidateSource.ValueType,
     total_size: int,
     with_scores: bool,
+    is_collapsed: bool,
 ) -> Ranking:
     """Retrieval's order, under an id of its own: the late ranker may still store its order under the first id."""
-    return Ranking.in_retrieval_order(candidates, source, total_size, with_scores)
+    shown = one_of_each_group(candidates) if is_collapsed else candidates
+    return Ranking.in_retrieval_order(shown, source, total_size, with_scores)
 
 
 def pricing_late(products: Iterable[product_pb2.Product]) -> list[pricing_pb2.PriceQuote]:
