@@ -10,6 +10,7 @@ from services.common.product import MAX_ATTRIBUTE_NAME
 MAX_FACETS = 8
 CATEGORY_FACET = "category"
 BRAND_FACET = "brand"
+PRICE_FACET = "price"
 # Followed by the name of an attribute.
 ATTRIBUTE_FACET = "attributes."
 

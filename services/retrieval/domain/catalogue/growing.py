@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +38,7 @@ class Growing(Generic[T]):
     def nbytes(self) -> int:
         return self._storage.nbytes
 
-    def extend(self, values: Sequence[object] | npt.NDArray[np.generic]) -> None:
+    def extend(self, values: Sequence[float] | npt.NDArray[Any]) -> None:
         needed = self._size + len(values)
         if needed > len(self._storage):
             grown = np.empty(max(needed, 2 * len(self._storage)), self._storage.dtype)
