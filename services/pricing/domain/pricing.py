@@ -10,6 +10,7 @@ from enum import Enum
 from services.common.money import Money, in_minor_units, minor_unit
 
 _DAY_S = 86_400.0
+_LIST_PRICE_APPLIES = "The list price applies."
 
 
 class PriceReason(Enum):
@@ -19,12 +20,13 @@ class PriceReason(Enum):
     OVERSTOCK = "overstock"
     AGED = "aged"
     GUARDRAIL = "guardrail"
+    PUBLISHED = "published"
 
 
 @dataclass(frozen=True)
 class PricedItem:
     """`created_s`: when the shop began to sell the item, in seconds since the epoch; 0: unknown. `stock` None: not
-    tracked.
+    tracked. `published`: the effective offer of the price list and the place; None: the caller knows none.
     """
 
     item_id: str
@@ -34,6 +36,9 @@ class PricedItem:
     price_ceiling: Money | None = None
     stock: int | None = None
     created_s: float = 0.0
+    published: Money | None = None
+    price_list_id: str = ""
+    place_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,8 @@ Pricer = Callable[[PricedItem, float], ProposedPrice]
 def offer(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer:
     """The proposed price, moved to the floor or ceiling if it is beyond. A floor above the ceiling applies.
 
-    No floor is above the list price: filters and sorting use the list price, so no guardrail may raise an offer above
-    it. A list price below cost is the shop's decision. An offer is at least one minor unit, unless the list price is 0.
+    No floor is above the list price: no guardrail raises an offer above it. A list price below cost is the shop's
+    decision. An offer is at least one minor unit, unless the list price is 0.
     """
     currency, price = item.list_price.currency, item.list_price.amount
     floors = [price * (1 - rails.maximum_discount)]
@@ -98,9 +103,26 @@ def offer(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer
     return Offer(Money(currency, floor), Money(currency, ceiling), Money(currency, amount), reason, explanation)
 
 
+def quoted(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer:
+    """What a quote offers: the published offer if there is one, otherwise the computed one.
+
+    A published offer applies also beyond floor and ceiling, which are widened to it: it is the shop's decision. Its
+    reason is the pricer's if the pricer computes the same amount.
+    """
+    computed = offer(item, proposed, rails)
+    amount = item.published
+    if amount is None or amount.amount == computed.amount.amount:
+        return computed
+    floor, ceiling = (min(computed.floor.amount, amount.amount), max(computed.ceiling.amount, amount.amount))
+    reason, explanation = PriceReason.PUBLISHED, "The shop's published offer applies."
+    if amount.amount == item.list_price.amount:
+        reason, explanation = PriceReason.LIST_PRICE, _LIST_PRICE_APPLIES
+    return Offer(Money(amount.currency, floor), Money(amount.currency, ceiling), amount, reason, explanation)
+
+
 def list_price(item: PricedItem, now_s: float) -> ProposedPrice:
     """The baseline pricer: it proposes the list price."""
-    return ProposedPrice(item.list_price.amount, PriceReason.LIST_PRICE, "The list price applies.")
+    return ProposedPrice(item.list_price.amount, PriceReason.LIST_PRICE, _LIST_PRICE_APPLIES)
 
 
 @dataclass(frozen=True)
