@@ -7,6 +7,8 @@ import unicodedata
 
 # Characters of every id: of a product, user, visitor, session, event, ranking or request.
 MAX_ID = 128
+# Characters of the id of a price list or of a place.
+MAX_LIST_ID = 64
 # Characters of a query's text.
 MAX_QUERY = 512
 MAX_ATTRIBUTION_TOKEN = 1_024

@@ -18,6 +18,7 @@ from services.common.facets import facet_violations
 from services.common.filters import ProductFilter, filter_violations
 from services.common.limits import (
     MAX_IMAGE_BYTES,
+    MAX_LIST_ID,
     MAX_MODEL_VERSION,
     MAX_PAGE_TOKEN,
     MAX_QUERY,
@@ -38,6 +39,7 @@ _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
     "page_token": partial(text_problem, limit=MAX_PAGE_TOKEN),
     "model_version": partial(text_problem, limit=MAX_MODEL_VERSION),
     "currency_code": lambda value: currency_problem(value) if value else None,
+    **dict.fromkeys(("price_list_id", "place_id"), partial(text_problem, limit=MAX_LIST_ID)),
     **dict.fromkeys(("user_id", "visitor_id", "session_id", "similar_to_id", "item_id", "id"), _id),
 }
 

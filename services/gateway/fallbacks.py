@@ -8,7 +8,7 @@
 | ranker, order | `ranker_late` | retrieval's order |
 | ranker, stored ranking | `flows.paging` | the page of a ranking that is computed again |
 | ranker, session | none | the query without the session |
-| pricing | `pricing_late` | list prices |
+| pricing | `pricing_late` | the last published offers, else list prices |
 | retrieval is full, facets | none | no facets |
 | ranker is full, explanations | none | no explanations |
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import ranker_pb2
@@ -35,7 +34,7 @@ WITHOUT_SESSION = "query without the session"
 POPULAR_ITEMS = "popular items"
 RETRIEVAL_ORDER = "retrieval order"
 RANKING_COMPUTED_AGAIN = "ranking computed again"
-LIST_PRICE = "list price"
+PUBLISHED_OFFER = "published offer"
 NO_FACETS = "no facets"
 NO_EXPLANATIONS = "no explanations"
 NO_SUGGESTIONS = "no suggestions"
@@ -68,13 +67,13 @@ def ranker_late(
     return Ranking.in_retrieval_order(candidates, source, total_size, with_scores)
 
 
-def pricing_late(products: Iterable[product_pb2.Product]) -> list[pricing_pb2.PriceQuote]:
-    """The list price of each product, labelled as a fallback."""
+def pricing_late(items: Iterable[pricing_pb2.PricedItem]) -> list[pricing_pb2.PriceQuote]:
+    """The published offer of each item, labelled as a fallback. Floor and ceiling are the offer and the list price."""
     return [
         pricing_pb2.PriceQuote(
-            item_id=product.id, list_price=product.price, price_floor=product.price, price_ceiling=product.price,
-            offer=product.price, reason=pricing_pb2.PRICE_REASON_FALLBACK,
-            explanation="The list price, because no quote came in time.",
+            item_id=item.item_id, list_price=item.list_price, price_floor=item.offer, price_ceiling=item.list_price,
+            offer=item.offer, reason=pricing_pb2.PRICE_REASON_FALLBACK,
+            explanation="The published offer, because no quote came in time.",
         )
-        for product in products
+        for item in items
     ]  # fmt: skip

@@ -8,15 +8,13 @@ from typing import Literal
 from kairos.pricing.v1 import pricing_pb2
 from services.common.convert import money_from_proto, money_to_proto, time_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import id_problem, text_problem
+from services.common.limits import MAX_LIST_ID, id_problem, text_problem
 from services.common.money import Money, in_minor_units
 from services.pricing.domain.pricing import PricedItem, PriceReason
 from services.pricing.ports import Quote
 
 # Items of one request.
 MAX_ITEMS = 1_000
-# Characters of the id of a price list or of a place.
-MAX_LIST_ID = 64
 _REASONS = {
     PriceReason.LIST_PRICE: pricing_pb2.PRICE_REASON_LIST_PRICE,
     PriceReason.OVERSTOCK: pricing_pb2.PRICE_REASON_OVERSTOCK,

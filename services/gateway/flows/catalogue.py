@@ -1,4 +1,4 @@
-"""GetProduct, DeleteProducts, and products by id."""
+"""GetProduct and DeleteProducts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ MAX_IDS = 1_000
 
 async def get_product(calls: StageCalls, parts: Parts, id: str) -> product_pb2.Product:
     require_id("id", id)
-    products, missing = await lookup_products(calls, parts, [id])
-    if missing:
+    lookup = retrieval_pb2.LookupProductsRequest(ids=[id], with_products=True)
+    found = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup)
+    if found.missing_ids:
         raise NotFound(f"there is no product {id!r}")
-    return disclosed_product(calls.info, products[0])
+    return disclosed_product(calls.info, product_pb2.Product.FromString(found.candidates.products[0]))
 
 
 async def delete_products(calls: StageCalls, parts: Parts, ids: Sequence[str]) -> gateway_pb2.DeleteProductsResponse:
@@ -30,12 +31,3 @@ async def delete_products(calls: StageCalls, parts: Parts, ids: Sequence[str]) -
     remove = retrieval_pb2.RemoveProductsRequest(ids=ids)
     answer = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.RemoveProducts, remove)
     return gateway_pb2.DeleteProductsResponse(deleted_count=answer.removed_count, missing_ids=answer.missing_ids)
-
-
-async def lookup_products(
-    calls: StageCalls, parts: Parts, ids: list[str], later: Sequence[Stage] = ()
-) -> tuple[list[product_pb2.Product], list[str]]:
-    """(products in the order of `ids`, ids that the catalogue does not have)."""
-    lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True)
-    answer = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, later)
-    return [product_pb2.Product.FromString(data) for data in answer.candidates.products], list(answer.missing_ids)

@@ -10,7 +10,7 @@ from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows import recommend, search
 from services.gateway.flows.disclosure import shopper_product
 from services.gateway.flows.explanation import explain_absence, explain_result
-from services.gateway.flows.prices import quote
+from services.gateway.flows.prices import list_price_offers, quote
 from services.gateway.flows.ranking import Ranking
 from services.gateway.flows.results import product_of
 from services.gateway.parts import Parts
@@ -30,7 +30,7 @@ async def explain_item(
         ranking = await recommend.new_ranking(calls, parts, message.recommend, viewer, explained)
     response.ranked_count, response.model_version = ranking.count, ranking.model_version
     product = product_of(await _serialized(calls, parts, ranking, message.item_id), calls.locale)
-    quotes = await quote(calls, parts, [product])
+    quotes = await quote(calls, parts, [product], list_price_offers([product]))
     if message.item_id in quotes:
         response.result.price.CopyFrom(quotes[message.item_id])
     response.result.product.CopyFrom(shopper_product(product))

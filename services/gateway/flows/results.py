@@ -12,7 +12,7 @@ from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.disclosure import shopper_product
 from services.gateway.flows.explanation import explain_result
 from services.gateway.flows.paging import Page
-from services.gateway.flows.prices import quote
+from services.gateway.flows.prices import list_price_offers, quote
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -22,7 +22,7 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
     ranking = page.ranking
     rows = [row for row, id in enumerate(page.item_ids) if id in ranking.products]
     products = [product_of(ranking.products[page.item_ids[row]], calls.locale) for row in rows]
-    quotes = await quote(calls, parts, products)
+    quotes = await quote(calls, parts, products, list_price_offers(products))
     results = []
     for row, product in zip(rows, products, strict=True):
         result = gateway_pb2.Result(
