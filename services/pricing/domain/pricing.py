@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import Enum
+from typing import Protocol
 
 from services.common.money import Money, in_minor_units, minor_unit
 
@@ -70,8 +71,13 @@ class Offer:
     explanation: str
 
 
-# From an item and the time, in seconds since the epoch.
-Pricer = Callable[[PricedItem, float], ProposedPrice]
+class Pricer(Protocol):
+    """Proposes a price from an item and the time, in seconds since the epoch."""
+
+    def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice: ...
+
+    def next_change_s(self, item: PricedItem, now_s: float) -> float:
+        """The next time at which the proposal may change though the item does not; infinite if there is none."""
 
 
 def offer(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer:
@@ -120,9 +126,14 @@ def quoted(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offe
     return Offer(Money(amount.currency, floor), Money(amount.currency, ceiling), amount, reason, explanation)
 
 
-def list_price(item: PricedItem, now_s: float) -> ProposedPrice:
+class ListPrice:
     """The baseline pricer: it proposes the list price."""
-    return ProposedPrice(item.list_price.amount, PriceReason.LIST_PRICE, _LIST_PRICE_APPLIES)
+
+    def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice:
+        return _list_price(item)
+
+    def next_change_s(self, item: PricedItem, now_s: float) -> float:
+        return math.inf
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,7 @@ class MarkdownRules:
     aged_markdown: Decimal
 
     def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice:
-        price, proposals = item.list_price.amount, [list_price(item, now_s)]
+        price, proposals = item.list_price.amount, [_list_price(item)]
         if item.stock is not None and item.stock >= self.overstock_from:
             share = self.overstock_markdown
             text = (
@@ -148,3 +159,12 @@ class MarkdownRules:
             text = f"{share:.0%} off: sold for {age_days} days; after {self.aged_from_days} days the price is reduced."
             proposals.append(ProposedPrice(price * (1 - share), PriceReason.AGED, text))
         return min(proposals, key=lambda proposed: proposed.amount)
+
+    def next_change_s(self, item: PricedItem, now_s: float) -> float:
+        """When the item becomes aged."""
+        aged_s = item.created_s + self.aged_from_days * _DAY_S
+        return aged_s if item.created_s and aged_s > now_s else math.inf
+
+
+def _list_price(item: PricedItem) -> ProposedPrice:
+    return ProposedPrice(item.list_price.amount, PriceReason.LIST_PRICE, _LIST_PRICE_APPLIES)
