@@ -10,6 +10,7 @@ from services.gateway.convert import collapse_mode
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.explanation import add_ranker_scores, retrieval_scores
+from services.gateway.flows.prices import offers_of
 from services.gateway.flows.ranking import Ranking, new_ranking_id
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -52,7 +53,8 @@ async def rank_items(
         return fallbacks.ranker_late(candidates, source, total_size, explained is not None, viewer.is_collapsed)
     ranking = Ranking(
         message.ranking_id, answer.item_ids, answer.scores, answer.model_version, source,
-        dict(zip(candidates.ids, candidates.products, strict=True)), total_size, is_stored=not is_for_one_item,
+        dict(zip(candidates.ids, candidates.products, strict=True)), total_size, offers=offers_of(candidates),
+        is_stored=not is_for_one_item,
     )  # fmt: skip
     if explained is not None:
         # One message for each candidate: only for requests that ask for explanations.
