@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.common.arrays import FloatArray
-from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
+from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.query_reading import QueryReader, QueryReading
 from services.query_encoder.domain.text import normalise
 from services.query_encoder.ports import Encoder
@@ -33,11 +33,11 @@ class ReadQuery:
 class BulkReader:
     """Reads queries with the words of one shop, `lexicon`."""
 
-    def __init__(self, encoder: Encoder, graph: ConceptGraph, lexicon: Lexicon, settings: QueryEncoderSettings) -> None:
+    def __init__(self, encoder: Encoder, domain: QueryDomain, lexicon: Lexicon, settings: QueryEncoderSettings) -> None:
         self._encoder, self._lexicon, self._max_tokens = encoder, lexicon, settings.max_query_tokens
-        self._reader = QueryReader(graph, settings.default_currency)
+        self._reader = QueryReader(domain.graph, domain.conditions, settings.default_currency)
         self._corrector = SpellCorrector(lexicon.words, lexicon.phrases)
-        self._expander = Expander(graph, shop_words(lexicon.words))
+        self._expander = Expander(domain.graph, shop_words(lexicon.words))
         self._reads_chinese = reads_chinese(encoder, self._max_tokens)
 
     def read(self, texts: Sequence[str]) -> Iterator[ReadQuery]:

@@ -46,9 +46,9 @@ class _BuiltSuggester:
 class Vocabularies:
     """The vocabularies and suggesters of all tenants, built in one thread."""
 
-    def __init__(self, lexicons: LexiconStore, graph: ConceptGraph) -> None:
+    def __init__(self, lexicons: LexiconStore, graph: ConceptGraph, stop_words: frozenset[str]) -> None:
         self._lexicons = lexicons
-        self._graph = graph
+        self._graph, self._stop_words = graph, stop_words
         # By tenant, with the time of reading (monotonic clock, seconds).
         self._vocabularies: dict[str, tuple[Vocabulary, float]] = {}
         self._reading: dict[str, Future[None]] = {}
@@ -89,7 +89,7 @@ class Vocabularies:
     def build_suggester(self, tenant: str) -> None:
         """Builds it from the vocabulary that was read last. Blocks."""
         vocabulary, began = self._vocabularies[tenant][0], time.monotonic()
-        suggester = Suggester(vocabulary.lexicon, vocabulary.corrector)
+        suggester = Suggester(vocabulary.lexicon, vocabulary.corrector, self._stop_words)
         done = time.monotonic()
         rebuild_from_s = done + (done - began) / _BUILDING_SHARE
         self._suggesters[tenant] = _BuiltSuggester(suggester, vocabulary.lexicon, rebuild_from_s)

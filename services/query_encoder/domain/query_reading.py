@@ -10,14 +10,8 @@ from dataclasses import dataclass
 from services.common.limits import MAX_QUERY
 from services.query_encoder.domain.concept_finding import ConceptFinder, Mention
 from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.constraints import (
-    Constraint,
-    find_price,
-    shop_names,
-    with_colours,
-    with_shop_names,
-    without_price,
-)
+from services.query_encoder.domain.conditions import Conditions
+from services.query_encoder.domain.constraints import Constraint, ConstraintFinder, without_price
 from services.query_encoder.domain.correction import SpellCorrector, Spelling
 from services.query_encoder.domain.expansion import Expander, Expansion
 from services.query_encoder.domain.lexicon import Lexicon
@@ -55,23 +49,23 @@ class QueryReading:
 
 
 class QueryReader:
-    """Reads queries with one concept graph. The words of the shop are passed with each query."""
+    """Reads queries of one domain. The words of the shop are passed with each query."""
 
-    def __init__(self, graph: ConceptGraph, default_currency: str) -> None:
-        self._graph, self._currency = graph, default_currency
+    def __init__(self, graph: ConceptGraph, conditions: Conditions, default_currency: str) -> None:
+        self._constraints = ConstraintFinder(conditions, graph, default_currency)
         self._finder = ConceptFinder(graph)
 
     def read(self, normal: str, lexicon: Lexicon, corrector: SpellCorrector, expander: Expander) -> QueryReading:
-        price = find_price(normal, self._currency, shop_names(lexicon))
+        price = self._constraints.price(normal, lexicon)
         spelling = _spelling(normal, price, corrector)
         corrected = spelling.text
         if corrected != normal:
-            price = find_price(corrected, self._currency, shop_names(lexicon))
-        constraints = with_shop_names(corrected, price, lexicon)
+            price = self._constraints.price(corrected, lexicon)
+        constraints = self._constraints.names(corrected, price, lexicon)
         retrieval_text = without_price(corrected, constraints)
         reading = self._finder.read(retrieval_text)
         expansion = expander.expand(reading, retrieval_text)
-        constraints = with_colours(constraints, reading.mentions, lexicon, self._graph)
+        constraints = self._constraints.with_concepts(constraints, reading.mentions, lexicon)
         return QueryReading(
             normal, corrected, spelling.alternatives, retrieval_text, constraints, reading.mentions, expansion
         )
