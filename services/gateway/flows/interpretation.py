@@ -9,6 +9,10 @@ from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.gateway.domain.lookup_text import lookup_text
 
+_ATTRIBUTES = (encoder_pb2.CONSTRAINT_TYPE_COLOUR, encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE)
+# An encoder of an earlier version names no attribute: it knows only this one.
+_COLOUR = "colour"
+
 
 def soft_filter(
     message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
@@ -17,7 +21,7 @@ def soft_filter(
     if message.literal_query:
         return None
     soft = product_pb2.ProductFilter()
-    colours = []
+    values: dict[str, list[str]] = {}
     for constraint in understood.constraints:
         if _is_overridden(constraint, message.filter):
             continue
@@ -25,11 +29,16 @@ def soft_filter(
             soft.price.CopyFrom(constraint.price)
         elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_BRAND:
             soft.brands.append(constraint.value)
-        elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_COLOUR:
-            colours.append(constraint.value)
-    if colours:
-        soft.attributes.add(name="colour", values=colours)
+        elif constraint.type in _ATTRIBUTES:
+            values.setdefault(filtered_attribute(constraint), []).append(constraint.value)
+    for name, wanted in values.items():
+        soft.attributes.add(name=name, values=wanted)
     return soft if soft.ByteSize() else None
+
+
+def filtered_attribute(constraint: encoder_pb2.Constraint) -> str:
+    """The attribute of a condition of the type COLOUR or ATTRIBUTE."""
+    return constraint.attribute or _COLOUR
 
 
 def text_to_look_up(message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse) -> str:
@@ -108,10 +117,11 @@ def _effect(
 
 
 def _is_overridden(constraint: encoder_pb2.Constraint, own: product_pb2.ProductFilter) -> bool:
+    if constraint.type in _ATTRIBUTES:
+        return any(entry.name == filtered_attribute(constraint) for entry in own.attributes)
     return {
         encoder_pb2.CONSTRAINT_TYPE_PRICE: own.HasField("price"),
         encoder_pb2.CONSTRAINT_TYPE_BRAND: bool(own.brands),
-        encoder_pb2.CONSTRAINT_TYPE_COLOUR: any(entry.name == "colour" for entry in own.attributes),
         encoder_pb2.CONSTRAINT_TYPE_CATEGORY: bool(own.categories),
     }.get(constraint.type, False)
 
