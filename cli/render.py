@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from kairos.common.v1 import common_pb2, event_pb2
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
@@ -19,6 +19,8 @@ from services.common.money import MINOR_UNIT_DECIMALS, in_minor_units
 _LEAST = 0.005
 # Characters of the longest bar of the waterfall.
 _WATERFALL = 40
+# Variants that are named beside a result.
+_VARIANTS = 6
 # Interactions of a profile that are printed.
 _INTERACTIONS = 20
 
@@ -42,6 +44,8 @@ def print_results(
             escape(shortened("".join(product.category_path[-1:]), 22)),
             *[price_text(result)] * with_price, f"{result.score:.3f}",
         )  # fmt: skip
+        if result.variants:
+            table.add_row("", "", f"[dim]{escape(variants_text(result.variants))}[/]")
         if explain and result.reasons:
             table.add_row("", "", f"[dim]{escape(why(result.reasons))}[/]")
         if explain and result.explanation.rules:
@@ -53,6 +57,29 @@ def print_results(
 def shortened(text: str, most: int) -> str:
     """At most `most` characters; "…" stands for what is cut."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def variants_text(variants: Sequence[product_pb2.Variant]) -> str:
+    """For example "also: navy · white (sold out)"; a variant without attributes by its id."""
+    parts = []
+    for variant in variants[:_VARIANTS]:
+        values = [" ".join(entry.values) for _, entry in sorted(variant.attributes.items())]
+        text = ", ".join(values) or variant.product_id
+        parts.append(text if variant.in_stock else f"{text} (sold out)")
+    more = f" and {len(variants) - _VARIANTS} more" if len(variants) > _VARIANTS else ""
+    return f"also: {' · '.join(parts)}{more}"
+
+
+def facet_parts(facet: product_pb2.Facet) -> list[str]:
+    """Each value and each range with its count."""
+    parts = [f"{count.value} {count.count}" for count in facet.counts]
+    for entry in facet.ranges:
+        if entry.HasField("price"):
+            low, high = money_text(entry.price.minimum), money_text(entry.price.maximum)
+            parts.append(f"{low} to {high} {entry.count}" if high != "–" else f"{low} and above {entry.count}")
+        else:
+            parts.append(f"{entry.minimum:g} to {entry.maximum:g} {entry.count}")
+    return parts
 
 
 def price_text(result: gateway_pb2.Result) -> str:

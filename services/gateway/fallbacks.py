@@ -10,6 +10,7 @@
 | ranker, session | none | the query without the session |
 | pricing | `pricing_late` | list prices |
 | retrieval is full, facets | none | no facets |
+| retrieval, other variants | none | the shown variant alone |
 | ranker is full, explanations | none | no explanations |
 
 Each constant is the text of `Degradation.fallback`.
@@ -37,6 +38,7 @@ RETRIEVAL_ORDER = "retrieval order"
 RANKING_COMPUTED_AGAIN = "ranking computed again"
 LIST_PRICE = "list price"
 NO_FACETS = "no facets"
+NO_VARIANTS = "no other variants"
 NO_EXPLANATIONS = "no explanations"
 NO_SUGGESTIONS = "no suggestions"
 EVENTS_WITHOUT_FEATURES = "events without features"

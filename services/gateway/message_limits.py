@@ -49,6 +49,8 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     # 500 products with 64 fields each, in any distribution.
     "ImportProducts": MessageLimit(16 * _MB, 32_000, 500),
     "DeleteProducts": MessageLimit(_MB, 1_100, 1_000),
+    # A token may have 4,096 characters.
+    "ListProducts": _SMALL,
     "DescribeCollections": _SMALL,
     "BeginReembedding": _SMALL,
     "ReembedProducts": _SMALL,

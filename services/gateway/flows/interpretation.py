@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.gateway.domain.content_words import content_words
 from services.gateway.domain.lookup_text import lookup_text
 
 _ATTRIBUTES = (encoder_pb2.CONSTRAINT_TYPE_COLOUR, encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE)
@@ -47,6 +49,18 @@ def text_to_look_up(message: gateway_pb2.SearchRequest, understood: encoder_pb2.
         return message.query.strip()
     expansions = (text for concept in understood.concepts for text in concept.expansions)
     return lookup_text(understood.retrieval_text, understood.spelling_alternatives, expansions)
+
+
+def match_groups(
+    message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
+) -> list[retrieval_pb2.MatchGroup]:
+    """What a product must contain to match. Of a literal query only its words."""
+    if message.literal_query:
+        groups = content_words(message.query.strip(), (), ())
+    else:
+        concepts = [(concept.matched_text, concept.expansions) for concept in understood.concepts if concept.expansions]
+        groups = content_words(understood.retrieval_text, concepts, understood.spelling_alternatives)
+    return [retrieval_pb2.MatchGroup(alternatives=group) for group in groups]
 
 
 def interpret(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kairos.common.v1 import common_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import NotFound
@@ -35,6 +35,7 @@ class Page:
     # 1-based, in the ranking as the ranker stores it.
     stored_positions: range
     total_size: int
+    total_accuracy: product_pb2.CountAccuracy.ValueType
     # None: this is the last page.
     next_page: PageToken | None
 
@@ -46,8 +47,13 @@ def cut(ranking: Ranking, viewer: Viewer, locale: str) -> Page:
     positions = range(first + 1, first + 1 + len(ids))
     next_page = None
     if last < len(ranking.item_ids):
-        next_page = PageToken(viewer.page.fingerprint, last, ranking.id, locale=locale)
-    return Page(ranking, ids, ranking.scores[first:last], positions, positions, ranking.total_size, next_page)
+        next_page = PageToken(
+            viewer.page.fingerprint, last, ranking.id, locale=locale, accuracy=ranking.total_accuracy
+        )  # fmt: skip
+    return Page(
+        ranking, ids, ranking.scores[first:last], positions, positions, ranking.total_size, ranking.total_accuracy,
+        next_page,
+    )  # fmt: skip
 
 
 async def stored_page(calls: StageCalls, parts: Parts, viewer: Viewer) -> Page | None:
@@ -72,7 +78,8 @@ async def stored_page(calls: StageCalls, parts: Parts, viewer: Viewer) -> Page |
         viewer.page.ranking_id, rows.item_ids, rows.scores, rows.model_version,
         ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED, products, rows.total_size, is_stored=True,
     )  # fmt: skip
-    return Page(ranking, rows.item_ids, rows.scores, positions, positions, rows.total_size, next_page)
+    accuracy = product_pb2.CountAccuracy.ValueType(viewer.page.accuracy)
+    return Page(ranking, rows.item_ids, rows.scores, positions, positions, rows.total_size, accuracy, next_page)
 
 
 async def _stored_rows(calls: StageCalls, parts: Parts, viewer: Viewer) -> ranker_pb2.GetRankingResponse | None:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
@@ -31,6 +32,7 @@ class Ranking:
     products: Mapping[str, bytes]
     # Matching products, as every page reports them.
     total_size: int
+    total_accuracy: product_pb2.CountAccuracy.ValueType = product_pb2.COUNT_ACCURACY_EXACT
     # Products in the whole order, if `item_ids` is a part of it.
     whole_count: int = 0
     # false: the ranker does not have the ranking, and the gateway must send it.

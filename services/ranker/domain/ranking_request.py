@@ -43,6 +43,15 @@ class RankingRequest:
     now_s: float = 0.0
     created_s: npt.NDArray[np.float64] | None = None
     retrieval_bounds: tuple[float, float] | None = None
+    # Rows of the candidates that the query names by an identifier.
+    identifier_rows: tuple[int, ...] = ()
+
+    @property
+    def has_identifier(self) -> BoolArray:
+        """[n]"""
+        named = np.zeros(len(self.item_ids), bool)
+        named[list(self.identifier_rows)] = True
+        return named
 
     def take(self, rows: Sequence[int]) -> RankingRequest:
         """The request with these candidates only, whose retrieval scores keep their scale."""
@@ -60,4 +69,5 @@ class RankingRequest:
             created_s=None if self.created_s is None else self.created_s[at],
             retrieval_bounds=self.retrieval_bounds
             or (float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))),
+            identifier_rows=tuple(np.flatnonzero(self.has_identifier[at]).tolist()),
         )
