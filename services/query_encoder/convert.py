@@ -9,6 +9,7 @@ import numpy as np
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from services.common.arrays import FloatArray
+from services.common.comparison import comparison_form
 from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
 from services.common.limits import MAX_QUERY, id_problem
@@ -16,7 +17,6 @@ from services.common.product import CATEGORY_SEPARATOR, MAX_CATEGORY_PATH, Produ
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
 from services.query_encoder.domain.expansion import MAX_MEANINGS, Expansion
-from services.query_encoder.domain.lexicon import attribute_key
 from services.query_encoder.domain.query_context import QueryContext, QueryVectors
 from services.query_encoder.domain.query_reading import QueryReading
 from services.query_encoder.domain.suggestion import Suggestion, SuggestionKind
@@ -133,7 +133,7 @@ def concepts_to_proto(expansion: Expansion) -> Iterator[encoder_pb2.Concept]:
 
 
 def constraint_to_proto(constraint: Constraint) -> encoder_pb2.Constraint:
-    is_colour = attribute_key(constraint.attribute) in _COLOURS
+    is_colour = comparison_form(constraint.attribute) in _COLOURS
     message = encoder_pb2.Constraint(
         type=encoder_pb2.CONSTRAINT_TYPE_COLOUR if is_colour else _CONSTRAINT_TYPES[constraint.type],
         matched_text=constraint.matched_text,

@@ -8,6 +8,7 @@ from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.common.comparison import comparison_form
 from services.gateway.domain.content_words import content_words
 from services.gateway.domain.lookup_text import lookup_text
 
@@ -132,7 +133,8 @@ def _effect(
 
 def _is_overridden(constraint: encoder_pb2.Constraint, own: product_pb2.ProductFilter) -> bool:
     if constraint.type in _ATTRIBUTES:
-        return any(entry.name == filtered_attribute(constraint) for entry in own.attributes)
+        name = comparison_form(filtered_attribute(constraint))
+        return any(comparison_form(entry.name) == name for entry in own.attributes)
     return {
         encoder_pb2.CONSTRAINT_TYPE_PRICE: own.HasField("price"),
         encoder_pb2.CONSTRAINT_TYPE_BRAND: bool(own.brands),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
+from services.common.comparison import comparison_form
 from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
 from services.common.scripts import is_han
 from services.query_encoder.domain.text import normal_form, words
@@ -44,7 +45,7 @@ class Lexicon:
     brands: dict[str, str] = field(default_factory=dict)
     # Leaf name -> whole path: "running shoes" -> "Shoes > Running Shoes".
     categories: dict[str, str] = field(default_factory=dict)
-    # By attribute, as `attribute_key` writes it: values by their normal form, "dark blue" -> "Dark Blue".
+    # By attribute, in their `comparison_form`: values by their normal form, "dark blue" -> "Dark Blue".
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
     version: int = 0
@@ -60,12 +61,7 @@ class Lexicon:
         self.version = version
 
     def values_of(self, attribute: str) -> dict[str, str]:
-        return self.values.get(attribute_key(attribute), {})
-
-
-def attribute_key(name: str) -> str:
-    """The form in which names of attributes are compared."""
-    return name.strip().casefold()
+        return self.values.get(comparison_form(attribute), {})
 
 
 def learn(products: Iterable[Product]) -> LexiconUpdate:
@@ -82,7 +78,7 @@ def learn(products: Iterable[Product]) -> LexiconUpdate:
         update.brands.update(_by_normal_form([product.brand]))
         for name, values in product.attributes.items():
             if known := {normal: value for normal, value in _by_normal_form(values).items() if _is_a_name(normal)}:
-                update.values.setdefault(attribute_key(name), {}).update(known)
+                update.values.setdefault(comparison_form(name), {}).update(known)
         for path in category_ancestry(product.category_path):
             update.categories[normal_form(path.rsplit(CATEGORY_SEPARATOR, 1)[-1])] = path
     return update
