@@ -6,7 +6,8 @@
     intents.yaml      rules for intents and sentiments       query encoder
     texts.yaml        texts of explanations                  gateway
 
-A folder may leave files out. Stop words and texts are then those of the folder `general`, and the others are empty.
+A folder may leave files out. The folder `general` has stop words, to which a domain adds its own, and texts, which a
+domain replaces one by one. Without the other files there are no concepts, conditions and rules.
 """
 
 from __future__ import annotations
@@ -47,13 +48,9 @@ class DomainFolder:
         """None if the domain leaves it out. Raises InvalidArgument."""
         return _read(self._folder / name, f"{self.name}/{name}")
 
-    def file_or_general(self, name: str) -> YamlFile:
-        """The domain's own file, else that of `general`. Raises InvalidArgument."""
-        return self.file(name) or general(name)
-
 
 def general(name: str) -> YamlFile:
-    """The file of `general`, which every domain may leave out."""
+    """The file of `general`."""
     found = _read(_EMBEDDED / "general" / name, f"general/{name}")
     if found is None:
         raise KeyError(name)

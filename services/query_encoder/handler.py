@@ -29,7 +29,7 @@ from services.query_encoder.convert import (
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.past_queries import PastQueries
 from services.query_encoder.domain.product_text import product_text
-from services.query_encoder.domain.query_reading import QueryReader
+from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.domain.text import normalise, tokens
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.ports import LexiconStore

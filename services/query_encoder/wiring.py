@@ -12,7 +12,7 @@ from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.domain.query_domain import QueryDomain
-from services.query_encoder.domain.query_reading import QueryReader
+from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.handler import QueryEncoderHandler
 from services.query_encoder.ports import Encoder, ImageEncoder, ImageReader, LexiconStore
@@ -47,10 +47,10 @@ def assemble(
     return QueryEncoderHandler(
         [ServedEncoder(encoder, settings, query_thread, import_threads) for encoder in encoders],
         ServedImageEncoder(images, import_threads),
-        QueryReader(domain.graph, domain.conditions, settings.default_currency),
+        QueryReader(domain, settings.default_currency),
         understander,
         lexicons,
-        Vocabularies(lexicons, domain.graph, domain.stop_words),
+        Vocabularies(lexicons, domain),
         domain.stop_words,
         query_thread,
         import_threads,

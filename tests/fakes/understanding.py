@@ -9,7 +9,8 @@ from services.query_encoder.bulk_reading import ReadQuery
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
-from services.query_encoder.domain.query_reading import QueryReader, QueryReading
+from services.query_encoder.domain.query_reader import QueryReader
+from services.query_encoder.domain.query_reading import QueryReading
 from services.query_encoder.domain.text import normalise
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.domain.understanding_network import BUCKETS, Labels, UnderstandingNetwork
@@ -25,7 +26,7 @@ LEXICON = Lexicon(
     values={"colour": {"red": "Red"}},
 )
 DOMAIN = embedded_domain()
-_READER = QueryReader(DOMAIN.graph, DOMAIN.conditions, "USD")
+_READER = QueryReader(DOMAIN, "USD")
 
 
 def network(dimensions: int = 4, /, **probabilities: dict[str, float]) -> UnderstandingNetwork:

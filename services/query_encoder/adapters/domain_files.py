@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints
 
-from services.common.domain_folder import CONDITIONS, INTENTS, STOP_WORDS, DomainFolder
+from services.common.domain_folder import CONDITIONS, INTENTS, STOP_WORDS, DomainFolder, general
 from services.query_encoder.adapters.concept_files import load_graph
 from services.query_encoder.domain.concepts import ConceptKind
 from services.query_encoder.domain.conditions import AttributeCondition, Conditions
@@ -41,13 +41,15 @@ def embedded_domain() -> QueryDomain:
 
 
 def _read(folder: DomainFolder, concepts_file: Path | None, extra_concepts_file: Path | None) -> QueryDomain:
-    stop_words = folder.file_or_general(STOP_WORDS).read_as(_StopWords)
     conditions, intents = folder.file(CONDITIONS), folder.file(INTENTS)
+    stop_words, own = general(STOP_WORDS).read_as(_StopWords), folder.file(STOP_WORDS)
+    own_stop_words = frozenset(own.read_as(_StopWords).root) if own else frozenset[str]()
     return QueryDomain(
         load_graph(folder, concepts_file, extra_concepts_file),
-        frozenset(map(normal_form, stop_words.root)),
         conditions.read_as(_Conditions).conditions() if conditions else Conditions(),
         intents.read_as(_Intents).rules() if intents else IntentRules(),
+        own_stop_words.union(stop_words.root),
+        own_stop_words,
     )
 
 
