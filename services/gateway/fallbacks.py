@@ -9,6 +9,8 @@
 | ranker, stored ranking | `flows.paging` | the page of a ranking that is computed again |
 | ranker, session | none | the query without the session |
 | pricing | `pricing_late` | the last published offers, else list prices |
+| query encoder, suggestions | none | completed identifiers alone |
+| retrieval, identifiers of suggestions | none | completed words alone |
 | retrieval is full, facets | none | no facets |
 | retrieval, other variants | none | the shown variant alone |
 | ranker is full, explanations | none | no explanations |
@@ -41,6 +43,7 @@ NO_FACETS = "no facets"
 NO_VARIANTS = "no other variants"
 NO_EXPLANATIONS = "no explanations"
 NO_SUGGESTIONS = "no suggestions"
+NO_IDENTIFIERS = "no identifiers"
 EVENTS_WITHOUT_FEATURES = "events without features"
 
 

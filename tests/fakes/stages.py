@@ -188,6 +188,16 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         missing = [id for id in request.ids if id not in gone]
         return retrieval_pb2.RemoveProductsResponse(removed_count=len(gone), missing_ids=missing)
 
+    @rpc(retrieval_pb2.CompleteIdentifiersResponse)
+    async def CompleteIdentifiers(
+        self, request: retrieval_pb2.CompleteIdentifiersRequest
+    ) -> retrieval_pb2.CompleteIdentifiersResponse:
+        """The ids of the products are their only identifiers."""
+        await self.take(request)
+        known = sorted(id for id in self.stored if id.startswith(request.prefix))[: request.limit or 8]
+        found = [retrieval_pb2.CompletedIdentifier(identifier=id, product_id=id) for id in known]
+        return retrieval_pb2.CompleteIdentifiersResponse(identifiers=found)
+
     def _candidates(self, ids: list[str]) -> retrieval_pb2.Candidates:
         count = len(ids)
         return retrieval_pb2.Candidates(

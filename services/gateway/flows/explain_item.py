@@ -10,6 +10,7 @@ from services.common.errors import NotFound
 from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.effective_offer import EffectiveOffer
+from services.gateway.domain.texts import Texts
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows import recommend, search
 from services.gateway.flows.disclosure import shopper_product
@@ -39,21 +40,22 @@ async def explain_item(
     if message.item_id in quotes:
         response.result.price.CopyFrom(quotes[message.item_id])
     response.result.product.CopyFrom(shopper_product(product))
+    texts = parts.texts.of(calls.locale)
     if message.item_id in ranking.item_ids:
-        _explain_position(calls, ranking, message.item_id, response.result)
+        _explain_position(texts, ranking, message.item_id, response.result)
     else:
-        response.absence = explain_absence(response.result, len(ranking.item_ids), ranking.conditions, calls.locale)
+        response.absence = explain_absence(response.result, len(ranking.item_ids), ranking.conditions, texts)
     response.degradations.extend(calls.degradations)
     response.timings.extend(calls.timings)
     return response
 
 
-def _explain_position(calls: StageCalls, ranking: Ranking, item_id: str, result: gateway_pb2.Result) -> None:
+def _explain_position(texts: Texts, ranking: Ranking, item_id: str, result: gateway_pb2.Result) -> None:
     row = list(ranking.item_ids).index(item_id)
     result.position, result.score = row + 1, ranking.scores[row]
     result.stage_scores.CopyFrom(ranking.stage_scores[item_id])
     reasons = ranking.reasons.get(item_id)
-    explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, calls.locale)
+    explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, texts)
     result.explanation.events.extend(reasons.events if reasons is not None else ())
 
 

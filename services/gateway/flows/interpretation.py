@@ -8,11 +8,15 @@ from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.common.comparison import comparison_form
 from services.gateway.domain.content_words import content_words
 from services.gateway.domain.lookup_text import lookup_text
 
+_ATTRIBUTES = (encoder_pb2.CONSTRAINT_TYPE_COLOUR, encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE)
 # Kinds of conditions of which a soft filter is made, and which words state.
-_CONDITIONS = (encoder_pb2.CONSTRAINT_TYPE_BRAND, encoder_pb2.CONSTRAINT_TYPE_COLOUR)
+_CONDITIONS = (encoder_pb2.CONSTRAINT_TYPE_BRAND, *_ATTRIBUTES)
+# An encoder of an earlier version names no attribute: it knows only this one.
+_COLOUR = "colour"
 
 
 def soft_filter(
@@ -22,7 +26,7 @@ def soft_filter(
     if message.literal_query:
         return None
     soft = product_pb2.ProductFilter()
-    colours = []
+    values: dict[str, list[str]] = {}
     for constraint in understood.constraints:
         if _is_overridden(constraint, message.filter):
             continue
@@ -30,11 +34,16 @@ def soft_filter(
             soft.price.CopyFrom(constraint.price)
         elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_BRAND:
             soft.brands.append(constraint.value)
-        elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_COLOUR:
-            colours.append(constraint.value)
-    if colours:
-        soft.attributes.add(name="colour", values=colours)
+        elif constraint.type in _ATTRIBUTES:
+            values.setdefault(filtered_attribute(constraint), []).append(constraint.value)
+    for name, wanted in values.items():
+        soft.attributes.add(name=name, values=wanted)
     return soft if soft.ByteSize() else None
+
+
+def filtered_attribute(constraint: encoder_pb2.Constraint) -> str:
+    """The attribute of a condition of the type COLOUR or ATTRIBUTE."""
+    return constraint.attribute or _COLOUR
 
 
 def text_to_look_up(message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse) -> str:
@@ -134,10 +143,12 @@ def _effect(
 
 
 def _is_overridden(constraint: encoder_pb2.Constraint, own: product_pb2.ProductFilter) -> bool:
+    if constraint.type in _ATTRIBUTES:
+        name = comparison_form(filtered_attribute(constraint))
+        return any(comparison_form(entry.name) == name for entry in own.attributes)
     return {
         encoder_pb2.CONSTRAINT_TYPE_PRICE: own.HasField("price"),
         encoder_pb2.CONSTRAINT_TYPE_BRAND: bool(own.brands),
-        encoder_pb2.CONSTRAINT_TYPE_COLOUR: any(entry.name == "colour" for entry in own.attributes),
         encoder_pb2.CONSTRAINT_TYPE_CATEGORY: bool(own.categories),
     }.get(constraint.type, False)
 

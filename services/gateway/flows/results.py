@@ -43,7 +43,8 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
         if viewer.explain and product.id in ranking.stage_scores:
             result.stage_scores.CopyFrom(ranking.stage_scores[product.id])
             reasons = ranking.reasons.get(product.id)
-            explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, calls.locale)
+            texts = parts.texts.of(calls.locale)
+            explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, texts)
         results.append(result)
     parts.metrics.shown_items.inc(len(rows))
     _log_shown(calls, parts, page, viewer, [page.stored_positions[row] for row in rows])
