@@ -125,6 +125,11 @@ def product_to_proto(product: Product) -> product_pb2.Product:
         brand=product.brand,
         category_path=product.category_path,
         image_uri=product.image_uri,
+        item_group_id=product.item_group_id,
+        variant_attributes=product.variant_attributes,
+        sku=product.sku,
+        gtin=product.gtin,
+        mpn=product.mpn,
     )
     for name, values in product.attributes.items():
         message.attributes[name].values.extend(values)
@@ -168,6 +173,11 @@ def product_from_proto(message: product_pb2.Product, field: str) -> Product:
         stock=message.stock if message.HasField("stock") else None,
         created_at=created_at,
         image_uri=message.image_uri,
+        item_group_id=message.item_group_id,
+        variant_attributes=tuple(message.variant_attributes),
+        sku=message.sku,
+        gtin=message.gtin,
+        mpn=message.mpn,
     )
 
 
@@ -201,8 +211,17 @@ def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> Product
         categories=tuple(message.categories),
         brands=tuple(message.brands),
         price=price,
-        attributes=tuple(AttributeFilter(entry.name, tuple(entry.values)) for entry in message.attributes),
+        attributes=tuple(map(_attribute_filter, message.attributes)),
         in_stock_only=message.in_stock_only,
+    )
+
+
+def _attribute_filter(message: product_pb2.AttributeFilter) -> AttributeFilter:
+    return AttributeFilter(
+        message.name,
+        tuple(message.values),
+        message.minimum if message.HasField("minimum") else None,
+        message.maximum if message.HasField("maximum") else None,
     )
 
 

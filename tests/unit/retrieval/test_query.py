@@ -84,6 +84,21 @@ def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str)
         ({"brands": ("x" * 256,) * 64}, {"brands": ("x" * 256,) * 64, "categories": ("x",)}, "filter"),
         ({}, {"attributes": (AttributeFilter("a", ()),)}, "filter.attributes[0].values"),
         ({}, {"attributes": (AttributeFilter("", ("x",)),)}, "filter.attributes[0].name"),
+        (
+            {"attributes": (AttributeFilter("a", minimum=1, maximum=1),)},
+            {"attributes": (AttributeFilter("a", minimum=2, maximum=1),)},
+            "filter.attributes[0].minimum",
+        ),
+        (
+            {"attributes": (AttributeFilter("a", maximum=-1),)},
+            {"attributes": (AttributeFilter("a", maximum=float("nan")),)},
+            "filter.attributes[0].maximum",
+        ),
+        (
+            {"attributes": (AttributeFilter("a", minimum=0),)},
+            {"attributes": (AttributeFilter("a", ("x",), minimum=0),)},
+            "filter.attributes[0].values",
+        ),
         ({"price": PriceRange(usd(1))}, {"price": PriceRange()}, "filter.price"),
         ({"price": PriceRange(usd(0))}, {"price": PriceRange(usd(-1))}, "filter.price.minimum"),
         ({"price": PriceRange(None, usd(0))}, {"price": PriceRange(None, usd(-1))}, "filter.price.maximum"),
