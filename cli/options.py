@@ -26,4 +26,4 @@ RejectsFile = Annotated[
     Path | None,
     typer.Option("--rejects", help="File for rejected rows, with line and reason.", show_default="FILE.rejects.jsonl"),
 ]
-Strict = Annotated[bool, typer.Option(help="End with exit code 1 if a row was rejected.")]
+Strict = Annotated[bool, typer.Option(help="End with exit code 1 if a row was rejected or a value left out.")]
