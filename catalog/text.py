@@ -83,6 +83,8 @@ def stripped(text: str) -> str:
 def is_missing(value: Any) -> bool:
     """Whether a cell says nothing: None, NaN, blank, or a word that programs write for it, such as "null"."""
     if isinstance(value, str):
+        if len(value) > _LONGEST and value[0].isalnum():  # most cells
+            return False
         text = stripped(value)
         return not text or (len(text) <= _LONGEST and (text == "None" or text.lower() in _MISSING))
     return value is None or value != value

@@ -72,7 +72,8 @@ def _events(path: Path, file: io.BufferedReader) -> Iterator[tuple[str, Any]]:
                 _check(path, element)
             yield event, element
     except etree.XMLSyntaxError as error:
-        raise FileRefused(f"{path.name} is not well-formed XML: {error.msg}; correct it there") from None
+        first = next((entry.message for entry in parser.error_log), error.msg)
+        raise FileRefused(f"{path.name} is not well-formed XML: {first}; correct it there") from None
     except (ValueError, LookupError, etree.LxmlError) as error:
         raise FileRefused(f"{path.name} cannot be read as XML: {error}") from None
 

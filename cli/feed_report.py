@@ -60,10 +60,10 @@ def print_outcome(job: CatalogImport) -> None:
     if job.missing_images:
         err.print(f"{job.missing_images} products have an image_uri that is not in {escape(str(job.images))}")
     if job.removal is not None:
-        verb = "would be deleted" if job.is_dry_run else "were deleted"
-        count = len(job.removal.absent) if job.is_dry_run else job.removal.deleted
+        existing, absent = len(job.removal.existing), len(job.removal.absent)
+        end = "a dry run deletes none" if job.is_dry_run else f"{job.removal.deleted:,} were deleted"
         err.print(
-            f"{count:,} of {len(job.removal.existing):,} products of the catalogue are not in the file and {verb}"
+            f"{absent:,} of {existing:,} products of the catalogue are not in the file; {end}", soft_wrap=True
         )
 
 
