@@ -50,7 +50,7 @@ def describe(path: Path) -> Description:
     if kind == "Parquet":
         return Description(kind, layout)
     if kind == "XML":
-        return Description(kind, layout, xml_encoding(path))
+        return Description(kind, layout, *xml_encoding(path))
     encoding = encoding_of(path)
     separator = delimited_header(path)[1] if kind == "CSV" else ""
     name = _SEPARATORS.get(separator, repr(separator)) if separator else ""

@@ -6,8 +6,10 @@ type declaration refuses the file: feeds have none, and attacks begin with one.
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,17 +21,20 @@ from catalog.files import MAX_ROW, FileRefused, Row, open_bytes
 # Google's own elements, `g:price`; the same name without a prefix belongs to RSS or Atom.
 _GOOGLE = "http://base.google.com/"
 _ATOM = "http://www.w3.org/2005/Atom"
+_DECLARED = re.compile(rb"""^(?:\xef\xbb\xbf)?<\?xml[^>]*?encoding=["']([A-Za-z0-9._-]{1,40})["']""")
 _ROOTS, _ITEMS = frozenset({"rss", "feed", "RDF"}), frozenset({"item", "entry"})
 # Elements of one item. Google's longest items have some hundreds.
 _MAX_ELEMENTS = 5_000
 
 
-def xml_encoding(path: Path) -> str:
-    """The encoding that the file declares, or has. Raises FileRefused."""
+def xml_encoding(path: Path) -> tuple[str, bool]:
+    """(the encoding that the file declares, whether a byte order mark begins it). Raises FileRefused."""
     with open_bytes(path) as file:
-        for _, element in _events(path, file):
-            return str(element.getroottree().docinfo.encoding or "UTF-8")
-    return "UTF-8"
+        start = file.read(200)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "UTF-16", True
+    declared = _DECLARED.search(start)
+    return declared[1].decode().upper() if declared else "UTF-8", start.startswith(codecs.BOM_UTF8)
 
 
 def xml_rows(path: Path) -> Iterator[Row]:
@@ -41,7 +46,7 @@ def xml_rows(path: Path) -> Iterator[Row]:
         item, count, size, number = None, 0, 0, 0
         for event, element in _events(path, file):
             if event == "start":
-                if item is None and etree.QName(element).localname in _ITEMS:
+                if item is None and _name(element)[1] in _ITEMS:
                     item, count, size, number = element, 0, 0, number + 1
                 continue
             if item is None:
@@ -81,7 +86,7 @@ def _events(path: Path, file: io.BufferedReader) -> Iterator[tuple[str, Any]]:
 def _check(path: Path, root: Any) -> None:
     if root.getroottree().docinfo.internalDTD is not None:
         raise FileRefused(f"{path.name} has a document type declaration; remove the line <!DOCTYPE …>")
-    name = etree.QName(root).localname
+    name = _name(root)[1]
     if name not in _ROOTS:
         raise FileRefused(f"{path.name} begins with <{name}>; a feed in XML is RSS 2.0 or Atom, with the elements g:…")
 
@@ -108,12 +113,17 @@ def _row(item: Any, number: int, count: int, size: int) -> Row:
     others: dict[str, Any] = {}
     google: dict[str, Any] = {}
     for child in item.iterchildren("*"):
-        name = etree.QName(child)
-        is_google = (name.namespace or "").startswith(_GOOGLE)
-        is_link = name.namespace == _ATOM and name.localname == "link"
-        _add(google if is_google else others, name.localname, child.get("href", "") if is_link else _value(child))
+        namespace, name = _name(child)
+        value = child.get("href", "") if (namespace, name) == (_ATOM, "link") else _value(child)
+        _add(google if namespace.startswith(_GOOGLE) else others, name, value)
     values = others | google
     return Row(number, values, raw=json.dumps(values, ensure_ascii=False))
+
+
+def _name(element: Any) -> tuple[str, str]:
+    """(namespace, name). `g:` is Google's also where the feed forgets to declare it."""
+    namespace, _, name = str(element.tag).rpartition("}")
+    return (_GOOGLE, name[2:]) if name.startswith("g:") else (namespace.removeprefix("{"), name)
 
 
 def _value(element: Any) -> Any:
@@ -122,7 +132,7 @@ def _value(element: Any) -> Any:
         return "".join(element.itertext())
     inner: dict[str, Any] = {}
     for child in element.iterchildren("*"):
-        _add(inner, etree.QName(child).localname, "".join(child.itertext()))
+        _add(inner, _name(child)[1], "".join(child.itertext()))
     return inner
 
 

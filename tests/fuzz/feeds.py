@@ -65,8 +65,9 @@ _WORDS = [
     b"1e999", b"9" * 5_000, b"1.299", b"1,299.00", "€".encode(), "１２".encode(), "٫".encode(), "ⅷ½²".encode(),
     b"&#0;", b"&amp;amp;", b"sep=;\n", b" > ", b"null", b"0001-01-01", b"9999-12-31T23:59:59-12:00",
     b"<!DOCTYPE r [<!ENTITY a 'b'><!ENTITY c '&a;&a;'>]>", b"&c;", b"&nbsp;", b"<![CDATA[", b"]]>", b"<item>",
-    b"</item>", b"<g:id>", b"<p>", b"<script>", b"<!--", b"<b \"", b"<a>" * 2_000, b"</", b"xmlns='x'", b"\xe9", b"\x81",
-    b"id:1", b"[" * 2_000, b'{"a":' * 2_000, b"a," * 3_000, b"x" * 70_000, b"EVENT_TYPE_CLICK", b"1712101512345",
+    b"</item>", b"<g:id>", b"<p>", b"<script>", b"<!--", b"<b \"", b"<a>" * 2_000, b"</", b"xmlns='x'", b"\xe9",
+    b"\x81", b"id:1", b"[" * 2_000, b'{"a":' * 2_000, b"a," * 3_000, b"x" * 70_000, b"EVENT_TYPE_CLICK",
+    b"1712101512345",
 ]  # fmt: skip
 
 

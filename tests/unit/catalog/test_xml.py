@@ -1,4 +1,4 @@
-"""XML is read as a stream, without entities, DTD or network, within limits; any other XML is refused with the remedy."""
+"""Feeds in XML are read as a stream, without entities, DTD or network, and within limits; other XML is refused."""
 
 from __future__ import annotations
 
