@@ -24,7 +24,7 @@ from services.ranker.domain.user_history import UserHistory
 MAX_CANDIDATES = 1_000
 # Characters of a key that seals tokens.
 _MIN_KEY = 32
-_MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds")
+_MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds", "costs")
 # Ids that any request may have, and its query: they bound what is stored.
 _IDS = ("user_id", "visitor_id", "session_id", "ranking_id")
 
@@ -92,6 +92,7 @@ def ranking_request(
         model_version=candidates.vectors.model_version,
         now_s=now_s,
         created_s=np.array(candidates.created_at_seconds, np.float64) if candidates.created_at_seconds else None,
+        costs=np.array(candidates.costs, np.float64) if candidates.costs else None,
     )
 
 

@@ -26,6 +26,7 @@ from services.ranker.convert_item_lists import (
     related_to_proto,
     relation_of,
 )
+from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import (
     check_shown,
     ranking_from_proto,
@@ -84,6 +85,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         check_candidates(request.candidates)
         check_texts(request)
         check_explained(request)
+        slate_options(request)
 
         def work() -> ranker_pb2.RankItemsResponse:
             # It may have waited for a thread: expired work is not begun.

@@ -16,6 +16,7 @@ from services.ranker.convert import (
     session_move,
 )
 from services.ranker.convert_explanation import explained_rows, explanation_to_proto
+from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import stored_ranking
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.profile import build_profile
@@ -47,7 +48,11 @@ class ItemRanker:
         asked = ranking_request(message, vectors, popularity, profile, user_history, now_s)
         who = message.user_id or message.visitor_id or message.session_id
         scores, model_version = self._models.rank(tenant, who, asked)
-        slate = make_slate(asked, scores.total, self._exploration, self._random) if message.as_slate else None
+        slate = (
+            make_slate(asked, scores.total, self._exploration, self._random, slate_options(message))
+            if message.as_slate
+            else None
+        )
         order = order_of(scores, slate)
         if message.ranking_id:
             # The features are computed by the writer, or earlier if another call reads the ranking.
