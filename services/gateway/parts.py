@@ -8,6 +8,7 @@ from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
+from services.gateway.background.serving import Serving
 from services.gateway.background.token_keys import TokenKeys
 from services.gateway.metrics import Metrics
 from services.gateway.ports import StageStubs
@@ -26,3 +27,4 @@ class Parts:
     impressions: ImpressionLog
     click_positions: ClickPositions
     token_keys: TokenKeys
+    serving: Serving

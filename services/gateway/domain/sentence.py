@@ -17,6 +17,28 @@ GROUPS = {
     "AVAILABILITY": {"en": "freshness and stock", "zh": "新品与库存"},
     "SPONSORED": {"en": "sponsored", "zh": "推广"},
 }
+# By the names of ranker.proto's CandidateSource: for one product that the others relate to, and for several.
+_SOURCES = {
+    "BOUGHT_TOGETHER": {
+        "en": ("Often bought together with “{title}”. ", "Often bought together with these products. "),
+        "zh": ("经常与“{title}”一起购买。", "经常与这些商品一起购买。"),
+    },
+    "VIEWED_TOGETHER": {
+        "en": ("Often viewed together with “{title}”. ", "Often viewed together with these products. "),
+        "zh": ("经常与“{title}”一起浏览。", "经常与这些商品一起浏览。"),
+    },
+    "SIMILAR": {
+        "en": ("Similar to “{title}”. ", "Similar to these products. "),
+        "zh": ("与“{title}”相似。", "与这些商品相似。"),
+    },
+    "GOES_WITH": {
+        "en": ("Goes with “{title}”. ", "Goes with these products. "),
+        "zh": ("与“{title}”搭配。", "与这些商品搭配。"),
+    },
+    "TRENDING": {"en": ("More and more shoppers look at it. ",) * 2, "zh": ("关注它的顾客越来越多。",) * 2},
+    "RECENTLY_VIEWED": {"en": ("You looked at it recently. ",) * 2, "zh": ("您最近看过。",) * 2},
+    "BUY_AGAIN": {"en": ("You may need it again. ",) * 2, "zh": ("您可能需要再次购买。",) * 2},
+}
 _WORDS = {
     "en": {
         "place": "Position {position} of {count} with a score of {score:.2f}.",
@@ -32,6 +54,7 @@ _WORDS = {
         "read": " “{matched_text}” was understood as “{expansion}”.",
         "and": ", ",
         "retrieval-order": "Position {position} of {count} in the order of the search, without personal ranking.",
+        "source-order": "Position {position} of {count}, without personal ranking.",
         "popular-memory": "Position {position} of {count} among popular products: the search did not answer in time.",
         "filter": "Not in the results: it does not match the filter of the request.",
         "constraint": "Not in the results: it does not match “{subject}”.",
@@ -52,6 +75,7 @@ _WORDS = {
         "read": "“{matched_text}”被理解为“{expansion}”。",
         "and": "，",
         "retrieval-order": "排在第 {position} 位（共 {count} 件），按搜索结果的顺序，未做个性化排序。",
+        "source-order": "排在第 {position} 位（共 {count} 件），未做个性化排序。",
         "popular-memory": "在热门商品中排第 {position} 位（共 {count} 件）：搜索未能及时完成。",
         "filter": "不在结果中：不符合所选的筛选条件。",
         "constraint": "不在结果中：不符合“{subject}”。",
@@ -116,6 +140,14 @@ def unexplained(language: str, order: str, position: int, count: int, score: flo
     """For an item without reasons. `order`: "retrieval-order", "popular-memory" or the version of a ranker."""
     words = _WORDS[language]
     return words.get(order, words["place"]).format(position=position, count=count, score=score)
+
+
+def sourced(language: str, source: str, title: str) -> str:
+    """Where the product comes from; empty for a source that needs no words. `title`: of the product it relates to."""
+    texts = _SOURCES.get(source, {}).get(language)
+    if texts is None:
+        return ""
+    return texts[0].format(title=title) if title else texts[1]
 
 
 def absent(language: str, why: str, subject: str = "", count: int = 0) -> str:

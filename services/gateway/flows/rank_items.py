@@ -24,6 +24,7 @@ async def rank_items(
     total_size: int,
     explained: Explained | None,
     as_slate: bool = False,
+    options: ranker_pb2.RankingOptions | None = None,
 ) -> Ranking:
     """The ranker stores its order under the ranking's id, unless a single product is explained."""
     if not candidates.ids:
@@ -35,6 +36,7 @@ async def rank_items(
         user_id=viewer.user_id, visitor_id=viewer.visitor_id, session_id=viewer.session_id, query=viewer.query,
         query_vector=query_vector, candidate_source=source, total_size=total_size,
         ranking_id="" if is_for_one_item else new_ranking_id(), explain=explained is not None, as_slate=as_slate,
+        options=options,
     )  # fmt: skip
     # In its place at once: as an argument of the message it would be copied twice.
     message.candidates.CopyFrom(candidates)

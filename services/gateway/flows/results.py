@@ -10,7 +10,7 @@ from kairos.ranker.v1 import ranker_pb2
 from services.gateway.domain.tokens import AttributionToken
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.disclosure import shopper_product
-from services.gateway.flows.explanation import explain_result
+from services.gateway.flows.explanation import add_source, explain_result
 from services.gateway.flows.paging import Page
 from services.gateway.flows.prices import quote
 from services.gateway.parts import Parts
@@ -30,12 +30,14 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             position=page.positions[row],
             score=page.scores[row],
             price=quotes.get(product.id),
+            sources=ranking.sources.get(product.id, ()),
         )
         # A stored ranking has no scores of the stages.
         if viewer.explain and product.id in ranking.stage_scores:
             result.stage_scores.CopyFrom(ranking.stage_scores[product.id])
             reasons = ranking.reasons.get(product.id)
             explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, calls.locale)
+            add_source(result, ranking.related_title)
         results.append(result)
     parts.metrics.shown_items.inc(len(rows))
     _log_shown(calls, parts, page, viewer, [page.stored_positions[row] for row in rows])
