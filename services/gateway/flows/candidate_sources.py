@@ -99,14 +99,18 @@ class CandidateSources:
         return await self._retrieved(query, fallbacks.without_source(Source.SIMILAR))
 
     async def _popular(self, limit: int) -> retrieval_pb2.Candidates:
-        """The popular items of the filter's categories, else of the shop; if they fill no page, the newest too."""
+        """The popular items of the filter's categories, else of the shop; if they fill no page, then the newest."""
         ids = await self._popular_ids(self.viewer.filter.categories, limit)
         ids.extend(self.parts.popular_items.matching(self.calls.info.tenant, self.viewer.filter))
         found = await self._looked_up(ids, limit, fallbacks.POPULAR_ITEMS) if ids else _NOTHING
         if found is None or len(found.ids) >= self.viewer.page_size:
             return found or _NOTHING
         query = retrieval_pb2.RetrieveCandidatesRequest(limit=limit, sort=product_pb2.SORT_ORDER_NEWEST)
-        return await self._retrieved(query, fallbacks.POPULAR_ITEMS)
+        whole = joined([found, await self._retrieved(query, fallbacks.POPULAR_ITEMS)])
+        if found.ids:
+            # As for popular products alone: the ranker's popularity orders them.
+            whole.scores[:] = [0.0] * len(whole.ids)
+        return whole
 
     async def _of_category(self, limit: int) -> retrieval_pb2.Candidates:
         """The popular items of the filter's categories, else of those of the page."""
