@@ -10,16 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from services.common.money import MINOR_UNIT_DECIMALS, Money, in_minor_units
+from services.common.money import Money, in_minor_units
 from services.common.offers import Fulfilment, Offer, OfferSource
+from services.retrieval.domain.catalogue.effective import CURRENCIES, CURRENCY_NUMBERS
 
 RowArray = npt.NDArray[np.int64]
 Slots = npt.NDArray[Any]
-
-# Codes of currencies in this package: places in this tuple. The last one is that of no amount.
-CURRENCY_CODES = (*sorted(MINOR_UNIT_DECIMALS), "")
-NO_CURRENCY = len(CURRENCY_CODES) - 1
-_CODE_OF = {currency: code for code, currency in enumerate(CURRENCY_CODES)}
 
 # One offer. Amounts are in units of the currency: a float64 holds every amount that an offer may have to half a minor
 # unit, so that rounding gives the decimal back. NaN: none. Sale times in microseconds since 1970.
@@ -104,7 +100,7 @@ class Layer:
         if slot is None:
             return None
         values = self._slots[slot].item()
-        return Outline(values[0], CURRENCY_CODES[values[8]], values[10])
+        return Outline(values[0], CURRENCIES[values[8]], values[10])
 
     def pop(self, row: int) -> None:
         slot = self._slot_of.pop(row, None)
@@ -141,15 +137,6 @@ class Layer:
         return places, self._slots[slots[places]]
 
 
-def currency_table(codes: tuple[str, ...]) -> npt.NDArray[np.uint16]:
-    """The codes of this package for those of another tuple: code i there is table[i] here."""
-    return np.array([_CODE_OF[currency] for currency in codes], np.uint16)
-
-
-def currency_code(currency: str) -> int:
-    return _CODE_OF[currency]
-
-
 def way(fulfilment: Fulfilment) -> int:
     """Its bit in the field `fulfilments` of a slot."""
     return 1 << fulfilment
@@ -171,7 +158,7 @@ def precedence(offer: Offer) -> tuple[Any, ...]:
 
 def _packed(row: int, offer: Offer) -> tuple[Any, ...]:
     if offer.is_removed:
-        return offer.updated_at_ns, _NONE, _NONE, _NONE, ALWAYS_US, NEVER_US, _NO_STOCK, row, NO_CURRENCY, 0, True
+        return offer.updated_at_ns, _NONE, _NONE, _NONE, ALWAYS_US, NEVER_US, _NO_STOCK, row, 0, 0, True
     starts, ends = offer.sale_starts_at, offer.sale_ends_at
     return (
         offer.updated_at_ns,
@@ -182,7 +169,7 @@ def _packed(row: int, offer: Offer) -> tuple[Any, ...]:
         NEVER_US if ends is None else microseconds(ends),
         _NO_STOCK if offer.stock is None else offer.stock,
         row,
-        _CODE_OF[offer.currency],
+        CURRENCY_NUMBERS[offer.currency],
         sum(map(way, offer.fulfilments)),
         False,
     )
@@ -194,7 +181,7 @@ def _amount(money: Money | None) -> float:
 
 def _unpacked(key: LayerKey, slot: Any) -> Offer:
     updated_at_ns, price, sale, base, starts, ends, stock, _, code, fulfilments, is_removed = slot.item()
-    currency = CURRENCY_CODES[code]
+    currency = CURRENCIES[code]
     return Offer(
         updated_at_ns=updated_at_ns,
         price_list_id=key.price_list_id,

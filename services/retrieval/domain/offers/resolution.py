@@ -18,35 +18,21 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.offers import OfferSource
-from services.retrieval.domain.catalogue.effective import EffectiveOffers
+from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, EffectiveOffers
 from services.retrieval.domain.offers.context import OfferContext, Place, chain_of
 from services.retrieval.domain.offers.layer import (
     ALWAYS_US,
     NEVER_US,
-    NO_CURRENCY,
     Layer,
     LayerKey,
     RowArray,
     Slots,
-    currency_code,
-    currency_table,
     way,
 )
 
 FloatColumn = npt.NDArray[np.float64]
 CodeColumn = npt.NDArray[np.uint16]
 IntColumn = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """Columns as of EffectiveOffers, with the currency codes of layer.py."""
-
-    prices: FloatColumn
-    list_prices: FloatColumn
-    currencies: CodeColumn
-    stocks: IntColumn
-    in_stock: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -71,18 +57,18 @@ class Resolver:
         self._now_us = now_us
         self._found: dict[LayerKey, tuple[RowArray, Slots] | None] = {}
 
-    def resolve(self, context: OfferContext) -> Resolved:
+    def resolve(self, context: OfferContext) -> EffectiveOffers:
         chain = context.chain
         shop = self._shop(chain)
         prices = self._priced(chain, shop)
         list_prices = shop.prices
         if context.currency:
-            others = shop.currencies != currency_code(context.currency)
+            others = shop.currencies != CURRENCY_NUMBERS[context.currency]
             prices = np.where(others, np.nan, prices)
             list_prices = np.where(others, np.nan, list_prices)
-        currencies = np.where(np.isnan(prices), np.uint16(NO_CURRENCY), shop.currencies)
+        currencies = np.where(np.isnan(prices), np.uint16(0), shop.currencies)
         stocks = self._stocks(chain, 0 if context.fulfilment is None else way(context.fulfilment))
-        return Resolved(prices, list_prices, currencies, stocks, stocks != 0)
+        return EffectiveOffers(prices, list_prices, currencies, stocks, stocks != 0)
 
     def boundaries(self) -> tuple[int, int]:
         """See the function, of the offers that were read so far."""
@@ -90,12 +76,9 @@ class Resolver:
 
     def _shop(self, chain: Sequence[Place]) -> _Shop:
         prices, currencies = self._of_base(self._base.list_prices), self._of_base(self._base.currencies)
-        currencies = currency_table((*self._base.currency_codes, ""))[
-            np.where(np.isnan(prices), len(self._base.currency_codes), currencies)
-        ]
         count = len(prices)
         level = np.full(count, len(chain), np.int8)
-        sales, sale_currencies = np.full(count, np.nan), np.full(count, NO_CURRENCY, np.uint16)
+        sales, sale_currencies = np.full(count, np.nan), np.zeros(count, np.uint16)
         starts, ends = np.full(count, ALWAYS_US), np.full(count, NEVER_US)
         for number, place in reversed(list(enumerate(chain))):
             if (found := self._offers(LayerKey(*place, OfferSource.SHOP))) is None:

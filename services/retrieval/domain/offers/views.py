@@ -12,12 +12,11 @@ from services.common.offers import OfferSource
 from services.retrieval.domain.catalogue.effective import EffectiveOffers
 from services.retrieval.domain.offers.context import OfferContext, Place
 from services.retrieval.domain.offers.layer import (
-    CURRENCY_CODES,
     Layer,
     LayerKey,
     RowArray,
 )
-from services.retrieval.domain.offers.resolution import Resolved, Resolver, boundaries
+from services.retrieval.domain.offers.resolution import Resolver, boundaries
 
 # Contexts that are kept, and the bytes of their columns together: 27 a row.
 MAX_VIEWS = 32
@@ -30,7 +29,7 @@ _MOST_CHANGED = 2_000
 class _View:
     """`changed`: rows to resolve again; None: all of them."""
 
-    columns: Resolved
+    columns: EffectiveOffers
     # In microseconds since 1970: no offer begins or ends to apply between the two.
     valid_from_us: int
     valid_until_us: int
@@ -68,10 +67,7 @@ class Views:
         else:
             self._views.move_to_end(context)
             self._refresh(view, context, now_us, base)
-        columns = view.columns
-        return EffectiveOffers(
-            columns.prices, columns.list_prices, columns.currencies, CURRENCY_CODES, columns.stocks, columns.in_stock
-        )
+        return view.columns
 
     def _built(self, context: OfferContext, now_us: int, base: EffectiveOffers) -> _View:
         resolver = Resolver(self._layers, base, None, now_us)
@@ -128,13 +124,13 @@ class Views:
                 self._watching.setdefault(place, []).append(view)
 
 
-def _patched(columns: Resolved, rows: RowArray, resolved: Resolved, count: int) -> Resolved:
+def _patched(columns: EffectiveOffers, rows: RowArray, resolved: EffectiveOffers, count: int) -> EffectiveOffers:
     """Copies: a search that began before goes on with the columns it has."""
     patched = {}
-    for column in fields(Resolved):
+    for column in fields(EffectiveOffers):
         old = getattr(columns, column.name)
         new = np.empty(count, old.dtype)
         new[: len(old)] = old
         new[rows] = getattr(resolved, column.name)
         patched[column.name] = new
-    return Resolved(**patched)
+    return EffectiveOffers(**patched)

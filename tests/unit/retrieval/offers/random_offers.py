@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from services.common.money import Money
 from services.common.offers import Fulfilment, Offer, OfferSource
-from services.retrieval.domain.catalogue.effective import EffectiveOffers
+from services.retrieval.domain.catalogue.effective import CURRENCIES as CURRENCY_CODES
+from services.retrieval.domain.catalogue.effective import CURRENCY_NUMBERS, EffectiveOffers
 from services.retrieval.domain.offers.book import OfferBook
 from services.retrieval.domain.offers.context import OfferContext
 
@@ -107,8 +108,8 @@ contexts = st.builds(
 def base_of(products: Sequence[BaseProduct]) -> EffectiveOffers:
     prices = np.array([math.nan if product.price is None else float(product.price.amount) for product in products])
     stocks = np.array([-1 if product.stock is None else product.stock for product in products], np.int64)
-    codes = [0 if product.price is None else CURRENCIES.index(product.price.currency) for product in products]
-    return EffectiveOffers(prices, prices, np.array(codes, np.uint16), CURRENCIES, stocks, stocks != 0)
+    codes = [0 if product.price is None else CURRENCY_NUMBERS[product.price.currency] for product in products]
+    return EffectiveOffers(prices, prices, np.array(codes, np.uint16), stocks, stocks != 0)
 
 
 def book_of(entries: Sequence[tuple[int, Offer]]) -> OfferBook:
@@ -129,10 +130,8 @@ Effective = tuple[Decimal | None, Decimal | None, str, int, bool]
 
 def shown(view: EffectiveOffers, row: int) -> Effective:
     """One row of a view. Prices as decimals, exact."""
-    currency = view.currency_codes[view.currencies[row]]
+    currency = CURRENCY_CODES[view.currencies[row]]
     price, list_price = float(view.prices[row]), float(view.list_prices[row])
-    if math.isnan(price):
-        currency = ""
     return _decimal(price), _decimal(list_price), currency, int(view.stocks[row]), bool(view.in_stock[row])
 
 
