@@ -15,7 +15,7 @@ from services.common.call_limit import MOST_IMPORTS
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.rpc import rpc
-from services.retrieval import convert, convert_reembedding
+from services.retrieval import convert, convert_offers, convert_reembedding
 from services.retrieval.domain.query import check_ids
 from services.retrieval.ports import Columns
 from services.retrieval.recent_answers import RecentAnswers
@@ -93,6 +93,16 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             return retrieval_pb2.RemoveProductsResponse(
                 removed_count=len(ids) - len(missing_ids), missing_ids=missing_ids
             )
+
+        return await self._run(self._writes, context, work)
+
+    @rpc(retrieval_pb2.UpdateOffersResponse, most_calls=MOST_IMPORTS)
+    async def UpdateOffers(self, request: retrieval_pb2.UpdateOffersRequest) -> retrieval_pb2.UpdateOffersResponse:
+        context = context_from_proto(request.context)
+
+        def work() -> retrieval_pb2.UpdateOffersResponse:
+            offers = convert_offers.offers_from_proto(request)
+            return convert_offers.update_to_proto(self._index.update_offers(context.tenant, offers))
 
         return await self._run(self._writes, context, work)
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.points import PointData, Where
 from services.retrieval.adapters.records import Record
@@ -75,6 +76,15 @@ class Collection(Protocol):
     def upsert(self, points: Sequence[PointData]) -> None: ...
 
     def delete(self, ids: Sequence[int]) -> None: ...
+
+    def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        """Of each of these points, removed ones too. Points that do not exist have none."""
+
+    def newer_offers(self, offers: Mapping[int, tuple[int, Offer]]) -> list[int]:
+        """See OfferBook.newer, with ids of points that exist. Raises InvalidArgument."""
+
+    def set_offers(self, offers: Sequence[tuple[int, Offer]]) -> None:
+        """By ids of points that exist. Durable when it returns. Call it with what `newer_offers` has named."""
 
     def query(self, queries: Sequence[VectorQuery], columns: Columns | None = None) -> list[Hits]:
         """All queries as one batch, answers in their order. `columns` None: without records."""

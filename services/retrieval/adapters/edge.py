@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,10 +36,13 @@ from qdrant_edge import (
     VectorStorageDatatype,
 )
 
+from services.common.offers import Offer
 from services.retrieval.adapters import edge_terms as terms
 from services.retrieval.adapters.collection import Hits, Read, Row, VectorQuery
+from services.retrieval.adapters.collection_offers import CollectionOffers
 from services.retrieval.adapters.edge_generations import Manifest, new_generation, remove_other_generations
 from services.retrieval.adapters.edge_writes import Writes
+from services.retrieval.adapters.offer_payload import OFFERS, offers_of_payload
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
 from services.retrieval.adapters.records import (
     EVERYTHING,
@@ -60,6 +63,8 @@ _SCHEMAS = {
 _PAGE = 1_000
 # Operations that wait for a copy to be optimised; beyond it the copy is dropped and made again later.
 _MAX_JOURNAL = 200
+# Offers after which the shard is flushed: about 10 MB of its write-ahead log.
+_FLUSH_AFTER = 100_000
 
 _revisions = itertools.count(1)
 
@@ -80,8 +85,12 @@ class EdgeCollection:
         self._shard = shard
         self._max_search_threads = max_search_threads
         self._writing = writes
-        self._records = _read_records(shard)
+        self._offers = CollectionOffers()
+        self._records = _read_records(shard, self._offers)
         self._journal: list[UpdateOperation] | None = None
+        # Points whose offers changed while the journal was kept: their offers are copied as they are at its end.
+        self._offers_changed: set[int] = set()
+        self._unflushed_offers = 0
         # Points written since the last optimised copy. After a restart it is an estimate: replaced points do not count.
         self.changed = abs(len(self._records) - manifest.optimized_count)
         # Of what searches find. None while it changes: an answer may then have a part of the change.
@@ -148,6 +157,7 @@ class EdgeCollection:
         with self._changing():
             self._apply(operation)
             self._records.update((point.id, point.record) for point in points)
+            self._offers.replace({point.id: point.offers for point in points})
             self.changed += len(points)
 
     def delete(self, ids: Sequence[int]) -> None:
@@ -155,7 +165,29 @@ class EdgeCollection:
             self._apply(UpdateOperation.delete_points(list(ids)))
             for point_id in ids:
                 self._records.pop(point_id, None)
+            self._offers.remove(ids)
             self.changed += len(ids)
+
+    def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        return {id: self._offers.of(id) for id in ids}
+
+    def newer_offers(self, offers: Mapping[int, tuple[int, Offer]]) -> list[int]:
+        return self._offers.newer(offers)
+
+    def set_offers(self, offers: Sequence[tuple[int, Offer]]) -> None:
+        if not offers:
+            return
+        with self._changing():
+            for id, offer in offers:
+                self._shard.update(terms.set_offers(id, [offer]))
+            if self._journal is not None:
+                self._offers_changed.update(id for id, _ in offers)
+            self._offers.update(offers)
+            self._unflushed_offers += len(offers)
+            if self._unflushed_offers >= _FLUSH_AFTER:
+                # Only this lets the engine shorten its write-ahead log.
+                self._shard.flush()
+                self._unflushed_offers = 0
 
     def query(self, queries: Sequence[VectorQuery], columns: Columns | None = None) -> list[Hits]:
         batch = QueryBatchRequest([terms.query_request(query) for query in queries])
@@ -173,7 +205,11 @@ class EdgeCollection:
         # A point that is being written may be in the shard and not yet in the records, or the reverse.
         found = self._shard.retrieve(list(ids), False, True)
         records = [(point, self._records.get(terms.number(point.id))) for point in found]
-        return [terms.point_data(point, record) for point, record in records if record is not None]
+        return [
+            terms.point_data(point, record, self._offers.of(terms.number(point.id)))
+            for point, record in records
+            if record is not None
+        ]
 
     def page(self, start: int, limit: int) -> tuple[list[int], int]:
         found, after = self._shard.scroll(ScrollRequest(offset=start, limit=limit, with_payload=False))
@@ -233,13 +269,15 @@ class EdgeCollection:
             self._shard.flush()
             manifest = replace(self._manifest, generation=new_generation(), optimized_count=len(self._records))
             shutil.copytree(self._folder / self._manifest.generation, self._folder / manifest.generation)
-            self._journal, self.changed = [], 0
+            self._journal, self._offers_changed, self.changed = [], set(), 0
         return manifest
 
     def _switch(self, manifest: Manifest, path: Path, journal: Sequence[UpdateOperation]) -> None:
         shard = _load(path, self._max_search_threads)
         for operation in journal:
             shard.update(operation)
+        for id in self._offers_changed & self._records.keys():
+            shard.update(terms.set_offers(id, self._offers.of(id)))
         shard.flush()
         # The models may have been named since the copy was made.
         manifest = replace(self._manifest, generation=manifest.generation, optimized_count=manifest.optimized_count)
@@ -256,14 +294,16 @@ class EdgeCollection:
         return [(id, self._records.get(id)) for id in terms.numbers(points)]
 
 
-def _read_records(shard: EdgeShard) -> dict[int, Record]:
-    keys = payload_keys(EVERYTHING)
+def _read_records(shard: EdgeShard, offers: CollectionOffers) -> dict[int, Record]:
+    """Reads the offers too."""
+    keys = [*payload_keys(EVERYTHING), OFFERS]
     records: dict[int, Record] = {}
     offset = None
     while True:
         found, offset = shard.scroll(ScrollRequest(offset=offset, limit=_PAGE, with_payload=keys))
         read = records_of_payloads([point.payload or {} for point in found])
         records.update(zip(terms.numbers(found), read, strict=True))
+        offers.replace({terms.number(point.id): offers_of_payload(point.payload) for point in found})
         if offset is None:
             return records
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from services.common.errors import Conflict
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collection, Collections
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData, Where, point_id, with_vector
 from services.retrieval.adapters.records import record_of
 from services.retrieval.domain.candidates import IndexedProduct
+from services.retrieval.domain.offers.book import is_past
 from services.retrieval.domain.query import FloatArray
-from services.retrieval.ports import Columns, Vectors
+from services.retrieval.ports import Columns, OfferUpdate, Vectors
 
 _IDS_ONLY = Columns(products=False)
 
@@ -54,6 +57,7 @@ class ProductWriter:
                 live, staged = self._collections.create(tenant), None
             _begin_vectors(tenant, live, wanted)
             _refuse_collisions(live, points)
+            points = self._with_offers(live, points)
             if staged is None:
                 live.upsert(_with_vectors(points, for_live))
                 return
@@ -78,6 +82,34 @@ class ProductWriter:
                 pair.staged.delete(list(pair.staged.retrieve(list(keys.values()), _IDS_ONLY)))
             pair.live.delete([keys[id] for id in present])
         return [id for id in ids if id not in present]
+
+    def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
+        """See ports.ProductIndex."""
+        keys = {id: point_id(id) for id, _ in offers}
+        with self._writing[tenant]:
+            pair = self._collections.pair(tenant)
+            if pair.live is None:
+                return OfferUpdate(0, 0, list(keys))
+            records = pair.live.retrieve(list(keys.values()), _IDS_ONLY)
+            missing_ids = [id for id, key in keys.items() if key not in records or records[key].id != id]
+            missing = frozenset(missing_ids)
+            known = {place: (keys[id], offer) for place, (id, offer) in enumerate(offers) if id not in missing}
+            newer = pair.live.newer_offers(known)
+            if pair.staged is not None:
+                # First: an offer that the live one has would be stale when it is sent again.
+                present = pair.staged.retrieve(list(keys.values()), _IDS_ONLY)
+                there = {place: entry for place, entry in known.items() if entry[0] in present}
+                pair.staged.set_offers([there[place] for place in pair.staged.newer_offers(there)])
+            pair.live.set_offers([known[place] for place in newer])
+            return OfferUpdate(len(newer), len(known) - len(newer), missing_ids)
+
+    def _with_offers(self, live: Collection, points: Sequence[PointData]) -> list[PointData]:
+        """With the offers that the products have: an import does not bring them."""
+        offers, now_s = live.offers([point.id for point in points]), time.time()
+        return [
+            replace(point, offers=tuple(offer for offer in offers.get(point.id, ()) if not is_past(offer, now_s)))
+            for point in points
+        ]
 
     def _point(self, indexed: IndexedProduct, image: FloatArray | None) -> PointData:
         """Without the dense vector, of which each collection has one of its own model."""

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 from qdrant_client import QdrantClient, models
 
 from services.retrieval.adapters.collection import Collection, Pair
+from services.retrieval.adapters.collection_offers import CollectionOffers
 from services.retrieval.adapters.points import DENSE
 from services.retrieval.adapters.server_collection import ServerCollection, create_collection
 from services.retrieval.ports import Revision
@@ -44,6 +46,8 @@ class ServerCollections:
         self._client = client
         self._prefix = prefix
         self._executor = ThreadPoolExecutor(_PARALLEL_READS, thread_name_prefix="qdrant")
+        # By collection.
+        self._offers: defaultdict[str, CollectionOffers] = defaultdict(CollectionOffers)
         self._known: dict[str, tuple[Pair, float]] = {}
         self._has_this_layout = False
         self._lock = threading.Lock()
@@ -73,7 +77,7 @@ class ServerCollections:
     def create(self, tenant: str) -> Collection:
         self.drop_staged(tenant)
         name, _ = self._names(tenant)
-        collection = create_collection(self._client, name, self._executor)
+        collection = self._created(name)
         self._forget(tenant)
         return collection
 
@@ -81,7 +85,7 @@ class ServerCollections:
         live, _ = self._names(tenant)
         number = self._number(tenant, live) + 1
         # An interrupted attempt may have left one of this name.
-        staged = create_collection(self._client, self._name(tenant, number), self._executor)
+        staged = self._created(self._name(tenant, number))
         staged.begin_vectors(DENSE, model_version, dimensions)
         self._client.update_collection_aliases([_alias(self._name(tenant, number), f"{self._prefix}{tenant}.staged")])
         self._forget(tenant)
@@ -105,6 +109,7 @@ class ServerCollections:
             self._client.update_collection_aliases([_no_alias(f"{self._prefix}{tenant}.staged")])
             self._forget(tenant)
             self._client.delete_collection(staged)
+            self._offers.pop(staged, None)
 
     def check(self) -> None:
         """Raises Unavailable for a collection of another layout as well: a replica over one never becomes healthy."""
@@ -136,7 +141,14 @@ class ServerCollections:
 
     def _opened(self, name: str) -> ServerCollection | None:
         """With its metadata as they are now; None if there is no such collection."""
-        return ServerCollection(self._client, name, self._executor) if self._client.collection_exists(name) else None
+        if not self._client.collection_exists(name):
+            return None
+        return ServerCollection(self._client, name, self._executor, self._offers[name])
+
+    def _created(self, name: str) -> ServerCollection:
+        """An empty one, which replaces one of this name."""
+        self._offers.pop(name, None)
+        return create_collection(self._client, name, self._executor, self._offers[name])
 
     def _forget(self, tenant: str) -> None:
         with self._lock:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
+from services.common.offers import Offer
 from services.retrieval.adapters import server_terms as terms
 from services.retrieval.adapters.collection import Hits, Read, Row, VectorQuery
+from services.retrieval.adapters.collection_offers import CollectionOffers
 from services.retrieval.adapters.layout import LAYOUT, other_layout
+from services.retrieval.adapters.offer_payload import OFFERS, offers_of_payload
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
 from services.retrieval.adapters.records import INDEXES, IndexKind, Record, payload_keys
 from services.retrieval.ports import Columns
 
+# Points a scroll reads at a time.
+_PAGE = 1_000
 _SCHEMAS = {
     IndexKind.KEYWORD: models.PayloadSchemaType.KEYWORD,
     IndexKind.FLOAT: models.PayloadSchemaType.FLOAT,
@@ -25,11 +30,19 @@ _SCHEMAS = {
 class ServerCollection:
     """See collection.Collection. Its metadata keep the layout and the models of its vectors.
 
-    `executor` runs reads in parallel; None: one after the other. Raises Unavailable for a collection of another layout.
+    `executor` runs reads in parallel; None: one after the other. `offers`: shared by all objects of the collection;
+    None: this is the only one. Raises Unavailable for a collection of another layout.
     """
 
-    def __init__(self, client: QdrantClient, name: str, executor: Executor | None = None) -> None:
+    def __init__(
+        self,
+        client: QdrantClient,
+        name: str,
+        executor: Executor | None = None,
+        offers: CollectionOffers | None = None,
+    ) -> None:
         self._client = client
+        self._offers = CollectionOffers() if offers is None else offers
         self._executor = executor
         self.name = name
         metadata = client.get_collection(name).config.metadata or {}
@@ -59,10 +72,29 @@ class ServerCollection:
 
     def upsert(self, points: Sequence[PointData]) -> None:
         self._client.upsert(self.name, [terms.point(point) for point in points], wait=True)
+        self._offers.replace({point.id: point.offers for point in points})
 
     def delete(self, ids: Sequence[int]) -> None:
         if ids:
             self._client.delete(self.name, list(ids), wait=True)
+            self._offers.remove(ids)
+
+    def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        found = self._client.retrieve(self.name, list(ids), with_payload=[OFFERS])
+        return {terms.number(point.id): offers_of_payload(point.payload) for point in found}
+
+    def newer_offers(self, offers: Mapping[int, tuple[int, Offer]]) -> list[int]:
+        self._read_offers()
+        # Another replica may have written some of them.
+        ids = list({id for id, _ in offers.values()})
+        self._offers.replace(self.offers(ids))
+        return self._offers.newer(offers)
+
+    def set_offers(self, offers: Sequence[tuple[int, Offer]]) -> None:
+        if offers:
+            operations = [terms.set_offers(id, [offer]) for id, offer in offers]
+            self._client.batch_update_points(self.name, operations, wait=True)
+            self._offers.update(offers)
 
     def query(self, queries: Sequence[VectorQuery], columns: Columns | None = None) -> list[Hits]:
         requests = [terms.query_request(query, columns) for query in queries]
@@ -100,6 +132,18 @@ class ServerCollection:
         others = [self._executor.submit(read) for read in reads[1:]]
         return [reads[0](), *(other.result() for other in others)]
 
+    def _read_offers(self) -> None:
+        """All of the collection, once in a process: of the others only the numbers of price lists and places count."""
+        if self._offers.is_read:
+            return
+        offset: Any = None
+        while True:
+            found, offset = self._client.scroll(self.name, limit=_PAGE, offset=offset, with_payload=[OFFERS])
+            self._offers.replace({terms.number(point.id): offers_of_payload(point.payload) for point in found})
+            if offset is None:
+                self._offers.is_read = True
+                return
+
     def _scroll(self, where: Where, limit: int, columns: Columns, **place: Any) -> list[Row]:
         found, _ = self._client.scroll(
             self.name,
@@ -111,7 +155,9 @@ class ServerCollection:
         return terms.rows(found)
 
 
-def create_collection(client: QdrantClient, name: str, executor: Executor | None = None) -> ServerCollection:
+def create_collection(
+    client: QdrantClient, name: str, executor: Executor | None = None, offers: CollectionOffers | None = None
+) -> ServerCollection:
     """An empty one, which replaces one of this name."""
     if client.collection_exists(name):
         client.delete_collection(name)
@@ -123,4 +169,4 @@ def create_collection(client: QdrantClient, name: str, executor: Executor | None
     )
     for key, kind in INDEXES.items():
         client.create_payload_index(name, key, _SCHEMAS[kind])
-    return ServerCollection(client, name, executor)
+    return ServerCollection(client, name, executor, offers)

@@ -7,8 +7,10 @@ from typing import Any, cast
 
 from qdrant_client import models
 
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.collection import Hits, Row, VectorQuery
+from services.retrieval.adapters.offer_payload import OFFERS, entries_of, offers_of_payload, offers_payload
 from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
@@ -63,7 +65,15 @@ def point(data: PointData) -> models.PointStruct:
         vectors[DENSE] = data.dense
     if data.image is not None:
         vectors[IMAGE] = data.image
-    return models.PointStruct(id=data.id, vector=vectors, payload=payload_of(data.record, data.dense))
+    payload = payload_of(data.record, data.dense) | offers_payload(data.offers)
+    return models.PointStruct(id=data.id, vector=vectors, payload=payload)
+
+
+def set_offers(id: int, offers: Sequence[Offer]) -> models.SetPayloadOperation:
+    """Adds these offers to the point's, or replaces those of the same price list, place and source."""
+    return models.SetPayloadOperation(
+        set_payload=models.SetPayload(payload=entries_of(offers), points=[id], key=OFFERS)
+    )
 
 
 def point_data(found: models.Record) -> PointData:
@@ -71,7 +81,8 @@ def point_data(found: models.Record) -> PointData:
     lexical = vectors.get(LEXICAL)
     weights = SparseWeights(lexical.indices, lexical.values) if lexical is not None else SparseWeights([], [])
     (record,) = records_of_payloads([found.payload or {}])
-    return PointData(number(found.id), vectors.get(DENSE), vectors.get(IMAGE), weights, record)
+    offers = tuple(offers_of_payload(found.payload))
+    return PointData(number(found.id), vectors.get(DENSE), vectors.get(IMAGE), weights, record, offers)
 
 
 def filter_of(where: Where) -> models.Filter | None:

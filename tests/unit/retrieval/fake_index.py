@@ -9,13 +9,24 @@ import numpy as np
 
 from services.common.errors import Conflict
 from services.common.filters import ProductFilter
+from services.common.offers import Offer
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
 from services.retrieval.domain.cursor import Position
 from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.fusion import FixedFusion
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
-from services.retrieval.ports import Browse, Columns, Found, Narrowing, Page, ProductIndex, Reembedding, Vectors
+from services.retrieval.ports import (
+    Browse,
+    Columns,
+    Found,
+    Narrowing,
+    OfferUpdate,
+    Page,
+    ProductIndex,
+    Reembedding,
+    Vectors,
+)
 from tests.unit.retrieval.products import candidates
 
 FIXED = FixedFusion("linear", 0.3, 0.7, 1.0, 60)
@@ -97,6 +108,9 @@ class FakeIndex:
         images: Vectors | None = None,
         other_vectors: Sequence[Vectors] = (),
     ) -> None:
+        raise NotImplementedError
+
+    def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
         raise NotImplementedError
 
     def revision(self, tenant: str) -> None:

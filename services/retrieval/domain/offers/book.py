@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -56,15 +56,15 @@ class OfferBook:
         with self._lock:
             return frozenset(+self._counts[_PLACE, ""])
 
-    def newer(self, offers: Sequence[tuple[int, Offer]]) -> list[int]:
-        """Which of these (row, offer) would be stored if all of them were, by their place here; the others are stale.
+    def newer(self, offers: Mapping[int, tuple[int, Offer]]) -> list[int]:
+        """Which of these (row, offer) would be stored if all of them were; the others are stale.
 
-        Raises InvalidArgument, with the paths offers[<place>].…, if the book would then have more price lists, places
-        or currencies than it may.
+        Each has the number of its place in a batch, which is returned. Raises InvalidArgument, with paths such as
+        offers[3].place_id, if the book would then have more price lists, places or currencies than it may.
         """
         with self._lock:
             best: dict[tuple[int, LayerKey], int] = {}
-            for place, (row, offer) in enumerate(offers):
+            for place, (row, offer) in offers.items():
                 key = _key(offer)
                 rival = best.get((row, key))
                 if self._is_newer(row, key, offer) if rival is None else _precedes(offers[rival][1], offer):
@@ -107,15 +107,6 @@ class OfferBook:
             for layer in list(self._layers.values()):
                 for row in gone & layer.rows():
                     self._drop(layer, row)
-
-    def prune(self, rows: Iterable[int], now_s: float) -> None:
-        """Those offers of these rows that only show that an older one is stale, after `TOMBSTONE_S`."""
-        with self._lock:
-            for layer in list(self._layers.values()):
-                for row in frozenset(rows) & layer.rows():
-                    offer = layer.get(row)
-                    if offer is not None and _is_past(offer, now_s):
-                        self._drop(layer, row)
 
     def remap(self, new_rows: npt.NDArray[np.integer]) -> None:
         """Row i is now new_rows[i]; a negative one is gone, and its offers with it."""
@@ -186,6 +177,14 @@ class OfferBook:
             )
 
 
+def is_past(offer: Offer, now_s: float) -> bool:
+    """Whether it may be forgotten: it was removed, or as a computed price it ended, more than TOMBSTONE_S ago."""
+    if offer.is_removed:
+        return offer.updated_at_ns < (now_s - TOMBSTONE_S) * _NS
+    ends = offer.sale_ends_at
+    return offer.source is OfferSource.PRICING and ends is not None and ends.timestamp() < now_s - TOMBSTONE_S
+
+
 def _key(offer: Offer) -> LayerKey:
     return LayerKey(offer.price_list_id, offer.place_id, offer.source)
 
@@ -223,10 +222,3 @@ def _problem(group: Group, value: str) -> str:
         )
     kind = "price lists" if name == _LIST else "places"
     return f"{value!r} is new, and {_LIMITS[name]:,} {kind} have offers; remove all offers of another one first"
-
-
-def _is_past(offer: Offer, now_s: float) -> bool:
-    if offer.is_removed:
-        return offer.updated_at_ns < (now_s - TOMBSTONE_S) * _NS
-    ends = offer.sale_ends_at
-    return offer.source is OfferSource.PRICING and ends is not None and ends.timestamp() < now_s - TOMBSTONE_S
