@@ -11,12 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
+from catalog.offers import OffersImport
 from catalog.rows import FileRefused
 from cli.calls import err, failed, out
 from ops.client import explain_error
 
 
-def run_import(job: CatalogImport | EventsImport, file: Path, strict: bool, as_json: bool) -> None:
+def run_import(job: CatalogImport | EventsImport | OffersImport, file: Path, strict: bool, as_json: bool) -> None:
     """Exit code 0: every row was accepted or is in the file of rejected rows. 1: the gateway refused, no row was
     accepted, or `strict` and a row was rejected. 2: the file cannot be read (further).
     """

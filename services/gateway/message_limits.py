@@ -49,6 +49,8 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     # 500 products with 64 fields each, in any distribution.
     "ImportProducts": MessageLimit(16 * _MB, 32_000, 500),
     "DeleteProducts": MessageLimit(_MB, 1_100, 1_000),
+    # 1,000 offers with ids at their longest and every field.
+    "UpdateOffers": MessageLimit(2 * _MB, 34_000, 1_000),
     "DescribeCollections": _SMALL,
     "BeginReembedding": _SMALL,
     "ReembedProducts": _SMALL,

@@ -142,7 +142,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Collections]
         collections.close()
 
 
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(updates)
 def test_both_engines_agree(both: list[Collections], entries: list[tuple[int, Offer]]) -> None:
     """Any updates, in batches, lead to the same offers in both engines, with every field as it was sent."""
