@@ -24,7 +24,7 @@ from services.ranker.domain.user_history import UserHistory
 MAX_CANDIDATES = 1_000
 # Characters of a key that seals tokens.
 _MIN_KEY = 32
-_MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds")
+_MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds", "item_group_ids")
 # Ids that any request may have, and its query: they bound what is stored.
 _IDS = ("user_id", "visitor_id", "session_id", "ranking_id")
 
@@ -34,6 +34,7 @@ def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
     if not 1 <= count <= MAX_CANDIDATES:
         raise InvalidArgument.of("candidates.ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
     check_ids(candidates.ids, "candidates.ids")
+    check_ids(candidates.item_group_ids, "candidates.item_group_ids")
     for name in ("scores", "prices", "stocks", *_MAY_BE_ABSENT):
         # Some columns may be left out as a whole.
         if len(getattr(candidates, name)) not in ((count, 0) if name in _MAY_BE_ABSENT else (count,)):
