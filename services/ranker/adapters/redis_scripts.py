@@ -6,7 +6,7 @@ who was deleted is remembered by the SHA-1 of the key.
 
 from __future__ import annotations
 
-from services.ranker.adapters.redis_count_scripts import COUNTS
+from services.ranker.adapters.redis_totals import TOTALS
 
 _SHARED = """
 local prefix = KEYS[1]
@@ -49,7 +49,7 @@ return answer
 
 RECORD = (
     _SHARED
-    + COUNTS
+    + TOTALS
     + """
 -- Popularity that was kept by item before the item's group was known becomes the group's.
 local function join_groups(items)
@@ -130,7 +130,7 @@ return new
 # The document names visitor and user, and the limits of the bounded sets. Answers {-1} if the visitor is another's.
 MERGE = (
     _SHARED
-    + COUNTS
+    + TOTALS
     + """
 local document = cjson.decode(ARGV[1])
 local known = redis.call('GET', prefix .. 'merged:' .. document.visitor)

@@ -10,7 +10,7 @@ import numpy as np
 
 from services.common.errors import Conflict
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
-from services.ranker.adapters.sqlite_counts import SqliteCounts
+from services.ranker.adapters.sqlite_totals import SqliteTotals
 from services.ranker.domain.person import is_visitor, person_key
 from services.ranker.domain.repurchase import merged_days
 from services.ranker.ports import FORGOTTEN_S
@@ -24,7 +24,7 @@ ON CONFLICT DO UPDATE SET log_mass = max(log_mass, excluded.log_mass)
 """
 
 
-class SqlitePersons(SqliteCounts):
+class SqlitePersons(SqliteTotals):
     def persons(self, tenant: str, persons: Sequence[str]) -> dict[str, tuple[str, ...]]:
         with self._reading_lock:
             owners = self._owners(self._reading, tenant, persons)

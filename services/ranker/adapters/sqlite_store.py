@@ -15,9 +15,9 @@ import numpy as np
 from services.common.money import NANOS, Money
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
-from services.ranker.adapters.sqlite_counts import ENTRY, PURCHASE_EVENTS, RECENT_EVENTS, REFUND_EVENTS, entry_of
 from services.ranker.adapters.sqlite_persons import SqlitePersons
 from services.ranker.adapters.sqlite_popularity import PopularityInMemory
+from services.ranker.adapters.sqlite_totals import ENTRY, PURCHASE_EVENTS, RECENT_EVENTS, REFUND_EVENTS, entry_of
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.popularity import decayed

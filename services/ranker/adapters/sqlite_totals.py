@@ -1,4 +1,4 @@
-"""The counts over all persons in the SQLite file: popularity, buyers, and what refunds take back from both."""
+"""The totals over all persons in the SQLite file: popularity, buyers, and what refunds take back from both."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ON CONFLICT DO UPDATE SET buyers = buyers + excluded.buyers, again = again + exc
 """
 
 
-class SqliteCounts(SqliteRetention):
+class SqliteTotals(SqliteRetention):
     """All methods run inside the transaction of their caller."""
 
     def _undone(self, tenant: str, person: str) -> frozenset[str]:

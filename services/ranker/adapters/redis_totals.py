@@ -1,4 +1,4 @@
-"""Lua for the counts over all persons, as sqlite_counts.py keeps them: popularity, buyers, and what refunds take back.
+"""Lua for the totals over all persons, as sqlite_totals.py keeps them: popularity, buyers, and what refunds take back.
 
 `person` is the prefix of a person's keys. It needs `prefix`, `rank` and `key_of` of redis_scripts.py.
 """
@@ -11,7 +11,7 @@ from services.ranker.domain.popularity import HALF_LIFE_S, SHARES, WEIGHTS
 
 _WEIGHTS = ", ".join(f"{kind.value} = {math.log2(weight)!r}" for kind, weight in WEIGHTS.items())
 
-COUNTS = (
+TOTALS = (
     f"""
 local weights, half_life_s, most_shares = {{{_WEIGHTS}}}, {HALF_LIFE_S!r}, {SHARES}
 """
