@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.ranker.v1 import ranker_pb2
-from kairos.retrieval.v1 import retrieval_pb2
-from tests.contract.test_ranker import VECTORS, Stub, candidates, event, profile, ranking, recording, stub
+from tests.contract.refusals import refusal
+from tests.contract.test_ranker import INVALID, VECTORS, Stub, candidates, event, profile, ranking, recording, stub
 
 __all__ = ["stub"]
 GROUPS = ["lamp", "lamp", "boots", "boots", "desk"]
@@ -51,7 +51,7 @@ async def test_an_export_has_what_was_paid(stub: Stub) -> None:
 async def test_a_group_is_popular_as_one(stub: Stub) -> None:
     """Variants share the popularity of their group, and one of them stands for it."""
     await stub.RecordEvents(
-        in_groups(event("e1", "boot1"), event("e2", "boot2", "PURCHASE"), event("e3", "lamp1", user_id="w"))
+        in_groups(event("e1", "boot1"), event("e2", "boot2", "PURCHASE"), event("e3", "lamp1", session_id="s"))
     )
     answer = await stub.ListPopularItems(ranker_pb2.ListPopularItemsRequest())
     assert list(answer.item_ids) == ["boot2", "lamp1"]
@@ -81,16 +81,8 @@ async def test_a_slate_ends_with_what_is_out_of_stock(stub: Stub) -> None:
 
 async def test_columns_of_groups(stub: Stub) -> None:
     """A column of groups of another length is refused by its path."""
-    for message in (
-        ranker_pb2.RankItemsRequest(candidates=candidates(item_group_ids=["boots"])),
-        ranker_pb2.RecordEventsRequest(
-            events=[event("e1", "boot1")], items=retrieval_pb2.Candidates(ids=["boot1"], item_group_ids=["a", "b"])
-        ),
-    ):
-        call = stub.RankItems if isinstance(message, ranker_pb2.RankItemsRequest) else stub.RecordEvents
-        try:
-            await call(message)  # type: ignore[operator]
-        except Exception as error:
-            assert "item_group_ids" in str(error) or "INVALID_ARGUMENT" in str(error)
-        else:
-            raise AssertionError("not refused")
+    wrong = ranking(item_group_ids=["boots"])
+    assert await refusal(stub.RankItems(wrong)) == (INVALID, ["candidates.item_group_ids"])
+    events = recording(event("e1", "boot1"))
+    events.items.item_group_ids.append("boots")
+    assert await refusal(stub.RecordEvents(events)) == (INVALID, ["items.item_group_ids"])
