@@ -13,7 +13,7 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import product_from_proto, tensor_from_proto, vectors_to_proto
 from services.common.filters import ProductFilter, matches
 from services.common.product import Product
-from services.gateway.flows.prices import offers_of
+from services.gateway.flows.effective_offers import offers_of
 
 # What a row has in a column that its part does not have.
 _EMPTY: dict[int, str | bytes] = {FieldDescriptor.TYPE_STRING: "", FieldDescriptor.TYPE_BYTES: b""}
