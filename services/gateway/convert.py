@@ -87,11 +87,8 @@ def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_keys: t
         raise InvalidArgument(*below) from None
 
 
-def offer_context(viewer: Viewer) -> offer_pb2.OfferContext | None:
-    """None for the default price list, any currency and any place."""
+def offer_context(viewer: Viewer) -> offer_pb2.OfferContext:
     terms = viewer.offers
-    if terms == OfferTerms():
-        return None
     return offer_pb2.OfferContext(
         price_list_id=terms.price_list_id, currency_code=terms.currency_code, place_id=terms.place_id,
         fulfilment=offer_pb2.Fulfilment.ValueType(terms.fulfilment),

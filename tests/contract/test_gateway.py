@@ -88,11 +88,11 @@ async def test_without_ranker_retrieval_order(running: Running, how: str) -> Non
 
 
 @pytest.mark.parametrize("how", HOWS)
-async def test_without_pricing_list_price(running: Running, how: str) -> None:
-    """Pricing late, down or failing: the list price, labelled as a fallback."""
+async def test_without_pricing_the_published_offer(running: Running, how: str) -> None:
+    """Pricing late, down or failing: the published offer, labelled as a fallback."""
     await running.stages.worsen("pricing", how)
     answer = await running.within_budget(search())
-    assert degradations(answer) == [(4, "list price")]
+    assert degradations(answer) == [(4, "published offer")]
     price = answer.results[0].price
     assert price.offer == answer.results[0].product.price
     assert price.reason == pricing_pb2.PRICE_REASON_FALLBACK
@@ -294,6 +294,49 @@ async def test_a_repeated_product_is_quoted_once(running: Running) -> None:
     assert ([quote.item_id for quote in answer.quotes], list(answer.missing_ids)) == (["p2", "p1"], ["x"])
     many = gateway_pb2.QuotePricesRequest(product_ids=["p1"] * 101)
     assert await violated_fields(running.stub.QuotePrices(many)) == ["product_ids"]
+
+
+@pytest.mark.parametrize("how", ["well", *HOWS])
+async def test_a_published_offer_is_quoted(running: Running, how: str) -> None:
+    """A quote offers the effective price beside the effective list price, with pricing well, late, down or failing."""
+    running.stages.retrieval.offers["p2"] = 17.9
+    await running.stages.worsen("pricing", how)
+    asked = gateway_pb2.QuotePricesRequest(product_ids=["p2"])
+    (quote,) = (await running.stub.QuotePrices(asked, timeout=BUDGET_S)).quotes
+    assert (quote.offer.units, quote.offer.nanos) == (17, 900_000_000)
+    assert (quote.list_price.units, quote.list_price.nanos) == (20, 0)
+    assert (quote.reason == pricing_pb2.PRICE_REASON_FALLBACK) == (how != "well")
+
+
+def items_to_quote(running: Running) -> list[pricing_pb2.PricedItem]:
+    """Of all requests to pricing; those that only ask for its health have none."""
+    return [item for request in running.stages.pricing.requests for item in request.items]
+
+
+async def test_quotes_of_a_price_list_and_a_place(running: Running) -> None:
+    """Retrieval looks up the offers of the requested list, place and currency; pricing gets list and place for its
+    log.
+    """
+    asked = gateway_pb2.QuotePricesRequest(
+        product_ids=["p2"], price_list_id="wholesale", place_id="harbour", currency_code="USD"
+    )
+    await running.stub.QuotePrices(asked)
+    (context,) = (r.offer_context for r in running.stages.retrieval.requests if getattr(r, "ids", ()) == ["p2"])
+    assert (context.price_list_id, context.place_id, context.currency_code) == ("wholesale", "harbour", "USD")
+    (item,) = items_to_quote(running)
+    assert (item.price_list_id, item.place_id) == ("wholesale", "harbour")
+    for field in ("price_list_id", "place_id"):
+        wrong = gateway_pb2.QuotePricesRequest(product_ids=["p1"], **{field: "x" * 65})
+        assert await violated_fields(running.stub.QuotePrices(wrong)) == [field]
+
+
+async def test_bounds_in_another_currency(running: Running) -> None:
+    """Cost, floor and ceiling do not bound an offer in another currency: nothing is converted."""
+    running.stages.retrieval.stored["p2"][0].cost.currency_code = "EUR"
+    running.stages.retrieval.stored["p2"][0].price.currency_code = "EUR"
+    await running.stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=["p2"]))
+    (item,) = items_to_quote(running)
+    assert (item.list_price.currency_code, item.HasField("cost")) == ("USD", False)
 
 
 @pytest.mark.parametrize("code", ["usd", "QQQ", "USDT", " USD"])

@@ -1,10 +1,10 @@
-"""GetProduct, ListProducts, DeleteProducts, and products by id."""
+"""GetProduct, ListProducts and DeleteProducts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import InvalidArgument, NotFound
@@ -22,13 +22,13 @@ MAX_LISTED = 500
 
 async def get_product(calls: StageCalls, parts: Parts, id: str) -> gateway_pb2.GetProductResponse:
     require_id("id", id)
-    products, missing = await lookup_products(calls, parts, [id])
-    if missing:
+    lookup = retrieval_pb2.LookupProductsRequest(ids=[id], with_products=True)
+    found = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup)
+    if found.missing_ids:
         raise NotFound(f"there is no product {id!r}")
-    variants = await other_variants(calls, parts, products, None)
-    return gateway_pb2.GetProductResponse(
-        product=disclosed_product(calls.info, products[0]), variants=variants.get(id, ())
-    )  # fmt: skip
+    product = product_pb2.Product.FromString(found.candidates.products[0])
+    variants = await other_variants(calls, parts, [product], offer_pb2.OfferContext())
+    return gateway_pb2.GetProductResponse(product=disclosed_product(calls.info, product), variants=variants.get(id, ()))
 
 
 async def list_products(
@@ -59,12 +59,3 @@ async def delete_products(calls: StageCalls, parts: Parts, ids: Sequence[str]) -
     remove = retrieval_pb2.RemoveProductsRequest(ids=ids)
     answer = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.RemoveProducts, remove)
     return gateway_pb2.DeleteProductsResponse(deleted_count=answer.removed_count, missing_ids=answer.missing_ids)
-
-
-async def lookup_products(
-    calls: StageCalls, parts: Parts, ids: list[str], later: Sequence[Stage] = ()
-) -> tuple[list[product_pb2.Product], list[str]]:
-    """(products in the order of `ids`, ids that the catalogue does not have)."""
-    lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True)
-    answer = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, later)
-    return [product_pb2.Product.FromString(data) for data in answer.candidates.products], list(answer.missing_ids)

@@ -13,6 +13,8 @@ from services.gateway.domain.content_words import content_words
 from services.gateway.domain.lookup_text import lookup_text
 
 _ATTRIBUTES = (encoder_pb2.CONSTRAINT_TYPE_COLOUR, encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE)
+# Kinds of conditions of which a soft filter is made, and which words state.
+_CONDITIONS = (encoder_pb2.CONSTRAINT_TYPE_BRAND, *_ATTRIBUTES)
 # An encoder of an earlier version names no attribute: it knows only this one.
 _COLOUR = "colour"
 
@@ -57,11 +59,20 @@ def match_groups(
 ) -> list[retrieval_pb2.MatchGroup]:
     """What a product must contain to match. Of a literal query only its words."""
     if message.literal_query:
-        groups = content_words(message.query.strip(), (), ())
-    else:
-        concepts = [(concept.matched_text, concept.expansions) for concept in understood.concepts if concept.expansions]
-        groups = content_words(understood.retrieval_text, concepts, understood.spelling_alternatives)
-    return [retrieval_pb2.MatchGroup(alternatives=group) for group in groups]
+        return [retrieval_pb2.MatchGroup(alternatives=group) for group in content_words(message.query.strip(), (), ())]
+    concepts = [(concept.matched_text, concept.expansions) for concept in understood.concepts if concept.expansions]
+    groups = content_words(understood.retrieval_text, concepts, understood.spelling_alternatives)
+    conditions = [
+        f" {constraint.matched_text} "
+        for constraint in understood.constraints
+        if constraint.type in _CONDITIONS and not _is_overridden(constraint, message.filter)
+    ]
+    return [
+        retrieval_pb2.MatchGroup(
+            alternatives=group, is_condition=any(f" {group[0]} " in condition for condition in conditions)
+        )
+        for group in groups
+    ]
 
 
 def interpret(

@@ -16,7 +16,7 @@ async def other_variants(
     calls: StageCalls,
     parts: Parts,
     products: Sequence[product_pb2.Product],
-    context: offer_pb2.OfferContext | None,
+    context: offer_pb2.OfferContext,
     later: Sequence[Stage] = (),
 ) -> dict[str, list[product_pb2.Variant]]:
     """By product id, without the product itself; empty for a product without a group, and if retrieval is late."""

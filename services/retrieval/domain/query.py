@@ -31,6 +31,14 @@ MAX_ALTERNATIVE = 128
 
 
 @dataclass(frozen=True)
+class MatchGroup:
+    """A content word, and what may stand in its place. `is_condition`: the soft filter has the word's condition."""
+
+    alternatives: tuple[str, ...]
+    is_condition: bool = False
+
+
+@dataclass(frozen=True)
 class RetrievalQuery:
     """`vectors` has shape [rows, dimensions], with one weight a row or none; None without a dense leg.
 
@@ -61,8 +69,8 @@ class RetrievalQuery:
     offers: OfferContext = field(default_factory=OfferContext)
     # Whether counts and totals count item groups.
     is_collapsed: bool = False
-    # The content words, each with what may stand in its place. Empty: the words of `text`.
-    match_groups: tuple[tuple[str, ...], ...] = ()
+    # The content words. Empty: the words of `text`.
+    match_groups: tuple[MatchGroup, ...] = ()
     # Facets to choose by their coverage, in addition to `facets`.
     best_facet_count: int = 0
     # The query as typed, which may be an identifier.
@@ -84,10 +92,10 @@ class RetrievalQuery:
             raise InvalidArgument(*found)
 
 
-def check_ids(ids: Sequence[str], name: str = "ids") -> None:
-    """1 to MAX_IDS ids."""
-    if not 1 <= len(ids) <= MAX_IDS:
-        raise InvalidArgument.of(name, f"has {len(ids)} entries; 1 to {MAX_IDS}")
+def check_ids(ids: Sequence[str], name: str = "ids", limit: int = MAX_IDS) -> None:
+    """1 to `limit` ids."""
+    if not 1 <= len(ids) <= limit:
+        raise InvalidArgument.of(name, f"has {len(ids)} entries; 1 to {limit}")
     if wrong := [FieldViolation(f"{name}[{i}]", problem) for i, id in enumerate(ids) if (problem := id_problem(id))]:
         raise InvalidArgument(*wrong)
 
@@ -113,13 +121,13 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     yield from filter_violations(query.soft_filter, "soft_filter")
 
 
-def _match_violations(groups: Sequence[Sequence[str]]) -> Iterator[FieldViolation]:
+def _match_violations(groups: Sequence[MatchGroup]) -> Iterator[FieldViolation]:
     yield from _too_many("match_groups", groups, MAX_MATCH_GROUPS)
     for index, group in enumerate(groups[:MAX_MATCH_GROUPS]):
-        path = f"match_groups[{index}].alternatives"
-        if not 1 <= len(group) <= MAX_ALTERNATIVES:
-            yield FieldViolation(path, f"has {len(group)} entries; 1 to {MAX_ALTERNATIVES}")
-        for place, text in enumerate(group[:MAX_ALTERNATIVES]):
+        path, texts = f"match_groups[{index}].alternatives", group.alternatives
+        if not 1 <= len(texts) <= MAX_ALTERNATIVES:
+            yield FieldViolation(path, f"has {len(texts)} entries; 1 to {MAX_ALTERNATIVES}")
+        for place, text in enumerate(texts[:MAX_ALTERNATIVES]):
             if problem := text_problem(text, MAX_ALTERNATIVE):
                 yield FieldViolation(f"{path}[{place}]", problem)
 
