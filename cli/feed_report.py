@@ -62,9 +62,7 @@ def print_outcome(job: CatalogImport) -> None:
     if job.removal is not None:
         existing, absent = len(job.removal.existing), len(job.removal.absent)
         end = "a dry run deletes none" if job.is_dry_run else f"{job.removal.deleted:,} were deleted"
-        err.print(
-            f"{absent:,} of {existing:,} products of the catalogue are not in the file; {end}", soft_wrap=True
-        )
+        err.print(f"{absent:,} of {existing:,} products of the catalogue are not in the file; {end}", soft_wrap=True)
 
 
 def details(job: CatalogImport, description: Description, columns: list[str]) -> dict[str, Any]:
