@@ -27,9 +27,12 @@ from services.common.limits import (
     text_problem,
 )
 from services.common.money import currency_problem
+from services.gateway.domain.serving_configuration import MAX_PLACEMENT
 from services.gateway.domain.tokens import PageToken, fingerprint
 from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, OfferTerms, Viewer
 
+# Products of the page, and in the cart, of a recommendation.
+MAX_PAGE_ITEMS, MAX_CART_ITEMS = 20, 100
 _id = partial(id_problem, required=False)
 # The rule for each text field of a public request, by its name. Code that requires a text checks that it is not empty.
 _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
@@ -37,6 +40,7 @@ _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
     "prefix": partial(text_problem, limit=MAX_QUERY),
     "locale": lambda value: language_problem(value) if value else None,
     "page_token": partial(text_problem, limit=MAX_PAGE_TOKEN),
+    "placement": partial(text_problem, limit=MAX_PLACEMENT),
     "model_version": partial(text_problem, limit=MAX_MODEL_VERSION),
     "currency_code": lambda value: currency_problem(value) if value else None,
     **dict.fromkeys(("user_id", "visitor_id", "session_id", "similar_to_id", "item_id", "id"), _id),
@@ -65,7 +69,15 @@ def viewer_of_search(message: gateway_pb2.SearchRequest, token_keys: tuple[str, 
 
 
 def viewer_of_recommendation(message: gateway_pb2.RecommendRequest, token_keys: tuple[str, ...]) -> Viewer:
-    return _viewer(message, "", token_keys, list(_text_violations(message)))
+    wrong = list(_text_violations(message))
+    for field, most in (("item_ids", MAX_PAGE_ITEMS), ("cart_item_ids", MAX_CART_ITEMS)):
+        ids = getattr(message, field)
+        if len(ids) > most:
+            wrong.append(FieldViolation(field, f"holds {len(ids)}; send at most {most}"))
+            continue
+        problems = ((index, id_problem(id)) for index, id in enumerate(ids))
+        wrong.extend(FieldViolation(f"{field}[{index}]", problem) for index, problem in problems if problem)
+    return _viewer(message, "", token_keys, wrong)
 
 
 def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_keys: tuple[str, ...]) -> Viewer:

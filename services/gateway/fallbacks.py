@@ -14,6 +14,7 @@
 | retrieval is full, facets | none | no facets |
 | retrieval, other variants | none | the shown variant alone |
 | ranker is full, explanations | none | no explanations |
+| any, a source of a placement | none | the other sources, then the placement's fallback |
 
 Each constant is the text of `Degradation.fallback`.
 """
@@ -26,6 +27,7 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.gateway.domain.serving_configuration import Source
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.candidates import one_of_each_group
 from services.gateway.flows.explanation import Conditions
@@ -45,6 +47,12 @@ NO_EXPLANATIONS = "no explanations"
 NO_SUGGESTIONS = "no suggestions"
 NO_IDENTIFIERS = "no identifiers"
 EVENTS_WITHOUT_FEATURES = "events without features"
+WITHOUT_PAGE_PRODUCTS = "without the products of the page"
+
+
+def without_source(source: Source) -> str:
+    """A source of a placement gives nothing."""
+    return f"without the source {source.value}"
 
 
 def encoder_late(message: gateway_pb2.SearchRequest) -> str:

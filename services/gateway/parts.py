@@ -8,6 +8,7 @@ from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
+from services.gateway.background.serving import Serving
 from services.gateway.background.token_keys import TokenKeys
 from services.gateway.domain.texts import DomainTexts
 from services.gateway.metrics import Metrics
@@ -28,3 +29,4 @@ class Parts:
     click_positions: ClickPositions
     token_keys: TokenKeys
     texts: DomainTexts
+    serving: Serving

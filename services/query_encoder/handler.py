@@ -26,9 +26,12 @@ from services.query_encoder.convert import (
     understanding_to_proto,
     vector_to_proto,
 )
+from services.query_encoder.convert_companions import companions_to_proto, texts_and_limit
+from services.query_encoder.domain.companions import Companions, name_of
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.past_queries import PastQueries
 from services.query_encoder.domain.product_text import product_text
+from services.query_encoder.domain.query_context import QueryContext
 from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.domain.text import normalise, tokens
 from services.query_encoder.domain.understanding import Understander
@@ -52,6 +55,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         encoders: Sequence[ServedEncoder],
         image_encoder: ServedImageEncoder,
         reader: QueryReader,
+        companions: Companions,
         understander: Understander | None,
         lexicons: LexiconStore,
         vocabularies: Vocabularies,
@@ -60,7 +64,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         import_threads: ThreadPoolExecutor,
     ) -> None:
         self._encoders, self._image_encoder = encoders, image_encoder
-        self._reader, self._understander = reader, understander
+        self._reader, self._understander, self._companions = reader, understander, companions
         self._lexicons, self._vocabularies, self._past_queries = lexicons, vocabularies, PastQueries()
         self._stop_words = stop_words
         self._query_thread, self._import_threads = query_thread, import_threads
@@ -105,6 +109,14 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         if not request.model_version:
             await self._learn(context, products)
         return encoded_products_to_proto(vectors, encoded_images)
+
+    @rpc(encoder_pb2.ListCompanionsResponse)
+    async def ListCompanions(self, request: encoder_pb2.ListCompanionsRequest) -> encoder_pb2.ListCompanionsResponse:
+        context = context_from_proto(request.context)
+        texts, limit = texts_and_limit(request)
+        found, encoder = self._companions.of(texts, limit), self._encoders[0]
+        vectors = [await encoder.encode_query(name_of(concept), QueryContext(), context) for concept in found]
+        return companions_to_proto(found, vectors, encoder.dimensions)
 
     @rpc(encoder_pb2.EncodeImageResponse, most_calls=_MOST_IMAGES)
     async def EncodeImage(self, request: encoder_pb2.EncodeImageRequest) -> encoder_pb2.EncodeImageResponse:

@@ -11,6 +11,7 @@ from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import load_understander
+from services.query_encoder.domain.companions import Companions
 from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.domain.understanding import Understander
@@ -48,6 +49,7 @@ def assemble(
         [ServedEncoder(encoder, settings, query_thread, import_threads) for encoder in encoders],
         ServedImageEncoder(images, import_threads),
         QueryReader(domain, settings.default_currency),
+        Companions(domain.graph),
         understander,
         lexicons,
         Vocabularies(lexicons, domain),

@@ -97,6 +97,7 @@ def ranking_request(
         now_s=now_s,
         created_s=np.array(candidates.created_at_seconds, np.float64) if candidates.created_at_seconds else None,
         identifier_rows=tuple(row for row, matches in enumerate(candidates.identifier_matches) if matches),
+        costs=np.array(candidates.costs, np.float64) if candidates.costs else None,
     )
 
 

@@ -17,6 +17,7 @@ from services.ranker.convert import (
     session_move,
 )
 from services.ranker.convert_explanation import explained_rows, explanation_to_proto
+from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import stored_ranking
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.profile import build_profile
@@ -51,7 +52,11 @@ class ItemRanker:
         kept = kept_rows(message, scores)
         if len(kept) < len(asked.item_ids):
             asked, scores = asked.take(kept), scores.take(kept)
-        slate = make_slate(asked, scores.total, self._exploration, self._random) if message.as_slate else None
+        slate = (
+            make_slate(asked, scores.total, self._exploration, self._random, slate_options(message))
+            if message.as_slate
+            else None
+        )
         order = order_of(asked, scores, slate)
         if message.ranking_id:
             # The features are computed by the writer, or earlier if another call reads the ranking.

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.gateway.domain.texts import Texts
+from services.gateway.domain.texts import PERSONAL_SOURCES, RELATED_SOURCES, Texts
 
 # A group is named if its contribution has at least this absolute value, and this share of all absolute values.
 LEAST = 0.01
 LEAST_SHARE = 0.05
 # Orders that no ranker made.
-_UNRANKED = {"retrieval-order": "retrieval_order", "popular-memory": "popular_memory"}
+_UNRANKED = {
+    "retrieval-order": "retrieval_order",
+    "source-order": "source_order",
+    "popular-memory": "popular_memory",
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,16 @@ def placed(
 def unexplained(texts: Texts, order: str, position: int, count: int, score: float) -> str:
     """For an item without reasons. `order`: "retrieval-order", "popular-memory" or the version of a ranker."""
     return texts.say(_UNRANKED.get(order, "place"), position=position, count=count, score=score)
+
+
+def sourced(texts: Texts, source: str, title: str) -> str:
+    """Where the product comes from; empty for a source that needs no words. `title`: of the product it relates to.
+
+    `source`: a name of ranker.proto's CandidateSource in lower case.
+    """
+    if source in RELATED_SOURCES:
+        return texts.say(f"{source}_one", title=title) if title else texts.say(f"{source}_several")
+    return texts.say(source) if source in PERSONAL_SOURCES else ""
 
 
 def absent(texts: Texts, why: str, subject: str = "", count: int = 0) -> str:

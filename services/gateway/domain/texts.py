@@ -9,6 +9,10 @@ from typing import Any
 LANGUAGES = ENGLISH, CHINESE = ("en", "zh")
 # Names of ranker.proto's ReasonType in lower case.
 GROUPS = ("query_match", "recent_history", "price_affinity", "popularity", "availability", "sponsored")
+# Names of ranker.proto's CandidateSource in lower case: of sources that relate to given products, and of others that
+# an explanation names.
+RELATED_SOURCES = ("bought_together", "viewed_together", "similar", "goes_with")
+PERSONAL_SOURCES = ("trending", "recently_viewed", "buy_again")
 _PLACE: Mapping[str, Any] = {"position": 1, "count": 1, "score": 1.0}
 # By the name of a sentence: what it may say in braces, with an example.
 SENTENCES: Mapping[str, Mapping[str, Any]] = {
@@ -26,7 +30,12 @@ SENTENCES: Mapping[str, Mapping[str, Any]] = {
     # Between the entries of a list.
     "joined": {},
     "retrieval_order": _PLACE,
+    "source_order": _PLACE,
     "popular_memory": _PLACE,
+    # Where a recommendation comes from.
+    **{f"{source}_one": {"title": "a"} for source in RELATED_SOURCES},
+    **{f"{source}_several": {} for source in RELATED_SOURCES},
+    **{source: {} for source in PERSONAL_SOURCES},
     "filter": {},
     "constraint": {"subject": "a"},
     "recently_purchased": {},

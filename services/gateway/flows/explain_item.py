@@ -14,7 +14,7 @@ from services.gateway.domain.texts import Texts
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows import recommend, search
 from services.gateway.flows.disclosure import shopper_product
-from services.gateway.flows.explanation import explain_absence, explain_result
+from services.gateway.flows.explanation import add_source, explain_absence, explain_result
 from services.gateway.flows.prices import offers_of, quote
 from services.gateway.flows.ranking import Ranking
 from services.gateway.flows.results import product_of
@@ -55,7 +55,9 @@ def _explain_position(texts: Texts, ranking: Ranking, item_id: str, result: gate
     result.position, result.score = row + 1, ranking.scores[row]
     result.stage_scores.CopyFrom(ranking.stage_scores[item_id])
     reasons = ranking.reasons.get(item_id)
+    result.sources.extend(ranking.sources.get(item_id, ()))
     explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, texts)
+    add_source(result, ranking.related_title, texts)
     result.explanation.events.extend(reasons.events if reasons is not None else ())
 
 

@@ -100,6 +100,18 @@ def explain_result(
     )
 
 
+def add_source(result: gateway_pb2.Result, related_title: str, texts: Texts) -> None:
+    """Puts where the product comes from before its explanation: the first of its sources.
+
+    `related_title`: the title of the product that it is related to; empty if there are several.
+    """
+    if not result.sources:
+        return
+    explanation = result.explanation
+    name = ranker_pb2.CandidateSource.Name(result.sources[0]).removeprefix("CANDIDATE_SOURCE_").lower()
+    explanation.text = sentence.sourced(texts, name, related_title) + explanation.text
+
+
 def explain_absence(
     result: gateway_pb2.Result, count: int, conditions: Conditions, texts: Texts
 ) -> gateway_pb2.Absence.ValueType:

@@ -26,6 +26,7 @@ async def rank_items(
     total_size: int,
     explained: Explained | None,
     as_slate: bool = False,
+    options: ranker_pb2.RankingOptions | None = None,
 ) -> Ranking:
     """The ranker stores its order under the ranking's id, unless a single product is explained."""
     if not candidates.ids:
@@ -38,6 +39,7 @@ async def rank_items(
         query_vector=query_vector, candidate_source=source, total_size=total_size,
         ranking_id="" if is_for_one_item else new_ranking_id(), explain=explained is not None, as_slate=as_slate,
         collapse=collapse_mode(viewer),
+        options=options,
     )  # fmt: skip
     # In its place at once: as an argument of the message it would be copied twice.
     message.candidates.CopyFrom(candidates)

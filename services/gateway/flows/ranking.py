@@ -41,6 +41,9 @@ class Ranking:
     whole_count: int = 0
     # false: the ranker does not have the ranking, and the gateway must send it.
     is_stored: bool = False
+    # Where each product comes from, for a recommendation; and the title of the only product of its page.
+    sources: Mapping[str, Sequence[ranker_pb2.CandidateSource.ValueType]] = field(default_factory=dict)
+    related_title: str = ""
     # The next three are filled only for requests that ask for explanations.
     stage_scores: Mapping[str, gateway_pb2.StageScores] = field(default_factory=dict)
     reasons: Mapping[str, ranker_pb2.ItemReasons] = field(default_factory=dict)

@@ -12,7 +12,7 @@ from services.gateway.convert import offer_context
 from services.gateway.domain.tokens import AttributionToken
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.disclosure import shopper_product
-from services.gateway.flows.explanation import explain_result
+from services.gateway.flows.explanation import add_source, explain_result
 from services.gateway.flows.paging import Page
 from services.gateway.flows.prices import quote
 from services.gateway.flows.variants import other_variants
@@ -38,6 +38,7 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             score=page.scores[row],
             price=quotes.get(product.id),
             variants=variants.get(product.id, ()),
+            sources=ranking.sources.get(product.id, ()),
         )
         # A stored ranking has no scores of the stages.
         if viewer.explain and product.id in ranking.stage_scores:
@@ -45,6 +46,7 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             reasons = ranking.reasons.get(product.id)
             texts = parts.texts.of(calls.locale)
             explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, texts)
+            add_source(result, ranking.related_title, texts)
         results.append(result)
     parts.metrics.shown_items.inc(len(rows))
     _log_shown(calls, parts, page, viewer, [page.stored_positions[row] for row in rows])
