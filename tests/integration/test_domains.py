@@ -177,12 +177,13 @@ def test_reasons_without_price_and_stock(served: Served) -> None:
 
 
 def test_facets(served: Served) -> None:
-    """Attributes are counted; brands have no values; no product can be quoted."""
+    """Attributes are counted; brands and prices have no values; no product can be quoted."""
     name, value = served.domain.attribute
-    answer = served.search(served.domain.asked[0].query, facets=["brand", f"attributes.{name}"])
-    brand, attribute = answer.facets
-    assert not brand.values
-    assert value in [each.value for each in attribute.values]
+    answer = served.search(served.domain.asked[0].query, facets=["brand", "price", f"attributes.{name}"])
+    brand, price, attribute = answer.facets
+    assert not brand.counts
+    assert not price.ranges
+    assert value in [each.value for each in attribute.counts]
     ids = [result.product.id for result in answer.results]
     quoted = served.stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=ids), timeout=BUDGET_S)
     assert list(quoted.unpriced_ids) == ids
