@@ -85,8 +85,8 @@ class Served:
         answer: gateway_pb2.SearchResponse = self.stub.Search(message, timeout=BUDGET_S)
         return answer
 
-    def recommend(self, **person: str) -> gateway_pb2.RecommendResponse:
-        message = gateway_pb2.RecommendRequest(page_size=5, explain=True, **person)
+    def recommend(self, user_id: str = "", visitor_id: str = "") -> gateway_pb2.RecommendResponse:
+        message = gateway_pb2.RecommendRequest(page_size=5, explain=True, user_id=user_id, visitor_id=visitor_id)
         answer: gateway_pb2.RecommendResponse = self.stub.Recommend(message, timeout=BUDGET_S)
         return answer
 

@@ -125,4 +125,6 @@ class _Intents(_File):
     values: _Patterns = []
 
     def rules(self) -> IntentRules:
-        return IntentRules(self.intents, self.sentiments, self.names_only.not_, self.names_only.joining, self.values)
+        return IntentRules(
+            {**self.intents}, {**self.sentiments}, self.names_only.not_, self.names_only.joining, self.values
+        )

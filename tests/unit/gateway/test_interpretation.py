@@ -78,7 +78,7 @@ def test_lookup_text() -> None:
 
 
 def test_values_of_other_attributes() -> None:
-    """Values of an attribute are alternatives in the filter; the request's own filter on the attribute overrides them."""
+    """Values of an attribute are alternatives in the filter; the request's own filter on it overrides them."""
     answer = encoder_pb2.EncodeQueryResponse(retrieval_text="python evening")
     for value, words in (("Evening", "after work"), ("Weekend", "on saturday")):
         answer.constraints.add(
