@@ -34,6 +34,7 @@ def print_results(
     # A catalogue of courses or services has neither brands nor prices.
     with_brand = any(result.product.brand for result in results)
     with_price = any(result.HasField("price") for result in results)
+<<<<<<< HEAD
     columns: tuple[str | Column, ...] = (
         "#",
         id_column,
@@ -41,6 +42,15 @@ def print_results(
         *["brand"] * with_brand,
         "category",
         *["price"] * with_price,
+=======
+    columns: Sequence[Column | str] = (
+        "#",
+        id_column,
+        "product",
+        *(["brand"] * with_brand),
+        "category",
+        *(["price"] * with_price),
+>>>>>>> integration
         "score",
     )
     table = Table(*columns, box=None, pad_edge=False)

@@ -52,6 +52,8 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     "DeleteProducts": MessageLimit(_MB, 1_100, 1_000),
     # A token may have 4,096 characters.
     "ListProducts": _SMALL,
+    # 1,000 offers with ids at their longest and every field.
+    "UpdateOffers": MessageLimit(2 * _MB, 34_000, 1_000),
     "DescribeCollections": _SMALL,
     "BeginReembedding": _SMALL,
     "ReembedProducts": _SMALL,

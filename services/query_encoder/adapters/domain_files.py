@@ -125,6 +125,5 @@ class _Intents(_File):
     values: _Patterns = []
 
     def rules(self) -> IntentRules:
-        return IntentRules(
-            {**self.intents}, {**self.sentiments}, self.names_only.not_, self.names_only.joining, self.values
-        )
+        intents, sentiments = dict[str, _Patterns](self.intents), dict[str, _Patterns](self.sentiments)
+        return IntentRules(intents, sentiments, self.names_only.not_, self.names_only.joining, self.values)

@@ -224,7 +224,7 @@ def _soft_use(
     if not within.mask().any():
         return SoftFilterUse.BOOST, mask
     named = _groups([group for group in words if not group.is_condition])
-    if query.soft_filter.is_only_price or not named:
+    if query.soft_filter.is_only_price or (words and not named):
         # A price is a limit: all products within it are answers.
         return _strict_if(np.count_nonzero(mask) >= needed), mask
     if view.matches(named, view.conditions([], offers)).level is not MatchLevel.ALL_WORDS:
