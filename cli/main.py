@@ -8,11 +8,7 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
-from cli import catalog, domain, encoder, events, label, models, suite, users
-=======
-from cli import catalog, encoder, events, label, models, offers, suite, users
->>>>>>> integration
+from cli import catalog, domain, encoder, events, label, models, offers, suite, users
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
 from cli.explain import explain

@@ -34,15 +34,6 @@ def print_results(
     # A catalogue of courses or services has neither brands nor prices.
     with_brand = any(result.product.brand for result in results)
     with_price = any(result.HasField("price") for result in results)
-<<<<<<< HEAD
-    columns: tuple[str | Column, ...] = (
-        "#",
-        id_column,
-        "product",
-        *["brand"] * with_brand,
-        "category",
-        *["price"] * with_price,
-=======
     columns: Sequence[Column | str] = (
         "#",
         id_column,
@@ -50,7 +41,6 @@ def print_results(
         *(["brand"] * with_brand),
         "category",
         *(["price"] * with_price),
->>>>>>> integration
         "score",
     )
     table = Table(*columns, box=None, pad_edge=False)
