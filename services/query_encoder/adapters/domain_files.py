@@ -16,7 +16,7 @@ from services.query_encoder.domain.conditions import AttributeCondition, Conditi
 from services.query_encoder.domain.constraints import LONGEST_NAME
 from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.text import normal_form
-from services.query_encoder.domain.understanding_rules import IntentRules, Patterns
+from services.query_encoder.domain.understanding_rules import IntentRules
 
 # Of one file: stop words, attributes, values with other words of one attribute, patterns of one list. Characters.
 _MAX_WORDS, _MAX_ATTRIBUTES, _MAX_VALUES, _MAX_PATTERNS, _MAX_PATTERN = 2_000, 32, 1_000, 200, 1_000
@@ -125,7 +125,6 @@ class _Intents(_File):
     values: _Patterns = []
 
     def rules(self) -> IntentRules:
-        # The keys are literals for the check above; mappings of them are no mappings of strings to the type checker.
-        intents: dict[str, Patterns] = {str(name): found for name, found in self.intents.items()}
-        sentiments: dict[str, Patterns] = {str(name): found for name, found in self.sentiments.items()}
+        intents: dict[str, _Patterns] = {str(name): found for name, found in self.intents.items()}
+        sentiments: dict[str, _Patterns] = {str(name): found for name, found in self.sentiments.items()}
         return IntentRules(intents, sentiments, self.names_only.not_, self.names_only.joining, self.values)
