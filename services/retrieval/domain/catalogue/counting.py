@@ -46,9 +46,11 @@ class ValueCounts:
     with_value: int
 
 
-def count_values(column: FieldColumn, matched: Matched, units: Units) -> ValueCounts:
-    """A unit counts once for each value that any of its matches has, and for each value above it."""
-    rows, codes = column.pairs(matched)
+def count_values(column: FieldColumn, rows: RowArray | IntArray, codes: IntArray, units: Units) -> ValueCounts:
+    """A unit counts once for each value that any of its matches has, and for each value above it.
+
+    `rows` and `codes`: the column's pairs of the matches.
+    """
     spellings, levels = column.spellings, column.levels()
     if units.owners is None:
         # A product has each value once, in one spelling.
