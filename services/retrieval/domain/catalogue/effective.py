@@ -32,19 +32,3 @@ class EffectiveOffers:
 
     def __len__(self) -> int:
         return len(self.prices)
-
-
-def usual_currency(offers: EffectiveOffers, rows: npt.NDArray[np.intp]) -> str:
-    """That of most of the rows; empty if none has a price."""
-    priced = rows.take(np.flatnonzero(~np.isnan(offers.prices.take(rows))))
-    return CURRENCIES[int(np.bincount(offers.currencies.take(priced)).argmax())] if len(priced) else ""
-
-
-def with_price(
-    offers: EffectiveOffers, rows: npt.NDArray[np.intp], currency: str
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """(those of the rows with a price in the currency, the price of each)."""
-    prices = offers.prices.take(rows)
-    is_known = ~np.isnan(prices) & (offers.currencies.take(rows) == CURRENCY_NUMBERS[currency])
-    known = np.flatnonzero(is_known)
-    return rows.take(known), prices.take(known)

@@ -25,10 +25,10 @@ from services.retrieval.domain.catalogue.counting import (
     count_values,
     distinct_pairs,
 )
-from services.retrieval.domain.catalogue.effective import usual_currency, with_price
 from services.retrieval.domain.catalogue.field_columns import MISSING, FieldColumn, Matched, ValuesColumn
 from services.retrieval.domain.catalogue.growing import IntArray, RowArray
 from services.retrieval.domain.catalogue.matching import Matches
+from services.retrieval.domain.catalogue.prices import usual_currency, with_price
 from services.retrieval.domain.catalogue.ranges import (
     cut_points,
     ends_of_parts,
