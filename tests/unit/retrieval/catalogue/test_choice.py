@@ -5,12 +5,13 @@ from __future__ import annotations
 from decimal import Decimal
 
 import numpy as np
+import pytest
 
-from services.common.filters import ProductFilter
+from services.common.filters import AttributeFilter, ProductFilter
 from services.common.money import Money
 from services.common.product import Product
 from services.retrieval.domain.catalogue.columns import CatalogueColumns
-from services.retrieval.domain.catalogue.matching import MatchLevel
+from services.retrieval.domain.catalogue.matching import PAGE, MatchLevel
 from services.retrieval.domain.catalogue.table import Entry
 from services.retrieval.domain.facets import CountAccuracy
 
@@ -87,3 +88,15 @@ def test_a_word_may_have_alternatives() -> None:
         assert len(view.matches([[(DRILL,), (SHIRT,)]], conditions).found) == 630
         assert len(view.matches([[(DRILL, SHIRT), (DRILL,)]], conditions).found) == 30
         assert view.matches([[(DRILL, SHIRT)]], conditions).level is MatchLevel.CANDIDATES
+
+
+@pytest.mark.parametrize(("living", "level"), [(PAGE, MatchLevel.ALL_WORDS), (PAGE - 1, MatchLevel.ANY_WORD)])
+def test_a_page_of_living_products_decides_the_level(living: int, level: MatchLevel) -> None:
+    """All words count if a page of products has them, whatever the filter leaves of it; removed products do not."""
+    columns = catalogue()
+    columns.replace([Entry(1_000 + number, drill(1_000 + number), [DRILL, SHIRT]) for number in range(2 * PAGE)])
+    columns.remove(range(1_000 + living, 1_000 + 2 * PAGE))
+    with columns.reading() as view:
+        one_left = ProductFilter(attributes=(AttributeFilter("serial", ("no 1000",)),))
+        matches = view.matches([[(DRILL,)], [(SHIRT,)]], view.conditions([one_left], view.base_offers()))
+        assert (matches.level, view.keys[matches.mask].tolist()) == (level, [1_000])
