@@ -156,5 +156,5 @@ def _listed(spellings: Spellings, counts: Counts) -> list[FacetCount]:
         often = counts.take(values)
         least = np.partition(often, -MAX_FACET_COUNTS)[-MAX_FACET_COUNTS]
         values = np.concatenate([values[often > least], values[often == least]])[:MAX_FACET_COUNTS]
-    listed = [FacetCount(spellings.shown(value), int(counts[value])) for value in values.tolist()]
-    return sorted(listed, key=lambda entry: (-entry.count, entry.value))
+    ordered = sorted(zip((-counts.take(values)).tolist(), spellings.shown(values.tolist()), strict=True))
+    return [FacetCount(text, -count) for count, text in ordered]
