@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from services.common.facets import ATTRIBUTE_FACET, CATEGORY_FACET
 from services.common.filters import PriceRange
-from services.common.product import CATEGORY_SEPARATOR, category_ancestry
-from services.retrieval.domain.candidates import Candidates
 
 # A shopper picks from a list; a client that needs every value of a field has the catalogue.
 MAX_FACET_COUNTS = 100
@@ -57,24 +53,3 @@ class Facet:
     def of(cls, field: str, counts: Iterable[tuple[str, int]]) -> Facet:
         ordered = sorted(counts, key=lambda pair: (-pair[1], pair[0]))[:MAX_FACET_COUNTS]
         return cls(field, tuple(FacetCount(value, count) for value, count in ordered))
-
-
-def facet_of_candidates(candidates: Candidates, field: str) -> Facet:
-    """Counted over these rows. A product counts once for each category above it and each value of an attribute."""
-    if field == CATEGORY_FACET:
-        paths = (tuple(path.split(CATEGORY_SEPARATOR)) for path in candidates.categories if path)
-        return Facet.of(field, Counter(name for path in paths for name in category_ancestry(path)).items())
-    if field.startswith(ATTRIBUTE_FACET):
-        wanted = field.removeprefix(ATTRIBUTE_FACET)
-        values = (value for row in candidates.attributes for name, value in set(row) if name == wanted)
-        return Facet.of(field, Counter(values).items())
-    return Facet.of(field, merged_brands(Counter(brand for brand in candidates.brands if brand).items()))
-
-
-def merged_brands(counts: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    """One count for spellings that differ only in case, under the most frequent spelling."""
-    merged: dict[str, tuple[str, int]] = {}
-    for brand, count in sorted(counts, key=lambda pair: (-pair[1], pair[0])):
-        name, so_far = merged.get(brand.casefold(), (brand, 0))
-        merged[brand.casefold()] = (name, so_far + count)
-    return list(merged.values())

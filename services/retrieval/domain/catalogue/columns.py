@@ -49,8 +49,14 @@ class CatalogueColumns:
     def __init__(self, followers: Sequence[RowFollower] = ()) -> None:
         self._followers = tuple(followers)
         self._table = Table()
+        self._revision = 0
         # Writers take both in this order, searches the second one only. Whoever holds one may take it again.
         self._writing, self._reading = threading.RLock(), threading.RLock()
+
+    @property
+    def revision(self) -> int:
+        """A number that grows with each write, when it has ended."""
+        return self._revision
 
     def __len__(self) -> int:
         """Living products."""
@@ -110,3 +116,4 @@ class CatalogueColumns:
         elif (tidied := table.tidied()) is not table:
             with self._reading:
                 self._table = tidied
+        self._revision += 1

@@ -107,7 +107,7 @@ def _levels(
 ) -> Iterator[tuple[MatchLevel, BoolArray]]:
     size = len(table)
     if groups:
-        masks = [_with_group(table, group, size) for group in groups]
+        masks = [containing(table, group) for group in groups]
         yield MatchLevel.ALL_WORDS, _with(np.logical_and.reduce(masks), identified)
         yield MatchLevel.ANY_WORD, _with(np.logical_or.reduce(masks), identified)
     elif len(identified):
@@ -115,8 +115,9 @@ def _levels(
     yield MatchLevel.CANDIDATES, _with(_with(np.zeros(size, np.bool_), identified), candidates)
 
 
-def _with_group(table: Table, group: Group, size: int) -> BoolArray:
-    mask = np.zeros(size, np.bool_)
+def containing(table: Table, group: Group) -> BoolArray:
+    """[rows]: the rows, living or not, that contain one of the alternatives of the group."""
+    mask = np.zeros(len(table), np.bool_)
     for alternative in group:
         if not alternative:
             continue

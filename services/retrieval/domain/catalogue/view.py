@@ -15,7 +15,7 @@ from services.retrieval.domain.catalogue.facets import FacetCounter
 from services.retrieval.domain.catalogue.grouping import representatives_of, variants_of
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, KeyArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import MIN_PREFIX, identifier_form, identifier_forms
-from services.retrieval.domain.catalogue.matching import Group, Matches, everything, matches_of
+from services.retrieval.domain.catalogue.matching import Group, Matches, containing, everything, matches_of
 from services.retrieval.domain.catalogue.number_map import NOWHERE
 from services.retrieval.domain.catalogue.table import Table
 from services.retrieval.domain.catalogue.walk import RowPage, page_of
@@ -110,6 +110,10 @@ class CatalogueView:
     def representatives(self, matches: Matches, sort: SortOrder = SortOrder.RELEVANCE) -> RowArray:
         """One matching row of each group: in stock if there is one, then the first by `sort`, then by key."""
         return representatives_of(self._table, matches.found.rows, sort, matches.conditions.offers)
+
+    def containing(self, group: Group) -> BoolArray:
+        """[rows]: the rows, living or not, that contain one of the alternatives."""
+        return containing(self._table, group)
 
     def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:
         """By group its living rows, in order of their keys; none for an unknown group."""
