@@ -95,7 +95,7 @@ class Catalogue:
 
     @property
     def view(self) -> CatalogueView:
-        return CatalogueView(self.table)
+        return CatalogueView.of(self.table)
 
     def write(self, batch: Iterable[tuple[Product, list[int]]]) -> None:
         entries = {key_of(product): (product, its_words) for product, its_words in batch}
