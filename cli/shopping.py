@@ -119,10 +119,13 @@ def recommend(
 def price(
     context: typer.Context,
     ids: Annotated[list[str], typer.Argument(help="Ids of the products.")],
+    price_list: Annotated[str, typer.Option(help="Price list. Default: the shop's default list.")] = "",
+    place: Annotated[str, typer.Option(help="Place, for example a store. Default: any place.")] = "",
     as_json: Json = False,
 ) -> None:
     """Quote prices for products, with floor, ceiling and reason."""
-    answer = call(context, "QuotePrices", gateway_pb2.QuotePricesRequest(product_ids=ids))
+    message = gateway_pb2.QuotePricesRequest(product_ids=ids, price_list_id=price_list, place_id=place)
+    answer = call(context, "QuotePrices", message)
     return print_json(answer) if as_json else print_quotes(out, answer)
 
 
