@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from catalog.columns import snake_case
 from catalog.dates import parse_time
 from catalog.files import RowRefused
-from catalog.mapping import snake_case
 from catalog.numbers import cut, parse_whole_number
 from catalog.text import is_missing, stripped
 from kairos.common.v1 import event_pb2

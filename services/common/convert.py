@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from kairos.common.v1 import common_pb2, product_pb2
+from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
 from services.common.arrays import FloatArray, Int8Array, unit_rows
 from services.common.context import RequestContext, check_tenant
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, too_many_entries
 from services.common.limits import id_problem, language_problem
 from services.common.money import Money
+from services.common.offers import Offer
 from services.common.product import Product
 
 _DTYPES: dict[common_pb2.DataType.ValueType, np.dtype[Any]] = {
@@ -125,6 +126,11 @@ def product_to_proto(product: Product) -> product_pb2.Product:
         brand=product.brand,
         category_path=product.category_path,
         image_uri=product.image_uri,
+        item_group_id=product.item_group_id,
+        variant_attributes=product.variant_attributes,
+        sku=product.sku,
+        gtin=product.gtin,
+        mpn=product.mpn,
     )
     for name, values in product.attributes.items():
         message.attributes[name].values.extend(values)
@@ -168,6 +174,11 @@ def product_from_proto(message: product_pb2.Product, field: str) -> Product:
         stock=message.stock if message.HasField("stock") else None,
         created_at=created_at,
         image_uri=message.image_uri,
+        item_group_id=message.item_group_id,
+        variant_attributes=tuple(message.variant_attributes),
+        sku=message.sku,
+        gtin=message.gtin,
+        mpn=message.mpn,
     )
 
 
@@ -183,6 +194,27 @@ def time_to_proto(moment: datetime) -> Timestamp:
     message = Timestamp()
     message.FromDatetime(moment)
     return message
+
+
+def offer_to_proto(product_id: str, offer: Offer) -> offer_pb2.Offer:
+    message = offer_pb2.Offer(
+        product_id=product_id, price_list_id=offer.price_list_id, place_id=offer.place_id, stock=offer.stock,
+        fulfilments=[offer_pb2.Fulfilment.ValueType(way) for way in sorted(offer.fulfilments)],
+        is_removed=offer.is_removed, source=offer_pb2.OfferSource.ValueType(offer.source),
+    )  # fmt: skip
+    message.updated_at.FromNanoseconds(offer.updated_at_ns)
+    for name in ("price", "sale_price", "base_price"):
+        if (money := getattr(offer, name)) is not None:
+            getattr(message, name).CopyFrom(money_to_proto(money))
+    for name in ("sale_starts_at", "sale_ends_at"):
+        if (moment := getattr(offer, name)) is not None:
+            getattr(message, name).CopyFrom(time_to_proto(moment))
+    return message
+
+
+def price_range_to_proto(price: PriceRange) -> product_pb2.PriceRange:
+    ends = {"minimum": price.minimum, "maximum": price.maximum}
+    return product_pb2.PriceRange(**{name: money_to_proto(end) for name, end in ends.items() if end is not None})
 
 
 def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> ProductFilter:
@@ -201,8 +233,17 @@ def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> Product
         categories=tuple(message.categories),
         brands=tuple(message.brands),
         price=price,
-        attributes=tuple(AttributeFilter(entry.name, tuple(entry.values)) for entry in message.attributes),
+        attributes=tuple(map(_attribute_filter, message.attributes)),
         in_stock_only=message.in_stock_only,
+    )
+
+
+def _attribute_filter(message: product_pb2.AttributeFilter) -> AttributeFilter:
+    return AttributeFilter(
+        message.name,
+        tuple(message.values),
+        message.minimum if message.HasField("minimum") else None,
+        message.maximum if message.HasField("maximum") else None,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.convert import viewer_of_explanation, viewer_of_recommendation, viewer_of_search
 from services.gateway.flows import reembedding
-from services.gateway.flows.catalogue import delete_products, get_product
+from services.gateway.flows.catalogue import delete_products, get_product, list_products
 from services.gateway.flows.explain_item import explain_item
 from services.gateway.flows.import_products import Import
 from services.gateway.flows.prices import quote_prices
@@ -64,8 +64,11 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.GetProductResponse)
     async def GetProduct(self, message: gateway_pb2.GetProductRequest) -> gateway_pb2.GetProductResponse:
-        product = await get_product(self._write_calls(), self._parts, message.id)
-        return gateway_pb2.GetProductResponse(product=product)
+        return await get_product(self._write_calls(), self._parts, message.id)
+
+    @rpc_method(gateway_pb2.ListProductsResponse)
+    async def ListProducts(self, message: gateway_pb2.ListProductsRequest) -> gateway_pb2.ListProductsResponse:
+        return await list_products(self._write_calls(), self._parts, message)
 
     @rpc_method(gateway_pb2.ImportProductsResponse)
     async def ImportProducts(

@@ -20,6 +20,7 @@ _WRITES = frozenset(
     {
         "ImportProducts",
         "DeleteProducts",
+        "ListProducts",
         "DescribeCollections",
         "BeginReembedding",
         "ReembedProducts",

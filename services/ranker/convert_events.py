@@ -25,6 +25,8 @@ EVENT_TYPES = {
     event_pb2.EVENT_TYPE_DWELL: EventType.DWELL,
     event_pb2.EVENT_TYPE_SEARCH: EventType.SEARCH,
     event_pb2.EVENT_TYPE_IMPRESSION: EventType.IMPRESSION,
+    event_pb2.EVENT_TYPE_REFUND: EventType.REFUND,
+    event_pb2.EVENT_TYPE_CANCELLATION: EventType.CANCELLATION,
 }
 _MOVING_NOTHING = (EventType.IMPRESSION, EventType.REMOVE)
 

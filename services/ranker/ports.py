@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from enum import Enum
+from typing import NamedTuple, Protocol
 
 from services.ranker.domain.event import Batch, Event, ItemFeatures
 from services.ranker.domain.impressions import Impressions
@@ -202,6 +203,65 @@ class RankingStore(Protocol):
 
     def remove_expired(self) -> None:
         """Removes expired rows and rows beyond the bounds. Reads never return expired rows, even before this call."""
+
+    def close(self) -> None: ...
+
+
+class CountKind(Enum):
+    """What a document of the CountStore holds; domain/item_counts says how each is used."""
+
+    # By the key of domain.person.
+    PERSON = "person"
+    # By item: its neighbours, and the count of the item itself.
+    BOUGHT = "bought"
+    BOUGHT_TOTAL = "bought-total"
+    VIEWED = "viewed"
+    VIEWED_TOTAL = "viewed-total"
+    # By item.
+    TREND = "trend"
+    # By the key of domain.repurchase.
+    INTERVAL = "interval"
+
+
+class Document(NamedTuple):
+    """`changed_s`: the time of the newest event in it, in seconds since the epoch; retention goes by it."""
+
+    text: str
+    changed_s: float
+
+
+class Progress(NamedTuple):
+    """`position`: up to which the log of events is counted. `revision` grows with every write."""
+
+    revision: int
+    position: int
+
+
+# By kind and key; None removes the document.
+Documents = Mapping[tuple[CountKind, str], Document | None]
+
+
+class CountStore(Protocol):
+    """Counts over all persons, derived from the log of events: documents of each tenant, by kind and key.
+
+    Several replicas may share one store: a write that another one has overtaken is refused. A write is whole or not at
+    all. What is lost, or of another layout, is counted again from the log.
+    """
+
+    def progress(self, tenant: str) -> Progress:
+        """(0, 0) before the first write."""
+
+    def read(self, tenant: str, kind: CountKind, keys: Sequence[str]) -> dict[str, str]:
+        """Texts by key, without unknown keys."""
+
+    def newest(self, tenant: str, kind: CountKind, since_s: float, limit: int) -> dict[str, str]:
+        """Texts by key of the documents that changed at `since_s` or later, at most `limit`, the newest ones."""
+
+    def write(self, tenant: str, known: Progress, position: int, documents: Documents) -> bool:
+        """Whether nobody has written since `known` was read; otherwise nothing is written."""
+
+    def trim(self, tenant: str, kind: CountKind, bound: LogBound, now_s: float) -> int:
+        """Removes documents beyond the bound, those that changed least lately first; returns their number."""
 
     def close(self) -> None: ...
 

@@ -229,6 +229,44 @@ async def test_suggestions(running: Running) -> None:
     assert await violated_fields(running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="s", limit=-1))) == ["limit"]
 
 
+async def test_identifiers_come_first(running: Running) -> None:
+    """Identifiers of products that begin with the prefix come before words, at most three, and count for the limit."""
+    for number in range(1_000, 1_005):
+        running.stages.retrieval.stored[f"WH-{number}"] = (product(number), b"")
+    answer = await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="WH-1", limit=4), timeout=BUDGET_S)
+    assert [suggestion.text for suggestion in answer.suggestions] == ["WH-1000", "WH-1001", "WH-1002", "WH-1es"]
+    assert {suggestion.kind for suggestion in answer.suggestions[:3]} == {encoder_pb2.SUGGESTION_KIND_IDENTIFIER}
+    one = await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="WH-1", limit=1), timeout=BUDGET_S)
+    assert [suggestion.text for suggestion in one.suggestions] == ["WH-1000"]
+
+
+async def test_retrieval_is_not_asked_for_words(running: Running) -> None:
+    """A prefix without a digit, or of less than three letters and digits, is no identifier."""
+    for prefix in ("shoes", "p1", "p-1 ", ""):
+        await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix=prefix), timeout=BUDGET_S)
+    asked = running.stages.retrieval.requests
+    assert not [r for r in asked if isinstance(r, retrieval_pb2.CompleteIdentifiersRequest)]
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_words_without_retrieval(running: Running, how: str) -> None:
+    """Retrieval late, down or failing: the words are suggested with a degradation, inside the budget."""
+    await running.stages.worsen("retrieval", how)
+    began = time.monotonic()
+    answer = await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="wh-1000"), timeout=BUDGET_S)
+    assert time.monotonic() - began < BUDGET_S
+    assert [suggestion.text for suggestion in answer.suggestions] == ["wh-1000es"]
+    assert degradations(answer) == [(2, "no identifiers")]
+
+
+async def test_identifiers_without_encoder(running: Running) -> None:
+    """Without the encoder the identifiers are suggested, and the degradation says what is missing."""
+    await running.stages.worsen("query_encoder", "down")
+    answer = await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="p10"), timeout=BUDGET_S)
+    assert [suggestion.text for suggestion in answer.suggestions] == ["p10"]
+    assert degradations(answer) == [(1, "no suggestions")]
+
+
 @pytest.mark.parametrize("how", HOWS)
 async def test_without_encoder_no_suggestions(running: Running, how: str) -> None:
     """Encoder late, down or failing: an empty answer with a degradation, inside the budget."""

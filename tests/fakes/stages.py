@@ -62,6 +62,7 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
         super().__init__()
         self.read = encoder_pb2.EncodeQueryResponse()
         self.has_image_encoder = True
+        self.companions: list[str] = []
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -96,6 +97,16 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
             for index, image in enumerate(request.images):
                 if image == NO_PICTURE:
                     answer.image_problems.add(index=index, reason="is no picture")
+        return answer
+
+    @rpc(encoder_pb2.ListCompanionsResponse)
+    async def ListCompanions(self, request: encoder_pb2.ListCompanionsRequest) -> encoder_pb2.ListCompanionsResponse:
+        """Everything goes with `companions`, by their names."""
+        await self.take(request)
+        names = [encoder_pb2.Companion(concept_id=name, labels=[name]) for name in self.companions]
+        answer = encoder_pb2.ListCompanionsResponse(companions=names)
+        if names:
+            answer.vectors.CopyFrom(vectors_to_proto(np.ones((len(names), 2), np.float32), MODEL))
         return answer
 
     @rpc(encoder_pb2.EncodeImageResponse)
@@ -188,6 +199,16 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         missing = [id for id in request.ids if id not in gone]
         return retrieval_pb2.RemoveProductsResponse(removed_count=len(gone), missing_ids=missing)
 
+    @rpc(retrieval_pb2.CompleteIdentifiersResponse)
+    async def CompleteIdentifiers(
+        self, request: retrieval_pb2.CompleteIdentifiersRequest
+    ) -> retrieval_pb2.CompleteIdentifiersResponse:
+        """The ids of the products are their only identifiers."""
+        await self.take(request)
+        known = sorted(id for id in self.stored if id.startswith(request.prefix))[: request.limit or 8]
+        found = [retrieval_pb2.CompletedIdentifier(identifier=id, product_id=id) for id in known]
+        return retrieval_pb2.CompleteIdentifiersResponse(identifiers=found)
+
     def _candidates(self, ids: list[str]) -> retrieval_pb2.Candidates:
         count = len(ids)
         return retrieval_pb2.Candidates(
@@ -238,6 +259,10 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         self.sessions: dict[str, common_pb2.Vectors] = {}
         self.merged: dict[str, str] = {}
         self.token_key = ""
+        # By relation, of any item; and by kind, of any person.
+        self.related: dict[int, list[str]] = {}
+        self.trending: list[str] = []
+        self.of_person: dict[int, list[str]] = {}
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -379,6 +404,31 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     ) -> ranker_pb2.ListPopularItemsResponse:
         await self.take(request)
         return ranker_pb2.ListPopularItemsResponse(item_ids=["p7", "p3"], scores=[2.0, 1.0])
+
+    @rpc(ranker_pb2.ListRelatedItemsResponse)
+    async def ListRelatedItems(
+        self, request: ranker_pb2.ListRelatedItemsRequest
+    ) -> ranker_pb2.ListRelatedItemsResponse:
+        await self.take(request)
+        ids = [id for id in self.related.get(request.relation, []) if id not in request.item_ids]
+        return ranker_pb2.ListRelatedItemsResponse(item_ids=ids, scores=_falling(ids), counts=[1] * len(ids))
+
+    @rpc(ranker_pb2.ListTrendingItemsResponse)
+    async def ListTrendingItems(
+        self, request: ranker_pb2.ListTrendingItemsRequest
+    ) -> ranker_pb2.ListTrendingItemsResponse:
+        await self.take(request)
+        return ranker_pb2.ListTrendingItemsResponse(item_ids=self.trending, scores=_falling(self.trending))
+
+    @rpc(ranker_pb2.ListPersonItemsResponse)
+    async def ListPersonItems(self, request: ranker_pb2.ListPersonItemsRequest) -> ranker_pb2.ListPersonItemsResponse:
+        await self.take(request)
+        ids = self.of_person.get(request.items, [])
+        return ranker_pb2.ListPersonItemsResponse(item_ids=ids, scores=_falling(ids))
+
+
+def _falling(ids: list[str]) -> list[float]:
+    return [1 / (place + 1) for place in range(len(ids))]
 
 
 def _profile(request: ranker_pb2.GetProfileRequest | ranker_pb2.ExportUserRequest) -> profile_pb2.UserProfile:

@@ -71,6 +71,24 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
             answer.received_count += 1
         return answer
 
+    def ListProducts(
+        self, message: gateway_pb2.ListProductsRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.ListProductsResponse:
+        """Pages of three ids, whatever size is asked for."""
+        start = int(message.page_token or 0)
+        ids = list(self.products)[start : start + 3]
+        listed = [gateway_pb2.ListedProduct(product=product_pb2.Product(id=id)) for id in ids]
+        end = start + len(ids)
+        return gateway_pb2.ListProductsResponse(
+            products=listed, next_page_token=str(end), is_last_page=end >= len(self.products)
+        )
+
+    def DeleteProducts(
+        self, message: gateway_pb2.DeleteProductsRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.DeleteProductsResponse:
+        found = [id for id in message.ids if self.products.pop(id, None)]
+        return gateway_pb2.DeleteProductsResponse(deleted_count=len(found))
+
     def RecordEvents(
         self, message: gateway_pb2.RecordEventsRequest, context: grpc.ServicerContext
     ) -> gateway_pb2.RecordEventsResponse:

@@ -10,12 +10,12 @@ from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.convert import money_from_proto, money_to_proto
+from services.common.convert import money_to_proto
 from services.common.errors import InvalidArgument
 from services.gateway import fallbacks
 from services.gateway.convert import check_texts, require_ids
 from services.gateway.domain.budget import Stage
-from services.gateway.domain.effective_offer import EffectiveOffer, effective_offer, rounded
+from services.gateway.domain.effective_offer import EffectiveOffer, effective_offer
 from services.gateway.flows.disclosure import disclosed_quote
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -80,15 +80,6 @@ def offers_of(candidates: retrieval_pb2.Candidates) -> dict[str, EffectiveOffer]
     columns = zip(candidates.prices, listed, candidates.currencies, candidates.stocks, strict=False)
     offers = zip(candidates.ids, (effective_offer(*row) for row in columns), strict=True)
     return {id: offer for id, offer in offers if offer is not None}
-
-
-def list_price_offers(products: Iterable[product_pb2.Product]) -> dict[str, EffectiveOffer]:
-    """The products' own prices as offers by product id, where no effective offers are known."""
-    offers = {}
-    for product in (product for product in products if product.HasField("price")):
-        price = rounded(money_from_proto(product.price, "price"))
-        offers[product.id] = EffectiveOffer(price, price, product.stock if product.HasField("stock") else None)
-    return offers
 
 
 def _require_currency(

@@ -19,6 +19,8 @@ class EventType(Enum):
     DWELL = "dwell"
     SEARCH = "search"
     IMPRESSION = "impression"
+    REFUND = "refund"
+    CANCELLATION = "cancellation"
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Event:
     quantity: int = 1
     dwell_ms: int = 0
     visitor_id: str = ""
+    order_id: str = ""
 
     @property
     def person(self) -> str:

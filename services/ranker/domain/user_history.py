@@ -33,6 +33,8 @@ EVENT_WEIGHTS = {
     EventType.REMOVE: -1.5,
     EventType.SEARCH: 0.0,
     EventType.IMPRESSION: 0.0,
+    EventType.REFUND: 0.0,
+    EventType.CANCELLATION: 0.0,
 }
 # Beyond this time, longer dwelling has no more weight.
 FULL_DWELL_MS = 60_000

@@ -11,12 +11,11 @@ import numpy as np
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.points import PointData, Where
 from services.retrieval.adapters.records import Record
+from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.legs import KeyArray
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Columns, Revision
 
-# The record is None if the point was removed between finding and reading it.
-Row = tuple[int, Record | None]
 Read = Callable[[], Any]
 
 
@@ -88,17 +87,6 @@ class Collection(Protocol):
     def page(self, start: int, limit: int) -> tuple[list[int], int]:
         """(ids from `start` on, ascending; where the next page starts, 0 after the last one)."""
 
-    def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Row]:
-        """The first points by the field's value, of no particular order among equal ones.
-
-        Only points that have the field.
-        """
-
-    def scroll(self, where: Where, start: int, limit: int, columns: Columns) -> list[Row]:
-        """By point id, from `start` on."""
-
-    def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]: ...
-
     def count(self, where: Where) -> int: ...
 
     def at_once(self, reads: Sequence[Read]) -> list[Any]:
@@ -120,6 +108,12 @@ class Collections(Protocol):
 
     def get(self, tenant: str) -> Collection | None:
         """The live one, for searches; None for a tenant that has none. Another process' switch shows soon."""
+
+    def catalogue(self, tenant: str) -> Catalogue | None:
+        """The products of the live collection in memory; the staged one has the same. None for a tenant without one.
+
+        Whoever writes products to the collections writes them to the catalogue as well.
+        """
 
     def revision(self, tenant: str) -> Revision | None:
         """See ports.ProductIndex."""

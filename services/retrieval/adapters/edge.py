@@ -20,42 +20,26 @@ from typing import Any
 
 from qdrant_edge import (
     CountRequest,
-    Direction,
     Distance,
     EdgeConfig,
     EdgeShard,
     EdgeSparseVectorParams,
-    FacetRequest,
     Modifier,
-    OrderBy,
-    PayloadSchemaType,
     QueryBatchRequest,
-    QueryRequest,
     ScrollRequest,
     UpdateOperation,
     VectorStorageDatatype,
 )
 
 from services.retrieval.adapters import edge_terms as terms
-from services.retrieval.adapters.collection import Hits, Read, Row, VectorQuery
+from services.retrieval.adapters.collection import Hits, Read, VectorQuery
 from services.retrieval.adapters.edge_generations import Manifest, new_generation, remove_other_generations
 from services.retrieval.adapters.edge_writes import Writes
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
-from services.retrieval.adapters.records import (
-    EVERYTHING,
-    INDEXES,
-    IndexKind,
-    Record,
-    payload_keys,
-    records_of_payloads,
-)
+from services.retrieval.adapters.records import EVERYTHING, Record, entry_of, payload_keys, records_of_payloads
+from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.ports import Columns
 
-_SCHEMAS = {
-    IndexKind.KEYWORD: PayloadSchemaType.Keyword,
-    IndexKind.FLOAT: PayloadSchemaType.Float,
-    IndexKind.INTEGER: PayloadSchemaType.Integer,
-}
 # Points a scroll reads at a time.
 _PAGE = 1_000
 # Operations that wait for a copy to be optimised; beyond it the copy is dropped and made again later.
@@ -94,8 +78,6 @@ class EdgeCollection:
         path = folder / manifest.generation
         path.mkdir(parents=True)
         shard = EdgeShard.create(str(path), _config(max_search_threads))
-        for key, kind in INDEXES.items():
-            shard.update(UpdateOperation.create_field_index(key, _SCHEMAS[kind]))
         shard.flush()
         manifest.write(folder)
         remove_other_generations(folder, manifest)
@@ -179,17 +161,19 @@ class EdgeCollection:
         found, after = self._shard.scroll(ScrollRequest(offset=start, limit=limit, with_payload=False))
         return terms.numbers(found), 0 if after is None else terms.number(after)
 
-    def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Row]:
-        order = OrderBy(key, Direction.Desc if descending else Direction.Asc)
-        return self._rows(self._shard.query(QueryRequest(limit, query=order, filter=terms.filter_of(where))))
-
-    def scroll(self, where: Where, start: int, limit: int, columns: Columns) -> list[Row]:
-        request = ScrollRequest(offset=start, limit=limit, filter=terms.filter_of(where), with_payload=False)
-        return self._rows(self._shard.scroll(request)[0])
-
-    def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]:
-        answer = self._shard.facet(FacetRequest(key, limit=limit, filter=terms.filter_of(where)))
-        return [(str(hit.value), hit.count) for hit in answer.hits]
+    def catalogue(self) -> Catalogue:
+        """Its products in memory, read anew."""
+        catalogue, offset = Catalogue(), None
+        while True:
+            found, offset = self._shard.scroll(
+                ScrollRequest(offset=offset, limit=_PAGE, with_payload=False, with_vector=[LEXICAL])
+            )
+            present = [(point, self._records[terms.number(point.id)]) for point in found]
+            catalogue.columns.replace(
+                [entry_of(terms.number(point.id), record, terms.words(point)) for point, record in present]
+            )
+            if offset is None:
+                return catalogue
 
     def count(self, where: Where) -> int:
         return int(self._shard.count(CountRequest(exact=True, filter=terms.filter_of(where))))
@@ -251,9 +235,6 @@ class EdgeCollection:
         self._shard.update(operation)
         if self._journal is not None and len(self._journal) <= _MAX_JOURNAL:
             self._journal.append(operation)
-
-    def _rows(self, points: Sequence[Any]) -> list[Row]:
-        return [(id, self._records.get(id)) for id in terms.numbers(points)]
 
 
 def _read_records(shard: EdgeShard) -> dict[int, Record]:

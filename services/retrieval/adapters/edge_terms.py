@@ -13,9 +13,7 @@ from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
     LEXICAL,
-    AnyOf,
-    Between,
-    Beyond,
+    AtLeast,
     Condition,
     IsMissing,
     PointData,
@@ -56,6 +54,13 @@ def point_data(found: edge.Record, record: Record) -> PointData:
     return PointData(number(found.id), floats(vectors.get(DENSE)), floats(vectors.get(IMAGE)), weights, record)
 
 
+def words(found: edge.Record) -> list[int]:
+    """The numbers of the words of a point's text."""
+    vectors: dict[str, Any] = found.vector if isinstance(found.vector, dict) else {}
+    lexical = vectors.get(LEXICAL)
+    return list(lexical.indices) if lexical else []
+
+
 def query_request(query: VectorQuery) -> edge.QueryRequest:
     vector = _sparse(query.vector) if isinstance(query.vector, SparseWeights) else query.vector
     return edge.QueryRequest(
@@ -74,13 +79,8 @@ def filter_of(where: Where) -> edge.Filter | None:
 
 
 def _condition(condition: Condition) -> Any:
-    if isinstance(condition, AnyOf):
-        return edge.FieldCondition(condition.key, match=edge.MatchAny(list(condition.values)))
-    if isinstance(condition, Between):
-        return edge.FieldCondition(condition.key, range=edge.RangeFloat(gte=condition.minimum, lte=condition.maximum))
-    if isinstance(condition, Beyond):
-        end = {"lt" if condition.descending else "gt": condition.value}
-        return edge.FieldCondition(condition.key, range=edge.RangeFloat(**end))
+    if isinstance(condition, AtLeast):
+        return edge.FieldCondition(condition.key, range=edge.RangeFloat(gte=condition.minimum))
     if isinstance(condition, IsMissing):
         return edge.IsEmptyCondition(condition.key)
     return edge.HasIdCondition(set(condition.ids))

@@ -12,6 +12,8 @@ from services.retrieval.adapters.collection import Collection, Collections
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData, Where, point_id, with_vector
 from services.retrieval.adapters.records import record_of
 from services.retrieval.domain.candidates import IndexedProduct
+from services.retrieval.domain.catalogue.catalogue import Catalogue
+from services.retrieval.domain.catalogue.table import Entry
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Columns, Vectors
 
@@ -56,6 +58,7 @@ class ProductWriter:
             _refuse_collisions(live, points)
             if staged is None:
                 live.upsert(_with_vectors(points, for_live))
+                self._catalogue(tenant).columns.replace(_entries(products, points))
                 return
             if for_staged is not None:
                 _begin_vectors(tenant, staged, _spaces(for_staged, images))
@@ -64,6 +67,7 @@ class ProductWriter:
             live.upsert(_with_vectors(points, for_live))
             if for_staged is not None:
                 staged.upsert(_with_vectors(points, for_staged))
+            self._catalogue(tenant).columns.replace(_entries(products, points))
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         """The ids that were not there."""
@@ -77,13 +81,27 @@ class ProductWriter:
             if pair.staged is not None:
                 pair.staged.delete(list(pair.staged.retrieve(list(keys.values()), _IDS_ONLY)))
             pair.live.delete([keys[id] for id in present])
+            self._catalogue(tenant).columns.remove([keys[id] for id in present])
         return [id for id in ids if id not in present]
+
+    def _catalogue(self, tenant: str) -> Catalogue:
+        """Of a tenant that has a collection."""
+        catalogue = self._collections.catalogue(tenant)
+        if catalogue is None:
+            raise RuntimeError(f"tenant {tenant!r} has a collection without a catalogue")
+        return catalogue
 
     def _point(self, indexed: IndexedProduct, image: FloatArray | None) -> PointData:
         """Without the dense vector, of which each collection has one of its own model."""
         record = record_of(indexed, self._encoder.heading_terms(indexed.product))
         picture = image.tolist() if image is not None and image.any() else None
         return PointData(point_id(record.id), None, picture, self._encoder.product(indexed.product), record)
+
+
+def _entries(products: Sequence[IndexedProduct], points: Sequence[PointData]) -> list[Entry]:
+    return [
+        Entry(point.id, indexed.product, point.lexical.indices) for indexed, point in zip(products, points, strict=True)
+    ]
 
 
 def _refuse_collisions(collection: Collection, points: Sequence[PointData]) -> None:

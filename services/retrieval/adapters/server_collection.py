@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
 from services.retrieval.adapters import server_terms as terms
-from services.retrieval.adapters.collection import Hits, Read, Row, VectorQuery
+from services.retrieval.adapters.collection import Hits, Read, VectorQuery
 from services.retrieval.adapters.layout import LAYOUT, other_layout
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
-from services.retrieval.adapters.records import INDEXES, IndexKind, Record, payload_keys
+from services.retrieval.adapters.records import CHANGED_AT, Record, payload_keys
+from services.retrieval.adapters.server_terms import Changed
 from services.retrieval.ports import Columns
 
-_SCHEMAS = {
-    IndexKind.KEYWORD: models.PayloadSchemaType.KEYWORD,
-    IndexKind.FLOAT: models.PayloadSchemaType.FLOAT,
-    IndexKind.INTEGER: models.PayloadSchemaType.INTEGER,
-}
+# Points a scroll reads at a time.
+_PAGE = 1_000
 
 
 class ServerCollection:
@@ -80,16 +78,26 @@ class ServerCollection:
         found, after = self._client.scroll(self.name, limit=limit, offset=start or None, with_payload=False)
         return [terms.number(point.id) for point in found], 0 if after is None else terms.number(after)
 
-    def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Row]:
-        direction = models.Direction.DESC if descending else models.Direction.ASC
-        return self._scroll(where, limit, columns, order_by=models.OrderBy(key=key, direction=direction))
+    def changed(self, where: Where) -> Iterator[list[Changed]]:
+        """The products within `where`, in batches by point id."""
+        offset: Any = None
+        while True:
+            found, offset = self._client.scroll(
+                self.name, scroll_filter=terms.filter_of(where), limit=_PAGE, offset=offset, with_payload=True,
+                with_vectors=[LEXICAL],
+            )  # fmt: skip
+            yield [terms.changed(point) for point in found]
+            if offset is None:
+                return
 
-    def scroll(self, where: Where, start: int, limit: int, columns: Columns) -> list[Row]:
-        return self._scroll(where, limit, columns, offset=start or None)
-
-    def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]:
-        answer = self._client.facet(self.name, key, facet_filter=terms.filter_of(where), limit=limit)
-        return [(str(hit.value), hit.count) for hit in answer.hits]
+    def ids(self) -> set[int]:
+        """Of all points."""
+        ids, start = set[int](), 0
+        while True:
+            found, start = self.page(start, _PAGE)
+            ids.update(found)
+            if not start:
+                return ids
 
     def count(self, where: Where) -> int:
         return int(self._client.count(self.name, terms.filter_of(where), exact=True).count)
@@ -99,16 +107,6 @@ class ServerCollection:
             return [read() for read in reads]
         others = [self._executor.submit(read) for read in reads[1:]]
         return [reads[0](), *(other.result() for other in others)]
-
-    def _scroll(self, where: Where, limit: int, columns: Columns, **place: Any) -> list[Row]:
-        found, _ = self._client.scroll(
-            self.name,
-            scroll_filter=terms.filter_of(where),
-            limit=limit,
-            with_payload=payload_keys(columns),
-            **place,
-        )
-        return terms.rows(found)
 
 
 def create_collection(client: QdrantClient, name: str, executor: Executor | None = None) -> ServerCollection:
@@ -121,6 +119,5 @@ def create_collection(client: QdrantClient, name: str, executor: Executor | None
         sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
         metadata={"layout": LAYOUT},
     )
-    for key, kind in INDEXES.items():
-        client.create_payload_index(name, key, _SCHEMAS[kind])
+    client.create_payload_index(name, CHANGED_AT, models.PayloadSchemaType.INTEGER)
     return ServerCollection(client, name, executor)

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from qdrant_client import models
 
 from services.retrieval.adapters.bm25 import SparseWeights
-from services.retrieval.adapters.collection import Hits, Row, VectorQuery
+from services.retrieval.adapters.collection import Hits, VectorQuery
 from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
     LEXICAL,
-    AnyOf,
-    Between,
-    Beyond,
+    AtLeast,
     Condition,
     IsMissing,
     PointData,
     Where,
 )
-from services.retrieval.adapters.records import Record, payload_keys, payload_of, records_of_payloads
+from services.retrieval.adapters.records import (
+    CHANGED_AT,
+    Record,
+    entry_of,
+    payload_keys,
+    payload_of,
+    records_of_payloads,
+)
+from services.retrieval.domain.catalogue.table import Entry
 from services.retrieval.ports import Columns
 
 
@@ -45,9 +52,21 @@ def hits(points: Sequence[models.ScoredPoint]) -> Hits:
     return Hits.of([number(point.id) for point in points], [point.score for point in points], records(points))
 
 
-def rows(points: Sequence[models.Record]) -> list[Row]:
-    known = records(points)
-    return [(number(point.id), known.get(number(point.id))) for point in points]
+@dataclass(frozen=True)
+class Changed:
+    """A product as another replica may have written it. `changed_ms`: when, since 1970; 0 if unknown."""
+
+    entry: Entry
+    changed_ms: int
+
+
+def changed(found: models.Record) -> Changed:
+    payload = found.payload or {}
+    (record,) = records_of_payloads([payload])
+    vectors: dict[str, Any] = found.vector if isinstance(found.vector, dict) else {}
+    lexical = vectors.get(LEXICAL)
+    words = lexical.indices if lexical is not None else []
+    return Changed(entry_of(number(found.id), record, words), int(payload.get(CHANGED_AT, 0)))
 
 
 def records(points: Sequence[models.Record | models.ScoredPoint]) -> dict[int, Record]:
@@ -82,15 +101,8 @@ def filter_of(where: Where) -> models.Filter | None:
 
 
 def _condition(condition: Condition) -> Any:
-    if isinstance(condition, AnyOf):
-        return models.FieldCondition(key=condition.key, match=models.MatchAny(any=list(condition.values)))
-    if isinstance(condition, Between):
-        return models.FieldCondition(
-            key=condition.key, range=models.Range(gte=condition.minimum, lte=condition.maximum)
-        )
-    if isinstance(condition, Beyond):
-        end = {"lt" if condition.descending else "gt": condition.value}
-        return models.FieldCondition(key=condition.key, range=models.Range(**end))
+    if isinstance(condition, AtLeast):
+        return models.FieldCondition(key=condition.key, range=models.Range(gte=condition.minimum))
     if isinstance(condition, IsMissing):
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=condition.key))
     return models.HasIdCondition(has_id=list(condition.ids))

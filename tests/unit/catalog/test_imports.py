@@ -14,7 +14,7 @@ from catalog.events import event_of
 from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
 from catalog.mapping import parse_mapping
 from catalog.rows import RowRefused
-from kairos.common.v1 import event_pb2
+from kairos.common.v1 import event_pb2, product_pb2
 from ops.client import Connection
 from tests.unit.conftest import FakeGateway
 
@@ -63,20 +63,31 @@ def test_a_short_outage_does_not_end_an_import(gateway: FakeGateway, tmp_path: P
 def test_bad_rows_are_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path) -> None:
     """Each bad row is written with its line, field, reason and text; the good rows are imported."""
     path = put(
-        tmp_path, "id,title,price", "1,Shoe,1e3", "2,Boot,-5", "3", b"4,gr\xfc\xdfe,1", "5,,1", "6,Good,1",
-        '7,"Ünïcode, quoted",much',
+        tmp_path, "id,title,price", "3", "4,马,1", b"5,gr\xfc\xdfe,1", "6,,1", ",Ünïcode,1", '7,"Ünïcode, quoted",much',
     )  # fmt: skip
     summary, rejects = imported(gateway, path)
-    assert (summary.read, summary.imported, summary.rejected) == (7, 1, 6)
-    assert list(gateway.products) == ["6"]
+    assert (summary.read, summary.imported, summary.rejected) == (6, 2, 4)
+    assert list(gateway.products) == ["4", "7"]
     assert [(entry["line"], entry["field"]) for entry in rejects] == [
-        (2, "price"), (3, "price"), (4, "row"), (5, "row"), (6, "title"), (8, "price"),
+        (2, "row"), (4, "row"), (5, "title"), (6, "id"),
     ]  # fmt: skip
-    assert "scientific" in rejects[0]["reason"]
-    assert "negative" in rejects[1]["reason"]
-    assert rejects[2]["reason"] == "has 1 fields, but the header has 3"
-    assert rejects[3]["reason"] == "is not UTF-8; save the file as UTF-8"
-    assert rejects[5]["row"] == "7,Ünïcode, quoted,much"
+    assert rejects[0]["reason"] == "has 1 fields, but the header has 3"
+    assert rejects[1]["reason"] == "is not UTF-8; save the file as UTF-8"
+    assert rejects[3]["row"] == ",Ünïcode,1"
+
+
+def test_wrong_values_are_counted(gateway: FakeGateway, tmp_path: Path) -> None:
+    """A row with a wrong value is imported without it; such values are counted by field and reason, with lines."""
+    rows = ["1,Shoe,1e3,5", "2,Boot,-5,5", "3,Sandal,-7,many", "4,Clog,-1.50,5", "5,Sock,-2,", "6,Mule,5,5"]
+    path = put(tmp_path, "id,title,price,stock", *rows)
+    job = CatalogImport(Connection(gateway.target), parse_mapping("", None, "USD"), Rejects(path.with_suffix(".r")))
+    summary = job.run(path, quiet=True)
+    assert (summary.imported, summary.rejected, summary.dropped_values) == (6, 0, 6)
+    assert [(group.name, group.count, group.lines) for group in job.dropped.groups] == [
+        ("price", 4, [3, 4, 5]), ("price", 1, [2]), ("stock", 1, [4]),
+    ]  # fmt: skip
+    assert "'-5' is negative" in job.dropped.groups[0].reason
+    assert gateway.products["3"] == product_pb2.Product(id="3", title="Sandal")
 
 
 def test_the_gateways_own_rejects(gateway: FakeGateway, tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""A collection's products in memory: their columns, and their offers by row."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
+
+from services.retrieval.domain.catalogue.columns import CatalogueColumns
+from services.retrieval.domain.catalogue.effective import EffectiveOffers
+from services.retrieval.domain.catalogue.growing import IntArray
+from services.retrieval.domain.catalogue.view import CatalogueView
+from services.retrieval.domain.offers.book import OfferBook
+from services.retrieval.domain.offers.context import OfferContext
+
+# Within it a repeated search may have the same answer although a sale has begun.
+_PERIOD_S = 5.0
+
+
+class Catalogue:
+    """Thread-safe. Rows of `offers` are those of `columns`."""
+
+    def __init__(self) -> None:
+        self.offers = OfferBook()
+        self.columns = CatalogueColumns([_Follower(self.offers)])
+
+    def revision(self, now_s: float) -> Hashable:
+        """Another one after each change, and from time to time if there are offers: they begin and end."""
+        period = int(now_s // _PERIOD_S) if len(self.offers) else 0
+        return self.columns.revision, self.offers.revision, period
+
+    def __len__(self) -> int:
+        """Products."""
+        return len(self.columns)
+
+    @contextmanager
+    def reading(self, context: OfferContext, now_s: float) -> Iterator[tuple[CatalogueView, EffectiveOffers]]:
+        """The columns and the effective offers as they are now, at `now_s` since 1970. Writes wait until the end.
+
+        Raises InvalidArgument for a price list or place that has no offers.
+        """
+        with self.columns.reading() as view:
+            yield view, self.offers.view(context, now_s, view.base_offers())
+
+
+class _Follower:
+    """Moves the offers of products to their new rows."""
+
+    def __init__(self, offers: OfferBook) -> None:
+        self._offers = offers
+
+    def move(self, pairs: Sequence[tuple[int, int]]) -> None:
+        self._offers.move(dict(pairs))
+
+    def drop(self, rows: Sequence[int]) -> None:
+        self._offers.drop(rows)
+
+    def remap(self, moved: IntArray) -> None:
+        self._offers.remap(moved)
