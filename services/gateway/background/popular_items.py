@@ -19,7 +19,7 @@ from services.common.product import Product
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.effective_offer import EffectiveOffer
-from services.gateway.flows.prices import offers_of
+from services.gateway.flows.candidate_offers import offers_of
 from services.gateway.ports import StageStubs
 from services.gateway.settings import SearchSettings
 from services.gateway.stage_calls import StageAccess
