@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
+from catalog.offers import OffersImport
 from catalog.removal import RemovalRefused
 from catalog.rows import FileRefused
 from cli.calls import err, failed, out
@@ -21,7 +22,7 @@ from ops.client import explain_error
 
 
 def run_import(
-    job: CatalogImport | EventsImport,
+    job: CatalogImport | EventsImport | OffersImport,
     file: Path,
     strict: bool,
     as_json: bool,

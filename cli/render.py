@@ -34,7 +34,15 @@ def print_results(
     # A catalogue of courses or services has neither brands nor prices.
     with_brand = any(result.product.brand for result in results)
     with_price = any(result.HasField("price") for result in results)
-    columns = ("#", id_column, "product", *["brand"] * with_brand, "category", *["price"] * with_price, "score")
+    columns: Sequence[Column | str] = (
+        "#",
+        id_column,
+        "product",
+        *(["brand"] * with_brand),
+        "category",
+        *(["price"] * with_price),
+        "score",
+    )
     table = Table(*columns, box=None, pad_edge=False)
     for result in results:
         product = result.product

@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from services.common.arrays import FloatArray, Int8Array, unit_rows
 from services.common.context import RequestContext, check_tenant
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, too_many_entries
 from services.common.limits import id_problem, language_problem
 from services.common.money import Money
-from services.common.offers import Offer
 from services.common.product import Product
 
 _DTYPES: dict[common_pb2.DataType.ValueType, np.dtype[Any]] = {
@@ -193,22 +192,6 @@ def time_from_proto(message: Timestamp, field: str) -> datetime:
 def time_to_proto(moment: datetime) -> Timestamp:
     message = Timestamp()
     message.FromDatetime(moment)
-    return message
-
-
-def offer_to_proto(product_id: str, offer: Offer) -> offer_pb2.Offer:
-    message = offer_pb2.Offer(
-        product_id=product_id, price_list_id=offer.price_list_id, place_id=offer.place_id, stock=offer.stock,
-        fulfilments=[offer_pb2.Fulfilment.ValueType(way) for way in sorted(offer.fulfilments)],
-        is_removed=offer.is_removed, source=offer_pb2.OfferSource.ValueType(offer.source),
-    )  # fmt: skip
-    message.updated_at.FromNanoseconds(offer.updated_at_ns)
-    for name in ("price", "sale_price", "base_price"):
-        if (money := getattr(offer, name)) is not None:
-            getattr(message, name).CopyFrom(money_to_proto(money))
-    for name in ("sale_starts_at", "sale_ends_at"):
-        if (moment := getattr(offer, name)) is not None:
-            getattr(message, name).CopyFrom(time_to_proto(moment))
     return message
 
 

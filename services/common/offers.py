@@ -9,11 +9,9 @@ from decimal import Decimal
 from enum import IntEnum
 
 from services.common.errors import FieldViolation
-from services.common.limits import id_problem
+from services.common.limits import MAX_LIST_ID, id_problem
 from services.common.money import Money, in_minor_units, minor_unit
 
-# Characters of the id of a price list or place.
-MAX_OFFER_ID = 64
 MAX_AMOUNT = Decimal(10**12)
 # How far the time of an offer may be ahead: the clocks of a shop's systems differ.
 MAX_AHEAD_S = 86_400
@@ -68,9 +66,7 @@ def offer_violations(offer: Offer, now_s: float) -> list[FieldViolation]:
 
 def _check(offer: Offer, now_s: float) -> Iterator[tuple[str, str]]:
     for path, value in (("price_list_id", offer.price_list_id), ("place_id", offer.place_id)):
-        if len(value) > MAX_OFFER_ID:
-            yield path, f"has {len(value)} characters; send at most {MAX_OFFER_ID}"
-        elif problem := id_problem(value, required=False):
+        if problem := id_problem(value, required=False, limit=MAX_LIST_ID):
             yield path, problem
     if offer.updated_at_ns < 0:
         yield "updated_at", "is before 1970; send the time at which the shop changed the offer"

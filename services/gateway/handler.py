@@ -16,6 +16,7 @@ from services.gateway.flows.recommend import recommend
 from services.gateway.flows.record_events import record_events
 from services.gateway.flows.search import search
 from services.gateway.flows.suggest import suggest
+from services.gateway.flows.update_offers import OfferStream
 from services.gateway.flows.user_data import delete_user, export_user, get_profile, merge_users
 from services.gateway.parts import Parts
 from services.gateway.reception import Reception
@@ -81,6 +82,15 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @rpc_method(gateway_pb2.DeleteProductsResponse)
     async def DeleteProducts(self, message: gateway_pb2.DeleteProductsRequest) -> gateway_pb2.DeleteProductsResponse:
         return await delete_products(self._write_calls(), self._parts, message.ids)
+
+    @rpc_method(gateway_pb2.UpdateOffersResponse)
+    async def UpdateOffers(
+        self, messages: AsyncIterator[gateway_pb2.UpdateOffersRequest]
+    ) -> gateway_pb2.UpdateOffersResponse:
+        stream = OfferStream(self._write_calls, self._parts)
+        await stream.run(messages)
+        stream.summary.request_id = current_request.get().request_id
+        return stream.summary
 
     @rpc_method(gateway_pb2.DescribeCollectionsResponse)
     async def DescribeCollections(

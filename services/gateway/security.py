@@ -21,6 +21,7 @@ _WRITES = frozenset(
         "ImportProducts",
         "DeleteProducts",
         "ListProducts",
+        "UpdateOffers",
         "DescribeCollections",
         "BeginReembedding",
         "ReembedProducts",

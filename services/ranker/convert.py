@@ -38,6 +38,7 @@ def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
     if not 1 <= count <= MAX_CANDIDATES:
         raise InvalidArgument.of("candidates.ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
     check_ids(candidates.ids, "candidates.ids")
+    check_ids(candidates.item_group_ids, "candidates.item_group_ids")
     for name in ("scores", "prices", "stocks", *_MAY_BE_ABSENT):
         # Some columns may be left out as a whole.
         if len(getattr(candidates, name)) not in ((count, 0) if name in _MAY_BE_ABSENT else (count,)):

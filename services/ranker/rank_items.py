@@ -45,7 +45,8 @@ class ItemRanker:
         now_s, vectors, person = self._clock(), candidate_vectors(message.candidates), person_of(message)
         user_history = self._store.user_history(tenant, person) if person else UserHistory()
         profile = build_profile(user_history, message.candidates.vectors.model_version, vectors.shape[1], now_s)
-        popularity = self._store.popularity(tenant, message.candidates.ids, now_s)
+        # Items of a group share their popularity.
+        popularity = self._store.popularity(tenant, message.candidates.item_group_ids or message.candidates.ids, now_s)
         asked = ranking_request(message, vectors, popularity, profile, user_history, now_s)
         who = message.user_id or message.visitor_id or message.session_id
         scores, model_version = self._models.rank(tenant, who, asked)

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import (
     fill_vectors,
     filter_from_proto,
     money_to_proto,
-    offer_to_proto,
     price_range_to_proto,
     product_from_proto,
     vectors_from_proto,
 )
+from services.common.convert_offers import offer_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.filters import SortOrder
-from services.common.limits import MAX_LIST_ID, MAX_QUERY, id_problem, text_problem
-from services.common.money import currency_problem
-from services.common.offers import Fulfilment
+from services.common.limits import MAX_QUERY, text_problem
 from services.common.product import violations
+from services.retrieval.convert_offers import offer_context_from_proto
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.matching import MatchLevel
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.facets import CountAccuracy, Facet, FacetRange
-from services.retrieval.domain.offers.context import OfferContext
 from services.retrieval.domain.query import (
     DEFAULT_LIMIT,
     DEFAULT_SOFT_FILTER_MINIMUM,
@@ -103,23 +101,6 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         best_facet_count=message.best_facet_count,
         identifier_text=message.identifier_text,
     )
-
-
-def offer_context_from_proto(message: offer_pb2.OfferContext) -> OfferContext:
-    """Raises InvalidArgument below `offer_context`. Whether list and place have offers is known by the catalogue."""
-    wrong = [
-        FieldViolation(f"offer_context.{name}", problem)
-        for name, value in (("price_list_id", message.price_list_id), ("place_id", message.place_id))
-        if (problem := id_problem(value, required=False, limit=MAX_LIST_ID))
-    ]
-    if message.currency_code and (problem := currency_problem(message.currency_code)):
-        wrong.append(FieldViolation("offer_context.currency_code", problem))
-    if message.fulfilment not in offer_pb2.Fulfilment.values():
-        wrong.append(FieldViolation("offer_context.fulfilment", f"{message.fulfilment} is unknown; use a Fulfilment"))
-    if wrong:
-        raise InvalidArgument(*wrong)
-    fulfilment = Fulfilment(message.fulfilment) if message.fulfilment else None
-    return OfferContext(message.price_list_id, message.currency_code, message.place_id, fulfilment)
 
 
 def upsert_from_proto(

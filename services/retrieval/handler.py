@@ -16,7 +16,7 @@ from services.common.call_limit import MOST_IMPORTS
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.rpc import rpc
-from services.retrieval import convert, convert_reembedding
+from services.retrieval import convert, convert_offers, convert_reembedding
 from services.retrieval.domain.query import check_ids
 from services.retrieval.listing import MAX_GROUPS, complete_identifiers, list_products, list_variants
 from services.retrieval.ports import Columns
@@ -63,7 +63,10 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         columns = Columns(vectors=request.with_vectors, products=request.with_products, fingerprints=True)
 
         def work() -> retrieval_pb2.LookupProductsResponse:
-            index, offers = self._index.pinned(context.tenant), convert.offer_context_from_proto(request.offer_context)
+            index, offers = (
+                self._index.pinned(context.tenant),
+                convert_offers.offer_context_from_proto(request.offer_context),
+            )
             candidates, missing_ids = lookup(index, context.tenant, request.ids, columns, offers, time.time())
             return convert.lookup_to_proto(candidates, missing_ids, index.model_version(context.tenant))
 
@@ -102,7 +105,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
     async def ListVariants(self, request: retrieval_pb2.ListVariantsRequest) -> retrieval_pb2.ListVariantsResponse:
         context = context_from_proto(request.context)
         check_ids(request.item_group_ids, "item_group_ids", MAX_GROUPS)
-        offers = convert.offer_context_from_proto(request.offer_context)
+        offers = convert_offers.offer_context_from_proto(request.offer_context)
 
         def work() -> retrieval_pb2.ListVariantsResponse:
             index = self._index.pinned(context.tenant)
@@ -135,6 +138,16 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             return convert.completed_to_proto(found)
 
         return await self._run(self._reads, context, work)
+
+    @rpc(retrieval_pb2.UpdateOffersResponse, most_calls=MOST_IMPORTS)
+    async def UpdateOffers(self, request: retrieval_pb2.UpdateOffersRequest) -> retrieval_pb2.UpdateOffersResponse:
+        context = context_from_proto(request.context)
+
+        def work() -> retrieval_pb2.UpdateOffersResponse:
+            offers = convert_offers.offers_from_proto(request)
+            return convert_offers.update_to_proto(self._index.update_offers(context.tenant, offers))
+
+        return await self._run(self._writes, context, work)
 
     @rpc(retrieval_pb2.DescribeCollectionsResponse)
     async def DescribeCollections(

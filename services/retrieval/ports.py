@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from services.common.offers import Offer
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits
@@ -58,6 +59,18 @@ class Vectors:
 
     values: FloatArray
     model_version: str
+
+
+@dataclass(frozen=True)
+class OfferUpdate:
+    """What became of offers. `missing_ids`: products that are not there, each once; nothing is stored of their offers.
+
+    `updated` and `stale` count offers.
+    """
+
+    updated: int
+    stale: int
+    missing_ids: list[str]
 
 
 class Reembedding(Protocol):
@@ -136,6 +149,13 @@ class ProductIndex(Protocol):
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         """Returns the ids that were not there."""
+
+    def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
+        """(product id, offer) each. Every offer is stored as a whole; if the process dies, some of them may not be.
+
+        Raises InvalidArgument, with paths such as offers[3].place_id, beyond the bounds of the tenant's offers: nothing
+        is changed then.
+        """
 
     def find(
         self,

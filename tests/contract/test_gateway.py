@@ -193,13 +193,27 @@ async def test_events_are_recorded_without_retrieval(running: Running) -> None:
     assert answer.degradations[0].stage == common_pb2.STAGE_RETRIEVAL
 
 
-async def test_wrong_events_name_every_field(running: Running) -> None:
-    """One wrong event refuses the batch, every wrong field is named, and nothing is recorded."""
+async def test_a_wrong_event_does_not_keep_the_others_out(running: Running) -> None:
+    """The good events of a batch are recorded; a wrong one is returned with its index, field and reason."""
     good = event_pb2.Event(event_id="e", user_id="u", item_id="p3", type=event_pb2.EVENT_TYPE_CLICK)
-    bad = event_pb2.Event(event_id="f", quantity=-1)
-    request = gateway_pb2.RecordEventsRequest(events=[good, bad])
-    fields = await violated_fields(running.stub.RecordEvents(request))
-    assert fields == ["events[1].user_id", "events[1].type", "events[1].quantity"]
+    bad = event_pb2.Event(event_id="f", user_id="u", item_id="p3", type=event_pb2.EVENT_TYPE_PURCHASE)
+    bad.price.units = 5
+    last = event_pb2.Event(event_id="g", user_id="u", item_id="p3", type=event_pb2.EVENT_TYPE_REFUND, order_id="o")
+    answer = await running.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[good, bad, last]))
+    assert (answer.recorded_count, answer.duplicate_count) == (2, 0)
+    assert [(each.index, each.field) for each in answer.rejected] == [(1, "price.currency_code")]
+    assert "ISO 4217" in answer.rejected[0].reason
+    (recorded,) = [request for request in running.stages.ranker.requests if hasattr(request, "events")]
+    assert [event.event_id for event in recorded.events] == ["e", "g"]
+
+
+async def test_wrong_events_name_every_field(running: Running) -> None:
+    """If all events are wrong, the batch is refused, every wrong field is named, and nothing is recorded."""
+    bad, worse = event_pb2.Event(event_id="f", user_id="u", quantity=-1), event_pb2.Event(event_id="g", quantity=-1)
+    fields = await violated_fields(running.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[bad, worse])))
+    assert fields == [
+        "events[0].type", "events[0].quantity", "events[1].user_id", "events[1].type", "events[1].quantity",
+    ]  # fmt: skip
     assert not any(hasattr(request, "events") for request in running.stages.ranker.requests)
 
 

@@ -125,4 +125,6 @@ class _Intents(_File):
     values: _Patterns = []
 
     def rules(self) -> IntentRules:
-        return IntentRules(self.intents, self.sentiments, self.names_only.not_, self.names_only.joining, self.values)
+        intents: dict[str, _Patterns] = {str(name): found for name, found in self.intents.items()}
+        sentiments: dict[str, _Patterns] = {str(name): found for name, found in self.sentiments.items()}
+        return IntentRules(intents, sentiments, self.names_only.not_, self.names_only.joining, self.values)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.points import PointData, Where
 from services.retrieval.adapters.records import Record
@@ -74,6 +75,15 @@ class Collection(Protocol):
     def upsert(self, points: Sequence[PointData]) -> None: ...
 
     def delete(self, ids: Sequence[int]) -> None: ...
+
+    def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        """Of each of these points, removed ones too. Points that do not exist have none."""
+
+    def offers_of_others(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        """As `offers`, if other processes may have written some that this one does not know; else nothing."""
+
+    def set_offers(self, offers: Sequence[tuple[int, Offer]]) -> None:
+        """By ids of points that exist. Durable when it returns. They replace what is stored, which must be older."""
 
     def query(self, queries: Sequence[VectorQuery], columns: Columns | None = None) -> list[Hits]:
         """All queries as one batch, answers in their order. `columns` None: without records."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.common.errors import NotFound
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import Bm25Encoder, SparseWeights
 from services.retrieval.adapters.collection import Collection, Collections, Hits, VectorQuery
 from services.retrieval.adapters.points import IsOneOf, Where, point_id, where
@@ -20,7 +21,7 @@ from services.retrieval.domain.candidates import Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits, Source
 from services.retrieval.domain.query import FloatArray
-from services.retrieval.ports import Columns, Found, Narrowing, Revision, Vectors
+from services.retrieval.ports import Columns, Found, Narrowing, OfferUpdate, Revision, Vectors
 
 # Hits requested from the engine beyond those that are kept. The engine has no order among equal scores (variants of one
 # product, a word that is in hundreds of titles) and would cut them off differently each time.
@@ -70,6 +71,9 @@ class QdrantIndex:
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         return self._writer.remove(tenant, ids)
+
+    def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
+        return self._writer.update_offers(tenant, offers)
 
     def find(
         self,

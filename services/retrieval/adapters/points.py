@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from services.common.arrays import compact_rows
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.records import Record
 from services.retrieval.domain.legs import Source
@@ -22,13 +23,17 @@ LEXICAL = Source.LEXICAL.value
 
 @dataclass(frozen=True)
 class PointData:
-    """`dense` is None for a product without a text vector, `image` for one without an image vector."""
+    """`dense` is None for a product without a text vector, `image` for one without an image vector.
+
+    `offers`: all of the product, removed ones too.
+    """
 
     id: int
     dense: list[float] | None
     image: list[float] | None
     lexical: SparseWeights
     record: Record
+    offers: tuple[Offer, ...] = ()
 
 
 def with_vector(point: PointData, vector: FloatArray) -> PointData:

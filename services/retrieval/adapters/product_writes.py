@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from services.common.errors import Conflict
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collection, Collections
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData, Where, point_id, with_vector
@@ -14,8 +16,9 @@ from services.retrieval.adapters.records import record_of
 from services.retrieval.domain.candidates import IndexedProduct
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.catalogue.table import Entry
+from services.retrieval.domain.offers.book import is_past
 from services.retrieval.domain.query import FloatArray
-from services.retrieval.ports import Columns, Vectors
+from services.retrieval.ports import Columns, OfferUpdate, Vectors
 
 _IDS_ONLY = Columns(products=False)
 
@@ -56,6 +59,7 @@ class ProductWriter:
                 live, staged = self._collections.create(tenant), None
             _begin_vectors(tenant, live, wanted)
             _refuse_collisions(live, points)
+            points = self._with_offers(live, points)
             if staged is None:
                 live.upsert(_with_vectors(points, for_live))
                 self._catalogue(tenant).columns.replace(_entries(products, points))
@@ -91,6 +95,36 @@ class ProductWriter:
             raise RuntimeError(f"tenant {tenant!r} has a collection without a catalogue")
         return catalogue
 
+    def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
+        """See ports.ProductIndex."""
+        keys = {id: point_id(id) for id, _ in offers}
+        with self._writing[tenant]:
+            pair = self._collections.pair(tenant)
+            if pair.live is None:
+                return OfferUpdate(0, 0, list(keys))
+            catalogue, ids = self._catalogue(tenant), list(keys.values())
+            records = pair.live.retrieve(ids, _IDS_ONLY)
+            missing_ids = [id for id, key in keys.items() if key not in records or records[key].id != id]
+            missing = frozenset(missing_ids)
+            _learn(catalogue, pair.live.offers_of_others(ids))
+            known = {place: (keys[id], offer) for place, (id, offer) in enumerate(offers) if id not in missing}
+            newer = [known[place] for place in catalogue.newer_offers(known)]
+            if pair.staged is not None:
+                # First: an offer that the live one has would be stale when it is sent again.
+                present = pair.staged.retrieve(ids, _IDS_ONLY)
+                pair.staged.set_offers([entry for entry in newer if entry[0] in present])
+            pair.live.set_offers(newer)
+            catalogue.update_offers(newer)
+            return OfferUpdate(len(newer), len(known) - len(newer), missing_ids)
+
+    def _with_offers(self, live: Collection, points: Sequence[PointData]) -> list[PointData]:
+        """With the offers that the products have: an import does not bring them, and a point is written whole."""
+        offers, now_s = live.offers([point.id for point in points]), time.time()
+        return [
+            replace(point, offers=tuple(offer for offer in offers.get(point.id, ()) if not is_past(offer, now_s)))
+            for point in points
+        ]
+
     def _point(self, indexed: IndexedProduct, image: FloatArray | None) -> PointData:
         """Without the dense vector, of which each collection has one of its own model."""
         record = record_of(indexed, self._encoder.heading_terms(indexed.product))
@@ -102,6 +136,10 @@ def _entries(products: Sequence[IndexedProduct], points: Sequence[PointData]) ->
     return [
         Entry(point.id, indexed.product, point.lexical.indices) for indexed, point in zip(products, points, strict=True)
     ]
+
+
+def _learn(catalogue: Catalogue, offers: Mapping[int, Sequence[Offer]]) -> None:
+    catalogue.update_offers([(key, offer) for key, entries in offers.items() for offer in entries])
 
 
 def _refuse_collisions(collection: Collection, points: Sequence[PointData]) -> None:

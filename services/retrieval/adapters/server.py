@@ -49,6 +49,7 @@ class ServerCollections:
         self._client = client
         self._prefix = prefix
         self._executor = ThreadPoolExecutor(_PARALLEL_READS, thread_name_prefix="qdrant")
+        # By collection.
         self._known: dict[str, tuple[Pair, float]] = {}
         self._has_this_layout = False
         self._lock = threading.Lock()
@@ -94,7 +95,7 @@ class ServerCollections:
     def create(self, tenant: str) -> Collection:
         self.drop_staged(tenant)
         name, _ = self._names(tenant)
-        collection = create_collection(self._client, name, self._executor)
+        collection = self._created(name)
         self._forget(tenant)
         with self._loading:
             self._catalogues.pop(tenant, None)
@@ -104,7 +105,7 @@ class ServerCollections:
         live, _ = self._names(tenant)
         number = self._number(tenant, live) + 1
         # An interrupted attempt may have left one of this name.
-        staged = create_collection(self._client, self._name(tenant, number), self._executor)
+        staged = self._created(self._name(tenant, number))
         staged.begin_vectors(DENSE, model_version, dimensions)
         self._client.update_collection_aliases([_alias(self._name(tenant, number), f"{self._prefix}{tenant}.staged")])
         self._forget(tenant)
@@ -172,7 +173,13 @@ class ServerCollections:
 
     def _opened(self, name: str) -> ServerCollection | None:
         """With its metadata as they are now; None if there is no such collection."""
-        return ServerCollection(self._client, name, self._executor) if self._client.collection_exists(name) else None
+        if not self._client.collection_exists(name):
+            return None
+        return ServerCollection(self._client, name, self._executor)
+
+    def _created(self, name: str) -> ServerCollection:
+        """An empty one, which replaces one of this name."""
+        return create_collection(self._client, name, self._executor)
 
     def _forget(self, tenant: str) -> None:
         with self._lock:

@@ -8,8 +8,17 @@ from typing import Any, cast
 
 from qdrant_client import models
 
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.collection import Hits, VectorQuery
+from services.retrieval.adapters.offer_payload import (
+    OFFERS,
+    OFFERS_AT,
+    entries_of,
+    offers_of_payload,
+    offers_payload,
+    offers_time,
+)
 from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
@@ -53,6 +62,20 @@ def hits(points: Sequence[models.ScoredPoint]) -> Hits:
 
 
 @dataclass(frozen=True)
+class ChangedOffers:
+    """All offers of a product. `changed_ms`: as Changed."""
+
+    key: int
+    offers: list[Offer]
+    changed_ms: int
+
+
+def changed_offers(found: models.Record) -> ChangedOffers:
+    payload = found.payload or {}
+    return ChangedOffers(number(found.id), offers_of_payload(payload), int(payload.get(OFFERS_AT, 0)))
+
+
+@dataclass(frozen=True)
 class Changed:
     """A product as another replica may have written it. `changed_ms`: when, since 1970; 0 if unknown."""
 
@@ -82,7 +105,20 @@ def point(data: PointData) -> models.PointStruct:
         vectors[DENSE] = data.dense
     if data.image is not None:
         vectors[IMAGE] = data.image
-    return models.PointStruct(id=data.id, vector=vectors, payload=payload_of(data.record, data.dense))
+    payload = payload_of(data.record, data.dense) | offers_payload(data.offers)
+    return models.PointStruct(id=data.id, vector=vectors, payload=payload)
+
+
+def set_offers_time(ids: Sequence[int]) -> models.SetPayloadOperation:
+    """Notes on these points that their offers were written now."""
+    return models.SetPayloadOperation(set_payload=models.SetPayload(payload=offers_time(), points=list(ids)))
+
+
+def set_offers(id: int, offers: Sequence[Offer]) -> models.SetPayloadOperation:
+    """Adds these offers to the point's, or replaces those of the same price list, place and source."""
+    return models.SetPayloadOperation(
+        set_payload=models.SetPayload(payload=entries_of(offers), points=[id], key=OFFERS)
+    )
 
 
 def point_data(found: models.Record) -> PointData:
@@ -90,7 +126,8 @@ def point_data(found: models.Record) -> PointData:
     lexical = vectors.get(LEXICAL)
     weights = SparseWeights(lexical.indices, lexical.values) if lexical is not None else SparseWeights([], [])
     (record,) = records_of_payloads([found.payload or {}])
-    return PointData(number(found.id), vectors.get(DENSE), vectors.get(IMAGE), weights, record)
+    offers = tuple(offers_of_payload(found.payload))
+    return PointData(number(found.id), vectors.get(DENSE), vectors.get(IMAGE), weights, record, offers)
 
 
 def filter_of(where: Where) -> models.Filter | None:

@@ -11,6 +11,7 @@ import numpy as np
 from services.common.errors import Conflict
 from services.common.filters import ProductFilter
 from services.common.money import Money
+from services.common.offers import Offer
 from services.common.product import Product
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.catalogue import Catalogue
@@ -18,7 +19,7 @@ from services.retrieval.domain.catalogue.table import Entry
 from services.retrieval.domain.fusion import FixedFusion
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
-from services.retrieval.ports import Columns, Found, Narrowing, ProductIndex, Reembedding, Vectors
+from services.retrieval.ports import Columns, Found, Narrowing, OfferUpdate, ProductIndex, Reembedding, Vectors
 from tests.unit.retrieval.products import candidates
 
 FIXED = FixedFusion("linear", 0.3, 0.7, 1.0, 60)
@@ -105,6 +106,9 @@ class FakeIndex:
         images: Vectors | None = None,
         other_vectors: Sequence[Vectors] = (),
     ) -> None:
+        raise NotImplementedError
+
+    def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
         raise NotImplementedError
 
     def revision(self, tenant: str) -> None:

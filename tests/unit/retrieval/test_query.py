@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, filter_violations
 from services.common.money import Money
-from services.retrieval.domain.query import RetrievalQuery, check_ids
+from services.retrieval.domain.query import MatchGroup, RetrievalQuery, check_ids
 
 TWO = np.ones((2, 3), np.float32)
 WORD = MatchGroup(("shoes",))
