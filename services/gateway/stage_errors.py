@@ -27,6 +27,8 @@ _REASONS = {
     grpc.StatusCode.CANCELLED: common_pb2.DEGRADATION_REASON_LATE,
     grpc.StatusCode.UNAVAILABLE: common_pb2.DEGRADATION_REASON_UNAVAILABLE,
 }
+# Fields of a public request that the messages to stages have one level below.
+_IN_STAGES = "offer_context."
 # Time was short: the stage itself may work.
 _LATE = (common_pb2.DEGRADATION_REASON_LATE, common_pb2.DEGRADATION_REASON_SKIPPED_NO_BUDGET)
 
@@ -92,7 +94,9 @@ def _as_invalid_argument(error: grpc.aio.AioRpcError) -> InvalidArgument:
     bad = error_details_pb2.BadRequest()
     for detail in _details(error):
         if detail.Unpack(bad):
-            return InvalidArgument(*(FieldViolation(v.field, v.description) for v in bad.field_violations))
+            return InvalidArgument(
+                *(FieldViolation(v.field.removeprefix(_IN_STAGES), v.description) for v in bad.field_violations)
+            )
     return InvalidArgument.of("request", error.details() or "is invalid")
 
 
