@@ -59,7 +59,7 @@ async def quote(
 
     `offers`: by product id, for the price list and the place of `context`.
     """
-    priced = [(product, offers[product.id]) for product in products if product.id in offers]
+    priced = [(product, offer) for product in products if (offer := offers.get(product.id)) is not None]
     if not priced:
         return {}
     message = pricing_pb2.QuotePricesRequest(items=(_priced_item(*pair, context) for pair in priced))
