@@ -117,7 +117,7 @@ def test_a_file_without_sales() -> None:
 
 
 def test_an_import_publishes_sales(gateway: OffersGateway, tmp_path: Path) -> None:
-    """Offers follow their products, refused ones are reported; without --sales none is sent, and the remedy is named."""
+    """Offers follow their products, refused ones are reported; without --sales none is sent, and it says so."""
     rows = "".join(f"{n},Shoe {n},20,{15 if n % 2 else ''}\n" for n in range(2_500))
     path = put(tmp_path, "p.csv", f"id,title,price,sale price\n{rows}refused,Boot,20,10\n")
     plain = kairos(gateway, "catalog", "import", str(path), "--json")
