@@ -14,7 +14,7 @@ from typing import IO, TextIO
 
 from catalog.files import FileRefused, open_bytes
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 _SURROGATES = re.compile("[\udc80-\udcff]")
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 # Bytes without a meaning in Windows-1252, and stretches of bytes that European words do not have: those are of Chinese,
