@@ -293,9 +293,6 @@ class EventsImport:
                 yield row, event
 
     def _send(self, stub: gateway_pb2_grpc.GatewayServiceStub, batch: list[tuple[Row, event_pb2.Event]]) -> None:
-        """The gateway takes a message whole or not at all: the events that it names are rejected, the others sent
-        again.
-        """
         while batch:
             message = gateway_pb2.RecordEventsRequest(events=[event for _, event in batch])
             try:
@@ -303,6 +300,7 @@ class EventsImport:
                     with attempt:
                         answer = stub.RecordEvents(message, timeout=_TIMEOUT_S, metadata=self.connection.metadata)
             except grpc.RpcError as error:
+                # All events are invalid. The refusal names as many of them as it has room for.
                 wrong = _wrong_events(error, len(batch))
                 if not wrong:
                     raise
@@ -312,6 +310,8 @@ class EventsImport:
             else:
                 self.summary.imported += answer.recorded_count
                 self.summary.duplicates += answer.duplicate_count
+                for rejected in answer.rejected:
+                    self.rejects.add(batch[rejected.index][0], rejected.field, rejected.reason)
                 return
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
+from catalog.offers import OffersImport
 from catalog.removal import RemovalRefused
 from catalog.rows import FileRefused
 from cli.calls import err, failed, out
@@ -24,7 +25,7 @@ _ALWAYS = ("read", "imported", "unchanged", "rejected")
 
 
 def run_import(
-    job: CatalogImport | EventsImport,
+    job: CatalogImport | EventsImport | OffersImport,
     file: Path,
     strict: bool,
     as_json: bool,

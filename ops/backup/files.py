@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from services.ranker.adapters.sqlite_counts import COUNTS_FILE
 from services.ranker.adapters.sqlite_schema import RANKINGS_FILE
 
 _CHUNK = 64 << 10
 _SQLITE = b"SQLite format 3\0"
 # Files of a running process, which are no state. The copy of a database contains its side files already.
 _TEMPORARY_NAMES = {"lock", ".lock", "writes", "gate"}
-# Files whose content expires within the hour: they are not copied, and a restore removes them.
-_EXPIRING_NAMES = {RANKINGS_FILE}
+# Files whose content expires within the hour, or is made again from the log of events: they are not copied, and a
+# restore removes them.
+_EXPIRING_NAMES = {RANKINGS_FILE, COUNTS_FILE}
 _SKIPPED_NAMES = _TEMPORARY_NAMES | _EXPIRING_NAMES
 _RESTORING = ".restoring"
 _TEMPORARY_ENDINGS = ("-wal", "-shm", "-journal", ".draft")

@@ -195,6 +195,11 @@ def time_to_proto(moment: datetime) -> Timestamp:
     return message
 
 
+def price_range_to_proto(price: PriceRange) -> product_pb2.PriceRange:
+    ends = {"minimum": price.minimum, "maximum": price.maximum}
+    return product_pb2.PriceRange(**{name: money_to_proto(end) for name, end in ends.items() if end is not None})
+
+
 def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> ProductFilter:
     """Refuses lists that are too long before it reads them; `filter_violations` checks all the rest."""
     if wrong := list(too_many_entries(message, field)):

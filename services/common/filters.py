@@ -74,7 +74,7 @@ class AttributeFilter:
 
     @cached_property
     def value_forms(self) -> frozenset[str]:
-        return frozenset(map(comparison_form, self.values))
+        return frozenset(map(comparison_form, self.values)) - {""}
 
     def holds(self, number: float) -> bool:
         """Whether the number is in the range."""
@@ -105,7 +105,7 @@ class ProductFilter:
 
     @cached_property
     def brand_forms(self) -> frozenset[str]:
-        return frozenset(map(comparison_form, self.brands))
+        return frozenset(map(comparison_form, self.brands)) - {""}
 
 
 class _Attribute(Protocol):
@@ -131,7 +131,7 @@ def matches(product: Product, narrowing: ProductFilter) -> bool:
     """
     return (
         (not narrowing.categories or _is_below(product.category_path, narrowing.category_forms))
-        and (not narrowing.brands or (bool(product.brand) and comparison_form(product.brand) in narrowing.brand_forms))
+        and (not narrowing.brands or comparison_form(product.brand) in narrowing.brand_forms)
         and (narrowing.price is None or _is_in_range(product.price, narrowing.price))
         and all(_has(product, attribute) for attribute in narrowing.attributes)
         and not (narrowing.in_stock_only and product.stock == 0)
@@ -200,7 +200,7 @@ def _text_violations(narrowing: ProductFilter, field: str) -> Iterator[FieldViol
     ]
     for index, attribute in enumerate(narrowing.attributes):
         path = f"attributes[{index}]"
-        if not attribute.name:
+        if not attribute.name.strip():
             yield FieldViolation(f"{field}.{path}.name", "is empty; name the attribute")
         texts.append((f"{path}.name", attribute.name, MAX_ATTRIBUTE_NAME))
         texts += [(f"{path}.values[{at}]", text, MAX_ATTRIBUTE_VALUE) for at, text in enumerate(attribute.values)]

@@ -29,7 +29,7 @@ CATEGORY_SEPARATOR = " > "
 # Characters of a path in one text: "Shoes > Running Shoes".
 MAX_CATEGORY_PATH = MAX_CATEGORY_LEVELS * (MAX_CATEGORY + len(CATEGORY_SEPARATOR)) - len(CATEGORY_SEPARATOR)
 
-_WRONG_NAME = f"a name is lower-case and has 1 to {MAX_ATTRIBUTE_NAME} characters"
+_WRONG_NAME = f"a name is lower-case, not blank, and has at most {MAX_ATTRIBUTE_NAME} characters"
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _variant_attributes(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _is_attribute_name(name: str) -> bool:
-    return 1 <= len(name) <= MAX_ATTRIBUTE_NAME and name == name.lower()
+    return bool(name.strip()) and len(name) <= MAX_ATTRIBUTE_NAME and name == name.lower()
 
 
 def _prices(product: Product) -> Iterator[tuple[str, str]]:

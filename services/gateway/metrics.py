@@ -25,6 +25,7 @@ BACKGROUND_TASKS = (
     "stage_health",
     "token_key",
     "replicas",
+    "serving_configuration",
     "metrics",
 )
 
@@ -141,9 +142,14 @@ class Metrics:
             ["source"],
             registry=registry,
         )
+        self.serving_configuration_valid = Gauge(
+            named("serving_configuration_valid"), "0 while the file is invalid and the one before it is in use.",
+            multiprocess_mode="livemin", registry=registry,
+        )  # fmt: skip
         self.imported_products = Counter(
             named("imported_products"), "Products received by imports.", ["outcome"], registry=registry
         )
+        self.offer_updates = Counter(named("offer_updates"), "Offers received.", ["outcome"], registry=registry)
         self.shown_items = Counter(named("shown_items"), "Products on answered pages.", registry=registry)
         self.empty_searches = Counter(named("empty_searches"), "Searches that found nothing.", registry=registry)
         self.later_pages = Counter(

@@ -194,6 +194,11 @@ class GatewaySettings(ServiceSettings):
     quotas: QuotaSettings = QuotaSettings()
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()
+    # Folder of the domain, of which the gateway reads texts.yaml. See docs/how-to/domains.md. None: retail.
+    domain_dir: Path | None = None
+    # YAML file with the placements of Recommend: docs/how-to/placements.md. It replaces embedded placements of the same
+    # name, and is read again when it changes. Unset: the embedded ones.
+    serving_configuration: Path | None = None
     # File with the replicas of a suite on this machine (services/common/replica_file.py): they are called directly, and
     # through the stages' targets when none is connected. `kairos up` sets it. Empty: always through the targets. It has
     # no effect with KAIROS_STAGE_ACCESS_CA, because TLS ends at the ingress behind a target.

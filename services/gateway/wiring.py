@@ -9,12 +9,14 @@ from pathlib import Path
 
 from services.common.context import DEFAULT_TENANT
 from services.gateway.adapters.stage_clients import StageClients, connect
+from services.gateway.adapters.text_files import load_texts
 from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.event_loop_watch import EventLoopWatch
 from services.gateway.background.impressions import ImpressionLog
 from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
 from services.gateway.background.replicas import ReplicaWatch
+from services.gateway.background.serving import Serving
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.background.token_keys import TokenKeys
 from services.gateway.handler import GatewayHandler
@@ -58,7 +60,10 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
         ImpressionLog(stubs, access, metrics, supervisor, background.impressions_mb * 1e6),
         ClickPositions(stubs, access, metrics, supervisor),
         TokenKeys(stubs, access, supervisor, settings.security.token_key.get_secret_value()),
+        load_texts(settings.domain_dir),
+        Serving(settings.serving_configuration, metrics),
     )  # fmt: skip
+    parts.serving.start(supervisor)
     parts.popular_items.track(DEFAULT_TENANT)
     parts.popular_items.start()
     if settings.replicas_file and not clients.uses_tls:

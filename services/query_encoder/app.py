@@ -46,6 +46,11 @@ class QueryEncoder:
     ) -> encoder_pb2.EncodeProductsResponse:
         return await self._handler.EncodeProducts(request, grpc_context)
 
+    async def ListCompanions(
+        self, request: encoder_pb2.ListCompanionsRequest, grpc_context: CallContext
+    ) -> encoder_pb2.ListCompanionsResponse:
+        return await self._handler.ListCompanions(request, grpc_context)
+
     async def EncodeImage(
         self, request: encoder_pb2.EncodeImageRequest, grpc_context: CallContext
     ) -> encoder_pb2.EncodeImageResponse:

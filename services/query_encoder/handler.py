@@ -26,10 +26,13 @@ from services.query_encoder.convert import (
     understanding_to_proto,
     vector_to_proto,
 )
+from services.query_encoder.convert_companions import companions_to_proto, texts_and_limit
+from services.query_encoder.domain.companions import Companions, name_of
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.past_queries import PastQueries
 from services.query_encoder.domain.product_text import product_text
-from services.query_encoder.domain.query_reading import QueryReader
+from services.query_encoder.domain.query_context import QueryContext
+from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.domain.text import normalise, tokens
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.ports import LexiconStore
@@ -52,15 +55,18 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         encoders: Sequence[ServedEncoder],
         image_encoder: ServedImageEncoder,
         reader: QueryReader,
+        companions: Companions,
         understander: Understander | None,
         lexicons: LexiconStore,
         vocabularies: Vocabularies,
+        stop_words: frozenset[str],
         query_thread: ThreadPoolExecutor,
         import_threads: ThreadPoolExecutor,
     ) -> None:
         self._encoders, self._image_encoder = encoders, image_encoder
-        self._reader, self._understander = reader, understander
+        self._reader, self._understander, self._companions = reader, understander, companions
         self._lexicons, self._vocabularies, self._past_queries = lexicons, vocabularies, PastQueries()
+        self._stop_words = stop_words
         self._query_thread, self._import_threads = query_thread, import_threads
 
     @rpc(encoder_pb2.EncodeQueryResponse)
@@ -77,7 +83,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             await encoder.encode_query(reading.encoded_text(encoder.reads_chinese), query_context, context)
             for encoder in self._encoders
         ]
-        answer = encoded_query_to_proto(reading, vectors)
+        answer = encoded_query_to_proto(reading, vectors, self._stop_words)
         if self._understander is not None:
             understanding = self._understander.understand(reading, vectors[0].plain, vocabulary.lexicon)
             answer.understanding.CopyFrom(understanding_to_proto(understanding, self._understander.model_version))
@@ -104,6 +110,14 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             await self._learn(context, products)
         return encoded_products_to_proto(vectors, encoded_images)
 
+    @rpc(encoder_pb2.ListCompanionsResponse)
+    async def ListCompanions(self, request: encoder_pb2.ListCompanionsRequest) -> encoder_pb2.ListCompanionsResponse:
+        context = context_from_proto(request.context)
+        texts, limit = texts_and_limit(request)
+        found, encoder = self._companions.of(texts, limit), self._encoders[0]
+        vectors = [await encoder.encode_query(name_of(concept), QueryContext(), context) for concept in found]
+        return companions_to_proto(found, vectors, encoder.dimensions)
+
     @rpc(encoder_pb2.EncodeImageResponse, most_calls=_MOST_IMAGES)
     async def EncodeImage(self, request: encoder_pb2.EncodeImageRequest) -> encoder_pb2.EncodeImageResponse:
         vector = await self._image_encoder.encode_query(request.image, context_from_proto(request.context))
@@ -113,7 +127,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         """Loads what the first request would load otherwise, with the words of `tenant`."""
         self._vocabularies.read(tenant)
         self._vocabularies.build_suggester(tenant)
-        tokens("分词 words")
+        tokens("分词 words", self._stop_words)
         self.check()
 
     def measures(self) -> dict[str, float]:

@@ -69,6 +69,21 @@ class Ranker:
     ) -> ranker_pb2.ListPopularItemsResponse:
         return await self._handler.ListPopularItems(request, grpc_context)
 
+    async def ListRelatedItems(
+        self, request: ranker_pb2.ListRelatedItemsRequest, grpc_context: CallContext
+    ) -> ranker_pb2.ListRelatedItemsResponse:
+        return await self._handler.ListRelatedItems(request, grpc_context)
+
+    async def ListTrendingItems(
+        self, request: ranker_pb2.ListTrendingItemsRequest, grpc_context: CallContext
+    ) -> ranker_pb2.ListTrendingItemsResponse:
+        return await self._handler.ListTrendingItems(request, grpc_context)
+
+    async def ListPersonItems(
+        self, request: ranker_pb2.ListPersonItemsRequest, grpc_context: CallContext
+    ) -> ranker_pb2.ListPersonItemsResponse:
+        return await self._handler.ListPersonItems(request, grpc_context)
+
     async def GetProfile(
         self, request: ranker_pb2.GetProfileRequest, grpc_context: CallContext
     ) -> ranker_pb2.GetProfileResponse:

@@ -18,6 +18,15 @@ from services.ranker.background_writer import BackgroundWriter, PendingRanking
 from services.ranker.convert import check_candidates, check_id, check_texts, one_person, person_of, proposed_key
 from services.ranker.convert_events import events_from_proto, items_from_proto, session_moves
 from services.ranker.convert_explanation import check_explained
+from services.ranker.convert_item_lists import (
+    DEFAULT_OF_PERSON,
+    MAX_OF_PERSON,
+    limit_of,
+    person_asked_for,
+    related_to_proto,
+    relation_of,
+)
+from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import (
     check_shown,
     ranking_from_proto,
@@ -27,14 +36,14 @@ from services.ranker.convert_rankings import (
 from services.ranker.convert_user import page_from_token, page_size
 from services.ranker.domain.event import Batch
 from services.ranker.impression_log import ImpressionLog
+from services.ranker.item_counter import ItemCounter
+from services.ranker.item_lists import ItemLists
 from services.ranker.keeper import Keeper
-from services.ranker.ports import ProfileStore, RankerModels, RankingStore
+from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore
 from services.ranker.rank_items import ItemRanker
 from services.ranker.settings import RankerSettings
 from services.ranker.user_data import UserData
 
-DEFAULT_POPULAR = 100
-MAX_POPULAR = 1_000
 # Calls of RecordEvents at a time. Those that wait share the next write, so that the last one waits for two or three.
 _MOST_RECORDING = 256
 
@@ -49,6 +58,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         store: ProfileStore,
         rankings: RankingStore,
         models: RankerModels,
+        counts: CountStore,
         settings: RankerSettings,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
@@ -58,7 +68,10 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._writer = BackgroundWriter(rankings, settings.rankings.queue)
         self._ranker = ItemRanker(store, self._writer, models, settings.exploration, clock, random or Random())
         self._impressions = ImpressionLog(store, self._writer, settings.rankings.whole_share, clock)
-        self._users = UserData(store, self._writer, clock)
+        self._counts, bounds = counts, settings.item_counts
+        self._counter = ItemCounter(store, counts, bounds.items, bounds.persons, bounds.interval_s, clock)
+        self._lists = ItemLists(store, counts, clock)
+        self._users = UserData(store, self._writer, self._counter, clock)
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")
         # Writes wait for the disk: no thread that ranks does.
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
@@ -72,6 +85,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         check_candidates(request.candidates)
         check_texts(request)
         check_explained(request)
+        slate_options(request)
 
         def work() -> ranker_pb2.RankItemsResponse:
             # It may have waited for a thread: expired work is not begun.
@@ -84,6 +98,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     async def RecordEvents(self, request: ranker_pb2.RecordEventsRequest) -> ranker_pb2.RecordEventsResponse:
         tenant, now_s = context_from_proto(request.context).tenant, self._clock()
         events, items = events_from_proto(request, now_s), items_from_proto(request.items)
+        self._counter.follow(tenant)
         new = await self._recorder.add(Batch(tenant, events, items))
         recorded = {event.event_id: event for event in reversed(events) if event.event_id in new}
         moves = session_moves(tenant, [recorded[id] for id in new], items, now_s - self._session_ttl_s, now_s)
@@ -161,12 +176,41 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self, request: ranker_pb2.ListPopularItemsRequest
     ) -> ranker_pb2.ListPopularItemsResponse:
         tenant = context_from_proto(request.context).tenant
-        limit = request.limit or DEFAULT_POPULAR
-        if not 1 <= limit <= MAX_POPULAR:
-            raise InvalidArgument.of("limit", f"is {limit}; send 1 to {MAX_POPULAR}")
-        now_s = self._clock()
+        limit, now_s = limit_of(request), self._clock()
         found = await self._in_thread(lambda: self._store.popular(tenant, request.category, limit, now_s))
         return ranker_pb2.ListPopularItemsResponse(
+            item_ids=[item_id for item_id, _ in found], scores=[score for _, score in found]
+        )
+
+    @rpc(ranker_pb2.ListRelatedItemsResponse)
+    async def ListRelatedItems(
+        self, request: ranker_pb2.ListRelatedItemsRequest
+    ) -> ranker_pb2.ListRelatedItemsResponse:
+        tenant = context_from_proto(request.context).tenant
+        relation, limit = relation_of(request), limit_of(request)
+        self._counter.follow(tenant)
+        asked = list(request.item_ids)
+        return related_to_proto(await self._in_thread(lambda: self._lists.related(tenant, asked, relation, limit)))
+
+    @rpc(ranker_pb2.ListTrendingItemsResponse)
+    async def ListTrendingItems(
+        self, request: ranker_pb2.ListTrendingItemsRequest
+    ) -> ranker_pb2.ListTrendingItemsResponse:
+        tenant, limit = context_from_proto(request.context).tenant, limit_of(request)
+        self._counter.follow(tenant)
+        found = await self._in_thread(lambda: self._lists.trending(tenant, request.category, limit))
+        return ranker_pb2.ListTrendingItemsResponse(
+            item_ids=[item_id for item_id, _ in found], scores=[rise for _, rise in found]
+        )
+
+    @rpc(ranker_pb2.ListPersonItemsResponse)
+    async def ListPersonItems(self, request: ranker_pb2.ListPersonItemsRequest) -> ranker_pb2.ListPersonItemsResponse:
+        tenant, person = context_from_proto(request.context).tenant, person_asked_for(request)
+        limit = limit_of(request, DEFAULT_OF_PERSON, MAX_OF_PERSON)
+        is_viewed = request.items == ranker_pb2.PERSON_ITEMS_RECENTLY_VIEWED
+        read = self._lists.recently_viewed if is_viewed else self._lists.buy_again
+        found = await self._in_thread(lambda: read(tenant, person, limit)) if person else []
+        return ranker_pb2.ListPersonItemsResponse(
             item_ids=[item_id for item_id, _ in found], scores=[score for _, score in found]
         )
 
@@ -188,7 +232,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         measured: dict[str, float] = {
             "kairos_ranker_rankings_dropped": self._writer.dropped,
             "kairos_ranker_log_entries_removed": self._keeper.removed,
-            "kairos_ranker_upkeep_failures": self._keeper.failures,
+            "kairos_ranker_upkeep_failures": self._keeper.failures + self._counter.failures,
         }
         if (fill := self._keeper.fill) is not None:
             measured |= {"kairos_ranker_store_used_bytes": fill.used, "kairos_ranker_store_limit_bytes": fill.limit}
@@ -197,10 +241,12 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     def close(self) -> None:
         """Ends the calls in progress and writes the rankings and session moves that are queued."""
         self._keeper.close()
+        self._counter.close()
         self._threads.shutdown(cancel_futures=True)
         self._writing.shutdown(cancel_futures=True)
         self._logging.shutdown(cancel_futures=True)
         self._writer.close()
         self._models.close()
+        self._counts.close()
         self._rankings.close()
         self._store.close()

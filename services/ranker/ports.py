@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from enum import Enum
+from typing import NamedTuple, Protocol
 
 from services.ranker.domain.event import Batch, Event, ItemFeatures
 from services.ranker.domain.impressions import Impressions
@@ -60,8 +61,9 @@ class ProfileStore(Protocol):
     def record(self, batches: Sequence[Batch]) -> list[list[str]]:
         """Returns the ids of each batch's new events; an event id counts once. Stores all batches of a tenant or none.
 
-        Items are stored; the latest features win. Events that happened before their person was deleted are skipped,
-        and so are events that are older than what the log keeps (see `trim`).
+        Histories and counts follow what refunds and cancellations undo, in any order of arrival: see `domain.refunds`.
+        Items are stored; the latest features win, and an empty group id changes no group. Events that happened before
+        their person was deleted are skipped, and so are events that are older than what the log keeps (see `trim`).
         """
 
     def record_impressions(
@@ -86,11 +88,17 @@ class ProfileStore(Protocol):
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         """(buyers, buyers on a second day) by key of `domain.repurchase`, without keys that have no buyers."""
 
-    def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
-        """Weighted events on each item, with a half-life of a week; 0 where there are none."""
+    def popularity(self, tenant: str, keys: Sequence[str], now_s: float) -> list[float]:
+        """Weighted events on each item or group, with a half-life of a week; 0 where there are none.
+
+        `keys` are those of `domain.popularity.popularity_key`.
+        """
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
-        """(item id, popularity), most popular first; ties by id. An empty `category` means the whole shop."""
+        """(item id, popularity), most popular first; ties by key. An empty `category` means the whole shop.
+
+        Of a group there is one item: the one that brought most of the group's popularity.
+        """
 
     def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]:
         """(position, event) of the log after `position`, in order; only one person's events if `person` is set."""
@@ -202,6 +210,65 @@ class RankingStore(Protocol):
 
     def remove_expired(self) -> None:
         """Removes expired rows and rows beyond the bounds. Reads never return expired rows, even before this call."""
+
+    def close(self) -> None: ...
+
+
+class CountKind(Enum):
+    """What a document of the CountStore holds; domain/item_counts says how each is used."""
+
+    # By the key of domain.person.
+    PERSON = "person"
+    # By item: its neighbours, and the count of the item itself.
+    BOUGHT = "bought"
+    BOUGHT_TOTAL = "bought-total"
+    VIEWED = "viewed"
+    VIEWED_TOTAL = "viewed-total"
+    # By item.
+    TREND = "trend"
+    # By the key of domain.repurchase.
+    INTERVAL = "interval"
+
+
+class Document(NamedTuple):
+    """`changed_s`: the time of the newest event in it, in seconds since the epoch; retention goes by it."""
+
+    text: str
+    changed_s: float
+
+
+class Progress(NamedTuple):
+    """`position`: up to which the log of events is counted. `revision` grows with every write."""
+
+    revision: int
+    position: int
+
+
+# By kind and key; None removes the document.
+Documents = Mapping[tuple[CountKind, str], Document | None]
+
+
+class CountStore(Protocol):
+    """Counts over all persons, derived from the log of events: documents of each tenant, by kind and key.
+
+    Several replicas may share one store: a write that another one has overtaken is refused. A write is whole or not at
+    all. What is lost, or of another layout, is counted again from the log.
+    """
+
+    def progress(self, tenant: str) -> Progress:
+        """(0, 0) before the first write."""
+
+    def read(self, tenant: str, kind: CountKind, keys: Sequence[str]) -> dict[str, str]:
+        """Texts by key, without unknown keys."""
+
+    def newest(self, tenant: str, kind: CountKind, since_s: float, limit: int) -> dict[str, str]:
+        """Texts by key of the documents that changed at `since_s` or later, at most `limit`, the newest ones."""
+
+    def write(self, tenant: str, known: Progress, position: int, documents: Documents) -> bool:
+        """Whether nobody has written since `known` was read; otherwise nothing is written."""
+
+    def trim(self, tenant: str, kind: CountKind, bound: LogBound, now_s: float) -> int:
+        """Removes documents beyond the bound, those that changed least lately first; returns their number."""
 
     def close(self) -> None: ...
 

@@ -75,6 +75,19 @@ class LogSettings(BaseModel):
         return LogBound(self.days * 86_400, self.count)
 
 
+class ItemCountSettings(BaseModel):
+    """Counts over all persons: items bought or viewed together, rising items, intervals between purchases."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Of a tenant, each with its neighbours; beyond it those without events for longest are removed. Some 5 KiB each.
+    items: int = Field(default=100_000, ge=1)
+    # Of a tenant, with what they have added to the counts; beyond it as for items. Some KiB each.
+    persons: int = Field(default=100_000, ge=1)
+    # Seconds between two looks at the log of events.
+    interval_s: float = Field(default=1.0, gt=0)
+
+
 class RetentionSettings(BaseModel):
     """How much of its logs the ranker keeps. The oldest entries beyond a bound are removed in the background."""
 
@@ -104,6 +117,7 @@ class RankerSettings(ServiceSettings):
     rankings: RankingSettings = RankingSettings()
     sessions: SessionSettings = SessionSettings()
     retention: RetentionSettings = RetentionSettings()
+    item_counts: ItemCountSettings = ItemCountSettings()
     # weighted-sum, a network that `python -m training.ranking` trained, or one of the baselines.
     ranker: Literal["weighted-sum", "network", "popularity", "retrieval-order", "nearest-to-mean", "shuffle"] = (
         "weighted-sum"

@@ -13,24 +13,30 @@ from services.ranker.convert import person_of
 from services.ranker.convert_rankings import impressions_to_proto, whole_ranking_to_proto
 from services.ranker.convert_user import LOGS, PAGE_BYTES, event_to_proto, page_token, profile_to_proto
 from services.ranker.domain.interests import interests
+from services.ranker.domain.person import person_key
 from services.ranker.domain.profile import build_profile, newest_model
-from services.ranker.domain.repurchase import category_key, item_key, recently_purchased
+from services.ranker.domain.repurchase import category_key, groups_of, item_key, recently_purchased
 from services.ranker.domain.user_history import UserHistory
+from services.ranker.item_counter import ItemCounter
 from services.ranker.ports import ProfileStore
 
 
 class UserData:
     """Persons are keys of `domain.person`. `clock` gives seconds since the epoch."""
 
-    def __init__(self, store: ProfileStore, writer: BackgroundWriter, clock: Callable[[], float]) -> None:
-        self._store, self._writer, self._clock = store, writer, clock
+    def __init__(
+        self, store: ProfileStore, writer: BackgroundWriter, counter: ItemCounter, clock: Callable[[], float]
+    ) -> None:
+        self._store, self._writer, self._counter, self._clock = store, writer, counter, clock
 
     def interests(self, tenant: str, person: str, session_id: str) -> ranker_pb2.GetInterestsResponse:
         """`person` and `session_id` may be empty."""
         user_history = self._store.user_history(tenant, person) if person else UserHistory()
         now_s = self._clock()
+        bought = self._recently_purchased(tenant, user_history, now_s)
         response = ranker_pb2.GetInterestsResponse(
-            recently_purchased_item_ids=self._recently_purchased(tenant, user_history, now_s)
+            recently_purchased_item_ids=bought,
+            recently_purchased_item_group_ids=groups_of(user_history.purchases, bought),
         )
         model_version, dimensions = newest_model(user_history)
         found = interests(build_profile(user_history, model_version, dimensions, now_s))
@@ -67,12 +73,14 @@ class UserData:
 
     def merge(self, tenant: str, message: ranker_pb2.MergeUsersRequest) -> ranker_pb2.MergeUsersResponse:
         events, impressions = self._store.merge(tenant, message.visitor_id, message.user_id)
+        self._counter.merge(tenant, person_key("", message.visitor_id), person_key(message.user_id, ""))
         return ranker_pb2.MergeUsersResponse(moved_event_count=events, moved_impressions_count=impressions)
 
     def delete(self, tenant: str, person: str) -> ranker_pb2.DeleteUserResponse:
         persons = self._store.persons(tenant, [person])[person]
         rankings = self._writer.delete_persons(tenant, persons)
         events, impressions = self._store.delete_person(tenant, person)
+        self._counter.forget(tenant, persons)
         # Once more: a ranking that was made until now has features of the history.
         rankings += self._writer.delete_persons(tenant, persons)
         return ranker_pb2.DeleteUserResponse(

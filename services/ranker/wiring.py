@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from services.common.settings import REDIS_TIMEOUT_S
 from services.ranker.adapters.objective_file import ObjectiveFile
+from services.ranker.adapters.sqlite_counts import SqliteCountStore
 from services.ranker.adapters.sqlite_ranking_store import SqliteRankingStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain import baselines
@@ -19,7 +20,7 @@ from services.ranker.domain.weighted_sum import Weights, weighted_sum
 from services.ranker.handler import RankerHandler
 from services.ranker.models.loaded_versions import PREFIX, Served, blank_request
 from services.ranker.models.served_models import ServedModels
-from services.ranker.ports import ProfileStore, RankingLimits, RankingStore
+from services.ranker.ports import CountStore, ProfileStore, RankingLimits, RankingStore
 from services.ranker.settings import RankerSettings
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ VERSION = 2
 
 def build_handler(settings: RankerSettings) -> RankerHandler:
     store = build_store(settings)
-    return RankerHandler(store, build_ranking_store(settings), build_models(settings, store), settings)
+    models, counts = build_models(settings, store), build_count_store(settings)
+    return RankerHandler(store, build_ranking_store(settings), models, counts, settings)
 
 
 def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:
@@ -99,6 +101,14 @@ def build_ranking_store(settings: RankerSettings) -> RankingStore:
     from services.ranker.adapters.redis_ranking_store import RedisRankingStore
 
     return RedisRankingStore(_redis_client(settings), limits, sessions.step)
+
+
+def build_count_store(settings: RankerSettings) -> CountStore:
+    if settings.store == "sqlite":
+        return SqliteCountStore(settings.data_dir)
+    from services.ranker.adapters.redis_counts import RedisCountStore
+
+    return RedisCountStore(_redis_client(settings))
 
 
 def _redis_client(settings: RankerSettings) -> redis.Redis:

@@ -62,6 +62,7 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
         super().__init__()
         self.read = encoder_pb2.EncodeQueryResponse()
         self.has_image_encoder = True
+        self.companions: list[str] = []
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -98,6 +99,16 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
                     answer.image_problems.add(index=index, reason="is no picture")
         return answer
 
+    @rpc(encoder_pb2.ListCompanionsResponse)
+    async def ListCompanions(self, request: encoder_pb2.ListCompanionsRequest) -> encoder_pb2.ListCompanionsResponse:
+        """Everything goes with `companions`, by their names."""
+        await self.take(request)
+        names = [encoder_pb2.Companion(concept_id=name, labels=[name]) for name in self.companions]
+        answer = encoder_pb2.ListCompanionsResponse(companions=names)
+        if names:
+            answer.vectors.CopyFrom(vectors_to_proto(np.ones((len(names), 2), np.float32), MODEL))
+        return answer
+
     @rpc(encoder_pb2.EncodeImageResponse)
     async def EncodeImage(self, request: encoder_pb2.EncodeImageRequest) -> encoder_pb2.EncodeImageResponse:
         await self.take(request)
@@ -121,6 +132,8 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         super().__init__()
         self.degradations: list[common_pb2.Degradation] = []
         self.stored = {f"p{n}": (product(n), b"") for n in range(1, 26)}
+        # Effective prices in USD that differ from the list price, by product.
+        self.offers: dict[str, float] = {}
         # In the catalogue, but found by no search.
         self.hidden: set[str] = set()
         self.applies_soft_filters = False
@@ -186,11 +199,23 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         missing = [id for id in request.ids if id not in gone]
         return retrieval_pb2.RemoveProductsResponse(removed_count=len(gone), missing_ids=missing)
 
+    @rpc(retrieval_pb2.CompleteIdentifiersResponse)
+    async def CompleteIdentifiers(
+        self, request: retrieval_pb2.CompleteIdentifiersRequest
+    ) -> retrieval_pb2.CompleteIdentifiersResponse:
+        """The ids of the products are their only identifiers."""
+        await self.take(request)
+        known = sorted(id for id in self.stored if id.startswith(request.prefix))[: request.limit or 8]
+        found = [retrieval_pb2.CompletedIdentifier(identifier=id, product_id=id) for id in known]
+        return retrieval_pb2.CompleteIdentifiersResponse(identifiers=found)
+
     def _candidates(self, ids: list[str]) -> retrieval_pb2.Candidates:
         count = len(ids)
         return retrieval_pb2.Candidates(
             ids=ids, scores=[1 - n / 100 for n in range(count)], dense_scores=[0.5] * count,
-            lexical_scores=[2.0] * count, prices=[10.0] * count, currencies=["USD"] * count,
+            lexical_scores=[2.0] * count, currencies=["USD"] * count,
+            prices=[self.offers.get(id, self.stored[id][0].price.units) for id in ids],
+            list_prices=[self.stored[id][0].price.units for id in ids],
             categories=["Shoes"] * count, brands=["B"] * count, stocks=[-1] * count,
             created_at_seconds=[0] * count, products=[self.stored[id][0].SerializeToString() for id in ids],
             vectors=vectors_to_proto(np.ones((count, 2), np.float16), MODEL),
@@ -234,6 +259,10 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         self.sessions: dict[str, common_pb2.Vectors] = {}
         self.merged: dict[str, str] = {}
         self.token_key = ""
+        # By relation, of any item; and by kind, of any person.
+        self.related: dict[int, list[str]] = {}
+        self.trending: list[str] = []
+        self.of_person: dict[int, list[str]] = {}
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -376,6 +405,31 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         await self.take(request)
         return ranker_pb2.ListPopularItemsResponse(item_ids=["p7", "p3"], scores=[2.0, 1.0])
 
+    @rpc(ranker_pb2.ListRelatedItemsResponse)
+    async def ListRelatedItems(
+        self, request: ranker_pb2.ListRelatedItemsRequest
+    ) -> ranker_pb2.ListRelatedItemsResponse:
+        await self.take(request)
+        ids = [id for id in self.related.get(request.relation, []) if id not in request.item_ids]
+        return ranker_pb2.ListRelatedItemsResponse(item_ids=ids, scores=_falling(ids), counts=[1] * len(ids))
+
+    @rpc(ranker_pb2.ListTrendingItemsResponse)
+    async def ListTrendingItems(
+        self, request: ranker_pb2.ListTrendingItemsRequest
+    ) -> ranker_pb2.ListTrendingItemsResponse:
+        await self.take(request)
+        return ranker_pb2.ListTrendingItemsResponse(item_ids=self.trending, scores=_falling(self.trending))
+
+    @rpc(ranker_pb2.ListPersonItemsResponse)
+    async def ListPersonItems(self, request: ranker_pb2.ListPersonItemsRequest) -> ranker_pb2.ListPersonItemsResponse:
+        await self.take(request)
+        ids = self.of_person.get(request.items, [])
+        return ranker_pb2.ListPersonItemsResponse(item_ids=ids, scores=_falling(ids))
+
+
+def _falling(ids: list[str]) -> list[float]:
+    return [1 / (place + 1) for place in range(len(ids))]
+
 
 def _profile(request: ranker_pb2.GetProfileRequest | ranker_pb2.ExportUserRequest) -> profile_pb2.UserProfile:
     return profile_pb2.UserProfile(user_id=request.user_id, visitor_id=request.visitor_id)
@@ -392,8 +446,7 @@ class FakePricing(Behaviour, pricing_pb2_grpc.PricingServiceServicer):
         answer = pricing_pb2.QuotePricesResponse()
         for item in request.items:
             quote = answer.quotes.add(quote_id=f"q-{item.item_id}", item_id=item.item_id, list_price=item.list_price)
-            quote.offer.CopyFrom(item.list_price)
-            quote.offer.units = item.list_price.units * 9 // 10
+            quote.offer.CopyFrom(item.offer)
             quote.price_floor.CopyFrom(item.cost)
             quote.price_ceiling.CopyFrom(item.list_price)
             quote.reason, quote.explanation = self.reason, f"The floor is {item.cost.units}."

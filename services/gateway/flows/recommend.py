@@ -1,21 +1,28 @@
-"""Recommend: products for a user, a visitor or a session, without a query.
+"""Recommend: products for a placement, without a query.
 
-Candidates come from the interests, else from the session, else from the popular items of the shop.
+The serving configuration says which sources a placement has. What they find is merged, and the ranker makes a slate of
+it; a source that is late or down is skipped.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.convert import product_from_proto, tensor_from_proto, vectors_to_proto
-from services.common.filters import ProductFilter, matches
+from services.common.errors import InvalidArgument
+from services.common.filters import AttributeFilter, ProductFilter
 from services.gateway import fallbacks
 from services.gateway.domain.budget import Stage
+from services.gateway.domain.merging import Merged, SourceList, filled, merged
+from services.gateway.domain.serving_configuration import OF_PRODUCTS, Placement, Source, SourceUse
 from services.gateway.domain.viewer import Explained, Viewer
+from services.gateway.flows.candidate_sources import CandidateSources
+from services.gateway.flows.candidates import joined, taken
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.rank_items import rank_items
@@ -25,22 +32,21 @@ from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
 _AFTER_RANKER = (Stage.RETRIEVAL, Stage.PRICING)
-_AFTER_RETRIEVAL = (Stage.RANKER, Stage.PRICING)
-# Of a filter: each is one call.
-_MAX_CATEGORIES = 3
-_SOURCES = {
-    ranker_pb2.CANDIDATE_SOURCE_INTERESTS: "interests",
-    ranker_pb2.CANDIDATE_SOURCE_SESSION: "session",
-    ranker_pb2.CANDIDATE_SOURCE_POPULAR: "popular",
-}
+_AFTER_LOOKUP = (Stage.RETRIEVAL, Stage.RANKER, Stage.PRICING)
+# The version of an order that no ranker made.
+SOURCE_ORDER = "source-order"
+_UNKNOWN = ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED
 
 
 async def recommend(
     calls: StageCalls, parts: Parts, message: gateway_pb2.RecommendRequest, viewer: Viewer
 ) -> gateway_pb2.RecommendResponse:
+    # Read once: the file may change meanwhile.
+    configuration = parts.serving.configuration
+    name, placement = configuration.placement(message.placement)
     page = await stored_page(calls, parts, viewer)
     if page is None:
-        ranking = await new_ranking(calls, parts, message, viewer, viewer.explained)
+        ranking = await _ranking_of(calls, parts, message, viewer, viewer.explained, placement)
         page = cut(ranking, viewer, calls.locale)
     results = await results_of(calls, parts, page, viewer)
     return gateway_pb2.RecommendResponse(
@@ -50,6 +56,8 @@ async def recommend(
         degradations=calls.degradations,
         request_id=calls.info.request_id,
         timings=calls.timings if message.explain else [],
+        placement=name,
+        serving_configuration_version=configuration.full_version,
     )
 
 
@@ -60,44 +68,121 @@ async def new_ranking(
     viewer: Viewer,
     explained: Explained | None,
 ) -> Ranking:
-    known = await _interests(calls, parts, viewer)
-    recently_purchased = frozenset(known.recently_purchased_item_ids)
-    source = ranker_pb2.CANDIDATE_SOURCE_POPULAR
-    query = retrieval_pb2.RetrieveCandidatesRequest(
-        filter=message.filter,
-        excluded_ids=sorted(recently_purchased),
-        limit=parts.settings.search.candidates,
-        with_vectors=True,
+    _, placement = parts.serving.configuration.placement(message.placement)
+    return await _ranking_of(calls, parts, message, viewer, explained, placement)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Candidates in the order of `merged`, row by row."""
+
+    candidates: retrieval_pb2.Candidates
+    merged: Sequence[Merged]
+
+
+async def _ranking_of(
+    calls: StageCalls,
+    parts: Parts,
+    message: gateway_pb2.RecommendRequest,
+    viewer: Viewer,
+    explained: Explained | None,
+    placement: Placement,
+) -> Ranking:
+    if placement.needs_products and not (message.item_ids or message.cart_item_ids):
+        raise InvalidArgument.of("item_ids", "is empty; this placement needs the products of the page or of the cart")
+    known, products = await asyncio.gather(
+        _interests(calls, parts, viewer), _products(calls, parts, message, placement)
     )
-    if known.HasField("interests"):
-        source = ranker_pb2.CANDIDATE_SOURCE_INTERESTS
-        query.query_vectors.CopyFrom(known.interests)
-        query.query_vector_weights.extend(known.weights)
-    elif known.HasField("session"):
-        source = ranker_pb2.CANDIDATE_SOURCE_SESSION
-        query.query_vectors.CopyFrom(known.session)
-    candidates = retrieval_pb2.Candidates()
-    if query.HasField("query_vectors"):
-        found = await calls.call_or_degrade(
-            Stage.RETRIEVAL, parts.stubs.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, fallbacks.POPULAR_ITEMS
-        )
-        if found is not None:
-            calls.degradations.extend(found.degradations)
-            candidates = found.candidates
-    if not candidates.ids:
-        source = ranker_pb2.CANDIDATE_SOURCE_POPULAR
-        candidates = await _popular_candidates(calls, parts, message, viewer, recently_purchased)
-    if candidates.ids:
-        parts.metrics.recommendations.labels(_SOURCES[source]).inc()
-        count = len(candidates.ids)
-        ranking = await rank_items(
-            calls, parts, candidates, viewer, None, source, count, explained, as_slate=True
-        )  # fmt: skip
-    else:
+    purchased = frozenset(known.recently_purchased_item_ids)
+    excluded = frozenset([*message.item_ids, *message.cart_item_ids])
+    if placement.filters.exclude_purchased:
+        excluded |= purchased
+    narrowing = _filter_of(placement, products)
+    sources = CandidateSources(
+        calls, parts, message, viewer, narrowing, _both(message.filter, narrowing), excluded, known, products
+    )
+    found = await _find(sources, placement, parts.settings.search.candidates)
+    if found.merged:
+        ranking = await _rank(calls, parts, viewer, explained, placement, found)
+        ranking.sources = {entry.item_id: [_number(source) for source in entry.sources] for entry in found.merged}
+        ranking.related_title = _title(products, message)
+    elif placement.minimum_results:
         parts.metrics.recommendations.labels("memory").inc()
-        ranking = fallbacks.retrieval_late(parts, calls.info.tenant, viewer, recently_purchased)
-    ranking.conditions = Conditions(viewer.filter, recently_purchased=recently_purchased)
+        ranking = fallbacks.retrieval_late(parts, calls.info.tenant, viewer, excluded)
+    else:
+        ranking = Ranking.in_retrieval_order(retrieval_pb2.Candidates(), _UNKNOWN, 0, with_scores=False)
+    ranking.conditions = Conditions(viewer.filter, recently_purchased=purchased & excluded)
     return ranking
+
+
+async def _rank(
+    calls: StageCalls,
+    parts: Parts,
+    viewer: Viewer,
+    explained: Explained | None,
+    placement: Placement,
+    found: _Found,
+) -> Ranking:
+    first, count = found.merged[0].sources[0], len(found.merged)
+    parts.metrics.recommendations.labels(first.value).inc()
+    if placement.slate.order == "source":
+        ranking = Ranking.in_retrieval_order(found.candidates, _number(first), count, explained is not None)
+        return replace(ranking, model_version=SOURCE_ORDER)
+    slate, business = placement.slate, placement.business
+    options = ranker_pb2.RankingOptions(
+        diversity=slate.diversity, brand_cap=slate.brand_cap or 0, margin_weight=business.margin_weight,
+        freshness_weight=business.freshness_weight,
+    )  # fmt: skip
+    return await rank_items(
+        calls, parts, found.candidates, viewer, None, _number(first), count, explained, as_slate=True, options=options
+    )
+
+
+async def _find(sources: CandidateSources, placement: Placement, most: int) -> _Found:
+    """What the sources of the placement find, and behind it the fallback's products if these are too few."""
+    lists: list[tuple[SourceUse, retrieval_pb2.Candidates]] = []
+    for group in _groups(placement.sources):
+        known = {id for _, part in lists for id in part.ids}
+        asked = [use for use in group if use.if_fewer_than is None or len(known) < use.if_fewer_than]
+        parts = await asyncio.gather(*(sources.found_by(use.source, use.quota or most) for use in asked))
+        lists.extend((use, part) for use, part in zip(asked, parts, strict=True) if part.ids)
+    order = merged([SourceList(use.source, use.weight, list(part.ids)) for use, part in lists])
+    columns = [part for _, part in lists]
+    has_one_source = len(lists) == 1
+    for source in placement.fallback:
+        if len(order) >= placement.minimum_results:
+            break
+        if source in (use.source for use, _ in lists):
+            continue
+        part = await sources.found_by(source, most)
+        if part.ids:
+            has_one_source = not order
+            order = filled(order, SourceList(source, 1.0, list(part.ids)))
+            columns.append(part)
+    whole = joined(columns)
+    if not has_one_source:
+        # Several sources have no common scale: the merged score stands for their own.
+        whole = _in_order(whole, order)
+    return _Found(whole, order)
+
+
+def _in_order(candidates: retrieval_pb2.Candidates, order: Sequence[Merged]) -> retrieval_pb2.Candidates:
+    rows = {item_id: row for row, item_id in enumerate(candidates.ids)}
+    ordered = retrieval_pb2.Candidates()
+    ordered.CopyFrom(taken(candidates, [rows[entry.item_id] for entry in order]))
+    ordered.scores[:] = [entry.score for entry in order]
+    return ordered
+
+
+def _groups(uses: Sequence[SourceUse]) -> list[list[SourceUse]]:
+    """Sources that are asked at the same time: a condition waits for those before it."""
+    groups: list[list[SourceUse]] = [[]]
+    for use in uses:
+        last = groups[-1]
+        if last and use.if_fewer_than != last[0].if_fewer_than:
+            groups.append([])
+        groups[-1].append(use)
+    return groups
 
 
 async def _interests(calls: StageCalls, parts: Parts, viewer: Viewer) -> ranker_pb2.GetInterestsResponse:
@@ -113,66 +198,59 @@ async def _interests(calls: StageCalls, parts: Parts, viewer: Viewer) -> ranker_
     return answer if answer is not None else ranker_pb2.GetInterestsResponse()
 
 
-async def _popular_candidates(
-    calls: StageCalls,
-    parts: Parts,
-    message: gateway_pb2.RecommendRequest,
-    viewer: Viewer,
-    recently_purchased: frozenset[str],
+async def _products(
+    calls: StageCalls, parts: Parts, message: gateway_pb2.RecommendRequest, placement: Placement
 ) -> retrieval_pb2.Candidates:
-    """The popular items of the filter's categories, else of the shop; if they fill no page, the newest that match.
-
-    Empty if retrieval does not answer.
-    """
-    limit = parts.settings.search.candidates
-    answers = await asyncio.gather(
-        *(
-            calls.call_or_degrade(
-                Stage.RANKER,
-                parts.stubs.ranker.ListPopularItems,
-                ranker_pb2.ListPopularItemsRequest(category=category, limit=limit),
-                _AFTER_RANKER,
-                fallbacks.POPULAR_ITEMS,
-            )
-            for category in viewer.filter.categories[:_MAX_CATEGORIES]
-        )
+    """The products of the page, else of the cart, with vectors. Unknown ones are missing."""
+    ids = list(dict.fromkeys(message.item_ids or message.cart_item_ids))
+    asked = {use.source for use in placement.sources} | set(placement.fallback)
+    if not ids or not (asked & {*OF_PRODUCTS, Source.CATEGORY} or placement.filters.same_category):
+        return retrieval_pb2.Candidates()
+    lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True, with_vectors=True)
+    answer = await calls.call_or_degrade(
+        Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, _AFTER_LOOKUP, fallbacks.WITHOUT_PAGE_PRODUCTS
     )
-    ids = [id for answer in answers if answer is not None for id in answer.item_ids]
-    ids.extend(parts.popular_items.matching(calls.info.tenant, viewer.filter))
-    wanted = [id for id in dict.fromkeys(ids) if id not in recently_purchased][:limit]
-    if wanted:
-        lookup = retrieval_pb2.LookupProductsRequest(ids=wanted, with_products=True, with_vectors=True)
-        known = await calls.call_or_degrade(
-            Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, _AFTER_RETRIEVAL, fallbacks.POPULAR_ITEMS
-        )
-        if known is None:
-            return retrieval_pb2.Candidates()
-        matching = _matching(known.candidates, viewer.filter)
-        if len(matching.ids) >= viewer.page_size:
-            return matching
-    browse = retrieval_pb2.RetrieveCandidatesRequest(
-        filter=message.filter, excluded_ids=sorted(recently_purchased), limit=limit, with_vectors=True,
-        sort=product_pb2.SORT_ORDER_NEWEST,
+    return answer.candidates if answer is not None else retrieval_pb2.Candidates()
+
+
+def _filter_of(placement: Placement, products: retrieval_pb2.Candidates) -> ProductFilter:
+    """The placement's own conditions."""
+    filters = placement.filters
+    categories = filters.categories
+    if filters.same_category:
+        categories = tuple(dict.fromkeys(filter(None, products.categories))) or categories
+    return ProductFilter(
+        categories=categories, brands=filters.brands, in_stock_only=filters.in_stock_only,
+        attributes=tuple(AttributeFilter(name, values) for name, values in sorted(filters.attributes.items())),
     )  # fmt: skip
-    newest = await calls.call_or_degrade(
-        Stage.RETRIEVAL, parts.stubs.retrieval.RetrieveCandidates, browse, _AFTER_RETRIEVAL, fallbacks.POPULAR_ITEMS
-    )
-    return newest.candidates if newest is not None else retrieval_pb2.Candidates()
 
 
-def _matching(candidates: retrieval_pb2.Candidates, narrowing: ProductFilter) -> retrieval_pb2.Candidates:
-    """The rows of all columns whose products match."""
-    if narrowing.is_empty:
-        return candidates
-    products = map(product_pb2.Product.FromString, candidates.products)
-    rows = [row for row, data in enumerate(products) if matches(product_from_proto(data, "product"), narrowing)]
-    if len(rows) == len(candidates.ids):
-        return candidates
-    chosen = retrieval_pb2.Candidates()
-    for field, column in candidates.ListFields():
-        if field.name == "vectors":
-            vectors = tensor_from_proto(column.values, "vectors")[rows]
-            chosen.vectors.CopyFrom(vectors_to_proto(vectors, column.model_version))
-        else:
-            getattr(chosen, field.name).extend(column[row] for row in rows)
-    return chosen
+def _both(asked: product_pb2.ProductFilter, narrowing: ProductFilter) -> product_pb2.ProductFilter:
+    """The filter of the request with the placement's conditions in the fields that it leaves open.
+
+    Values of a field are alternatives, so that two conditions on one field are not one filter: candidates are checked
+    against the placement's filter once more.
+    """
+    both = product_pb2.ProductFilter()
+    both.CopyFrom(asked)
+    if not both.categories:
+        both.categories.extend(narrowing.categories)
+    if not both.brands:
+        both.brands.extend(narrowing.brands)
+    named = {attribute.name for attribute in asked.attributes}
+    for attribute in narrowing.attributes:
+        if attribute.name not in named:
+            both.attributes.add(name=attribute.name, values=attribute.values)
+    both.in_stock_only |= narrowing.in_stock_only
+    return both
+
+
+def _title(products: retrieval_pb2.Candidates, message: gateway_pb2.RecommendRequest) -> str:
+    """Of the only product of the page; empty for several, and for a cart."""
+    if len(message.item_ids) != 1 or not products.products:
+        return ""
+    return product_pb2.Product.FromString(products.products[0]).title
+
+
+def _number(source: Source) -> ranker_pb2.CandidateSource.ValueType:
+    return ranker_pb2.CandidateSource.Value(f"CANDIDATE_SOURCE_{source.name}")

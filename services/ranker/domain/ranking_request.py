@@ -23,9 +23,9 @@ class RankingRequest:
     `vectors` [n, dimensions] are unit rows, zero where a candidate has none; `model_version` is the model of all
     vectors. `prices` are NaN and `stocks` -1 where unknown, `categories` and `brands` "". `popularity` [n] is not
     negative. `query` is a unit vector [dimensions], or None. `profile` is made of `user_history`. `now_s` and
-    `created_s` [n] are in seconds since the epoch, the latter 0 where unknown; None: unknown for all.
-    `retrieval_bounds` are the lowest and the highest retrieval score of the candidates that these are a part of; None:
-    these are all.
+    `created_s` [n] are in seconds since the epoch, the latter 0 where unknown; None: unknown for all. `costs` [n] are
+    NaN where unknown; None: unknown for all. `retrieval_bounds` are the lowest and the highest retrieval score of the
+    candidates that these are a part of; None: these are all.
     """
 
     item_ids: Sequence[str]
@@ -43,6 +43,16 @@ class RankingRequest:
     now_s: float = 0.0
     created_s: npt.NDArray[np.float64] | None = None
     retrieval_bounds: tuple[float, float] | None = None
+    costs: npt.NDArray[np.float64] | None = None
+    # Rows of the candidates that the query names by an identifier.
+    identifier_rows: tuple[int, ...] = ()
+
+    @property
+    def has_identifier(self) -> BoolArray:
+        """[n]"""
+        named = np.zeros(len(self.item_ids), bool)
+        named[list(self.identifier_rows)] = True
+        return named
 
     def take(self, rows: Sequence[int]) -> RankingRequest:
         """The request with these candidates only, whose retrieval scores keep their scale."""
@@ -58,6 +68,8 @@ class RankingRequest:
             categories=[self.categories[row] for row in at],
             brands=[self.brands[row] for row in at],
             created_s=None if self.created_s is None else self.created_s[at],
+            costs=None if self.costs is None else self.costs[at],
             retrieval_bounds=self.retrieval_bounds
             or (float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))),
+            identifier_rows=tuple(np.flatnonzero(self.has_identifier[at]).tolist()),
         )

@@ -26,6 +26,14 @@ class CandidateSource(Enum):
     INTERESTS = "interests"
     SESSION = "session"
     POPULAR = "popular"
+    BOUGHT_TOGETHER = "bought_together"
+    VIEWED_TOGETHER = "viewed_together"
+    SIMILAR = "similar"
+    GOES_WITH = "goes_with"
+    TRENDING = "trending"
+    RECENTLY_VIEWED = "recently_viewed"
+    BUY_AGAIN = "buy_again"
+    CATEGORY = "category"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from catalog.events import event_of
 from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
 from catalog.mapping import parse_mapping
 from catalog.rows import RowRefused
-from kairos.common.v1 import event_pb2, product_pb2
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from ops.client import Connection
 from tests.unit.conftest import FakeGateway
 
@@ -153,14 +153,41 @@ def test_events_are_recorded_once(gateway: FakeGateway, tmp_path: Path) -> None:
     assert (again.imported, again.duplicates) == (0, 4)
 
 
-def test_events_that_the_gateway_names_are_rejected(gateway: FakeGateway, tmp_path: Path) -> None:
-    """The events that a refusal names are rejected with their lines, and the others of the message are recorded."""
+def test_events_that_the_gateway_rejects(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Rejected events are written with their lines, and the others of the message are recorded."""
     rows = [f"e{n},u,,search,{'refuse me' if n in (3, 4, 9, 11, 12) else 'red'}" for n in range(2, 15)]
     summary, rejects = recorded(gateway, put(tmp_path, "event_id,user_id,item_id,type,query", *rows))
     assert (summary.read, summary.imported, summary.rejected) == (13, 8, 5)
     assert [(entry["line"], entry["field"]) for entry in rejects] == [(n, "query") for n in (3, 4, 9, 11, 12)]
     assert rejects[0]["reason"] == "a bad query"
     assert len(gateway.events) == 8
+
+
+def test_a_message_without_a_valid_event(gateway: FakeGateway, tmp_path: Path) -> None:
+    """A refusal of the whole message does not end an import: each event is rejected, also those it has no room for."""
+    rows = [f"e{n},u,,search,refuse me" for n in range(2, 7)]
+    summary, rejects = recorded(gateway, put(tmp_path, "event_id,user_id,item_id,type,query", *rows))
+    assert (summary.imported, summary.rejected) == (0, 5)
+    assert [entry["line"] for entry in rejects] == [2, 3, 4, 5, 6]
+
+
+def test_what_was_paid_is_imported(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Price with its currency in one cell or in two, order and quote; a price without a currency is rejected."""
+    summary, rejects = recorded(
+        gateway,
+        put(
+            tmp_path, "event_id,user_id,item_id,type,price,currency,quantity,order_id,quote_id",
+            'e1,u,p1,purchase,"1,299.50",EUR,2,o-1,q-1', "e2,u,p1,purchase,19.99 USD,,,,",
+            "e3,u,p1,refund,,,1,o-1,", "e4,u,p1,purchase,5.00,,,,", "e5,u,p1,purchase,5.00,ABC,,,",
+        ),
+    )  # fmt: skip
+    assert summary.imported == 3
+    assert [(e["line"], e["field"]) for e in rejects] == [(5, "price.currency_code"), (6, "currency")]
+    bought = gateway.events["e1"]
+    assert (bought.price.currency_code, bought.price.units, bought.price.nanos) == ("EUR", 1_299, 500_000_000)
+    assert (bought.quantity, bought.order_id, bought.quote_id) == (2, "o-1", "q-1")
+    assert gateway.events["e2"].price.currency_code == "USD"
+    assert gateway.events["e3"].type == event_pb2.EVENT_TYPE_REFUND
 
 
 def test_an_event_far_ahead_is_rejected(gateway: FakeGateway, tmp_path: Path) -> None:
@@ -189,7 +216,8 @@ def test_an_export_is_imported_again(gateway: FakeGateway, tmp_path: Path) -> No
     """The events of an export are recorded as they were; its other records are passed over."""
     event = event_pb2.Event(
         event_id="e1", user_id="u", session_id="s", item_id="p", type=event_pb2.EVENT_TYPE_DWELL, query="鞋",
-        quantity=2, dwell_ms=30_000, attribution_token="t", visitor_id="v",
+        quantity=2, dwell_ms=30_000, attribution_token="t", visitor_id="v", order_id="o", quote_id="q",
+        price=common_pb2.Money(currency_code="KWD", units=12, nanos=345_000_000),
     )  # fmt: skip
     event.occurred_at.FromJsonString("2024-05-01T10:00:00.250Z")
     lines = [

@@ -36,7 +36,7 @@ from services.ranker.domain.stored_ranking import LoggedFeatures
 from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS, UserFeatures
 from services.ranker.handler import RankerHandler
 from services.ranker.settings import RankerSettings
-from services.ranker.wiring import build_models, build_ranking_store, build_store
+from services.ranker.wiring import build_count_store, build_models, build_ranking_store, build_store
 from training.ranking.examples import Examples
 from training.ranking.reading import ExampleReader
 
@@ -175,7 +175,14 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Pair], Exa
 async def simulation(folder: Path) -> tuple[Shop, dict[str, DemoSession]]:
     clock, settings = Clock(), RankerSettings(data_dir=folder)
     store = build_store(settings)
-    handler = RankerHandler(store, build_ranking_store(settings), build_models(settings, store), settings, clock)
+    handler = RankerHandler(
+        store,
+        build_ranking_store(settings),
+        build_models(settings, store),
+        build_count_store(settings),
+        settings,
+        clock,
+    )
     server = grpc.aio.server()
     ranker_pb2_grpc.add_RankerServiceServicer_to_server(handler, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -1,4 +1,4 @@
-"""The brand cap: of WINDOW places in a row, one brand has at most BRAND_CAP."""
+"""The brand cap: of WINDOW places in a row, one brand has at most so many, BRAND_CAP unless told otherwise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _UNKNOWN = 0
 class BrandCap:
     """Follows a slate place by place. `brands` [n] are the rows' brands, "" if unknown."""
 
-    def __init__(self, brands: Sequence[str]) -> None:
+    def __init__(self, brands: Sequence[str], most: int = BRAND_CAP) -> None:
+        self._most = most
         numbers = {"": _UNKNOWN}
         self._brand_of = [numbers.setdefault(brand.casefold(), len(numbers)) for brand in brands]
         self._in_window = [0] * len(numbers)
@@ -42,4 +43,4 @@ class BrandCap:
     def _count(self, row: int, change: int) -> None:
         brand = self._brand_of[row]
         self._in_window[brand] += change
-        self._at_cap[brand] = brand != _UNKNOWN and self._in_window[brand] >= BRAND_CAP
+        self._at_cap[brand] = brand != _UNKNOWN and self._in_window[brand] >= self._most

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.interests import Interests
-from services.ranker.domain.slate.brand_cap import BrandCap
+from services.ranker.domain.slate.brand_cap import BRAND_CAP, BrandCap
+from services.ranker.domain.slate.options import SlateOptions
 
 # Beyond these places, the order is the scores'.
 PLACES = 50
@@ -38,7 +39,11 @@ def whole_order(scores: FloatArray, placed: Sequence[int]) -> list[int]:
 
 
 def placements(
-    scores: FloatArray, vectors: FloatArray, brands: Sequence[str], interests: Interests
+    scores: FloatArray,
+    vectors: FloatArray,
+    brands: Sequence[str],
+    interests: Interests,
+    options: SlateOptions = SlateOptions(),  # noqa: B008 - it is immutable
 ) -> Iterator[Placement]:
     """The first places. `scores` [n] in [0, 1], `vectors` [n, dimensions] unit or zero rows, `brands` "" if unknown.
 
@@ -49,13 +54,14 @@ def placements(
     owner, shares = np.zeros(len(scores), int), np.ones(1)
     if len(interests):
         owner, shares = np.argmax(vectors @ interests.vectors.T, axis=1), interests.shares.astype(float)
-    alike, cap, behind = vectors @ vectors.T, BrandCap(brands), np.empty(len(shares))
+    alike, cap, behind = vectors @ vectors.T, BrandCap(brands, options.brand_cap or BRAND_CAP), np.empty(len(shares))
+    similarity_cost = SIMILARITY_COST if options.similarity_cost is None else options.similarity_cost
     pools = [np.flatnonzero(owner == interest) for interest in range(len(shares))]
     similarity, given, left = np.zeros(len(scores), np.float32), np.zeros(len(shares)), [len(pool) for pool in pools]
     # A row that has a place cannot win another one.
     waiting = scores.astype(np.float32)
     for place in range(min(PLACES, len(scores))):
-        marginal = waiting - SIMILARITY_COST * similarity
+        marginal = waiting - similarity_cost * similarity
         np.subtract(given, shares * (place + 1), out=behind)
         behind[[not rows for rows in left]] = np.inf
         pool = pools[behind.argmin()]
@@ -63,7 +69,7 @@ def placements(
         if cap.is_capped(row):
             row = _best_uncapped(marginal, behind, pools, cap.capped(), otherwise=row)
         interest = int(owner[row])
-        yield Placement(row, SIMILARITY_COST * float(similarity[row]), interest, None if row == best else best)
+        yield Placement(row, similarity_cost * float(similarity[row]), interest, None if row == best else best)
         cap.place(row)
         waiting[row] = -np.inf
         left[interest] -= 1

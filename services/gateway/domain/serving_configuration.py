@@ -1,0 +1,155 @@
+"""What each placement shows: sources, filters, slate, factors of the shop, and the fallback.
+
+A configuration is data: docs/how-to/placements.md describes every field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from enum import Enum
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from services.common.errors import InvalidArgument
+from services.common.filters import MAX_ATTRIBUTE_VALUES, MAX_ATTRIBUTES, MAX_BRANDS, MAX_CATEGORIES
+from services.common.product import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_VALUE, MAX_BRAND, MAX_CATEGORY_PATH
+
+DEFAULT_PLACEMENT = "home"
+MAX_PLACEMENT = 64
+MAX_PLACEMENTS = 100
+MAX_SOURCES = 12
+MAX_QUOTA = 500
+# As the ranker's: no factor of the shop outweighs what is known of the person.
+MAX_FACTOR_WEIGHT = 0.3
+# Of ten consecutive places.
+_MOST_PLACES = 10
+_DIGEST = 12
+
+Name = Annotated[str, StringConstraints(pattern=rf"^[a-z0-9][a-z0-9-]{{0,{MAX_PLACEMENT - 1}}}$")]
+Category = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CATEGORY_PATH)]
+Brand = Annotated[str, StringConstraints(min_length=1, max_length=MAX_BRAND)]
+AttributeName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ATTRIBUTE_NAME)]
+AttributeValue = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ATTRIBUTE_VALUE)]
+
+
+class Source(Enum):
+    """Where products come from; the values are those of the file."""
+
+    INTERESTS = "interests"
+    SESSION = "session"
+    POPULAR = "popular"
+    CATEGORY = "category"
+    BOUGHT_TOGETHER = "bought_together"
+    VIEWED_TOGETHER = "viewed_together"
+    SIMILAR = "similar"
+    GOES_WITH = "goes_with"
+    TRENDING = "trending"
+    RECENTLY_VIEWED = "recently_viewed"
+    BUY_AGAIN = "buy_again"
+
+
+# These start from the products of the page, and from those in the cart.
+OF_PRODUCTS = frozenset((Source.BOUGHT_TOGETHER, Source.VIEWED_TOGETHER, Source.SIMILAR, Source.GOES_WITH))
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceUse(_Part):
+    """One source of a placement."""
+
+    source: Source
+    # Most products of this source. None: as many as a query has candidates.
+    quota: int | None = Field(default=None, ge=1, le=MAX_QUOTA)
+    # Against the other sources of the placement.
+    weight: float = Field(default=1.0, gt=0, le=10)
+    # The source is asked only if those before it have found fewer products.
+    if_fewer_than: int | None = Field(default=None, ge=1, le=MAX_QUOTA)
+
+
+class Filters(_Part):
+    """Conditions of the placement, in addition to the filter of the request."""
+
+    in_stock_only: bool = False
+    # Only products in a category of the products of the page.
+    same_category: bool = False
+    categories: tuple[Category, ...] = Field(default=(), max_length=MAX_CATEGORIES)
+    brands: tuple[Brand, ...] = Field(default=(), max_length=MAX_BRANDS)
+    attributes: Mapping[
+        AttributeName, Annotated[tuple[AttributeValue, ...], Field(max_length=MAX_ATTRIBUTE_VALUES)]
+    ] = Field(default_factory=dict, max_length=MAX_ATTRIBUTES)
+    # Products that the person bought recently, and that are not usually bought again.
+    exclude_purchased: bool = True
+
+
+class Slate(_Part):
+    """How the found products are ordered."""
+
+    # source: in the order of the sources, without the ranker.
+    order: Literal["personal", "source"] = "personal"
+    # The weight of similarity to products above. None: the ranker's own.
+    diversity: float | None = Field(default=None, ge=0, le=1)
+    # The most of ten consecutive places for one brand. None: the ranker's own.
+    brand_cap: int | None = Field(default=None, ge=1, le=_MOST_PLACES)
+
+
+class Business(_Part):
+    """Factors of the shop: what they add at most to a score in [0, 1]."""
+
+    margin_weight: float = Field(default=0.0, ge=0, le=MAX_FACTOR_WEIGHT)
+    freshness_weight: float = Field(default=0.0, ge=0, le=MAX_FACTOR_WEIGHT)
+
+
+class Placement(_Part):
+    sources: tuple[SourceUse, ...] = Field(min_length=1, max_length=MAX_SOURCES)
+    filters: Filters = Filters()
+    slate: Slate = Slate()
+    business: Business = Business()
+    # With fewer products the sources of `fallback` are asked too, one after the other; their products come last.
+    minimum_results: int = Field(default=1, ge=0, le=100)
+    fallback: tuple[Source, ...] = Field(default=(Source.POPULAR,), max_length=MAX_SOURCES)
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Placement:
+        names = [use.source.value for use in self.sources]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"sources has {twice[0]} twice; give it once, with its weight")
+        if self.sources[0].if_fewer_than is not None:
+            raise ValueError("the first source has if_fewer_than, and there is none before it; remove it")
+        if self.slate.order == "source" and self.business != Business():
+            raise ValueError("business has no effect with slate.order: source; remove one of them")
+        return self
+
+    @property
+    def needs_products(self) -> bool:
+        """Whether every source that is always asked starts from products of the request."""
+        always = [use.source for use in self.sources if use.if_fewer_than is None]
+        return all(source in OF_PRODUCTS for source in always)
+
+
+class ServingConfiguration(_Part):
+    # The shop's own name of this configuration.
+    version: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    placements: Mapping[Name, Placement] = Field(min_length=1, max_length=MAX_PLACEMENTS)
+
+    @cached_property
+    def full_version(self) -> str:
+        """The version with a digest of the content: two contents never have the same."""
+        digest = hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return f"{self.version}+{digest[:_DIGEST]}"
+
+    def over(self, base: ServingConfiguration) -> ServingConfiguration:
+        """With the placements of `base` that this configuration does not have."""
+        return ServingConfiguration(version=self.version, placements={**base.placements, **self.placements})
+
+    def placement(self, name: str) -> tuple[str, Placement]:
+        """(name, placement); the default one for an empty name. Raises InvalidArgument."""
+        name = name or DEFAULT_PLACEMENT
+        if name not in self.placements:
+            known = ", ".join(sorted(self.placements))
+            raise InvalidArgument.of("placement", f"{name!r} is not configured; use one of {known}")
+        return name, self.placements[name]

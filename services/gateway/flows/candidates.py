@@ -1,0 +1,89 @@
+"""Candidates as columns: chosen rows, and rows of several answers together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from google.protobuf.descriptor import FieldDescriptor
+
+from kairos.common.v1 import product_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import product_from_proto, tensor_from_proto, vectors_to_proto
+from services.common.filters import ProductFilter, matches
+
+# What a row has in a column that its part does not have.
+_EMPTY: dict[int, str | bytes] = {FieldDescriptor.TYPE_STRING: "", FieldDescriptor.TYPE_BYTES: b""}
+
+
+def matching(candidates: retrieval_pb2.Candidates, narrowing: ProductFilter) -> retrieval_pb2.Candidates:
+    """The rows of all columns whose products match."""
+    if narrowing.is_empty:
+        return candidates
+    products = map(product_pb2.Product.FromString, candidates.products)
+    return taken(
+        candidates,
+        [row for row, data in enumerate(products) if matches(product_from_proto(data, "product"), narrowing)],
+    )
+
+
+def taken(candidates: retrieval_pb2.Candidates, rows: Sequence[int]) -> retrieval_pb2.Candidates:
+    """These rows of all columns, in their order."""
+    if list(rows) == list(range(len(candidates.ids))):
+        return candidates
+    chosen = retrieval_pb2.Candidates()
+    for field, column in candidates.ListFields():
+        if field.name == "vectors":
+            vectors = tensor_from_proto(column.values, "vectors")[list(rows)]
+            chosen.vectors.CopyFrom(vectors_to_proto(vectors, column.model_version))
+        else:
+            getattr(chosen, field.name).extend(column[row] for row in rows)
+    return chosen
+
+
+def joined(parts: Sequence[retrieval_pb2.Candidates]) -> retrieval_pb2.Candidates:
+    """The rows of all parts, each product once. A column that a part does not have has zeros or empty texts there."""
+    filled = [part for part in parts if part.ids]
+    if len(filled) <= 1:
+        return filled[0] if filled else retrieval_pb2.Candidates()
+    whole, known = retrieval_pb2.Candidates(), set[str]()
+    rows_of = []
+    for part in filled:
+        rows = [row for row, item_id in enumerate(part.ids) if item_id not in known]
+        known.update(part.ids)
+        rows_of.append(rows)
+    for field in retrieval_pb2.Candidates.DESCRIPTOR.fields:
+        columns = [getattr(part, field.name) for part in filled]
+        if field.name != "vectors" and any(columns):
+            empty = _EMPTY.get(field.type, 0)
+            for column, rows in zip(columns, rows_of, strict=True):
+                getattr(whole, field.name).extend([column[row] for row in rows] if column else [empty] * len(rows))
+    _join_vectors(whole, filled, rows_of)
+    return whole
+
+
+def _join_vectors(
+    whole: retrieval_pb2.Candidates, parts: Sequence[retrieval_pb2.Candidates], rows_of: Sequence[Sequence[int]]
+) -> None:
+    """Vectors of the first part's model. A part without them has rows of zeros."""
+    found = next((part.vectors for part in parts if part.HasField("vectors")), None)
+    if found is None:
+        return
+    first = tensor_from_proto(found.values, "vectors")
+    arrays = []
+    for part, rows in zip(parts, rows_of, strict=True):
+        if part.HasField("vectors") and part.vectors.model_version == found.model_version:
+            arrays.append(tensor_from_proto(part.vectors.values, "vectors")[list(rows)])
+        else:
+            arrays.append(np.zeros((len(rows), first.shape[1]), first.dtype))
+    whole.vectors.CopyFrom(vectors_to_proto(np.concatenate(arrays), found.model_version))
+
+
+def one_of_each_group(candidates: retrieval_pb2.Candidates) -> retrieval_pb2.Candidates:
+    """Of each item group its first candidate that is in stock, else its first one, at the place of its first one."""
+    best: dict[str, int] = {}
+    for row, group in enumerate(candidates.item_group_ids):
+        kept = best.setdefault(group, row)
+        if candidates.stocks[kept] == 0 and candidates.stocks[row] != 0:
+            best[group] = row
+    return taken(candidates, list(best.values())) if candidates.item_group_ids else candidates
