@@ -123,8 +123,8 @@ class CatalogImport:
         """Raises grpc.RpcError if the gateway refuses a stream, and RemovalRefused after the import if too many
         products would be deleted. Products that the gateway acknowledged before stay imported.
         """
-        rows = self._good_rows(path)
-        with self.connection.stub() as stub, tqdm(unit=" products", disable=quiet, desc="Importing") as bar:
+        rows, verb = self._good_rows(path), "Checking" if self.is_dry_run else "Importing"
+        with self.connection.stub() as stub, tqdm(unit=" products", disable=quiet, desc=verb) as bar:
             if self.removal is not None:
                 self.removal.read_catalogue(stub, self.connection)
             while batch := list(islice(rows, _STREAM)):
