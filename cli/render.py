@@ -38,6 +38,8 @@ def print_results(
         )  # fmt: skip
         if explain and result.reasons:
             table.add_row("", "", f"[dim]{escape(why(result.reasons))}[/]")
+        if explain and result.sources:
+            table.add_row("", "", f"[dim]{sources_text(result.sources)}[/]")
         if explain and result.explanation.rules:
             table.add_row("", "", f"[dim]{escape(rules_text(result.explanation.rules))}[/]")
     console.print(table)
@@ -79,6 +81,12 @@ def why(reasons: Sequence[ranker_pb2.Reason]) -> str:
 
 def group_name(reason: ranker_pb2.ReasonType.ValueType) -> str:
     return GROUPS[ranker_pb2.ReasonType.Name(reason).removeprefix("REASON_TYPE_")]["en"]
+
+
+def sources_text(sources: Sequence[ranker_pb2.CandidateSource.ValueType]) -> str:
+    """For example "from: bought together, similar"."""
+    names = (ranker_pb2.CandidateSource.Name(source).removeprefix("CANDIDATE_SOURCE_") for source in sources)
+    return "from: " + ", ".join(name.lower().replace("_", " ") for name in names)
 
 
 def rules_text(rules: Sequence[gateway_pb2.FiredRule]) -> str:
