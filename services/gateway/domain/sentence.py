@@ -16,6 +16,8 @@ GROUPS = {
     "POPULARITY": {"en": "popularity", "zh": "受欢迎程度"},
     "AVAILABILITY": {"en": "freshness and stock", "zh": "新品与库存"},
     "SPONSORED": {"en": "sponsored", "zh": "推广"},
+    # In the place of QUERY_MATCH for a recommendation, which has no query.
+    "SOURCE_MATCH": {"en": "match with this page", "zh": "与本页的关联"},
 }
 # By the names of ranker.proto's CandidateSource: for one product that the others relate to, and for several.
 _SOURCES = {

@@ -126,7 +126,8 @@ async def _rank(
     first, count = found.merged[0].sources[0], len(found.merged)
     parts.metrics.recommendations.labels(first.value).inc()
     if placement.slate.order == "source":
-        ranking = Ranking.in_retrieval_order(found.candidates, _number(first), count, explained is not None)
+        ordered = _in_order(found.candidates, found.merged)
+        ranking = Ranking.in_retrieval_order(ordered, _number(first), count, explained is not None)
         return replace(ranking, model_version=SOURCE_ORDER)
     slate, business = placement.slate, placement.business
     options = ranker_pb2.RankingOptions(
