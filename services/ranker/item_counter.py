@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from services.common.errors import Unavailable
 from services.common.periodic import Periodic
 from services.ranker.domain.event import Event, EventType
 from services.ranker.domain.item_counts import documents as texts
@@ -94,13 +95,17 @@ class ItemCounter:
         self._work.close()
 
     def _change(self, tenant: str, work: Callable[[_Batch], None]) -> None:
-        """Applies a change that is not in the log. Batches that were read before it are refused and read again."""
+        """Applies a change that is not in the log. Batches that were read before it are refused and read again.
+
+        Raises Unavailable if others were faster each time.
+        """
         for _ in range(_TRIES):
             known, batch = self._counts.progress(tenant), _Batch(tenant, self._log, self._counts)
             work(batch)
             if self._counts.write(tenant, known, known.position, batch.documents(self._clock())):
                 return
             time.sleep(0.01)  # the others are a step ahead
+        raise Unavailable("the ranker's counts are being written by other replicas; try again")
 
     def _turn(self, stop: threading.Event) -> float | None:
         for tenant in sorted(self._tenants):

@@ -24,6 +24,7 @@ acts = st.builds(
     st.sampled_from("abcdef"),
     st.integers(0, 40 * 24).map(lambda hours: NOW_S - 3_600.0 * hours),
     st.sampled_from(["", "o1", "o2"]),
+    st.integers(1, 3),
 )
 
 
