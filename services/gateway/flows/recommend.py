@@ -33,6 +33,8 @@ from services.gateway.stage_calls import StageCalls
 
 _AFTER_RANKER = (Stage.RETRIEVAL, Stage.PRICING)
 _AFTER_LOOKUP = (Stage.RETRIEVAL, Stage.RANKER, Stage.PRICING)
+# What the ranker accepts.
+_MOST_CANDIDATES = 1_000
 # The version of an order that no ranker made.
 SOURCE_ORDER = "source-order"
 _UNKNOWN = ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED
@@ -109,6 +111,7 @@ async def _ranking_of(
     elif placement.minimum_results:
         parts.metrics.recommendations.labels("memory").inc()
         ranking = fallbacks.retrieval_late(parts, calls.info.tenant, viewer, excluded)
+        ranking.sources = dict.fromkeys(ranking.item_ids, [_number(Source.POPULAR)])
     else:
         ranking = Ranking.in_retrieval_order(retrieval_pb2.Candidates(), _UNKNOWN, 0, with_scores=False)
     ranking.conditions = Conditions(viewer.filter, recently_purchased=purchased & excluded)
@@ -160,7 +163,7 @@ async def _find(sources: CandidateSources, placement: Placement, most: int) -> _
             has_one_source = not order
             order = filled(order, SourceList(source, 1.0, list(part.ids)))
             columns.append(part)
-    whole = joined(columns)
+    whole, order = joined(columns), order[:_MOST_CANDIDATES]
     if not has_one_source:
         # Several sources have no common scale: the merged score stands for their own.
         whole = _in_order(whole, order)
