@@ -44,7 +44,7 @@ manifests: setup ## for developers of Kairos: lint and check deploy/ without a c
 	$(BIN)/python -m deploy.checks $(if $(wildcard $(CRDS)),--crds $(CRDS))
 
 TAG ?= 0.1.0
-IMAGES := gateway query-encoder retrieval ranker pricing cli learner suite
+IMAGES := gateway query-encoder retrieval ranker pricing price-publisher cli learner suite
 images: ## build the images with docker; REGISTRY=registry.example.com/, TAG=…
 	for image in $(IMAGES); do \
 	  docker build -f deploy/docker/$$(echo $$image | tr - _).Dockerfile -t $(REGISTRY)kairos/$$image:$(TAG) . || exit 1; \

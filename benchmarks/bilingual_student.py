@@ -52,7 +52,7 @@ from demo.catalogue import build_catalogue
 from ops.in_process import in_process_suite
 from services.common.arrays import FloatArray
 from services.common.product import CATEGORY_SEPARATOR, Product
-from services.query_encoder.adapters.concept_files import embedded_graph, load_graph
+from services.query_encoder.adapters.domain_files import embedded_domain, load_domain
 from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.concepts import ConceptGraph, chinese_key
 from services.query_encoder.domain.expansion import Expander
@@ -157,12 +157,12 @@ def english(
 
 def configured_graph() -> ConceptGraph:
     settings = QueryEncoderSettings()
-    return load_graph(settings.concepts_file, settings.extra_concepts_file)
+    return load_domain(settings.domain_dir, settings.concepts_file, settings.extra_concepts_file).graph
 
 
 def by_kind(questions: Sequence[Question], outcomes: Mapping[str, Sequence[Outcome]]) -> dict[str, dict[str, float]]:
     """Figures of all queries, and hit@10 of each group: labels of the graph, other queries, removed labels."""
-    graph, whole = configured_graph(), embedded_graph()
+    graph, whole = configured_graph(), embedded_domain().graph
     rendered = zip(renderings(questions, graph), renderings(questions, whole), strict=True)
     groups = {
         "labels": [chinese_key(question.query) in graph.by_chinese for question in questions],
@@ -206,7 +206,7 @@ def main() -> int:
     parser.add_argument("--dense-alone", action="store_true", help="skip the whole product")
     arguments = parser.parse_args()
     if arguments.graph:
-        graph = without_labels(embedded_graph(), arguments.remove, arguments.seed)
+        graph = without_labels(embedded_domain().graph, arguments.remove, arguments.seed)
         arguments.graph.write_text(yaml.safe_dump(graph, allow_unicode=True), encoding="utf-8")
         return 0
     if not (arguments.student and arguments.out):

@@ -39,13 +39,13 @@ from services.common.arrays import FloatArray
 from services.common.context import DEFAULT_TENANT
 from services.common.convert import product_from_proto, vectors_from_proto
 from services.common.product import Product
-from services.query_encoder.adapters.concept_files import load_graph
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.adapters.onnx_encoder import OnnxEncoder
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import load_model
 from services.query_encoder.domain.concept_finding import ConceptFinder
-from services.query_encoder.domain.constraints import find_constraints, without_price
+from services.query_encoder.domain.constraints import ConstraintFinder, without_price
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import learn
@@ -172,12 +172,13 @@ def parts_of_served(data_dir: Path, queries: Sequence[str], rounds: int) -> dict
     with closing(SqliteLexiconStore(data_dir)) as store:
         lexicon = store.read(DEFAULT_TENANT, None)
     corrector, settings = SpellCorrector(lexicon.words, lexicon.phrases), QueryEncoderSettings()
-    graph = load_graph(None, None)
-    finder, expander = ConceptFinder(graph), Expander(graph, shop_words(lexicon.words))
+    domain = embedded_domain()
+    constraints = ConstraintFinder(domain.conditions, domain.graph, settings.default_currency)
+    finder, expander = ConceptFinder(domain.graph), Expander(domain.graph, shop_words(lexicon.words))
     tokenizer = BatchTokenizer(embedded_model_dir())
 
     def conditions(query: str) -> None:
-        without_price(query, find_constraints(query, lexicon, settings.default_currency))
+        without_price(query, constraints.names(query, constraints.price(query, lexicon), lexicon))
 
     def concepts(query: str) -> None:
         expander.expand(finder.read(query), query)
@@ -188,7 +189,7 @@ def parts_of_served(data_dir: Path, queries: Sequence[str], rounds: int) -> dict
     def texts(query: str) -> None:
         normal = normalise(query)
         detect_language(normal)
-        tokens(normal)
+        tokens(normal, domain.stop_words)
 
     steps: dict[str, Callable[[str], object]] = {
         "normal form, language, tokens": texts, "spelling": corrector.correct, "conditions": conditions,

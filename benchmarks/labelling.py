@@ -86,7 +86,7 @@ def curve(
         labelled = Examples.of(examples, [task.pool_read[row] for row in rows], shop.labels, shop.dimensions)
         data = generated + labelled if budget else generated
         network, labels = train_network(data, shop.labels, settings, quiet=True)
-        understander = Understander(network, labels, shop.graph)
+        understander = Understander(network, labels, shop.domain.graph, shop.domain.rules)
         scores.append(figures(task.test, with_rules(understander, lexicon)(task.test_read))[task.head])
         rows += selected(task, understander, rows, more, selection, random)
     return scores

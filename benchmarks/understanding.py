@@ -46,8 +46,6 @@ from services.query_encoder.domain.understanding_rules import (
     INTENTS,
     NEUTRAL,
     ORDER,
-    intent_by_rule,
-    sentiment_by_rule,
 )
 from services.query_encoder.settings import QueryEncoderSettings
 from training.understanding.__main__ import Shop, generated_queries, open_shop
@@ -131,7 +129,7 @@ def split_products(products: Sequence[Product]) -> tuple[list[Product], list[Pro
 
 
 def of_held_out(products: Sequence[Product], shop: Shop, seed: int) -> list[TestQuery]:
-    generator = QueryGenerator(products, shop.graph, read_templates(TEMPLATES), shop.labels.tags, seed)
+    generator = QueryGenerator(products, shop.domain.graph, read_templates(TEMPLATES), shop.labels.tags, seed)
     found = (example for example in generator.examples(4 * _GENERATED) if example.intent == FIND and example.categories)
     unique = {example.text: example for example in found if example.text and len(example.categories or ()) == 1}
     return [TestQuery(e.text, "", FIND, e.categories) for e in list(unique.values())[:_GENERATED]]
@@ -151,7 +149,7 @@ def of_descriptions(products: Sequence[Product], random: Random) -> list[TestQue
 
 def trained(shop: Shop, data: Examples, settings: UnderstandingTraining) -> Understander:
     network, labels = train_network(data, shop.labels, settings)
-    return Understander(network, labels, shop.graph)
+    return Understander(network, labels, shop.domain.graph, shop.domain.rules)
 
 
 def network_alone(understander: Understander) -> Answerer:
@@ -195,10 +193,10 @@ def rules_alone(understander: Understander) -> Answerer:
     def answer(read: Sequence[ReadQuery]) -> list[Answer]:
         return [
             Answer(
-                intent_by_rule(query.reading) or FIND,
+                understander.rules.intent(query.reading) or FIND,
                 category := understander.category_by_rule(query.reading),
                 category or None,
-                sentiment_by_rule(query.reading.normal) or NEUTRAL,
+                understander.rules.sentiment(query.reading.normal) or NEUTRAL,
                 frozenset((tag.name, tag.value) for tag in understander.tags_by_rule(query.reading)),
             )
             for query in read

@@ -8,7 +8,8 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TextIO
 
-from catalog.files import MAX_ROW, FileRefused, Row, has_bad_bytes, numbered_lines, open_text
+from catalog.encodings import open_text
+from catalog.files import MAX_ROW, FileRefused, Row, has_bad_bytes, numbered_lines
 
 _DELIMITERS = ",;\t|"
 _MAX_COLUMNS = 2_000
@@ -18,10 +19,11 @@ _MAX_BLANK = 1_000
 csv.field_size_limit(1 << 20)
 
 
-def delimited_header(path: Path) -> list[str]:
-    """The column names, without spaces around them. Raises FileRefused."""
+def delimited_header(path: Path) -> tuple[list[str], str]:
+    """(the column names, without spaces around them; the separator of fields). Raises FileRefused."""
     with open_text(path, newline="") as text:
-        return _Table(path, text).header
+        table = _Table(path, text)
+        return table.header, table.delimiter
 
 
 def delimited_rows(path: Path) -> Iterator[Row]:
@@ -45,7 +47,7 @@ class _Table:
             delimiter, kept = first[4], ["\n"]
         else:
             delimiter, kept = self._delimiter(first, path), [first]
-        self._delimiter_used = delimiter
+        self.delimiter = delimiter
         self._reader = csv.reader(chain(repeat("\n", blank), kept, lines), delimiter=delimiter)
         self.header = self._read_header()
 
@@ -63,7 +65,7 @@ class _Table:
                 yield self._row(line, fields)
 
     def _row(self, line: int, fields: list[str]) -> Row:
-        raw = self._delimiter_used.join(fields)
+        raw = self.delimiter.join(fields)
         if has_bad_bytes(raw):
             return Row(line, {}, "is not UTF-8; save the file as UTF-8", raw.encode("utf-8", "replace").decode())
         count = len(self.header)
@@ -83,7 +85,7 @@ class _Table:
 
     def _delimiter(self, line: str, path: Path) -> str:
         """The one that makes the most columns; in doubt the usual one of the kind of file."""
-        usual = "\t" if path.name.lower().removesuffix(".gz").endswith(".tsv") else ","
+        usual = "," if path.name.lower().removesuffix(".gz").endswith(".csv") else "\t"
 
         def columns(delimiter: str) -> int:
             try:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from catalog.columns import snake_case
 from catalog.dates import parse_time
 from catalog.files import RowRefused
-from catalog.mapping import snake_case
+from catalog.money import parse_currency, parse_money
 from catalog.numbers import cut, parse_whole_number
 from catalog.text import is_missing, stripped
 from kairos.common.v1 import event_pb2
+from services.common.convert import money_to_proto
 
-_IDS = ("event_id", "user_id", "visitor_id", "session_id", "item_id", "attribution_token")
+_IDS = (
+    "event_id", "user_id", "visitor_id", "session_id", "item_id", "attribution_token", "order_id", "quote_id",
+)  # fmt: skip
 _PREFIX = "EVENT_TYPE_"
 
 
 def event_of(values: dict[str, Any]) -> event_pb2.Event:
     """The event of one row. Keys are those of event.proto in any spelling of protobuf's JSON; `time` is `occurred_at`.
-    A type is `click` or `EVENT_TYPE_CLICK`.
+    A type is `click` or `EVENT_TYPE_CLICK`. `price` is what was paid for one piece, with its currency or with a column
+    `currency` beside it.
 
     Raises RowRefused.
     """
@@ -27,7 +32,8 @@ def event_of(values: dict[str, Any]) -> event_pb2.Event:
     if name not in event_pb2.EventType.DESCRIPTOR.values_by_name or name == f"{_PREFIX}UNSPECIFIED":
         raise RowRefused(
             "type",
-            f"{cut(row.get('type', ''))} is unknown; use click, cart, purchase, remove, dwell, search or impression",
+            f"{cut(row.get('type', ''))} is unknown; use click, cart, purchase, remove, dwell, search, "
+            "impression, refund or cancellation",
         )
     event = event_pb2.Event(type=event_pb2.EventType.Value(name))
     for key in (*_IDS, "query"):
@@ -36,6 +42,9 @@ def event_of(values: dict[str, Any]) -> event_pb2.Event:
     for key, most in (("quantity", 2**31 - 1), ("dwell_ms", 2**62)):
         if key in row:
             setattr(event, key, parse_whole_number(key, row[key], most))
+    if "price" in row:
+        currency = parse_currency("currency", row["currency"]) if "currency" in row else ""
+        event.price.CopyFrom(money_to_proto(parse_money("price", row["price"], currency)))
     if not event.event_id:
         raise RowRefused("event_id", "is empty; it is required")
     if not event.user_id and not event.visitor_id:

@@ -1,8 +1,7 @@
-"""Opens the files of a shop: plain or .gz, in UTF-8 or UTF-16, with a bound on what they may take."""
+"""Opens the files of a shop, plain or .gz, with a bound on what they may take."""
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import io
 import re
@@ -37,12 +36,16 @@ class RowRefused(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """`problem` describes what is wrong with the row, and `values` is then empty. `raw` is the row as text."""
+    """`problem` describes what is wrong with the row, and `values` is then empty. `raw` is the row as text.
+
+    `is_hidden`: the shop does not show the product, for example because it is a draft.
+    """
 
     line: int
     values: dict[str, Any]
     problem: str = ""
     raw: str = ""
+    is_hidden: bool = False
 
 
 @contextmanager
@@ -57,22 +60,6 @@ def open_bytes(path: Path) -> Iterator[io.BufferedReader]:
             yield io.BufferedReader(_Unpacked(path.name, gzip.GzipFile(fileobj=file), limit))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FileRefused(f"{path.name} is damaged or not a gzip file: {error}") from None
-
-
-@contextmanager
-def open_text(path: Path, newline: str | None = None) -> Iterator[TextIO]:
-    """The text of the file. UTF-16 is known by its byte order mark. Bytes that are not UTF-8 are read as surrogates, so
-    that one bad line does not end the reading.
-    """
-    with open_bytes(path) as file:
-        start = file.peek(1024)[:1024]
-        utf16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        if not utf16 and start.count(0) > len(start) // 4:
-            raise FileRefused(
-                f"{path.name} is not text in UTF-8, or in UTF-16 with a byte order mark; save it as UTF-8"
-            )
-        errors = "replace" if utf16 else "surrogateescape"
-        yield io.TextIOWrapper(file, "utf-16" if utf16 else "utf-8-sig", errors, newline)
 
 
 def numbered_lines(text: TextIO) -> Iterator[tuple[int, str | None]]:

@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import IO
 
 import grpc
-import stamina
 from tqdm import tqdm
 
+from catalog.dropped import Dropped
 from catalog.events import event_of
 from catalog.mapping import ProductMapping
+from catalog.removal import Removal
+from catalog.retries import attempts
 from catalog.rows import Row, RowRefused, read_rows
 from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
-from ops.client import Connection, field_violations, reason_of, retry_after_s
-from services.common.errors import BudgetExpired
+from ops.client import Connection, field_violations
 from services.common.events import event_violations
 from services.common.limits import MAX_IMAGE_BYTES
 
@@ -37,13 +38,13 @@ _EVENTS = 500
 # Of `kairos user export`, beside events.
 _OTHER_RECORDS = frozenset({"profile", "impressions", "ranking"})
 _TIMEOUT_S = 600.0
-_ATTEMPTS = 8
-_MAX_PAUSE_S = 60.0
 
 
 @dataclass
 class Summary:
-    """Numbers of rows: read, and what became of them. `skipped`: records of an export that are no events."""
+    """Numbers of rows: read, and what became of them. `skipped`: records of an export that are no events, and products
+    that the shop hides.
+    """
 
     read: int = 0
     imported: int = 0
@@ -55,6 +56,17 @@ class Summary:
     @property
     def accepted(self) -> int:
         return self.imported + self.unchanged + self.duplicates
+
+
+@dataclass
+class CatalogSummary(Summary):
+    """`valid`: products, each id once. `dropped_values`: of fields that were left out. `deleted`: products that a
+    complete feed lacks.
+    """
+
+    valid: int = 0
+    dropped_values: int = 0
+    deleted: int = 0
 
 
 @dataclass
@@ -84,23 +96,37 @@ class CatalogImport:
     connection: Connection
     mapping: ProductMapping
     rejects: Rejects
-    summary: Summary = field(default_factory=Summary)
+    summary: CatalogSummary = field(default_factory=CatalogSummary)
+    dropped: Dropped = field(default_factory=Dropped)
     # Folder that image_uri is relative to. None: no images are sent.
     images: Path | None = None
     missing_images: int = 0
+    # For a complete feed. None: products that the file lacks stay.
+    removal: Removal | None = None
+    # Reads and checks all rows, and changes nothing.
+    is_dry_run: bool = False
     # By id: the line on which it occurred first, and a digest of the product.
     _seen: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    # Of rows that were rejected before they became products.
+    _rejected_ids: set[str] = field(default_factory=set)
 
-    def run(self, path: Path, quiet: bool = False) -> Summary:
-        """Raises grpc.RpcError if the gateway refuses a stream. Products that it acknowledged before stay imported."""
+    def run(self, path: Path, quiet: bool = False) -> CatalogSummary:
+        """Raises grpc.RpcError if the gateway refuses a stream, and RemovalRefused after the import if too many
+        products would be deleted. Products that the gateway acknowledged before stay imported.
+        """
         rows = self._good_rows(path)
         with self.connection.stub() as stub, tqdm(unit=" products", disable=quiet, desc="Importing") as bar:
+            if self.removal is not None:
+                self.removal.read_catalogue(stub, self.connection)
             while batch := list(islice(rows, _STREAM)):
-                self._send(stub, batch)
+                if not self.is_dry_run:
+                    self._send(stub, batch)
                 bar.update(len(batch))
                 bar.set_postfix(imported=self.summary.imported, rejected=self.rejects.count)
-        self.rejects.close()
-        self.summary.rejected = self.rejects.count
+            self.rejects.close()
+            self.summary.rejected, self.summary.dropped_values = self.rejects.count, self.dropped.count
+            if self.removal is not None:
+                self._remove(stub, self.removal)
         return self.summary
 
     def _good_rows(self, path: Path) -> Iterator[tuple[Row, product_pb2.Product]]:
@@ -109,14 +135,23 @@ class CatalogImport:
             if row.problem:
                 self.rejects.add(row, "row", row.problem)
                 continue
+            if row.is_hidden:
+                self.summary.skipped += 1
+                continue
+            dropped: list[tuple[str, str]] = []
             try:
-                product = self.mapping.product(row.values)
+                product = self.mapping.product(row.values, lambda *wrong: dropped.append(wrong))  # noqa: B023 - called here
             except RowRefused as refused:
                 self.rejects.add(row, refused.field, refused.reason)
+                self._rejected_ids.add(self.mapping.id_of(row.values))
                 continue
             digest = hashlib.blake2b(product.SerializeToString(deterministic=True), digest_size=8).digest()
+            is_new = product.id not in self._seen
             first_line, known = self._seen.setdefault(product.id, (row.line, digest))
-            if first_line == row.line:
+            if is_new:
+                self.summary.valid += 1
+                for name, reason in dropped:
+                    self.dropped.add(row.line, name, reason)
                 yield row, product
             elif known == digest:
                 self.summary.duplicates += 1
@@ -125,9 +160,15 @@ class CatalogImport:
                     row, "id", f"duplicate id {product.id!r}, first on line {first_line}; keep one of them"
                 )
 
+    def _remove(self, stub: gateway_pb2_grpc.GatewayServiceStub, removal: Removal) -> None:
+        removal.plan(self._seen.keys() | self._rejected_ids, self.summary.rejected, self.summary.read)
+        if not self.is_dry_run:
+            removal.delete(stub, self.connection)
+            self.summary.deleted = removal.deleted
+
     def _send(self, stub: gateway_pb2_grpc.GatewayServiceStub, batch: list[tuple[Row, product_pb2.Product]]) -> None:
         # The gateway recognises products that it has stored already by their fingerprints.
-        for attempt in _attempts():
+        for attempt in attempts():
             with attempt:
                 answer = stub.ImportProducts(
                     self._messages(batch), timeout=_TIMEOUT_S, metadata=self.connection.metadata
@@ -219,16 +260,14 @@ class EventsImport:
                 yield row, event
 
     def _send(self, stub: gateway_pb2_grpc.GatewayServiceStub, batch: list[tuple[Row, event_pb2.Event]]) -> None:
-        """The gateway takes a message whole or not at all: the events that it names are rejected, the others sent
-        again.
-        """
         while batch:
             message = gateway_pb2.RecordEventsRequest(events=[event for _, event in batch])
             try:
-                for attempt in _attempts():
+                for attempt in attempts():
                     with attempt:
                         answer = stub.RecordEvents(message, timeout=_TIMEOUT_S, metadata=self.connection.metadata)
             except grpc.RpcError as error:
+                # All events are invalid. The refusal names as many of them as it has room for.
                 wrong = _wrong_events(error, len(batch))
                 if not wrong:
                     raise
@@ -238,6 +277,8 @@ class EventsImport:
             else:
                 self.summary.imported += answer.recorded_count
                 self.summary.duplicates += answer.duplicate_count
+                for rejected in answer.rejected:
+                    self.rejects.add(batch[rejected.index][0], rejected.field, rejected.reason)
                 return
 
 
@@ -249,20 +290,3 @@ def _wrong_events(error: grpc.RpcError, count: int) -> dict[int, tuple[str, str]
         if match and int(match[1]) < count:
             wrong.setdefault(int(match[1]), (match[2] or "row", reason))
     return wrong
-
-
-def _attempts() -> Iterator[stamina.Attempt]:
-    """A gateway that is busy or unavailable for a short time, or a late stage, does not end the import."""
-    return iter(stamina.retry_context(on=_pause, attempts=_ATTEMPTS, timeout=None, wait_max=10.0))
-
-
-def _pause(error: Exception) -> bool | float:
-    """Whether to try again, or after how many seconds."""
-    if not isinstance(error, grpc.RpcError):
-        return False
-    if (delay := retry_after_s(error)) is not None:
-        return min(max(delay, 0.01), _MAX_PAUSE_S)
-    if isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNAVAILABLE:
-        return True
-    # A stage was late; the import's own time is not over.
-    return reason_of(error) == BudgetExpired.reason

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from catalog.files import MAX_ROW, FileRefused, Row, has_bad_bytes, numbered_lines, open_text
+from catalog.encodings import open_text
+from catalog.files import MAX_ROW, FileRefused, Row, has_bad_bytes, numbered_lines
 
 _CHUNK = 1 << 16
 # What decides where an element of an array ends, outside and inside of a text.

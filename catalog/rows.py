@@ -1,78 +1,112 @@
-"""Reads the rows of a file with their line numbers: CSV, TSV, JSON and Parquet, each plain or .gz."""
+"""Reads the rows of a file with their line numbers, as its format and its layout say.
+
+Formats: CSV and its kin, JSON, XML and Parquet, each plain or .gz. Layouts: see catalog/layouts.
+"""
 
 from __future__ import annotations
 
-import io
-import json
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
 
 from catalog.delimited import delimited_header, delimited_rows
+from catalog.encodings import encoding_of
 from catalog.files import FileRefused as FileRefused
 from catalog.files import Row as Row
 from catalog.files import RowRefused as RowRefused
-from catalog.files import open_bytes
 from catalog.json_rows import json_rows
+from catalog.layouts import PLAIN, Layout, layout_of
+from catalog.parquet_rows import parquet_header, parquet_rows
+from catalog.xml_rows import xml_encoding, xml_rows
 
-# Arrow's own errors are of these types: ArrowInvalid is a ValueError, ArrowNotImplementedError a RuntimeError.
-_PARQUET_ERRORS = (OSError, ValueError, RuntimeError, KeyError, TypeError, OverflowError, MemoryError)
-_PARQUET, _JSON, _DELIMITED = (".parquet",), (".jsonl", ".ndjson", ".json"), (".csv", ".tsv")
+_PARQUET, _JSON, _XML = (".parquet",), (".jsonl", ".ndjson", ".json"), (".xml", ".rss", ".atom")
+_DELIMITED = (".csv", ".tsv", ".tab", ".txt")
+_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+# Items of XML that are looked at for their names.
+_SAMPLE = 20
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file was recognised as. Empty: the format has no such thing. `has_mark`: a byte order mark."""
+
+    format: str
+    layout: str
+    encoding: str = ""
+    has_mark: bool = False
+    separator: str = ""
+
+    def __str__(self) -> str:
+        mark = " with a byte order mark" if self.has_mark else ""
+        separator = f"fields separated by {self.separator}" if self.separator else ""
+        encoding = f"{self.encoding}{mark}" if self.encoding else ""
+        return ", ".join(filter(None, (self.format, separator, encoding, f"layout {self.layout}")))
+
+
+def describe(path: Path) -> Description:
+    """Format, layout, encoding and separator of a file. Raises FileRefused."""
+    kind, layout = _kind(path), _layout(path).name
+    if kind == "Parquet":
+        return Description(kind, layout)
+    if kind == "XML":
+        return Description(kind, layout, *xml_encoding(path))
+    encoding = encoding_of(path)
+    separator = delimited_header(path)[1] if kind == "CSV" else ""
+    name = _SEPARATORS.get(separator, repr(separator)) if separator else ""
+    return Description(kind, layout, encoding.name, encoding.has_mark, name)
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows in their order. Raises FileRefused if the file is missing, damaged or of an unknown kind."""
-    if not path.is_file():
-        raise FileRefused(f"{path} is not a file")
-    name = path.name.lower().removesuffix(".gz")
-    if name.endswith(_PARQUET):
-        return _parquet_rows(path)
-    if name.endswith(_JSON):
-        return json_rows(path)
-    if name.endswith(_DELIMITED):
-        return delimited_rows(path)
-    raise FileRefused(
-        f"{path.name}: unknown kind of file; its name must end in .csv, .tsv, .jsonl, .json or .parquet, with or "
-        "without .gz"
-    )
+    """The rows of products in their order. Raises FileRefused if the file is missing, damaged or of an unknown kind."""
+    _kind(path)
+    return _layout(path).rows(lambda: _raw_rows(path))
 
 
 def column_names(path: Path) -> list[str] | None:
-    """The column names of a CSV, TSV or Parquet file; None for JSON, where each row has names of its own."""
+    """The names of the columns, with those that the layout adds; None for JSON and XML, where each row has names of its
+    own.
+    """
+    header = _header(path)
+    return None if header is None else list(dict.fromkeys([*header, *_layout(path).derived]))
+
+
+def columns_of_layout(path: Path) -> Sequence[str]:
+    """The columns of the file that its layout reads."""
+    layout = _layout(path)
+    return [column for column in _header(path) or _sampled(path) if layout.uses(column)]
+
+
+def _kind(path: Path) -> str:
+    if not path.is_file():
+        raise FileRefused(f"{path} is not a file")
     name = path.name.lower().removesuffix(".gz")
-    if name.endswith(_PARQUET):
-        with open_bytes(path) as file, _parquet(path, file) as table:
-            return [str(column) for column in table.schema_arrow.names]
-    return delimited_header(path) if name.endswith(_DELIMITED) else None
+    for kind, endings in (("Parquet", _PARQUET), ("JSON", _JSON), ("CSV", _DELIMITED), ("XML", _XML)):
+        if name.endswith(endings):
+            return kind
+    raise FileRefused(
+        f"{path.name}: unknown kind of file; its name must end in .csv, .tsv, .txt, .jsonl, .json, .xml or .parquet, "
+        "with or without .gz"
+    )
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    with open_bytes(path) as file, _parquet(path, file) as table:
-        line = 0
-        batches = table.iter_batches(500)
-        while True:
-            try:
-                rows = next(batches).to_pylist()
-            except StopIteration:
-                return
-            except _PARQUET_ERRORS as error:
-                raise FileRefused(f"{path.name} is damaged after row {line}: {error}") from None
-            for values in rows:
-                line += 1
-                yield Row(line, values, raw=json.dumps(values, default=str, ensure_ascii=False))
+def _raw_rows(path: Path) -> Iterator[Row]:
+    readers = {"Parquet": parquet_rows, "JSON": json_rows, "CSV": delimited_rows, "XML": xml_rows}
+    return readers[_kind(path)](path)
 
 
-def _parquet(path: Path, file: io.BufferedReader) -> Any:
-    # Imported here: reading CSV does not need Arrow.
-    import pyarrow.parquet
+def _header(path: Path) -> list[str] | None:
+    kind = _kind(path)
+    if kind == "Parquet":
+        return parquet_header(path)
+    return delimited_header(path)[0] if kind == "CSV" else None
 
-    source: IO[bytes] = file
-    if path.suffix.lower() == ".gz":  # Parquet is read from its end
-        source = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the reader
-        shutil.copyfileobj(file, source)
-    try:
-        return pyarrow.parquet.ParquetFile(source)
-    except _PARQUET_ERRORS as error:
-        raise FileRefused(f"{path.name} is not a Parquet file: {error}") from None
+
+def _layout(path: Path) -> Layout:
+    """JSON has no layout of a shop system: its keys are the fields."""
+    return PLAIN if _kind(path) == "JSON" else layout_of(_header(path) or _sampled(path))
+
+
+def _sampled(path: Path) -> list[str]:
+    """The names in the first rows of a file without a header."""
+    return list(dict.fromkeys(name for row in islice(_raw_rows(path), _SAMPLE) for name in row.values))

@@ -1,11 +1,14 @@
-"""Text of a cell as it was meant: without HTML entities, without invisible characters, and whether it says nothing."""
+"""Text of a cell as it was meant: without HTML, without invisible characters, and whether it says nothing."""
 
 from __future__ import annotations
 
 import html
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Any
+
+from lxml import etree
 
 # Only with its semicolon: "R&D" and "AT&TITLE" hold no entity.
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
@@ -15,6 +18,22 @@ _ESCAPES = 3
 _MISSING = frozenset({"nan", "null", "nil", "n/a", "#n/a", "<na>", "undefined", "\\n", "-", "--", "–", "—"})
 _LONGEST = max(map(len, _MISSING))
 _INVISIBLE = "\ufeff\u200b\u2060"
+# Elements of HTML. A text is read as HTML only if it holds one of them: "<3" and "a < b" are plain text.
+_BLOCKS = frozenset({
+    "address", "article", "aside", "blockquote", "body", "br", "button", "caption", "center", "dd", "div", "dl", "dt",
+    "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hr", "html",
+    "iframe", "img", "li", "main", "nav", "ol", "option", "p", "pre", "section", "select", "table", "tbody", "td",
+    "tfoot", "th", "thead", "tr", "ul", "video",
+})  # fmt: skip
+_INLINE = frozenset({
+    "a", "abbr", "b", "big", "cite", "code", "del", "em", "font", "i", "ins", "kbd", "label", "mark", "q", "s", "small",
+    "span", "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr",
+})  # fmt: skip
+_HIDDEN = frozenset({"script", "style", "template", "noscript", "svg", "math", "object", "textarea"})
+_HTML = re.compile(
+    rf"<(?:!--|!doctype\b|/?(?:{'|'.join(sorted(_BLOCKS | _INLINE | _HIDDEN))})(?=[\s/>]))", re.IGNORECASE
+)
+_PARSER = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True)
 
 
 def decoded(text: str) -> str:
@@ -28,6 +47,31 @@ def decoded(text: str) -> str:
     return text
 
 
+def plain_text(text: str) -> str:
+    """Without HTML: entities are decoded, tags and their attributes removed, scripts and styles left out.
+
+    A block, such as a paragraph or a cell of a table, is set apart by a space. Text without tags keeps its spaces.
+    """
+    text = decoded(text)
+    if "<" not in text or not _HTML.search(text):
+        return text
+    root = etree.fromstring(f"<div>{text.replace('&', '&amp;')}</div>".encode(), _PARSER)
+    return "" if root is None else " ".join("".join(_pieces(root)).split())
+
+
+def _pieces(root: Any) -> Iterator[str]:
+    walk = etree.iterwalk(root, events=("start", "end"))
+    for event, element in walk:
+        if element.tag in _BLOCKS:
+            yield " "
+        if event == "start" and element.tag in _HIDDEN:
+            walk.skip_subtree()
+        elif event == "start":
+            yield element.text or ""
+        else:
+            yield element.tail or ""
+
+
 def stripped(text: str) -> str:
     """Without spaces and invisible characters around."""
     text = text.strip()
@@ -39,6 +83,8 @@ def stripped(text: str) -> str:
 def is_missing(value: Any) -> bool:
     """Whether a cell says nothing: None, NaN, blank, or a word that programs write for it, such as "null"."""
     if isinstance(value, str):
+        if len(value) > _LONGEST and value[0].isalnum():  # most cells
+            return False
         text = stripped(value)
         return not text or (len(text) <= _LONGEST and (text == "None" or text.lower() in _MISSING))
     return value is None or value != value

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
+from catalog.fields import CATEGORY_SEPARATOR
 from catalog.imports import CatalogImport
-from catalog.mapping import CATEGORY_SEPARATOR, VALUE_SEPARATOR, ProductMapping, mapping_for, parse_mapping
+from catalog.mapping import VALUE_SEPARATOR, mapping_for, parse_mapping
 from catalog.money import parse_currency
 from catalog.numbers import Notation
-from catalog.rows import FileRefused, RowRefused, column_names
-from cli.calls import call, connection_of, err, failed, out, print_json
+from catalog.removal import Removal
+from catalog.rows import FileRefused, RowRefused, column_names, describe
+from cli.calls import call, connection_of, failed, out, print_json
+from cli.feed_report import details, print_recognised
 from cli.imports import rejects_of, run_import
 from cli.options import Json, RejectsFile, Strict
 from cli.reembed import reembed
@@ -27,7 +29,7 @@ app.command()(reembed)
 @app.command("import")
 def import_products(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON or Parquet, plain or .gz.")],
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, XML or Parquet, plain or .gz.")],
     map: Annotated[
         str,
         typer.Option(
@@ -53,49 +55,48 @@ def import_products(
     images: Annotated[
         Path | None, typer.Option(help="Folder with the images: image_uri is a path in it. Absent: no images are sent.")
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="The file is the whole catalogue: delete products that it lacks afterwards.")
+    ] = False,
+    max_deleted_share: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="With --full: delete nothing if more products would be deleted, or more rows are rejected.",
+        ),
+    ] = 0.1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and check the file, report, and change nothing.")
+    ] = False,
     rejects: RejectsFile = None,
     strict: Strict = False,
     as_json: Json = False,
 ) -> None:
     """Import a catalogue. Products that have not changed are skipped.
 
-    Exit code: 0 all rows were accepted or are in the file of rejected rows; 1 none was accepted, the gateway refused,
-    or --strict and a row was rejected; 2 the file or an option cannot be used.
+    A row without a valid id and title is rejected. Any other value that is wrong is left out with a warning. Exit code:
+    0 all rows were accepted or are in the file of rejected rows; 1 none was accepted, the gateway or --full refused, or
+    --strict and a row was rejected or a value left out; 2 the file or an option cannot be used.
     """
     try:
-        if not file.is_file():
-            raise FileRefused(f"{file} is not a file")
+        description = describe(file)
         mapping = replace(
             parse_mapping(map, column_names(file), parse_currency("--currency", currency), category_separator),
             value_separator=value_separator,
             notation=Notation.named(decimal_mark),
         )
         mapping, columns = mapping_for(file, mapping)
+        print_recognised(file, description, mapping, columns)
     except (ValueError, FileRefused, RowRefused) as error:
         raise failed(str(error), exit_code=2) from None
     if images is not None and not images.is_dir():
         raise typer.BadParameter(f"{images} is not a folder", param_hint="--images")
-    _print_mapping(mapping, columns)
-    job = CatalogImport(connection_of(context), mapping, rejects_of(file, rejects), images=images)
-    run_import(job, file, strict, as_json)
-    if job.missing_images:
-        err.print(f"{job.missing_images} products have an image_uri that is not in {escape(str(images))}")
-
-
-def _print_mapping(mapping: ProductMapping, columns: list[str]) -> None:
-    """Which column becomes which field, and which columns are not used."""
-    columns_of = mapping.columns_of(columns)
-    used = {column for names in columns_of.values() for column in names}
-    places = {column: place for place, column in enumerate(columns)}
-    in_order = sorted(columns_of.items(), key=lambda entry: places.get(entry[1][0], len(places)))
-    parts = [f"{field} ← {' + '.join(names)}" for field, names in in_order]
-    err.print(escape(", ".join(parts)), soft_wrap=True, highlight=False)
-    if unused := [column for column in columns if column and column not in used]:
-        err.print(f"[yellow]not used: {escape(', '.join(unused))}; name them with --map FIELD=COLUMN", soft_wrap=True)
-    if absent := sorted(used - set(columns)):
-        err.print(f"[yellow]not in the first rows: {escape(', '.join(absent))}", soft_wrap=True)
-    if mapping.notation.decimal_mark == ",":
-        err.print("amounts have a decimal comma", highlight=False)
+    job = CatalogImport(
+        connection_of(context), mapping, rejects_of(file, rejects), images=images,
+        removal=Removal(max_deleted_share) if full else None, is_dry_run=dry_run,
+    )  # fmt: skip
+    run_import(job, file, strict, as_json, lambda: details(job, description, columns))
 
 
 @app.command()

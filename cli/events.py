@@ -29,9 +29,9 @@ def import_events(
 ) -> None:
     """Import events: an event log, or what `kairos user export` has written.
 
-    Columns: event_id, user_id or visitor_id, session_id, item_id, type, time, query, quantity, dwell_ms,
-    attribution_token. Exit code: 0 all rows were accepted or are in the file of rejected rows; 1 none was accepted,
-    the gateway refused, or --strict and a row was rejected; 2 the file cannot be read.
+    Columns: event_id, user_id or visitor_id, session_id, item_id, type, time, query, quantity, dwell_ms, price,
+    currency, order_id, quote_id, attribution_token. Exit code: 0 all rows were accepted or are in the file of rejected
+    rows; 1 none was accepted, the gateway refused, or --strict and a row was rejected; 2 the file cannot be read.
     """
     run_import(EventsImport(connection_of(context), rejects_of(file, rejects)), file, strict, as_json)
 
@@ -42,9 +42,12 @@ def record(
     user: User = "",
     visitor: Visitor = "",
     item: Annotated[str, typer.Option(help="Id of the product. Only a search may have none.")] = "",
-    type: Annotated[str, typer.Option(help="click, cart, purchase, remove, dwell, search or impression.")] = "click",
+    type: Annotated[
+        str, typer.Option(help="click, cart, purchase, remove, dwell, search, impression, refund or cancellation.")
+    ] = "click",
     session: Session = "",
     query: Annotated[str, typer.Option(help="Text of the query of a search.")] = "",
+    order: Annotated[str, typer.Option(help="Id of the order of a purchase, refund or cancellation.")] = "",
     attribution_token: Annotated[
         str, typer.Option(help="Token of the answer that showed the product; `--json` prints it.")
     ] = "",
@@ -54,6 +57,7 @@ def record(
     values = {
         "event_id": uuid.uuid4().hex, "user_id": user, "visitor_id": visitor, "item_id": item, "type": type,
         "session_id": session, "query": query, "attribution_token": attribution_token,
+        "order_id": order,
     }  # fmt: skip
     try:
         event = event_of(values)

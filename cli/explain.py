@@ -17,6 +17,8 @@ from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 
+# A contribution that is printed as 0.000 is left out.
+_LEAST = 0.0005
 # Characters of the longest bar.
 _BAR = 24
 
@@ -90,6 +92,8 @@ def _groups(result: gateway_pb2.Result) -> Table:
     table = Table("group", "", "contribution", box=None, pad_edge=False)
     largest = max(abs(reason.contribution) for reason in result.reasons)
     for reason in result.reasons:
+        if abs(reason.contribution) < _LEAST:
+            continue
         length = round(_BAR * abs(reason.contribution) / largest) if largest else 0
         colour = "green" if reason.contribution > 0 else "red"
         table.add_row(group_name(reason.type), f"[{colour}]{'█' * length}[/]", f"{reason.contribution:+.3f}")

@@ -16,7 +16,7 @@ from rich.table import Table
 from catalog.rows import FileRefused, read_rows
 from services.common.limits import MAX_QUERY
 from services.common.settings import load_settings
-from services.query_encoder.adapters.concept_files import load_graph
+from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.bulk_reading import BulkReader
@@ -52,10 +52,10 @@ def choose(
         {name: path for name, path in folders.items() if f"{prefix}{name.upper()}" not in os.environ},
     )
     encoder = build_encoder(settings, settings.threads)
-    graph = load_graph(settings.concepts_file, settings.extra_concepts_file)
-    understander = load_understander(model, graph, encoder.model_version)
+    domain = load_domain(settings.domain_dir, settings.concepts_file, settings.extra_concepts_file)
+    understander = load_understander(model, domain, encoder.model_version)
     with closing(SqliteLexiconStore(settings.data_dir)) as lexicons:
-        reader = BulkReader(encoder, graph, lexicons.read(tenant, None), settings)
+        reader = BulkReader(encoder, domain, lexicons.read(tenant, None), settings)
     texts = [query for query, _ in Counter(asked).most_common(_MAX_QUERIES) if query not in known]
     found = [
         question

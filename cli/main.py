@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import catalog, config, encoder, events, label, models, suite, users
+from cli import catalog, config, encoder, events, label, models, offers, suite, users
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
 from cli.explain import explain
@@ -61,6 +61,7 @@ def health(context: typer.Context, as_json: Json = False) -> None:
 for request in (search, suggest, recommend, price, explain):
     app.command()(request)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(offers.app, name="offers")
 app.add_typer(events.app, name="events")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")

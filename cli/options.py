@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from kairos.common.v1 import product_pb2
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output.")]
 User = Annotated[str, typer.Option(help="Id of the user. Empty: an unknown user.")]
 Visitor = Annotated[str, typer.Option(help="Id of the anonymous visitor. Used if no user is given.")]
@@ -26,4 +28,11 @@ RejectsFile = Annotated[
     Path | None,
     typer.Option("--rejects", help="File for rejected rows, with line and reason.", show_default="FILE.rejects.jsonl"),
 ]
-Strict = Annotated[bool, typer.Option(help="End with exit code 1 if a row was rejected.")]
+Strict = Annotated[bool, typer.Option(help="End with exit code 1 if a row was rejected or a value left out.")]
+PriceList = Annotated[str, typer.Option(help="Price list whose offers apply. Default: the default list.")]
+Place = Annotated[str, typer.Option(help="Store or warehouse whose prices and stock apply. Default: any.")]
+AllVariants = Annotated[bool, typer.Option(help="Show every variant of a product as a result of its own.")]
+
+
+def collapse_mode(all_variants: bool) -> product_pb2.CollapseMode.ValueType:
+    return product_pb2.COLLAPSE_MODE_NONE if all_variants else product_pb2.COLLAPSE_MODE_GROUP

@@ -9,15 +9,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from kairos.common.v1 import common_pb2, event_pb2
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.money import MINOR_UNIT_DECIMALS, in_minor_units
-from services.gateway.domain.sentence import GROUPS
 
+# A contribution that is printed as 0.00 is left out.
+_LEAST = 0.005
 # Characters of the longest bar of the waterfall.
 _WATERFALL = 40
+# Variants that are named beside a result.
+_VARIANTS = 6
 # Interactions of a profile that are printed.
 _INTERACTIONS = 20
 
@@ -28,14 +31,29 @@ def print_results(
 ) -> None:  # fmt: skip
     # An id is never cut: other commands take it.
     id_column = Column("id", no_wrap=True, overflow="fold")
-    table = Table("#", id_column, "product", "brand", "category", "price", "score", box=None, pad_edge=False)
+    # A catalogue of courses or services has neither brands nor prices.
+    with_brand = any(result.product.brand for result in results)
+    with_price = any(result.HasField("price") for result in results)
+    columns: Sequence[Column | str] = (
+        "#",
+        id_column,
+        "product",
+        *(["brand"] * with_brand),
+        "category",
+        *(["price"] * with_price),
+        "score",
+    )
+    table = Table(*columns, box=None, pad_edge=False)
     for result in results:
         product = result.product
         table.add_row(
             str(result.position), escape(product.id), escape(shortened(product.title, 64)),
-            escape(shortened(product.brand, 18)), escape(shortened("".join(product.category_path[-1:]), 22)),
-            price_text(result), f"{result.score:.3f}",
+            *[escape(shortened(product.brand, 18))] * with_brand,
+            escape(shortened("".join(product.category_path[-1:]), 22)),
+            *[price_text(result)] * with_price, f"{result.score:.3f}",
         )  # fmt: skip
+        if result.variants:
+            table.add_row("", "", f"[dim]{escape(variants_text(result.variants))}[/]")
         if explain and result.reasons:
             table.add_row("", "", f"[dim]{escape(why(result.reasons))}[/]")
         if explain and result.sources:
@@ -49,6 +67,29 @@ def print_results(
 def shortened(text: str, most: int) -> str:
     """At most `most` characters; "…" stands for what is cut."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"
+
+
+def variants_text(variants: Sequence[product_pb2.Variant]) -> str:
+    """For example "also: navy · white (sold out)"; a variant without attributes by its id."""
+    parts = []
+    for variant in variants[:_VARIANTS]:
+        values = [" ".join(entry.values) for _, entry in sorted(variant.attributes.items())]
+        text = ", ".join(values) or variant.product_id
+        parts.append(text if variant.in_stock else f"{text} (sold out)")
+    more = f" and {len(variants) - _VARIANTS} more" if len(variants) > _VARIANTS else ""
+    return f"also: {' · '.join(parts)}{more}"
+
+
+def facet_parts(facet: product_pb2.Facet) -> list[str]:
+    """Each value and each range with its count."""
+    parts = [f"{count.value} {count.count}" for count in facet.counts]
+    for entry in facet.ranges:
+        if entry.HasField("price"):
+            low, high = money_text(entry.price.minimum), money_text(entry.price.maximum)
+            parts.append(f"{low} to {high} {entry.count}" if high != "–" else f"{low} and above {entry.count}")
+        else:
+            parts.append(f"{entry.minimum:g} to {entry.maximum:g} {entry.count}")
+    return parts
 
 
 def price_text(result: gateway_pb2.Result) -> str:
@@ -69,9 +110,11 @@ def money_text(money: common_pb2.Money) -> str:
 
 
 def why(reasons: Sequence[ranker_pb2.Reason]) -> str:
-    """The reasons with their contributions, in the order of the response."""
+    """The reasons with their contributions, in the order of the response, without those that contribute nothing."""
     parts = []
     for reason in reasons:
+        if abs(reason.contribution) < _LEAST:
+            continue
         text = group_name(reason.type)
         if reason.history_item_ids:
             text += f" ({', '.join(reason.history_item_ids[:2])})"
@@ -80,7 +123,8 @@ def why(reasons: Sequence[ranker_pb2.Reason]) -> str:
 
 
 def group_name(reason: ranker_pb2.ReasonType.ValueType) -> str:
-    return GROUPS[ranker_pb2.ReasonType.Name(reason).removeprefix("REASON_TYPE_")]["en"]
+    """The contract's name in words: a shopper's own text is in the domain of the gateway."""
+    return ranker_pb2.ReasonType.Name(reason).removeprefix("REASON_TYPE_").lower().replace("_", " ")
 
 
 def sources_text(sources: Sequence[ranker_pb2.CandidateSource.ValueType]) -> str:
@@ -111,6 +155,7 @@ def print_interpretation(console: Console, read: gateway_pb2.QueryInterpretation
         text += f" · in English “{escape(read.rendered_text)}”"
     for constraint in read.constraints:
         kind = encoder_pb2.ConstraintType.Name(constraint.type).removeprefix("CONSTRAINT_TYPE_").lower()
+        kind = constraint.attribute or kind
         text += f" · {kind}: {escape(constraint.value or constraint.matched_text)}"
     console.print(text)
     if read.HasField("understanding"):

@@ -12,8 +12,30 @@ from catalog.money import parse_currency, parse_money
 from catalog.numbers import ENGLISH
 from catalog.rows import RowRefused
 from cli.calls import call, out, print_json
-from cli.options import Brands, Categories, Explained, Json, Literal, Locale, PageSize, Session, User, Visitor
-from cli.render import print_interpretation, print_quotes, print_results, print_suggestions, print_waterfall
+from cli.options import (
+    AllVariants,
+    Brands,
+    Categories,
+    Explained,
+    Json,
+    Literal,
+    Locale,
+    PageSize,
+    Place,
+    PriceList,
+    Session,
+    User,
+    Visitor,
+    collapse_mode,
+)
+from cli.render import (
+    facet_parts,
+    print_interpretation,
+    print_quotes,
+    print_results,
+    print_suggestions,
+    print_waterfall,
+)
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.common.convert import money_to_proto
@@ -42,12 +64,18 @@ def search(
     ] = [],  # noqa: B006
     min_price: Annotated[str, typer.Option(help="Lowest price, for example 20.")] = "",
     max_price: Annotated[str, typer.Option(help="Highest price.")] = "",
-    currency: Annotated[str, typer.Option(help="Currency of these prices.")] = "USD",
+    currency: Annotated[
+        str, typer.Option(help="Currency of these prices, USD unless given; if given, only its prices are shown.")
+    ] = "",
+    price_list: PriceList = "",
+    place: Place = "",
     in_stock: Annotated[bool, typer.Option(help="Only products in stock.")] = False,
     sort: Annotated[str, typer.Option(help=f"Order of the results: {', '.join(SORTS)}.")] = "relevance",
     facet: Annotated[
-        list[str], typer.Option(help="Count the values of category, brand or attributes.NAME. May be repeated.")
+        list[str], typer.Option(help="Count the values of category, brand, price or attributes.NAME. May be repeated.")
     ] = [],  # noqa: B006
+    best_facets: Annotated[int, typer.Option(min=0, max=8, help="Number of facets to choose by coverage.")] = 0,
+    all_variants: AllVariants = False,
     page_size: PageSize = 10,
     page_token: Annotated[str, typer.Option(help="Token of the page, from the response before it.")] = "",
     locale: Locale = "",
@@ -69,11 +97,13 @@ def search(
         conditions.attributes.add(name=name, values=[value])
     for end, text in (("minimum", min_price), ("maximum", max_price)):
         if text:
-            getattr(conditions.price, end).CopyFrom(_amount(text, currency))
+            getattr(conditions.price, end).CopyFrom(_amount(text, currency or "USD"))
     message = gateway_pb2.SearchRequest(
         query=query, user_id=user, visitor_id=visitor, session_id=session, locale=locale, filter=conditions,
         sort=SORTS[sort], facets=facet, page_size=page_size, page_token=page_token, explain=explain,
         literal_query=literal, image=image.read_bytes() if image else b"", similar_to_id=similar_to,
+        price_list_id=price_list, place_id=place, currency_code=currency, best_facet_count=best_facets,
+        collapse=collapse_mode(all_variants),
     )  # fmt: skip
     answer = call(context, "Search", message)
     if as_json:
@@ -127,18 +157,23 @@ def recommend(
 def price(
     context: typer.Context,
     ids: Annotated[list[str], typer.Argument(help="Ids of the products.")],
+    price_list: PriceList = "",
+    place: Place = "",
     as_json: Json = False,
 ) -> None:
     """Quote prices for products, with floor, ceiling and reason."""
-    answer = call(context, "QuotePrices", gateway_pb2.QuotePricesRequest(product_ids=ids))
+    message = gateway_pb2.QuotePricesRequest(product_ids=ids, price_list_id=price_list, place_id=place)
+    answer = call(context, "QuotePrices", message)
     return print_json(answer) if as_json else print_quotes(out, answer)
 
 
 def _print_search(answer: gateway_pb2.SearchResponse, explain: bool) -> None:
     print_interpretation(out, answer.interpretation)
     print_results(out, answer.results, answer.degradations, explain)
+    at_least = "at least " * (answer.total_accuracy == product_pb2.COUNT_ACCURACY_LOWER_BOUND)
+    out.print(f"[dim]{at_least}{answer.total_size} matches")
     for facet in answer.facets:
-        counts = " · ".join(f"{count.value} {count.count}" for count in facet.counts[:_FACET_VALUES])
+        counts = " · ".join(facet_parts(facet)[:_FACET_VALUES])
         out.print(f"[dim]{escape(f'{facet.field}: {counts}')}")
     if explain:
         print_waterfall(out, answer.timings)

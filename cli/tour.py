@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
-from cli.render import print_interpretation, print_quotes, print_results, print_waterfall, why
-from kairos.common.v1 import event_pb2
+from cli.render import facet_parts, print_interpretation, print_quotes, print_results, print_waterfall, why
+from demo.offers import EUROPE, MEMBERS, STORES
+from kairos.common.v1 import event_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
 
@@ -38,6 +40,9 @@ class _Tour:
         before = self._before_clicks("running shoes")
         self._after_clicks("running shoes", before)
         self._recommendation()
+        self._variants("running shoes")
+        self._price_lists("running shoes")
+        self._stores("running shoes")
         self._prices([result.product.id for result in before.results[:5]])
         self._waterfall("wireless headphones under $150")
 
@@ -90,6 +95,39 @@ class _Tour:
         self._require(answer.results, "there are no recommendations")
         print_results(self._console, answer.results, answer.degradations, explain=True)
 
+    def _variants(self, query: str) -> None:
+        self._title(f"“{query}”: one variant of each product with the others listed, then every variant")
+        grouped = self._search(query, facets=["attributes.colour", "price"])
+        self._show(grouped, most=4)
+        groups = [result.product.item_group_id or result.product.id for result in grouped.results]
+        self._require(len(set(groups)) == len(groups), "two results are variants of one product")
+        self._require(any(result.variants for result in grouped.results), "no result lists its other variants")
+        for facet in grouped.facets:
+            self._console.print(f"  [dim]{facet.field}: {' · '.join(facet_parts(facet)[:6])}")
+        every = self._search(query, collapse=product_pb2.COLLAPSE_MODE_NONE)
+        self._console.print(f"  {grouped.total_size} products, {every.total_size} variants")
+        self._require(every.total_size > grouped.total_size, "there are no more variants than products")
+
+    def _price_lists(self, query: str) -> None:
+        for price_list in (MEMBERS, EUROPE):
+            self._title(f"“{query}” with the prices of the list “{price_list}”")
+            answer = self._search(query, price_list_id=price_list)
+            self._show(answer, most=3)
+            self._require(
+                any(result.price.offer != result.price.list_price for result in answer.results)
+                or answer.results[0].price.offer.currency_code == "EUR",
+                f"the prices of {price_list} are those of everybody",
+            )
+
+    def _stores(self, query: str) -> None:
+        self._title(f"“{query}” in stock at each store")
+        for store in STORES:
+            answer = self._search(
+                query, place_id=store, filter=product_pb2.ProductFilter(in_stock_only=True), page_size=3
+            )  # fmt: skip
+            titles = "; ".join(result.product.title for result in answer.results)
+            self._console.print(f"  [bold]{store}[/] {answer.total_size} in stock: {titles}")
+
     def _prices(self, ids: Sequence[str]) -> None:
         self._title("Prices within guardrails, each with a quote in the audit log")
         answer = self._stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=ids), timeout=_BUDGET_S)
@@ -102,12 +140,8 @@ class _Tour:
         print_waterfall(self._console, answer.timings)
         self._require(len(answer.timings) == 4, f"{len(answer.timings)} of 4 stages were called")
 
-    def _search(
-        self, query: str, locale: str = "", explain: bool = False, page_size: int = 8
-    ) -> gateway_pb2.SearchResponse:
-        message = gateway_pb2.SearchRequest(
-            query=query, user_id=self._user, locale=locale, explain=explain, page_size=page_size
-        )
+    def _search(self, query: str, page_size: int = 8, **more: Any) -> gateway_pb2.SearchResponse:
+        message = gateway_pb2.SearchRequest(query=query, user_id=self._user, page_size=page_size, **more)
         answer = self._stub.Search(message, timeout=_BUDGET_S)
         self._require(answer.results, f"the search for {query!r} has no results")
         return answer

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import TextIOWrapper
@@ -45,6 +46,11 @@ class DemoProduct:
     stock: int
     created_at: datetime
     picture: str
+    # Of the article, if it has several variants; else empty.
+    item_group_id: str = ""
+    variant_attributes: tuple[str, ...] = ()
+    sku: str = ""
+    gtin: str = ""
 
 
 def build_catalogue(seed: int = 7, size: int = 3000) -> list[DemoProduct]:
@@ -85,11 +91,37 @@ def _fill(shelf: Shelf, quota: int, vocabulary: Vocabulary, random: Random) -> l
         if article.identity in articles:
             continue
         articles.add(article.identity)
+        first = len(products)
         for variant in _variants(kind, random):
             products.append(
                 _product(f"{shelf.slug}-{len(products) + 1:04}", shelf, article, variant, vocabulary, random)
             )
+        products[first:] = _grouped(products[first:], kind)
     raise ValueError(f"the vocabulary of {shelf.slug} gives only {len(products)} of {quota} products; add words to it")
+
+
+def _grouped(variants: list[DemoProduct], kind: Kind) -> list[DemoProduct]:
+    """The products of one article with their identifiers, and with their group if there are several."""
+    axis = next(iter(kind.variants), "")
+    group, names = ("", ()) if len(variants) < 2 else (variants[0].id, (_attribute_name(axis),))
+    return [
+        replace(
+            product, item_group_id=group and f"{group}-group", variant_attributes=names,
+            sku=f"{product.brand[:3].upper()}-{_digits(product.id, 5)}-{place}", gtin=_gtin(product.id),
+        )
+        for place, product in enumerate(variants, 1)
+    ]  # fmt: skip
+
+
+def _digits(text: str, count: int) -> str:
+    return f"{int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) % 10**count:0{count}}"
+
+
+def _gtin(id: str) -> str:
+    """An EAN of the range that shops use inside (20), with its check digit."""
+    digits = f"20{_digits(id, 10)}"
+    total = sum(int(digit) * (3 if place % 2 else 1) for place, digit in enumerate(digits))
+    return f"{digits}{-total % 10}"
 
 
 @dataclass(frozen=True)
@@ -158,12 +190,7 @@ def _product(
         brand=article.brand,
         category_path=shelf.path,
         category_path_zh=shelf.path_zh,
-        attributes={
-            # One spelling everywhere: the contracts say colour.
-            "colour" if name == "color" else name: (value,)
-            for name, value in chosen.items()
-            if not name.startswith("_")
-        }
+        attributes={_attribute_name(name): (value,) for name, value in chosen.items() if not name.startswith("_")}
         | {name: tuple(values) for name, values in kind.lists.items()},
         price=price,
         currency=CURRENCY,
@@ -176,6 +203,11 @@ def _product(
         ),
         picture=kind.picture,
     )
+
+
+def _attribute_name(axis: str) -> str:
+    """One spelling everywhere: the contracts say colour."""
+    return "colour" if axis == "color" else axis
 
 
 def _price(kind: Kind, level: float, chosen: dict[str, str]) -> Decimal:
@@ -221,4 +253,8 @@ def _row(product: DemoProduct) -> dict[str, object]:
         "stock": product.stock,
         "created_at": product.created_at.isoformat(),
         "image": f"images/{product.id}.png",
+        "item_group_id": product.item_group_id,
+        "variant_attributes": list(product.variant_attributes),
+        "sku": product.sku,
+        "gtin": product.gtin,
     }

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from catalog.imports import CatalogImport, EventsImport, Rejects
 from catalog.mapping import parse_mapping
-from demo.catalogue import DemoProduct, write_catalogue
+from demo.catalogue import DemoProduct, build_catalogue, write_catalogue
+from demo.offers import build_offers
 from demo.shoppers import build_shoppers, simulate_events, write_events
+from kairos.gateway.v1 import gateway_pb2
 from ops.client import Connection
 
 DAYS = 14
+_OFFERS_PER_MESSAGE = 500
+_OFFERS_TIMEOUT_S = 120.0
 
 
 class RowsRejected(Exception):
@@ -19,14 +25,27 @@ class RowsRejected(Exception):
 
 
 def load_products(connection: Connection, folder: Path, products: Sequence[DemoProduct] | None = None) -> None:
-    """Imports `products` (default: the whole demo shop); unchanged products cost little. `folder` takes the files.
+    """Imports `products` (default: the whole demo shop) and their offers; unchanged products cost little. `folder`
+    takes the files.
 
     Raises RowsRejected.
     """
     file = folder / "products.jsonl.gz"
-    write_catalogue(file, None if products is None else list(products))
+    catalogue = build_catalogue() if products is None else list(products)
+    write_catalogue(file, catalogue)
     rejects = Rejects(folder / "rejects.jsonl")
     _check(CatalogImport(connection, parse_mapping("", None, "USD"), rejects).run(file).rejected)
+    _load_offers(connection, catalogue)
+
+
+def _load_offers(connection: Connection, products: Sequence[DemoProduct]) -> None:
+    offers = build_offers(products, datetime.now(UTC))
+    messages = iter(lambda: list(itertools.islice(offers, _OFFERS_PER_MESSAGE)), [])
+    with connection.stub() as stub:
+        answer = stub.UpdateOffers(
+            (gateway_pb2.UpdateOffersRequest(offers=batch) for batch in messages), timeout=_OFFERS_TIMEOUT_S
+        )  # fmt: skip
+    _check(answer.rejected_count + answer.missing_count)
 
 
 def load_shop(

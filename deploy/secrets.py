@@ -3,9 +3,9 @@
 Without names it fills in all secrets, with names only those: `kairos-gateway-tls kairos-qdrant-tls` makes new
 certificates.
 
-The command makes random passwords, one API key with the role `write`, and certificates of a new authority, whose key is
-not stored. The bucket of the snapshots stays a placeholder. The command prints the API key to standard error: the
-file has only its digest.
+The command makes random passwords, two API keys with the role `write`, for you and for the price publisher, and
+certificates of a new authority, whose key is not stored. The bucket of the snapshots stays a placeholder. The command
+prints your API key to standard error: the file has only its digest.
 """
 
 from __future__ import annotations
@@ -31,10 +31,15 @@ _STAGES = ("kairos-query-encoder", "kairos-retrieval", "kairos-ranker", "kairos-
 
 def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Object]:
     """The same secrets with values. Certificates are for the Services' names within the cluster."""
-    authority = Authority(now)
+    authority, publisher_key = Authority(now), secrets.token_urlsafe(32)
     values = {
-        "kairos-gateway": {"gateway.yaml": _gateway_settings(api_key), "token-key": secrets.token_urlsafe(32)},
+        "kairos-gateway": {
+            "gateway.yaml": _gateway_settings(api_key, publisher_key),
+            "token-key": secrets.token_urlsafe(32),
+        },
         "kairos-gateway-tls": authority.certificate("kairos-gateway"),
+        "kairos-price-publisher": {"api-key": publisher_key},
+        "kairos-price-publisher-tls": authority.certificate("kairos-price-publisher"),
         "kairos-stages": {"secret": secrets.token_urlsafe(32)},
         "kairos-stages-tls": authority.certificate(*_STAGES),
         "kairos-qdrant": {"api-key": secrets.token_urlsafe(32)},
@@ -75,9 +80,10 @@ class Authority:
         )
 
 
-def _gateway_settings(api_key: str) -> str:
-    digest = hashlib.sha256(api_key.encode()).hexdigest()
-    return yaml.safe_dump({"security": {"api_keys": [{"sha256": digest, "tenant": "default", "role": "write"}]}})
+def _gateway_settings(*api_keys: str) -> str:
+    digests = [hashlib.sha256(key.encode()).hexdigest() for key in api_keys]
+    keys = [{"sha256": digest, "tenant": "default", "role": "write"} for digest in digests]
+    return yaml.safe_dump({"security": {"api_keys": keys}})
 
 
 def _name(common_name: str) -> x509.Name:

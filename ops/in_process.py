@@ -54,10 +54,13 @@ class InProcessSuite:
 
 @contextlib.contextmanager
 def in_process_suite(
-    folder: Path, fusion: FusionSettings | None = None, encoder: Mapping[str, Any] | None = None
+    folder: Path,
+    fusion: FusionSettings | None = None,
+    encoder: Mapping[str, Any] | None = None,
+    domain_dir: Path | None = None,
 ) -> Iterator[InProcessSuite]:
-    """Runs the suite with its state in `folder`. `fusion`, and `encoder` (settings of the query encoder), replace
-    defaults.
+    """Runs the suite with its state in `folder`. `fusion`, `encoder` (settings of the query encoder) and `domain_dir`
+    (the folder of the domain) replace defaults.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
@@ -65,7 +68,8 @@ def in_process_suite(
     thread.start()
     try:
         servers = asyncio.run_coroutine_threadsafe(
-            _start(folder, fusion or FusionSettings(), encoder or {}), loop
+            _start(folder, fusion or FusionSettings(), {"domain_dir": domain_dir} | dict(encoder or {}), domain_dir),
+            loop,
         ).result()
         keep_freed_memory()
         freeze_gc()
@@ -93,7 +97,9 @@ class _Servers:
         self.closing.close()
 
 
-async def _start(folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any]) -> _Servers:
+async def _start(
+    folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None
+) -> _Servers:
     encoder = build_encoder_handler(QueryEncoderSettings(data_dir=folder / "query_encoder", **encoder_settings))
     retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", fusion=fusion))
     ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker"))
@@ -113,6 +119,7 @@ async def _start(folder: Path, fusion: FusionSettings, encoder_settings: Mapping
         GatewaySettings(
             server=ServerSettings(port=0),
             metrics=MetricsSettings(port=0),
+            domain_dir=domain_dir,
             budget=BudgetSettings(default_ms=BUDGET_MS, maximum_ms=BUDGET_MS, write_ms=10 * BUDGET_MS),
             stages=StagesSettings(
                 **{

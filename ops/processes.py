@@ -22,6 +22,7 @@ _KINDS = (
     ("ops.supervisor", "supervisor"),
     ("ops.host", "serve host"),
     ("services.gateway", "gateway"),
+    ("services.pricing", "price publisher"),
     ("gcs_server", "ray gcs"),
     ("raylet/raylet", "ray raylet"),
     ("runtime_env/agent", "ray runtime env agent"),

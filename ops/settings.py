@@ -27,6 +27,8 @@ class SuiteSettings(ServiceSettings):
     gateway_port: int = Field(default=50050, ge=0, le=65535)
     # Port of the gateway's metrics.
     metrics_port: int = Field(default=9464, ge=0, le=65535)
+    # Port of the price publisher's metrics.
+    publisher_metrics_port: int = Field(default=9466, ge=0, le=65535)
     # Ports of the ingress of the Serve applications.
     ingress_grpc_port: int = Field(default=9000, ge=0, le=65535)
     ingress_http_port: int = Field(default=8000, ge=0, le=65535)

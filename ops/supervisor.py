@@ -1,6 +1,7 @@
-"""The supervisor: starts the host process of Serve and the gateway, and restarts each of them when it ends.
+"""The supervisor: starts the host process of Serve, the gateway and the price publisher, and restarts each of them when
+it ends.
 
-`python -m ops.supervisor` runs until SIGTERM or SIGINT. It then ends both, and all processes that they left behind.
+`python -m ops.supervisor` runs until SIGTERM or SIGINT. It then ends them, and all processes that they left behind.
 """
 
 from __future__ import annotations
@@ -124,15 +125,18 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
     create_stage_secret(stage_secret_file(settings))
     environment = suite_environment(settings)
     gateway = Child("gateway", [sys.executable, "-m", "services.gateway"], logs / "gateway.log")
+    publisher = Child("price publisher", [sys.executable, "-m", "services.pricing"], logs / "price_publisher.log")
     host = Child("serve host", [sys.executable, "-m", "ops.host"], logs / "serve.log")
     write_state(settings, SuiteState.of(settings, os.getpid()))
     try:
         while not stop.is_set():
             host.keep_running(environment)
             gateway.keep_running(environment)
+            publisher.keep_running(environment)
             stop.wait(_POLL_S)
     finally:
-        members = {*suite_members(settings.data_dir), *host.descendants, *gateway.descendants}
+        members = {*suite_members(settings.data_dir), *host.descendants, *gateway.descendants, *publisher.descendants}
+        publisher.stop()
         gateway.stop()
         host.stop()
         end_all(settings.data_dir, members)
@@ -150,6 +154,9 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_GATEWAY_SERVER__PORT": str(settings.gateway_port),
         "KAIROS_GATEWAY_METRICS__PORT": str(settings.metrics_port),
         **{f"KAIROS_GATEWAY_STAGES__{stage.upper()}__TARGET": ingress for stage in STAGES},
+        "KAIROS_PRICE_PUBLISHER_DATA_DIR": str(settings.data_dir / "price_publisher"),
+        "KAIROS_PRICE_PUBLISHER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
+        "KAIROS_PRICE_PUBLISHER_METRICS__PORT": str(settings.publisher_metrics_port),
         "KAIROS_GATEWAY_REPLICAS_FILE": str(replica_file(settings)),
         "KAIROS_STAGE_ACCESS_SECRET_FILE": str(stage_secret_file(settings)),
     }

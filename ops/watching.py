@@ -1,4 +1,4 @@
-"""Runs Prometheus during the demo, if it is installed. It scrapes the gateway and the learner."""
+"""Runs Prometheus during the demo, if it is installed. It scrapes the gateway, the learner and the price publisher."""
 
 from __future__ import annotations
 

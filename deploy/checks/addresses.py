@@ -11,7 +11,7 @@ from deploy.checks.build import Overlay, Pod, Problem, name_of
 # The names of the ports that a URL's scheme may lead to; without a scheme it is gRPC, or Ray's Redis.
 _PROTOCOLS = {
     "http": {"http"}, "https": {"http"}, "redis": {"redis"}, "rediss": {"redis"},
-    "": {"serve-grpc", "otlp-grpc", "redis"},
+    "": {"grpc", "serve-grpc", "otlp-grpc", "redis"},
 }  # fmt: skip
 _ADDRESS = re.compile(r"^(?:([A-Za-z]*)://)?(?:[^/@]*@)?([^:/@]*):([^:/@]*)(?:/.*)?$")
 _IS_ADDRESS = re.compile(r"^(KAIROS|QDRANT)_.*(URL|TARGET|ENDPOINT|ADDRESS)$")

@@ -1,4 +1,6 @@
-"""Serve's applications, the gateway and the learner against the code: imports, images, ports, where their state is."""
+"""Serve's applications, the gateway, the learner and the price publisher against the code: imports, images, ports, and
+where their state is.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from ops.hosting import SERVICER_FUNCTIONS
 from services.gateway.domain.budget import Stage
 from services.gateway.settings import GatewaySettings
 from services.learner.settings import LearnerSettings
+from services.pricing.publisher.settings import PricePublisherSettings
 from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
@@ -35,7 +38,7 @@ def application_problems(overlay: Overlay) -> Iterator[Problem]:
                 yield Problem(pod.owner, f"no Dockerfile of deploy/docker makes {name}", own=True)
         image, programs = (
             image_of(pod.containers[0]["image"]),
-            {"services.gateway": _gateway, "services.learner": _learner},
+            {"services.gateway": _gateway, "services.learner": _learner, "services.pricing": _price_publisher},
         )
         rule = _stage if pod.node_type else programs.get((image and image.module) or "")
         yield from (Problem(pod.owner, what) for what in rule(pod, overlay)) if rule else ()
@@ -149,6 +152,23 @@ def _learner(pod: Pod, overlay: Overlay) -> Iterator[str]:
         yield f"the registry is {ranker.models_dir}, where nothing can be written"
     if ranker.store != "redis":
         yield f"the ranker's log is in {ranker.store}, which is another pod's"
+
+
+def _price_publisher(pod: Pod, overlay: Overlay) -> Iterator[str]:
+    """It calls the gateway as that asks to be called, and its metrics are where they are scraped."""
+    container = pod.containers[0]
+    if (settings := settings_from(PricePublisherSettings, overlay.environment(container))) is None:
+        return
+    yield from _listening(pod, "metrics", settings.metrics.port, settings.metrics.host)
+    yield from _folder(settings, container)
+    for source, _, gateway, _ in connections_of(overlay):
+        if source != pod or gateway.name != "kairos-gateway":
+            continue
+        asked = settings_from(GatewaySettings, overlay.environment(gateway.containers[0]))
+        if asked and (asked.security.certificate is None) != (settings.gateway.ca is None):
+            yield "the gateway and it must both use TLS, or none"
+        if asked and asked.security.client_ca and not settings.gateway.certificate:
+            yield "the gateway asks for a certificate, which it does not have"
 
 
 def _listening(pod: Pod, name: str, port: int, host: str) -> Iterator[str]:

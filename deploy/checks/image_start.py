@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,6 +67,17 @@ def start_pricing(folder: Path) -> None:
     build_handler(PricingSettings(data_dir=folder)).check()
 
 
+def start_price_publisher(folder: Path) -> None:
+    from services.pricing.publisher.settings import PricePublisherSettings
+    from services.pricing.settings import PricingSettings
+
+    program = importlib.import_module("services.pricing.__main__")
+    settings = PricePublisherSettings.model_validate({"data_dir": folder, "metrics": {"port": 0}})
+    stop = threading.Event()
+    stop.set()
+    program.publish(settings, PricingSettings(data_dir=folder), stop)
+
+
 def start_cli(folder: Path) -> None:
     from cli.main import app
 
@@ -111,6 +123,7 @@ STARTS: dict[str, Callable[[Path], None]] = {
     "retrieval": start_retrieval,
     "ranker": start_ranker,
     "pricing": start_pricing,
+    "price_publisher": start_price_publisher,
     "cli": start_cli,
     "learner": start_learner,
     "suite": start_suite,

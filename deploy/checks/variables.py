@@ -16,25 +16,35 @@ from services.common.settings import ServiceSettings, load_settings
 from services.common.stage_access import StageAccessSettings
 from services.gateway.settings import GatewaySettings
 from services.learner.settings import LearnerSettings
+from services.pricing.publisher.settings import PricePublisherSettings
 from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
 from services.retrieval.settings import RetrievalSettings
 
-Stateful = QueryEncoderSettings | RetrievalSettings | RankerSettings | PricingSettings | LearnerSettings
+Stateful = (
+    QueryEncoderSettings
+    | RetrievalSettings
+    | RankerSettings
+    | PricingSettings
+    | LearnerSettings
+    | PricePublisherSettings
+)
 # Of each application.
 SETTINGS_OF: dict[str, type[Stateful]] = {
     "query_encoder": QueryEncoderSettings, "retrieval": RetrievalSettings, "ranker": RankerSettings,
     "pricing": PricingSettings,
 }  # fmt: skip
-# Of programs without Ray, by their module; the learner reads from the ranker's where log and registry are.
+# Of programs without Ray, by their module. The learner reads from the ranker's where log and registry are, the price
+# publisher from pricing's its rules.
 _SETTINGS_OF_MODULE: dict[str | None, tuple[type[ServiceSettings], ...]] = {
     "services.gateway": (GatewaySettings, StageAccessSettings), "services.learner": (LearnerSettings, RankerSettings),
+    "services.pricing": (PricePublisherSettings, PricingSettings),
     # `kairos backup` reads where each service keeps its state.
     "cli.main": (SuiteSettings, *SETTINGS_OF.values()),
 }  # fmt: skip
 _ALL: tuple[type[ServiceSettings], ...] = (
-    GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, SuiteSettings, StageAccessSettings,
+    GatewaySettings, *SETTINGS_OF.values(), LearnerSettings, PricePublisherSettings, SuiteSettings, StageAccessSettings,
 )  # fmt: skip
 # Torch runs the model itself, without an exported one; the command line reads where services keep state, no model.
 _EXPORTED, _MODEL = "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR", "KAIROS_QUERY_ENCODER_MODEL_DIR"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from deploy.monitoring.slos import BEHIND_S, SLOS
+from deploy.monitoring.slos import BEHIND_S, PRICES_BEHIND_S, SLOS
 
 STAGES = ("query_encoder", "retrieval", "ranker", "pricing")
 _WIDTH, _HEIGHT, _COLUMNS = 8, 8, 3
@@ -242,7 +242,24 @@ _OWN: dict[str, tuple[Panel, ...]] = {
         Panel("Events", {"{{type}}": _rate("kairos_gateway_events_total", "type")}, "cps"),
         Panel("Impressions lost", {"pages": _rate("kairos_gateway_impressions_dropped_total")}, "cps"),
     ),
-    "pricing": (Panel("Offers, by reason", {"{{reason}}": _rate("kairos_gateway_offers_total", "reason")}, "cps"),),
+    "pricing": (
+        Panel("Offers, by reason", {"{{reason}}": _rate("kairos_gateway_offers_total", "reason")}, "cps"),
+        Panel(
+            "Published prices behind",
+            {"publisher": "time() - max (kairos_price_publisher_up_to_date_timestamp_seconds > 0)"},
+            "s",
+            "Every older change of products and offers is in the published prices. A few seconds are normal.",
+            limit=PRICES_BEHIND_S,
+        ),
+        Panel(
+            "Prices published and withdrawn",
+            {
+                "{{kind}}": _rate("kairos_price_publisher_changes_total", "kind"),
+                "rejected": _rate("kairos_price_publisher_rejected_total"),
+            },
+            "cps",
+        ),
+    ),
 }
 
 LEARNER = (

@@ -73,6 +73,10 @@ WINDOWS = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
 # The learner may be this far behind the log: some checkpoints and a long training batch.
 BEHIND_S = 900
 
+# Published prices may be this far behind the catalogue's changes. It is longer than a first walk through 100,000
+# products.
+PRICES_BEHIND_S = 600
+
 # From this share of memory or disk on, somebody must act.
 FULL = 0.8
 
@@ -137,6 +141,12 @@ CONDITIONS = (
         "KairosLearnerBehind", "ticket", "15m",
         f"time() - max(max_over_time(kairos_learner_learned_up_to_timestamp_seconds[1d])) > {BEHIND_S}",
         "The learner is behind the log, hangs, or is gone: ranking continues without learning.",
+    ),
+    (
+        # As above, of the price publisher.
+        "KairosPricesBehind", "ticket", "5m",
+        f"time() - max(max_over_time(kairos_price_publisher_up_to_date_timestamp_seconds[1d])) > {PRICES_BEHIND_S}",
+        "The price publisher is behind, hangs, or is gone: markdowns are missing for prices that have changed since.",
     ),
     (
         # Of Redis' maxmemory, or of the disk of an SQLite file.

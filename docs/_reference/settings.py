@@ -19,6 +19,7 @@ from services.common.settings import ServiceSettings
 from services.common.stage_access import StageAccessSettings
 from services.gateway.settings import GatewaySettings
 from services.learner.settings import LearnerSettings
+from services.pricing.publisher.settings import PricePublisherSettings
 from services.pricing.settings import PricingSettings
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.settings import RankerSettings
@@ -30,6 +31,7 @@ MODELS: dict[str, type[ServiceSettings]] = {
     "retrieval": RetrievalSettings,
     "ranker": RankerSettings,
     "pricing": PricingSettings,
+    "price publisher": PricePublisherSettings,
     "learner": LearnerSettings,
     "calls from the gateway to stages": StageAccessSettings,
     "the suite on one machine": SuiteSettings,

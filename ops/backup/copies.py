@@ -16,11 +16,10 @@ from ops.backup.places import Place, places_of
 from ops.backup.remote import download, is_occupied, is_remote, upload
 from ops.settings import SuiteSettings
 from ops.state import read_state
-from services.ranker.adapters.sqlite_schema import PROFILES_FILE
-from services.ranker.adapters.sqlite_schema import VERSION as PROFILES_VERSION
+from services.ranker.adapters.sqlite_schema import OLDEST, PROFILES_FILE, VERSION
 
-# Version of the tables that can be restored, by database. The tables of other databases have never changed.
-_SCHEMAS = {PROFILES_FILE: PROFILES_VERSION}
+# Oldest and newest version of the tables that can be restored, by database. Those of others have never changed.
+_SCHEMAS = {PROFILES_FILE: (OLDEST, VERSION)}
 
 
 def save(settings: SuiteSettings, folder: Path, force: bool = False, skip: Collection[str] = ()) -> Manifest:
@@ -118,17 +117,17 @@ def _check_names(skipped: Collection[str], known: Collection[str]) -> None:
 
 def _check_schemas(manifest: Manifest) -> None:
     for file in (file for part in manifest.parts for file in part.files):
-        known = _SCHEMAS.get(Path(file.path).name, 0)
+        oldest, known = _SCHEMAS.get(Path(file.path).name, (0, 0))
         if file.schema_version > known:
             raise Refused(
                 f"{file.path} has tables of version {file.schema_version}, this version can read up to {known}: "
                 f"restore with Kairos {manifest.kairos} or later"
             )
-        if file.schema_version < known:
+        if file.schema_version < oldest:
             raise Refused(
-                f"{file.path} has tables of version {file.schema_version}, this version reads version {known} only: "
-                f"restore with Kairos {manifest.kairos}, or leave this part out (--skip) and record the events "
-                "again (`kairos events import`)"
+                f"{file.path} has tables of version {file.schema_version}, this version reads versions {oldest} to "
+                f"{known}: restore with Kairos {manifest.kairos}, or leave this part out (--skip) and record the "
+                "events again (`kairos events import`)"
             )
 
 

@@ -20,6 +20,7 @@ from qdrant_client import QdrantClient, models
 from ops.backup.batches import batches
 from ops.backup.manifest import Refused
 from services.retrieval.adapters.bm25 import SparseWeights
+from services.retrieval.adapters.offer_payload import offers_of_payload, offers_payload
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData
 from services.retrieval.adapters.records import payload_of, records_of_payloads
 from services.retrieval.adapters.server_collection import ServerCollection, create_collection
@@ -116,7 +117,7 @@ def _packed(point: PointData) -> dict[str, Any]:
         "image": _floats(point.image),
         "terms": list(point.lexical.indices),
         "weights": list(point.lexical.values),
-        "payload": payload_of(point.record, point.dense),
+        "payload": payload_of(point.record, point.dense) | offers_payload(point.offers),
     }
 
 
@@ -128,6 +129,7 @@ def _unpacked(entry: dict[str, Any]) -> PointData:
         _vector(entry["image"]),
         SparseWeights(entry["terms"], entry["weights"]),
         record,
+        tuple(offers_of_payload(entry["payload"])),
     )
 
 

@@ -125,6 +125,11 @@ def product_to_proto(product: Product) -> product_pb2.Product:
         brand=product.brand,
         category_path=product.category_path,
         image_uri=product.image_uri,
+        item_group_id=product.item_group_id,
+        variant_attributes=product.variant_attributes,
+        sku=product.sku,
+        gtin=product.gtin,
+        mpn=product.mpn,
     )
     for name, values in product.attributes.items():
         message.attributes[name].values.extend(values)
@@ -168,6 +173,11 @@ def product_from_proto(message: product_pb2.Product, field: str) -> Product:
         stock=message.stock if message.HasField("stock") else None,
         created_at=created_at,
         image_uri=message.image_uri,
+        item_group_id=message.item_group_id,
+        variant_attributes=tuple(message.variant_attributes),
+        sku=message.sku,
+        gtin=message.gtin,
+        mpn=message.mpn,
     )
 
 
@@ -183,6 +193,11 @@ def time_to_proto(moment: datetime) -> Timestamp:
     message = Timestamp()
     message.FromDatetime(moment)
     return message
+
+
+def price_range_to_proto(price: PriceRange) -> product_pb2.PriceRange:
+    ends = {"minimum": price.minimum, "maximum": price.maximum}
+    return product_pb2.PriceRange(**{name: money_to_proto(end) for name, end in ends.items() if end is not None})
 
 
 def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> ProductFilter:
@@ -201,8 +216,17 @@ def filter_from_proto(message: product_pb2.ProductFilter, field: str) -> Product
         categories=tuple(message.categories),
         brands=tuple(message.brands),
         price=price,
-        attributes=tuple(AttributeFilter(entry.name, tuple(entry.values)) for entry in message.attributes),
+        attributes=tuple(map(_attribute_filter, message.attributes)),
         in_stock_only=message.in_stock_only,
+    )
+
+
+def _attribute_filter(message: product_pb2.AttributeFilter) -> AttributeFilter:
+    return AttributeFilter(
+        message.name,
+        tuple(message.values),
+        message.minimum if message.HasField("minimum") else None,
+        message.maximum if message.HasField("maximum") else None,
     )
 
 

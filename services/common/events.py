@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kairos.common.v1 import event_pb2
-from services.common.convert import time_from_proto
+from services.common.convert import money_from_proto, time_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_ATTRIBUTION_TOKEN, MAX_QUERY, id_problem, text_problem
 
@@ -24,7 +24,8 @@ def event_violations(event: event_pb2.Event, path: str, now_s: float) -> list[Fi
 def _problems(event: event_pb2.Event, now_s: float) -> Iterator[tuple[str, str]]:
     for field, value in (
         ("event_id", event.event_id), ("user_id", event.user_id), ("visitor_id", event.visitor_id),
-        ("session_id", event.session_id), ("item_id", event.item_id),
+        ("session_id", event.session_id), ("item_id", event.item_id), ("order_id", event.order_id),
+        ("quote_id", event.quote_id),
     ):  # fmt: skip
         if problem := id_problem(value, required=field == "event_id"):
             yield field, problem
@@ -42,6 +43,8 @@ def _problems(event: event_pb2.Event, now_s: float) -> Iterator[tuple[str, str]]
     for field, number in (("quantity", event.quantity), ("dwell_ms", event.dwell_ms)):
         if number < 0:
             yield field, f"{number} is negative"
+    if event.HasField("price"):
+        yield from _price_problems(event)
     if event.HasField("occurred_at"):
         try:
             occurred_s = time_from_proto(event.occurred_at, "occurred_at").timestamp()
@@ -50,3 +53,14 @@ def _problems(event: event_pb2.Event, now_s: float) -> Iterator[tuple[str, str]]
         else:
             if occurred_s > now_s + MAX_AHEAD_S:
                 yield "occurred_at", "is more than a day ahead; send the time at which it happened"
+
+
+def _price_problems(event: event_pb2.Event) -> Iterator[tuple[str, str]]:
+    try:
+        price = money_from_proto(event.price, "price")
+    except InvalidArgument as error:
+        for violation in error.violations:
+            yield violation.field, violation.description
+    else:
+        if price.amount < 0:
+            yield "price", f"{price} is negative; send what was paid for one piece"

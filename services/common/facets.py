@@ -10,6 +10,7 @@ from services.common.product import MAX_ATTRIBUTE_NAME
 MAX_FACETS = 8
 CATEGORY_FACET = "category"
 BRAND_FACET = "brand"
+PRICE_FACET = "price"
 # Followed by the name of an attribute.
 ATTRIBUTE_FACET = "attributes."
 
@@ -22,6 +23,6 @@ def facet_violations(facets: Sequence[str]) -> Iterator[FieldViolation]:
     for index, facet in enumerate(facets):
         name = facet.removeprefix(ATTRIBUTE_FACET)
         is_attribute = name != facet and 1 <= len(name) <= MAX_ATTRIBUTE_NAME
-        if facet not in (CATEGORY_FACET, BRAND_FACET) and not is_attribute:
+        if facet not in (CATEGORY_FACET, BRAND_FACET, PRICE_FACET) and not is_attribute:
             shown = facet[: len(ATTRIBUTE_FACET) + MAX_ATTRIBUTE_NAME]
-            yield FieldViolation(f"facets[{index}]", f"{shown!r}: send category, brand or attributes.<name>")
+            yield FieldViolation(f"facets[{index}]", f"{shown!r}: send category, brand, price or attributes.<name>")

@@ -6,12 +6,14 @@ calls `matches`. A test compares the two.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from typing import Protocol
 
+from services.common.comparison import category_form, category_form_of, comparison_form, number_of
 from services.common.errors import FieldViolation
 from services.common.limits import text_problem
 from services.common.money import Money
@@ -21,7 +23,6 @@ from services.common.product import (
     MAX_BRAND,
     MAX_CATEGORY_PATH,
     Product,
-    category_ancestry,
 )
 
 MAX_CATEGORIES = 64
@@ -56,10 +57,28 @@ class PriceRange:
 
 @dataclass(frozen=True)
 class AttributeFilter:
-    """Any of these values."""
+    """Any of these values; or, without values, a number in the closed range."""
 
     name: str
-    values: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @property
+    def is_range(self) -> bool:
+        return self.minimum is not None or self.maximum is not None
+
+    @cached_property
+    def name_form(self) -> str:
+        return comparison_form(self.name)
+
+    @cached_property
+    def value_forms(self) -> frozenset[str]:
+        return frozenset(map(comparison_form, self.values)) - {""}
+
+    def holds(self, number: float) -> bool:
+        """Whether the number is in the range."""
+        return (self.minimum is None or number >= self.minimum) and (self.maximum is None or number <= self.maximum)
 
 
 @dataclass(frozen=True)
@@ -81,17 +100,12 @@ class ProductFilter:
         return self == ProductFilter(price=self.price)
 
     @cached_property
-    def category_set(self) -> frozenset[str]:
-        return frozenset(self.categories)
+    def category_forms(self) -> frozenset[tuple[str, ...]]:
+        return frozenset(map(category_form_of, self.categories))
 
     @cached_property
-    def brand_keys(self) -> frozenset[str]:
-        return frozenset(brand.casefold() for brand in self.brands)
-
-    @cached_property
-    def attribute_sets(self) -> tuple[tuple[str, frozenset[str]], ...]:
-        """(name, values) of each attribute."""
-        return tuple((attribute.name, frozenset(attribute.values)) for attribute in self.attributes)
+    def brand_forms(self) -> frozenset[str]:
+        return frozenset(map(comparison_form, self.brands)) - {""}
 
 
 class _Attribute(Protocol):
@@ -113,15 +127,32 @@ class _Lists(Protocol):
 def matches(product: Product, narrowing: ProductFilter) -> bool:
     """Whether the product meets every condition of the filter. One that lacks the field of a condition does not.
 
-    The filter's sets are made once, with its first product.
+    Names and values are compared by `comparison_form`. The filter's sets are made once, with its first product.
     """
     return (
-        (not narrowing.categories or not narrowing.category_set.isdisjoint(category_ancestry(product.category_path)))
-        and (not narrowing.brands or (bool(product.brand) and product.brand.casefold() in narrowing.brand_keys))
+        (not narrowing.categories or _is_below(product.category_path, narrowing.category_forms))
+        and (not narrowing.brands or comparison_form(product.brand) in narrowing.brand_forms)
         and (narrowing.price is None or _is_in_range(product.price, narrowing.price))
-        and all(not values.isdisjoint(product.attributes.get(name, ())) for name, values in narrowing.attribute_sets)
+        and all(_has(product, attribute) for attribute in narrowing.attributes)
         and not (narrowing.in_stock_only and product.stock == 0)
     )
+
+
+def _is_below(path: tuple[str, ...], wanted: frozenset[tuple[str, ...]]) -> bool:
+    form = category_form(path)
+    return any(form[: depth + 1] in wanted for depth in range(len(form)))
+
+
+def _has(product: Product, wanted: AttributeFilter) -> bool:
+    values = (
+        value
+        for name, named in product.attributes.items()
+        if comparison_form(name) == wanted.name_form
+        for value in named
+    )
+    if wanted.is_range:
+        return any(number is not None and wanted.holds(number) for number in map(number_of, values))
+    return any(comparison_form(value) in wanted.value_forms for value in values)
 
 
 def _is_in_range(price: Money | None, wanted: PriceRange) -> bool:
@@ -143,10 +174,10 @@ def too_many_entries(lists: _Lists, field: str) -> Iterator[FieldViolation]:
         if len(entries) > limit:
             yield FieldViolation(f"{field}.{name}", f"has {len(entries)} entries; at most {limit}")
     for index, attribute in enumerate(lists.attributes[:MAX_ATTRIBUTES]):
-        if not 1 <= len(attribute.values) <= MAX_ATTRIBUTE_VALUES:
+        if len(attribute.values) > MAX_ATTRIBUTE_VALUES:
             yield FieldViolation(
                 f"{field}.attributes[{index}].values",
-                f"has {len(attribute.values)} values; 1 to {MAX_ATTRIBUTE_VALUES}",
+                f"has {len(attribute.values)} values; at most {MAX_ATTRIBUTE_VALUES}",
             )
 
 
@@ -156,6 +187,8 @@ def filter_violations(narrowing: ProductFilter, field: str) -> Iterator[FieldVio
     yield from too_many
     if not too_many:
         yield from _text_violations(narrowing, field)
+        for index, attribute in enumerate(narrowing.attributes):
+            yield from _value_violations(attribute, f"{field}.attributes[{index}]")
     if narrowing.price is not None:
         yield from _price_violations(narrowing.price, f"{field}.price")
 
@@ -167,7 +200,7 @@ def _text_violations(narrowing: ProductFilter, field: str) -> Iterator[FieldViol
     ]
     for index, attribute in enumerate(narrowing.attributes):
         path = f"attributes[{index}]"
-        if not attribute.name:
+        if not attribute.name.strip():
             yield FieldViolation(f"{field}.{path}.name", "is empty; name the attribute")
         texts.append((f"{path}.name", attribute.name, MAX_ATTRIBUTE_NAME))
         texts += [(f"{path}.values[{at}]", text, MAX_ATTRIBUTE_VALUE) for at, text in enumerate(attribute.values)]
@@ -179,6 +212,21 @@ def _text_violations(narrowing: ProductFilter, field: str) -> Iterator[FieldViol
         yield FieldViolation(
             field, f"has {total} characters in all its entries; send at most {MAX_FILTER_CHARACTERS}, or several calls"
         )
+
+
+def _value_violations(attribute: AttributeFilter, field: str) -> Iterator[FieldViolation]:
+    if not attribute.is_range:
+        if not attribute.values:
+            yield FieldViolation(f"{field}.values", "is empty; send values, or a minimum or maximum")
+        return
+    if attribute.values:
+        yield FieldViolation(f"{field}.values", "is set together with a range; send one of the two")
+    low, high = attribute.minimum, attribute.maximum
+    for name, end in (("minimum", low), ("maximum", high)):
+        if end is not None and not math.isfinite(end):
+            yield FieldViolation(f"{field}.{name}", f"{end} is not finite; leave it out for an open end")
+    if low is not None and high is not None and low > high:
+        yield FieldViolation(f"{field}.minimum", f"{low:g} is above maximum {high:g}; swap them")
 
 
 def _price_violations(price: PriceRange, field: str) -> Iterator[FieldViolation]:

@@ -7,6 +7,8 @@ import unicodedata
 
 # Characters of every id: of a product, user, visitor, session, event, ranking or request.
 MAX_ID = 128
+# Characters of the id of a price list or a place.
+MAX_LIST_ID = 64
 # Characters of a query's text.
 MAX_QUERY = 512
 MAX_ATTRIBUTION_TOKEN = 1_024
@@ -38,14 +40,14 @@ def language_problem(tag: str) -> str | None:
     return None
 
 
-def id_problem(value: str, *, required: bool = True) -> str | None:
+def id_problem(value: str, *, required: bool = True, limit: int = MAX_ID) -> str | None:
     """What is wrong with an id, for an error's text; None for a valid one. An empty id is valid if not `required`.
 
     Characters of the categories Cc (control), Cs (surrogate), Zl and Zp (line and paragraph separators) are refused:
     stores and logs separate their records by them.
     """
-    if len(value) > MAX_ID or (required and not value):
-        return f"has {len(value)} characters; send {'1 to' if required else 'at most'} {MAX_ID}"
+    if len(value) > limit or (required and not value):
+        return f"has {len(value)} characters; send {'1 to' if required else 'at most'} {limit}"
     if value and not value.strip():
         return "is blank; send an id with visible characters"
     if value.isascii() and value.isprintable():

@@ -21,9 +21,15 @@ MAX_ATTRIBUTE_NAME = 64
 MAX_ATTRIBUTE_VALUES = 32
 MAX_ATTRIBUTE_VALUE = 128
 MAX_URI = 2_048
+MAX_VARIANT_ATTRIBUTES = 8
+# Characters of a SKU and of a manufacturer's part number.
+MAX_CODE = 128
+GTIN_LENGTHS = (8, 12, 13, 14)
 CATEGORY_SEPARATOR = " > "
 # Characters of a path in one text: "Shoes > Running Shoes".
 MAX_CATEGORY_PATH = MAX_CATEGORY_LEVELS * (MAX_CATEGORY + len(CATEGORY_SEPARATOR)) - len(CATEGORY_SEPARATOR)
+
+_WRONG_NAME = f"a name is lower-case, not blank, and has at most {MAX_ATTRIBUTE_NAME} characters"
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,16 @@ class Product:
     stock: int | None = None
     created_at: datetime | None = None
     image_uri: str = ""
+    item_group_id: str = ""
+    variant_attributes: tuple[str, ...] = ()
+    sku: str = ""
+    gtin: str = ""
+    mpn: str = ""
+
+    @property
+    def group(self) -> str:
+        """The group of variants; without one the product is a group of its own, named by its id."""
+        return self.item_group_id or self.id
 
     @property
     def category(self) -> str:
@@ -55,6 +71,20 @@ class Product:
 def category_ancestry(path: tuple[str, ...]) -> list[str]:
     """All categories of a product, broad to narrow: ("Shoes", "Boots") -> ["Shoes", "Shoes > Boots"]."""
     return [CATEGORY_SEPARATOR.join(path[: depth + 1]) for depth in range(len(path))]
+
+
+def gtin_problem(gtin: str) -> str | None:
+    """What is wrong with a GTIN, for an error's text; None for a valid one. Digits only, the last one checks the rest.
+
+    From the right, the weights of the digits before the check digit are 3, 1, 3, 1, ... (GS1 General Specifications).
+    """
+    if len(gtin) not in GTIN_LENGTHS or not (gtin.isascii() and gtin.isdigit()):
+        return f"{gtin[:MAX_CODE]!r} is no GTIN; send 8, 12, 13 or 14 digits, or the code as sku or mpn"
+    weighted = sum(int(digit) * (3 if place % 2 == 0 else 1) for place, digit in enumerate(reversed(gtin[:-1])))
+    expected = -weighted % 10
+    if int(gtin[-1]) != expected:
+        return f"{gtin} ends with {gtin[-1]}, but its check digit is {expected}; correct the typo, or leave it out"
+    return None
 
 
 def violations(product: Product, prefix: str = "") -> list[FieldViolation]:
@@ -74,6 +104,13 @@ def _check(product: Product) -> Iterator[tuple[str, str]]:
     yield from _texts_by_language("localized_descriptions", product.localized_descriptions, MAX_DESCRIPTION)
     yield from _text("brand", product.brand, MAX_BRAND)
     yield from _text("image_uri", product.image_uri, MAX_URI)
+    if problem := id_problem(product.item_group_id, required=False):
+        yield "item_group_id", problem
+    yield from _variant_attributes(product.variant_attributes)
+    yield from _text("sku", product.sku, MAX_CODE)
+    if product.gtin and (problem := gtin_problem(product.gtin)):
+        yield "gtin", problem
+    yield from _text("mpn", product.mpn, MAX_CODE)
     if len(product.category_path) > MAX_CATEGORY_LEVELS:
         yield "category_path", f"has {len(product.category_path)} levels; at most {MAX_CATEGORY_LEVELS}"
     for level, name in enumerate(product.category_path[:MAX_CATEGORY_LEVELS]):
@@ -110,12 +147,24 @@ def _attributes(attributes: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str
         return
     for name, values in attributes.items():
         path = f"attributes[{name[:MAX_ATTRIBUTE_VALUE]}]"
-        if not name or len(name) > MAX_ATTRIBUTE_NAME or name != name.lower():
-            yield path, f"a name is lower-case and has 1 to {MAX_ATTRIBUTE_NAME} characters"
+        if not _is_attribute_name(name):
+            yield path, _WRONG_NAME
         if not 1 <= len(values) <= MAX_ATTRIBUTE_VALUES:
             yield f"{path}.values", f"has {len(values)} values; 1 to {MAX_ATTRIBUTE_VALUES}"
         for index, value in enumerate(values[:MAX_ATTRIBUTE_VALUES]):
             yield from _text(f"{path}.values[{index}]", value, MAX_ATTRIBUTE_VALUE, required=True)
+
+
+def _variant_attributes(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if len(names) > MAX_VARIANT_ATTRIBUTES:
+        yield "variant_attributes", f"has {len(names)} entries; at most {MAX_VARIANT_ATTRIBUTES}"
+    for index, name in enumerate(names[:MAX_VARIANT_ATTRIBUTES]):
+        if not _is_attribute_name(name):
+            yield f"variant_attributes[{index}]", _WRONG_NAME
+
+
+def _is_attribute_name(name: str) -> bool:
+    return bool(name.strip()) and len(name) <= MAX_ATTRIBUTE_NAME and name == name.lower()
 
 
 def _prices(product: Product) -> Iterator[tuple[str, str]]:

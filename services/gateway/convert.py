@@ -10,14 +10,15 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.common.convert import filter_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.facets import facet_violations
+from services.common.facets import MAX_FACETS, facet_violations
 from services.common.filters import ProductFilter, filter_violations
 from services.common.limits import (
     MAX_IMAGE_BYTES,
+    MAX_LIST_ID,
     MAX_MODEL_VERSION,
     MAX_PAGE_TOKEN,
     MAX_QUERY,
@@ -28,7 +29,7 @@ from services.common.limits import (
 from services.common.money import currency_problem
 from services.gateway.domain.serving_configuration import MAX_PLACEMENT
 from services.gateway.domain.tokens import PageToken, fingerprint
-from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Viewer
+from services.gateway.domain.viewer import DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, OfferTerms, Viewer
 
 # Products of the page, and in the cart, of a recommendation.
 MAX_PAGE_ITEMS, MAX_CART_ITEMS = 20, 100
@@ -43,6 +44,13 @@ _TEXT_RULES: dict[str, Callable[[str], str | None]] = {
     "model_version": partial(text_problem, limit=MAX_MODEL_VERSION),
     "currency_code": lambda value: currency_problem(value) if value else None,
     **dict.fromkeys(("user_id", "visitor_id", "session_id", "similar_to_id", "item_id", "id"), _id),
+    **dict.fromkeys(("price_list_id", "place_id"), partial(id_problem, required=False, limit=MAX_LIST_ID)),
+}
+# The enum fields of requests, by their name.
+_ENUMS: dict[str, Any] = {
+    "sort": product_pb2.SortOrder,
+    "collapse": product_pb2.CollapseMode,
+    "fulfilment": offer_pb2.Fulfilment,
 }
 
 
@@ -51,12 +59,12 @@ def viewer_of_search(message: gateway_pb2.SearchRequest, token_keys: tuple[str, 
         # Blanks and control characters are no query: the request browses.
         message.query = ""
     wrong = [*_text_violations(message), *facet_violations(message.facets)]
+    if not 0 <= message.best_facet_count <= MAX_FACETS:
+        wrong.append(FieldViolation("best_facet_count", f"is {message.best_facet_count}; send 0 to {MAX_FACETS}"))
     if len(message.image) > MAX_IMAGE_BYTES:
         wrong.append(FieldViolation("image", f"has {len(message.image)} bytes; send at most {MAX_IMAGE_BYTES}"))
     if message.similar_to_id and message.image:
         wrong.append(FieldViolation("similar_to_id", "is set together with image; send one of them"))
-    if message.sort not in product_pb2.SortOrder.values():
-        wrong.append(FieldViolation("sort", f"{message.sort} is unknown; send a value of SortOrder"))
     return _viewer(message, message.query, token_keys, wrong)
 
 
@@ -81,6 +89,7 @@ def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_keys: t
     try:
         if asked == "search":
             message.search.ClearField("facets")
+            message.search.ClearField("best_facet_count")
             message.search.ClearField("page_token")
             return viewer_of_search(message.search, token_keys)
         message.recommend.ClearField("page_token")
@@ -88,6 +97,18 @@ def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_keys: t
     except InvalidArgument as error:
         below = (FieldViolation(f"{asked}.{wrong.field}", wrong.description) for wrong in error.violations)
         raise InvalidArgument(*below) from None
+
+
+def offer_context(viewer: Viewer) -> offer_pb2.OfferContext:
+    terms = viewer.offers
+    return offer_pb2.OfferContext(
+        price_list_id=terms.price_list_id, currency_code=terms.currency_code, place_id=terms.place_id,
+        fulfilment=offer_pb2.Fulfilment.ValueType(terms.fulfilment),
+    )  # fmt: skip
+
+
+def collapse_mode(viewer: Viewer) -> product_pb2.CollapseMode.ValueType:
+    return product_pb2.COLLAPSE_MODE_GROUP if viewer.is_collapsed else product_pb2.COLLAPSE_MODE_NONE
 
 
 def check_texts(message: Any) -> None:
@@ -134,7 +155,11 @@ def _has_visible(text: str) -> bool:
 
 
 def _text_violations(message: Any) -> Iterator[FieldViolation]:
+    """Of texts and of enums."""
     for field, value in message.ListFields():
+        enum = _ENUMS.get(field.name)
+        if enum is not None and value not in enum.values():
+            yield FieldViolation(field.name, f"{value} is unknown; send a value of {enum.DESCRIPTOR.name}")
         rule = _TEXT_RULES.get(field.name) if field.type == FieldDescriptor.TYPE_STRING else None
         if rule is not None and (problem := rule(value)):
             yield FieldViolation(field.name, problem)
@@ -162,6 +187,8 @@ def _viewer(
     return Viewer(
         page, message.user_id, message.visitor_id, message.session_id, query, narrowing,
         min(message.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE), message.explain,
+        is_collapsed=message.collapse != product_pb2.COLLAPSE_MODE_NONE,
+        offers=OfferTerms(message.price_list_id, message.currency_code, message.place_id, message.fulfilment),
     )  # fmt: skip
 
 

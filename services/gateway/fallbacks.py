@@ -8,8 +8,11 @@
 | ranker, order | `ranker_late` | retrieval's order |
 | ranker, stored ranking | `flows.paging` | the page of a ranking that is computed again |
 | ranker, session | none | the query without the session |
-| pricing | `pricing_late` | list prices |
+| pricing | `pricing_late` | the last published offers, else list prices |
+| query encoder, suggestions | none | completed identifiers alone |
+| retrieval, identifiers of suggestions | none | completed words alone |
 | retrieval is full, facets | none | no facets |
+| retrieval, other variants | none | the shown variant alone |
 | ranker is full, explanations | none | no explanations |
 | any, a source of a placement | none | the other sources, then the placement's fallback |
 
@@ -20,13 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.domain.serving_configuration import Source
 from services.gateway.domain.viewer import Viewer
+from services.gateway.flows.candidates import one_of_each_group
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.ranking import Ranking, new_ranking_id
 from services.gateway.parts import Parts
@@ -37,10 +40,12 @@ WITHOUT_SESSION = "query without the session"
 POPULAR_ITEMS = "popular items"
 RETRIEVAL_ORDER = "retrieval order"
 RANKING_COMPUTED_AGAIN = "ranking computed again"
-LIST_PRICE = "list price"
+PUBLISHED_OFFER = "published offer"
 NO_FACETS = "no facets"
+NO_VARIANTS = "no other variants"
 NO_EXPLANATIONS = "no explanations"
 NO_SUGGESTIONS = "no suggestions"
+NO_IDENTIFIERS = "no identifiers"
 EVENTS_WITHOUT_FEATURES = "events without features"
 WITHOUT_PAGE_PRODUCTS = "without the products of the page"
 
@@ -61,7 +66,7 @@ def retrieval_late(parts: Parts, tenant: str, viewer: Viewer, excluded_ids: Coll
     ids = list(products)
     return Ranking(
         new_ranking_id(), ids, [1 / (place + 1) for place in range(len(ids))], "popular-memory",
-        ranker_pb2.CANDIDATE_SOURCE_POPULAR, products, len(ids),
+        ranker_pb2.CANDIDATE_SOURCE_POPULAR, products, len(ids), offers=parts.popular_items.offers(tenant),
         stage_scores=dict.fromkeys(ids, gateway_pb2.StageScores()), conditions=Conditions(viewer.filter),
     )  # fmt: skip
 
@@ -71,18 +76,20 @@ def ranker_late(
     source: ranker_pb2.CandidateSource.ValueType,
     total_size: int,
     with_scores: bool,
+    is_collapsed: bool,
 ) -> Ranking:
     """Retrieval's order, under an id of its own: the late ranker may still store its order under the first id."""
-    return Ranking.in_retrieval_order(candidates, source, total_size, with_scores)
+    shown = one_of_each_group(candidates) if is_collapsed else candidates
+    return Ranking.in_retrieval_order(shown, source, total_size, with_scores)
 
 
-def pricing_late(products: Iterable[product_pb2.Product]) -> list[pricing_pb2.PriceQuote]:
-    """The list price of each product, labelled as a fallback."""
+def pricing_late(items: Iterable[pricing_pb2.PricedItem]) -> list[pricing_pb2.PriceQuote]:
+    """The published offer of each item, labelled as a fallback. Floor and ceiling are the offer and the list price."""
     return [
         pricing_pb2.PriceQuote(
-            item_id=product.id, list_price=product.price, price_floor=product.price, price_ceiling=product.price,
-            offer=product.price, reason=pricing_pb2.PRICE_REASON_FALLBACK,
-            explanation="The list price, because no quote came in time.",
+            item_id=item.item_id, list_price=item.list_price, price_floor=item.offer, price_ceiling=item.list_price,
+            offer=item.offer, reason=pricing_pb2.PRICE_REASON_FALLBACK,
+            explanation="The published offer, because no quote came in time.",
         )
-        for product in products
+        for item in items
     ]  # fmt: skip

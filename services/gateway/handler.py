@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.convert import viewer_of_explanation, viewer_of_recommendation, viewer_of_search
 from services.gateway.flows import reembedding
-from services.gateway.flows.catalogue import delete_products, get_product
+from services.gateway.flows.catalogue import delete_products, get_product, list_products
 from services.gateway.flows.explain_item import explain_item
 from services.gateway.flows.import_products import Import
 from services.gateway.flows.prices import quote_prices
@@ -16,6 +16,7 @@ from services.gateway.flows.recommend import recommend
 from services.gateway.flows.record_events import record_events
 from services.gateway.flows.search import search
 from services.gateway.flows.suggest import suggest
+from services.gateway.flows.update_offers import OfferStream
 from services.gateway.flows.user_data import delete_user, export_user, get_profile, merge_users
 from services.gateway.parts import Parts
 from services.gateway.reception import Reception
@@ -64,8 +65,11 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
 
     @rpc_method(gateway_pb2.GetProductResponse)
     async def GetProduct(self, message: gateway_pb2.GetProductRequest) -> gateway_pb2.GetProductResponse:
-        product = await get_product(self._write_calls(), self._parts, message.id)
-        return gateway_pb2.GetProductResponse(product=product)
+        return await get_product(self._write_calls(), self._parts, message.id)
+
+    @rpc_method(gateway_pb2.ListProductsResponse)
+    async def ListProducts(self, message: gateway_pb2.ListProductsRequest) -> gateway_pb2.ListProductsResponse:
+        return await list_products(self._write_calls(), self._parts, message)
 
     @rpc_method(gateway_pb2.ImportProductsResponse)
     async def ImportProducts(
@@ -78,6 +82,15 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @rpc_method(gateway_pb2.DeleteProductsResponse)
     async def DeleteProducts(self, message: gateway_pb2.DeleteProductsRequest) -> gateway_pb2.DeleteProductsResponse:
         return await delete_products(self._write_calls(), self._parts, message.ids)
+
+    @rpc_method(gateway_pb2.UpdateOffersResponse)
+    async def UpdateOffers(
+        self, messages: AsyncIterator[gateway_pb2.UpdateOffersRequest]
+    ) -> gateway_pb2.UpdateOffersResponse:
+        stream = OfferStream(self._write_calls, self._parts)
+        await stream.run(messages)
+        stream.summary.request_id = current_request.get().request_id
+        return stream.summary
 
     @rpc_method(gateway_pb2.DescribeCollectionsResponse)
     async def DescribeCollections(

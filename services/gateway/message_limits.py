@@ -45,11 +45,15 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     "ExplainItem": _SEARCH._replace(entries=_RECOMMEND.entries),
     "QuotePrices": MessageLimit(64 * _KB, 200, 100),
     # 1,000 events with ids, query and token at their longest.
-    "RecordEvents": MessageLimit(6 * _MB, 16_000, 1_000),
+    "RecordEvents": MessageLimit(7 * _MB, 21_000, 1_000),
     "GetProduct": _SMALL,
     # 500 products with 64 fields each, in any distribution.
     "ImportProducts": MessageLimit(16 * _MB, 32_000, 500),
     "DeleteProducts": MessageLimit(_MB, 1_100, 1_000),
+    # A token may have 4,096 characters.
+    "ListProducts": _SMALL,
+    # 1,000 offers with ids at their longest and every field.
+    "UpdateOffers": MessageLimit(2 * _MB, 34_000, 1_000),
     "DescribeCollections": _SMALL,
     "BeginReembedding": _SMALL,
     "ReembedProducts": _SMALL,

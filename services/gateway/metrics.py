@@ -149,6 +149,7 @@ class Metrics:
         self.imported_products = Counter(
             named("imported_products"), "Products received by imports.", ["outcome"], registry=registry
         )
+        self.offer_updates = Counter(named("offer_updates"), "Offers received.", ["outcome"], registry=registry)
         self.shown_items = Counter(named("shown_items"), "Products on answered pages.", registry=registry)
         self.empty_searches = Counter(named("empty_searches"), "Searches that found nothing.", registry=registry)
         self.later_pages = Counter(

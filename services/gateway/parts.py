@@ -10,6 +10,7 @@ from services.gateway.background.popular_items import PopularItems
 from services.gateway.background.rankings import RankingWriter
 from services.gateway.background.serving import Serving
 from services.gateway.background.token_keys import TokenKeys
+from services.gateway.domain.texts import DomainTexts
 from services.gateway.metrics import Metrics
 from services.gateway.ports import StageStubs
 from services.gateway.settings import GatewaySettings
@@ -27,4 +28,5 @@ class Parts:
     impressions: ImpressionLog
     click_positions: ClickPositions
     token_keys: TokenKeys
+    texts: DomainTexts
     serving: Serving

@@ -20,6 +20,8 @@ _WRITES = frozenset(
     {
         "ImportProducts",
         "DeleteProducts",
+        "ListProducts",
+        "UpdateOffers",
         "DescribeCollections",
         "BeginReembedding",
         "ReembedProducts",

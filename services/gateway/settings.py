@@ -194,6 +194,8 @@ class GatewaySettings(ServiceSettings):
     quotas: QuotaSettings = QuotaSettings()
     server: ServerSettings = ServerSettings()
     metrics: MetricsSettings = MetricsSettings()
+    # Folder of the domain, of which the gateway reads texts.yaml. See docs/how-to/domains.md. None: retail.
+    domain_dir: Path | None = None
     # YAML file with the placements of Recommend: docs/how-to/placements.md. It replaces embedded placements of the same
     # name, and is read again when it changes. Unset: the embedded ones.
     serving_configuration: Path | None = None

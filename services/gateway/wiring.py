@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.common.context import DEFAULT_TENANT
 from services.gateway.adapters.stage_clients import StageClients, connect
+from services.gateway.adapters.text_files import load_texts
 from services.gateway.background.click_positions import ClickPositions
 from services.gateway.background.event_loop_watch import EventLoopWatch
 from services.gateway.background.impressions import ImpressionLog
@@ -59,6 +60,7 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
         ImpressionLog(stubs, access, metrics, supervisor, background.impressions_mb * 1e6),
         ClickPositions(stubs, access, metrics, supervisor),
         TokenKeys(stubs, access, supervisor, settings.security.token_key.get_secret_value()),
+        load_texts(settings.domain_dir),
         Serving(settings.serving_configuration, metrics),
     )  # fmt: skip
     parts.serving.start(supervisor)

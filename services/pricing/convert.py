@@ -8,8 +8,8 @@ from typing import Literal
 from kairos.pricing.v1 import pricing_pb2
 from services.common.convert import money_from_proto, money_to_proto, time_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import id_problem
-from services.common.money import Money
+from services.common.limits import MAX_LIST_ID, id_problem, text_problem
+from services.common.money import Money, in_minor_units
 from services.pricing.domain.pricing import PricedItem, PriceReason
 from services.pricing.ports import Quote
 
@@ -20,6 +20,7 @@ _REASONS = {
     PriceReason.OVERSTOCK: pricing_pb2.PRICE_REASON_OVERSTOCK,
     PriceReason.AGED: pricing_pb2.PRICE_REASON_AGED,
     PriceReason.GUARDRAIL: pricing_pb2.PRICE_REASON_GUARDRAIL,
+    PriceReason.PUBLISHED: pricing_pb2.PRICE_REASON_PUBLISHED,
 }
 
 
@@ -64,7 +65,7 @@ def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
         raise InvalidArgument.of(f"{path}.list_price", "is missing; it is required")
     price = money_from_proto(message.list_price, f"{path}.list_price")
 
-    def money(name: Literal["cost", "price_floor", "price_ceiling"]) -> Money | None:
+    def money(name: Literal["cost", "price_floor", "price_ceiling", "offer"]) -> Money | None:
         if not message.HasField(name):
             return None
         amount = money_from_proto(getattr(message, name), f"{path}.{name}")
@@ -81,6 +82,17 @@ def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
     floor, ceiling = money("price_floor"), money("price_ceiling")
     if floor and ceiling and floor.amount > ceiling.amount:
         raise InvalidArgument.of(f"{path}.price_floor", f"{floor} is above price_ceiling {ceiling}; swap them")
+    if published := money("offer"):
+        if published.amount > price.amount:
+            raise InvalidArgument.of(f"{path}.offer", f"{published} is above list_price {price}; raise list_price")
+        whole = Money(price.currency, in_minor_units(published.amount, price.currency))
+        if whole.amount != published.amount:
+            raise InvalidArgument.of(f"{path}.offer", f"{published.amount} is no whole number of minor units; round it")
+        # With the decimals of its currency, as computed offers.
+        published = whole
+    for name in ("price_list_id", "place_id"):
+        if problem := text_problem(getattr(message, name), MAX_LIST_ID):
+            raise InvalidArgument.of(f"{path}.{name}", problem)
     return PricedItem(
         item_id=message.item_id,
         list_price=price,
@@ -89,4 +101,7 @@ def _item(message: pricing_pb2.PricedItem, path: str) -> PricedItem:
         price_ceiling=ceiling,
         stock=message.stock if message.HasField("stock") else None,
         created_s=float(message.created_at_seconds),
+        published=published,
+        price_list_id=message.price_list_id,
+        place_id=message.place_id,
     )

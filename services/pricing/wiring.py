@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.pricing.adapters.parquet_archive import ParquetArchive
 from services.pricing.adapters.sqlite_audit_log import AuditBounds, SqliteAuditLog
-from services.pricing.domain.pricing import Guardrails, MarkdownRules, Pricer, list_price
+from services.pricing.domain.pricing import Guardrails, ListPrice, MarkdownRules, Pricer
 from services.pricing.handler import PricingHandler
 from services.pricing.ports import AuditLog
 from services.pricing.settings import PricingSettings
@@ -14,15 +14,27 @@ VERSION = 1
 
 
 def build_handler(settings: PricingSettings) -> PricingHandler:
-    pricer: Pricer = list_price if settings.pricer == "list-price" else MarkdownRules(**settings.rules.model_dump())
     return PricingHandler(
-        pricer,
+        build_pricer(settings),
         f"{settings.pricer}@{VERSION}",
-        Guardrails(**settings.guardrails.model_dump()),
+        build_guardrails(settings),
         build_audit_log(settings),
         settings.quote_valid_s,
         archive_every_s=settings.audit.interval_s,
     )
+
+
+def build_pricer(settings: PricingSettings) -> Pricer:
+    return ListPrice() if settings.pricer == "list-price" else MarkdownRules(**settings.rules.model_dump())
+
+
+def build_guardrails(settings: PricingSettings) -> Guardrails:
+    return Guardrails(**settings.guardrails.model_dump())
+
+
+def rules_of(settings: PricingSettings) -> str:
+    """Everything that a computed price depends on besides the item and the time, as a text to compare."""
+    return f"{VERSION} {settings.model_dump_json(include={'pricer', 'guardrails', 'rules'})}"
 
 
 def build_audit_log(settings: PricingSettings) -> AuditLog:

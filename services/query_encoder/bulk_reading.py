@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.common.arrays import FloatArray
-from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
-from services.query_encoder.domain.query_reading import QueryReader, QueryReading
+from services.query_encoder.domain.query_domain import QueryDomain
+from services.query_encoder.domain.query_reader import QueryReader
+from services.query_encoder.domain.query_reading import QueryReading
 from services.query_encoder.domain.text import normalise
 from services.query_encoder.ports import Encoder
 from services.query_encoder.served_encoder import reads_chinese
@@ -33,11 +33,11 @@ class ReadQuery:
 class BulkReader:
     """Reads queries with the words of one shop, `lexicon`."""
 
-    def __init__(self, encoder: Encoder, graph: ConceptGraph, lexicon: Lexicon, settings: QueryEncoderSettings) -> None:
+    def __init__(self, encoder: Encoder, domain: QueryDomain, lexicon: Lexicon, settings: QueryEncoderSettings) -> None:
         self._encoder, self._lexicon, self._max_tokens = encoder, lexicon, settings.max_query_tokens
-        self._reader = QueryReader(graph, settings.default_currency)
-        self._corrector = SpellCorrector(lexicon.words, lexicon.phrases)
-        self._expander = Expander(graph, shop_words(lexicon.words))
+        self._reader = QueryReader(domain, settings.default_currency)
+        self._corrector = domain.corrector(lexicon)
+        self._expander = Expander(domain.graph, shop_words(lexicon.words))
         self._reads_chinese = reads_chinese(encoder, self._max_tokens)
 
     def read(self, texts: Sequence[str]) -> Iterator[ReadQuery]:

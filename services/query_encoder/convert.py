@@ -9,6 +9,7 @@ import numpy as np
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from services.common.arrays import FloatArray
+from services.common.comparison import comparison_form
 from services.common.convert import money_to_proto, product_from_proto, vectors_from_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
 from services.common.limits import MAX_QUERY, id_problem
@@ -33,9 +34,11 @@ MAX_TAGS = 16
 _CONSTRAINT_TYPES = {
     ConstraintType.PRICE: encoder_pb2.CONSTRAINT_TYPE_PRICE,
     ConstraintType.BRAND: encoder_pb2.CONSTRAINT_TYPE_BRAND,
-    ConstraintType.COLOUR: encoder_pb2.CONSTRAINT_TYPE_COLOUR,
+    ConstraintType.ATTRIBUTE: encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE,
     ConstraintType.CATEGORY: encoder_pb2.CONSTRAINT_TYPE_CATEGORY,
 }
+# These attributes have a type of their own: clients know it since before there were others.
+_COLOURS = frozenset({"colour", "color"})
 _CONCEPT_KINDS = {
     ConceptKind.PRODUCT: encoder_pb2.CONCEPT_KIND_PRODUCT,
     ConceptKind.COLOUR: encoder_pb2.CONCEPT_KIND_COLOUR,
@@ -83,7 +86,9 @@ def query_context_from_proto(message: encoder_pb2.QueryContext, dimensions: Mapp
     return QueryContext(vectors[0], version, category) if np.any(vectors) else QueryContext(category=category)
 
 
-def encoded_query_to_proto(reading: QueryReading, vectors: Sequence[QueryVectors]) -> encoder_pb2.EncodeQueryResponse:
+def encoded_query_to_proto(
+    reading: QueryReading, vectors: Sequence[QueryVectors], stop_words: frozenset[str]
+) -> encoder_pb2.EncodeQueryResponse:
     """`vectors` of the first encoder, then of the others. Without the understanding."""
     first, *others = vectors
     return encoder_pb2.EncodeQueryResponse(
@@ -91,7 +96,7 @@ def encoded_query_to_proto(reading: QueryReading, vectors: Sequence[QueryVectors
         normalized_text=reading.normal,
         corrected_text=reading.corrected,
         retrieval_text=reading.retrieval_text,
-        tokens=tokens(reading.retrieval_text),
+        tokens=tokens(reading.retrieval_text, stop_words),
         constraints=map(constraint_to_proto, reading.constraints),
         vector=None if first.in_context is None else vector_to_proto(first.in_context, first.model_version),
         concepts=concepts_to_proto(reading.expansion),
@@ -128,8 +133,12 @@ def concepts_to_proto(expansion: Expansion) -> Iterator[encoder_pb2.Concept]:
 
 
 def constraint_to_proto(constraint: Constraint) -> encoder_pb2.Constraint:
+    is_colour = comparison_form(constraint.attribute) in _COLOURS
     message = encoder_pb2.Constraint(
-        type=_CONSTRAINT_TYPES[constraint.type], matched_text=constraint.matched_text, value=constraint.value
+        type=encoder_pb2.CONSTRAINT_TYPE_COLOUR if is_colour else _CONSTRAINT_TYPES[constraint.type],
+        matched_text=constraint.matched_text,
+        value=constraint.value,
+        attribute=constraint.attribute,
     )
     if constraint.minimum or constraint.maximum:
         message.price.CopyFrom(

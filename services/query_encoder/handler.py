@@ -32,7 +32,7 @@ from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.past_queries import PastQueries
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.domain.query_context import QueryContext
-from services.query_encoder.domain.query_reading import QueryReader
+from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.domain.text import normalise, tokens
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.ports import LexiconStore
@@ -59,12 +59,14 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         understander: Understander | None,
         lexicons: LexiconStore,
         vocabularies: Vocabularies,
+        stop_words: frozenset[str],
         query_thread: ThreadPoolExecutor,
         import_threads: ThreadPoolExecutor,
     ) -> None:
         self._encoders, self._image_encoder = encoders, image_encoder
         self._reader, self._understander, self._companions = reader, understander, companions
         self._lexicons, self._vocabularies, self._past_queries = lexicons, vocabularies, PastQueries()
+        self._stop_words = stop_words
         self._query_thread, self._import_threads = query_thread, import_threads
 
     @rpc(encoder_pb2.EncodeQueryResponse)
@@ -81,7 +83,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             await encoder.encode_query(reading.encoded_text(encoder.reads_chinese), query_context, context)
             for encoder in self._encoders
         ]
-        answer = encoded_query_to_proto(reading, vectors)
+        answer = encoded_query_to_proto(reading, vectors, self._stop_words)
         if self._understander is not None:
             understanding = self._understander.understand(reading, vectors[0].plain, vocabulary.lexicon)
             answer.understanding.CopyFrom(understanding_to_proto(understanding, self._understander.model_version))
@@ -125,7 +127,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         """Loads what the first request would load otherwise, with the words of `tenant`."""
         self._vocabularies.read(tenant)
         self._vocabularies.build_suggester(tenant)
-        tokens("分词 words")
+        tokens("分词 words", self._stop_words)
         self.check()
 
     def measures(self) -> dict[str, float]:

@@ -63,7 +63,9 @@ class QueryEncoderSettings(ServiceSettings):
     max_image_pixels: int = Field(default=MAX_IMAGE_PIXELS, ge=1, le=100_000_000)
     # Seconds that decoding one image may take, of time and of CPU time; the process that decodes it is then ended.
     max_image_decode_s: float = Field(default=5, gt=0)
-    # The shop's own concept graph, in the form of concepts.yaml, instead of the embedded one.
+    # Folder of the domain: concepts, stop words, conditions, intents, texts. See docs/how-to/domains.md. None: retail.
+    domain_dir: Path | None = None
+    # A concept graph, in the form of the domain's concepts.yaml, instead of the domain's own.
     concepts_file: Path | None = None
     # Concepts that are added to the graph, in the same form.
     extra_concepts_file: Path | None = None

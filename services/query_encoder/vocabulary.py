@@ -11,10 +11,10 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
+from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.suggestion import Suggester
 from services.query_encoder.ports import LexiconStore
 
@@ -46,9 +46,8 @@ class _BuiltSuggester:
 class Vocabularies:
     """The vocabularies and suggesters of all tenants, built in one thread."""
 
-    def __init__(self, lexicons: LexiconStore, graph: ConceptGraph) -> None:
-        self._lexicons = lexicons
-        self._graph = graph
+    def __init__(self, lexicons: LexiconStore, domain: QueryDomain) -> None:
+        self._lexicons, self._domain = lexicons, domain
         # By tenant, with the time of reading (monotonic clock, seconds).
         self._vocabularies: dict[str, tuple[Vocabulary, float]] = {}
         self._reading: dict[str, Future[None]] = {}
@@ -82,14 +81,14 @@ class Vocabularies:
         known = self._vocabularies[tenant][0] if tenant in self._vocabularies else None
         lexicon = self._lexicons.read(tenant, known.lexicon if known else None)
         if known is None or lexicon is not known.lexicon:
-            expander = Expander(self._graph, shop_words(lexicon.words))
-            known = Vocabulary(lexicon, SpellCorrector(lexicon.words, lexicon.phrases), expander)
+            expander = Expander(self._domain.graph, shop_words(lexicon.words))
+            known = Vocabulary(lexicon, self._domain.corrector(lexicon), expander)
         self._vocabularies[tenant] = (known, time.monotonic())
 
     def build_suggester(self, tenant: str) -> None:
         """Builds it from the vocabulary that was read last. Blocks."""
         vocabulary, began = self._vocabularies[tenant][0], time.monotonic()
-        suggester = Suggester(vocabulary.lexicon, vocabulary.corrector)
+        suggester = Suggester(vocabulary.lexicon, vocabulary.corrector, self._domain.stop_words)
         done = time.monotonic()
         rebuild_from_s = done + (done - began) / _BUILDING_SHARE
         self._suggesters[tenant] = _BuiltSuggester(suggester, vocabulary.lexicon, rebuild_from_s)

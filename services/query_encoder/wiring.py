@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from services.common.settings import REDIS_TIMEOUT_S
-from services.query_encoder.adapters.concept_files import load_graph
+from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.domain.companions import Companions
-from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.query_reading import QueryReader
+from services.query_encoder.domain.query_domain import QueryDomain
+from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.handler import QueryEncoderHandler
 from services.query_encoder.ports import Encoder, ImageEncoder, ImageReader, LexiconStore
@@ -26,19 +26,19 @@ from services.query_encoder.vocabulary import Vocabularies
 def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
     """The first call for a model exports the model to ONNX, which takes about half a minute."""
     encoder = build_encoder(settings, settings.threads)
-    graph = load_graph(settings.concepts_file, settings.extra_concepts_file)
+    domain = load_domain(settings.domain_dir, settings.concepts_file, settings.extra_concepts_file)
     understander = None
     if settings.understanding_model_dir is not None:
-        understander = load_understander(settings.understanding_model_dir, graph, encoder.model_version)
+        understander = load_understander(settings.understanding_model_dir, domain, encoder.model_version)
     encoders = [encoder, *build_other_encoders(settings)]
-    return assemble(settings, encoders, build_lexicons(settings), graph, build_image_encoder(settings), understander)
+    return assemble(settings, encoders, build_lexicons(settings), domain, build_image_encoder(settings), understander)
 
 
 def assemble(
     settings: QueryEncoderSettings,
     encoders: Sequence[Encoder],
     lexicons: LexiconStore,
-    graph: ConceptGraph,
+    domain: QueryDomain,
     images: tuple[ImageEncoder, ImageReader] | None = None,
     understander: Understander | None = None,
 ) -> QueryEncoderHandler:
@@ -48,11 +48,12 @@ def assemble(
     return QueryEncoderHandler(
         [ServedEncoder(encoder, settings, query_thread, import_threads) for encoder in encoders],
         ServedImageEncoder(images, import_threads),
-        QueryReader(graph, settings.default_currency),
-        Companions(graph),
+        QueryReader(domain, settings.default_currency),
+        Companions(domain.graph),
         understander,
         lexicons,
-        Vocabularies(lexicons, graph),
+        Vocabularies(lexicons, domain),
+        domain.stop_words,
         query_thread,
         import_threads,
     )

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from kairos.common.v1 import product_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.arrays import FloatArray
 from services.common.convert import unit_vectors_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_ID, MAX_QUERY, id_problem, text_problem
+from services.ranker.domain.collapse import VariantPreference, best_variants
 from services.ranker.domain.person import person_key
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking_request import RankingRequest
@@ -24,7 +26,9 @@ from services.ranker.domain.user_history import UserHistory
 MAX_CANDIDATES = 1_000
 # Characters of a key that seals tokens.
 _MIN_KEY = 32
-_MAY_BE_ABSENT = ("categories", "brands", "created_at_seconds", "costs")
+_MAY_BE_ABSENT = (
+    "categories", "brands", "created_at_seconds", "item_group_ids", "identifier_matches", "match_counts", "costs",
+)  # fmt: skip
 # Ids that any request may have, and its query: they bound what is stored.
 _IDS = ("user_id", "visitor_id", "session_id", "ranking_id")
 
@@ -34,6 +38,7 @@ def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
     if not 1 <= count <= MAX_CANDIDATES:
         raise InvalidArgument.of("candidates.ids", f"holds {count}; send 1 to {MAX_CANDIDATES}")
     check_ids(candidates.ids, "candidates.ids")
+    check_ids(candidates.item_group_ids, "candidates.item_group_ids")
     for name in ("scores", "prices", "stocks", *_MAY_BE_ABSENT):
         # Some columns may be left out as a whole.
         if len(getattr(candidates, name)) not in ((count, 0) if name in _MAY_BE_ABSENT else (count,)):
@@ -92,15 +97,33 @@ def ranking_request(
         model_version=candidates.vectors.model_version,
         now_s=now_s,
         created_s=np.array(candidates.created_at_seconds, np.float64) if candidates.created_at_seconds else None,
+        identifier_rows=tuple(row for row, matches in enumerate(candidates.identifier_matches) if matches),
         costs=np.array(candidates.costs, np.float64) if candidates.costs else None,
     )
 
 
-def order_of(scores: Scores, slate: Slate | None) -> Sequence[int]:
-    """The slate's; without one best first, equal scores in retrieval's order."""
+def kept_rows(message: ranker_pb2.RankItemsRequest, scores: Scores) -> Sequence[int]:
+    """The rows of the candidates that the answer holds: all, or one of each item group."""
+    candidates = message.candidates
+    count = len(candidates.ids)
+    if message.collapse != product_pb2.COLLAPSE_MODE_GROUP or not candidates.item_group_ids:
+        return range(count)
+    explained = frozenset(message.explained_ids)
+    preference = VariantPreference(
+        groups=list(candidates.item_group_ids),
+        is_explained=np.array([item_id in explained for item_id in candidates.ids], bool),
+        has_identifier=np.array(candidates.identifier_matches or [False] * count, bool),
+        match_counts=np.array(candidates.match_counts or [0] * count, np.int64),
+        is_in_stock=np.array(candidates.stocks, np.int64) != 0,
+    )
+    return best_variants(preference, scores.total)
+
+
+def order_of(asked: RankingRequest, scores: Scores, slate: Slate | None) -> Sequence[int]:
+    """The slate's; without one best first, products that the query identifies first. Equal scores keep their order."""
     if slate is not None:
         return slate.order
-    order: list[int] = np.argsort(-scores.total, kind="stable").tolist()
+    order: list[int] = np.lexsort((-scores.total, ~asked.has_identifier)).tolist()
     return order
 
 

@@ -9,11 +9,12 @@ import numpy as np
 from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.convert import time_from_proto, vectors_from_proto
+from services.common.convert import money_from_proto, time_from_proto, vectors_from_proto
 from services.common.errors import InvalidArgument
 from services.common.events import event_violations
 from services.ranker.convert import check_ids
 from services.ranker.domain.event import Event, EventType, ItemFeatures
+from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.session import SessionMove
 
 MAX_EVENTS = 1_000
@@ -28,7 +29,7 @@ EVENT_TYPES = {
     event_pb2.EVENT_TYPE_REFUND: EventType.REFUND,
     event_pb2.EVENT_TYPE_CANCELLATION: EventType.CANCELLATION,
 }
-_MOVING_NOTHING = (EventType.IMPRESSION, EventType.REMOVE)
+_MOVING_NOTHING = (EventType.IMPRESSION, EventType.REMOVE, *UNDOING)
 
 
 def events_from_proto(message: ranker_pb2.RecordEventsRequest, now_s: float) -> list[Event]:
@@ -42,23 +43,17 @@ def events_from_proto(message: ranker_pb2.RecordEventsRequest, now_s: float) -> 
     ]
     if wrong:
         raise InvalidArgument(*wrong)
-    return [
-        Event(
-            event.event_id, event.user_id, event.session_id, event.item_id, EVENT_TYPES[event.type],
-            time_from_proto(event.occurred_at, "occurred_at").timestamp() if event.HasField("occurred_at") else now_s,
-            event.attribution_token, event.query, event.quantity or 1, event.dwell_ms, event.visitor_id,
-        )
-        for event in message.events
-    ]  # fmt: skip
+    return [_event(event, now_s) for event in message.events]
 
 
 def items_from_proto(items: retrieval_pb2.Candidates) -> list[ItemFeatures]:
     if not items.ids:
         return []
     check_ids(items.ids, "items.ids")
-    for name in ("prices", "categories", "brands"):
-        if len(getattr(items, name)) != len(items.ids):
+    for name in ("prices", "categories", "brands", "item_group_ids"):
+        if len(getattr(items, name)) not in ((len(items.ids), 0) if name == "item_group_ids" else (len(items.ids),)):
             raise InvalidArgument.of(f"items.{name}", f"has {len(getattr(items, name))} rows for {len(items.ids)} ids")
+    check_ids(items.item_group_ids, "items.item_group_ids")
     vectors = vectors_from_proto(items.vectors, "items.vectors") if items.HasField("vectors") else None
     if vectors is not None and len(vectors) != len(items.ids):
         raise InvalidArgument.of("items.vectors", f"has {len(vectors)} rows for {len(items.ids)} ids")
@@ -70,6 +65,7 @@ def items_from_proto(items: retrieval_pb2.Candidates) -> list[ItemFeatures]:
             price=items.prices[row],
             category=items.categories[row],
             brand=items.brands[row],
+            group_id=items.item_group_ids[row] if items.item_group_ids else "",
         )
         for row, item_id in enumerate(items.ids)
     ]
@@ -96,3 +92,14 @@ def session_moves(
         )
         for session_id, own in of_session.items()
     ]
+
+
+def _event(event: event_pb2.Event, now_s: float) -> Event:
+    kind = EVENT_TYPES[event.type]
+    return Event(
+        event.event_id, event.user_id, event.session_id, event.item_id, kind,
+        time_from_proto(event.occurred_at, "occurred_at").timestamp() if event.HasField("occurred_at") else now_s,
+        event.attribution_token, event.query, event.quantity or (0 if kind in UNDOING else 1), event.dwell_ms,
+        event.visitor_id, money_from_proto(event.price, "price") if event.HasField("price") else None, event.order_id,
+        event.quote_id,
+    )  # fmt: skip

@@ -24,12 +24,12 @@ def check_explained(message: ranker_pb2.RankItemsRequest) -> None:
         )
 
 
-def explained_rows(message: ranker_pb2.RankItemsRequest, order: Sequence[int]) -> list[int]:
-    """Rows of the candidates, each once; none if the request asks for no explanation."""
+def explained_rows(message: ranker_pb2.RankItemsRequest, item_ids: Sequence[str], order: Sequence[int]) -> list[int]:
+    """Rows of the ranked items, each once; none if the request asks for no explanation."""
     if not message.explain:
         return []
     first = list(order[: min(message.explained_places or DEFAULT_PLACES, MAX_PLACES)])
-    row_of = {item_id: row for row, item_id in enumerate(message.candidates.ids)}
+    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
     named = [row_of[item_id] for item_id in message.explained_ids if item_id in row_of]
     return list(dict.fromkeys([*first, *named]))
 

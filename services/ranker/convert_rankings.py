@@ -45,14 +45,16 @@ _SOURCES = {
 
 def stored_ranking(
     message: ranker_pb2.RankItemsRequest,
+    kept: Sequence[int],
     asked: RankingRequest,
     scores: Scores,
     order: Sequence[int],
     slate: Slate | None,
     model_version: str,
 ) -> StoredRanking:
-    """The ranking that answered the message, with the features of all candidates."""
+    """The ranking that answered the message, with the features of all its items. `kept` are their candidates' rows."""
     rows, candidates = list(order), message.candidates
+    candidate_rows = [kept[row] for row in rows]
     user, features = scores.features or features_of(asked)
     legs = {leg: getattr(candidates, f"{leg}_scores") for leg in _LEGS} | {"retrieval": candidates.scores}
     return StoredRanking(
@@ -69,9 +71,9 @@ def stored_ranking(
         ranked_s=asked.now_s,
         candidate_source=_SOURCES.get(message.candidate_source, CandidateSource.UNSPECIFIED),
         experiment_arms=_arms(message),
-        leg_scores={leg: np.array(of, np.float32)[rows] for leg, of in legs.items() if len(of) == len(rows)},
+        leg_scores={leg: np.array(of, np.float32)[candidate_rows] for leg, of in legs.items() if of},
         logged=LoggedFeatures.of(user, features, rows, asked.model_version),
-        items=_items(candidates, asked, rows[:ITEMS_WITH_VECTORS]),
+        items=_items(candidates, candidate_rows[:ITEMS_WITH_VECTORS], asked, rows[:ITEMS_WITH_VECTORS]),
     )
 
 
@@ -177,15 +179,17 @@ def _arms(message: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest)
     return {arm.experiment: arm.arm for arm in message.context.experiment_arms}
 
 
-def _items(candidates: retrieval_pb2.Candidates, asked: RankingRequest, rows: Sequence[int]) -> ItemColumns:
-    """With their vectors as they came: few of them are ever read."""
+def _items(
+    candidates: retrieval_pb2.Candidates, candidate_rows: Sequence[int], asked: RankingRequest, rows: Sequence[int]
+) -> ItemColumns:
+    """With their vectors as they came: few of them are ever read. Rows of the candidates, and of `asked`."""
     if not candidates.HasField("vectors"):
         return ItemColumns()
     return ItemColumns(
         [asked.item_ids[row] for row in rows],
-        tensor_from_proto(candidates.vectors.values, "candidates.vectors.values")[rows],
+        tensor_from_proto(candidates.vectors.values, "candidates.vectors.values")[candidate_rows],
         candidates.vectors.model_version,
-        np.array(candidates.prices, np.float64)[rows],
+        np.array(candidates.prices, np.float64)[candidate_rows],
         [asked.categories[row] for row in rows],
         [asked.brands[row] for row in rows],
     )

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.ranker.v1 import profile_pb2
-from services.common.convert import time_to_proto, vectors_to_proto
+from services.common.convert import money_to_proto, time_to_proto, vectors_to_proto
 from services.common.errors import InvalidArgument
 from services.ranker.convert_events import EVENT_TYPES
 from services.ranker.domain.event import Event, HistoryEntry
@@ -83,11 +83,15 @@ def history_event(entry: HistoryEntry) -> profile_pb2.HistoryEvent:
 
 
 def event_to_proto(event: Event) -> event_pb2.Event:
-    return event_pb2.Event(
+    message = event_pb2.Event(
         event_id=event.event_id, user_id=event.user_id, session_id=event.session_id, item_id=event.item_id,
         type=_TYPES[event.type], occurred_at=_time(event.occurred_s), attribution_token=event.attribution_token,
         query=event.query, quantity=event.quantity, dwell_ms=event.dwell_ms, visitor_id=event.visitor_id,
+        order_id=event.order_id, quote_id=event.quote_id,
     )  # fmt: skip
+    if event.price is not None:
+        message.price.CopyFrom(money_to_proto(event.price))
+    return message
 
 
 def page_size(asked: int) -> int:

@@ -61,8 +61,9 @@ class ProfileStore(Protocol):
     def record(self, batches: Sequence[Batch]) -> list[list[str]]:
         """Returns the ids of each batch's new events; an event id counts once. Stores all batches of a tenant or none.
 
-        Items are stored; the latest features win. Events that happened before their person was deleted are skipped,
-        and so are events that are older than what the log keeps (see `trim`).
+        Histories and counts follow what refunds and cancellations undo, in any order of arrival: see `domain.refunds`.
+        Items are stored; the latest features win, and an empty group id changes no group. Events that happened before
+        their person was deleted are skipped, and so are events that are older than what the log keeps (see `trim`).
         """
 
     def record_impressions(
@@ -87,11 +88,17 @@ class ProfileStore(Protocol):
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         """(buyers, buyers on a second day) by key of `domain.repurchase`, without keys that have no buyers."""
 
-    def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
-        """Weighted events on each item, with a half-life of a week; 0 where there are none."""
+    def popularity(self, tenant: str, keys: Sequence[str], now_s: float) -> list[float]:
+        """Weighted events on each item or group, with a half-life of a week; 0 where there are none.
+
+        `keys` are those of `domain.popularity.popularity_key`.
+        """
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
-        """(item id, popularity), most popular first; ties by id. An empty `category` means the whole shop."""
+        """(item id, popularity), most popular first; ties by key. An empty `category` means the whole shop.
+
+        Of a group there is one item: the one that brought most of the group's popularity.
+        """
 
     def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]:
         """(position, event) of the log after `position`, in order; only one person's events if `person` is set."""

@@ -9,6 +9,7 @@ from kairos.ranker.v1 import ranker_pb2
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
 from services.ranker.convert import (
     candidate_vectors,
+    kept_rows,
     order_of,
     person_of,
     ranking_request,
@@ -52,22 +53,26 @@ class ItemRanker:
         now_s, vectors, person = self._clock(), candidate_vectors(message.candidates), person_of(message)
         user_history = self._store.user_history(tenant, person) if person else UserHistory()
         profile = build_profile(user_history, message.candidates.vectors.model_version, vectors.shape[1], now_s)
-        popularity = self._store.popularity(tenant, message.candidates.ids, now_s)
+        # Items of a group share their popularity.
+        popularity = self._store.popularity(tenant, message.candidates.item_group_ids or message.candidates.ids, now_s)
         asked = ranking_request(message, vectors, popularity, profile, user_history, now_s)
         who = message.user_id or message.visitor_id or message.session_id
         scores, model_version = self._models.rank(tenant, who, asked)
+        kept = kept_rows(message, scores)
+        if len(kept) < len(asked.item_ids):
+            asked, scores = asked.take(kept), scores.take(kept)
         slate = (
             make_slate(asked, scores.total, self._exploration, self._random, slate_options(message))
             if message.as_slate
             else None
         )
-        order = order_of(scores, slate)
+        order = order_of(asked, scores, slate)
         if message.ranking_id:
             # The features are computed by the writer, or earlier if another call reads the ranking.
             self._writer.put(
                 PendingRanking(
                     tenant, message.ranking_id, person,
-                    lambda: stored_ranking(message, asked, scores, order, slate, model_version),
+                    lambda: stored_ranking(message, kept, asked, scores, order, slate, model_version),
                 )
             )  # fmt: skip
         if (move := session_move(tenant, message, now_s)) is not None:
@@ -75,7 +80,11 @@ class ItemRanker:
         response = ranking_to_proto(asked, scores, order, slate, model_version)
         if message.explain:
             explanations = explain(
-                asked, scores, explained_rows(message, order), slate, message.candidate_source in _BY_HISTORY
+                asked,
+                scores,
+                explained_rows(message, asked.item_ids, order),
+                slate,
+                message.candidate_source in _BY_HISTORY,
             )
             response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
         return response

@@ -15,7 +15,7 @@ from services.ranker.convert_user import LOGS, PAGE_BYTES, event_to_proto, page_
 from services.ranker.domain.interests import interests
 from services.ranker.domain.person import person_key
 from services.ranker.domain.profile import build_profile, newest_model
-from services.ranker.domain.repurchase import category_key, item_key, recently_purchased
+from services.ranker.domain.repurchase import category_key, groups_of, item_key, recently_purchased
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.item_counter import ItemCounter
 from services.ranker.ports import ProfileStore
@@ -33,8 +33,10 @@ class UserData:
         """`person` and `session_id` may be empty."""
         user_history = self._store.user_history(tenant, person) if person else UserHistory()
         now_s = self._clock()
+        bought = self._recently_purchased(tenant, user_history, now_s)
         response = ranker_pb2.GetInterestsResponse(
-            recently_purchased_item_ids=self._recently_purchased(tenant, user_history, now_s)
+            recently_purchased_item_ids=bought,
+            recently_purchased_item_group_ids=groups_of(user_history.purchases, bought),
         )
         model_version, dimensions = newest_model(user_history)
         found = interests(build_profile(user_history, model_version, dimensions, now_s))

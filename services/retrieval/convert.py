@@ -6,19 +6,39 @@ from collections.abc import Sequence
 
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.convert import fill_vectors, filter_from_proto, product_from_proto, vectors_from_proto
+from services.common.convert import (
+    fill_vectors,
+    filter_from_proto,
+    money_to_proto,
+    price_range_to_proto,
+    product_from_proto,
+    vectors_from_proto,
+)
+from services.common.convert_offers import offer_to_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.filters import SortOrder
+from services.common.limits import MAX_QUERY, text_problem
 from services.common.product import violations
+from services.retrieval.convert_offers import offer_context_from_proto
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.retrieval.domain.catalogue.matching import MatchLevel
 from services.retrieval.domain.cursor import Cursor
-from services.retrieval.domain.facets import Facet
-from services.retrieval.domain.query import DEFAULT_LIMIT, DEFAULT_SOFT_FILTER_MINIMUM, MAX_OTHER_MODELS, RetrievalQuery
+from services.retrieval.domain.facets import CountAccuracy, Facet, FacetRange
+from services.retrieval.domain.query import (
+    DEFAULT_LIMIT,
+    DEFAULT_SOFT_FILTER_MINIMUM,
+    MAX_OTHER_MODELS,
+    MatchGroup,
+    RetrievalQuery,
+)
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
+from services.retrieval.listing import Completed, ListedPage, Variant
 from services.retrieval.ports import Vectors
 
 MAX_UPSERT = 512
 MAX_FINGERPRINT = 64
+DEFAULT_LISTED, MAX_LISTED = 200, 512
+DEFAULT_COMPLETED, MAX_COMPLETED = 8, 20
 
 _SORTS = {
     product_pb2.SORT_ORDER_UNSPECIFIED: SortOrder.RELEVANCE,
@@ -26,6 +46,16 @@ _SORTS = {
     product_pb2.SORT_ORDER_PRICE_ASCENDING: SortOrder.PRICE_ASCENDING,
     product_pb2.SORT_ORDER_PRICE_DESCENDING: SortOrder.PRICE_DESCENDING,
     product_pb2.SORT_ORDER_NEWEST: SortOrder.NEWEST,
+}
+_ACCURACIES = {
+    CountAccuracy.EXACT: product_pb2.COUNT_ACCURACY_EXACT,
+    CountAccuracy.LOWER_BOUND: product_pb2.COUNT_ACCURACY_LOWER_BOUND,
+}
+_LEVELS = {
+    MatchLevel.EVERYTHING: retrieval_pb2.MATCH_LEVEL_UNSPECIFIED,
+    MatchLevel.ALL_WORDS: retrieval_pb2.MATCH_LEVEL_ALL_WORDS,
+    MatchLevel.ANY_WORD: retrieval_pb2.MATCH_LEVEL_ANY_WORD,
+    MatchLevel.CANDIDATES: retrieval_pb2.MATCH_LEVEL_CANDIDATES,
 }
 _REASONS = {
     DegradationReason.ERROR: common_pb2.DEGRADATION_REASON_ERROR,
@@ -65,6 +95,11 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
             for index, others in enumerate(message.other_query_vectors)
         ),
         cursor=Cursor.from_token(message.page_token) if message.page_token else None,
+        offers=offer_context_from_proto(message.offer_context),
+        is_collapsed=message.collapse == product_pb2.COLLAPSE_MODE_GROUP,
+        match_groups=tuple(MatchGroup(tuple(group.alternatives), group.is_condition) for group in message.match_groups),
+        best_facet_count=message.best_facet_count,
+        identifier_text=message.identifier_text,
     )
 
 
@@ -95,6 +130,66 @@ def upsert_from_proto(
     return products, vectors, images, others
 
 
+def variants_to_proto(groups: Sequence[Sequence[Variant]]) -> retrieval_pb2.ListVariantsResponse:
+    return retrieval_pb2.ListVariantsResponse(groups=map(_group_to_proto, groups))
+
+
+def _group_to_proto(variants: Sequence[Variant]) -> retrieval_pb2.VariantGroup:
+    group = retrieval_pb2.VariantGroup()
+    for variant in variants:
+        product = product_pb2.Product.FromString(variant.product)
+        group.item_group_id = product.item_group_id
+        message = group.variants.add(product_id=product.id, in_stock=variant.in_stock, image_uri=product.image_uri)
+        for name in product.variant_attributes:
+            if name in product.attributes:
+                message.attributes[name].CopyFrom(product.attributes[name])
+        if variant.price is not None:
+            message.price.CopyFrom(money_to_proto(variant.price))
+    return group
+
+
+def listed_to_proto(page: ListedPage, with_products: bool) -> retrieval_pb2.ListProductsResponse:
+    message = retrieval_pb2.ListProductsResponse(
+        ids=[listed.id for listed in page.products], next_page_token=page.next_page_token,
+        is_last_page=page.is_last, is_restarted=page.is_restarted,
+    )  # fmt: skip
+    if with_products:
+        message.products.extend(listed.product for listed in page.products)
+        for listed in page.products:
+            offers = [offer_to_proto(listed.id, offer) for offer in listed.offers]
+            message.offers.append(retrieval_pb2.ProductOffers(offers=offers))
+    return message
+
+
+def completed_to_proto(found: Sequence[Completed]) -> retrieval_pb2.CompleteIdentifiersResponse:
+    return retrieval_pb2.CompleteIdentifiersResponse(
+        identifiers=[
+            retrieval_pb2.CompletedIdentifier(
+                identifier=entry.identifier, product_id=entry.product.id, title=entry.product.title
+            )
+            for entry in found
+        ]
+    )
+
+
+def listed_from_proto(message: retrieval_pb2.ListProductsRequest) -> tuple[str, int]:
+    """(page token, limit)."""
+    if not 0 <= message.limit <= MAX_LISTED:
+        raise InvalidArgument.of("limit", f"{message.limit} is outside 0 to {MAX_LISTED}; 0 means {DEFAULT_LISTED}")
+    return message.page_token, message.limit or DEFAULT_LISTED
+
+
+def prefix_from_proto(message: retrieval_pb2.CompleteIdentifiersRequest) -> tuple[str, int]:
+    """(prefix, limit)."""
+    if problem := text_problem(message.prefix, MAX_QUERY):
+        raise InvalidArgument.of("prefix", problem)
+    if not 0 <= message.limit <= MAX_COMPLETED:
+        raise InvalidArgument.of(
+            "limit", f"{message.limit} is outside 0 to {MAX_COMPLETED}; 0 means {DEFAULT_COMPLETED}"
+        )
+    return message.prefix, message.limit or DEFAULT_COMPLETED
+
+
 def rows_from_proto(message: common_pb2.Vectors, field: str, count: int) -> Vectors:
     """One for each of `count` products."""
     values = vectors_from_proto(message, field)
@@ -111,6 +206,8 @@ def retrieval_to_proto(retrieval: Retrieval) -> retrieval_pb2.RetrieveCandidates
         degradations=[_degradation_to_proto(degradation) for degradation in retrieval.degradations],
         model_version=retrieval.model_version,
         next_page_token="" if retrieval.next is None else retrieval.next.to_token(),
+        total_accuracy=_ACCURACIES[retrieval.total_accuracy],
+        match_level=_LEVELS[retrieval.match_level],
     )
     _fill(message.candidates, retrieval.candidates, retrieval.model_version)
     return message
@@ -141,9 +238,13 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         "stocks": candidates.stocks.tolist(),
         "created_at_seconds": candidates.created_at_seconds.tolist(),
         "products": candidates.products,
+        "item_group_ids": candidates.groups,
+        "costs": candidates.costs.tolist(),
     }
-    if candidates.image_scores is not None:
-        columns["image_scores"] = candidates.image_scores.tolist()
+    for name in ("image_scores", "list_prices", "variant_counts", "identifier_matches", "match_counts"):
+        column = getattr(candidates, name)
+        if column is not None:
+            columns[name] = column.tolist()
     for name, values in columns.items():
         getattr(message, name).extend(values)
     if candidates.vectors is not None:
@@ -169,7 +270,17 @@ def _products(message: retrieval_pb2.UpsertProductsRequest) -> list[IndexedProdu
 
 def _facet_to_proto(facet: Facet) -> product_pb2.Facet:
     counts = [product_pb2.FacetCount(value=entry.value, count=entry.count) for entry in facet.counts]
-    return product_pb2.Facet(field=facet.field, counts=counts)
+    return product_pb2.Facet(
+        field=facet.field, counts=counts, ranges=map(_range_to_proto, facet.ranges),
+        accuracy=_ACCURACIES[facet.accuracy], coverage=facet.coverage,
+    )  # fmt: skip
+
+
+def _range_to_proto(entry: FacetRange) -> product_pb2.FacetRange:
+    message = product_pb2.FacetRange(minimum=entry.minimum, maximum=entry.maximum, count=entry.count)
+    if entry.price is not None:
+        message.price.CopyFrom(price_range_to_proto(entry.price))
+    return message
 
 
 def _degradation_to_proto(degradation: Degradation) -> common_pb2.Degradation:

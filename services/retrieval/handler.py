@@ -6,6 +6,7 @@ Searches, reads by id and writes have threads of their own: an import never take
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TypeVar
@@ -15,8 +16,9 @@ from services.common.call_limit import MOST_IMPORTS
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.rpc import rpc
-from services.retrieval import convert, convert_reembedding
+from services.retrieval import convert, convert_offers, convert_reembedding
 from services.retrieval.domain.query import check_ids
+from services.retrieval.listing import MAX_GROUPS, complete_identifiers, list_products, list_variants
 from services.retrieval.ports import Columns
 from services.retrieval.recent_answers import RecentAnswers
 from services.retrieval.search import Retriever, lookup
@@ -61,8 +63,11 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         columns = Columns(vectors=request.with_vectors, products=request.with_products, fingerprints=True)
 
         def work() -> retrieval_pb2.LookupProductsResponse:
-            index = self._index.pinned(context.tenant)
-            candidates, missing_ids = lookup(index, context.tenant, request.ids, columns)
+            index, offers = (
+                self._index.pinned(context.tenant),
+                convert_offers.offer_context_from_proto(request.offer_context),
+            )
+            candidates, missing_ids = lookup(index, context.tenant, request.ids, columns, offers, time.time())
             return convert.lookup_to_proto(candidates, missing_ids, index.model_version(context.tenant))
 
         return await self._run(self._reads, context, work)
@@ -93,6 +98,54 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
             return retrieval_pb2.RemoveProductsResponse(
                 removed_count=len(ids) - len(missing_ids), missing_ids=missing_ids
             )
+
+        return await self._run(self._writes, context, work)
+
+    @rpc(retrieval_pb2.ListVariantsResponse)
+    async def ListVariants(self, request: retrieval_pb2.ListVariantsRequest) -> retrieval_pb2.ListVariantsResponse:
+        context = context_from_proto(request.context)
+        check_ids(request.item_group_ids, "item_group_ids", MAX_GROUPS)
+        offers = convert_offers.offer_context_from_proto(request.offer_context)
+
+        def work() -> retrieval_pb2.ListVariantsResponse:
+            index = self._index.pinned(context.tenant)
+            groups = list_variants(index, context.tenant, request.item_group_ids, offers, time.time())
+            return convert.variants_to_proto(groups)
+
+        return await self._run(self._reads, context, work)
+
+    @rpc(retrieval_pb2.ListProductsResponse)
+    async def ListProducts(self, request: retrieval_pb2.ListProductsRequest) -> retrieval_pb2.ListProductsResponse:
+        context = context_from_proto(request.context)
+        page_token, limit = convert.listed_from_proto(request)
+
+        def work() -> retrieval_pb2.ListProductsResponse:
+            index = self._index.pinned(context.tenant)
+            page = list_products(index, context.tenant, page_token, limit)
+            return convert.listed_to_proto(page, request.with_products)
+
+        return await self._run(self._reads, context, work)
+
+    @rpc(retrieval_pb2.CompleteIdentifiersResponse)
+    async def CompleteIdentifiers(
+        self, request: retrieval_pb2.CompleteIdentifiersRequest
+    ) -> retrieval_pb2.CompleteIdentifiersResponse:
+        context = context_from_proto(request.context)
+        prefix, limit = convert.prefix_from_proto(request)
+
+        def work() -> retrieval_pb2.CompleteIdentifiersResponse:
+            found = complete_identifiers(self._index.pinned(context.tenant), context.tenant, prefix, limit)
+            return convert.completed_to_proto(found)
+
+        return await self._run(self._reads, context, work)
+
+    @rpc(retrieval_pb2.UpdateOffersResponse, most_calls=MOST_IMPORTS)
+    async def UpdateOffers(self, request: retrieval_pb2.UpdateOffersRequest) -> retrieval_pb2.UpdateOffersResponse:
+        context = context_from_proto(request.context)
+
+        def work() -> retrieval_pb2.UpdateOffersResponse:
+            offers = convert_offers.offers_from_proto(request)
+            return convert_offers.update_to_proto(self._index.update_offers(context.tenant, offers))
 
         return await self._run(self._writes, context, work)
 

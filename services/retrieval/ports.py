@@ -11,10 +11,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from services.common.filters import ProductFilter, SortOrder
+from services.common.offers import Offer
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
-from services.retrieval.domain.cursor import Position
-from services.retrieval.domain.facets import Facet
+from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.domain.reembedding import PairState, SearchCheck, Unembedded
@@ -25,10 +24,10 @@ Revision = Hashable
 
 @dataclass(frozen=True)
 class Narrowing:
-    """Products that match all of `filters` and are none of `excluded_ids`."""
+    """Only the products of `keys`, None: all; and none of `excluded`."""
 
-    filters: tuple[ProductFilter, ...] = ()
-    excluded_ids: tuple[str, ...] = ()
+    keys: KeyArray | None = None
+    excluded: KeyArray | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,6 @@ class Columns:
     vectors: bool = False
     products: bool = True
     fingerprints: bool = False
-    attributes: bool = False
     heading_terms: bool = False
 
 
@@ -56,41 +54,23 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Browse:
-    """One page of the products that match `narrowing`, in the order of `sort`.
-
-    `preferred` takes the place of `narrowing` if at least `preferred_minimum` products match it.
-    """
-
-    narrowing: Narrowing
-    preferred: Narrowing | None
-    preferred_minimum: int
-    sort: SortOrder
-    # The first product of the page is the next one in the order. None: the very first one.
-    after: Position | None
-    limit: int
-    columns: Columns
-    # Each is category, brand or attributes.<name>.
-    facets: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Page:
-    """`total` counts all products that match, on all pages. `next` is None on the last page."""
-
-    candidates: Candidates
-    facets: tuple[Facet, ...]
-    total: int
-    is_preferred: bool
-    next: Position | None
-
-
-@dataclass(frozen=True)
 class Vectors:
     """Of the products of one batch: shape [products, dimensions]; a zero row means that a product has none."""
 
     values: FloatArray
     model_version: str
+
+
+@dataclass(frozen=True)
+class OfferUpdate:
+    """What became of offers. `missing_ids`: products that are not there, each once; nothing is stored of their offers.
+
+    `updated` and `stale` count offers.
+    """
+
+    updated: int
+    stale: int
+    missing_ids: list[str]
 
 
 class Reembedding(Protocol):
@@ -129,7 +109,7 @@ class ProductIndex(Protocol):
 
     Writes are durable when they return and happen as a whole or not at all. Any engine's error may come out of the
     methods; errors of `services.common.errors` are for the caller. `find`, `fetch`, `fetch_and_score` and `vectors`
-    each make one round trip to the engine; `browse` makes at most two, one after the other.
+    each make one round trip to the engine; `catalogue` makes none.
     """
 
     @property
@@ -143,6 +123,15 @@ class ProductIndex(Protocol):
 
         None while it changes, and if it is unknown: for a tenant without products, and where other processes write.
         """
+
+    def catalogue(self, tenant: str) -> Catalogue | None:
+        """The products in memory, which every write changes as well. None for a tenant without products."""
+
+    def words(self, text: str) -> tuple[int, ...]:
+        """The numbers of the words of a text, as the columns of the catalogue have them; none for stop words alone."""
+
+    def keys(self, ids: Sequence[str]) -> KeyArray:
+        """The number of each product, whether it exists or not."""
 
     def upsert(
         self,
@@ -160,6 +149,13 @@ class ProductIndex(Protocol):
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         """Returns the ids that were not there."""
+
+    def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
+        """(product id, offer) each. Every offer is stored as a whole; if the process dies, some of them may not be.
+
+        Raises InvalidArgument, with paths such as offers[3].place_id, beyond the bounds of the tenant's offers: nothing
+        is changed then.
+        """
 
     def find(
         self,
@@ -187,8 +183,6 @@ class ProductIndex(Protocol):
 
     def lookup(self, tenant: str, ids: Sequence[str], columns: Columns) -> Candidates:
         """Those found, in the order asked for, scores 0."""
-
-    def browse(self, tenant: str, browse: Browse) -> Page: ...
 
     def model_version(self, tenant: str) -> str:
         """Of the collection's vectors; empty if it has none."""

@@ -1,4 +1,5 @@
-"""Retrieval over the index: all legs in one batch, fusion, the soft filter, then one read of the payload.
+"""Retrieval over the index: what matches and its exact counts from the catalogue's columns; then all legs in one batch,
+fusion, the soft filter, and one read of the payload.
 
 One batch and not a call for each leg: Edge holds the GIL during a query, so that legs cannot run at the same time, and
 a server runs the queries of a batch in parallel itself. Legs are therefore not late one by one. What would not fit into
@@ -8,6 +9,7 @@ the time that a request has left is skipped before it begins, and the answer say
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -16,9 +18,9 @@ import numpy as np
 import structlog
 
 from services.common.errors import InvalidArgument, KairosError
-from services.common.facets import ATTRIBUTE_FACET
-from services.common.filters import ProductFilter
+from services.common.filters import ProductFilter, SortOrder
 from services.retrieval.domain.candidates import Candidates
+from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.comparable_vectors import (
     in_terms_of,
     with_similar_product,
@@ -26,15 +28,17 @@ from services.retrieval.domain.comparable_vectors import (
     without_zero_vectors,
 )
 from services.retrieval.domain.cursor import Cursor
-from services.retrieval.domain.facets import Facet, facet_of_candidates
+from services.retrieval.domain.facets import Facet
 from services.retrieval.domain.fusion import Details, Fusion
 from services.retrieval.domain.learned_fusion import FEATURES, LearnedFusion, candidate_features
 from services.retrieval.domain.legs import Leg, LegHits, Source, attempts, cheapest, legs_of
-from services.retrieval.domain.query import FloatArray, RetrievalQuery
+from services.retrieval.domain.offers.context import OfferContext
+from services.retrieval.domain.query import MAX_MATCH_GROUPS, FloatArray, MatchGroup, RetrievalQuery
 from services.retrieval.domain.retrieval import Degradation, DegradationReason, Retrieval
-from services.retrieval.domain.soft_filter import apply_soft_filter
+from services.retrieval.domain.selection import Selection, SoftFilterUse, Words, described
+from services.retrieval.domain.soft_filter import apply_soft_filter, boost
 from services.retrieval.domain.step_times import Step, StepTimes
-from services.retrieval.ports import Browse, Columns, Found, Narrowing, ProductIndex
+from services.retrieval.ports import Columns, Found, Narrowing, ProductIndex
 
 # Below this depth the scale of a leg's scores would be that of its best few only.
 _MIN_DEPTH = 200
@@ -51,20 +55,26 @@ def _no_limit() -> float:
 @dataclass(frozen=True)
 class _Result:
     candidates: Candidates
-    found: int
-    soft_filter_applied: bool
+    selection: Selection
 
 
 class Retriever:
     """Answers retrieval queries. `learned` takes the place of `fixed` if a search has one query vector and words."""
 
     def __init__(
-        self, index: ProductIndex, fixed: Fusion, learned: LearnedFusion | None = None, times: StepTimes | None = None
+        self,
+        index: ProductIndex,
+        fixed: Fusion,
+        learned: LearnedFusion | None = None,
+        times: StepTimes | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        """`clock`: seconds since 1970, for offers that begin and end."""
         self.index = index
         self._fixed = fixed
         self._learned = learned
         self._times = times or StepTimes()
+        self._clock = clock
 
     def retrieve(self, tenant: str, query: RetrievalQuery, time_left: TimeLeft = _no_limit) -> Retrieval:
         """Raises InvalidArgument for a bad query, and what the index raises if no leg of the search answers.
@@ -74,12 +84,17 @@ class Retriever:
         """
         query.check()
         index = self.index.pinned(tenant)
-        model_version = index.model_version(tenant)
+        catalogue, model_version = index.catalogue(tenant), index.model_version(tenant)
+        if query.cursor is not None and not query.is_browse:
+            raise InvalidArgument.of("page_token", "is set together with a query; only browsing has pages")
+        if catalogue is None:
+            if query.similar_to_id:
+                index.vectors(tenant, query.similar_to_id)
+            facets = tuple(Facet(field, ()) for field in query.facets)
+            return Retrieval(Candidates.none(), facets, 0, False, (), model_version)
         query = without_zero_vectors(in_terms_of(query, model_version))
         if query.is_browse:
-            return _browse(index, tenant, query, model_version)
-        if query.cursor is not None:
-            raise InvalidArgument.of("page_token", "is set together with a query; only browsing has pages")
+            return self._browse(index, catalogue, tenant, query, model_version)
         image_model_version = index.image_model_version(tenant)
         degradations: list[Degradation] = []
         if query.similar_to_id:
@@ -87,16 +102,11 @@ class Retriever:
             query, degradations = with_similar_product(query, text, image, (model_version, image_model_version))
         query, more = without_other_models(query, model_version, image_model_version)
         pace = _Pace(self._times, time_left, [*degradations, *more])
-        result = self._search(index, tenant, query, pace)
-        facets = self._facets(query, result.candidates, pace)
-        return Retrieval(
-            result.candidates.sorted_by(query.sort),
-            facets,
-            result.found,
-            result.soft_filter_applied,
-            tuple(pace.degradations),
-            model_version,
-        )
+        with catalogue.reading(query.offers, self._clock()) as (view, offers):
+            words = _words(index, query)
+            selection = Selection.of(view, offers, query, words, index.keys(query.excluded_ids))
+        result = self._search(index, tenant, query, selection, pace)
+        return self._counted(catalogue, query, result, pace, model_version)
 
     def fusion_features(self, tenant: str, query: RetrievalQuery) -> tuple[list[str], FloatArray]:
         """(ids [n], features [n, FEATURES]) of what the legs find: the examples of a learned fusion.
@@ -104,7 +114,7 @@ class Retriever:
         Empty unless the query has one vector and words. The model version of the vector is not checked.
         """
         index = self.index.pinned(tenant)
-        found = index.find(tenant, legs_of(query), [_narrowings(query)[0]], _depth(query))
+        found = index.find(tenant, legs_of(query), [Narrowing()], _depth(query))
         (hits,) = found.hits
         if not _is_learnable(hits):
             return [], np.zeros((0, len(FEATURES)), np.float32)
@@ -113,13 +123,17 @@ class Retriever:
         _, rows = details.candidates.rows_of(seen.keys)
         return [details.candidates.ids[row] for row in rows], seen.features
 
-    def _search(self, index: ProductIndex, tenant: str, query: RetrievalQuery, pace: _Pace) -> _Result:
+    def _search(
+        self, index: ProductIndex, tenant: str, query: RetrievalQuery, selection: Selection, pace: _Pace
+    ) -> _Result:
         """All legs at once. If that fails, fewer of them, so that a leg that fails does not fail the search."""
+        if query.sort is not SortOrder.RELEVANCE and selection.has_matches:
+            return self._sorted(index, tenant, query, selection)
         failures: list[Exception] = []
-        query, fitting = _that_fit(query, pace)
+        query, fitting = _that_fit(query, selection, pace)
         for legs, fallback in attempts(fitting):
             try:
-                result = self._attempt(index, tenant, query, legs, pace)
+                result = self._attempt(index, tenant, query, selection, legs, pace)
             except KairosError:
                 raise
             except Exception as error:
@@ -132,32 +146,117 @@ class Retriever:
             return result
         if failures:
             raise failures[-1]
-        return _Result(Candidates.none(), 0, False)
+        return _Result(Candidates.none(), selection)
+
+    def _sorted(self, index: ProductIndex, tenant: str, query: RetrievalQuery, selection: Selection) -> _Result:
+        """The first of all matches in the order of the request."""
+        view, matches = selection.view, selection.matches
+        page = view.page(matches, query.sort, None, query.limit, collapse=query.is_collapsed)
+        with self._times.measured(Step.READ):
+            read = index.fetch(tenant, view.keys[page.rows], _columns(query))
+        return _Result(selection.described(read), selection)
 
     def _attempt(
-        self, index: ProductIndex, tenant: str, query: RetrievalQuery, legs: Sequence[Leg], pace: _Pace
+        self,
+        index: ProductIndex,
+        tenant: str,
+        query: RetrievalQuery,
+        selection: Selection,
+        legs: Sequence[Leg],
+        pace: _Pace,
     ) -> _Result:
-        columns, narrowings = _columns(query), _narrowings(query)
+        columns, depth = _columns(query), _depth(query)
+        is_undecided = selection.soft_use is SoftFilterUse.UNDECIDED
+        parts = [None, selection.soft] if is_undecided and not query.soft_filter.is_empty else [None]
+        reaches = [selection.reach(also) for also in parts]
+        excluded = index.keys(query.excluded_ids)
+        narrowings = [Narrowing(reach.keys, excluded) for reach in reaches]
         # Reading the vectors of the product `similar_to_id` was the first round trip: the payload comes with the hits.
         inline = columns if query.similar_to_id else None
         with self._times.measured(Step.QUERY, len(legs) * len(narrowings)):
-            found = index.find(tenant, legs, narrowings, _depth(query), inline)
+            deep = int(depth * max(reach.depth_factor for reach in reaches))
+            found = index.find(tenant, legs, narrowings, deep, inline)
+        found = replace(
+            found,
+            hits=tuple(
+                tuple(selection.kept(leg, depth, also) for leg in hits)
+                for hits, also in zip(found.hits, parts, strict=True)
+            ),
+        )
         fusion = self._fusion(query, found.hits[0], pace)
         with self._times.measured(Step.LEARNED_FUSION) if fusion.needs_details else nullcontext():
             details = _details(index, tenant, query, found, columns) if fusion.needs_details else None
-            scored = [fusion.fuse(hits, details, query.limit) for hits in found.hits]
-        best, applied = scored[0], False
-        if len(scored) > 1:
+            scored = [fusion.fuse(hits, details, depth * len(legs)) for hits in found.hits]
+        best = scored[0]
+        if is_undecided and len(scored) > 1:
             needed = min(query.soft_filter_minimum, query.limit)
             best, applied = apply_soft_filter(
                 scored[1], scored[0], needed, is_only_price=query.soft_filter.is_only_price
             )
-        read = details.candidates if details is not None else found.candidates
-        if read is None:
+            selection = selection.with_soft_filter(query) if applied else selection
+        elif selection.soft_use is SoftFilterUse.BOOST:
+            best = boost(best, selection.is_soft(best.keys), min(query.soft_filter_minimum, query.limit))
+        best = selection.with_identified(best, query.limit)
+        best = selection.few_of_each_group(best, query.limit) if query.is_collapsed else best.first(query.limit)
+        read = details.candidates if details is not None and not len(selection.identified) else found.candidates
+        if read is None or (inline is not None and len(selection.identified)):
             with self._times.measured(Step.READ):
                 read = index.fetch(tenant, best.keys, columns)
         candidates = read.scored(best, with_image=any(leg.source is Source.IMAGE for leg in legs))
-        return _Result(candidates if columns.vectors else replace(candidates, vectors=None), best.found, applied)
+        candidates = candidates if columns.vectors else replace(candidates, vectors=None)
+        return _Result(selection.described(candidates), selection)
+
+    def _counted(
+        self, catalogue: Catalogue, query: RetrievalQuery, result: _Result, pace: _Pace, model_version: str
+    ) -> Retrieval:
+        """The answer with its total and facets."""
+        candidates, selection = result.candidates, result.selection
+        count = len(query.facets) + query.best_facet_count
+        is_counted = not count or pace.allows({Step.FACETS: count}, "results without facets")
+        with catalogue.columns.reading():
+            selection = selection.with_candidates(candidates.keys)
+            total = selection.view.total(selection.matches, collapse=query.is_collapsed)
+            facets: Sequence[Facet] = ()
+            if count and is_counted:
+                with self._times.measured(Step.FACETS, count):
+                    facets = selection.view.facets(
+                        selection.matches, query.facets, best_count=query.best_facet_count, collapse=query.is_collapsed
+                    )
+        return Retrieval(
+            candidates if selection.has_matches else candidates.sorted_by(query.sort),
+            tuple(facets),
+            total,
+            selection.soft_use is SoftFilterUse.STRICT,
+            tuple(pace.degradations),
+            model_version,
+            total_accuracy=selection.matches.accuracy,
+            match_level=selection.matches.level,
+        )
+
+    def _browse(
+        self, index: ProductIndex, catalogue: Catalogue, tenant: str, query: RetrievalQuery, model_version: str
+    ) -> Retrieval:
+        cursor, collapse = query.cursor, query.is_collapsed
+        with catalogue.reading(query.offers, self._clock()) as (view, offers):
+            excluded = index.keys(query.excluded_ids)
+            conditions, applied = view.conditions([query.filter], offers, excluded), False
+            if not query.soft_filter.is_empty and (cursor is None or cursor.soft_filter_applied):
+                # The first page has decided for all pages.
+                both = view.conditions([query.filter, query.soft_filter], offers, excluded)
+                enough = np.count_nonzero(both.mask()) >= min(query.soft_filter_minimum, query.limit)
+                applied = cursor is not None or bool(enough)
+                conditions = both if applied else conditions
+            matches = view.everything(conditions)
+            after = None if cursor is None else cursor.position
+            page = view.page(matches, query.sort, after, query.limit, collapse=collapse)
+            total = view.total(matches, collapse=collapse)
+            facets = view.facets(matches, query.facets, best_count=query.best_facet_count, collapse=collapse)
+            keys = view.keys[page.rows]
+        candidates = described(view, offers, index.fetch(tenant, keys, _columns(query)))
+        following = None if page.next is None else Cursor(query.sort, page.next, applied)
+        return Retrieval(
+            candidates, tuple(facets), total, applied, (), model_version, following, matches.accuracy, matches.level
+        )
 
     def _fusion(self, query: RetrievalQuery, hits: Sequence[LegHits], pace: _Pace) -> Fusion:
         # With similar_to_id the details would be a third round trip. The dense leg may also use the vector of a
@@ -166,13 +265,6 @@ class Retriever:
             return self._fixed
         fits = pace.allows({Step.LEARNED_FUSION: 1}, "fusion with fixed weights")
         return self._learned if fits else self._fixed
-
-    def _facets(self, query: RetrievalQuery, candidates: Candidates, pace: _Pace) -> tuple[Facet, ...]:
-        count = len(query.facets)
-        if not count or not pace.allows({Step.FACETS: count}, "results without facets"):
-            return ()
-        with self._times.measured(Step.FACETS, count):
-            return tuple(facet_of_candidates(candidates, facet) for facet in query.facets)
 
 
 @dataclass(frozen=True)
@@ -192,11 +284,14 @@ class _Pace:
         return False
 
 
-def _that_fit(query: RetrievalQuery, pace: _Pace) -> tuple[RetrievalQuery, list[Leg]]:
-    """(the query, without its soft filter if there is no time for that; its legs, or the cheapest one)."""
+def _that_fit(query: RetrievalQuery, selection: Selection, pace: _Pace) -> tuple[RetrievalQuery, list[Leg]]:
+    """(the query, without its soft filter if that takes legs of its own and there is no time for them; its legs, or the
+    cheapest one).
+    """
     legs = legs_of(query)
     filtered = {Step.QUERY: 2 * len(legs), Step.READ: 1}
-    if not query.soft_filter.is_empty and not pace.allows(filtered, "retrieval without the soft filter"):
+    is_undecided = selection.soft_use is SoftFilterUse.UNDECIDED
+    if is_undecided and not pace.allows(filtered, "retrieval without the soft filter"):
         query = replace(query, soft_filter=ProductFilter())
     if len(legs) > 1:
         leg, fallback = cheapest(legs)
@@ -205,50 +300,34 @@ def _that_fit(query: RetrievalQuery, pace: _Pace) -> tuple[RetrievalQuery, list[
     return query, legs
 
 
-def lookup(index: ProductIndex, tenant: str, ids: Sequence[str], columns: Columns) -> tuple[Candidates, list[str]]:
-    """(the products found, in order; the unknown ids). Each id once."""
+def lookup(
+    index: ProductIndex, tenant: str, ids: Sequence[str], columns: Columns, context: OfferContext, now_s: float
+) -> tuple[Candidates, list[str]]:
+    """(the products found, in order, with their effective offers; the unknown ids). Each id once."""
     asked = list(dict.fromkeys(ids))
-    candidates = index.lookup(tenant, asked, columns)
+    catalogue = index.catalogue(tenant)
+    if catalogue is None:
+        return Candidates.none(), asked
+    found = index.lookup(tenant, asked, columns)
+    with catalogue.reading(context, now_s) as (view, offers):
+        candidates = described(view, offers, found)
     present = set(candidates.ids)
     return candidates, [product_id for product_id in asked if product_id not in present]
 
 
-def _browse(index: ProductIndex, tenant: str, query: RetrievalQuery, model_version: str) -> Retrieval:
-    plain, *preferred = _narrowings(query)
-    applied_before = bool(preferred) and query.cursor is not None and query.cursor.soft_filter_applied
-    if preferred and query.cursor is not None:
-        # The first page has decided for all pages.
-        plain, preferred = (preferred[0] if applied_before else plain), []
-    page = index.browse(
-        tenant,
-        Browse(
-            narrowing=plain,
-            preferred=preferred[0] if preferred else None,
-            preferred_minimum=min(query.soft_filter_minimum, query.limit),
-            sort=query.sort,
-            after=None if query.cursor is None else query.cursor.position,
-            limit=query.limit,
-            columns=_columns(query),
-            facets=query.facets,
-        ),
-    )
-    applied = page.is_preferred or applied_before
-    following = None if page.next is None else Cursor(query.sort, page.next, applied)
-    return Retrieval(page.candidates, page.facets, page.total, applied, (), model_version, following)
-
-
-def _narrowings(query: RetrievalQuery) -> list[Narrowing]:
-    """By the filter, and if there is a soft filter, by both."""
-    plain = Narrowing((query.filter,), query.excluded_ids)
-    if query.soft_filter.is_empty:
-        return [plain]
-    return [plain, Narrowing((query.filter, query.soft_filter), query.excluded_ids)]
+def _words(index: ProductIndex, query: RetrievalQuery) -> list[Words]:
+    """The content words as numbers. A group of stop words alone is none."""
+    groups = query.match_groups or tuple(MatchGroup((word,)) for word in query.text.split()[:MAX_MATCH_GROUPS])
+    words = []
+    for group in groups:
+        alternatives = [numbers for text in group.alternatives if (numbers := index.words(text))]
+        if alternatives:
+            words.append(Words(alternatives, group.is_condition))
+    return words
 
 
 def _columns(query: RetrievalQuery) -> Columns:
-    return Columns(
-        vectors=query.with_vectors, attributes=any(facet.startswith(ATTRIBUTE_FACET) for facet in query.facets)
-    )
+    return Columns(vectors=query.with_vectors)
 
 
 def _depth(query: RetrievalQuery) -> int:

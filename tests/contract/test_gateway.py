@@ -88,11 +88,11 @@ async def test_without_ranker_retrieval_order(running: Running, how: str) -> Non
 
 
 @pytest.mark.parametrize("how", HOWS)
-async def test_without_pricing_list_price(running: Running, how: str) -> None:
-    """Pricing late, down or failing: the list price, labelled as a fallback."""
+async def test_without_pricing_the_published_offer(running: Running, how: str) -> None:
+    """Pricing late, down or failing: the published offer, labelled as a fallback."""
     await running.stages.worsen("pricing", how)
     answer = await running.within_budget(search())
-    assert degradations(answer) == [(4, "list price")]
+    assert degradations(answer) == [(4, "published offer")]
     price = answer.results[0].price
     assert price.offer == answer.results[0].product.price
     assert price.reason == pricing_pb2.PRICE_REASON_FALLBACK
@@ -193,13 +193,27 @@ async def test_events_are_recorded_without_retrieval(running: Running) -> None:
     assert answer.degradations[0].stage == common_pb2.STAGE_RETRIEVAL
 
 
-async def test_wrong_events_name_every_field(running: Running) -> None:
-    """One wrong event refuses the batch, every wrong field is named, and nothing is recorded."""
+async def test_a_wrong_event_does_not_keep_the_others_out(running: Running) -> None:
+    """The good events of a batch are recorded; a wrong one is returned with its index, field and reason."""
     good = event_pb2.Event(event_id="e", user_id="u", item_id="p3", type=event_pb2.EVENT_TYPE_CLICK)
-    bad = event_pb2.Event(event_id="f", quantity=-1)
-    request = gateway_pb2.RecordEventsRequest(events=[good, bad])
-    fields = await violated_fields(running.stub.RecordEvents(request))
-    assert fields == ["events[1].user_id", "events[1].type", "events[1].quantity"]
+    bad = event_pb2.Event(event_id="f", user_id="u", item_id="p3", type=event_pb2.EVENT_TYPE_PURCHASE)
+    bad.price.units = 5
+    last = event_pb2.Event(event_id="g", user_id="u", item_id="p3", type=event_pb2.EVENT_TYPE_REFUND, order_id="o")
+    answer = await running.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[good, bad, last]))
+    assert (answer.recorded_count, answer.duplicate_count) == (2, 0)
+    assert [(each.index, each.field) for each in answer.rejected] == [(1, "price.currency_code")]
+    assert "ISO 4217" in answer.rejected[0].reason
+    (recorded,) = [request for request in running.stages.ranker.requests if hasattr(request, "events")]
+    assert [event.event_id for event in recorded.events] == ["e", "g"]
+
+
+async def test_wrong_events_name_every_field(running: Running) -> None:
+    """If all events are wrong, the batch is refused, every wrong field is named, and nothing is recorded."""
+    bad, worse = event_pb2.Event(event_id="f", user_id="u", quantity=-1), event_pb2.Event(event_id="g", quantity=-1)
+    fields = await violated_fields(running.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[bad, worse])))
+    assert fields == [
+        "events[0].type", "events[0].quantity", "events[1].user_id", "events[1].type", "events[1].quantity",
+    ]  # fmt: skip
     assert not any(hasattr(request, "events") for request in running.stages.ranker.requests)
 
 
@@ -229,6 +243,44 @@ async def test_suggestions(running: Running) -> None:
     assert await violated_fields(running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="s", limit=-1))) == ["limit"]
 
 
+async def test_identifiers_come_first(running: Running) -> None:
+    """Identifiers of products that begin with the prefix come before words, at most three, and count for the limit."""
+    for number in range(1_000, 1_005):
+        running.stages.retrieval.stored[f"WH-{number}"] = (product(number), b"")
+    answer = await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="WH-1", limit=4), timeout=BUDGET_S)
+    assert [suggestion.text for suggestion in answer.suggestions] == ["WH-1000", "WH-1001", "WH-1002", "WH-1es"]
+    assert {suggestion.kind for suggestion in answer.suggestions[:3]} == {encoder_pb2.SUGGESTION_KIND_IDENTIFIER}
+    one = await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="WH-1", limit=1), timeout=BUDGET_S)
+    assert [suggestion.text for suggestion in one.suggestions] == ["WH-1000"]
+
+
+async def test_retrieval_is_not_asked_for_words(running: Running) -> None:
+    """A prefix without a digit, or of less than three letters and digits, is no identifier."""
+    for prefix in ("shoes", "p1", "p-1 ", ""):
+        await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix=prefix), timeout=BUDGET_S)
+    asked = running.stages.retrieval.requests
+    assert not [r for r in asked if isinstance(r, retrieval_pb2.CompleteIdentifiersRequest)]
+
+
+@pytest.mark.parametrize("how", HOWS)
+async def test_words_without_retrieval(running: Running, how: str) -> None:
+    """Retrieval late, down or failing: the words are suggested with a degradation, inside the budget."""
+    await running.stages.worsen("retrieval", how)
+    began = time.monotonic()
+    answer = await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="wh-1000"), timeout=BUDGET_S)
+    assert time.monotonic() - began < BUDGET_S
+    assert [suggestion.text for suggestion in answer.suggestions] == ["wh-1000es"]
+    assert degradations(answer) == [(2, "no identifiers")]
+
+
+async def test_identifiers_without_encoder(running: Running) -> None:
+    """Without the encoder the identifiers are suggested, and the degradation says what is missing."""
+    await running.stages.worsen("query_encoder", "down")
+    answer = await running.stub.Suggest(gateway_pb2.SuggestRequest(prefix="p10"), timeout=BUDGET_S)
+    assert [suggestion.text for suggestion in answer.suggestions] == ["p10"]
+    assert degradations(answer) == [(1, "no suggestions")]
+
+
 @pytest.mark.parametrize("how", HOWS)
 async def test_without_encoder_no_suggestions(running: Running, how: str) -> None:
     """Encoder late, down or failing: an empty answer with a degradation, inside the budget."""
@@ -256,6 +308,49 @@ async def test_a_repeated_product_is_quoted_once(running: Running) -> None:
     assert ([quote.item_id for quote in answer.quotes], list(answer.missing_ids)) == (["p2", "p1"], ["x"])
     many = gateway_pb2.QuotePricesRequest(product_ids=["p1"] * 101)
     assert await violated_fields(running.stub.QuotePrices(many)) == ["product_ids"]
+
+
+@pytest.mark.parametrize("how", ["well", *HOWS])
+async def test_a_published_offer_is_quoted(running: Running, how: str) -> None:
+    """A quote offers the effective price beside the effective list price, with pricing well, late, down or failing."""
+    running.stages.retrieval.offers["p2"] = 17.9
+    await running.stages.worsen("pricing", how)
+    asked = gateway_pb2.QuotePricesRequest(product_ids=["p2"])
+    (quote,) = (await running.stub.QuotePrices(asked, timeout=BUDGET_S)).quotes
+    assert (quote.offer.units, quote.offer.nanos) == (17, 900_000_000)
+    assert (quote.list_price.units, quote.list_price.nanos) == (20, 0)
+    assert (quote.reason == pricing_pb2.PRICE_REASON_FALLBACK) == (how != "well")
+
+
+def items_to_quote(running: Running) -> list[pricing_pb2.PricedItem]:
+    """Of all requests to pricing; those that only ask for its health have none."""
+    return [item for request in running.stages.pricing.requests for item in request.items]
+
+
+async def test_quotes_of_a_price_list_and_a_place(running: Running) -> None:
+    """Retrieval looks up the offers of the requested list, place and currency; pricing gets list and place for its
+    log.
+    """
+    asked = gateway_pb2.QuotePricesRequest(
+        product_ids=["p2"], price_list_id="wholesale", place_id="harbour", currency_code="USD"
+    )
+    await running.stub.QuotePrices(asked)
+    (context,) = (r.offer_context for r in running.stages.retrieval.requests if getattr(r, "ids", ()) == ["p2"])
+    assert (context.price_list_id, context.place_id, context.currency_code) == ("wholesale", "harbour", "USD")
+    (item,) = items_to_quote(running)
+    assert (item.price_list_id, item.place_id) == ("wholesale", "harbour")
+    for field in ("price_list_id", "place_id"):
+        wrong = gateway_pb2.QuotePricesRequest(product_ids=["p1"], **{field: "x" * 65})
+        assert await violated_fields(running.stub.QuotePrices(wrong)) == [field]
+
+
+async def test_bounds_in_another_currency(running: Running) -> None:
+    """Cost, floor and ceiling do not bound an offer in another currency: nothing is converted."""
+    running.stages.retrieval.stored["p2"][0].cost.currency_code = "EUR"
+    running.stages.retrieval.stored["p2"][0].price.currency_code = "EUR"
+    await running.stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=["p2"]))
+    (item,) = items_to_quote(running)
+    assert (item.list_price.currency_code, item.HasField("cost")) == ("USD", False)
 
 
 @pytest.mark.parametrize("code", ["usd", "QQQ", "USDT", " USD"])

@@ -59,7 +59,7 @@ async def test_garbage(running: Running, stage: str) -> None:
             reason = degradation.reason
 
 
-@pytest.mark.parametrize(("stage", "fallback"), [("ranker", "retrieval order"), ("pricing", "list price")])
+@pytest.mark.parametrize(("stage", "fallback"), [("ranker", "retrieval order"), ("pricing", "published offer")])
 async def test_an_answer_that_breaks_the_contract(running: Running, stage: str, fallback: str) -> None:
     """An order without the candidates, or an answer without quotes, is not shown: the fallback is."""
     await running.stages.worsen(stage, "empty")

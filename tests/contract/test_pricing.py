@@ -135,6 +135,34 @@ async def test_the_baseline_pricer(tmp_path: Path) -> None:
     assert (made.offer, made.model_version) == (money(10_000), "list-price@1")
 
 
+async def test_a_published_offer_is_quoted(stub: Stub) -> None:
+    """The quote offers exactly what is published. The reason is the pricer's if it computes the same amount, the list
+    price if that is published, otherwise the shop's decision.
+    """
+    confirmed = await quote(stub, item(stock=200, offer=money(9_000)))
+    assert (confirmed.offer, confirmed.reason) == (money(9_000), pricing_pb2.PRICE_REASON_OVERSTOCK)
+    sale = await quote(stub, item(stock=200, offer=money(8_000)))
+    assert (sale.offer, sale.reason) == (money(8_000), pricing_pb2.PRICE_REASON_PUBLISHED)
+    assert sale.explanation == "The shop's published offer applies."
+    listed = await quote(stub, item(stock=200, offer=money(10_000)))
+    assert (listed.offer, listed.reason) == (money(10_000), pricing_pb2.PRICE_REASON_LIST_PRICE)
+
+
+async def test_a_published_offer_beyond_the_bounds(stub: Stub) -> None:
+    """An offer that the shop published below the floor or above the ceiling stays; the bound is widened to it."""
+    low = await quote(stub, item(cost=money(9_000), offer=money(2_000)))
+    assert (low.price_floor, low.offer, low.price_ceiling) == (money(2_000), money(2_000), money(10_000))
+    high = await quote(stub, item(price_ceiling=money(9_500), offer=money(9_800)))
+    assert (high.price_floor, high.offer, high.price_ceiling) == (money(7_000), money(9_800), money(9_800))
+
+
+async def test_list_and_place_are_in_the_log(stub: Stub, tmp_path: Path) -> None:
+    """The log names the price list and the place of a quote."""
+    await quote(stub, item("a", offer=money(9_900), price_list_id="wholesale", place_id="harbour"))
+    (row,) = logged(tmp_path, "default", "a")
+    assert (row["offer"], row["price_list_id"], row["place_id"]) == ("99.00", "wholesale", "harbour")
+
+
 async def test_never_by_person(stub: Stub) -> None:
     """The same item has the same offer in every request."""
     asked = [asking(item(stock=200), request_id=f"r{number}") for number in range(5)]
@@ -163,12 +191,19 @@ TORN = common_pb2.Money(currency_code="USD", units=1, nanos=-1)
         (item("b", price_floor=money(100, "EUR")), "price_floor.currency_code"),
         (item("b", price_ceiling=money(-100)), "price_ceiling"),
         (item("b", price_floor=money(9_000), price_ceiling=money(8_000)), "price_floor"),
+        (item("b", offer=money(10_001)), "offer"),
+        (item("b", offer=money(-1)), "offer"),
+        (item("b", offer=money(100, "EUR")), "offer.currency_code"),
+        (item("b", offer=common_pb2.Money(currency_code="USD", units=9, nanos=999_000_000)), "offer"),
+        (item("b", price_list_id="x" * 65), "price_list_id"),
+        (item("b", place_id="x" * 65), "place_id"),
         (item("a"), "item_id"),
     ],
     ids=[
         "no id", "long id", "negative stock", "no price", "negative", "no currency", "signs", "too much",
         "negative cost", "cost's currency",
-        "floor's currency", "negative ceiling", "reversed", "twice",
+        "floor's currency", "negative ceiling", "reversed", "above the list price", "negative offer",
+        "offer's currency", "a tenth of a cent", "long list", "long place", "twice",
     ],
 )  # fmt: skip
 async def test_bad_items(stub: Stub, tmp_path: Path, wrong: pricing_pb2.PricedItem, field: str) -> None:
@@ -204,7 +239,7 @@ async def test_every_quote_is_in_the_log(stub: Stub, tmp_path: Path) -> None:
         "merchandiser_floor": None, "merchandiser_ceiling": "49.5", "stock": "7", "created_s": "0.0",
         "price_floor": "35.00", "price_ceiling": "49.50", "offer": "49.50", "reason": "guardrail",
         "explanation": first.explanation, "model_version": "rules@1", "request_id": "q1", "quoted_s": "",
-        "valid_until_s": "",
+        "valid_until_s": "", "price_list_id": "", "place_id": "",
     }  # fmt: skip
     assert float(row["valid_until_s"]) - float(row["quoted_s"]) == 900
     assert logged(tmp_path, "default", "a") == []

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.descriptor import FieldDescriptor
 
-from kairos.common.v1 import event_pb2, product_pb2
+from kairos.common.v1 import event_pb2, offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.common.convert import vectors_to_proto
 from tests.contract.gateways import Running, running_gateway, violated_fields
@@ -55,11 +55,20 @@ BEYOND: dict[str, list[Any]] = {
     f"{PRODUCT}.brand": ["x" * 257],
     f"{PRODUCT}.category_path": [["x"] * 9, ["x" * 129]],
     f"{PRODUCT}.image_uri": ["x" * 2_049],
+    f"{PRODUCT}.item_group_id": ["x" * 129, "a\nb"],
+    f"{PRODUCT}.variant_attributes": [["x"] * 9, ["x" * 65], ["A"]],
+    f"{PRODUCT}.sku": ["x" * 129],
+    f"{PRODUCT}.gtin": ["x" * 129, "4006381333932"],
+    f"{PRODUCT}.mpn": ["x" * 129],
     "kairos.common.v1.AttributeValues.values": [["x"] * 33, ["x" * 129]],
     "kairos.common.v1.Tensor.shape": [[1, 1, 1, 1]],
     "kairos.common.v1.Tensor.data": [b"x" * 9],
     **{name: [-1] for name in ("page_size", "limit", "sample_size", "quantity", "dwell_ms")},
     "sort": [99],
+    **{name: ["x" * 65, "a\nb"] for name in ("price_list_id", "place_id")},
+    "product_id": ID,
+    "fulfilments": [[9], [1, 9]],
+    "source": [9],
     "type": [0, 99],
 }  # fmt: skip
 # Lists of messages: one entry more than is allowed.
@@ -67,6 +76,7 @@ MANY = {
     f"{FILTER}.attributes": 17,
     f"{GATEWAY}RecordEventsRequest.events": 1_001,
     f"{GATEWAY}ImportProductsRequest.products": 501,
+    f"{GATEWAY}UpdateOffersRequest.offers": 1_001,
 }
 # Maps: more entries than are allowed, then a wrong key, then a wrong value.
 LANGUAGES = [f"x{a}{b}" for a in "abcd" for b in "abcde"]
@@ -77,6 +87,7 @@ MAPS: dict[str, list[dict[str, Any]]] = {
 }
 # Lists of bytes that belong to the products of a message.
 IMAGES = f"{GATEWAY}ImportProductsRequest.images"
+STREAMS = ("ImportProducts", "UpdateOffers")
 # ExplainItem does not read these of the request that it explains.
 IGNORED = ("search.page_token", "search.facets", "recommend.page_token")
 
@@ -92,6 +103,9 @@ def whole(method: str) -> list[Any]:
     product.attributes["a"].values.append("x")
     for name in ("price", "cost", "price_floor", "price_ceiling"):
         getattr(product, name).currency_code = "USD"
+    offer = offer_pb2.Offer(product_id="p1", source=offer_pb2.OFFER_SOURCE_PRICING)
+    offer.updated_at.seconds = 1
+    offer.price.currency_code = offer.base_price.currency_code = "USD"
     search = gateway_pb2.SearchRequest(filter=narrowing)
     recommend = gateway_pb2.RecommendRequest(filter=narrowing)
     vectors = vectors_to_proto(np.ones((1, 2), np.float32), "m@1")
@@ -103,6 +117,7 @@ def whole(method: str) -> list[Any]:
         "RecordEvents": [{"events": [event]}],
         "GetProduct": [{"id": "p1"}],
         "ImportProducts": [{"products": [product]}],
+        "UpdateOffers": [{"offers": [offer]}],
         "DeleteProducts": [{"ids": ["p1"]}],
         "StoreEmbeddings": [{"ids": ["p1"], "fingerprints": [b"x" * 16], "vectors": vectors}],
         "MergeUsers": [{"user_id": "u", "visitor_id": "v"}],
@@ -211,8 +226,11 @@ async def test_beyond_its_bound(gateway: Running, method: str, request_: Any, ch
     if method == "ImportProducts" and paths[0].startswith("products["):
         summary = await gateway.stub.ImportProducts(iter([sent]))
         assert f"products[0].{summary.rejected[0].field}" in paths
-    elif method == "ImportProducts":
-        assert await violated_fields(gateway.stub.ImportProducts(iter([sent]))) == paths
+    elif method == "UpdateOffers" and paths[0].startswith("offers["):
+        answer = await gateway.stub.UpdateOffers(iter([sent]))
+        assert f"offers[0].{answer.rejected[0].field}" in paths
+    elif method in STREAMS:
+        assert await violated_fields(getattr(gateway.stub, method)(iter([sent]))) == paths
     else:
         assert set(await violated_fields(getattr(gateway.stub, method)(sent))) <= set(paths)
     assert asked(gateway) == calls
@@ -225,7 +243,7 @@ async def test_within_the_bounds(gateway: Running, method: str) -> None:
         if method == "ImportProducts":
             assert (await gateway.stub.ImportProducts(iter([request_]))).imported_count == 1
             continue
-        call = getattr(gateway.stub, method)(request_)
+        call = getattr(gateway.stub, method)(iter([request_]) if method in STREAMS else request_)
         # The fakes do not serve every method: UNAVAILABLE says that the gateway found nothing wrong.
         assert await call.code() in (grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE), await call.details()
 

@@ -17,7 +17,7 @@ from services.common.arrays import FloatArray
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.rpc import DETAILS_KEY
 from services.common.session_mixing import SessionMixing
-from services.query_encoder.adapters.concept_files import embedded_graph
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import save_understanding
 from services.query_encoder.handler import QueryEncoderHandler
@@ -148,7 +148,7 @@ async def test_an_encoder_that_reads_chinese(tmp_path: Path) -> None:
     """It gets the query and its English rendering as one text, or the query alone if it has no rendering."""
     encoder = ReadsChinese()
     settings = QueryEncoderSettings(data_dir=tmp_path)
-    handler = assemble(settings, [encoder], SqliteLexiconStore(tmp_path), embedded_graph())
+    handler = assemble(settings, [encoder], SqliteLexiconStore(tmp_path), embedded_domain())
     server = grpc.aio.server()
     encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(handler, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -132,6 +132,8 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         super().__init__()
         self.degradations: list[common_pb2.Degradation] = []
         self.stored = {f"p{n}": (product(n), b"") for n in range(1, 26)}
+        # Effective prices in USD that differ from the list price, by product.
+        self.offers: dict[str, float] = {}
         # In the catalogue, but found by no search.
         self.hidden: set[str] = set()
         self.applies_soft_filters = False
@@ -197,11 +199,23 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
         missing = [id for id in request.ids if id not in gone]
         return retrieval_pb2.RemoveProductsResponse(removed_count=len(gone), missing_ids=missing)
 
+    @rpc(retrieval_pb2.CompleteIdentifiersResponse)
+    async def CompleteIdentifiers(
+        self, request: retrieval_pb2.CompleteIdentifiersRequest
+    ) -> retrieval_pb2.CompleteIdentifiersResponse:
+        """The ids of the products are their only identifiers."""
+        await self.take(request)
+        known = sorted(id for id in self.stored if id.startswith(request.prefix))[: request.limit or 8]
+        found = [retrieval_pb2.CompletedIdentifier(identifier=id, product_id=id) for id in known]
+        return retrieval_pb2.CompleteIdentifiersResponse(identifiers=found)
+
     def _candidates(self, ids: list[str]) -> retrieval_pb2.Candidates:
         count = len(ids)
         return retrieval_pb2.Candidates(
             ids=ids, scores=[1 - n / 100 for n in range(count)], dense_scores=[0.5] * count,
-            lexical_scores=[2.0] * count, prices=[10.0] * count, currencies=["USD"] * count,
+            lexical_scores=[2.0] * count, currencies=["USD"] * count,
+            prices=[self.offers.get(id, self.stored[id][0].price.units) for id in ids],
+            list_prices=[self.stored[id][0].price.units for id in ids],
             categories=["Shoes"] * count, brands=["B"] * count, stocks=[-1] * count,
             created_at_seconds=[0] * count, products=[self.stored[id][0].SerializeToString() for id in ids],
             vectors=vectors_to_proto(np.ones((count, 2), np.float16), MODEL),
@@ -432,8 +446,7 @@ class FakePricing(Behaviour, pricing_pb2_grpc.PricingServiceServicer):
         answer = pricing_pb2.QuotePricesResponse()
         for item in request.items:
             quote = answer.quotes.add(quote_id=f"q-{item.item_id}", item_id=item.item_id, list_price=item.list_price)
-            quote.offer.CopyFrom(item.list_price)
-            quote.offer.units = item.list_price.units * 9 // 10
+            quote.offer.CopyFrom(item.offer)
             quote.price_floor.CopyFrom(item.cost)
             quote.price_ceiling.CopyFrom(item.list_price)
             quote.reason, quote.explanation = self.reason, f"The floor is {item.cost.units}."

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.query_encoder.adapters.concept_files import embedded_graph
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.bulk_reading import ReadQuery
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
-from services.query_encoder.domain.query_reading import QueryReader, QueryReading
+from services.query_encoder.domain.query_reader import QueryReader
+from services.query_encoder.domain.query_reading import QueryReading
 from services.query_encoder.domain.text import normalise
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.domain.understanding_network import BUCKETS, Labels, UnderstandingNetwork
@@ -21,10 +22,11 @@ LABELS = Labels(INTENTS, CATEGORIES, SENTIMENTS, TAGS, {})
 LEXICON = Lexicon(
     words=dict.fromkeys(("red", "dress", "jeans", "mug", "leather", "acme"), 5),
     brands={"acme": "Acme"},
-    colours={"red": "Red"},
     categories={"clothing": "Clothing", "dresses": CATEGORIES[1], "jeans": CATEGORIES[2], "mugs": CATEGORIES[3]},
+    values={"colour": {"red": "Red"}},
 )
-_READER = QueryReader(embedded_graph(), "USD")
+DOMAIN = embedded_domain()
+_READER = QueryReader(DOMAIN, "USD")
 
 
 def network(dimensions: int = 4, /, **probabilities: dict[str, float]) -> UnderstandingNetwork:
@@ -50,12 +52,12 @@ def network(dimensions: int = 4, /, **probabilities: dict[str, float]) -> Unders
 
 
 def understander(**probabilities: dict[str, float]) -> Understander:
-    return Understander(network(**probabilities), LABELS, embedded_graph())
+    return Understander(network(**probabilities), LABELS, DOMAIN.graph, DOMAIN.rules)
 
 
 def read(text: str, lexicon: Lexicon = LEXICON) -> QueryReading:
     corrector = SpellCorrector(lexicon.words, lexicon.phrases)
-    return _READER.read(normalise(text), lexicon, corrector, Expander(embedded_graph(), shop_words(lexicon.words)))
+    return _READER.read(normalise(text), lexicon, corrector, Expander(DOMAIN.graph, shop_words(lexicon.words)))
 
 
 def read_query(text: str) -> ReadQuery:

@@ -41,7 +41,7 @@ def test_replicas_share_words(replica: Replica) -> None:
     one.add("shop", learn([SHOE]))
     once = other.read("shop", None)
     assert (once.words["pegasus"], once.phrases) == (1, {})
-    assert (once.brands, once.colours) == ({"nike": "Nike"}, {"dark blue": "Dark Blue"})
+    assert (once.brands, once.values) == ({"nike": "Nike"}, {"colour": {"dark blue": "Dark Blue"}})
     assert once.categories == {"shoes": "Shoes", "running shoes": "Shoes > Running Shoes"}
     other.add("shop", learn([SHOE, LAMP]))
     twice = one.read("shop", once)

@@ -163,3 +163,23 @@ def test_the_table_of_an_earlier_layout_is_kept(tmp_path: Path, clock: Clock) ->
     clock.now_s += 3_600
     assert again.archive(clock()) == 1
     assert archived(tmp_path) == ["q00001"]
+
+
+def test_partitions_without_the_columns_of_today(tmp_path: Path, clock: Clock) -> None:
+    """Partitions that were written before price lists and places existed are read, continued and archived."""
+    log = opened(tmp_path, clock)
+    fill(log, 30)
+    log.close()
+    with closing(sqlite3.connect(tmp_path / "audit.db")) as db:
+        db.execute("DROP VIEW quote")
+        for number in (1, 2):
+            for column in ("price_list_id", "place_id"):
+                db.execute(f"ALTER TABLE quote_{number} DROP COLUMN {column}")
+    again = opened(tmp_path, clock, quotes=20)
+    again.append([("t", [quote(30)])])
+    assert online(again) == names(0, 31)
+    assert [row["place_id"] for row in again.quotes_of("t", "i", 2)] == ["", None]
+    with closing(sqlite3.connect(tmp_path / "audit.db")) as db:
+        assert db.execute("SELECT COUNT(*) FROM quote WHERE place_id IS NULL").fetchone() == (30,)
+    assert again.archive(clock()) == 20
+    assert archived(tmp_path) == names(0, 20)

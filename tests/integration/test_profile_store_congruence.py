@@ -16,8 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import Conflict, InvalidArgument, Unavailable
+from services.ranker.adapters.redis_client import LAYOUT
 from services.ranker.adapters.redis_store import RedisProfileStore
-from services.ranker.adapters.sqlite_schema import PROFILES_FILE, VERSION
+from services.ranker.adapters.sqlite_schema import OLDEST, PROFILES_FILE, VERSION
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
@@ -25,6 +26,7 @@ from services.ranker.domain.interests import interests
 from services.ranker.domain.person import person_key
 from services.ranker.domain.popularity import SHARES
 from services.ranker.domain.profile import Profile, build_profile
+from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.repurchase import category_key, item_key
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory
 from services.ranker.ports import ProfileStore
@@ -243,11 +245,15 @@ def test_late_doubled_and_disordered_events_make_the_same_profile(store: Profile
 
 def test_a_long_history_is_bounded(store: ProfileStore) -> None:
     """A user history has a maximum size for any number of events."""
-    kinds = list(EventType)
+    kinds = [kind for kind in EventType if kind not in UNDOING]
     record(store, "t", [click(n, f"i{n % 300}", kind=kinds[n % len(kinds)]) for n in range(3_000)])
     known = store.user_history("t", USER)
     sizes = [len(of) for of in (known.recent, known.lasting, known.purchases, known.shown)]
     assert sizes == [RECENT, LASTING, PURCHASES, SHOWN]
+    record(store, "t", [click(3_000 + n, f"i{n % 300}", kind=EventType.REFUND) for n in range(300)])
+    sizes = [len(of) for of in (store.user_history("t", USER).recent, store.user_history("t", USER).purchases)]
+    assert sizes[0] <= RECENT
+    assert sizes[1] < PURCHASES
 
 
 def test_both_stores_keep_the_same(tmp_path: Path, redis_server: RedisServer) -> None:
@@ -608,7 +614,7 @@ def test_features_from_before_a_deletion_are_skipped(store: ProfileStore) -> Non
 def test_sqlite_of_another_layout_is_rejected(tmp_path: Path) -> None:
     """A file of an earlier or later version is rejected unchanged, and the error names the remedy."""
     SqliteProfileStore(tmp_path).close()
-    for version in (0, 2, VERSION + 1):
+    for version in (0, OLDEST - 1, VERSION + 1):
         with closing(sqlite3.connect(tmp_path / PROFILES_FILE)) as db:
             db.execute(f"PRAGMA user_version={version}")
         with pytest.raises(InvalidArgument, match=r"Move the file away.*kairos events import"):
@@ -629,8 +635,8 @@ def test_redis_of_another_layout_is_rejected(redis_server: RedisServer) -> None:
     client.set("kairos:{shop}:lexicon:version", 7)
     store = RedisProfileStore(client)
     assert record(store, "t", [click(1)]) == 1
-    client.set("kairos:ranker:layout", 5)
-    with pytest.raises(InvalidArgument, match=r"layout 5, not 4. Use an empty Redis"):
+    client.set("kairos:ranker:layout", LAYOUT + 1)
+    with pytest.raises(InvalidArgument, match=rf"layout {LAYOUT + 1}, .* 4 to {LAYOUT}. Use an empty Redis"):
         RedisProfileStore(client)
 
 

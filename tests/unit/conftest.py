@@ -71,20 +71,45 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
             answer.received_count += 1
         return answer
 
+    def ListProducts(
+        self, message: gateway_pb2.ListProductsRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.ListProductsResponse:
+        """Pages of three ids, whatever size is asked for."""
+        start = int(message.page_token or 0)
+        ids = list(self.products)[start : start + 3]
+        listed = [gateway_pb2.ListedProduct(product=product_pb2.Product(id=id)) for id in ids]
+        end = start + len(ids)
+        return gateway_pb2.ListProductsResponse(
+            products=listed, next_page_token=str(end), is_last_page=end >= len(self.products)
+        )
+
+    def DeleteProducts(
+        self, message: gateway_pb2.DeleteProductsRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.DeleteProductsResponse:
+        found = [id for id in message.ids if self.products.pop(id, None)]
+        return gateway_pb2.DeleteProductsResponse(deleted_count=len(found))
+
     def RecordEvents(
         self, message: gateway_pb2.RecordEventsRequest, context: grpc.ServicerContext
     ) -> gateway_pb2.RecordEventsResponse:
-        paths = [f"events[{n}].query" for n, event in enumerate(message.events) if event.query == "refuse me"]
-        if paths:
-            set_status(context, InvalidArgument(*(FieldViolation(path, "a bad query") for path in paths[:2])))
+        wrong = [n for n, event in enumerate(message.events) if event.query == "refuse me"]
+        if len(wrong) == len(message.events):
+            # As many as an error holds.
+            named = (FieldViolation(f"events[{n}].query", "a bad query") for n in wrong[:2])
+            set_status(context, InvalidArgument(*named))
             return gateway_pb2.RecordEventsResponse()
         if not self.was_unavailable and any(event.query == "too often" for event in message.events):
             self.was_unavailable = True
             set_status(context, Overloaded("the quota of the key is used up; send fewer calls", 0.01))
             return gateway_pb2.RecordEventsResponse()
-        new = {event.event_id: event for event in message.events if event.event_id not in self.events}
+        good = [event for event in message.events if event.query != "refuse me"]
+        new = {event.event_id: event for event in good if event.event_id not in self.events}
         self.events |= new
-        return gateway_pb2.RecordEventsResponse(recorded_count=len(new), duplicate_count=len(message.events) - len(new))
+        return gateway_pb2.RecordEventsResponse(
+            recorded_count=len(new),
+            duplicate_count=len(good) - len(new),
+            rejected=[gateway_pb2.RejectedEvent(index=n, field="query", reason="a bad query") for n in wrong],
+        )
 
     def Search(self, message: gateway_pb2.SearchRequest, context: grpc.ServicerContext) -> gateway_pb2.SearchResponse:
         self.searches.append(message)

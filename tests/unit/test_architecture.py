@@ -16,6 +16,7 @@ import pytest
 from services.gateway.metrics import Metrics
 from services.learner.metrics import LearnerMetrics
 from services.pricing.metrics import MEASURES as OF_PRICING
+from services.pricing.publisher.metrics import PublisherMetrics
 from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
 from services.ranker.metrics import MEASURES as OF_RANKER
 from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
@@ -136,7 +137,8 @@ def test_the_gateway_loads_neither_torch_nor_ray() -> None:
 
 def test_docs_name_every_metric() -> None:
     """docs/reference/metrics.md lists what the code exports, no more and no less."""
-    exported = {family.name for metrics in (Metrics(), LearnerMetrics()) for family in metrics.registry.collect()}
+    own = (Metrics(), LearnerMetrics(), PublisherMetrics())
+    exported = {family.name for metrics in own for family in metrics.registry.collect()}
     text = (ROOT / "docs" / "reference" / "metrics.md").read_text()
     exported |= {f"ray_{name}" for name in (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_PRICING)}
     documented = {line.split("`")[1] for line in text.splitlines() if line.startswith(("| `kairos_", "| `ray_kairos_"))}

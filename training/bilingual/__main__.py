@@ -23,7 +23,7 @@ from tokenizers import Tokenizer
 
 from catalog.products import read_catalogue
 from services.common.product import Product
-from services.query_encoder.adapters.concept_files import load_graph
+from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.adapters.torch_encoder import PooledEncoder, TorchEncoder, load_model
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.settings import QueryEncoderSettings
@@ -59,7 +59,7 @@ def main(
         raise typer.BadParameter(f"{out} exists; remove it or name another folder", param_hint="--out")
     torch.set_num_threads(threads)
     encoder = QueryEncoderSettings()
-    graph = load_graph(encoder.concepts_file, encoder.extra_concepts_file)
+    graph = load_domain(encoder.domain_dir, encoder.concepts_file, encoder.extra_concepts_file).graph
     products = read_catalogue(catalog, map) if catalog else []
     texts = TrainingTexts(
         QueryWriter(graph), label_translations(graph), catalogue_translations(products),

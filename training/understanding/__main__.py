@@ -21,11 +21,11 @@ from catalog.rows import RowRefused, read_rows
 from services.common.limits import MAX_QUERY
 from services.common.product import Product
 from services.common.versions import add_version
-from services.query_encoder.adapters.concept_files import load_graph
+from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.adapters.understanding_files import save_understanding
 from services.query_encoder.bulk_reading import BulkReader, ReadQuery
-from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.lexicon import Lexicon, learn
+from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.text import normal_form
 from services.query_encoder.domain.understanding_network import Labels, UnderstandingNetwork
 from services.query_encoder.domain.understanding_rules import FIND, INTENTS, NEUTRAL, SENTIMENTS
@@ -52,7 +52,7 @@ class Shop:
 
     products: Sequence[Product]
     labels: Labels
-    graph: ConceptGraph
+    domain: QueryDomain
     reader: BulkReader
     dimensions: int
     encoder: str
@@ -104,7 +104,7 @@ def main(
 def open_shop(products: Sequence[Product], settings: QueryEncoderSettings, threads: int) -> Shop:
     """Raises ValueError if no product has a category."""
     encoder = build_encoder(settings, threads)
-    graph = load_graph(settings.concepts_file, settings.extra_concepts_file)
+    domain = load_domain(settings.domain_dir, settings.concepts_file, settings.extra_concepts_file)
     counts = Counter(product.category for product in products if product.category)
     if not counts:
         raise ValueError("no product has a category; there is nothing to train on")
@@ -114,12 +114,12 @@ def open_shop(products: Sequence[Product], settings: QueryEncoderSettings, threa
     lexicon.add(learn(products), 1)
     tags = tags_of_catalogue(products, TAG_NAMES, _LEAST_TAGGED, _MOST_TAGS)
     labels = Labels(INTENTS, ["", *sorted(kept)], SENTIMENTS, tags, {})
-    reader = BulkReader(encoder, graph, lexicon, settings)
-    return Shop(products, labels, graph, reader, encoder.dimensions, encoder.model_version)
+    reader = BulkReader(encoder, domain, lexicon, settings)
+    return Shop(products, labels, domain, reader, encoder.dimensions, encoder.model_version)
 
 
 def generated_queries(shop: Shop, templates: Path, count: int, seed: int) -> list[Example]:
-    generator = QueryGenerator(shop.products, shop.graph, read_templates(templates), shop.labels.tags, seed)
+    generator = QueryGenerator(shop.products, shop.domain.graph, read_templates(templates), shop.labels.tags, seed)
     return [example for example in generator.examples(count) if example.text]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
@@ -17,6 +18,8 @@ from services.common.filters import ProductFilter, matches
 from services.common.product import Product
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
+from services.gateway.domain.effective_offer import EffectiveOffer
+from services.gateway.flows.prices import offers_of
 from services.gateway.ports import StageStubs
 from services.gateway.settings import SearchSettings
 from services.gateway.stage_calls import StageAccess
@@ -29,8 +32,11 @@ _log = structlog.get_logger("kairos.popular")
 
 
 class _CachedProduct(NamedTuple):
+    """`product` has the price and stock of the effective offer, as filters see them."""
+
     serialized: bytes
     product: Product
+    offer: EffectiveOffer | None
 
 
 class PopularItems:
@@ -51,10 +57,15 @@ class PopularItems:
     def matching(self, tenant: str, narrowing: ProductFilter, excluded_ids: Collection[str] = ()) -> dict[str, bytes]:
         """Serialized products by id that match, the most popular first."""
         return {
-            product.id: serialized
-            for serialized, product in self._products.get(tenant, ())
-            if product.id not in excluded_ids and matches(product, narrowing)
+            cached.product.id: cached.serialized
+            for cached in self._products.get(tenant, ())
+            if cached.product.id not in excluded_ids and matches(cached.product, narrowing)
         }
+
+    def offers(self, tenant: str) -> dict[str, EffectiveOffer]:
+        """Those of the default price list, by product id: no other ones are known here."""
+        cached = self._products.get(tenant, ())
+        return {entry.product.id: entry.offer for entry in cached if entry.offer is not None}
 
     async def refresh(self, tenant: str) -> None:
         """The products that users act on most, then the newest, up to `popular_items`. Raises KairosError."""
@@ -62,21 +73,18 @@ class PopularItems:
         count, retrieval = self._settings.popular_items, self._stubs.retrieval
         ask = ranker_pb2.ListPopularItemsRequest(limit=count)
         popular = await calls.call(Stage.RANKER, self._stubs.ranker.ListPopularItems, ask)
-        products: list[bytes] = []
+        products: list[_CachedProduct] = []
         if popular.item_ids:
             lookup = retrieval_pb2.LookupProductsRequest(ids=popular.item_ids, with_products=True)
             found = await calls.call(Stage.RETRIEVAL, retrieval.LookupProducts, lookup)
-            products.extend(found.candidates.products)
+            products.extend(_cached(found.candidates))
         if len(products) < count:
             browse = retrieval_pb2.RetrieveCandidatesRequest(
                 sort=product_pb2.SORT_ORDER_NEWEST, limit=count - len(products), excluded_ids=popular.item_ids
             )
             newest = await calls.call(Stage.RETRIEVAL, retrieval.RetrieveCandidates, browse)
-            products.extend(newest.candidates.products)
-        self._products[tenant] = [
-            _CachedProduct(data, product_from_proto(product_pb2.Product.FromString(data), "product"))
-            for data in products
-        ]
+            products.extend(_cached(newest.candidates))
+        self._products[tenant] = products
 
     async def _refresh_forever(self) -> None:
         while True:
@@ -89,3 +97,13 @@ class PopularItems:
                     self._supervisor.failed("popular_items", f"popular items of {tenant} not refreshed")
             is_complete = all(self._products.values())
             await asyncio.sleep(self._settings.popular_refresh_s if is_complete else _EMPTY_REFRESH_S)
+
+
+def _cached(candidates: retrieval_pb2.Candidates) -> Iterator[_CachedProduct]:
+    offers = offers_of(candidates)
+    for data in candidates.products:
+        product = product_from_proto(product_pb2.Product.FromString(data), "product")
+        offer = offers.get(product.id)
+        if offer is not None:
+            product = replace(product, price=offer.price, stock=offer.stock)
+        yield _CachedProduct(data, product, offer)

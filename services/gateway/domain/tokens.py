@@ -39,9 +39,15 @@ class PageToken:
     total_size: int = 0
     # Of the titles: the first page may have detected it from the query.
     locale: str = ""
+    # Of the total: a number of product.proto's CountAccuracy.
+    accuracy: int = 0
 
     def encode(self, key: str) -> str:
         return _encode({name: value for name, value in asdict(self).items() if value not in ("", 0)}, key)
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        return self.offset, self.total_size, self.accuracy
 
     @classmethod
     def decode(cls, token: str, fingerprint: str, *keys: str) -> PageToken:
@@ -51,7 +57,7 @@ class PageToken:
             _check_id(page.ranking_id)
             if not all(isinstance(text, str) for text in (page.fingerprint, page.cursor, page.locale)):
                 raise ValueError("not a token of the gateway")
-            if not all(type(number) is int and 0 <= number <= _MAX_NUMBER for number in (page.offset, page.total_size)):
+            if not all(type(number) is int and 0 <= number <= _MAX_NUMBER for number in page.numbers):
                 raise ValueError("not a token of the gateway")
             if page.locale and language_problem(page.locale):
                 raise ValueError("not a token of the gateway")

@@ -12,6 +12,16 @@ MAX_PAGE_SIZE = 100
 
 
 @dataclass(frozen=True)
+class OfferTerms:
+    """Which offers apply; empty texts and 0: the default. `fulfilment` is a number of offer.proto's Fulfilment."""
+
+    price_list_id: str = ""
+    currency_code: str = ""
+    place_id: str = ""
+    fulfilment: int = 0
+
+
+@dataclass(frozen=True)
 class Viewer:
     page: PageToken
     user_id: str = ""
@@ -22,6 +32,9 @@ class Viewer:
     filter: ProductFilter = field(default_factory=ProductFilter)
     page_size: int = DEFAULT_PAGE_SIZE
     explain: bool = False
+    # Whether one variant of each item group is shown.
+    is_collapsed: bool = True
+    offers: OfferTerms = field(default_factory=OfferTerms)
 
     @property
     def explained(self) -> Explained | None:

@@ -77,3 +77,13 @@ def _join_vectors(
         else:
             arrays.append(np.zeros((len(rows), first.shape[1]), first.dtype))
     whole.vectors.CopyFrom(vectors_to_proto(np.concatenate(arrays), found.model_version))
+
+
+def one_of_each_group(candidates: retrieval_pb2.Candidates) -> retrieval_pb2.Candidates:
+    """Of each item group its first candidate that is in stock, else its first one, at the place of its first one."""
+    best: dict[str, int] = {}
+    for row, group in enumerate(candidates.item_group_ids):
+        kept = best.setdefault(group, row)
+        if candidates.stocks[kept] == 0 and candidates.stocks[row] != 0:
+            best[group] = row
+    return taken(candidates, list(best.values())) if candidates.item_group_ids else candidates

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import NotFound
+from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
+from services.gateway.domain.effective_offer import EffectiveOffer
+from services.gateway.domain.texts import Texts
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows import recommend, search
 from services.gateway.flows.disclosure import shopper_product
 from services.gateway.flows.explanation import add_source, explain_absence, explain_result
-from services.gateway.flows.prices import quote
+from services.gateway.flows.prices import offers_of, quote
 from services.gateway.flows.ranking import Ranking
 from services.gateway.flows.results import product_of
 from services.gateway.parts import Parts
@@ -29,37 +34,43 @@ async def explain_item(
     else:
         ranking = await recommend.new_ranking(calls, parts, message.recommend, viewer, explained)
     response.ranked_count, response.model_version = ranking.count, ranking.model_version
-    product = product_of(await _serialized(calls, parts, ranking, message.item_id), calls.locale)
-    quotes = await quote(calls, parts, [product])
+    serialized, offers = await _known(calls, parts, ranking, viewer, message.item_id)
+    product = product_of(serialized, calls.locale)
+    quotes = await quote(calls, parts, [product], offers, offer_context(viewer))
     if message.item_id in quotes:
         response.result.price.CopyFrom(quotes[message.item_id])
     response.result.product.CopyFrom(shopper_product(product))
+    texts = parts.texts.of(calls.locale)
     if message.item_id in ranking.item_ids:
-        _explain_position(calls, ranking, message.item_id, response.result)
+        _explain_position(texts, ranking, message.item_id, response.result)
     else:
-        response.absence = explain_absence(response.result, len(ranking.item_ids), ranking.conditions, calls.locale)
+        response.absence = explain_absence(response.result, len(ranking.item_ids), ranking.conditions, texts)
     response.degradations.extend(calls.degradations)
     response.timings.extend(calls.timings)
     return response
 
 
-def _explain_position(calls: StageCalls, ranking: Ranking, item_id: str, result: gateway_pb2.Result) -> None:
+def _explain_position(texts: Texts, ranking: Ranking, item_id: str, result: gateway_pb2.Result) -> None:
     row = list(ranking.item_ids).index(item_id)
     result.position, result.score = row + 1, ranking.scores[row]
     result.stage_scores.CopyFrom(ranking.stage_scores[item_id])
     reasons = ranking.reasons.get(item_id)
     result.sources.extend(ranking.sources.get(item_id, ()))
-    explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, calls.locale)
-    add_source(result, ranking.related_title)
+    explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, texts)
+    add_source(result, ranking.related_title, texts)
     result.explanation.events.extend(reasons.events if reasons is not None else ())
 
 
-async def _serialized(calls: StageCalls, parts: Parts, ranking: Ranking, item_id: str) -> bytes:
-    """The product from the ranking, else from the catalogue. Raises NotFound."""
+async def _known(
+    calls: StageCalls, parts: Parts, ranking: Ranking, viewer: Viewer, item_id: str
+) -> tuple[bytes, Mapping[str, EffectiveOffer]]:
+    """(the serialised product, offers with its own) from the ranking, else from the catalogue. Raises NotFound."""
     if item_id in ranking.products:
-        return ranking.products[item_id]
-    lookup = retrieval_pb2.LookupProductsRequest(ids=[item_id], with_products=True)
+        return ranking.products[item_id], ranking.offers
+    lookup = retrieval_pb2.LookupProductsRequest(
+        ids=[item_id], with_products=True, offer_context=offer_context(viewer)
+    )  # fmt: skip
     found = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, [Stage.PRICING])
     if not found.candidates.products:
         raise NotFound(f"there is no product {item_id!r}")
-    return found.candidates.products[0]
+    return found.candidates.products[0], offers_of(found.candidates)

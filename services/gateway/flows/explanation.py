@@ -16,6 +16,8 @@ from services.common.filters import AttributeFilter, ProductFilter, matches
 from services.common.product import Product
 from services.gateway.domain import sentence
 from services.gateway.domain.concept_edges import edges
+from services.gateway.domain.texts import Texts
+from services.gateway.flows.interpretation import filtered_attribute
 
 _FILTER, _BOOST = gateway_pb2.INTERPRETATION_EFFECT_FILTER, gateway_pb2.INTERPRETATION_EFFECT_BOOST
 _MARKDOWNS = (pricing_pb2.PRICE_REASON_OVERSTOCK, pricing_pb2.PRICE_REASON_AGED)
@@ -64,33 +66,32 @@ def explain_result(
     count: int,
     reasons: ranker_pb2.ItemReasons | None,
     conditions: Conditions,
-    locale: str,
+    texts: Texts,
 ) -> None:
     """Fills `reasons` and `explanation` of a result that holds product, position, score and price.
 
     `order`: the version that made the order. `count`: products in the whole order.
     """
-    language = sentence.language_of(locale)
     explanation = result.explanation
-    explanation.language = language
+    explanation.language = texts.language
     text = _words_of(result.product)
     concepts = [(c.matched_text, c.id, c.expansions) for c in conditions.interpretation.concepts]
     explanation.concept_edges.extend(gateway_pb2.ConceptEdge(**edge._asdict()) for edge in edges(concepts, text))
     explanation.rules.extend(_conditions_met(product_from_proto(result.product, "product"), conditions))
     if reasons is None:
         explanation.rules.extend(_price_rules(result.price))
-        explanation.text = sentence.unexplained(language, order, result.position, count, result.score)
+        explanation.text = sentence.unexplained(texts, order, result.position, count, result.score)
         return
     result.reasons.extend(reasons.reasons)
     explanation.baseline = reasons.baseline
     explanation.rules.extend(_slate_rules(reasons.slate, result.product.brand))
     explanation.rules.extend(_price_rules(result.price))
-    names = {r.type: ranker_pb2.ReasonType.Name(r.type).removeprefix("REASON_TYPE_") for r in reasons.reasons}
+    names = {r.type: ranker_pb2.ReasonType.Name(r.type).removeprefix("REASON_TYPE_").lower() for r in reasons.reasons}
     if result.sources:
-        names[ranker_pb2.REASON_TYPE_QUERY_MATCH] = "SOURCE_MATCH"
+        names[ranker_pb2.REASON_TYPE_QUERY_MATCH] = "source_match"
     slate = reasons.slate
     explanation.text = sentence.placed(
-        language,
+        texts,
         result.position,
         count,
         result.score,
@@ -101,7 +102,7 @@ def explain_result(
     )
 
 
-def add_source(result: gateway_pb2.Result, related_title: str) -> None:
+def add_source(result: gateway_pb2.Result, related_title: str, texts: Texts) -> None:
     """Puts where the product comes from before its explanation: the first of its sources.
 
     `related_title`: the title of the product that it is related to; empty if there are several.
@@ -109,33 +110,33 @@ def add_source(result: gateway_pb2.Result, related_title: str) -> None:
     if not result.sources:
         return
     explanation = result.explanation
-    name = ranker_pb2.CandidateSource.Name(result.sources[0]).removeprefix("CANDIDATE_SOURCE_")
-    explanation.text = sentence.sourced(explanation.language, name, related_title) + explanation.text
+    name = ranker_pb2.CandidateSource.Name(result.sources[0]).removeprefix("CANDIDATE_SOURCE_").lower()
+    explanation.text = sentence.sourced(texts, name, related_title) + explanation.text
 
 
 def explain_absence(
-    result: gateway_pb2.Result, count: int, conditions: Conditions, locale: str
+    result: gateway_pb2.Result, count: int, conditions: Conditions, texts: Texts
 ) -> gateway_pb2.Absence.ValueType:
     """Why the product is not among the `count` ranked products; fills `explanation`."""
-    language, explanation = sentence.language_of(locale), result.explanation
+    explanation = result.explanation
     product = product_from_proto(result.product, "product")
-    explanation.language = language
+    explanation.language = texts.language
     if product.id in conditions.recently_purchased:
         explanation.rules.add(type=gateway_pb2.RULE_TYPE_RECENTLY_PURCHASED)
-        explanation.text = sentence.absent(language, "recently_purchased")
+        explanation.text = sentence.absent(texts, "recently_purchased")
         return gateway_pb2.ABSENCE_RECENTLY_PURCHASED
     if not matches(product, conditions.narrowing):
         explanation.rules.add(type=gateway_pb2.RULE_TYPE_FILTER)
-        explanation.text = sentence.absent(language, "filter")
+        explanation.text = sentence.absent(texts, "filter")
         return gateway_pb2.ABSENCE_FILTERED
     if unmet := _unmet(product, _chips(conditions, _FILTER)):
         explanation.rules.extend(
             gateway_pb2.FiredRule(type=gateway_pb2.RULE_TYPE_CONSTRAINT_FILTER, subject=chip.matched_text)
             for chip in unmet
         )
-        explanation.text = sentence.absent(language, "constraint", unmet[0].matched_text)
+        explanation.text = sentence.absent(texts, "constraint", unmet[0].matched_text)
         return gateway_pb2.ABSENCE_FILTERED
-    explanation.text = sentence.absent(language, "not_retrieved", count=count)
+    explanation.text = sentence.absent(texts, "not_retrieved", count=count)
     return gateway_pb2.ABSENCE_NOT_RETRIEVED
 
 
@@ -191,14 +192,20 @@ def _meets(product: Product, constraint: encoder_pb2.Constraint) -> bool:
     elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_BRAND:
         condition = ProductFilter(brands=(constraint.value,))
     else:
-        condition = ProductFilter(attributes=(AttributeFilter("colour", (constraint.value,)),))
+        condition = ProductFilter(attributes=(AttributeFilter(filtered_attribute(constraint), (constraint.value,)),))
     return matches(product, condition)
 
 
 def _unmet(product: Product, chips: list[gateway_pb2.InterpretedAs]) -> list[gateway_pb2.InterpretedAs]:
-    """Brands are alternatives, and so are colours: if the product meets one, the others do not exclude it."""
-    met = {chip.constraint.type for chip in chips if _meets(product, chip.constraint)}
-    return [chip for chip in chips if chip.constraint.type not in met]
+    """Brands are alternatives, and so are values of an attribute: if the product meets one, the others do not exclude
+    it.
+    """
+
+    def subject(chip: gateway_pb2.InterpretedAs) -> tuple[int, str]:
+        return chip.constraint.type, chip.constraint.attribute
+
+    met = {subject(chip) for chip in chips if _meets(product, chip.constraint)}
+    return [chip for chip in chips if subject(chip) not in met]
 
 
 def _words_of(product: product_pb2.Product) -> str:

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.comparison import comparison_form
+from services.gateway.domain.content_words import content_words
 from services.gateway.domain.lookup_text import lookup_text
+
+_ATTRIBUTES = (encoder_pb2.CONSTRAINT_TYPE_COLOUR, encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE)
+# Kinds of conditions of which a soft filter is made, and which words state.
+_CONDITIONS = (encoder_pb2.CONSTRAINT_TYPE_BRAND, *_ATTRIBUTES)
+# An encoder of an earlier version names no attribute: it knows only this one.
+_COLOUR = "colour"
 
 
 def soft_filter(
@@ -17,7 +26,7 @@ def soft_filter(
     if message.literal_query:
         return None
     soft = product_pb2.ProductFilter()
-    colours = []
+    values: dict[str, list[str]] = {}
     for constraint in understood.constraints:
         if _is_overridden(constraint, message.filter):
             continue
@@ -25,11 +34,16 @@ def soft_filter(
             soft.price.CopyFrom(constraint.price)
         elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_BRAND:
             soft.brands.append(constraint.value)
-        elif constraint.type == encoder_pb2.CONSTRAINT_TYPE_COLOUR:
-            colours.append(constraint.value)
-    if colours:
-        soft.attributes.add(name="colour", values=colours)
+        elif constraint.type in _ATTRIBUTES:
+            values.setdefault(filtered_attribute(constraint), []).append(constraint.value)
+    for name, wanted in values.items():
+        soft.attributes.add(name=name, values=wanted)
     return soft if soft.ByteSize() else None
+
+
+def filtered_attribute(constraint: encoder_pb2.Constraint) -> str:
+    """The attribute of a condition of the type COLOUR or ATTRIBUTE."""
+    return constraint.attribute or _COLOUR
 
 
 def text_to_look_up(message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse) -> str:
@@ -38,6 +52,27 @@ def text_to_look_up(message: gateway_pb2.SearchRequest, understood: encoder_pb2.
         return message.query.strip()
     expansions = (text for concept in understood.concepts for text in concept.expansions)
     return lookup_text(understood.retrieval_text, understood.spelling_alternatives, expansions)
+
+
+def match_groups(
+    message: gateway_pb2.SearchRequest, understood: encoder_pb2.EncodeQueryResponse
+) -> list[retrieval_pb2.MatchGroup]:
+    """What a product must contain to match. Of a literal query only its words."""
+    if message.literal_query:
+        return [retrieval_pb2.MatchGroup(alternatives=group) for group in content_words(message.query.strip(), (), ())]
+    concepts = [(concept.matched_text, concept.expansions) for concept in understood.concepts if concept.expansions]
+    groups = content_words(understood.retrieval_text, concepts, understood.spelling_alternatives)
+    conditions = [
+        f" {constraint.matched_text} "
+        for constraint in understood.constraints
+        if constraint.type in _CONDITIONS and not _is_overridden(constraint, message.filter)
+    ]
+    return [
+        retrieval_pb2.MatchGroup(
+            alternatives=group, is_condition=any(f" {group[0]} " in condition for condition in conditions)
+        )
+        for group in groups
+    ]
 
 
 def interpret(
@@ -108,10 +143,12 @@ def _effect(
 
 
 def _is_overridden(constraint: encoder_pb2.Constraint, own: product_pb2.ProductFilter) -> bool:
+    if constraint.type in _ATTRIBUTES:
+        name = comparison_form(filtered_attribute(constraint))
+        return any(comparison_form(entry.name) == name for entry in own.attributes)
     return {
         encoder_pb2.CONSTRAINT_TYPE_PRICE: own.HasField("price"),
         encoder_pb2.CONSTRAINT_TYPE_BRAND: bool(own.brands),
-        encoder_pb2.CONSTRAINT_TYPE_COLOUR: any(entry.name == "colour" for entry in own.attributes),
         encoder_pb2.CONSTRAINT_TYPE_CATEGORY: bool(own.categories),
     }.get(constraint.type, False)
 

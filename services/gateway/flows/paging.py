@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kairos.common.v1 import common_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import NotFound
 from services.gateway import fallbacks
+from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.tokens import PageToken
 from services.gateway.domain.viewer import Viewer
+from services.gateway.flows.prices import offers_of
 from services.gateway.flows.ranking import Ranking
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -35,6 +37,7 @@ class Page:
     # 1-based, in the ranking as the ranker stores it.
     stored_positions: range
     total_size: int
+    total_accuracy: product_pb2.CountAccuracy.ValueType
     # None: this is the last page.
     next_page: PageToken | None
 
@@ -46,8 +49,13 @@ def cut(ranking: Ranking, viewer: Viewer, locale: str) -> Page:
     positions = range(first + 1, first + 1 + len(ids))
     next_page = None
     if last < len(ranking.item_ids):
-        next_page = PageToken(viewer.page.fingerprint, last, ranking.id, locale=locale)
-    return Page(ranking, ids, ranking.scores[first:last], positions, positions, ranking.total_size, next_page)
+        next_page = PageToken(
+            viewer.page.fingerprint, last, ranking.id, locale=locale, accuracy=ranking.total_accuracy
+        )  # fmt: skip
+    return Page(
+        ranking, ids, ranking.scores[first:last], positions, positions, ranking.total_size, ranking.total_accuracy,
+        next_page,
+    )  # fmt: skip
 
 
 async def stored_page(calls: StageCalls, parts: Parts, viewer: Viewer) -> Page | None:
@@ -64,15 +72,17 @@ async def stored_page(calls: StageCalls, parts: Parts, viewer: Viewer) -> Page |
     next_page = None
     if first + len(rows.item_ids) < rows.ranked_count:
         next_page = replace(viewer.page, offset=first + len(rows.item_ids))
-    products = await _products(calls, parts, rows.item_ids)
-    if products is None:
+    found = await _lookup(calls, parts, viewer, rows.item_ids)
+    if found is None:
         popular = cut(fallbacks.retrieval_late(parts, calls.info.tenant, viewer), viewer, calls.locale)
         return replace(popular, total_size=rows.total_size, next_page=next_page)
     ranking = Ranking(
         viewer.page.ranking_id, rows.item_ids, rows.scores, rows.model_version,
-        ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED, products, rows.total_size, is_stored=True,
+        ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED, dict(zip(found.ids, found.products, strict=True)), rows.total_size,
+        offers=offers_of(found), is_stored=True,
     )  # fmt: skip
-    return Page(ranking, rows.item_ids, rows.scores, positions, positions, rows.total_size, next_page)
+    accuracy = product_pb2.CountAccuracy.ValueType(viewer.page.accuracy)
+    return Page(ranking, rows.item_ids, rows.scores, positions, positions, rows.total_size, accuracy, next_page)
 
 
 async def _stored_rows(calls: StageCalls, parts: Parts, viewer: Viewer) -> ranker_pb2.GetRankingResponse | None:
@@ -100,14 +110,14 @@ async def _stored_rows(calls: StageCalls, parts: Parts, viewer: Viewer) -> ranke
     return None
 
 
-async def _products(calls: StageCalls, parts: Parts, ids: Sequence[str]) -> dict[str, bytes] | None:
-    """By id; None if retrieval did not answer."""
+async def _lookup(
+    calls: StageCalls, parts: Parts, viewer: Viewer, ids: Sequence[str]
+) -> retrieval_pb2.Candidates | None:
+    """The products of these ids; None if retrieval did not answer."""
     if not ids:
-        return {}
-    lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True)
+        return retrieval_pb2.Candidates()
+    lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True, offer_context=offer_context(viewer))
     found = await calls.call_or_degrade(
         Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, [Stage.PRICING], fallbacks.POPULAR_ITEMS
     )
-    if found is None:
-        return None
-    return dict(zip(found.candidates.ids, found.candidates.products, strict=True))
+    return None if found is None else found.candidates

@@ -1,22 +1,27 @@
-"""Offers of pricing for products, and QuotePrices."""
+"""Quotes for products at their effective offers, and QuotePrices."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
+from kairos.retrieval.v1 import retrieval_pb2
+from services.common.convert import money_to_proto
 from services.common.errors import InvalidArgument
 from services.gateway import fallbacks
 from services.gateway.convert import check_texts, require_ids
 from services.gateway.domain.budget import Stage
-from services.gateway.flows.catalogue import lookup_products
+from services.gateway.domain.effective_offer import EffectiveOffer, effective_offer
 from services.gateway.flows.disclosure import disclosed_quote
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
 MAX_QUOTES = 100
+_ANY = offer_pb2.OfferContext()
 
 
 async def quote_prices(
@@ -24,18 +29,20 @@ async def quote_prices(
 ) -> gateway_pb2.QuotePricesResponse:
     check_texts(message)
     require_ids("product_ids", message.product_ids, MAX_QUOTES)
-    ids = list(dict.fromkeys(message.product_ids))
-    products, missing = await lookup_products(calls, parts, ids, [Stage.PRICING])
-    wanted = message.currency_code
-    for product in products:
-        if wanted and product.HasField("price") and product.price.currency_code != wanted:
-            raise InvalidArgument.of(
-                "currency_code", f"is {wanted!r}, but {product.id!r} is priced in {product.price.currency_code}"
-            )
-    quotes = await quote(calls, parts, products)
+    context = offer_pb2.OfferContext(
+        price_list_id=message.price_list_id, currency_code=message.currency_code, place_id=message.place_id
+    )
+    lookup = retrieval_pb2.LookupProductsRequest(
+        ids=list(dict.fromkeys(message.product_ids)), with_products=True, offer_context=context
+    )
+    found = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, [Stage.PRICING])
+    products = [product_pb2.Product.FromString(data) for data in found.candidates.products]
+    offers = offers_of(found.candidates)
+    _require_currency(products, offers, message.currency_code)
+    quotes = await quote(calls, parts, products, offers, context)
     return gateway_pb2.QuotePricesResponse(
         quotes=[quotes[product.id] for product in products if product.id in quotes],
-        missing_ids=missing,
+        missing_ids=found.missing_ids,
         unpriced_ids=[product.id for product in products if product.id not in quotes],
         degradations=calls.degradations,
         request_id=calls.info.request_id,
@@ -43,32 +50,60 @@ async def quote_prices(
 
 
 async def quote(
-    calls: StageCalls, parts: Parts, products: Sequence[product_pb2.Product]
+    calls: StageCalls,
+    parts: Parts,
+    products: Sequence[product_pb2.Product],
+    offers: Mapping[str, EffectiveOffer],
+    context: offer_pb2.OfferContext = _ANY,
 ) -> dict[str, pricing_pb2.PriceQuote]:
-    """Offers by product id. A product without a list price has none."""
-    priced = [product for product in products if product.HasField("price")]
+    """Quotes by product id. A product without an effective offer has none.
+
+    `offers`: by product id, for the price list and the place of `context`.
+    """
+    priced = [(product, offers[product.id]) for product in products if product.id in offers]
     if not priced:
         return {}
-    message = pricing_pb2.QuotePricesRequest(items=map(_priced_item, priced))
+    message = pricing_pb2.QuotePricesRequest(items=(_priced_item(*pair, context) for pair in priced))
     answer = await calls.call_or_degrade(
-        Stage.PRICING, parts.stubs.pricing.QuotePrices, message, [], fallbacks.LIST_PRICE,
+        Stage.PRICING, parts.stubs.pricing.QuotePrices, message, [], fallbacks.PUBLISHED_OFFER,
         is_valid=lambda quoted: len(quoted.quotes) == len(priced),
     )  # fmt: skip
-    quotes = answer.quotes if answer is not None else fallbacks.pricing_late(priced)
+    quotes = answer.quotes if answer is not None else fallbacks.pricing_late(message.items)
     parts.metrics.count_offers(quotes)
     return {quote.item_id: disclosed_quote(calls.info, quote) for quote in quotes}
 
 
-def _priced_item(product: product_pb2.Product) -> pricing_pb2.PricedItem:
+def offers_of(candidates: retrieval_pb2.Candidates) -> dict[str, EffectiveOffer]:
+    """The effective offers by product id, from the columns of prices and stock."""
+    # A retrieval of an earlier version has no column of list prices.
+    listed = candidates.list_prices or repeat(math.nan)
+    columns = zip(candidates.prices, listed, candidates.currencies, candidates.stocks, strict=False)
+    offers = zip(candidates.ids, (effective_offer(*row) for row in columns), strict=True)
+    return {id: offer for id, offer in offers if offer is not None}
+
+
+def _require_currency(
+    products: Iterable[product_pb2.Product], offers: Mapping[str, EffectiveOffer], wanted: str
+) -> None:
+    """Raises InvalidArgument for a product that is priced, but not in the wanted currency."""
+    for product in products:
+        offer = offers.get(product.id)
+        has = offer.price.currency if offer else product.price.currency_code
+        if wanted and has and has != wanted:
+            raise InvalidArgument.of("currency_code", f"is {wanted!r}, but {product.id!r} is priced in {has}")
+
+
+def _priced_item(
+    product: product_pb2.Product, offer: EffectiveOffer, context: offer_pb2.OfferContext
+) -> pricing_pb2.PricedItem:
     item = pricing_pb2.PricedItem(
-        item_id=product.id, list_price=product.price, created_at_seconds=product.created_at.seconds
-    )
-    if product.HasField("cost"):
-        item.cost.CopyFrom(product.cost)
-    if product.HasField("price_floor"):
-        item.price_floor.CopyFrom(product.price_floor)
-    if product.HasField("price_ceiling"):
-        item.price_ceiling.CopyFrom(product.price_ceiling)
-    if product.HasField("stock"):
-        item.stock = product.stock
+        item_id=product.id, list_price=money_to_proto(offer.list_price), offer=money_to_proto(offer.price),
+        created_at_seconds=product.created_at.seconds, stock=offer.stock, price_list_id=context.price_list_id,
+        place_id=context.place_id,
+    )  # fmt: skip
+    # A price list in another currency has no bounds: they are not converted.
+    if product.price.currency_code == offer.price.currency:
+        for name in ("cost", "price_floor", "price_ceiling"):
+            if product.HasField(name):
+                getattr(item, name).CopyFrom(getattr(product, name))
     return item

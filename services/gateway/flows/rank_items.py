@@ -6,9 +6,11 @@ from kairos.common.v1 import common_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway import fallbacks
+from services.gateway.convert import collapse_mode
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.explanation import add_ranker_scores, retrieval_scores
+from services.gateway.flows.prices import offers_of
 from services.gateway.flows.ranking import Ranking, new_ranking_id
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -36,6 +38,7 @@ async def rank_items(
         user_id=viewer.user_id, visitor_id=viewer.visitor_id, session_id=viewer.session_id, query=viewer.query,
         query_vector=query_vector, candidate_source=source, total_size=total_size,
         ranking_id="" if is_for_one_item else new_ranking_id(), explain=explained is not None, as_slate=as_slate,
+        collapse=collapse_mode(viewer),
         options=options,
     )  # fmt: skip
     # In its place at once: as an argument of the message it would be copied twice.
@@ -46,13 +49,14 @@ async def rank_items(
         message.explained_ids.extend([explained.item_id] if explained.item_id else [])
     answer = await calls.call_or_degrade(
         Stage.RANKER, parts.stubs.ranker.RankItems, message, [Stage.PRICING], fallbacks.RETRIEVAL_ORDER,
-        is_valid=lambda order: len(order.scores) == len(candidates.ids) and set(order.item_ids) == set(candidates.ids),
+        is_valid=lambda order: _is_of(order, candidates, viewer),
     )  # fmt: skip
     if answer is None:
-        return fallbacks.ranker_late(candidates, source, total_size, explained is not None)
+        return fallbacks.ranker_late(candidates, source, total_size, explained is not None, viewer.is_collapsed)
     ranking = Ranking(
         message.ranking_id, answer.item_ids, answer.scores, answer.model_version, source,
-        dict(zip(candidates.ids, candidates.products, strict=True)), total_size, is_stored=not is_for_one_item,
+        dict(zip(candidates.ids, candidates.products, strict=True)), total_size, offers=offers_of(candidates),
+        is_stored=not is_for_one_item,
     )  # fmt: skip
     if explained is not None:
         # One message for each candidate: only for requests that ask for explanations.
@@ -60,3 +64,12 @@ async def rank_items(
         rows = zip(answer.item_ids, answer.reasons, strict=False)
         ranking.reasons = {id: reasons for id, reasons in rows if reasons.ByteSize()}
     return ranking
+
+
+def _is_of(order: ranker_pb2.RankItemsResponse, candidates: retrieval_pb2.Candidates, viewer: Viewer) -> bool:
+    """Whether the order has all candidates, or one of each group, and each with a score."""
+    ids = set(order.item_ids)
+    if len(order.scores) != len(order.item_ids) or len(ids) != len(order.item_ids) or not ids <= set(candidates.ids):
+        return False
+    is_whole = len(ids) == len(candidates.ids)
+    return is_whole or (viewer.is_collapsed and len(ids) == len(set(candidates.item_group_ids)))

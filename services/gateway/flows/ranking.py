@@ -6,11 +6,14 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.gateway.domain.effective_offer import EffectiveOffer
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.explanation import Conditions, retrieval_scores
+from services.gateway.flows.prices import offers_of
 
 
 def new_ranking_id() -> str:
@@ -31,6 +34,9 @@ class Ranking:
     products: Mapping[str, bytes]
     # Matching products, as every page reports them.
     total_size: int
+    total_accuracy: product_pb2.CountAccuracy.ValueType = product_pb2.COUNT_ACCURACY_EXACT
+    # By id, for the price list and place of the request. A product without one has no price that is known.
+    offers: Mapping[str, EffectiveOffer] = field(default_factory=dict)
     # Products in the whole order, if `item_ids` is a part of it.
     whole_count: int = 0
     # false: the ranker does not have the ranking, and the gateway must send it.
@@ -54,7 +60,7 @@ class Ranking:
         """`with_scores`: whether the request asks for the scores of each stage."""
         return cls(
             new_ranking_id(), candidates.ids, candidates.scores, "retrieval-order", source,
-            dict(zip(candidates.ids, candidates.products, strict=True)), total_size,
+            dict(zip(candidates.ids, candidates.products, strict=True)), total_size, offers=offers_of(candidates),
             stage_scores=retrieval_scores(candidates) if with_scores else {},
         )  # fmt: skip
 

@@ -111,7 +111,7 @@ async def _ranking_of(
     elif placement.minimum_results:
         parts.metrics.recommendations.labels("memory").inc()
         ranking = fallbacks.retrieval_late(parts, calls.info.tenant, viewer, excluded)
-        ranking.sources = dict.fromkeys(ranking.item_ids, [_number(Source.POPULAR)])
+        ranking.sources = {id: [_number(Source.POPULAR)] for id in ranking.item_ids}
     else:
         ranking = Ranking.in_retrieval_order(retrieval_pb2.Candidates(), _UNKNOWN, 0, with_scores=False)
     ranking.conditions = Conditions(viewer.filter, recently_purchased=purchased & excluded)

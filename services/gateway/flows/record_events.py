@@ -1,4 +1,4 @@
-"""RecordEvents: the ranker stores the events durably before the call returns; the gateway adds the items' features."""
+"""RecordEvents: the ranker stores valid events durably before the call returns; the gateway adds what items are."""
 
 from __future__ import annotations
 
@@ -24,42 +24,63 @@ MAX_EVENTS = 1_000
 async def record_events(
     calls: StageCalls, parts: Parts, message: gateway_pb2.RecordEventsRequest
 ) -> gateway_pb2.RecordEventsResponse:
-    await check_events(message.events, parts.token_keys.of(calls.info.tenant), time.time())
-    for event in message.events:
+    wrong = await check_events(message.events, parts.token_keys.of(calls.info.tenant), time.time())
+    rejected = [rejected_event(index, violations[0]) for index, violations in wrong.items()]
+    events = [event for index, event in enumerate(message.events) if index not in wrong]
+    for event in events:
         if not event.HasField("occurred_at"):
             event.occurred_at.GetCurrentTime()
-    item_ids = sorted({event.item_id for event in message.events if event.item_id})
+    item_ids = sorted({event.item_id for event in events if event.item_id})
     items, missing = await _features(calls, parts, item_ids)
-    record = ranker_pb2.RecordEventsRequest(events=message.events, items=items)
+    record = ranker_pb2.RecordEventsRequest(events=events, items=items)
     answer = await calls.call(
         Stage.RANKER, parts.stubs.ranker.RecordEvents, record,
         # An empty message, as an ingress may send while a replica restarts, acknowledges nothing.
-        is_valid=lambda counts: counts.recorded_count + counts.duplicate_count == len(message.events),
+        is_valid=lambda counts: counts.recorded_count + counts.duplicate_count == len(events),
     )  # fmt: skip
-    await _count(calls, parts, message.events)
+    await _count(calls, parts, events)
     return gateway_pb2.RecordEventsResponse(
         recorded_count=answer.recorded_count,
         duplicate_count=answer.duplicate_count,
         missing_ids=missing,
         degradations=calls.degradations,
         request_id=calls.info.request_id,
+        rejected=rejected,
     )
 
 
-async def check_events(events: Iterable[event_pb2.Event], token_keys: tuple[str, ...], now_s: float) -> None:
-    """Raises InvalidArgument that names every wrong field. `now_s`: seconds since the epoch."""
+async def check_events(
+    events: Iterable[event_pb2.Event], token_keys: tuple[str, ...], now_s: float
+) -> dict[int, list[FieldViolation]]:
+    """The violations of each invalid event, by its index. `now_s`: seconds since the epoch.
+
+    Raises InvalidArgument that names every wrong field if all events are invalid, and for a wrong number of them.
+    """
     batch = list(events)
     if not 1 <= len(batch) <= MAX_EVENTS:
         raise InvalidArgument.of("events", f"holds {len(batch)}; send 1 to {MAX_EVENTS}")
-    wrong = list[FieldViolation]()
+    wrong = dict[int, list[FieldViolation]]()
     async for index, event in in_steps(enumerate(batch)):
-        path = f"events[{index}]"
-        wrong += event_violations(event, path, now_s)
+        path = _path(index)
+        violations = event_violations(event, path, now_s)
         if event.attribution_token and AttributionToken.decode(event.attribution_token, *token_keys) is None:
             problem = "is damaged or of another shop; send the token of the answer unchanged, or none"
-            wrong.append(FieldViolation(f"{path}.attribution_token", problem))
-    if wrong:
-        raise InvalidArgument(*wrong)
+            violations.append(FieldViolation(f"{path}.attribution_token", problem))
+        if violations:
+            wrong[index] = violations
+    if len(wrong) == len(batch):
+        raise InvalidArgument(*(violation for violations in wrong.values() for violation in violations))
+    return wrong
+
+
+def rejected_event(index: int, violation: FieldViolation) -> gateway_pb2.RejectedEvent:
+    """An invalid event, with the first of its violations."""
+    field = violation.field.removeprefix(f"{_path(index)}.")
+    return gateway_pb2.RejectedEvent(index=index, field=field, reason=violation.description)
+
+
+def _path(index: int) -> str:
+    return f"events[{index}]"
 
 
 async def _features(

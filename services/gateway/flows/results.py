@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
+from services.gateway.convert import offer_context
 from services.gateway.domain.tokens import AttributionToken
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.disclosure import shopper_product
 from services.gateway.flows.explanation import add_source, explain_result
 from services.gateway.flows.paging import Page
 from services.gateway.flows.prices import quote
+from services.gateway.flows.variants import other_variants
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -22,7 +25,11 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
     ranking = page.ranking
     rows = [row for row, id in enumerate(page.item_ids) if id in ranking.products]
     products = [product_of(ranking.products[page.item_ids[row]], calls.locale) for row in rows]
-    quotes = await quote(calls, parts, products)
+    context = offer_context(viewer)
+    quotes, variants = await asyncio.gather(
+        quote(calls, parts, products, ranking.offers, context),
+        other_variants(calls, parts, products, context) if viewer.is_collapsed else _none(),
+    )
     results = []
     for row, product in zip(rows, products, strict=True):
         result = gateway_pb2.Result(
@@ -30,18 +37,24 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             position=page.positions[row],
             score=page.scores[row],
             price=quotes.get(product.id),
+            variants=variants.get(product.id, ()),
             sources=ranking.sources.get(product.id, ()),
         )
         # A stored ranking has no scores of the stages.
         if viewer.explain and product.id in ranking.stage_scores:
             result.stage_scores.CopyFrom(ranking.stage_scores[product.id])
             reasons = ranking.reasons.get(product.id)
-            explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, calls.locale)
-            add_source(result, ranking.related_title)
+            texts = parts.texts.of(calls.locale)
+            explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, texts)
+            add_source(result, ranking.related_title, texts)
         results.append(result)
     parts.metrics.shown_items.inc(len(rows))
     _log_shown(calls, parts, page, viewer, [page.stored_positions[row] for row in rows])
     return results
+
+
+async def _none() -> dict[str, list[product_pb2.Variant]]:
+    return {}
 
 
 def attribution_of(calls: StageCalls, page: Page, parts: Parts) -> str:

@@ -16,11 +16,18 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.session_mixing import SessionMixing
 from services.gateway import fallbacks
+from services.gateway.convert import collapse_mode, offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.browse import browse, first_products, is_browsing
 from services.gateway.flows.explanation import Conditions
-from services.gateway.flows.interpretation import interpret, report_effects, soft_filter, text_to_look_up
+from services.gateway.flows.interpretation import (
+    interpret,
+    match_groups,
+    report_effects,
+    soft_filter,
+    text_to_look_up,
+)
 from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.pictures import image_encoder_required
 from services.gateway.flows.rank_items import rank_items
@@ -43,6 +50,7 @@ async def search(
     if message.page_token:
         # Also for a page that is computed again.
         message.ClearField("facets")
+        message.ClearField("best_facet_count")
     page = await stored_page(calls, parts, viewer)
     if page is None and is_browsing(message):
         page = await browse(calls, parts, message, viewer, response)
@@ -52,7 +60,8 @@ async def search(
     response.results.extend(await results_of(calls, parts, page, viewer))
     if message.page_token:
         response.ClearField("interpretation")
-    response.total_size = page.total_size
+        response.ClearField("match_level")
+    response.total_size, response.total_accuracy = page.total_size, page.total_accuracy
     response.attribution_token = attribution_of(calls, page, parts)
     if page.next_page is not None:
         response.next_page_token = page.next_page.encode(parts.token_keys.of(calls.info.tenant)[0])
@@ -92,18 +101,19 @@ async def _find_and_rank(
     understood, session, picture = await asyncio.gather(
         _understand(calls, parts, message), _session(calls, parts, message), _encode_picture(calls, parts, message)
     )
-    tenant, wanted = calls.info.tenant, None
+    tenant, wanted, groups = calls.info.tenant, None, list[retrieval_pb2.MatchGroup]()
     if understood is None:
         text = fallbacks.encoder_late(message)
     else:
         interpret(response.interpretation, message, understood)
         calls.locale = calls.locale or understood.language
         wanted = soft_filter(message, understood)
-        text = text_to_look_up(message, understood)
+        text, groups = text_to_look_up(message, understood), match_groups(message, understood)
     if message.image and picture is None and not message.query.strip():
         return fallbacks.retrieval_late(parts, tenant, viewer)
-    if message.facets and not calls.has_room_for(Stage.RETRIEVAL, fallbacks.NO_FACETS):
+    if (message.facets or message.best_facet_count) and not calls.has_room_for(Stage.RETRIEVAL, fallbacks.NO_FACETS):
         message.ClearField("facets")
+        message.ClearField("best_facet_count")
     by_relevance, vectors = message.sort in _RELEVANCE, _in_session(understood, session)
     query = retrieval_pb2.RetrieveCandidatesRequest(
         text=text,
@@ -118,6 +128,11 @@ async def _find_and_rank(
         with_vectors=by_relevance,
         image_vector=picture,
         similar_to_id=message.similar_to_id,
+        offer_context=offer_context(viewer),
+        collapse=collapse_mode(viewer),
+        match_groups=groups,
+        best_facet_count=message.best_facet_count,
+        identifier_text=message.query.strip(),
     )
     found = await calls.call_or_degrade(
         Stage.RETRIEVAL, parts.stubs.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, fallbacks.POPULAR_ITEMS
@@ -126,12 +141,15 @@ async def _find_and_rank(
         return fallbacks.retrieval_late(parts, tenant, viewer)
     calls.degradations.extend(found.degradations)
     response.facets.extend(found.facets)
+    response.match_level = found.match_level
     report_effects(response.interpretation, wanted is not None and found.soft_filter_applied)
-    total_size = max(found.total_size, len(found.candidates.ids))
-    if not by_relevance:
-        return Ranking.in_retrieval_order(found.candidates, _QUERY, total_size, explained is not None)
-    vector = _of_model(vectors, found.model_version)
-    return await rank_items(calls, parts, found.candidates, viewer, vector, _QUERY, total_size, explained)
+    if by_relevance:
+        vector = _of_model(vectors, found.model_version)
+        ranking = await rank_items(calls, parts, found.candidates, viewer, vector, _QUERY, found.total_size, explained)
+    else:
+        ranking = Ranking.in_retrieval_order(found.candidates, _QUERY, found.total_size, explained is not None)
+    ranking.total_accuracy = found.total_accuracy
+    return ranking
 
 
 async def _encode_picture(

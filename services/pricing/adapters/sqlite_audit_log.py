@@ -25,8 +25,10 @@ from services.pricing.ports import AuditSize, Quote
 COLUMNS = (
     "tenant", "quote_id", "item_id", "currency", "list_price", "cost", "merchandiser_floor", "merchandiser_ceiling",
     "stock", "created_s", "price_floor", "price_ceiling", "offer", "reason", "explanation", "model_version",
-    "request_id", "quoted_s", "valid_until_s",
+    "request_id", "quoted_s", "valid_until_s", "price_list_id", "place_id",
 )  # fmt: skip
+# Columns that tables of an earlier layout lack. Their quotes have NULL there.
+_ADDED = ("price_list_id", "place_id")
 _DAY_S = 86_400.0
 # Rows that are removed in one step: others wait some 10 ms for it, and have four fifths of the time.
 _STEP, _PAUSE_FACTOR = 2_000, 4
@@ -82,6 +84,7 @@ class SqliteAuditLog:
         with self._transaction():
             self._db.execute(_SCHEMA)
             self._adopt_earlier_table()
+            self._add_missing_columns()
             if self._open() is None:
                 self._begin_partition()
 
@@ -177,6 +180,17 @@ class SqliteAuditLog:
         self._close_partition(number)
         self._make_view()
 
+    def _add_missing_columns(self) -> None:
+        """A partition of an earlier layout gets the columns that it lacks; its quotes stay as they are."""
+        for (number,) in self._db.execute("SELECT number FROM partition").fetchall():
+            present = {name for (name,) in self._db.execute(f"SELECT name FROM pragma_table_info('quote_{number}')")}
+            if missing := [name for name in _ADDED if name not in present]:
+                # SQLite changes no table below a view that lacks a table.
+                self._db.execute("DROP VIEW IF EXISTS quote")
+                for name in missing:
+                    self._db.execute(f"ALTER TABLE quote_{number} ADD COLUMN {name} TEXT")
+        self._make_view()
+
     def _make_view(self) -> None:
         self._db.execute("DROP VIEW IF EXISTS quote")
         numbers = [number for (number,) in self._db.execute(_ONLINE)]
@@ -269,7 +283,7 @@ def _row(quote: Quote) -> tuple[str | None, ...]:
         _amount(item.price_floor), _amount(item.price_ceiling), None if item.stock is None else str(item.stock),
         str(item.created_s), str(offer.floor.amount), str(offer.ceiling.amount), str(offer.amount.amount),
         offer.reason.value, offer.explanation, quote.model_version, quote.request_id, str(quote.quoted_s),
-        str(quote.valid_until_s),
+        str(quote.valid_until_s), item.price_list_id, item.place_id,
     )  # fmt: skip
 
 

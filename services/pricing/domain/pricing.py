@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import Enum
+from typing import Protocol
 
 from services.common.money import Money, in_minor_units, minor_unit
 
 _DAY_S = 86_400.0
+_LIST_PRICE_APPLIES = "The list price applies."
 
 
 class PriceReason(Enum):
@@ -19,12 +21,13 @@ class PriceReason(Enum):
     OVERSTOCK = "overstock"
     AGED = "aged"
     GUARDRAIL = "guardrail"
+    PUBLISHED = "published"
 
 
 @dataclass(frozen=True)
 class PricedItem:
     """`created_s`: when the shop began to sell the item, in seconds since the epoch; 0: unknown. `stock` None: not
-    tracked.
+    tracked. `published`: the effective offer of the price list and the place; None: the caller knows none.
     """
 
     item_id: str
@@ -34,6 +37,9 @@ class PricedItem:
     price_ceiling: Money | None = None
     stock: int | None = None
     created_s: float = 0.0
+    published: Money | None = None
+    price_list_id: str = ""
+    place_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,15 +71,20 @@ class Offer:
     explanation: str
 
 
-# From an item and the time, in seconds since the epoch.
-Pricer = Callable[[PricedItem, float], ProposedPrice]
+class Pricer(Protocol):
+    """Proposes a price from an item and the time, in seconds since the epoch."""
+
+    def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice: ...
+
+    def next_change_s(self, item: PricedItem, now_s: float) -> float:
+        """The next time at which the proposal may change though the item does not; infinite if there is none."""
 
 
 def offer(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer:
     """The proposed price, moved to the floor or ceiling if it is beyond. A floor above the ceiling applies.
 
-    No floor is above the list price: filters and sorting use the list price, so no guardrail may raise an offer above
-    it. A list price below cost is the shop's decision. An offer is at least one minor unit, unless the list price is 0.
+    No floor is above the list price: no guardrail raises an offer above it. A list price below cost is the shop's
+    decision. An offer is at least one minor unit, unless the list price is 0.
     """
     currency, price = item.list_price.currency, item.list_price.amount
     floors = [price * (1 - rails.maximum_discount)]
@@ -98,9 +109,31 @@ def offer(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer
     return Offer(Money(currency, floor), Money(currency, ceiling), Money(currency, amount), reason, explanation)
 
 
-def list_price(item: PricedItem, now_s: float) -> ProposedPrice:
+def quoted(item: PricedItem, proposed: ProposedPrice, rails: Guardrails) -> Offer:
+    """What a quote offers: the published offer if there is one, otherwise the computed one.
+
+    A published offer applies also beyond floor and ceiling, which are widened to it: it is the shop's decision. Its
+    reason is the pricer's if the pricer computes the same amount.
+    """
+    computed = offer(item, proposed, rails)
+    amount = item.published
+    if amount is None or amount.amount == computed.amount.amount:
+        return computed
+    floor, ceiling = (min(computed.floor.amount, amount.amount), max(computed.ceiling.amount, amount.amount))
+    reason, explanation = PriceReason.PUBLISHED, "The shop's published offer applies."
+    if amount.amount == item.list_price.amount:
+        reason, explanation = PriceReason.LIST_PRICE, _LIST_PRICE_APPLIES
+    return Offer(Money(amount.currency, floor), Money(amount.currency, ceiling), amount, reason, explanation)
+
+
+class ListPrice:
     """The baseline pricer: it proposes the list price."""
-    return ProposedPrice(item.list_price.amount, PriceReason.LIST_PRICE, "The list price applies.")
+
+    def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice:
+        return _list_price(item)
+
+    def next_change_s(self, item: PricedItem, now_s: float) -> float:
+        return math.inf
 
 
 @dataclass(frozen=True)
@@ -113,7 +146,7 @@ class MarkdownRules:
     aged_markdown: Decimal
 
     def __call__(self, item: PricedItem, now_s: float) -> ProposedPrice:
-        price, proposals = item.list_price.amount, [list_price(item, now_s)]
+        price, proposals = item.list_price.amount, [_list_price(item)]
         if item.stock is not None and item.stock >= self.overstock_from:
             share = self.overstock_markdown
             text = (
@@ -126,3 +159,12 @@ class MarkdownRules:
             text = f"{share:.0%} off: sold for {age_days} days; after {self.aged_from_days} days the price is reduced."
             proposals.append(ProposedPrice(price * (1 - share), PriceReason.AGED, text))
         return min(proposals, key=lambda proposed: proposed.amount)
+
+    def next_change_s(self, item: PricedItem, now_s: float) -> float:
+        """When the item becomes aged."""
+        aged_s = item.created_s + self.aged_from_days * _DAY_S
+        return aged_s if item.created_s and aged_s > now_s else math.inf
+
+
+def _list_price(item: PricedItem) -> ProposedPrice:
+    return ProposedPrice(item.list_price.amount, PriceReason.LIST_PRICE, _LIST_PRICE_APPLIES)

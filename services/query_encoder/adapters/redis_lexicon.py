@@ -1,20 +1,22 @@
 """Lexicons in Redis, for replicas on several machines.
 
 The keys begin with kairos:{tenant}:lexicon:. `version` is a number. `words` and `phrases` are hashes from text to
-count; `brands`, `colours` and `categories` are hashes from normal form to name.
+count; `brands` and `categories` are hashes from normal form to name. `attributes` is the set of attributes, and
+`values:{attribute}` a hash from normal form to value. Earlier versions wrote the hash `colours` instead; it is read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import redis
 
 from services.common.redis_errors import redis_errors
-from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
+from services.query_encoder.domain.lexicon import MAX_ATTRIBUTES, MAX_VALUES, Lexicon, LexiconUpdate
 
 _COUNTED = ("words", "phrases")
-_NAMED = ("brands", "colours", "categories")
+_NAMED = ("brands", "categories")
 # Least count that is read. Most phrases occur in one title only and are not useful: they stay in Redis.
 _MIN_COUNT = {"words": 1, "phrases": 2}
 # Fields that one HSCAN returns: reading a large hash does not block the other clients of Redis.
@@ -41,7 +43,11 @@ class RedisLexiconStore:
                     {text: count for text, count in counts.items() if count >= _MIN_COUNT[name]}
                 )
             for name in _NAMED:
-                getattr(lexicon, name).update({normal: value.decode() for normal, value in self._fields(tenant, name)})
+                getattr(lexicon, name).update(self._texts(tenant, name))
+            if colours := self._texts(tenant, "colours"):
+                lexicon.values["colour"] = colours
+            for attribute in sorted(self._attributes(tenant)):
+                lexicon.values.setdefault(attribute, {}).update(self._texts(tenant, f"values:{attribute}"))
             return lexicon
 
     def add(self, tenant: str, update: LexiconUpdate) -> None:
@@ -52,12 +58,31 @@ class RedisLexiconStore:
         for name in _NAMED:
             if names := getattr(update, name):
                 pipeline.hset(_key(tenant, name), mapping=names)
-        pipeline.incr(_key(tenant, "version"))
         with redis_errors(_WHOSE):
+            for attribute, values in self._values(tenant, update):
+                pipeline.sadd(_key(tenant, "attributes"), attribute)
+                pipeline.hset(_key(tenant, f"values:{attribute}"), mapping=values)
+            pipeline.incr(_key(tenant, "version"))
             pipeline.execute()
 
     def close(self) -> None:
         self._redis.close()
+
+    def _values(self, tenant: str, update: LexiconUpdate) -> Iterator[tuple[str, dict[str, str]]]:
+        """The values that still have room, by attribute. Replicas that add at the same time may go beyond it once."""
+        known = self._attributes(tenant)
+        for attribute, values in update.values.items():
+            if attribute in known or len(known) < MAX_ATTRIBUTES:
+                known.add(attribute)
+                room = MAX_VALUES - int(self._redis.hlen(_key(tenant, f"values:{attribute}")))
+                if kept := dict(list(values.items())[: max(room, 0)]):
+                    yield attribute, kept
+
+    def _attributes(self, tenant: str) -> set[str]:
+        return {name.decode() for name in self._redis.smembers(_key(tenant, "attributes"))}
+
+    def _texts(self, tenant: str, name: str) -> dict[str, str]:
+        return {normal: value.decode() for normal, value in self._fields(tenant, name)}
 
     def _fields(self, tenant: str, name: str) -> list[tuple[str, bytes]]:
         return [

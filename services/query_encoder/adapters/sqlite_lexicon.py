@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
-from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
+from services.query_encoder.domain.lexicon import MAX_ATTRIBUTES, MAX_VALUES, Lexicon, LexiconUpdate
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS word (tenant TEXT, word TEXT, count INTEGER, PRIMARY KEY (tenant, word)) WITHOUT ROWID;
@@ -19,7 +20,9 @@ _COUNTED = {"word": "words", "phrase": "phrases"}
 # Least count that is read. Most phrases occur in one title only and are not useful: they stay in the file.
 _MIN_COUNT = {"word": 1, "phrase": 2}
 _ADD = "ON CONFLICT DO UPDATE SET count = count + excluded.count"
-_KINDS = ("brands", "colours", "categories")
+_KINDS = ("brands", "categories")
+# The kind of an attribute's values is this and its name. Files of earlier versions have the kind "colours" instead.
+_VALUES, _OLD_COLOURS = "values:", "colours"
 
 
 class SqliteLexiconStore:
@@ -47,6 +50,12 @@ class SqliteLexiconStore:
             for kind in _KINDS:
                 rows = self._db.execute("SELECT normal, value FROM name WHERE tenant = ? AND kind = ?", (tenant, kind))
                 getattr(lexicon, kind).update(rows)
+            for kind, normal, value in self._db.execute(
+                "SELECT kind, normal, value FROM name WHERE tenant = ? AND (kind = ? OR kind GLOB ?)",
+                (tenant, _OLD_COLOURS, f"{_VALUES}*"),
+            ):
+                attribute = "colour" if kind == _OLD_COLOURS else kind.removeprefix(_VALUES)
+                lexicon.values.setdefault(attribute, {})[normal] = value
             return lexicon
 
     def add(self, tenant: str, update: LexiconUpdate) -> None:
@@ -58,6 +67,7 @@ class SqliteLexiconStore:
                     insert = f"INSERT INTO {table} VALUES (?, ?, ?) {_ADD}"
                     rows = [(tenant, text, count) for text, count in getattr(update, name).items()]
                     self._db.executemany(insert, rows)
+                names += self._values(tenant, update)
                 self._db.executemany("INSERT OR REPLACE INTO name VALUES (?, ?, ?, ?)", names)
                 self._db.execute(
                     "INSERT INTO version VALUES (?, 1) ON CONFLICT DO UPDATE SET version = version + 1", (tenant,)
@@ -66,6 +76,17 @@ class SqliteLexiconStore:
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
+
+    def _values(self, tenant: str, update: LexiconUpdate) -> Iterator[tuple[str, str, str, str]]:
+        """The rows of the values that still have room."""
+        query = "SELECT kind, count(*) FROM name WHERE tenant = ? AND kind GLOB ? GROUP BY kind"
+        counts: dict[str, int] = dict(self._db.execute(query, (tenant, f"{_VALUES}*")))
+        for attribute, values in update.values.items():
+            kind = _VALUES + attribute
+            if kind not in counts and len(counts) >= MAX_ATTRIBUTES:
+                continue
+            room = MAX_VALUES - counts.setdefault(kind, 0)
+            yield from ((tenant, kind, normal, value) for normal, value in list(values.items())[: max(room, 0)])
 
     def close(self) -> None:
         with self._lock:

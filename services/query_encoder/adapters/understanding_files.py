@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from services.query_encoder.domain.concepts import ConceptGraph
+from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.domain.understanding_network import BUCKETS, Labels, UnderstandingNetwork
 
 _ARRAYS, _ABOUT = "understanding.safetensors", "understanding.json"
 
 
-def load_understander(folder: Path, graph: ConceptGraph, encoder_version: str) -> Understander:
+def load_understander(folder: Path, domain: QueryDomain, encoder_version: str) -> Understander:
     """Raises ValueError that names the folder and the problem, for example that it was trained on another encoder's
     vectors.
     """
@@ -42,7 +42,8 @@ def load_understander(folder: Path, graph: ConceptGraph, encoder_version: str) -
         )
     if network.grams.shape[0] != BUCKETS or network.output.shape[1] != labels.slices()["tags"].stop:
         raise ValueError(f"understanding_model_dir: {folder} is of another version of Kairos; train it again")
-    return Understander(network, labels, graph, f"{folder.resolve().parent.name}@{folder.resolve().name}")
+    version = f"{folder.resolve().parent.name}@{folder.resolve().name}"
+    return Understander(network, labels, domain.graph, domain.rules, version)
 
 
 def save_understanding(network: UnderstandingNetwork, labels: Labels, folder: Path, about: dict[str, Any]) -> None:

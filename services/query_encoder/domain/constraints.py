@@ -1,4 +1,4 @@
-"""Conditions that a query states: prices, brands, colours, categories."""
+"""Finds the conditions that a query states: prices, brands, values of attributes, categories."""
 
 from __future__ import annotations
 
@@ -12,35 +12,29 @@ from services.common.money import Money
 from services.common.scripts import HAN, is_han
 from services.query_encoder.domain.concept_finding import Mention
 from services.query_encoder.domain.concepts import Concept, ConceptGraph, ConceptKind
+from services.query_encoder.domain.conditions import AttributeCondition, Conditions
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.price_reading import read_price
 
-# Chinese colours and the English names that catalogues use.
-_COLOURS = {
-    "红色": "red", "大红": "red", "蓝色": "blue", "深蓝": "navy", "海军蓝": "navy", "藏青": "navy", "黑色": "black",
-    "白色": "white", "绿色": "green", "黄色": "yellow", "灰色": "grey", "粉色": "pink", "粉红": "pink",
-    "紫色": "purple", "橙色": "orange", "橘色": "orange", "棕色": "brown", "咖啡色": "brown", "米色": "beige",
-    "银色": "silver", "金色": "gold",
-}  # fmt: skip
-CHINESE_COLOURS = _COLOURS | {f"{name}色": value for name, value in _COLOURS.items() if not name.endswith("色")}
-_SPELLINGS = {"grey": "gray"}
-
 _PART = re.compile(rf"[{HAN}]+|[^\s{HAN}]+")
-_LONGEST_NAME, _LONGEST_COLOUR = 4, 2
+# Words of the longest name or value that is looked for.
+LONGEST_NAME = 4
 _LONGEST_CHINESE_NAME = 8
+# What a mention may be that contains the words of a value by chance: "English literature" is no language.
+_NAMING = (ConceptKind.PRODUCT, ConceptKind.BRAND)
 
 
 class ConstraintType(Enum):
     PRICE = "price"
     BRAND = "brand"
-    COLOUR = "colour"
+    ATTRIBUTE = "attribute"
     CATEGORY = "category"
 
 
 @dataclass(frozen=True)
 class Constraint:
     """One condition and the words that state it. PRICE has `minimum` or `maximum` or both; the other types have
-    `value`.
+    `value`, and ATTRIBUTE names its `attribute`.
     """
 
     type: ConstraintType
@@ -48,31 +42,114 @@ class Constraint:
     value: str = ""
     minimum: Money | None = None
     maximum: Money | None = None
+    attribute: str = ""
 
 
-def find_constraints(normal: str, lexicon: Lexicon, default_currency: str) -> list[Constraint]:
-    """All conditions in a normalised text: at most one price, brand and category, any number of colours."""
-    return with_shop_names(normal, find_price(normal, default_currency, shop_names(lexicon)), lexicon)
+class ConstraintFinder:
+    """Finds the conditions of one domain."""
 
+    def __init__(self, conditions: Conditions, graph: ConceptGraph, default_currency: str) -> None:
+        self._conditions, self._graph, self._currency = conditions, graph, default_currency
+        self._chinese = {condition.attribute: condition.chinese_words for condition in conditions.attributes}
 
-def with_shop_names(normal: str, price: Constraint | None, lexicon: Lexicon) -> list[Constraint]:
-    """All conditions in a text whose price condition is known."""
-    rest = normal.replace(price.matched_text, " ", 1) if price else normal
-    phrases = list(_phrases(rest))
-    found = [price] if price else []
-    found += _longest_name(phrases, lexicon.brands, ConstraintType.BRAND)
-    found += _colours(rest, phrases, lexicon.colours)
-    found += _longest_name(phrases, lexicon.categories, ConstraintType.CATEGORY)
-    return found
+    def price(self, normal: str, lexicon: Lexicon) -> Constraint | None:
+        """The price condition; None if there is none. See `price_reading` for the grammar."""
+        if not self._conditions.prices:
+            return None
+        values = (lexicon.values_of(condition.attribute) for condition in self._conditions.attributes)
+        return find_price(normal, self._currency, ChainMap(lexicon.brands, *values, lexicon.categories))
 
+    def names(self, normal: str, price: Constraint | None, lexicon: Lexicon) -> list[Constraint]:
+        """All conditions in a text whose price condition is known: at most one brand and one category, any number of
+        values of attributes.
+        """
+        rest = normal.replace(price.matched_text, " ", 1) if price else normal
+        phrases = list(_phrases(rest))
+        found = [price] if price else []
+        if self._conditions.brands:
+            found += _longest_name(phrases, lexicon.brands, ConstraintType.BRAND)
+        found += self._values(rest, phrases, lexicon)
+        if self._conditions.categories:
+            found += _longest_name(phrases, lexicon.categories, ConstraintType.CATEGORY)
+        return found
 
-def shop_names(lexicon: Lexicon) -> Container[str]:
-    """The names of brands, colours and categories, in their normal form."""
-    return ChainMap(lexicon.brands, lexicon.colours, lexicon.categories)
+    def with_concepts(
+        self, constraints: Sequence[Constraint], mentions: Sequence[Mention], lexicon: Lexicon
+    ) -> list[Constraint]:
+        """`constraints`, and the values that Chinese `mentions` state: 酒红色 is burgundy instead of red.
+
+        A value that the catalogue does not have is replaced by the one that it is a kind of: navy by blue.
+        """
+        stated = list(self._values_of_concepts(mentions, lexicon))
+        kept = [constraint for constraint in constraints if not self._is_covered(constraint, stated, mentions)]
+        known = {(constraint.attribute, constraint.value) for constraint in kept}
+        for constraint in stated:
+            if (constraint.attribute, constraint.value) not in known:
+                kept.append(constraint)
+                known.add((constraint.attribute, constraint.value))
+        return kept
+
+    def _values(self, text: str, phrases: Sequence[str], lexicon: Lexicon) -> Iterator[Constraint]:
+        """The longer names come first, and each one uses up its words: "dark blue" is not "blue" as well."""
+        named: dict[str, Constraint] = {}
+        for condition in self._conditions.attributes:
+            values = lexicon.values_of(condition.attribute)
+            for phrase, value in self._named(condition, text, phrases, values):
+                named.setdefault(
+                    phrase, Constraint(ConstraintType.ATTRIBUTE, phrase, value, attribute=condition.attribute)
+                )
+        rest, seen = text, set[tuple[str, str]]()
+        for phrase in sorted(named, key=len, reverse=True):
+            constraint = named[phrase]
+            if phrase in rest and (constraint.attribute, constraint.value) not in seen:
+                yield constraint
+                seen.add((constraint.attribute, constraint.value))
+            rest = rest.replace(phrase, " ")
+
+    def _named(
+        self, condition: AttributeCondition, text: str, phrases: Iterable[str], values: Mapping[str, str]
+    ) -> Iterator[tuple[str, str]]:
+        """(words of `text`, the value that they state)."""
+        if not values:
+            return
+        for phrase in phrases:
+            if phrase in values:
+                yield phrase, values[phrase]
+            elif value := _first_known(condition.words.get(phrase, ()), values):
+                yield phrase, value
+        for word, wanted in () if text.isascii() else self._chinese[condition.attribute].items():
+            if word in text and (value := _first_known(wanted, values)):
+                yield word, value
+
+    def _values_of_concepts(self, mentions: Iterable[Mention], lexicon: Lexicon) -> Iterator[Constraint]:
+        for part in mentions:
+            concept = part.concepts[0]
+            for condition in self._conditions.attributes if part.is_chinese else ():
+                if condition.concepts is concept.kind and (value := self._value_of(concept, condition, lexicon)):
+                    yield Constraint(ConstraintType.ATTRIBUTE, part.text, value, attribute=condition.attribute)
+                    break
+
+    def _value_of(self, concept: Concept, condition: AttributeCondition, lexicon: Lexicon) -> str:
+        """The catalogue's value for a concept, or for one that it is a kind of; empty if it has none."""
+        lineage = [concept, *(self._graph.concepts[parent] for parent in concept.is_a)]
+        values = lexicon.values_of(condition.attribute)
+        return _first_known((label for one in lineage for label in one.english), values)
+
+    def _is_covered(self, constraint: Constraint, stated: Iterable[Constraint], mentions: Iterable[Mention]) -> bool:
+        """Whether the words of an attribute's value mean something else: "Earl grey" and 大红袍 are teas."""
+        if constraint.type is not ConstraintType.ATTRIBUTE:
+            return False
+        own = next(one for one in self._conditions.attributes if one.attribute == constraint.attribute)
+        text = constraint.matched_text
+        if own.concepts is None:
+            naming = (part.text for part in mentions if part.concepts[0].kind in _NAMING)
+            return any(text in name and text != name for name in naming)
+        others = (part.text for part in mentions if part.concepts[0].kind is not own.concepts)
+        return any(text in other for other in (*(one.matched_text for one in stated), *others))
 
 
 def find_price(normal: str, default_currency: str, names: Container[str] = frozenset()) -> Constraint | None:
-    """The price condition; None if there is none. See `price_reading` for the grammar."""
+    """The price condition of a text; `names` of the catalogue in their normal form."""
     price = read_price(normal, default_currency, names)
     if price is None:
         return None
@@ -89,76 +166,25 @@ def without_price(normal: str, constraints: list[Constraint]) -> str:
     return normal
 
 
-def with_colours(
-    constraints: Sequence[Constraint], mentions: Sequence[Mention], lexicon: Lexicon, graph: ConceptGraph
-) -> list[Constraint]:
-    """`constraints`, and the Chinese colours of `mentions` that the shop has: 酒红色 is burgundy instead of red.
-
-    A colour that the shop does not have is replaced by the colour that it is a kind of: navy by blue.
-    """
-    colours = list(_colours_of_concepts(mentions, lexicon, graph))
-    # "Earl grey" and 大红袍 are teas: no word of theirs is a colour.
-    others = [part.text for part in mentions if part.concepts[0].kind is not ConceptKind.COLOUR]
-    covering = [*(colour.matched_text for colour in colours), *others]
-    kept = [
-        constraint
-        for constraint in constraints
-        if constraint.type is not ConstraintType.COLOUR or not any(constraint.matched_text in text for text in covering)
-    ]
-    values = {constraint.value for constraint in kept if constraint.type is ConstraintType.COLOUR}
-    for colour in colours:
-        if colour.value not in values:
-            kept.append(colour)
-            values.add(colour.value)
-    return kept
+def _first_known(wanted: Iterable[str], values: Mapping[str, str]) -> str:
+    return next((values[value] for value in wanted if value in values), "")
 
 
-def _longest_name(
-    phrases: Iterable[tuple[str, int]], names: Mapping[str, str], kind: ConstraintType
-) -> list[Constraint]:
+def _longest_name(phrases: Iterable[str], names: Mapping[str, str], kind: ConstraintType) -> list[Constraint]:
     """The longest of `names` that occurs in the text as whole words."""
-    best = max((phrase for phrase, _ in phrases if phrase in names), key=len, default="")
+    best = max((phrase for phrase in phrases if phrase in names), key=len, default="")
     return [Constraint(kind, best, names[best])] if best else []
 
 
-def _colours(text: str, phrases: Iterable[tuple[str, int]], colours: Mapping[str, str]) -> Iterator[Constraint]:
-    """The longer names come first, and each one uses up its words: "dark blue" is not "blue" as well."""
-    named = {phrase: colours[phrase] for phrase, size in phrases if size <= _LONGEST_COLOUR and phrase in colours}
-    for chinese, english in () if text.isascii() else CHINESE_COLOURS.items():
-        value = colours.get(english) or colours.get(_SPELLINGS.get(english, ""))
-        if value and chinese in text:
-            named[chinese] = value
-    rest, seen = text, set[str]()
-    for phrase in sorted(named, key=len, reverse=True):
-        if phrase in rest and named[phrase] not in seen:
-            yield Constraint(ConstraintType.COLOUR, phrase, named[phrase])
-            seen.add(named[phrase])
-        rest = rest.replace(phrase, " ")
-
-
-def _phrases(text: str) -> Iterator[tuple[str, int]]:
-    """(phrase, number of words): consecutive words of `text`, and the parts of each Chinese run, which count as 1."""
+def _phrases(text: str) -> Iterator[str]:
+    """Consecutive words of `text`, and the parts of each Chinese run."""
     parts = [part.strip(",.;:!?()[]\"'") for part in _PART.findall(text)]
     for start, part in enumerate(parts):
-        for end in range(start + 1, min(start + _LONGEST_NAME, len(parts)) + 1):
+        for end in range(start + 1, min(start + LONGEST_NAME, len(parts)) + 1):
             phrase = " ".join(parts[start:end])
             if phrase in text:
-                yield phrase, end - start
+                yield phrase
         if is_han(part[:1]):
             for first in range(len(part)):
                 for last in range(first + 2, min(first + _LONGEST_CHINESE_NAME, len(part)) + 1):
-                    yield part[first:last], 1
-
-
-def _colours_of_concepts(mentions: Iterable[Mention], lexicon: Lexicon, graph: ConceptGraph) -> Iterator[Constraint]:
-    for part in mentions:
-        concept = part.concepts[0]
-        if part.is_chinese and concept.kind is ConceptKind.COLOUR:
-            lineage = [concept, *(graph.concepts[parent] for parent in concept.is_a)]
-            value = next((value for one in lineage for value in _shop_names(one, lexicon)), "")
-            if value:
-                yield Constraint(ConstraintType.COLOUR, part.text, value)
-
-
-def _shop_names(concept: Concept, lexicon: Lexicon) -> Iterator[str]:
-    yield from (lexicon.colours[label] for label in concept.english if label in lexicon.colours)
+                    yield part[first:last]

@@ -19,6 +19,7 @@ from symspellpy import SymSpell, Verbosity
 from symspellpy.suggest_item import SuggestItem
 
 from services.common.limits import MAX_QUERY
+from services.query_encoder.domain.concepts import singular
 
 # Letters of a word that is corrected. Shorter words are similar to too many others: a word of three letters is
 # corrected only with the help of the words next to it, or to a frequent word.
@@ -84,11 +85,17 @@ class SpellCorrector:
     them are evidence against them. No other word of the shop is replaced: if its neighbours are evidence for another
     word, that word becomes an alternative. Candidates are found by deletions (SymSpell). Numbers, model numbers, units
     and Chinese are not changed. `pairs` has the number of titles that contain two words in this order ("hdmi cable");
-    longer phrases in it are ignored.
+    longer phrases in it are ignored. `domain_words`, in the singular, are replaced only if their neighbours are
+    evidence, and have no alternatives.
     """
 
-    def __init__(self, shop_words: Mapping[str, int], pairs: Mapping[str, int] | None = None) -> None:
-        self._shop_words = shop_words
+    def __init__(
+        self,
+        shop_words: Mapping[str, int],
+        pairs: Mapping[str, int] | None = None,
+        domain_words: frozenset[str] = frozenset(),
+    ) -> None:
+        self._shop_words, self._domain_words = shop_words, domain_words
         # "outdoor table" is evidence for "outdoor tables" as well.
         self._pairs: dict[str, int] = {}
         for phrase, titles in (pairs or {}).items():
@@ -138,18 +145,20 @@ class SpellCorrector:
         if count >= MIN_PRODUCTS:
             return Spelling(word, self._alternatives(word, count, left, right))
         best = self._best_candidate(word, left, right)
+        is_of_domain = singular(word) in self._domain_words
         if count or self._english.get(word, 0) >= _COMMON:
             # A known word that is rare in this shop: only the words next to it are evidence against it.
             needed = (_RARE if count else _ENGLISH) + _NEIGHBOURS * self._neighbours(word, left, right)
             if best and _NEIGHBOURS * best.neighbours > needed:
                 return Spelling(best.word)
-            is_alternative = best and not count and not _is_unlikely_typo(word, best.word)
+            is_alternative = best and not count and not is_of_domain and not _is_unlikely_typo(word, best.word)
             return Spelling(word, (best.word,) if best and is_alternative else ())
-        if best and (best.neighbours or self._is_sure(word, best.word, best.distance)):
+        if best and (best.neighbours or (not is_of_domain and self._is_sure(word, best.word, best.distance))):
             return Spelling(best.word)
-        split = self._split(word) or self._split_and_corrected(word)
-        # The shop does not know the word: an alternative does no harm.
-        return Spelling(split) if split else Spelling(word, (best.word,) if best else ())
+        if split := self._split(word) or self._split_and_corrected(word):
+            return Spelling(split)
+        # Neither the shop nor the domain knows the word: an alternative does no harm.
+        return Spelling(word, (best.word,) if best and not is_of_domain else ())
 
     def _alternatives(self, word: str, count: int, left: str, right: str) -> tuple[str, ...]:
         """For `word`, of `count` titles, if it is never next to its neighbours: a word that is next to them."""

@@ -16,7 +16,6 @@ from services.common.arrays import FloatArray
 from services.query_encoder.domain.query_reading import QueryReading
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.domain.understanding_network import CATEGORY, INTENT, SENTIMENT
-from services.query_encoder.domain.understanding_rules import intent_by_rule, sentiment_by_rule
 
 # Heads that a person is asked about. Not tags: dictionaries find most of them, and a missing value belongs into one.
 ASKED = (INTENT, CATEGORY, SENTIMENT)
@@ -63,9 +62,9 @@ def questions(
     probabilities = understander.probabilities(reading, vector)
     features = understander.features(reading, vector)
     by_rule = {
-        INTENT: intent_by_rule(reading),
+        INTENT: understander.rules.intent(reading),
         CATEGORY: understander.category_by_rule(reading),
-        SENTIMENT: sentiment_by_rule(reading.normal),
+        SENTIMENT: understander.rules.sentiment(reading.normal),
     }
     found = []
     for head in heads:

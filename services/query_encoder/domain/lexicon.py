@@ -7,41 +7,46 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
+from services.common.comparison import comparison_form
 from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
 from services.common.scripts import is_han
 from services.query_encoder.domain.text import normal_form, words
 
-COLOUR_ATTRIBUTES = ("colour", "color")
 # Characters of a word; longer ones are not learned.
 _MAX_WORD = 32
 # Numbers of words in a phrase.
 _PHRASES = (2, 3)
+# Characters of an attribute's value; longer ones are not learned.
+_MAX_VALUE = 48
+# Attributes of a lexicon, and values of one attribute. A store adds no further ones.
+MAX_ATTRIBUTES, MAX_VALUES = 64, 1_000
 
 
 @dataclass
 class LexiconUpdate:
-    """What a batch of products adds to a lexicon. Brands, colours and categories are keyed by their normal form."""
+    """What a batch of products adds to a lexicon. The fields are those of Lexicon."""
 
     words: Counter[str] = field(default_factory=Counter)
     phrases: Counter[str] = field(default_factory=Counter)
     brands: dict[str, str] = field(default_factory=dict)
-    colours: dict[str, str] = field(default_factory=dict)
     categories: dict[str, str] = field(default_factory=dict)
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass
 class Lexicon:
-    """Words and phrases with the number of titles that contain them. Brands, colours and categories: by normal form,
-    the name as the shop writes it.
+    """Words and phrases with the number of titles that contain them. Brands and categories: by normal form, the name as
+    the shop writes it.
     """
 
     words: dict[str, int] = field(default_factory=dict)
     # Two or three consecutive words. A store may leave out phrases of a single title.
     phrases: dict[str, int] = field(default_factory=dict)
     brands: dict[str, str] = field(default_factory=dict)
-    colours: dict[str, str] = field(default_factory=dict)
     # Leaf name -> whole path: "running shoes" -> "Shoes > Running Shoes".
     categories: dict[str, str] = field(default_factory=dict)
+    # By attribute, in their `comparison_form`: values by their normal form, "dark blue" -> "Dark Blue".
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
     # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
     version: int = 0
 
@@ -49,17 +54,21 @@ class Lexicon:
         for counts, more in ((self.words, update.words), (self.phrases, update.phrases)):
             for text, count in more.items():
                 counts[text] = counts.get(text, 0) + count
-        for mine, new in (
-            (self.brands, update.brands),
-            (self.colours, update.colours),
-            (self.categories, update.categories),
-        ):
-            mine.update(new)
+        self.brands.update(update.brands)
+        self.categories.update(update.categories)
+        for attribute, values in update.values.items():
+            self.values.setdefault(attribute, {}).update(values)
         self.version = version
+
+    def values_of(self, attribute: str) -> dict[str, str]:
+        return self.values.get(comparison_form(attribute), {})
 
 
 def learn(products: Iterable[Product]) -> LexiconUpdate:
-    """Words of titles, brands and categories, phrases of titles, and names of brands, colours and categories."""
+    """Words of titles, brands and categories, phrases of titles, names of brands and categories, values of attributes.
+
+    All attributes: which of them a query may filter is decided later, by the conditions of the domain.
+    """
     update = LexiconUpdate()
     for product in products:
         titles = [words(normal_form(title)) for title in (product.title, *product.localized_titles.values())]
@@ -67,8 +76,9 @@ def learn(products: Iterable[Product]) -> LexiconUpdate:
         update.words.update(word for word in set(chain(*titles, *names)) if len(word) <= _MAX_WORD)
         update.phrases.update({phrase for title in titles for phrase in _phrases(title)})
         update.brands.update(_by_normal_form([product.brand]))
-        for name in COLOUR_ATTRIBUTES:
-            update.colours.update(_by_normal_form(product.attributes.get(name, ())))
+        for name, values in product.attributes.items():
+            if known := {normal: value for normal, value in _by_normal_form(values).items() if _is_a_name(normal)}:
+                update.values.setdefault(comparison_form(name), {}).update(known)
         for path in category_ancestry(product.category_path):
             update.categories[normal_form(path.rsplit(CATEGORY_SEPARATOR, 1)[-1])] = path
     return update
@@ -91,6 +101,11 @@ def _phrases(parts: Sequence[str]) -> Iterator[str]:
         for run in zip(*(short[start:] for start in range(size)), strict=False):
             if all(run):
                 yield joined(run)
+
+
+def _is_a_name(normal: str) -> bool:
+    """A number is no name: "42" in a query may count or measure anything."""
+    return len(normal) <= _MAX_VALUE and any(character.isalpha() for character in normal)
 
 
 def _by_normal_form(values: Iterable[str]) -> Mapping[str, str]:

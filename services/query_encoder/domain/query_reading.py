@@ -1,35 +1,22 @@
-"""Reads a query: corrects its words, finds its conditions and concepts, and makes the text that is encoded.
-
-Serving, training and labelling use this same code.
-"""
+"""What was read from a query."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.common.limits import MAX_QUERY
-from services.query_encoder.domain.concept_finding import ConceptFinder, Mention
-from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.constraints import (
-    Constraint,
-    find_price,
-    shop_names,
-    with_colours,
-    with_shop_names,
-    without_price,
-)
-from services.query_encoder.domain.correction import SpellCorrector, Spelling
-from services.query_encoder.domain.expansion import Expander, Expansion
-from services.query_encoder.domain.lexicon import Lexicon
+from services.query_encoder.domain.concept_finding import Mention
+from services.query_encoder.domain.constraints import Constraint
+from services.query_encoder.domain.expansion import Expansion
 
 
 @dataclass(frozen=True)
 class QueryReading:
     """What was read from one query.
 
-    `normal` is its normal form, `corrected` the same after spelling correction, `retrieval_text` what remains without
-    the price condition. `spelling_alternatives`: words of the shop that the shopper may have meant by doubtful words of
-    `corrected`. `mentions` of concepts in `retrieval_text`.
+    `normal` is its normal form, `corrected` the same after spelling correction, `retrieval_text` what is looked up:
+    without the price condition and the domain's own stop words, with values in the place of words that state them.
+    `spelling_alternatives`: words of the shop that the shopper may have meant by doubtful words of `corrected`.
+    `mentions` of concepts in `corrected`.
     """
 
     normal: str
@@ -52,36 +39,3 @@ class QueryReading:
         if reads_chinese:
             return f"{self.retrieval_text} {self.rendering}".rstrip()
         return self.rendering or self.retrieval_text
-
-
-class QueryReader:
-    """Reads queries with one concept graph. The words of the shop are passed with each query."""
-
-    def __init__(self, graph: ConceptGraph, default_currency: str) -> None:
-        self._graph, self._currency = graph, default_currency
-        self._finder = ConceptFinder(graph)
-
-    def read(self, normal: str, lexicon: Lexicon, corrector: SpellCorrector, expander: Expander) -> QueryReading:
-        price = find_price(normal, self._currency, shop_names(lexicon))
-        spelling = _spelling(normal, price, corrector)
-        corrected = spelling.text
-        if corrected != normal:
-            price = find_price(corrected, self._currency, shop_names(lexicon))
-        constraints = with_shop_names(corrected, price, lexicon)
-        retrieval_text = without_price(corrected, constraints)
-        reading = self._finder.read(retrieval_text)
-        expansion = expander.expand(reading, retrieval_text)
-        constraints = with_colours(constraints, reading.mentions, lexicon, self._graph)
-        return QueryReading(
-            normal, corrected, spelling.alternatives, retrieval_text, constraints, reading.mentions, expansion
-        )
-
-
-def _spelling(normal: str, price: Constraint | None, corrector: SpellCorrector) -> Spelling:
-    """The words of a price are not corrected: no shop has "not" or "hkd" in its titles."""
-    if price is None:
-        return corrector.read(normal)
-    before, words, after = normal.partition(price.matched_text)
-    left, right = corrector.read(before), corrector.read(after)
-    text = f"{left.text}{words}{right.text}"
-    return Spelling(text, left.alternatives + right.alternatives) if len(text) <= MAX_QUERY else Spelling(normal)

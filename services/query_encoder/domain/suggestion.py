@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.lexicon import Lexicon
-from services.query_encoder.domain.text import CHINESE, STOP_WORDS, detect_language, normal_form, words
+from services.query_encoder.domain.text import CHINESE, detect_language, normal_form, words
 
 # A word or phrase is suggested if at least so many titles contain it. A past query is suggested if at least so many
 # people sent it and it has only words of the shop: names and addresses that somebody typed are never shown to others.
@@ -51,10 +51,10 @@ class Suggester:
     corrects a typo of the prefix.
     """
 
-    def __init__(self, lexicon: Lexicon, corrector: SpellCorrector) -> None:
+    def __init__(self, lexicon: Lexicon, corrector: SpellCorrector, stop_words: frozenset[str]) -> None:
         self._corrector, self._words = corrector, lexicon.words
         self._entries: dict[str, Suggestion] = {}
-        for text, suggestion in _entries(lexicon):
+        for text, suggestion in _entries(lexicon, stop_words):
             self._entries.setdefault(text, suggestion)
         # (text that a prefix is compared with, the entry), sorted: all matches of a prefix are one slice.
         places = sorted((place, text) for text in self._entries for place in _starts(text))
@@ -145,7 +145,7 @@ class Suggester:
         return found
 
 
-def _entries(lexicon: Lexicon) -> Iterator[tuple[str, Suggestion]]:
+def _entries(lexicon: Lexicon, stop_words: frozenset[str]) -> Iterator[tuple[str, Suggestion]]:
     """(normal form, suggestion); brands and categories first."""
     for names, kind in ((lexicon.brands, SuggestionKind.BRAND), (lexicon.categories, SuggestionKind.CATEGORY)):
         for normal, value in names.items():
@@ -153,7 +153,8 @@ def _entries(lexicon: Lexicon) -> Iterator[tuple[str, Suggestion]]:
             text = value if kind is SuggestionKind.BRAND else normal
             yield normal, Suggestion(text, kind, known * _NAME)
     continued: dict[str, int] = {}
-    useful = {text: n for text, n in chain(lexicon.words.items(), lexicon.phrases.items()) if _is_useful(text, n)}
+    counted = chain(lexicon.words.items(), lexicon.phrases.items())
+    useful = {text: n for text, n in counted if _is_useful(text, n, stop_words)}
     for phrase, count in useful.items():
         parts = words(phrase)
         for shorter in (phrase[: -len(parts[-1])].rstrip(), phrase[len(parts[0]) :].lstrip()):
@@ -164,12 +165,12 @@ def _entries(lexicon: Lexicon) -> Iterator[tuple[str, Suggestion]]:
             yield text, Suggestion(text, SuggestionKind.PRODUCT, count * (1 + text.count(" ")))
 
 
-def _is_useful(text: str, titles: int) -> bool:
+def _is_useful(text: str, titles: int, stop_words: frozenset[str]) -> bool:
     if titles < MIN_TITLES:
         return False
     parts = words(text)
     first, last = parts[0], parts[-1]
-    if first in STOP_WORDS or last in STOP_WORDS or len(text) < 2:
+    if first in stop_words or last in stop_words or len(text) < 2:
         return False
     if detect_language(text) == CHINESE:
         return True

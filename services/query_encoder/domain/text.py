@@ -19,17 +19,6 @@ _LATIN = re.compile(f"[{LATIN}]", re.IGNORECASE)
 _KANA = re.compile(f"[{KANA}]")
 _WORD = re.compile(rf"[{HAN}]+|[^\W_]+(?:[-'./][^\W_]+)*")
 _STEMMER = snowballstemmer.stemmer("english")
-# Words that say nothing about a product, in English and Chinese.
-STOP_WORDS = frozenset(
-    [
-        "a", "an", "and", "any", "are", "as", "at", "be", "but", "by", "can", "do", "for", "from", "had", "has",
-        "have", "i", "if", "in", "into", "is", "it", "its", "me", "my", "no", "not", "of", "on", "or", "our",
-        "so", "some", "that", "the", "their", "them", "then", "there", "these", "they", "this", "to", "us",
-        "was", "we", "were", "what", "which", "who", "will", "with", "you", "your",
-        "的", "了", "和", "是", "我", "要", "想", "在", "有", "个", "吗", "呢",
-        "吧", "啊", "给", "请", "与", "及", "或", "我要", "想要", "一个", "什么",
-    ]
-)  # fmt: skip
 
 
 def normalise(text: str) -> str:
@@ -78,7 +67,7 @@ def words(normal: str) -> list[str]:
     return found
 
 
-def tokens(normal: str) -> list[str]:
+def tokens(normal: str, stop_words: frozenset[str]) -> list[str]:
     """`words` without stop words; English words are stemmed (Snowball, Porter2)."""
-    kept = [word for word in words(normal) if word not in STOP_WORDS]
+    kept = [word for word in words(normal) if word not in stop_words]
     return [_STEMMER.stemWord(word) if word.isascii() and word.isalpha() else word for word in kept]

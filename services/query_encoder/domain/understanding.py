@@ -30,10 +30,8 @@ from services.query_encoder.domain.understanding_network import (
 from services.query_encoder.domain.understanding_rules import (
     CHAT,
     ORDER,
+    IntentRules,
     head_words,
-    intent_by_rule,
-    sentiment_by_rule,
-    sizes,
 )
 
 # A less probable category is not reported; a category above it may be.
@@ -42,7 +40,6 @@ MIN_CATEGORY = 0.5
 MIN_TAG = 0.8
 # Words of an attribute value that is looked for in the query.
 _LONGEST_VALUE = 4
-_TAGGED = {ConstraintType.BRAND: "brand", ConstraintType.COLOUR: "colour"}
 _KINDS = (ConceptKind.MATERIAL, ConceptKind.AUDIENCE)
 
 Key = TypeVar("Key", bound=Hashable)
@@ -88,9 +85,15 @@ class Understander:
     """Classifies queries with the network of one shop and with rules."""
 
     def __init__(
-        self, network: UnderstandingNetwork, labels: Labels, graph: ConceptGraph, model_version: str = "untrained"
+        self,
+        network: UnderstandingNetwork,
+        labels: Labels,
+        graph: ConceptGraph,
+        rules: IntentRules,
+        model_version: str = "untrained",
     ) -> None:
-        self._network, self.labels, self._graph, self.model_version = network, labels, graph, model_version
+        self._network, self.labels, self.model_version = network, labels, model_version
+        self._graph, self.rules = graph, rules
         self._slices = labels.slices()
         self._leaves = {normal_form(_leaf(path)): path for path in labels.category if path}
         self._by_key = _unambiguous((english_key(_leaf(path)), path) for path in labels.category if path)
@@ -109,8 +112,8 @@ class Understander:
         A category that is not in `lexicon` is not reported: the network may be that of another shop.
         """
         probabilities = self.probabilities(reading, vector)
-        intent = _best(intent_by_rule(reading), self.labels.intent, probabilities[INTENT])
-        sentiment = _best(sentiment_by_rule(reading.normal), self.labels.sentiment, probabilities[SENTIMENT])
+        intent = _best(self.rules.intent(reading), self.labels.intent, probabilities[INTENT])
+        sentiment = _best(self.rules.sentiment(reading.normal), self.labels.sentiment, probabilities[SENTIMENT])
         category = self._category(reading, probabilities[CATEGORY])
         # A question about an order, or chat, looks for no product: only a category named in the text is reported.
         is_no_search = intent.value in (ORDER, CHAT) and category is not None and category.source is Source.MODEL
@@ -136,7 +139,7 @@ class Understander:
         return next((self._by_key[key[at:]] for at in range(len(key)) if key[at:] in self._by_key), "")
 
     def tags_by_rule(self, reading: QueryReading) -> Iterator[Tag]:
-        """Brand and colour by the conditions, material and audience by the concepts, and values of the shop in the
+        """Brands and attributes by the conditions, material and audience by the concepts, and values of the shop in the
         text.
         """
         seen: set[str] = set()
@@ -147,8 +150,10 @@ class Understander:
 
     def _named(self, reading: QueryReading) -> Iterator[tuple[str, str, str]]:
         for constraint in reading.constraints:
-            if constraint.type in _TAGGED:
-                yield _TAGGED[constraint.type], constraint.value, constraint.matched_text
+            if constraint.type is ConstraintType.BRAND:
+                yield "brand", constraint.value, constraint.matched_text
+            elif constraint.type is ConstraintType.ATTRIBUTE:
+                yield constraint.attribute, constraint.value, constraint.matched_text
         for part in reading.mentions:
             concept = part.concepts[0]
             if concept.kind in _KINDS and (known := self._known(concept)):
@@ -160,8 +165,8 @@ class Understander:
                 known = self._values.get(english_key(text))
                 if known and len(text) > 2 and not text.isdigit():
                     yield *known, text
-        for text, size_name in sizes(reading.normal):
-            if known := self._values.get(english_key(size_name)):
+        for text, value in self.rules.values(reading.normal):
+            if known := self._values.get(english_key(value)):
                 yield *known, text
 
     def _known(self, concept: Concept) -> tuple[str, str] | None:

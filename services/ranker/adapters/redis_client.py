@@ -13,8 +13,9 @@ import redis
 from services.common.errors import InvalidArgument
 from services.common.redis_errors import redis_errors
 
-# Of the keys below. Redis with keys of another layout is refused.
-LAYOUT = 4
+# Of the keys below. Layouts from OLDEST on are read: what came later is missing in them. Others are refused.
+LAYOUT = 5
+OLDEST = 4
 LAYOUT_KEY = "kairos:ranker:layout"
 # The key that seals the gateways' tokens: of all tenants.
 TOKEN_KEY = "kairos:ranker:token-key"
@@ -44,10 +45,11 @@ class RedisClient:
             return
         known = self._redis.get(LAYOUT_KEY)
         if known is None and any(islice(self._redis.scan_iter(_EARLIER, count=1_000), 1)):
-            raise InvalidArgument.of("redis_url", f"Redis has keys of a layout before {LAYOUT}. {_REMEDY}")
-        if known is not None and int(known) != LAYOUT:
-            raise InvalidArgument.of("redis_url", f"Redis has keys of layout {int(known)}, not {LAYOUT}. {_REMEDY}")
-        if known is None:
+            raise InvalidArgument.of("redis_url", f"Redis has keys of a layout before {OLDEST}. {_REMEDY}")
+        if known is not None and not OLDEST <= int(known) <= LAYOUT:
+            problem = f"Redis has keys of layout {int(known)}, this Kairos reads {OLDEST} to {LAYOUT}"
+            raise InvalidArgument.of("redis_url", f"{problem}. {_REMEDY}")
+        if known is None or int(known) < LAYOUT:
             self._redis.set(LAYOUT_KEY, LAYOUT)
         self._is_checked = True
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
-from typing import Any
 
 import redis
 
@@ -13,8 +12,10 @@ from services.ranker.adapters import redis_scripts
 from services.ranker.adapters.ranking_bytes import from_bytes
 from services.ranker.adapters.redis_client import tenant_prefix, unavailable_without_redis
 from services.ranker.adapters.redis_consumers import RedisConsumers
-from services.ranker.domain.event import Event, EventType
+from services.ranker.adapters.redis_events import event_from_json
+from services.ranker.domain.event import EventType
 from services.ranker.domain.popularity import FORGOTTEN_LOG_MASS, HALF_LIFE_S, log_mass
+from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.repurchase import day_of
 from services.ranker.domain.user_history import priority
 from services.ranker.ports import Fill, LogBound, Retention
@@ -103,8 +104,13 @@ class RedisRetention(RedisConsumers):
             gone = [id.decode() for id in self._range(f"{prefix}items", until_s)]
             unpopular = self._range(f"{prefix}popularity", faded)
             if gone or unpopular:
+                groups = self._redis.hmget(f"{prefix}groups", gone) if gone else []
                 # Not one transaction: in MULTI a full Redis refuses removals too.
                 pipeline = self._redis.pipeline(transaction=False)
+                for item, group in zip(gone, groups, strict=True):
+                    if group is not None:
+                        pipeline.zrem(f"{prefix}variants:{group.decode()}", item)
+                        pipeline.hdel(f"{prefix}groups", item)
                 for item in gone:
                     pipeline.delete(f"{prefix}item:{item}")
                     pipeline.zrem(f"{prefix}items", item)
@@ -112,6 +118,7 @@ class RedisRetention(RedisConsumers):
                         pipeline.hdel(f"{prefix}{name}", f"item:{item}")
                 if unpopular:
                     pipeline.zrem(f"{prefix}popularity", *unpopular)
+                    pipeline.delete(*(f"{prefix}variants:{key.decode()}" for key in unpopular))
                 pipeline.execute()
             removed = max(len(gone), len(unpopular))
             yield removed
@@ -134,10 +141,9 @@ class RedisRetention(RedisConsumers):
 
 
 def _of_event(position: int, fields: dict[bytes, bytes]) -> dict[str, object]:
-    data: dict[str, Any] = json.loads(fields[b"event"])
-    event = Event(**data | {"type": EventType(data["type"])})
+    event = event_from_json(fields[b"event"])
     start, time_s = f"{event.event_id}\0", repr(event.occurred_s)
-    sets = [{"name": "recent", "score": time_s, "start": start}]
+    sets = [{"name": "refunds" if event.type in UNDOING else "recent", "score": time_s, "start": start}]
     if event.type is EventType.IMPRESSION:
         sets = [{"name": "shown", "score": time_s, "start": f"{event.item_id}\0{event.event_id}"}]
     if event.type is EventType.PURCHASE:

@@ -6,6 +6,8 @@ who was deleted is remembered by the SHA-1 of the key.
 
 from __future__ import annotations
 
+from services.ranker.adapters.redis_totals import TOTALS
+
 _SHARED = """
 local prefix = KEYS[1]
 local function rank(set, score, member, limit)
@@ -19,10 +21,16 @@ local function is_forgotten(person, time)
   local gone = redis.call('GET', prefix .. 'forgotten:' .. redis.sha1hex(person))
   return gone and tonumber(time) <= tonumber(gone)
 end
+-- The key of an item's popularity: that of its group, or its own.
+local function key_of(item)
+  return redis.call('HGET', prefix .. 'groups', item) or item
+end
 local function store_items(items, now_s)
   for _, item in ipairs(items) do
     local key = prefix .. 'item:' .. item.id
     if redis.call('GET', key) ~= item.data then redis.call('SET', key, item.data) end
+    if item.group == item.id then redis.call('HDEL', prefix .. 'groups', item.id)
+    elseif item.group ~= '' then redis.call('HSET', prefix .. 'groups', item.id, item.group) end
     local known = redis.call('ZSCORE', prefix .. 'items', item.id)
     if not known or known + 86400 < now_s then redis.call('ZADD', prefix .. 'items', now_s, item.id) end
   end
@@ -41,43 +49,43 @@ return answer
 
 RECORD = (
     _SHARED
+    + TOTALS
     + """
--- As domain/popularity.py: a person counts once for an item, with the event that weighs most.
-local function count_popularity(event, shares)
-  local mass, share = tonumber(event.mass), tonumber(redis.call('ZSCORE', shares, event.item) or nil)
-  if share and share >= mass then return end
-  rank(shares, event.mass, event.item, event.shares)
-  local total = tonumber(redis.call('ZSCORE', prefix .. 'popularity', event.item) or nil)
-  if total then
-    local most = math.max(total, mass)
-    local others = 2 ^ (total - most) - (share and 2 ^ (share - most) or 0)
-    total = most + math.log(math.max(others, 0) + 2 ^ (mass - most)) / math.log(2)
+-- Popularity that was kept by item before the item's group was known becomes the group's.
+local function join_groups(items)
+  for _, item in ipairs(items) do
+    local mass = item.group ~= '' and item.group ~= item.id and score(prefix .. 'popularity', item.id)
+    if mass then
+      redis.call('ZREM', prefix .. 'popularity', item.id)
+      move(item.group, item.id, nil, mass)
+    end
   end
-  redis.call('ZADD', prefix .. 'popularity', string.format('%.17g', total or mass), event.item)
 end
 local answer = {}
 local until_s = tonumber(redis.call('HGET', prefix .. 'trimmed', 'until') or '-inf')
 for place, batch in ipairs(cjson.decode(ARGV[1])) do
   store_items(batch.items, batch.now_s)
+  join_groups(batch.items)
   local new = {}
   for _, event in ipairs(batch.events) do
     if tonumber(event.time) > until_s and not is_forgotten(event.person, event.time)
         and redis.call('SET', prefix .. 'event:' .. event.id, '1', 'NX') then
       new[#new + 1] = event.id
       local person = prefix .. 'person:' .. owner(event.person) .. ':'
+      local undone = event.is_trade and undone_of(person) or {}
       local position = redis.call('INCR', prefix .. 'events:last')
+      -- A day of purchases needs the position of its first one.
+      if event.kind == 'purchase' then redis.call('SET', prefix .. 'event:' .. event.id, position) end
       redis.call('XADD', prefix .. 'events', position .. '-0', 'mark', event.id, 'event', event.data)
       redis.call('ZADD', person .. 'events', position, position)
       redis.call('ZADD', prefix .. 'times', event.time, string.format('%012d', position))
       for _, set in ipairs(event.sets) do rank(person .. set.name, set.score, set.member, set.limit) end
-      if event.mass then count_popularity(event, person .. 'shares') end
-      if event.day and redis.call(
-          'HSETNX', person .. 'bought', event.day .. ':' .. event.item, position .. ':' .. event.category) == 1 then
-        local days = redis.call('HINCRBY', person .. 'days', event.item, 1)
-        for _, key in ipairs(event.keys) do
-          if days == 1 then redis.call('HINCRBY', prefix .. 'buyers', key, 1) end
-          if days == 2 then redis.call('HINCRBY', prefix .. 'again', key, 1) end
-        end
+      if event.is_trade then undone = settle(person, undone, event.id) end
+      local entry = {item = event.item, occurred_s = tonumber(event.time)}
+      if event.kind ~= 'purchase' then
+        count_popularity(person, event.kind, entry.item, entry.occurred_s)
+      else
+        if not undone[event.id] then count_purchase(person, entry, position, event.category) end
       end
     end
   end
@@ -122,6 +130,7 @@ return new
 # The document names visitor and user, and the limits of the bounded sets. Answers {-1} if the visitor is another's.
 MERGE = (
     _SHARED
+    + TOTALS
     + """
 local document = cjson.decode(ARGV[1])
 local known = redis.call('GET', prefix .. 'merged:' .. document.visitor)
@@ -132,7 +141,9 @@ redis.call('SADD', prefix .. 'visitors:' .. document.user, document.visitor)
 redis.call('EXPIRE', prefix .. 'visitors:' .. document.user, document.merged_s)
 local from = prefix .. 'person:' .. document.visitor .. ':'
 local to = prefix .. 'person:' .. document.user .. ':'
-local moved = {redis.call('ZCARD', from .. 'events'), redis.call('ZCARD', from .. 'impressions')}
+local undone = undone_of(from)
+for id in pairs((undone_of(to))) do undone[id] = true end
+local sizes = {redis.call('ZCARD', from .. 'events'), redis.call('ZCARD', from .. 'impressions')}
 local function unite(set)
   redis.call('ZUNIONSTORE', to .. set, 2, to .. set, from .. set, 'AGGREGATE', 'MAX')
   redis.call('DEL', from .. set)
@@ -143,38 +154,6 @@ for set, limit in pairs(document.limits) do
   redis.call('ZREMRANGEBYRANK', to .. set, 0, -1 - limit)
 end
 
--- As domain/repurchase.py: the first recorded day of an item counts a buyer, the second one a buyer who bought again.
-local function days_of(person, into)
-  local fields = redis.call('HGETALL', person .. 'bought')
-  for at = 1, #fields, 2 do
-    local position, category = fields[at + 1]:match('^(%d+):(.*)$')
-    local known = into[fields[at]]
-    if not known or tonumber(position) < known.position then
-      into[fields[at]] = {position = tonumber(position), category = category, item = fields[at]:match('^%-?%d+:(.*)$')}
-    end
-  end
-  return into
-end
-local function count(days, sign)
-  local items = {}
-  for _, day in pairs(days) do
-    items[day.item] = items[day.item] or {}
-    table.insert(items[day.item], day)
-  end
-  for item, bought in pairs(items) do
-    table.sort(bought, function(a, b) return a.position < b.position end)
-    for time, name in ipairs({'buyers', 'again'}) do
-      local day = bought[time]
-      if day then
-        local keys = {'item:' .. item}
-        if day.category ~= '' then keys[2] = 'category:' .. day.category end
-        for _, key in ipairs(keys) do
-          if redis.call('HINCRBY', prefix .. name, key, sign) == 0 then redis.call('HDEL', prefix .. name, key) end
-        end
-      end
-    end
-  end
-end
 count(days_of(from, {}), -1)
 count(days_of(to, {}), -1)
 local together = days_of(to, days_of(from, {}))
@@ -184,7 +163,9 @@ for field, day in pairs(together) do
   redis.call('HSET', to .. 'bought', field, day.position .. ':' .. day.category)
   redis.call('HINCRBY', to .. 'days', day.item, 1)
 end
-return moved
+-- The user may have given back what the visitor had bought.
+settle(to, undone, '')
+return sizes
 """
 )
 
@@ -210,8 +191,8 @@ end
 local events = clear('events', 'event:')
 local impressions = clear('impressions', '')
 clear('whole_rankings', '')
-for _, name in ipairs({'events', 'impressions', 'whole_rankings', 'recent', 'lasting', 'purchases', 'shown', 'shares',
-    'bought', 'days'}) do
+for _, name in ipairs({'events', 'impressions', 'whole_rankings', 'recent', 'lasting', 'purchases', 'refunds', 'shown',
+    'shares', 'bought', 'days'}) do
   redis.call('DEL', own .. name)
 end
 local visitors = redis.call('SMEMBERS', prefix .. 'visitors:' .. person)
@@ -247,8 +228,9 @@ for _, entry in ipairs(document.entries) do
       end
     end
     if entry.mass then
-      local share = tonumber(redis.call('ZSCORE', own .. 'shares', entry.item) or nil)
-      if share and share <= tonumber(entry.mass) then redis.call('ZREM', own .. 'shares', entry.item) end
+      local key = key_of(entry.item)
+      local share = tonumber(redis.call('ZSCORE', own .. 'shares', key) or nil)
+      if share and share <= tonumber(entry.mass) then redis.call('ZREM', own .. 'shares', key) end
     end
     if entry.day then
       local bought = redis.call('HGET', own .. 'bought', entry.day .. ':' .. entry.item)

@@ -2,13 +2,14 @@
 
 Keys, all below kairos:{tenant}: event:<id> and shown:<ranking>:<position> mark what was recorded; events, impressions
 and whole_rankings are streams, numbered from 1, that a learner reads; item:<id> its features; popularity a sorted set
-of log masses; buyers and again count by items and categories. Below person:<key>: recent, lasting, purchases and shown
-are the bounded sets that a profile is made of, shares what the person adds to the popularity of items; events,
-impressions and whole_rankings the person's positions in the streams; bought and days the days of purchases.
-merged:<visitor> names the user, visitors:<user> the visitors; forgotten:<digest> is the time of a deletion.
-group:<name> is where a consumer of the streams is, count:<name> sums. times are the positions of the events by the time
-at which they happened, items the item ids by the time at which their features came last, trimmed what retention has
-removed: redis_retention.py. kairos:tenants names the tenants.
+of log masses by item or group; groups names the group of an item, variants:<group> is a sorted set of the log masses
+that each of its items brought; buyers and again count by items and categories. Below person:<key>: recent, lasting,
+purchases, refunds and shown are the bounded sets that a profile is made of, shares what the person adds to the
+popularity of items and groups; events, impressions and whole_rankings the person's positions in the streams; bought and
+days the days of purchases. merged:<visitor> names the user, visitors:<user> the visitors; forgotten:<digest> is the
+time of a deletion. group:<name> is where a consumer of the streams is, count:<name> sums. times are the positions of
+the events by the time at which they happened, items the item ids by the time at which their features came last, trimmed
+what retention has removed: redis_retention.py. kairos:tenants names the tenants.
 """
 
 from __future__ import annotations
@@ -27,19 +28,22 @@ from services.common.errors import Conflict
 from services.ranker.adapters import redis_scripts
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.redis_client import tenant_prefix, unavailable_without_redis
+from services.ranker.adapters.redis_events import event_from_json, event_to_json
 from services.ranker.adapters.redis_retention import RedisRetention
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.person import is_visitor, person_key
-from services.ranker.domain.popularity import SHARES, decayed, log_mass
-from services.ranker.domain.repurchase import day_of, purchase_keys
+from services.ranker.domain.popularity import SHARES, decayed
+from services.ranker.domain.refunds import REFUNDS, UNDOING
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
 from services.ranker.ports import FORGOTTEN_S, MERGED_S
 
-_SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "shown": SHOWN}
+_SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "refunds": REFUNDS, "shown": SHOWN}
 # Of those of a person that are no part of the history: log masses by item.
 _SHARES = {"shares": SHARES}
+# Keys of popularity that are read at a time.
+_PAGE = 200
 
 
 @unavailable_without_redis
@@ -76,7 +80,7 @@ class RedisProfileStore(RedisRetention):
         self._know(tenant)
         document = {
             "now_s": self._clock(),
-            "items": [{"id": item.item_id, "data": _item_to_json(item)} for item in items],
+            "items": [_item_entry(item) for item in items],
             "impressions": [_page(page) for page in impressions],
             "whole": [
                 {"mark": f"whole:{each.ranking_id}", "person": each.person, "time": repr(each.ranked_s)}
@@ -89,12 +93,14 @@ class RedisProfileStore(RedisRetention):
     def user_history(self, tenant: str, person: str) -> UserHistory:
         own = f"{tenant_prefix(tenant)}person:{self._owner(tenant, person)}:"
         answers = self._history(keys=[own], args=[part for name in _SETS for part in (name, _SETS[name] - 1)])
-        recent, lasting, purchases, shown = (
+        recent, lasting, purchases, refunds, shown = (
             [(member, float(score)) for member, score in zip(answer[::2], answer[1::2], strict=True)]
             for answer in answers
         )
         stored = {
-            member: json.loads(member.split(b"\0", 1)[1]) for of in (recent, lasting, purchases) for member, _ in of
+            member: json.loads(member.split(b"\0", 1)[1])
+            for of in (recent, lasting, purchases, refunds)
+            for member, _ in of
         }
         items = self.items(tenant, sorted({event[0] for event in stored.values() if event[0]}))
 
@@ -102,12 +108,17 @@ class RedisProfileStore(RedisRetention):
             return [_entry(member, stored[member], items) for member, _ in of]
 
         pages = [(member.split(b"\0", 1)[0].decode(), shown_s) for member, shown_s in shown]
-        return UserHistory(entries(recent), entries(lasting), entries(purchases), pages)
+        return UserHistory.of(entries(recent), entries(lasting), entries(purchases), entries(refunds), pages)
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         prefix = tenant_prefix(tenant)
-        found = self._redis.mget([f"{prefix}item:{item_id}" for item_id in item_ids]) if item_ids else []
-        return {id: _item_from_json(id, data) for id, data in zip(item_ids, found, strict=True) if data}
+        if not item_ids:
+            return {}
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.mget([f"{prefix}item:{item_id}" for item_id in item_ids])
+        pipeline.hmget(f"{prefix}groups", list(item_ids))
+        found = zip(item_ids, *pipeline.execute(), strict=True)
+        return {id: _item_from_json(id, data, group) for id, data, group in found if data}
 
     def rebuys(self, tenant: str, keys: Sequence[str]) -> dict[str, tuple[int, int]]:
         if not keys:
@@ -117,27 +128,38 @@ class RedisProfileStore(RedisRetention):
         pairs = zip(keys, buyers, again, strict=True)
         return {key: (int(b or 0), int(a or 0)) for key, b, a in pairs if b is not None or a is not None}
 
-    def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
-        if not item_ids:
+    def popularity(self, tenant: str, keys: Sequence[str], now_s: float) -> list[float]:
+        if not keys:
             return []
-        return [
-            decayed(mass, now_s) for mass in self._redis.zmscore(f"{tenant_prefix(tenant)}popularity", list(item_ids))
-        ]
+        return [decayed(mass, now_s) for mass in self._redis.zmscore(f"{tenant_prefix(tenant)}popularity", list(keys))]
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
-        prefix = tenant_prefix(tenant)
-        ranked = self._redis.zrevrange(f"{prefix}popularity", 0, -1 if category else limit - 1, withscores=True)
-        pairs = [(item_id.decode(), mass) for item_id, mass in ranked]
-        if category and pairs:
-            found = self._redis.mget([f"{prefix}item:{item_id}" for item_id, _ in pairs])
-            pairs = [pair for pair, data in zip(pairs, found, strict=True) if data and _is_in(data, category)]
-        pairs.sort(key=lambda pair: (-pair[1], pair[0]))
-        return [(item_id, decayed(mass, now_s)) for item_id, mass in pairs[:limit]]
+        prefix, found = tenant_prefix(tenant), list[tuple[float, str, str]]()
+        size, first = max(limit, _PAGE), 0
+        while len(found) < limit:
+            ranked = self._redis.zrevrange(f"{prefix}popularity", first, first + size - 1, withscores=True)
+            if not ranked:
+                break
+            item_ids = self._representatives(prefix, [key.decode() for key, _ in ranked])
+            stored = self._redis.mget([f"{prefix}item:{id}" for id in item_ids]) if category else [b""] * len(ranked)
+            found += [
+                (-mass, key.decode(), item_id)
+                for (key, mass), item_id, data in zip(ranked, item_ids, stored, strict=True)
+                if not category or (data and _is_in(data, category))
+            ]
+            first += size
+        return [(item_id, decayed(-mass, now_s)) for mass, _, item_id in sorted(found)[:limit]]
+
+    def _representatives(self, prefix: str, keys: Sequence[str]) -> list[str]:
+        """For each key of popularity the item of the group that brought most of it; the key itself without a group."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.zrevrange(f"{prefix}variants:{key}", 0, 0)
+        return [best[0].decode() if best else key for key, best in zip(keys, pipeline.execute(), strict=True)]
 
     def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]:
         entries = self._log(tenant, "events", position, limit, person)
-        found = ((place, json.loads(entry[b"event"])) for place, entry in entries)
-        return [(place, Event(**data | {"type": EventType(data["type"])})) for place, data in found]
+        return [(place, event_from_json(entry[b"event"])) for place, entry in entries]
 
     def impressions_after(
         self, tenant: str, position: int, limit: int, person: str = ""
@@ -217,7 +239,7 @@ def _batch(batch: Batch, now_s: float) -> dict[str, object]:
     items = {item.item_id: item for item in batch.items}
     return {
         "now_s": now_s,
-        "items": [{"id": item.item_id, "data": _item_to_json(item)} for item in batch.items],
+        "items": [_item_entry(item) for item in batch.items],
         "events": [_event_entry(event, items.get(event.item_id)) for event in batch.events],
     }
 
@@ -228,31 +250,28 @@ def _event_entry(event: Event, item: ItemFeatures | None) -> dict[str, object]:
     kept = [
         event.item_id, event.session_id, event.type.value, event.occurred_s, event.dwell_ms, event.query, price,
     ]  # fmt: skip
+    is_trade = event.type is EventType.PURCHASE or event.type in UNDOING
+    if is_trade:
+        kept += [event.order_id, event.quantity, item.category if item else ""]
     member = f"{event.event_id}\0{json.dumps(kept, separators=(',', ':'))}"
     scores: dict[str, tuple[float, str]] = {}
     if event.type is EventType.IMPRESSION:
         scores["shown"] = event.occurred_s, f"{event.item_id}\0{event.event_id}"
     else:
-        scores["recent"] = event.occurred_s, member
+        scores["refunds" if event.type in UNDOING else "recent"] = event.occurred_s, member
     if event.type is EventType.PURCHASE:
         scores["purchases"] = event.occurred_s, member
     if (lasting := priority(event)) is not None:
         scores["lasting"] = lasting, member
-    entry: dict[str, object] = {
+    return {
         "id": event.event_id, "person": event.person, "item": event.item_id, "time": repr(event.occurred_s),
-        "data": json.dumps(vars(event) | {"type": event.type.value}),
+        "kind": event.type.value, "is_trade": is_trade, "category": item.category if item else "",
+        "data": event_to_json(event),
         "sets": [
             {"name": name, "score": repr(score), "member": text, "limit": _SETS[name]}
             for name, (score, text) in scores.items()
         ],
     }  # fmt: skip
-    if (mass := log_mass(event)) is not None:
-        entry |= {"mass": repr(mass), "shares": SHARES}
-    if event.type is EventType.PURCHASE:
-        category = item.category if item else ""
-        entry |= {"day": str(day_of(event.occurred_s)), "category": category}
-        entry["keys"] = purchase_keys(event.item_id, category)
-    return entry
 
 
 def _page(page: Impressions) -> dict[str, object]:
@@ -269,11 +288,15 @@ def _page(page: Impressions) -> dict[str, object]:
 
 
 def _entry(member: bytes, kept: list[Any], items: dict[str, ItemFeatures]) -> HistoryEntry:
-    item_id, session_id, kind, occurred_s, dwell_ms, query, price = kept
+    item_id, session_id, kind, occurred_s, dwell_ms, query, price, *traded = kept
     return HistoryEntry(
         item_id, session_id, EventType(kind), occurred_s, dwell_ms, items.get(item_id),
-        member.split(b"\0", 1)[0].decode(), query, math.nan if price is None else price,
+        member.split(b"\0", 1)[0].decode(), query, math.nan if price is None else price, *traded[:2],
     )  # fmt: skip
+
+
+def _item_entry(item: ItemFeatures) -> dict[str, str]:
+    return {"id": item.item_id, "data": _item_to_json(item), "group": item.group_id}
 
 
 def _item_to_json(item: ItemFeatures) -> str:
@@ -282,10 +305,11 @@ def _item_to_json(item: ItemFeatures) -> str:
     return json.dumps([vector, item.model_version, price, item.category, item.brand])
 
 
-def _item_from_json(item_id: str, data: bytes) -> ItemFeatures:
+def _item_from_json(item_id: str, data: bytes, group: bytes | None) -> ItemFeatures:
     vector, version, price, category, brand = json.loads(data)
     array = None if vector is None else np.frombuffer(base64.b64decode(vector), "<f2").astype(np.float32)
-    return ItemFeatures(item_id, array, version, float("nan") if price is None else price, category, brand)
+    group_id = group.decode() if group else ""
+    return ItemFeatures(item_id, array, version, math.nan if price is None else price, category, brand, group_id)
 
 
 def _is_in(data: bytes, category: str) -> bool:

@@ -10,17 +10,13 @@ import numpy as np
 
 from services.common.errors import Conflict
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
-from services.ranker.adapters.sqlite_retention import SqliteRetention
+from services.ranker.adapters.sqlite_totals import SqliteTotals
 from services.ranker.domain.person import is_visitor, person_key
-from services.ranker.domain.repurchase import BoughtDay, merged_days, purchase_counts
+from services.ranker.domain.repurchase import merged_days
 from services.ranker.ports import FORGOTTEN_S
 
 # Tables whose rows belong to a person.
 _OWNED = ("event", "impressions", "whole_ranking", "bought", "popularity_share")
-_COUNT = """
-INSERT INTO rebuy VALUES (?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET buyers = buyers + excluded.buyers, again = again + excluded.again
-"""
 _MERGE_SHARES = """
 INSERT INTO popularity_share SELECT tenant, ?3, item_id, log_mass FROM popularity_share
 WHERE tenant = ?1 AND person = ?2
@@ -28,7 +24,7 @@ ON CONFLICT DO UPDATE SET log_mass = max(log_mass, excluded.log_mass)
 """
 
 
-class SqlitePersons(SqliteRetention):
+class SqlitePersons(SqliteTotals):
     def persons(self, tenant: str, persons: Sequence[str]) -> dict[str, tuple[str, ...]]:
         with self._reading_lock:
             owners = self._owners(self._reading, tenant, persons)
@@ -47,6 +43,7 @@ class SqlitePersons(SqliteRetention):
                 raise Conflict(f"visitor {visitor_id} was merged into another user before, and stays there")
             if known is not None:
                 return 0, 0
+            undone = self._undone(tenant, visitor) | self._undone(tenant, user)
             self._db.execute("INSERT INTO merged VALUES (?, ?, ?, ?)", (tenant, visitor, user, self._clock()))
             self._merge_purchases(tenant, visitor, user)
             self._db.execute(_MERGE_SHARES, (tenant, visitor, user))
@@ -57,6 +54,8 @@ class SqlitePersons(SqliteRetention):
                 ).rowcount
                 for table in ("event", "impressions", "whole_ranking")
             )
+            # The user may have given back what the visitor had bought.
+            self._settle(tenant, user, undone)
         return events, impressions
 
     def delete_person(self, tenant: str, person: str) -> tuple[int, int]:
@@ -80,24 +79,14 @@ class SqlitePersons(SqliteRetention):
         return events, impressions
 
     def _merge_purchases(self, tenant: str, visitor: str, user: str) -> None:
-        query = "SELECT item_id, day, position, category FROM bought WHERE tenant = ? AND person = ?"
-        of_visitor, of_user = (
-            [BoughtDay(*row) for row in self._db.execute(query, (tenant, person))] for person in (visitor, user)
-        )
+        of_visitor, of_user = self._bought(tenant, visitor), self._bought(tenant, user)
         together = merged_days(of_visitor, of_user)
-        for days, sign in ((of_visitor, -1), (of_user, -1), (together, 1)):
-            self._count(tenant, purchase_counts(days), sign)
+        self._recount(tenant, of_visitor, ())
+        self._recount(tenant, of_user, together)
         self._db.execute("DELETE FROM bought WHERE tenant = ? AND person IN (?, ?)", (tenant, visitor, user))
         self._db.executemany(
             "INSERT INTO bought VALUES (?, ?, ?, ?, ?, ?)",
             [(tenant, user, day.item_id, day.day, day.position, day.category) for day in together],
-        )
-        self._db.execute("DELETE FROM rebuy WHERE tenant = ? AND buyers = 0 AND again = 0", (tenant,))
-
-    def _count(self, tenant: str, counts: dict[str, tuple[int, int]], sign: int = 1) -> None:
-        self._db.executemany(
-            _COUNT,
-            [(tenant, key, sign * buyers, sign * again) for key, (buyers, again) in counts.items() if buyers or again],
         )
 
     @staticmethod

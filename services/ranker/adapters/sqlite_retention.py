@@ -68,8 +68,10 @@ class SqliteRetention(SqliteConsumers):
     def _trim_events(self, tenant: str, bound: LogBound, now_s: float) -> Iterator[int]:
         over, until_s = self._count_rows("event", tenant) - bound.count, now_s - bound.age_s
         oldest = (
-            "SELECT position, occurred_s, person, item_id, type FROM event WHERE tenant = ? "
-            "ORDER BY occurred_s, position LIMIT ?"
+            "SELECT e.position, e.occurred_s, e.person, e.item_id, e.type, "
+            "CASE COALESCE(i.group_id, '') WHEN '' THEN e.item_id ELSE i.group_id END FROM event e "
+            "LEFT JOIN item i ON i.tenant = e.tenant AND i.item_id = e.item_id WHERE e.tenant = ? "
+            "ORDER BY e.occurred_s, e.position LIMIT ?"
         )
         removed = STEP
         while removed == STEP:
@@ -79,11 +81,11 @@ class SqliteRetention(SqliteConsumers):
                 self._remove("event", [row[0] for row in gone])
                 self._db.executemany(
                     "DELETE FROM bought WHERE tenant = ? AND person = ? AND item_id = ? AND position = ?",
-                    [(tenant, person, item, at) for at, _, person, item, kind in gone if kind == "purchase"],
+                    [(tenant, person, item, at) for at, _, person, item, kind, _ in gone if kind == "purchase"],
                 )
                 masses = (
-                    (tenant, person, item, log_mass_of(EventType(kind), item, occurred_s))
-                    for _, occurred_s, person, item, kind in gone
+                    (tenant, person, key, log_mass_of(EventType(kind), item, occurred_s))
+                    for _, occurred_s, person, item, kind, key in gone
                 )
                 self._db.executemany(
                     "DELETE FROM popularity_share WHERE tenant = ? AND person = ? AND item_id = ? AND log_mass <= ?",
@@ -117,8 +119,15 @@ class SqliteRetention(SqliteConsumers):
         removed = STEP
         while removed == STEP:
             with self._transaction():
-                query = "SELECT item_id FROM item WHERE tenant = ? AND stored_s <= ? ORDER BY stored_s LIMIT ?"
-                gone = [item for (item,) in self._db.execute(query, (tenant, until_s, STEP)).fetchall()]
+                query = (
+                    "SELECT item_id, group_id FROM item WHERE tenant = ? AND stored_s <= ? ORDER BY stored_s LIMIT ?"
+                )
+                rows = self._db.execute(query, (tenant, until_s, STEP)).fetchall()
+                gone = [item for item, _ in rows]
+                self._db.executemany(
+                    "DELETE FROM variant_popularity WHERE tenant = ? AND item_id = ? AND group_id = ?",
+                    [(tenant, *row) for row in rows],
+                )
                 for table, column, prefix in (("item", "item_id", ""), ("rebuy", "key", "item:")):
                     self._db.execute(
                         f"DELETE FROM {table} WHERE tenant = ? AND {column} IN ({marks(gone)})",
@@ -126,11 +135,15 @@ class SqliteRetention(SqliteConsumers):
                     )
                 faded = self._db.execute(
                     "DELETE FROM popularity WHERE (tenant, item_id) IN (SELECT tenant, item_id FROM popularity "
-                    "WHERE tenant = ? AND log_mass < ? ORDER BY log_mass LIMIT ?)",
+                    "WHERE tenant = ? AND log_mass < ? ORDER BY log_mass LIMIT ?) RETURNING item_id",
                     (tenant, FORGOTTEN_LOG_MASS + now_s / HALF_LIFE_S, STEP),
-                ).rowcount
+                ).fetchall()
+                self._db.executemany(
+                    "DELETE FROM variant_popularity WHERE tenant = ? AND group_id = ?",
+                    [(tenant, *key) for key in faded],
+                )
                 self._db.execute("DELETE FROM merged WHERE tenant = ? AND merged_s <= ?", (tenant, now_s - MERGED_S))
-            removed = max(len(gone), faded)
+            removed = max(len(gone), len(faded))
             yield removed
 
     def _give_back_space(self) -> Iterator[int]:

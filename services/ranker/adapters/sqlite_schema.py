@@ -1,4 +1,4 @@
-"""The tables of the profile store, and the refusal of a file of another layout."""
+"""The tables of the profile store: a file of the version before is brought up to date, any other is refused."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ from services.common.errors import InvalidArgument
 PROFILES_FILE = "profiles.db"
 # Rankings and sessions expire: this file needs no backup.
 RANKINGS_FILE = "rankings.db"
-# Of the tables in PROFILES_FILE. A file of another version is refused.
-VERSION = 4
+# Of the tables in PROFILES_FILE. Files from version OLDEST on are brought to VERSION when they are opened.
+VERSION = 5
+OLDEST = 4
 
 # Positions are AUTOINCREMENT: a consumer of a log never reads one twice, not even after a deletion.
 # Each partial index is one of the sets that a user history is made of: reading the set is reading its first rows.
-# `person` is the key of whose event or page it is now; the ids are those that were sent.
+# `person` is the key of whose event or page it is now; the ids are those that were sent. `event.price` and, of a
+# purchase, `category` are the item's at the time; `currency`, `paid_units` and `paid_nanos` are what was paid.
+# `popularity.item_id` is a group's id for the items of a group; `variant_popularity` is what each of them brought.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
     position INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT, event_id TEXT, person TEXT, user_id TEXT, visitor_id TEXT,
     session_id TEXT, item_id TEXT, type TEXT, occurred_s REAL, attribution_token TEXT, query TEXT, quantity INTEGER,
-    dwell_ms INTEGER, recorded_s REAL, price REAL, priority REAL, UNIQUE (tenant, event_id));
+    dwell_ms INTEGER, recorded_s REAL, price REAL, priority REAL, order_id TEXT NOT NULL DEFAULT '',
+    quote_id TEXT NOT NULL DEFAULT '', currency TEXT NOT NULL DEFAULT '', paid_units INTEGER NOT NULL DEFAULT 0,
+    paid_nanos INTEGER NOT NULL DEFAULT 0, category TEXT NOT NULL DEFAULT '', UNIQUE (tenant, event_id));
 CREATE INDEX IF NOT EXISTS event_of_person_in_log ON event (tenant, person, position);
 CREATE INDEX IF NOT EXISTS recent ON event (tenant, person, occurred_s DESC, event_id DESC)
     WHERE type <> 'impression';
@@ -28,6 +33,8 @@ CREATE INDEX IF NOT EXISTS lasting ON event (tenant, person, priority DESC, even
     WHERE priority IS NOT NULL;
 CREATE INDEX IF NOT EXISTS purchases ON event (tenant, person, occurred_s DESC, event_id DESC)
     WHERE type = 'purchase';
+CREATE INDEX IF NOT EXISTS refunds ON event (tenant, person, occurred_s DESC, event_id DESC)
+    WHERE type IN ('refund', 'cancellation');
 CREATE INDEX IF NOT EXISTS shown_elsewhere ON event (tenant, person, occurred_s DESC, item_id DESC)
     WHERE type = 'impression';
 CREATE INDEX IF NOT EXISTS event_by_time ON event (tenant, occurred_s, position);
@@ -45,10 +52,12 @@ CREATE INDEX IF NOT EXISTS whole_ranking_in_log ON whole_ranking (tenant, positi
 CREATE INDEX IF NOT EXISTS whole_ranking_of_person ON whole_ranking (tenant, person, position) WHERE person <> '';
 CREATE TABLE IF NOT EXISTS item (
     tenant TEXT, item_id TEXT, vector BLOB, model_version TEXT, price REAL, category TEXT, brand TEXT,
-    stored_s REAL, PRIMARY KEY (tenant, item_id)) WITHOUT ROWID;
+    stored_s REAL, group_id TEXT NOT NULL DEFAULT '', PRIMARY KEY (tenant, item_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS item_by_time ON item (tenant, stored_s);
 CREATE TABLE IF NOT EXISTS popularity (
     tenant TEXT, item_id TEXT, log_mass REAL, PRIMARY KEY (tenant, item_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS variant_popularity (
+    tenant TEXT, group_id TEXT, item_id TEXT, log_mass REAL, PRIMARY KEY (tenant, group_id, item_id)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS most_popular ON popularity (tenant, log_mass DESC, item_id);
 CREATE TABLE IF NOT EXISTS popularity_share (
     tenant TEXT, person TEXT, item_id TEXT, log_mass REAL, PRIMARY KEY (tenant, person, item_id)) WITHOUT ROWID;
@@ -71,6 +80,16 @@ CREATE TABLE IF NOT EXISTS count (
     tenant TEXT, name TEXT, field TEXT, value REAL, PRIMARY KEY (tenant, name, field)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
+# From version 4 to 5. The other tables and indexes of version 5 are new.
+_ADDED = (
+    "ALTER TABLE event ADD COLUMN order_id TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE event ADD COLUMN quote_id TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE event ADD COLUMN currency TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE event ADD COLUMN paid_units INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE event ADD COLUMN paid_nanos INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE event ADD COLUMN category TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE item ADD COLUMN group_id TEXT NOT NULL DEFAULT ''",
+)
 _CACHE_KIB = 32 * 1024
 # 16 MB: a checkpoint writes each changed page once, however often it changed.
 _CHECKPOINT_PAGES = 4_000
@@ -105,15 +124,18 @@ def _create(db: sqlite3.Connection, file: Path) -> None:
     db.execute("BEGIN IMMEDIATE")
     version = db.execute("PRAGMA user_version").fetchone()[0]
     is_new = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'event'").fetchone() is None
-    if not is_new and version != VERSION:
+    if not is_new and not OLDEST <= version <= VERSION:
         db.execute("ROLLBACK")
         db.close()
         raise InvalidArgument.of(
             "data_dir",
-            f"{file} has tables of version {version}, this Kairos reads version {VERSION}. Move the file away, with "
-            "its -wal and -shm files, and record the events again (`kairos events import`); or go on with the Kairos "
-            "that wrote it",
+            f"{file} has tables of version {version}, this Kairos reads versions {OLDEST} to {VERSION}. Move the file "
+            "away, with its -wal and -shm files, and record the events again (`kairos events import`); or go on with "
+            "the Kairos that wrote it",
         )
+    if not is_new and version < VERSION:
+        for statement in _ADDED:
+            db.execute(statement)
     # One transaction: executescript would end the one that is open.
     for statement in filter(str.strip, _SCHEMA.split(";")):
         db.execute(statement)

@@ -5,34 +5,33 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from services.common.money import NANOS, Money
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
 from services.ranker.adapters.sqlite_persons import SqlitePersons
 from services.ranker.adapters.sqlite_popularity import PopularityInMemory
-from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
+from services.ranker.adapters.sqlite_totals import ENTRY, PURCHASE_EVENTS, RECENT_EVENTS, REFUND_EVENTS, entry_of
+from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.domain.impressions import Impressions
-from services.ranker.domain.popularity import SHARES, decayed, grown, log_mass
-from services.ranker.domain.repurchase import day_of, purchase_keys
+from services.ranker.domain.popularity import decayed
+from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.stored_ranking import StoredRanking
-from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
+from services.ranker.domain.user_history import LASTING, SHOWN, UserHistory, priority
 
-_ITEM = "item_id, vector, model_version, price, category, brand"
+_ITEM = "item_id, vector, model_version, price, category, brand, group_id"
 _EVENT = (
-    "event_id, user_id, session_id, item_id, type, occurred_s, attribution_token, query, quantity, dwell_ms, visitor_id"
+    "event_id, user_id, session_id, item_id, type, occurred_s, attribution_token, query, quantity, dwell_ms, "
+    "visitor_id, currency, paid_units, paid_nanos, order_id, quote_id"
 )
-_ENTRY = (
-    "item_id, session_id, type, occurred_s, dwell_ms, event_id, query, price FROM event WHERE tenant = ? AND person = ?"
-)
-# By the partial index of the same name.
-_RECENT = f"SELECT {_ENTRY} AND type <> 'impression' ORDER BY occurred_s DESC, event_id DESC LIMIT {RECENT}"
-_LASTING = f"SELECT {_ENTRY} AND priority IS NOT NULL ORDER BY priority DESC, event_id DESC LIMIT {LASTING}"
-_PURCHASES = f"SELECT {_ENTRY} AND type = 'purchase' ORDER BY occurred_s DESC, event_id DESC LIMIT {PURCHASES}"
+_LASTING_EVENTS = f"SELECT {ENTRY} AND priority IS NOT NULL ORDER BY priority DESC, event_id DESC LIMIT {LASTING}"
+_HISTORY = (RECENT_EVENTS, _LASTING_EVENTS, PURCHASE_EVENTS, REFUND_EVENTS)
 _SHOWN_ELSEWHERE = (
     "SELECT item_id, occurred_s FROM event WHERE tenant = ? AND person = ? AND type = 'impression' "
     f"ORDER BY occurred_s DESC, item_id DESC LIMIT {SHOWN}"
@@ -41,22 +40,25 @@ _SHOWN = (
     "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND person = ? AND person <> '' "
     f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SHOWN}"
 )
-_POPULARITY = (
-    "SELECT p.log_mass, s.log_mass FROM popularity p LEFT JOIN popularity_share s "
-    "ON s.tenant = p.tenant AND s.person = ?2 AND s.item_id = p.item_id WHERE p.tenant = ?1 AND p.item_id = ?3"
-)
-_LIMIT_SHARES = (
-    "DELETE FROM popularity_share WHERE tenant = ?1 AND person = ?2 AND item_id IN (SELECT item_id FROM "
-    "popularity_share WHERE tenant = ?1 AND person = ?2 ORDER BY log_mass DESC, item_id DESC "
-    f"LIMIT -1 OFFSET {SHARES})"
-)
 # An item that has not changed is read, not written, more than once a day.
 _STORE_ITEM = """
-INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vector = excluded.vector,
+INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vector = excluded.vector,
     model_version = excluded.model_version, price = excluded.price, category = excluded.category,
-    brand = excluded.brand, stored_s = excluded.stored_s
+    brand = excluded.brand, stored_s = excluded.stored_s,
+    group_id = CASE excluded.group_id WHEN '' THEN group_id ELSE excluded.group_id END
 WHERE vector IS NOT excluded.vector OR model_version <> excluded.model_version OR price IS NOT excluded.price
     OR category <> excluded.category OR brand <> excluded.brand OR stored_s < excluded.stored_s - 86400
+    OR (excluded.group_id <> '' AND group_id <> excluded.group_id)
+"""
+# The item of a group that brought most of its popularity; for all others the item itself.
+_POPULAR = """
+SELECT COALESCE(v.item_id, p.item_id), p.log_mass FROM popularity p
+LEFT JOIN variant_popularity v ON v.tenant = p.tenant AND v.group_id = p.item_id AND v.item_id = (
+    SELECT item_id FROM variant_popularity WHERE tenant = p.tenant AND group_id = p.item_id
+    ORDER BY log_mass DESC, item_id LIMIT 1)
+LEFT JOIN item i ON i.tenant = p.tenant AND i.item_id = COALESCE(v.item_id, p.item_id)
+WHERE p.tenant = ?1 AND (?2 = '' OR i.category = ?2 OR substr(i.category, 1, length(?2) + 3) = ?2 || ' > ')
+ORDER BY p.log_mass DESC, p.item_id LIMIT ?3
 """
 
 
@@ -111,7 +113,7 @@ class SqliteProfileStore(SqlitePersons):
             self._reading.execute("BEGIN")
             try:
                 whose = (tenant, self._owners(self._reading, tenant, [person]).get(person, person))
-                events = [self._reading.execute(query, whose).fetchall() for query in (_RECENT, _LASTING, _PURCHASES)]
+                events = [self._reading.execute(query, whose).fetchall() for query in _HISTORY]
                 elsewhere, pages = (self._reading.execute(q, whose).fetchall() for q in (_SHOWN_ELSEWHERE, _SHOWN))
                 # Each item once: a history often has several events on the same item.
                 item_ids = {row[0] for rows in events for row in rows}
@@ -121,8 +123,8 @@ class SqliteProfileStore(SqlitePersons):
                 self._reading.execute("COMMIT")
         shown = [*elsewhere, *((item_id, shown_s) for ids, shown_s in pages for item_id in json.loads(ids))]
         shown.sort(key=lambda each: (each[1], each[0]), reverse=True)
-        recent, lasting, purchases = ([_entry(row, items) for row in rows] for rows in events)
-        return UserHistory(recent, lasting, purchases, shown[:SHOWN])
+        recent, lasting, purchases, refunds = ([entry_of(row, items) for row in rows] for rows in events)
+        return UserHistory.of(recent, lasting, purchases, refunds, shown[:SHOWN])
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         found: dict[str, ItemFeatures] = {}
@@ -136,29 +138,19 @@ class SqliteProfileStore(SqlitePersons):
         query = f"SELECT key, buyers, again FROM rebuy WHERE tenant = ? AND key IN ({marks(keys)})"
         return {key: (buyers, again) for key, buyers, again in self._read(query, (tenant, *keys))}
 
-    def popularity(self, tenant: str, item_ids: Sequence[str], now_s: float) -> list[float]:
+    def popularity(self, tenant: str, keys: Sequence[str], now_s: float) -> list[float]:
         with self._reading_lock:
-            known = self._masses.log_masses(self._reading, tenant, item_ids)
-            masses = [known.get(item_id) for item_id in item_ids]
+            known = self._masses.log_masses(self._reading, tenant, keys)
+            masses = [known.get(key) for key in keys]
         return [0.0 if mass is None else decayed(mass, now_s) for mass in masses]
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
-        rows = self._read(
-            "SELECT p.item_id, p.log_mass FROM popularity p "
-            "LEFT JOIN item i ON i.tenant = p.tenant AND i.item_id = p.item_id "
-            "WHERE p.tenant = ?1 AND "
-            "(?2 = '' OR i.category = ?2 OR substr(i.category, 1, length(?2) + 3) = ?2 || ' > ') "
-            "ORDER BY p.log_mass DESC, p.item_id LIMIT ?3",
-            (tenant, category, limit),
-        )
+        rows = self._read(_POPULAR, (tenant, category, limit))
         return [(item_id, decayed(mass, now_s)) for item_id, mass in rows]
 
     def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]:
         rows = self._read_log(f"position, {_EVENT} FROM event", tenant, position, limit, person)
-        return [
-            (place, Event(id, user, session, item, EventType(kind), *rest))
-            for place, id, user, session, item, kind, *rest in rows
-        ]
+        return [(row[0], _event(*row[1:])) for row in rows]
 
     def impressions_after(
         self, tenant: str, position: int, limit: int, person: str = ""
@@ -192,6 +184,7 @@ class SqliteProfileStore(SqlitePersons):
     def _record(self, batch: Batch) -> list[str]:
         tenant = batch.tenant
         self._db.executemany(_STORE_ITEM, [_item_row(tenant, item, self._clock()) for item in batch.items])
+        self._join_groups(tenant, batch.items)
         items, persons = {item.item_id: item for item in batch.items}, {event.person for event in batch.events}
         gone, owners = self._forgotten(tenant, persons), self._owners(self._db, tenant, persons)
         query = "SELECT until_s FROM trimmed WHERE tenant = ? AND log = 'events'"
@@ -204,42 +197,28 @@ class SqliteProfileStore(SqlitePersons):
         ]
 
     def _insert(self, tenant: str, event: Event, person: str, item: ItemFeatures | None) -> bool:
+        is_purchase, is_refund = event.type is EventType.PURCHASE, event.type in UNDOING
+        undone = self._undone(tenant, person) if is_purchase or is_refund else frozenset[str]()
         price = None if item is None or math.isnan(item.price) else item.price
+        units, nanos = event.price.to_units() if event.price is not None else (0, 0)
         cursor = self._db.execute(
-            "INSERT OR IGNORE INTO event VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"INSERT OR IGNORE INTO event VALUES (NULL{', ?' * 22})",
             (tenant, event.event_id, person, event.user_id, event.visitor_id, event.session_id, event.item_id,
              event.type.value, event.occurred_s, event.attribution_token, event.query, event.quantity, event.dwell_ms,
-             self._clock(), price, priority(event)),
+             self._clock(), price, priority(event), event.order_id, event.quote_id,
+             event.price.currency if event.price is not None else "", units, nanos,
+             item.category if item and is_purchase else ""),
         )  # fmt: skip
         if cursor.rowcount == 0:
             return False
-        mass = log_mass(event)
-        if mass is not None:
-            self._count_popularity(tenant, event.item_id, person, mass)
-        if event.type is EventType.PURCHASE:
+        if is_purchase or is_refund:
+            undone = self._settle(tenant, person, undone, event.event_id)
+        if is_purchase and event.event_id not in undone:
             category = item.category if item else ""
-            bought = (tenant, person, event.item_id)
-            row = (*bought, day_of(event.occurred_s), cursor.lastrowid, category)
-            if self._db.execute("INSERT OR IGNORE INTO bought VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
-                self._count_purchase(tenant, bought, category)
+            self._count_purchase(tenant, person, event, cursor.lastrowid or 0, category)
+        elif not is_purchase:
+            self._count_popularity(tenant, person, event)
         return True
-
-    def _count_popularity(self, tenant: str, item_id: str, person: str, mass: float) -> None:
-        known = self._db.execute(_POPULARITY, (tenant, person, item_id)).fetchone()
-        total, share = known or (None, None)
-        if share is not None and share >= mass:
-            return
-        self._db.execute("INSERT OR REPLACE INTO popularity_share VALUES (?, ?, ?, ?)", (tenant, person, item_id, mass))
-        if share is None:
-            self._db.execute(_LIMIT_SHARES, (tenant, person))
-        self._db.execute(
-            "INSERT OR REPLACE INTO popularity VALUES (?, ?, ?)", (tenant, item_id, grown(total, share, mass))
-        )
-
-    def _count_purchase(self, tenant: str, bought: tuple[str, str, str], category: str) -> None:
-        query = "SELECT COUNT(*) FROM bought WHERE tenant = ? AND person = ? AND item_id = ?"
-        (days,) = self._db.execute(query, bought).fetchone()
-        self._count(tenant, {key: (int(days == 1), int(days == 2)) for key in purchase_keys(bought[2], category)})
 
     def _read_log(self, columns: str, tenant: str, position: int, limit: int, person: str) -> list[Any]:
         whose, values = "", tuple[str, ...]()
@@ -252,19 +231,24 @@ class SqliteProfileStore(SqlitePersons):
 def _item_row(tenant: str, item: ItemFeatures, now_s: float) -> tuple[object, ...]:
     vector = None if item.vector is None else item.vector.astype("<f2").tobytes()
     price = None if math.isnan(item.price) else item.price
-    return tenant, item.item_id, vector, item.model_version, price, item.category, item.brand, now_s
+    return (
+        tenant, item.item_id, vector, item.model_version, price, item.category, item.brand, now_s, item.group_id,
+    )  # fmt: skip
 
 
-def _entry(row: Sequence[Any], items: Mapping[str, ItemFeatures]) -> HistoryEntry:
-    item_id, session, kind, occurred, dwell, event_id, query, price = row
-    return HistoryEntry(
-        item_id, session, EventType(kind), occurred, dwell, items.get(item_id), event_id, query,
-        float("nan") if price is None else price,
+def _event(*columns: Any) -> Event:
+    """The columns of _EVENT."""
+    id, user, session, item, kind, *rest, currency, units, nanos, order_id, quote_id = columns
+    occurred_s, token, query, quantity, dwell_ms, visitor = rest
+    price = Money(currency, Decimal(units) + Decimal(nanos) / NANOS) if currency else None
+    return Event(
+        id, user, session, item, EventType(kind), occurred_s, token, query, quantity, dwell_ms, visitor, price,
+        order_id, quote_id,
     )  # fmt: skip
 
 
 def _features(
-    item_id: str, vector: bytes | None, version: str, price: float | None, category: str, brand: str
+    item_id: str, vector: bytes | None, version: str, price: float | None, category: str, brand: str, group_id: str
 ) -> ItemFeatures:
     array = None if vector is None else np.frombuffer(vector, "<f2").astype(np.float32)
-    return ItemFeatures(item_id, array, version, float("nan") if price is None else price, category, brand)
+    return ItemFeatures(item_id, array, version, math.nan if price is None else price, category, brand, group_id)

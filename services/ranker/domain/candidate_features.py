@@ -21,6 +21,11 @@ class CandidateFeatures:
     vectors: FloatArray
     numbers: FloatArray
 
+    def take(self, rows: Sequence[int]) -> CandidateFeatures:
+        """Those of these candidates only."""
+        at = list(rows)
+        return CandidateFeatures([self.item_ids[row] for row in at], self.vectors[at], self.numbers[at])
+
 
 def features_of(request: RankingRequest) -> tuple[UserFeatures, CandidateFeatures]:
     user = user_features(request)

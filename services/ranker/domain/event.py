@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from services.common.arrays import FloatArray
+from services.common.money import Money
 from services.ranker.domain.person import person_key
 
 
@@ -25,7 +26,10 @@ class EventType(Enum):
 
 @dataclass(frozen=True)
 class Event:
-    """`occurred_s` in seconds since the epoch. At least one of `user_id` and `visitor_id` is set."""
+    """`occurred_s` in seconds since the epoch. At least one of `user_id` and `visitor_id` is set.
+
+    `price` was paid for one piece. A `quantity` of 0, of a refund or cancellation only, means all pieces.
+    """
 
     event_id: str
     user_id: str
@@ -38,7 +42,9 @@ class Event:
     quantity: int = 1
     dwell_ms: int = 0
     visitor_id: str = ""
+    price: Money | None = None
     order_id: str = ""
+    quote_id: str = ""
 
     @property
     def person(self) -> str:
@@ -48,7 +54,10 @@ class Event:
 
 @dataclass(frozen=True)
 class ItemFeatures:
-    """Of one item. `vector` has shape [dimensions], or is None; `price` is NaN where unknown."""
+    """Of one item. `vector` has shape [dimensions], or is None; `price` is NaN where unknown.
+
+    `group_id` is the item's own id if it has no group, and empty if the group is not known.
+    """
 
     item_id: str
     vector: FloatArray | None
@@ -56,6 +65,7 @@ class ItemFeatures:
     price: float
     category: str
     brand: str
+    group_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,3 +90,5 @@ class HistoryEntry:
     event_id: str = ""
     query: str = ""
     price: float = math.nan
+    order_id: str = ""
+    quantity: int = 1

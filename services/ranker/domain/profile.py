@@ -153,7 +153,9 @@ def _now_weights(recent: Sequence[HistoryEntry], known: Mapping[str, ItemFeature
 
 def _lasting_weights(user_history: UserHistory, known: Mapping[str, ItemFeatures], now_s: float) -> dict[str, float]:
     weights: dict[str, float] = defaultdict(float)
-    pairs = zip(user_history.lasting, lasting_weights(user_history.lasting, now_s), strict=True)
+    pairs = zip(
+        user_history.lasting, lasting_weights(user_history.lasting, now_s, user_history.least_priority), strict=True
+    )
     for entry, weight in sorted(pairs, key=lambda pair: pair[0].event_id):
         if entry.item_id in known:
             weights[entry.item_id] += weight

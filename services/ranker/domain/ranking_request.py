@@ -44,6 +44,15 @@ class RankingRequest:
     created_s: npt.NDArray[np.float64] | None = None
     retrieval_bounds: tuple[float, float] | None = None
     costs: npt.NDArray[np.float64] | None = None
+    # Rows of the candidates that the query names by an identifier.
+    identifier_rows: tuple[int, ...] = ()
+
+    @property
+    def has_identifier(self) -> BoolArray:
+        """[n]"""
+        named = np.zeros(len(self.item_ids), bool)
+        named[list(self.identifier_rows)] = True
+        return named
 
     def take(self, rows: Sequence[int]) -> RankingRequest:
         """The request with these candidates only, whose retrieval scores keep their scale."""
@@ -62,4 +71,5 @@ class RankingRequest:
             costs=None if self.costs is None else self.costs[at],
             retrieval_bounds=self.retrieval_bounds
             or (float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))),
+            identifier_rows=tuple(np.flatnonzero(self.has_identifier[at]).tolist()),
         )

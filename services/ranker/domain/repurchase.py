@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.ranker.domain.event import HistoryEntry
@@ -91,6 +91,12 @@ def recently_purchased(purchases: Sequence[HistoryEntry], counts: Counts, now_s:
             and again_share(entry.item_id, category_of.get(entry.item_id, ""), counts) < AGAIN_SHARE
         )
     )
+
+
+def groups_of(purchases: Sequence[HistoryEntry], item_ids: Collection[str]) -> tuple[str, ...]:
+    """The groups of these purchased items, in the order of the purchases; without items that have no group."""
+    known = [each.features for each in purchases if each.features is not None and each.item_id in item_ids]
+    return tuple(dict.fromkeys(item.group_id for item in known if item.group_id not in ("", item.item_id)))
 
 
 def days_of(purchases: Sequence[HistoryEntry]) -> dict[str, set[int]]:

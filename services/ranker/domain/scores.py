@@ -43,6 +43,18 @@ class Scores:
     masked: Callable[[Sequence[int]], Masked] | None = None
     features: tuple[UserFeatures, CandidateFeatures] | None = None
 
+    def take(self, rows: Sequence[int]) -> Scores:
+        """The scores of these candidates only."""
+        at, masked = list(rows), self.masked
+        return Scores(
+            self.total[at],
+            {group: part[at] for group, part in self.parts.items()},
+            {task: values[at] for task, values in self.tasks.items()},
+            self.model_version,
+            None if masked is None else lambda wanted: masked([at[row] for row in wanted]),
+            None if self.features is None else (self.features[0], self.features[1].take(at)),
+        )
+
     @classmethod
     def sum_of(cls, parts: Mapping[ReasonType, FloatArray]) -> Scores:
         total: FloatArray = reduce(np.add, parts.values()).astype(np.float32, copy=False)

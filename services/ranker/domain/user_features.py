@@ -91,8 +91,9 @@ def _context(request: RankingRequest, event_count: int) -> FloatArray:
 
 def _long_term(request: RankingRequest, dimensions: int) -> FloatArray:
     """The weighted mean of the lasting events' items, a unit vector; zero without any."""
-    lasting = request.user_history.lasting
-    weighted = zip(lasting, lasting_weights(lasting, request.now_s), strict=True)
+    history = request.user_history
+    estimates = lasting_weights(history.lasting, request.now_s, history.least_priority)
+    weighted = zip(history.lasting, estimates, strict=True)
     # A sum of floats depends on its order; the result must not depend on the order in which events arrived.
     known = [
         (_vector(entry), weight)

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.ranker.domain.event import Event, EventType, HistoryEntry
+from services.ranker.domain.refunds import undone
 
-# The newest events of every type but IMPRESSION.
+# The newest events of every type but IMPRESSION, REFUND and CANCELLATION.
 RECENT = 100
 # A sample of all events with a positive weight. The one of lowest priority serves as the threshold only.
 LASTING = 64
@@ -45,13 +46,34 @@ class UserHistory:
     """The history of one user or visitor.
 
     `recent` and `purchases` are newest first, equal times by event id, descending. `lasting` is of descending priority.
-    `shown` are (item id, seconds since the epoch) of the items that were shown, newest first.
+    `shown` are (item id, seconds since the epoch) of the items that were shown, newest first. `least_priority` is the
+    lowest priority of a full sample from which undone purchases are left out; -infinity for any other.
     """
 
     recent: Sequence[HistoryEntry] = ()
     lasting: Sequence[HistoryEntry] = ()
     purchases: Sequence[HistoryEntry] = ()
     shown: Sequence[tuple[str, float]] = field(default=())
+    least_priority: float = -math.inf
+
+    @classmethod
+    def of(
+        cls,
+        recent: Sequence[HistoryEntry],
+        lasting: Sequence[HistoryEntry],
+        purchases: Sequence[HistoryEntry],
+        refunds: Sequence[HistoryEntry],
+        shown: Sequence[tuple[str, float]],
+    ) -> UserHistory:
+        """Of the bounded sets that a store keeps, `refunds` the newest of them: without the undone purchases."""
+        gone = undone(purchases, refunds) if refunds else frozenset[str]()
+        if not gone:
+            return cls(recent, lasting, purchases, shown)
+        recent, left, purchases = (
+            [entry for entry in entries if entry.event_id not in gone] for entries in (recent, lasting, purchases)
+        )
+        is_full = len(lasting) >= LASTING
+        return cls(recent, left, purchases, shown, min(map(_of_entry, lasting)) if is_full else -math.inf)
 
 
 def event_weight(kind: EventType, dwell_ms: int) -> float:
@@ -74,16 +96,16 @@ def priority_of(event_id: str, kind: EventType, dwell_ms: int, occurred_s: float
     return math.log2(weight) + occurred_s / LASTING_HALF_LIFE_S - math.log2(uniform)
 
 
-def lasting_weights(lasting: Sequence[HistoryEntry], now_s: float) -> list[float]:
+def lasting_weights(lasting: Sequence[HistoryEntry], now_s: float, least: float = -math.inf) -> list[float]:
     """One for each of `lasting`: unbiased estimates that add up to the decayed weight of all events there ever were.
 
-    Of a sample that is not full they are the exact weights.
+    Of a sample that is not full they are the exact weights. `least` as UserHistory.least_priority.
     """
-    threshold, least = 0.0, -math.inf
-    priorities = [_of_entry(entry) for entry in lasting] if len(lasting) >= LASTING else [0.0] * len(lasting)
+    is_sample = len(lasting) >= LASTING or least > -math.inf
+    priorities = [_of_entry(entry) if is_sample else 0.0 for entry in lasting]
     if len(lasting) >= LASTING:
         least = min(priorities)
-        threshold = 2.0 ** (least - now_s / LASTING_HALF_LIFE_S)
+    threshold = 2.0 ** (least - now_s / LASTING_HALF_LIFE_S) if is_sample else 0.0
     weights = []
     for entry, own_priority in zip(lasting, priorities, strict=True):
         own = event_weight(entry.type, entry.dwell_ms)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from qdrant_edge import Bm25, Bm25Config, TokenizerType
 
 from services.common.product import Product
-from services.retrieval.domain.lexical import body, heading, lexical_query
+from services.retrieval.domain.lexical import body, heading, lexical_query, lexical_text
 from services.retrieval.settings import Bm25Settings
 
 
@@ -54,6 +54,10 @@ class Bm25Encoder:
     def heading_terms(self, product: Product) -> list[int]:
         """The numbers of the words of its title and brand."""
         return list(self._heading.embed_document(heading(product)).indices)
+
+    def terms(self, text: str) -> tuple[int, ...]:
+        """The numbers of the words of a text, each once; empty if it has only stop words."""
+        return tuple(self._heading.embed_query(lexical_text(text)).indices)
 
     def query(self, text: str) -> SparseWeights:
         """Each word once, with weight 1; empty if the text has only stop words."""

@@ -8,15 +8,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.points import PointData, Where
 from services.retrieval.adapters.records import Record
+from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.legs import KeyArray
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Columns, Revision
 
-# The record is None if the point was removed between finding and reading it.
-Row = tuple[int, Record | None]
 Read = Callable[[], Any]
 
 
@@ -76,6 +76,15 @@ class Collection(Protocol):
 
     def delete(self, ids: Sequence[int]) -> None: ...
 
+    def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        """Of each of these points, removed ones too. Points that do not exist have none."""
+
+    def offers_of_others(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        """As `offers`, if other processes may have written some that this one does not know; else nothing."""
+
+    def set_offers(self, offers: Sequence[tuple[int, Offer]]) -> None:
+        """By ids of points that exist. Durable when it returns. They replace what is stored, which must be older."""
+
     def query(self, queries: Sequence[VectorQuery], columns: Columns | None = None) -> list[Hits]:
         """All queries as one batch, answers in their order. `columns` None: without records."""
 
@@ -87,17 +96,6 @@ class Collection(Protocol):
 
     def page(self, start: int, limit: int) -> tuple[list[int], int]:
         """(ids from `start` on, ascending; where the next page starts, 0 after the last one)."""
-
-    def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Row]:
-        """The first points by the field's value, of no particular order among equal ones.
-
-        Only points that have the field.
-        """
-
-    def scroll(self, where: Where, start: int, limit: int, columns: Columns) -> list[Row]:
-        """By point id, from `start` on."""
-
-    def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]: ...
 
     def count(self, where: Where) -> int: ...
 
@@ -120,6 +118,12 @@ class Collections(Protocol):
 
     def get(self, tenant: str) -> Collection | None:
         """The live one, for searches; None for a tenant that has none. Another process' switch shows soon."""
+
+    def catalogue(self, tenant: str) -> Catalogue | None:
+        """The products of the live collection in memory; the staged one has the same. None for a tenant without one.
+
+        Whoever writes products to the collections writes them to the catalogue as well.
+        """
 
     def revision(self, tenant: str) -> Revision | None:
         """See ports.ProductIndex."""

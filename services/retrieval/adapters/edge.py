@@ -20,46 +20,34 @@ from typing import Any
 
 from qdrant_edge import (
     CountRequest,
-    Direction,
     Distance,
     EdgeConfig,
     EdgeShard,
     EdgeSparseVectorParams,
-    FacetRequest,
     Modifier,
-    OrderBy,
-    PayloadSchemaType,
     QueryBatchRequest,
-    QueryRequest,
     ScrollRequest,
     UpdateOperation,
     VectorStorageDatatype,
 )
 
+from services.common.offers import Offer
 from services.retrieval.adapters import edge_terms as terms
-from services.retrieval.adapters.collection import Hits, Read, Row, VectorQuery
+from services.retrieval.adapters.collection import Hits, Read, VectorQuery
 from services.retrieval.adapters.edge_generations import Manifest, new_generation, remove_other_generations
 from services.retrieval.adapters.edge_writes import Writes
+from services.retrieval.adapters.offer_payload import OFFERS, offers_of_payload
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
-from services.retrieval.adapters.records import (
-    EVERYTHING,
-    INDEXES,
-    IndexKind,
-    Record,
-    payload_keys,
-    records_of_payloads,
-)
+from services.retrieval.adapters.records import EVERYTHING, Record, entry_of, payload_keys, records_of_payloads
+from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.ports import Columns
 
-_SCHEMAS = {
-    IndexKind.KEYWORD: PayloadSchemaType.Keyword,
-    IndexKind.FLOAT: PayloadSchemaType.Float,
-    IndexKind.INTEGER: PayloadSchemaType.Integer,
-}
 # Points a scroll reads at a time.
 _PAGE = 1_000
 # Operations that wait for a copy to be optimised; beyond it the copy is dropped and made again later.
 _MAX_JOURNAL = 200
+# Offers after which the shard is flushed: about 10 MB of its write-ahead log.
+_FLUSH_AFTER = 100_000
 
 _revisions = itertools.count(1)
 
@@ -82,6 +70,9 @@ class EdgeCollection:
         self._writing = writes
         self._records = _read_records(shard)
         self._journal: list[UpdateOperation] | None = None
+        # Points whose offers changed while the journal was kept: their offers are copied as they are at its end.
+        self._offers_changed: set[int] = set()
+        self._unflushed_offers = 0
         # Points written since the last optimised copy. After a restart it is an estimate: replaced points do not count.
         self.changed = abs(len(self._records) - manifest.optimized_count)
         # Of what searches find. None while it changes: an answer may then have a part of the change.
@@ -94,8 +85,6 @@ class EdgeCollection:
         path = folder / manifest.generation
         path.mkdir(parents=True)
         shard = EdgeShard.create(str(path), _config(max_search_threads))
-        for key, kind in INDEXES.items():
-            shard.update(UpdateOperation.create_field_index(key, _SCHEMAS[kind]))
         shard.flush()
         manifest.write(folder)
         remove_other_generations(folder, manifest)
@@ -157,6 +146,27 @@ class EdgeCollection:
                 self._records.pop(point_id, None)
             self.changed += len(ids)
 
+    def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        return _offers(self._shard, ids)
+
+    def offers_of_others(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        # No other process writes to the collection.
+        return {}
+
+    def set_offers(self, offers: Sequence[tuple[int, Offer]]) -> None:
+        if not offers:
+            return
+        with self._changing():
+            for id, offer in offers:
+                self._shard.update(terms.set_offers(id, [offer]))
+            if self._journal is not None:
+                self._offers_changed.update(id for id, _ in offers)
+            self._unflushed_offers += len(offers)
+            if self._unflushed_offers >= _FLUSH_AFTER:
+                # Only this lets the engine shorten its write-ahead log.
+                self._shard.flush()
+                self._unflushed_offers = 0
+
     def query(self, queries: Sequence[VectorQuery], columns: Columns | None = None) -> list[Hits]:
         batch = QueryBatchRequest([terms.query_request(query) for query in queries])
         answers = []
@@ -171,25 +181,33 @@ class EdgeCollection:
 
     def points(self, ids: Sequence[int]) -> list[PointData]:
         # A point that is being written may be in the shard and not yet in the records, or the reverse.
-        found = self._shard.retrieve(list(ids), False, True)
+        found = self._shard.retrieve(list(ids), [OFFERS], True)
         records = [(point, self._records.get(terms.number(point.id))) for point in found]
-        return [terms.point_data(point, record) for point, record in records if record is not None]
+        return [
+            terms.point_data(point, record, offers_of_payload(point.payload))
+            for point, record in records
+            if record is not None
+        ]
 
     def page(self, start: int, limit: int) -> tuple[list[int], int]:
         found, after = self._shard.scroll(ScrollRequest(offset=start, limit=limit, with_payload=False))
         return terms.numbers(found), 0 if after is None else terms.number(after)
 
-    def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Row]:
-        order = OrderBy(key, Direction.Desc if descending else Direction.Asc)
-        return self._rows(self._shard.query(QueryRequest(limit, query=order, filter=terms.filter_of(where))))
-
-    def scroll(self, where: Where, start: int, limit: int, columns: Columns) -> list[Row]:
-        request = ScrollRequest(offset=start, limit=limit, filter=terms.filter_of(where), with_payload=False)
-        return self._rows(self._shard.scroll(request)[0])
-
-    def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]:
-        answer = self._shard.facet(FacetRequest(key, limit=limit, filter=terms.filter_of(where)))
-        return [(str(hit.value), hit.count) for hit in answer.hits]
+    def catalogue(self) -> Catalogue:
+        """Its products in memory, read anew."""
+        catalogue, offset = Catalogue(), None
+        while True:
+            found, offset = self._shard.scroll(
+                ScrollRequest(offset=offset, limit=_PAGE, with_payload=[OFFERS], with_vector=[LEXICAL])
+            )
+            keys = terms.numbers(found)
+            catalogue.columns.replace(
+                [entry_of(key, self._records[key], terms.words(point)) for key, point in zip(keys, found, strict=True)]
+            )
+            offers = [offers_of_payload(point.payload) for point in found]
+            catalogue.update_offers([(key, offer) for key, its in zip(keys, offers, strict=True) for offer in its])
+            if offset is None:
+                return catalogue
 
     def count(self, where: Where) -> int:
         return int(self._shard.count(CountRequest(exact=True, filter=terms.filter_of(where))))
@@ -233,13 +251,15 @@ class EdgeCollection:
             self._shard.flush()
             manifest = replace(self._manifest, generation=new_generation(), optimized_count=len(self._records))
             shutil.copytree(self._folder / self._manifest.generation, self._folder / manifest.generation)
-            self._journal, self.changed = [], 0
+            self._journal, self._offers_changed, self.changed = [], set(), 0
         return manifest
 
     def _switch(self, manifest: Manifest, path: Path, journal: Sequence[UpdateOperation]) -> None:
         shard = _load(path, self._max_search_threads)
         for operation in journal:
             shard.update(operation)
+        for id, offers in _offers(self._shard, list(self._offers_changed & self._records.keys())).items():
+            shard.update(terms.set_offers(id, offers))
         shard.flush()
         # The models may have been named since the copy was made.
         manifest = replace(self._manifest, generation=manifest.generation, optimized_count=manifest.optimized_count)
@@ -252,8 +272,11 @@ class EdgeCollection:
         if self._journal is not None and len(self._journal) <= _MAX_JOURNAL:
             self._journal.append(operation)
 
-    def _rows(self, points: Sequence[Any]) -> list[Row]:
-        return [(id, self._records.get(id)) for id in terms.numbers(points)]
+
+def _offers(shard: EdgeShard, ids: Sequence[int]) -> dict[int, list[Offer]]:
+    """Of those that exist."""
+    found = shard.retrieve(list(ids), [OFFERS], False) if ids else []
+    return {terms.number(point.id): offers_of_payload(point.payload) for point in found}
 
 
 def _read_records(shard: EdgeShard) -> dict[int, Record]:

@@ -21,6 +21,7 @@ from services.retrieval.adapters.edge_layout import check_layout
 from services.retrieval.adapters.edge_roles import Roles, collection_folder, remove_collections_without_role
 from services.retrieval.adapters.edge_writes import Writes
 from services.retrieval.adapters.points import DENSE
+from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.ports import Revision
 from services.retrieval.settings import EdgeSettings
 
@@ -35,6 +36,7 @@ class _Tenant:
 
     roles: Roles
     live: EdgeCollection
+    catalogue: Catalogue
     staged: EdgeCollection | None = None
     # A switch and the switch back are two changes.
     revision: int = field(default_factory=next_revision)
@@ -72,11 +74,15 @@ class EdgeCollections:
         known = self._tenants.get(tenant)
         return None if known is None else known.live
 
+    def catalogue(self, tenant: str) -> Catalogue | None:
+        known = self._tenants.get(tenant)
+        return None if known is None else known.catalogue
+
     def revision(self, tenant: str) -> Revision | None:
         known = self._tenants.get(tenant)
         if known is None or (of_live := known.live.revision) is None:
             return None
-        return known.revision, of_live
+        return known.revision, of_live, known.catalogue.revision(time.time())
 
     def pair(self, tenant: str) -> Pair:
         known = self._tenants.get(tenant)
@@ -93,7 +99,7 @@ class EdgeCollections:
             roles = Roles.read(folder)
             path = collection_folder(folder, roles.live)
             live = EdgeCollection.create(path, self._settings.max_search_threads, Writes(self._data_dir))
-            self._tenants[tenant] = _Tenant(roles, live)
+            self._tenants[tenant] = _Tenant(roles, live, Catalogue())
             return live
 
     def create_staged(self, tenant: str, model_version: str, dimensions: int) -> Collection:
@@ -106,7 +112,7 @@ class EdgeCollections:
             staged = EdgeCollection.create(path, self._settings.max_search_threads, Writes(self._data_dir))
             staged.begin_vectors(DENSE, model_version, dimensions)
             roles.write(folder)
-            self._tenants[tenant] = _Tenant(roles, known.live, staged)
+            self._tenants[tenant] = _Tenant(roles, known.live, known.catalogue, staged)
             return staged
 
     def switch(self, tenant: str) -> None:
@@ -116,7 +122,7 @@ class EdgeCollections:
                 raise ValueError(f"tenant {tenant!r} has no staged collection")
             roles = Roles(known.roles.staged, known.roles.live)
             roles.write(self._data_dir / tenant)
-            self._tenants[tenant] = _Tenant(roles, known.staged, known.live)
+            self._tenants[tenant] = _Tenant(roles, known.staged, known.catalogue, known.live)
 
     def drop_staged(self, tenant: str) -> None:
         with self._changing:
@@ -126,7 +132,7 @@ class EdgeCollections:
             roles = Roles(known.roles.live)
             roles.write(self._data_dir / tenant)
             # Not closed: a search that began before a switch may still use it.
-            self._tenants[tenant] = _Tenant(roles, known.live)
+            self._tenants[tenant] = _Tenant(roles, known.live, known.catalogue)
             remove_collections_without_role(self._data_dir / tenant, roles)
 
     def check(self) -> None:
@@ -193,7 +199,7 @@ def _open(folder: Path, max_search_threads: int) -> _Tenant | None:
     if roles.staged is not None:
         path = collection_folder(folder, roles.staged)
         staged = EdgeCollection.open(path, max_search_threads, Writes(folder.parent))
-    return _Tenant(roles, live, staged)
+    return _Tenant(roles, live, live.catalogue(), staged)
 
 
 def _locked(path: Path, timeout_s: float) -> IO[str]:

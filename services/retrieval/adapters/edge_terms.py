@@ -7,15 +7,15 @@ from typing import Any, cast
 
 import qdrant_edge as edge
 
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import SparseWeights
 from services.retrieval.adapters.collection import VectorQuery
+from services.retrieval.adapters.offer_payload import OFFERS, entries_of, offers_payload
 from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
     LEXICAL,
-    AnyOf,
-    Between,
-    Beyond,
+    AtLeast,
     Condition,
     IsMissing,
     PointData,
@@ -30,7 +30,7 @@ def point(data: PointData) -> edge.Point:
         vectors[DENSE] = data.dense
     if data.image is not None:
         vectors[IMAGE] = data.image
-    return edge.Point(data.id, vectors, payload_of(data.record, data.dense))
+    return edge.Point(data.id, vectors, payload_of(data.record, data.dense) | offers_payload(data.offers))
 
 
 def number(point_id: Any) -> int:
@@ -49,11 +49,25 @@ def floats(vector: Any) -> list[float] | None:
     return None if vector is None else [float(value) for value in vector]
 
 
-def point_data(found: edge.Record, record: Record) -> PointData:
+def set_offers(id: int, offers: Sequence[Offer]) -> edge.UpdateOperation:
+    """Adds these offers to the point's, or replaces those of the same price list, place and source."""
+    return edge.UpdateOperation.set_payload([id], entries_of(offers), key=OFFERS)
+
+
+def point_data(found: edge.Record, record: Record, offers: Sequence[Offer]) -> PointData:
     vectors: dict[str, Any] = found.vector if isinstance(found.vector, dict) else {}
     lexical = vectors.get(LEXICAL)
     weights = SparseWeights(list(lexical.indices) if lexical else [], list(lexical.values) if lexical else [])
-    return PointData(number(found.id), floats(vectors.get(DENSE)), floats(vectors.get(IMAGE)), weights, record)
+    return PointData(
+        number(found.id), floats(vectors.get(DENSE)), floats(vectors.get(IMAGE)), weights, record, tuple(offers)
+    )
+
+
+def words(found: edge.Record) -> list[int]:
+    """The numbers of the words of a point's text."""
+    vectors: dict[str, Any] = found.vector if isinstance(found.vector, dict) else {}
+    lexical = vectors.get(LEXICAL)
+    return list(lexical.indices) if lexical else []
 
 
 def query_request(query: VectorQuery) -> edge.QueryRequest:
@@ -74,13 +88,8 @@ def filter_of(where: Where) -> edge.Filter | None:
 
 
 def _condition(condition: Condition) -> Any:
-    if isinstance(condition, AnyOf):
-        return edge.FieldCondition(condition.key, match=edge.MatchAny(list(condition.values)))
-    if isinstance(condition, Between):
-        return edge.FieldCondition(condition.key, range=edge.RangeFloat(gte=condition.minimum, lte=condition.maximum))
-    if isinstance(condition, Beyond):
-        end = {"lt" if condition.descending else "gt": condition.value}
-        return edge.FieldCondition(condition.key, range=edge.RangeFloat(**end))
+    if isinstance(condition, AtLeast):
+        return edge.FieldCondition(condition.key, range=edge.RangeFloat(gte=condition.minimum))
     if isinstance(condition, IsMissing):
         return edge.IsEmptyCondition(condition.key)
     return edge.HasIdCondition(set(condition.ids))

@@ -10,18 +10,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from services.common.errors import NotFound
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import Bm25Encoder, SparseWeights
-from services.retrieval.adapters.browsing import browse
 from services.retrieval.adapters.collection import Collection, Collections, Hits, VectorQuery
 from services.retrieval.adapters.points import IsOneOf, Where, point_id, where
 from services.retrieval.adapters.product_writes import ProductWriter
 from services.retrieval.adapters.records import Record, candidates_of
 from services.retrieval.adapters.reembedding import QdrantReembedding
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
-from services.retrieval.domain.facets import Facet
+from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits, Source
 from services.retrieval.domain.query import FloatArray
-from services.retrieval.ports import Browse, Columns, Found, Narrowing, Page, Revision, Vectors
+from services.retrieval.ports import Columns, Found, Narrowing, OfferUpdate, Revision, Vectors
 
 # Hits requested from the engine beyond those that are kept. The engine has no order among equal scores (variants of one
 # product, a word that is in hundreds of titles) and would cut them off differently each time.
@@ -50,6 +50,15 @@ class QdrantIndex:
     def revision(self, tenant: str) -> Revision | None:
         return self._collections.revision(tenant)
 
+    def catalogue(self, tenant: str) -> Catalogue | None:
+        return self._collections.catalogue(tenant)
+
+    def words(self, text: str) -> tuple[int, ...]:
+        return self._encoder.terms(text)
+
+    def keys(self, ids: Sequence[str]) -> KeyArray:
+        return np.fromiter(map(point_id, ids), np.uint64, len(ids))
+
     def upsert(
         self,
         tenant: str,
@@ -62,6 +71,9 @@ class QdrantIndex:
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         return self._writer.remove(tenant, ids)
+
+    def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
+        return self._writer.update_offers(tenant, offers)
 
     def find(
         self,
@@ -134,13 +146,6 @@ class QdrantIndex:
         # Another product may have the same point id.
         known = {key: record for key, record in records.items() if record.id == wanted[key]}
         return _in_order(list(wanted), known, columns, collection)
-
-    def browse(self, tenant: str, wanted: Browse) -> Page:
-        collection = self._live(tenant)
-        if collection is None:
-            facets = tuple(Facet(field, ()) for field in wanted.facets)
-            return Page(Candidates.none(), facets, 0, False, None)
-        return browse(collection, wanted)
 
     def model_version(self, tenant: str) -> str:
         collection = self._live(tenant)

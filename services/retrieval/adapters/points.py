@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from services.common.arrays import compact_rows
-from services.common.filters import ProductFilter
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import SparseWeights
-from services.retrieval.adapters.records import (
-    ATTRIBUTES,
-    BRAND_KEY,
-    CATEGORY,
-    CURRENCY,
-    IN_STOCK,
-    PRICE,
-    YES,
-    Record,
-    attribute_pair,
-)
+from services.retrieval.adapters.records import Record
 from services.retrieval.domain.legs import Source
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Narrowing
@@ -34,13 +23,17 @@ LEXICAL = Source.LEXICAL.value
 
 @dataclass(frozen=True)
 class PointData:
-    """`dense` is None for a product without a text vector, `image` for one without an image vector."""
+    """`dense` is None for a product without a text vector, `image` for one without an image vector.
+
+    `offers`: all of the product, removed ones too.
+    """
 
     id: int
     dense: list[float] | None
     image: list[float] | None
     lexical: SparseWeights
     record: Record
+    offers: tuple[Offer, ...] = ()
 
 
 def with_vector(point: PointData, vector: FloatArray) -> PointData:
@@ -53,29 +46,11 @@ def with_vector(point: PointData, vector: FloatArray) -> PointData:
 
 
 @dataclass(frozen=True)
-class AnyOf:
-    """The field holds one of these."""
+class AtLeast:
+    """The number is `minimum` or more."""
 
     key: str
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Between:
-    """The number is in the closed range; None leaves an end open."""
-
-    key: str
-    minimum: float | None
-    maximum: float | None
-
-
-@dataclass(frozen=True)
-class Beyond:
-    """The number comes after `value` in this direction."""
-
-    key: str
-    value: float
-    descending: bool
+    minimum: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +65,7 @@ class IsOneOf:
     ids: frozenset[int]
 
 
-Condition = AnyOf | Between | Beyond | IsMissing | IsOneOf
+Condition = AtLeast | IsMissing | IsOneOf
 
 
 @dataclass(frozen=True)
@@ -99,9 +74,6 @@ class Where:
 
     conditions: tuple[Condition, ...] = ()
     excluded: frozenset[int] = frozenset()
-
-    def also(self, condition: Condition) -> Where:
-        return Where((*self.conditions, condition), self.excluded)
 
     @property
     def is_empty(self) -> bool:
@@ -117,20 +89,5 @@ def point_id(product_id: str) -> int:
 
 
 def where(narrowing: Narrowing) -> Where:
-    conditions = tuple(condition for entry in narrowing.filters for condition in _conditions(entry))
-    return Where(conditions, frozenset(point_id(excluded) for excluded in narrowing.excluded_ids))
-
-
-def _conditions(narrowing: ProductFilter) -> Iterator[Condition]:
-    if narrowing.categories:
-        yield AnyOf(CATEGORY, narrowing.categories)
-    if narrowing.brands:
-        yield AnyOf(BRAND_KEY, tuple(brand.casefold() for brand in narrowing.brands))
-    for attribute in narrowing.attributes:
-        yield AnyOf(ATTRIBUTES, tuple(attribute_pair(attribute.name, value) for value in attribute.values))
-    if narrowing.price is not None:
-        low, high = narrowing.price.minimum, narrowing.price.maximum
-        yield AnyOf(CURRENCY, (narrowing.price.currency,))
-        yield Between(PRICE, float(low.amount) if low else None, float(high.amount) if high else None)
-    if narrowing.in_stock_only:
-        yield AnyOf(IN_STOCK, (YES,))
+    only = () if narrowing.keys is None else (IsOneOf(frozenset(narrowing.keys.tolist())),)
+    return Where(only, frozenset() if narrowing.excluded is None else frozenset(narrowing.excluded.tolist()))

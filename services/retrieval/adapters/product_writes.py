@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from services.common.errors import Conflict
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collection, Collections
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData, Where, point_id, with_vector
 from services.retrieval.adapters.records import record_of
 from services.retrieval.domain.candidates import IndexedProduct
+from services.retrieval.domain.catalogue.catalogue import Catalogue
+from services.retrieval.domain.catalogue.table import Entry
+from services.retrieval.domain.offers.book import is_past
 from services.retrieval.domain.query import FloatArray
-from services.retrieval.ports import Columns, Vectors
+from services.retrieval.ports import Columns, OfferUpdate, Vectors
 
 _IDS_ONLY = Columns(products=False)
 
@@ -54,8 +59,10 @@ class ProductWriter:
                 live, staged = self._collections.create(tenant), None
             _begin_vectors(tenant, live, wanted)
             _refuse_collisions(live, points)
+            points = self._with_offers(live, points)
             if staged is None:
                 live.upsert(_with_vectors(points, for_live))
+                self._catalogue(tenant).columns.replace(_entries(products, points))
                 return
             if for_staged is not None:
                 _begin_vectors(tenant, staged, _spaces(for_staged, images))
@@ -64,6 +71,7 @@ class ProductWriter:
             live.upsert(_with_vectors(points, for_live))
             if for_staged is not None:
                 staged.upsert(_with_vectors(points, for_staged))
+            self._catalogue(tenant).columns.replace(_entries(products, points))
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
         """The ids that were not there."""
@@ -77,13 +85,61 @@ class ProductWriter:
             if pair.staged is not None:
                 pair.staged.delete(list(pair.staged.retrieve(list(keys.values()), _IDS_ONLY)))
             pair.live.delete([keys[id] for id in present])
+            self._catalogue(tenant).columns.remove([keys[id] for id in present])
         return [id for id in ids if id not in present]
+
+    def _catalogue(self, tenant: str) -> Catalogue:
+        """Of a tenant that has a collection."""
+        catalogue = self._collections.catalogue(tenant)
+        if catalogue is None:
+            raise RuntimeError(f"tenant {tenant!r} has a collection without a catalogue")
+        return catalogue
+
+    def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
+        """See ports.ProductIndex."""
+        keys = {id: point_id(id) for id, _ in offers}
+        with self._writing[tenant]:
+            pair = self._collections.pair(tenant)
+            if pair.live is None:
+                return OfferUpdate(0, 0, list(keys))
+            catalogue, ids = self._catalogue(tenant), list(keys.values())
+            records = pair.live.retrieve(ids, _IDS_ONLY)
+            missing_ids = [id for id, key in keys.items() if key not in records or records[key].id != id]
+            missing = frozenset(missing_ids)
+            _learn(catalogue, pair.live.offers_of_others(ids))
+            known = {place: (keys[id], offer) for place, (id, offer) in enumerate(offers) if id not in missing}
+            newer = [known[place] for place in catalogue.newer_offers(known)]
+            if pair.staged is not None:
+                # First: an offer that the live one has would be stale when it is sent again.
+                present = pair.staged.retrieve(ids, _IDS_ONLY)
+                pair.staged.set_offers([entry for entry in newer if entry[0] in present])
+            pair.live.set_offers(newer)
+            catalogue.update_offers(newer)
+            return OfferUpdate(len(newer), len(known) - len(newer), missing_ids)
+
+    def _with_offers(self, live: Collection, points: Sequence[PointData]) -> list[PointData]:
+        """With the offers that the products have: an import does not bring them, and a point is written whole."""
+        offers, now_s = live.offers([point.id for point in points]), time.time()
+        return [
+            replace(point, offers=tuple(offer for offer in offers.get(point.id, ()) if not is_past(offer, now_s)))
+            for point in points
+        ]
 
     def _point(self, indexed: IndexedProduct, image: FloatArray | None) -> PointData:
         """Without the dense vector, of which each collection has one of its own model."""
         record = record_of(indexed, self._encoder.heading_terms(indexed.product))
         picture = image.tolist() if image is not None and image.any() else None
         return PointData(point_id(record.id), None, picture, self._encoder.product(indexed.product), record)
+
+
+def _entries(products: Sequence[IndexedProduct], points: Sequence[PointData]) -> list[Entry]:
+    return [
+        Entry(point.id, indexed.product, point.lexical.indices) for indexed, point in zip(products, points, strict=True)
+    ]
+
+
+def _learn(catalogue: Catalogue, offers: Mapping[int, Sequence[Offer]]) -> None:
+    catalogue.update_offers([(key, offer) for key, entries in offers.items() for offer in entries])
 
 
 def _refuse_collisions(collection: Collection, points: Sequence[PointData]) -> None:

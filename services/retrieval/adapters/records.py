@@ -1,63 +1,42 @@
 """A product as Qdrant stores it: its payload, and what is read back of it.
 
-Filters, facets and sorts use payload fields of their own, each with an index. The payload also holds what an answer
-needs, in packed form. The vector is stored a second time, as float16: the engine returns vectors as lists of Python
-floats, which for 200 candidates takes longer than finding them. A record holds its direction in int8: half the memory,
-and half of what a search sends.
+Filters, facets and sorts use the columns of the catalogue (domain/catalogue), which are made of the product and of the
+numbers of its words. The payload holds what an answer needs, in packed form. The vector is stored a second time, as
+float16: the engine returns vectors as lists of Python floats, which for 200 candidates takes longer than finding them.
+A record holds its direction in int8: half the memory, and half of what a search sends.
 """
 
 from __future__ import annotations
 
 import base64
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from kairos.common.v1 import product_pb2
 from services.common.arrays import compact_rows
-from services.common.product import CATEGORY_SEPARATOR, category_ancestry
+from services.common.convert import product_from_proto
 from services.retrieval.domain.candidates import NO_STOCK_COUNT, Candidates, IndexedProduct
+from services.retrieval.domain.catalogue.table import Entry
 from services.retrieval.ports import Columns
 
-CATEGORY, BRAND, BRAND_KEY, ATTRIBUTES = "category", "brand", "brand_key", "attributes"
-PRICE, CURRENCY, IN_STOCK, CREATED_AT = "price", "currency", "in_stock", "created_at"
-# A word, not a boolean: Edge 0.9 cannot match booleans.
-YES = "yes"
 VECTOR = "vector"
+# When the point was written, in milliseconds since 1970: other replicas on a server look for what is new.
+CHANGED_AT = "changed_at"
 _COLUMNS, _PRODUCT, _FINGERPRINT, _HEADING_TERMS = "columns", "product", "fingerprint", "words"
 
-# Separates an attribute's name and value in one keyword: no text has it.
-_PAIR = "\x1f"
-
 # All columns of a record.
-EVERYTHING = Columns(vectors=True, fingerprints=True, attributes=True, heading_terms=True)
-
-
-class IndexKind(Enum):
-    KEYWORD = "keyword"
-    FLOAT = "float"
-    INTEGER = "integer"
-
-
-INDEXES = {
-    CATEGORY: IndexKind.KEYWORD,
-    BRAND: IndexKind.KEYWORD,
-    BRAND_KEY: IndexKind.KEYWORD,
-    ATTRIBUTES: IndexKind.KEYWORD,
-    PRICE: IndexKind.FLOAT,
-    CURRENCY: IndexKind.KEYWORD,
-    IN_STOCK: IndexKind.KEYWORD,
-    CREATED_AT: IndexKind.INTEGER,
-}
+EVERYTHING = Columns(vectors=True, fingerprints=True, heading_terms=True)
 
 
 class Record(NamedTuple):
     """The fields of one product that an answer may need; the columns of retrieval.proto, row-wise.
 
-    `vector` is a direction in int8 (common/arrays.py), empty for a product without one; `attributes` are pairs, see
-    `attribute_pair`; `heading_terms` are the numbers of the words of title and brand, uint32, little-endian.
+    `vector` is a direction in int8 (common/arrays.py), empty for a product without one; `heading_terms` are the numbers
+    of the words of title and brand, uint32, little-endian.
     """
 
     id: str
@@ -67,10 +46,11 @@ class Record(NamedTuple):
     brand: str
     stock: int
     created_at_seconds: int
+    group: str
+    cost: float | None
     product: bytes
     vector: bytes
     fingerprint: bytes
-    attributes: tuple[str, ...]
     heading_terms: bytes
 
 
@@ -86,14 +66,18 @@ def record_of(indexed: IndexedProduct, heading_terms: Sequence[int]) -> Record:
         brand=sys.intern(product.brand),
         stock=NO_STOCK_COUNT if product.stock is None else product.stock,
         created_at_seconds=0 if product.created_at is None else int(product.created_at.timestamp()),
+        group=sys.intern(product.group),
+        cost=None if product.cost is None else float(product.cost.amount),
         product=indexed.serialized,
         vector=b"",
         fingerprint=indexed.fingerprint,
-        attributes=tuple(
-            attribute_pair(name, value) for name, values in product.attributes.items() for value in values
-        ),
         heading_terms=np.array(heading_terms, "<u4").tobytes(),
     )
+
+
+def entry_of(key: int, record: Record, words: Sequence[int]) -> Entry:
+    """The product as the columns of the catalogue take it. `words`: the numbers of the words of its text."""
+    return Entry(key, product_from_proto(product_pb2.Product.FromString(record.product), "product"), words)
 
 
 def payload_of(record: Record, dense: Sequence[float] | None) -> dict[str, Any]:
@@ -115,7 +99,6 @@ def payload_keys(columns: Columns) -> list[str]:
         VECTOR: columns.vectors,
         _HEADING_TERMS: columns.heading_terms,
         _FINGERPRINT: columns.fingerprints,
-        ATTRIBUTES: columns.attributes,
     }
     return [key for key, wanted in keys.items() if wanted]
 
@@ -124,9 +107,10 @@ def candidates_of(records: Mapping[int, Record], columns: Columns, dimensions: i
     """In the order of `records`, which are by key. Scores are 0; with `dimensions` of 0 there are no vectors."""
     if not records:
         return Candidates.none()
-    ids, prices, currencies, categories, brands, stocks, created, products, vectors, fingerprints, attributes, terms = (
-        map(list, zip(*records.values(), strict=True))
-    )
+    (
+        ids, prices, currencies, categories, brands, stocks, created, groups, costs, products, vectors, fingerprints,
+        terms,
+    ) = map(list, zip(*records.values(), strict=True))  # fmt: skip
     zeros = np.zeros(len(ids), np.float32)
     # A row of zeros, for a product without a vector, is as long as the others.
     nothing = bytes(dimensions)
@@ -143,9 +127,10 @@ def candidates_of(records: Mapping[int, Record], columns: Columns, dimensions: i
         brands=brands,
         stocks=np.array(stocks, np.int64),
         created_at_seconds=np.array(created, np.int64),
+        groups=groups,
+        costs=np.array(costs, np.float64),
         products=products if columns.products else [],
         fingerprints=fingerprints if columns.fingerprints else [],
-        attributes=[[split_pair(pair) for pair in pairs] for pairs in attributes] if columns.attributes else [],
         heading_terms=terms if columns.heading_terms else [],
         vectors=np.frombuffer(b"".join(vector or nothing for vector in vectors), np.int8).reshape(len(ids), dimensions)
         if has_vectors
@@ -153,18 +138,9 @@ def candidates_of(records: Mapping[int, Record], columns: Columns, dimensions: i
     )
 
 
-def attribute_pair(name: str, value: str) -> str:
-    """One keyword for both: all attributes share one index, whatever names a shop invents."""
-    return name + _PAIR + value
-
-
-def split_pair(pair: str) -> tuple[str, str]:
-    name, _, value = pair.partition(_PAIR)
-    return name, value
-
-
 def _record(payload: Mapping[str, Any], vector: bytes) -> Record:
-    identifier, price, currency, category, brand, stock, created = payload[_COLUMNS]
+    # Written before there were groups: seven columns.
+    identifier, price, currency, category, brand, stock, created, group, cost = [*payload[_COLUMNS], "", None][:9]
     return Record(
         identifier,
         price,
@@ -173,10 +149,11 @@ def _record(payload: Mapping[str, Any], vector: bytes) -> Record:
         sys.intern(brand),
         stock,
         created,
+        sys.intern(group or identifier),
+        cost,
         base64.b64decode(payload.get(_PRODUCT, "")),
         vector,
         base64.b64decode(payload.get(_FINGERPRINT, "")),
-        tuple(payload.get(ATTRIBUTES, ())),
         base64.b64decode(payload.get(_HEADING_TERMS, "")),
     )
 
@@ -192,23 +169,10 @@ def _compact(packed: Sequence[bytes]) -> list[bytes]:
 
 
 def _payload(record: Record, dense: Sequence[float] | None) -> Iterator[tuple[str, Any]]:
-    yield _COLUMNS, list(record[:7])
+    yield _COLUMNS, list(record[:9])
     yield _PRODUCT, base64.b64encode(record.product).decode()
     if dense is not None:
         yield VECTOR, base64.b64encode(np.array(dense, "<f2").tobytes()).decode()
     yield _HEADING_TERMS, base64.b64encode(record.heading_terms).decode()
     yield _FINGERPRINT, base64.b64encode(record.fingerprint).decode()
-    if record.stock != 0:
-        yield IN_STOCK, YES
-    if record.category:
-        yield CATEGORY, category_ancestry(tuple(record.category.split(CATEGORY_SEPARATOR)))
-    if record.brand:
-        yield BRAND, record.brand
-        yield BRAND_KEY, record.brand.casefold()
-    if record.attributes:
-        yield ATTRIBUTES, list(record.attributes)
-    if record.price is not None:
-        yield PRICE, record.price
-        yield CURRENCY, record.currency
-    if record.created_at_seconds:
-        yield CREATED_AT, record.created_at_seconds
+    yield CHANGED_AT, int(time.time() * 1e3)

@@ -14,16 +14,21 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import structlog
 from qdrant_client import QdrantClient, models
 
 from services.retrieval.adapters.collection import Collection, Pair
 from services.retrieval.adapters.points import DENSE
+from services.retrieval.adapters.server_catalogue import ServerCatalogue
 from services.retrieval.adapters.server_collection import ServerCollection, create_collection
+from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.ports import Revision
 from services.retrieval.settings import ServerSettings
 
 # How long searches use the roles that were read before: another replica's switch shows after this.
 _REFRESH_S = 1.0
+_log = structlog.get_logger("kairos.retrieval.server")
+
 # Reads of all requests in progress that run in parallel: the counts, parts and facets of pages.
 _PARALLEL_READS = 16
 
@@ -44,15 +49,32 @@ class ServerCollections:
         self._client = client
         self._prefix = prefix
         self._executor = ThreadPoolExecutor(_PARALLEL_READS, thread_name_prefix="qdrant")
+        # By collection.
         self._known: dict[str, tuple[Pair, float]] = {}
         self._has_this_layout = False
         self._lock = threading.Lock()
+        # By tenant: a staged collection has the same products.
+        self._catalogues: dict[str, ServerCatalogue] = {}
+        self._loading = threading.Lock()
+        self._stopping = threading.Event()
+        self._follower = threading.Thread(target=self._follow_forever, name="catalogue", daemon=True)
+        self._follower.start()
 
     def get(self, tenant: str) -> Collection | None:
         known = self._known.get(tenant)
         if known is not None and time.monotonic() - known[1] < _REFRESH_S:
             return known[0].live
         return self.pair(tenant).live
+
+    def catalogue(self, tenant: str) -> Catalogue | None:
+        live = self.get(tenant)
+        if live is None:
+            return None
+        with self._loading:
+            known = self._catalogues.get(tenant)
+            if known is None:
+                known = self._catalogues[tenant] = ServerCatalogue(_server(live))
+            return known.catalogue
 
     def revision(self, tenant: str) -> Revision | None:
         # Other replicas write to the server, and nothing that is cheaper than a search tells that they have.
@@ -73,15 +95,17 @@ class ServerCollections:
     def create(self, tenant: str) -> Collection:
         self.drop_staged(tenant)
         name, _ = self._names(tenant)
-        collection = create_collection(self._client, name, self._executor)
+        collection = self._created(name)
         self._forget(tenant)
+        with self._loading:
+            self._catalogues.pop(tenant, None)
         return collection
 
     def create_staged(self, tenant: str, model_version: str, dimensions: int) -> Collection:
         live, _ = self._names(tenant)
         number = self._number(tenant, live) + 1
         # An interrupted attempt may have left one of this name.
-        staged = create_collection(self._client, self._name(tenant, number), self._executor)
+        staged = self._created(self._name(tenant, number))
         staged.begin_vectors(DENSE, model_version, dimensions)
         self._client.update_collection_aliases([_alias(self._name(tenant, number), f"{self._prefix}{tenant}.staged")])
         self._forget(tenant)
@@ -116,8 +140,21 @@ class ServerCollections:
             self._has_this_layout = True
 
     def close(self) -> None:
+        self._stopping.set()
+        self._follower.join()
         self._executor.shutdown()
         self._client.close()
+
+    def _follow_forever(self) -> None:
+        while not self._stopping.wait(_REFRESH_S):
+            for tenant, known in list(self._catalogues.items()):
+                try:
+                    live = self.get(tenant)
+                    if live is not None:
+                        known.follow(_server(live))
+                except Exception as error:
+                    # The products stay as they are until the server answers again.
+                    _log.warning("the catalogue was not refreshed", tenant=tenant, exc_info=error)
 
     def _names(self, tenant: str) -> tuple[str, str]:
         """Names of (the live collection, the staged collection or empty)."""
@@ -136,11 +173,22 @@ class ServerCollections:
 
     def _opened(self, name: str) -> ServerCollection | None:
         """With its metadata as they are now; None if there is no such collection."""
-        return ServerCollection(self._client, name, self._executor) if self._client.collection_exists(name) else None
+        if not self._client.collection_exists(name):
+            return None
+        return ServerCollection(self._client, name, self._executor)
+
+    def _created(self, name: str) -> ServerCollection:
+        """An empty one, which replaces one of this name."""
+        return create_collection(self._client, name, self._executor)
 
     def _forget(self, tenant: str) -> None:
         with self._lock:
             self._known.pop(tenant, None)
+
+
+def _server(collection: Collection) -> ServerCollection:
+    assert isinstance(collection, ServerCollection)
+    return collection
 
 
 def _alias(collection: str, alias: str) -> models.CreateAliasOperation:

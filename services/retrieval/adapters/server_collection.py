@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
+from services.common.offers import Offer
 from services.retrieval.adapters import server_terms as terms
-from services.retrieval.adapters.collection import Hits, Read, Row, VectorQuery
+from services.retrieval.adapters.collection import Hits, Read, VectorQuery
 from services.retrieval.adapters.layout import LAYOUT, other_layout
+from services.retrieval.adapters.offer_payload import OFFERS, OFFERS_AT, offers_of_payload
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
-from services.retrieval.adapters.records import INDEXES, IndexKind, Record, payload_keys
+from services.retrieval.adapters.records import CHANGED_AT, Record, payload_keys
+from services.retrieval.adapters.server_terms import Changed, ChangedOffers
 from services.retrieval.ports import Columns
 
-_SCHEMAS = {
-    IndexKind.KEYWORD: models.PayloadSchemaType.KEYWORD,
-    IndexKind.FLOAT: models.PayloadSchemaType.FLOAT,
-    IndexKind.INTEGER: models.PayloadSchemaType.INTEGER,
-}
+# Points a scroll reads at a time.
+_PAGE = 1_000
 
 
 class ServerCollection:
@@ -64,6 +64,19 @@ class ServerCollection:
         if ids:
             self._client.delete(self.name, list(ids), wait=True)
 
+    def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        found = self._client.retrieve(self.name, list(ids), with_payload=[OFFERS])
+        return {terms.number(point.id): offers_of_payload(point.payload) for point in found}
+
+    def offers_of_others(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        return self.offers(ids)
+
+    def set_offers(self, offers: Sequence[tuple[int, Offer]]) -> None:
+        if offers:
+            operations: list[models.UpdateOperation] = [terms.set_offers(id, [offer]) for id, offer in offers]
+            operations.append(terms.set_offers_time(list({id for id, _ in offers})))
+            self._client.batch_update_points(self.name, operations, wait=True)
+
     def query(self, queries: Sequence[VectorQuery], columns: Columns | None = None) -> list[Hits]:
         requests = [terms.query_request(query, columns) for query in queries]
         return [terms.hits(answer.points) for answer in self._client.query_batch_points(self.name, requests)]
@@ -80,16 +93,24 @@ class ServerCollection:
         found, after = self._client.scroll(self.name, limit=limit, offset=start or None, with_payload=False)
         return [terms.number(point.id) for point in found], 0 if after is None else terms.number(after)
 
-    def ordered(self, key: str, descending: bool, where: Where, limit: int, columns: Columns) -> list[Row]:
-        direction = models.Direction.DESC if descending else models.Direction.ASC
-        return self._scroll(where, limit, columns, order_by=models.OrderBy(key=key, direction=direction))
+    def changed(self, where: Where) -> Iterator[list[Changed]]:
+        """The products within `where`, in batches by point id."""
+        for found in self._scroll(where, with_payload=True, with_vectors=[LEXICAL]):
+            yield [terms.changed(point) for point in found]
 
-    def scroll(self, where: Where, start: int, limit: int, columns: Columns) -> list[Row]:
-        return self._scroll(where, limit, columns, offset=start or None)
+    def changed_offers(self, where: Where) -> Iterator[list[ChangedOffers]]:
+        """The offers of the products within `where`, in batches by point id."""
+        for found in self._scroll(where, with_payload=[OFFERS, OFFERS_AT]):
+            yield [terms.changed_offers(point) for point in found]
 
-    def facet(self, key: str, where: Where, limit: int) -> list[tuple[str, int]]:
-        answer = self._client.facet(self.name, key, facet_filter=terms.filter_of(where), limit=limit)
-        return [(str(hit.value), hit.count) for hit in answer.hits]
+    def ids(self) -> set[int]:
+        """Of all points."""
+        ids, start = set[int](), 0
+        while True:
+            found, start = self.page(start, _PAGE)
+            ids.update(found)
+            if not start:
+                return ids
 
     def count(self, where: Where) -> int:
         return int(self._client.count(self.name, terms.filter_of(where), exact=True).count)
@@ -100,15 +121,15 @@ class ServerCollection:
         others = [self._executor.submit(read) for read in reads[1:]]
         return [reads[0](), *(other.result() for other in others)]
 
-    def _scroll(self, where: Where, limit: int, columns: Columns, **place: Any) -> list[Row]:
-        found, _ = self._client.scroll(
-            self.name,
-            scroll_filter=terms.filter_of(where),
-            limit=limit,
-            with_payload=payload_keys(columns),
-            **place,
-        )
-        return terms.rows(found)
+    def _scroll(self, where: Where, **read: Any) -> Iterator[list[models.Record]]:
+        offset: Any = None
+        while True:
+            found, offset = self._client.scroll(
+                self.name, scroll_filter=terms.filter_of(where), limit=_PAGE, offset=offset, **read
+            )
+            yield found
+            if offset is None:
+                return
 
 
 def create_collection(client: QdrantClient, name: str, executor: Executor | None = None) -> ServerCollection:
@@ -121,6 +142,6 @@ def create_collection(client: QdrantClient, name: str, executor: Executor | None
         sparse_vectors_config={LEXICAL: models.SparseVectorParams(modifier=models.Modifier.IDF)},
         metadata={"layout": LAYOUT},
     )
-    for key, kind in INDEXES.items():
-        client.create_payload_index(name, key, _SCHEMAS[kind])
+    for key in (CHANGED_AT, OFFERS_AT):
+        client.create_payload_index(name, key, models.PayloadSchemaType.INTEGER)
     return ServerCollection(client, name, executor)

@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from qdrant_client import models
 
+from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import SparseWeights
-from services.retrieval.adapters.collection import Hits, Row, VectorQuery
+from services.retrieval.adapters.collection import Hits, VectorQuery
+from services.retrieval.adapters.offer_payload import (
+    OFFERS,
+    OFFERS_AT,
+    entries_of,
+    offers_of_payload,
+    offers_payload,
+    offers_time,
+)
 from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
     LEXICAL,
-    AnyOf,
-    Between,
-    Beyond,
+    AtLeast,
     Condition,
     IsMissing,
     PointData,
     Where,
 )
-from services.retrieval.adapters.records import Record, payload_keys, payload_of, records_of_payloads
+from services.retrieval.adapters.records import (
+    CHANGED_AT,
+    Record,
+    entry_of,
+    payload_keys,
+    payload_of,
+    records_of_payloads,
+)
+from services.retrieval.domain.catalogue.table import Entry
 from services.retrieval.ports import Columns
 
 
@@ -45,9 +61,35 @@ def hits(points: Sequence[models.ScoredPoint]) -> Hits:
     return Hits.of([number(point.id) for point in points], [point.score for point in points], records(points))
 
 
-def rows(points: Sequence[models.Record]) -> list[Row]:
-    known = records(points)
-    return [(number(point.id), known.get(number(point.id))) for point in points]
+@dataclass(frozen=True)
+class ChangedOffers:
+    """All offers of a product. `changed_ms`: as Changed."""
+
+    key: int
+    offers: list[Offer]
+    changed_ms: int
+
+
+def changed_offers(found: models.Record) -> ChangedOffers:
+    payload = found.payload or {}
+    return ChangedOffers(number(found.id), offers_of_payload(payload), int(payload.get(OFFERS_AT, 0)))
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A product as another replica may have written it. `changed_ms`: when, since 1970; 0 if unknown."""
+
+    entry: Entry
+    changed_ms: int
+
+
+def changed(found: models.Record) -> Changed:
+    payload = found.payload or {}
+    (record,) = records_of_payloads([payload])
+    vectors: dict[str, Any] = found.vector if isinstance(found.vector, dict) else {}
+    lexical = vectors.get(LEXICAL)
+    words = lexical.indices if lexical is not None else []
+    return Changed(entry_of(number(found.id), record, words), int(payload.get(CHANGED_AT, 0)))
 
 
 def records(points: Sequence[models.Record | models.ScoredPoint]) -> dict[int, Record]:
@@ -63,7 +105,20 @@ def point(data: PointData) -> models.PointStruct:
         vectors[DENSE] = data.dense
     if data.image is not None:
         vectors[IMAGE] = data.image
-    return models.PointStruct(id=data.id, vector=vectors, payload=payload_of(data.record, data.dense))
+    payload = payload_of(data.record, data.dense) | offers_payload(data.offers)
+    return models.PointStruct(id=data.id, vector=vectors, payload=payload)
+
+
+def set_offers_time(ids: Sequence[int]) -> models.SetPayloadOperation:
+    """Notes on these points that their offers were written now."""
+    return models.SetPayloadOperation(set_payload=models.SetPayload(payload=offers_time(), points=list(ids)))
+
+
+def set_offers(id: int, offers: Sequence[Offer]) -> models.SetPayloadOperation:
+    """Adds these offers to the point's, or replaces those of the same price list, place and source."""
+    return models.SetPayloadOperation(
+        set_payload=models.SetPayload(payload=entries_of(offers), points=[id], key=OFFERS)
+    )
 
 
 def point_data(found: models.Record) -> PointData:
@@ -71,7 +126,8 @@ def point_data(found: models.Record) -> PointData:
     lexical = vectors.get(LEXICAL)
     weights = SparseWeights(lexical.indices, lexical.values) if lexical is not None else SparseWeights([], [])
     (record,) = records_of_payloads([found.payload or {}])
-    return PointData(number(found.id), vectors.get(DENSE), vectors.get(IMAGE), weights, record)
+    offers = tuple(offers_of_payload(found.payload))
+    return PointData(number(found.id), vectors.get(DENSE), vectors.get(IMAGE), weights, record, offers)
 
 
 def filter_of(where: Where) -> models.Filter | None:
@@ -82,15 +138,8 @@ def filter_of(where: Where) -> models.Filter | None:
 
 
 def _condition(condition: Condition) -> Any:
-    if isinstance(condition, AnyOf):
-        return models.FieldCondition(key=condition.key, match=models.MatchAny(any=list(condition.values)))
-    if isinstance(condition, Between):
-        return models.FieldCondition(
-            key=condition.key, range=models.Range(gte=condition.minimum, lte=condition.maximum)
-        )
-    if isinstance(condition, Beyond):
-        end = {"lt" if condition.descending else "gt": condition.value}
-        return models.FieldCondition(key=condition.key, range=models.Range(**end))
+    if isinstance(condition, AtLeast):
+        return models.FieldCondition(key=condition.key, range=models.Range(gte=condition.minimum))
     if isinstance(condition, IsMissing):
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=condition.key))
     return models.HasIdCondition(has_id=list(condition.ids))

@@ -31,9 +31,9 @@ class Candidates:
     """Row i of each column belongs to ids[i]. Meanings and units: retrieval.proto.
 
     `keys` are the numbers under which the index stores the products. `vectors` [n, dimensions] are directions in int8
-    (common/arrays.py), None unless asked for or if the collection has no vectors. `attributes` holds (name, value)
-    pairs. `heading_terms` holds the numbers of the words of the product's title and brand, uint32, little-endian. A
-    column of lists that was not asked for is empty.
+    (common/arrays.py), None unless asked for or if the collection has no vectors. `heading_terms` holds the numbers of
+    the words of the product's title and brand, uint32, little-endian. `groups` are item group ids. A column of lists
+    that was not asked for is empty.
     """
 
     ids: list[str]
@@ -47,13 +47,20 @@ class Candidates:
     brands: list[str]
     stocks: npt.NDArray[np.int64]
     created_at_seconds: npt.NDArray[np.int64]
+    groups: list[str]
+    costs: npt.NDArray[np.float64]
     products: list[bytes]
     fingerprints: list[bytes]
-    attributes: list[list[tuple[str, str]]]
     heading_terms: list[bytes]
     vectors: Int8Array | None = None
     # None without an image leg.
     image_scores: npt.NDArray[np.float32] | None = None
+    # The next columns are filled by `selection.described`. `identifier_matches` is None if there are none,
+    # `match_counts` without words.
+    list_prices: npt.NDArray[np.float64] | None = None
+    variant_counts: npt.NDArray[np.int32] | None = None
+    identifier_matches: npt.NDArray[np.bool_] | None = None
+    match_counts: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -109,4 +116,4 @@ class Candidates:
     def none(cls) -> Candidates:
         keys, scores = np.empty(0, np.uint64), np.empty(0, np.float32)
         prices, counts = np.empty(0, np.float64), np.empty(0, np.int64)
-        return cls([], keys, scores, scores, scores, prices, [], [], [], counts, counts, [], [], [], [])
+        return cls([], keys, scores, scores, scores, prices, [], [], [], counts, counts, [], prices, [], [], [])

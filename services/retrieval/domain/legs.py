@@ -66,6 +66,16 @@ class ScoredKeys:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def take(self, rows: npt.NDArray[np.intp]) -> ScoredKeys:
+        """These rows, in this order."""
+        return ScoredKeys(
+            self.keys[rows], self.scores[rows], self.dense_scores[rows], self.lexical_scores[rows],
+            self.image_scores[rows], self.found,
+        )  # fmt: skip
+
+    def first(self, count: int) -> ScoredKeys:
+        return self if len(self) <= count else self.take(np.arange(count))
+
     @classmethod
     def none(cls) -> ScoredKeys:
         nothing = np.empty(0, np.float32)

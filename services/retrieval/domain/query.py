@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.facets import facet_violations
+from services.common.facets import MAX_FACETS, facet_violations
 from services.common.filters import ProductFilter, SortOrder, filter_violations
-from services.common.limits import MAX_QUERY, id_problem
+from services.common.limits import MAX_QUERY, id_problem, text_problem
 from services.retrieval.domain.cursor import Cursor
+from services.retrieval.domain.offers.context import OfferContext
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -23,6 +24,18 @@ DEFAULT_SOFT_FILTER_MINIMUM = 10
 MAX_IDS = 1_000
 MAX_QUERY_VECTORS = 16
 MAX_OTHER_MODELS = 4
+MAX_MATCH_GROUPS = 32
+MAX_ALTERNATIVES = 32
+# Characters of one alternative.
+MAX_ALTERNATIVE = 128
+
+
+@dataclass(frozen=True)
+class MatchGroup:
+    """A content word, and what may stand in its place. `is_condition`: the soft filter has the word's condition."""
+
+    alternatives: tuple[str, ...]
+    is_condition: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,16 @@ class RetrievalQuery:
     other_vectors: tuple[tuple[FloatArray, str], ...] = ()
     # Where the page begins; only for browsing. None: the first page.
     cursor: Cursor | None = None
+    # The offers that filters, sorts, facets and prices use.
+    offers: OfferContext = field(default_factory=OfferContext)
+    # Whether counts and totals count item groups.
+    is_collapsed: bool = False
+    # The content words. Empty: the words of `text`.
+    match_groups: tuple[MatchGroup, ...] = ()
+    # Facets to choose by their coverage, in addition to `facets`.
+    best_facet_count: int = 0
+    # The query as typed, which may be an identifier.
+    identifier_text: str = ""
 
     @property
     def is_browse(self) -> bool:
@@ -69,29 +92,44 @@ class RetrievalQuery:
             raise InvalidArgument(*found)
 
 
-def check_ids(ids: Sequence[str], name: str = "ids") -> None:
-    """1 to MAX_IDS ids."""
-    if not 1 <= len(ids) <= MAX_IDS:
-        raise InvalidArgument.of(name, f"has {len(ids)} entries; 1 to {MAX_IDS}")
+def check_ids(ids: Sequence[str], name: str = "ids", limit: int = MAX_IDS) -> None:
+    """1 to `limit` ids."""
+    if not 1 <= len(ids) <= limit:
+        raise InvalidArgument.of(name, f"has {len(ids)} entries; 1 to {limit}")
     if wrong := [FieldViolation(f"{name}[{i}]", problem) for i, id in enumerate(ids) if (problem := id_problem(id))]:
         raise InvalidArgument(*wrong)
 
 
 def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
-    if len(query.text) > MAX_QUERY:
-        yield FieldViolation("text", f"has {len(query.text)} characters; at most {MAX_QUERY}")
+    for name, text in (("text", query.text), ("identifier_text", query.identifier_text)):
+        if len(text) > MAX_QUERY:
+            yield FieldViolation(name, f"has {len(text)} characters; at most {MAX_QUERY}")
     if not 1 <= query.limit <= MAX_LIMIT:
         yield FieldViolation("limit", f"{query.limit} is outside 0 to {MAX_LIMIT}; 0 means {DEFAULT_LIMIT}")
     if query.soft_filter_minimum < 1:
         yield FieldViolation("soft_filter_minimum", f"{query.soft_filter_minimum} is negative; 0 means the default")
     yield from _too_many("excluded_ids", query.excluded_ids, MAX_IDS)
     yield from facet_violations(query.facets)
+    if not 0 <= query.best_facet_count <= MAX_FACETS:
+        yield FieldViolation("best_facet_count", f"is {query.best_facet_count}; send 0 to {MAX_FACETS}")
+    yield from _match_violations(query.match_groups)
     yield from _vector_violations(query)
     yield from _image_violations(query)
     if query.cursor is not None and query.cursor.sort is not query.sort:
         yield FieldViolation("page_token", "is of another sort; send the sort of the request that returned it")
     yield from filter_violations(query.filter, "filter")
     yield from filter_violations(query.soft_filter, "soft_filter")
+
+
+def _match_violations(groups: Sequence[MatchGroup]) -> Iterator[FieldViolation]:
+    yield from _too_many("match_groups", groups, MAX_MATCH_GROUPS)
+    for index, group in enumerate(groups[:MAX_MATCH_GROUPS]):
+        path, texts = f"match_groups[{index}].alternatives", group.alternatives
+        if not 1 <= len(texts) <= MAX_ALTERNATIVES:
+            yield FieldViolation(path, f"has {len(texts)} entries; 1 to {MAX_ALTERNATIVES}")
+        for place, text in enumerate(texts[:MAX_ALTERNATIVES]):
+            if problem := text_problem(text, MAX_ALTERNATIVE):
+                yield FieldViolation(f"{path}[{place}]", problem)
 
 
 def _vector_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from services.retrieval.domain.candidates import Candidates
+from services.retrieval.domain.catalogue.matching import MatchLevel
 from services.retrieval.domain.cursor import Cursor
-from services.retrieval.domain.facets import Facet
+from services.retrieval.domain.facets import CountAccuracy, Facet
 
 
 class DegradationReason(Enum):
@@ -37,3 +38,5 @@ class Retrieval:
     degradations: tuple[Degradation, ...]
     model_version: str
     next: Cursor | None = None
+    total_accuracy: CountAccuracy = CountAccuracy.EXACT
+    match_level: MatchLevel = MatchLevel.EVERYTHING

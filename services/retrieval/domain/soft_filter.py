@@ -30,6 +30,12 @@ def apply_soft_filter(
     return _boosted(everything, answers), False
 
 
+def boost(everything: ScoredKeys, meets: npt.NDArray[np.bool_], needed: int) -> ScoredKeys:
+    """The candidates that meet the filter, [n], and are near enough to the query, rise by half the spread of scores."""
+    matching = everything.take(np.flatnonzero(meets))
+    return _boosted(everything, _answers(matching, everything, needed))
+
+
 def _answers(matching: ScoredKeys, everything: ScoredKeys, page: int) -> KeyArray:
     """Keys of `matching` that are about as near to the query as the first `page` of `everything`.
 
@@ -50,15 +56,4 @@ def _boosted(candidates: ScoredKeys, keys: KeyArray) -> ScoredKeys:
         return candidates
     spread = float(candidates.scores.max() - candidates.scores.min())
     scores = (candidates.scores + rises.astype(np.float32) * np.float32(spread / 2)).astype(np.float32)
-    return _in_order(replace(candidates, scores=scores), np.argsort(-scores, kind="stable"))
-
-
-def _in_order(candidates: ScoredKeys, rows: npt.NDArray[np.intp]) -> ScoredKeys:
-    return ScoredKeys(
-        candidates.keys[rows],
-        candidates.scores[rows],
-        candidates.dense_scores[rows],
-        candidates.lexical_scores[rows],
-        candidates.image_scores[rows],
-        candidates.found,
-    )
+    return replace(candidates, scores=scores).take(np.argsort(-scores, kind="stable"))

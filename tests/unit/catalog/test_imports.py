@@ -14,7 +14,7 @@ from catalog.events import event_of
 from catalog.imports import CatalogImport, EventsImport, Rejects, Summary
 from catalog.mapping import parse_mapping
 from catalog.rows import RowRefused
-from kairos.common.v1 import event_pb2
+from kairos.common.v1 import common_pb2, event_pb2, product_pb2
 from ops.client import Connection
 from tests.unit.conftest import FakeGateway
 
@@ -63,20 +63,31 @@ def test_a_short_outage_does_not_end_an_import(gateway: FakeGateway, tmp_path: P
 def test_bad_rows_are_in_the_rejects_file(gateway: FakeGateway, tmp_path: Path) -> None:
     """Each bad row is written with its line, field, reason and text; the good rows are imported."""
     path = put(
-        tmp_path, "id,title,price", "1,Shoe,1e3", "2,Boot,-5", "3", b"4,gr\xfc\xdfe,1", "5,,1", "6,Good,1",
-        '7,"Ünïcode, quoted",much',
+        tmp_path, "id,title,price", "3", "4,马,1", b"5,gr\xfc\xdfe,1", "6,,1", ",Ünïcode,1", '7,"Ünïcode, quoted",much',
     )  # fmt: skip
     summary, rejects = imported(gateway, path)
-    assert (summary.read, summary.imported, summary.rejected) == (7, 1, 6)
-    assert list(gateway.products) == ["6"]
+    assert (summary.read, summary.imported, summary.rejected) == (6, 2, 4)
+    assert list(gateway.products) == ["4", "7"]
     assert [(entry["line"], entry["field"]) for entry in rejects] == [
-        (2, "price"), (3, "price"), (4, "row"), (5, "row"), (6, "title"), (8, "price"),
+        (2, "row"), (4, "row"), (5, "title"), (6, "id"),
     ]  # fmt: skip
-    assert "scientific" in rejects[0]["reason"]
-    assert "negative" in rejects[1]["reason"]
-    assert rejects[2]["reason"] == "has 1 fields, but the header has 3"
-    assert rejects[3]["reason"] == "is not UTF-8; save the file as UTF-8"
-    assert rejects[5]["row"] == "7,Ünïcode, quoted,much"
+    assert rejects[0]["reason"] == "has 1 fields, but the header has 3"
+    assert rejects[1]["reason"] == "is not UTF-8; save the file as UTF-8"
+    assert rejects[3]["row"] == ",Ünïcode,1"
+
+
+def test_wrong_values_are_counted(gateway: FakeGateway, tmp_path: Path) -> None:
+    """A row with a wrong value is imported without it; such values are counted by field and reason, with lines."""
+    rows = ["1,Shoe,1e3,5", "2,Boot,-5,5", "3,Sandal,-7,many", "4,Clog,-1.50,5", "5,Sock,-2,", "6,Mule,5,5"]
+    path = put(tmp_path, "id,title,price,stock", *rows)
+    job = CatalogImport(Connection(gateway.target), parse_mapping("", None, "USD"), Rejects(path.with_suffix(".r")))
+    summary = job.run(path, quiet=True)
+    assert (summary.imported, summary.rejected, summary.dropped_values) == (6, 0, 6)
+    assert [(group.name, group.count, group.lines) for group in job.dropped.groups] == [
+        ("price", 4, [3, 4, 5]), ("price", 1, [2]), ("stock", 1, [4]),
+    ]  # fmt: skip
+    assert "'-5' is negative" in job.dropped.groups[0].reason
+    assert gateway.products["3"] == product_pb2.Product(id="3", title="Sandal")
 
 
 def test_the_gateways_own_rejects(gateway: FakeGateway, tmp_path: Path) -> None:
@@ -142,14 +153,41 @@ def test_events_are_recorded_once(gateway: FakeGateway, tmp_path: Path) -> None:
     assert (again.imported, again.duplicates) == (0, 4)
 
 
-def test_events_that_the_gateway_names_are_rejected(gateway: FakeGateway, tmp_path: Path) -> None:
-    """The events that a refusal names are rejected with their lines, and the others of the message are recorded."""
+def test_events_that_the_gateway_rejects(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Rejected events are written with their lines, and the others of the message are recorded."""
     rows = [f"e{n},u,,search,{'refuse me' if n in (3, 4, 9, 11, 12) else 'red'}" for n in range(2, 15)]
     summary, rejects = recorded(gateway, put(tmp_path, "event_id,user_id,item_id,type,query", *rows))
     assert (summary.read, summary.imported, summary.rejected) == (13, 8, 5)
     assert [(entry["line"], entry["field"]) for entry in rejects] == [(n, "query") for n in (3, 4, 9, 11, 12)]
     assert rejects[0]["reason"] == "a bad query"
     assert len(gateway.events) == 8
+
+
+def test_a_message_without_a_valid_event(gateway: FakeGateway, tmp_path: Path) -> None:
+    """A refusal of the whole message does not end an import: each event is rejected, also those it has no room for."""
+    rows = [f"e{n},u,,search,refuse me" for n in range(2, 7)]
+    summary, rejects = recorded(gateway, put(tmp_path, "event_id,user_id,item_id,type,query", *rows))
+    assert (summary.imported, summary.rejected) == (0, 5)
+    assert [entry["line"] for entry in rejects] == [2, 3, 4, 5, 6]
+
+
+def test_what_was_paid_is_imported(gateway: FakeGateway, tmp_path: Path) -> None:
+    """Price with its currency in one cell or in two, order and quote; a price without a currency is rejected."""
+    summary, rejects = recorded(
+        gateway,
+        put(
+            tmp_path, "event_id,user_id,item_id,type,price,currency,quantity,order_id,quote_id",
+            'e1,u,p1,purchase,"1,299.50",EUR,2,o-1,q-1', "e2,u,p1,purchase,19.99 USD,,,,",
+            "e3,u,p1,refund,,,1,o-1,", "e4,u,p1,purchase,5.00,,,,", "e5,u,p1,purchase,5.00,ABC,,,",
+        ),
+    )  # fmt: skip
+    assert summary.imported == 3
+    assert [(e["line"], e["field"]) for e in rejects] == [(5, "price.currency_code"), (6, "currency")]
+    bought = gateway.events["e1"]
+    assert (bought.price.currency_code, bought.price.units, bought.price.nanos) == ("EUR", 1_299, 500_000_000)
+    assert (bought.quantity, bought.order_id, bought.quote_id) == (2, "o-1", "q-1")
+    assert gateway.events["e2"].price.currency_code == "USD"
+    assert gateway.events["e3"].type == event_pb2.EVENT_TYPE_REFUND
 
 
 def test_an_event_far_ahead_is_rejected(gateway: FakeGateway, tmp_path: Path) -> None:
@@ -178,7 +216,8 @@ def test_an_export_is_imported_again(gateway: FakeGateway, tmp_path: Path) -> No
     """The events of an export are recorded as they were; its other records are passed over."""
     event = event_pb2.Event(
         event_id="e1", user_id="u", session_id="s", item_id="p", type=event_pb2.EVENT_TYPE_DWELL, query="鞋",
-        quantity=2, dwell_ms=30_000, attribution_token="t", visitor_id="v",
+        quantity=2, dwell_ms=30_000, attribution_token="t", visitor_id="v", order_id="o", quote_id="q",
+        price=common_pb2.Money(currency_code="KWD", units=12, nanos=345_000_000),
     )  # fmt: skip
     event.occurred_at.FromJsonString("2024-05-01T10:00:00.250Z")
     lines = [

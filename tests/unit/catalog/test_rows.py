@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from catalog.events import event_of
 from catalog.files import MAX_ROW
 from catalog.mapping import mapping_for, parse_mapping
-from catalog.rows import FileRefused, RowRefused, column_names, read_rows
+from catalog.rows import FileRefused, RowRefused, column_names, describe, read_rows
 
 PRODUCTS = [
     {"id": "1", "title": "Trail shoe, red", "price": "99.90"},
@@ -98,19 +98,33 @@ def test_wrong_number_of_fields(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "data"),
-    [
-        ("p.csv", b"id,title\n1,gr\xfc\xdfe\n2,good\n"),
-        ("p.jsonl", b'{"id": "1", "title": "gr\xfc\xdfe"}\n{"id": "2"}\n'),
-    ],
-)
-def test_text_that_is_not_utf8(tmp_path: Path, name: str, data: bytes) -> None:
-    """A line in another encoding has a problem and a text that can be written; the next line is read."""
-    bad, good = read_rows(put(tmp_path, name, data))
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
+def test_a_line_in_another_encoding(tmp_path: Path, name: str) -> None:
+    """In a file of UTF-8 a damaged line has a problem and a text that can be written; the others are read."""
+    form = b"%s,%s\n" if name == "p.csv" else b'{"id": "%s", "title": "%s"}\n'
+    lines = [form % (b"id", b"title")] if name == "p.csv" else []
+    lines += [form % (b"1", "grüße".encode("cp1252")), form % (b"2", "马".encode())]
+    bad, good = read_rows(put(tmp_path, name, b"".join(lines)))
     assert (bad.problem, bad.values) == ("is not UTF-8; save the file as UTF-8", {})
     assert bad.raw.encode()
-    assert good.values["id"] == "2"
+    assert good.values["title"] == "马"
+
+
+@pytest.mark.parametrize("packed", ["", ".gz"])
+def test_windows_1252(tmp_path: Path, packed: str) -> None:
+    """A file that is not UTF-8 is read as Windows-1252 if it has the words of a European language."""
+    text = "id,größe\n1,Straße für Café – 5 €\n2,naïve\n"
+    path = put(tmp_path, f"p.csv{packed}", text.encode("cp1252"))
+    assert [row.values["größe"] for row in read_rows(path)] == ["Straße für Café – 5 €", "naïve"]
+    assert str(describe(path)) == "CSV, fields separated by comma, Windows-1252, layout plain"
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "cp1251", "shift_jis"])
+def test_other_encodings(tmp_path: Path, encoding: str) -> None:
+    """Text in an encoding that is not known is rejected row by row, and not read as other letters."""
+    text = {"gb18030": "无线蓝牙耳机", "cp1251": "наушники", "shift_jis": "ワイヤレスイヤホン"}[encoding]
+    path = put(tmp_path, "p.csv", f"id,title\n1,{text}\n2,plain\n".encode(encoding))
+    assert [row.problem for row in read_rows(path)] == ["is not UTF-8; save the file as UTF-8", ""]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +154,7 @@ def test_a_bad_line_of_json(tmp_path: Path, line: bytes, problem: str) -> None:
         ("p.jsonl.gz", gzip.compress(b'{"id": "1"}\n' * 10_000)[:-20]),
         ("p.parquet", b"PAR1 and nothing more"),
         ("p.parquet.gz", gzip.compress(b"no parquet")),
-        ("p.txt", b"id,title\n"),
+        ("p.doc", b"id,title\n"),
     ],
     ids=["not packed", "cut CSV", "cut JSON", "no Parquet", "no Parquet packed", "unknown kind"],
 )
@@ -153,9 +167,9 @@ def test_a_damaged_file(tmp_path: Path, name: str, data: bytes) -> None:
 
 
 def test_a_header_in_another_encoding(tmp_path: Path) -> None:
-    """A file whose column names are not UTF-8 is refused."""
+    """A file whose column names are in no known encoding is refused."""
     with pytest.raises(FileRefused, match="not a header in UTF-8"):
-        column_names(put(tmp_path, "p.csv", b"id,gr\xf6\xdfe\n1,2\n"))
+        column_names(put(tmp_path, "p.csv", "id,商品名称\n1,2\n".encode("gb18030")))
 
 
 def test_no_file(tmp_path: Path) -> None:
@@ -216,12 +230,32 @@ def test_a_byte_order_mark_names_the_encoding(tmp_path: Path, name: str, encodin
     assert [row.values for row in read_rows(path)] == [{"id": "1", "title": "鞋"}]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_its_mark(tmp_path: Path, encoding: str) -> None:
+    """UTF-16 is known by its zeros too."""
+    path = put(tmp_path, "p.csv", "id,title\n1,Schöne Vase\n".encode(encoding))
+    assert [row.values for row in read_rows(path)] == [{"id": "1", "title": "Schöne Vase"}]
+
+
 @pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
-def test_text_without_its_mark(tmp_path: Path, name: str) -> None:
-    """UTF-16 without a byte order mark, and what is no text, are refused with the remedy."""
-    for data in ("id,title\n1,x\n".encode("utf-16-le"), bytes(100)):
-        with pytest.raises(FileRefused, match="save it as UTF-8"):
-            list(read_rows(put(tmp_path, name, data)))
+def test_no_text(tmp_path: Path, name: str) -> None:
+    """What is no text is refused with the remedy."""
+    with pytest.raises(FileRefused, match="save it as UTF-8"):
+        list(read_rows(put(tmp_path, name, bytes(100))))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "described"),
+    [
+        ("p.csv", "\ufeffid;title\n".encode(), "CSV, fields separated by semicolon, UTF-8 with a byte order mark"),
+        ("p.txt", b"id\ttitle\n1\tx\n", "CSV, fields separated by tab, UTF-8"),
+        ("p.csv", "id;title\n".encode("utf-16"), "CSV, fields separated by semicolon, UTF-16 with a byte order mark"),
+        ("p.json.gz", b'[{"id": 1}]', "JSON, UTF-8"),
+    ],
+)  # fmt: skip
+def test_a_description(tmp_path: Path, name: str, data: bytes, described: str) -> None:
+    """Format, separator, encoding, byte order mark and layout of a file are named."""
+    assert str(describe(put(tmp_path, name, data))) == f"{described}, layout plain"
 
 
 def test_a_quotation_mark_that_is_not_closed(tmp_path: Path) -> None:
@@ -311,7 +345,7 @@ def test_a_file_that_grows_when_it_is_unpacked(tmp_path: Path, kind: str) -> Non
 texts = st.text('id,title;price\t|\r\n"[]{}:\\u0041 5.é\ufeff\x00', max_size=60).map(str.encode)
 
 
-names = st.sampled_from(["p.csv", "p.tsv", "p.jsonl", "p.json", "p.parquet", "p.csv.gz"])
+names = st.sampled_from(["p.csv", "p.tsv", "p.jsonl", "p.json", "p.parquet", "p.csv.gz", "p.xml"])
 
 
 @given(names, st.binary(max_size=200) | texts)

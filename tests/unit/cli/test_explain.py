@@ -18,8 +18,9 @@ def test_for_a_person(gateway: FakeGateway) -> None:
     result = kairos(gateway, "explain", "1", "--query", "trainers", "--user", "u")
     assert result.exit_code == 0
     for part in (
-        "Boot [/b]", "Position 3 of 9.", "retrieval: position 9, score 0.800", "ranker 1.500", "your history", "+1.500",
-        "freshness and stock", "-0.250", "baseline", "cart of [/x]", "raises the score, 60% of the history's influence",
+        "Boot [/b]", "Position 3 of 9.", "retrieval: position 9, score 0.800", "ranker 1.500", "recent history",
+        "+1.500",
+        "availability", "-0.250", "baseline", "cart of [/x]", "raises the score, 60% of the history's influence",
         "“trainers” → shoe → “running shoes”", "rules: brand cap (Acme, 2)",
     ):  # fmt: skip
         # White space is ignored: it depends on the width of the terminal.

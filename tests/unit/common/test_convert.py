@@ -133,7 +133,8 @@ products = st.builds(
     brand=texts, category_path=st.lists(texts, max_size=3).map(tuple),
     attributes=st.dictionaries(texts, st.lists(texts, max_size=3).map(tuple), max_size=3), price=amounts, cost=amounts,
     price_floor=amounts, price_ceiling=amounts, stock=st.none() | st.integers(-5, 10**9), created_at=moments,
-    image_uri=texts,
+    image_uri=texts, item_group_id=texts, variant_attributes=st.lists(texts, max_size=3).map(tuple), sku=texts,
+    gtin=texts, mpn=texts,
 )  # fmt: skip
 
 
@@ -211,3 +212,13 @@ def test_any_time_is_read_or_refused(seconds: int, nanos: int) -> None:
 def test_a_time_comes_back(moment: datetime) -> None:
     """A time is exact to the microsecond, in UTC."""
     assert convert.time_from_proto(convert.time_to_proto(moment), "t") == moment
+
+
+@given(st.none() | st.floats(), st.none() | st.floats())
+def test_an_open_end_is_not_zero(minimum: float | None, maximum: float | None) -> None:
+    """An attribute's range keeps both ends: an absent one stays open, a zero stays a zero."""
+    message = product_pb2.ProductFilter()
+    message.attributes.add(name="weight", minimum=minimum, maximum=maximum)
+    (read,) = convert.filter_from_proto(message, "filter").attributes
+    # By their texts: NaN equals itself there.
+    assert (str(read.minimum), str(read.maximum)) == (str(minimum), str(maximum))

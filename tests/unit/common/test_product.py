@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.money import Money
-from services.common.product import Product, category_ancestry, violations
+from services.common.product import Product, category_ancestry, gtin_problem, violations
 
 SHOE = Product(id="1", title="Shoe")
 
@@ -81,12 +81,40 @@ def test_id_and_title_are_enough() -> None:
             "price_floor",
         ),
         ({"stock": 0}, {"stock": -1}, "stock"),
+        ({"item_group_id": "g" * 128}, {"item_group_id": "g" * 129}, "item_group_id"),
+        ({"item_group_id": ""}, {"item_group_id": "a\nb"}, "item_group_id"),
+        ({"variant_attributes": ("a",) * 8}, {"variant_attributes": ("a",) * 9}, "variant_attributes"),
+        ({"variant_attributes": ("a", "b")}, {"variant_attributes": ("a", "B")}, "variant_attributes[1]"),
+        ({"variant_attributes": ("a" * 64,)}, {"variant_attributes": ("a" * 65,)}, "variant_attributes[0]"),
+        ({"sku": "x" * 128}, {"sku": "x" * 129}, "sku"),
+        ({"mpn": "x" * 128}, {"mpn": "x" * 129}, "mpn"),
+        ({"gtin": "96385074"}, {"gtin": "96385075"}, "gtin"),
+        ({"gtin": "036000291452"}, {"gtin": "036000291453"}, "gtin"),
+        ({"gtin": "4006381333931"}, {"gtin": "4006381333932"}, "gtin"),
+        ({"gtin": "10614141000415"}, {"gtin": "10614141000416"}, "gtin"),
+        ({"gtin": "4006381333931"}, {"gtin": "400638133393"}, "gtin"),
+        ({"gtin": "4006381333931"}, {"gtin": "4006381-333931"}, "gtin"),
+        ({"gtin": "96385074"}, {"gtin": "９６３８５０７４"}, "gtin"),
     ],
 )
 def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str) -> None:
     """A field at its bound is valid; a field beyond it is refused by its path."""
     assert wrong(replace(SHOE, **good)) == []  # type: ignore[arg-type]
     assert wrong(replace(SHOE, **bad)) == [field]  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 10**13 - 1), st.integers(0, 12), st.integers(1, 9))
+def test_the_check_digit_finds_every_wrong_digit(number: int, place: int, change: int) -> None:
+    """Of ten check digits one is right, and no other digit may change alone."""
+    valid = [gtin for digit in range(10) if gtin_problem(gtin := f"{number:013}{digit}") is None]
+    assert len(valid) == 1
+    digit = (int(valid[0][place]) + change) % 10
+    assert gtin_problem(f"{valid[0][:place]}{digit}{valid[0][place + 1 :]}") is not None
+
+
+def test_a_product_without_a_group_is_its_own() -> None:
+    """The group of a product is its item group, or the product itself."""
+    assert (SHOE.group, replace(SHOE, item_group_id="g").group) == ("1", "g")
 
 
 def test_all_that_is_wrong() -> None:

@@ -14,7 +14,7 @@ import pytest
 from deploy.checks.images import DOCKERFILES, ROOT, build_stage
 
 FILES = sorted(DOCKERFILES.glob("*.Dockerfile"))
-IMAGES = ("gateway", "query_encoder", "retrieval", "ranker", "cli", "learner")
+IMAGES = ("gateway", "query_encoder", "retrieval", "ranker", "price_publisher", "cli", "learner")
 START = Path(__file__).with_name("hidden_packages.py")
 
 

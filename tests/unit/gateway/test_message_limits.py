@@ -188,7 +188,7 @@ def test_mixed_hostile_bytes_cost_bounded_work(method: str, units: list[bytes]) 
 
 
 def test_the_largest_valid_messages_pass() -> None:
-    """1,000 full events, 500 usual products, 500 vectors and the largest filter are within the limits."""
+    """1,000 full events and offers, 500 usual products, 500 vectors and the largest filter are within the limits."""
     wide = "\U0001f45f" * 128
     event = {"event_id": wide, "user_id": wide, "visitor_id": wide, "session_id": wide, "item_id": wide, "type": 1,
              "query": wide * 4, "attribution_token": "t" * 1_024, "quantity": 1, "dwell_ms": 1,
@@ -203,7 +203,12 @@ def test_the_largest_valid_messages_pass() -> None:
         "brands": [wide] * 64,
         "attributes": [{"name": "a", "values": [wide] * 64}] * 16,
     }
+    time = {"seconds": 1, "nanos": 1}
+    offer = {"product_id": wide, "price_list_id": wide[:64], "place_id": wide[:64], "stock": 1, "fulfilments": [1, 2],
+             **dict.fromkeys(("price", "sale_price", "base_price"), money), "source": 1, "is_removed": True,
+             **dict.fromkeys(("updated_at", "sale_starts_at", "sale_ends_at"), time)}  # fmt: skip
     full: dict[str, Any] = {
+        "UpdateOffers": {"offers": [offer] * 1_000},
         "RecordEvents": {"events": [event] * 1_000},
         "ImportProducts": {"products": [product] * 500, "images": [b"i"] * 500},
         "StoreEmbeddings": {"ids": [wide] * 500, "fingerprints": [bytes(16)] * 500, "vectors": vectors},

@@ -1,4 +1,4 @@
-"""A batch of events is valid as a whole, or refused with every wrong field."""
+"""The valid events of a batch are recorded; the others are rejected with their wrong fields."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kairos.common.v1 import event_pb2
+from kairos.common.v1 import common_pb2, event_pb2
 from services.common.errors import InvalidArgument
 from services.gateway.domain.tokens import AttributionToken
 from services.gateway.flows.record_events import check_events
@@ -24,10 +24,10 @@ def click(**fields: object) -> event_pb2.Event:
 
 def wrong_fields(*events: event_pb2.Event) -> list[str]:
     try:
-        asyncio.run(check_events(events, (KEY,), time.time()))
+        wrong = asyncio.run(check_events(events, (KEY,), time.time()))
     except InvalidArgument as error:
         return [violation.field for violation in error.violations]
-    return []
+    return [violation.field for violations in wrong.values() for violation in violations]
 
 
 def test_good_events_pass() -> None:
@@ -59,6 +59,12 @@ def test_a_token_that_is_not_genuine(token: str) -> None:
         (click(quantity=-1), "quantity"),
         (click(dwell_ms=-1), "dwell_ms"),
         (click(type=99), "type"),
+        (click(order_id="x" * 129), "order_id"),
+        (click(quote_id="x\n"), "quote_id"),
+        (click(price=common_pb2.Money(currency_code="XYZ", units=1)), "price.currency_code"),
+        (click(price=common_pb2.Money(currency_code="USD", units=-1)), "price"),
+        (click(price=common_pb2.Money(currency_code="USD", units=1, nanos=-5)), "price.nanos"),
+        (event_pb2.Event(event_id="e", user_id="u", type=event_pb2.EVENT_TYPE_REFUND), "item_id"),
         (event_pb2.Event(event_id="e", user_id="u", type=event_pb2.EVENT_TYPE_CART), "item_id"),
     ],
 )
@@ -79,3 +85,14 @@ def test_not_from_the_future() -> None:
 def test_how_many(count: int) -> None:
     """No event at all, or more than 1,000, is refused."""
     assert wrong_fields(*[click()] * count) == ["events"]
+
+
+def test_the_others_of_a_batch_are_good() -> None:
+    """Invalid events are named by their index; only if all are invalid, the batch is refused with every wrong field."""
+    wrong = asyncio.run(check_events([click(), click(quantity=-1, dwell_ms=-1), click()], (KEY,), time.time()))
+    assert {index: [v.field for v in found] for index, found in wrong.items()} == {
+        1: ["events[1].quantity", "events[1].dwell_ms"]
+    }
+    with pytest.raises(InvalidArgument) as refused:
+        asyncio.run(check_events([click(quantity=-1), click(dwell_ms=-1)], (KEY,), time.time()))
+    assert [v.field for v in refused.value.violations] == ["events[0].quantity", "events[1].dwell_ms"]

@@ -7,19 +7,19 @@ import re
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from services.gateway.adapters.text_files import load_texts
 from services.gateway.domain.sentence import (
-    GROUPS,
     LEAST,
     LEAST_SHARE,
     Mixing,
     absent,
-    language_of,
     named_groups,
     placed,
     unexplained,
 )
+from services.gateway.domain.texts import GROUPS, LANGUAGES
 
-LANGUAGES = ("en", "zh")
+RETAIL = load_texts(None)
 PARTS = {"en": ("Raised by: ", "Lowered by: ", "."), "zh": ("加分：", "减分：", "。")}
 contribution = st.one_of(st.just(0.0), st.floats(-0.02, 0.02), st.floats(-3, 3))
 contributions = st.fixed_dictionaries({}, optional=dict.fromkeys(GROUPS, contribution))
@@ -31,14 +31,14 @@ def claims(text: str, language: str, which: int) -> dict[str, str]:
     if opening not in text:
         return {}
     part = re.split(rf"{re.escape(end)}(?=\D|$)", text.split(opening, 1)[1])[0]
-    names = {words[language]: group for group, words in GROUPS.items()}
+    names = {text: group for group, text in RETAIL.of(language).groups.items()}
     separator = ", " if language == "en" else "，"
     pairs = (claim.rsplit(" ", 1) for claim in part.split(separator))
     return {names[name]: number for name, number in pairs}
 
 
 def sentence(language: str, values: dict[str, float], **more: object) -> str:
-    return placed(language, 3, 40, 1.5, 0.0, values, **more)  # type: ignore[arg-type]
+    return placed(RETAIL.of(language), 3, 40, 1.5, 0.0, values, **more)  # type: ignore[arg-type]
 
 
 @given(contributions, st.sampled_from(LANGUAGES))
@@ -67,7 +67,7 @@ def test_no_other_numbers(
     values: dict[str, float], score: float, baseline: float, position: int, language: str
 ) -> None:
     """Besides contributions a sentence holds the position, the count, the score and, unless it is 0, the baseline."""
-    text = placed(language, position, 120, score, baseline, values)
+    text = placed(RETAIL.of(language), position, 120, score, baseline, values)
     found = re.findall(r"[-+]?\d+(?:\.\d+)?", text)
     expected = [str(position), "120", f"{score:.2f}", *([f"{baseline:.2f}"] if abs(baseline) >= LEAST else [])]
     assert found[: len(expected)] == expected
@@ -91,12 +91,12 @@ def test_the_largest_first(values: dict[str, float]) -> None:
 
 def test_nothing_sponsored_is_left_out() -> None:
     """A group that contributes exactly 0 is in no sentence."""
-    assert "sponsored" not in sentence("en", {"QUERY_MATCH": 1.0, "SPONSORED": 0.0})
+    assert "sponsored" not in sentence("en", {"query_match": 1.0, "sponsored": 0.0})
 
 
 def test_an_item_without_a_reason() -> None:
     """If no group counts, the sentence says so."""
-    assert "No single reason raises or lowers the score." in sentence("en", {"POPULARITY": 0.004})
+    assert "No single reason raises or lowers the score." in sentence("en", {"popularity": 0.004})
 
 
 def test_steps_of_a_slate() -> None:
@@ -123,22 +123,28 @@ def test_scores_without_reasons() -> None:
     """Without the ranker the sentence names no group and no score."""
     for language in LANGUAGES:
         for order in ("retrieval-order", "popular-memory", "some-ranker@1"):
-            text = unexplained(language, order, 3, 40, 0.7)
-            assert not any(words[language] in text for words in GROUPS.values())
-    assert "0.70" not in unexplained("en", "retrieval-order", 3, 40, 0.7)
+            text = unexplained(RETAIL.of(language), order, 3, 40, 0.7)
+            assert not any(name in text for name in RETAIL.of(language).groups.values())
+    assert "0.70" not in unexplained(RETAIL.of("en"), "retrieval-order", 3, 40, 0.7)
 
 
 def test_absences() -> None:
     """Each reason has its words in both languages."""
     for language in LANGUAGES:
         texts = {
-            absent(language, why, "under $5", 200)
+            absent(RETAIL.of(language), why, "under $5", 200)
             for why in ("filter", "constraint", "recently_purchased", "not_retrieved")
         }
         assert len(texts) == 4
-    assert "under $5" in absent("en", "constraint", "under $5")
+    assert "under $5" in absent(RETAIL.of("en"), "constraint", "under $5")
 
 
 def test_language() -> None:
     """Sentences are Chinese for Chinese locales, and English for all others."""
-    assert [language_of(locale) for locale in ("zh", "zh-Hant-TW", "en-GB", "de", "")] == ["zh", "zh", "en", "en", "en"]
+    assert [RETAIL.of(locale).language for locale in ("zh", "zh-Hant-TW", "en-GB", "de", "")] == [
+        "zh",
+        "zh",
+        "en",
+        "en",
+        "en",
+    ]

@@ -113,12 +113,16 @@ def test_a_changed_file_is_used_and_an_invalid_one_is_not(tmp_path: Path) -> Non
         return metrics.registry.get_sample_value("kairos_gateway_serving_configuration_valid")
 
     assert look_at(OWN.replace("trending", "popular")) == 1
-    assert serving.configuration.placements["footer"].sources[0].source is Source.POPULAR
+    assert first_source(serving) is Source.POPULAR
     before = serving.configuration
     assert look_at("version: [") == 0
     assert serving.configuration is before
     assert look_at(OWN) == 1
-    assert serving.configuration.placements["footer"].sources[0].source is Source.TRENDING
+    assert first_source(serving) is Source.TRENDING
+
+
+def first_source(serving: Serving) -> Source:
+    return serving.configuration.placements["footer"].sources[0].source
 
 
 def test_an_invalid_file_prevents_the_start(tmp_path: Path) -> None:

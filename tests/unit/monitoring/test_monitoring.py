@@ -30,6 +30,8 @@ from services.learner.drift import CLICKS, LOSS
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.pricing.metrics import MEASURES as OF_PRICING
+from services.pricing.publisher.metrics import PublisherMetrics
+from services.pricing.publisher.settings import PricePublisherSettings
 from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
 from services.ranker.domain.rollout import StepKind
 from services.ranker.metrics import MEASURES as OF_RANKER
@@ -56,9 +58,10 @@ def expressions() -> dict[str, str]:
 
 @cache
 def exported() -> dict[str, frozenset[str]]:
-    """Labels of each series: of gateway and learner, of Ray's own source, of our recording rules."""
+    """Labels of each series: of gateway, learner and publisher, of Ray's own source, of our recording rules."""
     series: dict[str, frozenset[str]] = {}
-    for metric in (*vars(Metrics()).values(), *vars(LearnerMetrics()).values()):
+    own = (Metrics(), LearnerMetrics(), PublisherMetrics())
+    for metric in (metric for metrics in own for metric in vars(metrics).values()):
         if isinstance(metric, MetricWrapperBase):
             (family,) = metric.describe()
             labels = frozenset(metric._labelnames)  # prometheus_client has no public name for them
@@ -144,6 +147,7 @@ def values(metric: str, label: str) -> set[str]:
         "measure": {LOSS, CLICKS},
         CLAIM: {".*kairos-.*"},
         "window": {"now", "before"},
+        "kind": {"published", "withdrawn"},
         "le": {str(float(bound)) for bound in Metrics().budget_used._upper_bounds},
     }
     return known[label]
@@ -187,12 +191,14 @@ def test_the_files_are_what_the_code_says() -> None:
 
 
 def test_prometheus_scrapes_where_metrics_are() -> None:
-    """prometheus.yaml has the default addresses of the gateway's and the learner's metrics."""
+    """prometheus.yaml has the default addresses of the metrics of gateway, publisher and learner."""
     content = yaml.safe_load((ROOT / "deploy/monitoring/prometheus.yaml").read_text())
     found = {job["job_name"]: job["static_configs"][0]["targets"] for job in content["scrape_configs"]}
     gateway, learner = GatewaySettings().metrics, LearnerSettings().metrics
+    publisher = PricePublisherSettings().metrics
     assert found == {
         "kairos-gateway": [f"{gateway.host}:{gateway.port}"],
+        "kairos-price-publisher": [f"{publisher.host}:{publisher.port}"],
         "kairos-learner": [f"{learner.host}:{learner.port}"],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.query_encoder.adapters.concept_files import embedded_graph
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.domain.companions import Companions, labels_of
 from services.query_encoder.domain.concepts import ConceptGraph
 
@@ -58,4 +58,4 @@ def test_labels_begin_with_the_names() -> None:
 )
 def test_the_embedded_graph(title: str, companion: str) -> None:
     """The graph that comes with Kairos has companions for common products."""
-    assert companion in [concept.name for concept in Companions(embedded_graph()).of([title], 8)]
+    assert companion in [concept.name for concept in Companions(embedded_domain().graph).of([title], 8)]

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.limits import MAX_QUERY
-from services.query_encoder.adapters.concept_files import embedded_graph
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.domain.concept_finding import ConceptFinder, Mention
 from services.query_encoder.domain.concepts import ConceptGraph
-from services.query_encoder.domain.constraints import Constraint, ConstraintType, find_constraints, with_colours
+from services.query_encoder.domain.constraints import Constraint, ConstraintFinder, ConstraintType
 from services.query_encoder.domain.expansion import MAX_CHARACTERS, MAX_WORDS, Expander, shop_words
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.text import normal_form
@@ -37,7 +37,7 @@ GRAPH = ConceptGraph.read(
     }
 )  # fmt: skip
 FINDER = ConceptFinder(GRAPH)
-EMBEDDED = ConceptFinder(embedded_graph())
+EMBEDDED = ConceptFinder(embedded_domain().graph)
 
 
 def named(text: str) -> list[object]:
@@ -153,11 +153,11 @@ def test_expansion(text: str, shop: list[str], added: list[str], rendering: str)
     assert expand(text, *shop) == (added, rendering)
 
 
-@given(st.lists(st.sampled_from(sorted(embedded_graph().by_chinese)), max_size=60))
+@given(st.lists(st.sampled_from(sorted(embedded_domain().graph.by_chinese)), max_size=60))
 def test_expansion_is_bounded(labels: list[str]) -> None:
     """However many concepts a text mentions, the number of added words and characters is bounded."""
     text = "".join(labels)[:MAX_QUERY]
-    expansion = Expander(embedded_graph(), frozenset()).expand(EMBEDDED.read(text), text)
+    expansion = Expander(embedded_domain().graph, frozenset()).expand(EMBEDDED.read(text), text)
     added = [label for _, labels in expansion.labels for label in labels]
     assert sum(len(label.split()) for label in added) <= MAX_WORDS
     assert len(" ".join(added)) <= MAX_CHARACTERS
@@ -176,12 +176,14 @@ def test_expansion_is_bounded(labels: list[str]) -> None:
 )
 def test_colours(text: str, shop: list[str], values: list[str]) -> None:
     """A Chinese colour becomes a condition with the shop's name of it, or of the colour that it is a kind of."""
-    lexicon = Lexicon(colours={colour: colour.title() for colour in shop})
-    said = with_colours(find_constraints(text, lexicon, "USD"), FINDER.read(text).mentions, lexicon, GRAPH)
-    assert [c.value for c in said if c.type is ConstraintType.COLOUR] == values
+    lexicon = Lexicon(values={"colour": {colour: colour.title() for colour in shop}})
+    finder = ConstraintFinder(embedded_domain().conditions, GRAPH, "USD")
+    said = finder.with_concepts(finder.names(text, None, lexicon), FINDER.read(text).mentions, lexicon)
+    assert [c.value for c in said if c.attribute == "colour"] == values
 
 
 def test_other_constraints_stay() -> None:
     """Colours do not change the other conditions."""
     brand = Constraint(ConstraintType.BRAND, "nike", "Nike")
-    assert with_colours([brand], [], Lexicon(), GRAPH) == [brand]
+    finder = ConstraintFinder(embedded_domain().conditions, GRAPH, "USD")
+    assert finder.with_concepts([brand], [], Lexicon()) == [brand]

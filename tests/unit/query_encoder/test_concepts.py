@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
-from services.query_encoder.adapters.concept_files import embedded_graph, load_graph
+from services.query_encoder.adapters.domain_files import embedded_domain, load_domain
 from services.query_encoder.domain.concepts import ConceptGraph, ConceptKind, singular
 
 
@@ -94,7 +94,7 @@ def test_singular(word: str, one: str) -> None:
 
 def test_embedded_graph() -> None:
     """The embedded graph is valid and large, and each of its products has labels in both languages."""
-    graph = embedded_graph()
+    graph = embedded_domain().graph
     assert len(graph.concepts) > 1_000
     products = [concept for concept in graph.concepts.values() if concept.kind is ConceptKind.PRODUCT]
     assert not [concept.name for concept in products if not concept.chinese or not concept.english]
@@ -104,14 +104,14 @@ def test_files(tmp_path: Path) -> None:
     """A file replaces the embedded graph, an extra file adds to it, and a key that occurs twice is refused."""
     own = tmp_path / "own.yaml"
     own.write_text("products: {kimono: [和服]}\n")
-    assert list(load_graph(own, None).concepts) == ["kimono"]
-    assert {"kimono", "jeans"} <= set(load_graph(None, own).concepts)
+    assert list(load_domain(None, own).graph.concepts) == ["kimono"]
+    assert {"kimono", "jeans"} <= set(load_domain(None, None, own).graph.concepts)
     own.write_text("products:\n  kimono: [和服]\n  kimono: [浴衣]\n")
-    with pytest.raises(InvalidArgument, match="'kimono' occurs twice"):
-        load_graph(own, None)
+    with pytest.raises(InvalidArgument, match=r"own\.yaml:2: .*'kimono' occurs twice"):
+        load_domain(None, own)
     own.write_text("products: [")
-    with pytest.raises(InvalidArgument, match=r"own\.yaml is not valid YAML"):
-        load_graph(own, None)
+    with pytest.raises(InvalidArgument, match=r"own\.yaml:2: is not valid YAML"):
+        load_domain(None, own)
     own.write_text("- kimono")
     with pytest.raises(InvalidArgument, match="not a mapping"):
-        load_graph(own, None)
+        load_domain(None, own)

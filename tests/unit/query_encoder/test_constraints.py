@@ -9,15 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.limits import MAX_QUERY
-from services.query_encoder.domain.constraints import ConstraintType, find_constraints, find_price, without_price
+from services.query_encoder.adapters.domain_files import embedded_domain
+from services.query_encoder.domain.constraints import (
+    Constraint,
+    ConstraintFinder,
+    ConstraintType,
+    find_price,
+    without_price,
+)
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.text import normal_form
 
 SHOP = Lexicon(
     brands={"nike": "Nike", "sony": "Sony", "new balance": "New Balance", "华为": "华为"},
-    colours={"red": "Red", "blue": "Blue", "dark blue": "Dark Blue", "navy": "Navy", "pink": "Pink", "gray": "Gray"},
     categories={"shoes": "Shoes", "running shoes": "Shoes > Running Shoes"},
-)
+    values={
+        "colour": {
+            "red": "Red", "blue": "Blue", "dark blue": "Dark Blue", "navy": "Navy", "pink": "Pink", "gray": "Gray",
+        }
+    },
+)  # fmt: skip
+DOMAIN = embedded_domain()
+FINDER = ConstraintFinder(DOMAIN.conditions, DOMAIN.graph, "USD")
+
+
+def find_constraints(text: str) -> list[Constraint]:
+    return FINDER.names(text, FINDER.price(text, SHOP), SHOP)
 
 
 @pytest.mark.parametrize(
@@ -75,22 +92,22 @@ def test_no_price(text: str) -> None:
         ("new balance 574", ConstraintType.BRAND, "new balance", "New Balance"),
         ("nike跑步鞋", ConstraintType.BRAND, "nike", "Nike"),
         ("便宜的华为手机", ConstraintType.BRAND, "华为", "华为"),
-        ("dark blue cup", ConstraintType.COLOUR, "dark blue", "Dark Blue"),
-        ("粉红色鞋", ConstraintType.COLOUR, "粉红色", "Pink"),
-        ("深蓝色", ConstraintType.COLOUR, "深蓝色", "Navy"),
-        ("灰色", ConstraintType.COLOUR, "灰色", "Gray"),
+        ("dark blue cup", ConstraintType.ATTRIBUTE, "dark blue", "Dark Blue"),
+        ("粉红色鞋", ConstraintType.ATTRIBUTE, "粉红色", "Pink"),
+        ("深蓝色", ConstraintType.ATTRIBUTE, "深蓝色", "Navy"),
+        ("灰色", ConstraintType.ATTRIBUTE, "灰色", "Gray"),
         ("red running shoes", ConstraintType.CATEGORY, "running shoes", "Shoes > Running Shoes"),
     ],
 )
 def test_name(text: str, kind: ConstraintType, matched: str, value: str) -> None:
     """The longest name of the shop is found, and each word is used once."""
-    found = [c for c in find_constraints(text, SHOP, "USD") if c.type is kind]
+    found = [c for c in find_constraints(text) if c.type is kind]
     assert [(c.matched_text, c.value) for c in found] == [(matched, value)]
 
 
 def test_unknown_names() -> None:
     """A brand, colour or category that the shop does not have is not a condition."""
-    assert find_constraints("adidas green hats 紫色", SHOP, "USD") == []
+    assert find_constraints("adidas green hats 紫色") == []
 
 
 @pytest.mark.parametrize(
@@ -99,7 +116,7 @@ def test_unknown_names() -> None:
 )
 def test_without_price(text: str, left: str) -> None:
     """The words of the price are removed, unless nothing would remain."""
-    assert without_price(text, find_constraints(text, SHOP, "USD")) == left
+    assert without_price(text, find_constraints(text)) == left
 
 
 _QUERY_PARTS = st.sampled_from(
@@ -128,7 +145,7 @@ _QUERY_PARTS = st.sampled_from(
 def test_any_text(text: str) -> None:
     """In any text, the matched words occur, the ends of a price are in order, and something remains to look up."""
     normal = normal_form(text)
-    found = find_constraints(normal, SHOP, "USD")
+    found = find_constraints(normal)
     for constraint in found:
         assert constraint.matched_text in normal
         if constraint.minimum and constraint.maximum:

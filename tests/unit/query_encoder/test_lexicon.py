@@ -26,7 +26,7 @@ def test_learn() -> None:
     two, three = {"nike pegasus", "pegasus shoe", "shoe shoe"}, {"nike pegasus shoe", "pegasus shoe shoe"}
     assert update.phrases == Counter(two | three | {"跑步鞋"})
     assert update.brands == {"nike": "Nike"}
-    assert update.colours == {"dark blue": "Dark Blue"}
+    assert update.values == {"colour": {"dark blue": "Dark Blue"}}
     assert update.categories == {"shoes": "Shoes", "running shoes": "Shoes > Running Shoes"}
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from services.query_encoder.adapters.concept_files import embedded_graph
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander
 from services.query_encoder.domain.lexicon import Lexicon
-from services.query_encoder.domain.query_reading import QueryReader, QueryReading
+from services.query_encoder.domain.query_reader import QueryReader
+from services.query_encoder.domain.query_reading import QueryReading
 
 SHOP = Lexicon(words={"seek": 40, "headphones": 90, "undo": 30}, brands={"sony": "Sony"})
-GRAPH = embedded_graph()
+DOMAIN = embedded_domain()
 
 
 def read(text: str) -> QueryReading:
-    expander = Expander(GRAPH, frozenset(SHOP.words))
-    return QueryReader(GRAPH, "USD").read(text, SHOP, SpellCorrector(SHOP.words), expander)
+    expander = Expander(DOMAIN.graph, frozenset(SHOP.words))
+    return QueryReader(DOMAIN, "USD").read(text, SHOP, SpellCorrector(SHOP.words), expander)
 
 
 def test_the_words_of_a_price_are_not_corrected() -> None:

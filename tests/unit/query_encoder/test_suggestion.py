@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.product import Product
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.lexicon import Lexicon, learn
 from services.query_encoder.domain.suggestion import Suggester, SuggestionKind
+
+STOP_WORDS = embedded_domain().stop_words
 
 PRODUCTS = [
     Product(id=f"{number}-{title}", title=title, brand=brand, category_path=category)
@@ -28,7 +31,7 @@ PRODUCTS = [
 def suggester() -> Suggester:
     lexicon = Lexicon()
     lexicon.add(learn(PRODUCTS), 1)
-    return Suggester(lexicon, SpellCorrector(lexicon.words, lexicon.phrases))
+    return Suggester(lexicon, SpellCorrector(lexicon.words, lexicon.phrases), STOP_WORDS)
 
 
 def texts(suggester: Suggester, prefix: str, limit: int = 8, locale: str = "") -> list[str]:
@@ -83,7 +86,7 @@ def test_rare_words_and_stop_words(suggester: Suggester) -> None:
 def test_locale(suggester: Suggester) -> None:
     """Suggestions in the language of the locale come first."""
     lexicon = Lexicon(words={"iphone": 9}, phrases={"iphone 手机": 4, "iphone case": 3})
-    both = Suggester(lexicon, SpellCorrector(lexicon.words))
+    both = Suggester(lexicon, SpellCorrector(lexicon.words), STOP_WORDS)
     assert texts(both, "iph", locale="zh-CN")[0] == "iphone 手机"
     assert texts(both, "iph", locale="en")[0] == "iphone"
 

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from services.common.errors import InvalidArgument
 from services.common.limits import MAX_QUERY
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.domain.text import detect_language, normal_form, normalise, tokens, words
+
+STOP_WORDS = embedded_domain().stop_words
 
 
 @pytest.mark.parametrize(
@@ -32,7 +35,7 @@ def test_normal_form_is_stable_and_bounded(text: str) -> None:
     assert len(normal) <= MAX_QUERY
     assert normal == normal.strip()
     assert all(word in normal for word in words(normal))
-    assert len(tokens(normal)) <= len(words(normal))
+    assert len(tokens(normal, STOP_WORDS)) <= len(words(normal))
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\t\n", "\u200b\u0000", "a" * (MAX_QUERY + 1), "鞋" * 1_000_000])
@@ -82,4 +85,4 @@ def test_language(text: str, language: str) -> None:
 )
 def test_tokens(text: str, expected: list[str]) -> None:
     """Stop words go; English is stemmed, Chinese segmented; a Korean word and a model number stay whole."""
-    assert tokens(text) == expected
+    assert tokens(text, STOP_WORDS) == expected

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.limits import MAX_QUERY
-from services.query_encoder.adapters.concept_files import embedded_graph
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.adapters.understanding_files import load_understander, save_understanding
 from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.text import normal_form
@@ -132,7 +132,7 @@ def test_kept_and_read_again(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     labels = Labels(LABELS.intent, LABELS.category, LABELS.sentiment, LABELS.tags, {"intent": 2.0})
     save_understanding(network(intent={"chat": 0.8}), labels, folder, {"encoder": "e@1"})
-    loaded = load_understander(folder, embedded_graph(), "e@1")
+    loaded = load_understander(folder, embedded_domain(), "e@1")
     assert loaded.model_version == "understanding@0003"
     assert loaded.labels == labels
     said = loaded.understand(read("something for the weekend"), None, LEXICON)
@@ -143,7 +143,7 @@ def test_kept_and_read_again(tmp_path: Path) -> None:
 def test_a_folder_that_does_not_fit(tmp_path: Path) -> None:
     """A folder without a model, and a model trained on another encoder's vectors, is refused with the remedy."""
     with pytest.raises(ValueError, match=r"understanding_model_dir: .* train one"):
-        load_understander(tmp_path, embedded_graph(), "e@1")
+        load_understander(tmp_path, embedded_domain(), "e@1")
     save_understanding(network(), LABELS, tmp_path, {"encoder": "e@1"})
     with pytest.raises(ValueError, match=r"vectors of e@1, the encoder is e@2; train it again"):
-        load_understander(tmp_path, embedded_graph(), "e@2")
+        load_understander(tmp_path, embedded_domain(), "e@2")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from services.query_encoder.domain.understanding_rules import intent_by_rule, sentiment_by_rule, sizes
+from services.query_encoder.adapters.domain_files import embedded_domain
 from tests.fakes.understanding import read
+
+RULES = embedded_domain().rules
 
 
 @pytest.mark.parametrize(
@@ -23,7 +25,7 @@ from tests.fakes.understanding import read
 )  # fmt: skip
 def test_sure(text: str, intent: str) -> None:
     """A phrase that belongs to one intent decides, in both languages."""
-    assert intent_by_rule(read(text)) == intent
+    assert RULES.intent(read(text)) == intent
 
 
 @pytest.mark.parametrize(
@@ -41,19 +43,19 @@ def test_sure(text: str, intent: str) -> None:
 )
 def test_products_with_words_of_orders(text: str) -> None:
     """The name of a product is not a question, even if it has a word of one."""
-    assert intent_by_rule(read(text)) in ("", "find")
+    assert RULES.intent(read(text)) in ("", "find")
 
 
 @pytest.mark.parametrize("text", ["密码锁", "快递盒", "发票夹"])
 def test_chinese_products_with_words_of_orders(text: str) -> None:
     """The same holds in Chinese."""
-    assert intent_by_rule(read(text)) in ("", "find")
+    assert RULES.intent(read(text)) in ("", "find")
 
 
 @pytest.mark.parametrize("text", ["something for the weekend", "stationery", "jeans or dress", "new jeans"])
 def test_silent(text: str) -> None:
     """A text that may have several intents is left to the network."""
-    assert intent_by_rule(read(text)) == ""
+    assert RULES.intent(read(text)) == ""
 
 
 @pytest.mark.parametrize(
@@ -67,11 +69,11 @@ def test_silent(text: str) -> None:
 )  # fmt: skip
 def test_sentiment(text: str, sentiment: str) -> None:
     """Feelings and negated feelings are found; a bin (垃圾桶) and a question (好不好用) are not complaints."""
-    assert sentiment_by_rule(text) == sentiment
+    assert RULES.sentiment(text) == sentiment
 
 
 def test_sizes() -> None:
     """A number is a size if the text marks it as one."""
-    assert list(sizes("boots size 42")) == [("size 42", "42")]
-    assert list(sizes("42码靴子")) == [("42码", "42")]
-    assert not list(sizes("iphone 13 case"))
+    assert list(RULES.values("boots size 42")) == [("size 42", "42")]
+    assert list(RULES.values("42码靴子")) == [("42码", "42")]
+    assert not list(RULES.values("iphone 13 case"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from services.query_encoder.domain.concepts import ConceptGraph
 from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
+from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.vocabulary import Vocabularies
 
 
@@ -27,7 +27,7 @@ class MemoryLexicons:
 async def test_read_once() -> None:
     """A tenant's first call reads its words; the next ones do not."""
     lexicons = MemoryLexicons()
-    vocabularies = Vocabularies(lexicons, ConceptGraph.read())
+    vocabularies = Vocabularies(lexicons, QueryDomain())
     vocabulary = await vocabularies.vocabulary_of("shop")
     assert vocabulary.corrector.correct("hedphones") == "headphones"
     assert await vocabularies.vocabulary_of("shop") is vocabulary
@@ -38,7 +38,7 @@ async def test_read_once() -> None:
 
 async def test_same_words_same_corrector() -> None:
     """Reading words that have not changed builds nothing again."""
-    vocabularies = Vocabularies(MemoryLexicons(), ConceptGraph.read())
+    vocabularies = Vocabularies(MemoryLexicons(), QueryDomain())
     vocabulary = await vocabularies.vocabulary_of("shop")
     vocabularies.read("shop")
     assert await vocabularies.vocabulary_of("shop") is vocabulary
@@ -47,7 +47,7 @@ async def test_same_words_same_corrector() -> None:
 
 async def test_suggester_is_built_once() -> None:
     """The first call builds a suggester from the tenant's words; the next calls get the same one."""
-    vocabularies = Vocabularies(MemoryLexicons(), ConceptGraph.read())
+    vocabularies = Vocabularies(MemoryLexicons(), QueryDomain())
     suggester = await vocabularies.suggester_of("shop")
     assert [suggestion.text for suggestion in suggester.suggest("hea", 5)] == ["headphones"]
     assert await vocabularies.suggester_of("shop") is suggester
@@ -62,7 +62,7 @@ async def test_new_words_are_suggested() -> None:
             self.reads += 1
             return Lexicon() if known is None else Lexicon(words={"headphones": 9})
 
-    vocabularies = Vocabularies(Growing(), ConceptGraph.read())
+    vocabularies = Vocabularies(Growing(), QueryDomain())
     assert not (await vocabularies.suggester_of("shop")).suggest("hea", 5)
     vocabularies.read("shop")
     deadline = time.monotonic() + 10

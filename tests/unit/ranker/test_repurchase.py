@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from services.ranker.domain.event import EventType, HistoryEntry
+from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.repurchase import (
     BoughtDay,
     Counts,
     again_share,
     category_key,
+    groups_of,
     item_key,
     merged_days,
     purchase_counts,
@@ -72,3 +73,15 @@ def test_merged_days_keep_the_first_recording() -> None:
     """A day on which both bought the item is one day, with the values that were recorded first."""
     one, other = days(("tea", 0, 4, "Food"), ("pot", 1, 7, "")), days(("tea", 0, 2, "Drinks"), ("tea", 3, 9, "Food"))
     assert merged_days(one, other) == days(("tea", 0, 2, "Drinks"), ("pot", 1, 7, ""), ("tea", 3, 9, "Food"))
+
+
+def test_the_groups_of_what_was_bought() -> None:
+    """The blue shoe's group is named once, an item without a group and one that is no longer recent are not."""
+    bought = [
+        HistoryEntry(item.item_id, "", EventType.PURCHASE, 0, 0, item)
+        for item in (
+            ItemFeatures(id, None, "", 1.0, "", "", group)
+            for id, group in (("blue", "shoe"), ("pot", "pot"), ("red", "shoe"), ("tea", ""), ("old", "lamp"))
+        )
+    ]
+    assert groups_of(bought, ("blue", "pot", "red", "tea")) == ("shoe",)

@@ -21,7 +21,9 @@ NOBODY = Profile((), np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
 def slated(seen: dict[str, int] | None = None, exploration: float = 0.0, **fields: object) -> Slate:
     """Thirty candidates, the first one the best, for a user with impressions and no other history."""
     request = drawn(1, count=30)
-    request = replace(request, profile=replace(NOBODY, shown_without_click=seen or {}), **fields)  # type: ignore[arg-type]
+    in_stock = np.full(30, 5, np.float32)
+    request = replace(request, stocks=in_stock, profile=replace(NOBODY, shown_without_click=seen or {}))
+    request = replace(request, **fields)  # type: ignore[arg-type]
     return make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), exploration, Random(3))
 
 
@@ -74,3 +76,14 @@ def test_a_cap_on_every_row_is_ignored() -> None:
     scores = fatigued(np.linspace(1, 0, 6, dtype=np.float32), [0] * 6)
     placed = list(placements(scores, np.eye(6, dtype=np.float32), ["A"] * 6, Interests.none(6)))
     assert [p.capped for p in placed] == [None] * 6
+
+
+@pytest.mark.parametrize("exploration", [0.0, 0.9])
+def test_out_of_stock_is_behind_in_stock(exploration: float) -> None:
+    """Items out of stock come after all others, also those of unknown stock, with exploration as without."""
+    stocks = np.array([0, 0, -1, 3, 0] * 6, np.float32)
+    slate = slated(exploration=exploration, stocks=stocks, brands=[""] * 30)
+    assert sorted(slate.order) == list(range(30))
+    assert [bool(stocks[row] == 0) for row in slate.order] == [False] * 12 + [True] * 18
+    assert list(slate.propensities[12:]) == [1.0] * 18
+    assert all(stocks[row] != 0 for row in slate.drawn)

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 
 from services.common.errors import Conflict
 from services.common.filters import ProductFilter
+from services.common.money import Money
+from services.common.offers import Offer
+from services.common.product import Product
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
-from services.retrieval.domain.cursor import Position
-from services.retrieval.domain.facets import Facet
+from services.retrieval.domain.catalogue.catalogue import Catalogue
+from services.retrieval.domain.catalogue.table import Entry
 from services.retrieval.domain.fusion import FixedFusion
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
-from services.retrieval.ports import Browse, Columns, Found, Narrowing, Page, ProductIndex, Reembedding, Vectors
+from services.retrieval.ports import Columns, Found, Narrowing, OfferUpdate, ProductIndex, Reembedding, Vectors
 from tests.unit.retrieval.products import candidates
 
 FIXED = FixedFusion("linear", 0.3, 0.7, 1.0, 60)
 EAST = np.array([[0, 1]], np.float32)
 NIKE = ProductFilter(brands=("Nike",))
 IDS = "abc"
+PRICES = {"a": Decimal(3), "b": Decimal(1), "c": Decimal(2)}
 
 
 @dataclass
 class FakeIndex:
-    """Three products, of which `nikes` are Nike's. `broken`: the sources that fail, or "refused".
+    """Three products, of which `nikes` are Nike's. `broken`: the sources that fail, or "refused". `known_words`: words
+    that all products contain; a query of other words has only candidates.
 
     Each query of a batch takes `query_s` seconds of the clock `now_s`.
     """
@@ -37,7 +43,7 @@ class FakeIndex:
     # Of each batch: its legs, its narrowings.
     batches: list[tuple[list[Leg], list[Narrowing]]] = field(default_factory=list)
     fetched: list[Columns] = field(default_factory=list)
-    browsed: list[Browse] = field(default_factory=list)
+    known_words: tuple[str, ...] = ()
     query_s: float = 0.0
     now_s: float = 0.0
 
@@ -74,14 +80,17 @@ class FakeIndex:
     def lookup(self, tenant: str, ids: Sequence[str], columns: Columns) -> Candidates:
         return self._rows([id for id in ids if id in IDS])
 
-    def browse(self, tenant: str, wanted: Browse) -> Page:
-        self.browsed.append(wanted)
-        narrowing, is_preferred = wanted.narrowing, False
-        if wanted.preferred is not None and len(self._matching(wanted.preferred)) >= wanted.preferred_minimum:
-            narrowing, is_preferred = wanted.preferred, True
-        found = self._matching(narrowing)
-        facets = tuple(Facet.of(facet, [("whole catalogue", len(found))]) for facet in wanted.facets)
-        return Page(self._rows(found[: wanted.limit]), facets, len(found), is_preferred, Position(1.5, 7))
+    def catalogue(self, tenant: str) -> Catalogue:
+        catalogue = Catalogue()
+        words = range(len(self.known_words))
+        catalogue.columns.replace([Entry(key, self._product(id), words) for key, id in enumerate(IDS)])
+        return catalogue
+
+    def words(self, text: str) -> tuple[int, ...]:
+        return tuple(self.known_words.index(word) for word in text.split() if word in self.known_words)
+
+    def keys(self, ids: Sequence[str]) -> KeyArray:
+        return np.array([IDS.index(id) for id in ids], np.uint64)
 
     def model_version(self, tenant: str) -> str:
         return self.version
@@ -97,6 +106,9 @@ class FakeIndex:
         images: Vectors | None = None,
         other_vectors: Sequence[Vectors] = (),
     ) -> None:
+        raise NotImplementedError
+
+    def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
         raise NotImplementedError
 
     def revision(self, tenant: str) -> None:
@@ -121,14 +133,16 @@ class FakeIndex:
         return LegHits(leg, keys, np.linspace(1, 0.9, len(keys), dtype=np.float32), is_cut=False)
 
     def _matching(self, narrowing: Narrowing) -> list[str]:
-        known = self.nikes if NIKE in narrowing.filters else tuple(IDS)
-        return [id for id in known if id not in narrowing.excluded_ids]
+        keys = range(len(IDS)) if narrowing.keys is None else narrowing.keys.tolist()
+        excluded = () if narrowing.excluded is None else narrowing.excluded.tolist()
+        return [IDS[key] for key in keys if key not in excluded]
 
-    @staticmethod
-    def _rows(ids: Sequence[str]) -> Candidates:
-        prices = {"a": 3.0, "b": 1.0, "c": 2.0}
-        keys = np.array([IDS.index(id) for id in ids], np.uint64)
-        return candidates(ids, keys=keys, prices=np.array([prices[id] for id in ids]), brands=["Nike"] * len(ids))
+    def _product(self, id: str) -> Product:
+        return Product(id, id, brand="Nike" if id in self.nikes else "Acme", price=Money("USD", PRICES[id]))
+
+    def _rows(self, ids: Sequence[str]) -> Candidates:
+        brands = [self._product(id).brand for id in ids]
+        return candidates(ids, keys=self.keys(ids), brands=brands)
 
 
 def query(text: str = "shoes", vectors: FloatArray | None = EAST, **fields: object) -> RetrievalQuery:

@@ -26,7 +26,8 @@ def candidates(ids: Sequence[str] = (), **columns: Any) -> Candidates:
         "created_at_seconds": np.zeros(count, np.int64),
         "products": [id.encode() for id in ids],
         "fingerprints": [],
-        "attributes": [],
+        "groups": list(ids),
+        "costs": np.full(count, np.nan),
         "heading_terms": [],
     }
     return Candidates(list(ids), **(made | columns))

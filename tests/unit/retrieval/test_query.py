@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, PriceRange, ProductFilter, filter_violations
 from services.common.money import Money
-from services.retrieval.domain.query import RetrievalQuery, check_ids
+from services.retrieval.domain.query import MatchGroup, RetrievalQuery, check_ids
 
 TWO = np.ones((2, 3), np.float32)
+WORD = MatchGroup(("shoes",))
 
 
 def usd(amount: int, currency: str = "USD") -> Money:
@@ -42,7 +43,16 @@ def wrong_in(narrowing: ProductFilter) -> list[str]:
         ({"soft_filter_minimum": 1}, {"soft_filter_minimum": -1}, "soft_filter_minimum"),
         ({"excluded_ids": ("x",) * 1_000}, {"excluded_ids": ("x",) * 1_001}, "excluded_ids"),
         ({"facets": ("brand",) * 8}, {"facets": ("brand",) * 9}, "facets"),
-        ({"facets": ("category", "brand")}, {"facets": ("category", "price")}, "facets[1]"),
+        ({"facets": ("category", "price")}, {"facets": ("category", "stock")}, "facets[1]"),
+        ({"best_facet_count": 8}, {"best_facet_count": 9}, "best_facet_count"),
+        ({"match_groups": (WORD,) * 32}, {"match_groups": (WORD,) * 33}, "match_groups"),
+        (
+            {"match_groups": (MatchGroup(("x" * 128,)),)},
+            {"match_groups": (MatchGroup(("x" * 129,)),)},
+            "match_groups[0].alternatives[0]",
+        ),
+        ({}, {"match_groups": (MatchGroup(()),)}, "match_groups[0].alternatives"),
+        ({"identifier_text": "x" * 512}, {"identifier_text": "x" * 513}, "identifier_text"),
         ({"facets": ("attributes.colour",)}, {"facets": ("attributes.",)}, "facets[0]"),
         ({"vectors": np.ones((16, 3))}, {"vectors": np.ones((17, 3))}, "query_vectors.values.shape"),
         ({"vectors": TWO, "weights": (1.0, 2.0)}, {"vectors": TWO, "weights": (1.0,)}, "query_vector_weights"),
@@ -84,6 +94,21 @@ def test_each_bound(good: dict[str, object], bad: dict[str, object], field: str)
         ({"brands": ("x" * 256,) * 64}, {"brands": ("x" * 256,) * 64, "categories": ("x",)}, "filter"),
         ({}, {"attributes": (AttributeFilter("a", ()),)}, "filter.attributes[0].values"),
         ({}, {"attributes": (AttributeFilter("", ("x",)),)}, "filter.attributes[0].name"),
+        (
+            {"attributes": (AttributeFilter("a", minimum=1, maximum=1),)},
+            {"attributes": (AttributeFilter("a", minimum=2, maximum=1),)},
+            "filter.attributes[0].minimum",
+        ),
+        (
+            {"attributes": (AttributeFilter("a", maximum=-1),)},
+            {"attributes": (AttributeFilter("a", maximum=float("nan")),)},
+            "filter.attributes[0].maximum",
+        ),
+        (
+            {"attributes": (AttributeFilter("a", minimum=0),)},
+            {"attributes": (AttributeFilter("a", ("x",), minimum=0),)},
+            "filter.attributes[0].values",
+        ),
         ({"price": PriceRange(usd(1))}, {"price": PriceRange()}, "filter.price"),
         ({"price": PriceRange(usd(0))}, {"price": PriceRange(usd(-1))}, "filter.price.minimum"),
         ({"price": PriceRange(None, usd(0))}, {"price": PriceRange(None, usd(-1))}, "filter.price.maximum"),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from services.common.errors import Conflict, InvalidArgument
 from services.common.filters import SortOrder
+from services.retrieval.domain.catalogue.matching import MatchLevel
 from services.retrieval.domain.cursor import Cursor, Position
+from services.retrieval.domain.facets import CountAccuracy
 from services.retrieval.domain.legs import Source
+from services.retrieval.domain.offers.context import OfferContext
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
 from services.retrieval.domain.retrieval import DegradationReason, Retrieval
-from services.retrieval.ports import Columns, Narrowing, ProductIndex
+from services.retrieval.ports import Columns, ProductIndex
 from services.retrieval.search import Retriever, lookup
 from tests.unit.retrieval.fake_index import EAST, FIXED, NIKE, FakeIndex, asked, query
 
@@ -116,7 +121,7 @@ def test_a_failure_after_the_mismatch() -> None:
     index = FakeIndex(("lexical",), version="m@2")
     with pytest.raises(RuntimeError):
         retrieve(index, query())
-    assert index.browsed == []
+    assert len(index.batches) == 1
 
 
 def test_rows_of_zeros_are_no_vectors() -> None:
@@ -135,8 +140,8 @@ def test_nothing_but_zeros() -> None:
     zeros, index = np.zeros((2, 2), np.float32), FakeIndex()
     retrieve(index, query(vectors=zeros))
     assert asked(index) == [["lexical"]]
-    retrieve(index, query(text=" ", vectors=zeros))
-    assert len(index.browsed) == 1
+    assert retrieve(index, query(text=" ", vectors=zeros)).total_size == 3
+    assert len(index.batches) == 1
 
 
 @pytest.mark.parametrize("text", ["shoes", ""], ids=["search", "browse"])
@@ -170,32 +175,56 @@ def test_without_a_soft_filter() -> None:
 
 
 def test_facets_and_order_of_candidates() -> None:
-    """For a query, facets are counted over the candidates, and the sort orders them."""
+    """If no product has a word of the query, facets count the candidates, and the sort orders them."""
     found = retrieve(FakeIndex(), query(facets=("brand",), sort=SortOrder.PRICE_ASCENDING))
-    assert [(entry.value, entry.count) for entry in found.facets[0].counts] == [("Nike", 3)]
+    assert counts_of(found) == [("Acme", 2), ("Nike", 1)]
+    assert (found.match_level, found.total_accuracy) == (MatchLevel.CANDIDATES, CountAccuracy.LOWER_BOUND)
     assert found.candidates.ids == ["b", "c", "a"]
 
 
+def test_facets_and_order_of_matches() -> None:
+    """If products have the words, facets and the total are exact, and a sorted answer needs no legs."""
+    index = FakeIndex(known_words=("shoes",))
+    found = retrieve(index, query(facets=("brand",), sort=SortOrder.PRICE_ASCENDING, limit=2))
+    assert counts_of(found) == [("Acme", 2), ("Nike", 1)]
+    assert (found.match_level, found.total_accuracy) == (MatchLevel.ANY_WORD, CountAccuracy.EXACT)
+    assert (found.candidates.ids, found.total_size, index.batches) == (["b", "c"], 3, [])
+
+
+def test_candidates_have_effective_prices() -> None:
+    """Prices and currencies come from the catalogue, not from what the engine stores."""
+    found = retrieve(FakeIndex(), query())
+    assert found.candidates.prices.tolist() == [3, 1, 2]
+    assert found.candidates.currencies == ["USD"] * 3
+
+
+def counts_of(found: Retrieval) -> list[tuple[str, int]]:
+    return [(entry.value, entry.count) for entry in found.facets[0].counts]
+
+
 def test_browsing() -> None:
-    """Without words and vectors the index itself filters, orders and counts."""
-    index = FakeIndex()
-    asked_for = query("", None, facets=("brand",), sort=SortOrder.NEWEST, limit=1, excluded_ids=("a",), filter=NIKE)
-    found = retrieve(index, asked_for)
-    (page,) = index.browsed
-    assert (page.narrowing, page.preferred) == (Narrowing((NIKE,), ("a",)), None)
-    assert (page.sort, page.limit, page.after, page.facets) == (SortOrder.NEWEST, 1, None, ("brand",))
-    assert found.facets[0].counts[0].value == "whole catalogue"
-    assert (found.candidates.ids, found.total_size) == (["b"], 1)
+    """Without words and vectors the matching products are listed in the order of the sort; no leg is asked."""
+    index = FakeIndex(nikes=("a", "b"))
+    wanted = query("", None, facets=("brand",), sort=SortOrder.PRICE_DESCENDING, limit=1, filter=NIKE)
+    found = retrieve(index, wanted)
+    assert (found.candidates.ids, found.total_size, index.batches) == (["a"], 2, [])
+    assert counts_of(found) == [("Nike", 2), ("Acme", 1)]
+    following = retrieve(index, replace(wanted, cursor=found.next))
+    assert (following.candidates.ids, following.next) == (["b"], None)
+
+
+def test_browsing_without_excluded_products() -> None:
+    """Excluded products are neither listed nor counted."""
+    found = retrieve(FakeIndex(), query("", None, excluded_ids=("a",)))
+    assert (sorted(found.candidates.ids), found.total_size) == (["b", "c"], 2)
 
 
 def test_costly_columns_only_where_needed() -> None:
-    """Vectors and attributes are fetched only where the answer or a facet needs them."""
+    """Vectors are fetched only where the answer needs them."""
     index = FakeIndex()
     retrieve(index, query(facets=("brand",)))
     retrieve(index, query(facets=("attributes.colour",), with_vectors=True))
-    plain, costly = index.fetched
-    assert (plain.vectors, plain.attributes) == (False, False)
-    assert (costly.vectors, costly.attributes) == (True, True)
+    assert [columns.vectors for columns in index.fetched] == [False, True]
 
 
 def test_a_bad_query_asks_nothing() -> None:
@@ -209,13 +238,12 @@ def test_a_bad_query_asks_nothing() -> None:
 @pytest.mark.parametrize("was_applied", [True, False])
 def test_later_pages(was_applied: bool) -> None:
     """A later page begins behind the one before and keeps its decision about the soft filter."""
-    index = FakeIndex(nikes=())
-    cursor = Cursor(SortOrder.NEWEST, Position(2.5, 3), was_applied)
-    found = retrieve(index, query("", None, sort=SortOrder.NEWEST, soft_filter=NIKE, cursor=cursor))
-    (page,) = index.browsed
-    assert (page.after, page.preferred) == (Position(2.5, 3), None)
-    assert (NIKE in page.narrowing.filters) == found.soft_filter_applied == was_applied
-    assert found.next == Cursor(SortOrder.NEWEST, Position(1.5, 7), was_applied)
+    index = FakeIndex(nikes=("a", "c"))
+    cursor = Cursor(SortOrder.PRICE_ASCENDING, Position(1.5, 0), was_applied)
+    found = retrieve(index, query("", None, sort=SortOrder.PRICE_ASCENDING, soft_filter=NIKE, cursor=cursor, limit=1))
+    assert found.soft_filter_applied == was_applied
+    assert (found.candidates.ids, found.total_size) == (["c"], 2 if was_applied else 3)
+    assert found.next == Cursor(SortOrder.PRICE_ASCENDING, Position(2.0, 2), was_applied)
 
 
 def test_a_search_has_no_pages() -> None:
@@ -229,5 +257,5 @@ def test_a_search_has_no_pages() -> None:
 def test_lookup_in_order() -> None:
     """Products by id come in the order asked for, each once; unknown ids are named, each once."""
     index: ProductIndex = FakeIndex()
-    found, missing = lookup(index, "t", ["c", "x", "a", "c", "x"], Columns())
+    found, missing = lookup(index, "t", ["c", "x", "a", "c", "x"], Columns(), OfferContext(), now_s=0.0)
     assert (found.ids, missing) == (["c", "a"], ["x"])

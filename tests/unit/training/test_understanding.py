@@ -15,7 +15,7 @@ from catalog.products import read_catalogue
 from demo.catalogue import build_catalogue, write_catalogue
 from services.common.product import Product
 from services.common.scripts import has_han
-from services.query_encoder.adapters.concept_files import embedded_graph
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.bulk_reading import BulkReader
 from services.query_encoder.domain.lexicon import Lexicon, learn
@@ -55,15 +55,15 @@ def registry(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def generator(products: Sequence[Product], seed: int = 1) -> QueryGenerator:
     tags = tags_of_catalogue(products, ("audience", "colour", "material"), 3, 100)
-    return QueryGenerator(products, embedded_graph(), read_templates(TEMPLATES), tags, seed)
+    return QueryGenerator(products, embedded_domain().graph, read_templates(TEMPLATES), tags, seed)
 
 
 def understood(version: Path, products: Sequence[Product], texts: Sequence[str]) -> list[Understanding]:
     settings = QueryEncoderSettings()
     encoder, lexicon = build_encoder(settings, 1), Lexicon()
     lexicon.add(learn(products), 1)
-    understander = load_understander(version, embedded_graph(), encoder.model_version)
-    reader = BulkReader(encoder, embedded_graph(), lexicon, settings)
+    understander = load_understander(version, embedded_domain(), encoder.model_version)
+    reader = BulkReader(encoder, embedded_domain(), lexicon, settings)
     return [understander.understand(query.reading, query.vector, lexicon) for query in reader.read(texts)]
 
 

@@ -68,11 +68,18 @@ def make_slate(
     random: Random,
     options: SlateOptions = SlateOptions(),  # noqa: B008 - it is immutable
 ) -> Slate:
-    """`exploration` is the share of places drawn at random where nothing is known of the user."""
+    """`exploration` is the share of places drawn at random where nothing is known of the user.
+
+    Items that are out of stock stand behind all others, in the order that they would have among themselves.
+    """
     profile = request.profile
     shown, of_user = [profile.shown_without_click.get(item_id, 0) for item_id in request.item_ids], interests(profile)
     tired = fatigued(scores, shown) + shop_factors(request, options)
     placed = list(placements(tired, request.vectors, request.brands, of_user, options))
     before = whole_order(tired, [placement.row for placement in placed])
-    order, propensities = explored(before, 0.0 if profile.size else exploration, random)
-    return Slate(order, propensities, drawn_rows(before, order), placed, scores, shown, of_user.shares.tolist())
+    available = [row for row in before if request.stocks[row] != 0]
+    sold_out = [row for row in before if request.stocks[row] == 0]
+    order, propensities = explored(available, 0.0 if profile.size else exploration, random)
+    order, propensities = [*order, *sold_out], [*propensities, *[1.0] * len(sold_out)]
+    drawn = drawn_rows([*available, *sold_out], order)
+    return Slate(order, propensities, drawn, placed, scores, shown, of_user.shares.tolist())

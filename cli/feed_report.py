@@ -1,0 +1,81 @@
+"""What `kairos catalog import` says about a file: what it was recognised as, its mapping, and what was left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from catalog.columns import SALE
+from catalog.imports import CatalogImport
+from catalog.mapping import ProductMapping
+from catalog.rows import Description, columns_of_layout
+from cli.calls import err
+
+# Groups of values that were left out and are printed; --json has all of them.
+_GROUPS = 20
+
+
+def print_recognised(file: Path, description: Description, mapping: ProductMapping, columns: list[str]) -> None:
+    """The format and layout of the file, which column becomes which field, and which columns are not used."""
+    err.print(f"{escape(file.name)}: {escape(str(description))}", soft_wrap=True, highlight=False)
+    columns_of = mapping.columns_of(columns)
+    imported = {field: names for field, names in columns_of.items() if field not in SALE}
+    places = {column: place for place, column in enumerate(columns)}
+    in_order = sorted(imported.items(), key=lambda entry: places.get(entry[1][0], len(places)))
+    err.print(
+        escape(", ".join(f"{field} ← {' + '.join(names)}" for field, names in in_order)),
+        soft_wrap=True,
+        highlight=False,
+    )
+    if sales := [column for field in SALE for column in columns_of.get(field, ())]:
+        err.print(
+            f"[yellow]sales are not imported: {escape(', '.join(sales))}; send them with kairos offers import",
+            soft_wrap=True,
+        )
+    used = {column for names in columns_of.values() for column in names}
+    known = used.union(columns_of_layout(file))
+    if unused := [column for column in columns if column and column not in known]:
+        err.print(f"[yellow]not used: {escape(', '.join(unused))}; name them with --map FIELD=COLUMN", soft_wrap=True)
+    if absent := sorted(used - set(columns)):
+        err.print(f"[yellow]not in the first rows: {escape(', '.join(absent))}", soft_wrap=True)
+    if mapping.notation.decimal_mark == ",":
+        err.print("amounts have a decimal comma", highlight=False)
+
+
+def print_outcome(job: CatalogImport) -> None:
+    """Values that were left out, by field and reason, and what a complete feed removes."""
+    groups = job.dropped.groups
+    if groups:
+        table = Table(
+            "field", "values", "lines", "reason of the first", box=None, pad_edge=False, title_justify="left",
+            title=f"{job.dropped.count:,} values were left out; their rows are imported",
+        )  # fmt: skip
+        for group in groups[:_GROUPS]:
+            lines = ", ".join(map(str, group.lines)) + (", …" if group.count > len(group.lines) else "")
+            table.add_row(escape(group.name), f"{group.count:,}", lines, escape(group.reason))
+        err.print(table)
+    if job.missing_images:
+        err.print(f"{job.missing_images} products have an image_uri that is not in {escape(str(job.images))}")
+    if job.removal is not None:
+        existing, absent = len(job.removal.existing), len(job.removal.absent)
+        end = "a dry run deletes none" if job.is_dry_run else f"{job.removal.deleted:,} were deleted"
+        err.print(f"{absent:,} of {existing:,} products of the catalogue are not in the file; {end}", soft_wrap=True)
+
+
+def details(job: CatalogImport, description: Description, columns: list[str]) -> dict[str, Any]:
+    """The same for --json."""
+    found: dict[str, Any] = {
+        "dry_run": job.is_dry_run,
+        "file": vars(description),
+        "mapping": {field: list(names) for field, names in job.mapping.columns_of(columns).items()},
+        "dropped": [
+            {"field": group.name, "reason": group.reason, "count": group.count, "lines": group.lines}
+            for group in job.dropped.groups
+        ],
+    }
+    if job.removal is not None:
+        found["removal"] = {"existing": len(job.removal.existing), "absent": len(job.removal.absent)}
+    return found

@@ -1,0 +1,36 @@
+"""The effective offer of a product: what it costs now, for the price list and the place of a request."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from decimal import Decimal
+
+from services.common.money import MINOR_UNIT_DECIMALS, Money, in_minor_units
+
+
+@dataclass(frozen=True)
+class EffectiveOffer:
+    """`list_price`: without sale and markdown, in the same currency, not below `price`. `stock` None: not tracked."""
+
+    price: Money
+    list_price: Money
+    stock: int | None = None
+
+
+def effective_offer(price: float, list_price: float, currency: str, stock: int) -> EffectiveOffer | None:
+    """From the columns of retrieval, exactly: an amount is the nearest whole number of minor units.
+
+    None without a price. A list price that is unknown, or below the price, counts as the price. `stock`: -1 for one
+    that is not tracked.
+    """
+    if currency not in MINOR_UNIT_DECIMALS or not math.isfinite(price):
+        return None
+    paid = rounded(Money(currency, Decimal(price)))
+    listed = rounded(Money(currency, Decimal(list_price))) if list_price > price else paid
+    return EffectiveOffer(paid, listed, stock if stock >= 0 else None)
+
+
+def rounded(money: Money) -> Money:
+    """To whole minor units, as offers are."""
+    return Money(money.currency, in_minor_units(money.amount, money.currency))

@@ -1,0 +1,55 @@
+"""Publishes computed prices through the gateway until it is stopped (SIGTERM, SIGINT).
+
+docs/explanation/pricing.md describes the work, docs/reference/metrics.md its metrics. Settings:
+KAIROS_PRICE_PUBLISHER_*, and KAIROS_PRICING_* for the rules and guardrails, as pricing itself reads them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+import time
+
+from services.common.errors import InvalidArgument
+from services.common.settings import load_settings
+from services.common.telemetry import configure_telemetry
+from services.pricing.publisher.grpc_gateway import GrpcShopGateway
+from services.pricing.publisher.metrics import PublisherMetrics
+from services.pricing.publisher.settings import PricePublisherSettings
+from services.pricing.publisher.sqlite_state import SqlitePublisherState
+from services.pricing.publisher.worker import PricePublisher, run
+from services.pricing.settings import PricingSettings
+from services.pricing.wiring import build_guardrails, build_pricer, rules_of
+
+
+def main() -> int:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    argparse.ArgumentParser("python -m services.pricing", description=__doc__).parse_args()
+    try:
+        publish(load_settings(PricePublisherSettings), load_settings(PricingSettings), stop)
+    except (InvalidArgument, ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def publish(settings: PricePublisherSettings, pricing: PricingSettings, stop: threading.Event) -> None:
+    """Until `stop`. Raises ValueError if another publisher uses the folder, or if the port of the metrics is taken."""
+    configure_telemetry("price_publisher", settings.telemetry)
+    metrics = PublisherMetrics()
+    with (
+        contextlib.closing(SqlitePublisherState(settings.data_dir, rules_of(pricing))) as state,
+        contextlib.closing(GrpcShopGateway(settings.gateway)) as gateway,
+    ):
+        metrics.serve(settings.metrics)
+        publisher = PricePublisher(gateway, state, build_pricer(pricing), build_guardrails(pricing), metrics, time.time)
+        run(publisher, metrics, settings.poll_s, stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

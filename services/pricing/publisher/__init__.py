@@ -1,0 +1,1 @@
+"""Publishes computed prices through the gateway (docs/explanation/pricing.md)."""

@@ -1,0 +1,68 @@
+"""Protobuf <-> domain, for the publisher."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from kairos.common.v1 import offer_pb2
+from kairos.gateway.v1 import gateway_pb2
+from services.common.convert import money_from_proto, money_to_proto
+from services.common.money import Money
+from services.pricing.domain.publication import OfferedProduct, PriceChange, PublishedPrice, ShopOffer
+
+
+def product_from_proto(listed: gateway_pb2.ListedProduct) -> OfferedProduct:
+    """Raises InvalidArgument for an unreadable amount. Offers of single places are left out."""
+    product = listed.product
+    shop: dict[str, ShopOffer] = {}
+    published: dict[str, PublishedPrice] = {}
+    published_ns = 0
+    for made in listed.offers:
+        if made.source == offer_pb2.OFFER_SOURCE_PRICING:
+            published_ns = max(published_ns, made.updated_at.ToNanoseconds())
+        if made.place_id or made.is_removed:
+            continue
+        if made.source == offer_pb2.OFFER_SOURCE_PRICING:
+            price, base = money_from_proto(made.price, "price"), money_from_proto(made.base_price, "base_price")
+            published[made.price_list_id] = PublishedPrice(price, base)
+        else:
+            shop[made.price_list_id] = _shop_offer(made)
+
+    def money(name: Literal["price", "cost", "price_floor", "price_ceiling"]) -> Money | None:
+        return money_from_proto(getattr(product, name), name) if product.HasField(name) else None
+
+    return OfferedProduct(
+        product.id, money("price"), money("cost"), money("price_floor"), money("price_ceiling"),
+        product.stock if product.HasField("stock") else None, float(product.created_at.seconds), shop, published,
+        published_ns,
+    )  # fmt: skip
+
+
+def change_to_proto(change: PriceChange) -> offer_pb2.Offer:
+    made = offer_pb2.Offer(
+        product_id=change.product_id, price_list_id=change.price_list_id, source=offer_pb2.OFFER_SOURCE_PRICING
+    )
+    made.updated_at.FromNanoseconds(change.updated_ns)
+    if change.price is None:
+        made.is_removed = True
+    else:
+        made.price.CopyFrom(money_to_proto(change.price.price))
+        made.base_price.CopyFrom(money_to_proto(change.price.base_price))
+    return made
+
+
+def _shop_offer(made: offer_pb2.Offer) -> ShopOffer:
+    return ShopOffer(
+        money_from_proto(made.price, "price") if made.HasField("price") else None,
+        money_from_proto(made.sale_price, "sale_price") if made.HasField("sale_price") else None,
+        _seconds(made.sale_starts_at) if made.HasField("sale_starts_at") else None,
+        _seconds(made.sale_ends_at) if made.HasField("sale_ends_at") else None,
+        # A negative stock counts as 0.
+        max(0, made.stock) if made.HasField("stock") else None,
+    )
+
+
+def _seconds(moment: Timestamp) -> float:
+    return moment.ToNanoseconds() / 1e9

@@ -1,0 +1,54 @@
+"""The publisher's Prometheus metrics. docs/reference/metrics.md describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+
+from services.pricing.domain.publication import PriceChange
+from services.pricing.publisher.ports import Published
+from services.pricing.publisher.settings import MetricsSettings
+
+
+class PublisherMetrics:
+    """Of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def named(name: str) -> str:
+            return f"kairos_price_publisher_{name}"
+
+        registry = self.registry
+        self.up_to_date = Gauge(
+            named("up_to_date_timestamp_seconds"), "Every change up to this time is published.", registry=registry
+        )
+        self.changes = Counter(
+            named("changes"), "Prices that were published or withdrawn.", ["kind"], registry=registry
+        )
+        # The increase of a series that begins with 1 would be invisible to Prometheus.
+        for kind in ("published", "withdrawn"):
+            self.changes.labels(kind)
+        self.rejected = Counter(named("rejected"), "Prices that the gateway rejected.", registry=registry)
+        self.failures = Counter(named("failures"), "Steps that failed and are repeated.", registry=registry)
+        self.upcoming = Gauge(
+            named("upcoming_products"), "Products whose price may change at a known time.", registry=registry
+        )
+
+    def count(self, changes: Iterable[PriceChange], published: Published) -> None:
+        for change in changes:
+            self.changes.labels("withdrawn" if change.price is None else "published").inc()
+        self.rejected.inc(published.rejected_count)
+
+    def serve(self, settings: MetricsSettings) -> None:
+        """From a thread of its own, as long as the process lives. Raises ValueError where the port is taken."""
+        if not settings.port:
+            return
+        try:
+            start_http_server(settings.port, settings.host, registry=self.registry)
+        except OSError as error:
+            raise ValueError(
+                f"no metrics on {settings.host}:{settings.port}: {error}; "
+                "KAIROS_PRICE_PUBLISHER_METRICS__PORT takes another"
+            ) from None

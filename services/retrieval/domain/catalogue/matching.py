@@ -1,0 +1,133 @@
+"""Which products match a query: those with all its content words, with any of them, or the candidates.
+
+A level is a way to match. Which one counts is decided over the whole catalogue, without the filter of the request: the
+first level that fills a page. Only if the filter leaves nothing there, the next level counts. So the level does not
+depend on what a shopper chooses: if a facet counts n > 0 products for a value, the filter with this value leaves these
+n products at the same level, and the total after choosing it is n.
+
+One case needs care. If a filter left nothing at the first level, another value of a field that it restricts may leave
+products there. A facet therefore counts the values of such a field at all levels up to the one that counts, and each
+value has the count of the first level where it has one (`Matches.levels`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+
+import numpy as np
+
+from services.retrieval.domain.catalogue.conditions import Conditions
+from services.retrieval.domain.catalogue.field_columns import Matched
+from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
+from services.retrieval.domain.catalogue.table import Table
+from services.retrieval.domain.facets import CountAccuracy
+
+# Products that fill a page.
+PAGE = 10
+
+# The numbers of the words of one alternative: a product must contain all of them.
+Alternative = tuple[int, ...]
+# What may stand for one word of a query: a product must contain one of them.
+Group = Sequence[Alternative]
+
+
+class MatchLevel(Enum):
+    """As in retrieval.proto."""
+
+    EVERYTHING = "everything"
+    ALL_WORDS = "all_words"
+    ANY_WORD = "any_word"
+    CANDIDATES = "candidates"
+
+
+@dataclass(frozen=True)
+class Matches:
+    """The products that match a query and its filter.
+
+    `levels`: the rows that match the query, living or not, at the first level that fills a page, and at each one after
+    it up to `level`. `mask`: the matches.
+    """
+
+    level: MatchLevel
+    levels: tuple[BoolArray | None, ...]
+    conditions: Conditions
+
+    @cached_property
+    def found(self) -> Matched:
+        return Matched(self._mask(self.levels[-1]))
+
+    @property
+    def mask(self) -> BoolArray:
+        return self.found.mask
+
+    @property
+    def accuracy(self) -> CountAccuracy:
+        """Candidates are only the best of the products that match, and they were found within the filter."""
+        return CountAccuracy.LOWER_BOUND if self.level is MatchLevel.CANDIDATES else CountAccuracy.EXACT
+
+    def without(self, field: str) -> list[Matched]:
+        """By level: the matches if the filter had no condition on the field. Levels that must be empty are left out."""
+        if field not in self.conditions.fields:
+            return [self.found]
+        return [Matched(self._mask(level, field)) for level in self.levels]
+
+    def _mask(self, level: BoolArray | None, without: str = "") -> BoolArray:
+        mask = self.conditions.mask(without)
+        return mask if level is None else mask & level
+
+
+def everything(conditions: Conditions) -> Matches:
+    """Of a request without a query."""
+    return Matches(MatchLevel.EVERYTHING, (None,), conditions)
+
+
+def matches_of(
+    table: Table, groups: Sequence[Group], conditions: Conditions, identified: RowArray, candidates: RowArray
+) -> Matches:
+    """`identified`: rows that match whatever their words are. `candidates`: the rows of the last level."""
+    levels: list[BoolArray] = []
+    for level, mask in _levels(table, groups, identified, candidates):
+        if not levels and level is not MatchLevel.CANDIDATES:
+            # ANY_WORD counts from the first product on: what lies behind it are the candidates.
+            enough = PAGE if level is MatchLevel.ALL_WORDS else 1
+            if np.count_nonzero(mask & table.alive.view) < enough:
+                continue
+        levels.append(mask)
+        matches = Matches(level, tuple(levels), conditions)
+        if level is MatchLevel.CANDIDATES or len(matches.found):
+            return matches
+    raise AssertionError("the last level is always taken")
+
+
+def _levels(
+    table: Table, groups: Sequence[Group], identified: RowArray, candidates: RowArray
+) -> Iterator[tuple[MatchLevel, BoolArray]]:
+    size = len(table)
+    if groups:
+        masks = [containing(table, group) for group in groups]
+        yield MatchLevel.ALL_WORDS, _with(np.logical_and.reduce(masks), identified)
+        yield MatchLevel.ANY_WORD, _with(np.logical_or.reduce(masks), identified)
+    elif len(identified):
+        yield MatchLevel.ANY_WORD, _with(np.zeros(size, np.bool_), identified)
+    yield MatchLevel.CANDIDATES, _with(_with(np.zeros(size, np.bool_), identified), candidates)
+
+
+def containing(table: Table, group: Group) -> BoolArray:
+    """[rows]: the rows, living or not, that contain one of the alternatives of the group."""
+    mask = np.zeros(len(table), np.bool_)
+    for alternative in group:
+        if not alternative:
+            continue
+        rows, *others = sorted((table.words.rows(word) for word in alternative), key=len)
+        for other in others:
+            rows = rows[np.isin(rows, other)]
+        mask[rows] = True
+    return mask
+
+
+def _with(mask: BoolArray, rows: RowArray) -> BoolArray:
+    mask[rows] = True
+    return mask

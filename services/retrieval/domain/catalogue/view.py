@@ -1,0 +1,168 @@
+"""What a search reads of the columns, while it holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.common.filters import ProductFilter, SortOrder
+from services.retrieval.domain.catalogue.conditions import Conditions, conditions_of
+from services.retrieval.domain.catalogue.counting import Units
+from services.retrieval.domain.catalogue.effective import EffectiveOffers
+from services.retrieval.domain.catalogue.facets import FacetCounter
+from services.retrieval.domain.catalogue.grouping import representatives_of, variants_of
+from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, KeyArray, RowArray
+from services.retrieval.domain.catalogue.identifiers import MIN_PREFIX, identifier_form, identifier_forms
+from services.retrieval.domain.catalogue.matching import Group, Matches, containing, everything, matches_of
+from services.retrieval.domain.catalogue.number_map import NOWHERE
+from services.retrieval.domain.catalogue.table import Table
+from services.retrieval.domain.catalogue.walk import RowPage, page_of
+from services.retrieval.domain.cursor import Position
+from services.retrieval.domain.facets import Facet
+
+# A text that more products have as an identifier, such as "none", identifies none of them.
+MAX_IDENTIFIED = 100
+
+_NO_ROWS = np.empty(0, np.intp)
+
+
+@dataclass(frozen=True)
+class CatalogueView:
+    """Valid within `CatalogueColumns.reading`. Rows are numbers from 0; a dead row matches nothing.
+
+    The usual way: `conditions`, with them `matches`, and of these `total`, `facets` and `page`.
+    """
+
+    _table: Table
+
+    def __len__(self) -> int:
+        """Rows, living or dead: the length of every column."""
+        return len(self._table)
+
+    @property
+    def keys(self) -> KeyArray:
+        """[rows]: the number under which the engine stores each product."""
+        return self._table.keys.view
+
+    @property
+    def alive(self) -> BoolArray:
+        return self._table.alive.view
+
+    @property
+    def last_change(self) -> int:
+        return self._table.last_change
+
+    def row_of(self, key: int) -> int | None:
+        row = self._table.row_by_key[key]
+        return None if row == NOWHERE else row
+
+    def rows_of(self, keys: KeyArray) -> RowArray:
+        """Of each key its row, -1 if it is unknown."""
+        return self._table.row_by_key.find(keys)
+
+    def base_offers(self) -> EffectiveOffers:
+        """The products' own prices and stock."""
+        return self._table.base_offers()
+
+    def conditions(
+        self, filters: Sequence[ProductFilter], offers: EffectiveOffers, excluded: KeyArray | None = None
+    ) -> Conditions:
+        """All conditions of all filters, without the products of the keys `excluded`."""
+        rows = _NO_ROWS if excluded is None else self._known(excluded)
+        return conditions_of(self._table, filters, offers, rows)
+
+    def matches(
+        self,
+        groups: Sequence[Group],
+        conditions: Conditions,
+        *,
+        identified: RowArray | None = None,
+        candidates: KeyArray | None = None,
+    ) -> Matches:
+        """Of a query: `groups` are its content words, `identified` the rows of `identified_by`.
+
+        `candidates`: the keys that the legs found, for a query of whose words no product has any.
+        """
+        rows = _NO_ROWS if candidates is None else self._known(candidates)
+        return matches_of(self._table, groups, conditions, _NO_ROWS if identified is None else identified, rows)
+
+    def everything(self, conditions: Conditions) -> Matches:
+        """Of a request without a query."""
+        return everything(conditions)
+
+    def total(self, matches: Matches, *, collapse: bool) -> int:
+        """The number of groups with `collapse`, else of products."""
+        return Units.of(self._table, collapse=collapse).total(matches.found)
+
+    def facets(self, matches: Matches, fields: Sequence[str], *, best_count: int = 0, collapse: bool) -> list[Facet]:
+        """Of `fields` (category, brand, price, attributes.<name>), then of at most `best_count` chosen ones."""
+        units = Units.of(self._table, collapse=collapse)
+        return FacetCounter(self._table, matches, units).facets(fields, best_count)
+
+    def page(self, matches: Matches, sort: SortOrder, after: Position | None, limit: int, *, collapse: bool) -> RowPage:
+        """The first `limit` matches behind `after` in the total order; with `collapse` one of each group."""
+        offers = matches.conditions.offers
+        rows = self.representatives(matches, sort) if collapse else matches.found.rows
+        return page_of(self._table, rows, sort, after, limit, offers)
+
+    def representatives(self, matches: Matches, sort: SortOrder = SortOrder.RELEVANCE) -> RowArray:
+        """One matching row of each group: in stock if there is one, then the first by `sort`, then by key."""
+        return representatives_of(self._table, matches.found.rows, sort, matches.conditions.offers)
+
+    def containing(self, group: Group) -> BoolArray:
+        """[rows]: the rows, living or not, that contain one of the alternatives."""
+        return containing(self._table, group)
+
+    def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:
+        """By group its living rows, in order of their keys; none for an unknown group."""
+        return variants_of(self._table, group_ids)
+
+    def variant_counts(self, rows: RowArray) -> IntArray:
+        """Of each row the living products of its group, itself counted."""
+        return self._table.group_sizes.view.take(self._table.groups.view.take(rows))
+
+    def groups(self, rows: RowArray) -> IntArray:
+        """Of each row the number of its group; it holds until the end of `reading`."""
+        return self._table.groups.view.take(rows)
+
+    def identified_by(self, text: str) -> RowArray:
+        """The rows of products of which the whole text is an identifier; none if they are above MAX_IDENTIFIED."""
+        identified = np.zeros(len(self), np.bool_)
+        for form in identifier_forms(text):
+            identified[self._table.identifiers.rows(form)] = True
+        rows: RowArray = np.flatnonzero(identified & self.alive)
+        return rows if len(rows) <= MAX_IDENTIFIED else _NO_ROWS
+
+    def complete(self, prefix: str, limit: int) -> list[tuple[str, int]]:
+        """(identifier's form, row) of at most `limit` products by form; none for less than MIN_PREFIX characters."""
+        form = identifier_form(prefix)
+        return list(self._completed(form, limit)) if len(form) >= MIN_PREFIX else []
+
+    def changed_after(self, number: int, limit: int) -> list[tuple[int, int]]:
+        """(number of its last change, row) of the first `limit` products that changed after a change, in order."""
+        changes = self._table.changes.view
+        rows = np.flatnonzero((changes > number) & self.alive)
+        found = changes.take(rows)
+        if len(rows) > limit:
+            first = np.argpartition(found, limit - 1)[:limit] if limit else _NO_ROWS
+            rows, found = rows.take(first), found.take(first)
+        return sorted(zip(found.tolist(), rows.tolist(), strict=True))
+
+    def nbytes(self) -> int:
+        """Memory of the arrays in bytes; texts of values and what is not sorted yet are left out."""
+        return self._table.nbytes()
+
+    def _known(self, keys: KeyArray) -> RowArray:
+        rows = self.rows_of(keys)
+        return rows.take(np.flatnonzero(rows != NOWHERE))
+
+    def _completed(self, form: str, limit: int) -> Iterator[tuple[str, int]]:
+        seen: set[int] = set()
+        for found, row in self._table.identifiers.beginning_with(form):
+            if len(seen) == limit:
+                return
+            if self.alive[row] and row not in seen:
+                seen.add(row)
+                yield found, row

@@ -1,0 +1,238 @@
+"""What a query may find of the catalogue: decided before its legs run, and counted exactly.
+
+The soft filter is strict if enough products that contain all other words of the query meet it; else the products that
+meet it are boosted. Enough is decided without the filter of the request, so that choosing a facet's value does not
+change it. If too few products contain the words, the scores of what the legs find decide (soft_filter.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+
+from services.retrieval.domain.candidates import Candidates
+from services.retrieval.domain.catalogue.conditions import Conditions
+from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
+from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
+from services.retrieval.domain.catalogue.matching import Alternative, Group, Matches, MatchLevel
+from services.retrieval.domain.catalogue.view import CatalogueView
+from services.retrieval.domain.legs import KeyArray, LegHits, ScoredKeys
+from services.retrieval.domain.query import RetrievalQuery
+
+# Of each group so many variants are candidates: the ranker chooses among them.
+_VARIANTS = 4
+# Up to so many products the engine gets their keys (1 ms for 2,000); of more it finds more than are needed, and the
+# others are dropped.
+_MOST_KEYS = 2_000
+# A leg is asked for at most so many times its depth. If that is too little for the share of products that meet the
+# filter, the engine gets up to _MANY_KEYS keys.
+_MOST_DEPTH_FACTOR = 16.0
+_MANY_KEYS = 20_000
+
+
+class SoftFilterUse(Enum):
+    """`UNDECIDED`: by the scores of what the legs find."""
+
+    NONE = "none"
+    STRICT = "strict"
+    BOOST = "boost"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Words:
+    """A content word as numbers: alternatives of which a product must contain one whole."""
+
+    alternatives: Sequence[Alternative]
+    is_condition: bool = False
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What the legs may find: only `keys`, or everything up to `depth_factor` times the usual depth."""
+
+    keys: KeyArray | None = None
+    depth_factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`conditions`: of the filter, and of the soft filter if it is strict. `soft`: rows that meet the soft filter.
+
+    The arrays have an element for each row of `view`.
+    """
+
+    view: CatalogueView
+    offers: EffectiveOffers
+    words: Sequence[Words]
+    identified: RowArray
+    conditions: Conditions
+    matches: Matches
+    soft_use: SoftFilterUse
+    soft: BoolArray
+    excluded: KeyArray
+
+    @classmethod
+    def of(
+        cls,
+        view: CatalogueView,
+        offers: EffectiveOffers,
+        query: RetrievalQuery,
+        words: Sequence[Words],
+        excluded: KeyArray,
+    ) -> Selection:
+        identified = view.identified_by(query.identifier_text)
+        filters, soft, use = [query.filter], np.ones(0, np.bool_), SoftFilterUse.NONE
+        if not query.soft_filter.is_empty:
+            use, soft = _soft_use(view, offers, query, words)
+            if use is SoftFilterUse.STRICT:
+                filters.append(query.soft_filter)
+        conditions = view.conditions(filters, offers, excluded)
+        matches = view.matches(_groups(words), conditions, identified=identified)
+        identified = identified[conditions.mask()[identified]]
+        return cls(view, offers, words, identified, conditions, matches, use, soft, excluded)
+
+    @property
+    def has_matches(self) -> bool:
+        """Whether a product has any of the words, or the query as its identifier."""
+        return self.matches.level is not MatchLevel.CANDIDATES
+
+    def with_candidates(self, keys: KeyArray) -> Selection:
+        """The candidates are what the query matches, if no product has any of its words."""
+        if self.has_matches:
+            return self
+        groups, identified = _groups(self.words), self.identified
+        matches = self.view.matches(groups, self.conditions, identified=identified, candidates=keys)
+        return replace(self, matches=matches)
+
+    def with_soft_filter(self, query: RetrievalQuery) -> Selection:
+        """As if the soft filter had been strict from the beginning."""
+        conditions = self.view.conditions([query.filter, query.soft_filter], self.offers, self.excluded)
+        matches = self.view.matches(_groups(self.words), conditions, identified=self.identified)
+        return replace(self, conditions=conditions, matches=matches, soft_use=SoftFilterUse.STRICT)
+
+    def reach(self, also: BoolArray | None = None) -> Reach:
+        """`also`: a further condition on rows."""
+        mask = self.conditions.mask()
+        mask = mask if also is None else mask & also
+        count, products = int(np.count_nonzero(mask)), int(np.count_nonzero(self.view.alive))
+        if count == products:
+            return Reach()
+        if count <= _MOST_KEYS or (products > _MOST_DEPTH_FACTOR * count and count <= _MANY_KEYS):
+            return Reach(self.view.keys[mask])
+        return Reach(depth_factor=min(products / count, _MOST_DEPTH_FACTOR))
+
+    def kept(self, hits: LegHits, depth: int, also: BoolArray | None = None) -> LegHits:
+        """Of what a leg found, the best `depth` that meet the conditions."""
+        mask = self.conditions.mask()
+        rows = self._rows_of(hits.keys)
+        known = (rows >= 0) & (rows < len(mask))
+        meets = known & mask[np.where(known, rows, 0)]
+        if also is not None:
+            meets &= also[np.where(known, rows, 0)]
+        places = np.flatnonzero(meets)[:depth]
+        return replace(hits, keys=hits.keys[places], scores=hits.scores[places])
+
+    def is_soft(self, keys: KeyArray) -> BoolArray:
+        """[keys]: whether they meet the soft filter."""
+        return self.soft[self._rows_of(keys)]
+
+    def with_identified(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
+        """The products that the query identifies come first, also those that no leg found."""
+        if not len(self.identified):
+            return scored
+        keys = self.view.keys[self.identified]
+        new = keys[~np.isin(keys, scored.keys)]
+        nothing = np.zeros(len(new), np.float32)
+        first = scored.scores.max(initial=0.0) + np.float32(1)
+        is_named = np.concatenate([np.ones(len(new), np.bool_), np.isin(scored.keys, keys)])
+        joined = ScoredKeys(
+            np.concatenate([new, scored.keys]),
+            np.concatenate([nothing, scored.scores]) + is_named * first,
+            np.concatenate([nothing, scored.dense_scores]),
+            np.concatenate([nothing, scored.lexical_scores]),
+            np.concatenate([nothing, scored.image_scores]),
+            scored.found + len(new),
+        )
+        return joined.take(np.argsort(-joined.scores, kind="stable")[:limit])
+
+    def few_of_each_group(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
+        """The best `limit`, at most _VARIANTS of a group."""
+        groups = self.view.groups(self._rows_of(scored.keys))
+        order = np.argsort(groups, kind="stable")
+        firsts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+        place_in_group = np.empty(len(groups), np.intp)
+        place_in_group[order] = np.arange(len(groups)) - np.repeat(firsts, np.diff(firsts, append=len(groups)))
+        return scored.take(np.flatnonzero(place_in_group < _VARIANTS)[:limit])
+
+    def described(self, candidates: Candidates) -> Candidates:
+        """With the columns that depend on the offers and the query."""
+        return described(self.view, self.offers, candidates, self.words, self.identified, self.soft)
+
+    def _rows_of(self, keys: KeyArray) -> RowArray:
+        return self.view.rows_of(keys)
+
+
+def described(
+    view: CatalogueView,
+    offers: EffectiveOffers,
+    candidates: Candidates,
+    words: Sequence[Words] = (),
+    identified: RowArray | None = None,
+    soft: BoolArray | None = None,
+) -> Candidates:
+    """`candidates` with effective prices and stock; without those that were removed meanwhile."""
+    rows = view.rows_of(candidates.keys)
+    present = (rows >= 0) & (rows < len(offers))
+    if not present.all():
+        candidates, rows = candidates.take(np.flatnonzero(present)), rows[present]
+    counts = np.zeros(len(rows), np.int64)
+    for group in words:
+        counts += view.containing(group.alternatives)[rows]
+    if soft is not None and len(soft):
+        counts += soft[rows]
+    codes = offers.currencies[rows].tolist()
+    prices = offers.prices[rows]
+    return replace(
+        candidates,
+        prices=prices,
+        currencies=[
+            CURRENCIES[code] if price == price else "" for code, price in zip(codes, prices.tolist(), strict=True)
+        ],
+        list_prices=offers.list_prices[rows],
+        stocks=np.where(offers.in_stock[rows], offers.stocks[rows], 0),
+        variant_counts=view.variant_counts(rows),
+        identifier_matches=np.isin(rows, identified) if identified is not None and len(identified) else None,
+        match_counts=counts if words else None,
+    )
+
+
+def _groups(words: Sequence[Words]) -> list[Group]:
+    return [group.alternatives for group in words]
+
+
+def _soft_use(
+    view: CatalogueView, offers: EffectiveOffers, query: RetrievalQuery, words: Sequence[Words]
+) -> tuple[SoftFilterUse, BoolArray]:
+    """(how the soft filter is used, the rows that meet it)."""
+    soft = view.conditions([query.soft_filter], offers)
+    mask, needed = soft.mask(), min(query.soft_filter_minimum, query.limit)
+    within = view.conditions([query.filter, query.soft_filter], offers)
+    if not within.mask().any():
+        return SoftFilterUse.BOOST, mask
+    named = _groups([group for group in words if not group.is_condition])
+    if query.soft_filter.is_only_price or (words and not named):
+        # A price is a limit: all products within it are answers.
+        return _strict_if(np.count_nonzero(mask) >= needed), mask
+    if view.matches(named, view.conditions([], offers)).level is not MatchLevel.ALL_WORDS:
+        return SoftFilterUse.UNDECIDED, mask
+    meeting = view.matches(named, soft)
+    enough = meeting.level is MatchLevel.ALL_WORDS and len(meeting.found) >= needed
+    return _strict_if(enough and view.matches(named, within).level is MatchLevel.ALL_WORDS), mask
+
+
+def _strict_if(holds: bool | np.bool_) -> SoftFilterUse:
+    return SoftFilterUse.STRICT if holds else SoftFilterUse.BOOST

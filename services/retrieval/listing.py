@@ -1,0 +1,143 @@
+"""Reads of the catalogue besides searches: variants of groups, products in the order of their changes, identifiers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from kairos.common.v1 import product_pb2
+from services.common.convert import product_from_proto
+from services.common.errors import InvalidArgument
+from services.common.money import Money, in_minor_units
+from services.common.offers import Offer
+from services.common.product import Product
+from services.retrieval.domain.catalogue.effective import CURRENCIES
+from services.retrieval.domain.catalogue.identifiers import spelling_of
+from services.retrieval.domain.offers.context import OfferContext
+from services.retrieval.ports import Columns, ProductIndex
+
+MAX_GROUPS = 100
+# Variants of one group that are listed.
+MAX_VARIANTS = 100
+# Changes are numbered from 1 in each process: its number tells another process's tokens.
+_PROCESS = secrets.randbits(64)
+_TOKEN = struct.Struct("<QQ")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`product` is serialised. `price`: the effective offer, None if unknown."""
+
+    product: bytes
+    price: Money | None
+    in_stock: bool
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A product with all its offers. `product` is serialised."""
+
+    id: str
+    product: bytes
+    offers: Sequence[Offer]
+
+
+@dataclass(frozen=True)
+class ListedPage:
+    products: Sequence[Listed]
+    next_page_token: str
+    is_last: bool
+    is_restarted: bool
+
+
+@dataclass(frozen=True)
+class Completed:
+    """`identifier` as the product spells it."""
+
+    identifier: str
+    product: Product
+
+
+def list_variants(
+    index: ProductIndex, tenant: str, group_ids: Sequence[str], context: OfferContext, now_s: float
+) -> list[list[Variant]]:
+    """Of each group with at least two variants."""
+    catalogue = index.catalogue(tenant)
+    if catalogue is None:
+        return []
+    with catalogue.reading(context, now_s) as (view, offers):
+        groups = [rows[:MAX_VARIANTS] for rows in view.variants_of(list(dict.fromkeys(group_ids))) if len(rows) > 1]
+        keys = [view.keys[rows] for rows in groups]
+    found = []
+    for rows, of_group in zip(groups, keys, strict=True):
+        candidates = index.fetch(tenant, of_group, Columns())
+        places, _ = candidates.rows_of(of_group)
+        prices = [_money(offers.prices[row], offers.currencies[row]) for row in rows.take(places).tolist()]
+        stocks = offers.in_stock[rows.take(places)].tolist()
+        found.append([Variant(*entry) for entry in zip(candidates.products, prices, stocks, strict=True)])
+    return found
+
+
+def list_products(index: ProductIndex, tenant: str, page_token: str, limit: int) -> ListedPage:
+    """Raises InvalidArgument for a damaged token. One of another process begins with the first product again."""
+    after, is_restarted = _change_of(page_token)
+    catalogue = index.catalogue(tenant)
+    if catalogue is None:
+        return ListedPage((), _token(0), True, is_restarted)
+    with catalogue.columns.reading() as view:
+        changed = view.changed_after(after, limit + 1)
+        rows = [row for _, row in changed[:limit]]
+        keys = view.keys[rows]
+        offers = {key: catalogue.offers.offers_of(row) for key, row in zip(keys.tolist(), rows, strict=True)}
+    candidates = index.fetch(tenant, keys, Columns())
+    products = [
+        Listed(id, product, offers[key])
+        for id, product, key in zip(candidates.ids, candidates.products, candidates.keys.tolist(), strict=True)
+    ]
+    last = changed[limit - 1][0] if len(changed) > limit else (changed[-1][0] if changed else after)
+    return ListedPage(products, _token(last), len(changed) <= limit, is_restarted)
+
+
+def complete_identifiers(index: ProductIndex, tenant: str, prefix: str, limit: int) -> list[Completed]:
+    catalogue = index.catalogue(tenant)
+    if catalogue is None:
+        return []
+    with catalogue.columns.reading() as view:
+        found = view.complete(prefix, limit)
+        forms = {int(view.keys[row]): form for form, row in found}
+        keys = view.keys[[row for _, row in found]]
+    candidates = index.fetch(tenant, keys, Columns())
+    completed = []
+    for key, data in zip(candidates.keys.tolist(), candidates.products, strict=True):
+        product = product_from_proto(product_pb2.Product.FromString(data), "product")
+        completed.append(Completed(spelling_of(product, forms[key]), product))
+    return sorted(completed, key=lambda entry: entry.identifier)
+
+
+def _money(price: float, code: int) -> Money | None:
+    if price != price:
+        return None
+    currency = CURRENCIES[code]
+    return Money(currency, in_minor_units(Decimal(repr(float(price))), currency))
+
+
+def _token(change: int) -> str:
+    return base64.urlsafe_b64encode(_TOKEN.pack(_PROCESS, change)).decode()
+
+
+def _change_of(token: str) -> tuple[int, bool]:
+    """(number of the change, whether it must begin again)."""
+    if not token:
+        return 0, False
+    try:
+        process, change = _TOKEN.unpack(base64.b64decode(token, altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, struct.error):
+        raise InvalidArgument.of(
+            "page_token", "is damaged; send next_page_token as it came, or nothing for the first page"
+        ) from None
+    return (change, False) if process == _PROCESS else (0, True)
