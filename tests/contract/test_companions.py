@@ -11,7 +11,7 @@ import pytest
 
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from services.common.convert import vectors_from_proto
-from services.query_encoder.adapters.concept_files import embedded_graph
+from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import assemble
@@ -24,7 +24,7 @@ Stub: TypeAlias = "encoder_pb2_grpc.QueryEncoderServiceAsyncStub"
 @pytest.fixture
 async def stub(tmp_path: Path) -> AsyncIterator[Stub]:
     settings = QueryEncoderSettings(data_dir=tmp_path)
-    handler = assemble(settings, [ReadsChinese()], SqliteLexiconStore(tmp_path), embedded_graph())
+    handler = assemble(settings, [ReadsChinese()], SqliteLexiconStore(tmp_path), embedded_domain())
     server = grpc.aio.server()
     encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(handler, server)
     port = server.add_insecure_port("127.0.0.1:0")
