@@ -18,6 +18,7 @@ from services.ranker.domain.item_counts.intervals import interval_ended_by, inte
 from services.ranker.domain.item_counts.neighbours import COUNTS_S, Count, changed
 from services.ranker.domain.item_counts.pairs import PERSON_S, Act, Change, PersonCounts, Relation
 from services.ranker.domain.item_counts.trending import BUCKET_S, TREND_S, TYPES, bucket_of, is_new
+from services.ranker.domain.refunds import UNDOING
 from services.ranker.ports import CountKind, CountStore, Document, LogBound, ProfileStore
 
 # Events of one step.
@@ -34,7 +35,6 @@ KINDS = {
     Relation.VIEWED: (CountKind.VIEWED, CountKind.VIEWED_TOTAL),
 }
 _RELATIONS = {EventType.PURCHASE: Relation.BOUGHT, EventType.CLICK: Relation.VIEWED}
-_UNDOING = (EventType.REFUND, EventType.CANCELLATION)
 
 
 class ItemCounter:
@@ -177,8 +177,8 @@ class _Batch:
         if (relation := _RELATIONS.get(event.type)) is not None:
             act = Act(relation, event.item_id, event.occurred_s, event.order_id, event.quantity)
             self._changes.extend(person.add(act))
-        if event.type in _UNDOING:
-            self._changes.extend(person.undo(event.item_id, event.order_id, event.quantity))
+        if event.type in UNDOING:
+            self._changes.extend(person.undo(event.item_id, event.order_id, event.quantity, event.occurred_s))
         if event.type in TYPES and is_new(person, event.item_id, event.occurred_s):
             self._seen.append((event.item_id, event.occurred_s))
         if event.type is EventType.PURCHASE:
