@@ -18,11 +18,12 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.filters import ProductFilter
 from services.gateway import fallbacks
+from services.gateway.convert import collapse_mode, offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.concept_edges import edges
 from services.gateway.domain.serving_configuration import Source
 from services.gateway.domain.viewer import Viewer
-from services.gateway.flows.candidates import joined, matching, taken
+from services.gateway.flows.candidates import joined, matching, taken, without_groups
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -54,6 +55,8 @@ class CandidateSources:
     narrowing: ProductFilter
     query_filter: product_pb2.ProductFilter
     excluded: frozenset[str]
+    # Item groups of which no variant is found.
+    excluded_groups: frozenset[str]
     known: ranker_pb2.GetInterestsResponse
     products: retrieval_pb2.Candidates
 
@@ -263,13 +266,15 @@ class CandidateSources:
         wanted = [id for id in dict.fromkeys(ids) if id not in self.excluded][:limit]
         if not wanted:
             return _NOTHING
-        lookup = retrieval_pb2.LookupProductsRequest(ids=wanted, with_products=True, with_vectors=True)
+        lookup = retrieval_pb2.LookupProductsRequest(
+            ids=wanted, with_products=True, with_vectors=True, offer_context=offer_context(self.viewer)
+        )
         answer = await self.calls.call_or_degrade(
             Stage.RETRIEVAL, self.parts.stubs.retrieval.LookupProducts, lookup, _AFTER_RETRIEVAL, without
         )
         if answer is None:
             return None
-        return matching(matching(answer.candidates, self.viewer.filter), self.narrowing)
+        return self._kept(matching(answer.candidates, self.viewer.filter))
 
     async def _retrieved(
         self, query: retrieval_pb2.RetrieveCandidatesRequest, without: str
@@ -277,10 +282,15 @@ class CandidateSources:
         query.filter.CopyFrom(self.query_filter)
         query.excluded_ids.extend(sorted(self.excluded))
         query.with_vectors = True
+        query.offer_context.CopyFrom(offer_context(self.viewer))
+        query.collapse = collapse_mode(self.viewer)
         answer = await self.calls.call_or_degrade(
             Stage.RETRIEVAL, self.parts.stubs.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, without
         )
         if answer is None:
             return _NOTHING
         self.calls.degradations.extend(answer.degradations)
-        return matching(answer.candidates, self.narrowing)
+        return self._kept(answer.candidates)
+
+    def _kept(self, candidates: retrieval_pb2.Candidates) -> retrieval_pb2.Candidates:
+        return without_groups(matching(candidates, self.narrowing), self.excluded_groups)

@@ -17,12 +17,13 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, ProductFilter
 from services.gateway import fallbacks
+from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.merging import Merged, SourceList, filled, merged
 from services.gateway.domain.serving_configuration import OF_PRODUCTS, Placement, Source, SourceUse
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.candidate_sources import CandidateSources
-from services.gateway.flows.candidates import joined, taken
+from services.gateway.flows.candidates import joined, one_of_each_group, taken
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.rank_items import rank_items
@@ -93,15 +94,18 @@ async def _ranking_of(
     if placement.needs_products and not (message.item_ids or message.cart_item_ids):
         raise InvalidArgument.of("item_ids", "is empty; this placement needs the products of the page or of the cart")
     known, products = await asyncio.gather(
-        _interests(calls, parts, viewer), _products(calls, parts, message, placement)
+        _interests(calls, parts, viewer), _products(calls, parts, message, viewer, placement)
     )
     purchased = frozenset(known.recently_purchased_item_ids)
     excluded = frozenset([*message.item_ids, *message.cart_item_ids])
+    # The variants of a product that is shown or bought are the same thing.
+    groups = frozenset(products.item_group_ids) if viewer.is_collapsed else frozenset[str]()
     if placement.filters.exclude_purchased:
         excluded |= purchased
+        groups |= frozenset(known.recently_purchased_item_group_ids)
     narrowing = _filter_of(placement, products)
     sources = CandidateSources(
-        calls, parts, message, viewer, narrowing, _both(message.filter, narrowing), excluded, known, products
+        calls, parts, message, viewer, narrowing, _both(message.filter, narrowing), excluded, groups, known, products
     )
     found = await _find(sources, placement, parts.settings.search.candidates)
     if found.merged:
@@ -130,7 +134,8 @@ async def _rank(
     parts.metrics.recommendations.labels(first.value).inc()
     if placement.slate.order == "source":
         ordered = _in_order(found.candidates, found.merged)
-        ranking = Ranking.in_retrieval_order(ordered, _number(first), count, explained is not None)
+        shown = one_of_each_group(ordered) if viewer.is_collapsed else ordered
+        ranking = Ranking.in_retrieval_order(shown, _number(first), len(shown.ids), explained is not None)
         return replace(ranking, model_version=SOURCE_ORDER)
     slate, business = placement.slate, placement.business
     options = ranker_pb2.RankingOptions(
@@ -203,14 +208,16 @@ async def _interests(calls: StageCalls, parts: Parts, viewer: Viewer) -> ranker_
 
 
 async def _products(
-    calls: StageCalls, parts: Parts, message: gateway_pb2.RecommendRequest, placement: Placement
+    calls: StageCalls, parts: Parts, message: gateway_pb2.RecommendRequest, viewer: Viewer, placement: Placement
 ) -> retrieval_pb2.Candidates:
     """The products of the page, else of the cart, with vectors. Unknown ones are missing."""
     ids = list(dict.fromkeys(message.item_ids or message.cart_item_ids))
     asked = {use.source for use in placement.sources} | set(placement.fallback)
     if not ids or not (asked & {*OF_PRODUCTS, Source.CATEGORY} or placement.filters.same_category):
         return retrieval_pb2.Candidates()
-    lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True, with_vectors=True)
+    lookup = retrieval_pb2.LookupProductsRequest(
+        ids=ids, with_products=True, with_vectors=True, offer_context=offer_context(viewer)
+    )
     answer = await calls.call_or_degrade(
         Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, _AFTER_LOOKUP, fallbacks.WITHOUT_PAGE_PRODUCTS
     )
