@@ -30,6 +30,8 @@ from services.gateway.stage_calls import StageCalls
 _AFTER_RANKER = (Stage.RETRIEVAL, Stage.PRICING)
 _AFTER_ENCODER = (Stage.RETRIEVAL, Stage.RANKER, Stage.PRICING)
 _AFTER_RETRIEVAL = (Stage.RANKER, Stage.PRICING)
+# The most of the budget that a list of one source may take: the others are ranked and answered without it.
+_LIST_SHARE = 0.25
 # Of a filter or of the page: each is one call.
 _MAX_CATEGORIES = 3
 # Kinds of products that go with those of the page: each is one call.
@@ -146,7 +148,12 @@ class CandidateSources:
         }
         ask = ranker_pb2.ListRelatedItemsRequest(item_ids=asked, relation=relations[source], limit=limit)
         answer = await self.calls.call_or_degrade(
-            Stage.RANKER, self.parts.stubs.ranker.ListRelatedItems, ask, _AFTER_RANKER, fallbacks.without_source(source)
+            Stage.RANKER,
+            self.parts.stubs.ranker.ListRelatedItems,
+            ask,
+            _AFTER_RANKER,
+            fallbacks.without_source(source),
+            _LIST_SHARE,
         )
         return await self._listed(answer, source, limit)
 
@@ -159,6 +166,7 @@ class CandidateSources:
                     ranker_pb2.ListTrendingItemsRequest(category=category, limit=limit),
                     _AFTER_RANKER,
                     fallbacks.without_source(Source.TRENDING),
+                    _LIST_SHARE,
                 )
                 for category in self.viewer.filter.categories[:_MAX_CATEGORIES] or ("",)
             )
@@ -178,7 +186,12 @@ class CandidateSources:
             items=items[source], limit=min(limit, _MAX_OF_PERSON),
         )  # fmt: skip
         answer = await self.calls.call_or_degrade(
-            Stage.RANKER, self.parts.stubs.ranker.ListPersonItems, ask, _AFTER_RANKER, fallbacks.without_source(source)
+            Stage.RANKER,
+            self.parts.stubs.ranker.ListPersonItems,
+            ask,
+            _AFTER_RANKER,
+            fallbacks.without_source(source),
+            _LIST_SHARE,
         )
         return await self._listed(answer, source, limit)
 
@@ -190,7 +203,7 @@ class CandidateSources:
         ask = encoder_pb2.ListCompanionsRequest(texts=[text for text in texts if text][:_MAX_TEXTS])
         without = fallbacks.without_source(Source.GOES_WITH)
         answer = await self.calls.call_or_degrade(
-            Stage.QUERY_ENCODER, self.parts.stubs.encoder.ListCompanions, ask, _AFTER_ENCODER, without
+            Stage.QUERY_ENCODER, self.parts.stubs.encoder.ListCompanions, ask, _AFTER_ENCODER, without, _LIST_SHARE
         )
         if answer is None:
             return _NOTHING

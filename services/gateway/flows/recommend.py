@@ -34,6 +34,8 @@ from services.gateway.stage_calls import StageCalls
 
 _AFTER_RANKER = (Stage.RETRIEVAL, Stage.PRICING)
 _AFTER_LOOKUP = (Stage.RETRIEVAL, Stage.RANKER, Stage.PRICING)
+# What the ranker accepts.
+_MOST_CANDIDATES = 1_000
 # The version of an order that no ranker made.
 SOURCE_ORDER = "source-order"
 _UNKNOWN = ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED
@@ -113,6 +115,7 @@ async def _ranking_of(
     elif placement.minimum_results:
         parts.metrics.recommendations.labels("memory").inc()
         ranking = fallbacks.retrieval_late(parts, calls.info.tenant, viewer, excluded)
+        ranking.sources = {id: [_number(Source.POPULAR)] for id in ranking.item_ids}
     else:
         ranking = Ranking.in_retrieval_order(retrieval_pb2.Candidates(), _UNKNOWN, 0, with_scores=False)
     ranking.conditions = Conditions(viewer.filter, recently_purchased=purchased & excluded)
@@ -130,7 +133,8 @@ async def _rank(
     first, count = found.merged[0].sources[0], len(found.merged)
     parts.metrics.recommendations.labels(first.value).inc()
     if placement.slate.order == "source":
-        shown = one_of_each_group(found.candidates) if viewer.is_collapsed else found.candidates
+        ordered = _in_order(found.candidates, found.merged)
+        shown = one_of_each_group(ordered) if viewer.is_collapsed else ordered
         ranking = Ranking.in_retrieval_order(shown, _number(first), len(shown.ids), explained is not None)
         return replace(ranking, model_version=SOURCE_ORDER)
     slate, business = placement.slate, placement.business
@@ -164,7 +168,7 @@ async def _find(sources: CandidateSources, placement: Placement, most: int) -> _
             has_one_source = not order
             order = filled(order, SourceList(source, 1.0, list(part.ids)))
             columns.append(part)
-    whole = joined(columns)
+    whole, order = joined(columns), order[:_MOST_CANDIDATES]
     if not has_one_source:
         # Several sources have no common scale: the merged score stands for their own.
         whole = _in_order(whole, order)
