@@ -85,8 +85,8 @@ class EdgeCollection:
         self._shard = shard
         self._max_search_threads = max_search_threads
         self._writing = writes
-        self._offers = CollectionOffers()
-        self._records = _read_records(shard, self._offers)
+        self.known_offers = CollectionOffers()
+        self._records = _read_records(shard, self.known_offers)
         self._journal: list[UpdateOperation] | None = None
         # Points whose offers changed while the journal was kept: their offers are copied as they are at its end.
         self._offers_changed: set[int] = set()
@@ -157,7 +157,7 @@ class EdgeCollection:
         with self._changing():
             self._apply(operation)
             self._records.update((point.id, point.record) for point in points)
-            self._offers.replace({point.id: point.offers for point in points})
+            self.known_offers.replace({point.id: point.offers for point in points})
             self.changed += len(points)
 
     def delete(self, ids: Sequence[int]) -> None:
@@ -165,14 +165,14 @@ class EdgeCollection:
             self._apply(UpdateOperation.delete_points(list(ids)))
             for point_id in ids:
                 self._records.pop(point_id, None)
-            self._offers.remove(ids)
+            self.known_offers.remove(ids)
             self.changed += len(ids)
 
     def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
-        return {id: self._offers.of(id) for id in ids}
+        return {id: self.known_offers.of(id) for id in ids}
 
     def newer_offers(self, offers: Mapping[int, tuple[int, Offer]]) -> list[int]:
-        return self._offers.newer(offers)
+        return self.known_offers.newer(offers)
 
     def set_offers(self, offers: Sequence[tuple[int, Offer]]) -> None:
         if not offers:
@@ -182,7 +182,7 @@ class EdgeCollection:
                 self._shard.update(terms.set_offers(id, [offer]))
             if self._journal is not None:
                 self._offers_changed.update(id for id, _ in offers)
-            self._offers.update(offers)
+            self.known_offers.update(offers)
             self._unflushed_offers += len(offers)
             if self._unflushed_offers >= _FLUSH_AFTER:
                 # Only this lets the engine shorten its write-ahead log.
@@ -206,7 +206,7 @@ class EdgeCollection:
         found = self._shard.retrieve(list(ids), False, True)
         records = [(point, self._records.get(terms.number(point.id))) for point in found]
         return [
-            terms.point_data(point, record, self._offers.of(terms.number(point.id)))
+            terms.point_data(point, record, self.known_offers.of(terms.number(point.id)))
             for point, record in records
             if record is not None
         ]
@@ -277,7 +277,7 @@ class EdgeCollection:
         for operation in journal:
             shard.update(operation)
         for id in self._offers_changed & self._records.keys():
-            shard.update(terms.set_offers(id, self._offers.of(id)))
+            shard.update(terms.set_offers(id, self.known_offers.of(id)))
         shard.flush()
         # The models may have been named since the copy was made.
         manifest = replace(self._manifest, generation=manifest.generation, optimized_count=manifest.optimized_count)

@@ -42,7 +42,7 @@ class ServerCollection:
         offers: CollectionOffers | None = None,
     ) -> None:
         self._client = client
-        self._offers = CollectionOffers() if offers is None else offers
+        self.known_offers = CollectionOffers() if offers is None else offers
         self._executor = executor
         self.name = name
         metadata = client.get_collection(name).config.metadata or {}
@@ -72,12 +72,12 @@ class ServerCollection:
 
     def upsert(self, points: Sequence[PointData]) -> None:
         self._client.upsert(self.name, [terms.point(point) for point in points], wait=True)
-        self._offers.replace({point.id: point.offers for point in points})
+        self.known_offers.replace({point.id: point.offers for point in points})
 
     def delete(self, ids: Sequence[int]) -> None:
         if ids:
             self._client.delete(self.name, list(ids), wait=True)
-            self._offers.remove(ids)
+            self.known_offers.remove(ids)
 
     def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
         found = self._client.retrieve(self.name, list(ids), with_payload=[OFFERS])
@@ -87,14 +87,14 @@ class ServerCollection:
         self._read_offers()
         # Another replica may have written some of them.
         ids = list({id for id, _ in offers.values()})
-        self._offers.replace(self.offers(ids))
-        return self._offers.newer(offers)
+        self.known_offers.replace(self.offers(ids))
+        return self.known_offers.newer(offers)
 
     def set_offers(self, offers: Sequence[tuple[int, Offer]]) -> None:
         if offers:
             operations = [terms.set_offers(id, [offer]) for id, offer in offers]
             self._client.batch_update_points(self.name, operations, wait=True)
-            self._offers.update(offers)
+            self.known_offers.update(offers)
 
     def query(self, queries: Sequence[VectorQuery], columns: Columns | None = None) -> list[Hits]:
         requests = [terms.query_request(query, columns) for query in queries]
@@ -134,14 +134,14 @@ class ServerCollection:
 
     def _read_offers(self) -> None:
         """All of the collection, once in a process: of the others only the numbers of price lists and places count."""
-        if self._offers.is_read:
+        if self.known_offers.is_read:
             return
         offset: Any = None
         while True:
             found, offset = self._client.scroll(self.name, limit=_PAGE, offset=offset, with_payload=[OFFERS])
-            self._offers.replace({terms.number(point.id): offers_of_payload(point.payload) for point in found})
+            self.known_offers.replace({terms.number(point.id): offers_of_payload(point.payload) for point in found})
             if offset is None:
-                self._offers.is_read = True
+                self.known_offers.is_read = True
                 return
 
     def _scroll(self, where: Where, limit: int, columns: Columns, **place: Any) -> list[Row]:
