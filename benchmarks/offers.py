@@ -36,6 +36,7 @@ from services.common.convert import product_to_proto
 from services.common.convert_offers import offer_to_proto
 from services.common.money import Money
 from services.common.offers import Offer
+from services.common.process import keep_freed_memory
 from services.common.product import Product
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.edge import EdgeCollection
@@ -165,6 +166,8 @@ def main() -> None:
     parser.add_argument("--offers", type=int, default=50_000, help="Offers of each part.")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    # As every service does: large arrays are made of memory that the process has already.
+    keep_freed_memory()
     results = Results(arguments.out, {"offers": arguments.offers})
     table = Table("products", "part", "figure", "value", "goal")
     for products in arguments.products:

@@ -128,9 +128,8 @@ def _patched(columns: EffectiveOffers, rows: RowArray, resolved: EffectiveOffers
     """Copies: a search that began before goes on with the columns it has."""
     patched = {}
     for column in fields(EffectiveOffers):
-        old = getattr(columns, column.name)
-        new = np.empty(count, old.dtype)
+        old, changed = getattr(columns, column.name), getattr(resolved, column.name)
+        new = patched[column.name] = np.empty(count, old.dtype)
         new[: len(old)] = old
-        new[rows] = getattr(resolved, column.name)
-        patched[column.name] = new
+        new[rows] = changed
     return EffectiveOffers(**patched)
