@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from kairos.common.v1 import common_pb2, offer_pb2
 from services.common.convert import money_from_proto, money_to_proto, time_from_proto
@@ -83,10 +83,10 @@ def fulfilment_from_proto(value: int, path: str) -> Fulfilment | None:
 
 
 def _content(message: offer_pb2.Offer, prefix: str) -> dict[str, Any]:
-    def money(name: str) -> Money | None:
+    def money(name: Literal["price", "sale_price", "base_price"]) -> Money | None:
         return money_from_proto(getattr(message, name), prefix + name) if message.HasField(name) else None
 
-    def moment(name: str) -> datetime | None:
+    def moment(name: Literal["sale_starts_at", "sale_ends_at"]) -> datetime | None:
         return time_from_proto(getattr(message, name), prefix + name) if message.HasField(name) else None
 
     ways = [
