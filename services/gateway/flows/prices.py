@@ -14,8 +14,8 @@ from services.gateway import fallbacks
 from services.gateway.convert import check_texts, require_ids
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.effective_offer import EffectiveOffer
-from services.gateway.flows.candidate_offers import offers_of
 from services.gateway.flows.disclosure import disclosed_quote
+from services.gateway.flows.effective_offers import offers_of
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 

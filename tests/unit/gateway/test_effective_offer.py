@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.money import MINOR_UNIT_DECIMALS, Money, minor_unit
 from services.gateway.domain.effective_offer import EffectiveOffer, effective_offer
-from services.gateway.flows.candidate_offers import offers_of
+from services.gateway.flows.effective_offers import offers_of
 
 
 @given(st.sampled_from(sorted(MINOR_UNIT_DECIMALS)), st.integers(0, 10**12), st.integers(0, 10**12))

@@ -32,7 +32,7 @@ def best_facets(table: Table, matches: Matches, without: set[str], count: int) -
     rows = matches.found.rows
     if not count or not len(rows):
         return []
-    sample = np.zeros(len(table), np.bool_)
+    sample = np.zeros(len(matches.mask), np.bool_)
     sample[rows[:: math.ceil(len(rows) / _SAMPLE)]] = True
     scores = {field: score for field, score in _scores(table, matches, Matched(sample)) if field not in without}
     ordered = sorted(scores, key=lambda field: (-scores[field], field))

@@ -66,13 +66,13 @@ class CatalogueColumns:
     def reading(self) -> Iterator[CatalogueView]:
         """The columns as they are now. The view and its arrays hold until the end of the block."""
         with self._reading:
-            yield CatalogueView(self._table)
+            yield CatalogueView.of(self._table)
 
     @contextmanager
     def writing(self) -> Iterator[CatalogueView]:
         """As `reading`, without other writers: for a change of data by row. Not from within `reading`."""
         with self._writing, self._reading:
-            yield CatalogueView(self._table)
+            yield CatalogueView.of(self._table)
 
     def replace(self, entries: Sequence[Entry]) -> None:
         """Adds products, or replaces those with the same keys. Of entries with one key the last one counts.

@@ -38,16 +38,16 @@ class Conditions:
 def conditions_of(
     table: Table, filters: Sequence[ProductFilter], offers: EffectiveOffers, excluded: RowArray
 ) -> Conditions:
-    """All conditions of all `filters` hold together; `excluded` rows meet none."""
+    """All conditions of all `filters` hold together; `excluded` rows meet none. Of the rows that `offers` has."""
     fields: dict[str, BoolArray] = {}
     for narrowing in filters:
         for field, meets in _conditions(table, narrowing, offers):
             fields[field] = fields[field] & meets if field in fields else meets
     if len(excluded):
-        fields[_EXCLUDED] = np.ones(len(table), np.bool_)
+        fields[_EXCLUDED] = np.ones(len(offers), np.bool_)
         fields[_EXCLUDED][excluded] = False
     currency = next((narrowing.price.currency for narrowing in filters if narrowing.price), "")
-    return Conditions(table.alive.view, fields, offers, currency)
+    return Conditions(table.alive.view[: len(offers)], fields, offers, currency)
 
 
 def attribute_field(name: str) -> str:
@@ -56,7 +56,7 @@ def attribute_field(name: str) -> str:
 
 
 def _conditions(table: Table, narrowing: ProductFilter, offers: EffectiveOffers) -> Iterator[tuple[str, BoolArray]]:
-    size = len(table)
+    size = len(offers)
     if narrowing.categories:
         categories = table.categories
         yield CATEGORY_FACET, categories.mask(categories.spellings.with_forms(narrowing.category_forms), size)
@@ -66,7 +66,7 @@ def _conditions(table: Table, narrowing: ProductFilter, offers: EffectiveOffers)
     if narrowing.price is not None:
         yield PRICE_FACET, _priced(narrowing.price, offers)
     for attribute in narrowing.attributes:
-        yield attribute_field(attribute.name_form), _with_attribute(table, attribute)
+        yield attribute_field(attribute.name_form), _with_attribute(table, attribute, size)
     if narrowing.in_stock_only:
         yield _STOCK, offers.in_stock
 
@@ -82,10 +82,10 @@ def _priced(wanted: PriceRange, offers: EffectiveOffers) -> BoolArray:
     return meets
 
 
-def _with_attribute(table: Table, attribute: AttributeFilter) -> BoolArray:
+def _with_attribute(table: Table, attribute: AttributeFilter, size: int) -> BoolArray:
     column = table.attributes.get(attribute.name_form)
     if column is None:
-        return np.zeros(len(table), np.bool_)
+        return np.zeros(size, np.bool_)
     if attribute.is_range:
         selected = np.array(~np.isnan(column.numbers))
         if attribute.minimum is not None:
@@ -94,4 +94,4 @@ def _with_attribute(table: Table, attribute: AttributeFilter) -> BoolArray:
             selected &= column.numbers <= attribute.maximum
     else:
         selected = column.spellings.with_forms(attribute.value_forms)
-    return column.mask(selected, len(table))
+    return column.mask(selected, size)

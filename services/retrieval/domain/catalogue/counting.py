@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from services.retrieval.domain.catalogue.field_columns import MISSING, FieldColumn, Matched
 from services.retrieval.domain.catalogue.growing import IntArray, RowArray
+from services.retrieval.domain.catalogue.spellings import Spellings
 from services.retrieval.domain.catalogue.table import Table
 
 Counts = npt.NDArray[np.int64]
@@ -46,18 +47,22 @@ class ValueCounts:
     with_value: int
 
 
-def count_values(column: FieldColumn, matched: Matched, units: Units) -> ValueCounts:
-    """A unit counts once for each value that any of its matches has, and for each value above it."""
-    rows, codes = column.pairs(matched)
+def count_values(column: FieldColumn, rows: RowArray | IntArray, codes: IntArray, units: Units) -> ValueCounts:
+    """A unit counts once for each value that any of its matches has, and for each value above it.
+
+    `rows` and `codes`: the column's pairs of the matches.
+    """
     spellings, levels = column.spellings, column.levels()
     if units.owners is None:
         # A product has each value once, in one spelling.
         by_code = np.bincount(codes, minlength=len(spellings))
-        counts = np.zeros(spellings.value_count, np.int64)
-        for level in [None] if levels is None else levels:
-            at, of = _present(level, by_code)
-            counts += _summed(spellings.value_of.take(at), of, spellings.value_count)
-        return ValueCounts(counts, count_distinct(rows))
+        if levels is None:
+            return ValueCounts(_by_value(spellings, by_code), count_distinct(rows))
+        above = np.zeros(len(spellings), np.int64)
+        for level in levels:
+            present = np.flatnonzero((level != MISSING) & (by_code > 0))
+            above += _summed(level.take(present), by_code.take(present), len(spellings))
+        return ValueCounts(_by_value(spellings, above), count_distinct(rows))
     owners, values = distinct_pairs(units.of_rows(rows), codes if levels else spellings.value_of.take(codes))
     with_value = count_distinct(owners)
     if levels is None:
@@ -92,12 +97,11 @@ def count_distinct(ascending: npt.NDArray[np.signedinteger]) -> int:
     return int(np.count_nonzero(ascending[1:] != ascending[:-1])) + bool(len(ascending))
 
 
-def _present(level: IntArray | None, by_code: Counts) -> tuple[RowArray | IntArray, Counts]:
-    """(codes that are counted, how often each)."""
-    if level is None:
-        return np.arange(len(by_code)), by_code
-    present = np.flatnonzero((level != MISSING) & (by_code > 0))
-    return level.take(present), by_code.take(present)
+def _by_value(spellings: Spellings, by_code: Counts) -> Counts:
+    """Without two spellings of a value, values have the numbers of their spellings."""
+    if spellings.value_count == len(spellings):
+        return by_code
+    return _summed(spellings.value_of, by_code, spellings.value_count)
 
 
 def _summed(places: RowArray | IntArray, amounts: Counts, size: int) -> Counts:

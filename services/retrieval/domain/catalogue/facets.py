@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +25,11 @@ from services.retrieval.domain.catalogue.counting import (
     count_values,
     distinct_pairs,
 )
-from services.retrieval.domain.catalogue.effective import CURRENCIES, CURRENCY_NUMBERS
 from services.retrieval.domain.catalogue.field_columns import MISSING, FieldColumn, Matched, ValuesColumn
 from services.retrieval.domain.catalogue.growing import IntArray, RowArray
 from services.retrieval.domain.catalogue.matching import Matches
+from services.retrieval.domain.catalogue.prices import usual_currency, with_price
 from services.retrieval.domain.catalogue.ranges import (
-    Floats,
     cut_points,
     ends_of_parts,
     numbers_to_split,
@@ -69,31 +69,16 @@ class FacetCounter:
 
     def _values(self, field: str, column: FieldColumn) -> Facet:
         levels = self.matches.without(_known_field(field))
-        counted = [count_values(column, level, self.units) for level in levels]
-        ranges = self._number_ranges(levels, column) if isinstance(column, ValuesColumn) else ()
+        pairs = [column.pairs(level) for level in levels]
+        counted = [count_values(column, rows, codes, self.units) for rows, codes in pairs]
+        ranges = self._number_ranges(column, pairs) if isinstance(column, ValuesColumn) else ()
         listed = tuple(_listed(column.spellings, _first_counts([each.counts for each in counted])))
         return Facet(field, listed, ranges, self.matches.accuracy, self._coverage(levels[-1], counted[-1].with_value))
 
-    def _prices(self) -> Facet:
-        levels = self.matches.without(PRICE_FACET)
-        currency = self.matches.conditions.currency or self._usual_currency(levels[-1])
-        if not currency:
-            return Facet(PRICE_FACET, (), accuracy=self.matches.accuracy)
-        priced = [self._priced(level, currency) for level in levels]
-        every = np.sort(np.concatenate([prices for _, prices in priced]))
-        cuts = price_cuts(every, currency)
-        counted = [self._count_parts(rows, part_of(prices, cuts), len(cuts) + 1) for rows, prices in priced]
-        ends = ends_of_parts(every, cuts)
-        ranges = (
-            FacetRange(count, price_range(cuts, part, ends[part][1], currency))
-            for part, count in _not_empty([each.counts for each in counted])
-        )
-        coverage = self._coverage(levels[-1], counted[-1].with_value)
-        return Facet(PRICE_FACET, (), tuple(ranges), self.matches.accuracy, coverage)
-
-    def _number_ranges(self, levels: Sequence[Matched], column: ValuesColumn) -> tuple[FacetRange, ...]:
+    def _number_ranges(
+        self, column: ValuesColumn, pairs: Sequence[tuple[RowArray | IntArray, IntArray]]
+    ) -> tuple[FacetRange, ...]:
         """Between values that occur, so that they are closed and a choice finds what was counted."""
-        pairs = [column.pairs(level) for level in levels]
         often = np.bincount(np.concatenate([codes for _, codes in pairs]), minlength=len(column.spellings))
         numbers = numbers_to_split(column.numbers, often)
         if not len(numbers):
@@ -110,20 +95,23 @@ class FacetCounter:
             FacetRange(count, minimum=ends[part][0], maximum=ends[part][1]) for part, count in _not_empty(counted)
         )
 
-    def _priced(self, level: Matched, currency: str) -> tuple[RowArray, Floats]:
-        """(rows, prices) of the matches with a price in this currency."""
-        offers = self.matches.conditions.offers
-        prices = offers.prices.take(level.rows)
-        is_known = ~np.isnan(prices) & (offers.currencies.take(level.rows) == CURRENCY_NUMBERS[currency])
-        present = np.flatnonzero(is_known)
-        return level.rows.take(present), prices.take(present)
-
-    def _usual_currency(self, level: Matched) -> str:
-        """That of most matches; empty if none has a price."""
-        offers = self.matches.conditions.offers
-        numbers = offers.currencies.take(level.rows)
-        counts = np.bincount(numbers[~np.isnan(offers.prices.take(level.rows))], minlength=1)
-        return CURRENCIES[int(counts.argmax())] if counts.any() else ""
+    def _prices(self) -> Facet:
+        levels = self.matches.without(PRICE_FACET)
+        conditions = self.matches.conditions
+        currency = conditions.currency or usual_currency(conditions.offers, levels[-1].rows)
+        if not currency:
+            return Facet(PRICE_FACET, (), accuracy=self.matches.accuracy)
+        priced = [with_price(conditions.offers, level.rows, currency) for level in levels]
+        every = np.sort(np.concatenate([prices for _, prices in priced]))
+        cuts = price_cuts(every, currency)
+        counted = [self._count_parts(rows, part_of(prices, cuts), len(cuts) + 1) for rows, prices in priced]
+        ends = ends_of_parts(every, cuts)
+        ranges = (
+            FacetRange(count, price_range(cuts, part, ends[part][1], currency))
+            for part, count in _not_empty([each.counts for each in counted])
+        )
+        coverage = self._coverage(levels[-1], counted[-1].with_value)
+        return Facet(PRICE_FACET, (), tuple(ranges), self.matches.accuracy, coverage)
 
     def _count_parts(self, rows: RowArray | IntArray, parts: npt.NDArray[np.int64], size: int) -> ValueCounts:
         """A unit counts once for each part. `rows` ascending; a row may have several parts."""
@@ -133,7 +121,12 @@ class FacetCounter:
         return ValueCounts(np.bincount(distinct, minlength=size), count_distinct(owners))
 
     def _coverage(self, level: Matched, with_value: int) -> float:
-        return with_value / max(self.units.total(level), 1)
+        total = self._total if level is self.matches.found else self.units.total(level)
+        return with_value / max(total, 1)
+
+    @cached_property
+    def _total(self) -> int:
+        return self.units.total(self.matches.found)
 
 
 def _known_field(field: str) -> str:
@@ -160,6 +153,8 @@ def _listed(spellings: Spellings, counts: Counts) -> list[FacetCount]:
     """The most frequent values; which of equally frequent ones are cut off is fixed, but arbitrary."""
     values = np.flatnonzero(counts)
     if len(values) > MAX_FACET_COUNTS:
-        values = values[np.argsort(-counts.take(values), kind="stable")[:MAX_FACET_COUNTS]]
-    listed = [FacetCount(spellings.shown(value), int(counts[value])) for value in values.tolist()]
-    return sorted(listed, key=lambda entry: (-entry.count, entry.value))
+        often = counts.take(values)
+        least = np.partition(often, -MAX_FACET_COUNTS)[-MAX_FACET_COUNTS]
+        values = np.concatenate([values[often > least], values[often == least]])[:MAX_FACET_COUNTS]
+    ordered = sorted(zip((-counts.take(values)).tolist(), spellings.shown(values.tolist()), strict=True))
+    return [FacetCount(text, -count) for count, text in ordered]

@@ -90,7 +90,7 @@ class SingleColumn(FieldColumn):
 
     def mask(self, selected: BoolArray, size: int) -> BoolArray:
         # The last entry is that of MISSING.
-        return np.append(selected, False).take(self.codes.view)
+        return np.append(selected, False).take(self.codes.view[:size])
 
     def compacted(self, kept: RowArray) -> SingleColumn:
         """With the rows `kept`, ascending."""
@@ -190,7 +190,7 @@ class ValuesColumn(FieldColumn):
         return list(codes.values())
 
     def pairs(self, matched: Matched) -> tuple[IntArray, IntArray]:
-        rows, codes = self.rows.view, self.codes.view
+        rows, codes = self._first(len(matched.mask))
         if len(matched) * _SEARCH_COST < len(rows):
             wanted = matched.rows.astype(np.int32)
             starts = np.searchsorted(rows, wanted)
@@ -202,8 +202,14 @@ class ValuesColumn(FieldColumn):
 
     def mask(self, selected: BoolArray, size: int) -> BoolArray:
         found = np.zeros(size, np.bool_)
-        found[self.rows.view[selected.take(self.codes.view)]] = True
+        rows, codes = self._first(size)
+        found[rows.take(np.flatnonzero(selected.take(codes)))] = True
         return found
+
+    def _first(self, size: int) -> tuple[IntArray, IntArray]:
+        """The pairs of rows below `size`."""
+        end = int(np.searchsorted(self.rows.view, np.int32(size)))
+        return self.rows.view[:end], self.codes.view[:end]
 
     def compacted(self, moved_rows: IntArray) -> ValuesColumn:
         """`moved_rows`: by row its new number, MISSING for one that is gone."""

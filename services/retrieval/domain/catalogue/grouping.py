@@ -8,7 +8,7 @@ import numpy as np
 
 from services.common.filters import SortOrder
 from services.retrieval.domain.catalogue.effective import EffectiveOffers
-from services.retrieval.domain.catalogue.growing import RowArray
+from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
 from services.retrieval.domain.catalogue.number_map import NOWHERE
 from services.retrieval.domain.catalogue.table import Table
 from services.retrieval.domain.catalogue.walk import order_values
@@ -34,12 +34,12 @@ def representatives_of(table: Table, rows: RowArray, sort: SortOrder, offers: Ef
     return rows.take(np.flatnonzero(keys == first.take(groups)))
 
 
-def variants_of(table: Table, ids: Sequence[str]) -> list[RowArray]:
-    """By id of a group its living rows by key; none for an unknown group."""
+def variants_of(table: Table, ids: Sequence[str], alive: BoolArray) -> list[RowArray]:
+    """By id of a group its rows that are `alive` [rows], by key; none for an unknown group."""
     numbers = table.groups_of(ids)
     wanted = np.zeros(len(table.group_hashes), np.bool_)
     wanted[numbers[numbers != NOWHERE]] = True
-    rows = np.flatnonzero(wanted.take(table.groups.view) & table.alive.view)
+    rows = np.flatnonzero(wanted.take(table.groups.view[: len(alive)]) & alive)
     rows = rows.take(np.argsort(table.keys.view.take(rows)))
     groups = table.groups.view.take(rows)
     return [rows.take(np.flatnonzero(groups == number)) for number in numbers.tolist()]

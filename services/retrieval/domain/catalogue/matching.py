@@ -89,11 +89,11 @@ def matches_of(
 ) -> Matches:
     """`identified`: rows that match whatever their words are. `candidates`: the rows of the last level."""
     levels: list[BoolArray] = []
-    for level, mask in _levels(table, groups, identified, candidates):
+    for level, mask in _levels(table, groups, len(conditions.alive), identified, candidates):
         if not levels and level is not MatchLevel.CANDIDATES:
             # ANY_WORD counts from the first product on: what lies behind it are the candidates.
             enough = PAGE if level is MatchLevel.ALL_WORDS else 1
-            if np.count_nonzero(mask & table.alive.view) < enough:
+            if np.count_nonzero(mask & conditions.alive) < enough:
                 continue
         levels.append(mask)
         matches = Matches(level, tuple(levels), conditions)
@@ -103,11 +103,10 @@ def matches_of(
 
 
 def _levels(
-    table: Table, groups: Sequence[Group], identified: RowArray, candidates: RowArray
+    table: Table, groups: Sequence[Group], size: int, identified: RowArray, candidates: RowArray
 ) -> Iterator[tuple[MatchLevel, BoolArray]]:
-    size = len(table)
     if groups:
-        masks = [containing(table, group) for group in groups]
+        masks = [containing(table, group, size) for group in groups]
         yield MatchLevel.ALL_WORDS, _with(np.logical_and.reduce(masks), identified)
         yield MatchLevel.ANY_WORD, _with(np.logical_or.reduce(masks), identified)
     elif len(identified):
@@ -115,8 +114,8 @@ def _levels(
     yield MatchLevel.CANDIDATES, _with(_with(np.zeros(size, np.bool_), identified), candidates)
 
 
-def containing(table: Table, group: Group) -> BoolArray:
-    """[rows]: the rows, living or not, that contain one of the alternatives of the group."""
+def containing(table: Table, group: Group, size: int) -> BoolArray:
+    """[size]: the rows, living or not, that contain one of the alternatives of the group."""
     mask = np.zeros(len(table), np.bool_)
     for alternative in group:
         if not alternative:
@@ -125,7 +124,7 @@ def containing(table: Table, group: Group) -> BoolArray:
         for other in others:
             rows = rows[np.isin(rows, other)]
         mask[rows] = True
-    return mask
+    return mask[:size]
 
 
 def _with(mask: BoolArray, rows: RowArray) -> BoolArray:

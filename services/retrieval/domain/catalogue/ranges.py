@@ -18,7 +18,7 @@ from services.retrieval.domain.facets import MAX_FACET_RANGES
 Floats = npt.NDArray[np.float64]
 
 # First digits of round numbers, for bounds that grow by factors and for steps of one length.
-_ROUND = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.5, 10.0)
+_ROUND = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 # Values that spread over more than this factor get bounds that grow.
 _WIDE = 4.0

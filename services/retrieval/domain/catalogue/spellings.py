@@ -6,7 +6,7 @@ shown as most products spell it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 import numpy as np
 
@@ -68,13 +68,14 @@ class Spellings:
         wanted[[self._values[form] for form in forms if form in self._values]] = True
         return wanted[self.value_of]
 
-    def shown(self, value: int) -> str:
-        """The spelling of most products, of equally frequent ones the first by alphabet."""
-        several = self._several.get(value)
-        if several is None:
-            return self.texts[self._first[value]]
+    def shown(self, values: Sequence[int]) -> list[str]:
+        """Of each value the spelling of most products, of equally frequent ones the first by alphabet."""
+        first, several = self._first, self._several
+        return [self._usual(several[value]) if value in several else self.texts[first[value]] for value in values]
+
+    def _usual(self, codes: Sequence[int]) -> str:
         uses = self.uses
-        return min((-int(uses[code]), self.texts[code]) for code in several)[1]
+        return min((-int(uses[code]), self.texts[code]) for code in codes)[1]
 
     def forms(self) -> list[Hashable]:
         """By value: its form."""

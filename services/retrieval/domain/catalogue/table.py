@@ -119,10 +119,10 @@ class Table:
         """Notes a change of these rows, in their order."""
         self.changes.view[rows] = self._next_changes(len(rows))
 
-    def base_offers(self) -> EffectiveOffers:
-        """The products' own prices and stock. Views, so they hold until the next write."""
-        prices, stocks = self.prices.view, self.stocks.view
-        return EffectiveOffers(prices, prices, self.currencies.view, stocks, stocks != 0)
+    def base_offers(self, size: int) -> EffectiveOffers:
+        """The own prices and stock of the products of the first `size` rows. A row never changes."""
+        prices, stocks = self.prices.view[:size], self.stocks.view[:size]
+        return EffectiveOffers(prices, prices, self.currencies.view[:size], stocks, stocks != 0)
 
     def groups_of(self, ids: Sequence[str]) -> RowArray:
         """The number of each group, NOWHERE for an unknown one."""

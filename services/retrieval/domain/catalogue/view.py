@@ -30,25 +30,32 @@ _NO_ROWS = np.empty(0, np.intp)
 
 @dataclass(frozen=True)
 class CatalogueView:
-    """Valid within `CatalogueColumns.reading`. Rows are numbers from 0; a dead row matches nothing.
+    """The rows that were there when it was made. Rows are numbers from 0; a dead row matches nothing.
 
-    The usual way: `conditions`, with them `matches`, and of these `total`, `facets` and `page`.
+    The usual way: `conditions`, with them `matches`, and of these `total`, `facets` and `page`. Call them within
+    `CatalogueColumns.reading`. A view of an earlier `reading` may be used in a later one: it has the same rows, of
+    which some may have died; a product that was written again since has none of them.
     """
 
     _table: Table
+    _size: int
+
+    @classmethod
+    def of(cls, table: Table) -> CatalogueView:
+        return cls(table, len(table))
 
     def __len__(self) -> int:
         """Rows, living or dead: the length of every column."""
-        return len(self._table)
+        return self._size
 
     @property
     def keys(self) -> KeyArray:
         """[rows]: the number under which the engine stores each product."""
-        return self._table.keys.view
+        return self._table.keys.view[: self._size]
 
     @property
     def alive(self) -> BoolArray:
-        return self._table.alive.view
+        return self._table.alive.view[: self._size]
 
     @property
     def last_change(self) -> int:
@@ -56,15 +63,17 @@ class CatalogueView:
 
     def row_of(self, key: int) -> int | None:
         row = self._table.row_by_key[key]
-        return None if row == NOWHERE else row
+        return None if row == NOWHERE or row >= self._size else row
 
     def rows_of(self, keys: KeyArray) -> RowArray:
         """Of each key its row, -1 if it is unknown."""
-        return self._table.row_by_key.find(keys)
+        rows = self._table.row_by_key.find(keys)
+        rows[rows >= self._size] = NOWHERE
+        return rows
 
     def base_offers(self) -> EffectiveOffers:
         """The products' own prices and stock."""
-        return self._table.base_offers()
+        return self._table.base_offers(self._size)
 
     def conditions(
         self, filters: Sequence[ProductFilter], offers: EffectiveOffers, excluded: KeyArray | None = None
@@ -113,11 +122,11 @@ class CatalogueView:
 
     def containing(self, group: Group) -> BoolArray:
         """[rows]: the rows, living or not, that contain one of the alternatives."""
-        return containing(self._table, group)
+        return containing(self._table, group, self._size)
 
     def variants_of(self, group_ids: Sequence[str]) -> list[RowArray]:
         """By group its living rows, in order of their keys; none for an unknown group."""
-        return variants_of(self._table, group_ids)
+        return variants_of(self._table, group_ids, self.alive)
 
     def variant_counts(self, rows: RowArray) -> IntArray:
         """Of each row the living products of its group, itself counted."""
@@ -129,10 +138,10 @@ class CatalogueView:
 
     def identified_by(self, text: str) -> RowArray:
         """The rows of products of which the whole text is an identifier; none if they are above MAX_IDENTIFIED."""
-        identified = np.zeros(len(self), np.bool_)
+        identified = np.zeros(len(self._table), np.bool_)
         for form in identifier_forms(text):
             identified[self._table.identifiers.rows(form)] = True
-        rows: RowArray = np.flatnonzero(identified & self.alive)
+        rows: RowArray = np.flatnonzero(identified[: self._size] & self.alive)
         return rows if len(rows) <= MAX_IDENTIFIED else _NO_ROWS
 
     def complete(self, prefix: str, limit: int) -> list[tuple[str, int]]:
@@ -142,7 +151,7 @@ class CatalogueView:
 
     def changed_after(self, number: int, limit: int) -> list[tuple[int, int]]:
         """(number of its last change, row) of the first `limit` products that changed after a change, in order."""
-        changes = self._table.changes.view
+        changes = self._table.changes.view[: self._size]
         rows = np.flatnonzero((changes > number) & self.alive)
         found = changes.take(rows)
         if len(rows) > limit:
@@ -163,6 +172,6 @@ class CatalogueView:
         for found, row in self._table.identifiers.beginning_with(form):
             if len(seen) == limit:
                 return
-            if self.alive[row] and row not in seen:
+            if row < self._size and self.alive[row] and row not in seen:
                 seen.add(row)
                 yield found, row

@@ -17,8 +17,8 @@ from services.retrieval.domain.catalogue.growing import Growing, IntArray
 
 WordArray = npt.NDArray[np.uint32]
 
-# Postings: 10,000 products of 26 words. Looking through the tail takes 0.04 ms a word.
-_TAIL = 1 << 18
+# Postings: 2,500 products of 26 words. Looking through the tail takes 0.01 ms a word.
+_TAIL = 1 << 16
 _MERGED_FACTOR = 4
 _ROW_BITS = np.uint64(32)
 
@@ -58,7 +58,7 @@ class WordPostings:
 
     def rows(self, word: int) -> IntArray:
         """The rows that contain the word, living or not."""
-        tail = self._rows.view[self._words.view == np.uint32(word)]
+        tail = self._rows.view.take(np.flatnonzero(self._words.view == np.uint32(word)))
         return np.concatenate([*(segment.of(word) for segment in self._segments), tail])
 
     @property

@@ -22,8 +22,8 @@ from services.retrieval.domain.catalogue.table import Entry, Table
 from services.retrieval.domain.catalogue.view import CatalogueView
 
 # A random catalogue takes longer than most examples: fewer of them, and no limit that a busy machine breaks.
-few = settings(max_examples=50, deadline=None)
-many = settings(max_examples=150, deadline=None)
+few = settings(max_examples=30, deadline=None)
+many = settings(max_examples=100, deadline=None)
 
 BRANDS = ("Nike", "NIKE", " nike ", "Straße", "STRASSE", "Pacelane")
 LEVELS = ("Shoes", "shoes", "Boots", "Running  Shoes")
@@ -95,7 +95,7 @@ class Catalogue:
 
     @property
     def view(self) -> CatalogueView:
-        return CatalogueView(self.table)
+        return CatalogueView.of(self.table)
 
     def write(self, batch: Iterable[tuple[Product, list[int]]]) -> None:
         entries = {key_of(product): (product, its_words) for product, its_words in batch}
@@ -135,7 +135,8 @@ def key_of(product: Product) -> int:
 
 
 writes = st.lists(st.tuples(products, words), min_size=1, max_size=15)
-edits = writes.map(_Write) | st.lists(ids, max_size=10).map(_Remove) | st.sampled_from(_Tidying)
+rewrites = st.lists(st.tuples(products, words), min_size=1, max_size=6)
+edits = rewrites.map(_Write) | st.lists(ids, max_size=10).map(_Remove) | st.sampled_from(_Tidying)
 
 
 @st.composite

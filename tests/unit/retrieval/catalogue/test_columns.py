@@ -90,6 +90,26 @@ def test_the_shown_spelling_is_that_of_most_products() -> None:
     assert shown() == "Nike"
 
 
+def test_a_view_keeps_its_rows() -> None:
+    """What a search began to count it counts to its end: later products are not in it, and products keep their rows."""
+    columns, _ = followed(200)
+    with columns.reading() as view:
+        conditions = view.conditions([], view.base_offers())
+        matches = view.matches([[(3,)]], conditions)
+        before = view.facets(matches, ["attributes.colour", "brand", "price"], collapse=True, best_count=2)
+        expected = len(matches.found)
+    red = {"colour": ("red",)}
+    columns.replace([Entry(key, Product(id=f"p{key}", title="x", attributes=red), [3]) for key in range(150, 2_000)])
+    columns.remove(range(100, 150))
+    with columns.reading():
+        assert len(view) == 200
+        assert view.total(matches, collapse=True) == expected
+        assert view.facets(matches, ["attributes.colour", "brand", "price"], collapse=True, best_count=2) == before
+        again = view.matches([[(3,)]], view.conditions([], view.base_offers()))
+        assert set(view.keys[again.mask].tolist()) == {key for key in range(100) if key % 7 == 3}
+        assert view.rows_of(np.array([7, 120, 160, 1_000], np.uint64)).tolist() == [7, -1, -1, -1]
+
+
 def test_searches_see_whole_products_while_others_write() -> None:
     """Counts of one reading agree with each other, whatever is written and compacted meanwhile."""
     columns, _ = followed(2_000)

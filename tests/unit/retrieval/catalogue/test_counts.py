@@ -157,9 +157,8 @@ def test_a_price_is_in_one_range(catalogue: Catalogue, query: list[Group], narro
         assert sum(price.currency in currencies for price in known) == sum(entry.count for entry in facet.ranges)
 
 
-@pytest.mark.parametrize("collapse", [True, False])
 @few
-@given(catalogue=catalogues())
+@given(catalogues(), st.booleans())
 def test_coverage(catalogue: Catalogue, collapse: bool) -> None:
     """The coverage of a field is the share of the matches that have a value of it."""
     view = catalogue.view

@@ -85,7 +85,7 @@ def test_lookups_are_those_of_a_dict(texts: list[tuple[str, str]], text: str, so
     table = table.tidied(only_due=False) if how == "sort" else table.compacted()[0]
     table.add(entries[sorted_from:])
     forms = [[identifier_form(text) for text in identifiers_of(product)] for product in products]
-    form, view = identifier_form(text), CatalogueView(table)
+    form, view = identifier_form(text), CatalogueView.of(table)
     assert {n for n, its_forms in enumerate(forms) if form and form in its_forms} <= set(view.identified_by(text))
     completed = view.complete(text, 100)
     assert [found for found, _ in completed] == sorted(found for found, _ in completed)

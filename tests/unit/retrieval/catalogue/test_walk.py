@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,9 +70,8 @@ def test_a_collapsed_walk_reaches_every_group_once(
     assert walk(catalogue.view, narrowing, sort, limit, collapse=True) == expected
 
 
-@pytest.mark.parametrize("sort", SortOrder)
 @few
-@given(catalogue=catalogues(), limit=st.integers(1, 5))
+@given(catalogues(), st.integers(1, 5), sorts)
 def test_changes_between_pages_shift_nothing(catalogue: Catalogue, limit: int, sort: SortOrder) -> None:
     """What is removed after the first page is left out of the second; no other product is lost or repeated."""
     view = catalogue.view
