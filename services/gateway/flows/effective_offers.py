@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import math
-from itertools import repeat
+from collections.abc import Iterator, Mapping
 
 from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.domain.effective_offer import EffectiveOffer, effective_offer
 
 
-def offers_of(candidates: retrieval_pb2.Candidates) -> dict[str, EffectiveOffer]:
+def offers_of(candidates: retrieval_pb2.Candidates) -> Mapping[str, EffectiveOffer]:
     """The effective offers by product id, from the columns of prices and stock."""
-    # A retrieval of an earlier version has no column of list prices.
-    listed = candidates.list_prices or repeat(math.nan)
-    columns = zip(candidates.prices, listed, candidates.currencies, candidates.stocks, strict=False)
-    offers = zip(candidates.ids, (effective_offer(*row) for row in columns), strict=True)
-    return {id: offer for id, offer in offers if offer is not None}
+    return _Offers(candidates)
+
+
+class _Offers(Mapping[str, EffectiveOffer]):
+    """Each offer is computed when it is read: of 200 candidates a page shows ten."""
+
+    def __init__(self, candidates: retrieval_pb2.Candidates) -> None:
+        self._candidates = candidates
+        self._rows = {id: row for row, id in enumerate(candidates.ids)}
+
+    def __getitem__(self, id: str) -> EffectiveOffer:
+        offer = self._offer(self._rows[id])
+        if offer is None:
+            raise KeyError(id)
+        return offer
+
+    def __iter__(self) -> Iterator[str]:
+        return (id for id, row in self._rows.items() if self._offer(row) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _offer(self, row: int) -> EffectiveOffer | None:
+        columns = self._candidates
+        # A retrieval of an earlier version has no column of list prices.
+        listed = columns.list_prices[row] if columns.list_prices else math.nan
+        return effective_offer(columns.prices[row], listed, columns.currencies[row], columns.stocks[row])
