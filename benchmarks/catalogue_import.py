@@ -57,7 +57,7 @@ def read_products(path: Path, mapping: ProductMapping) -> list[product_pb2.Produ
     """The first product of each id; rows without an id or a title are skipped."""
     products: dict[str, product_pb2.Product] = {}
     for row in tqdm(read_rows(path), desc="Reading", unit=" rows"):
-        if row.problem:
+        if row.problem or row.is_hidden:
             continue
         try:
             product = mapping.product(row.values)

@@ -14,14 +14,14 @@ from typing import IO, TextIO
 
 from catalog.files import FileRefused, open_bytes
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 _SURROGATES = re.compile("[\udc80-\udcff]")
 _BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 # Bytes without a meaning in Windows-1252, and stretches of bytes that European words do not have: those are of Chinese,
 # Cyrillic or other text in an encoding that is not known.
 _NO_1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
 _STRETCH = re.compile(rb"[\x80-\xff]{4,}")
-_HIGH = re.compile(rb"[\x80-\xff]")
+_HIGH = bytes(range(128, 256))
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,10 @@ def _is_1252(file: IO[bytes]) -> bool:
     bad = good = high = stretched = 0
     while chunk := file.read(_CHUNK):
         text = decoder.decode(chunk)
-        wrong = len(_SURROGATES.findall(text))
+        wrong = len(text) - len(_SURROGATES.sub("", text))
         bad += wrong
-        good += len(_BEYOND_ASCII.findall(text)) - wrong
-        high += len(_HIGH.findall(chunk))
+        good += len(text) - len(_BEYOND_ASCII.sub("", text)) - wrong
+        high += len(chunk) - len(chunk.translate(None, _HIGH))
         stretched += sum(map(len, _STRETCH.findall(chunk)))
         if _NO_1252.search(chunk):
             return False

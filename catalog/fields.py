@@ -34,7 +34,7 @@ def set_field(
     elif field in TEXTS:
         setattr(product, field, _joined(field, values))
     elif field == "category":
-        product.category_path.extend(level for value in values for level in _levels(value, separator))
+        _set_category(product, values, separator)
     elif field in ("stock", "availability"):
         _set_stock(product, field, one(values), notation)
     elif field == "created_at":
@@ -93,6 +93,18 @@ def _text(field: str, value: Any) -> str:
     if not isinstance(value, str | int | float | Decimal | date):
         raise RowRefused(field, f"{cut(value)} is not a text")
     return str(value)
+
+
+def _set_category(product: product_pb2.Product, values: Sequence[Any], separator: str) -> None:
+    """`A > B | C > D` are two categories: the first is the path, the other an attribute. `A | B` are two levels."""
+    paths = [[level for value in values for level in _levels(value, separator)]]
+    if len(values) == 1 and isinstance(values[0], str) and "|" in values[0] and separator.strip() != "|":
+        parts = [_levels(part, separator) for part in plain_text(values[0]).split("|")]
+        parts = [levels for levels in parts if levels]
+        paths = parts if any(len(levels) > 1 for levels in parts) else [[name for levels in parts for name in levels]]
+    product.category_path.extend(paths[0] if paths else [])
+    for path in paths[1:]:
+        product.attributes["other_categories"].values.append(f" {CATEGORY_SEPARATOR} ".join(path))
 
 
 def _levels(value: Any, separator: str) -> list[str]:

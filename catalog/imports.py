@@ -8,6 +8,8 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -21,7 +23,8 @@ from catalog.mapping import ProductMapping
 from catalog.removal import Removal
 from catalog.retries import attempts
 from catalog.rows import Row, RowRefused, read_rows
-from kairos.common.v1 import event_pb2, product_pb2
+from catalog.sales import offer_of
+from kairos.common.v1 import event_pb2, offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection, field_violations
 from services.common.events import event_violations
@@ -33,7 +36,8 @@ _MESSAGE = 200
 # A message is sent when it has so many bytes or fields. The gateway accepts 16 MiB and 40,000 fields.
 _MESSAGE_BYTES = 4 << 20
 _MESSAGE_FIELDS = 20_000
-# Events of one message.
+# Offers and events of one message.
+_OFFERS = 1_000
 _EVENTS = 500
 # Of `kairos user export`, beside events.
 _OTHER_RECORDS = frozenset({"profile", "impressions", "ranking"})
@@ -60,12 +64,13 @@ class Summary:
 
 @dataclass
 class CatalogSummary(Summary):
-    """`valid`: products, each id once. `dropped_values`: of fields that were left out. `deleted`: products that a
-    complete feed lacks.
+    """`valid`: products, each id once. `dropped_values`: of fields that were left out. `sales`: offers with a sale that
+    were published. `deleted`: products that a complete feed lacks.
     """
 
     valid: int = 0
     dropped_values: int = 0
+    sales: int = 0
     deleted: int = 0
 
 
@@ -101,6 +106,8 @@ class CatalogImport:
     # Folder that image_uri is relative to. None: no images are sent.
     images: Path | None = None
     missing_images: int = 0
+    # Publishes the sales of the file as offers.
+    has_sales: bool = False
     # For a complete feed. None: products that the file lacks stay.
     removal: Removal | None = None
     # Reads and checks all rows, and changes nothing.
@@ -109,18 +116,21 @@ class CatalogImport:
     _seen: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     # Of rows that were rejected before they became products.
     _rejected_ids: set[str] = field(default_factory=set)
+    # Of the offers.
+    _began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def run(self, path: Path, quiet: bool = False) -> CatalogSummary:
         """Raises grpc.RpcError if the gateway refuses a stream, and RemovalRefused after the import if too many
         products would be deleted. Products that the gateway acknowledged before stay imported.
         """
-        rows = self._good_rows(path)
-        with self.connection.stub() as stub, tqdm(unit=" products", disable=quiet, desc="Importing") as bar:
+        rows, verb = self._good_rows(path), "Checking" if self.is_dry_run else "Importing"
+        with self.connection.stub() as stub, tqdm(unit=" products", disable=quiet, desc=verb) as bar:
             if self.removal is not None:
                 self.removal.read_catalogue(stub, self.connection)
             while batch := list(islice(rows, _STREAM)):
                 if not self.is_dry_run:
-                    self._send(stub, batch)
+                    self._send(stub, [(row, product) for row, product, _ in batch])
+                    self._publish(stub, [offer for _, _, offer in batch if offer is not None])
                 bar.update(len(batch))
                 bar.set_postfix(imported=self.summary.imported, rejected=self.rejects.count)
             self.rejects.close()
@@ -129,7 +139,7 @@ class CatalogImport:
                 self._remove(stub, self.removal)
         return self.summary
 
-    def _good_rows(self, path: Path) -> Iterator[tuple[Row, product_pb2.Product]]:
+    def _good_rows(self, path: Path) -> Iterator[tuple[Row, product_pb2.Product, offer_pb2.Offer | None]]:
         for row in read_rows(path):
             self.summary.read += 1
             if row.problem:
@@ -139,8 +149,9 @@ class CatalogImport:
                 self.summary.skipped += 1
                 continue
             dropped: list[tuple[str, str]] = []
+            warn = partial(_note, dropped)
             try:
-                product = self.mapping.product(row.values, lambda *wrong: dropped.append(wrong))  # noqa: B023 - called here
+                product = self.mapping.product(row.values, warn)
             except RowRefused as refused:
                 self.rejects.add(row, refused.field, refused.reason)
                 self._rejected_ids.add(self.mapping.id_of(row.values))
@@ -150,9 +161,10 @@ class CatalogImport:
             first_line, known = self._seen.setdefault(product.id, (row.line, digest))
             if is_new:
                 self.summary.valid += 1
+                offer = offer_of(self.mapping, row.values, product, self._began, warn) if self.has_sales else None
                 for name, reason in dropped:
                     self.dropped.add(row.line, name, reason)
-                yield row, product
+                yield row, product, offer
             elif known == digest:
                 self.summary.duplicates += 1
             else:
@@ -177,6 +189,23 @@ class CatalogImport:
         self.summary.unchanged += answer.unchanged_count
         for rejected in answer.rejected:
             self.rejects.add(batch[rejected.index][0], rejected.field, rejected.reason)
+
+    def _publish(self, stub: gateway_pb2_grpc.GatewayServiceStub, offers: list[offer_pb2.Offer]) -> None:
+        if not offers:
+            return
+        # Offers that arrive twice lead to the same state.
+        for attempt in attempts():
+            with attempt:
+                messages = (
+                    gateway_pb2.UpdateOffersRequest(offers=offers[start : start + _OFFERS])
+                    for start in range(0, len(offers), _OFFERS)
+                )
+                answer = stub.UpdateOffers(messages, timeout=_TIMEOUT_S, metadata=self.connection.metadata)
+        self.summary.sales += sum(not offer.is_removed for offer in offers)
+        for rejected in answer.rejected:
+            line = self._seen[offers[rejected.index].product_id][0]
+            self.summary.sales -= not offers[rejected.index].is_removed
+            self.dropped.add(line, rejected.field, f"refused as an offer: {rejected.reason}")
 
     def _messages(self, batch: list[tuple[Row, product_pb2.Product]]) -> Iterator[gateway_pb2.ImportProductsRequest]:
         message, size, fields = gateway_pb2.ImportProductsRequest(), 0, 0
@@ -206,6 +235,10 @@ class CatalogImport:
             with path.open("rb") as file:
                 return file.read(MAX_IMAGE_BYTES + 1)
         return path.read_bytes()
+
+
+def _note(dropped: list[tuple[str, str]], name: str, reason: str) -> None:
+    dropped.append((name, reason))
 
 
 def _fields(product: product_pb2.Product) -> int:

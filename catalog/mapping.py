@@ -57,7 +57,7 @@ class ProductMapping:
         columns_of = self.columns_of(row)
         currency, only = self._currency(columns_of, row, warn)
         for field, columns in columns_of.items():
-            values = self._values(field, columns, row)
+            values = self._cells(field, columns, row)
             if not values or field == "currency" or field in SALE:
                 continue
             try:
@@ -80,10 +80,13 @@ class ProductMapping:
 
     def id_of(self, row: Mapping[str, Any]) -> str:
         """The id of a row that may be wrong otherwise; empty if it has none."""
-        return stripped(" ".join(map(str, self._values("id", self.columns_of(row).get("id", ()), row))))
+        return stripped(" ".join(map(str, self.values_of("id", row))))
 
-    def _values(self, field: str, columns: Sequence[str], row: Mapping[str, Any]) -> list[Any]:
-        """What the cells of a field say. Several columns of text are joined later."""
+    def values_of(self, field: str, row: Mapping[str, Any]) -> list[Any]:
+        """What the cells of a field say; empty if they say nothing."""
+        return self._cells(field, self.columns_of(row).get(field, ()), row)
+
+    def _cells(self, field: str, columns: Sequence[str], row: Mapping[str, Any]) -> list[Any]:
         cells = [row.get(column) for column in columns]
         if self.value_separator and field.startswith("attributes."):
             cells = [split_cell(cell, self.value_separator) for cell in cells]

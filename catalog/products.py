@@ -11,12 +11,14 @@ from catalog.mapping import mapping_for, parse_mapping
 from catalog.rows import RowRefused, column_names, read_rows
 from kairos.common.v1 import product_pb2
 from services.common.convert import product_from_proto
-from services.common.errors import InvalidArgument
-from services.common.product import Product, violations
+from services.common.product import Product
 
 
 def read_catalogue(file: Path, mapping: str = "", currency: str = "USD") -> list[Product]:
-    """All products, each id once, without rows that an import would reject. Raises ValueError for a wrong mapping."""
+    """All products that the shop shows, each id once, without rows that an import would reject.
+
+    Raises ValueError for a wrong mapping.
+    """
     return [product for _, product in read_messages(file, mapping, currency)]
 
 
@@ -28,17 +30,16 @@ def read_messages(
     seen: set[str] = set()
     bad = 0
     for row in tqdm(read_rows(file), desc=file.name, unit=" rows"):
+        if row.is_hidden:
+            continue
         try:
             message = columns.product(row.values)
-            product = product_from_proto(message, "row")
-        except (RowRefused, InvalidArgument):
+        except RowRefused:
             bad += 1
             continue
-        if row.problem or violations(product):
-            bad += 1
-        elif product.id not in seen:
-            seen.add(product.id)
-            yield message, product
+        if message.id not in seen:
+            seen.add(message.id)
+            yield message, product_from_proto(message, "row")
     if bad:
         tqdm.write(f"{bad} rows were skipped; `kairos catalog import` reports the reason for each")
 

@@ -14,8 +14,8 @@ from lxml import etree
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 # A shop that escapes twice writes "&amp;amp;".
 _ESCAPES = 3
-# What programs write for an empty cell. "None" is one only in this spelling: "none" may be a value of an attribute.
-_MISSING = frozenset({"nan", "null", "nil", "n/a", "#n/a", "<na>", "undefined", "\\n", "-", "--", "–", "—"})
+# What programs write for an empty cell.
+_MISSING = frozenset({"nan", "null", "nil", "none", "n/a", "#n/a", "<na>", "undefined", "\\n", "-", "--", "–", "—"})
 _LONGEST = max(map(len, _MISSING))
 _INVISIBLE = "\ufeff\u200b\u2060"
 # Elements of HTML. A text is read as HTML only if it holds one of them: "<3" and "a < b" are plain text.
@@ -86,7 +86,7 @@ def is_missing(value: Any) -> bool:
         if len(value) > _LONGEST and value[0].isalnum():  # most cells
             return False
         text = stripped(value)
-        return not text or (len(text) <= _LONGEST and (text == "None" or text.lower() in _MISSING))
+        return not text or (len(text) <= _LONGEST and text.lower() in _MISSING)
     return value is None or value != value
 
 

@@ -121,9 +121,9 @@ def _row(item: Any, number: int, count: int, size: int) -> Row:
 
 
 def _name(element: Any) -> tuple[str, str]:
-    """(namespace, name). `g:` is Google's also where the feed forgets to declare it."""
+    """(namespace, name)."""
     namespace, _, name = str(element.tag).rpartition("}")
-    return (_GOOGLE, name[2:]) if name.startswith("g:") else (namespace.removeprefix("{"), name)
+    return namespace.removeprefix("{"), name
 
 
 def _value(element: Any) -> Any:

@@ -55,6 +55,10 @@ def import_products(
     images: Annotated[
         Path | None, typer.Option(help="Folder with the images: image_uri is a path in it. Absent: no images are sent.")
     ] = None,
+    sales: Annotated[
+        bool,
+        typer.Option("--sales", help="Publish sale prices with their dates as offers of the default price list."),
+    ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="The file is the whole catalogue: delete products that it lacks afterwards.")
     ] = False,
@@ -87,14 +91,14 @@ def import_products(
             notation=Notation.named(decimal_mark),
         )
         mapping, columns = mapping_for(file, mapping)
-        print_recognised(file, description, mapping, columns)
+        print_recognised(file, description, mapping, columns, sales)
     except (ValueError, FileRefused, RowRefused) as error:
         raise failed(str(error), exit_code=2) from None
     if images is not None and not images.is_dir():
         raise typer.BadParameter(f"{images} is not a folder", param_hint="--images")
     job = CatalogImport(
         connection_of(context), mapping, rejects_of(file, rejects), images=images,
-        removal=Removal(max_deleted_share) if full else None, is_dry_run=dry_run,
+        has_sales=sales, removal=Removal(max_deleted_share) if full else None, is_dry_run=dry_run,
     )  # fmt: skip
     run_import(job, file, strict, as_json, lambda: details(job, description, columns))
 

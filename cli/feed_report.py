@@ -18,21 +18,22 @@ from cli.calls import err
 _GROUPS = 20
 
 
-def print_recognised(file: Path, description: Description, mapping: ProductMapping, columns: list[str]) -> None:
+def print_recognised(
+    file: Path, description: Description, mapping: ProductMapping, columns: list[str], has_sales: bool
+) -> None:
     """The format and layout of the file, which column becomes which field, and which columns are not used."""
     err.print(f"{escape(file.name)}: {escape(str(description))}", soft_wrap=True, highlight=False)
     columns_of = mapping.columns_of(columns)
-    imported = {field: names for field, names in columns_of.items() if field not in SALE}
+    published = columns_of if has_sales else {field: names for field, names in columns_of.items() if field not in SALE}
     places = {column: place for place, column in enumerate(columns)}
-    in_order = sorted(imported.items(), key=lambda entry: places.get(entry[1][0], len(places)))
-    err.print(
-        escape(", ".join(f"{field} ← {' + '.join(names)}" for field, names in in_order)),
-        soft_wrap=True,
-        highlight=False,
-    )
-    if sales := [column for field in SALE for column in columns_of.get(field, ())]:
+    in_order = sorted(published.items(), key=lambda entry: places.get(entry[1][0], len(places)))
+    parts = [f"{field} ← {' + '.join(names)}" for field, names in in_order]
+    err.print(escape(", ".join(parts)), soft_wrap=True, highlight=False)
+    sales = [column for field in SALE for column in columns_of.get(field, ())]
+    if sales and not has_sales:
         err.print(
-            f"[yellow]sales are not imported: {escape(', '.join(sales))}; send them with kairos offers import",
+            f"[yellow]sales are not imported: {escape(', '.join(sales))}; publish them with --sales, or send offers "
+            "with `kairos offers import`",
             soft_wrap=True,
         )
     used = {column for names in columns_of.values() for column in names}

@@ -20,6 +20,9 @@ from cli.calls import err, failed, out
 from cli.feed_report import print_outcome
 from ops.client import explain_error
 
+# Numbers that are printed for a person even if they are 0.
+_ALWAYS = ("read", "imported", "unchanged", "rejected")
+
 
 def run_import(
     job: CatalogImport | EventsImport | OffersImport,
@@ -70,6 +73,7 @@ def _print_summary(summary: Summary, seconds: float, as_json: bool, details: dic
     }
     if as_json:
         return out.print_json(data=numbers | details)
-    table = Table(*numbers, box=None, pad_edge=False)
-    table.add_row(*(f"{number:,}" for number in numbers.values()))
+    shown = {name: number for name, number in numbers.items() if number or name in _ALWAYS}
+    table = Table(*shown, box=None, pad_edge=False)
+    table.add_row(*(f"{number:,}" for number in shown.values()))
     return out.print(table)

@@ -56,6 +56,8 @@ def print_results(
             table.add_row("", "", f"[dim]{escape(variants_text(result.variants))}[/]")
         if explain and result.reasons:
             table.add_row("", "", f"[dim]{escape(why(result.reasons))}[/]")
+        if explain and result.sources:
+            table.add_row("", "", f"[dim]{sources_text(result.sources)}[/]")
         if explain and result.explanation.rules:
             table.add_row("", "", f"[dim]{escape(rules_text(result.explanation.rules))}[/]")
     console.print(table)
@@ -123,6 +125,12 @@ def why(reasons: Sequence[ranker_pb2.Reason]) -> str:
 def group_name(reason: ranker_pb2.ReasonType.ValueType) -> str:
     """The contract's name in words: a shopper's own text is in the domain of the gateway."""
     return ranker_pb2.ReasonType.Name(reason).removeprefix("REASON_TYPE_").lower().replace("_", " ")
+
+
+def sources_text(sources: Sequence[ranker_pb2.CandidateSource.ValueType]) -> str:
+    """For example "from: bought together, similar"."""
+    names = (ranker_pb2.CandidateSource.Name(source).removeprefix("CANDIDATE_SOURCE_") for source in sources)
+    return "from: " + ", ".join(name.lower().replace("_", " ") for name in names)
 
 
 def rules_text(rules: Sequence[gateway_pb2.FiredRule]) -> str:

@@ -129,14 +129,22 @@ def recommend(
     user: User = "",
     visitor: Visitor = "",
     session: Session = "",
+    placement: Annotated[
+        str, typer.Option(help="Where they are shown, for example similar-items. Empty: home.", show_default="home")
+    ] = "",
+    item: Annotated[list[str], typer.Option(help="Id of a product of the page. May be repeated.")] = [],  # noqa: B006
+    cart: Annotated[list[str], typer.Option(help="Id of a product in the cart. May be repeated.")] = [],  # noqa: B006
+    category: Categories = [],  # noqa: B006
     explain: Explained = False,
     page_size: PageSize = 10,
     as_json: Json = False,
 ) -> None:
-    """Recommend products for a user, a visitor or a session, without a query."""
+    """Recommend products for a placement of the shop, without a query."""
     message = gateway_pb2.RecommendRequest(
-        user_id=user, visitor_id=visitor, session_id=session, page_size=page_size, explain=explain
-    )
+        user_id=user, visitor_id=visitor, session_id=session, page_size=page_size, explain=explain,
+        placement=placement, item_ids=item, cart_item_ids=cart,
+        filter=product_pb2.ProductFilter(categories=category) if category else None,
+    )  # fmt: skip
     answer = call(context, "Recommend", message)
     if as_json:
         print_json(answer)

@@ -50,7 +50,7 @@ SLOS = (
         f"sum(rate(kairos_gateway_requests_total{{{_SHOPPER}}}[{{window}}]))",
     ),
     Slo(
-        "pricing", "KairosPricesNotOnRecord", "The list price is shown, since no quote is on record.", 0.995,
+        "pricing", "KairosPricesNotOnRecord", "Prices are shown without a quote on record.", 0.995,
         'sum(rate(kairos_gateway_offers_total{reason="fallback"}[{window}]))',
         "sum(rate(kairos_gateway_offers_total[{window}]))",
     ),

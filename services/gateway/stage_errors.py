@@ -27,6 +27,8 @@ _REASONS = {
     grpc.StatusCode.CANCELLED: common_pb2.DEGRADATION_REASON_LATE,
     grpc.StatusCode.UNAVAILABLE: common_pb2.DEGRADATION_REASON_UNAVAILABLE,
 }
+# Fields of this message are fields of the public request itself.
+_BELOW = "offer_context."
 # Time was short: the stage itself may work.
 _LATE = (common_pb2.DEGRADATION_REASON_LATE, common_pb2.DEGRADATION_REASON_SKIPPED_NO_BUDGET)
 
@@ -88,11 +90,13 @@ def skipped(stage: Stage, reason: common_pb2.DegradationReason.ValueType, detail
 
 
 def _as_invalid_argument(error: grpc.aio.AioRpcError) -> InvalidArgument:
-    """With the stage's own field violations."""
+    """With the stage's own field violations, as the public request names the fields."""
     bad = error_details_pb2.BadRequest()
     for detail in _details(error):
         if detail.Unpack(bad):
-            return InvalidArgument(*(FieldViolation(v.field, v.description) for v in bad.field_violations))
+            return InvalidArgument(
+                *(FieldViolation(v.field.removeprefix(_BELOW), v.description) for v in bad.field_violations)
+            )
     return InvalidArgument.of("request", error.details() or "is invalid")
 
 

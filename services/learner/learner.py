@@ -75,6 +75,8 @@ class Learner:
         taken = self._pages.take(now_s)
         if taken is not None:
             self._test(taken)
+        if refunded := self._pages.refunded():
+            self._memory.relabel(refunded, self._pages.again)
         fresh, training = len(self._memory.fresh), self._settings.training
         if not fresh:
             self._waiting_s = now_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -54,6 +54,15 @@ class Memory:
             gone |= set(buffer.examples.persons[~stays].tolist())
             buffer.keep(stays)
         return gone
+
+    def relabel(self, persons: Collection[str], again: Callable[[list[int]], tuple[Examples, IntArray]]) -> None:
+        """Reads the pages of these persons once more: their outcomes have changed. `again` reads pages by position."""
+        for buffer in (self.fresh, self.replay, self.held):
+            theirs = np.isin(buffer.examples.persons, sorted(persons))
+            if theirs.any():
+                read = again(buffer.positions[theirs].tolist())
+                buffer.keep(~theirs)
+                buffer.add(*read)
 
     def without_deleted(self, examples: Examples, positions: IntArray) -> IntArray:
         """The rows of the pages that are still in the log."""

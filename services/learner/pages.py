@@ -72,6 +72,10 @@ class PageReader:
         examples, pages = self._reader.again(positions)
         return examples, _positions(pages)
 
+    def refunded(self) -> set[str]:
+        """The keys of the persons who gave something back since the last call."""
+        return self._reader.refunded()
+
     def forget(self, person: str) -> None:
         self._reader.forget(person)
 

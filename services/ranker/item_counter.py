@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from services.common.errors import Unavailable
 from services.common.periodic import Periodic
 from services.ranker.domain.event import Event, EventType
 from services.ranker.domain.item_counts import documents as texts
@@ -17,6 +18,7 @@ from services.ranker.domain.item_counts.intervals import interval_ended_by, inte
 from services.ranker.domain.item_counts.neighbours import COUNTS_S, Count, changed
 from services.ranker.domain.item_counts.pairs import PERSON_S, Act, Change, PersonCounts, Relation
 from services.ranker.domain.item_counts.trending import BUCKET_S, TREND_S, TYPES, bucket_of, is_new
+from services.ranker.domain.refunds import UNDOING
 from services.ranker.ports import CountKind, CountStore, Document, LogBound, ProfileStore
 
 # Events of one step.
@@ -33,7 +35,6 @@ KINDS = {
     Relation.VIEWED: (CountKind.VIEWED, CountKind.VIEWED_TOTAL),
 }
 _RELATIONS = {EventType.PURCHASE: Relation.BOUGHT, EventType.CLICK: Relation.VIEWED}
-_UNDOING = (EventType.REFUND, EventType.CANCELLATION)
 
 
 class ItemCounter:
@@ -94,13 +95,17 @@ class ItemCounter:
         self._work.close()
 
     def _change(self, tenant: str, work: Callable[[_Batch], None]) -> None:
-        """Applies a change that is not in the log. Batches that were read before it are refused and read again."""
+        """Applies a change that is not in the log. Batches that were read before it are refused and read again.
+
+        Raises Unavailable if others were faster each time.
+        """
         for _ in range(_TRIES):
             known, batch = self._counts.progress(tenant), _Batch(tenant, self._log, self._counts)
             work(batch)
             if self._counts.write(tenant, known, known.position, batch.documents(self._clock())):
                 return
             time.sleep(0.01)  # the others are a step ahead
+        raise Unavailable("the ranker's counts are being written by other replicas; try again")
 
     def _turn(self, stop: threading.Event) -> float | None:
         for tenant in sorted(self._tenants):
@@ -172,8 +177,8 @@ class _Batch:
         if (relation := _RELATIONS.get(event.type)) is not None:
             act = Act(relation, event.item_id, event.occurred_s, event.order_id, event.quantity)
             self._changes.extend(person.add(act))
-        if event.type in _UNDOING:
-            self._changes.extend(person.undo(event.item_id, event.order_id, event.quantity))
+        if event.type in UNDOING:
+            self._changes.extend(person.undo(event.item_id, event.order_id, event.quantity, event.occurred_s))
         if event.type in TYPES and is_new(person, event.item_id, event.occurred_s):
             self._seen.append((event.item_id, event.occurred_s))
         if event.type is EventType.PURCHASE:

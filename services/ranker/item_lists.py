@@ -15,6 +15,8 @@ from services.ranker.domain.item_counts.trending import DAY_S, trending
 from services.ranker.item_counter import KINDS
 from services.ranker.ports import CountKind, CountStore, ProfileStore
 
+# Neighbours that are looked at, of all items together and of each: a full cart takes no longer than a few products.
+_MOST_NEIGHBOURS, _FEWEST_NEIGHBOURS = 1_000, 10
 # Items with a person in the last day that are looked at, those with the newest ones.
 _MOST_RISING = 5_000
 # Within this time a list of rising items is not computed again.
@@ -38,7 +40,8 @@ class ItemLists:
         kind, total_kind = KINDS[relation]
         asked = list(dict.fromkeys(item_ids))
         stored = self._counts.read(tenant, kind, asked)
-        neighbours = {item_id: texts.neighbours_of_text(stored.get(item_id)) for item_id in asked}
+        most = max(_FEWEST_NEIGHBOURS, _MOST_NEIGHBOURS // len(asked))
+        neighbours = {item_id: texts.neighbours_of_text(stored.get(item_id)).strongest(most) for item_id in asked}
         named = [*asked, *others_of(neighbours.values())]
         totals = self._counts.read(tenant, total_kind, list(dict.fromkeys(named)))
         counts = {item_id: texts.count_of_text(text) for item_id, text in totals.items()}

@@ -25,6 +25,14 @@ from services.ranker.domain.slate.slate import make_slate
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.ports import ProfileStore, RankerModels
 
+# Sources of candidates whose score is the similarity to the history, or is the same for all.
+_BY_HISTORY = (
+    ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED,
+    ranker_pb2.CANDIDATE_SOURCE_INTERESTS,
+    ranker_pb2.CANDIDATE_SOURCE_SESSION,
+    ranker_pb2.CANDIDATE_SOURCE_POPULAR,
+)
+
 
 class ItemRanker:
     """`clock` gives seconds since the epoch. `exploration` is the share of places explored for unknown users."""
@@ -71,6 +79,12 @@ class ItemRanker:
             self._writer.move([move])
         response = ranking_to_proto(asked, scores, order, slate, model_version)
         if message.explain:
-            explanations = explain(asked, scores, explained_rows(message, asked.item_ids, order), slate)
+            explanations = explain(
+                asked,
+                scores,
+                explained_rows(message, asked.item_ids, order),
+                slate,
+                message.candidate_source in _BY_HISTORY,
+            )
             response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
         return response

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import secrets
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from kairos.common.v1 import product_pb2
 from services.common.convert import product_from_proto
-from services.common.errors import InvalidArgument
 from services.common.money import Money, in_minor_units
 from services.common.offers import Offer
 from services.common.product import Product
 from services.retrieval.domain.catalogue.effective import CURRENCIES
 from services.retrieval.domain.catalogue.identifiers import spelling_of
+from services.retrieval.domain.change_places import ChangePlaces
 from services.retrieval.domain.offers.context import OfferContext
 from services.retrieval.ports import Columns, ProductIndex
 
 MAX_GROUPS = 100
 # Variants of one group that are listed.
 MAX_VARIANTS = 100
-# Changes are numbered from 1 in each process: its number tells another process's tokens.
+# Names this process in page tokens.
 _PROCESS = secrets.randbits(64)
-_TOKEN = struct.Struct("<QQ")
 
 
 @dataclass(frozen=True)
@@ -84,11 +80,12 @@ def list_variants(
 
 
 def list_products(index: ProductIndex, tenant: str, page_token: str, limit: int) -> ListedPage:
-    """Raises InvalidArgument for a damaged token. One of another process begins with the first product again."""
-    after, is_restarted = _change_of(page_token)
+    """Raises InvalidArgument for a damaged token. One of other processes begins with the first product again."""
+    places = ChangePlaces(page_token)
+    after, is_restarted = places.after(_PROCESS)
     catalogue = index.catalogue(tenant)
     if catalogue is None:
-        return ListedPage((), _token(0), True, is_restarted)
+        return ListedPage((), places.token(_PROCESS, 0), True, is_restarted)
     with catalogue.columns.reading() as view:
         changed = view.changed_after(after, limit + 1)
         rows = [row for _, row in changed[:limit]]
@@ -100,7 +97,7 @@ def list_products(index: ProductIndex, tenant: str, page_token: str, limit: int)
         for id, product, key in zip(candidates.ids, candidates.products, candidates.keys.tolist(), strict=True)
     ]
     last = changed[limit - 1][0] if len(changed) > limit else (changed[-1][0] if changed else after)
-    return ListedPage(products, _token(last), len(changed) <= limit, is_restarted)
+    return ListedPage(products, places.token(_PROCESS, last), len(changed) <= limit, is_restarted)
 
 
 def complete_identifiers(index: ProductIndex, tenant: str, prefix: str, limit: int) -> list[Completed]:
@@ -124,20 +121,3 @@ def _money(price: float, code: int) -> Money | None:
         return None
     currency = CURRENCIES[code]
     return Money(currency, in_minor_units(Decimal(repr(float(price))), currency))
-
-
-def _token(change: int) -> str:
-    return base64.urlsafe_b64encode(_TOKEN.pack(_PROCESS, change)).decode()
-
-
-def _change_of(token: str) -> tuple[int, bool]:
-    """(number of the change, whether it must begin again)."""
-    if not token:
-        return 0, False
-    try:
-        process, change = _TOKEN.unpack(base64.b64decode(token, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, struct.error):
-        raise InvalidArgument.of(
-            "page_token", "is damaged; send next_page_token as it came, or nothing for the first page"
-        ) from None
-    return (change, False) if process == _PROCESS else (0, True)

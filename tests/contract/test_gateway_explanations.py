@@ -149,6 +149,23 @@ async def test_absent_for_a_condition_of_the_query(hidden: Running) -> None:
     assert answer.result.explanation.text == "Not in the results: it does not match “bee”."
 
 
+async def test_absent_for_an_attribute(hidden: Running) -> None:
+    """Each attribute that the query names must be met: one of its values is enough, and another attribute is none."""
+    hidden.stages.retrieval.applies_soft_filters = True
+    stored, _ = hidden.stages.retrieval.stored["hidden"]
+    stored.attributes["time"].values.append("Evening")
+    read = hidden.stages.encoder.read
+    for name, text, value in (
+        ("time", "at night", "Evening"),
+        ("time", "saturday", "Saturday"),
+        ("level", "pro", "Pro"),
+    ):
+        read.constraints.add(type=encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE, attribute=name, matched_text=text, value=value)
+    answer = await hidden.stub.ExplainItem(explained("hidden", "pro at night or saturday"), timeout=BUDGET_S)
+    assert answer.absence == gateway_pb2.ABSENCE_FILTERED
+    assert rules(answer) == [("CONSTRAINT_FILTER", "pro")]
+
+
 @pytest.mark.parametrize("how", HOWS)
 async def test_without_the_ranker(running: Running, how: str) -> None:
     """Ranker late, down or failing: no reasons, no baseline, none in the sentence, and a degradation."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
@@ -12,6 +16,8 @@ from typing import Any
 import pytest
 
 from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
+from ops.settings import SuiteSettings
+from ops.supervisor import suite_environment
 from services.pricing.domain.pricing import Guardrails, MarkdownRules
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
@@ -275,6 +281,25 @@ def test_a_gateway_that_is_down(tmp_path: Path) -> None:
         returning.join()
         assert (one.metrics.registry.get_sample_value("kairos_price_publisher_failures_total") or 0) >= 1
     assert shop.published("a") == usd(9_000)
+
+
+def test_the_program(shop: FakeShopGateway, port: int, tmp_path: Path) -> None:
+    """As `kairos up` starts it, the program publishes through the gateway, serves metrics and ends on SIGTERM."""
+    shop.put(product(stock=200))
+    settings = SuiteSettings.on_free_ports(tmp_path).resolved().model_copy(update={"gateway_port": port})
+    process = subprocess.Popen([sys.executable, "-m", "services.pricing"], env=suite_environment(settings))
+    try:
+        for _ in range(1_500):
+            if shop.received:
+                break
+            time.sleep(0.02)
+        with urllib.request.urlopen(f"http://127.0.0.1:{settings.publisher_metrics_port}/metrics") as answer:
+            text = answer.read().decode()
+    finally:
+        process.terminate()
+        code = process.wait(10)
+    assert (shop.published("a"), code) == (usd(9_000), 0)
+    assert 'kairos_price_publisher_changes_total{kind="published"} 1.0' in text
 
 
 def test_one_publisher_for_a_folder(port: int, tmp_path: Path) -> None:

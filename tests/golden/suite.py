@@ -47,9 +47,14 @@ from services.gateway.settings import (
     StagesSettings,
 )
 from services.pricing.adapters.sqlite_audit_log import SqliteAuditLog
-from services.pricing.domain.pricing import Guardrails, MarkdownRules
 from services.pricing.handler import PricingHandler
+from services.pricing.publisher.grpc_gateway import GrpcShopGateway
+from services.pricing.publisher.metrics import PublisherMetrics
+from services.pricing.publisher.settings import GatewayAccessSettings
+from services.pricing.publisher.sqlite_state import SqlitePublisherState
+from services.pricing.publisher.worker import PricePublisher
 from services.pricing.settings import PricingSettings
+from services.pricing.wiring import build_guardrails, build_pricer
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler as build_encoder_handler
 from services.ranker.handler import RankerHandler
@@ -122,7 +127,23 @@ def _import(folder: Path, catalogue: Catalogue) -> None:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{folder}: the optimiser has not finished after {_OPTIMIZE_TIMEOUT_S:.0f} s")
             time.sleep(0.2)
+        _publish_prices(target)
     (folder / _READY).write_text(json.dumps({"products": len(products)}))
+
+
+def _publish_prices(target: str) -> None:
+    """Markdowns as of NOW are offers of the catalogue."""
+    pricing = PricingSettings()
+    with (
+        tempfile.TemporaryDirectory(prefix="golden") as state,
+        contextlib.closing(SqlitePublisherState(Path(state), "")) as kept,
+        contextlib.closing(GrpcShopGateway(GatewayAccessSettings(target=target, timeout_s=TIMEOUT_S))) as gateway,
+    ):
+        publisher = PricePublisher(
+            gateway, kept, build_pricer(pricing), build_guardrails(pricing), PublisherMetrics(), NOW.timestamp
+        )
+        while not publisher.step():
+            pass
 
 
 def _generation(folder: Path) -> str:
@@ -204,6 +225,6 @@ def _ranker(data_dir: Path) -> RankerHandler:
 def _pricing(data_dir: Path) -> PricingHandler:
     settings = PricingSettings(data_dir=data_dir)
     return PricingHandler(
-        MarkdownRules(**settings.rules.model_dump()), "rules", Guardrails(**settings.guardrails.model_dump()),
-        SqliteAuditLog(data_dir), settings.quote_valid_s, clock=NOW.timestamp,
+        build_pricer(settings), "rules", build_guardrails(settings), SqliteAuditLog(data_dir), settings.quote_valid_s,
+        clock=NOW.timestamp,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.ranker.adapters.redis_counts import RedisCountStore
-from services.ranker.adapters.sqlite_counts import SqliteCountStore
+from services.ranker.adapters.sqlite_counts import COUNTS_FILE, SqliteCountStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.domain.item_counts.neighbours import Related
@@ -136,6 +137,19 @@ def test_counts_survive_a_kill(reopen: Reopen, log: ProfileStore) -> None:
     assert second.together("beans") == {"mug": 2}
     for each in (first, second):
         each.counter.close()
+
+
+def test_lost_counts_are_made_again(log: ProfileStore, tmp_path: Path) -> None:
+    """A file of another layout is emptied, and the log that is there is counted from its beginning."""
+    record(log, *bought("u", "beans", "mug"))
+    first = Counted(log, SqliteCountStore(tmp_path / "counts"))
+    assert first.together("beans") == {"mug": 1}
+    first.counter.close()
+    with closing(sqlite3.connect(tmp_path / "counts" / COUNTS_FILE)) as db:
+        db.execute("PRAGMA user_version=99")
+    second = Counted(log, SqliteCountStore(tmp_path / "counts"))
+    assert second.together("beans") == {"mug": 1}
+    second.counter.close()
 
 
 def test_two_replicas_count_once(log: ProfileStore, counts: CountStore) -> None:

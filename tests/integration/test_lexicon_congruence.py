@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from services.common.errors import Unavailable
 from services.common.product import Product
 from services.query_encoder.adapters.redis_lexicon import RedisLexiconStore
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
-from services.query_encoder.domain.lexicon import learn
+from services.query_encoder.domain.lexicon import MAX_ATTRIBUTES, MAX_VALUES, LexiconUpdate, learn
 from services.query_encoder.ports import LexiconStore
 from tests.integration.redis_server import RedisServer
 
@@ -59,6 +61,32 @@ def test_an_unchanged_lexicon_is_not_read_again(replica: Replica) -> None:
     assert other.read("shop", known) is known
     one.add("shop", learn([]))
     assert other.read("shop", known) is not known
+
+
+def test_values_are_bounded(replica: Replica) -> None:
+    """Beyond its bounds a store takes no further attributes and no further values, and keeps the ones that it has."""
+    store = replica()
+    many = LexiconUpdate(values={"level": {f"value {n}": f"Value {n}" for n in range(MAX_VALUES + 5)}})
+    store.add("shop", many)
+    store.add("shop", LexiconUpdate(values={"level": {"one more": "One more"}}))
+    assert len(store.read("shop", None).values["level"]) == MAX_VALUES
+    store.add("shop", LexiconUpdate(values={f"attribute {n}": {"a": "A"} for n in range(MAX_ATTRIBUTES + 5)}))
+    known = store.read("shop", None).values
+    assert len(known) == MAX_ATTRIBUTES
+    assert "value 3" in known["level"]
+
+
+def test_colours_of_earlier_versions(replica: Replica, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Colours that an earlier version stored are values of the attribute "colour"."""
+    store = replica()
+    store.add("shop", learn([SHOE]))
+    if "redis" in request.node.name:
+        client: redis.Redis = request.getfixturevalue("redis_server").client()
+        client.hset("kairos:{shop}:lexicon:colours", "teal", "Teal")
+    else:
+        with closing(sqlite3.connect(tmp_path / "lexicon.db")) as db, db:
+            db.execute("INSERT INTO name VALUES ('shop', 'colours', 'teal', 'Teal')")
+    assert replica().read("shop", None).values == {"colour": {"dark blue": "Dark Blue", "teal": "Teal"}}
 
 
 def test_tenants_do_not_share(replica: Replica) -> None:

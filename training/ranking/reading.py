@@ -14,6 +14,7 @@ from services.ranker.domain.candidate_features import CandidateFeatures
 from services.ranker.domain.event import ItemFeatures
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.impressions import Impressions
+from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.stored_ranking import LoggedFeatures
 from services.ranker.domain.user_features import UserFeatures
 from services.ranker.ports import ProfileStore
@@ -45,6 +46,7 @@ class ExampleReader:
         self._waiting: deque[tuple[int, float, str]] = deque()
         self.position = after
         self.vector_version = ""
+        self._refunded = set[str]()
 
     def read(self, now_s: float, limit: int = 100_000) -> Examples:
         """At most `limit` pages, oldest recording first, whose window is over at `now_s`."""
@@ -72,6 +74,11 @@ class ExampleReader:
         found = (self._store.impressions_after(self._tenant, position - 1, 1) for position in positions)
         named = zip(found, positions, strict=True)
         return self._examples([entry for entries, position in named for entry in entries if entry[0] == position])
+
+    def refunded(self) -> set[str]:
+        """All keys of the persons who gave something back, as far as read since the last call: their labels change."""
+        persons, self._refunded = sorted(self._refunded), set()
+        return {key for keys in self._store.persons(self._tenant, persons).values() for key in keys}
 
     def forget(self, person: str) -> None:
         """After a deletion: of the person, memory keeps what the log still has, which was recorded since."""
@@ -117,17 +124,26 @@ class ExampleReader:
             logged.event_item_ids, vectors.of(logged.event_item_ids), logged.event_types, logged.event_numbers,
             logged.long_term, logged.query, logged.context,
         )  # fmt: skip
-        candidates = CandidateFeatures(ranking.item_ids, vectors.of(ranking.item_ids), logged.numbers)
-        reached = [self._outcomes.reached(page, persons, item_id, self._window_s) for item_id in ranking.item_ids]
-        propensities = ranking.propensities.tolist()
+        outcomes, window_s = self._outcomes, self._window_s
+        rows = [
+            row
+            for row, item_id in enumerate(ranking.item_ids)
+            if not outcomes.is_repeated(page, persons, item_id, window_s)
+        ]
+        item_ids = [ranking.item_ids[row] for row in rows]
         return Page(
-            user, candidates, page.positions, propensities, reached, page.shown_s, page.person, ranking.ranking_id
-        )
+            user, CandidateFeatures(item_ids, vectors.of(item_ids), logged.numbers[rows]),
+            [page.positions[row] for row in rows], ranking.propensities[rows].tolist(),
+            [outcomes.reached(page, persons, item_id, window_s) for item_id in item_ids], page.shown_s, page.person,
+            ranking.ranking_id,
+        )  # fmt: skip
 
     def _read_on(self) -> None:
         for position, event in _records(partial(self._store.events_after, self._tenant), self._event_position):
             self._event_position = position
             self._outcomes.add_event(event)
+            if event.type in UNDOING:
+                self._refunded.add(event.person)
         for position, page in _records(partial(self._store.impressions_after, self._tenant), self._page_position):
             self._page_position = position
             self._outcomes.add_impressions(page)

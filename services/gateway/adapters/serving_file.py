@@ -50,7 +50,10 @@ def _parsed(text: str) -> ServingConfiguration:
     try:
         return ServingConfiguration.model_validate(document)
     except ValidationError as error:
-        raise InvalidArgument(*map(_violation, error.errors()[:_MOST_PROBLEMS])) from None
+        wrong = list(map(_violation, error.errors()))
+        # A list with a wrong entry is reported as too short as well.
+        inner = [each for each in wrong if not any(other.field.startswith(f"{each.field}[") for other in wrong)]
+        raise InvalidArgument(*inner[:_MOST_PROBLEMS]) from None
 
 
 def _violation(error: Any) -> FieldViolation:

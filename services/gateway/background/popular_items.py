@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 import structlog
@@ -12,14 +11,14 @@ import structlog
 from kairos.common.v1 import product_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
-from services.common.convert import product_from_proto
 from services.common.errors import KairosError
 from services.common.filters import ProductFilter, matches
 from services.common.product import Product
 from services.gateway.background.supervisor import Supervisor
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.effective_offer import EffectiveOffer
-from services.gateway.flows.prices import offers_of
+from services.gateway.flows.candidates import offered
+from services.gateway.flows.effective_offers import offers_of
 from services.gateway.ports import StageStubs
 from services.gateway.settings import SearchSettings
 from services.gateway.stage_calls import StageAccess
@@ -101,9 +100,5 @@ class PopularItems:
 
 def _cached(candidates: retrieval_pb2.Candidates) -> Iterator[_CachedProduct]:
     offers = offers_of(candidates)
-    for data in candidates.products:
-        product = product_from_proto(product_pb2.Product.FromString(data), "product")
-        offer = offers.get(product.id)
-        if offer is not None:
-            product = replace(product, price=offer.price, stock=offer.stock)
-        yield _CachedProduct(data, product, offer)
+    for data, product in zip(candidates.products, offered(candidates), strict=True):
+        yield _CachedProduct(data, product, offers.get(product.id))

@@ -26,11 +26,10 @@ def effective_offer(price: float, list_price: float, currency: str, stock: int) 
     """
     if currency not in MINOR_UNIT_DECIMALS or not math.isfinite(price):
         return None
-    paid = rounded(Money(currency, Decimal(price)))
-    listed = rounded(Money(currency, Decimal(list_price))) if list_price > price else paid
+    paid = _money(currency, price)
+    listed = _money(currency, list_price) if list_price > price else paid
     return EffectiveOffer(paid, listed, stock if stock >= 0 else None)
 
 
-def rounded(money: Money) -> Money:
-    """To whole minor units, as offers are."""
-    return Money(money.currency, in_minor_units(money.amount, money.currency))
+def _money(currency: str, amount: float) -> Money:
+    return Money(currency, in_minor_units(Decimal(amount), currency))

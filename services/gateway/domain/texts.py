@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 LANGUAGES = ENGLISH, CHINESE = ("en", "zh")
-# Names of ranker.proto's ReasonType in lower case.
-GROUPS = ("query_match", "recent_history", "price_affinity", "popularity", "availability", "sponsored")
+# Names of ranker.proto's ReasonType in lower case; and what stands for query_match in a recommendation, which has no
+# query.
+GROUPS = ("query_match", "recent_history", "price_affinity", "popularity", "availability", "sponsored", "source_match")
 # Names of ranker.proto's CandidateSource in lower case: of sources that relate to given products, and of others that
 # an explanation names.
 RELATED_SOURCES = ("bought_together", "viewed_together", "similar", "goes_with")

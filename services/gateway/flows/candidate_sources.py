@@ -18,17 +18,20 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
 from services.common.filters import ProductFilter
 from services.gateway import fallbacks
+from services.gateway.convert import collapse_mode, offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.concept_edges import edges
 from services.gateway.domain.serving_configuration import Source
 from services.gateway.domain.viewer import Viewer
-from services.gateway.flows.candidates import joined, matching, taken
+from services.gateway.flows.candidates import joined, matching, taken, without_groups
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
 _AFTER_RANKER = (Stage.RETRIEVAL, Stage.PRICING)
 _AFTER_ENCODER = (Stage.RETRIEVAL, Stage.RANKER, Stage.PRICING)
 _AFTER_RETRIEVAL = (Stage.RANKER, Stage.PRICING)
+# The most of the budget that a list of one source may take: the others are ranked and answered without it.
+_LIST_SHARE = 0.25
 # Of a filter or of the page: each is one call.
 _MAX_CATEGORIES = 3
 # Kinds of products that go with those of the page: each is one call.
@@ -52,6 +55,8 @@ class CandidateSources:
     narrowing: ProductFilter
     query_filter: product_pb2.ProductFilter
     excluded: frozenset[str]
+    # Item groups of which no variant is found.
+    excluded_groups: frozenset[str]
     known: ranker_pb2.GetInterestsResponse
     products: retrieval_pb2.Candidates
 
@@ -143,7 +148,12 @@ class CandidateSources:
         }
         ask = ranker_pb2.ListRelatedItemsRequest(item_ids=asked, relation=relations[source], limit=limit)
         answer = await self.calls.call_or_degrade(
-            Stage.RANKER, self.parts.stubs.ranker.ListRelatedItems, ask, _AFTER_RANKER, fallbacks.without_source(source)
+            Stage.RANKER,
+            self.parts.stubs.ranker.ListRelatedItems,
+            ask,
+            _AFTER_RANKER,
+            fallbacks.without_source(source),
+            _LIST_SHARE,
         )
         return await self._listed(answer, source, limit)
 
@@ -156,6 +166,7 @@ class CandidateSources:
                     ranker_pb2.ListTrendingItemsRequest(category=category, limit=limit),
                     _AFTER_RANKER,
                     fallbacks.without_source(Source.TRENDING),
+                    _LIST_SHARE,
                 )
                 for category in self.viewer.filter.categories[:_MAX_CATEGORIES] or ("",)
             )
@@ -175,7 +186,12 @@ class CandidateSources:
             items=items[source], limit=min(limit, _MAX_OF_PERSON),
         )  # fmt: skip
         answer = await self.calls.call_or_degrade(
-            Stage.RANKER, self.parts.stubs.ranker.ListPersonItems, ask, _AFTER_RANKER, fallbacks.without_source(source)
+            Stage.RANKER,
+            self.parts.stubs.ranker.ListPersonItems,
+            ask,
+            _AFTER_RANKER,
+            fallbacks.without_source(source),
+            _LIST_SHARE,
         )
         return await self._listed(answer, source, limit)
 
@@ -187,7 +203,7 @@ class CandidateSources:
         ask = encoder_pb2.ListCompanionsRequest(texts=[text for text in texts if text][:_MAX_TEXTS])
         without = fallbacks.without_source(Source.GOES_WITH)
         answer = await self.calls.call_or_degrade(
-            Stage.QUERY_ENCODER, self.parts.stubs.encoder.ListCompanions, ask, _AFTER_ENCODER, without
+            Stage.QUERY_ENCODER, self.parts.stubs.encoder.ListCompanions, ask, _AFTER_ENCODER, without, _LIST_SHARE
         )
         if answer is None:
             return _NOTHING
@@ -250,13 +266,15 @@ class CandidateSources:
         wanted = [id for id in dict.fromkeys(ids) if id not in self.excluded][:limit]
         if not wanted:
             return _NOTHING
-        lookup = retrieval_pb2.LookupProductsRequest(ids=wanted, with_products=True, with_vectors=True)
+        lookup = retrieval_pb2.LookupProductsRequest(
+            ids=wanted, with_products=True, with_vectors=True, offer_context=offer_context(self.viewer)
+        )
         answer = await self.calls.call_or_degrade(
             Stage.RETRIEVAL, self.parts.stubs.retrieval.LookupProducts, lookup, _AFTER_RETRIEVAL, without
         )
         if answer is None:
             return None
-        return matching(matching(answer.candidates, self.viewer.filter), self.narrowing)
+        return self._kept(matching(answer.candidates, self.viewer.filter))
 
     async def _retrieved(
         self, query: retrieval_pb2.RetrieveCandidatesRequest, without: str
@@ -264,10 +282,15 @@ class CandidateSources:
         query.filter.CopyFrom(self.query_filter)
         query.excluded_ids.extend(sorted(self.excluded))
         query.with_vectors = True
+        query.offer_context.CopyFrom(offer_context(self.viewer))
+        query.collapse = collapse_mode(self.viewer)
         answer = await self.calls.call_or_degrade(
             Stage.RETRIEVAL, self.parts.stubs.retrieval.RetrieveCandidates, query, _AFTER_RETRIEVAL, without
         )
         if answer is None:
             return _NOTHING
         self.calls.degradations.extend(answer.degradations)
-        return matching(answer.candidates, self.narrowing)
+        return self._kept(answer.candidates)
+
+    def _kept(self, candidates: retrieval_pb2.Candidates) -> retrieval_pb2.Candidates:
+        return without_groups(matching(candidates, self.narrowing), self.excluded_groups)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
@@ -11,20 +12,34 @@ from kairos.common.v1 import product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import product_from_proto, tensor_from_proto, vectors_to_proto
 from services.common.filters import ProductFilter, matches
+from services.common.product import Product
+from services.gateway.flows.effective_offers import offers_of
 
 # What a row has in a column that its part does not have.
 _EMPTY: dict[int, str | bytes] = {FieldDescriptor.TYPE_STRING: "", FieldDescriptor.TYPE_BYTES: b""}
 
 
 def matching(candidates: retrieval_pb2.Candidates, narrowing: ProductFilter) -> retrieval_pb2.Candidates:
-    """The rows of all columns whose products match."""
+    """The rows of all columns whose products match, at their effective prices and stock."""
     if narrowing.is_empty:
         return candidates
-    products = map(product_pb2.Product.FromString, candidates.products)
-    return taken(
-        candidates,
-        [row for row, data in enumerate(products) if matches(product_from_proto(data, "product"), narrowing)],
-    )
+    return taken(candidates, [row for row, product in enumerate(offered(candidates)) if matches(product, narrowing)])
+
+
+def without_groups(candidates: retrieval_pb2.Candidates, groups: Collection[str]) -> retrieval_pb2.Candidates:
+    """Without the variants of these item groups."""
+    ids = candidates.item_group_ids
+    return taken(candidates, [row for row, group in enumerate(ids) if group not in groups]) if groups else candidates
+
+
+def offered(candidates: retrieval_pb2.Candidates) -> Iterator[Product]:
+    """The products with price and stock of their effective offers, as filters see them."""
+    offers = offers_of(candidates)
+    for data, stock in zip(candidates.products, candidates.stocks, strict=True):
+        product = product_from_proto(product_pb2.Product.FromString(data), "product")
+        offer = offers.get(product.id)
+        price = None if offer is None else offer.price
+        yield replace(product, price=price, stock=None if stock < 0 else stock)
 
 
 def taken(candidates: retrieval_pb2.Candidates, rows: Sequence[int]) -> retrieval_pb2.Candidates:

@@ -14,8 +14,9 @@ from services.gateway.domain.texts import Texts
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows import recommend, search
 from services.gateway.flows.disclosure import shopper_product
+from services.gateway.flows.effective_offers import offers_of
 from services.gateway.flows.explanation import add_source, explain_absence, explain_result
-from services.gateway.flows.prices import offers_of, quote
+from services.gateway.flows.prices import quote
 from services.gateway.flows.ranking import Ranking
 from services.gateway.flows.results import product_of
 from services.gateway.parts import Parts

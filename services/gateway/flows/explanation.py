@@ -87,6 +87,8 @@ def explain_result(
     explanation.rules.extend(_slate_rules(reasons.slate, result.product.brand))
     explanation.rules.extend(_price_rules(result.price))
     names = {r.type: ranker_pb2.ReasonType.Name(r.type).removeprefix("REASON_TYPE_").lower() for r in reasons.reasons}
+    if result.sources:
+        names[ranker_pb2.REASON_TYPE_QUERY_MATCH] = "source_match"
     slate = reasons.slate
     explanation.text = sentence.placed(
         texts,

@@ -62,8 +62,9 @@ def match_groups(
         return [retrieval_pb2.MatchGroup(alternatives=group) for group in content_words(message.query.strip(), (), ())]
     concepts = [(concept.matched_text, concept.expansions) for concept in understood.concepts if concept.expansions]
     groups = content_words(understood.retrieval_text, concepts, understood.spelling_alternatives)
+    # The encoder looks up some values instead of the words that state them.
     conditions = [
-        f" {constraint.matched_text} "
+        f" {constraint.matched_text} {comparison_form(constraint.value)} "
         for constraint in understood.constraints
         if constraint.type in _CONDITIONS and not _is_overridden(constraint, message.filter)
     ]

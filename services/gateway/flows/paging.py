@@ -18,7 +18,7 @@ from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.tokens import PageToken
 from services.gateway.domain.viewer import Viewer
-from services.gateway.flows.prices import offers_of
+from services.gateway.flows.effective_offers import offers_of
 from services.gateway.flows.ranking import Ranking
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
 
 from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
@@ -15,8 +13,9 @@ from services.common.errors import InvalidArgument
 from services.gateway import fallbacks
 from services.gateway.convert import check_texts, require_ids
 from services.gateway.domain.budget import Stage
-from services.gateway.domain.effective_offer import EffectiveOffer, effective_offer
+from services.gateway.domain.effective_offer import EffectiveOffer
 from services.gateway.flows.disclosure import disclosed_quote
+from services.gateway.flows.effective_offers import offers_of
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -60,7 +59,7 @@ async def quote(
 
     `offers`: by product id, for the price list and the place of `context`.
     """
-    priced = [(product, offers[product.id]) for product in products if product.id in offers]
+    priced = [(product, offer) for product in products if (offer := offers.get(product.id)) is not None]
     if not priced:
         return {}
     message = pricing_pb2.QuotePricesRequest(items=(_priced_item(*pair, context) for pair in priced))
@@ -71,15 +70,6 @@ async def quote(
     quotes = answer.quotes if answer is not None else fallbacks.pricing_late(message.items)
     parts.metrics.count_offers(quotes)
     return {quote.item_id: disclosed_quote(calls.info, quote) for quote in quotes}
-
-
-def offers_of(candidates: retrieval_pb2.Candidates) -> dict[str, EffectiveOffer]:
-    """The effective offers by product id, from the columns of prices and stock."""
-    # A retrieval of an earlier version has no column of list prices.
-    listed = candidates.list_prices or repeat(math.nan)
-    columns = zip(candidates.prices, listed, candidates.currencies, candidates.stocks, strict=False)
-    offers = zip(candidates.ids, (effective_offer(*row) for row in columns), strict=True)
-    return {id: offer for id, offer in offers if offer is not None}
 
 
 def _require_currency(

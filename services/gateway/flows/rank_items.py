@@ -9,8 +9,8 @@ from services.gateway import fallbacks
 from services.gateway.convert import collapse_mode
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.viewer import Explained, Viewer
+from services.gateway.flows.effective_offers import offers_of
 from services.gateway.flows.explanation import add_ranker_scores, retrieval_scores
-from services.gateway.flows.prices import offers_of
 from services.gateway.flows.ranking import Ranking, new_ranking_id
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls

@@ -12,8 +12,8 @@ from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.gateway.domain.effective_offer import EffectiveOffer
 from services.gateway.domain.viewer import Viewer
+from services.gateway.flows.effective_offers import offers_of
 from services.gateway.flows.explanation import Conditions, retrieval_scores
-from services.gateway.flows.prices import offers_of
 
 
 def new_ranking_id() -> str:

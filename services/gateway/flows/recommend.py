@@ -17,12 +17,13 @@ from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import InvalidArgument
 from services.common.filters import AttributeFilter, ProductFilter
 from services.gateway import fallbacks
+from services.gateway.convert import offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.merging import Merged, SourceList, filled, merged
 from services.gateway.domain.serving_configuration import OF_PRODUCTS, Placement, Source, SourceUse
 from services.gateway.domain.viewer import Explained, Viewer
 from services.gateway.flows.candidate_sources import CandidateSources
-from services.gateway.flows.candidates import joined, taken
+from services.gateway.flows.candidates import joined, one_of_each_group, taken
 from services.gateway.flows.explanation import Conditions
 from services.gateway.flows.paging import cut, stored_page
 from services.gateway.flows.rank_items import rank_items
@@ -33,6 +34,8 @@ from services.gateway.stage_calls import StageCalls
 
 _AFTER_RANKER = (Stage.RETRIEVAL, Stage.PRICING)
 _AFTER_LOOKUP = (Stage.RETRIEVAL, Stage.RANKER, Stage.PRICING)
+# What the ranker accepts.
+_MOST_CANDIDATES = 1_000
 # The version of an order that no ranker made.
 SOURCE_ORDER = "source-order"
 _UNKNOWN = ranker_pb2.CANDIDATE_SOURCE_UNSPECIFIED
@@ -91,15 +94,18 @@ async def _ranking_of(
     if placement.needs_products and not (message.item_ids or message.cart_item_ids):
         raise InvalidArgument.of("item_ids", "is empty; this placement needs the products of the page or of the cart")
     known, products = await asyncio.gather(
-        _interests(calls, parts, viewer), _products(calls, parts, message, placement)
+        _interests(calls, parts, viewer), _products(calls, parts, message, viewer, placement)
     )
     purchased = frozenset(known.recently_purchased_item_ids)
     excluded = frozenset([*message.item_ids, *message.cart_item_ids])
+    # The variants of a product that is shown or bought are the same thing.
+    groups = frozenset(products.item_group_ids) if viewer.is_collapsed else frozenset[str]()
     if placement.filters.exclude_purchased:
         excluded |= purchased
+        groups |= frozenset(known.recently_purchased_item_group_ids)
     narrowing = _filter_of(placement, products)
     sources = CandidateSources(
-        calls, parts, message, viewer, narrowing, _both(message.filter, narrowing), excluded, known, products
+        calls, parts, message, viewer, narrowing, _both(message.filter, narrowing), excluded, groups, known, products
     )
     found = await _find(sources, placement, parts.settings.search.candidates)
     if found.merged:
@@ -109,6 +115,7 @@ async def _ranking_of(
     elif placement.minimum_results:
         parts.metrics.recommendations.labels("memory").inc()
         ranking = fallbacks.retrieval_late(parts, calls.info.tenant, viewer, excluded)
+        ranking.sources = {id: [_number(Source.POPULAR)] for id in ranking.item_ids}
     else:
         ranking = Ranking.in_retrieval_order(retrieval_pb2.Candidates(), _UNKNOWN, 0, with_scores=False)
     ranking.conditions = Conditions(viewer.filter, recently_purchased=purchased & excluded)
@@ -126,7 +133,9 @@ async def _rank(
     first, count = found.merged[0].sources[0], len(found.merged)
     parts.metrics.recommendations.labels(first.value).inc()
     if placement.slate.order == "source":
-        ranking = Ranking.in_retrieval_order(found.candidates, _number(first), count, explained is not None)
+        ordered = _in_order(found.candidates, found.merged)
+        shown = one_of_each_group(ordered) if viewer.is_collapsed else ordered
+        ranking = Ranking.in_retrieval_order(shown, _number(first), len(shown.ids), explained is not None)
         return replace(ranking, model_version=SOURCE_ORDER)
     slate, business = placement.slate, placement.business
     options = ranker_pb2.RankingOptions(
@@ -159,7 +168,7 @@ async def _find(sources: CandidateSources, placement: Placement, most: int) -> _
             has_one_source = not order
             order = filled(order, SourceList(source, 1.0, list(part.ids)))
             columns.append(part)
-    whole = joined(columns)
+    whole, order = joined(columns), order[:_MOST_CANDIDATES]
     if not has_one_source:
         # Several sources have no common scale: the merged score stands for their own.
         whole = _in_order(whole, order)
@@ -199,14 +208,16 @@ async def _interests(calls: StageCalls, parts: Parts, viewer: Viewer) -> ranker_
 
 
 async def _products(
-    calls: StageCalls, parts: Parts, message: gateway_pb2.RecommendRequest, placement: Placement
+    calls: StageCalls, parts: Parts, message: gateway_pb2.RecommendRequest, viewer: Viewer, placement: Placement
 ) -> retrieval_pb2.Candidates:
     """The products of the page, else of the cart, with vectors. Unknown ones are missing."""
     ids = list(dict.fromkeys(message.item_ids or message.cart_item_ids))
     asked = {use.source for use in placement.sources} | set(placement.fallback)
     if not ids or not (asked & {*OF_PRODUCTS, Source.CATEGORY} or placement.filters.same_category):
         return retrieval_pb2.Candidates()
-    lookup = retrieval_pb2.LookupProductsRequest(ids=ids, with_products=True, with_vectors=True)
+    lookup = retrieval_pb2.LookupProductsRequest(
+        ids=ids, with_products=True, with_vectors=True, offer_context=offer_context(viewer)
+    )
     answer = await calls.call_or_degrade(
         Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, _AFTER_LOOKUP, fallbacks.WITHOUT_PAGE_PRODUCTS
     )

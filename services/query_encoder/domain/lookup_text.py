@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 
-from services.common.scripts import has_han
+from services.common.scripts import HAN, has_han
 from services.query_encoder.domain.concept_finding import Mention
 from services.query_encoder.domain.constraints import Constraint, ConstraintType
 from services.query_encoder.domain.text import normal_form, words
+
+# "python课程" is two words here.
+_RUN = re.compile(f"[{HAN}]+|[^{HAN}]+")
 
 
 def text_to_look_up(
@@ -38,7 +42,7 @@ def _without(text: str, mentions: Sequence[Mention], stop_words: Collection[str]
 
 def _without_words(text: str, stop_words: Collection[str]) -> str:
     parts, at = list[str](), 0
-    for word in words(text):
+    for word in (word for run in _RUN.findall(text) for word in words(run)):
         start = text.find(word, at)
         parts += [text[at:start], "" if word in stop_words else word]
         at = start + len(word)

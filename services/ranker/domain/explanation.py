@@ -24,13 +24,21 @@ class Explanation:
 
 
 def explain(
-    request: RankingRequest, scores: Scores, rows: Sequence[int], slate: Slate | None = None
+    request: RankingRequest,
+    scores: Scores,
+    rows: Sequence[int],
+    slate: Slate | None = None,
+    is_by_history: bool = True,
 ) -> dict[int, Explanation]:
-    """By row; empty for a ranker that has neither parts nor masked scores. A slate answers a request without query."""
+    """By row; empty for a ranker that has neither parts nor masked scores. A slate answers a request without query.
+
+    `is_by_history`: the candidates of a slate were found by the history, or are popular; otherwise their own score
+    says how they relate to the products of a page, and counts as query match.
+    """
     masked = masked_of(request, scores, rows) if rows else None
     if masked is None:
         return {}
-    attribution = shapley(masked.score if slate is None else unasked(masked.score, request))
+    attribution = shapley(unasked(masked.score, request) if slate is not None and is_by_history else masked.score)
     influences = masked.influences()
     return {
         row: Explanation(

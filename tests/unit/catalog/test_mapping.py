@@ -209,7 +209,7 @@ def test_any_row(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "word",
-    ["", " ", "\u00a0", "\u200b", "NaN", "nan", "null", "NULL", "N/A", "#N/A", "None", "-", None, float("nan")],
+    ["", " ", "\u00a0", "\u200b", "NaN", "nan", "null", "NULL", "N/A", "#N/A", "None", "none", "-", None, float("nan")],
 )  # fmt: skip
 def test_words_for_missing(word: object) -> None:
     """A blank cell, and what programs write for one, sets no field and does not lose the row."""
@@ -253,6 +253,15 @@ def test_several_values_in_a_cell() -> None:
 def test_levels_of_a_category(text: object, levels: list[str]) -> None:
     """ ">" separates levels with or without spaces; a slash belongs to the name; entities are decoded before."""
     assert list(product(category=text).category_path) == levels
+
+
+def test_several_categories_in_a_cell() -> None:
+    """Of paths between vertical bars the first is the category, and the others are an attribute."""
+    made = product(category="Tools > Saws | Garden > Pruning | Sale")
+    assert list(made.category_path) == ["Tools", "Saws"]
+    assert list(made.attributes["other_categories"].values) == ["Garden > Pruning", "Sale"]
+    made = product(category="Tools | Saws")
+    assert (list(made.category_path), len(made.attributes)) == (["Tools", "Saws"], 0)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,7 @@ def put(folder: Path, text: str | bytes, name: str = "f.xml") -> Path:
         ("<rss><item><id>&nbsp;</id></item></rss>", "'nbsp' not defined"), ("<rss><item>", "not well-formed"),
         ("<rss><item><id>1</item></rss>", "not well-formed"), ("", "not well-formed"), ("id,title\n1,x\n", "not well"),
         ("<products><product/></products>", "begins with <products>; a feed in XML is RSS 2.0 or Atom"),
-        ("<rss>" + "<a>" * 1_000, "not well-formed"),
+        ("<rss>" + "<a>" * 300 + "</a>" * 300 + "</rss>", "depth"),
     ],
 )  # fmt: skip
 def test_other_xml(tmp_path: Path, text: str, said: str) -> None:
@@ -73,16 +72,3 @@ def test_an_item_beyond_the_limits(tmp_path: Path, inner: str) -> None:
     bad, good = read_rows(path)
     assert (bad.line, bad.values, "has more than" in bad.problem) == (1, {}, True)
     assert (good.line, good.values) == (2, {"id": "2"})
-
-
-def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """Items, and elements beside them, are freed as soon as they are read."""
-    peaks = []
-    for count in (200, 20_000):
-        item = "<item><g:id>1</g:id><g:title>A chair</g:title></item><other>x</other>\n"
-        path = put(tmp_path, _BEGIN + item * count + _END)
-        tracemalloc.start()
-        assert sum(1 for _ in read_rows(path)) == count
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
-    assert peaks[1] < peaks[0] + (1 << 20)

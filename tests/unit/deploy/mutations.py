@@ -183,8 +183,18 @@ APPLICATIONS = [
     Mutation("Deployment/kairos-learner", f"{_POD} containers 0 volumeMounts 2 readOnly", True,
              "the registry is /registry", OPTIONS),
     Mutation("ConfigMap/kairos-ranker", "data KAIROS_RANKER_STORE", "sqlite", "the ranker's log is in sqlite", OPTIONS),
+    Mutation("ConfigMap/kairos-price-publisher", "data KAIROS_PRICE_PUBLISHER_GATEWAY__CA", DELETED,
+             "the gateway and it must both use TLS, or none"),
+    Mutation("ConfigMap/kairos-price-publisher", "data",
+             {"KAIROS_PRICE_PUBLISHER_GATEWAY__TARGET": "kairos-gateway:50050",
+              "KAIROS_PRICE_PUBLISHER_GATEWAY__CA": "/etc/kairos/tls/ca.crt"},
+             "the gateway asks for a certificate, which it does not have", OPTIONS),
+    Mutation("ConfigMap/kairos-price-publisher", "data KAIROS_PRICE_PUBLISHER_METRICS__HOST", DELETED,
+             "kairos-price-publisher: metrics listens on 127.0.0.1"),
 ]
 NETWORK = [
+    Mutation("NetworkPolicy/price-publisher-to-gateway", "", DELETED,
+             "kairos-price-publisher: may not reach port 50050 of Deployment/kairos-gateway"),
     Mutation("NetworkPolicy/redis", "spec ingress 0 ports", [{"port": "grpc"}], "may not reach port 6379 .*ingress"),
     Mutation("NetworkPolicy/gateway-to-stages", "spec egress 0 to 0 podSelector matchLabels", {"a": "b"},
              "Deployment/kairos-gateway: may not reach port 9000 of RayService/kairos-ranker"),

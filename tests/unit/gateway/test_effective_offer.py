@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kairos.retrieval.v1 import retrieval_pb2
 from services.common.money import MINOR_UNIT_DECIMALS, Money, minor_unit
 from services.gateway.domain.effective_offer import EffectiveOffer, effective_offer
+from services.gateway.flows.effective_offers import offers_of
 
 
 @given(st.sampled_from(sorted(MINOR_UNIT_DECIMALS)), st.integers(0, 10**12), st.integers(0, 10**12))
@@ -32,3 +34,15 @@ def test_the_list_price_is_not_below_the_price(listed: float) -> None:
     """A list price that is unknown, or below the price, counts as the price. Stock that is not tracked is unknown."""
     found = effective_offer(9.99, listed, "USD", -1)
     assert found == EffectiveOffer(Money("USD", Decimal("9.99")), Money("USD", Decimal("9.99")), None)
+
+
+@pytest.mark.parametrize("list_prices", [[12.5, math.nan], []], ids=["today", "of an earlier version"])
+def test_offers_of_candidates(list_prices: list[float]) -> None:
+    """Offers by product id; a product without a price has none, and without list prices the price is the list price."""
+    candidates = retrieval_pb2.Candidates(
+        ids=["a", "b"], prices=[9.99, math.nan], list_prices=list_prices, currencies=["USD", ""], stocks=[3, -1]
+    )
+    offers = offers_of(candidates)
+    listed = Money("USD", Decimal("12.50" if list_prices else "9.99"))
+    assert dict(offers) == {"a": EffectiveOffer(Money("USD", Decimal("9.99")), listed, 3)}
+    assert (len(offers), "b" in offers, offers.get("c")) == (1, False, None)

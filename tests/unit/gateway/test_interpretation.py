@@ -6,7 +6,7 @@ from kairos.common.v1 import product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.gateway.domain.lookup_text import lookup_text
-from services.gateway.flows.interpretation import interpret, report_effects, soft_filter, text_to_look_up
+from services.gateway.flows.interpretation import interpret, match_groups, report_effects, soft_filter, text_to_look_up
 
 FILTER = gateway_pb2.INTERPRETATION_EFFECT_FILTER
 BOOST = gateway_pb2.INTERPRETATION_EFFECT_BOOST
@@ -75,6 +75,30 @@ def test_lookup_text() -> None:
     answer = understood()
     answer.spelling_alternatives.append("nice")
     assert text_to_look_up(message, answer) == "nike 红色牛仔裤 nice red denim jeans"
+
+
+def test_values_of_other_attributes() -> None:
+    """Values of an attribute are alternatives in the filter; the request's own filter on it overrides them."""
+    answer = encoder_pb2.EncodeQueryResponse(retrieval_text="python evening")
+    for value, words in (("Evening", "after work"), ("Weekend", "on saturday")):
+        answer.constraints.add(
+            type=encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE, attribute="time", value=value, matched_text=words
+        )
+    soft = soft_filter(gateway_pb2.SearchRequest(), answer)
+    assert soft is not None
+    assert [(entry.name, list(entry.values)) for entry in soft.attributes] == [("time", ["Evening", "Weekend"])]
+    own = product_pb2.ProductFilter(attributes=[product_pb2.AttributeFilter(name="Time ", values=["Morning"])])
+    assert soft_filter(gateway_pb2.SearchRequest(filter=own), answer) is None
+
+
+def test_a_value_that_is_looked_up_is_a_condition() -> None:
+    """The group of a value is a condition also if the value stands for other words of the query."""
+    answer = encoder_pb2.EncodeQueryResponse(retrieval_text="python evening")
+    answer.constraints.add(
+        type=encoder_pb2.CONSTRAINT_TYPE_ATTRIBUTE, attribute="time", value="Evening", matched_text="after work"
+    )
+    groups = match_groups(gateway_pb2.SearchRequest(query="python after work"), answer)
+    assert [(group.alternatives[0], group.is_condition) for group in groups] == [("python", False), ("evening", True)]
 
 
 def test_lookup_text_is_bounded() -> None:

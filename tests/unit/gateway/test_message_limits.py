@@ -132,7 +132,7 @@ def test_fields_are_counted_exactly(message: gateway_pb2.RecordEventsRequest) ->
         ("DeleteProducts", gateway_pb2.DeleteProductsRequest(ids=["a"] * 1_001), "ids"),
         (
             "ExplainItem",
-            gateway_pb2.ExplainItemRequest(search=gateway_pb2.SearchRequest(filter={"brands": ["b"] * 65})),  # type: ignore[arg-type]
+            gateway_pb2.ExplainItemRequest(search=gateway_pb2.SearchRequest(filter={"brands": ["b"] * 101})),  # type: ignore[arg-type]
             "search.filter.brands",
         ),
         (

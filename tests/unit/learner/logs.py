@@ -8,7 +8,9 @@ from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.ports import ProfileStore
 from tests.unit.ranker.logging_ranker import ranked
 
-ITEMS, DIMENSIONS, PAGE, STEP_S = 24, 4, 6, 60.0
+ITEMS, DIMENSIONS, PAGE = 24, 4, 6
+# A person counts once for an item and day: pages an hour apart rarely show one twice.
+STEP_S = 3_600.0
 VERSION = "m@1"
 # Logits by which a perfect match is clicked rather than none.
 SLOPE = 12.0
@@ -31,7 +33,7 @@ class Shop:
     def show(
         self, pages: int, sign: float = 1.0, model_version: str = "weighted-sum@2", users: int = 40, bias: float = 0.0
     ) -> None:
-        """Each page a minute after the one before, in an order that says nothing. `bias` moves the logit of a click."""
+        """Each page an hour after the one before, in an order that says nothing. `bias` moves the logit of a click."""
         for _ in range(pages):
             self.shown += 1
             self.now_s += STEP_S

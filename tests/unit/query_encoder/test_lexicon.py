@@ -30,6 +30,13 @@ def test_learn() -> None:
     assert update.categories == {"shoes": "Shoes", "running shoes": "Shoes > Running Shoes"}
 
 
+def test_values_of_attributes() -> None:
+    """Values are learned of every attribute, without numbers and long texts; names are compared without case."""
+    values = {"Level": ("Advanced", "advanced "), "size": ("42", "42 EU"), "notes": ("x" * 49,)}
+    update = learn([Product(id="1", title="Course", attributes=values)])
+    assert update.values == {"level": {"advanced": "advanced "}, "size": {"42 eu": "42 EU"}}
+
+
 def test_korean_words_stay_apart() -> None:
     """A phrase of Korean words is written with spaces; only Chinese words are joined without one."""
     assert learn([Product(id="1", title="남성 운동화")]).phrases == Counter({"남성 운동화"})

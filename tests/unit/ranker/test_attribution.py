@@ -162,3 +162,13 @@ def test_neither_parts_nor_masks() -> None:
     """A ranker without parts and without masked scores has no explanation."""
     request = drawn(1)
     assert explain(request, Scores(request.popularity), [0]) == {}
+
+
+def test_what_relates_to_a_page_is_no_history() -> None:
+    """The score of candidates that were found by the products of a page stays apart from the history."""
+    request = drawn(5)
+    scores = RANKER(request)
+    slate = make_slate(request, scores.total, 0.0, Random(1))
+    asked, of_page = explain(request, scores, [3])[3], explain(request, scores, [3], slate, is_by_history=False)[3]
+    assert of_page.contributions == asked.contributions
+    assert of_page.slate is not None

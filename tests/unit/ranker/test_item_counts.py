@@ -24,6 +24,7 @@ acts = st.builds(
     st.sampled_from("abcdef"),
     st.integers(0, 40 * 24).map(lambda hours: NOW_S - 3_600.0 * hours),
     st.sampled_from(["", "o1", "o2"]),
+    st.integers(1, 3),
 )
 
 
@@ -185,3 +186,14 @@ def test_a_part_of_an_order_stays_bought() -> None:
     assert list(person.undo("mug", "o", 1))
     assert MUG not in person.counted
     assert not list(person.add(Act(Relation.BOUGHT, "mug", NOW_S, "o", 2)))
+
+
+def test_a_later_purchase_is_not_undone() -> None:
+    """A refund without an order id that arrives late undoes the purchase before it, not one after it."""
+    person = PersonCounts()
+    for age in (3, 1):
+        for item in ("beans", "mug"):
+            list(person.add(Act(Relation.BOUGHT, item, NOW_S - age * DAY_S)))
+    assert not list(person.undo("mug", "", refunded_s=NOW_S - 2 * DAY_S))
+    assert person.counted[MUG] == 20_000 - 1
+    assert len(person.acts) == 3

@@ -37,10 +37,12 @@ def test_an_image_encoder_from_a_catalogue(shop: Path) -> None:
 
 
 def test_a_catalogue_with_bad_rows(tmp_path: Path) -> None:
-    """Rows that an import would reject are skipped; the first row of an id counts."""
+    """Rows that an import would reject are skipped, wrong prices left out; the first row of an id counts."""
     file = tmp_path / "p.csv"
     file.write_text("id,title,price\n1,Mug,5\n,No id,5\n2,Cup,-3\n1,Again,6\n3,Jug,\n")
-    assert [(product.id, product.title) for product in read_catalogue(file)] == [("1", "Mug"), ("3", "Jug")]
+    products = read_catalogue(file)
+    assert [(product.id, product.title) for product in products] == [("1", "Mug"), ("2", "Cup"), ("3", "Jug")]
+    assert products[1].price is None
 
 
 def test_pictures_stay_in_their_folder(tmp_path: Path) -> None:

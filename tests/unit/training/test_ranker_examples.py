@@ -95,6 +95,44 @@ def test_an_event_is_an_outcome_of_one_page() -> None:
     assert reached(outcomes, other)[2] == 0
 
 
+def refund(item_id: str, after_s: float, visitor: str = "") -> Event:
+    return event(item_id, after_s, kind=EventType.REFUND, visitor=visitor)
+
+
+def test_an_undone_purchase_is_no_outcome() -> None:
+    """What is left is the click or cart there was, also if the refund is of the user and the purchase the visitor's."""
+    outcomes = Outcomes()
+    outcomes.add_impressions(PAGE)
+    outcomes.add_event(refund("boot1", 10**6))
+    outcomes.add_event(event("boot1", 5, kind=EventType.CART))
+    outcomes.add_event(event("boot1", 9, kind=EventType.PURCHASE))
+    outcomes.add_event(event("lamp2", 9, kind=EventType.PURCHASE, visitor="v"))
+    outcomes.add_event(refund("lamp2", 10**6))
+    assert reached(outcomes, PAGE) == [2, 0, 0]
+    assert reached(outcomes, PAGE, (VISITOR,)) == [0, 3, 0]
+    assert reached(outcomes, PAGE, (USER, VISITOR)) == [2, 0, 0]
+
+
+def test_a_person_counts_once_for_an_item_and_day(tmp_path: Path) -> None:
+    """The second click on the item that day is no further example; a purchase is, and so is a click of the next day."""
+    store, day_s = SqliteProfileStore(tmp_path), 86_400.0
+    start = NOW_S - NOW_S % day_s
+    for n, (at_s, kind) in enumerate(
+        ((10, EventType.CLICK), (1_000, EventType.CLICK), (2_000, EventType.PURCHASE), (day_s, EventType.CLICK))
+    ):
+        page = ranked(store, BY_ID, ITEM_IDS, f"r{n}", start + at_s, "u")
+        store.record_impressions("default", [page], ITEMS)
+        acted = Event(f"e{n}", "u", "", "lamp2", kind, start + at_s + 1)
+        store.record([Batch("default", [acted], ITEMS)])
+    examples = ExampleReader(store, window_s=WINDOW_S).read(NOW_S + 2 * day_s)
+    rows = [(examples.page == page).nonzero()[0] for page in range(4)]
+    items = [examples.item_ids[examples.item[own]].tolist() for own in rows]
+    assert items == [ITEM_IDS, ["boot1", "boot3"], ITEM_IDS, ITEM_IDS]
+    assert [examples.click[own].tolist() for own in rows] == [[0, 1, 0], [0, 0], [0, 1, 0], [0, 1, 0]]
+    assert examples.positions[rows[1]].tolist() == [1, 3]
+    store.close()
+
+
 def test_outcomes_are_of_one_person() -> None:
     """An event of another person is no outcome; an event of the merged visitor is one."""
     outcomes = Outcomes()

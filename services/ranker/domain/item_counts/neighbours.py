@@ -6,6 +6,7 @@ compare without decaying each.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,6 +55,12 @@ class Neighbours:
         if len(self.others) > NEIGHBOURS:
             # The new one may stay: otherwise no new pair of a frequent item would ever grow.
             del self.others[min((id for id in self.others if id != other), key=lambda id: (self.others[id], id))]
+
+    def strongest(self, most: int) -> Neighbours:
+        """Those with the greatest counts."""
+        if len(self.others) <= most:
+            return self
+        return Neighbours(dict(heapq.nlargest(most, self.others.items(), key=lambda pair: pair[1])))
 
 
 def changed(count: Count | None, before: int | None, after: int | None) -> Count | None:

@@ -6,6 +6,7 @@ added is kept, bounded, so that it can be replaced by a newer day and taken back
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -96,8 +97,8 @@ class PersonCounts:
                 yield Change(pair, known, day)
         self._bound()
 
-    def undo(self, item_id: str, order_id: str, quantity: int = 0) -> Iterator[Change]:
-        """Takes back the purchases of the item in this order; without an order id, the latest one of the item.
+    def undo(self, item_id: str, order_id: str, quantity: int = 0, refunded_s: float = math.inf) -> Iterator[Change]:
+        """Takes back the purchases of the item in this order; without an order id, the latest one before `refunded_s`.
 
         `quantity` pieces were given back, 0: all. A purchase of which pieces are left stays. One that is no longer
         among the acts stays counted, and fades.
@@ -110,7 +111,8 @@ class PersonCounts:
                 del self.undone[next(iter(self.undone))]
             gone = [act for act in bought if act.order_id == order_id] if self._is_undone(order_id, item_id, 0) else []
         else:
-            gone = [act for act in bought[-1:] if not 0 < quantity < act.quantity]
+            before = [act for act in bought if act.time_s <= refunded_s]
+            gone = [act for act in before[-1:] if not 0 < quantity < act.quantity]
         # Before the acts go: what they have made.
         made = {(pair, day) for act in gone for pair, day in self._made_by(act, most=ACTS)}
         self.acts = [act for act in self.acts if act not in gone]

@@ -139,14 +139,12 @@ class Resolver:
 
 def boundaries(groups: Iterable[Slots], now_us: int) -> tuple[int, int]:
     """(the last time, up to now, at which one of the offers began or ended to apply; the next one). Microseconds."""
-    last, following = ALWAYS_US, NEVER_US
-    for offers in groups:
-        for name in ("starts_us", "ends_us"):
-            times = offers[name]
-            is_over = times <= now_us
-            last = max(last, int(times[is_over].max(initial=ALWAYS_US)))
-            following = min(following, int(times[~is_over].min(initial=NEVER_US)))
-    return last, following
+    times = [offers[name] for offers in groups for name in ("starts_us", "ends_us")]
+    if not times:
+        return ALWAYS_US, NEVER_US
+    joined = np.concatenate(times)
+    is_over = joined <= now_us
+    return int(joined[is_over].max(initial=ALWAYS_US)), int(joined[~is_over].min(initial=NEVER_US))
 
 
 def _having(found: tuple[RowArray, Slots], wanted: npt.NDArray[np.bool_]) -> tuple[RowArray, Slots]:

@@ -125,12 +125,14 @@ class Views:
 
 
 def _patched(columns: EffectiveOffers, rows: RowArray, resolved: EffectiveOffers, count: int) -> EffectiveOffers:
-    """Copies: a search that began before goes on with the columns it has."""
+    """Copies of the columns that change: a search that began before goes on with those it has."""
     patched = {}
     for column in fields(EffectiveOffers):
-        old = getattr(columns, column.name)
-        new = np.empty(count, old.dtype)
+        old, changed = getattr(columns, column.name), getattr(resolved, column.name)
+        if len(old) == count and np.array_equal(old[rows], changed, equal_nan=True):
+            patched[column.name] = old
+            continue
+        new = patched[column.name] = np.empty(count, old.dtype)
         new[: len(old)] = old
-        new[rows] = getattr(resolved, column.name)
-        patched[column.name] = new
+        new[rows] = changed
     return EffectiveOffers(**patched)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -190,13 +191,78 @@ def test_amounts_are_exact(currency: tuple[str, int], minor_units: int) -> None:
     assert book_of([(0, offer)]).offers_of(0) == [offer]
 
 
+EUROS = [Money("EUR", Decimal(number)) for number in range(5)]
+STAFF_IN_ULM = OfferContext("staff", place_id="ulm")
+
+
+def price_of(book: OfferBook, context: OfferContext, now_s: float = START) -> Decimal | None:
+    """Of one product with the list price 3 EUR."""
+    return rows_of(book, context, now_s, [BaseProduct(EUROS[3], None)])[0][0]
+
+
+def computed(price: int, base: int, **fields: Any) -> tuple[int, Offer]:
+    return 0, Offer(1, source=OfferSource.PRICING, price=EUROS[price], base_price=EUROS[base], **fields)
+
+
+def priced(price: int, **fields: Any) -> tuple[int, Offer]:
+    return 0, Offer(1, price=EUROS[price], **fields)
+
+
+def test_a_computed_price_applies_while_its_base_price_does() -> None:
+    """A computed price takes the place of the shop's price that it was computed from, and of no other one."""
+    book = book_of([computed(1, 3), priced(2, price_list_id="staff")])
+    assert price_of(book, OfferContext()) == 1
+    assert price_of(book, OfferContext("staff")) == 2
+    book.update(0, Offer(2, price=EUROS[4]))
+    assert price_of(book, OfferContext()) == 4
+
+
+def test_a_computed_price_and_a_sale_of_a_place() -> None:
+    """A computed price for any place does not replace the sale of one place."""
+    book = book_of([computed(1, 3), (0, Offer(1, place_id="ulm", sale_price=EUROS[2]))])
+    assert [price_of(book, context) for context in (OfferContext(), OfferContext(place_id="ulm"))] == [1, 2]
+
+
+def test_a_computed_price_includes_the_sale() -> None:
+    """A computed price whose base price is the sale price applies during the sale, and not after it."""
+    sale = (0, Offer(1, price=EUROS[3], sale_price=EUROS[2], sale_ends_at=moment(2)))
+    book = book_of([computed(1, 2), sale])
+    assert [price_of(book, OfferContext(), START + second) for second in (1, 2)] == [1, 3]
+
+
+def test_a_nearer_price_of_the_shop_wins() -> None:
+    """A shop's price for a place is not replaced by a computed price for any place, even if it is the base price."""
+    book = book_of([computed(1, 3), priced(3, place_id="ulm"), priced(4, price_list_id="staff")])
+    assert price_of(book, OfferContext(place_id="ulm")) == 3
+
+
 def test_a_computed_price_of_another_place() -> None:
     """A computed price of a price list does not apply to a place where another price happens to be its base price."""
-    euros = [Money("EUR", Decimal(number)) for number in range(4)]
-    product = BaseProduct(euros[3], None)
-    computed = Offer(1, "staff", source=OfferSource.PRICING, price=euros[1], base_price=euros[2])
-    book = book_of([(0, computed), (0, Offer(1, place_id="ulm", price=euros[2]))])
-    assert rows_of(book, OfferContext("staff", place_id="ulm"), START, [product])[0][0] == 2
+    book = book_of([computed(1, 2, price_list_id="staff"), priced(2, place_id="ulm")])
+    assert price_of(book, STAFF_IN_ULM) == 2
+
+
+def test_a_sale_never_raises_a_price() -> None:
+    """A sale price of a further offer does not apply where a nearer price is lower."""
+    sale = (0, Offer(1, price=EUROS[4], sale_price=EUROS[3]))
+    book = book_of([sale, priced(2, price_list_id="staff"), (0, Offer(1, "staff", "ulm", stock=1))])
+    assert [price_of(book, context) for context in (OfferContext(), STAFF_IN_ULM)] == [3, 2]
+
+
+def test_the_clock_may_go_back() -> None:
+    """One view shows a sale in its dates, whatever the order of the times that are asked for, and offers that came in
+    between.
+    """
+    times: Any = {"sale_starts_at": moment(1), "sale_ends_at": moment(3)}
+    book = book_of([(0, Offer(1, sale_price=EUROS[1], **times))])
+    asked = (0, 2, 1, 3, 2, 4, 0)
+    assert [price_of(book, OfferContext(), START + second) for second in asked] == [3, 1, 1, 3, 1, 3, 3]
+    without = OfferBook()
+    for now, expected_price in ((2, 3), (2, 1), (0, 3), (3, 1), (5, 3)):
+        assert price_of(without, OfferContext(), START + now) == expected_price
+        without.update(0, Offer(1, sale_price=EUROS[1], sale_starts_at=moment(1), sale_ends_at=moment(4)))
+    book.update(0, Offer(2, sale_price=EUROS[2], sale_starts_at=moment(2)))
+    assert [price_of(book, OfferContext(), START + second) for second in asked] == [3, 2, 3, 2, 2, 2, 3]
 
 
 def test_many_changes_at_once() -> None:

@@ -1,0 +1,131 @@
+"""One price everywhere, in the real services: filters, sorts, results and quotes have the published price."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from decimal import Decimal
+from typing import Any
+
+import grpc
+import pytest
+
+from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from kairos.pricing.v1 import pricing_pb2
+from ops.client import Connection, field_violations
+from ops.in_process import in_process_suite
+from services.pricing.domain.pricing import Guardrails, MarkdownRules
+from services.pricing.publisher.grpc_gateway import GrpcShopGateway
+from services.pricing.publisher.metrics import PublisherMetrics
+from services.pricing.publisher.settings import GatewayAccessSettings
+from services.pricing.publisher.sqlite_state import SqlitePublisherState
+from services.pricing.publisher.worker import PricePublisher
+
+Stub = gateway_pb2_grpc.GatewayServiceStub
+BUDGET_S = 20.0
+RULES = MarkdownRules(150, Decimal("0.10"), 540, Decimal("0.15"))
+RAILS = Guardrails(Decimal("0.05"), Decimal("0.30"), Decimal(0))
+
+
+class Shop:
+    """A suite with its publisher."""
+
+    def __init__(self, stub: Stub, publisher: PricePublisher) -> None:
+        self.stub, self._publisher = stub, publisher
+
+    def has(self, *products: product_pb2.Product) -> None:
+        message = gateway_pb2.ImportProductsRequest(products=products)
+        assert self.stub.ImportProducts(iter([message]), timeout=BUDGET_S).rejected_count == 0
+        self.publish()
+
+    def offers(self, **fields: Any) -> None:
+        made = offer_pb2.Offer(**fields)
+        made.updated_at.FromNanoseconds(time.time_ns())
+        message = gateway_pb2.UpdateOffersRequest(offers=[made])
+        assert self.stub.UpdateOffers(iter([message]), timeout=BUDGET_S).updated_count == 1
+        self.publish()
+
+    def publish(self) -> None:
+        while not self._publisher.step():
+            pass
+
+    def prices(self, **more: Any) -> dict[str, tuple[str, str]]:
+        """Price and list price by product, as a search shows them, in its order."""
+        answer = self.stub.Search(gateway_pb2.SearchRequest(query="lamp", **more), timeout=BUDGET_S)
+        assert not answer.degradations
+        return {result.product.id: amounts(result.price) for result in answer.results}
+
+    def quotes(self, **more: Any) -> dict[str, tuple[str, str]]:
+        asked = gateway_pb2.QuotePricesRequest(product_ids=["desk", "floor"], **more)
+        return {quote.item_id: amounts(quote) for quote in self.stub.QuotePrices(asked, timeout=BUDGET_S).quotes}
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    folder = tmp_path_factory.mktemp("suite")
+    with in_process_suite(folder) as suite, Connection(suite.gateway_target).stub() as stub:
+        access = GatewayAccessSettings(target=suite.gateway_target)
+        with (
+            closing(GrpcShopGateway(access)) as gateway,
+            closing(SqlitePublisherState(folder / "price_publisher", "rules")) as state,
+        ):
+            yield Shop(stub, PricePublisher(gateway, state, RULES, RAILS, PublisherMetrics(), time.time))
+
+
+@pytest.fixture
+def shop(suite: Shop) -> Shop:
+    """A desk lamp at 100 that is marked down to 90, and a floor lamp at 95, without other offers."""
+    suite.stub.DeleteProducts(gateway_pb2.DeleteProductsRequest(ids=["desk", "floor"]), timeout=BUDGET_S)
+    suite.has(
+        product_pb2.Product(id="desk", title="Desk lamp", price=usd(100), stock=200),
+        product_pb2.Product(id="floor", title="Floor lamp", price=usd(95), stock=2),
+    )
+    return suite
+
+
+def usd(units: int) -> common_pb2.Money:
+    return common_pb2.Money(currency_code="USD", units=units)
+
+
+def amounts(quote: pricing_pb2.PriceQuote) -> tuple[str, str]:
+    offer, listed = (Decimal(money.units) + Decimal(money.nanos) / 10**9 for money in (quote.offer, quote.list_price))
+    return f"{offer:.2f}", f"{listed:.2f}"
+
+
+def up_to(units: int) -> product_pb2.ProductFilter:
+    return product_pb2.ProductFilter(price=product_pb2.PriceRange(maximum=usd(units)))
+
+
+def test_a_markdown_is_the_price_everywhere(shop: Shop) -> None:
+    """A filter up to 91 finds the lamp that is marked down to 90; it is the cheapest; its quote is 90."""
+    desk, floor = ("90.00", "100.00"), ("95.00", "95.00")
+    assert shop.prices() == shop.quotes() == {"desk": desk, "floor": floor}
+    assert shop.prices(filter=up_to(91)) == {"desk": desk}
+    assert list(shop.prices(sort=product_pb2.SORT_ORDER_PRICE_ASCENDING)) == ["desk", "floor"]
+
+
+def test_a_sale_takes_the_place_of_a_markdown(shop: Shop) -> None:
+    """A sale of the shop is the price everywhere, with the price before it as the list price."""
+    shop.offers(product_id="floor", sale_price=usd(60))
+    assert shop.prices()["floor"] == shop.quotes()["floor"] == ("60.00", "95.00")
+    assert list(shop.prices(filter=up_to(91), sort=product_pb2.SORT_ORDER_PRICE_ASCENDING)) == ["floor", "desk"]
+    shop.offers(product_id="desk", sale_price=usd(95))
+    assert shop.prices()["desk"] == shop.quotes()["desk"] == ("95.00", "100.00")
+
+
+def test_a_price_list_is_marked_down(shop: Shop) -> None:
+    """A price of a list is marked down from that price, in filters, results and quotes of this list only."""
+    shop.offers(product_id="desk", price_list_id="wholesale", price=usd(50))
+    assert shop.quotes(price_list_id="wholesale")["desk"] == ("45.00", "50.00")
+    assert shop.prices(price_list_id="wholesale", filter=up_to(46)) == {"desk": ("45.00", "50.00")}
+    assert shop.prices(filter=up_to(46)) == {}
+
+
+@pytest.mark.parametrize("ask", [Shop.prices, Shop.quotes])
+def test_an_unknown_price_list(shop: Shop, ask: Callable[..., Any]) -> None:
+    """A price list without offers is refused, with the name of the request's own field."""
+    with pytest.raises(grpc.RpcError) as refused:
+        ask(shop, price_list_id="nowhere")
+    assert [field for field, _ in field_violations(refused.value)] == ["price_list_id"]
