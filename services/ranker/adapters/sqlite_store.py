@@ -187,16 +187,19 @@ class SqliteProfileStore(SqlitePersons):
         self._join_groups(tenant, batch.items)
         items, persons = {item.item_id: item for item in batch.items}, {event.person for event in batch.events}
         gone, owners = self._forgotten(tenant, persons), self._owners(self._db, tenant, persons)
+        keys = self._keys(tenant, {event.item_id for event in batch.events})
         query = "SELECT until_s FROM trimmed WHERE tenant = ? AND log = 'events'"
         (until_s,) = self._db.execute(query, (tenant,)).fetchone() or (-math.inf,)
         return [
             event.event_id
             for event in batch.events
             if event.occurred_s > max(gone[event.person], until_s)
-            and self._insert(tenant, event, owners.get(event.person, event.person), items.get(event.item_id))
+            and self._insert(
+                tenant, event, owners.get(event.person, event.person), items.get(event.item_id), keys[event.item_id]
+            )
         ]
 
-    def _insert(self, tenant: str, event: Event, person: str, item: ItemFeatures | None) -> bool:
+    def _insert(self, tenant: str, event: Event, person: str, item: ItemFeatures | None, key: str) -> bool:
         is_purchase, is_refund = event.type is EventType.PURCHASE, event.type in UNDOING
         undone = self._undone(tenant, person) if is_purchase or is_refund else frozenset[str]()
         price = None if item is None or math.isnan(item.price) else item.price
@@ -215,9 +218,9 @@ class SqliteProfileStore(SqlitePersons):
             undone = self._settle(tenant, person, undone, event.event_id)
         if is_purchase and event.event_id not in undone:
             category = item.category if item else ""
-            self._count_purchase(tenant, person, event, cursor.lastrowid or 0, category)
+            self._count_purchase(tenant, person, event, key, cursor.lastrowid or 0, category)
         elif not is_purchase:
-            self._count_popularity(tenant, person, event)
+            self._count_popularity(tenant, person, event, key)
         return True
 
     def _read_log(self, columns: str, tenant: str, position: int, limit: int, person: str) -> list[Any]:

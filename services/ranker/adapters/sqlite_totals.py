@@ -65,27 +65,28 @@ class SqliteTotals(SqliteRetention):
             if purchase.event_id in after:
                 self._lower_popularity(tenant, person, purchase, left, after)
             else:
-                self._count_popularity(tenant, person, purchase)
+                key = self._keys(tenant, [purchase.item_id])[purchase.item_id]
+                self._count_popularity(tenant, person, purchase, key)
         for item_id, day in sorted({(each.item_id, day_of(each.occurred_s)) for each in changed}):
             same = [each.event_id for each in left if (each.item_id, day_of(each.occurred_s)) == (item_id, day)]
             self._set_day(tenant, person, item_id, day, same)
         return after
 
     def _count_purchase(
-        self, tenant: str, person: str, purchase: Event | HistoryEntry, position: int, category: str
+        self, tenant: str, person: str, purchase: Event, key: str, position: int, category: str
     ) -> None:
         """Of a purchase that is not undone."""
-        self._count_popularity(tenant, person, purchase)
+        self._count_popularity(tenant, person, purchase, key)
         row = (tenant, person, purchase.item_id, day_of(purchase.occurred_s), position, category)
         before = self._bought(tenant, person, purchase.item_id)
         if self._db.execute("INSERT OR IGNORE INTO bought VALUES (?, ?, ?, ?, ?, ?)", row).rowcount:
             self._recount(tenant, before, self._bought(tenant, person, purchase.item_id))
 
-    def _count_popularity(self, tenant: str, person: str, entry: Event | HistoryEntry) -> None:
+    def _count_popularity(self, tenant: str, person: str, entry: Event | HistoryEntry, key: str) -> None:
+        """`key` is that of the popularity of the entry's item."""
         mass = log_mass_of(entry.type, entry.item_id, entry.occurred_s)
         if mass is None:
             return
-        key = self._keys(tenant, [entry.item_id])[entry.item_id]
         share = self._log_mass(_SHARE, tenant, person, key)
         if share is not None and share >= mass:
             return
