@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.filters import SortOrder
+from services.common.offers import Offer
 from services.retrieval.adapters.browsing import browse
 from services.retrieval.adapters.collection import Hits, Read, Row, VectorQuery
 from services.retrieval.adapters.points import Between, Beyond, Condition, IsMissing, PointData, Where
@@ -87,6 +88,15 @@ class FakeCollection:
         raise NotImplementedError
 
     def delete(self, ids: Sequence[int]) -> None:
+        raise NotImplementedError
+
+    def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
+        raise NotImplementedError
+
+    def newer_offers(self, offers: Mapping[int, tuple[int, Offer]]) -> list[int]:
+        raise NotImplementedError
+
+    def set_offers(self, offers: Sequence[tuple[int, Offer]]) -> None:
         raise NotImplementedError
 
 
