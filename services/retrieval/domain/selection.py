@@ -18,6 +18,7 @@ from services.retrieval.domain.catalogue.conditions import Conditions
 from services.retrieval.domain.catalogue.effective import CURRENCIES, EffectiveOffers
 from services.retrieval.domain.catalogue.growing import BoolArray, RowArray
 from services.retrieval.domain.catalogue.matching import Alternative, Group, Matches, MatchLevel
+from services.retrieval.domain.catalogue.number_map import NOWHERE
 from services.retrieval.domain.catalogue.view import CatalogueView
 from services.retrieval.domain.legs import KeyArray, LegHits, ScoredKeys
 from services.retrieval.domain.query import RetrievalQuery
@@ -138,7 +139,9 @@ class Selection:
 
     def is_soft(self, keys: KeyArray) -> BoolArray:
         """[keys]: whether they meet the soft filter."""
-        return self.soft[self._rows_of(keys)]
+        rows = self._rows_of(keys)
+        # A product that was written again meanwhile has no row here.
+        return self.soft[rows] & (rows != NOWHERE)
 
     def with_identified(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
         """The products that the query identifies come first, also those that no leg found."""
