@@ -141,7 +141,8 @@ class Selection:
         """[keys]: whether they meet the soft filter."""
         rows = self._rows_of(keys)
         # A product that was written again meanwhile has no row here.
-        return self.soft[rows] & (rows != NOWHERE)
+        meets: BoolArray = self.soft[rows] & (rows != NOWHERE)
+        return meets
 
     def with_identified(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
         """The products that the query identifies come first, also those that no leg found."""
