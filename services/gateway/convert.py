@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -86,7 +87,7 @@ def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_keys: t
     asked = message.WhichOneof("asked")
     if asked is None:
         raise InvalidArgument.of("asked", "is missing; send search or recommend")
-    try:
+    with fields_below(asked):
         if asked == "search":
             message.search.ClearField("facets")
             message.search.ClearField("best_facet_count")
@@ -94,8 +95,15 @@ def viewer_of_explanation(message: gateway_pb2.ExplainItemRequest, token_keys: t
             return viewer_of_search(message.search, token_keys)
         message.recommend.ClearField("page_token")
         return viewer_of_recommendation(message.recommend, token_keys)
+
+
+@contextmanager
+def fields_below(name: str) -> Iterator[None]:
+    """Errors about fields of a message that is the field `name` of another one."""
+    try:
+        yield
     except InvalidArgument as error:
-        below = (FieldViolation(f"{asked}.{wrong.field}", wrong.description) for wrong in error.violations)
+        below = (FieldViolation(f"{name}.{wrong.field}", wrong.description) for wrong in error.violations)
         raise InvalidArgument(*below) from None
 
 

@@ -101,7 +101,7 @@ async def test_messages_in_progress_are_bounded_by_bytes() -> None:
         small = gateway_pb2.RecordEventsRequest(events=[click]).SerializeToString()
         large = small + unknown_field(MESSAGE_LIMITS["RecordEvents"].size - 1_000)
         async with (
-            gateway(KEYS, stages.targets, LimitSettings(in_flight_mb=20)) as started,
+            gateway(KEYS, stages.targets, LimitSettings(in_flight_mb=24)) as started,
             calling(started) as channel,
         ):
             raw: Any = channel.unary_unary(path("RecordEvents"))

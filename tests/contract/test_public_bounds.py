@@ -29,6 +29,7 @@ ID = ["x" * 129, "a\nb", "\0", "a\u2028b", "\x7f"]
 TAG = ["x" * 36, "en_US", "x", "é", "en-"]
 BEYOND: dict[str, list[Any]] = {
     **dict.fromkeys(("user_id", "visitor_id", "session_id", "item_id", "event_id", "similar_to_id", "id"), ID),
+    **dict.fromkeys(("order_id", "quote_id"), ID),
     "query": ["x" * 513],
     "prefix": ["x" * 513],
     "locale": [*TAG, "x" * 5_000],
@@ -65,6 +66,9 @@ BEYOND: dict[str, list[Any]] = {
     "kairos.common.v1.Tensor.data": [b"x" * 9],
     **{name: [-1] for name in ("page_size", "limit", "sample_size", "quantity", "dwell_ms")},
     "sort": [99],
+    "collapse": [99],
+    "fulfilment": [9],
+    "best_facet_count": [-1, 9],
     **{name: ["x" * 65, "a\nb"] for name in ("price_list_id", "place_id")},
     "product_id": ID,
     "fulfilments": [[9], [1, 9]],
@@ -89,7 +93,7 @@ MAPS: dict[str, list[dict[str, Any]]] = {
 IMAGES = f"{GATEWAY}ImportProductsRequest.images"
 STREAMS = ("ImportProducts", "UpdateOffers")
 # ExplainItem does not read these of the request that it explains.
-IGNORED = ("search.page_token", "search.facets", "recommend.page_token")
+IGNORED = ("search.page_token", "search.facets", "search.best_facet_count", "recommend.page_token")
 
 Change = Callable[[Any], Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -18,7 +18,9 @@ from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from services.common.call_limit import MOST_CALLS
 from services.common.rpc import rpc
 from services.retrieval.domain.candidates import Candidates
+from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.fusion import FixedFusion
+from services.retrieval.domain.legs import KeyArray
 from services.retrieval.handler import RetrievalHandler
 from services.retrieval.ports import Found, ProductIndex
 from services.retrieval.search import Retriever
@@ -59,6 +61,15 @@ class HeldIndex:
         return ""
 
     image_model_version = model_version
+
+    def catalogue(self, tenant: str) -> Catalogue:
+        return Catalogue()
+
+    def words(self, text: str) -> tuple[int, ...]:
+        return ()
+
+    def keys(self, ids: Sequence[str]) -> KeyArray:
+        return np.empty(0, np.uint64)
 
     def find(self, tenant: str, legs: Any, narrowings: Any, depth: int, columns: Any = None) -> Found:
         self.begun.append(legs[0].query)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import NotFound
-from services.gateway.convert import offer_context
+from services.gateway.convert import fields_below, offer_context
 from services.gateway.domain.budget import Stage
 from services.gateway.domain.effective_offer import EffectiveOffer
 from services.gateway.domain.texts import Texts
@@ -29,11 +29,13 @@ async def explain_item(
     response = gateway_pb2.ExplainItemResponse(request_id=calls.info.request_id)
     explained, answer = Explained(places=1, item_id=message.item_id), gateway_pb2.SearchResponse()
     if message.WhichOneof("asked") == "search":
-        ranking = await search.new_ranking(calls, parts, message.search, viewer, answer, explained)
+        with fields_below("search"):
+            ranking = await search.new_ranking(calls, parts, message.search, viewer, answer, explained)
         if message.search.query.strip():
             response.interpretation.CopyFrom(answer.interpretation)
     else:
-        ranking = await recommend.new_ranking(calls, parts, message.recommend, viewer, explained)
+        with fields_below("recommend"):
+            ranking = await recommend.new_ranking(calls, parts, message.recommend, viewer, explained)
     response.ranked_count, response.model_version = ranking.count, ranking.model_version
     serialized, offers = await _known(calls, parts, ranking, viewer, message.item_id)
     product = product_of(serialized, calls.locale)

@@ -71,5 +71,7 @@ def _is_of(order: ranker_pb2.RankItemsResponse, candidates: retrieval_pb2.Candid
     ids = set(order.item_ids)
     if len(order.scores) != len(order.item_ids) or len(ids) != len(order.item_ids) or not ids <= set(candidates.ids):
         return False
-    is_whole = len(ids) == len(candidates.ids)
-    return is_whole or (viewer.is_collapsed and len(ids) == len(set(candidates.item_group_ids)))
+    expected = {len(candidates.ids)}
+    if viewer.is_collapsed and candidates.item_group_ids:
+        expected.add(len(set(candidates.item_group_ids)))
+    return len(ids) in expected
