@@ -38,6 +38,7 @@ from ops.control import start
 from ops.processes import suite_processes
 from ops.settings import SuiteSettings
 from services.common.arrays import FloatArray, unit_rows
+from services.common.convert import product_to_proto
 from services.common.product import Product
 from services.retrieval.domain.candidates import IndexedProduct
 from services.retrieval.domain.query import RetrievalQuery
@@ -104,7 +105,10 @@ def retrieval_costs(size: int, searches: int = 200) -> dict[str, float]:
         for start in range(0, size, 1_000):
             count = min(1_000, size - start)
             products = [Product(f"p{start + number}", " ".join(random.sample(words, 8))) for number in range(count)]
-            indexed = [IndexedProduct(product, b"x" * 600, product.id.encode()) for product in products]
+            indexed = [
+                IndexedProduct(product, product_to_proto(product).SerializeToString(), product.id.encode())
+                for product in products
+            ]
             index.upsert("default", indexed, Vectors(_random_vectors(draw, count), "random@1"))
         index.close()
         (generation,) = Path(name).glob("default/generation-*")

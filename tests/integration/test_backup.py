@@ -19,6 +19,7 @@ from ops.backup import qdrant_dump, redis_dump
 from ops.backup.manifest import Refused
 from ops.client import Connection
 from ops.in_process import in_process_suite
+from services.common.convert import product_to_proto
 from services.common.product import Product
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.domain.event import Batch, Event, EventType
@@ -70,7 +71,7 @@ def test_the_shop_answers_as_before(tmp_path: Path) -> None:
 
 def indexed(number: int) -> IndexedProduct:
     product = Product(id=f"p{number}", title=f"lamp number {number}")
-    return IndexedProduct(product, product.id.encode(), product.id.encode())
+    return IndexedProduct(product, product_to_proto(product).SerializeToString(), product.id.encode())
 
 
 def vectors(count: int) -> FloatArray:
