@@ -35,10 +35,11 @@ def load_products(connection: Connection, folder: Path, products: Sequence[DemoP
     write_catalogue(file, catalogue)
     rejects = Rejects(folder / "rejects.jsonl")
     _check(CatalogImport(connection, parse_mapping("", None, "USD"), rejects).run(file).rejected)
-    _load_offers(connection, catalogue)
+    load_offers(connection, catalogue)
 
 
-def _load_offers(connection: Connection, products: Sequence[DemoProduct]) -> None:
+def load_offers(connection: Connection, products: Sequence[DemoProduct]) -> None:
+    """Publishes the offers of products that were imported. Raises RowsRejected."""
     offers = build_offers(products, datetime.now(UTC))
     messages = iter(lambda: list(itertools.islice(offers, _OFFERS_PER_MESSAGE)), [])
     with connection.stub() as stub:

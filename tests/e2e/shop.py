@@ -51,7 +51,9 @@ class Shop:
         return self.stub.Search(message, timeout=BUDGET_S, metadata=tuple(metadata))
 
     def total(self) -> int:
-        return self.stub.Search(gateway_pb2.SearchRequest(), timeout=BUDGET_S).total_size
+        """Products, each variant counted."""
+        request = gateway_pb2.SearchRequest(collapse=product_pb2.COLLAPSE_MODE_NONE)
+        return self.stub.Search(request, timeout=BUDGET_S).total_size
 
     def import_all(self, products: Iterable[product_pb2.Product]) -> gateway_pb2.ImportProductsResponse:
         return self.stub.ImportProducts(_messages(list(products)), timeout=WRITE_S)

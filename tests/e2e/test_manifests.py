@@ -8,6 +8,8 @@ import pytest
 from rich.console import Console
 
 from cli.tour import run_tour
+from demo.catalogue import build_catalogue
+from demo.loading import load_offers
 from ops.client import Connection
 from ops.hosting import has_haproxy
 from tests.e2e.shop import Shop
@@ -19,8 +21,9 @@ def test_the_manifests_serve_the_tour(suite: RunningSuite, shop: Shop, productio
     """With the manifests' applications and settings, every step of the demo tour succeeds."""
     needs("kubectl")
     assert production
-    said = io.StringIO()
-    run_tour(Connection(suite.state.gateway), Console(file=said))
+    connection, said = Connection(suite.state.gateway), io.StringIO()
+    load_offers(connection, build_catalogue(size=len(shop.products)))
+    run_tour(connection, Console(file=said))
     assert "Time of each stage" in said.getvalue()
 
 
