@@ -113,7 +113,7 @@ class StageCalls:
                 stage=STAGE_NUMBERS[stage], start_ms=(began_s - self.info.received_s) * 1e3, latency_ms=latency_s * 1e3,
                 budget_ms=budget_s * 1e3,
             )
-            for stage, began_s, latency_s, budget_s in self._timings
+            for stage, began_s, latency_s, budget_s in sorted(self._timings, key=lambda entry: entry[1])
         ]  # fmt: skip
 
     async def call_or_degrade(

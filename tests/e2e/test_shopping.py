@@ -50,7 +50,7 @@ def test_one_search_by_reflection(suite: RunningSuite, shop: Shop, query: str, l
     stages = [timing.stage for timing in answer.timings]
     # Retrieval is asked for the other variants while pricing quotes.
     assert stages == [common_pb2.STAGE_QUERY_ENCODER, common_pb2.STAGE_RETRIEVAL, common_pb2.STAGE_RANKER,
-                      common_pb2.STAGE_RETRIEVAL, common_pb2.STAGE_PRICING]  # fmt: skip
+                      common_pb2.STAGE_PRICING, common_pb2.STAGE_RETRIEVAL]  # fmt: skip
     # One after the other, each inside what it was given.
     starts = [timing.start_ms for timing in answer.timings]
     assert starts == sorted(starts)
