@@ -207,6 +207,7 @@ class EdgeCollection:
             offers = [offers_of_payload(point.payload) for point in found]
             catalogue.update_offers([(key, offer) for key, its in zip(keys, offers, strict=True) for offer in its])
             if offset is None:
+                catalogue.columns.sort_lookups()
                 return catalogue
 
     def count(self, where: Where) -> int:

@@ -28,6 +28,7 @@ class ServerCatalogue:
         self._products, self._offers = _Progress(CHANGED_AT), _Progress(OFFERS_AT)
         self._read_products(collection, _EVERYTHING)
         self._read_offers(collection, _EVERYTHING)
+        self.catalogue.columns.sort_lookups()
 
     def follow(self, collection: ServerCollection) -> None:
         """Reads what other replicas have written since."""

@@ -128,6 +128,9 @@ class Selection:
 
     def kept(self, hits: LegHits, depth: int, also: BoolArray | None = None) -> LegHits:
         """Of what a leg found, the best `depth` that meet the conditions."""
+        if also is None and not self.conditions.fields:
+            # What the engine found exists: a product that is removed meanwhile is left out when it is read.
+            return replace(hits, keys=hits.keys[:depth], scores=hits.scores[:depth])
         mask = self.conditions.mask()
         rows = self._rows_of(hits.keys)
         known = (rows >= 0) & (rows < len(mask))
@@ -165,6 +168,8 @@ class Selection:
 
     def few_of_each_group(self, scored: ScoredKeys, limit: int) -> ScoredKeys:
         """The best `limit`, at most _VARIANTS of a group."""
+        if not self.view.has_variants:
+            return scored.first(limit)
         groups = self.view.groups(self._rows_of(scored.keys))
         order = np.argsort(groups, kind="stable")
         firsts = np.flatnonzero(np.diff(groups[order], prepend=-1))
@@ -193,11 +198,14 @@ def described(
     present = (rows >= 0) & (rows < len(offers))
     if not present.all():
         candidates, rows = candidates.take(np.flatnonzero(present)), rows[present]
-    counts = np.zeros(len(rows), np.int64)
-    for group in words:
-        counts += view.containing(group.alternatives)[rows]
-    if soft is not None and len(soft):
-        counts += soft[rows]
+    counts = None
+    if words and view.has_variants:
+        # The ranker compares variants by them.
+        counts = np.zeros(len(rows), np.int64)
+        for group in words:
+            counts += view.containing(group.alternatives)[rows]
+        if soft is not None and len(soft):
+            counts += soft[rows]
     codes = offers.currencies[rows].tolist()
     prices = offers.prices[rows]
     return replace(
@@ -210,7 +218,7 @@ def described(
         stocks=np.where(offers.in_stock[rows], offers.stocks[rows], 0),
         variant_counts=view.variant_counts(rows),
         identifier_matches=np.isin(rows, identified) if identified is not None and len(identified) else None,
-        match_counts=counts if words else None,
+        match_counts=counts,
     )
 
 

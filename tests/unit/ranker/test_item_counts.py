@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.ranker.domain.item_counts import documents
@@ -48,6 +48,7 @@ def test_any_order_counts_the_same(made: list[Act]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 399), st.sampled_from("abc")), min_size=1_000, max_size=1_000))
+@settings(max_examples=20)
 def test_a_thousand_events_do_not_outweigh_three_persons(events: list[tuple[int, str]]) -> None:
     """Whenever one person acts in 400 days, each pair weighs less than three persons of today."""
     person, changes = PersonCounts(), list[Change]()

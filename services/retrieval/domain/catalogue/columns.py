@@ -105,6 +105,13 @@ class CatalogueColumns:
         with self._writing, self._reading:
             self._table.touch(np.asarray(rows, np.intp))
 
+    def sort_lookups(self) -> None:
+        """After a whole collection was read: a search then looks through no recent changes."""
+        with self._writing:
+            tidied = self._table.tidied(only_due=False)
+            with self._reading:
+                self._table = tidied
+
     def _tidy(self) -> None:
         table = self._table
         if table.dead_count > max(_DEAD_MIN, _DEAD_SHARE * len(table)):

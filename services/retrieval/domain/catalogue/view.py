@@ -132,6 +132,11 @@ class CatalogueView:
         """Of each row the living products of its group, itself counted."""
         return self._table.group_sizes.view.take(self._table.groups.view.take(rows))
 
+    @property
+    def has_variants(self) -> bool:
+        """Whether a group has several products."""
+        return self._table.group_count < self._table.alive_count
+
     def groups(self, rows: RowArray) -> IntArray:
         """Of each row the number of its group; it holds until the end of `reading`."""
         return self._table.groups.view.take(rows)
