@@ -1,4 +1,4 @@
-"""500 requests, made from a catalogue: the same catalogue always gives the same requests.
+"""250 requests, made from a catalogue: the same catalogue always gives the same requests.
 
 Requests are plain data; contract.py turns them into messages. Each is answered independently of the others: whoever
 needs a history or a session gets a user or a session of its own. `events` of a request are recorded before the first
@@ -100,7 +100,7 @@ class Shop:
         return random.sample(pool, min(count, len(pool)))
 
 
-def build_plan(products: Sequence[product_pb2.Product], count: int = 500, seed: int = SEED) -> Plan:
+def build_plan(products: Sequence[product_pb2.Product], count: int = 250, seed: int = SEED) -> Plan:
     shop = Shop.of(products)
     makers = {kind: (weight, make) for kind, (weight, make) in _KINDS.items() if _is_possible(kind, shop)}
     total = sum(weight for weight, _ in makers.values())
