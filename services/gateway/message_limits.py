@@ -66,6 +66,13 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     "MergeUsers": _SMALL,
     "DeleteUser": _SMALL,
     "ExportUser": _SMALL,
+    "ReadLog": _SMALL,
+    "DescribeItemVectors": _SMALL,
+    # A map of 4,097 rows of 1,024 numbers of 4 bytes.
+    "BeginItemVectors": MessageLimit(17 * _MB, 64, 16),
+    # 500 vectors of 1,024 dimensions.
+    "StoreItemVectors": MessageLimit(3 * _MB, 1_200, 500),
+    "DropItemVectors": _SMALL,
 }
 
 

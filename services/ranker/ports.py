@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from services.ranker.domain.event import Batch, Event, ItemFeatures
+from services.common.arrays import FloatArray
+from services.ranker.domain.event import Batch, Event, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Scores
 from services.ranker.domain.session import SessionContext, SessionMove
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.domain.user_history import UserHistory
+from services.ranker.domain.weighted_sum import Weights
 
 # In this time after a person's deletion, earlier events of the person are not recorded. Retries and queues end by then.
 FORGOTTEN_S = 3_600
@@ -269,6 +271,39 @@ class CountStore(Protocol):
 
     def trim(self, tenant: str, kind: CountKind, bound: LogBound, now_s: float) -> int:
         """Removes documents beyond the bound, those that changed least lately first; returns their number."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class ShopperPerson:
+    """What a version of the shopper model makes of a person: `vector` [dimensions].
+
+    `version` is the name of the version, as item vectors have it; `weights` are those that were fitted with it, if any.
+    """
+
+    vector: FloatArray
+    version: str
+    weights: Weights | None = None
+
+
+class ShopperModels(Protocol):
+    """The versions of the shopper model that serve."""
+
+    def person(self, tenant: str, who: str, entries: Sequence[HistoryEntry], now_s: float) -> ShopperPerson | None:
+        """By the version that serves `who` now. None: there is no version, or it reads none of the events.
+
+        `entries` are newest first, as in `UserHistory.recent`. `who` is the id of the user, the visitor or the session.
+        """
+
+    def scores(
+        self, tenant: str, person: ShopperPerson, item_ids: Sequence[str], vectors: FloatArray, vector_version: str
+    ) -> FloatArray | None:
+        """Dot products [n] with the item vectors of the person's version.
+
+        An item that is not in the version has the vector that its map makes of `vectors` [n, d], which are of the model
+        `vector_version`, or 0 where that is another model than the map's. None if the version is no longer loaded.
+        """
 
     def close(self) -> None: ...
 

@@ -49,6 +49,8 @@ class Source(Enum):
     TRENDING = "trending"
     RECENTLY_VIEWED = "recently_viewed"
     BUY_AGAIN = "buy_again"
+    SHOPPER = "shopper"
+    NEIGHBOURS = "neighbours"
 
 
 # These start from the products of the page, and from those in the cart.

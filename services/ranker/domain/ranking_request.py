@@ -25,7 +25,9 @@ class RankingRequest:
     negative. `query` is a unit vector [dimensions], or None. `profile` is made of `user_history`. `now_s` and
     `created_s` [n] are in seconds since the epoch, the latter 0 where unknown; None: unknown for all. `costs` [n] are
     NaN where unknown; None: unknown for all. `retrieval_bounds` are the lowest and the highest retrieval score of the
-    candidates that these are a part of; None: these are all.
+    candidates that these are a part of; None: these are all. `shopper_scores` [n], dot products of the person's vector
+    and the item vectors by the shopper model, and `neighbour_scores` [n], not negative, by counts of persons, are
+    None where there is no model, or nothing is known of the person.
     """
 
     item_ids: Sequence[str]
@@ -46,6 +48,8 @@ class RankingRequest:
     costs: npt.NDArray[np.float64] | None = None
     # Rows of the candidates that the query names by an identifier.
     identifier_rows: tuple[int, ...] = ()
+    shopper_scores: FloatArray | None = None
+    neighbour_scores: FloatArray | None = None
 
     @property
     def has_identifier(self) -> BoolArray:
@@ -72,4 +76,6 @@ class RankingRequest:
             retrieval_bounds=self.retrieval_bounds
             or (float(scores.min(initial=np.inf)), float(scores.max(initial=-np.inf))),
             identifier_rows=tuple(np.flatnonzero(self.has_identifier[at]).tolist()),
+            shopper_scores=None if self.shopper_scores is None else self.shopper_scores[at],
+            neighbour_scores=None if self.neighbour_scores is None else self.neighbour_scores[at],
         )

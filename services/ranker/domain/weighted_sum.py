@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.ranker.domain.features.history_match import history_match
+from services.ranker.domain.features.neighbour_match import neighbour_match
 from services.ranker.domain.features.popularity import saturated
 from services.ranker.domain.features.price_affinity import price_affinity
 from services.ranker.domain.features.query_match import query_match
+from services.ranker.domain.features.shopper_match import shopper_match
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.reasons import ReasonType
 from services.ranker.domain.scores import Scores
@@ -24,14 +26,18 @@ class Weights:
     price: float
     popularity: float
     availability: float
+    shopper: float = 0.0
+    neighbours: float = 0.0
 
 
 def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
-    """Query match + similarity to the user's history + price affinity + popularity - out of stock."""
+    """Query match + history, shopper model and neighbours + price affinity + popularity - out of stock."""
     return Scores.sum_of(
         {
             ReasonType.QUERY_MATCH: weights.query * query_match(request),
-            ReasonType.RECENT_HISTORY: weights.history * history_match(request.vectors, request.profile),
+            ReasonType.RECENT_HISTORY: weights.history * history_match(request.vectors, request.profile)
+            + weights.shopper * shopper_match(request)
+            + weights.neighbours * neighbour_match(request),
             ReasonType.PRICE_AFFINITY: weights.price * price_affinity(request),
             ReasonType.POPULARITY: weights.popularity * saturated(request.popularity),
             ReasonType.AVAILABILITY: np.where(request.stocks == 0, -weights.availability, 0).astype(np.float32),
