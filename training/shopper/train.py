@@ -163,10 +163,9 @@ class _Fit:
         """An exponential moving average, whose first steps forget faster."""
         keep = min(self._settings.average, (step + 1) / (step + 10))
         with torch.no_grad():
-            trained = [own for own in self.network.parameters() if own.requires_grad]
-            means = [mean for mean, own in zip(self.averaged.parameters(), self.network.parameters(), strict=True)
-                     if own.requires_grad]  # fmt: skip
-            torch._foreach_lerp_(means, trained, 1 - keep)
+            for mean, own in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                if own.requires_grad:
+                    mean.lerp_(own, 1 - keep)
 
     def _report(self, step: int, total: int, loss: float, done: Fit) -> None:
         stage = CHOOSING if self._measure else FITTING
