@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 from kairos.ranker.v1 import ranker_pb2
@@ -23,6 +24,7 @@ from services.ranker.domain.explanation import explain
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.slate.slate import make_slate
 from services.ranker.domain.user_history import UserHistory
+from services.ranker.item_lists import ItemLists
 from services.ranker.ports import ProfileStore, RankerModels
 
 # Sources of candidates whose score is the similarity to the history, or is the same for all.
@@ -42,11 +44,12 @@ class ItemRanker:
         store: ProfileStore,
         writer: BackgroundWriter,
         models: RankerModels,
+        lists: ItemLists,
         exploration: float,
         clock: Callable[[], float],
         random: Random,
     ) -> None:
-        self._store, self._writer, self._models = store, writer, models
+        self._store, self._writer, self._models, self._lists = store, writer, models, lists
         self._exploration, self._clock, self._random = exploration, clock, random
 
     def rank(self, tenant: str, message: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -56,6 +59,7 @@ class ItemRanker:
         # Items of a group share their popularity.
         popularity = self._store.popularity(tenant, message.candidates.item_group_ids or message.candidates.ids, now_s)
         asked = ranking_request(message, vectors, popularity, profile, user_history, now_s)
+        asked = replace(asked, neighbour_scores=self._lists.neighbour_scores(tenant, user_history, asked.item_ids))
         who = message.user_id or message.visitor_id or message.session_id
         scores, model_version = self._models.rank(tenant, who, asked)
         kept = kept_rows(message, scores)
