@@ -64,7 +64,9 @@ def test_a_thousand_events_do_not_outweigh_three_persons(events: list[tuple[int,
         changes.extend(person.add(Act(Relation.BOUGHT, item, NOW_S - age_days * DAY_S)))
     of_three = changed(changed(changed(None, None, mass(20_000)), None, mass(20_000)), None, mass(20_000))
     assert of_three is not None
-    assert all(count.at(NOW_S, HALF_LIFE_DAYS) < of_three.at(NOW_S, HALF_LIFE_DAYS) for count in total(changes).values())
+    assert all(
+        count.at(NOW_S, HALF_LIFE_DAYS) < of_three.at(NOW_S, HALF_LIFE_DAYS) for count in total(changes).values()
+    )
 
 
 def test_a_thousand_items_of_a_day_are_bounded() -> None:
