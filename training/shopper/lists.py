@@ -19,7 +19,7 @@ from services.ranker.domain.features.query_match import query_match
 from services.ranker.domain.features.shopper_match import shopper_match
 from services.ranker.domain.popularity import WEIGHTS as OF_EVENTS
 from services.ranker.domain.popularity import decayed, log_mass_of, moved
-from services.ranker.domain.profile import build_profile
+from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.shopper.events import TYPES
 from training.shopper.data import Catalogue, IntArray, ShopperLog
@@ -31,6 +31,8 @@ from training.shopper.windows import Windows
 
 # The columns: fields of the ranker's Weights. Availability is not among them, as a log has no stock of the time.
 FEATURES = ("query", "history", "price", "popularity", "shopper", "neighbours")
+# Candidates of the sources beside the model, whose are CANDIDATES.
+_NEAREST = _ALIKE = 100
 _KINDS = {number: kind for kind, number in TYPES.items()}
 
 
@@ -84,7 +86,8 @@ class CandidateLists:
         self._neighbours = Neighbours(earlier, catalogue.ids)
         self._row_of = {item_id: row for row, item_id in enumerate(catalogue.ids)}
         self._log_popularity = log_popularity(earlier, catalogue.ids)
-        self._text = unit_rows(catalogue.text) if catalogue.text is not None else np.zeros((catalogue.size, 1))
+        text = np.zeros((catalogue.size, 1), np.float32) if catalogue.text is None else catalogue.text
+        self._text = unit_rows(text)
 
     def of(self, events: IntArray, progress: Callable[[int, int], None]) -> Lists:
         parts = []
@@ -103,26 +106,38 @@ class CandidateLists:
         open_scores[own] = -np.inf
         best = np.argsort(-open_scores, kind="stable")[: min(CANDIDATES, len(scores) - len(set(own.tolist())))]
         near = self._neighbours.scores(history, now_s)
-        nearest = sorted(near, key=lambda item_id: (-near[item_id], item_id))[:CANDIDATES]
+        nearest = sorted(near, key=lambda item_id: (-near[item_id], item_id))[:_NEAREST]
+        profile = build_profile(history, self._catalogue.vector_version, self._text.shape[1], now_s)
+        # As the placement "home" of services/gateway/serving.yaml merges them.
         found = merged(
             [
                 SourceList(Source.SHOPPER, 1.0, [ids[row] for row in best.tolist()]),
                 SourceList(Source.NEIGHBOURS, 1.0, nearest),
+                SourceList(Source.INTERESTS, 0.5, [ids[row] for row in self._alike(profile, own)]),
             ]
         )
         rows = np.array([self._row_of[entry.item_id] for entry in found], np.int64)
         unknown = np.full(len(rows), np.nan, np.float32)
         request = RankingRequest(
             [entry.item_id for entry in found], np.array([entry.score for entry in found], np.float32),
-            self._text[rows].astype(np.float32), self._prices(rows) if self._catalogue.prices is not None else unknown,
+            self._text[rows], self._prices(rows) if self._catalogue.prices is not None else unknown,
             np.full(len(rows), -1, np.float32), self._popularity(rows, now_s), None,
-            build_profile(history, self._catalogue.vector_version, self._text.shape[1], now_s),
+            profile,
             [self._catalogue.categories[row] if self._catalogue.categories else "" for row in rows.tolist()],
             [""] * len(rows), history, self._catalogue.vector_version, now_s, shopper_scores=scores[rows],
             neighbour_scores=np.array([near.get(entry.item_id, 0.0) for entry in found], np.float32),
         )  # fmt: skip
         gains = (rows == log.items[event]).astype(np.float32)
         return columns(request), gains, gains
+
+    def _alike(self, profile: Profile, own: IntArray) -> list[int]:
+        """Rows of products whose text is like that of the history."""
+        if not profile.size:
+            return []
+        match = history_match(self._text, profile)
+        match[own] = 0
+        best = np.argpartition(-match, min(_ALIKE, len(match) - 1))[:_ALIKE]
+        return [row for row in best[np.argsort(-match[best], kind="stable")].tolist() if match[row] > 0]
 
     def _prices(self, rows: IntArray) -> FloatArray:
         assert self._catalogue.prices is not None

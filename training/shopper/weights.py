@@ -31,11 +31,12 @@ class FittedWeights:
     """NDCG@10 over all lists, those without the item among the candidates counting 0, before and after.
 
     Of two halves of the lists, each is measured with the weights that the other one gives. `gain_interval`: 95 %, of
-    the difference.
+    the difference. `ranks` [lists], from 0, are those of the first item with a gain, with the other half's weights.
     """
 
     weights: Weights
     lists: int
+    ranks: IntArray
     ndcg_before: float
     ndcg_after: float
     gain_interval: tuple[float, float]
@@ -43,7 +44,7 @@ class FittedWeights:
     def document(self, source: str) -> Mapping[str, object]:
         """As weights.json of a version. `source`: what the lists are of."""
         fitted_on = asdict(self) | {"source": source}
-        del fitted_on["weights"]
+        del fitted_on["weights"], fitted_on["ranks"]
         return asdict(self.weights) | {"fitted_on": fitted_on}
 
 
@@ -53,10 +54,11 @@ def fit_weights(lists: Lists, default: Weights) -> FittedWeights | None:
         return None
     before = np.array([getattr(default, name) for name in FEATURES])
     halves = np.arange(lists.count) % 2
-    after = np.empty(lists.count)
+    after, places = np.empty(lists.count), np.empty(lists.count, np.int64)
     for half in (0, 1):
         fitted = _fit(lists, halves[lists.lists] != half, before)
-        after[halves == half] = _gains(lists, fitted)[halves == half]
+        own = halves == half
+        after[own], places[own] = _gains(lists, fitted)[own], ranks_in(lists, fitted)[own]
     plain = _gains(lists, before)
     share = lists.count / lists.all_lists
     low, high = mean_interval(after - plain, 0)
@@ -64,7 +66,7 @@ def fit_weights(lists: Lists, default: Weights) -> FittedWeights | None:
     stretch = _spread(lists, final) / max(_spread(lists, before), 1e-9)
     named = dict(zip(FEATURES, final.tolist(), strict=True))
     return FittedWeights(
-        Weights(availability=default.availability * max(1.0, stretch), **named), lists.count,
+        Weights(availability=default.availability * max(1.0, stretch), **named), lists.count, places,
         float(plain.mean() * share), float(after.mean() * share), (low * share, high * share),
     )  # fmt: skip
 
@@ -95,7 +97,7 @@ def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats) -> Floats:
 def _gains(lists: Lists, weights: Floats) -> Floats:
     """[lists]: DCG@10 of each, relative to the best order; equal scores stand before the item."""
     scores = lists.features @ weights
-    starts: IntArray = np.flatnonzero(np.append(True, lists.lists[1:] != lists.lists[:-1]))
+    starts = _starts(lists)
     found = np.empty(lists.count)
     discounts = 1 / np.log2(np.arange(2, _TOP + 2))
     for place, (begin, end) in enumerate(zip(starts, [*starts[1:], len(scores)], strict=True)):
@@ -106,8 +108,20 @@ def _gains(lists: Lists, weights: Floats) -> Floats:
     return found
 
 
+def ranks_in(lists: Lists, weights: Floats) -> IntArray:
+    """[lists], from 0, of the first candidate with a gain; equal scores stand before it."""
+    scores, starts = lists.features @ weights, _starts(lists)
+    own = np.maximum.reduceat(np.where(lists.gains > 0, scores, -np.inf), starts)
+    before = (scores >= own[lists.lists]) & (lists.gains == 0)
+    return np.add.reduceat(before.astype(np.int64), starts)
+
+
+def _starts(lists: Lists) -> IntArray:
+    return np.flatnonzero(np.append(True, lists.lists[1:] != lists.lists[:-1]))
+
+
 def _spread(lists: Lists, weights: Floats) -> float:
     """The mean over lists of the greatest difference of two scores."""
     scores = lists.features @ weights
-    starts = np.flatnonzero(np.append(True, lists.lists[1:] != lists.lists[:-1]))
+    starts = _starts(lists)
     return float((np.maximum.reduceat(scores, starts) - np.minimum.reduceat(scores, starts)).mean())
