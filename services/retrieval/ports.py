@@ -212,7 +212,7 @@ class ProductIndex(Protocol):
         """(text vector, image vector) of one product; None if it has none. Raises NotFound."""
 
     def text_and_image_vectors(self, tenant: str, keys: KeyArray) -> tuple[Vectors | None, Vectors | None]:
-        """Of length 1, row i of keys[i], zeros for a product without one; None if the collection has no such vectors."""
+        """Of length 1, row i of keys[i], zeros for a product without one; None if the collection has no such ones."""
 
     def item_dimensions(self, tenant: str, model_version: str) -> int:
         """Length of the item vectors of this version; 0 if they are not there, or not complete."""

@@ -74,7 +74,8 @@ def point_data(found: edge.Record, record: Record, offers: Sequence[Offer]) -> P
 
 def dense_vectors(found: edge.Record) -> dict[str, list[float]]:
     """By name."""
-    return {name: list(vector) for name, vector in found.vector.items()} if isinstance(found.vector, dict) else {}
+    vectors: dict[str, Any] = found.vector if isinstance(found.vector, dict) else {}
+    return {name: list(vector) for name, vector in vectors.items()}
 
 
 def set_vectors(using: str, vectors: Mapping[int, list[float]]) -> edge.UpdateOperation:

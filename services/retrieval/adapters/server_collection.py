@@ -64,7 +64,7 @@ class ServerCollection:
 
     def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> None:
         token = "" if map is None else write_map(self._client, self.name, map)
-        # A random name: a replica that does not know yet that a version was dropped must not find another one's vectors.
+        # A random name: a replica that has not seen yet that a version was dropped must not find those of another one.
         space = ItemSpace(ITEMS_PREFIX + secrets.token_hex(6), model_version, dimensions, map_token=token)
         self._client.create_vector_name(
             self.name,

@@ -76,8 +76,8 @@ class RetrievalQuery:
     best_facet_count: int = 0
     # The query as typed, which may be an identifier.
     identifier_text: str = ""
-    # The person's vector [1, dimensions] by the version `shopper_version` of a shopper model; or products whose mean item
-    # vector takes its place.
+    # The person's vector [1, dimensions] by the version `shopper_version` of a shopper model; or products whose mean
+    # item vector takes its place.
     shopper: FloatArray | None = None
     shopper_version: str = ""
     shopper_like_ids: tuple[str, ...] = ()
