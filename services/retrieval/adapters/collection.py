@@ -92,7 +92,7 @@ class Collection(Protocol):
         """Of points that exist, by id; their other vectors stay."""
 
     def vectors(self, ids: Sequence[int], names: Sequence[str]) -> dict[int, dict[str, list[float]]]:
-        """The dense vectors of these names that the points have, by id and name."""
+        """The dense vectors of these names, which must exist, that the points have, by id and name."""
 
     def upsert(self, points: Sequence[PointData]) -> None: ...
 

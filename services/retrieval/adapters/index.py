@@ -14,7 +14,7 @@ from services.common.errors import NotFound
 from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import Bm25Encoder, SparseWeights
 from services.retrieval.adapters.collection import Collection, Collections, Hits, VectorQuery
-from services.retrieval.adapters.item_spaces import rows_of
+from services.retrieval.adapters.item_spaces import rows_of, text_and_image_vectors
 from services.retrieval.adapters.item_vectors import QdrantItemVectors, find_space
 from services.retrieval.adapters.points import DENSE, IMAGE, IsOneOf, Where, point_id, where
 from services.retrieval.adapters.product_writes import ProductWriter
@@ -149,7 +149,7 @@ class QdrantIndex:
         if collection is None:
             return None, None
         ids, spaces = keys.tolist(), {DENSE: collection.dimensions, IMAGE: collection.image_dimensions}
-        found = collection.vectors(ids, [using for using, dimensions in spaces.items() if dimensions])
+        found = text_and_image_vectors(collection, ids)
         text, image = (
             unit_rows(rows_of([found.get(id, {}).get(using) for id in ids], dimensions))
             for using, dimensions in spaces.items()

@@ -71,7 +71,7 @@ def mapped_vectors(collection: Collection, space: ItemSpace, ids: Sequence[int])
     map = collection.item_map(space)
     if map is None:
         return {}
-    found = collection.vectors(ids, (DENSE, IMAGE))
+    found = text_and_image_vectors(collection, ids)
     vectors = item_vectors(
         collection,
         map,
@@ -79,6 +79,12 @@ def mapped_vectors(collection: Collection, space: ItemSpace, ids: Sequence[int])
         [found.get(id, {}).get(IMAGE) for id in ids],
     )
     return dict(zip(ids, vectors.tolist(), strict=True))
+
+
+def text_and_image_vectors(collection: Collection, ids: Sequence[int]) -> dict[int, dict[str, list[float]]]:
+    """By id and DENSE or IMAGE, those that there are."""
+    spaces = {DENSE: collection.dimensions, IMAGE: collection.image_dimensions}
+    return collection.vectors(ids, [using for using, dimensions in spaces.items() if dimensions])
 
 
 def item_vectors(
