@@ -9,9 +9,9 @@ import numpy as np
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
-from services.common.limits import MAX_MODEL_VERSION, id_problem
+from services.common.limits import MAX_ITEM_DIMENSIONS, MAX_MODEL_VERSION, id_problem
 from services.retrieval.convert import MAX_UPSERT, rows_from_proto
-from services.retrieval.domain.item_vectors import MAX_ITEM_DIMENSIONS, MAX_ITEM_NUMBER, ItemVectorsState
+from services.retrieval.domain.item_vectors import MAX_ITEM_NUMBER, ItemVectorsState
 from services.retrieval.ports import Vectors
 
 

@@ -372,4 +372,4 @@ async def test_a_restart(tmp_path: Path) -> None:
         found = dict(await scored(stub, near([1, 0])))
         assert (found["shoe"], found["new"]) == (1.0, 1.25)
         await drop_items(stub)
-    assert not list(tmp_path.rglob("item-map-*"))  # noqa: ASYNC240
+    assert not list(tmp_path.rglob("item-map-*"))  # noqa: ASYNC240 - of a test

@@ -10,7 +10,6 @@ from services.common.arrays import FloatArray, unit_rows
 
 # Versions in one collection: the one that serves, the one before it, and one that is being written.
 MAX_VERSIONS = 3
-MAX_ITEM_DIMENSIONS = 1_024
 # Products of which one vector finds similar ones.
 MAX_LIKE_IDS = 16
 # Item vectors are stored as float16, whose largest number is 65,504.
