@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from services.common.convert import context_from_proto
-from services.common.errors import InvalidArgument, NotFound
+from services.common.errors import NotFound
 from services.common.group_commit import GroupCommit
 from services.common.rpc import rpc
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
-from services.ranker.convert import check_candidates, check_id, check_texts, one_person, person_of, proposed_key
+from services.ranker.convert import check_candidates, check_id, check_texts, one_person, proposed_key
 from services.ranker.convert_events import events_from_proto, items_from_proto, session_moves
 from services.ranker.convert_explanation import check_explained
 from services.ranker.convert_item_lists import (
@@ -26,6 +26,7 @@ from services.ranker.convert_item_lists import (
     related_to_proto,
     relation_of,
 )
+from services.ranker.convert_log import check_log
 from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import (
     check_shown,
@@ -39,9 +40,11 @@ from services.ranker.impression_log import ImpressionLog
 from services.ranker.item_counter import ItemCounter
 from services.ranker.item_lists import ItemLists
 from services.ranker.keeper import Keeper
-from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore
+from services.ranker.log_reader import LogReader
+from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore, ShopperModels
 from services.ranker.rank_items import ItemRanker
 from services.ranker.settings import RankerSettings
+from services.ranker.shopper_reader import ShopperReader
 from services.ranker.user_data import UserData
 
 # Calls of RecordEvents at a time. Those that wait share the next write, so that the last one waits for two or three.
@@ -58,6 +61,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         store: ProfileStore,
         rankings: RankingStore,
         models: RankerModels,
+        shoppers: ShopperModels,
         counts: CountStore,
         settings: RankerSettings,
         clock: Callable[[], float] = time.time,
@@ -66,12 +70,16 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._store, self._rankings, self._models, self._clock = store, rankings, models, clock
         self._session_ttl_s = settings.sessions.ttl_s
         self._writer = BackgroundWriter(rankings, settings.rankings.queue)
-        self._ranker = ItemRanker(store, self._writer, models, settings.exploration, clock, random or Random())
+        self._shoppers, reader = shoppers, ShopperReader(shoppers)
+        self._lists = ItemLists(store, counts, clock)
+        self._ranker = ItemRanker(
+            store, self._writer, models, reader, self._lists, settings.exploration, clock, random or Random()
+        )
         self._impressions = ImpressionLog(store, self._writer, settings.rankings.whole_share, clock)
         self._counts, bounds = counts, settings.item_counts
         self._counter = ItemCounter(store, counts, bounds.items, bounds.persons, bounds.interval_s, clock)
-        self._lists = ItemLists(store, counts, clock)
-        self._users = UserData(store, self._writer, self._counter, clock)
+        self._users = UserData(store, self._writer, self._counter, reader, clock)
+        self._logs = LogReader(store)
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")
         # Writes wait for the disk: no thread that ranks does.
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
@@ -100,6 +108,8 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         events, items = events_from_proto(request, now_s), items_from_proto(request.items)
         self._counter.follow(tenant)
         new = await self._recorder.add(Batch(tenant, events, items))
+        if new:
+            self._counter.wake()
         recorded = {event.event_id: event for event in reversed(events) if event.event_id in new}
         moves = session_moves(tenant, [recorded[id] for id in new], items, now_s - self._session_ttl_s, now_s)
         if moves:
@@ -137,10 +147,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     async def GetInterests(self, request: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
         tenant = context_from_proto(request.context).tenant
         check_texts(request)
-        person = person_of(request)
-        if not person and not request.session_id:
-            raise InvalidArgument.of("user_id", "is empty, and so are visitor_id and session_id; send one of them")
-        return await self._in_thread(lambda: self._users.interests(tenant, person, request.session_id))
+        return await self._in_thread(lambda: self._users.interests(tenant, request))
 
     @rpc(ranker_pb2.GetProfileResponse)
     async def GetProfile(self, request: ranker_pb2.GetProfileRequest) -> ranker_pb2.GetProfileResponse:
@@ -170,6 +177,13 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
             profile = await self._in_thread(lambda: self._users.profile(tenant, request))
             response.profile.CopyFrom(profile)
         return response
+
+    @rpc(ranker_pb2.ReadLogResponse)
+    async def ReadLog(self, request: ranker_pb2.ReadLogRequest) -> ranker_pb2.ReadLogResponse:
+        tenant = context_from_proto(request.context).tenant
+        check_log(request)
+        page_size(request.page_size)
+        return await self._in_thread(lambda: self._logs.read(tenant, request))
 
     @rpc(ranker_pb2.ListPopularItemsResponse)
     async def ListPopularItems(
@@ -207,8 +221,12 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     async def ListPersonItems(self, request: ranker_pb2.ListPersonItemsRequest) -> ranker_pb2.ListPersonItemsResponse:
         tenant, person = context_from_proto(request.context).tenant, person_asked_for(request)
         limit = limit_of(request, DEFAULT_OF_PERSON, MAX_OF_PERSON)
-        is_viewed = request.items == ranker_pb2.PERSON_ITEMS_RECENTLY_VIEWED
-        read = self._lists.recently_viewed if is_viewed else self._lists.buy_again
+        self._counter.follow(tenant)
+        read = {
+            ranker_pb2.PERSON_ITEMS_RECENTLY_VIEWED: self._lists.recently_viewed,
+            ranker_pb2.PERSON_ITEMS_BUY_AGAIN: self._lists.buy_again,
+            ranker_pb2.PERSON_ITEMS_NEIGHBOURS: self._lists.neighbours_of,
+        }[request.items]
         found = await self._in_thread(lambda: read(tenant, person, limit)) if person else []
         return ranker_pb2.ListPersonItemsResponse(
             item_ids=[item_id for item_id, _ in found], scores=[score for _, score in found]
@@ -221,6 +239,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         return ranker_pb2.EnsureTokenKeyResponse(key=await self._in_thread(lambda: self._store.token_key(proposed)))
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
+        self._counter.note_request()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def check(self) -> None:
@@ -233,6 +252,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
             "kairos_ranker_rankings_dropped": self._writer.dropped,
             "kairos_ranker_log_entries_removed": self._keeper.removed,
             "kairos_ranker_upkeep_failures": self._keeper.failures + self._counter.failures,
+            "kairos_ranker_item_counter_behind": self._counter.behind(),
         }
         if (fill := self._keeper.fill) is not None:
             measured |= {"kairos_ranker_store_used_bytes": fill.used, "kairos_ranker_store_limit_bytes": fill.limit}
@@ -247,6 +267,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._logging.shutdown(cancel_futures=True)
         self._writer.close()
         self._models.close()
+        self._shoppers.close()
         self._counts.close()
         self._rankings.close()
         self._store.close()
