@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import NamedTuple, Protocol
 
 from services.common.arrays import FloatArray
@@ -219,7 +219,7 @@ class RankingStore(Protocol):
     def close(self) -> None: ...
 
 
-class CountKind(Enum):
+class CountKind(StrEnum):
     """What a document of the CountStore holds; domain/item_counts says how each is used."""
 
     # By the key of domain.person.
