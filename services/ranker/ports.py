@@ -262,6 +262,10 @@ class CountStore(Protocol):
     all. What is lost, or of another layout, is counted again from the log.
     """
 
+    @property
+    def most_events(self) -> int:
+        """Events that one write may count at most: more would keep others who use the same engine waiting."""
+
     def progress(self, tenant: str) -> Progress:
         """(0, 0) before the first write."""
 
