@@ -51,7 +51,7 @@ def explanation_to_proto(explanation: Explanation | None) -> ranker_pb2.ItemReas
                 similarity=event.similarity,
                 share=event.share,
                 basis=ranker_pb2.InfluenceBasis.Value(f"INFLUENCE_BASIS_{event.basis.name}"),
-            )  # fmt: skip
+            )
             for event in explanation.events
         ],
         slate=ranker_pb2.SlateSteps(**vars(explanation.slate)) if explanation.slate else None,

@@ -12,7 +12,14 @@ import numpy as np
 from services.common.arrays import FloatArray
 from services.ranker.domain.event_shares import EventShares
 from services.ranker.domain.item_counts import documents as texts
-from services.ranker.domain.item_counts.of_history import NeighbourColumns, history_weights, items_of, scores_of
+from services.ranker.domain.item_counts.of_history import (
+    FEWEST_OF_ITEM,
+    NeighbourColumns,
+    history_weights,
+    items_of,
+    most_of_item,
+    scores_of,
+)
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.ports import CountKind, CountStore
 
@@ -56,7 +63,8 @@ class HistoryNeighbours:
 
     def _read(self, tenant: str, weights: Mapping[str, float]) -> dict[str, NeighbourColumns]:
         stored = self._counts.read(tenant, CountKind.FOLLOWED, list(weights))
-        return {item_id: self._columns(text) for item_id, text in stored.items()}
+        is_whole = most_of_item(len(stored)) > FEWEST_OF_ITEM
+        return {item_id: self._columns(text, is_whole) for item_id, text in stored.items()}
 
     def _scores(
         self,
@@ -74,19 +82,20 @@ class _Totals:
     def __init__(self, counts: CountStore, clock: Callable[[], float]) -> None:
         self._counts, self._clock = counts, clock
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], float] = {}
+        # By tenant and item.
+        self._known: dict[str, dict[str, float]] = {}
         self._since_s = -math.inf
 
     def of(self, tenant: str, item_ids: Sequence[str]) -> Sequence[float]:
         now_s = self._clock()
         with self._lock:
-            if not 0 <= now_s - self._since_s < _FRESH_S or len(self._known) > _MOST_TOTALS:
+            if not 0 <= now_s - self._since_s < _FRESH_S or sum(map(len, self._known.values())) > _MOST_TOTALS:
                 self._known, self._since_s = {}, now_s
-            known = self._known
-        missing = [item_id for item_id in dict.fromkeys(item_ids) if (tenant, item_id) not in known]
+            known = self._known.setdefault(tenant, {})
+        missing = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in known]
         if missing:
             stored = self._counts.read(tenant, CountKind.FOLLOWED_TOTAL, missing)
             for item_id in missing:
                 text = stored.get(item_id)
-                known[tenant, item_id] = -math.inf if text is None else texts.count_of_text(text).log_mass
-        return [known[tenant, item_id] for item_id in item_ids]
+                known[item_id] = -math.inf if text is None else texts.count_of_text(text).log_mass
+        return [known[item_id] for item_id in item_ids]
