@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from services.common.convert import vectors_from_proto
 from services.ranker.adapters.model_registry import ModelRegistry
@@ -143,11 +144,10 @@ async def test_influential_events_of_the_model(tmp_path: Path) -> None:
 async def test_neighbours_explain(tmp_path: Path) -> None:
     """A neighbour of what the person acted on last is explained by the item that the counts connect it with."""
     async with serving(tmp_path, weights={"history": 0.0, "neighbours": 1.0}) as stub:
-        others = [
-            event(f"{user}-{n}", item_id, age_s=60 - n, user_id=user)
-            for user in ("a", "b", "c")
-            for n, item_id in enumerate(("boot1", "desk"))
-        ]
+        others = list[event_pb2.Event]()
+        for user in ("a", "b", "c"):
+            others += [event(f"{user}1", "boot1", age_s=60), event(f"{user}2", "desk", age_s=50)]
+            others[-1].user_id = others[-2].user_id = user
         await stub.RecordEvents(recording(*others, event("e1", "boot1", age_s=9), event("e2", "lamp1")))
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
