@@ -270,6 +270,8 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         self.shopper_version = ""
         # What every user and visitor has bought, however long ago.
         self.purchased: list[str] = []
+        # Records of each log.
+        self.logged = 3
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
