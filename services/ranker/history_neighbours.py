@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 
 from services.common.arrays import FloatArray
+from services.ranker.domain.event_shares import EventShares
 from services.ranker.domain.item_counts import documents as texts
 from services.ranker.domain.item_counts.of_history import (
     FEWEST_OF_ITEM,
+    NeighbourColumns,
     history_weights,
     items_of,
     most_of_item,
@@ -39,16 +41,15 @@ class HistoryNeighbours:
     def scores(self, tenant: str, history: UserHistory) -> dict[str, float]:
         """By item, positive, without the items of the history; empty for a person without events on items."""
         weights = history_weights(history)
-        if not weights:
-            return {}
-        stored = self._counts.read(tenant, CountKind.FOLLOWED, list(weights))
-        is_whole = most_of_item(len(stored)) > FEWEST_OF_ITEM
-        neighbours = {item_id: self._columns(text, is_whole) for item_id, text in stored.items()}
+        return self._scores(tenant, history, weights, self._read(tenant, weights)) if weights else {}
 
-        def log_totals(item_ids: Sequence[str]) -> Sequence[float]:
-            return self._totals.of(tenant, item_ids)
-
-        return scores_of(weights, neighbours, log_totals, items_of(history), self._clock())
+    def shares(self, tenant: str, history: UserHistory, item_ids: Sequence[str]) -> EventShares:
+        """What each of the person's last items adds to the scores of `item_ids`."""
+        weights = history_weights(history)
+        neighbours = self._read(tenant, weights) if weights else {}
+        found = [self._scores(tenant, history, weights, {own: of}) for own, of in neighbours.items()]
+        values = [[of.get(item_id, 0.0) for of in found] for item_id in item_ids]
+        return EventShares(list(neighbours), np.array(values, np.float32).reshape(len(item_ids), len(neighbours)))
 
     def strongest(self, tenant: str, history: UserHistory, limit: int) -> list[tuple[str, float]]:
         """(item, score), strongest first."""
@@ -59,6 +60,20 @@ class HistoryNeighbours:
         """The same scores [n], 0 where there is none; None where nothing is known of the person."""
         found = self.scores(tenant, history)
         return np.array([found.get(item_id, 0.0) for item_id in item_ids], np.float32) if found else None
+
+    def _read(self, tenant: str, weights: Mapping[str, float]) -> dict[str, NeighbourColumns]:
+        stored = self._counts.read(tenant, CountKind.FOLLOWED, list(weights))
+        is_whole = most_of_item(len(stored)) > FEWEST_OF_ITEM
+        return {item_id: self._columns(text, is_whole) for item_id, text in stored.items()}
+
+    def _scores(
+        self,
+        tenant: str,
+        history: UserHistory,
+        weights: Mapping[str, float],
+        neighbours: Mapping[str, NeighbourColumns],
+    ) -> dict[str, float]:
+        return scores_of(weights, neighbours, partial(self._totals.of, tenant), items_of(history), self._clock())
 
 
 class _Totals:
