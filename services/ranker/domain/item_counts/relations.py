@@ -33,8 +33,8 @@ class Measure(NamedTuple):
 
 
 # Those of FOLLOWED are chosen on validation (leave-two-out, Amazon Beauty), with both directions alike: NDCG@10 .0622,
-# with the cosine and a shrinkage of 10 .0607. The lower exponent favours popular neighbours a little. With a half-life of
-# 30 days events that are 14 days apart give .0575, from 180 days on .0617: what follows what changes slowly.
+# with the cosine and a shrinkage of 10 .0607. The lower exponent favours popular neighbours a little. With a half-life
+# of 30 days events that are 14 days apart give .0575, from 180 days on .0617: what follows what changes slowly.
 MEASURES: Mapping[Relation, Measure] = {
     Relation.BOUGHT: Measure(30.0, 0.5, 0.5, 10.0),
     Relation.VIEWED: Measure(30.0, 0.5, 0.5, 10.0),
