@@ -86,11 +86,11 @@ class LogSettings(BaseModel):
 
 
 class ItemCountSettings(BaseModel):
-    """Counts over all persons: items bought or viewed together, rising items, intervals between purchases."""
+    """Counts over all persons: items of the same persons, rising items, intervals between purchases."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # Of a tenant, each with its neighbours; beyond it those without events for longest are removed. Some 5 KiB each.
+    # Of a tenant, each with its neighbours; beyond it those without events for longest are removed. Some 4 KiB each.
     items: int = Field(default=100_000, ge=1)
     # Of a tenant, with what they have added to the counts; beyond it as for items. Some KiB each.
     persons: int = Field(default=100_000, ge=1)
