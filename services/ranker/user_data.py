@@ -62,7 +62,7 @@ class UserData:
             response.interests.CopyFrom(vectors_to_proto(found.vectors, model_version))
             response.weights.extend(found.shares.tolist())
         context = self._writer.session(tenant, session_id) if session_id else None
-        if context is not None:
+        if context is not None and len(context.vector):
             response.session.CopyFrom(vectors_to_proto(context.vector[None], context.model_version))
         if (shopper := self._shoppers.person(tenant, message, user_history, now_s)) is not None:
             response.shopper.CopyFrom(vectors_to_proto(shopper.vector[None], shopper.version))

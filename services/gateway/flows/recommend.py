@@ -130,7 +130,7 @@ async def _rank(
     placement: Placement,
     found: _Found,
 ) -> Ranking:
-    first, count = found.merged[0].sources[0], len(found.merged)
+    first, count = _main_source(found.merged), len(found.merged)
     parts.metrics.recommendations.labels(first.value).inc()
     if placement.slate.order == "source":
         ordered = _in_order(found.candidates, found.merged)
@@ -145,6 +145,12 @@ async def _rank(
     return await rank_items(
         calls, parts, found.candidates, viewer, None, _number(first), count, explained, as_slate=True, options=options
     )
+
+
+def _main_source(found: Sequence[Merged]) -> Source:
+    """The first source of the best product; of candidates that were found by products, the first such source."""
+    of_products = (source for entry in found for source in entry.sources if source in OF_PRODUCTS)
+    return next(of_products, found[0].sources[0])
 
 
 async def _find(sources: CandidateSources, placement: Placement, most: int) -> _Found:
