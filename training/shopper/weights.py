@@ -79,6 +79,8 @@ def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats, prior: float)
     starts = np.flatnonzero(np.append(True, of[1:] != of[:-1]))
     total = np.add.reduceat(gains, starts)
     count = float(total.sum())
+    # A weight is pulled by what it changes in scores, whatever the unit of its feature.
+    spread = features.std(axis=0)
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         scores = features @ weights
@@ -88,8 +90,9 @@ def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats, prior: float)
         log_sums = np.log(sums) + highest
         value = float(total @ log_sums - gains @ scores)
         gradient = features.T @ (exponentials / sums[of] * total[of] - gains)
-        apart = weights - start
-        return (value + prior * float(apart @ apart)) / count, (gradient + 2 * prior * apart) / count
+        apart = (weights - start) * spread
+        pulled = value + prior * float(apart @ apart)
+        return pulled / count, (gradient + 2 * prior * apart * spread) / count
 
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(start))
     weights: Floats = found.x
@@ -97,17 +100,19 @@ def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats, prior: float)
 
 
 def _gains(lists: Lists, weights: Floats) -> Floats:
-    """[lists]: DCG@10 of each, relative to the best order; equal scores stand before the item."""
+    """[lists]: NDCG@10 of each times its weight, whose mean is 1; equal scores stand before the item."""
     scores = lists.features @ weights
     starts = _starts(lists)
     found = np.empty(lists.count)
     discounts = 1 / np.log2(np.arange(2, _TOP + 2))
+    weight = np.add.reduceat(lists.gains * lists.weights, starts)
     for place, (begin, end) in enumerate(zip(starts, [*starts[1:], len(scores)], strict=True)):
-        gains, own = lists.gains[begin:end], scores[begin:end]
+        gains, own = (lists.gains * lists.weights)[begin:end], scores[begin:end]
         order = np.lexsort((gains, -own))[:_TOP]
         best = np.sort(gains)[::-1][:_TOP]
         found[place] = gains[order] @ discounts[: len(order)] / (best @ discounts[: len(best)])
-    return found
+    weighted: Floats = found * weight / weight.mean()
+    return weighted
 
 
 def ranks_in(lists: Lists, weights: Floats) -> IntArray:
