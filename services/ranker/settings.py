@@ -27,8 +27,8 @@ class WeightSettings(BaseModel):
     availability: float = 0.5
     # Of a dot product, whose best values are some units above the others.
     shopper: float = 0.03
-    # Of the square root of a score that is seldom above 0.2.
-    neighbours: float = 0.5
+    # Of the square root of a score that is about 0.1 for the best neighbours: as much as a similar history.
+    neighbours: float = 1.0
 
 
 class ObjectiveSettings(BaseModel):
