@@ -1,1 +1,1 @@
-"""The answer to a request without a query: brands capped; similar items spread and places shared among interests, where wanted."""
+"""The answer to a request without a query: brands are capped; where wanted, similar items are spread and places shared."""
