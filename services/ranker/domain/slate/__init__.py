@@ -1,1 +1,1 @@
-"""The answer to a request without a query: brands are capped; where wanted, similar items are spread and places shared."""
+"""The answer to a request without a query: brands are capped; similar items may be spread, and places shared."""
