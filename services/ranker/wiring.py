@@ -16,9 +16,10 @@ from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain import baselines
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Ranker, Scores
-from services.ranker.domain.weighted_sum import Weights, weighted_sum
+from services.ranker.domain.weighted_sum import weighted_sum
+from services.ranker.domain.weights import Weights
 from services.ranker.handler import RankerHandler
-from services.ranker.models.loaded_versions import PREFIX, Served, blank_request
+from services.ranker.models.served import PREFIX, Served, blank_request
 from services.ranker.models.served_models import ServedModels
 from services.ranker.ports import CountStore, ProfileStore, RankingLimits, RankingStore
 from services.ranker.settings import RankerSettings
