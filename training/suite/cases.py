@@ -8,11 +8,12 @@ now was held back from every earlier version.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from services.ranker.domain.event import Event, EventType, HistoryEntry
+from services.ranker.domain.event import Event, EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.shopper.events import SEQUENCE, read_entries
 
 # Persons that are held back, if there are enough, and the bounds of their share.
@@ -25,7 +26,7 @@ TARGETS = (EventType.CLICK, EventType.DWELL, EventType.CART, EventType.PURCHASE)
 
 @dataclass(frozen=True)
 class Case:
-    """`entries` are the events that the model reads, oldest first, all before `at_s`; `known` are the person's items.
+    """`entries` are the events that the model reads, newest first, all before `at_s`; `known` are the person's items.
 
     `item_id` is that of the event at `at_s`. `groups` name what the case is an example of.
     """
@@ -48,27 +49,30 @@ def is_held_back(person: str, share: float) -> bool:
 
 
 def cases_of(
-    events: Iterable[Event], categories: Mapping[str, str], from_s: float = float("-inf"), until_s: float = float("inf")
+    events: Iterable[Event],
+    items: Mapping[str, ItemFeatures],
+    from_s: float = -math.inf,
+    until_s: float = math.inf,
 ) -> list[Case]:
     """Of events of held-back persons, in any order: an event in [from_s, until_s) on an item that is new to the person.
 
-    `categories` by item; events on other items are left out. At most the newest ten of a person, and `MOST_CASES` in
+    Events on other items than `items` are left out. At most the newest ten of a person, and `MOST_CASES` in
     all, chosen by a digest: the same ones each time.
     """
     of_person: dict[str, list[Event]] = defaultdict(list)
     for event in events:
-        if event.type is EventType.SEARCH or event.item_id in categories:
+        if event.type is EventType.SEARCH or event.item_id in items:
             of_person[event.person].append(event)
     found: list[Case] = []
     for person, own in of_person.items():
         own.sort(key=lambda event: (event.occurred_s, event.event_id))
-        found += _of_person(person, own, categories, from_s, until_s)[-_OF_PERSON:]
+        found += _of_person(person, own, items, from_s, until_s)[-_OF_PERSON:]
     found.sort(key=lambda case: _digest(f"case\0{case.person}\0{case.item_id}\0{case.at_s}"))
     return found[:MOST_CASES]
 
 
 def _of_person(
-    person: str, events: Sequence[Event], categories: Mapping[str, str], from_s: float, until_s: float
+    person: str, events: Sequence[Event], items: Mapping[str, ItemFeatures], from_s: float, until_s: float
 ) -> list[Case]:
     cases: list[Case] = []
     known: set[str] = set()
@@ -78,8 +82,8 @@ def _of_person(
         is_target = event.type in TARGETS and event.item_id not in known
         if is_target and history and from_s <= event.occurred_s < until_s:
             # Newest first, as a history is.
-            entries = read_entries(history[: -2 * SEQUENCE - 1 : -1])
-            groups = [f"category {categories[event.item_id].partition(' > ')[0] or 'none'}"]
+            entries = read_entries(history[: -2 * SEQUENCE - 1 : -1])[::-1]
+            groups = [f"category {items[event.item_id].category.partition(' > ')[0] or 'none'}"]
             groups += [f"language {language}"] if language else []
             groups += ["idle persons"] if event.occurred_s - history[-1].occurred_s > IDLE_S else []
             if entries:
@@ -90,8 +94,8 @@ def _of_person(
             known.add(event.item_id)
         history.append(
             HistoryEntry(
-                event.item_id, event.session_id, event.type, event.occurred_s, event.dwell_ms, None, event.event_id,
-                event.query,
+                event.item_id, event.session_id, event.type, event.occurred_s, event.dwell_ms,
+                items.get(event.item_id), event.event_id, event.query,
             )
         )  # fmt: skip
     return cases
