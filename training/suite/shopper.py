@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -108,11 +109,11 @@ def train_shopper(
     data = data_of(work, registry, clock())
     if missing := data.missing(settings):
         return Outcome(KIND, Result.SKIPPED, missing)
+    fix_sample(registry, data)
     folder = work.folder / KIND / "version"
     trained = fitted(work, data, settings, bar)
-    if not (folder / "model.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        export(trained.model, data.catalogue, folder)
+    if not folder.exists():
+        _export(trained, data, folder)
     with bar.stage("Judging the version", total=1) as stage:
         verdict, figures = judged(folder, data, registry)
         stage.update(1)
@@ -220,6 +221,15 @@ def _take_steps(registry: ModelRegistry, version: str, verdict: Verdict) -> Resu
         return Result.PROMOTED
     registry.take_step(StepKind.SHADOW, version, lambda now: now.with_shadow(version), verdict.reason)
     return Result.SHADOW
+
+
+def _export(trained: Trained, data: Data, folder: Path) -> None:
+    """Whole or not at all."""
+    draft = folder.with_suffix(".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    export(trained.model, data.catalogue, draft)
+    draft.rename(folder)
 
 
 def _scorer(folder: Path, data: Data) -> VersionScorer:
