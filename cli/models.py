@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.calls import failed, out
-from cli.options import DataDir, Json
+from cli.options import DataDir, Json, Registry, Tenant
 from ops.settings import SuiteSettings
 from services.common.context import DEFAULT_TENANT, check_tenant
 from services.common.settings import load_settings
@@ -30,16 +30,6 @@ app = typer.Typer(no_args_is_help=True, help="The learned versions of the ranker
 BUILT_IN = "built-in"
 # The reason of a step that a person takes.
 BY_HAND = "by hand"
-Registry = Annotated[
-    Path | None,
-    typer.Option(
-        "--registry",
-        envvar="KAIROS_RANKER_REGISTRY_DIR",
-        help="Folder of the registry, with a folder for each tenant.",
-        show_default="var/ranker/models",
-    ),
-]
-Tenant = Annotated[str, typer.Option(help="Tenant whose versions are meant.")]
 
 
 @app.command("list")

@@ -87,9 +87,7 @@ def _of_person(
             groups += [f"language {language}"] if language else []
             groups += ["idle persons"] if event.occurred_s - history[-1].occurred_s > IDLE_S else []
             if entries:
-                cases.append(
-                    Case(person, entries, frozenset(known), event.item_id, event.occurred_s, tuple(groups))
-                )
+                cases.append(Case(person, entries, frozenset(known), event.item_id, event.occurred_s, tuple(groups)))
         if event.item_id and event.type is not EventType.IMPRESSION:
             known.add(event.item_id)
         history.append(

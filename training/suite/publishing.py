@@ -67,7 +67,9 @@ def upload(connection: Connection, folder: Path, registry: ModelRegistry, bar: P
             )
             call(stub.StoreItemVectors, request, connection)
             stage.update(min(start + _AT_ONCE, len(ids)))
-        call(stub.StoreItemVectors, gateway_pb2.StoreItemVectorsRequest(model_version=name, is_complete=True), connection)
+        call(
+            stub.StoreItemVectors, gateway_pb2.StoreItemVectorsRequest(model_version=name, is_complete=True), connection
+        )
 
 
 def is_complete(stub: gateway_pb2_grpc.GatewayServiceStub, connection: Connection, name: str) -> bool:

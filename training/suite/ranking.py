@@ -40,17 +40,15 @@ def train_ranking(
     began, now_s = time.monotonic(), clock()
     if (other := registry.rollout().other) is not None:
         return Outcome(KIND, Result.SKIPPED, f"{KIND}/{other} is on trial; its end makes room for a new version")
-    examples, vector_version = _examples(work, settings, now_s)
-    clicked = len(np.unique(examples.page[examples.click > 0]))
+    examples, vector_version = examples_of(work, settings, now_s)
+    clicked = clicked_pages(examples)
     if clicked < settings.least.pages:
         return Outcome(KIND, Result.SKIPPED, f"{clicked:,} pages with a click, needs {settings.least.pages:,}")
     held = is_held_back(examples.ranking_ids.tolist(), _HELD_BACK)
     trained, judge = examples.take(np.flatnonzero(~held)), examples.take(np.flatnonzero(held))
-    with bar.stage("Training the ranking network", total=settings.ranking_epochs) as stage:
+    with bar.stage("Training the ranking network"):
         ranker = LearnableRanker(NetworkSettings(trained.dimensions), Training(), vector_version, settings.seed)
-        for epoch in range(settings.ranking_epochs):
-            (loss,) = ranker.update(trained, 1, settings.seed + epoch)
-            stage.update(epoch + 1, f"loss {loss:.4f}")
+        ranker.update(trained, settings.ranking_epochs, settings.seed)
     verdict = compare(judge, _opponent(registry, vector_version, weights, trained), ranker, GuardrailSettings())
     folder = work.folder / KIND / "version"
     ranker.save(folder)
@@ -69,7 +67,7 @@ def train_ranking(
     return Outcome(KIND, result, verdict.reason, version, "", figures, seconds, str(registry.path(version)))
 
 
-def _examples(work: WorkFolder, settings: SuiteTraining, now_s: float) -> tuple[Examples, str]:
+def examples_of(work: WorkFolder, settings: SuiteTraining, now_s: float) -> tuple[Examples, str]:
     reader = ExampleReader(
         ReadLog(work, str(work.about().get("vector_version", "")), now_s), window_s=settings.window_s
     )  # fmt: skip
@@ -96,3 +94,7 @@ def _take_steps(registry: ModelRegistry, version: str, verdict: Verdict) -> Resu
         return Result.REFUSED
     registry.take_step(StepKind.SHADOW, version, lambda now: now.with_shadow(version), verdict.reason)
     return Result.SHADOW
+
+
+def clicked_pages(examples: Examples) -> int:
+    return len(np.unique(examples.page[examples.click > 0]))

@@ -35,9 +35,7 @@ def read_products(connection: Connection, work: WorkFolder, bar: Bar) -> None:
         if not progress.is_done:
             stage.total(_product_count(stub, connection))
         while not progress.is_done:
-            request = gateway_pb2.ListProductsRequest(
-                page_token=progress.token, page_size=_PRODUCTS, with_vectors=True
-            )
+            request = gateway_pb2.ListProductsRequest(page_token=progress.token, page_size=_PRODUCTS, with_vectors=True)
             page = call(stub.ListProducts, request, connection)
             _note_version(work, page)
             progress = Progress(page.next_page_token, page.is_last_page)

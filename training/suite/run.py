@@ -57,7 +57,7 @@ def run(
             from training.suite.ranking import train_ranking
 
             outcomes.append(train_ranking(work, suite.rankers, suite.weights, settings, bar, clock))
-    work.clear()
+        work.end()
     return outcomes
 
 

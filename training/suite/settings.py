@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from training.shopper.settings import TrainSettings
+from training.shopper.settings import SMALL, TrainSettings
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,23 @@ class Least:
 
 @dataclass(frozen=True)
 class SuiteTraining:
-    """`window_s`: events in this time after a page are its outcome."""
+    """`window_s`: events in this time after a page are its outcome.
+
+    `tune`: settings of the shopper model that are tried before its training. `address`: of a Ray cluster that trains;
+    empty: this process.
+    """
 
     least: Least = field(default_factory=Least)
     shopper: TrainSettings = field(default_factory=TrainSettings)
     ranking_epochs: int = 4
     window_s: float = 24 * 3_600.0
     seed: int = 0
+    tune: int = 0
+    address: str = ""
+
+
+def settings_for(
+    small: bool = False, minutes: float = 30.0, seed: int = 0, tune: int = 0, address: str = ""
+) -> SuiteTraining:
+    chosen = replace(SMALL, minutes=min(SMALL.minutes, minutes)) if small else TrainSettings(minutes=minutes)
+    return SuiteTraining(shopper=replace(chosen, seed=seed), seed=seed, tune=tune, address=address)

@@ -52,6 +52,7 @@ class WorkFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._connection: sqlite3.Connection | None = None
+        self._is_over = False
 
     @contextlib.contextmanager
     def opened(self, key: str, now_s: float) -> Iterator[None]:
@@ -76,6 +77,12 @@ class WorkFolder:
             finally:
                 self._connection.close()
                 self._connection = None
+                if self._is_over:
+                    self.clear()
+
+    def end(self) -> None:
+        """The run has done everything: the folder is emptied when it is closed."""
+        self._is_over = True
 
     def clear(self) -> None:
         """Removes everything but the lock."""
@@ -131,7 +138,9 @@ class WorkFolder:
     def count(self, kind: str) -> int:
         if kind == "products":
             return int(self._db.execute("select count(*) from products").fetchone()[0])
-        return int(self._db.execute("select coalesce(max(position), 0) from records where kind = ?", [kind]).fetchone()[0])
+        return int(
+            self._db.execute("select coalesce(max(position), 0) from records where kind = ?", [kind]).fetchone()[0]
+        )
 
     def records(self, kind: str, after: int = 0, limit: int = -1) -> Iterator[tuple[int, bytes]]:
         """(position, body) in the order of the log; positions begin with 1."""
