@@ -50,9 +50,9 @@ def train(
 ) -> None:
     """Train on the catalogue and the log of the running suite, and publish what is better.
 
-    A run that was killed continues where it stopped. The first shopper model is promoted at once; a later version goes
-    into shadow, and the learner lets it answer step by step. Needs a key with the role `write`. Exit code: 0 also if the
-    data do not suffice or a version was refused; 1 the gateway refused; 2 an option cannot be used.
+    A run that was killed continues where it stopped. The first shopper model is promoted at once. A later version goes
+    into shadow, and the learner lets it answer step by step. Needs a key with the role `write`. Exit code: 0 also if
+    the data do not suffice or a version was refused; 1 the gateway refused; 2 an option cannot be used.
     """
     if only and only not in KINDS:
         raise failed(f"--only {only} is unknown; use {' or '.join(KINDS)}", exit_code=2)

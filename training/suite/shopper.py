@@ -41,8 +41,8 @@ from training.suite.work import WorkFolder
 KIND = "shopper"
 # The file of the registry that fixes the old sample, and the share of persons that is held back.
 _SAMPLE = "held_back.json"
-# Without a version before it, a version is judged on the newest fifth of the time.
-_NEWEST = 0.2
+# Events of held-back persons on which a version is judged: the newest ones.
+_NEWEST = 500
 
 
 @dataclass(frozen=True)
@@ -144,15 +144,12 @@ def judged(folder: Path, data: Data, registry: ModelRegistry) -> tuple[Verdict, 
     scorer = _scorer(folder, data)
     current = registry.rollout().current
     items = data.read.items("", data.catalogue.ids)
+    cases = sorted(cases_of(data.held, items), key=lambda case: case.at_s)[-_NEWEST:]
     if not current:
-        from_s = data.to_s - _NEWEST * (data.to_s - data.from_s)
-        cases = cases_of(data.held, items, from_s) or cases_of(data.held, items)
         popularity = measured(Popularity(data.catalogue.ids, data.log.counts(data.catalogue.size)), cases)
         found = measured(scorer, cases)
         return against_popularity(popularity, found), _figures(found, popularity, "popularity")
     opponent = _scorer(registry.path(current), data)
-    since_s = float(registry.manifest(current).get("data", {}).get("to_s", data.from_s))
-    cases = cases_of(data.held, items, since_s)
     before, found = measured(opponent, cases), measured(scorer, cases)
     verdict = against_current(before, found)
     if verdict.passed:
