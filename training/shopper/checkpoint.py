@@ -47,8 +47,9 @@ class Checkpoint:
             return Fit()
         if saved["fingerprint"] != self._fingerprint:
             return Fit()
-        for target, state in zip((network, averaged, best, optimizer), saved["states"], strict=True):
-            target.load_state_dict(state)
+        for part, state in zip((network, averaged, best), saved["states"][:3], strict=True):
+            part.load_state_dict(state)
+        optimizer.load_state_dict(saved["states"][3])
         return Fit(**saved["fit"])
 
     def save(

@@ -99,9 +99,10 @@ class ShopperLog:
         persons = sorted(found)
         rows = [sorted(found[person])[-_MOST_EVENTS:] for person in persons]
         flat = [row for own in rows for row in own]
+        columns: list[tuple[float | int | str, ...]] = list(zip(*flat, strict=True)) or [()] * 5
         return cls(
-            persons, np.cumsum([0, *map(len, rows)]), *(np.array([row[at] for row in flat], np.int64) for at in (2, 3)),
-            np.array([row[0] for row in flat], np.float64), np.array([row[4] for row in flat], np.int64),
+            persons, _starts(map(len, rows)), np.array(columns[2], np.int64), np.array(columns[3], np.int64),
+            np.array(columns[0], np.float64), np.array(columns[4], np.int64),
             np.array([query_words(query) for query in query_row], np.int64).reshape(-1, WORDS),
         )  # fmt: skip
 
@@ -110,9 +111,9 @@ class ShopperLog:
         """Purchases of items (rows of the catalogue), `spacing_s` apart; the last of each person is at `end_s`."""
         lengths = [len(sequence) for sequence in sequences]
         count = sum(lengths)
-        ages = np.concatenate([np.arange(length)[::-1] for length in lengths] or [np.zeros(0)])
+        ages = np.concatenate([np.arange(length)[::-1] for length in lengths] or [np.zeros(0, np.int64)])
         return cls(
-            [str(person) for person in range(len(sequences))], np.cumsum([0, *lengths]),
+            [str(person) for person in range(len(sequences))], _starts(lengths),
             np.concatenate([*sequences, np.zeros(0, np.int64)]).astype(np.int64),
             np.full(count, TYPES[EventType.PURCHASE]), end_s - spacing_s * ages, np.zeros(count, np.int64),
             np.zeros((1, WORDS), np.int64),
@@ -143,12 +144,15 @@ class ShopperLog:
         ends = self.starts[1:].copy()
         ends[persons[targets]] = targets
         kept = np.arange(len(self)) < ends[persons]
-        starts = np.concatenate([[0], np.cumsum(ends - self.starts[:-1])])
         return replace(
-            self, starts=starts, items=self.items[kept], types=self.types[kept], times_s=self.times_s[kept],
+            self, starts=_starts(ends - self.starts[:-1]), items=self.items[kept], types=self.types[kept], times_s=self.times_s[kept],
             queries=self.queries[kept],
         )  # fmt: skip
 
     def counts(self, item_count: int) -> IntArray:
         """[n]: events of each item that say that a person wants it."""
         return np.bincount(self.items[(self.items >= 0) & np.isin(self.types, TARGET_TYPES)], minlength=item_count)
+
+
+def _starts(lengths: Iterable[int]) -> IntArray:
+    return np.cumsum([0, *lengths], dtype=np.int64)

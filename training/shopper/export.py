@@ -32,6 +32,8 @@ def export(model: ShopperModel, catalogue: Catalogue, folder: Path, weights: Map
     vectors = model.items.astype(np.float16)
     write_user_graph(model.network.user, folder / "user.onnx")
     save_file({"vectors": vectors, "map": np.ascontiguousarray(matrix)}, folder / "items.safetensors")
+    # The library gives it to its owner only.
+    (folder / "items.safetensors").chmod(0o644)
     _write(folder / "items.json", list(catalogue.ids))
     version = f"shopper@{_digest(folder / 'items.safetensors', folder / 'user.onnx')}"
     _write(

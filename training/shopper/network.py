@@ -1,8 +1,8 @@
 """The network: causal self-attention over a person's events; a score is the last state times an item vector.
 
-After SASRec (Kang and McAuley, ICDM 2018), with a softmax over all items (Klenitskiy and Vasilev, RecSys 2023), and with
-distances between events instead of positions, so that a window may begin anywhere. An item's vector is the embedding of
-its id plus a linear map of its text and picture vectors; a new item has the map's part.
+After SASRec (Kang and McAuley, ICDM 2018), with a softmax over all items (Klenitskiy and Vasilev, RecSys 2023), and
+with distances between events instead of positions, so that a window may begin anywhere. An item's vector is the
+embedding of its id plus a linear map of its text and picture vectors; a new item has the map's part.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class ShopperNetwork(nn.Module):
         self.map = ItemMap(inputs, settings)
         self.user = UserSide(settings)
         nn.init.normal_(self.ids.weight, std=0.02)
+        self._is_known: torch.Tensor
         self.register_buffer("_is_known", is_known.float()[:, None] * float(settings.uses_ids), persistent=False)
 
     def items(self) -> torch.Tensor:
@@ -39,7 +40,8 @@ class ShopperNetwork(nn.Module):
         ids = self.ids.weight * self._is_known
         if self.training and self.settings.id_dropout and self.settings.uses_map:
             ids = ids * (torch.rand(len(ids), 1) >= self.settings.id_dropout)
-        return ids + self.map()
+        found: torch.Tensor = ids + self.map()
+        return found
 
     def states(self, items: torch.Tensor, batch: Batch) -> torch.Tensor:
         """[b, l, width] after each event; `items` as `items()` gives them."""
@@ -59,6 +61,9 @@ class ItemMap(nn.Module):
         super().__init__()
         self.uses = settings.uses_map
         mean, whitening = whitened(inputs)
+        self._mean: torch.Tensor
+        self._whitening: torch.Tensor
+        self._inputs: torch.Tensor
         self.register_buffer("_mean", torch.from_numpy(mean), persistent=False)
         self.register_buffer("_whitening", torch.from_numpy(whitening) * settings.map_scale, persistent=False)
         self.register_buffer("_inputs", (torch.from_numpy(inputs) - self._mean) @ self._whitening, persistent=False)

@@ -1,4 +1,4 @@
-"""Settings of the shopper model's training. The defaults were chosen on validation events of docs/lab/shopper-model.md."""
+"""Settings of the training. The defaults were chosen on validation events (docs/lab/shopper-model.md)."""
 
 from __future__ import annotations
 
