@@ -145,7 +145,7 @@ class EdgeCollection:
     def item_spaces(self) -> tuple[ItemSpace, ...]:
         return self._manifest.item_spaces
 
-    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> None:
+    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> ItemSpace:
         with self._changing():
             spaces = self._manifest.item_spaces
             token = "" if map is None else write_map(self._folder, map)
@@ -159,6 +159,7 @@ class EdgeCollection:
             )
             self._shard.flush()
             self._set_item_spaces((*spaces, space))
+            return space
 
     def complete_items(self, space: ItemSpace) -> None:
         with self._changing():
