@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +106,7 @@ class _Fit:
         self._row_of[self._known] = torch.arange(len(self._known))
         # Half of the draws by popularity, half of all alike: rare items are negatives too.
         chances = 0.5 * counts[counts > 0] / max(1, counts.sum()) + 0.5 / max(1, len(self._known))
+        self._padding = catalogue.size
         self._summed = np.cumsum(chances)
         self._log_chances = torch.from_numpy(np.log(chances).astype(np.float32))
 
@@ -154,14 +155,24 @@ class _Fit:
         return float(np.mean(losses))
 
     def _loss(self, batch: Batch, random: np.random.Generator) -> torch.Tensor:
-        items = self.network.items()
-        states = self.network.states(items, batch)
         kept = batch.targets >= 0
-        known, targets = items[self._known], self._row_of[batch.targets[kept]]
-        if len(known) <= self._settings.full_softmax:
-            return full_softmax_loss(states[kept], known, targets)
+        targets = batch.targets[kept]
+        if len(self._known) <= self._settings.full_softmax:
+            items = self.network.items()
+            states = self.network.states(items, batch)
+            return full_softmax_loss(states[kept], items[self._known], self._row_of[targets])
         drawn = np.searchsorted(self._summed, random.random(self._settings.negatives) * self._summed[-1], side="right")
-        return sampled_softmax_loss(states[kept], known, targets, torch.from_numpy(drawn), self._log_chances)
+        negatives = self._known[torch.from_numpy(drawn)]
+        # Only the items of this step are computed, with the padding as the last row.
+        rows, places = torch.unique(torch.cat([negatives, batch.items.flatten(), targets]), return_inverse=True)
+        of_negatives, of_events, of_targets = places.split([len(negatives), batch.items.numel(), len(targets)])
+        items = self.network.items(rows[rows < self._padding])
+        own = replace(batch, items=of_events.view_as(batch.items).clamp(max=len(items)))
+        states = self.network.states(items, own)
+        return sampled_softmax_loss(
+            states[kept], items[of_targets], of_targets, items[of_negatives], of_negatives,
+            self._log_chances[torch.from_numpy(drawn)],
+        )  # fmt: skip
 
     def _average(self, step: int) -> None:
         """An exponential moving average, whose first steps forget faster."""
