@@ -52,7 +52,7 @@ def run(
             # Imported here: they import torch, which a run without such a model does not need.
             from training.suite.shopper import train_shopper
 
-            outcomes.append(train_shopper(work, suite.connection, suite.shoppers, settings, bar, clock))
+            outcomes.append(train_shopper(work, suite.connection, suite.shoppers, suite.weights, settings, bar, clock))
         if "ranking" in kinds:
             from training.suite.ranking import train_ranking
 

@@ -17,8 +17,11 @@ from services.common.versions import replace_file
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.event import Event
 from services.ranker.domain.rollout import StepKind
+from services.ranker.domain.weights import Weights
+from training.shopper.assessment import assess
 from training.shopper.data import Catalogue, ShopperLog
 from training.shopper.export import export
+from training.shopper.report import document, write_report
 from training.shopper.train import Trained, fit
 from training.suite.cases import Case, cases_of, held_back_share, is_held_back
 from training.suite.judging import (
@@ -38,7 +41,7 @@ from training.suite.scorer import VersionScorer
 from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
-KIND = "shopper"
+KIND, REPORT = "shopper", "report.json"
 # The file of the registry that fixes the old sample, and the share of persons that is held back.
 _SAMPLE = "held_back.json"
 # Events of held-back persons on which a version is judged: the newest ones.
@@ -96,10 +99,11 @@ def data_of(work: WorkFolder, registry: ModelRegistry, now_s: float) -> Data:
 
 
 def train_shopper(
-    work: WorkFolder, connection: Connection, registry: ModelRegistry, settings: SuiteTraining, bar: Progress,
-    clock: Callable[[], float] = time.time,
+    work: WorkFolder, connection: Connection, registry: ModelRegistry, weights: Weights, settings: SuiteTraining,
+    bar: Progress, clock: Callable[[], float] = time.time,
 ) -> Outcome:  # fmt: skip
-    """Every step may be repeated: a run that was killed continues with the next one.
+    """Every step may be repeated: a run that was killed continues with the next one. `weights` are the settings' of the
+    weighted sum, at which the fitted ones begin.
 
     A first version is promoted at once. A later one goes into shadow, from where the learner lets it answer.
     """
@@ -111,14 +115,14 @@ def train_shopper(
         return Outcome(KIND, Result.SKIPPED, missing)
     fix_sample(registry, data)
     folder = work.folder / KIND / "version"
-    trained = fitted(work, data, settings, bar)
     if not folder.exists():
-        _export(trained, data, folder)
+        _make(fitted(work, data, settings, bar), data, weights, settings, bar, folder)
     with bar.stage("Judging the version", total=1) as stage:
         verdict, figures = judged(folder, data, registry)
         stage.update(1)
-    manifest = about(data, trained, verdict, figures, registry, settings, clock())
-    _write_report(folder, manifest)
+    report = json.loads((folder / REPORT).read_text("utf-8"))
+    manifest = about(data, report, verdict, figures, registry, settings, clock())
+    write_report(folder, {**report, "held_back": {**figures, "verdict": verdict.reason}, "changes": verdict.figures()})
     if verdict.passed:
         upload(connection, folder, registry, bar)
     version = publish(registry, folder, manifest)
@@ -184,7 +188,7 @@ def fix_sample(registry: ModelRegistry, data: Data) -> None:
 
 
 def about(
-    data: Data, trained: Trained, verdict: Verdict, figures: Mapping[str, float], registry: ModelRegistry,
+    data: Data, report: Mapping[str, Any], verdict: Verdict, figures: Mapping[str, float], registry: ModelRegistry,
     settings: SuiteTraining, now_s: float,
 ) -> dict[str, Any]:  # fmt: skip
     """The manifest of the version."""
@@ -198,7 +202,8 @@ def about(
             "held_back_share": data.share, "from_s": data.from_s, "to_s": data.to_s,
         },
         "features": {"vector_version": data.catalogue.vector_version},
-        "training": {"epochs": trained.epochs, "seconds": trained.seconds, "curve": list(trained.curve)},
+        "training": {"epochs": report["training"]["epochs"], "seconds": report["training"]["seconds"]},
+        "weights": report["weights"],
         "settings": asdict(settings.shopper),
     }  # fmt: skip
 
@@ -220,12 +225,22 @@ def _take_steps(registry: ModelRegistry, version: str, verdict: Verdict) -> Resu
     return Result.SHADOW
 
 
-def _export(trained: Trained, data: Data, folder: Path) -> None:
-    """Whole or not at all."""
+def _make(trained: Trained, data: Data, weights: Weights, settings: SuiteTraining, bar: Progress, folder: Path) -> None:
+    """The version's folder with its report, whole or not at all."""
+    with bar.stage("Fitting the weights") as stage:
+
+        def progress(what: str, done: int, total: int, note: str) -> None:
+            stage.total(total)
+            stage.update(done, note)
+
+        assessment = assess(trained, data.catalogue, weights, settings.seed, progress)
     draft = folder.with_suffix(".draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    export(trained.model, data.catalogue, draft)
+    fitted_weights = assessment.weights
+    source = "newest events of persons"
+    export(trained.model, data.catalogue, draft, fitted_weights.document(source) if fitted_weights else None)
+    write_report(draft, document(trained, assessment, data.catalogue, settings.shopper))
     draft.rename(folder)
 
 
@@ -238,7 +253,3 @@ def _scorer(folder: Path, data: Data) -> VersionScorer:
 def _figures(found: Measured, other: Measured, name: str) -> dict[str, float]:
     figures = {**found.means(), **{f"{metric} of {name}": value for metric, value in other.means().items()}}
     return {**figures, "cases": float(len(found.persons))}
-
-
-def _write_report(folder: Path, manifest: Mapping[str, Any]) -> None:
-    (folder / "report.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
