@@ -56,7 +56,8 @@ def _shopper(suite: Suite, work: WorkFolder, settings: SuiteTraining, now_s: flo
 
 
 def _ranking(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
-    from training.suite.ranking import clicked_pages, examples_of
+    from services.learner.memory import clicked_pages
+    from training.suite.ranking import examples_of
 
     examples, _ = examples_of(work, settings, now_s)
     clicked = clicked_pages(examples)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from services.learner.guardrail import Predictor, Verdict, compare
+from services.learner.memory import clicked_pages
 from services.learner.scoring_function import ScoringFunction
 from services.learner.settings import GuardrailSettings
 from services.learner.split import is_held_back
@@ -94,7 +95,3 @@ def _take_steps(registry: ModelRegistry, version: str, verdict: Verdict) -> Resu
         return Result.REFUSED
     registry.take_step(StepKind.SHADOW, version, lambda now: now.with_shadow(version), verdict.reason)
     return Result.SHADOW
-
-
-def clicked_pages(examples: Examples) -> int:
-    return len(np.unique(examples.page[examples.click > 0]))
