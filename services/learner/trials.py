@@ -1,4 +1,4 @@
-"""The trial of a version, of either kind of model: the outcomes of its users are counted, and steps that are due taken."""
+"""The trial of a version, of either kind of model: counts the outcomes of its users, and takes the step that is due."""
 
 from __future__ import annotations
 
