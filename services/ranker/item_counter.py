@@ -24,8 +24,8 @@ STEP = 200
 _PAUSE_FACTOR = 2
 # For so long after the last request there may be another one.
 _BUSY_S = 1.0
-# Without requests there is no wait, and a step grows until it takes this time: with Redis it keeps other writes waiting.
-# Large steps change each document once for many events.
+# Without requests there is no wait, and a step grows until it takes this time: large steps change each document once
+# for many events, but with Redis they keep other writes waiting.
 _MOST_STEP, _STEP_S = 3_200, 0.5
 # From the news of an event to the step: the events that come meanwhile are counted with it.
 _GATHER_S = 0.02

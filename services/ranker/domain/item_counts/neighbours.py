@@ -14,8 +14,8 @@ from services.ranker.domain.item_counts.relations import MEASURES, Relation
 # new pair of a frequent item has the time to grow. On the validation of relations.MEASURES this costs .001 of NDCG@10
 # against all neighbours.
 NEIGHBOURS, MOST = 100, 150
-# Counts that nothing was added to for so long are forgotten: six half-lives, and those of FOLLOWED after about as long as
-# events are kept.
+# Counts that nothing was added to for so long are forgotten: after six half-lives, and those of FOLLOWED after about as
+# long as events are kept.
 COUNTS_S, FOLLOWED_S = 180 * 86_400.0, 400 * 86_400.0
 _DAY_S = 86_400.0
 

@@ -7,7 +7,6 @@ added is kept, bounded, so that it can be replaced by a newer day and taken back
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -69,11 +68,15 @@ class PersonCounts:
         if act not in self.acts:
             self.acts.append(act)
             self.acts.sort(key=lambda each: (each.time_s, each.item_id))
-        full = Counter((pair.relation, day) for pair, day in self.counted.items())
-        for pair, day in self._made_by(act):
-            known = self.counted.get(pair)
-            if (known is None or day > known) and full[pair.relation, day] < DAILY:
-                full[pair.relation, day] += 1
+        newer = {pair: day for pair, day in self._made_by(act) if day > self.counted.get(pair, -1)}
+        full = {
+            day: sum(pair.relation == act.relation and on == day for pair, on in self.counted.items())
+            for day in (set(newer.values()) if len(self.counted) + len(newer) > DAILY else ())
+        }
+        for pair, day in newer.items():
+            if full.get(day, 0) < DAILY:
+                full[day] = full.get(day, 0) + 1
+                known = self.counted.get(pair)
                 self.counted[pair] = day
                 yield _change(pair, known, day)
         self._bound()
