@@ -51,8 +51,9 @@ def sampled_softmax_loss(
     """As `full_softmax_loss`, with k items as shared negatives, drawn with replacement.
 
     `own` [m, d] are the items of the targets, `others` [k, d] those of the negatives; `targets` [m] and `drawn` [k]
-    say which are the same: such a draw does not count for the target. `log_chances` [k] are the logarithms of the chances
-    of a draw: subtracting them makes the expectation that of all items (log-Q correction, Bengio and Senecal, 2008).
+    say which are the same: such a draw does not count for the target. `log_chances` [k] are the logarithms of the
+    chances of a draw: subtracting them makes the expectation that of all items (log-Q correction, Bengio and Senecal,
+    2008).
     """
     positive = (hidden * own).sum(1, keepdim=True)
     negatives = hidden @ others.T - (log_chances + math.log(len(drawn)))

@@ -34,6 +34,21 @@ _LEAST_STEPS, _LEAST_BATCH = 20, 16
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """`model` has all events but `validation`, events of the log on which it can be measured.
+
+    `curve` and `losses` are NDCG@10 on the validation and the mean loss by epoch.
+    """
+
+    model: ShopperModel
+    validation: IntArray
+    curve: Sequence[float]
+    losses: Sequence[float]
+    epochs: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Trained:
     """`model` has all events; `validated` has all but `validation`, events of `log` on which it can be measured."""
 
@@ -58,10 +73,23 @@ def fit(
 
     Raises ValueError if the log has nothing to learn from.
     """
+    chosen = choose(log, catalogue, settings, folder, progress)
+    checkpoint = Checkpoint(folder, fingerprint(log, catalogue, settings))
+    second = _Fit("all", log, catalogue, settings, checkpoint, chosen.epochs, progress)
+    final = second.run(settings.minutes * 60 - chosen.seconds)
+    return Trained(
+        ShopperModel(second.averaged.eval()), chosen.model, log, chosen.validation, chosen.curve,
+        [*chosen.losses, *final.losses], chosen.epochs, chosen.seconds + final.seconds,
+    )  # fmt: skip
+
+
+def choose(
+    log: ShopperLog, catalogue: Catalogue, settings: TrainSettings, folder: Path, progress: Progress = no_progress
+) -> Chosen:
+    """The first fit alone, for comparing settings; `fit` continues it."""
     validation = log.newest_targets()
     if not len(validation):
         raise ValueError("no person has acted on two products: there is nothing to learn what comes next from")
-    earlier = log.before(validation)
     checkpoint = Checkpoint(folder, fingerprint(log, catalogue, settings))
     random = np.random.default_rng(settings.seed)
     sample = np.sort(random.permutation(validation)[: settings.validation_persons])
@@ -70,14 +98,11 @@ def fit(
     def measure(network: ShopperNetwork) -> float:
         return float(gains(ranks(ShopperModel(network).scorer(windows), log, sample)).mean())
 
-    first = _Fit("choose", earlier, catalogue, settings, checkpoint, settings.epochs, progress, measure)
-    chosen = first.run(settings.minutes * 60 * _CHOOSING_SHARE)
-    second = _Fit("all", log, catalogue, settings, checkpoint, chosen.best_epoch, progress)
-    final = second.run(settings.minutes * 60 - chosen.seconds)
-    return Trained(
-        ShopperModel(second.averaged.eval()), ShopperModel(first.best.eval()), log, validation, chosen.curve,
-        [*chosen.losses, *final.losses], chosen.best_epoch, chosen.seconds + final.seconds,
-    )  # fmt: skip
+    first = _Fit("choose", log.before(validation), catalogue, settings, checkpoint, settings.epochs, progress, measure)
+    found = first.run(settings.minutes * 60 * _CHOOSING_SHARE)
+    return Chosen(
+        ShopperModel(first.best.eval()), validation, found.curve, found.losses, found.best_epoch, found.seconds
+    )
 
 
 class _Fit:
