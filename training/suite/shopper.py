@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from training.shopper.assessment import assess
 from training.shopper.data import Catalogue, ShopperLog
 from training.shopper.export import export
 from training.shopper.report import document, write_report
-from training.shopper.train import Trained, fit
+from training.shopper.settings import TrainSettings
+from training.shopper.train import Trained
 from training.suite.cases import Case, cases_of, held_back_share, is_held_back
+from training.suite.fitting import fitter_at
 from training.suite.judging import (
     Measured,
     Popularity,
@@ -116,12 +118,12 @@ def train_shopper(
     fix_sample(registry, data)
     folder = work.folder / KIND / "version"
     if not folder.exists():
-        _make(fitted(work, data, settings, bar), data, weights, settings, bar, folder)
+        _make(*fitted(work, data, settings, bar), data, weights, bar, folder)
     with bar.stage("Judging the version", total=1) as stage:
         verdict, figures = judged(folder, data, registry)
         stage.update(1)
     report = json.loads((folder / REPORT).read_text("utf-8"))
-    manifest = about(data, report, verdict, figures, registry, settings, clock())
+    manifest = about(data, report, verdict, figures, registry, clock())
     write_report(folder, {**report, "held_back": {**figures, "verdict": verdict.reason}, "changes": verdict.figures()})
     if verdict.passed:
         upload(connection, folder, registry, bar)
@@ -133,14 +135,22 @@ def train_shopper(
     )  # fmt: skip
 
 
-def fitted(work: WorkFolder, data: Data, settings: SuiteTraining, bar: Progress) -> Trained:
-    with bar.stage("Training the shopper model") as stage:
+def fitted(work: WorkFolder, data: Data, settings: SuiteTraining, bar: Progress) -> tuple[Trained, TrainSettings]:
+    """With the settings that it was fitted with."""
+    chosen, folder = settings.shopper, work.folder / KIND
+    with fitter_at(settings.address) as fitter:
+        if settings.tune:
+            # Imported here: only a search needs optuna.
+            from training.suite.tuning import tuned
 
-        def progress(what: str, done: int, total: int, note: str) -> None:
-            stage.total(total)
-            stage.update(done, f"{what}: {note}")
+            chosen = tuned(data.log, data.catalogue, chosen, settings.tune, fitter, folder / "tune", bar)
+        with bar.stage("Training the shopper model") as stage:
 
-        return fit(data.log, data.catalogue, settings.shopper, work.folder / KIND / "fit", progress)
+            def progress(what: str, done: int, total: int, note: str) -> None:
+                stage.total(total)
+                stage.update(done, f"{what}: {note}")
+
+            return fitter.fit(data.log, data.catalogue, chosen, folder / "fit", progress), chosen
 
 
 def judged(folder: Path, data: Data, registry: ModelRegistry) -> tuple[Verdict, dict[str, float]]:
@@ -189,7 +199,7 @@ def fix_sample(registry: ModelRegistry, data: Data) -> None:
 
 def about(
     data: Data, report: Mapping[str, Any], verdict: Verdict, figures: Mapping[str, float], registry: ModelRegistry,
-    settings: SuiteTraining, now_s: float,
+    now_s: float,
 ) -> dict[str, Any]:  # fmt: skip
     """The manifest of the version."""
     return {
@@ -204,7 +214,7 @@ def about(
         "features": {"vector_version": data.catalogue.vector_version},
         "training": {"epochs": report["training"]["epochs"], "seconds": report["training"]["seconds"]},
         "weights": report["weights"],
-        "settings": asdict(settings.shopper),
+        "settings": report["settings"],
     }  # fmt: skip
 
 
@@ -240,7 +250,7 @@ def _make(trained: Trained, data: Data, weights: Weights, settings: SuiteTrainin
     fitted_weights = assessment.weights
     source = "newest events of persons"
     export(trained.model, data.catalogue, draft, fitted_weights.document(source) if fitted_weights else None)
-    write_report(draft, document(trained, assessment, data.catalogue, settings.shopper))
+    write_report(draft, document(trained, assessment, data.catalogue, settings))
     draft.rename(folder)
 
 
