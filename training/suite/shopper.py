@@ -18,13 +18,16 @@ from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.event import Event
 from services.ranker.domain.rollout import StepKind
 from services.ranker.domain.weights import Weights
+from training.ranking.examples import Examples
 from training.shopper.assessment import assess
 from training.shopper.data import Catalogue, ShopperLog
 from training.shopper.export import export
+from training.shopper.impressions import corrected
 from training.shopper.report import document, write_report
 from training.shopper.settings import TrainSettings
 from training.shopper.train import Trained
 from training.suite.cases import Case, cases_of, held_back_share, is_held_back
+from training.suite.examples import examples_of
 from training.suite.fitting import fitter_at
 from training.suite.judging import (
     Measured,
@@ -118,7 +121,8 @@ def train_shopper(
     fix_sample(registry, data)
     folder = work.folder / KIND / "version"
     if not folder.exists():
-        _make(*fitted(work, data, settings, bar), data, weights, bar, folder)
+        pages, _ = examples_of(work, settings, clock())
+        _make(*fitted(work, data, settings, bar), data, weights, pages, bar, folder)
     with bar.stage("Judging the version", total=1) as stage:
         verdict, figures = judged(folder, data, registry)
         stage.update(1)
@@ -235,7 +239,10 @@ def _take_steps(registry: ModelRegistry, version: str, verdict: Verdict) -> Resu
     return Result.SHADOW
 
 
-def _make(trained: Trained, data: Data, weights: Weights, settings: SuiteTraining, bar: Progress, folder: Path) -> None:
+def _make(
+    trained: Trained, settings: TrainSettings, data: Data, weights: Weights, pages: Examples, bar: Progress,
+    folder: Path,
+) -> None:  # fmt: skip
     """The version's folder with its report, whole or not at all."""
     with bar.stage("Fitting the weights") as stage:
 
@@ -247,10 +254,13 @@ def _make(trained: Trained, data: Data, weights: Weights, settings: SuiteTrainin
     draft = folder.with_suffix(".draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    fitted_weights = assessment.weights
-    source = "newest events of persons"
-    export(trained.model, data.catalogue, draft, fitted_weights.document(source) if fitted_weights else None)
-    write_report(draft, document(trained, assessment, data.catalogue, settings))
+    found, source = assessment.weights, "newest events of persons"
+    # What shoppers clicked, of what they were shown, corrects what their next actions say.
+    if (by_clicks := corrected(found.weights if found else weights, pages)) is not None:
+        found, source = by_clicks, "clicks on shown lists"
+    fitted_weights = found.document(source) if found else None
+    export(trained.model, data.catalogue, draft, fitted_weights)
+    write_report(draft, {**document(trained, assessment, data.catalogue, settings), "weights": fitted_weights})
     draft.rename(folder)
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
+from optuna.storages.journal import JournalFileBackend
 
 from training.shopper.data import Catalogue, ShopperLog
 from training.shopper.settings import TrainSettings
@@ -25,7 +26,7 @@ def tuned(
     """The best of `trials` settings; the given ones are the first of them."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder.mkdir(parents=True, exist_ok=True)
-    backend = optuna.storages.journal.JournalFileBackend(str(folder / "trials.log"))
+    backend = JournalFileBackend(str(folder / "trials.log"))
     study = optuna.create_study(
         storage=optuna.storages.JournalStorage(backend), study_name="shopper", direction="maximize",
         load_if_exists=True, sampler=optuna.samplers.TPESampler(seed=settings.seed),

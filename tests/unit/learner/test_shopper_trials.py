@@ -67,7 +67,7 @@ def test_item_vectors_out_of_use_are_removed(tmp_path: Path) -> None:
     now_s = [0.0]
     registry = ModelRegistry(tmp_path / "shopper")
     held = {f"shopper@{number}": ItemVectors(4, is_complete=True) for number in (1, 2, 3)}
-    gateway = FakeTrainingGateway([], np.zeros((0, 4), np.float32), item_vectors=held)
+    gateway = FakeTrainingGateway([], np.zeros((0, 4), np.float32), item_vectors=held)  # type: ignore[abstract]
     with gateway.serving() as target:
         unused = UnusedItemVectors(registry, GatewayAccessSettings(target=target), lambda: now_s[0])
         unused.look()
