@@ -14,6 +14,7 @@ import numpy as np
 
 from ops.client import Connection
 from services.common.versions import replace_file
+from services.learner.memory import clicked_pages
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.event import Event
 from services.ranker.domain.rollout import StepKind
@@ -26,6 +27,7 @@ from training.shopper.impressions import corrected
 from training.shopper.report import document, write_report
 from training.shopper.settings import TrainSettings
 from training.shopper.train import Trained
+from training.shopper.weights import LEAST_LISTS
 from training.suite.cases import Case, cases_of, held_back_share, is_held_back
 from training.suite.examples import examples_of
 from training.suite.fitting import fitter_at
@@ -256,8 +258,9 @@ def _make(
     draft.mkdir(parents=True)
     found, source = assessment.weights, "newest events of persons"
     # What shoppers clicked, of what they were shown, corrects what their next actions say.
-    if (by_clicks := corrected(found.weights if found else weights, pages)) is not None:
-        found, source = by_clicks, "clicks on shown lists"
+    if clicked_pages(pages) >= LEAST_LISTS:
+        by_clicks = corrected(found.weights if found else weights, pages)
+        found, source = (by_clicks, "clicks on shown lists") if by_clicks else (found, source)
     fitted_weights = found.document(source) if found else None
     export(trained.model, data.catalogue, draft, fitted_weights)
     write_report(draft, {**document(trained, assessment, data.catalogue, settings), "weights": fitted_weights})
