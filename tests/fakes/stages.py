@@ -264,6 +264,8 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         self.related: dict[int, list[str]] = {}
         self.trending: list[str] = []
         self.of_person: dict[int, list[str]] = {}
+        # Records of each log.
+        self.logged = 3
         # The version of the shopper model; empty: there is none.
         self.shopper_version = ""
         # What every user and visitor has bought, however long ago.

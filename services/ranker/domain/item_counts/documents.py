@@ -16,6 +16,7 @@ from services.ranker.domain.item_counts.trending import Trend
 
 # A log mass is stored in millionths.
 _PARTS = 1_000_000
+_RELATIONS = {relation.value: relation for relation in Relation}
 
 
 def person_text(person: PersonCounts) -> str:
@@ -36,8 +37,8 @@ def person_of_text(text: str | None) -> PersonCounts:
         return PersonCounts()
     acts, counted, undone, active, followed = json.loads(text)
     return PersonCounts(
-        [Act(Relation(relation), *rest) for relation, *rest in acts],
-        {Pair(Relation(relation), first, second): day for relation, first, second, day in counted},
+        [Act(_RELATIONS[relation], *rest) for relation, *rest in acts],
+        {Pair(_RELATIONS[relation], first, second): day for relation, first, second, day in counted},
         {(order_id, item_id): pieces for order_id, item_id, pieces in undone},
         dict(active),
         dict(followed),
@@ -54,7 +55,9 @@ def neighbours_text(neighbours: Neighbours) -> str:
 
 
 def neighbours_of_text(text: str | None) -> Neighbours:
-    parts = [json.loads(part) for part in (text or "").splitlines()]
+    if text is None:
+        return Neighbours()
+    parts = [json.loads(part) for part in text.split("\n")]
     rows = [row for part in parts for row in zip(*part, strict=True)]
     return Neighbours({id: Count(log_mass / _PARTS, persons) for id, log_mass, persons in rows})
 

@@ -61,6 +61,11 @@ class PersonCounts:
         """The time of the person's newest event that counts."""
         return max((*(act.time_s for act in self.acts), *self.followed.values()), default=otherwise)
 
+    def may_have_bought_before(self, item_id: str) -> bool:
+        """Whether an act before the last one may have been a purchase of the item."""
+        bought = [act.item_id for act in self.acts if act.relation is Relation.BOUGHT]
+        return len(bought) >= ACTS or bought.count(item_id) > 1
+
     def add(self, act: Act) -> Iterator[Change]:
         """The act's item, and its pairs with the items of acts within the window."""
         if act.order_id and self._is_undone(act.order_id, act.item_id, act.quantity):
