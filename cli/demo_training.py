@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,8 +22,10 @@ from services.common.settings import load_settings
 from services.ranker.domain.weights import Weights
 from services.ranker.settings import RankerSettings
 
-SHOPPERS, DAYS = 300, 21
-_SHOWN = 8
+# With fewer shoppers the weights of the weighted sum are not fitted.
+SHOPPERS, DAYS = 400, 21
+# Of these many shoppers, the one whose order changes most is shown.
+_LOOKED_AT, _SHOWN = 12, 8
 _BUDGET_S = 2.0
 
 
@@ -41,8 +43,7 @@ def show_training(
     _title(console, f"Three weeks of {SHOPPERS} simulated shoppers are imported")
     users = load_events(connection, folder, products, SHOPPERS, DAYS)
     likes = {shopper.id: shopper.shelves for shopper in build_shoppers(list(products), SHOPPERS)}
-    user = next(user for user in users if user in likes)
-    before = _recommended(connection, user)
+    before = {user: _recommended(connection, user) for user in users[:_LOOKED_AT]}
     _title(console, "kairos train --small: the shopper model learns from these events")
     models = settings.data_dir.resolve() / "ranker" / "models"
     weights = Weights(**load_settings(RankerSettings).weights.model_dump())
@@ -54,24 +55,29 @@ def show_training(
     # A version that an earlier demo in the same folder has trained may still be on trial.
     if outcome.result not in (Result.PROMOTED, Result.SHADOW, Result.SKIPPED):
         raise TourFailed(f"the shopper model was {outcome.result.value}: {outcome.reason}")
-    after = _after(connection, user, before) if outcome.result is Result.PROMOTED else _recommended(connection, user)
+    is_live = outcome.result is Result.PROMOTED
+    after = _after(connection, before) if is_live else {user: _recommended(connection, user) for user in before}
+    user = max(before, key=lambda user: len(set(after[user]) - set(before[user])))
     liked = ", ".join(path[-1] for path in likes[user])
     _title(console, f"Recommendations for {user}, who likes {liked}: before and after the training")
     table = Table("", "before", "after", box=None, pad_edge=False)
-    for place, (old, new) in enumerate(zip(before[:_SHOWN], after[:_SHOWN], strict=False), 1):
+    for place, (old, new) in enumerate(zip(before[user], after[user], strict=False), 1):
         table.add_row(str(place), escape(old), escape(new))
     console.print(table)
-    if outcome.result is Result.PROMOTED and before == after:
+    if is_live and before == after:
         raise TourFailed("the order did not change after the training")
 
 
-def _after(connection: Connection, user: str, before: list[str]) -> list[str]:
-    """The ranker reads its registry every second: waits until the order is another one."""
+def _after(connection: Connection, before: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The ranker reads its registry every second: waits until it serves the version."""
     for _ in range(40):
-        if (found := _recommended(connection, user)) != before:
-            return found
+        with connection.stub() as stub:
+            message = gateway_pb2.RecommendRequest(user_id=next(iter(before)), page_size=1)
+            answer = stub.Recommend(message, timeout=_BUDGET_S, metadata=connection.metadata)
+        if "shopper@" in answer.model_version:
+            break
         time.sleep(0.25)
-    return before
+    return {user: _recommended(connection, user) for user in before}
 
 
 def _recommended(connection: Connection, user: str) -> list[str]:
