@@ -23,20 +23,26 @@ R.json also keeps the ranks by user, so that a later run continues with the rows
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.baselines.data import IntArray, Split, leave_one_out, read_histories
-from benchmarks.recommend_offline import baselines, measured
+from benchmarks.baselines.data import Histories, IntArray, Split, leave_one_out, read_histories
+from benchmarks.recommend_offline import baselines, measured, titles
 from benchmarks.recommend_report import KAIROS, plot, show, summary
+from benchmarks.recommend_suite import PLAIN, Shop, ranks_of, suite, users_and_items
 from benchmarks.results import Results
+from services.gateway.domain.serving_configuration import DEFAULT_PLACEMENT
 
 
 def main() -> int:
@@ -48,6 +54,10 @@ def main() -> int:
     parser.add_argument("--users", type=int, help="measure on a random sample; the log keeps all users")
     parser.add_argument("--spacing-days", type=int, nargs="+", default=[1], help="days between events, one suite each")
     parser.add_argument("--threads", type=int, default=1, help="of the baselines")
+    parser.add_argument("--work", type=Path, help="keep the suites here; a later run does not set them up again")
+    parser.add_argument(
+        "--train", nargs="*", default=[], help="options of `kairos train`, for example --train=--seed=1"
+    )
     parser.add_argument("--rows", nargs="+", default=[""], help="only rows whose name contains one of these")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -60,12 +70,71 @@ def main() -> int:
         for name, fitted in baselines(histories, split, arguments.seed, arguments.threads).items():
             if _is_wanted(name, arguments.rows):
                 results.part(name, lambda name=name, fitted=fitted: measured(name, fitted, split, users))
+    with _folder(arguments.work) as work:
+        for shop in shops(histories, arguments.spacing_days, work):
+            measure_shop(shop, histories, split, users, results, arguments)
     title = f"Leave-one-out: {len(users):,} users, all {histories.item_count:,} items"
     found = summary(results.parts, KAIROS, arguments.seed)
     show(title, found, results.parts, KAIROS)
     plot(title, found, arguments.out.with_suffix(".png"))
     arguments.out.with_suffix(".summary.json").write_text(json.dumps({"settings": files, **found}, indent=1) + "\n")
     return 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A shop, and its rows: name, placement, and whether `kairos train` runs before it."""
+
+    shop: Shop
+    titles: Sequence[str]
+    spacing_days: int
+    rows: Sequence[tuple[str, str, bool]]
+
+
+def shops(histories: Histories, spacings: Sequence[int], work: Path) -> list[Measured]:
+    names = titles(histories)
+    found = []
+    for number, spacing in enumerate(spacings):
+        own = KAIROS if number == 0 else f"{KAIROS}, {spacing} days apart"
+        rows = [(f"{own}, without diversification", PLAIN, True)]
+        if number == 0:
+            rows.insert(0, (f"{own}, before training", DEFAULT_PLACEMENT, False))
+        found.append(Measured(Shop(work / f"{spacing}-days"), names, spacing, [*rows, (own, DEFAULT_PLACEMENT, True)]))
+    if names != list(histories.item_ids):
+        rows = [(f"{KAIROS}, ids only", DEFAULT_PLACEMENT, True)]
+        found.append(Measured(Shop(work / "ids-only"), histories.item_ids, spacings[0], rows))
+    return found
+
+
+def measure_shop(
+    measured: Measured, histories: Histories, split: Split, users: IntArray, results: Results, options: Namespace
+) -> None:
+    """Sets the suite up and measures the rows that are wanted and missing."""
+    missing = [row for row in measured.rows if row[0] not in results.parts and _is_wanted(row[0], options.rows)]
+    if not missing:
+        return
+    shop, pairs = measured.shop, users_and_items(histories, split, users)
+    with suite(shop.folder) as target:
+        if not shop.events.is_file():
+            shop.write(histories, split, measured.titles, measured.spacing_days)
+        shop.kairos(target, "catalog", "import", str(shop.products))
+        shop.kairos(target, "events", "import", str(shop.events))
+        for name, placement, is_trained in missing:
+            if is_trained:
+                shop.kairos(target, "train", *options.train)
+            found = ranks_of(target, *pairs, placement, name)
+            found["report"]["setup"] = dict(shop.costs)
+            results.part(name, lambda found=found: found)
+
+
+@contextlib.contextmanager
+def _folder(work: Path | None) -> Iterator[Path]:
+    """`work`, which stays, or a temporary folder."""
+    if work is not None:
+        yield work
+        return
+    with tempfile.TemporaryDirectory(prefix="kairos-recommend-") as name:
+        yield Path(name)
 
 
 def sampled(split: Split, users: int | None, seed: int) -> IntArray:

@@ -60,7 +60,7 @@ def read_histories(sequences: Path, items: Path) -> Histories:
     """`sequences`: a column of item ids separated by spaces, optionally one of user ids; `items`: asin, and any of
     keywords, brand, categories.
 
-    An item without a row in `items` has no text. Raises ValueError that names a missing column or a user given twice.
+    An item without a row in `items` has no text; one that no sequence has is an item too. Raises ValueError that names a missing column or a user given twice.
     """
     rows = _rows(sequences, SEQUENCE)
     row_of: dict[str, int] = {}
@@ -72,6 +72,8 @@ def read_histories(sequences: Path, items: Path) -> Histories:
         row[ITEM]: ItemText(*(row.get(name) or "" for name in ("keywords", "brand", "categories")))
         for row in _rows(items, ITEM)
     }
+    for item in texts:
+        row_of.setdefault(item, len(row_of))
     return Histories(found, users, list(row_of), [texts.get(item, ItemText()) for item in row_of])
 
 

@@ -22,10 +22,10 @@ def ease(sequences: Sequence[IntArray], item_count: int, ridge: float) -> Scorer
     inverse = np.asarray((interactions.T @ interactions).todense(), np.float32, order="F")
     inverse[np.diag_indices(item_count)] += ridge
     # Cholesky in place: half the work of a general inverse and no copy. Only the lower triangle is written.
-    for step in (lapack.spotrf, lapack.spotri):
-        inverse, info = step(inverse, lower=1, overwrite_a=1)
-        if info:
-            raise ArithmeticError(f"the matrix is not positive definite ({info}); use a larger ridge than {ridge}")
+    inverse, failed = lapack.spotrf(inverse, lower=1, overwrite_a=1)
+    if failed:
+        raise ArithmeticError(f"the matrix is not positive definite; use a larger ridge than {ridge}")
+    inverse, _ = lapack.spotri(inverse, lower=1, overwrite_c=1)
     _mirror(inverse)
     weights = inverse / -inverse.diagonal()[None, :]
     del inverse
