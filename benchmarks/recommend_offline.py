@@ -1,4 +1,4 @@
-"""The baselines of `benchmarks.recommend_quality`: all on one split, settings from the validation, ranks on the test."""
+"""The baselines of `benchmarks.recommend_quality`: on one split, settings from the validation, ranks on the test."""
 
 from __future__ import annotations
 

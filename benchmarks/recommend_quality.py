@@ -17,7 +17,7 @@ The settings of each baseline are chosen on the validation (the item before the 
 that Kairos knows. All items that are not in the history are ranked, and equal scores rank before the target.
 
 HR@10, NDCG@10 and candidate recall@200 with 95 % intervals by the bootstrap over users; Kairos − baseline is paired.
-R.json also keeps the ranks by user, so that a later run continues with the rows that are missing. A plot goes beside it.
+R.json also keeps the ranks by user, so that a later run continues with the missing rows. A plot goes beside it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,9 +57,7 @@ def main() -> int:
     parser.add_argument("--spacing-days", type=int, nargs="+", default=[1], help="days between events, one suite each")
     parser.add_argument("--threads", type=int, default=1, help="of the baselines")
     parser.add_argument("--work", type=Path, help="keep the suites here; a later run does not set them up again")
-    parser.add_argument(
-        "--train", nargs="*", default=[], help="options of `kairos train`, for example --train=--seed=1"
-    )
+    parser.add_argument("--train", nargs="*", default=[], help="options of `kairos train`")
     parser.add_argument("--rows", nargs="+", default=[""], help="only rows whose name contains one of these")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -69,7 +69,7 @@ def main() -> int:
     with threadpool_limits(arguments.threads):
         for name, fitted in baselines(histories, split, arguments.seed, arguments.threads).items():
             if _is_wanted(name, arguments.rows):
-                results.part(name, lambda name=name, fitted=fitted: measured(name, fitted, split, users))
+                results.part(name, partial(measured, name, fitted, split, users))
     with _folder(arguments.work) as work:
         for shop in shops(histories, arguments.spacing_days, work):
             measure_shop(shop, histories, split, users, results, arguments)
@@ -122,9 +122,12 @@ def measure_shop(
         for name, placement, is_trained in missing:
             if is_trained:
                 shop.kairos(target, "train", *options.train)
-            found = ranks_of(target, *pairs, placement, name)
-            found["report"]["setup"] = dict(shop.costs)
-            results.part(name, lambda found=found: found)
+            results.part(name, partial(_row, shop, target, pairs, placement, name))
+
+
+def _row(shop: Shop, target: str, pairs: tuple[list[str], list[str]], placement: str, name: str) -> dict[str, Any]:
+    row = ranks_of(target, *pairs, placement, name)
+    return {**row, "report": {**row["report"], "setup": shop.costs}}
 
 
 @contextlib.contextmanager

@@ -151,7 +151,7 @@ class _Asked:
         self.clear()
 
     def clear(self) -> None:
-        """`seconds`: of each first page. `lengths`: numbers of candidates. `degradations`: answers by stage and reason."""
+        """`seconds`: of each first page; `lengths`: numbers of candidates; `degradations`: by stage and reason."""
         self.seconds: list[float] = []
         self.lengths: list[int] = []
         self.degradations = Counter[str]()

@@ -60,7 +60,8 @@ def read_histories(sequences: Path, items: Path) -> Histories:
     """`sequences`: a column of item ids separated by spaces, optionally one of user ids; `items`: asin, and any of
     keywords, brand, categories.
 
-    An item without a row in `items` has no text; one that no sequence has is an item too. Raises ValueError that names a missing column or a user given twice.
+    An item without a row in `items` has no text; one that no sequence has is an item too. Raises ValueError that names
+    a missing column or a user given twice.
     """
     rows = _rows(sequences, SEQUENCE)
     row_of: dict[str, int] = {}

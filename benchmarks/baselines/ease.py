@@ -17,7 +17,7 @@ GRID: Sequence[dict[str, Any]] = [{"ridge": ridge} for ridge in (10.0, 50.0, 200
 
 
 def ease(sequences: Sequence[IntArray], item_count: int, ridge: float) -> Scorer:
-    """Scores are the sums of weights [items, items] over a history; 18,000 items take 1.3 GB, and twice that at once."""
+    """Scores are sums of weights [items, items] over a history; 18,000 items take 1.3 GB, and twice that at once."""
     interactions = _binary(fading(sequences, item_count, 1.0))
     inverse = np.asarray((interactions.T @ interactions).todense(), np.float32, order="F")
     inverse[np.diag_indices(item_count)] += ridge

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from benchmarks.baselines import words
-from benchmarks.baselines.data import Histories, IntArray, Split
 from benchmarks.baselines.counting import HISTORY_GRID, ITEM_TO_ITEM_GRID, history_neighbours, item_to_item, popularity
+from benchmarks.baselines.data import Histories, IntArray, Split
 from benchmarks.baselines.evaluation import FloatArray, Scorer, gains
 from benchmarks.baselines.tuning import best_settings
 
@@ -39,7 +39,8 @@ def fit_lambdamart(histories: Histories, split: Split, seed: int, threads: int =
 
     def sources(known: Sequence[IntArray]) -> Sources:
         own = (
-            item_to_item(known, count, **near), history_neighbours(known, count, **kernel), popularity(known, count), text
+            item_to_item(known, count, **near), history_neighbours(known, count, **kernel),
+            popularity(known, count), text,
         )  # fmt: skip
 
         def score(batch: Sequence[IntArray]) -> list[FloatArray]:

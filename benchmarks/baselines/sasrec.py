@@ -124,7 +124,8 @@ class SasRec(nn.Module):
         # Each negative stands for item_count / len(drawn) items.
         others = states @ self.items(drawn).T + math.log(self.item_count / len(drawn))
         others = others.masked_fill(drawn[None, :] == targets[:, None], -torch.inf)
-        return (torch.logsumexp(torch.cat([own, others], 1), 1) - own[:, 0]).mean()
+        loss: torch.Tensor = (torch.logsumexp(torch.cat([own, others], 1), 1) - own[:, 0]).mean()
+        return loss
 
     def padded(self, histories: Sequence[IntArray]) -> torch.Tensor:
         """[b, longest]."""

@@ -27,9 +27,10 @@ def best_settings(
 ) -> tuple[Mapping[str, Any], float]:
     """(the best of `grid` on the validation, its NDCG@10)."""
     histories, targets = validation_sample(split, seed)
-    tried = []
-    for own in tqdm(grid, desc=f"{name}: settings", mininterval=5):
-        tried.append((ndcg(ranks(fit(split.train, **own), histories, targets)), own))
+    tried = [
+        (ndcg(ranks(fit(split.train, **own), histories, targets)), own)
+        for own in tqdm(grid, desc=f"{name}: settings", mininterval=5)
+    ]
     highest, chosen = max(tried, key=lambda one: one[0])
     return chosen, highest
 
