@@ -36,7 +36,8 @@ from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Ranker
 from services.ranker.domain.user_history import UserHistory
-from services.ranker.domain.weighted_sum import Weights, weighted_sum
+from services.ranker.domain.weighted_sum import weighted_sum
+from services.ranker.domain.weights import Weights
 from services.ranker.settings import ObjectiveSettings, WeightSettings
 
 GOAL_MS = 10.0

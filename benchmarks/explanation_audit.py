@@ -45,7 +45,8 @@ from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.reasons import GROUPS
 from services.ranker.domain.scores import Ranker
-from services.ranker.domain.weighted_sum import Weights, weighted_sum
+from services.ranker.domain.weighted_sum import weighted_sum
+from services.ranker.domain.weights import Weights
 from services.ranker.settings import ObjectiveSettings, WeightSettings
 from training.explanations.faithfulness import (
     OF_GROUPS,

@@ -35,7 +35,8 @@ from services.common.arrays import FloatArray
 from services.ranker.domain.baselines import by_nearest_to_mean, by_popularity, by_retrieval, by_shuffle
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.scores import Ranker
-from services.ranker.domain.weighted_sum import Weights, weighted_sum
+from services.ranker.domain.weighted_sum import weighted_sum
+from services.ranker.domain.weights import Weights
 from services.ranker.settings import ObjectiveSettings, WeightSettings
 from training.ranking.examples import TASKS, Examples
 from training.ranking.learnable import LearnableRanker

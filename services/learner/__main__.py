@@ -25,7 +25,7 @@ from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.learner.state import StateFolder
 from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.weighted_sum import Weights
+from services.ranker.domain.weights import Weights
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_store
 

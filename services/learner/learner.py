@@ -21,7 +21,7 @@ from services.learner.state import State, StateFolder
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.rollout import StepKind
 from services.ranker.domain.user_features import IntArray
-from services.ranker.domain.weighted_sum import Weights
+from services.ranker.domain.weights import Weights
 from services.ranker.ports import ProfileStore
 from training.ranking.examples import Examples
 from training.ranking.learnable import LearnableRanker

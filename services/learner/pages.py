@@ -10,7 +10,7 @@ import numpy as np
 from services.learner.settings import TrainingSettings
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.user_features import IntArray
-from services.ranker.models.loaded_versions import PREFIX
+from services.ranker.models.served import ranker_version
 from services.ranker.ports import ProfileStore
 from training.ranking.examples import Examples
 from training.ranking.reading import ExampleReader
@@ -61,7 +61,7 @@ class PageReader:
         return Taken(
             examples,
             _positions(pages),
-            [version_of(ranking.model_version) for ranking in rankings],
+            [ranker_version(ranking.model_version) for ranking in rankings],
             [ranking.user_id or ranking.visitor_id or ranking.session_id for ranking in rankings],
             start,
             self.position,
@@ -78,11 +78,6 @@ class PageReader:
 
     def forget(self, person: str) -> None:
         self._reader.forget(person)
-
-
-def version_of(model_version: str) -> str:
-    """In the registry; "" is the scoring function of the settings."""
-    return model_version.removeprefix(PREFIX) if model_version.startswith(PREFIX) else ""
 
 
 def _positions(pages: Sequence[tuple[int, Impressions]]) -> IntArray:

@@ -17,7 +17,7 @@ from services.learner.settings import LearnerSettings
 from services.learner.trial import Decision, decide
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.rollout import Rollout, StepKind
-from services.ranker.domain.weighted_sum import Weights
+from services.ranker.domain.weights import Weights
 from training.ranking.learnable import LearnableRanker
 
 _log = structlog.get_logger("kairos.learner")

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.features import CANDIDATE_NUMBERS
-from services.ranker.domain.weighted_sum import Weights
+from services.ranker.domain.weights import Weights
 from training.ranking.examples import TASKS, Examples
 
 Doubles = npt.NDArray[np.float64]

@@ -104,6 +104,11 @@ class Ranker:
     ) -> ranker_pb2.ExportUserResponse:
         return await self._handler.ExportUser(request, grpc_context)
 
+    async def ReadLog(
+        self, request: ranker_pb2.ReadLogRequest, grpc_context: CallContext
+    ) -> ranker_pb2.ReadLogResponse:
+        return await self._handler.ReadLog(request, grpc_context)
+
     async def EnsureTokenKey(
         self, request: ranker_pb2.EnsureTokenKeyRequest, grpc_context: CallContext
     ) -> ranker_pb2.EnsureTokenKeyResponse:

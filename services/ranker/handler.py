@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from services.common.convert import context_from_proto
-from services.common.errors import InvalidArgument, NotFound
+from services.common.errors import NotFound
 from services.common.group_commit import GroupCommit
 from services.common.rpc import rpc
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
-from services.ranker.convert import check_candidates, check_id, check_texts, one_person, person_of, proposed_key
+from services.ranker.convert import check_candidates, check_id, check_texts, one_person, proposed_key
 from services.ranker.convert_events import events_from_proto, items_from_proto, session_moves
 from services.ranker.convert_explanation import check_explained
 from services.ranker.convert_item_lists import (
@@ -26,6 +26,7 @@ from services.ranker.convert_item_lists import (
     related_to_proto,
     relation_of,
 )
+from services.ranker.convert_log import check_log
 from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import (
     check_shown,
@@ -39,9 +40,11 @@ from services.ranker.impression_log import ImpressionLog
 from services.ranker.item_counter import ItemCounter
 from services.ranker.item_lists import ItemLists
 from services.ranker.keeper import Keeper
-from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore
+from services.ranker.log_reader import LogReader
+from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore, ShopperModels
 from services.ranker.rank_items import ItemRanker
 from services.ranker.settings import RankerSettings
+from services.ranker.shopper_reader import ShopperReader
 from services.ranker.user_data import UserData
 
 # Calls of RecordEvents at a time. Those that wait share the next write, so that the last one waits for two or three.
@@ -58,6 +61,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         store: ProfileStore,
         rankings: RankingStore,
         models: RankerModels,
+        shoppers: ShopperModels,
         counts: CountStore,
         settings: RankerSettings,
         clock: Callable[[], float] = time.time,
@@ -66,12 +70,14 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._store, self._rankings, self._models, self._clock = store, rankings, models, clock
         self._session_ttl_s = settings.sessions.ttl_s
         self._writer = BackgroundWriter(rankings, settings.rankings.queue)
-        self._ranker = ItemRanker(store, self._writer, models, settings.exploration, clock, random or Random())
+        self._shoppers, reader = shoppers, ShopperReader(shoppers)
+        self._ranker = ItemRanker(store, self._writer, models, reader, settings.exploration, clock, random or Random())
         self._impressions = ImpressionLog(store, self._writer, settings.rankings.whole_share, clock)
         self._counts, bounds = counts, settings.item_counts
         self._counter = ItemCounter(store, counts, bounds.items, bounds.persons, bounds.interval_s, clock)
         self._lists = ItemLists(store, counts, clock)
-        self._users = UserData(store, self._writer, self._counter, clock)
+        self._users = UserData(store, self._writer, self._counter, reader, clock)
+        self._logs = LogReader(store)
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")
         # Writes wait for the disk: no thread that ranks does.
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
@@ -137,10 +143,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     async def GetInterests(self, request: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
         tenant = context_from_proto(request.context).tenant
         check_texts(request)
-        person = person_of(request)
-        if not person and not request.session_id:
-            raise InvalidArgument.of("user_id", "is empty, and so are visitor_id and session_id; send one of them")
-        return await self._in_thread(lambda: self._users.interests(tenant, person, request.session_id))
+        return await self._in_thread(lambda: self._users.interests(tenant, request))
 
     @rpc(ranker_pb2.GetProfileResponse)
     async def GetProfile(self, request: ranker_pb2.GetProfileRequest) -> ranker_pb2.GetProfileResponse:
@@ -170,6 +173,13 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
             profile = await self._in_thread(lambda: self._users.profile(tenant, request))
             response.profile.CopyFrom(profile)
         return response
+
+    @rpc(ranker_pb2.ReadLogResponse)
+    async def ReadLog(self, request: ranker_pb2.ReadLogRequest) -> ranker_pb2.ReadLogResponse:
+        tenant = context_from_proto(request.context).tenant
+        check_log(request)
+        page_size(request.page_size)
+        return await self._in_thread(lambda: self._logs.read(tenant, request))
 
     @rpc(ranker_pb2.ListPopularItemsResponse)
     async def ListPopularItems(
@@ -247,6 +257,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._logging.shutdown(cancel_futures=True)
         self._writer.close()
         self._models.close()
+        self._shoppers.close()
         self._counts.close()
         self._rankings.close()
         self._store.close()

@@ -15,7 +15,7 @@ from services.ranker.domain.scores import Scores
 from services.ranker.domain.session import SessionContext, SessionMove
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.domain.user_history import UserHistory
-from services.ranker.domain.weighted_sum import Weights
+from services.ranker.domain.weights import Weights
 
 # In this time after a person's deletion, earlier events of the person are not recorded. Retries and queues end by then.
 FORGOTTEN_S = 3_600
@@ -275,16 +275,30 @@ class CountStore(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class ShopperPerson:
-    """What a version of the shopper model makes of a person: `vector` [dimensions].
+class ShopperPerson(Protocol):
+    """What a version of the shopper model makes of a person. It keeps its version, whatever is loaded meanwhile."""
 
-    `version` is the name of the version, as item vectors have it; `weights` are those that were fitted with it, if any.
-    """
+    @property
+    def vector(self) -> FloatArray:
+        """[dimensions]"""
 
-    vector: FloatArray
-    version: str
-    weights: Weights | None = None
+    @property
+    def version(self) -> str:
+        """The name of the version, as item vectors have it."""
+
+    @property
+    def weights(self) -> Weights | None:
+        """Those of the weighted sum that were fitted with the version, if any."""
+
+    def scores(self, item_ids: Sequence[str], vectors: FloatArray, vector_version: str) -> FloatArray:
+        """Dot products [n] with the item vectors of the version.
+
+        An item that is not in the version has the vector that its map makes of `vectors` [n, d], which are of the model
+        `vector_version`, or 0 where that is another model than the map's.
+        """
+
+    def without(self, item_id: str) -> ShopperPerson | None:
+        """The same person without the events on this item. None: nothing is left that the version reads."""
 
 
 class ShopperModels(Protocol):
@@ -296,14 +310,8 @@ class ShopperModels(Protocol):
         `entries` are newest first, as in `UserHistory.recent`. `who` is the id of the user, the visitor or the session.
         """
 
-    def scores(
-        self, tenant: str, person: ShopperPerson, item_ids: Sequence[str], vectors: FloatArray, vector_version: str
-    ) -> FloatArray | None:
-        """Dot products [n] with the item vectors of the person's version.
-
-        An item that is not in the version has the vector that its map makes of `vectors` [n, d], which are of the model
-        `vector_version`, or 0 where that is another model than the map's. None if the version is no longer loaded.
-        """
+    def version(self, tenant: str, who: str) -> str:
+        """The name of the version that serves `who` now; empty if there is none."""
 
     def close(self) -> None: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 from kairos.ranker.v1 import ranker_pb2
@@ -21,9 +22,12 @@ from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import stored_ranking
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.profile import build_profile
+from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.slate.slate import make_slate
 from services.ranker.domain.user_history import UserHistory
-from services.ranker.ports import ProfileStore, RankerModels
+from services.ranker.models.served import with_shopper
+from services.ranker.ports import ProfileStore, RankerModels, ShopperPerson
+from services.ranker.shopper_reader import ShopperReader
 
 # Sources of candidates whose score is the similarity to the history, or is the same for all.
 _BY_HISTORY = (
@@ -42,11 +46,12 @@ class ItemRanker:
         store: ProfileStore,
         writer: BackgroundWriter,
         models: RankerModels,
+        shoppers: ShopperReader,
         exploration: float,
         clock: Callable[[], float],
         random: Random,
     ) -> None:
-        self._store, self._writer, self._models = store, writer, models
+        self._store, self._writer, self._models, self._shoppers = store, writer, models, shoppers
         self._exploration, self._clock, self._random = exploration, clock, random
 
     def rank(self, tenant: str, message: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -56,8 +61,12 @@ class ItemRanker:
         # Items of a group share their popularity.
         popularity = self._store.popularity(tenant, message.candidates.item_group_ids or message.candidates.ids, now_s)
         asked = ranking_request(message, vectors, popularity, profile, user_history, now_s)
+        if (shopper := self._shoppers.person(tenant, message, user_history, now_s)) is not None:
+            asked = with_shopper_scores(asked, shopper, message.as_slate)
         who = message.user_id or message.visitor_id or message.session_id
         scores, model_version = self._models.rank(tenant, who, asked)
+        if shopper is not None:
+            model_version = with_shopper(model_version, shopper.version)
         kept = kept_rows(message, scores)
         if len(kept) < len(asked.item_ids):
             asked, scores = asked.take(kept), scores.take(kept)
@@ -88,3 +97,9 @@ class ItemRanker:
             )
             response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
         return response
+
+
+def with_shopper_scores(asked: RankingRequest, shopper: ShopperPerson, is_recommendation: bool) -> RankingRequest:
+    """The fitted weights are of lists without a query: a search keeps the weights of the settings."""
+    scores = shopper.scores(asked.item_ids, asked.vectors, asked.model_version)
+    return replace(asked, shopper_scores=scores, weights=shopper.weights if is_recommendation else None)

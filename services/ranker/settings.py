@@ -13,7 +13,10 @@ from services.ranker.ports import LogBound, Retention
 
 
 class WeightSettings(BaseModel):
-    """The weight of each part of a score. With the query at 1, a user's history can just outweigh it."""
+    """The weight of each part of a score. With the query at 1, a user's history can just outweigh it.
+
+    A shop that sets none of them gets, in recommendations, those that were fitted with the shopper model.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,6 +25,8 @@ class WeightSettings(BaseModel):
     price: float = 0.1
     popularity: float = 0.1
     availability: float = 0.5
+    # Of a dot product, whose best values are some units above the others.
+    shopper: float = 0.03
 
 
 class ObjectiveSettings(BaseModel):

@@ -19,24 +19,33 @@ from services.ranker.domain.repurchase import category_key, groups_of, item_key,
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.item_counter import ItemCounter
 from services.ranker.ports import ProfileStore
+from services.ranker.shopper_reader import ShopperReader
 
 
 class UserData:
     """Persons are keys of `domain.person`. `clock` gives seconds since the epoch."""
 
     def __init__(
-        self, store: ProfileStore, writer: BackgroundWriter, counter: ItemCounter, clock: Callable[[], float]
+        self,
+        store: ProfileStore,
+        writer: BackgroundWriter,
+        counter: ItemCounter,
+        shoppers: ShopperReader,
+        clock: Callable[[], float],
     ) -> None:
         self._store, self._writer, self._counter, self._clock = store, writer, counter, clock
+        self._shoppers = shoppers
 
-    def interests(self, tenant: str, person: str, session_id: str) -> ranker_pb2.GetInterestsResponse:
-        """`person` and `session_id` may be empty."""
+    def interests(self, tenant: str, message: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
+        """The request may name nobody."""
+        person, session_id = person_of(message), message.session_id
         user_history = self._store.user_history(tenant, person) if person else UserHistory()
         now_s = self._clock()
         bought = self._recently_purchased(tenant, user_history, now_s)
         response = ranker_pb2.GetInterestsResponse(
             recently_purchased_item_ids=bought,
             recently_purchased_item_group_ids=groups_of(user_history.purchases, bought),
+            shopper_version=self._shoppers.version(tenant, message),
         )
         model_version, dimensions = newest_model(user_history)
         found = interests(build_profile(user_history, model_version, dimensions, now_s))
@@ -46,6 +55,9 @@ class UserData:
         context = self._writer.session(tenant, session_id) if session_id else None
         if context is not None:
             response.session.CopyFrom(vectors_to_proto(context.vector[None], context.model_version))
+        if (shopper := self._shoppers.person(tenant, message, user_history, now_s)) is not None:
+            response.shopper.CopyFrom(vectors_to_proto(shopper.vector[None], shopper.version))
+            response.shopper_version = shopper.version
         return response
 
     def profile(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +15,12 @@ from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain import baselines
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Ranker, Scores
-from services.ranker.domain.weighted_sum import Weights, weighted_sum
+from services.ranker.domain.weighted_sum import weighted_sum
+from services.ranker.domain.weights import Weights
 from services.ranker.handler import RankerHandler
-from services.ranker.models.loaded_versions import PREFIX, Served, blank_request
+from services.ranker.models.served import PREFIX, Served, blank_request
 from services.ranker.models.served_models import ServedModels
+from services.ranker.models.served_shoppers import ServedShoppers, Shopper
 from services.ranker.ports import CountStore, ProfileStore, RankingLimits, RankingStore
 from services.ranker.settings import RankerSettings
 
@@ -32,8 +33,8 @@ VERSION = 2
 
 def build_handler(settings: RankerSettings) -> RankerHandler:
     store = build_store(settings)
-    models, counts = build_models(settings, store), build_count_store(settings)
-    return RankerHandler(store, build_ranking_store(settings), models, counts, settings)
+    models, shoppers = build_models(settings, store), build_shopper_models(settings, store)
+    return RankerHandler(store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings)
 
 
 def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:
@@ -47,6 +48,18 @@ def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:
     )  # fmt: skip
 
 
+def build_shopper_models(settings: RankerSettings, store: ProfileStore) -> ServedShoppers:
+    """The versions of the shopper model that the registry names."""
+
+    def load(folder: Path) -> Shopper:
+        # Imported here: without a version, ONNX Runtime is not needed.
+        from services.ranker.adapters.shopper_version import ShopperVersion
+
+        return ShopperVersion(folder)
+
+    return ServedShoppers(settings.models_dir, load, store.add_counts, settings.registry_poll_s, settings.shadow_sample)
+
+
 def build_ranker(settings: RankerSettings) -> Ranker:
     trivial: dict[str, Ranker] = {
         "popularity": baselines.by_popularity,
@@ -54,13 +67,23 @@ def build_ranker(settings: RankerSettings) -> Ranker:
         "nearest-to-mean": baselines.by_nearest_to_mean,
         "shuffle": baselines.by_shuffle,
     }
-    weighted: Ranker = partial(weighted_sum, weights=Weights(**settings.weights.model_dump()))
+    weighted = weighted_ranker(settings)
     if settings.ranker != "network" or settings.model_dir is None:
         return trivial.get(settings.ranker, weighted)
     # Imported here: without a network, ONNX Runtime is not needed.
     from services.ranker.adapters.onnx_ranker import OnnxRanker
 
     return OnnxRanker(settings.model_dir, ObjectiveFile(settings.objective_file, settings.objective), weighted)
+
+
+def weighted_ranker(settings: RankerSettings) -> Ranker:
+    """With the weights that were fitted for the request, unless the shop sets weights of its own."""
+    own, is_set = Weights(**settings.weights.model_dump()), "weights" in settings.model_fields_set
+
+    def rank(request: RankingRequest) -> Scores:
+        return weighted_sum(request, own if is_set or request.weights is None else request.weights)
+
+    return rank
 
 
 def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path], Ranker]:

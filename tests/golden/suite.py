@@ -59,7 +59,13 @@ from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler as build_encoder_handler
 from services.ranker.handler import RankerHandler
 from services.ranker.settings import RankerSettings
-from services.ranker.wiring import build_count_store, build_models, build_ranking_store, build_store
+from services.ranker.wiring import (
+    build_count_store,
+    build_models,
+    build_ranking_store,
+    build_shopper_models,
+    build_store,
+)
 from services.retrieval.settings import EdgeSettings, RetrievalSettings
 from services.retrieval.wiring import build_handler as build_retrieval_handler
 
@@ -219,7 +225,8 @@ def _ranker(data_dir: Path) -> RankerHandler:
     settings = RankerSettings(data_dir=data_dir, exploration=0)
     store = build_store(settings)
     rankings, models = build_ranking_store(settings), build_models(settings, store)
-    return RankerHandler(store, rankings, models, build_count_store(settings), settings, clock=NOW.timestamp)
+    shoppers, counts = build_shopper_models(settings, store), build_count_store(settings)
+    return RankerHandler(store, rankings, models, shoppers, counts, settings, clock=NOW.timestamp)
 
 
 def _pricing(data_dir: Path) -> PricingHandler:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from services.common.arrays import FloatArray
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.user_history import UserHistory
+from services.ranker.domain.weights import Weights
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
@@ -27,7 +28,8 @@ class RankingRequest:
     NaN where unknown; None: unknown for all. `retrieval_bounds` are the lowest and the highest retrieval score of the
     candidates that these are a part of; None: these are all. `shopper_scores` [n], dot products of the person's vector
     and the item vectors by the shopper model, and `neighbour_scores` [n], not negative, by counts of persons, are
-    None where there is no model, or nothing is known of the person.
+    None where there is no model, or nothing is known of the person. `weights` are those of the weighted sum that were
+    fitted for requests like this one, if any.
     """
 
     item_ids: Sequence[str]
@@ -50,6 +52,7 @@ class RankingRequest:
     identifier_rows: tuple[int, ...] = ()
     shopper_scores: FloatArray | None = None
     neighbour_scores: FloatArray | None = None
+    weights: Weights | None = None
 
     @property
     def has_identifier(self) -> BoolArray:

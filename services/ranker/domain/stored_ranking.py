@@ -34,6 +34,8 @@ class CandidateSource(Enum):
     RECENTLY_VIEWED = "recently_viewed"
     BUY_AGAIN = "buy_again"
     CATEGORY = "category"
+    SHOPPER = "shopper"
+    NEIGHBOURS = "neighbours"
 
 
 @dataclass(frozen=True)

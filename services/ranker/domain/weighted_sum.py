@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from services.ranker.domain.features.history_match import history_match
@@ -15,19 +13,7 @@ from services.ranker.domain.features.shopper_match import shopper_match
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.reasons import ReasonType
 from services.ranker.domain.scores import Scores
-
-
-@dataclass(frozen=True)
-class Weights:
-    """How much each part may add to a score."""
-
-    query: float
-    history: float
-    price: float
-    popularity: float
-    availability: float
-    shopper: float = 0.0
-    neighbours: float = 0.0
+from services.ranker.domain.weights import Weights
 
 
 def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:

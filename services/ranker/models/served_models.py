@@ -7,9 +7,9 @@ the scoring function of the settings.
 from __future__ import annotations
 
 import random
-import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -17,7 +17,9 @@ import structlog
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.rollout import Stage
 from services.ranker.domain.scores import Ranker, Scores
-from services.ranker.models.loaded_versions import LoadedVersions, Served
+from services.ranker.models.follower import Follower
+from services.ranker.models.loaded_versions import LoadedVersions
+from services.ranker.models.served import PREFIX, Served
 from services.ranker.models.shadow import ShadowScorer
 from services.ranker.models.trial_counts import TrialCounts
 
@@ -40,13 +42,16 @@ class ServedModels:
         shadow_sample: float,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._versions, self._built_in = LoadedVersions(root, load, built_in), built_in
         self._counts, self._shadow = TrialCounts(report), ShadowScorer()
-        self._shadow_sample, self._draw = shadow_sample, draw
+        self._versions: LoadedVersions[Served] = LoadedVersions(
+            root,
+            lambda folder: Served(folder.name, f"{PREFIX}{folder.name}", load(folder)),
+            self._counts.failed,
+            built_in,
+        )
+        self._built_in, self._shadow_sample, self._draw = built_in, shadow_sample, draw
         self.refresh()
-        self._stop = threading.Event()
-        self._poll = threading.Thread(target=self._follow, args=(poll_s,), name="models", daemon=True)
-        self._poll.start()
+        self._follower = Follower(self._look, poll_s)
 
     def rank(self, tenant: str, who: str, request: RankingRequest) -> tuple[Scores, str]:
         """(scores, version that made them). `who` is the id of the user, the visitor or the session."""
@@ -67,16 +72,14 @@ class ServedModels:
             except Exception:
                 if not version:
                     raise
-                self._counts.add(tenant, rollout, {f"{version}.errors": 1})
+                self._counts.failed(tenant, rollout, version)
                 _log.exception("a version failed; the one behind it answers", tenant=tenant, version=version)
                 continue
             took_s = time.perf_counter() - began
             self._counts.add(tenant, rollout, {f"{version}.requests": 1, f"{version}.seconds": took_s})
             challenger = loaded.served.get(rollout.other or "")
             if rollout.stage is Stage.SHADOW and challenger is not None and self._draw() < self._shadow_sample:
-                self._shadow.score(
-                    challenger.rank, request, scores, took_s, lambda counts: self._counts.add(tenant, rollout, counts)
-                )
+                self._score_in_shadow(challenger, request, scores, took_s, partial(self._counts.add, tenant, rollout))
             return scores, scores.model_version or served.name
         raise AssertionError("the scoring function of the settings is always loaded")
 
@@ -89,15 +92,20 @@ class ServedModels:
         self._counts.flush()
 
     def close(self) -> None:
-        self._stop.set()
-        self._poll.join()
+        self._follower.close()
         self._shadow.close()
         self.flush()
 
-    def _follow(self, poll_s: float) -> None:
-        while not self._stop.wait(poll_s):
-            try:
-                self.refresh()
-                self.flush()
-            except Exception:
-                _log.exception("the registry could not be read; the loaded versions answer")
+    def _score_in_shadow(
+        self,
+        challenger: Served,
+        request: RankingRequest,
+        shown: Scores,
+        took_s: float,
+        count: Callable[[Mapping[str, float]], None],
+    ) -> None:
+        self._shadow.score(lambda: challenger.rank(request).total, shown.total, took_s, count)
+
+    def _look(self) -> None:
+        self.refresh()
+        self.flush()

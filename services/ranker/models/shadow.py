@@ -11,8 +11,6 @@ import numpy as np
 import structlog
 
 from services.common.arrays import FloatArray
-from services.ranker.domain.ranking_request import RankingRequest
-from services.ranker.domain.scores import Ranker, Scores
 
 # The places by which a challenger in shadow is compared with what was shown.
 TOP = 10
@@ -29,34 +27,34 @@ class ShadowScorer:
 
     def score(
         self,
-        challenger: Ranker,
-        request: RankingRequest,
-        shown: Scores,
+        challenger: Callable[[], FloatArray],
+        shown: FloatArray,
         took_s: float,
         count: Callable[[Mapping[str, float]], None],
     ) -> None:
-        """`shown` are the scores of the version that answered, which took `took_s`. Returns at once."""
+        """`challenger` gives its scores [n] of the request; `shown` [n] are those of the version that answered, which
+        took `took_s`. Returns at once.
+        """
         if self._is_free.acquire(blocking=False):
-            self._thread.submit(self._score, challenger, request, shown, took_s, count)
+            self._thread.submit(self._score, challenger, shown, took_s, count)
 
     def close(self) -> None:
         self._thread.shutdown()
 
     def _score(
         self,
-        challenger: Ranker,
-        request: RankingRequest,
-        shown: Scores,
+        challenger: Callable[[], FloatArray],
+        shown: FloatArray,
         took_s: float,
         count: Callable[[Mapping[str, float]], None],
     ) -> None:
         try:
             began = time.perf_counter()
-            scores = challenger(request)
+            scores = challenger()
             seconds = time.perf_counter() - began
             counts = {
                 "shadow.requests": 1.0, "shadow.seconds": seconds, "shadow.seconds_of_current": took_s,
-                "shadow.agreement": agreement(shown.total, scores.total),
+                "shadow.agreement": agreement(shown, scores),
             }  # fmt: skip
         except Exception:
             _log.exception("a challenger in shadow failed")

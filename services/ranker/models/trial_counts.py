@@ -24,6 +24,9 @@ class TrialCounts:
         if rollout.other is not None:
             self._add(tenant, rollout.trial, counts)
 
+    def failed(self, tenant: str, rollout: Rollout, version: str) -> None:
+        self.add(tenant, rollout, {f"{version}.errors": 1})
+
     def flush(self) -> None:
         """Reports what was counted since the last time. While the store is unavailable, the counts are kept."""
         with self._lock:

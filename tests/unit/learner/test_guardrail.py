@@ -13,7 +13,7 @@ from services.learner.scoring_function import ScoringFunction
 from services.learner.settings import GuardrailSettings
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.features import CANDIDATE_NUMBERS
-from services.ranker.domain.weighted_sum import Weights
+from services.ranker.domain.weights import Weights
 from tests.unit.learner.logs import Shop
 from training.ranking.examples import TASKS, Examples
 from training.ranking.reading import ExampleReader

@@ -25,7 +25,7 @@ from services.learner.state import StateFolder
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.rollout import Rollout, Stage, StepKind
-from services.ranker.domain.weighted_sum import Weights
+from services.ranker.domain.weights import Weights
 from services.ranker.ports import LogBound, Retention
 from tests.unit.learner.logs import DIMENSIONS, STEP_S, VERSION, Shop
 from training.ranking.learnable import LearnableRanker

@@ -12,7 +12,7 @@ from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.reasons import ReasonType
 from services.ranker.domain.user_history import UserHistory
-from services.ranker.domain.weighted_sum import Weights
+from services.ranker.domain.weights import Weights
 from tests.unit.ranker.histories import NOW_S, entry, features, user_history
 
 WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)

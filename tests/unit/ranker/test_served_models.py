@@ -17,7 +17,7 @@ from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.rollout import Rollout, StepKind
 from services.ranker.domain.scores import Scores
-from services.ranker.models.loaded_versions import Served
+from services.ranker.models.served import Served
 from services.ranker.models.served_models import ServedModels
 from services.ranker.models.shadow import agreement
 
@@ -112,6 +112,18 @@ def test_a_version_that_cannot_be_loaded(serving: ServedModels, shelf: Shelf) ->
         shelf.point(lambda now, version=version: now.promoted(version))  # type: ignore[misc]
         serving.refresh()
         assert serving.rank("t", "u", REQUEST)[1] == f"learned@{answers}"
+
+
+def test_a_challenger_that_cannot_be_loaded(shelf: Shelf) -> None:
+    """After a start the current version serves without its damaged challenger, whose trial counts an error."""
+    current, damaged = shelf.publish(1, 0, 0), shelf.publish(0, 1, 0)
+    shelf.broken = {damaged}
+    shelf.point(lambda now: now.promoted(current).with_share(damaged, 1.0))
+    built_in = Served("", "weighted-sum@2", lambda request: scores(0, 0, 1))
+    models = ServedModels(shelf.root, shelf.load, built_in, shelf.report, poll_s=3_600, shadow_sample=1.0)
+    assert models.rank("t", "u", REQUEST)[1] == "learned@0001"
+    models.close()
+    assert shelf.total(f"{damaged}.errors") == 1
 
 
 def test_a_failing_version_has_a_fallback(serving: ServedModels, shelf: Shelf) -> None:

@@ -36,7 +36,13 @@ from services.ranker.domain.stored_ranking import LoggedFeatures
 from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS, UserFeatures
 from services.ranker.handler import RankerHandler
 from services.ranker.settings import RankerSettings
-from services.ranker.wiring import build_count_store, build_models, build_ranking_store, build_store
+from services.ranker.wiring import (
+    build_count_store,
+    build_models,
+    build_ranking_store,
+    build_shopper_models,
+    build_store,
+)
 from training.ranking.examples import Examples
 from training.ranking.reading import ExampleReader
 
@@ -179,6 +185,7 @@ async def simulation(folder: Path) -> tuple[Shop, dict[str, DemoSession]]:
         store,
         build_ranking_store(settings),
         build_models(settings, store),
+        build_shopper_models(settings, store),
         build_count_store(settings),
         settings,
         clock,

@@ -1,0 +1,150 @@
+"""A version of the shopper model, read from its folder. docs/explanation/ranking.md describes the files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from safetensors.numpy import load_file
+
+from services.common.arrays import FloatArray
+from services.ranker.domain.event import EventType, HistoryEntry
+from services.ranker.domain.shopper.events import WORDS, read_entries, shopper_events
+from services.ranker.domain.weights import Weights
+
+FORMAT = 1
+MODEL, ITEMS, VECTORS, USER_GRAPH, WEIGHTS = (
+    "model.json",
+    "items.json",
+    "items.safetensors",
+    "user.onnx",
+    "weights.json",
+)
+USER_INPUTS = ("items", "types", "ages", "words")
+
+
+class ShopperVersion:
+    """Raises ValueError for a folder whose parts do not fit together. It has answered once when it is made."""
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        about = json.loads((folder / MODEL).read_text("utf-8"))
+        if about.get("format") != FORMAT or about.get("kind") != "shopper":
+            raise ValueError(
+                f"{folder / MODEL} is of format {about.get('format')} and kind {about.get('kind')}, this reads format "
+                f"{FORMAT} of kind shopper; train it again"
+            )
+        self.name: str = about["model_version"]
+        self.weights = _weights(folder / WEIGHTS)
+        self._dimensions: int = about["dimensions"]
+        self._vector_version: str = about["vector_version"]
+        self._text_dimensions: int = about["text_dimensions"]
+        item_ids: list[str] = json.loads((folder / ITEMS).read_text("utf-8"))
+        tensors = load_file(folder / VECTORS)
+        # [items, dimensions] float16: half the memory, and only rows of it are read.
+        self._vectors: npt.NDArray[np.float16] = tensors["vectors"]
+        mapped: FloatArray = tensors["map"].astype(np.float32)
+        rows = self._text_dimensions + about["image_dimensions"] + 1
+        for name, array, shape in (("vectors", self._vectors, (len(item_ids),)), ("map", mapped, (rows,))):
+            if array.shape != (*shape, self._dimensions):
+                expected = (*shape, self._dimensions)
+                raise ValueError(f"{folder / VECTORS}: {name} has shape {array.shape}, not {expected}; train it again")
+        # Here an item has no picture: those rows of the map count nothing.
+        self._map, self._bias = mapped[: self._text_dimensions], mapped[-1]
+        self._rows = {item_id: row for row, item_id in enumerate(item_ids)}
+        self._user = _session(folder / USER_GRAPH, threads)
+        self._run(np.zeros((1, self._dimensions), np.float32), [6], [0.0], [[1] + [0] * (WORDS - 1)])
+
+    def vector(self, entries: Sequence[HistoryEntry], now_s: float) -> FloatArray | None:
+        """[dimensions], of a history, newest first; None if the model reads none of it.
+
+        Events on items that are neither in the version nor have a vector that its map reads are left out.
+        """
+        read = read_entries([entry for entry in entries if self._knows(entry)])
+        if not read:
+            return None
+        events = shopper_events(read, now_s)
+        items = np.zeros((len(read), self._dimensions), np.float32)
+        for place, (entry, item_id) in enumerate(zip(read, events.item_ids, strict=True)):
+            if item_id:
+                items[place] = self._item(entry)
+        return self._run(items, events.types, events.ages, events.words)
+
+    def scores(
+        self, person: FloatArray, item_ids: Sequence[str], vectors: FloatArray, vector_version: str
+    ) -> FloatArray:
+        """[n]: dot products of `person` [dimensions] with the item vectors; see ports.ShopperPerson."""
+        rows = np.array([self._rows.get(item_id, -1) for item_id in item_ids], np.int64)
+        scores = np.zeros(len(rows), np.float32)
+        known = rows >= 0
+        scores[known] = self._vectors[rows[known]].astype(np.float32) @ person
+        if not known.all() and self._reads(vector_version, vectors.shape[1]):
+            # A product without a vector has the map of zeros.
+            scores[~known] = vectors[~known] @ (self._map @ person) + float(self._bias @ person)
+        return scores
+
+    def _knows(self, entry: HistoryEntry) -> bool:
+        if entry.type is EventType.SEARCH or entry.item_id in self._rows:
+            return True
+        features = entry.features
+        return (
+            features is not None
+            and features.vector is not None
+            and self._reads(features.model_version, len(features.vector))
+        )
+
+    def _item(self, entry: HistoryEntry) -> FloatArray:
+        """[dimensions], of an entry that is known."""
+        row = self._rows.get(entry.item_id)
+        if row is not None:
+            stored: FloatArray = self._vectors[row].astype(np.float32)
+            return stored
+        assert entry.features is not None
+        assert entry.features.vector is not None
+        text = entry.features.vector / max(float(np.linalg.norm(entry.features.vector)), 1e-9)
+        mapped: FloatArray = text.astype(np.float32) @ self._map + self._bias
+        return mapped
+
+    def _reads(self, vector_version: str, dimensions: int) -> bool:
+        return vector_version == self._vector_version and dimensions == self._text_dimensions
+
+    def _run(self, items: FloatArray, types: Any, ages: Any, words: Any) -> FloatArray:
+        feed = dict(
+            zip(
+                USER_INPUTS,
+                (items, np.asarray(types, np.int64), np.asarray(ages, np.float32), np.asarray(words, np.int64)),
+                strict=True,
+            )
+        )
+        vector: FloatArray = self._user.run(None, feed)[0]
+        if vector.shape != (self._dimensions,):
+            raise ValueError(f"{USER_GRAPH} gives {vector.shape}, not {(self._dimensions,)}; train it again")
+        return vector
+
+
+def _weights(file: Path) -> Weights | None:
+    """None without the file. Raises ValueError for weights that are missing or not finite."""
+    if not file.exists():
+        return None
+    content = json.loads(file.read_text("utf-8"))
+    try:
+        found = {field.name: float(content[field.name]) for field in fields(Weights)}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{file} lacks a weight ({error}); train it again") from None
+    if not all(map(math.isfinite, found.values())):
+        raise ValueError(f"{file} holds a weight that is not finite; train it again")
+    return Weights(**found)
+
+
+def _session(file: Path, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Idle threads sleep instead of spinning: other services share these cores.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,167 @@
+"""Chooses the version of the shopper model that serves a person.
+
+If a version fails, the one behind it serves: behind a challenger stands the current version, and behind that nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from services.common.arrays import FloatArray
+from services.ranker.domain.event import HistoryEntry
+from services.ranker.domain.rollout import Stage
+from services.ranker.domain.weights import Weights
+from services.ranker.models.follower import Follower
+from services.ranker.models.loaded_versions import LoadedVersions, TenantVersions
+from services.ranker.models.shadow import ShadowScorer
+from services.ranker.models.trial_counts import TrialCounts
+from services.ranker.ports import ShopperPerson
+
+# The registry of a tenant's shopper models, in the folder of the registry of its rankers.
+FOLDER = "shopper"
+
+_log = structlog.get_logger("kairos.models")
+
+
+class Shopper(Protocol):
+    """A loaded version: see adapters.shopper_version.ShopperVersion."""
+
+    name: str
+    weights: Weights | None
+
+    def vector(self, entries: Sequence[HistoryEntry], now_s: float) -> FloatArray | None: ...
+
+    def scores(
+        self, person: FloatArray, item_ids: Sequence[str], vectors: FloatArray, vector_version: str
+    ) -> FloatArray: ...
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A challenger in shadow, to which a sample of the requests goes."""
+
+    challenger: Shopper
+    shadow: ShadowScorer
+    count: Callable[[Mapping[str, float]], None]
+
+
+@dataclass(frozen=True)
+class _Person:
+    """Keeps its version from the beginning of a request to its end, whatever is loaded meanwhile."""
+
+    vector: FloatArray
+    model: Shopper
+    entries: Sequence[HistoryEntry]
+    now_s: float
+    took_s: float
+    trial: _Trial | None
+
+    @property
+    def version(self) -> str:
+        return self.model.name
+
+    @property
+    def weights(self) -> Weights | None:
+        return self.model.weights
+
+    def scores(self, item_ids: Sequence[str], vectors: FloatArray, vector_version: str) -> FloatArray:
+        began = time.perf_counter()
+        scores = self.model.scores(self.vector, item_ids, vectors, vector_version)
+        if (trial := self.trial) is not None:
+
+            def of_challenger() -> FloatArray:
+                person = trial.challenger.vector(self.entries, self.now_s)
+                if person is None:
+                    return scores[:0]
+                return trial.challenger.scores(person, item_ids, vectors, vector_version)
+
+            took_s = self.took_s + time.perf_counter() - began
+            trial.shadow.score(of_challenger, scores, took_s, trial.count)
+        return scores
+
+    def without(self, item_id: str) -> ShopperPerson | None:
+        entries = [entry for entry in self.entries if entry.item_id != item_id]
+        vector = self.model.vector(entries, self.now_s)
+        return None if vector is None else replace(self, vector=vector, entries=entries, trial=None)
+
+
+class ServedShoppers:
+    """`load` makes a model of a version's folder, ready to answer; `report(tenant, trial, counts)` adds up counts.
+
+    A thread follows the registry's pointers from the start until `close`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        load: Callable[[Path], Shopper],
+        report: Callable[[str, str, Mapping[str, float]], None],
+        poll_s: float,
+        shadow_sample: float,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._counts, self._shadow = TrialCounts(report), ShadowScorer()
+        self._versions: LoadedVersions[Shopper] = LoadedVersions(root, load, self._counts.failed, below=FOLDER)
+        self._shadow_sample, self._draw = shadow_sample, draw
+        self.refresh()
+        self._follower = Follower(self._look, poll_s)
+
+    def person(self, tenant: str, who: str, entries: Sequence[HistoryEntry], now_s: float) -> ShopperPerson | None:
+        loaded = self._versions.of(tenant)
+        if loaded is None:
+            return None
+        rollout = loaded.rollout
+        for version in _candidates(loaded, tenant, who):
+            began = time.perf_counter()
+            try:
+                vector = loaded.served[version].vector(entries, now_s)
+            except Exception:
+                self._counts.failed(tenant, rollout, version)
+                _log.exception("a version failed; the one behind it serves", tenant=tenant, version=version)
+                continue
+            if vector is None:
+                return None
+            took_s = time.perf_counter() - began
+            self._counts.add(tenant, rollout, {f"{version}.requests": 1, f"{version}.seconds": took_s})
+            trial = self._trial(tenant, loaded)
+            return _Person(vector, loaded.served[version], entries, now_s, took_s, trial)
+        return None
+
+    def version(self, tenant: str, who: str) -> str:
+        loaded = self._versions.of(tenant)
+        return next((loaded.served[version].name for version in _candidates(loaded, tenant, who)), "") if loaded else ""
+
+    def refresh(self) -> None:
+        """Loads what the pointers name now. For one thread at a time; requests are answered meanwhile."""
+        self._versions.refresh()
+
+    def close(self) -> None:
+        self._follower.close()
+        self._shadow.close()
+        self._counts.flush()
+
+    def _trial(self, tenant: str, loaded: TenantVersions[Shopper]) -> _Trial | None:
+        """None unless this request is of the sample that a challenger in shadow scores."""
+        rollout = loaded.rollout
+        challenger = loaded.served.get(rollout.other or "")
+        if rollout.stage is not Stage.SHADOW or challenger is None or self._draw() >= self._shadow_sample:
+            return None
+        return _Trial(challenger, self._shadow, partial(self._counts.add, tenant, rollout))
+
+    def _look(self) -> None:
+        self.refresh()
+        self._counts.flush()
+
+
+def _candidates(loaded: TenantVersions[Shopper], tenant: str, who: str) -> list[str]:
+    """The loaded versions that may serve, in the order in which they are tried."""
+    chosen = loaded.rollout.version_for(tenant, who)
+    return [version for version in dict.fromkeys((chosen, loaded.rollout.current)) if version in loaded.served]
