@@ -14,7 +14,7 @@ from benchmarks.baselines.data import Histories, IntArray, Split
 from benchmarks.baselines.evaluation import FloatArray, Scorer, ranks_in_batches
 from benchmarks.baselines.lambdamart import fit_lambdamart
 from benchmarks.baselines.original import original
-from benchmarks.baselines.sasrec import fit_sasrec
+from benchmarks.baselines.sasrec import SasRecSettings, fit_sasrec
 from benchmarks.baselines.tuning import tuned
 from benchmarks.recommend_report import packed
 from services.query_encoder.settings import QueryEncoderSettings
@@ -36,7 +36,7 @@ def baselines(histories: Histories, split: Split, seed: int, threads: int) -> di
         "EASE": lambda: tuned(
             split, seed, ease.GRID, lambda known, **own: ease.ease(known, count, **own), "EASE"
         ),
-        "SASRec, sampled softmax": lambda: fit_sasrec(split, count, seed),
+        "SASRec, sampled softmax": lambda: fit_sasrec(split, count, SasRecSettings(seed=seed)),
         "LightGBM LambdaMART": lambda: fit_lambdamart(histories, split, seed, threads),
         "original: encoder over titles": lambda: (original(titles(histories), encoder(threads)), {}),
     }  # fmt: skip

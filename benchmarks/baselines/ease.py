@@ -27,7 +27,8 @@ def ease(sequences: Sequence[IntArray], item_count: int, ridge: float) -> Scorer
         raise ArithmeticError(f"the matrix is not positive definite; use a larger ridge than {ridge}")
     inverse, _ = lapack.spotri(inverse, lower=1, overwrite_c=1)
     _mirror(inverse)
-    weights = inverse / -inverse.diagonal()[None, :]
+    # The transpose, which is equal, has the order of C: scipy copies any other for each product.
+    weights = inverse.T / -inverse.diagonal()[None, :]
     del inverse
     np.fill_diagonal(weights, 0)
     return lambda histories: np.asarray(_binary(fading(histories, item_count, 1.0)) @ weights, np.float32)

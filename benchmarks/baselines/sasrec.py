@@ -41,17 +41,14 @@ class SasRecSettings:
     seed: int = 0
 
 
-def fit_sasrec(
-    split: Split, item_count: int, seed: int, epochs: int = SasRecSettings.epochs
-) -> tuple[Scorer, Mapping[str, Any]]:
-    """(scorer, the chosen settings with their epoch and validation NDCG@10)."""
-    histories, targets = validation_sample(split, seed)
-    first = SasRecSettings(seed=seed, epochs=epochs)
+def fit_sasrec(split: Split, item_count: int, first: SasRecSettings) -> tuple[Scorer, Mapping[str, Any]]:
+    """(scorer, the chosen settings with their epoch and validation NDCG@10): `first`, or the same with two blocks."""
+    histories, targets = validation_sample(split, first.seed)
     tried: list[tuple[float, int, SasRecSettings]] = []
     for settings in (first, replace(first, blocks=2)):
         for epoch, model in enumerate(trained(split.train, item_count, settings), start=1):
             # Early epochs are not the best ones, and ranking takes time.
-            if epoch > epochs // 2:
+            if epoch > first.epochs // 2:
                 tried.append((ndcg(ranks(scorer(model), histories, targets)), epoch, settings))
     highest, best, chosen = max(tried, key=lambda one: one[:2])
     *_, final = (deepcopy(model) for model in _first(best, trained(split.known, item_count, chosen)))
