@@ -18,6 +18,8 @@ MAX_MODEL_VERSION = 256
 MAX_LANGUAGE = 35
 # Products whose neighbours one CheckEmbeddings looks up.
 MAX_SAMPLE = 200
+# Length of the item vectors of a shopper model.
+MAX_ITEM_DIMENSIONS = 1_024
 # Size of an image as it is sent, and after decoding: in all, and on each side. A telephone's photograph has 12 million
 # pixels.
 MAX_IMAGE_BYTES = 8 << 20

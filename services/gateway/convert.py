@@ -13,6 +13,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import ranker_pb2
 from services.common.convert import filter_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.facets import MAX_FACETS, facet_violations
@@ -52,6 +53,7 @@ _ENUMS: dict[str, Any] = {
     "sort": product_pb2.SortOrder,
     "collapse": product_pb2.CollapseMode,
     "fulfilment": offer_pb2.Fulfilment,
+    "log": ranker_pb2.LogKind,
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.gateway.convert import viewer_of_explanation, viewer_of_recommendation, viewer_of_search
-from services.gateway.flows import reembedding
+from services.gateway.flows import reembedding, training
 from services.gateway.flows.catalogue import delete_products, get_product, list_products
 from services.gateway.flows.explain_item import explain_item
 from services.gateway.flows.import_products import Import
@@ -144,6 +144,34 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @rpc_method(gateway_pb2.ExportUserResponse)
     async def ExportUser(self, message: gateway_pb2.ExportUserRequest) -> gateway_pb2.ExportUserResponse:
         return await export_user(self._write_calls(), self._parts, message)
+
+    @rpc_method(gateway_pb2.ReadLogResponse)
+    async def ReadLog(self, message: gateway_pb2.ReadLogRequest) -> gateway_pb2.ReadLogResponse:
+        return await training.read_log(self._write_calls(), self._parts, message)
+
+    @rpc_method(gateway_pb2.DescribeItemVectorsResponse)
+    async def DescribeItemVectors(
+        self, message: gateway_pb2.DescribeItemVectorsRequest
+    ) -> gateway_pb2.DescribeItemVectorsResponse:
+        return await training.describe_item_vectors(self._write_calls(), self._parts)
+
+    @rpc_method(gateway_pb2.BeginItemVectorsResponse)
+    async def BeginItemVectors(
+        self, message: gateway_pb2.BeginItemVectorsRequest
+    ) -> gateway_pb2.BeginItemVectorsResponse:
+        await training.begin_item_vectors(self._write_calls(), self._parts, message)
+        return gateway_pb2.BeginItemVectorsResponse()
+
+    @rpc_method(gateway_pb2.StoreItemVectorsResponse)
+    async def StoreItemVectors(
+        self, message: gateway_pb2.StoreItemVectorsRequest
+    ) -> gateway_pb2.StoreItemVectorsResponse:
+        return await training.store_item_vectors(self._write_calls(), self._parts, message)
+
+    @rpc_method(gateway_pb2.DropItemVectorsResponse)
+    async def DropItemVectors(self, message: gateway_pb2.DropItemVectorsRequest) -> gateway_pb2.DropItemVectorsResponse:
+        await training.drop_item_vectors(self._write_calls(), self._parts, message)
+        return gateway_pb2.DropItemVectorsResponse()
 
     def _token_keys(self) -> tuple[str, ...]:
         return self._parts.token_keys.of(current_request.get().tenant)

@@ -9,7 +9,7 @@ from kairos.ranker.v1 import ranker_pb2
 from services.common.errors import InvalidArgument
 from services.ranker.convert import check_ids, check_texts, person_of
 from services.ranker.domain.item_counts.neighbours import Related
-from services.ranker.domain.item_counts.pairs import Relation
+from services.ranker.domain.item_counts.relations import Relation
 
 MAX_ITEMS = 100
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1_000
@@ -17,7 +17,12 @@ DEFAULT_OF_PERSON, MAX_OF_PERSON = 50, 200
 _RELATIONS = {
     ranker_pb2.RELATION_BOUGHT_TOGETHER: Relation.BOUGHT,
     ranker_pb2.RELATION_VIEWED_TOGETHER: Relation.VIEWED,
+    ranker_pb2.RELATION_FOLLOWED: Relation.FOLLOWED,
 }
+
+_OF_PERSON = (
+    ranker_pb2.PERSON_ITEMS_RECENTLY_VIEWED, ranker_pb2.PERSON_ITEMS_BUY_AGAIN, ranker_pb2.PERSON_ITEMS_NEIGHBOURS,
+)  # fmt: skip
 
 
 def limit_of(message: Any, default: int = DEFAULT_LIMIT, most: int = MAX_LIMIT) -> int:
@@ -33,7 +38,9 @@ def relation_of(message: ranker_pb2.ListRelatedItemsRequest) -> Relation:
         raise InvalidArgument.of("item_ids", f"holds {len(message.item_ids)}; send 1 to {MAX_ITEMS}")
     check_ids(message.item_ids, "item_ids")
     if message.relation not in _RELATIONS:
-        raise InvalidArgument.of("relation", f"is {message.relation}; send BOUGHT_TOGETHER or VIEWED_TOGETHER")
+        raise InvalidArgument.of(
+            "relation", f"is {message.relation}; send BOUGHT_TOGETHER, VIEWED_TOGETHER or FOLLOWED"
+        )
     return _RELATIONS[message.relation]
 
 
@@ -42,8 +49,8 @@ def person_asked_for(message: ranker_pb2.ListPersonItemsRequest) -> str:
     check_texts(message)
     if not (message.user_id or message.visitor_id or message.session_id):
         raise InvalidArgument.of("user_id", "is empty, and so are visitor_id and session_id; send one of them")
-    if message.items not in (ranker_pb2.PERSON_ITEMS_RECENTLY_VIEWED, ranker_pb2.PERSON_ITEMS_BUY_AGAIN):
-        raise InvalidArgument.of("items", f"is {message.items}; send RECENTLY_VIEWED or BUY_AGAIN")
+    if message.items not in _OF_PERSON:
+        raise InvalidArgument.of("items", f"is {message.items}; send RECENTLY_VIEWED, BUY_AGAIN or NEIGHBOURS")
     return person_of(message)
 
 

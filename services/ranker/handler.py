@@ -71,11 +71,13 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._session_ttl_s = settings.sessions.ttl_s
         self._writer = BackgroundWriter(rankings, settings.rankings.queue)
         self._shoppers, reader = shoppers, ShopperReader(shoppers)
-        self._ranker = ItemRanker(store, self._writer, models, reader, settings.exploration, clock, random or Random())
+        self._lists = ItemLists(store, counts, clock)
+        self._ranker = ItemRanker(
+            store, self._writer, models, reader, self._lists, settings.exploration, clock, random or Random()
+        )
         self._impressions = ImpressionLog(store, self._writer, settings.rankings.whole_share, clock)
         self._counts, bounds = counts, settings.item_counts
         self._counter = ItemCounter(store, counts, bounds.items, bounds.persons, bounds.interval_s, clock)
-        self._lists = ItemLists(store, counts, clock)
         self._users = UserData(store, self._writer, self._counter, reader, clock)
         self._logs = LogReader(store)
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")
@@ -106,6 +108,8 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         events, items = events_from_proto(request, now_s), items_from_proto(request.items)
         self._counter.follow(tenant)
         new = await self._recorder.add(Batch(tenant, events, items))
+        if new:
+            self._counter.wake()
         recorded = {event.event_id: event for event in reversed(events) if event.event_id in new}
         moves = session_moves(tenant, [recorded[id] for id in new], items, now_s - self._session_ttl_s, now_s)
         if moves:
@@ -217,8 +221,12 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
     async def ListPersonItems(self, request: ranker_pb2.ListPersonItemsRequest) -> ranker_pb2.ListPersonItemsResponse:
         tenant, person = context_from_proto(request.context).tenant, person_asked_for(request)
         limit = limit_of(request, DEFAULT_OF_PERSON, MAX_OF_PERSON)
-        is_viewed = request.items == ranker_pb2.PERSON_ITEMS_RECENTLY_VIEWED
-        read = self._lists.recently_viewed if is_viewed else self._lists.buy_again
+        self._counter.follow(tenant)
+        read = {
+            ranker_pb2.PERSON_ITEMS_RECENTLY_VIEWED: self._lists.recently_viewed,
+            ranker_pb2.PERSON_ITEMS_BUY_AGAIN: self._lists.buy_again,
+            ranker_pb2.PERSON_ITEMS_NEIGHBOURS: self._lists.neighbours_of,
+        }[request.items]
         found = await self._in_thread(lambda: read(tenant, person, limit)) if person else []
         return ranker_pb2.ListPersonItemsResponse(
             item_ids=[item_id for item_id, _ in found], scores=[score for _, score in found]
@@ -231,6 +239,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         return ranker_pb2.EnsureTokenKeyResponse(key=await self._in_thread(lambda: self._store.token_key(proposed)))
 
     async def _in_thread(self, work: Callable[[], Answer]) -> Answer:
+        self._counter.note_request()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def check(self) -> None:
@@ -243,6 +252,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
             "kairos_ranker_rankings_dropped": self._writer.dropped,
             "kairos_ranker_log_entries_removed": self._keeper.removed,
             "kairos_ranker_upkeep_failures": self._keeper.failures + self._counter.failures,
+            "kairos_ranker_item_counter_behind": self._counter.behind(),
         }
         if (fill := self._keeper.fill) is not None:
             measured |= {"kairos_ranker_store_used_bytes": fill.used, "kairos_ranker_store_limit_bytes": fill.limit}

@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from services.common.arrays import FloatArray
 from services.common.product import CATEGORY_SEPARATOR
+from services.ranker.count_batch import KINDS
 from services.ranker.domain.event import EventType
 from services.ranker.domain.item_counts import documents as texts
 from services.ranker.domain.item_counts.intervals import due_items, interval_keys
 from services.ranker.domain.item_counts.neighbours import Related, others_of, related
-from services.ranker.domain.item_counts.pairs import Relation
+from services.ranker.domain.item_counts.relations import Relation
 from services.ranker.domain.item_counts.trending import DAY_S, trending
-from services.ranker.item_counter import KINDS
+from services.ranker.domain.user_history import UserHistory
+from services.ranker.history_neighbours import HistoryNeighbours
 from services.ranker.ports import CountKind, CountStore, ProfileStore
 
 # Neighbours that are looked at, of all items together and of each: a full cart takes no longer than a few products.
@@ -31,6 +34,7 @@ class ItemLists:
 
     def __init__(self, store: ProfileStore, counts: CountStore, clock: Callable[[], float]) -> None:
         self._store, self._counts, self._clock = store, counts, clock
+        self._neighbours = HistoryNeighbours(counts, clock)
         self._lock = threading.Lock()
         # By tenant: when it was computed, and the list.
         self._rising: dict[str, tuple[float, Scored]] = {}
@@ -45,7 +49,7 @@ class ItemLists:
         named = [*asked, *others_of(neighbours.values())]
         totals = self._counts.read(tenant, total_kind, list(dict.fromkeys(named)))
         counts = {item_id: texts.count_of_text(text) for item_id, text in totals.items()}
-        return related(neighbours, counts, self._clock(), limit)
+        return related(relation, neighbours, counts, self._clock(), limit)
 
     def trending(self, tenant: str, category: str, limit: int) -> Scored:
         """(item, rise), fastest first. An empty `category` means the whole shop."""
@@ -82,6 +86,18 @@ class ItemLists:
         known = {key: texts.interval_of_text(text) for key, text in intervals.items()}
         buyers: Mapping[str, tuple[int, int]] = self._store.rebuys(tenant, keys) if keys else {}
         return due_items(purchases, buyers, known, self._clock())[:limit]
+
+    def neighbours(self, tenant: str, history: UserHistory, limit: int) -> Scored:
+        """(item, score) of the neighbours of the person's last items, strongest first, without the person's items."""
+        return self._neighbours.strongest(tenant, history, limit)
+
+    def neighbours_of(self, tenant: str, person: str, limit: int) -> Scored:
+        """The same for a stored person."""
+        return self.neighbours(tenant, self._store.user_history(tenant, person), limit)
+
+    def neighbour_scores(self, tenant: str, history: UserHistory, item_ids: Sequence[str]) -> FloatArray | None:
+        """The scores of `neighbours` [n], 0 for an item that is none; None where nothing is known of the person."""
+        return self._neighbours.scores_of(tenant, history, item_ids)
 
     def _all_rising(self, tenant: str) -> Scored:
         now_s = self._clock()

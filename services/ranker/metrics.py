@@ -6,6 +6,7 @@ MEASURES = {
     "kairos_ranker_rankings_dropped": "Rankings and session moves that the background writer dropped.",
     "kairos_ranker_log_entries_removed": "Entries of the logs that were beyond the bounds of retention.",
     "kairos_ranker_upkeep_failures": "Failed turns of the tasks that keep the logs bounded and count events.",
+    "kairos_ranker_item_counter_behind": "Events of the log that are not yet in the counts over all persons.",
     "kairos_ranker_store_used_bytes": "Bytes in use of the store's memory (Redis) or disk (SQLite).",
     "kairos_ranker_store_limit_bytes": "Redis' maxmemory, or the size of the disk.",
 }

@@ -105,6 +105,9 @@ class ProfileStore(Protocol):
     def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]:
         """(position, event) of the log after `position`, in order; only one person's events if `person` is set."""
 
+    def last_position(self, tenant: str) -> int:
+        """A position that no event of the tenant's log is beyond, 0 for an empty log. It may be another tenant's."""
+
     def impressions_after(
         self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, Impressions]]:
@@ -226,6 +229,8 @@ class CountKind(Enum):
     BOUGHT_TOTAL = "bought-total"
     VIEWED = "viewed"
     VIEWED_TOTAL = "viewed-total"
+    FOLLOWED = "followed"
+    FOLLOWED_TOTAL = "followed-total"
     # By item.
     TREND = "trend"
     # By the key of domain.repurchase.

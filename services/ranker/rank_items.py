@@ -25,6 +25,7 @@ from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.slate.slate import make_slate
 from services.ranker.domain.user_history import UserHistory
+from services.ranker.item_lists import ItemLists
 from services.ranker.models.served import with_shopper
 from services.ranker.ports import ProfileStore, RankerModels, ShopperPerson
 from services.ranker.shopper_reader import ShopperReader
@@ -47,11 +48,12 @@ class ItemRanker:
         writer: BackgroundWriter,
         models: RankerModels,
         shoppers: ShopperReader,
+        lists: ItemLists,
         exploration: float,
         clock: Callable[[], float],
         random: Random,
     ) -> None:
-        self._store, self._writer, self._models, self._shoppers = store, writer, models, shoppers
+        self._store, self._writer, self._models, self._shoppers, self._lists = store, writer, models, shoppers, lists
         self._exploration, self._clock, self._random = exploration, clock, random
 
     def rank(self, tenant: str, message: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -61,6 +63,7 @@ class ItemRanker:
         # Items of a group share their popularity.
         popularity = self._store.popularity(tenant, message.candidates.item_group_ids or message.candidates.ids, now_s)
         asked = ranking_request(message, vectors, popularity, profile, user_history, now_s)
+        asked = replace(asked, neighbour_scores=self._lists.neighbour_scores(tenant, user_history, asked.item_ids))
         if (shopper := self._shoppers.person(tenant, message, user_history, now_s)) is not None:
             asked = with_shopper_scores(asked, shopper, message.as_slate)
         who = message.user_id or message.visitor_id or message.session_id

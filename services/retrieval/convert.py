@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from kairos.common.v1 import common_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import (
@@ -71,6 +73,9 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
     if message.HasField("query_vectors"):
         vectors = vectors_from_proto(message.query_vectors, "query_vectors")
     image = vectors_from_proto(message.image_vector, "image_vector") if message.HasField("image_vector") else None
+    shopper = (
+        vectors_from_proto(message.shopper_vector, "shopper_vector") if message.HasField("shopper_vector") else None
+    )
     sort = _SORTS.get(message.sort)
     if sort is None:
         raise InvalidArgument.of("sort", f"{message.sort} is unknown; use a SortOrder")
@@ -100,6 +105,9 @@ def query_from_proto(message: retrieval_pb2.RetrieveCandidatesRequest) -> Retrie
         match_groups=tuple(MatchGroup(tuple(group.alternatives), group.is_condition) for group in message.match_groups),
         best_facet_count=message.best_facet_count,
         identifier_text=message.identifier_text,
+        shopper=shopper,
+        shopper_version=message.shopper_version if shopper is None else message.shopper_vector.model_version,
+        shopper_like_ids=tuple(message.shopper_like_ids),
     )
 
 
@@ -158,6 +166,9 @@ def listed_to_proto(page: ListedPage, with_products: bool) -> retrieval_pb2.List
         for listed in page.products:
             offers = [offer_to_proto(listed.id, offer) for offer in listed.offers]
             message.offers.append(retrieval_pb2.ProductOffers(offers=offers))
+    for field, vectors in (("vectors", page.vectors), ("image_vectors", page.image_vectors)):
+        if vectors is not None:
+            fill_vectors(getattr(message, field), vectors.values.astype(np.float16), vectors.model_version)
     return message
 
 

@@ -16,7 +16,7 @@ from services.common.call_limit import MOST_IMPORTS
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.rpc import rpc
-from services.retrieval import convert, convert_offers, convert_reembedding
+from services.retrieval import convert, convert_item_vectors, convert_offers, convert_reembedding
 from services.retrieval.domain.query import check_ids
 from services.retrieval.listing import MAX_GROUPS, complete_identifiers, list_products, list_variants
 from services.retrieval.ports import Columns
@@ -121,7 +121,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         def work() -> retrieval_pb2.ListProductsResponse:
             index = self._index.pinned(context.tenant)
-            page = list_products(index, context.tenant, page_token, limit)
+            page = list_products(index, context.tenant, page_token, limit, with_vectors=request.with_vectors)
             return convert.listed_to_proto(page, request.with_products)
 
         return await self._run(self._reads, context, work)
@@ -219,6 +219,48 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         model_version = convert_reembedding.named_model(request.model_version)
         await self._run(self._writes, context, lambda: self._index.reembedding.drop(context.tenant, model_version))
         return retrieval_pb2.DropCollectionResponse()
+
+    @rpc(retrieval_pb2.DescribeItemVectorsResponse)
+    async def DescribeItemVectors(
+        self, request: retrieval_pb2.DescribeItemVectorsRequest
+    ) -> retrieval_pb2.DescribeItemVectorsResponse:
+        context = context_from_proto(request.context)
+        versions = await self._run(self._reads, context, lambda: self._index.item_vectors.describe(context.tenant))
+        return convert_item_vectors.versions_to_proto(versions)
+
+    @rpc(retrieval_pb2.BeginItemVectorsResponse)
+    async def BeginItemVectors(
+        self, request: retrieval_pb2.BeginItemVectorsRequest
+    ) -> retrieval_pb2.BeginItemVectorsResponse:
+        context = context_from_proto(request.context)
+        version, dimensions, map = convert_item_vectors.begin_from_proto(request)
+        await self._run(
+            self._writes, context, lambda: self._index.item_vectors.begin(context.tenant, version, dimensions, map)
+        )
+        return retrieval_pb2.BeginItemVectorsResponse()
+
+    @rpc(retrieval_pb2.StoreItemVectorsResponse, most_calls=MOST_IMPORTS)
+    async def StoreItemVectors(
+        self, request: retrieval_pb2.StoreItemVectorsRequest
+    ) -> retrieval_pb2.StoreItemVectorsResponse:
+        context = context_from_proto(request.context)
+        version, vectors = convert_item_vectors.stored_from_proto(request)
+        ids, is_complete = request.ids, request.is_complete
+        stored = await self._run(
+            self._writes,
+            context,
+            lambda: self._index.item_vectors.store(context.tenant, version, ids, vectors, is_complete),
+        )
+        return retrieval_pb2.StoreItemVectorsResponse(stored_count=stored)
+
+    @rpc(retrieval_pb2.DropItemVectorsResponse)
+    async def DropItemVectors(
+        self, request: retrieval_pb2.DropItemVectorsRequest
+    ) -> retrieval_pb2.DropItemVectorsResponse:
+        context = context_from_proto(request.context)
+        version = convert_item_vectors.version_from_proto(request.model_version)
+        await self._run(self._writes, context, lambda: self._index.item_vectors.drop(context.tenant, version))
+        return retrieval_pb2.DropItemVectorsResponse()
 
     def measures(self) -> dict[str, float]:
         """The values of metrics.MEASURES."""

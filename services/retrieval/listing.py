@@ -16,7 +16,7 @@ from services.retrieval.domain.catalogue.effective import CURRENCIES
 from services.retrieval.domain.catalogue.identifiers import spelling_of
 from services.retrieval.domain.change_places import ChangePlaces
 from services.retrieval.domain.offers.context import OfferContext
-from services.retrieval.ports import Columns, ProductIndex
+from services.retrieval.ports import Columns, ProductIndex, Vectors
 
 MAX_GROUPS = 100
 # Variants of one group that are listed.
@@ -49,6 +49,9 @@ class ListedPage:
     next_page_token: str
     is_last: bool
     is_restarted: bool
+    # Of `products`, of length 1, zeros for a product without one. None: not asked for, or the collection has none.
+    vectors: Vectors | None = None
+    image_vectors: Vectors | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,9 @@ def list_variants(
     return found
 
 
-def list_products(index: ProductIndex, tenant: str, page_token: str, limit: int) -> ListedPage:
+def list_products(
+    index: ProductIndex, tenant: str, page_token: str, limit: int, *, with_vectors: bool = False
+) -> ListedPage:
     """Raises InvalidArgument for a damaged token. One of other processes begins with the first product again."""
     places = ChangePlaces(page_token)
     after, is_restarted = places.after(_PROCESS)
@@ -97,7 +102,8 @@ def list_products(index: ProductIndex, tenant: str, page_token: str, limit: int)
         for id, product, key in zip(candidates.ids, candidates.products, candidates.keys.tolist(), strict=True)
     ]
     last = changed[limit - 1][0] if len(changed) > limit else (changed[-1][0] if changed else after)
-    return ListedPage(products, places.token(_PROCESS, last), len(changed) <= limit, is_restarted)
+    text, image = index.text_and_image_vectors(tenant, candidates.keys) if with_vectors else (None, None)
+    return ListedPage(products, places.token(_PROCESS, last), len(changed) <= limit, is_restarted, text, image)
 
 
 def complete_identifiers(index: ProductIndex, tenant: str, prefix: str, limit: int) -> list[Completed]:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from services.common.offers import Offer
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.catalogue import Catalogue
+from services.retrieval.domain.item_vectors import ItemVectorsState
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.domain.reembedding import PairState, SearchCheck, Unembedded
@@ -104,6 +105,32 @@ class Reembedding(Protocol):
         """Removes the staged collection, which must be of this model. Does nothing if there is none."""
 
 
+class ItemVectors(Protocol):
+    """Versions of item vectors in the live collection, at most MAX_VERSIONS. Raises Conflict, which names the remedy.
+
+    They belong to the collection: a staged collection has none of its own until it is live and some are begun in it.
+    """
+
+    def describe(self, tenant: str) -> list[ItemVectorsState]:
+        """The oldest version first."""
+
+    def begin(self, tenant: str, model_version: str, dimensions: int, map: Vectors | None) -> None:
+        """Creates a version, empty; one that is there already is kept. `map` [rows, dimensions]: see `mapped`; its
+        version is that of the text vectors.
+        """
+
+    def store(
+        self, tenant: str, model_version: str, ids: Sequence[str], vectors: Vectors | None, is_complete: bool
+    ) -> int:
+        """Row i of `vectors` belongs to ids[i]. Returns how many products there are of them.
+
+        With `is_complete` the others get the vector of the map, and then the version answers searches.
+        """
+
+    def drop(self, tenant: str, model_version: str) -> None:
+        """Does nothing if there is none."""
+
+
 class ProductIndex(Protocol):
     """A tenant without products has an empty collection: searches find nothing in it and do not fail.
 
@@ -114,6 +141,9 @@ class ProductIndex(Protocol):
 
     @property
     def reembedding(self) -> Reembedding: ...
+
+    @property
+    def item_vectors(self) -> ItemVectors: ...
 
     def pinned(self, tenant: str) -> ProductIndex:
         """The same index for one request: its reads for this tenant all come from the collection that is live now."""
@@ -180,6 +210,15 @@ class ProductIndex(Protocol):
 
     def vectors(self, tenant: str, id: str) -> tuple[FloatArray | None, FloatArray | None]:
         """(text vector, image vector) of one product; None if it has none. Raises NotFound."""
+
+    def text_and_image_vectors(self, tenant: str, keys: KeyArray) -> tuple[Vectors | None, Vectors | None]:
+        """Of length 1, row i of keys[i], zeros for a product without one; None if the collection has no such ones."""
+
+    def item_dimensions(self, tenant: str, model_version: str) -> int:
+        """Length of the item vectors of this version; 0 if they are not there, or not complete."""
+
+    def item_vectors_of(self, tenant: str, model_version: str, ids: Sequence[str]) -> FloatArray:
+        """[n, dimensions] of those of these products that have one."""
 
     def lookup(self, tenant: str, ids: Sequence[str], columns: Columns) -> Candidates:
         """Those found, in the order asked for, scores 0."""

@@ -38,6 +38,7 @@ from services.retrieval.domain.retrieval import Degradation, DegradationReason, 
 from services.retrieval.domain.selection import Selection, SoftFilterUse, Words, described
 from services.retrieval.domain.soft_filter import apply_soft_filter, boost
 from services.retrieval.domain.step_times import Step, StepTimes
+from services.retrieval.item_vector_leg import no_item_vectors, with_shopper_vector
 from services.retrieval.ports import Columns, Found, Narrowing, ProductIndex
 
 # Below this depth the scale of a leg's scores would be that of its best few only.
@@ -97,6 +98,8 @@ class Retriever:
             return self._browse(index, catalogue, tenant, query, model_version)
         image_model_version = index.image_model_version(tenant)
         degradations: list[Degradation] = []
+        if query.is_of_shopper:
+            query, degradations = with_shopper_vector(index, tenant, query)
         if query.similar_to_id:
             text, image = index.vectors(tenant, query.similar_to_id)
             query, degradations = with_similar_product(query, text, image, (model_version, image_model_version))
@@ -106,6 +109,9 @@ class Retriever:
             words = _words(index, query)
             selection = Selection.of(view, offers, query, words, index.keys(query.excluded_ids))
         result = self._search(index, tenant, query, selection, pace)
+        if query.shopper is not None and not index.item_dimensions(tenant, query.shopper_version):
+            # It was dropped meanwhile.
+            pace.degradations.append(no_item_vectors(query.shopper_version))
         return self._counted(catalogue, query, result, pace, model_version)
 
     def fusion_features(self, tenant: str, query: RetrievalQuery) -> tuple[list[str], FloatArray]:

@@ -15,7 +15,7 @@ from services.ranker.adapters.sqlite_counts import COUNTS_FILE, SqliteCountStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.domain.item_counts.neighbours import Related
-from services.ranker.domain.item_counts.pairs import Relation
+from services.ranker.domain.item_counts.relations import Relation
 from services.ranker.domain.person import person_key
 from services.ranker.item_counter import STEP, ItemCounter
 from services.ranker.item_lists import ItemLists
@@ -214,16 +214,17 @@ def test_a_merged_visitor_is_one_person(counted: Counted, log: ProfileStore) -> 
     assert counted.together("filter") == {"beans": 1, "mug": 1, "kettle": 1}
 
 
-def test_a_deleted_person_leaves_counts_only(counted: Counted, log: ProfileStore, counts: CountStore) -> None:
-    """Deletion removes what is kept of the person; counts over all persons stay."""
-    record(log, *bought("u", "beans", "mug"))
-    counted.catch_up()
+def test_a_deleted_person_is_taken_back(counted: Counted, log: ProfileStore, counts: CountStore) -> None:
+    """Deletion removes what is kept of the person, and the person's pairs; those of others stay."""
+    record(log, *bought("u", "beans", "mug"), *bought("v", "beans", "mug"), event(EventType.CLICK, "u", "kettle"))
+    relations = (Relation.BOUGHT, Relation.FOLLOWED)
+    assert [counted.together("beans", each) for each in relations] == [{"mug": 2}, {"mug": 2, "kettle": 1}]
     person = person_key("u", "")
     assert counts.read("t", CountKind.PERSON, [person])
     log.delete_person("t", person)
     counted.counter.forget("t", [person])
     assert not counts.read("t", CountKind.PERSON, [person])
-    assert counted.together("beans") == {"mug": 1}
+    assert [counted.together("beans", each) for each in relations] == [{"mug": 1}, {"mug": 1}]
 
 
 def test_rising_items(counted: Counted, log: ProfileStore) -> None:

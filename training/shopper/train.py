@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from services.common.arrays import FloatArray
 from training.shopper.checkpoint import Checkpoint, Fit, fingerprint
 from training.shopper.data import Catalogue, IntArray, ShopperLog
 from training.shopper.evaluation import gains, ranks
@@ -102,7 +101,10 @@ class _Fit:
         self._known = torch.from_numpy(np.flatnonzero(counts))
         self._row_of = torch.full((catalogue.size,), -1)
         self._row_of[self._known] = torch.arange(len(self._known))
-        self._chances: FloatArray = (counts[counts > 0] / max(1, counts.sum())).astype(np.float32)
+        # Half of the draws by popularity, half of all alike: rare items are negatives too.
+        chances = 0.5 * counts[counts > 0] / max(1, counts.sum()) + 0.5 / max(1, len(self._known))
+        self._summed = np.cumsum(chances)
+        self._log_chances = torch.from_numpy(np.log(chances).astype(np.float32))
 
     def run(self, most_seconds: float) -> Fit:
         done = self._checkpoint.load(self._name, self.network, self.averaged, self.best, self._optimizer)
@@ -155,9 +157,8 @@ class _Fit:
         known, targets = items[self._known], self._row_of[batch.targets[kept]]
         if len(known) <= self._settings.full_softmax:
             return full_softmax_loss(states[kept], known, targets)
-        drawn = random.choice(len(known), self._settings.negatives, p=self._chances / self._chances.sum())
-        log_chances = torch.from_numpy(np.log(self._chances))
-        return sampled_softmax_loss(states[kept], known, targets, torch.from_numpy(drawn), log_chances)
+        drawn = np.searchsorted(self._summed, random.random(self._settings.negatives) * self._summed[-1], side="right")
+        return sampled_softmax_loss(states[kept], known, targets, torch.from_numpy(drawn), self._log_chances)
 
     def _average(self, step: int) -> None:
         """An exponential moving average, whose first steps forget faster."""

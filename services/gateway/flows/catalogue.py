@@ -39,13 +39,16 @@ async def list_products(
         raise InvalidArgument.of("page_size", f"{message.page_size} is negative; send 1 to {MAX_LISTED}")
     ask = retrieval_pb2.ListProductsRequest(
         page_token=message.page_token, limit=min(message.page_size or DEFAULT_LISTED, MAX_LISTED),
-        with_products=not message.ids_only,
+        with_products=not message.ids_only, with_vectors=message.with_vectors,
     )  # fmt: skip
     found = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.ListProducts, ask)
     response = gateway_pb2.ListProductsResponse(
         next_page_token=found.next_page_token, is_last_page=found.is_last_page, is_restarted=found.is_restarted,
         request_id=calls.info.request_id,
     )  # fmt: skip
+    for field in ("vectors", "image_vectors"):
+        if found.HasField(field):
+            getattr(response, field).CopyFrom(getattr(found, field))
     if message.ids_only:
         for id in found.ids:
             response.products.add().product.id = id

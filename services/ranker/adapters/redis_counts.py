@@ -1,7 +1,8 @@
 """Counts over all persons in Redis.
 
-Keys, all below kairos:{tenant}:counts: progress is a hash of revision and position; <kind> a hash of documents by key,
-<kind>:times the same keys by the time of their last change.
+Keys, all below kairos:{tenant}:counts:2: progress is a hash of revision and position; <kind> a hash of documents by
+key, <kind>:times the same keys by the time of their last change. 2 is the layout of the documents. Those of the layout
+before, below kairos:{tenant}:counts: itself, are removed: the counts are made again from the log of events.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class RedisCountStore(RedisClient):
         return bool(self._write(keys=[_prefix(tenant)], args=[json.dumps(document)]))
 
     def trim(self, tenant: str, kind: CountKind, bound: LogBound, now_s: float) -> int:
+        earlier = f"{tenant_prefix(tenant)}counts:"
+        self._redis.unlink(f"{earlier}progress", f"{earlier}{kind.value}", f"{earlier}{kind.value}:times")
         prefix, removed = _prefix(tenant), 0
         times = f"{prefix}{kind.value}:times"
         over = self._redis.zcard(times) - bound.count
@@ -84,4 +87,4 @@ class RedisCountStore(RedisClient):
 
 
 def _prefix(tenant: str) -> str:
-    return f"{tenant_prefix(tenant)}counts:"
+    return f"{tenant_prefix(tenant)}counts:2:"

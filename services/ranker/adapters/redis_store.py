@@ -161,6 +161,9 @@ class RedisProfileStore(RedisRetention):
         entries = self._log(tenant, "events", position, limit, person)
         return [(place, event_from_json(entry[b"event"])) for place, entry in entries]
 
+    def last_position(self, tenant: str) -> int:
+        return int(self._redis.get(f"{tenant_prefix(tenant)}events:last") or 0)
+
     def impressions_after(
         self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, Impressions]]:

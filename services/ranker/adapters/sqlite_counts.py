@@ -14,7 +14,7 @@ from services.ranker.ports import CountKind, Documents, LogBound, Progress
 
 COUNTS_FILE = "counts.db"
 # A file of another version is emptied: the counts are made again from the log of events.
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE document (
     tenant TEXT, kind TEXT, key TEXT, text TEXT, changed_s REAL, PRIMARY KEY (tenant, kind, key)) WITHOUT ROWID;

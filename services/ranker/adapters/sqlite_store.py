@@ -152,6 +152,11 @@ class SqliteProfileStore(SqlitePersons):
         rows = self._read_log(f"position, {_EVENT} FROM event", tenant, position, limit, person)
         return [(row[0], _event(*row[1:])) for row in rows]
 
+    def last_position(self, tenant: str) -> int:
+        with self._reading_lock:
+            row = self._reading.execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+        return int(row[0]) if row else 0
+
     def impressions_after(
         self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, Impressions]]:

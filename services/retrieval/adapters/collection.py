@@ -10,6 +10,7 @@ import numpy as np
 
 from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import SparseWeights
+from services.retrieval.adapters.item_spaces import ItemSpace
 from services.retrieval.adapters.points import PointData, Where
 from services.retrieval.adapters.records import Record
 from services.retrieval.domain.catalogue.catalogue import Catalogue
@@ -18,6 +19,7 @@ from services.retrieval.domain.query import FloatArray
 from services.retrieval.ports import Columns, Revision
 
 Read = Callable[[], Any]
+_EVERYWHERE = Where()
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,26 @@ class Collection(Protocol):
     def begin_vectors(self, using: str, model_version: str, dimensions: int) -> None:
         """From now on points may have vectors of this name, DENSE or IMAGE. Only once for each."""
 
+    @property
+    def item_spaces(self) -> tuple[ItemSpace, ...]:
+        """The versions of item vectors, oldest first."""
+
+    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> None:
+        """From now on points may have item vectors of this version, which is not there yet."""
+
+    def complete_items(self, space: ItemSpace) -> None: ...
+
+    def drop_items(self, space: ItemSpace) -> None: ...
+
+    def item_map(self, space: ItemSpace) -> FloatArray | None:
+        """[rows, dimensions] float32; None if the version has none."""
+
+    def set_vectors(self, using: str, vectors: Mapping[int, list[float]]) -> None:
+        """Of points that exist, by id; their other vectors stay."""
+
+    def vectors(self, ids: Sequence[int], names: Sequence[str]) -> dict[int, dict[str, list[float]]]:
+        """The dense vectors of these names, which must exist, that the points have, by id and name."""
+
     def upsert(self, points: Sequence[PointData]) -> None: ...
 
     def delete(self, ids: Sequence[int]) -> None: ...
@@ -94,7 +116,7 @@ class Collection(Protocol):
     def points(self, ids: Sequence[int]) -> list[PointData]:
         """All that is stored of those that exist, in any order."""
 
-    def page(self, start: int, limit: int) -> tuple[list[int], int]:
+    def page(self, start: int, limit: int, where: Where = _EVERYWHERE) -> tuple[list[int], int]:
         """(ids from `start` on, ascending; where the next page starts, 0 after the last one)."""
 
     def count(self, where: Where) -> int: ...

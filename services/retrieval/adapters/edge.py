@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,34 +21,40 @@ from typing import Any
 from qdrant_edge import (
     CountRequest,
     Distance,
-    EdgeConfig,
     EdgeShard,
-    EdgeSparseVectorParams,
-    Modifier,
     QueryBatchRequest,
     ScrollRequest,
     UpdateOperation,
     VectorStorageDatatype,
 )
 
+from services.common.arrays import FloatArray
 from services.common.offers import Offer
 from services.retrieval.adapters import edge_terms as terms
 from services.retrieval.adapters.collection import Hits, Read, VectorQuery
-from services.retrieval.adapters.edge_generations import Manifest, new_generation, remove_other_generations
+from services.retrieval.adapters.edge_generations import (
+    Manifest,
+    new_generation,
+    read_map,
+    remove_other_generations,
+    remove_other_maps,
+    write_map,
+)
+from services.retrieval.adapters.edge_shard import PAGE, config, load, offers_in, read_records
 from services.retrieval.adapters.edge_writes import Writes
+from services.retrieval.adapters.item_spaces import ItemSpace, completed, free_name, without
 from services.retrieval.adapters.offer_payload import OFFERS, offers_of_payload
 from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
-from services.retrieval.adapters.records import EVERYTHING, Record, entry_of, payload_keys, records_of_payloads
+from services.retrieval.adapters.records import Record, entry_of
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.ports import Columns
 
-# Points a scroll reads at a time.
-_PAGE = 1_000
 # Operations that wait for a copy to be optimised; beyond it the copy is dropped and made again later.
 _MAX_JOURNAL = 200
 # Offers after which the shard is flushed: about 10 MB of its write-ahead log.
 _FLUSH_AFTER = 100_000
 
+_EVERYWHERE = Where()
 _revisions = itertools.count(1)
 
 
@@ -68,11 +74,12 @@ class EdgeCollection:
         self._shard = shard
         self._max_search_threads = max_search_threads
         self._writing = writes
-        self._records = _read_records(shard)
+        self._records = read_records(shard)
         self._journal: list[UpdateOperation] | None = None
         # Points whose offers changed while the journal was kept: their offers are copied as they are at its end.
         self._offers_changed: set[int] = set()
         self._unflushed_offers = 0
+        self._maps: dict[str, FloatArray] = {}
         # Points written since the last optimised copy. After a restart it is an estimate: replaced points do not count.
         self.changed = abs(len(self._records) - manifest.optimized_count)
         # Of what searches find. None while it changes: an answer may then have a part of the change.
@@ -84,10 +91,11 @@ class EdgeCollection:
         manifest = Manifest(new_generation())
         path = folder / manifest.generation
         path.mkdir(parents=True)
-        shard = EdgeShard.create(str(path), _config(max_search_threads))
+        shard = EdgeShard.create(str(path), config(max_search_threads))
         shard.flush()
         manifest.write(folder)
         remove_other_generations(folder, manifest)
+        remove_other_maps(folder, manifest)
         return cls(folder, manifest, shard, max_search_threads, writes)
 
     @classmethod
@@ -95,9 +103,10 @@ class EdgeCollection:
         """None if no creation was ever completed."""
         manifest = Manifest.read(folder)
         remove_other_generations(folder, manifest)
+        remove_other_maps(folder, manifest)
         if manifest is None:
             return None
-        shard = _load(folder / manifest.generation, max_search_threads)
+        shard = load(folder / manifest.generation, max_search_threads)
         return cls(folder, manifest, shard, max_search_threads, writes)
 
     @property
@@ -132,6 +141,54 @@ class EdgeCollection:
             self._manifest = replace(self._manifest, **named)  # type: ignore[arg-type]
             self._manifest.write(self._folder)
 
+    @property
+    def item_spaces(self) -> tuple[ItemSpace, ...]:
+        return self._manifest.item_spaces
+
+    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> None:
+        with self._changing():
+            spaces = self._manifest.item_spaces
+            token = "" if map is None else write_map(self._folder, map)
+            space = ItemSpace(free_name(spaces), model_version, dimensions, map_token=token)
+            # A process that died before it wrote the manifest, or after it, may have left a vector of this name.
+            self._apply(UpdateOperation.delete_vector_name(space.using))
+            self._apply(
+                UpdateOperation.create_dense_vector(
+                    space.using, dimensions, Distance.Dot, datatype=VectorStorageDatatype.Float16
+                )
+            )
+            self._shard.flush()
+            self._set_item_spaces((*spaces, space))
+
+    def complete_items(self, space: ItemSpace) -> None:
+        with self._changing():
+            self._shard.flush()
+            self._set_item_spaces(completed(self._manifest.item_spaces, space.using))
+
+    def drop_items(self, space: ItemSpace) -> None:
+        with self._changing():
+            # First: a search must not find a version without its vectors.
+            self._set_item_spaces(without(self._manifest.item_spaces, space.using))
+            self._apply(UpdateOperation.delete_vector_name(space.using))
+            self._shard.flush()
+            self._maps.pop(space.map_token, None)
+
+    def item_map(self, space: ItemSpace) -> FloatArray | None:
+        if not space.map_token:
+            return None
+        if space.map_token not in self._maps:
+            self._maps[space.map_token] = read_map(self._folder, space.map_token)
+        return self._maps[space.map_token]
+
+    def set_vectors(self, using: str, vectors: Mapping[int, list[float]]) -> None:
+        with self._changing():
+            self._apply(terms.set_vectors(using, vectors))
+            self.changed += len(vectors)
+
+    def vectors(self, ids: Sequence[int], names: Sequence[str]) -> dict[int, dict[str, list[float]]]:
+        found = self._shard.retrieve(list(ids), False, list(names))
+        return {terms.number(point.id): terms.dense_vectors(point) for point in found}
+
     def upsert(self, points: Sequence[PointData]) -> None:
         operation = UpdateOperation.upsert_points([terms.point(point) for point in points])
         with self._changing():
@@ -147,7 +204,7 @@ class EdgeCollection:
             self.changed += len(ids)
 
     def offers(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
-        return _offers(self._shard, ids)
+        return offers_in(self._shard, ids)
 
     def offers_of_others(self, ids: Sequence[int]) -> dict[int, list[Offer]]:
         # No other process writes to the collection.
@@ -189,8 +246,10 @@ class EdgeCollection:
             if record is not None
         ]
 
-    def page(self, start: int, limit: int) -> tuple[list[int], int]:
-        found, after = self._shard.scroll(ScrollRequest(offset=start, limit=limit, with_payload=False))
+    def page(self, start: int, limit: int, where: Where = _EVERYWHERE) -> tuple[list[int], int]:
+        found, after = self._shard.scroll(
+            ScrollRequest(offset=start, limit=limit, filter=terms.filter_of(where), with_payload=False)
+        )
         return terms.numbers(found), 0 if after is None else terms.number(after)
 
     def catalogue(self) -> Catalogue:
@@ -198,7 +257,7 @@ class EdgeCollection:
         catalogue, offset = Catalogue(), None
         while True:
             found, offset = self._shard.scroll(
-                ScrollRequest(offset=offset, limit=_PAGE, with_payload=[OFFERS], with_vector=[LEXICAL])
+                ScrollRequest(offset=offset, limit=PAGE, with_payload=[OFFERS], with_vector=[LEXICAL])
             )
             keys = terms.numbers(found)
             catalogue.columns.replace(
@@ -247,6 +306,11 @@ class EdgeCollection:
             finally:
                 self.revision = next_revision()
 
+    def _set_item_spaces(self, spaces: tuple[ItemSpace, ...]) -> None:
+        self._manifest = replace(self._manifest, item_spaces=spaces)
+        self._manifest.write(self._folder)
+        remove_other_maps(self._folder, self._manifest)
+
     def _take_copy(self) -> Manifest:
         with self._writing:
             self._shard.flush()
@@ -256,10 +320,10 @@ class EdgeCollection:
         return manifest
 
     def _switch(self, manifest: Manifest, path: Path, journal: Sequence[UpdateOperation]) -> None:
-        shard = _load(path, self._max_search_threads)
+        shard = load(path, self._max_search_threads)
         for operation in journal:
             shard.update(operation)
-        for id, offers in _offers(self._shard, list(self._offers_changed & self._records.keys())).items():
+        for id, offers in offers_in(self._shard, list(self._offers_changed & self._records.keys())).items():
             shard.update(terms.set_offers(id, offers))
         shard.flush()
         # The models may have been named since the copy was made.
@@ -272,33 +336,3 @@ class EdgeCollection:
         self._shard.update(operation)
         if self._journal is not None and len(self._journal) <= _MAX_JOURNAL:
             self._journal.append(operation)
-
-
-def _offers(shard: EdgeShard, ids: Sequence[int]) -> dict[int, list[Offer]]:
-    """Of those that exist."""
-    found = shard.retrieve(list(ids), [OFFERS], False) if ids else []
-    return {terms.number(point.id): offers_of_payload(point.payload) for point in found}
-
-
-def _read_records(shard: EdgeShard) -> dict[int, Record]:
-    keys = payload_keys(EVERYTHING)
-    records: dict[int, Record] = {}
-    offset = None
-    while True:
-        found, offset = shard.scroll(ScrollRequest(offset=offset, limit=_PAGE, with_payload=keys))
-        read = records_of_payloads([point.payload or {} for point in found])
-        records.update(zip(terms.numbers(found), read, strict=True))
-        if offset is None:
-            return records
-
-
-def _load(path: Path, max_search_threads: int) -> EdgeShard:
-    return EdgeShard.load(str(path), _config(max_search_threads))
-
-
-def _config(max_search_threads: int) -> EdgeConfig:
-    """Without the dense vector, which has no size before the first one: loading finds it in the shard."""
-    return EdgeConfig(
-        sparse_vectors={LEXICAL: EdgeSparseVectorParams(modifier=Modifier.Idf)},
-        max_search_threads=max_search_threads,
-    )

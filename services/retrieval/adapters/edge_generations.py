@@ -7,15 +7,22 @@ manifest names, which the next start removes.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
+from services.common.arrays import FloatArray
 from services.retrieval.adapters.edge_layout import write_json
+from services.retrieval.adapters.item_spaces import ItemSpace
 
 _PREFIX = "generation-"
 _MANIFEST = "manifest.json"
+# The map of a version of item vectors.
+_MAP = "item-map-"
 
 
 @dataclass(frozen=True)
@@ -31,14 +38,23 @@ class Manifest:
     image_model_version: str = ""
     image_dimensions: int = 0
     optimized_count: int = 0
+    item_spaces: tuple[ItemSpace, ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Manifest | None:
         path = folder / _MANIFEST
-        return cls(**json.loads(path.read_text())) if path.exists() else None
+        if not path.exists():
+            return None
+        content = json.loads(path.read_text())
+        spaces = tuple(ItemSpace(**space) for space in content.pop("item_spaces", ()))
+        return cls(**content, item_spaces=spaces)
 
     def write(self, folder: Path) -> None:
-        write_json(folder / _MANIFEST, asdict(self))
+        content = asdict(self)
+        if not self.item_spaces:
+            # Earlier versions of Kairos read it then.
+            del content["item_spaces"]
+        write_json(folder / _MANIFEST, content)
 
 
 def new_generation() -> str:
@@ -57,6 +73,30 @@ def remove_all_generations(folder: Path) -> None:
     # The manifest first: without it no generation is valid.
     (folder / _MANIFEST).unlink(missing_ok=True)
     remove_other_generations(folder, None)
+    remove_other_maps(folder, None)
+
+
+def write_map(folder: Path, map: FloatArray) -> str:
+    """The token by which it is read; durable when it returns."""
+    token = uuid.uuid4().hex[:12]
+    with (folder / f"{_MAP}{token}.npy").open("wb") as file:
+        np.save(file, map)
+        file.flush()
+        os.fsync(file.fileno())
+    return token
+
+
+def read_map(folder: Path, token: str) -> FloatArray:
+    map: FloatArray = np.load(folder / f"{_MAP}{token}.npy", allow_pickle=False)
+    return map
+
+
+def remove_other_maps(folder: Path, manifest: Manifest | None) -> None:
+    """Maps that the manifest does not name: of dropped versions, and of those that were never begun."""
+    named = {space.map_token for space in manifest.item_spaces} if manifest is not None else set()
+    for path in folder.glob(f"{_MAP}*.npy"):
+        if path.stem.removeprefix(_MAP) not in named:
+            path.unlink(missing_ok=True)
 
 
 def is_invalid_generation(folder: Path) -> bool:

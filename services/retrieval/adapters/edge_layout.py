@@ -6,6 +6,7 @@
     <data_dir>/<tenant>/roles.json             which collection is live, which is staged: see edge_roles.py
     <data_dir>/<tenant>/manifest.json          collection 1: its valid generation, and the models of its vectors
     <data_dir>/<tenant>/<generation>/          the shard of collection 1
+    <data_dir>/<tenant>/item-map-<token>.npy   the map of a version of item vectors of collection 1
     <data_dir>/<tenant>/collection-2/          a further collection, with a manifest and generations of its own
 
 A folder of another layout is refused: read as this one, it could lose what it holds.

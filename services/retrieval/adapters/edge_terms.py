@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import qdrant_edge as edge
@@ -14,9 +14,11 @@ from services.retrieval.adapters.offer_payload import OFFERS, entries_of, offers
 from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
+    ITEMS_PREFIX,
     LEXICAL,
     AtLeast,
     Condition,
+    HasVector,
     IsMissing,
     PointData,
     Where,
@@ -30,6 +32,7 @@ def point(data: PointData) -> edge.Point:
         vectors[DENSE] = data.dense
     if data.image is not None:
         vectors[IMAGE] = data.image
+    vectors |= data.items
     return edge.Point(data.id, vectors, payload_of(data.record, data.dense) | offers_payload(data.offers))
 
 
@@ -59,8 +62,24 @@ def point_data(found: edge.Record, record: Record, offers: Sequence[Offer]) -> P
     lexical = vectors.get(LEXICAL)
     weights = SparseWeights(list(lexical.indices) if lexical else [], list(lexical.values) if lexical else [])
     return PointData(
-        number(found.id), floats(vectors.get(DENSE)), floats(vectors.get(IMAGE)), weights, record, tuple(offers)
+        number(found.id),
+        floats(vectors.get(DENSE)),
+        floats(vectors.get(IMAGE)),
+        weights,
+        record,
+        tuple(offers),
+        {name: list(map(float, vector)) for name, vector in vectors.items() if name.startswith(ITEMS_PREFIX)},
     )
+
+
+def dense_vectors(found: edge.Record) -> dict[str, list[float]]:
+    """By name."""
+    vectors: dict[str, Any] = found.vector if isinstance(found.vector, dict) else {}
+    return {name: list(vector) for name, vector in vectors.items()}
+
+
+def set_vectors(using: str, vectors: Mapping[int, list[float]]) -> edge.UpdateOperation:
+    return edge.UpdateOperation.update_vectors([edge.PointVectors(id, {using: row}) for id, row in vectors.items()])
 
 
 def words(found: edge.Record) -> list[int]:
@@ -92,6 +111,9 @@ def _condition(condition: Condition) -> Any:
         return edge.FieldCondition(condition.key, range=edge.RangeFloat(gte=condition.minimum))
     if isinstance(condition, IsMissing):
         return edge.IsEmptyCondition(condition.key)
+    if isinstance(condition, HasVector):
+        has_it = edge.HasVectorCondition(condition.using)
+        return edge.Filter(must_not=[has_it]) if condition.is_absent else has_it
     return edge.HasIdCondition(set(condition.ids))
 
 

@@ -9,11 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from services.common.arrays import unit_rows
 from services.common.errors import NotFound
 from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import Bm25Encoder, SparseWeights
 from services.retrieval.adapters.collection import Collection, Collections, Hits, VectorQuery
-from services.retrieval.adapters.points import IsOneOf, Where, point_id, where
+from services.retrieval.adapters.item_spaces import rows_of, text_and_image_vectors
+from services.retrieval.adapters.item_vectors import QdrantItemVectors, find_space
+from services.retrieval.adapters.points import DENSE, IMAGE, IsOneOf, Where, point_id, where
 from services.retrieval.adapters.product_writes import ProductWriter
 from services.retrieval.adapters.records import Record, candidates_of
 from services.retrieval.adapters.reembedding import QdrantReembedding
@@ -41,6 +44,10 @@ class QdrantIndex:
     @property
     def reembedding(self) -> QdrantReembedding:
         return QdrantReembedding(self._collections, self._writing)
+
+    @property
+    def item_vectors(self) -> QdrantItemVectors:
+        return QdrantItemVectors(self._collections, self._writing)
 
     def pinned(self, tenant: str) -> QdrantIndex:
         index = copy.copy(self)
@@ -90,13 +97,13 @@ class QdrantIndex:
                 ((),) * len(narrowings), np.empty(0, np.uint32), None if columns is None else Candidates.none()
             )
         queries = [
-            VectorQuery(vector, leg.source.value, depth + _BEYOND, condition)
+            VectorQuery(vector, using, depth + _BEYOND, condition)
             for condition in map(where, narrowings)
-            for leg, vector in vectors
+            for _, using, vector in vectors
         ]
         answers = collection.query(queries, columns)
         hits = [_leg_hits(vectors[number % len(vectors)][0], answer, depth) for number, answer in enumerate(answers)]
-        terms = [vector.indices for _, vector in vectors if isinstance(vector, SparseWeights)]
+        terms = [vector.indices for _, _, vector in vectors if isinstance(vector, SparseWeights)]
         candidates = None
         if columns is not None:
             records = {key: record for answer in answers for key, record in answer.records.items()}
@@ -137,6 +144,38 @@ class QdrantIndex:
                 return _array(point.dense), _array(point.image)
         raise NotFound(f"there is no product {id!r}")
 
+    def text_and_image_vectors(self, tenant: str, keys: KeyArray) -> tuple[Vectors | None, Vectors | None]:
+        collection = self._live(tenant)
+        if collection is None:
+            return None, None
+        ids, spaces = keys.tolist(), {DENSE: collection.dimensions, IMAGE: collection.image_dimensions}
+        found = text_and_image_vectors(collection, ids)
+        text, image = (
+            unit_rows(rows_of([found.get(id, {}).get(using) for id in ids], dimensions))
+            for using, dimensions in spaces.items()
+        )
+        return (
+            Vectors(text, collection.model_version) if collection.model_version else None,
+            Vectors(image, collection.image_model_version) if collection.image_model_version else None,
+        )
+
+    def item_dimensions(self, tenant: str, model_version: str) -> int:
+        collection = self._live(tenant)
+        space = None if collection is None else find_space(collection, model_version)
+        return space.dimensions if space is not None and space.is_complete else 0
+
+    def item_vectors_of(self, tenant: str, model_version: str, ids: Sequence[str]) -> FloatArray:
+        collection = self._live(tenant)
+        space = None if collection is None else find_space(collection, model_version)
+        if collection is None or space is None:
+            return np.zeros((0, 0), np.float32)
+        keys = {point_id(id): id for id in ids}
+        records = collection.retrieve(list(keys), Columns(products=False))
+        present = [key for key, id in keys.items() if key in records and records[key].id == id]
+        found = collection.vectors(present, [space.using])
+        rows = [its[space.using] for key in present if space.using in (its := found.get(key, {}))]
+        return np.array(rows, np.float32).reshape(len(rows), space.dimensions)
+
     def lookup(self, tenant: str, ids: Sequence[str], columns: Columns) -> Candidates:
         collection = self._live(tenant)
         if collection is None:
@@ -167,17 +206,23 @@ class QdrantIndex:
             return self._pinned[1]
         return self._collections.get(tenant)
 
-    def _vectors(self, collection: Collection, legs: Sequence[Leg]) -> list[tuple[Leg, list[float] | SparseWeights]]:
-        """The legs that the collection can answer, each with its vector in the engine's form."""
+    def _vectors(
+        self, collection: Collection, legs: Sequence[Leg]
+    ) -> list[tuple[Leg, str, list[float] | SparseWeights]]:
+        """The legs that the collection can answer, each with the name and the vector by which the engine searches."""
         versions = {Source.DENSE: collection.model_version, Source.IMAGE: collection.image_model_version}
-        vectors: list[tuple[Leg, list[float] | SparseWeights]] = []
+        vectors: list[tuple[Leg, str, list[float] | SparseWeights]] = []
         for leg in legs:
             if isinstance(leg.query, str):
                 weights = self._encoder.query(leg.query)
                 if weights.indices:
-                    vectors.append((leg, weights))
+                    vectors.append((leg, leg.source.value, weights))
+            elif leg.source is Source.SHOPPER:
+                space = find_space(collection, leg.version)
+                if space is not None and space.is_complete:
+                    vectors.append((leg, space.using, leg.query.tolist()))
             elif versions[leg.source]:
-                vectors.append((leg, leg.query.tolist()))
+                vectors.append((leg, leg.source.value, leg.query.tolist()))
         return vectors
 
 

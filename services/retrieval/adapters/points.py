@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,13 +20,15 @@ from services.retrieval.ports import Narrowing
 DENSE = Source.DENSE.value
 IMAGE = Source.IMAGE.value
 LEXICAL = Source.LEXICAL.value
+# Names of item vectors begin so; item_spaces.py says which of them a collection has.
+ITEMS_PREFIX = "items-"
 
 
 @dataclass(frozen=True)
 class PointData:
     """`dense` is None for a product without a text vector, `image` for one without an image vector.
 
-    `offers`: all of the product, removed ones too.
+    `offers`: all of the product, removed ones too. `items`: item vectors, by the name of the vector.
     """
 
     id: int
@@ -34,6 +37,7 @@ class PointData:
     lexical: SparseWeights
     record: Record
     offers: tuple[Offer, ...] = ()
+    items: Mapping[str, list[float]] = field(default_factory=dict)
 
 
 def with_vector(point: PointData, vector: FloatArray) -> PointData:
@@ -65,7 +69,15 @@ class IsOneOf:
     ids: frozenset[int]
 
 
-Condition = AtLeast | IsMissing | IsOneOf
+@dataclass(frozen=True)
+class HasVector:
+    """The point has a vector of this name, or, with `is_absent`, it has none."""
+
+    using: str
+    is_absent: bool = False
+
+
+Condition = AtLeast | IsMissing | IsOneOf | HasVector
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from services.common.errors import Conflict
 from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collection, Collections
+from services.retrieval.adapters.item_spaces import with_item_vectors
 from services.retrieval.adapters.points import DENSE, IMAGE, PointData, Where, point_id, with_vector
 from services.retrieval.adapters.records import record_of
 from services.retrieval.domain.candidates import IndexedProduct
@@ -61,16 +62,19 @@ class ProductWriter:
             _refuse_collisions(live, points)
             points = self._with_offers(live, points)
             if staged is None:
-                live.upsert(_with_vectors(points, for_live))
+                live.upsert(with_item_vectors(live, _with_vectors(points, for_live)))
                 self._catalogue(tenant).columns.replace(_entries(products, points))
                 return
             if for_staged is not None:
                 _begin_vectors(tenant, staged, _spaces(for_staged, images))
+            new = None
+            if for_staged is not None:
+                new = with_item_vectors(staged, _with_vectors(points, for_staged))
             # Out of the staged one first: if this is interrupted, it has no product that differs from the live one's.
             _delete(staged, points)
-            live.upsert(_with_vectors(points, for_live))
-            if for_staged is not None:
-                staged.upsert(_with_vectors(points, for_staged))
+            live.upsert(with_item_vectors(live, _with_vectors(points, for_live)))
+            if new is not None:
+                staged.upsert(new)
             self._catalogue(tenant).columns.replace(_entries(products, points))
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:

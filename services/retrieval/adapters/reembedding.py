@@ -10,9 +10,11 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from services.common.errors import Conflict
 from services.retrieval.adapters.collection import Collection, Collections, Hits, Pair, VectorQuery
+from services.retrieval.adapters.item_spaces import with_item_vectors
 from services.retrieval.adapters.points import DENSE, IMAGE, IsMissing, Where, point_id, with_vector
 from services.retrieval.adapters.records import EVERYTHING, VECTOR, Record
 from services.retrieval.domain.reembedding import NEIGHBOURS, CollectionState, PairState, SearchCheck, Unembedded
@@ -75,12 +77,13 @@ class QdrantReembedding:
             if live.image_model_version and not staged.image_model_version:
                 staged.begin_vectors(IMAGE, live.image_model_version, live.image_dimensions)
             unchanged = [
-                with_vector(point, vectors.values[rows[point.id]])
+                replace(with_vector(point, vectors.values[rows[point.id]]), items={})
                 for point in live.points(list(rows))
                 if point.record.fingerprint == fingerprints[rows[point.id]] and point.record.id in ids
             ]
             if unchanged:
-                staged.upsert(unchanged)
+                # The item vectors of the live collection are not those of this one.
+                staged.upsert(with_item_vectors(staged, unchanged))
             return len(unchanged)
 
     def check(self, tenant: str, sample: int) -> SearchCheck:

@@ -20,7 +20,7 @@ from qdrant_client import QdrantClient, models
 from services.retrieval.adapters.collection import Collection, Pair
 from services.retrieval.adapters.points import DENSE
 from services.retrieval.adapters.server_catalogue import ServerCatalogue
-from services.retrieval.adapters.server_collection import ServerCollection, create_collection
+from services.retrieval.adapters.server_collection import ServerCollection, create_collection, delete_collection
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.ports import Revision
 from services.retrieval.settings import ServerSettings
@@ -128,7 +128,7 @@ class ServerCollections:
         if staged:
             self._client.update_collection_aliases([_no_alias(f"{self._prefix}{tenant}.staged")])
             self._forget(tenant)
-            self._client.delete_collection(staged)
+            delete_collection(self._client, staged)
 
     def check(self) -> None:
         """Raises Unavailable for a collection of another layout as well: a replica over one never becomes healthy."""

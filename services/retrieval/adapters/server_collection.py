@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import asdict
 from typing import Any
 
 from qdrant_client import QdrantClient, models
 
+from services.common.arrays import FloatArray
 from services.common.offers import Offer
 from services.retrieval.adapters import server_terms as terms
 from services.retrieval.adapters.collection import Hits, Read, VectorQuery
+from services.retrieval.adapters.item_spaces import ItemSpace, completed, without
 from services.retrieval.adapters.layout import LAYOUT, other_layout
 from services.retrieval.adapters.offer_payload import OFFERS, OFFERS_AT, offers_of_payload
-from services.retrieval.adapters.points import IMAGE, LEXICAL, PointData, Where
+from services.retrieval.adapters.points import IMAGE, ITEMS_PREFIX, LEXICAL, PointData, Where
 from services.retrieval.adapters.records import CHANGED_AT, Record, payload_keys
+from services.retrieval.adapters.server_maps import maps_of, read_map, remove_other_maps, write_map
 from services.retrieval.adapters.server_terms import Changed, ChangedOffers
 from services.retrieval.ports import Columns
 
 # Points a scroll reads at a time.
 _PAGE = 1_000
+_EVERYWHERE = Where()
 
 
 class ServerCollection:
@@ -39,6 +45,7 @@ class ServerCollection:
         self.dimensions: int = int(metadata.get("dimensions", 0))
         self.image_model_version: str = metadata.get("image_model_version", "")
         self.image_dimensions: int = int(metadata.get("image_dimensions", 0))
+        self.item_spaces: tuple[ItemSpace, ...] = tuple(ItemSpace(**space) for space in metadata.get("item_spaces", ()))
 
     def begin_vectors(self, using: str, model_version: str, dimensions: int) -> None:
         self._client.create_vector_name(
@@ -53,9 +60,40 @@ class ServerCollection:
         prefix = "image_" if using == IMAGE else ""
         setattr(self, f"{prefix}model_version", model_version)
         setattr(self, f"{prefix}dimensions", dimensions)
-        names = ("model_version", "dimensions", "image_model_version", "image_dimensions")
-        metadata = {"layout": LAYOUT} | {name: getattr(self, name) for name in names}
-        self._client.update_collection(self.name, metadata=metadata)
+        self._write_metadata()
+
+    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> None:
+        token = "" if map is None else write_map(self._client, self.name, map)
+        # A random name: a replica that has not seen yet that a version was dropped must not find those of another one.
+        space = ItemSpace(ITEMS_PREFIX + secrets.token_hex(6), model_version, dimensions, map_token=token)
+        self._client.create_vector_name(
+            self.name,
+            space.using,
+            models.DenseVectorNameConfig(
+                dense=models.DenseVectorConfig(
+                    size=dimensions, distance=models.Distance.DOT, datatype=models.VectorStorageDatatype.FLOAT16
+                )
+            ),
+        )
+        self._set_item_spaces((*self.item_spaces, space))
+
+    def complete_items(self, space: ItemSpace) -> None:
+        self._set_item_spaces(completed(self.item_spaces, space.using))
+
+    def drop_items(self, space: ItemSpace) -> None:
+        self._set_item_spaces(without(self.item_spaces, space.using))
+        self._client.delete_vector_name(self.name, space.using)
+        remove_other_maps(self._client, self.name, [kept.map_token for kept in self.item_spaces if kept.map_token])
+
+    def item_map(self, space: ItemSpace) -> FloatArray | None:
+        return read_map(self._client, self.name, space.map_token) if space.map_token else None
+
+    def set_vectors(self, using: str, vectors: Mapping[int, list[float]]) -> None:
+        self._client.update_vectors(self.name, terms.point_vectors(using, vectors), wait=True)
+
+    def vectors(self, ids: Sequence[int], names: Sequence[str]) -> dict[int, dict[str, list[float]]]:
+        found = self._client.retrieve(self.name, list(ids), with_payload=False, with_vectors=list(names))
+        return {terms.number(point.id): terms.dense_vectors(point) for point in found}
 
     def upsert(self, points: Sequence[PointData]) -> None:
         self._client.upsert(self.name, [terms.point(point) for point in points], wait=True)
@@ -89,8 +127,10 @@ class ServerCollection:
         found = self._client.retrieve(self.name, list(ids), with_payload=True, with_vectors=True)
         return [terms.point_data(point) for point in found]
 
-    def page(self, start: int, limit: int) -> tuple[list[int], int]:
-        found, after = self._client.scroll(self.name, limit=limit, offset=start or None, with_payload=False)
+    def page(self, start: int, limit: int, where: Where = _EVERYWHERE) -> tuple[list[int], int]:
+        found, after = self._client.scroll(
+            self.name, scroll_filter=terms.filter_of(where), limit=limit, offset=start or None, with_payload=False
+        )
         return [terms.number(point.id) for point in found], 0 if after is None else terms.number(after)
 
     def changed(self, where: Where) -> Iterator[list[Changed]]:
@@ -121,6 +161,16 @@ class ServerCollection:
         others = [self._executor.submit(read) for read in reads[1:]]
         return [reads[0](), *(other.result() for other in others)]
 
+    def _set_item_spaces(self, spaces: tuple[ItemSpace, ...]) -> None:
+        self.item_spaces = spaces
+        self._write_metadata()
+
+    def _write_metadata(self) -> None:
+        names = ("model_version", "dimensions", "image_model_version", "image_dimensions")
+        metadata = {"layout": LAYOUT} | {name: getattr(self, name) for name in names}
+        metadata["item_spaces"] = [asdict(space) for space in self.item_spaces]
+        self._client.update_collection(self.name, metadata=metadata)
+
     def _scroll(self, where: Where, **read: Any) -> Iterator[list[models.Record]]:
         offset: Any = None
         while True:
@@ -132,10 +182,16 @@ class ServerCollection:
                 return
 
 
+def delete_collection(client: QdrantClient, name: str) -> None:
+    """With its maps. Does nothing if there is none."""
+    for found in (name, maps_of(name)):
+        if client.collection_exists(found):
+            client.delete_collection(found)
+
+
 def create_collection(client: QdrantClient, name: str, executor: Executor | None = None) -> ServerCollection:
     """An empty one, which replaces one of this name."""
-    if client.collection_exists(name):
-        client.delete_collection(name)
+    delete_collection(client, name)
     client.create_collection(
         name,
         vectors_config={},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -22,9 +22,11 @@ from services.retrieval.adapters.offer_payload import (
 from services.retrieval.adapters.points import (
     DENSE,
     IMAGE,
+    ITEMS_PREFIX,
     LEXICAL,
     AtLeast,
     Condition,
+    HasVector,
     IsMissing,
     PointData,
     Where,
@@ -105,6 +107,7 @@ def point(data: PointData) -> models.PointStruct:
         vectors[DENSE] = data.dense
     if data.image is not None:
         vectors[IMAGE] = data.image
+    vectors |= data.items
     payload = payload_of(data.record, data.dense) | offers_payload(data.offers)
     return models.PointStruct(id=data.id, vector=vectors, payload=payload)
 
@@ -127,7 +130,17 @@ def point_data(found: models.Record) -> PointData:
     weights = SparseWeights(lexical.indices, lexical.values) if lexical is not None else SparseWeights([], [])
     (record,) = records_of_payloads([found.payload or {}])
     offers = tuple(offers_of_payload(found.payload))
-    return PointData(number(found.id), vectors.get(DENSE), vectors.get(IMAGE), weights, record, offers)
+    items = {name: vector for name, vector in vectors.items() if name.startswith(ITEMS_PREFIX)}
+    return PointData(number(found.id), vectors.get(DENSE), vectors.get(IMAGE), weights, record, offers, items)
+
+
+def dense_vectors(found: models.Record) -> dict[str, list[float]]:
+    """By name."""
+    return cast(dict[str, list[float]], found.vector) if isinstance(found.vector, dict) else {}
+
+
+def point_vectors(using: str, vectors: Mapping[int, list[float]]) -> list[models.PointVectors]:
+    return [models.PointVectors(id=id, vector={using: row}) for id, row in vectors.items()]
 
 
 def filter_of(where: Where) -> models.Filter | None:
@@ -142,6 +155,9 @@ def _condition(condition: Condition) -> Any:
         return models.FieldCondition(key=condition.key, range=models.Range(gte=condition.minimum))
     if isinstance(condition, IsMissing):
         return models.IsEmptyCondition(is_empty=models.PayloadField(key=condition.key))
+    if isinstance(condition, HasVector):
+        has_it = models.HasVectorCondition(has_vector=condition.using)
+        return models.Filter(must_not=[has_it]) if condition.is_absent else has_it
     return models.HasIdCondition(has_id=list(condition.ids))
 
 

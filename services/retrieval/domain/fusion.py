@@ -80,6 +80,8 @@ class FixedFusion:
             Source.DENSE: self.dense_weight,
             Source.LEXICAL: self.lexical_weight,
             Source.IMAGE: self.image_weight,
+            # Always alone.
+            Source.SHOPPER: 1.0,
         }
         weight = weights[hits.leg.source] * hits.leg.share
         if method == "rrf":

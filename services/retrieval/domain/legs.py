@@ -16,11 +16,12 @@ KeyArray = npt.NDArray[np.uint64]
 
 
 class Source(StrEnum):
-    """What a leg compares: text vectors, image vectors, or words (BM25)."""
+    """What a leg compares: text vectors, image vectors, words (BM25), or item vectors of a shopper model."""
 
     DENSE = "dense"
     IMAGE = "image"
     LEXICAL = "lexical"
+    SHOPPER = "shopper"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Leg:
     source: Source
     query: FloatArray | str
     share: float = 1.0
+    # Of the item vectors, for SHOPPER.
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,10 @@ class ScoredKeys:
 
 
 def legs_of(query: RetrievalQuery) -> list[Leg]:
-    """A dense leg for each query vector, then the image leg, then the lexical leg."""
+    """A dense leg for each query vector, then the image leg, then the lexical leg. The leg of a person is alone."""
     legs = []
+    if query.shopper is not None:
+        return [Leg(Source.SHOPPER, query.shopper[0], version=query.shopper_version)]
     if query.vectors is not None:
         weights = query.weights or (1.0,) * len(query.vectors)
         whole = sum(weights)
@@ -107,7 +112,7 @@ def attempts(legs: Sequence[Leg]) -> Iterator[tuple[list[Leg], str]]:
     yield list(legs), ""
     if len(sources) == 1:
         return
-    if len(sources) == len(Source):
+    if len(sources) == len(_ALONE):
         yield [leg for leg in legs if leg.source is not Source.IMAGE], "retrieval without the picture"
     for source, fallback in _ALONE.items():
         if source in sources:

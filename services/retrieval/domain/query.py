@@ -12,8 +12,9 @@ import numpy.typing as npt
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.facets import MAX_FACETS, facet_violations
 from services.common.filters import ProductFilter, SortOrder, filter_violations
-from services.common.limits import MAX_QUERY, id_problem, text_problem
+from services.common.limits import MAX_MODEL_VERSION, MAX_QUERY, id_problem, text_problem
 from services.retrieval.domain.cursor import Cursor
+from services.retrieval.domain.item_vectors import MAX_LIKE_IDS
 from services.retrieval.domain.offers.context import OfferContext
 
 FloatArray = npt.NDArray[np.float32]
@@ -75,11 +76,25 @@ class RetrievalQuery:
     best_facet_count: int = 0
     # The query as typed, which may be an identifier.
     identifier_text: str = ""
+    # The person's vector [1, dimensions] by the version `shopper_version` of a shopper model; or products whose mean
+    # item vector takes its place.
+    shopper: FloatArray | None = None
+    shopper_version: str = ""
+    shopper_like_ids: tuple[str, ...] = ()
 
     @property
     def is_browse(self) -> bool:
         """Whether there is no query: the products of the catalogue are listed in the order of `sort`."""
-        return not self.text.strip() and self.vectors is None and self.image is None and not self.similar_to_id
+        return not (self.text.strip() or self.similar_to_id or self.is_of_shopper) and self.has_no_vectors
+
+    @property
+    def has_no_vectors(self) -> bool:
+        return self.vectors is None and self.image is None
+
+    @property
+    def is_of_shopper(self) -> bool:
+        """Whether candidates are found by item vectors."""
+        return self.shopper is not None or bool(self.shopper_like_ids)
 
     @property
     def has_only_an_image(self) -> bool:
@@ -115,6 +130,7 @@ def _violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
     yield from _match_violations(query.match_groups)
     yield from _vector_violations(query)
     yield from _image_violations(query)
+    yield from _shopper_violations(query)
     if query.cursor is not None and query.cursor.sort is not query.sort:
         yield FieldViolation("page_token", "is of another sort; send the sort of the request that returned it")
     yield from filter_violations(query.filter, "filter")
@@ -155,6 +171,27 @@ def _image_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
         yield FieldViolation("similar_to_id", "is set together with image_vector; send one of them")
     if problem := id_problem(query.similar_to_id, required=False):
         yield FieldViolation("similar_to_id", problem)
+
+
+def _shopper_violations(query: RetrievalQuery) -> Iterator[FieldViolation]:
+    yield from _too_many("shopper_like_ids", query.shopper_like_ids, MAX_LIKE_IDS)
+    for index, id in enumerate(query.shopper_like_ids[:MAX_LIKE_IDS]):
+        if problem := id_problem(id):
+            yield FieldViolation(f"shopper_like_ids[{index}]", problem)
+    if not query.is_of_shopper:
+        return
+    name = "shopper_vector" if query.shopper is not None else "shopper_like_ids"
+    version = "shopper_vector.model_version" if query.shopper is not None else "shopper_version"
+    if not 1 <= len(query.shopper_version) <= MAX_MODEL_VERSION:
+        yield FieldViolation(
+            version, f"has {len(query.shopper_version)} characters; send 1 to {MAX_MODEL_VERSION}, the model's version"
+        )
+    if query.shopper is not None and len(query.shopper) != 1:
+        yield FieldViolation("shopper_vector.values.shape", f"has {len(query.shopper)} rows; send one")
+    if query.shopper is not None and query.shopper_like_ids:
+        yield FieldViolation("shopper_like_ids", "is set together with shopper_vector; send one of them")
+    if query.text.strip() or query.similar_to_id or not query.has_no_vectors:
+        yield FieldViolation(name, "is set together with text, query vectors or a picture; send one of them")
 
 
 def _too_many(name: str, entries: Sequence[Any], limit: int) -> Iterator[FieldViolation]:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from services.ranker.domain.item_counts import documents
 from services.ranker.domain.item_counts.intervals import Interval
-from services.ranker.domain.item_counts.neighbours import NEIGHBOURS, Count, Neighbours, changed
-from services.ranker.domain.item_counts.pairs import DAILY, Act, Change, Pair, PersonCounts, Relation
+from services.ranker.domain.item_counts.neighbours import MOST, NEIGHBOURS, Count, Neighbours, changed
+from services.ranker.domain.item_counts.pairs import DAILY, Act, PersonCounts
+from services.ranker.domain.item_counts.relations import Change, Pair, Relation, log_mass
 from services.ranker.domain.item_counts.trending import Trend, is_new, lower_bound, trending
 
 DAY_S = 86_400.0
@@ -20,12 +21,19 @@ MUG = Pair(Relation.BOUGHT, "beans", "mug")
 
 acts = st.builds(
     Act,
-    st.sampled_from(Relation),
+    st.sampled_from([Relation.BOUGHT, Relation.VIEWED]),
     st.sampled_from("abcdef"),
     st.integers(0, 40 * 24).map(lambda hours: NOW_S - 3_600.0 * hours),
     st.sampled_from(["", "o1", "o2"]),
     st.integers(1, 3),
 )
+
+
+HALF_LIFE_DAYS = 30.0
+
+
+def mass(day: int | None) -> float | None:
+    return None if day is None else log_mass(Relation.BOUGHT, day)
 
 
 def total(changes: list[Change]) -> dict[Pair, Count]:
@@ -54,9 +62,11 @@ def test_a_thousand_events_do_not_outweigh_three_persons(events: list[tuple[int,
     person, changes = PersonCounts(), list[Change]()
     for age_days, item in sorted(events, reverse=True):
         changes.extend(person.add(Act(Relation.BOUGHT, item, NOW_S - age_days * DAY_S)))
-    of_three = changed(changed(changed(None, None, 20_000), None, 20_000), None, 20_000)
+    of_three = changed(changed(changed(None, None, mass(20_000)), None, mass(20_000)), None, mass(20_000))
     assert of_three is not None
-    assert all(count.at(NOW_S) < of_three.at(NOW_S) for count in total(changes).values())
+    assert all(
+        count.at(NOW_S, HALF_LIFE_DAYS) < of_three.at(NOW_S, HALF_LIFE_DAYS) for count in total(changes).values()
+    )
 
 
 def test_a_thousand_items_of_a_day_are_bounded() -> None:
@@ -103,7 +113,7 @@ def test_a_refund_without_an_order_undoes_the_latest_purchase() -> None:
             changes.extend(person.add(Act(Relation.BOUGHT, item, NOW_S - age * DAY_S)))
     changes.extend(person.undo("mug", ""))
     assert person.counted[MUG] == 20_000 - 3
-    assert total(changes)[MUG].at(NOW_S) == pytest.approx(2 ** (-3 / 30))
+    assert total(changes)[MUG].at(NOW_S, HALF_LIFE_DAYS) == pytest.approx(2 ** (-3 / 30))
 
 
 @given(st.lists(st.integers(19_000, 20_000), min_size=1, max_size=30), st.data())
@@ -112,27 +122,29 @@ def test_what_is_taken_back_is_gone(days: list[int], data: st.DataObject) -> Non
     gone = set(data.draw(st.lists(st.sampled_from(range(len(days))), unique=True)))
     count = None
     for day in days:
-        count = changed(count, None, day)
+        count = changed(count, None, mass(day))
     for place in gone:
-        count = changed(count, days[place], None)
+        count = changed(count, mass(days[place]), None)
     left = [day for place, day in enumerate(days) if place not in gone]
     if not left:
         assert count is None
         return
     assert count is not None
     assert count.persons == len(left)
-    assert count.at(NOW_S) == pytest.approx(sum(2 ** ((day - 20_000) / 30) for day in left), abs=1e-6)
+    assert count.at(NOW_S, HALF_LIFE_DAYS) == pytest.approx(sum(2 ** ((day - 20_000) / 30) for day in left), abs=1e-6)
 
 
 def test_an_item_keeps_its_best_neighbours() -> None:
-    """Beyond the bound the smallest count goes, and a new neighbour may grow."""
+    """Beyond the bound the smallest counts go, strongest first; a document is cut only when it is larger by a half."""
     known = Neighbours()
-    for number in range(NEIGHBOURS + 5):
-        for _ in range(1 if number == 7 else 2):
-            known.change(f"i{number}", None, 20_000)
-    assert len(known.others) == NEIGHBOURS
-    assert "i7" not in known.others
-    assert f"i{NEIGHBOURS + 4}" in known.others
+    for number in range(MOST):
+        for _ in range(1 + number % 3):
+            known.change(f"i{number}", None, mass(20_000))
+    assert len(known.bounded().others) == MOST
+    known.change("one more", None, mass(20_000))
+    kept = known.bounded().others
+    assert len(kept) == NEIGHBOURS
+    assert [count.persons for count in kept.values()] == [3] * (MOST // 3) + [2] * (MOST // 3)
 
 
 @given(st.integers(0, 10_000))

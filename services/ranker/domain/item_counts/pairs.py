@@ -1,4 +1,4 @@
-"""Which pairs of items one person adds to the counts.
+"""Which pairs of items one person adds to the counts of BOUGHT and VIEWED, and all that is kept of a person.
 
 A person counts once for a pair, with the newest day: a thousand events of one person are one count. What the person has
 added is kept, bounded, so that it can be replaced by a newer day and taken back after a refund.
@@ -10,16 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import NamedTuple
 
+from services.ranker.domain.item_counts.followed import newest
+from services.ranker.domain.item_counts.relations import Change, Pair, Relation, log_mass, pair_of
 from services.ranker.domain.repurchase import day_of
-
-
-class Relation(Enum):
-    BOUGHT = "bought"
-    VIEWED = "viewed"
-
 
 # The longest time between two events that make a pair.
 WINDOW_S = {Relation.BOUGHT: 86_400.0, Relation.VIEWED: 1_800.0}
@@ -36,8 +31,8 @@ COUNTED = 3_000
 UNDONE = 50
 # More pieces than any order has.
 _ALL = 1 << 40
-# A person who has done nothing for so long is not kept: two half-lives of the counts.
-PERSON_S = 60 * 86_400.0
+# A person who has done nothing for so long is not kept: about as long as events are.
+PERSON_S = 400 * 86_400.0
 
 
 class Act(NamedTuple):
@@ -50,26 +45,6 @@ class Act(NamedTuple):
     quantity: int = 1
 
 
-class Pair(NamedTuple):
-    """Two items in the order of their ids; one item twice stands for the item itself."""
-
-    relation: Relation
-    first: str
-    second: str
-
-
-class Change(NamedTuple):
-    """A person's count of a pair moves from the day `before` to the day `after`; None: it was, or is, no count."""
-
-    pair: Pair
-    before: int | None
-    after: int | None
-
-
-def pair_of(relation: Relation, one: str, other: str) -> Pair:
-    return Pair(relation, min(one, other), max(one, other))
-
-
 @dataclass
 class PersonCounts:
     """What one person has done lately, and has added to the counts. `acts` are in the order of their time."""
@@ -80,6 +55,12 @@ class PersonCounts:
     undone: dict[tuple[str, str], int] = field(default_factory=dict)
     # Items of each of the newest days, for domain/item_counts/trending.py.
     active: dict[int, list[str]] = field(default_factory=dict)
+    # Of the newest items, for domain/item_counts/followed.py.
+    followed: dict[str, float] = field(default_factory=dict)
+
+    def newest_s(self, otherwise: float) -> float:
+        """The time of the person's newest event that counts."""
+        return max((*(act.time_s for act in self.acts), *self.followed.values()), default=otherwise)
 
     def add(self, act: Act) -> Iterator[Change]:
         """The act's item, and its pairs with the items of acts within the window."""
@@ -94,7 +75,7 @@ class PersonCounts:
             if (known is None or day > known) and full[pair.relation, day] < DAILY:
                 full[pair.relation, day] += 1
                 self.counted[pair] = day
-                yield Change(pair, known, day)
+                yield _change(pair, known, day)
         self._bound()
 
     def undo(self, item_id: str, order_id: str, quantity: int = 0, refunded_s: float = math.inf) -> Iterator[Change]:
@@ -128,20 +109,29 @@ class PersonCounts:
                 del self.counted[pair]
             else:
                 self.counted[pair] = after
-            yield Change(pair, day, after)
+            yield _change(pair, day, after)
 
     def absorb(self, other: PersonCounts) -> Iterator[Change]:
-        """The two were one person: what both have counted counts once."""
+        """The two were one person: what both have counted counts once. The changes are those of BOUGHT and VIEWED."""
         for pair, day in other.counted.items():
             known = self.counted.get(pair)
             self.counted[pair] = day if known is None else max(known, day)
             if known is not None:
-                yield Change(pair, min(known, day), None)
+                yield _change(pair, min(known, day), None)
         self.undone = dict(list((other.undone | self.undone).items())[-UNDONE:])
         for active, items in other.active.items():
             self.active[active] = list(dict.fromkeys([*self.active.get(active, []), *items]))
+        times = other.followed.items()
+        joined = self.followed | {id: max(time_s, self.followed.get(id, time_s)) for id, time_s in times}
+        self.followed = newest(joined)
         for act in other.acts:
             yield from self.add(act)
+
+    def withdraw(self) -> Iterator[Change]:
+        """Takes back all that the person has counted for BOUGHT and VIEWED, as far as it is kept."""
+        for pair, day in self.counted.items():
+            yield _change(pair, day, None)
+        self.counted = {}
 
     def _is_undone(self, order_id: str, item_id: str, more: int) -> bool:
         """Whether all pieces of the item in the order were given back, `more` pieces counted beside the acts."""
@@ -177,3 +167,9 @@ class PersonCounts:
                 counted = [(day, pair.first, pair.second) for pair, day in self.counted.items() if pair[0] is relation]
                 for _, *items in sorted(counted)[: max(0, len(counted) - COUNTED)]:
                     del self.counted[Pair(relation, *items)]
+
+
+def _change(pair: Pair, before: int | None, after: int | None) -> Change:
+    """Of a count of one person that moves from one day to another."""
+    masses = (None if day is None else log_mass(pair.relation, day) for day in (before, after))
+    return Change(pair, *masses)

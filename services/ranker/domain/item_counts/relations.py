@@ -1,0 +1,66 @@
+"""The relations between two items, and the change that one person makes to a count.
+
+A count is the decayed number of persons, each with a weight of at most 1. What one person adds is stored as log2 of its
+mass on a scale that grows with time, as in domain/popularity.py: counts of any age compare without decaying each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import Enum
+from typing import NamedTuple
+
+
+class Relation(Enum):
+    BOUGHT = "bought"
+    VIEWED = "viewed"
+    FOLLOWED = "followed"
+
+
+class Measure(NamedTuple):
+    """How counts c of a pair and n of its items become a score: c / (n_own^own · n_other^other + shrinkage).
+
+    With both exponents at 1/2 this is the cosine of the persons of two items, shrunk: a pair of few persons does not
+    outrank a frequent one. `half_life_days` is the time in which counts halve.
+    """
+
+    half_life_days: float
+    own: float
+    other: float
+    shrinkage: float
+
+
+# Those of FOLLOWED are chosen on validation (leave-two-out, Amazon Beauty): NDCG@10 .0622, with the cosine and a
+# shrinkage of 10 .0607. The lower exponent favours popular neighbours a little. With a half-life of 30 days events that
+# are 14 days apart give .0575, from 180 days on .0617: what follows what changes slowly.
+MEASURES: Mapping[Relation, Measure] = {
+    Relation.BOUGHT: Measure(30.0, 0.5, 0.5, 10.0),
+    Relation.VIEWED: Measure(30.0, 0.5, 0.5, 10.0),
+    Relation.FOLLOWED: Measure(180.0, 0.5, 0.25, 3.0),
+}
+
+
+class Pair(NamedTuple):
+    """Two items in the order of their ids; one item twice stands for the item itself."""
+
+    relation: Relation
+    first: str
+    second: str
+
+
+class Change(NamedTuple):
+    """What a person adds to the count of a pair moves from one log mass to another; None: it was, or is, nothing."""
+
+    pair: Pair
+    before: float | None
+    after: float | None
+
+
+def pair_of(relation: Relation, one: str, other: str) -> Pair:
+    return Pair(relation, min(one, other), max(one, other))
+
+
+def log_mass(relation: Relation, day: int, weight: float = 1.0) -> float:
+    """Of one person's part of a count: `weight` on the day (days since the epoch)."""
+    return math.log2(weight) + day / MEASURES[relation].half_life_days
