@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import redis
 
 # Grows with every change of the scoring function.
-VERSION = 2
+VERSION = 3
 
 
 def build_handler(settings: RankerSettings) -> RankerHandler:

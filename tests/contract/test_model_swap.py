@@ -25,7 +25,7 @@ from training.ranking.network import NetworkSettings
 DIMENSIONS = 4
 POLL_S = 0.02
 SWITCHES = 12
-BUILT_IN = "weighted-sum@2"
+BUILT_IN = "weighted-sum@3"
 
 
 @pytest.fixture(scope="module")

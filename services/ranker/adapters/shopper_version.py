@@ -136,7 +136,7 @@ def _weights(file: Path) -> Weights | None:
     try:
         found = {field.name: float(content[field.name]) for field in fields(Weights)}
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{file} lacks a weight ({error}); train it again") from None
+        raise ValueError(f"{file} has a weight missing ({error}); train it again") from None
     if not all(map(math.isfinite, found.values())):
         raise ValueError(f"{file} holds a weight that is not finite; train it again")
     return Weights(**found)

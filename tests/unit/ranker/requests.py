@@ -15,7 +15,7 @@ from services.ranker.domain.user_history import UserHistory
 from services.ranker.domain.weights import Weights
 from tests.unit.ranker.histories import NOW_S, entry, features, user_history
 
-WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
+WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5, shopper=0.1, neighbours=0.5)
 DIMENSIONS = 8
 
 
@@ -49,6 +49,8 @@ def drawn(seed: int, count: int = 31, events: int = 6) -> RankingRequest:
         model_version="m@1",
         now_s=NOW_S,
         created_s=NOW_S - random.uniform(0, 1e7, count),
+        shopper_scores=random.normal(0, 2, count).astype(np.float32),
+        neighbour_scores=random.exponential(0.1, count).astype(np.float32),
     )
 
 
@@ -59,7 +61,7 @@ def without(request: RankingRequest, group: ReasonType) -> RankingRequest:
         nobody = Profile(
             (), np.zeros((0, DIMENSIONS), np.float32), np.zeros(0, np.float32), profile.price, profile.prices
         )
-        return replace(request, profile=nobody, user_history=UserHistory())
+        return replace(request, profile=nobody, user_history=UserHistory(), shopper_scores=None, neighbour_scores=None)
     # A price is not removed: the median candidate's price replaces it.
     middle = np.argsort(price_affinity(request), kind="stable")[count // 2]
     unknown: dict[ReasonType, dict[str, Any]] = {

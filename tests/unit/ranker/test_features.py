@@ -26,6 +26,7 @@ FROZEN = {
     "log_popularity": [2.6026897, 0.0, 1.446919, 0.40546513],
     "log_price": [4.787492, 2.9704144, 5.480639, 0.0],
     "log_stock": [1.3862944, 0.0, 0.0, 6.908755],
+    "neighbour_match": [0.5, 0.0, 1.5, 0.0],
     "out_of_stock": [0.0, 1.0, 0.0, 0.0],
     "popularity": [0.5555556, 0.0, 0.24528302, 0.04761905],
     "price_affinity": [0.7197841, 0.8838515, 0.03292133, 0.0],
@@ -33,6 +34,7 @@ FROZEN = {
     "price_known": [1.0, 1.0, 1.0, 0.0],
     "query_cosine": [0.90213424, 0.5970223, 0.8528908, 0.0],
     "query_match": [1.0, 0.71428573, 0.2857143, 0.0],
+    "shopper_match": [2.5, -1.0, 0.75, 0.0],
     "shown_without_click": [0.6931472, 0.0, 1.0986123, 0.0],
 }
 FROZEN_EVENTS = {
@@ -73,6 +75,8 @@ def request_of_four() -> RankingRequest:
         model_version="m@1",
         now_s=NOW_S,
         created_s=np.array([NOW_S - 86_400 * 10, 0, NOW_S - 3_600, NOW_S + 60], np.float64),
+        shopper_scores=np.array([2.5, -1.0, 0.75, 0.0], np.float32),
+        neighbour_scores=np.array([0.25, 0.0, 2.25, 0.0], np.float32),
     )
 
 

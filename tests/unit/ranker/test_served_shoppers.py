@@ -39,7 +39,8 @@ class FakeShopper:
     def scores(
         self, person: FloatArray, item_ids: Sequence[str], vectors: FloatArray, vector_version: str
     ) -> FloatArray:
-        return np.arange(len(item_ids), dtype=np.float32) * person[0]
+        scores: FloatArray = np.arange(len(item_ids), dtype=np.float32) * person[0]
+        return scores
 
 
 @dataclass
