@@ -42,7 +42,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.baselines.data import Histories, IntArray, Split, leave_one_out, read_histories
 from benchmarks.recommend_offline import baselines, measured, titles
 from benchmarks.recommend_report import KAIROS, plot, show, summary
-from benchmarks.recommend_suite import PLAIN, Shop, ranks_of, suite, users_and_items
+from benchmarks.recommend_suite import PLAIN, Shop, ranks_of, running, users_and_items
 from benchmarks.results import Results
 from services.gateway.domain.serving_configuration import DEFAULT_PLACEMENT
 
@@ -57,7 +57,7 @@ def main() -> int:
     parser.add_argument("--spacing-days", type=int, nargs="+", default=[1], help="days between events, one suite each")
     parser.add_argument("--threads", type=int, default=1, help="of the baselines")
     parser.add_argument("--work", type=Path, help="keep the suites here; a later run does not set them up again")
-    parser.add_argument("--train", nargs="*", default=[], help="options of `kairos train`")
+    parser.add_argument("--train-minutes", type=float, help="of `kairos train`; default: its own")
     parser.add_argument("--rows", nargs="+", default=[""], help="only rows whose name contains one of these")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -114,14 +114,14 @@ def measure_shop(
     if not missing:
         return
     shop, pairs = measured.shop, users_and_items(histories, split, users)
-    with suite(shop.folder) as target:
+    with running(shop) as target:
         if not shop.events.is_file():
             shop.write(histories, split, measured.titles, measured.spacing_days)
         shop.kairos(target, "catalog", "import", str(shop.products))
         shop.kairos(target, "events", "import", str(shop.events))
         for name, placement, is_trained in missing:
             if is_trained:
-                shop.kairos(target, "train", *options.train)
+                shop.train(target, options.seed, options.train_minutes)
             results.part(name, partial(_row, shop, target, pairs, placement, name))
 
 

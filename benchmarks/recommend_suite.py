@@ -54,6 +54,10 @@ class Shop:
         return dict(json.loads(file.read_text())) if file.is_file() else {}
 
     @property
+    def suite(self) -> Path:
+        return self.folder / "suite"
+
+    @property
     def products(self) -> Path:
         return self.folder / "products.csv"
 
@@ -74,6 +78,11 @@ class Shop:
                 rows.append((when.isoformat(), f"{name}-{number}", name, histories.item_ids[item], "purchase"))
         # As a log is: in the order of time.
         _write_csv(self.events, ("time", "event_id", "user_id", "item_id", "type"), sorted(rows))
+
+    def train(self, target: str, seed: int, minutes: float | None) -> None:
+        """`kairos train` with the shopper model's registry of this suite."""
+        limit = () if minutes is None else ("--minutes", str(minutes))
+        self.kairos(target, "train", "--data-dir", str(self.suite), "--seed", str(seed), *limit)
 
     def kairos(self, target: str, *command: str) -> None:
         """Runs a command of the CLI unless it has been run before. Raises SystemExit if it fails."""
@@ -97,13 +106,13 @@ class Shop:
 
 
 @contextlib.contextmanager
-def suite(folder: Path) -> Iterator[str]:
-    """The gateway's address of a suite with an additional placement, `PLAIN`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    configuration = folder / "serving.yaml"
+def running(shop: Shop) -> Iterator[str]:
+    """The gateway's address of the shop's suite, which has an additional placement, `PLAIN`."""
+    shop.folder.mkdir(parents=True, exist_ok=True)
+    configuration = shop.folder / "serving.yaml"
     configuration.write_text(yaml.safe_dump(plain_placement(), sort_keys=False))
     os.environ["KAIROS_GATEWAY_SERVING_CONFIGURATION"] = str(configuration.resolve())
-    with running_suite(SuiteSettings.on_free_ports(folder / "suite")) as state:
+    with running_suite(SuiteSettings.on_free_ports(shop.suite)) as state:
         yield state.gateway
 
 
