@@ -9,13 +9,15 @@ import numpy as np
 from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.common.arrays import FloatArray
 from services.common.convert import money_from_proto, time_from_proto, vectors_from_proto
 from services.common.errors import InvalidArgument
 from services.common.events import event_violations
 from services.ranker.convert import check_ids
 from services.ranker.domain.event import Event, EventType, ItemFeatures
 from services.ranker.domain.refunds import UNDOING
-from services.ranker.domain.session import SessionMove
+from services.ranker.domain.session import SessionEvent, SessionMove
+from services.ranker.domain.shopper.events import TYPES
 
 MAX_EVENTS = 1_000
 EVENT_TYPES = {
@@ -76,22 +78,33 @@ def session_moves(
 ) -> list[SessionMove]:
     """What these events do to their sessions: one move for each session, by the vectors of the items, in order.
 
-    Events before `earliest_s` belong to sessions that have ended. Impressions move nothing, and neither do removals
-    from the cart: a session must not move towards what the shopper does not want.
+    Events before `earliest_s` belong to sessions that have ended. The vector is moved by neither impressions nor
+    removals from the cart: a session must not move towards what the shopper does not want.
     """
     vector_of = {item.item_id: item.vector for item in items if item.vector is not None}
     of_session: dict[str, list[Event]] = {}
     for event in events:
-        is_known = event.item_id in vector_of and event.type not in _MOVING_NOTHING
-        if event.session_id and is_known and event.occurred_s >= earliest_s:
+        is_read = event.type in TYPES and bool(event.item_id or event.query)
+        if event.session_id and is_read and event.occurred_s >= earliest_s:
             of_session.setdefault(event.session_id, []).append(event)
     version = next((item.model_version for item in items), "")
     return [
         SessionMove(
-            tenant, session_id, own[-1].person, version, np.stack([vector_of[event.item_id] for event in own]), now_s
+            tenant,
+            session_id,
+            own[-1].person,
+            version,
+            _rows([vector_of[e.item_id] for e in own if e.type not in _MOVING_NOTHING and e.item_id in vector_of]),
+            now_s,
+            [SessionEvent(e.item_id, e.type, e.occurred_s, e.query) for e in own],
         )
         for session_id, own in of_session.items()
     ]
+
+
+def _rows(vectors: Sequence[FloatArray]) -> FloatArray:
+    """[n, dimensions]; [0, 0] of none."""
+    return np.stack(vectors) if vectors else np.zeros((0, 0), np.float32)
 
 
 def _event(event: event_pb2.Event, now_s: float) -> Event:

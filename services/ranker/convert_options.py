@@ -28,4 +28,5 @@ def slate_options(message: ranker_pb2.RankItemsRequest) -> SlateOptions:
         given.brand_cap,
         given.margin_weight,
         given.freshness_weight,
+        given.share_interests,
     )

@@ -70,7 +70,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._store, self._rankings, self._models, self._clock = store, rankings, models, clock
         self._session_ttl_s = settings.sessions.ttl_s
         self._writer = BackgroundWriter(rankings, settings.rankings.queue)
-        self._shoppers, reader = shoppers, ShopperReader(shoppers)
+        self._shoppers, reader = shoppers, ShopperReader(shoppers, store, self._writer)
         self._lists = ItemLists(store, counts, clock)
         self._ranker = ItemRanker(
             store, self._writer, models, reader, self._lists, settings.exploration, clock, random or Random()

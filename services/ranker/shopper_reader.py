@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from services.ranker.background_writer import BackgroundWriter
+from services.ranker.domain.event import HistoryEntry
 from services.ranker.domain.user_history import UserHistory
-from services.ranker.ports import ShopperModels, ShopperPerson
+from services.ranker.ports import ProfileStore, ShopperModels, ShopperPerson
 
 
 class OfSomebody(Protocol):
@@ -17,19 +19,38 @@ class OfSomebody(Protocol):
 
 
 class ShopperReader:
-    """By the person's history at the moment of the request: an acknowledged event counts at once."""
+    """By the person's history at the moment of the request: an acknowledged event counts at once.
 
-    def __init__(self, models: ShopperModels) -> None:
-        self._models = models
+    Of a person without a history the events of the session are read.
+    """
+
+    def __init__(self, models: ShopperModels, store: ProfileStore, writer: BackgroundWriter) -> None:
+        self._models, self._store, self._writer = models, store, writer
 
     def person(self, tenant: str, message: OfSomebody, user_history: UserHistory, now_s: float) -> ShopperPerson | None:
         """None: there is no model, or no event that it reads."""
-        return self._models.person(tenant, self._who(message), user_history.recent, now_s)
+        if not self.version(tenant, message):
+            return None
+        entries = user_history.recent or self._of_session(tenant, message.session_id)
+        return self._models.person(tenant, _who(message), entries, now_s)
 
     def version(self, tenant: str, message: OfSomebody) -> str:
         """The name of the version that serves the person; empty if there is none."""
-        return self._models.version(tenant, self._who(message))
+        return self._models.version(tenant, _who(message))
 
-    @staticmethod
-    def _who(message: OfSomebody) -> str:
-        return message.user_id or message.visitor_id or message.session_id
+    def _of_session(self, tenant: str, session_id: str) -> list[HistoryEntry]:
+        """Newest first."""
+        context = self._writer.session(tenant, session_id) if session_id else None
+        if context is None:
+            return []
+        items = self._store.items(tenant, sorted({event.item_id for event in context.recent if event.item_id}))
+        return [
+            HistoryEntry(
+                event.item_id, session_id, event.type, event.occurred_s, 0, items.get(event.item_id), query=event.query
+            )
+            for event in context.recent
+        ]
+
+
+def _who(message: OfSomebody) -> str:
+    return message.user_id or message.visitor_id or message.session_id

@@ -15,7 +15,14 @@ from services.ranker.convert_user import LOGS, PAGE_BYTES, event_to_proto, page_
 from services.ranker.domain.interests import interests
 from services.ranker.domain.person import person_key
 from services.ranker.domain.profile import build_profile, newest_model
-from services.ranker.domain.repurchase import category_key, groups_of, item_key, recently_purchased
+from services.ranker.domain.repurchase import (
+    Counts,
+    category_key,
+    groups_of,
+    item_key,
+    purchased_once,
+    recently_purchased,
+)
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.item_counter import ItemCounter
 from services.ranker.ports import ProfileStore
@@ -41,11 +48,13 @@ class UserData:
         person, session_id = person_of(message), message.session_id
         user_history = self._store.user_history(tenant, person) if person else UserHistory()
         now_s = self._clock()
-        bought = self._recently_purchased(tenant, user_history, now_s)
+        rebuys = self._rebuys(tenant, user_history)
+        bought = recently_purchased(user_history.purchases, rebuys, now_s)
         response = ranker_pb2.GetInterestsResponse(
             recently_purchased_item_ids=bought,
             recently_purchased_item_group_ids=groups_of(user_history.purchases, bought),
             shopper_version=self._shoppers.version(tenant, message),
+            purchased_item_ids=purchased_once(user_history.purchases, rebuys),
         )
         model_version, dimensions = newest_model(user_history)
         found = interests(build_profile(user_history, model_version, dimensions, now_s))
@@ -53,7 +62,7 @@ class UserData:
             response.interests.CopyFrom(vectors_to_proto(found.vectors, model_version))
             response.weights.extend(found.shares.tolist())
         context = self._writer.session(tenant, session_id) if session_id else None
-        if context is not None:
+        if context is not None and len(context.vector):
             response.session.CopyFrom(vectors_to_proto(context.vector[None], context.model_version))
         if (shopper := self._shoppers.person(tenant, message, user_history, now_s)) is not None:
             response.shopper.CopyFrom(vectors_to_proto(shopper.vector[None], shopper.version))
@@ -67,7 +76,7 @@ class UserData:
         user_history, now_s = self._store.user_history(tenant, person), self._clock()
         model_version, dimensions = newest_model(user_history)
         profile = build_profile(user_history, model_version, dimensions, now_s)
-        bought = self._recently_purchased(tenant, user_history, now_s)
+        bought = recently_purchased(user_history.purchases, self._rebuys(tenant, user_history), now_s)
         return profile_to_proto(
             message.user_id, message.visitor_id, user_history, profile, interests(profile), bought, model_version
         )
@@ -113,9 +122,10 @@ class UserData:
                 yield log, place, to_proto(record)
             position = 0
 
-    def _recently_purchased(self, tenant: str, user_history: UserHistory, now_s: float) -> tuple[str, ...]:
+    def _rebuys(self, tenant: str, user_history: UserHistory) -> Counts:
+        """Of the purchased items and their categories."""
         bought = {entry.item_id: entry.features.category if entry.features else "" for entry in user_history.purchases}
         if not bought:
-            return ()
+            return {}
         keys = {*map(item_key, bought), *(category_key(category) for category in bought.values() if category)}
-        return recently_purchased(user_history.purchases, self._store.rebuys(tenant, sorted(keys)), now_s)
+        return self._store.rebuys(tenant, sorted(keys))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kairos.common.v1 import product_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
+from kairos.retrieval.v1 import retrieval_pb2
 from services.common.filters import ProductFilter
 from services.gateway.adapters.serving_file import load_configuration
 from tests.contract.gateways import BUDGET_S, Running, degradations, ids, running, stages, violated_fields
@@ -18,6 +19,7 @@ from tests.fakes.waiting import until
 __all__ = ["running", "stages"]  # fixtures
 
 BOUGHT, VIEWED = ranker_pb2.RELATION_BOUGHT_TOGETHER, ranker_pb2.RELATION_VIEWED_TOGETHER
+FOLLOWED, NEIGHBOURS = ranker_pb2.RELATION_FOLLOWED, ranker_pb2.PERSON_ITEMS_NEIGHBOURS
 RECENTLY_VIEWED, BUY_AGAIN = ranker_pb2.PERSON_ITEMS_RECENTLY_VIEWED, ranker_pb2.PERSON_ITEMS_BUY_AGAIN
 
 
@@ -86,6 +88,56 @@ async def test_similar_items(running: Running) -> None:
     assert sources(answer)["p9"] == ["similar", "viewed_together"]
     # The fake retrieval finds everything; a product of both sources leads.
     assert ranked(running).candidates.ids[0] == "p9"
+
+
+def retrieved(running: Running) -> list[retrieval_pb2.RetrieveCandidatesRequest]:
+    """The calls for candidates by a vector, in their order."""
+    asked = [r for r in running.stages.retrieval.requests if isinstance(r, retrieval_pb2.RetrieveCandidatesRequest)]
+    return [r for r in asked if r.HasField("query_vectors") or r.HasField("shopper_vector") or r.shopper_like_ids]
+
+
+async def test_home_with_a_shopper_model(running: Running) -> None:
+    """Products near the person by the shopper model, neighbours and interests; what was bought once stays away."""
+    ranker = running.stages.ranker
+    ranker.shopper_version, ranker.purchased, ranker.of_person[NEIGHBOURS] = "shopper@a", ["p7"], ["p9"]
+    answer = await recommend(running, "home", user_id="u", explain=True)
+    by_shopper, by_interests = sorted(retrieved(running), key=lambda r: not r.HasField("shopper_vector"))
+    assert by_shopper.shopper_vector.model_version == "shopper@a"
+    for asked in (by_shopper, by_interests):
+        assert list(asked.excluded_ids) == ["p1", "p7"]
+    assert sources(answer)["p9"] == ["shopper", "neighbours", "interests"]
+    assert ranked(running).candidates.ids[0] == "p9"
+    assert ranked(running).candidate_source == ranker_pb2.CANDIDATE_SOURCE_SHOPPER
+    assert answer.results[0].explanation.text.startswith("It fits what shoppers with a history like yours turn to. ")
+
+
+async def test_similar_items_for_nobody(running: Running) -> None:
+    """The item vectors of the current version find similar items for an unknown visitor too."""
+    running.stages.ranker.shopper_version = "shopper@a"
+    answer = await recommend(running, "similar-items", item_ids=["p2"], explain=True)
+    (asked,) = [r for r in retrieved(running) if r.shopper_like_ids]
+    assert (list(asked.shopper_like_ids), asked.shopper_version) == (["p2"], "shopper@a")
+    assert not asked.HasField("shopper_vector")
+    assert sources(answer)["p9"] == ["similar", "shopper"]
+    # For the explanation: these candidates were found by products, not by a history.
+    assert ranked(running).candidate_source == ranker_pb2.CANDIDATE_SOURCE_SIMILAR
+
+
+async def test_neighbours_of_the_page(running: Running) -> None:
+    """With products of the page neighbours are theirs, else those of the person."""
+    running.stages.ranker.related[FOLLOWED] = ["p9"]
+    answer = await recommend(running, "similar-items", item_ids=["p2"], user_id="u")
+    assert sources(answer)["p9"] == ["similar", "neighbours"]
+
+
+async def test_a_refused_version_is_reported(running: Running, tmp_path: Path) -> None:
+    """If retrieval has no item vectors of the version, the other sources answer, and the answer says so."""
+    running.stages.ranker.shopper_version = "shopper@a"
+    refused = common_pb2.Degradation(stage=common_pb2.STAGE_RETRIEVAL, fallback="without the shopper model")
+    running.stages.retrieval.degradations = [refused]
+    answer = await recommend(running, "home", user_id="u")
+    assert answer.results
+    assert degradations(answer)[0] == (common_pb2.STAGE_RETRIEVAL, "without the shopper model")
 
 
 async def test_bought_together(running: Running) -> None:
@@ -192,12 +244,12 @@ async def test_slate_and_factors_go_to_the_ranker(running: Running, tmp_path: Pa
     """Diversity, brand cap and the factors of the shop are the ranker's to apply."""
     use(
         running, tmp_path,
-        "{sources: [{source: interests}], slate: {diversity: 0.5, brand_cap: 2}, "
+        "{sources: [{source: interests}], slate: {diversity: 0.5, brand_cap: 2, share_interests: true}, "
         "business: {margin_weight: 0.1, freshness_weight: 0.2}}",
     )  # fmt: skip
     await recommend(running, "own", user_id="u")
     assert ranked(running).options == ranker_pb2.RankingOptions(
-        diversity=0.5, brand_cap=2, margin_weight=0.1, freshness_weight=0.2
+        diversity=0.5, brand_cap=2, margin_weight=0.1, freshness_weight=0.2, share_interests=True
     )
 
 
@@ -209,7 +261,9 @@ async def test_a_late_source_is_skipped(running: Running, how: str) -> None:
     await running.stages.worsen("ranker", how)
     answer = await recommend(running, "similar-items", item_ids=["p2"])
     assert len(answer.results) > 10
-    assert degradations(answer) == [(3, "without the source viewed_together")]
+    assert sorted(degradations(answer)) == [
+        (3, f"without the source {name}") for name in ("neighbours", "viewed_together")
+    ]
 
 
 async def test_a_second_page(running: Running) -> None:

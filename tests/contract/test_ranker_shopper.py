@@ -70,6 +70,20 @@ async def test_interests_hold_the_vector_of_the_person(tmp_path: Path) -> None:
         np.testing.assert_allclose(vectors_from_proto(found.shopper, "shopper"), [[9.0, 1.0]], rtol=1e-2)
 
 
+async def test_a_session_of_an_unknown_person(tmp_path: Path) -> None:
+    """A request with a session alone is served by the session's last events, of items and of queries."""
+    version = publish(tmp_path / "models")
+    async with shopping(tmp_path / "models", tmp_path / "data") as stub:
+        first = event("e1", "desk", session_id="s")
+        await stub.RecordEvents(recording(first, event("e2", "lamp1", session_id="s")))
+        found = await stub.GetInterests(ranker_pb2.GetInterestsRequest(session_id="s"))
+        assert found.shopper.model_version == version
+        np.testing.assert_allclose(vectors_from_proto(found.shopper, "shopper"), [[9.0, 1.0]], rtol=1e-2)
+        message = ranking(user="")
+        message.session_id = "s"
+        assert (await stub.RankItems(message)).model_version.endswith(version)
+
+
 async def test_a_request_of_nobody_has_the_version(tmp_path: Path) -> None:
     """Without ids only the version is answered; without a model nothing."""
     async with shopping(tmp_path / "models", tmp_path / "data") as stub:

@@ -151,6 +151,7 @@ class FakeRetrieval(Behaviour, retrieval_pb2_grpc.RetrievalServiceServicer):
             id for id, (entry, _) in self.stored.items() if id not in excluded and (not brands or entry.brand in brands)
         ]
         by_vector = request.HasField("query_vectors") or request.HasField("image_vector")
+        by_vector |= request.HasField("shopper_vector") or bool(request.shopper_like_ids)
         has_query = by_vector or request.text or request.similar_to_id
         first, total_size = 0, min(request.limit, len(ids)) if has_query else len(ids)
         if request.page_token:
@@ -263,6 +264,10 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         self.related: dict[int, list[str]] = {}
         self.trending: list[str] = []
         self.of_person: dict[int, list[str]] = {}
+        # The version of the shopper model; empty: there is none.
+        self.shopper_version = ""
+        # What every user and visitor has bought, however long ago.
+        self.purchased: list[str] = []
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -347,11 +352,16 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
     async def GetInterests(self, request: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
         """Every user and visitor has one interest, and has bought p1."""
         await self.take(request)
-        answer = ranker_pb2.GetInterestsResponse(session=self.sessions.get(request.session_id))
+        answer = ranker_pb2.GetInterestsResponse(
+            session=self.sessions.get(request.session_id), shopper_version=self.shopper_version
+        )
         if request.user_id or request.visitor_id:
             answer.interests.CopyFrom(vectors_to_proto(np.array([[1, 0]], np.float32), MODEL))
             answer.weights.append(1.0)
             answer.recently_purchased_item_ids.append("p1")
+            answer.purchased_item_ids.extend(self.purchased)
+            if self.shopper_version:
+                answer.shopper.CopyFrom(vectors_to_proto(np.array([[3, 4, 5]], np.float32), self.shopper_version))
         return answer
 
     @rpc(ranker_pb2.GetProfileResponse)

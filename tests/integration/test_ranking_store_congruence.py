@@ -12,7 +12,8 @@ import pytest
 
 from services.ranker.adapters.redis_ranking_store import RedisRankingStore
 from services.ranker.adapters.sqlite_ranking_store import SqliteRankingStore
-from services.ranker.domain.session import SessionMove
+from services.ranker.domain.event import EventType
+from services.ranker.domain.session import RECENT, SessionEvent, SessionMove
 from services.ranker.ports import RankingLimits, RankingStore
 from tests.integration.redis_server import RedisServer
 from tests.unit.ranker.rankings import made_ranking, same
@@ -36,6 +37,10 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
 
 def move(*vectors: tuple[float, float], session: str = "s", person: str = USER, version: str = "m@1") -> SessionMove:
     return SessionMove("t", session, person, version, np.array(vectors, np.float32), time.time())
+
+
+def acting(*events: SessionEvent) -> SessionMove:
+    return SessionMove("t", "s", USER, "", np.zeros((0, 0), np.float32), time.time(), events)
 
 
 def test_a_ranking_comes_back(open_store: Open) -> None:
@@ -103,6 +108,24 @@ def test_a_session_without_a_vector_is_unknown(open_store: Open) -> None:
     store = open_store()
     store.move_sessions([move((0, 0))])
     assert store.session("t", "s") is None
+
+
+def test_a_session_keeps_its_last_events(open_store: Open) -> None:
+    """The newest events of all moves, in the order in which they happened; also without a vector."""
+    store, replica = open_store(), open_store()
+    events = [SessionEvent(f"i{n}", EventType.CLICK, 1_000.0 + n) for n in range(RECENT + 2)]
+    store.move_sessions([acting(*events[1::2])])
+    replica.move_sessions([acting(SessionEvent("", EventType.SEARCH, 5_000.0, "warm boots"), *events[::2])])
+    found = store.session("t", "s")
+    assert found is not None
+    assert not len(found.vector)
+    assert found.recent[0] == SessionEvent("", EventType.SEARCH, 5_000.0, "warm boots")
+    assert list(found.recent[1:]) == events[:-RECENT:-1]
+    replica.move_sessions([move((1, 0))])
+    moved_on = store.session("t", "s")
+    assert moved_on is not None
+    assert moved_on.recent == found.recent
+    np.testing.assert_allclose(moved_on.vector, [1, 0])
 
 
 def test_sessions_expire(open_store: Open) -> None:

@@ -145,8 +145,8 @@ class ShopperLog:
         ends[persons[targets]] = targets
         kept = np.arange(len(self)) < ends[persons]
         return replace(
-            self, starts=_starts(ends - self.starts[:-1]), items=self.items[kept], types=self.types[kept], times_s=self.times_s[kept],
-            queries=self.queries[kept],
+            self, starts=_starts(ends - self.starts[:-1]), items=self.items[kept], types=self.types[kept],
+            times_s=self.times_s[kept], queries=self.queries[kept],
         )  # fmt: skip
 
     def counts(self, item_count: int) -> IntArray:

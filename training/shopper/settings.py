@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """`width` of item vectors and states. `map_scale`: how fast the map learns against the id embeddings."""
+    """`width` of item vectors and states. `map_scale`: how fast the map learns against the id embeddings.
+
+    `id_dropout`: the share of the items that go without their id in a step. `age_dropout`: that of the persons whose
+    ages are not read.
+    """
 
     width: int = 64
     blocks: int = 1
@@ -15,7 +19,7 @@ class NetworkSettings:
     dropout: float = 0.5
     id_dropout: float = 0.1
     age_dropout: float = 0.2
-    map_scale: float = 1.0
+    map_scale: float = 0.3
     uses_ids: bool = True
     uses_map: bool = True
 
@@ -24,20 +28,21 @@ class NetworkSettings:
 class TrainSettings:
     """Up to `epochs`, ended earlier if the validation has not improved for `patience` epochs.
 
-    The result has averaged weights: an exponential moving average with decay `average`. With more items than
-    `full_softmax` with events, `negatives` are drawn for each step. `minutes` bounds the whole training.
+    A step has at most `batch` windows, and fewer in a small log, so that an epoch has some steps. The result has
+    averaged weights: an exponential moving average over about `average_epochs`. With more items with events than
+    `full_softmax`, `negatives` are drawn for each step. `minutes` bounds the whole training.
     """
 
     network: NetworkSettings = field(default_factory=NetworkSettings)
     epochs: int = 40
     patience: int = 3
-    learning_rate: float = 1e-3
-    batch: int = 128
-    average: float = 0.998
-    warm_up_steps: int = 200
+    learning_rate: float = 3e-3
+    batch: int = 256
+    average_epochs: float = 2.3
+    warm_up_steps: int = 100
     weight_decay: float = 0.0
-    full_softmax: int = 20_000
-    negatives: int = 4_096
+    full_softmax: int = 3_000
+    negatives: int = 2_048
     minutes: float = 30.0
     validation_persons: int = 5_000
     seed: int = 0
@@ -45,6 +50,6 @@ class TrainSettings:
 
 # For a demo shop of some thousand products and some ten thousand events: within a minute.
 SMALL = TrainSettings(
-    NetworkSettings(width=32, dropout=0.3), epochs=20, patience=2, average=0.98, warm_up_steps=20, minutes=0.8,
-    validation_persons=1_000,
+    NetworkSettings(width=32, dropout=0.3), epochs=20, patience=2, average_epochs=1.5, warm_up_steps=20, minutes=0.8,
+    validation_persons=1_000, full_softmax=1_000, negatives=512,
 )  # fmt: skip

@@ -29,6 +29,8 @@ Progress = Callable[[str, int, int, str], None]
 CHOOSING, FITTING = "choosing the epochs", "fitting on all events"
 # The share of the time that the first fit may take.
 _CHOOSING_SHARE = 0.5
+# An epoch of a small log has at least these steps, and a step these windows.
+_LEAST_STEPS, _LEAST_BATCH = 20, 16
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class _Fit:
         self._name, self._settings, self._checkpoint = name, settings, checkpoint
         self._epochs, self._progress, self._measure = epochs, progress, measure
         self._windows = Windows(log, catalogue.size)
+        self._batch = min(settings.batch, max(_LEAST_BATCH, len(self._windows) // _LEAST_STEPS))
         counts = log.counts(catalogue.size)
         self.network = ShopperNetwork(catalogue.inputs(), torch.from_numpy(counts > 0), settings.network)
         self.network.user.words.weight.requires_grad_(bool(log.queries.any()))
@@ -128,7 +131,7 @@ class _Fit:
         return done.epochs >= self._epochs or has_stalled or is_late
 
     def _steps(self) -> int:
-        return -(-len(self._windows) // self._settings.batch)
+        return -(-len(self._windows) // self._batch)
 
     def _epoch(self, done: Fit, total: int) -> float:
         """The mean loss. What is random in it depends on the seed and the epoch only."""
@@ -136,7 +139,7 @@ class _Fit:
         torch.manual_seed(int(random.integers(2**62)))
         self.network.train()
         step, losses = done.epochs * self._steps(), []
-        for batch in self._windows.shuffled(self._settings.batch, random):
+        for batch in self._windows.shuffled(self._batch, random):
             for group in self._optimizer.param_groups:
                 group["lr"] = self._settings.learning_rate * min(1.0, (step + 1) / self._settings.warm_up_steps)
             loss = self._loss(batch, random)
@@ -162,7 +165,7 @@ class _Fit:
 
     def _average(self, step: int) -> None:
         """An exponential moving average, whose first steps forget faster."""
-        keep = min(self._settings.average, (step + 1) / (step + 10))
+        keep = min(1 - 1 / max(2.0, self._settings.average_epochs * self._steps()), (step + 1) / (step + 10))
         with torch.no_grad():
             for mean, own in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
                 if own.requires_grad:

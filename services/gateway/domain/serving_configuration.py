@@ -55,6 +55,8 @@ class Source(Enum):
 
 # These start from the products of the page, and from those in the cart.
 OF_PRODUCTS = frozenset((Source.BOUGHT_TOGETHER, Source.VIEWED_TOGETHER, Source.SIMILAR, Source.GOES_WITH))
+# These start from the products of the page, and without any from the person.
+OF_BOTH = frozenset((Source.SHOPPER, Source.NEIGHBOURS))
 
 
 class _Part(BaseModel):
@@ -95,6 +97,8 @@ class Slate(_Part):
     order: Literal["personal", "source"] = "personal"
     # The weight of similarity to products above. None: the ranker's own.
     diversity: float | None = Field(default=None, ge=0, le=1)
+    # Whether the person's interests share the first places. None: the ranker's own.
+    share_interests: bool | None = None
     # The most of ten consecutive places for one brand. None: the ranker's own.
     brand_cap: int | None = Field(default=None, ge=1, le=_MOST_PLACES)
 
@@ -128,9 +132,9 @@ class Placement(_Part):
 
     @property
     def needs_products(self) -> bool:
-        """Whether every source that is always asked starts from products of the request."""
-        always = [use.source for use in self.sources if use.if_fewer_than is None]
-        return all(source in OF_PRODUCTS for source in always)
+        """Whether every source that is always asked starts from products of the request, and one from nothing else."""
+        always = {use.source for use in self.sources if use.if_fewer_than is None}
+        return always <= OF_PRODUCTS | OF_BOTH and not always.isdisjoint(OF_PRODUCTS)
 
 
 class ServingConfiguration(_Part):

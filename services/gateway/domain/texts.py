@@ -12,7 +12,7 @@ LANGUAGES = ENGLISH, CHINESE = ("en", "zh")
 GROUPS = ("query_match", "recent_history", "price_affinity", "popularity", "availability", "sponsored", "source_match")
 # Names of ranker.proto's CandidateSource in lower case: of sources that relate to given products, and of others that
 # an explanation names.
-RELATED_SOURCES = ("bought_together", "viewed_together", "similar", "goes_with")
+RELATED_SOURCES = ("bought_together", "viewed_together", "similar", "goes_with", "shopper", "neighbours")
 PERSONAL_SOURCES = ("trending", "recently_viewed", "buy_again")
 _PLACE: Mapping[str, Any] = {"position": 1, "count": 1, "score": 1.0}
 # By the name of a sentence: what it may say in braces, with an example.

@@ -6,7 +6,7 @@ A source that is late or down gives nothing, and `degradations` names it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -37,7 +37,7 @@ _MAX_CATEGORIES = 3
 # Kinds of products that go with those of the page: each is one call.
 _MAX_COMPANIONS = 4
 # What the ranker and retrieval accept.
-_MAX_RELATED, _MAX_VECTORS, _MAX_OF_PERSON, _MAX_TEXTS, _MAX_TEXT = 100, 16, 200, 20, 512
+_MAX_RELATED, _MAX_VECTORS, _MAX_LIKE, _MAX_OF_PERSON, _MAX_TEXTS, _MAX_TEXT = 100, 16, 16, 200, 20, 512
 _NOTHING = retrieval_pb2.Candidates()
 
 
@@ -74,6 +74,8 @@ class CandidateSources:
             Source.TRENDING: self._trending,
             Source.RECENTLY_VIEWED: lambda limit: self._of_person(source, limit),
             Source.BUY_AGAIN: lambda limit: self._of_person(source, limit),
+            Source.SHOPPER: self._by_shopper,
+            Source.NEIGHBOURS: self._neighbours,
         }
         return await fetch[source](limit)
 
@@ -83,13 +85,36 @@ class CandidateSources:
         query = retrieval_pb2.RetrieveCandidatesRequest(
             query_vectors=self.known.interests, query_vector_weights=self.known.weights, limit=limit
         )
-        return await self._retrieved(query, fallbacks.POPULAR_ITEMS)
+        return await self._retrieved(query, fallbacks.POPULAR_ITEMS, self.known.purchased_item_ids)
 
     async def _by_session(self, limit: int) -> retrieval_pb2.Candidates:
         if not self.known.HasField("session"):
             return _NOTHING
         query = retrieval_pb2.RetrieveCandidatesRequest(query_vectors=self.known.session, limit=limit)
         return await self._retrieved(query, fallbacks.POPULAR_ITEMS)
+
+    async def _by_shopper(self, limit: int) -> retrieval_pb2.Candidates:
+        """Near the products of the page by the item vectors of the person's version, else near the person."""
+        without = fallbacks.without_source(Source.SHOPPER)
+        if self.message.item_ids:
+            if not self.known.shopper_version:
+                return _NOTHING
+            query = retrieval_pb2.RetrieveCandidatesRequest(
+                shopper_like_ids=list(dict.fromkeys(self.message.item_ids))[:_MAX_LIKE],
+                shopper_version=self.known.shopper_version,
+                limit=limit,
+            )
+            return await self._retrieved(query, without)
+        if not self.known.HasField("shopper"):
+            return _NOTHING
+        query = retrieval_pb2.RetrieveCandidatesRequest(shopper_vector=self.known.shopper, limit=limit)
+        return await self._retrieved(query, without, self.known.purchased_item_ids)
+
+    async def _neighbours(self, limit: int) -> retrieval_pb2.Candidates:
+        """Of the products of the page, else of what the person acted on last."""
+        if self.message.item_ids:
+            return await self._related(Source.NEIGHBOURS, limit)
+        return await self._of_person(Source.NEIGHBOURS, limit)
 
     async def _similar(self, limit: int) -> retrieval_pb2.Candidates:
         if not self.products.HasField("vectors"):
@@ -145,6 +170,7 @@ class CandidateSources:
         relations = {
             Source.BOUGHT_TOGETHER: ranker_pb2.RELATION_BOUGHT_TOGETHER,
             Source.VIEWED_TOGETHER: ranker_pb2.RELATION_VIEWED_TOGETHER,
+            Source.NEIGHBOURS: ranker_pb2.RELATION_FOLLOWED,
         }
         ask = ranker_pb2.ListRelatedItemsRequest(item_ids=asked, relation=relations[source], limit=limit)
         answer = await self.calls.call_or_degrade(
@@ -180,6 +206,7 @@ class CandidateSources:
         items = {
             Source.RECENTLY_VIEWED: ranker_pb2.PERSON_ITEMS_RECENTLY_VIEWED,
             Source.BUY_AGAIN: ranker_pb2.PERSON_ITEMS_BUY_AGAIN,
+            Source.NEIGHBOURS: ranker_pb2.PERSON_ITEMS_NEIGHBOURS,
         }
         ask = ranker_pb2.ListPersonItemsRequest(
             user_id=self.viewer.user_id, visitor_id=self.viewer.visitor_id, session_id=self.viewer.session_id,
@@ -277,10 +304,10 @@ class CandidateSources:
         return self._kept(matching(answer.candidates, self.viewer.filter))
 
     async def _retrieved(
-        self, query: retrieval_pb2.RetrieveCandidatesRequest, without: str
+        self, query: retrieval_pb2.RetrieveCandidatesRequest, without: str, also_excluded: Iterable[str] = ()
     ) -> retrieval_pb2.Candidates:
         query.filter.CopyFrom(self.query_filter)
-        query.excluded_ids.extend(sorted(self.excluded))
+        query.excluded_ids.extend(sorted(self.excluded.union(also_excluded)))
         query.with_vectors = True
         query.offer_context.CopyFrom(offer_context(self.viewer))
         query.collapse = collapse_mode(self.viewer)

@@ -94,7 +94,7 @@ async def _ranking_of(
     if placement.needs_products and not (message.item_ids or message.cart_item_ids):
         raise InvalidArgument.of("item_ids", "is empty; this placement needs the products of the page or of the cart")
     known, products = await asyncio.gather(
-        _interests(calls, parts, viewer), _products(calls, parts, message, viewer, placement)
+        _interests(calls, parts, message, viewer, placement), _products(calls, parts, message, viewer, placement)
     )
     purchased = frozenset(known.recently_purchased_item_ids)
     excluded = frozenset([*message.item_ids, *message.cart_item_ids])
@@ -130,7 +130,7 @@ async def _rank(
     placement: Placement,
     found: _Found,
 ) -> Ranking:
-    first, count = found.merged[0].sources[0], len(found.merged)
+    first, count = _main_source(found.merged), len(found.merged)
     parts.metrics.recommendations.labels(first.value).inc()
     if placement.slate.order == "source":
         ordered = _in_order(found.candidates, found.merged)
@@ -140,11 +140,17 @@ async def _rank(
     slate, business = placement.slate, placement.business
     options = ranker_pb2.RankingOptions(
         diversity=slate.diversity, brand_cap=slate.brand_cap or 0, margin_weight=business.margin_weight,
-        freshness_weight=business.freshness_weight,
+        freshness_weight=business.freshness_weight, share_interests=slate.share_interests,
     )  # fmt: skip
     return await rank_items(
         calls, parts, found.candidates, viewer, None, _number(first), count, explained, as_slate=True, options=options
     )
+
+
+def _main_source(found: Sequence[Merged]) -> Source:
+    """The first source of the best product; of candidates that were found by products, the first such source."""
+    of_products = (source for entry in found for source in entry.sources if source in OF_PRODUCTS)
+    return next(of_products, found[0].sources[0])
 
 
 async def _find(sources: CandidateSources, placement: Placement, most: int) -> _Found:
@@ -194,12 +200,14 @@ def _groups(uses: Sequence[SourceUse]) -> list[list[SourceUse]]:
     return groups
 
 
-async def _interests(calls: StageCalls, parts: Parts, viewer: Viewer) -> ranker_pb2.GetInterestsResponse:
-    """Empty for an unknown person in an unknown session, and if the ranker does not answer."""
+async def _interests(
+    calls: StageCalls, parts: Parts, message: gateway_pb2.RecommendRequest, viewer: Viewer, placement: Placement
+) -> ranker_pb2.GetInterestsResponse:
+    """Empty if the ranker does not answer. Of nobody, the version of the shopper model is asked for if it is needed."""
     ask = ranker_pb2.GetInterestsRequest(
         user_id=viewer.user_id, visitor_id=viewer.visitor_id, session_id=viewer.session_id
     )
-    if not ask.ByteSize():
+    if not (ask.ByteSize() or (message.item_ids and Source.SHOPPER in _asked(placement))):
         return ranker_pb2.GetInterestsResponse()
     answer = await calls.call_or_degrade(
         Stage.RANKER, parts.stubs.ranker.GetInterests, ask, _AFTER_RANKER, fallbacks.POPULAR_ITEMS
@@ -212,8 +220,7 @@ async def _products(
 ) -> retrieval_pb2.Candidates:
     """The products of the page, else of the cart, with vectors. Unknown ones are missing."""
     ids = list(dict.fromkeys(message.item_ids or message.cart_item_ids))
-    asked = {use.source for use in placement.sources} | set(placement.fallback)
-    if not ids or not (asked & {*OF_PRODUCTS, Source.CATEGORY} or placement.filters.same_category):
+    if not ids or not (_asked(placement) & {*OF_PRODUCTS, Source.CATEGORY} or placement.filters.same_category):
         return retrieval_pb2.Candidates()
     lookup = retrieval_pb2.LookupProductsRequest(
         ids=ids, with_products=True, with_vectors=True, offer_context=offer_context(viewer)
@@ -222,6 +229,10 @@ async def _products(
         Stage.RETRIEVAL, parts.stubs.retrieval.LookupProducts, lookup, _AFTER_LOOKUP, fallbacks.WITHOUT_PAGE_PRODUCTS
     )
     return answer.candidates if answer is not None else retrieval_pb2.Candidates()
+
+
+def _asked(placement: Placement) -> set[Source]:
+    return {use.source for use in placement.sources} | set(placement.fallback)
 
 
 def _filter_of(placement: Placement, products: retrieval_pb2.Candidates) -> ProductFilter:

@@ -19,6 +19,7 @@ import redis
 
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.redis_client import EXPIRING, RedisClient, tenant_prefix, unavailable_without_redis
+from services.ranker.adapters.session_text import events_from_text, events_to_text
 from services.ranker.domain.session import SessionContext, SessionMove, moved
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.ports import FORGOTTEN_S, RankingLimits
@@ -131,7 +132,10 @@ class RedisRankingStore(RedisClient):
             is_kept = context is not None
             if context is not None:
                 vector = context.vector.astype("<f4").tobytes()
-                fields = {"person": person, "model_version": context.model_version, "vector": vector}
+                fields = {
+                    "person": person, "model_version": context.model_version, "vector": vector,
+                    "recent": events_to_text(context.recent),
+                }  # fmt: skip
                 pipeline.hset(key, mapping=fields)
                 pipeline.pexpire(key, int(self._limits.session_ttl_s * 1_000))
 
@@ -153,4 +157,5 @@ def _prefix(tenant: str) -> str:
 def _context(fields: dict[bytes, bytes]) -> SessionContext | None:
     if not fields:
         return None
-    return SessionContext(fields[b"model_version"].decode(), np.frombuffer(fields[b"vector"], "<f4"))
+    recent = events_from_text(fields.get(b"recent", b""))
+    return SessionContext(fields[b"model_version"].decode(), np.frombuffer(fields[b"vector"], "<f4"), recent)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
+from services.ranker.adapters.session_text import events_from_text, events_to_text
 from services.ranker.adapters.sqlite_persons import digest_of
 from services.ranker.adapters.sqlite_retention import Eraser
 from services.ranker.adapters.sqlite_schema import RANKINGS_FILE
@@ -21,7 +22,7 @@ from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.ports import FORGOTTEN_S, RankingLimits
 
 # A file of another version is emptied: what was in it would have expired.
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = """
 CREATE TABLE ranking (
     tenant TEXT, ranking_id TEXT, person TEXT, expires_s REAL, ranking BLOB, UNIQUE (tenant, ranking_id));
@@ -29,7 +30,7 @@ CREATE INDEX ranking_expires ON ranking (tenant, expires_s);
 CREATE INDEX ranking_of_person ON ranking (tenant, person) WHERE person <> '';
 CREATE TABLE session (
     tenant TEXT, session_id TEXT, person TEXT, expires_s REAL, model_version TEXT, vector BLOB,
-    UNIQUE (tenant, session_id));
+    recent TEXT, UNIQUE (tenant, session_id));
 CREATE INDEX session_expires ON session (tenant, expires_s);
 CREATE INDEX session_of_person ON session (tenant, person) WHERE person <> '';
 CREATE TABLE forgotten (
@@ -171,17 +172,19 @@ class SqliteRankingStore:
         whose = (move.tenant, move.session_id)
         found = self._db.execute("SELECT person FROM session WHERE tenant = ? AND session_id = ?", whose).fetchone()
         self._db.execute(
-            "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*whose, move.person or (found[0] if found else ""), self._clock() + self._limits.session_ttl_s,
-             context.model_version, context.vector.astype("<f4").tobytes()),
+             context.model_version, context.vector.astype("<f4").tobytes(), events_to_text(context.recent)),
         )  # fmt: skip
 
     def _session(self, db: sqlite3.Connection, tenant: str, session_id: str) -> SessionContext | None:
         found = db.execute(
-            "SELECT model_version, vector FROM session WHERE tenant = ? AND session_id = ? AND expires_s > ?",
+            "SELECT model_version, vector, recent FROM session WHERE tenant = ? AND session_id = ? AND expires_s > ?",
             (tenant, session_id, self._clock()),
         ).fetchone()
-        return None if found is None else SessionContext(found[0], np.frombuffer(found[1], "<f4"))
+        if found is None:
+            return None
+        return SessionContext(found[0], np.frombuffer(found[1], "<f4"), events_from_text(found[2]))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

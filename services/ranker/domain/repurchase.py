@@ -79,6 +79,12 @@ def purchase_keys(item_id: str, category: str) -> list[str]:
 
 def recently_purchased(purchases: Sequence[HistoryEntry], counts: Counts, now_s: float) -> tuple[str, ...]:
     """Items that were bought recently and are not bought repeatedly; last bought first, each once."""
+    last = {entry.item_id: entry.occurred_s for entry in sorted(purchases, key=lambda entry: entry.occurred_s)}
+    return tuple(item_id for item_id in purchased_once(purchases, counts) if now_s - last[item_id] < RECENT_S)
+
+
+def purchased_once(purchases: Sequence[HistoryEntry], counts: Counts) -> tuple[str, ...]:
+    """Items that were bought, however long ago, and are not bought repeatedly; last bought first, each once."""
     newest_first = sorted(purchases, key=lambda entry: (-entry.occurred_s, entry.item_id))
     category_of = {entry.item_id: entry.features.category for entry in newest_first if entry.features is not None}
     days = days_of(purchases)
@@ -86,8 +92,7 @@ def recently_purchased(purchases: Sequence[HistoryEntry], counts: Counts, now_s:
         dict.fromkeys(
             entry.item_id
             for entry in newest_first
-            if now_s - entry.occurred_s < RECENT_S
-            and len(days[entry.item_id]) < 2
+            if len(days[entry.item_id]) < 2
             and again_share(entry.item_id, category_of.get(entry.item_id, ""), counts) < AGAIN_SHARE
         )
     )

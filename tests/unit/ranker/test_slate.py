@@ -14,11 +14,17 @@ from services.ranker.domain.interests import Interests
 from services.ranker.domain.slate.brand_cap import BRAND_CAP, WINDOW
 from services.ranker.domain.slate.exploration import explored
 from services.ranker.domain.slate.fatigue import fatigued
-from services.ranker.domain.slate.placements import PLACES, SIMILARITY_COST, Placement, placements, whole_order
+from services.ranker.domain.slate.options import SlateOptions
+from services.ranker.domain.slate.placements import PLACES, Placement, placements, whole_order
+
+# Interests share the places, and similar items are spread.
+MIXED = SlateOptions(similarity_cost=0.3, share_interests=True)
 
 
-def slate(scores: np.ndarray, vectors: np.ndarray, brands: list[str], interests: Interests) -> list[int]:
-    return whole_order(scores, [placed.row for placed in placements(scores, vectors, brands, interests)])
+def slate(
+    scores: np.ndarray, vectors: np.ndarray, brands: list[str], interests: Interests, options: SlateOptions = MIXED
+) -> list[int]:
+    return whole_order(scores, [placed.row for placed in placements(scores, vectors, brands, interests, options)])
 
 
 NOBODY = Interests.none(2)
@@ -34,6 +40,12 @@ def test_interests_share_the_places() -> None:
     vectors = np.repeat(np.eye(2, dtype=np.float32), 20, axis=0)
     first = slate(falling(40), vectors, [""] * 40, TWO)[:10]
     assert Counter(int(row >= 20) for row in first) == {0: 7, 1: 3}
+
+
+def test_by_default_scores_decide() -> None:
+    """With default options interests share no places."""
+    vectors = np.repeat(np.eye(2, dtype=np.float32), 20, axis=0)
+    assert slate(falling(40), vectors, [""] * 40, TWO, SlateOptions())[:20] == list(range(20))
 
 
 def test_similar_items_are_separated() -> None:
@@ -91,21 +103,21 @@ def test_without_exploration_nothing_is_drawn() -> None:
 
 def plainly(scores: np.ndarray, vectors: np.ndarray, brands: list[str], wishes: Interests) -> list[Placement]:
     """The reference implementation: sorts all rows at each position."""
-    owner, shares = np.zeros(len(scores), int), np.ones(1)
+    owner, shares, cost = np.zeros(len(scores), int), np.ones(1), 0.3
     if len(wishes):
         owner, shares = np.argmax(vectors @ wishes.vectors.T, axis=1), wishes.shares.astype(float)
     alike, names = vectors @ vectors.T, [brand.casefold() for brand in brands]
     pools = [np.flatnonzero(owner == interest) for interest in range(len(shares))]
     similarity, given, placed = np.zeros(len(scores), np.float32), np.zeros(len(shares)), list[Placement]()
     for place in range(min(PLACES, len(scores))):
-        marginal = scores - SIMILARITY_COST * similarity
+        marginal = scores - cost * similarity
         shown = Counter(names[one.row] for one in placed[max(0, place - WINDOW + 1) :])
         by_turn = np.argsort(given - shares * (place + 1), kind="stable")
         turns = [pools[interest] for interest in by_turn if len(pools[interest])]
         best_first = [row for pool in turns for row in pool[np.argsort(-marginal[pool], kind="stable")].tolist()]
         row = next((row for row in best_first if not names[row] or shown[names[row]] < BRAND_CAP), best_first[0])
         passed_over = None if row == best_first[0] else best_first[0]
-        placed.append(Placement(row, SIMILARITY_COST * float(similarity[row]), int(owner[row]), passed_over))
+        placed.append(Placement(row, cost * float(similarity[row]), int(owner[row]), passed_over))
         pools[owner[row]] = pools[owner[row]][pools[owner[row]] != row]
         given[owner[row]] += 1
         similarity = np.maximum(similarity, alike[row])
@@ -123,4 +135,4 @@ def test_positions_match_the_reference(seed: int, count: int, interests: int, br
     names = [("", "a", "A", *"bcdefghijkl")[kind] for kind in random.integers(0, brands, count)]
     shares = random.random(interests).astype(np.float32) + 0.01
     wishes = Interests(np.eye(8, dtype=np.float32)[:interests], shares / max(shares.sum(), 1))
-    assert list(placements(scores, vectors, names, wishes)) == plainly(scores, vectors, names, wishes)
+    assert list(placements(scores, vectors, names, wishes, MIXED)) == plainly(scores, vectors, names, wishes)

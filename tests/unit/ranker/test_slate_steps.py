@@ -11,6 +11,7 @@ import pytest
 from services.ranker.domain.interests import Interests
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.slate.fatigue import fatigued
+from services.ranker.domain.slate.options import SlateOptions
 from services.ranker.domain.slate.placements import SIMILARITY_COST, placements
 from services.ranker.domain.slate.slate import Slate, make_slate
 from tests.unit.ranker.requests import drawn
@@ -64,7 +65,8 @@ def test_draw() -> None:
 def test_interest() -> None:
     """The steps of a placed item name the share of its interest."""
     request = drawn(2, count=30)
-    slate = make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), 0.0, Random(1))
+    options = SlateOptions(share_interests=True)
+    slate = make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), 0.0, Random(1), options)
     shares = [slate.steps(row).interest_share for row in slate.order]
     assert set(np.round(shares, 6)) <= set(np.round(slate.shares, 6))
     assert sum(slate.shares) == pytest.approx(1)

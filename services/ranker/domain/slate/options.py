@@ -19,13 +19,14 @@ class SlateOptions:
     """`similarity_cost`: the weight of similarity to items above, 0 to 1. `brand_cap`: places of a brand of ten.
 
     The two weights are 0 to 0.3: what the margin, as a share of the price, and the freshness add to a scaled score.
-    Default: the ranker's own slate.
+    `share_interests`: whether the person's interests share the first places. Default: the ranker's own slate.
     """
 
     similarity_cost: float | None = None
     brand_cap: int = 0
     margin_weight: float = 0.0
     freshness_weight: float = 0.0
+    share_interests: bool = False
 
 
 def shop_factors(request: RankingRequest, options: SlateOptions) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Which item gets which of a slate's first places: interests share them, and similar items are spread."""
+"""Which item gets which of a slate's first places: similar items may be spread, and interests may share them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from services.ranker.domain.slate.options import SlateOptions
 
 # Beyond these places, the order is the scores'.
 PLACES = 50
-# Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998): what similarity to the items above costs.
-SIMILARITY_COST = 0.3
+# Maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998): what similarity to the items above costs. As much as
+# leaves the accuracy of the scores' own order as it is: docs/explanation/ranking.md.
+SIMILARITY_COST = 0.02
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,13 @@ def placements(
 ) -> Iterator[Placement]:
     """The first places. `scores` [n] in [0, 1], `vectors` [n, dimensions] unit or zero rows, `brands` "" if unknown.
 
-    Each place goes to the interest that is furthest behind its share, and there to the best row by marginal relevance.
+    Each place goes to the best row by marginal relevance; if interests share the places, to the best row of the
+    interest that is furthest behind its share.
     If all rows of that interest are of capped brands, another interest's row gets the place; if all rows of all
     interests are, the cap is not applied.
     """
     owner, shares = np.zeros(len(scores), int), np.ones(1)
-    if len(interests):
+    if len(interests) and options.share_interests:
         owner, shares = np.argmax(vectors @ interests.vectors.T, axis=1), interests.shares.astype(float)
     alike, cap, behind = vectors @ vectors.T, BrandCap(brands, options.brand_cap or BRAND_CAP), np.empty(len(shares))
     similarity_cost = SIMILARITY_COST if options.similarity_cost is None else options.similarity_cost

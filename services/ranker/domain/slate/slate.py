@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 
 from services.common.arrays import FloatArray
-from services.ranker.domain.interests import interests
+from services.ranker.domain.interests import Interests, interests
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.slate.exploration import drawn_rows, explored
 from services.ranker.domain.slate.fatigue import fatigue_cost, fatigued
@@ -21,7 +21,7 @@ from services.ranker.domain.slate.placements import Placement, placements, whole
 class SlateSteps:
     """What moved one item. Costs are of scores scaled to [0, 1]. `score_position` is 1-based, by score alone.
 
-    `interest_share` is 0 where nothing is known of the user, and beyond the first places.
+    `interest_share` is 0 where the interests share no places, and beyond the first places.
     """
 
     score_position: int
@@ -73,7 +73,8 @@ def make_slate(
     Items that are out of stock stand behind all others, in the order that they would have among themselves.
     """
     profile = request.profile
-    shown, of_user = [profile.shown_without_click.get(item_id, 0) for item_id in request.item_ids], interests(profile)
+    shown = [profile.shown_without_click.get(item_id, 0) for item_id in request.item_ids]
+    of_user = interests(profile) if options.share_interests else Interests.none()
     tired = fatigued(scores, shown) + shop_factors(request, options)
     placed = list(placements(tired, request.vectors, request.brands, of_user, options))
     before = whole_order(tired, [placement.row for placement in placed])

@@ -13,7 +13,7 @@ from training.shopper.train import Trained, fit
 
 ITEMS, TEXT = 40, 12
 QUICK = TrainSettings(
-    NetworkSettings(width=16, dropout=0.1), epochs=8, learning_rate=1e-2, batch=32, average=0.9, warm_up_steps=5
+    NetworkSettings(width=16, dropout=0.1), epochs=8, learning_rate=1e-2, batch=32, average_epochs=1.5, warm_up_steps=5
 )
 
 
