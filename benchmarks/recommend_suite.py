@@ -93,7 +93,11 @@ class Shop:
         process = subprocess.Popen(
             [sys.executable, "-c", "from cli.main import app; app()", "--target", target, *command]
         )
-        _, status, used = os.wait4(process.pid, 0)
+        try:
+            _, status, used = os.wait4(process.pid, 0)
+        except BaseException:
+            process.terminate()
+            raise
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise SystemExit(f"`kairos {' '.join(command)}` ended with {process.returncode}")
@@ -119,7 +123,7 @@ def running(shop: Shop) -> Iterator[str]:
 def plain_placement() -> dict[str, Any]:
     """A serving configuration whose placement `PLAIN` is the default one without diversity, brand cap and sharing."""
     built_in = embedded_configuration().placements[DEFAULT_PLACEMENT].model_dump(mode="json", exclude_defaults=True)
-    off = {"diversity": 0.0, "brand_cap": 10}
+    off = {"diversity": 0.0, "share_interests": False, "brand_cap": 10}
     return {"version": "benchmark", "placements": {PLAIN: {**built_in, "slate": off}}}
 
 
