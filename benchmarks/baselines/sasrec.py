@@ -2,15 +2,15 @@
 2023), which makes it far better than as first published.
 
 Causal pre-norm attention over the latest 50 items. The negatives of a batch are drawn uniformly and shared by all its
-positions. The validation chooses the settings and the epoch; then it is trained again on all that is known.
+positions. The validation chooses the epoch; then it is trained again on all that is known.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -35,24 +35,23 @@ class SasRecSettings:
     learning_rate: float = 2e-3
     batch: int = 128
     negatives: int = 2_048
-    epochs: int = 24
+    epochs: int = 16
     # Decay of the moving average of the weights, which is what is measured.
     average: float = 0.998
     seed: int = 0
 
 
-def fit_sasrec(split: Split, item_count: int, first: SasRecSettings) -> tuple[Scorer, Mapping[str, Any]]:
-    """(scorer, the chosen settings with their epoch and validation NDCG@10): `first`, or the same with two blocks."""
-    histories, targets = validation_sample(split, first.seed)
-    tried: list[tuple[float, int, SasRecSettings]] = []
-    for settings in (first, replace(first, blocks=2)):
-        for epoch, model in enumerate(trained(split.train, item_count, settings), start=1):
-            # Early epochs are not the best ones, and ranking takes time.
-            if epoch > first.epochs // 2:
-                tried.append((ndcg(ranks(scorer(model), histories, targets)), epoch, settings))
-    highest, best, chosen = max(tried, key=lambda one: one[:2])
-    *_, final = (deepcopy(model) for model in _first(best, trained(split.known, item_count, chosen)))
-    return scorer(final), {**asdict(chosen), "epoch": best, "validation_ndcg@10": round(highest, 5)}
+def fit_sasrec(split: Split, item_count: int, settings: SasRecSettings) -> tuple[Scorer, Mapping[str, Any]]:
+    """(scorer, the settings with the chosen epoch and its validation NDCG@10)."""
+    histories, targets = validation_sample(split, settings.seed)
+    tried = []
+    for epoch, model in enumerate(trained(split.train, item_count, settings), start=1):
+        # Early epochs are not the best ones, and ranking takes time.
+        if epoch > settings.epochs // 2:
+            tried.append((ndcg(ranks(scorer(model), histories, targets)), epoch))
+    highest, best = max(tried)
+    *_, final = islice(trained(split.known, item_count, settings), best)
+    return scorer(final), {**asdict(settings), "epoch": best, "validation_ndcg@10": round(highest, 5)}
 
 
 def trained(sequences: Sequence[IntArray], item_count: int, settings: SasRecSettings) -> Iterator[SasRec]:
@@ -153,8 +152,3 @@ def batches(sequences: Sequence[IntArray], size: int, random: np.random.Generato
     random.shuffle(starts)
     for start in starts:
         yield [sequences[row] for row in order[start : start + size]]
-
-
-def _first(count: int, models: Iterator[SasRec]) -> Iterator[SasRec]:
-    for _, model in zip(range(count), models, strict=False):
-        yield model
