@@ -42,7 +42,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.baselines.data import Histories, IntArray, Split, leave_one_out, read_histories
 from benchmarks.recommend_offline import baselines, measured, titles
 from benchmarks.recommend_report import KAIROS, plot, show, summary
-from benchmarks.recommend_suite import PLAIN, Shop, ranks_of, running, users_and_items
+from benchmarks.recommend_suite import PLAIN, Shop, ranks_of, running, settle, users_and_items
 from benchmarks.results import Results
 from services.gateway.domain.serving_configuration import DEFAULT_PLACEMENT
 
@@ -122,12 +122,15 @@ def measure_shop(
         for name, placement, is_trained in missing:
             if is_trained:
                 shop.train(target, options.seed, options.train_minutes)
-            results.part(name, partial(_row, shop, target, pairs, placement, name))
+            settled_s = settle(target, pairs[0])
+            results.part(name, partial(_row, shop, target, pairs, placement, name, settled_s))
 
 
-def _row(shop: Shop, target: str, pairs: tuple[list[str], list[str]], placement: str, name: str) -> dict[str, Any]:
+def _row(
+    shop: Shop, target: str, pairs: tuple[list[str], list[str]], placement: str, name: str, settled_s: float
+) -> dict[str, Any]:
     row = ranks_of(target, *pairs, placement, name)
-    return {**row, "report": {**row["report"], "setup": shop.costs}}
+    return {**row, "report": {**row["report"], "setup": shop.costs, "settled_s": settled_s}}
 
 
 @contextlib.contextmanager

@@ -39,6 +39,7 @@ _PAGES = (10, 100, CANDIDATES - 110)
 _DEADLINE_S, _ATTEMPTS = 2.0, 4
 # Users that are asked one at a time: their latencies are reported. The others are asked two at a time.
 _TIMED, _IN_FLIGHT = 500, 2
+_SETTLE_S, _SETTLE_USERS, _SETTLE_PAUSE_S = 1_800.0, 20, 15.0
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,29 @@ def ranks_of(target: str, users: Sequence[str], items: Sequence[str], placement:
         "configuration": asked.configuration,
     }
     return {"ranks": packed(np.array(found)), "report": report}
+
+
+def settle(target: str, users: Sequence[str]) -> float:
+    """Waits until recommendations no longer change: events are counted in the background after their import.
+
+    Returns the seconds. Raises SystemExit after half an hour.
+    """
+    started, before = time.monotonic(), list[list[str]]()
+    with Connection(target, timeout_s=_DEADLINE_S).stub() as stub:
+        while time.monotonic() - started < _SETTLE_S:
+            found = [
+                [result.product.id for result in _recommended(stub, user).results] for user in users[:_SETTLE_USERS]
+            ]
+            if found == before:
+                return round(time.monotonic() - started, 1)
+            before = found
+            # Requests slow the counting down.
+            time.sleep(_SETTLE_PAUSE_S)
+    raise SystemExit("the recommendations still change half an hour after the import of the events")
+
+
+def _recommended(stub: gateway_pb2_grpc.GatewayServiceStub, user: str) -> gateway_pb2.RecommendResponse:
+    return stub.Recommend(gateway_pb2.RecommendRequest(user_id=user, page_size=_PAGES[-1]), timeout=_DEADLINE_S)
 
 
 class _Asked:
