@@ -14,6 +14,7 @@
 | retrieval is full, facets | none | no facets |
 | retrieval, other variants | none | the shown variant alone |
 | ranker is full, explanations | none | no explanations |
+| retrieval, products of the history | none | explanations that do not name them |
 | any, a source of a placement | none | the other sources, then the placement's fallback |
 
 Each constant is the text of `Degradation.fallback`.
@@ -44,6 +45,7 @@ PUBLISHED_OFFER = "published offer"
 NO_FACETS = "no facets"
 NO_VARIANTS = "no other variants"
 NO_EXPLANATIONS = "no explanations"
+NO_HISTORY_TITLES = "explanations without products of the history"
 NO_SUGGESTIONS = "no suggestions"
 NO_IDENTIFIERS = "no identifiers"
 EVENTS_WITHOUT_FEATURES = "events without features"

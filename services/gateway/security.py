@@ -14,7 +14,7 @@ from services.common.errors import PermissionDenied, Unauthenticated
 from services.gateway.domain.quotas import KeyQuota
 from services.gateway.settings import QuotaSettings, Role, SecuritySettings
 
-# Methods that change the catalogue or its item vectors, and methods that show, move or remove a person's data, need a key with the role
+# Methods that change the catalogue, and methods that show, move or remove persons' data, need a key with the role
 # `write`. RecordEvents does not: every front end sends events.
 _WRITES = frozenset(
     {

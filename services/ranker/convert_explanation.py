@@ -47,7 +47,10 @@ def explanation_to_proto(explanation: Explanation | None) -> ranker_pb2.ItemReas
         baseline=explanation.baseline,
         events=[
             ranker_pb2.InfluentialEvent(
-                event=history_event(event.entry), similarity=event.similarity, share=event.share
+                event=history_event(event.entry),
+                similarity=event.similarity,
+                share=event.share,
+                basis=ranker_pb2.InfluenceBasis.Value(f"INFLUENCE_BASIS_{event.basis.name}"),
             )
             for event in explanation.events
         ],

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 
 from services.common.arrays import FloatArray
+from services.ranker.domain.event_shares import EventShares
 from services.ranker.domain.item_counts import documents as texts
-from services.ranker.domain.item_counts.of_history import history_weights, items_of, scores_of
+from services.ranker.domain.item_counts.of_history import (
+    FEWEST_OF_ITEM,
+    NeighbourColumns,
+    history_weights,
+    items_of,
+    most_of_item,
+    scores_of,
+)
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.ports import CountKind, CountStore
 
@@ -33,15 +41,15 @@ class HistoryNeighbours:
     def scores(self, tenant: str, history: UserHistory) -> dict[str, float]:
         """By item, positive, without the items of the history; empty for a person without events on items."""
         weights = history_weights(history)
-        if not weights:
-            return {}
-        stored = self._counts.read(tenant, CountKind.FOLLOWED, list(weights))
-        neighbours = {item_id: self._columns(text) for item_id, text in stored.items()}
+        return self._scores(tenant, history, weights, self._read(tenant, weights)) if weights else {}
 
-        def log_totals(item_ids: Sequence[str]) -> Sequence[float]:
-            return self._totals.of(tenant, item_ids)
-
-        return scores_of(weights, neighbours, log_totals, items_of(history), self._clock())
+    def shares(self, tenant: str, history: UserHistory, item_ids: Sequence[str]) -> EventShares:
+        """What each of the person's last items adds to the scores of `item_ids`."""
+        weights = history_weights(history)
+        neighbours = self._read(tenant, weights) if weights else {}
+        found = [self._scores(tenant, history, weights, {own: of}) for own, of in neighbours.items()]
+        values = [[of.get(item_id, 0.0) for of in found] for item_id in item_ids]
+        return EventShares(list(neighbours), np.array(values, np.float32).reshape(len(item_ids), len(neighbours)))
 
     def strongest(self, tenant: str, history: UserHistory, limit: int) -> list[tuple[str, float]]:
         """(item, score), strongest first."""
@@ -53,6 +61,20 @@ class HistoryNeighbours:
         found = self.scores(tenant, history)
         return np.array([found.get(item_id, 0.0) for item_id in item_ids], np.float32) if found else None
 
+    def _read(self, tenant: str, weights: Mapping[str, float]) -> dict[str, NeighbourColumns]:
+        stored = self._counts.read(tenant, CountKind.FOLLOWED, list(weights))
+        is_whole = most_of_item(len(stored)) > FEWEST_OF_ITEM
+        return {item_id: self._columns(text, is_whole) for item_id, text in stored.items()}
+
+    def _scores(
+        self,
+        tenant: str,
+        history: UserHistory,
+        weights: Mapping[str, float],
+        neighbours: Mapping[str, NeighbourColumns],
+    ) -> dict[str, float]:
+        return scores_of(weights, neighbours, partial(self._totals.of, tenant), items_of(history), self._clock())
+
 
 class _Totals:
     """log2 of the counts of items, -infinity where unknown, kept for some seconds."""
@@ -60,19 +82,20 @@ class _Totals:
     def __init__(self, counts: CountStore, clock: Callable[[], float]) -> None:
         self._counts, self._clock = counts, clock
         self._lock = threading.Lock()
-        self._known: dict[tuple[str, str], float] = {}
+        # By tenant and item.
+        self._known: dict[str, dict[str, float]] = {}
         self._since_s = -math.inf
 
     def of(self, tenant: str, item_ids: Sequence[str]) -> Sequence[float]:
         now_s = self._clock()
         with self._lock:
-            if not 0 <= now_s - self._since_s < _FRESH_S or len(self._known) > _MOST_TOTALS:
+            if not 0 <= now_s - self._since_s < _FRESH_S or sum(map(len, self._known.values())) > _MOST_TOTALS:
                 self._known, self._since_s = {}, now_s
-            known = self._known
-        missing = [item_id for item_id in dict.fromkeys(item_ids) if (tenant, item_id) not in known]
+            known = self._known.setdefault(tenant, {})
+        missing = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in known]
         if missing:
             stored = self._counts.read(tenant, CountKind.FOLLOWED_TOTAL, missing)
             for item_id in missing:
                 text = stored.get(item_id)
-                known[tenant, item_id] = -math.inf if text is None else texts.count_of_text(text).log_mass
-        return [known[tenant, item_id] for item_id in item_ids]
+                known[item_id] = -math.inf if text is None else texts.count_of_text(text).log_mass
+        return [known[item_id] for item_id in item_ids]

@@ -24,9 +24,9 @@ STEP = 200
 _PAUSE_FACTOR = 2
 # For so long after the last request there may be another one.
 _BUSY_S = 1.0
-# Without requests there is no wait, and a step grows until it takes this time: with Redis it keeps other writes waiting.
-# Large steps change each document once for many events.
-_MOST_STEP, _STEP_S = 3_200, 0.5
+# Without requests there is no wait, and a step grows until it takes this time, or to what the store allows: large steps
+# change each document once for many events.
+_STEP_S = 2.0
 # From the news of an event to the step: the events that come meanwhile are counted with it.
 _GATHER_S = 0.02
 _TRIM_EVERY_S = 60.0
@@ -146,7 +146,7 @@ class ItemCounter:
             stop.wait(_PAUSE_FACTOR * took_s)
         elif more:
             faster = 2 if took_s < _STEP_S / 2 else 1 if took_s < _STEP_S else 0.5
-            self._step = min(max(round(self._step * faster), STEP), _MOST_STEP)
+            self._step = min(max(round(self._step * faster), STEP), self._counts.most_events)
         return more
 
     def _behind(self, tenant: str) -> int:

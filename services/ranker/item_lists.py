@@ -9,6 +9,7 @@ from services.common.arrays import FloatArray
 from services.common.product import CATEGORY_SEPARATOR
 from services.ranker.count_batch import KINDS
 from services.ranker.domain.event import EventType
+from services.ranker.domain.event_shares import EventShares
 from services.ranker.domain.item_counts import documents as texts
 from services.ranker.domain.item_counts.intervals import due_items, interval_keys
 from services.ranker.domain.item_counts.neighbours import Related, others_of, related
@@ -98,6 +99,10 @@ class ItemLists:
     def neighbour_scores(self, tenant: str, history: UserHistory, item_ids: Sequence[str]) -> FloatArray | None:
         """The scores of `neighbours` [n], 0 for an item that is none; None where nothing is known of the person."""
         return self._neighbours.scores_of(tenant, history, item_ids)
+
+    def neighbour_shares(self, tenant: str, history: UserHistory, item_ids: Sequence[str]) -> EventShares:
+        """What each of the person's last items adds to these scores."""
+        return self._neighbours.shares(tenant, history, item_ids)
 
     def _all_rising(self, tenant: str) -> Scored:
         now_s = self._clock()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from services.common.arrays import FloatArray
@@ -219,7 +219,7 @@ class RankingStore(Protocol):
     def close(self) -> None: ...
 
 
-class CountKind(Enum):
+class CountKind(StrEnum):
     """What a document of the CountStore holds; domain/item_counts says how each is used."""
 
     # By the key of domain.person.
@@ -261,6 +261,10 @@ class CountStore(Protocol):
     Several replicas may share one store: a write that another one has overtaken is refused. A write is whole or not at
     all. What is lost, or of another layout, is counted again from the log.
     """
+
+    @property
+    def most_events(self) -> int:
+        """Events that one write may count at most: more would keep others who use the same engine waiting."""
 
     def progress(self, tenant: str) -> Progress:
         """(0, 0) before the first write."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -20,6 +20,7 @@ from services.ranker.convert import (
 from services.ranker.convert_explanation import explained_rows, explanation_to_proto
 from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import stored_ranking
+from services.ranker.domain.event_shares import Basis, EventShares
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking_request import RankingRequest
@@ -28,7 +29,7 @@ from services.ranker.domain.user_history import UserHistory
 from services.ranker.item_lists import ItemLists
 from services.ranker.models.served import with_shopper
 from services.ranker.ports import ProfileStore, RankerModels, ShopperPerson
-from services.ranker.shopper_reader import ShopperReader
+from services.ranker.shopper_reader import ShopperReader, shopper_shares
 
 # Sources of candidates whose score is the similarity to the history, or is the same for all.
 _BY_HISTORY = (
@@ -36,6 +37,8 @@ _BY_HISTORY = (
     ranker_pb2.CANDIDATE_SOURCE_INTERESTS,
     ranker_pb2.CANDIDATE_SOURCE_SESSION,
     ranker_pb2.CANDIDATE_SOURCE_POPULAR,
+    ranker_pb2.CANDIDATE_SOURCE_SHOPPER,
+    ranker_pb2.CANDIDATE_SOURCE_NEIGHBOURS,
 )
 
 
@@ -91,15 +94,28 @@ class ItemRanker:
             self._writer.move([move])
         response = ranking_to_proto(asked, scores, order, slate, model_version)
         if message.explain:
+            explained = explained_rows(message, asked.item_ids, order)
             explanations = explain(
                 asked,
                 scores,
-                explained_rows(message, asked.item_ids, order),
+                explained,
                 slate,
                 message.candidate_source in _BY_HISTORY,
+                self._event_shares(tenant, asked, shopper, explained),
             )
             response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
         return response
+
+    def _event_shares(
+        self, tenant: str, asked: RankingRequest, shopper: ShopperPerson | None, rows: Sequence[int]
+    ) -> dict[Basis, EventShares]:
+        """What the shopper model and the counts say of the events, for these rows."""
+        some, history = asked.take(rows), asked.user_history
+        shares = {Basis.TOGETHER: self._lists.neighbour_shares(tenant, history, some.item_ids)}
+        if shopper is not None:
+            of_shopper = shopper_shares(shopper, history.recent, some.item_ids, some.vectors, asked.model_version)
+            shares[Basis.SHOPPER] = of_shopper
+        return shares
 
 
 def with_shopper_scores(asked: RankingRequest, shopper: ShopperPerson, is_recommendation: bool) -> RankingRequest:

@@ -27,6 +27,8 @@ class WeightSettings(BaseModel):
     availability: float = 0.5
     # Of a dot product, whose best values are some units above the others.
     shopper: float = 0.03
+    # Of the square root of a score that is seldom above 0.2.
+    neighbours: float = 0.5
 
 
 class ObjectiveSettings(BaseModel):

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
+from services.common.arrays import FloatArray
 from services.ranker.background_writer import BackgroundWriter
 from services.ranker.domain.event import HistoryEntry
+from services.ranker.domain.event_shares import EventShares
+from services.ranker.domain.masking import MOST_REMOVED
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.ports import ProfileStore, ShopperModels, ShopperPerson
 
@@ -50,6 +56,22 @@ class ShopperReader:
             )
             for event in context.recent
         ]
+
+
+def shopper_shares(
+    person: ShopperPerson, recent: Sequence[HistoryEntry], item_ids: Sequence[str], vectors: FloatArray, version: str
+) -> EventShares:
+    """How much the scores of `item_ids` fall without the events on each of the last items, at most MOST_REMOVED.
+
+    `vectors` [n, d] are those of the items, of model `version`.
+    """
+    own = list(dict.fromkeys(entry.item_id for entry in recent if entry.item_id))[:MOST_REMOVED]
+    whole = person.scores(item_ids, vectors, version)
+    values = np.zeros((len(item_ids), len(own)), np.float32)
+    for column, item_id in enumerate(own):
+        rest = person.without(item_id)
+        values[:, column] = whole - (0 if rest is None else rest.scores(item_ids, vectors, version))
+    return EventShares(own, values)
 
 
 def _who(message: OfSomebody) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import Overloaded
 from services.common.rpc import describe
@@ -30,6 +31,7 @@ CALLS = [
     ("RecordEvents", {"events": [CLICK]}, "ranker"),
     ("GetProfile", {"user_id": "u"}, "ranker"),
     ("ExportUser", {"user_id": "u"}, "ranker"),
+    ("ReadLog", {"log": ranker_pb2.LOG_KIND_EVENTS}, "ranker"),
 ]
 
 

@@ -100,6 +100,11 @@ def fields_of(error: grpc.aio.AioRpcError) -> list[str]:
         ("Bearer reader", "SwitchCollections", grpc.StatusCode.PERMISSION_DENIED),
         ("Bearer reader", "StoreEmbeddings", grpc.StatusCode.PERMISSION_DENIED),
         ("Bearer reader", "MergeUsers", grpc.StatusCode.PERMISSION_DENIED),
+        ("Bearer reader", "ReadLog", grpc.StatusCode.PERMISSION_DENIED),
+        ("Bearer reader", "DescribeItemVectors", grpc.StatusCode.PERMISSION_DENIED),
+        ("Bearer reader", "BeginItemVectors", grpc.StatusCode.PERMISSION_DENIED),
+        ("Bearer reader", "StoreItemVectors", grpc.StatusCode.PERMISSION_DENIED),
+        ("Bearer reader", "DropItemVectors", grpc.StatusCode.PERMISSION_DENIED),
         # Accepted: only the stage is missing.
         ("Bearer writer", "DeleteProducts", grpc.StatusCode.UNAVAILABLE),
     ],

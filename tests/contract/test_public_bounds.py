@@ -13,6 +13,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from kairos.common.v1 import event_pb2, offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import ranker_pb2
 from services.common.convert import vectors_to_proto
 from tests.contract.gateways import Running, running_gateway, violated_fields
 from tests.fakes.stages import FakeStages
@@ -42,6 +43,9 @@ BEYOND: dict[str, list[Any]] = {
     "product_ids": [["x"] * 101, *([id] for id in ID)],
     "ids": [["x"] * 1_001, *([id] for id in ID)],
     f"{GATEWAY}StoreEmbeddingsRequest.ids": [["x"] * 501, *([id] for id in ID)],
+    f"{GATEWAY}StoreItemVectorsRequest.ids": [["x"] * 501, *([id] for id in ID)],
+    f"{GATEWAY}BeginItemVectorsRequest.dimensions": [-1, 0, 1_025],
+    "log": [0, 99],
     "placement": ["x" * 65, "no-such-placement"],
     "item_ids": [["x"] * 21, *([id] for id in ID)],
     "cart_item_ids": [["x"] * 101, *([id] for id in ID)],
@@ -124,6 +128,10 @@ def whole(method: str) -> list[Any]:
         "UpdateOffers": [{"offers": [offer]}],
         "DeleteProducts": [{"ids": ["p1"]}],
         "StoreEmbeddings": [{"ids": ["p1"], "fingerprints": [b"x" * 16], "vectors": vectors}],
+        "ReadLog": [{"log": ranker_pb2.LOG_KIND_EVENTS}],
+        "BeginItemVectors": [{"model_version": "m@1", "dimensions": 2, "map": vectors}],
+        "StoreItemVectors": [{"model_version": "m@1", "ids": ["p1"], "vectors": vectors}],
+        "DropItemVectors": [{"model_version": "m@1"}],
         "MergeUsers": [{"user_id": "u", "visitor_id": "v"}],
         **{name: [{"user_id": "u"}] for name in ("GetProfile", "DeleteUser", "ExportUser")},
         **{

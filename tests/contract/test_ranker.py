@@ -350,10 +350,10 @@ async def test_recently_purchased(stub: Stub) -> None:
 
 
 async def test_a_slate_has_both_interests(stub: Stub) -> None:
-    """Two interests share the first positions of a slate."""
+    """Where the options say so, two interests share the first positions of a slate."""
     await stub.RecordEvents(recording(event("e1", "boot2", age_s=30), event("e2", "lamp2", "CART", 60)))
     request = ranking()
-    request.as_slate = True
+    request.as_slate, request.options.share_interests = True, True
     first = list((await stub.RankItems(request)).item_ids)[:2]
     assert {name[:4] for name in first} == {"boot", "lamp"}
 

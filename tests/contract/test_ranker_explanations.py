@@ -63,7 +63,7 @@ async def test_slate_steps(stub: Stub) -> None:
     """A slate has steps; a plain ranking has none."""
     asked = ranking(explain=True)
     assert not any(explained.HasField("slate") for explained in (await stub.RankItems(asked)).reasons)
-    asked.as_slate = True
+    asked.as_slate, asked.options.share_interests = True, True
     ranked = await stub.RankItems(asked)
     steps = {id: explained.slate for id, explained in zip(ranked.item_ids, ranked.reasons, strict=True)}
     assert sorted(step.score_position for step in steps.values()) == [1, 2, 3, 4, 5]

@@ -15,6 +15,7 @@ from tests.contract.test_ranker import Stub, event, recording, serving
 
 DAY_S = 86_400.0
 BOUGHT, VIEWED = ranker_pb2.RELATION_BOUGHT_TOGETHER, ranker_pb2.RELATION_VIEWED_TOGETHER
+FOLLOWED, NEIGHBOURS = ranker_pb2.RELATION_FOLLOWED, ranker_pb2.PERSON_ITEMS_NEIGHBOURS
 RECENTLY_VIEWED, BUY_AGAIN = ranker_pb2.PERSON_ITEMS_RECENTLY_VIEWED, ranker_pb2.PERSON_ITEMS_BUY_AGAIN
 
 
@@ -72,6 +73,22 @@ async def test_items_of_a_person(stub: Stub) -> None:
     assert list(due.item_ids) == ["boot1"]
     nobody = await stub.ListPersonItems(ranker_pb2.ListPersonItemsRequest(session_id="s", items=BUY_AGAIN))
     assert not nobody.item_ids
+
+
+async def test_neighbours(stub: Stub) -> None:
+    """What others acted on beside the person's items, days apart: as a list and as related items."""
+    others = [event("e1", "boot1", "PURCHASE", 15 * DAY_S), event("e2", "lamp1", age_s=DAY_S)]
+    for each in others:
+        each.user_id = "other"
+    await stub.RecordEvents(recording(*others, event("e3", "boot1", age_s=60)))
+    asked = ranker_pb2.ListPersonItemsRequest(user_id="u", items=NEIGHBOURS)
+    async with asyncio.timeout(10):
+        while not (found := await stub.ListPersonItems(asked)).item_ids:  # noqa: ASYNC110 - it happens behind a port
+            await asyncio.sleep(0.02)
+    assert list(found.item_ids) == ["lamp1"]
+    assert found.scores[0] > 0
+    assert await related(stub, "boot1", relation=FOLLOWED) == ["lamp1"]
+    assert not (await stub.ListPersonItems(ranker_pb2.ListPersonItemsRequest(user_id="v", items=NEIGHBOURS))).item_ids
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from services.common.convert import vectors_from_proto
 from services.ranker.adapters.model_registry import ModelRegistry
@@ -127,6 +128,35 @@ async def test_the_contributions_add_up(tmp_path: Path) -> None:
         assert [reason.type for reason in reasons.reasons] == [ranker_pb2.REASON_TYPE_RECENT_HISTORY]
         total = reasons.baseline + sum(reason.contribution for reason in reasons.reasons)
         assert total == pytest.approx(scores_of(answer)["desk"], rel=1e-5)
+
+
+async def test_influential_events_of_the_model(tmp_path: Path) -> None:
+    """The event without which the score falls most explains it, and says that the shopper model connects them."""
+    publish(tmp_path / "models", weights=FITTED)
+    async with shopping(tmp_path / "models", tmp_path / "data") as stub:
+        await stub.RecordEvents(recording(event("e1", "boot1", age_s=10), event("e2", "lamp1")))
+        answer = await stub.RankItems(as_slate())
+        (influential,) = dict(zip(answer.item_ids, answer.reasons, strict=True))["desk"].events
+        assert (influential.event.item_id, influential.share) == ("boot1", 1)
+        assert influential.basis == ranker_pb2.INFLUENCE_BASIS_SHOPPER
+
+
+async def test_neighbours_explain(tmp_path: Path) -> None:
+    """A neighbour of what the person acted on last is explained by the item that the counts connect it with."""
+    async with serving(tmp_path, weights={"history": 0.0, "neighbours": 1.0}) as stub:
+        others = list[event_pb2.Event]()
+        for user in ("a", "b", "c"):
+            others += [event(f"{user}1", "boot1", age_s=60), event(f"{user}2", "desk", age_s=50)]
+            others[-1].user_id = others[-2].user_id = user
+        await stub.RecordEvents(recording(*others, event("e1", "boot1", age_s=9), event("e2", "lamp1")))
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            answer = await stub.RankItems(as_slate())
+            events = dict(zip(answer.item_ids, answer.reasons, strict=True))["desk"].events
+            if events:
+                break
+            await asyncio.sleep(0.05)
+        assert [(each.event.item_id, each.basis) for each in events] == [("boot1", ranker_pb2.INFLUENCE_BASIS_TOGETHER)]
 
 
 async def test_the_scores_are_logged(tmp_path: Path) -> None:

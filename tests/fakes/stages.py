@@ -264,10 +264,14 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         self.related: dict[int, list[str]] = {}
         self.trending: list[str] = []
         self.of_person: dict[int, list[str]] = {}
+        # Records of each log.
+        self.logged = 3
         # The version of the shopper model; empty: there is none.
         self.shopper_version = ""
         # What every user and visitor has bought, however long ago.
         self.purchased: list[str] = []
+        # Records of each log.
+        self.logged = 3
 
     @rpc(ranker_pb2.RankItemsResponse)
     async def RankItems(self, request: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -401,6 +405,21 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
             return ranker_pb2.ExportUserResponse(impressions=shown, rankings=shown)
         event = event_pb2.Event(event_id="e1", user_id=request.user_id, visitor_id=request.visitor_id)
         return ranker_pb2.ExportUserResponse(events=[event], profile=_profile(request), next_page_token="events:1")
+
+    @rpc(ranker_pb2.ReadLogResponse)
+    async def ReadLog(self, request: ranker_pb2.ReadLogRequest) -> ranker_pb2.ReadLogResponse:
+        """`logged` events or as many impressions, by pages; the token is the number of the next one."""
+        await self.take(request)
+        if not request.page_token.isdigit() and request.page_token:
+            raise InvalidArgument.of("page_token", "is damaged; send next_page_token as it came")
+        first = int(request.page_token or 0)
+        numbers = range(first, min(first + request.page_size, self.logged))
+        is_event = request.log == ranker_pb2.LOG_KIND_EVENTS
+        return ranker_pb2.ReadLogResponse(
+            events=[event_pb2.Event(event_id=f"e{n}") for n in numbers if is_event],
+            impressions=[event_pb2.Impressions(ranking_id=f"r{n}") for n in numbers if not is_event],
+            next_page_token=str(numbers.stop), is_last_page=numbers.stop >= self.logged,
+        )  # fmt: skip
 
     @rpc(ranker_pb2.EnsureTokenKeyResponse)
     async def EnsureTokenKey(self, request: ranker_pb2.EnsureTokenKeyRequest) -> ranker_pb2.EnsureTokenKeyResponse:

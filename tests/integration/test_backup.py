@@ -122,6 +122,11 @@ def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
     retriever = retriever_over(ServerCollections(first, "shop-"), settings)
     retriever.index.upsert("default", [indexed(number) for number in range(30)], Vectors(table, MODEL))
     retriever.index.reembedding.begin("default", "m@2", 4)
+    item_map = np.ones((table.shape[1] + 1, 2), np.float32)
+    retriever.index.item_vectors.begin("default", "shopper@1", 2, Vectors(item_map, MODEL))
+    retriever.index.item_vectors.begin("default", "shopper@2", 3, None)
+    items = Vectors(np.arange(6, dtype=np.float32).reshape(3, 2), "shopper@1")
+    retriever.index.item_vectors.store("default", "shopper@1", ["p0", "p1", "p2"], items, is_complete=True)
     wanted = RetrievalQuery("lamp 7", table[7:8], MODEL, limit=5, with_vectors=True)
     before = retriever.retrieve("default", wanted).candidates
     fingerprints = retriever.index.lookup("default", before.ids, Columns(fingerprints=True)).fingerprints
@@ -142,6 +147,14 @@ def test_a_qdrant_server_goes_into_another(tmp_path: Path) -> None:
     staged = other.index.reembedding.describe("default").staged
     assert staged is not None
     assert (staged.model_version, staged.dimensions, staged.products) == ("m@2", 4, 0)
+    assert other.index.item_vectors.describe("default") == retriever.index.item_vectors.describe("default")
+    near = RetrievalQuery(shopper=np.array([[1, 2]], np.float32), shopper_version="shopper@1", limit=30)
+    found = [index.retrieve("default", near).candidates for index in (retriever, other)]
+    assert dict(zip(found[0].ids, found[0].scores, strict=True)) == dict(
+        zip(found[1].ids, found[1].scores, strict=True)
+    )
+    other.index.upsert("default", [indexed(30)], Vectors(table[:1], MODEL))
+    assert other.index.item_vectors.describe("default")[0].product_count == 31
 
 
 def test_a_dump_of_an_earlier_layout_is_refused(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.domain.item_counts.neighbours import Related
 from services.ranker.domain.item_counts.relations import Relation
 from services.ranker.domain.person import person_key
+from services.ranker.domain.user_history import UserHistory
 from services.ranker.item_counter import STEP, ItemCounter
 from services.ranker.item_lists import ItemLists
 from services.ranker.ports import CountKind, CountStore, Document, LogBound, ProfileStore, Progress
@@ -152,6 +154,20 @@ def test_lost_counts_are_made_again(log: ProfileStore, tmp_path: Path) -> None:
     second.counter.close()
 
 
+def test_counts_of_an_earlier_layout_are_removed(request: pytest.FixtureRequest) -> None:
+    """In Redis the keys of the layout before go with the next removal, and the log is counted from its beginning."""
+    server: RedisServer = request.getfixturevalue("redis_server")
+    client = server.client()
+    client.flushall()
+    client.hset("kairos:{t}:counts:progress", mapping={"revision": 3, "position": 9})
+    client.hset("kairos:{t}:counts:trend", "a", "[]")
+    client.zadd("kairos:{t}:counts:trend:times", {"a": 1.0})
+    store = RedisCountStore(client)
+    assert store.progress("t") == Progress(0, 0)
+    store.trim("t", KIND, LogBound(age_s=8.0, count=5), now_s=10.0)
+    assert not client.keys("kairos:{t}:counts:*")
+
+
 def test_two_replicas_count_once(log: ProfileStore, counts: CountStore) -> None:
     """Two counters over one log and one store count each event once."""
     one, two = Counted(log, counts), Counted(log, counts)
@@ -225,6 +241,77 @@ def test_a_deleted_person_is_taken_back(counted: Counted, log: ProfileStore, cou
     counted.counter.forget("t", [person])
     assert not counts.read("t", CountKind.PERSON, [person])
     assert [counted.together("beans", each) for each in relations] == [{"mug": 1}, {"mug": 1}]
+
+
+def test_persons_come_and_go(counted: Counted, log: ProfileStore) -> None:
+    """Deleted persons and merged visitors leave the counts of the others, in all relations and in any step."""
+    for number in range(12):
+        record(
+            log,
+            *bought(f"u{number}", "beans", "mug"),
+            *(event(EventType.CLICK, f"u{number}", id) for id in ("tea", "mug")),
+        )
+        record(log, *(event(EventType.CART, "", id, visitor=f"v{number}") for id in ("mug", "kettle")))
+        if number % 3 == 0:
+            counted.catch_up()
+        if number % 2:
+            log.merge("t", f"v{number}", f"u{number}")
+            counted.counter.merge("t", person_key("", f"v{number}"), person_key(f"u{number}", ""))
+        if number % 4 == 1:
+            persons = log.persons("t", [person_key(f"u{number}", "")])[person_key(f"u{number}", "")]
+            log.delete_person("t", person_key(f"u{number}", ""))
+            counted.counter.forget("t", persons)
+    # Three of twelve users are deleted, with their visitors; three users have absorbed theirs.
+    assert counted.together("mug", Relation.FOLLOWED) == {"beans": 9, "tea": 9, "kettle": 9}
+    assert counted.together("kettle", Relation.FOLLOWED) == {"mug": 9, "beans": 3, "tea": 3}
+    assert counted.together("beans") == {"mug": 9}
+    assert counted.together("tea", Relation.VIEWED) == {"mug": 9}
+
+
+def test_what_followed(counted: Counted, log: ProfileStore) -> None:
+    """Items of one person are a pair whatever the time and the kind of event; removals are not."""
+    ages = {
+        "a": (EventType.PURCHASE, 28),
+        "b": (EventType.CLICK, 14),
+        "c": (EventType.CART, 0),
+        "d": (EventType.REMOVE, 1),
+    }
+    record(log, *(event(kind, "u", id, age_days * DAY_S) for id, (kind, age_days) in ages.items()))
+    found = counted.related("c", Relation.FOLLOWED)
+    assert [each.item_id for each in found] == ["b", "a"]
+    assert found[0].score > found[1].score
+
+
+def test_neighbours_of_a_history(counted: Counted, log: ProfileStore) -> None:
+    """Neighbours of the person's items, strongest first, without these; candidates get the same numbers."""
+    for number in range(5):
+        record(log, *bought(f"u{number}", "beans", "mug", "filter" if number else "kettle"))
+    record(log, *bought("w", "beans"), event(EventType.CLICK, "w", "mug"))
+    counted.catch_up()
+    history = log.user_history("t", person_key("w", ""))
+    found = counted.lists.neighbours("t", history, 10)
+    assert [id for id, _ in found] == ["filter", "kettle"]
+    assert counted.lists.neighbours("t", history, 1) == found[:1]
+    assert counted.lists.neighbours_of("t", person_key("w", ""), 10) == found
+    scores = counted.lists.neighbour_scores("t", history, ["kettle", "mug", "unknown", "filter"])
+    assert scores is not None
+    assert scores.tolist() == pytest.approx([found[1][1], 0, 0, found[0][1]])
+    assert counted.lists.neighbour_scores("t", UserHistory(), ["mug"]) is None
+
+
+def test_a_new_event_wakes_the_counter(log: ProfileStore, counts: CountStore) -> None:
+    """Woken, the thread counts at once and not only after its interval; then it is not behind."""
+    counter = ItemCounter(log, counts, 1_000, 1_000, 3_600.0, lambda: NOW_S)
+    counter.follow("t")
+    record(log, *bought("u", "beans", "mug"))
+    assert counter.behind() >= 2
+    counter.wake()
+    began_s = time.monotonic()
+    while counter.behind() and time.monotonic() < began_s + 10:
+        time.sleep(0.01)
+    assert counter.behind() == 0
+    assert counts.read("t", CountKind.FOLLOWED, ["beans"])
+    counter.close()
 
 
 def test_rising_items(counted: Counted, log: ProfileStore) -> None:

@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import ArrayLike
+from qdrant_client import QdrantClient
 
 from kairos.common.v1 import common_pb2, offer_pb2, product_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.arrays import unit_rows
 from services.common.convert import vectors_from_proto, vectors_to_proto
-from tests.integration.test_reembedding_congruence import begin, missing, refused, store, switch
+from services.common.filters import ProductFilter
+from services.common.product import Product
+from services.retrieval.adapters.edge import EdgeCollection
+from services.retrieval.adapters.edge_collections import EdgeCollections
+from services.retrieval.adapters.server import ServerCollections
+from services.retrieval.domain.query import RetrievalQuery
+from services.retrieval.handler import RetrievalHandler
+from services.retrieval.ports import Vectors
+from services.retrieval.search import Retriever
+from services.retrieval.settings import RetrievalSettings
+from services.retrieval.wiring import retriever_over
+from tests.integration.retrieval_engines import collections_of, indexed
+from tests.integration.test_reembedding_congruence import (
+    Local,
+    acknowledged_until_killed,
+    begin,
+    missing,
+    refused,
+    store,
+    switch,
+)
 from tests.integration.test_retrieval_congruence import (
     MODEL,
     SHOP,
@@ -373,3 +402,155 @@ async def test_a_restart(tmp_path: Path) -> None:
         assert (found["shoe"], found["new"]) == (1.0, 1.25)
         await drop_items(stub)
     assert not list(tmp_path.rglob("item-map-*"))  # noqa: ASYNC240 - of a test
+
+
+async def test_optimising_while_they_are_written(tmp_path: Path) -> None:
+    """Edge: what is written while a copy is optimised is in the copy, and the end of a version too."""
+    of_shop = RetrievalSettings(data_dir=tmp_path)
+    collections = EdgeCollections(tmp_path, of_shop.edge)
+    handler = RetrievalHandler(retriever_over(collections, of_shop), of_shop.workers, of_shop.answer_cache_mb)
+    async with serving(handler) as stub:
+        await fill(stub, "old")
+        live = collections.pair("default").live
+        assert isinstance(live, EdgeCollection)
+        loop = asyncio.get_running_loop()
+
+        async def write() -> None:
+            await fill(stub, map=of_map())
+            await drop_items(stub, "old")
+
+        def optimise_and_meanwhile(path: Path) -> bool:
+            done = collections._run_optimizer(path)
+            asyncio.run_coroutine_threadsafe(write(), loop).result()
+            return done
+
+        assert await asyncio.to_thread(live.optimize, optimise_and_meanwhile)
+        assert (await scored(stub, near([1, 0])))[0] == ("boot", 3.0)
+        assert await versions(stub) == [(SHOPPER, 2, 5, True)]
+        await fill(stub, "old")
+    async with serving(handler_of("edge", tmp_path)) as stub:
+        assert (await scored(stub, near([0, 1], "old")))[0] == ("cable", 2.0)
+        assert (await scored(stub, near([1, 0])))[0] == ("boot", 3.0)
+
+
+async def test_another_replica_sees_them() -> None:
+    """Server: a replica that knew the collection before searches a new version within a second, and its end."""
+    of_shop, client = RetrievalSettings(), QdrantClient(":memory:")
+    first, second = (
+        RetrievalHandler(retriever_over(ServerCollections(client, "test-"), of_shop), 1, answer_cache_mb=1)
+        for _ in range(2)
+    )
+    other: Stub = Local(second)  # type: ignore[assignment]
+    async with serving(first) as stub:
+        await skipped(other, near([1, 0]))
+        await fill(stub, map=of_map())
+
+        async def reasons() -> list[str]:
+            return [found.detail for found in (await other.RetrieveCandidates(near([1, 0]))).degradations]
+
+        await _until(reasons, [])
+        assert (await scored(other, near([1, 0])))[0] == ("boot", 3.0)
+        new = retrieval_pb2.UpsertProductsRequest(
+            products=[product("new", "Trail shoes", "Solmara", "Shoes", 80)], vectors=rows([[1, 0, 0]], MODEL)
+        )
+        await other.UpsertProducts(new)
+        assert dict(await scored(other, near([1, 0])))["new"] == 1.25
+        await drop_items(stub)
+        await _until(lambda: described(other), [])
+
+
+async def described(stub: Stub) -> list[object]:
+    return list(await versions(stub))
+
+
+async def _until(read: Callable[[], Awaitable[list[Any]]], wanted: list[Any]) -> None:
+    deadline = time.monotonic() + 5
+    while await read() != wanted:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+
+
+async def work_until_killed(folder: Path) -> None:
+    """In a loop: a version is begun, written, complete, and the one before it dropped. Its number is printed then."""
+    local: Stub = Local(handler_of("edge", folder))  # type: ignore[assignment]
+    for number in itertools.count(int(max([found[0] for found in await versions(local)], default="0")) + 1):
+        version = f"{number:06}"
+        await begin_items(local, version, map=of_map())
+        await store_items(local, {"shoe": [float(number), 0.0]}, version)
+        await store_items(local, {"boot": [0.0, float(number)]}, version, done=True)
+        print(number, flush=True)
+        for found in await versions(local):
+            if found[0] < version:
+                await drop_items(local, found[0])
+
+
+_WORK = "import asyncio; from pathlib import Path; from tests.integration import test_item_vectors_congruence as t; "
+
+
+@pytest.mark.parametrize(("writes", "seconds"), [(1, 0.0), (2, 0.013), (3, 0.03), (6, 0.05)])
+async def test_kill_9_at_any_step(tmp_path: Path, writes: int, seconds: float) -> None:
+    """Edge: after kill -9 every acknowledged version is whole, and the work goes on."""
+    async with serving(handler_of("edge", tmp_path)):
+        pass
+    command = [sys.executable, "-c", f"{_WORK} asyncio.run(t.work_until_killed(Path({str(tmp_path)!r})))"]
+    acknowledged = (await asyncio.to_thread(acknowledged_until_killed, command, writes, seconds))[-1]
+    handler = handler_of("edge", tmp_path)
+    local: Stub = Local(handler)  # type: ignore[assignment]
+    present = await versions(local)
+    for version, dimensions, count, is_complete in present:
+        number = int(version)
+        assert (dimensions, number >= acknowledged or is_complete) == (2, True)
+        if is_complete:
+            assert count == len(SHOP)
+            assert (await scored(local, near([1, 0], version)))[0] == ("shoe", number)
+    # The last acknowledged one is there, unless a later one is complete.
+    assert max(int(found[0]) for found in present if found[3]) >= acknowledged
+    for version, *_ in present:
+        await drop_items(local, version)
+    await fill(local, "after", map=of_map())
+    assert (await scored(local, near([1, 0], "after")))[0] == ("boot", 3.0)
+    handler.close()
+
+
+MANY, LENGTH = 120, 6
+# Halves: the engine stores float16, and their products are exact.
+numbers = st.integers(-8, 8).map(lambda number: number / 2)
+
+
+@pytest.fixture(scope="module", params=["edge", "memory"])
+def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Retriever]:
+    """Products of four brands, without item vectors."""
+    folder = tmp_path_factory.mktemp("many")
+    retriever = retriever_over(collections_of(request.param, folder), RetrievalSettings(data_dir=folder))
+    products = [Product(id=f"p{n}", title=f"lamp {n}", brand=f"b{n % 4}") for n in range(MANY)]
+    retriever.index.upsert("default", indexed(products), None)
+    yield retriever
+    retriever.index.close()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_leg_is_the_brute_force_order(many: Retriever, data: st.DataObject) -> None:
+    """The best `limit` by dot product among those that have a vector, match the filter and are not excluded."""
+    table = data.draw(arrays(np.float32, (MANY, LENGTH), elements=numbers), "item vectors")
+    person = data.draw(arrays(np.float32, (1, LENGTH), elements=numbers), "person")
+    chosen = sorted(data.draw(st.sets(st.integers(0, MANY - 1), min_size=1), "products with a vector"))
+    brands = data.draw(st.sets(st.sampled_from(["b0", "b1", "b2"])), "brands")
+    excluded = data.draw(st.sets(st.integers(0, MANY - 1), max_size=20), "excluded")
+    limit = data.draw(st.integers(1, MANY), "limit")
+    items = many.index.item_vectors
+    items.drop("default", "v")
+    items.begin("default", "v", LENGTH, None)
+    ids = [f"p{n}" for n in chosen]
+    items.store("default", "v", ids, Vectors(table[chosen], "v"), is_complete=True)
+    query = RetrievalQuery(
+        shopper=person, shopper_version="v", limit=limit, filter=ProductFilter(brands=tuple(sorted(brands))),
+        excluded_ids=tuple(f"p{n}" for n in sorted(excluded)),
+    )  # fmt: skip
+    found = many.retrieve("default", query)
+    allowed = [n for n in chosen if n not in excluded and (not brands or f"b{n % 4}" in brands)]
+    exact = {f"p{n}": float(table[n] @ person[0]) for n in allowed}
+    scores = found.candidates.scores.tolist()
+    assert scores == sorted(exact.values(), reverse=True)[:limit]
+    assert [exact[id] for id in found.candidates.ids] == scores
+    assert not found.degradations

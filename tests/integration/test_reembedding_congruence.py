@@ -473,7 +473,7 @@ async def test_kill_9_at_any_step(tmp_path: Path, writes: int, seconds: float) -
     await first.UpsertProducts(upsert(*SHOP), Context())
     first.close()
     command = [sys.executable, "-c", f"{_WORK} asyncio.run(t.work_until_killed(Path({str(tmp_path)!r})))"]
-    acknowledged = await asyncio.to_thread(_acknowledged_until_killed, command, writes, seconds)
+    acknowledged = await asyncio.to_thread(acknowledged_until_killed, command, writes, seconds)
     assert len(acknowledged) >= writes
     handler = build_handler(RetrievalSettings(data_dir=tmp_path))
     local: Stub = Local(handler)  # type: ignore[assignment]
@@ -488,7 +488,7 @@ async def test_kill_9_at_any_step(tmp_path: Path, writes: int, seconds: float) -
     handler.close()
 
 
-def _acknowledged_until_killed(command: list[str], writes: int, seconds: float) -> list[int]:
+def acknowledged_until_killed(command: list[str], writes: int, seconds: float) -> list[int]:
     """Kills `seconds` after that many writes were acknowledged."""
     with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None

@@ -69,7 +69,7 @@ class ShopperLog:
     """The events of all persons; those of person p are rows starts[p] to starts[p + 1], oldest first.
 
     `items` [e] are rows of the catalogue, or NO_ITEM for a query; `types` [e] as the ranker's; `times_s` [e] in seconds
-    since the epoch; `queries` [e] are rows of `words` [q, WORDS], whose row 0 is no query.
+    since the epoch; `queries` [e] are rows of `words` [q, WORDS] and of `query_texts` [q], whose row 0 is no query.
     """
 
     persons: Sequence[str]
@@ -79,6 +79,7 @@ class ShopperLog:
     times_s: npt.NDArray[np.float64]
     queries: IntArray
     words: IntArray
+    query_texts: Sequence[str] = ("",)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -103,7 +104,7 @@ class ShopperLog:
         return cls(
             persons, _starts(map(len, rows)), np.array(columns[2], np.int64), np.array(columns[3], np.int64),
             np.array(columns[0], np.float64), np.array(columns[4], np.int64),
-            np.array([query_words(query) for query in query_row], np.int64).reshape(-1, WORDS),
+            np.array([query_words(query) for query in query_row], np.int64).reshape(-1, WORDS), list(query_row),
         )  # fmt: skip
 
     @classmethod

@@ -35,16 +35,19 @@ class ShopperNetwork(nn.Module):
         self._is_known: torch.Tensor
         self.register_buffer("_is_known", is_known.float()[:, None] * float(settings.uses_ids), persistent=False)
 
-    def items(self) -> torch.Tensor:
-        """[n, width]. In training a part of the items goes without its id, so that the map learns to stand alone."""
-        ids = self.ids.weight * self._is_known
+    def items(self, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """[rows, width], by default of all products.
+
+        In training a part of the items goes without its id, so that the map learns to stand alone.
+        """
+        ids = self.ids.weight * self._is_known if rows is None else self.ids(rows) * self._is_known[rows]
         if self.training and self.settings.id_dropout and self.settings.uses_map:
             ids = ids * (torch.rand(len(ids), 1) >= self.settings.id_dropout)
-        found: torch.Tensor = ids + self.map()
+        found: torch.Tensor = ids + self.map(rows)
         return found
 
     def states(self, items: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """[b, l, width] after each event; `items` as `items()` gives them."""
+        """[b, l, width] after each event; the batch's items are rows of `items`, or the one behind the last."""
         padded = torch.cat([items, torch.zeros(1, items.shape[1])])
         found: torch.Tensor = self.user.states(padded[batch.items], batch.types, batch.gaps, batch.words)
         return found
@@ -70,11 +73,12 @@ class ItemMap(nn.Module):
         self.weight = nn.Parameter(torch.randn(whitening.shape[1], settings.width) * 0.02)
         self.bias = nn.Parameter(torch.zeros(settings.width))
 
-    def forward(self) -> torch.Tensor:
-        """[n, width]."""
+    def forward(self, rows: torch.Tensor | None = None) -> torch.Tensor:
+        """[rows, width], by default of all products."""
+        inputs = self._inputs if rows is None else self._inputs[rows]
         if not self.uses:
-            return torch.zeros(len(self._inputs), len(self.bias))
-        return self._inputs @ self.weight + self.bias
+            return torch.zeros(len(inputs), len(self.bias))
+        return inputs @ self.weight + self.bias
 
     def matrix(self) -> torch.Tensor:
         """[t + i + 1, width]: the same map for the vectors as they are, with the constant last."""

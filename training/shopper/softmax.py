@@ -45,16 +45,18 @@ class _HalfPrecision(torch.autograd.Function):
 
 
 def sampled_softmax_loss(
-    hidden: torch.Tensor, items: torch.Tensor, targets: torch.Tensor, drawn: torch.Tensor, log_chances: torch.Tensor
-) -> torch.Tensor:
-    """As `full_softmax_loss`, with the k items `drawn` as shared negatives, drawn with replacement.
+    hidden: torch.Tensor, own: torch.Tensor, targets: torch.Tensor, others: torch.Tensor, drawn: torch.Tensor,
+    log_chances: torch.Tensor,
+) -> torch.Tensor:  # fmt: skip
+    """As `full_softmax_loss`, with k items as shared negatives, drawn with replacement.
 
-    `log_chances` [n] are the logarithms of the chances of a draw: subtracting them makes the expectation that of all
-    items (log-Q correction, Bengio and Senecal, 2008). A draw that is the target of a row does not count in it.
+    `own` [m, d] are the items of the targets, `others` [k, d] those of the negatives; `targets` [m] and `drawn` [k]
+    say which are the same: such a draw does not count for the target. `log_chances` [k] are the logarithms of the
+    chances of a draw: subtracting them makes the expectation that of all items (log-Q correction, Bengio and Senecal,
+    2008).
     """
-    own = (hidden * items[targets]).sum(1, keepdim=True)
-    others = hidden @ items[drawn].T - (log_chances[drawn] + math.log(len(drawn)))
-    others = others.masked_fill(drawn == targets[:, None], -torch.inf)
-    # The target counts once, as itself.
-    logits = torch.cat([own, others], 1)
+    positive = (hidden * own).sum(1, keepdim=True)
+    negatives = hidden @ others.T - (log_chances + math.log(len(drawn)))
+    negatives = negatives.masked_fill(drawn == targets[:, None], -torch.inf)
+    logits = torch.cat([positive, negatives], 1)
     return torch.nn.functional.cross_entropy(logits, torch.zeros_like(targets))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,21 @@ CHOOSING, FITTING = "choosing the epochs", "fitting on all events"
 _CHOOSING_SHARE = 0.5
 # An epoch of a small log has at least these steps, and a step these windows.
 _LEAST_STEPS, _LEAST_BATCH = 20, 16
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """`model` has all events but `validation`, events of the log on which it can be measured.
+
+    `curve` and `losses` are NDCG@10 on the validation and the mean loss by epoch.
+    """
+
+    model: ShopperModel
+    validation: IntArray
+    curve: Sequence[float]
+    losses: Sequence[float]
+    epochs: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -58,10 +73,23 @@ def fit(
 
     Raises ValueError if the log has nothing to learn from.
     """
+    chosen = choose(log, catalogue, settings, folder, progress)
+    checkpoint = Checkpoint(folder, fingerprint(log, catalogue, settings))
+    second = _Fit("all", log, catalogue, settings, checkpoint, chosen.epochs, progress)
+    final = second.run(settings.minutes * 60 - chosen.seconds)
+    return Trained(
+        ShopperModel(second.averaged.eval()), chosen.model, log, chosen.validation, chosen.curve,
+        [*chosen.losses, *final.losses], chosen.epochs, chosen.seconds + final.seconds,
+    )  # fmt: skip
+
+
+def choose(
+    log: ShopperLog, catalogue: Catalogue, settings: TrainSettings, folder: Path, progress: Progress = no_progress
+) -> Chosen:
+    """The first fit alone, for comparing settings; `fit` continues it."""
     validation = log.newest_targets()
     if not len(validation):
         raise ValueError("no person has acted on two products: there is nothing to learn what comes next from")
-    earlier = log.before(validation)
     checkpoint = Checkpoint(folder, fingerprint(log, catalogue, settings))
     random = np.random.default_rng(settings.seed)
     sample = np.sort(random.permutation(validation)[: settings.validation_persons])
@@ -70,14 +98,11 @@ def fit(
     def measure(network: ShopperNetwork) -> float:
         return float(gains(ranks(ShopperModel(network).scorer(windows), log, sample)).mean())
 
-    first = _Fit("choose", earlier, catalogue, settings, checkpoint, settings.epochs, progress, measure)
-    chosen = first.run(settings.minutes * 60 * _CHOOSING_SHARE)
-    second = _Fit("all", log, catalogue, settings, checkpoint, chosen.best_epoch, progress)
-    final = second.run(settings.minutes * 60 - chosen.seconds)
-    return Trained(
-        ShopperModel(second.averaged.eval()), ShopperModel(first.best.eval()), log, validation, chosen.curve,
-        [*chosen.losses, *final.losses], chosen.best_epoch, chosen.seconds + final.seconds,
-    )  # fmt: skip
+    first = _Fit("choose", log.before(validation), catalogue, settings, checkpoint, settings.epochs, progress, measure)
+    found = first.run(settings.minutes * 60 * _CHOOSING_SHARE)
+    return Chosen(
+        ShopperModel(first.best.eval()), validation, found.curve, found.losses, found.best_epoch, found.seconds
+    )
 
 
 class _Fit:
@@ -106,6 +131,7 @@ class _Fit:
         self._row_of[self._known] = torch.arange(len(self._known))
         # Half of the draws by popularity, half of all alike: rare items are negatives too.
         chances = 0.5 * counts[counts > 0] / max(1, counts.sum()) + 0.5 / max(1, len(self._known))
+        self._padding = catalogue.size
         self._summed = np.cumsum(chances)
         self._log_chances = torch.from_numpy(np.log(chances).astype(np.float32))
 
@@ -154,14 +180,24 @@ class _Fit:
         return float(np.mean(losses))
 
     def _loss(self, batch: Batch, random: np.random.Generator) -> torch.Tensor:
-        items = self.network.items()
-        states = self.network.states(items, batch)
         kept = batch.targets >= 0
-        known, targets = items[self._known], self._row_of[batch.targets[kept]]
-        if len(known) <= self._settings.full_softmax:
-            return full_softmax_loss(states[kept], known, targets)
+        targets = batch.targets[kept]
+        if len(self._known) <= self._settings.full_softmax:
+            items = self.network.items()
+            states = self.network.states(items, batch)
+            return full_softmax_loss(states[kept], items[self._known], self._row_of[targets])
         drawn = np.searchsorted(self._summed, random.random(self._settings.negatives) * self._summed[-1], side="right")
-        return sampled_softmax_loss(states[kept], known, targets, torch.from_numpy(drawn), self._log_chances)
+        negatives = self._known[torch.from_numpy(drawn)]
+        # Only the items of this step are computed, with the padding as the last row.
+        rows, places = torch.unique(torch.cat([negatives, batch.items.flatten(), targets]), return_inverse=True)
+        of_negatives, of_events, of_targets = places.split([len(negatives), batch.items.numel(), len(targets)])
+        items = self.network.items(rows[rows < self._padding])
+        own = replace(batch, items=of_events.view_as(batch.items).clamp(max=len(items)))
+        states = self.network.states(items, own)
+        return sampled_softmax_loss(
+            states[kept], items[of_targets], of_targets, items[of_negatives], of_negatives,
+            self._log_chances[torch.from_numpy(drawn)],
+        )  # fmt: skip
 
     def _average(self, step: int) -> None:
         """An exponential moving average, whose first steps forget faster."""

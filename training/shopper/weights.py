@@ -21,7 +21,6 @@ from training.shopper.lists import FEATURES, Lists
 Floats = npt.NDArray[np.float64]
 # Fewer lists with an action on a candidate say too little.
 LEAST_LISTS = 300
-# What pulls a weight to its default, in lists.
 _PRIOR_LISTS = 1.0
 _TOP = 10
 
@@ -48,21 +47,24 @@ class FittedWeights:
         return asdict(self.weights) | {"fitted_on": fitted_on}
 
 
-def fit_weights(lists: Lists, default: Weights) -> FittedWeights | None:
-    """None: fewer than LEAST_LISTS. What an item out of stock loses stays the same part of the greatest spread."""
+def fit_weights(lists: Lists, default: Weights, prior_lists: float = _PRIOR_LISTS) -> FittedWeights | None:
+    """None: fewer than LEAST_LISTS. `prior_lists`: what pulls a weight to its default, in lists.
+
+    What an item out of stock loses stays the same part of the greatest spread.
+    """
     if lists.count < LEAST_LISTS:
         return None
     before = np.array([getattr(default, name) for name in FEATURES])
     halves = np.arange(lists.count) % 2
     after, places = np.empty(lists.count), np.empty(lists.count, np.int64)
     for half in (0, 1):
-        fitted = _fit(lists, halves[lists.lists] != half, before)
+        fitted = _fit(lists, halves[lists.lists] != half, before, prior_lists)
         own = halves == half
         after[own], places[own] = _gains(lists, fitted)[own], ranks_in(lists, fitted)[own]
     plain = _gains(lists, before)
     share = lists.count / lists.all_lists
     low, high = mean_interval(after - plain, 0)
-    final = _fit(lists, np.ones(len(lists.lists), bool), before)
+    final = _fit(lists, np.ones(len(lists.lists), bool), before, prior_lists)
     stretch = _spread(lists, final) / max(_spread(lists, before), 1e-9)
     named = dict(zip(FEATURES, final.tolist(), strict=True))
     return FittedWeights(
@@ -71,7 +73,7 @@ def fit_weights(lists: Lists, default: Weights) -> FittedWeights | None:
     )  # fmt: skip
 
 
-def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats) -> Floats:
+def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats, prior: float) -> Floats:
     features, gains = lists.features[used], (lists.gains * lists.weights)[used]
     of = np.unique(lists.lists[used], return_inverse=True)[1]
     starts = np.flatnonzero(np.append(True, of[1:] != of[:-1]))
@@ -87,7 +89,7 @@ def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats) -> Floats:
         value = float(total @ log_sums - gains @ scores)
         gradient = features.T @ (exponentials / sums[of] * total[of] - gains)
         apart = weights - start
-        return (value + _PRIOR_LISTS * float(apart @ apart)) / count, (gradient + 2 * _PRIOR_LISTS * apart) / count
+        return (value + prior * float(apart @ apart)) / count, (gradient + 2 * prior * apart) / count
 
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(start))
     weights: Floats = found.x

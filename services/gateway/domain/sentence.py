@@ -79,6 +79,11 @@ def sourced(texts: Texts, source: str, title: str) -> str:
     return texts.say(source) if source in PERSONAL_SOURCES else ""
 
 
+def because(texts: Texts, title: str, is_together: bool) -> str:
+    """Which product of the person's history speaks for a product. `is_together`: persons often act on both."""
+    return texts.say("because_together" if is_together else "because", title=title)
+
+
 def absent(texts: Texts, why: str, subject: str = "", count: int = 0) -> str:
     """For an item outside the results. `why`: "filter", "constraint", "recently_purchased" or "not_retrieved".
 

@@ -16,9 +16,10 @@ from services.gateway.flows import recommend, search
 from services.gateway.flows.disclosure import shopper_product
 from services.gateway.flows.effective_offers import offers_of
 from services.gateway.flows.explanation import add_source, explain_absence, explain_result
+from services.gateway.flows.history_events import add_event, history_titles
+from services.gateway.flows.localized import localized_product
 from services.gateway.flows.prices import quote
 from services.gateway.flows.ranking import Ranking
-from services.gateway.flows.results import product_of
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
 
@@ -38,14 +39,15 @@ async def explain_item(
             ranking = await recommend.new_ranking(calls, parts, message.recommend, viewer, explained)
     response.ranked_count, response.model_version = ranking.count, ranking.model_version
     serialized, offers = await _known(calls, parts, ranking, viewer, message.item_id)
-    product = product_of(serialized, calls.locale)
+    product = localized_product(serialized, calls.locale)
     quotes = await quote(calls, parts, [product], offers, offer_context(viewer))
     if message.item_id in quotes:
         response.result.price.CopyFrom(quotes[message.item_id])
     response.result.product.CopyFrom(shopper_product(product))
     texts = parts.texts.of(calls.locale)
     if message.item_id in ranking.item_ids:
-        _explain_position(texts, ranking, message.item_id, response.result)
+        titles = await history_titles(calls, parts, ranking.reasons, [message.item_id])
+        _explain_position(texts, ranking, message.item_id, response.result, titles)
     else:
         response.absence = explain_absence(response.result, len(ranking.item_ids), ranking.conditions, texts)
     response.degradations.extend(calls.degradations)
@@ -53,7 +55,9 @@ async def explain_item(
     return response
 
 
-def _explain_position(texts: Texts, ranking: Ranking, item_id: str, result: gateway_pb2.Result) -> None:
+def _explain_position(
+    texts: Texts, ranking: Ranking, item_id: str, result: gateway_pb2.Result, titles: Mapping[str, str]
+) -> None:
     row = list(ranking.item_ids).index(item_id)
     result.position, result.score = row + 1, ranking.scores[row]
     result.stage_scores.CopyFrom(ranking.stage_scores[item_id])
@@ -61,6 +65,7 @@ def _explain_position(texts: Texts, ranking: Ranking, item_id: str, result: gate
     result.sources.extend(ranking.sources.get(item_id, ()))
     explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, texts)
     add_source(result, ranking.related_title, texts)
+    add_event(result, reasons, titles, texts)
     result.explanation.events.extend(reasons.events if reasons is not None else ())
 
 

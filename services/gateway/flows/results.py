@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 from kairos.common.v1 import product_pb2
 from kairos.gateway.v1 import gateway_pb2
@@ -13,6 +12,8 @@ from services.gateway.domain.tokens import AttributionToken
 from services.gateway.domain.viewer import Viewer
 from services.gateway.flows.disclosure import shopper_product
 from services.gateway.flows.explanation import add_source, explain_result
+from services.gateway.flows.history_events import add_event, history_titles
+from services.gateway.flows.localized import localized_product
 from services.gateway.flows.paging import Page
 from services.gateway.flows.prices import quote
 from services.gateway.flows.variants import other_variants
@@ -24,11 +25,12 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
     """One result for each product of the page that still exists."""
     ranking = page.ranking
     rows = [row for row, id in enumerate(page.item_ids) if id in ranking.products]
-    products = [product_of(ranking.products[page.item_ids[row]], calls.locale) for row in rows]
+    products = [localized_product(ranking.products[page.item_ids[row]], calls.locale) for row in rows]
     context = offer_context(viewer)
-    quotes, variants = await asyncio.gather(
+    quotes, variants, titles = await asyncio.gather(
         quote(calls, parts, products, ranking.offers, context),
         other_variants(calls, parts, products, context) if viewer.is_collapsed else _none(),
+        history_titles(calls, parts, ranking.reasons, [product.id for product in products]),
     )
     results = []
     for row, product in zip(rows, products, strict=True):
@@ -47,6 +49,7 @@ async def results_of(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer
             texts = parts.texts.of(calls.locale)
             explain_result(result, ranking.model_version, ranking.count, reasons, ranking.conditions, texts)
             add_source(result, ranking.related_title, texts)
+            add_event(result, reasons, titles, texts)
         results.append(result)
     parts.metrics.shown_items.inc(len(rows))
     _log_shown(calls, parts, page, viewer, [page.stored_positions[row] for row in rows])
@@ -60,24 +63,6 @@ async def _none() -> dict[str, list[product_pb2.Variant]]:
 def attribution_of(calls: StageCalls, page: Page, parts: Parts) -> str:
     token = AttributionToken(page.ranking.id, page.ranking.model_version)
     return token.encode(parts.token_keys.of(calls.info.tenant)[0])
-
-
-def product_of(serialized: bytes, locale: str) -> product_pb2.Product:
-    """With title and description in the language of `locale`, if the product has them."""
-    product = product_pb2.Product.FromString(serialized)
-    product.title = _localized(product.localized_titles, locale) or product.title
-    product.description = _localized(product.localized_descriptions, locale) or product.description
-    return product
-
-
-def _localized(texts: Mapping[str, str], locale: str) -> str:
-    """The text of the longest tag that `locale` begins with (RFC 4647, lookup); empty without one."""
-    if not texts:
-        return ""
-    by_tag, tag = {tag.lower(): text for tag, text in texts.items()}, locale.lower()
-    while tag and tag not in by_tag:
-        tag = tag.rpartition("-")[0]
-    return by_tag.get(tag, "")
 
 
 def _log_shown(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer, positions: list[int]) -> None:

@@ -36,6 +36,9 @@ return 1
 
 @unavailable_without_redis
 class RedisCountStore(RedisClient):
+    # Of some 3,000 documents, which keep Redis busy for some hundredths of a second.
+    most_events = 400
+
     def __init__(self, client: redis.Redis) -> None:
         super().__init__(client)
         self._write = client.register_script(_WRITE)

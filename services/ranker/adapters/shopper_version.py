@@ -70,10 +70,12 @@ class ShopperVersion:
         if not read:
             return None
         events = shopper_events(read, now_s)
-        items = np.zeros((len(read), self._dimensions), np.float32)
-        for place, (entry, item_id) in enumerate(zip(read, events.item_ids, strict=True)):
-            if item_id:
-                items[place] = self._item(entry)
+        rows = np.array([self._rows.get(item_id, -1) for item_id in events.item_ids], np.int64)
+        items = np.zeros((len(rows), self._dimensions), np.float32)
+        items[rows >= 0] = self._vectors[rows[rows >= 0]]
+        for place in np.flatnonzero(rows < 0).tolist():
+            if events.item_ids[place]:
+                items[place] = self._mapped(read[place])
         return self._run(items, events.types, events.ages, events.words)
 
     def scores(
@@ -99,12 +101,8 @@ class ShopperVersion:
             and self._reads(features.model_version, len(features.vector))
         )
 
-    def _item(self, entry: HistoryEntry) -> FloatArray:
-        """[dimensions], of an entry that is known."""
-        row = self._rows.get(entry.item_id)
-        if row is not None:
-            stored: FloatArray = self._vectors[row].astype(np.float32)
-            return stored
+    def _mapped(self, entry: HistoryEntry) -> FloatArray:
+        """[dimensions], of an item that only its text vector describes."""
         assert entry.features is not None
         assert entry.features.vector is not None
         text = entry.features.vector / max(float(np.linalg.norm(entry.features.vector)), 1e-9)

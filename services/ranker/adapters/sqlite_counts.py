@@ -27,6 +27,9 @@ _WHOSE = "the ranker's counts"
 class SqliteCountStore:
     """Several replicas on one machine may share the file."""
 
+    # Nobody but the counters waits for a write.
+    most_events = 3_200
+
     def __init__(self, data_dir: Path) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         file = data_dir / COUNTS_FILE

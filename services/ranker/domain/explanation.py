@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.ranker.domain.attribution import masked_of, shapley, unasked
+from services.ranker.domain.event_shares import Basis, EventShares, influences_on
 from services.ranker.domain.influential_events import InfluentialEvent, influential_events
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.reasons import GROUPS, ReasonType
@@ -29,22 +30,31 @@ def explain(
     rows: Sequence[int],
     slate: Slate | None = None,
     is_by_history: bool = True,
+    event_shares: Mapping[Basis, EventShares] | None = None,
 ) -> dict[int, Explanation]:
     """By row; empty for a ranker that has neither parts nor masked scores. A slate answers a request without query.
 
     `is_by_history`: the candidates of a slate were found by the history, or are popular; otherwise their own score
-    says how they relate to the products of a page, and counts as query match.
+    says how they relate to the products of a page, and counts as query match. `event_shares`: what the shopper model
+    and the counts say of the events, with values for each of `rows`; a ranker that is no sum has its own influences.
     """
     masked = masked_of(request, scores, rows) if rows else None
     if masked is None:
         return {}
     attribution = shapley(unasked(masked.score, request) if slate is not None and is_by_history else masked.score)
-    influences = masked.influences()
+    shares = {Basis.SIMILAR: EventShares(request.profile.item_ids, masked.influences())}
+    if scores.of_history:
+        shares |= event_shares or {}
     return {
         row: Explanation(
             float(attribution.baseline[place]),
             dict(zip(GROUPS, attribution.contributions[place].tolist(), strict=True)),
-            influential_events(request.vectors[row], influences[place], request.profile, request.user_history),
+            influential_events(
+                request.vectors[row],
+                influences_on(place, shares, {b: float(part[row]) for b, part in scores.of_history.items()} or None),
+                request.profile,
+                request.user_history,
+            ),
             slate.steps(row) if slate is not None else None,
         )
         for place, row in enumerate(rows)

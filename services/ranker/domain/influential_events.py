@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.event import HistoryEntry
+from services.ranker.domain.event_shares import Basis, Influence
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.user_history import UserHistory, event_weight
 
@@ -19,28 +18,36 @@ MOST = 3
 class InfluentialEvent:
     """`entry` is the newest event on one item of the history, `similarity` that item's cosine with the explained one.
 
-    `share` is of the influence of all items of the history, by absolute value; negative if it lowers the score.
+    `share` is of the influence of all items of the history, by absolute value; negative if it lowers the score. `basis`
+    is the part of the score that it moves most.
     """
 
     entry: HistoryEntry
     similarity: float
     share: float
+    basis: Basis
 
 
 def influential_events(
-    vector: FloatArray, influences: FloatArray, profile: Profile, user_history: UserHistory, most: int = MOST
+    vector: FloatArray,
+    influences: Mapping[str, Influence],
+    profile: Profile,
+    user_history: UserHistory,
+    most: int = MOST,
 ) -> list[InfluentialEvent]:
     """The events that raise or lower the score of the item with `vector` [dimensions] most, strongest first.
 
-    `influences` [items of the profile] are negative for items that lower it. Equal ones are ordered by item id.
+    `influences` are by item of the history. Equal ones are ordered by item id.
     """
-    whole = float(np.abs(influences).sum())
+    whole = sum(abs(influence.value) for influence in influences.values())
+    similar = dict(zip(profile.item_ids, (profile.vectors @ vector).tolist(), strict=True))
     found = []
-    for row in np.argsort(-np.abs(influences), kind="stable")[:most].tolist():
-        influence = float(influences[row])
-        entry = _newest_event(profile.item_ids[row], influence > 0, (*user_history.recent, *user_history.lasting))
-        if influence and entry is not None:
-            found.append(InfluentialEvent(entry, float(profile.vectors[row] @ vector), influence / whole))
+    for item_id in sorted(influences, key=lambda item_id: (-abs(influences[item_id].value), item_id))[:most]:
+        influence = influences[item_id]
+        entry = _newest_event(item_id, influence.value > 0, (*user_history.recent, *user_history.lasting))
+        if influence.value and entry is not None:
+            share = influence.value / whole
+            found.append(InfluentialEvent(entry, similar.get(item_id, 0.0), share, influence.basis))
     return found
 
 

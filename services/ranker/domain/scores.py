@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.event_shares import Basis
 from services.ranker.domain.ranking_request import BoolArray, RankingRequest
 from services.ranker.domain.reasons import ReasonType
 from services.ranker.domain.user_features import UserFeatures
@@ -34,6 +35,7 @@ class Scores:
     `parts` add up to `total`; a ranker that is no sum has none. `tasks` are probabilities by task ("click", "cart",
     "purchase"); a ranker that predicts nothing has none. `model_version` is empty for a ranker of one version. `masked`
     scores some rows with groups masked; None: the `parts` do. `features` are those that the ranker computed, if any.
+    `of_history` add up to the part of the history, if the ranker is a sum.
     """
 
     total: FloatArray
@@ -42,6 +44,7 @@ class Scores:
     model_version: str = ""
     masked: Callable[[Sequence[int]], Masked] | None = None
     features: tuple[UserFeatures, CandidateFeatures] | None = None
+    of_history: Mapping[Basis, FloatArray] = field(default_factory=dict)
 
     def take(self, rows: Sequence[int]) -> Scores:
         """The scores of these candidates only."""
@@ -53,6 +56,7 @@ class Scores:
             self.model_version,
             None if masked is None else lambda wanted: masked([at[row] for row in wanted]),
             None if self.features is None else (self.features[0], self.features[1].take(at)),
+            {basis: part[at] for basis, part in self.of_history.items()},
         )
 
     @classmethod

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import reduce
+
 import numpy as np
 
+from services.ranker.domain.event_shares import Basis
 from services.ranker.domain.features.history_match import history_match
 from services.ranker.domain.features.neighbour_match import neighbour_match
 from services.ranker.domain.features.popularity import saturated
@@ -18,14 +22,18 @@ from services.ranker.domain.weights import Weights
 
 def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
     """Query match + history, shopper model and neighbours + price affinity + popularity - out of stock."""
-    return Scores.sum_of(
+    of_history = {
+        Basis.SIMILAR: weights.history * history_match(request.vectors, request.profile),
+        Basis.SHOPPER: weights.shopper * shopper_match(request),
+        Basis.TOGETHER: weights.neighbours * neighbour_match(request),
+    }
+    scores = Scores.sum_of(
         {
             ReasonType.QUERY_MATCH: weights.query * query_match(request),
-            ReasonType.RECENT_HISTORY: weights.history * history_match(request.vectors, request.profile)
-            + weights.shopper * shopper_match(request)
-            + weights.neighbours * neighbour_match(request),
+            ReasonType.RECENT_HISTORY: reduce(np.add, of_history.values()),
             ReasonType.PRICE_AFFINITY: weights.price * price_affinity(request),
             ReasonType.POPULARITY: weights.popularity * saturated(request.popularity),
             ReasonType.AVAILABILITY: np.where(request.stocks == 0, -weights.availability, 0).astype(np.float32),
         }
     )
+    return replace(scores, of_history=of_history)

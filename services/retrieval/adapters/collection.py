@@ -78,7 +78,7 @@ class Collection(Protocol):
     def item_spaces(self) -> tuple[ItemSpace, ...]:
         """The versions of item vectors, oldest first."""
 
-    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> None:
+    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> ItemSpace:
         """From now on points may have item vectors of this version, which is not there yet."""
 
     def complete_items(self, space: ItemSpace) -> None: ...

@@ -40,6 +40,7 @@ from services.retrieval.adapters.edge_generations import (
     remove_other_maps,
     write_map,
 )
+from services.retrieval.adapters.edge_repair import remove_unnamed_vectors
 from services.retrieval.adapters.edge_shard import PAGE, config, load, offers_in, read_records
 from services.retrieval.adapters.edge_writes import Writes
 from services.retrieval.adapters.item_spaces import ItemSpace, completed, free_name, without
@@ -106,7 +107,9 @@ class EdgeCollection:
         remove_other_maps(folder, manifest)
         if manifest is None:
             return None
-        shard = load(folder / manifest.generation, max_search_threads)
+        path = folder / manifest.generation
+        remove_unnamed_vectors(path, manifest.vector_names, (LEXICAL,))
+        shard = load(path, max_search_threads)
         return cls(folder, manifest, shard, max_search_threads, writes)
 
     @property
@@ -145,7 +148,7 @@ class EdgeCollection:
     def item_spaces(self) -> tuple[ItemSpace, ...]:
         return self._manifest.item_spaces
 
-    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> None:
+    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> ItemSpace:
         with self._changing():
             spaces = self._manifest.item_spaces
             token = "" if map is None else write_map(self._folder, map)
@@ -159,6 +162,7 @@ class EdgeCollection:
             )
             self._shard.flush()
             self._set_item_spaces((*spaces, space))
+            return space
 
     def complete_items(self, space: ItemSpace) -> None:
         with self._changing():
@@ -169,6 +173,8 @@ class EdgeCollection:
         with self._changing():
             # First: a search must not find a version without its vectors.
             self._set_item_spaces(without(self._manifest.item_spaces, space.using))
+            # What was written must not be read again from the log after the vector is gone.
+            self._shard.flush()
             self._apply(UpdateOperation.delete_vector_name(space.using))
             self._shard.flush()
             self._maps.pop(space.map_token, None)

@@ -18,6 +18,7 @@ import numpy as np
 from services.common.arrays import FloatArray
 from services.retrieval.adapters.edge_layout import write_json
 from services.retrieval.adapters.item_spaces import ItemSpace
+from services.retrieval.adapters.points import DENSE, IMAGE
 
 _PREFIX = "generation-"
 _MANIFEST = "manifest.json"
@@ -48,6 +49,12 @@ class Manifest:
         content = json.loads(path.read_text())
         spaces = tuple(ItemSpace(**space) for space in content.pop("item_spaces", ()))
         return cls(**content, item_spaces=spaces)
+
+    @property
+    def vector_names(self) -> set[str]:
+        """Of the dense vectors that the collection has."""
+        models = {DENSE: self.model_version, IMAGE: self.image_model_version}
+        return {using for using, version in models.items() if version} | {space.using for space in self.item_spaces}
 
     def write(self, folder: Path) -> None:
         content = asdict(self)

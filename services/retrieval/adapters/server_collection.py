@@ -62,7 +62,7 @@ class ServerCollection:
         setattr(self, f"{prefix}dimensions", dimensions)
         self._write_metadata()
 
-    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> None:
+    def begin_items(self, model_version: str, dimensions: int, map: FloatArray | None) -> ItemSpace:
         token = "" if map is None else write_map(self._client, self.name, map)
         # A random name: a replica that has not seen yet that a version was dropped must not find those of another one.
         space = ItemSpace(ITEMS_PREFIX + secrets.token_hex(6), model_version, dimensions, map_token=token)
@@ -76,6 +76,7 @@ class ServerCollection:
             ),
         )
         self._set_item_spaces((*self.item_spaces, space))
+        return space
 
     def complete_items(self, space: ItemSpace) -> None:
         self._set_item_spaces(completed(self.item_spaces, space.using))

@@ -7,6 +7,7 @@ import pytest
 
 from services.ranker.domain.attention import attention
 from services.ranker.domain.event import EventType, HistoryEntry
+from services.ranker.domain.event_shares import Basis, EventShares, influences_on
 from services.ranker.domain.influential_events import MOST, InfluentialEvent, influential_events
 from services.ranker.domain.profile import build_profile
 from tests.unit.ranker.histories import NOW_S, entry, features, user_history
@@ -18,7 +19,8 @@ TWIN, NEAR, STRANGE = features("twin"), features("near", 1.0, 0.6, 0.0), feature
 def influences(*history: HistoryEntry) -> list[InfluentialEvent]:
     remembered = user_history(*history)
     profile = build_profile(remembered, "m@1", 3, NOW_S)
-    return influential_events(ITEM, attention(ITEM[None], profile)[0], profile, remembered)
+    shares = {Basis.SIMILAR: EventShares(profile.item_ids, attention(ITEM[None], profile))}
+    return influential_events(ITEM, influences_on(0, shares, None), profile, remembered)
 
 
 def test_the_most_similar_event_has_the_most_influence() -> None:
@@ -48,3 +50,20 @@ def test_at_most_three_events() -> None:
     """At most three events are returned for a history of any length, and none without a history."""
     assert len(influences(*(entry(features(f"t{n}"), age_s=n) for n in range(9)))) == MOST
     assert influences() == []
+
+
+def test_the_parts_of_the_score_decide() -> None:
+    """Shares of a model count as much as its part of the score, and an event names the part that it moves most."""
+    remembered = user_history(entry(TWIN), entry(NEAR, age_s=5), entry(STRANGE, age_s=9))
+    profile = build_profile(remembered, "m@1", 3, NOW_S)
+    shares = {
+        Basis.SIMILAR: EventShares(["twin", "near"], np.array([[3, 1]], np.float32)),
+        Basis.SHOPPER: EventShares(["strange", "twin"], np.array([[50, -50]], np.float32)),
+        Basis.TOGETHER: EventShares(["near"], np.array([[0.01]], np.float32)),
+    }
+    parts = {Basis.SIMILAR: 0.4, Basis.SHOPPER: 1.0, Basis.TOGETHER: 0.3}
+    found = influential_events(ITEM, influences_on(0, shares, parts), profile, remembered)
+    assert [(one.entry.item_id, one.basis) for one in found] == [
+        ("strange", Basis.SHOPPER), ("near", Basis.TOGETHER), ("twin", Basis.SHOPPER),
+    ]  # fmt: skip
+    assert [one.share for one in found] == pytest.approx([0.5 / 1.1, 0.4 / 1.1, -0.2 / 1.1])

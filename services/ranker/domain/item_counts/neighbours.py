@@ -14,8 +14,8 @@ from services.ranker.domain.item_counts.relations import MEASURES, Relation
 # new pair of a frequent item has the time to grow. On the validation of relations.MEASURES this costs .001 of NDCG@10
 # against all neighbours.
 NEIGHBOURS, MOST = 100, 150
-# Counts that nothing was added to for so long are forgotten: six half-lives, and those of FOLLOWED after about as long as
-# events are kept.
+# Counts that nothing was added to for so long are forgotten: after six half-lives, and those of FOLLOWED after about as
+# long as events are kept.
 COUNTS_S, FOLLOWED_S = 180 * 86_400.0, 400 * 86_400.0
 _DAY_S = 86_400.0
 
@@ -63,17 +63,17 @@ class Neighbours:
 
 def changed(count: Count | None, before: float | None, after: float | None) -> Count | None:
     """A count after a person's part of it moved from one log mass to another. None: nobody is left."""
-    masses = [] if count is None else [(count.log_mass, 1)]
-    if before is not None and count is not None:
-        masses.append((before, -1))
-    if after is not None:
-        masses.append((after, 1))
-    was_counted = before is not None and count is not None
-    persons = (0 if count is None else count.persons) - was_counted + (after is not None)
-    if persons <= 0 or not masses:
+    if count is None:
+        return None if after is None else Count(after, 1)
+    persons = count.persons - (before is not None) + (after is not None)
+    if persons <= 0:
         return None
-    most = max(log_mass for log_mass, _ in masses)
-    total = sum(sign * 2.0 ** (log_mass - most) for log_mass, sign in masses)
+    most = count.log_mass if after is None else max(count.log_mass, after)
+    total = 2.0 ** (count.log_mass - most)
+    if before is not None:
+        total -= 2.0 ** (before - most)
+    if after is not None:
+        total += 2.0 ** (after - most)
     # A difference of floats: at least what one person adds on the day of the least.
     return Count(most + math.log2(max(total, 2.0**-40)), persons)
 

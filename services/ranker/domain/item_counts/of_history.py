@@ -52,6 +52,11 @@ def history_weights(history: UserHistory) -> dict[str, float]:
     return {item_id: weight / total for item_id, weight in weights.items()}
 
 
+def most_of_item(items: int) -> int:
+    """Neighbours of each of some items that are looked at."""
+    return max(FEWEST_OF_ITEM, MOST_LOOKED_AT // max(1, items))
+
+
 def items_of(history: UserHistory) -> set[str]:
     """The items that the person knows: they are no neighbours."""
     return {entry.item_id for entries in (history.recent, history.purchases) for entry in entries}
@@ -70,7 +75,7 @@ def scores_of(
     """
     if not neighbours:
         return {}
-    most = max(FEWEST_OF_ITEM, MOST_LOOKED_AT // len(neighbours))
+    most = most_of_item(len(neighbours))
     names, masses, owners = list[str](), list[npt.NDArray[np.float64]](), list[int]()
     for item_id in neighbours:
         item_ids, log_masses = neighbours[item_id]

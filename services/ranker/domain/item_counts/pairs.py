@@ -7,7 +7,6 @@ added is kept, bounded, so that it can be replaced by a newer day and taken back
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -62,6 +61,11 @@ class PersonCounts:
         """The time of the person's newest event that counts."""
         return max((*(act.time_s for act in self.acts), *self.followed.values()), default=otherwise)
 
+    def may_have_bought_before(self, item_id: str) -> bool:
+        """Whether an act before the last one may have been a purchase of the item."""
+        bought = [act.item_id for act in self.acts if act.relation is Relation.BOUGHT]
+        return len(bought) >= ACTS or bought.count(item_id) > 1
+
     def add(self, act: Act) -> Iterator[Change]:
         """The act's item, and its pairs with the items of acts within the window."""
         if act.order_id and self._is_undone(act.order_id, act.item_id, act.quantity):
@@ -69,11 +73,15 @@ class PersonCounts:
         if act not in self.acts:
             self.acts.append(act)
             self.acts.sort(key=lambda each: (each.time_s, each.item_id))
-        full = Counter((pair.relation, day) for pair, day in self.counted.items())
-        for pair, day in self._made_by(act):
-            known = self.counted.get(pair)
-            if (known is None or day > known) and full[pair.relation, day] < DAILY:
-                full[pair.relation, day] += 1
+        newer = {pair: day for pair, day in self._made_by(act) if day > self.counted.get(pair, -1)}
+        full = {
+            day: sum(pair.relation == act.relation and on == day for pair, on in self.counted.items())
+            for day in (set(newer.values()) if len(self.counted) + len(newer) > DAILY else ())
+        }
+        for pair, day in newer.items():
+            if full.get(day, 0) < DAILY:
+                full[day] = full.get(day, 0) + 1
+                known = self.counted.get(pair)
                 self.counted[pair] = day
                 yield _change(pair, known, day)
         self._bound()

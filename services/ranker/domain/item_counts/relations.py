@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 
-class Relation(Enum):
+class Relation(StrEnum):
+    """A text, whose hash costs nothing: counting hashes pairs most of the time."""
+
     BOUGHT = "bought"
     VIEWED = "viewed"
     FOLLOWED = "followed"

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from services.ranker.domain.event import Event, EventType
 from tests.unit.training.shopper.shop import ITEMS, QUICK, catalogue, cyclic_log, trained
 from training.shopper.data import Catalogue, ShopperLog
 from training.shopper.evaluation import ranks
+from training.shopper.softmax import full_softmax_loss, sampled_softmax_loss
 from training.shopper.train import fit
 from training.shopper.windows import Windows
 
@@ -103,3 +105,15 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
     log = ShopperLog.of_sequences([np.array([item]) for item in range(5)])
     with pytest.raises(ValueError, match="two products"):
         fit(log, catalogue(), QUICK, tmp_path)
+
+
+def test_a_sample_of_negatives_stands_for_all() -> None:
+    """With log-Q correction, many draws give the loss of the softmax over all items."""
+    torch.manual_seed(0)
+    hidden, items, targets = torch.randn(20, 8), torch.randn(50, 8), torch.randint(0, 50, (20,))
+    chances = torch.softmax(torch.randn(50), 0)
+    drawn = torch.multinomial(chances, 100_000, replacement=True)
+    found = sampled_softmax_loss(hidden, items[targets], targets, items[drawn], drawn, chances.log()[drawn])
+    expected = torch.nn.functional.cross_entropy(hidden @ items.T, targets)
+    assert found.item() == pytest.approx(expected.item(), rel=0.01)
+    assert full_softmax_loss(hidden, items, targets).item() == pytest.approx(expected.item(), rel=0.01)

@@ -1,0 +1,47 @@
+"""Lists of what was shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.ranker.domain.weights import Weights
+from tests.unit.training.ranking_shop import NOW_S, WINDOW_S, shop_log
+from training.ranking.examples import Examples
+from training.ranking.reading import ExampleReader
+from training.shopper.impressions import corrected, impression_lists
+from training.shopper.lists import FEATURES
+
+WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5, shopper=0.7, neighbours=3.0)
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
+    store = shop_log(tmp_path_factory.mktemp("log"), lists=1_200)
+    return ExampleReader(store, window_s=WINDOW_S).read(NOW_S)
+
+
+def test_lists_are_recommendations_with_a_click(examples: Examples) -> None:
+    """Pages of a query are left out, and so are those without a click; clicks at low places weigh more."""
+    lists = impression_lists(examples)
+    assert lists.all_lists == sum(not row.any() for row in examples.query)
+    assert 300 < lists.count < lists.all_lists
+    assert lists.features.shape == (len(lists.lists), len(FEATURES))
+    clicked = lists.weights[lists.gains > 0]
+    assert clicked.min() == pytest.approx(1, abs=0.05)
+    assert clicked.max() > 1.5
+
+
+def test_clicks_correct_the_weights(examples: Examples) -> None:
+    """In a shop whose users love one kind, the history gains weight; what was not shown stays."""
+    found = corrected(WEIGHTS, examples)
+    assert found is not None
+    assert found.weights.history > WEIGHTS.history
+    assert found.weights.shopper == pytest.approx(WEIGHTS.shopper)
+
+
+def test_few_pages(examples: Examples, tmp_path: Path) -> None:
+    """With fewer lists nothing is corrected."""
+    few = ExampleReader(shop_log(tmp_path, lists=60), window_s=WINDOW_S).read(NOW_S)
+    assert corrected(WEIGHTS, few) is None
