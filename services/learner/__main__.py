@@ -15,17 +15,18 @@ import threading
 from pathlib import Path
 
 import structlog
-import torch
 
 from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
+from services.learner.item_vectors import UnusedItemVectors
 from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.learner.state import StateFolder
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.weights import Weights
+from services.ranker.models.served_shoppers import FOLDER
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_store
 
@@ -41,10 +42,12 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     argparse.ArgumentParser("python -m services.learner", description=__doc__).parse_args()
     _use_folder_of_suite()
+    # torch reads it when it is imported, which happens when there is something to train.
+    os.environ["OMP_NUM_THREADS"] = "1"
     try:
         settings, ranker = load_settings(LearnerSettings), load_settings(RankerSettings)
         configure_telemetry("learner", settings.telemetry)
-        torch.set_num_threads(1)
+        os.nice(settings.niceness)
         with StateFolder(settings.data_dir).alone():
             metrics = LearnerMetrics()
             metrics.serve(settings.metrics)
@@ -69,10 +72,13 @@ def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetri
     """Until `stop`. A failure is logged, and a new learner continues from what was saved."""
     registry = ModelRegistry(ranker.models_dir / settings.tenant)
     weights = Weights(**ranker.weights.model_dump())
+    vectors = UnusedItemVectors(ModelRegistry(registry.folder / FOLDER), settings.gateway)
     while not stop.is_set():
         try:
             store = build_store(ranker)
-            learner = Learner(store, registry, weights, settings, metrics)
+            learner = Learner(
+                store, registry, weights, settings, metrics, vectors=vectors if settings.item_vectors_s else None
+            )
             _log.info("learning", group=settings.group, tenant=settings.tenant)
             while not stop.wait(settings.poll_s):
                 learner.turn()

@@ -41,6 +41,7 @@ from services.ranker.item_counter import ItemCounter
 from services.ranker.item_lists import ItemLists
 from services.ranker.keeper import Keeper
 from services.ranker.log_reader import LogReader
+from services.ranker.metrics import OF_SHOPPER_VERSIONS
 from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore, ShopperModels
 from services.ranker.rank_items import ItemRanker
 from services.ranker.settings import RankerSettings
@@ -257,6 +258,13 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         if (fill := self._keeper.fill) is not None:
             measured |= {"kairos_ranker_store_used_bytes": fill.used, "kairos_ranker_store_limit_bytes": fill.limit}
         return measured
+
+    def shopper_measures(self) -> dict[str, dict[str, float]]:
+        """By the version of the shopper model, then by the name of the metric."""
+        return {
+            version: dict(zip(OF_SHOPPER_VERSIONS, (used.requests, used.seconds, used.errors), strict=True))
+            for version, used in self._shoppers.usage().items()
+        }
 
     def close(self) -> None:
         """Ends the calls in progress and writes the rankings and session moves that are queued."""

@@ -25,7 +25,7 @@ def estimate(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """A row for each kind. Reads the data, and keeps nothing of them."""
     with work.opened(f"{suite.connection.target} {suite.tenant}", clock()):
-        read(suite.connection, work, kinds, bar)
+        read(suite.connection, work, bar)
         rows = []
         if "shopper" in kinds:
             rows.append(_shopper(suite, work, settings, clock()))
@@ -56,7 +56,8 @@ def _shopper(suite: Suite, work: WorkFolder, settings: SuiteTraining, now_s: flo
 
 
 def _ranking(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
-    from training.suite.ranking import clicked_pages, examples_of
+    from services.learner.memory import clicked_pages
+    from training.suite.examples import examples_of
 
     examples, _ = examples_of(work, settings, now_s)
     clicked = clicked_pages(examples)

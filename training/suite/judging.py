@@ -87,7 +87,7 @@ def compared(before: Measured, after: Measured, metric: str, chosen: npt.NDArray
     """Of the same cases. Persons are drawn with replacement: the events of one are no independent sample."""
     rows = np.flatnonzero(np.ones(len(before.persons), bool) if chosen is None else chosen)
     a, b = before.values[metric][rows], after.values[metric][rows]
-    names, person = np.unique([before.persons[row] for row in rows], return_inverse=True)
+    names, person = np.unique(np.array(before.persons, np.str_)[rows], return_inverse=True)
     sums = np.stack([np.bincount(person, of, len(names)) for of in (a, b)])
     random = np.random.default_rng(0)
     weights = random.multinomial(len(names), np.full(len(names), 1 / len(names)), _RESAMPLES)

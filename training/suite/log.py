@@ -20,6 +20,8 @@ from training.suite.reading import EVENTS, IMPRESSIONS
 from training.suite.work import WorkFolder
 
 _AT_ONCE = 1_000
+# Of the log of impressions, the newest pages are read: more would need more memory, and say little more.
+MOST_PAGES = 30_000
 
 
 class ReadLog:
@@ -48,7 +50,8 @@ class ReadLog:
     def impressions_after(
         self, tenant: str, position: int, limit: int, person: str = ""
     ) -> list[tuple[int, Impressions]]:
-        read = self._work.records(IMPRESSIONS, position, limit)
+        first = self._work.count(IMPRESSIONS) - MOST_PAGES
+        read = self._work.records(IMPRESSIONS, max(position, first), limit)
         found = ((position, page_from_proto(event_pb2.Impressions.FromString(body))) for position, body in read)
         return [(position, page) for position, page in found if not person or page.person == person]
 

@@ -33,7 +33,7 @@ class Progress:
             yield self
 
     @contextlib.contextmanager
-    def stage(self, title: str, total: float | None = None, done: float = 0) -> Iterator[Stage]:
+    def stage(self, title: str, total: float | None = None, done: int = 0) -> Iterator[Stage]:
         """The bar stays, full, when the stage has ended."""
         task = self._bars.add_task(title, total=total, completed=done, note="")
         stage = _Stage(self._bars, task)

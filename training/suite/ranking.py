@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from services.learner.guardrail import Predictor, Verdict, compare
+from services.learner.memory import clicked_pages
 from services.learner.scoring_function import ScoringFunction
 from services.learner.settings import GuardrailSettings
 from services.learner.split import is_held_back
@@ -19,9 +20,8 @@ from services.ranker.domain.weights import Weights
 from training.ranking.examples import Examples
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
-from training.ranking.reading import ExampleReader
 from training.ranking.training import Training
-from training.suite.log import ReadLog
+from training.suite.examples import examples_of
 from training.suite.outcome import Outcome, Result
 from training.suite.progress import Progress
 from training.suite.publishing import copy_files
@@ -52,7 +52,7 @@ def train_ranking(
     verdict = compare(judge, _opponent(registry, vector_version, weights, trained), ranker, GuardrailSettings())
     folder = work.folder / KIND / "version"
     ranker.save(folder)
-    figures = {name: change.challenger for name, change in verdict.differences.items()}
+    figures: dict[str, float] = {name: change.challenger for name, change in verdict.differences.items()}
     manifest = {
         "created_s": now_s, "parent": registry.rollout().current, "metrics": figures,
         "verdict": {"passed": verdict.passed, "reason": verdict.reason, "changes": verdict.figures()},
@@ -65,13 +65,6 @@ def train_ranking(
     result = _take_steps(registry, version, verdict)
     seconds = time.monotonic() - began
     return Outcome(KIND, result, verdict.reason, version, "", figures, seconds, str(registry.path(version)))
-
-
-def examples_of(work: WorkFolder, settings: SuiteTraining, now_s: float) -> tuple[Examples, str]:
-    reader = ExampleReader(
-        ReadLog(work, str(work.about().get("vector_version", "")), now_s), window_s=settings.window_s
-    )  # fmt: skip
-    return reader.read(now_s), reader.vector_version
 
 
 def _opponent(registry: ModelRegistry, vector_version: str, weights: Weights, trained: Examples) -> Predictor:
@@ -94,7 +87,3 @@ def _take_steps(registry: ModelRegistry, version: str, verdict: Verdict) -> Resu
         return Result.REFUSED
     registry.take_step(StepKind.SHADOW, version, lambda now: now.with_shadow(version), verdict.reason)
     return Result.SHADOW
-
-
-def clicked_pages(examples: Examples) -> int:
-    return len(np.unique(examples.page[examples.click > 0]))

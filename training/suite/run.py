@@ -46,13 +46,13 @@ def run(
     with work.opened(f"{suite.connection.target} {suite.tenant}", clock()):
         suite.shoppers.repair()
         suite.rankers.repair()
-        read(suite.connection, work, kinds, bar)
+        read(suite.connection, work, bar)
         outcomes = []
         if "shopper" in kinds:
             # Imported here: they import torch, which a run without such a model does not need.
             from training.suite.shopper import train_shopper
 
-            outcomes.append(train_shopper(work, suite.connection, suite.shoppers, settings, bar, clock))
+            outcomes.append(train_shopper(work, suite.connection, suite.shoppers, suite.weights, settings, bar, clock))
         if "ranking" in kinds:
             from training.suite.ranking import train_ranking
 
@@ -61,9 +61,9 @@ def run(
     return outcomes
 
 
-def read(connection: Connection, work: WorkFolder, kinds: Collection[str], bar: Progress) -> None:
+def read(connection: Connection, work: WorkFolder, bar: Progress) -> None:
     read_products(connection, work, bar)
-    for log in (EVENTS, *([IMPRESSIONS] if "ranking" in kinds else [])):
+    for log in (EVENTS, IMPRESSIONS):
         try:
             read_log(connection, work, log, bar)
         except TokenLost:

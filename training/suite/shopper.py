@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,23 @@ import numpy as np
 
 from ops.client import Connection
 from services.common.versions import replace_file
+from services.learner.memory import clicked_pages
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.event import Event
 from services.ranker.domain.rollout import StepKind
+from services.ranker.domain.weights import Weights
+from training.ranking.examples import Examples
+from training.shopper.assessment import assess
 from training.shopper.data import Catalogue, ShopperLog
 from training.shopper.export import export
-from training.shopper.train import Trained, fit
+from training.shopper.impressions import corrected
+from training.shopper.report import document, write_report
+from training.shopper.settings import TrainSettings
+from training.shopper.train import Trained
+from training.shopper.weights import LEAST_LISTS
 from training.suite.cases import Case, cases_of, held_back_share, is_held_back
+from training.suite.examples import examples_of
+from training.suite.fitting import fitter_at
 from training.suite.judging import (
     Measured,
     Popularity,
@@ -38,7 +48,7 @@ from training.suite.scorer import VersionScorer
 from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
-KIND = "shopper"
+KIND, REPORT = "shopper", "report.json"
 # The file of the registry that fixes the old sample, and the share of persons that is held back.
 _SAMPLE = "held_back.json"
 # Events of held-back persons on which a version is judged: the newest ones.
@@ -96,10 +106,11 @@ def data_of(work: WorkFolder, registry: ModelRegistry, now_s: float) -> Data:
 
 
 def train_shopper(
-    work: WorkFolder, connection: Connection, registry: ModelRegistry, settings: SuiteTraining, bar: Progress,
-    clock: Callable[[], float] = time.time,
+    work: WorkFolder, connection: Connection, registry: ModelRegistry, weights: Weights, settings: SuiteTraining,
+    bar: Progress, clock: Callable[[], float] = time.time,
 ) -> Outcome:  # fmt: skip
-    """Every step may be repeated: a run that was killed continues with the next one.
+    """Every step may be repeated: a run that was killed continues with the next one. `weights` are the settings' of the
+    weighted sum, at which the fitted ones begin.
 
     A first version is promoted at once. A later one goes into shadow, from where the learner lets it answer.
     """
@@ -111,14 +122,15 @@ def train_shopper(
         return Outcome(KIND, Result.SKIPPED, missing)
     fix_sample(registry, data)
     folder = work.folder / KIND / "version"
-    trained = fitted(work, data, settings, bar)
     if not folder.exists():
-        _export(trained, data, folder)
+        pages, _ = examples_of(work, settings, clock())
+        _make(*fitted(work, data, settings, bar), data, weights, pages, bar, folder)
     with bar.stage("Judging the version", total=1) as stage:
         verdict, figures = judged(folder, data, registry)
         stage.update(1)
-    manifest = about(data, trained, verdict, figures, registry, settings, clock())
-    _write_report(folder, manifest)
+    report = json.loads((folder / REPORT).read_text("utf-8"))
+    manifest = about(data, report, verdict, figures, registry, clock())
+    write_report(folder, {**report, "held_back": {**figures, "verdict": verdict.reason}, "changes": verdict.figures()})
     if verdict.passed:
         upload(connection, folder, registry, bar)
     version = publish(registry, folder, manifest)
@@ -129,14 +141,22 @@ def train_shopper(
     )  # fmt: skip
 
 
-def fitted(work: WorkFolder, data: Data, settings: SuiteTraining, bar: Progress) -> Trained:
-    with bar.stage("Training the shopper model") as stage:
+def fitted(work: WorkFolder, data: Data, settings: SuiteTraining, bar: Progress) -> tuple[Trained, TrainSettings]:
+    """With the settings that it was fitted with."""
+    chosen, folder = settings.shopper, work.folder / KIND
+    with fitter_at(settings.address) as fitter:
+        if settings.tune:
+            # Imported here: only a search needs optuna.
+            from training.suite.tuning import tuned
 
-        def progress(what: str, done: int, total: int, note: str) -> None:
-            stage.total(total)
-            stage.update(done, f"{what}: {note}")
+            chosen = tuned(data.log, data.catalogue, chosen, settings.tune, fitter, folder / "tune", bar)
+        with bar.stage("Training the shopper model") as stage:
 
-        return fit(data.log, data.catalogue, settings.shopper, work.folder / KIND / "fit", progress)
+            def progress(what: str, done: int, total: int, note: str) -> None:
+                stage.total(total)
+                stage.update(done, f"{what}: {note}")
+
+            return fitter.fit(data.log, data.catalogue, chosen, folder / "fit", progress), chosen
 
 
 def judged(folder: Path, data: Data, registry: ModelRegistry) -> tuple[Verdict, dict[str, float]]:
@@ -184,8 +204,8 @@ def fix_sample(registry: ModelRegistry, data: Data) -> None:
 
 
 def about(
-    data: Data, trained: Trained, verdict: Verdict, figures: Mapping[str, float], registry: ModelRegistry,
-    settings: SuiteTraining, now_s: float,
+    data: Data, report: Mapping[str, Any], verdict: Verdict, figures: Mapping[str, float], registry: ModelRegistry,
+    now_s: float,
 ) -> dict[str, Any]:  # fmt: skip
     """The manifest of the version."""
     return {
@@ -198,8 +218,9 @@ def about(
             "held_back_share": data.share, "from_s": data.from_s, "to_s": data.to_s,
         },
         "features": {"vector_version": data.catalogue.vector_version},
-        "training": {"epochs": trained.epochs, "seconds": trained.seconds, "curve": list(trained.curve)},
-        "settings": asdict(settings.shopper),
+        "training": {"epochs": report["training"]["epochs"], "seconds": report["training"]["seconds"]},
+        "weights": report["weights"],
+        "settings": report["settings"],
     }  # fmt: skip
 
 
@@ -220,12 +241,29 @@ def _take_steps(registry: ModelRegistry, version: str, verdict: Verdict) -> Resu
     return Result.SHADOW
 
 
-def _export(trained: Trained, data: Data, folder: Path) -> None:
-    """Whole or not at all."""
+def _make(
+    trained: Trained, settings: TrainSettings, data: Data, weights: Weights, pages: Examples, bar: Progress,
+    folder: Path,
+) -> None:  # fmt: skip
+    """The version's folder with its report, whole or not at all."""
+    with bar.stage("Fitting the weights") as stage:
+
+        def progress(what: str, done: int, total: int, note: str) -> None:
+            stage.total(total)
+            stage.update(done, note)
+
+        assessment = assess(trained, data.catalogue, weights, settings.seed, progress)
     draft = folder.with_suffix(".draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
-    export(trained.model, data.catalogue, draft)
+    found, source = assessment.weights, "newest events of persons"
+    # What shoppers clicked, of what they were shown, corrects what their next actions say.
+    if clicked_pages(pages) >= LEAST_LISTS:
+        by_clicks = corrected(found.weights if found else weights, pages)
+        found, source = (by_clicks, "clicks on shown lists") if by_clicks else (found, source)
+    fitted_weights = found.document(source) if found else None
+    export(trained.model, data.catalogue, draft, fitted_weights)
+    write_report(draft, {**document(trained, assessment, data.catalogue, settings), "weights": fitted_weights})
     draft.rename(folder)
 
 
@@ -238,7 +276,3 @@ def _scorer(folder: Path, data: Data) -> VersionScorer:
 def _figures(found: Measured, other: Measured, name: str) -> dict[str, float]:
     figures = {**found.means(), **{f"{metric} of {name}": value for metric, value in other.means().items()}}
     return {**figures, "cases": float(len(found.persons))}
-
-
-def _write_report(folder: Path, manifest: Mapping[str, Any]) -> None:
-    (folder / "report.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")

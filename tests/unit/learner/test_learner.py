@@ -58,6 +58,7 @@ class Workplace:
             training=TrainingSettings(
                 window_s=WINDOW_S,
                 least_pages=50,
+                least_clicked=0,
                 most_pages=at_once,
                 recent=400,
                 reservoir=400,

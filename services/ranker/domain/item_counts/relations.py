@@ -6,7 +6,6 @@ mass on a scale that grows with time, as in domain/popularity.py: counts of any 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
@@ -60,9 +59,9 @@ class Change(NamedTuple):
 
 
 def pair_of(relation: Relation, one: str, other: str) -> Pair:
-    return Pair(relation, min(one, other), max(one, other))
+    return Pair(relation, one, other) if one < other else Pair(relation, other, one)
 
 
-def log_mass(relation: Relation, day: int, weight: float = 1.0) -> float:
-    """Of one person's part of a count: `weight` on the day (days since the epoch)."""
-    return math.log2(weight) + day / MEASURES[relation].half_life_days
+def log_mass(relation: Relation, day: int) -> float:
+    """Of one person of the day (days since the epoch) with the weight 1."""
+    return day / MEASURES[relation].half_life_days

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+import numpy as np
 import pytest
 
 from services.ranker.domain.weights import Weights
@@ -18,8 +17,10 @@ WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availabilit
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Examples:
-    store = shop_log(tmp_path_factory.mktemp("log"), lists=1_200)
-    return ExampleReader(store, window_s=WINDOW_S).read(NOW_S)
+    """Each page of a small log several times."""
+    store = shop_log(tmp_path_factory.mktemp("log"), lists=200)
+    once = ExampleReader(store, window_s=WINDOW_S).read(NOW_S)
+    return once.take(np.tile(np.arange(once.page_count), 10))
 
 
 def test_lists_are_recommendations_with_a_click(examples: Examples) -> None:
@@ -41,7 +42,6 @@ def test_clicks_correct_the_weights(examples: Examples) -> None:
     assert found.weights.shopper == pytest.approx(WEIGHTS.shopper)
 
 
-def test_few_pages(examples: Examples, tmp_path: Path) -> None:
+def test_few_pages(examples: Examples) -> None:
     """With fewer lists nothing is corrected."""
-    few = ExampleReader(shop_log(tmp_path, lists=60), window_s=WINDOW_S).read(NOW_S)
-    assert corrected(WEIGHTS, few) is None
+    assert corrected(WEIGHTS, examples.take(np.arange(200))) is None

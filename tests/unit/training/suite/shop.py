@@ -43,7 +43,7 @@ def gateway(persons: int = PERSONS) -> FakeTrainingGateway:
     vectors = np.random.default_rng(0).normal(size=(ITEMS, TEXT)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     products = [product(item) for item in range(ITEMS)]
-    return FakeTrainingGateway(products, vectors, events(persons))
+    return FakeTrainingGateway(products, vectors, events(persons))  # type: ignore[abstract]
 
 
 def product(item: int) -> product_pb2.Product:

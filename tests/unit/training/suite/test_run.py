@@ -20,7 +20,7 @@ def trained(of: Suite, folder: Path, now_s: float = NOW_S) -> Outcome:
 
 
 def test_the_first_version_serves_at_once(tmp_path: Path) -> None:
-    """It is better than popularity, its item vectors are complete before the registry names it, and it can be loaded."""
+    """It is better than popularity, its item vectors are complete, and it can be loaded."""
     shop = gateway()
     with shop.serving() as target:
         of = suite(target, tmp_path / "models")
