@@ -16,7 +16,7 @@ from training.shopper.weights import FittedWeights, fit_weights, ranks_in
 from training.shopper.windows import Windows
 
 ASSESSING = "measuring on the newest events"
-_EVENTS = 3_000
+_EVENTS = 2_000
 _MISSED = 1 << 40
 
 

@@ -100,12 +100,9 @@ class UserSide(nn.Module):
         self.ages = nn.Linear(_KNOTS, width, bias=False)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.blocks))
         self.norm = nn.LayerNorm(width)
-        nn.init.normal_(self.words.weight, std=0.02)
-        # A type or an age that training has never seen adds nothing.
-        nn.init.zeros_(self.types.weight)
-        nn.init.zeros_(self.ages.weight)
-        with torch.no_grad():
-            self.words.weight[0] = 0
+        # A type, an age or a word that training has never seen adds nothing.
+        for table in (self.types, self.words, self.ages):
+            nn.init.zeros_(table.weight)
 
     def states(
         self, items: torch.Tensor, types: torch.Tensor, gaps: torch.Tensor, words: torch.Tensor | None

@@ -43,7 +43,7 @@ class TrainSettings:
     weight_decay: float = 0.0
     full_softmax: int = 3_000
     negatives: int = 2_048
-    minutes: float = 30.0
+    minutes: float = 50.0
     validation_persons: int = 5_000
     seed: int = 0
 

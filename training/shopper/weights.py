@@ -79,6 +79,8 @@ def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats, prior: float)
     starts = np.flatnonzero(np.append(True, of[1:] != of[:-1]))
     total = np.add.reduceat(gains, starts)
     count = float(total.sum())
+    # A weight is pulled by what it changes in scores, whatever the unit of its feature.
+    spread = features.std(axis=0)
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         scores = features @ weights
@@ -88,8 +90,9 @@ def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats, prior: float)
         log_sums = np.log(sums) + highest
         value = float(total @ log_sums - gains @ scores)
         gradient = features.T @ (exponentials / sums[of] * total[of] - gains)
-        apart = weights - start
-        return (value + prior * float(apart @ apart)) / count, (gradient + 2 * prior * apart) / count
+        apart = (weights - start) * spread
+        pulled = value + prior * float(apart @ apart)
+        return pulled / count, (gradient + 2 * prior * apart * spread) / count
 
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(start))
     weights: Floats = found.x

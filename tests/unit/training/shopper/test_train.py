@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from services.ranker.domain.event import Event, EventType
+from services.ranker.domain.shopper.events import WORDS
 from tests.unit.training.shopper.shop import ITEMS, QUICK, catalogue, cyclic_log, trained
 from training.shopper.data import Catalogue, ShopperLog
 from training.shopper.evaluation import ranks
@@ -117,3 +118,16 @@ def test_a_sample_of_negatives_stands_for_all() -> None:
     expected = torch.nn.functional.cross_entropy(hidden @ items.T, targets)
     assert found.item() == pytest.approx(expected.item(), rel=0.01)
     assert full_softmax_loss(hidden, items, targets).item() == pytest.approx(expected.item(), rel=0.01)
+
+
+def test_what_training_has_not_seen_adds_nothing(tmp_path: Path) -> None:
+    """Words and types of events that no log had do not change a person's vector."""
+    user = trained(tmp_path).model.network.user
+    items, ages = torch.randn(2, QUICK.network.width), torch.zeros(2)
+    words = torch.zeros(2, WORDS, dtype=torch.long)
+    with torch.inference_mode():
+        known, unknown = (user.person(items, torch.tensor([4, 4]), ages, own) for own in (words, words + 5))
+        other = user.person(items, torch.tensor([4, 5]), ages, words)
+        plain = user.person(items, torch.tensor([4, 0]), ages, words)
+    torch.testing.assert_close(known, unknown)
+    torch.testing.assert_close(other, plain)
