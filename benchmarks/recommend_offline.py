@@ -13,12 +13,13 @@ from benchmarks.baselines import counting, ease
 from benchmarks.baselines.data import Histories, IntArray, Split
 from benchmarks.baselines.evaluation import FloatArray, Scorer, ranks_in_batches
 from benchmarks.baselines.lambdamart import fit_lambdamart
-from benchmarks.baselines.original import original
 from benchmarks.baselines.sasrec import SasRecSettings, fit_sasrec
 from benchmarks.baselines.tuning import tuned
 from benchmarks.recommend_report import packed
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
+from training.shopper.data import Catalogue, ShopperLog
+from training.shopper.original import Encode, OriginalMethod
 
 # () -> (scorer, report with its settings)
 Fitted = Callable[[], tuple[Scorer, Mapping[str, Any]]]
@@ -38,7 +39,7 @@ def baselines(histories: Histories, split: Split, seed: int, threads: int) -> di
         ),
         "SASRec, sampled softmax": lambda: fit_sasrec(split, count, SasRecSettings(seed=seed)),
         "LightGBM LambdaMART": lambda: fit_lambdamart(histories, split, seed, threads),
-        "original: encoder over titles": lambda: (original(titles(histories), encoder(threads)), {}),
+        "original: encoder over titles": lambda: (original(histories, encoder(threads)), {}),
     }  # fmt: skip
 
 
@@ -59,12 +60,25 @@ def measured(name: str, fitted: Fitted, split: Split, users: IntArray) -> dict[s
     }
 
 
+def original(histories: Histories, encode: Encode) -> Scorer:
+    """The original method, literally: one text of the titles of the last 50 events, and its cosine with each title."""
+    names = titles(histories)
+    catalogue = Catalogue(histories.item_ids, text=encode(names), titles=names)
+
+    def score(known: Sequence[IntArray]) -> FloatArray:
+        # The event to predict comes after those of the history; which one it is, the method does not read.
+        log = ShopperLog.of_sequences([np.append(history, 0) for history in known])
+        return OriginalMethod(log, catalogue, encode)(log.starts[1:] - 1)
+
+    return score
+
+
 def titles(histories: Histories) -> list[str]:
     """What Kairos is given as titles: the keywords, or the id of an item without any."""
     return [text.keywords or item for text, item in zip(histories.texts, histories.item_ids, strict=True)]
 
 
-def encoder(threads: int) -> Callable[[Sequence[str]], FloatArray]:
+def encoder(threads: int) -> Encode:
     """The served encoder with the longest input that it takes."""
     settings = QueryEncoderSettings()
     own = build_encoder(settings, threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 from benchmarks.baselines import counting, ease
 from benchmarks.baselines.data import Histories, ItemText, leave_one_out, read_histories
 from benchmarks.baselines.evaluation import Scorer, gains, hits, ndcg, ranks, ranks_among
-from benchmarks.baselines.original import original
 from benchmarks.baselines.sasrec import SasRec, SasRecSettings, fit_sasrec
 from benchmarks.baselines.tuning import tuned
+from benchmarks.recommend_offline import original
 from benchmarks.recommend_quality import sampled, shops
 from benchmarks.recommend_report import KAIROS, MISS, packed, plot, summary, unpacked
 from benchmarks.recommend_suite import PLAIN, Shop, plain_placement, users_and_items
@@ -193,9 +194,10 @@ def test_the_original_encodes_one_text() -> None:
     """A history is one text, its newest title first."""
     asked: list[list[str]] = []
 
-    def encode(texts: list[str]) -> np.ndarray:
+    def encode(texts: Sequence[str]) -> np.ndarray:
         asked.append(list(texts))
         return np.ones((len(texts), 2), np.float32)
 
-    original(["lamp", "rug"], encode)(rows([0, 1], []))  # type: ignore[arg-type]  # lists are sequences
-    assert asked[1] == ["rug lamp", ""]
+    scores = original(histories([0, 1], items=3), encode)(rows([0, 1], [2]))
+    assert asked == [["thing 0", "thing 1", "thing 2"], ["thing 1. thing 0", "thing 2"]]
+    assert scores.shape == (2, 3)
