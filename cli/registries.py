@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -42,9 +43,21 @@ def registries(registry: Path | None, data_dir: Path | None, tenant: str, kind: 
     if kind and kind not in KINDS:
         raise ValueError(f"--kind {kind} is unknown; use {' or '.join(KINDS)}")
     state = load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {}).data_dir
-    folder = (registry or state / "ranker" / "models") / check_tenant(tenant, "--tenant")
-    kept = [Kept(SHOPPER, ModelRegistry(folder / FOLDER)), Kept(RANKING, ModelRegistry(folder))]
+    folder, url = registry or state / "ranker" / "models", os.environ.get("KAIROS_RANKER_REGISTRY_URL", "")
+    check_tenant(tenant, "--tenant")
+    kept = [Kept(SHOPPER, _registry(folder, url, tenant, FOLDER)), Kept(RANKING, _registry(folder, url, tenant))]
     return [each for each in kept if kind in ("", each.kind)]
+
+
+def _registry(folder: Path, url: str, *names: str) -> ModelRegistry:
+    if not url:
+        return ModelRegistry(folder.joinpath(*names))
+    # Imported here: without an object store, fsspec is not needed.
+    from services.ranker.adapters.registry_mirror import registry_at
+
+    found = registry_at(folder, url, *names)
+    found.repair()
+    return found
 
 
 def chosen(kept: list[Kept], text: str) -> tuple[Kept, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 
@@ -12,7 +11,6 @@ import structlog
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.common.gateway_access import GatewayAccessSettings
 from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.adapters.shopper_version import MODEL
 
 # A version that is complete and not in use may be one that is being published: it is removed when it has been out of
 # use for so long.
@@ -41,7 +39,7 @@ class UnusedItemVectors:
             return
         try:
             unused = self._unused()
-        except (grpc.RpcError, OSError, ValueError) as error:
+        except (grpc.RpcError, OSError, ValueError, KeyError) as error:
             _log.info("item vectors are looked at later", reason=str(error))
             return
         self._done = stamp if not unused else None
@@ -72,7 +70,4 @@ class UnusedItemVectors:
         """Model versions that serve, or that the next rollback returns to."""
         rollout = self._registry.rollout()
         versions = {rollout.current, rollout.other or "", *rollout.before[-1:]} - {""}
-        return {
-            json.loads((self._registry.path(version) / MODEL).read_text("utf-8"))["model_version"]
-            for version in versions
-        }
+        return {self._registry.manifest(version)["model_version"] for version in versions}

@@ -25,7 +25,6 @@ from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.rollout import StepKind
 from services.ranker.domain.user_features import IntArray
 from services.ranker.domain.weights import Weights
-from services.ranker.models.served_shoppers import FOLDER as SHOPPERS
 from services.ranker.ports import ProfileStore
 from training.ranking.examples import Examples
 
@@ -40,19 +39,21 @@ _tracer = trace.get_tracer("kairos")
 class Learner:
     """For one thread. After an exception it must not be used: a new one continues from the folder.
 
-    `clock` gives seconds since the epoch.
+    `registry` is that of the ranking networks, `shoppers` that of the shopper models. `clock` gives seconds since the
+    epoch.
     """
 
     def __init__(
-        self, store: ProfileStore, registry: ModelRegistry, weights: Weights, settings: LearnerSettings,
-        metrics: LearnerMetrics, clock: Callable[[], float] = time.time, vectors: UnusedItemVectors | None = None,
+        self, store: ProfileStore, registry: ModelRegistry, shoppers: ModelRegistry, weights: Weights,
+        settings: LearnerSettings, metrics: LearnerMetrics, clock: Callable[[], float] = time.time,
+        vectors: UnusedItemVectors | None = None,
     ) -> None:  # fmt: skip
         self._store, self._settings, self._metrics, self._clock = store, settings, metrics, clock
         self._folder = StateFolder(settings.data_dir)
         self._memory = Memory(settings.training, lambda persons: store.oldest_impressions(settings.tenant, persons))
         known = self._folder.load()
         self._state, self._working = known or (State(self._committed()), None)
-        counts, shoppers = partial(store.counts, settings.tenant), ModelRegistry(registry.folder / SHOPPERS)
+        counts = partial(store.counts, settings.tenant)
         self._trials = Trials(registry, counts, settings.trial, metrics, self._state.ranking)
         self._shopper_trials = Trials(shoppers, counts, settings.trial, metrics, self._state.shopper)
         self._shoppers, self._vectors, self._looked_s = shoppers, vectors, -math.inf

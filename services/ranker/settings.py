@@ -139,6 +139,9 @@ class RankerSettings(ServiceSettings):
     objective_file: Path = Path("var/ranker/objective.yaml")
     # Learned versions of the ranker, a folder for each tenant. Unset: `models` in data_dir.
     registry_dir: Path | None = None
+    # URL of the registry on an object store, in any form that fsspec knows, for example s3://bucket/models; the folder
+    # is then its mirror. Empty: the folder is the registry.
+    registry_url: str = ""
     # The interval at which the registry is read.
     registry_poll_s: float = Field(default=1.0, gt=0)
     # Share of the requests that a challenger in shadow scores.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ops.client import Connection
@@ -22,20 +23,32 @@ KINDS = ("shopper", "ranking")
 
 @dataclass(frozen=True)
 class Suite:
-    """The running suite, and the folder of the tenant's registries. `weights` are the settings' of the weighted sum."""
+    """The running suite, and the folder with all tenants' registries, or the mirror of the registry at `url`.
+
+    `weights` are the settings' of the weighted sum.
+    """
 
     connection: Connection
     models: Path
     tenant: str
     weights: Weights
+    url: str = ""
 
-    @property
+    @cached_property
     def shoppers(self) -> ModelRegistry:
-        return ModelRegistry(self.models / self.tenant / FOLDER)
+        return self._registry(self.tenant, FOLDER)
 
-    @property
+    @cached_property
     def rankers(self) -> ModelRegistry:
-        return ModelRegistry(self.models / self.tenant)
+        return self._registry(self.tenant)
+
+    def _registry(self, *names: str) -> ModelRegistry:
+        if not self.url:
+            return ModelRegistry(self.models.joinpath(*names))
+        # Imported here: without an object store, fsspec is not needed.
+        from services.ranker.adapters.registry_mirror import registry_at
+
+        return registry_at(self.models, self.url, *names)
 
 
 def run(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +23,7 @@ WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availabilit
 
 def published(registry: ModelRegistry, count: int) -> None:
     for number in range(1, count + 1):
-        text = json.dumps({"model_version": f"shopper@{number}"})
-
-        def fill(folder: Path, text: str = text) -> None:
-            (folder / "model.json").write_text(text)
-
-        registry.publish(fill, {"created_s": 7.0})
+        registry.publish(lambda folder: None, {"created_s": 7.0, "model_version": f"shopper@{number}"})
 
 
 def test_a_shopper_model_is_let_answer_step_by_step(tmp_path: Path) -> None:
@@ -44,7 +38,12 @@ def test_a_shopper_model_is_let_answer_step_by_step(tmp_path: Path) -> None:
         data_dir=tmp_path / "learner", training=TrainingSettings(window_s=60.0),
         trial=TrialSettings(shadow_requests=10, share=0.5, least_impressions=300, tolerance=0.5),
     )  # fmt: skip
-    learner = Learner(store, ModelRegistry(folder), WEIGHTS, settings, LearnerMetrics(), lambda: shop.now_s + 60)
+
+    def started() -> Learner:
+        metrics = LearnerMetrics()
+        return Learner(store, ModelRegistry(folder), registry, WEIGHTS, settings, metrics, lambda: shop.now_s + 60)
+
+    learner = started()
     learner.turn()
     assert registry.rollout().stage is Stage.SHADOW
     store.add_counts("default", registry.rollout().trial, {"shadow.requests": 10, "shadow.seconds": 0.01})
@@ -58,7 +57,7 @@ def test_a_shopper_model_is_let_answer_step_by_step(tmp_path: Path) -> None:
     assert (rollout.current, rollout.stage) == ("0002", Stage.HOLDBACK)
     # A new learner continues with the saved counts.
     learner.save()
-    Learner(store, ModelRegistry(folder), WEIGHTS, settings, LearnerMetrics(), lambda: shop.now_s + 60).turn()
+    started().turn()
     assert registry.rollout() == rollout
 
 
@@ -100,7 +99,8 @@ def test_nothing_is_trained_without_clicks(tmp_path: Path) -> None:
         data_dir=tmp_path / "learner", training=TrainingSettings(window_s=60.0, least_pages=20, least_clicked=10_000)
     )
     registry = ModelRegistry(tmp_path / "models" / "default")
-    learner = Learner(store, registry, WEIGHTS, settings, metrics, lambda: shop.now_s + 60)
+    shoppers = ModelRegistry(registry.folder / "shopper")
+    learner = Learner(store, registry, shoppers, WEIGHTS, settings, metrics, lambda: shop.now_s + 60)
     shop.show(100)
     learner.turn()
     learner.save()
