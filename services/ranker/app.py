@@ -13,9 +13,12 @@ from services.common.rpc import CallContext
 from services.common.settings import load_settings
 from services.common.stage_access import guard_stage
 from services.common.telemetry import configure_telemetry
-from services.ranker.metrics import MEASURES
+from services.ranker.metrics import MEASURES, OF_SHOPPER_VERSIONS
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler
+
+# The label of metrics of one version of a model.
+_VERSION = "model_version"
 
 
 class Ranker:
@@ -26,6 +29,9 @@ class Ranker:
         guard_stage()
         self._handler = build_handler(settings)
         self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
+        self._of_versions = {
+            name: Gauge(name, text, tag_keys=(_VERSION,)) for name, text in OF_SHOPPER_VERSIONS.items()
+        }
         keep_freed_memory()
         freeze_gc()
 
@@ -118,6 +124,9 @@ class Ranker:
         # Serve asks every ten seconds.
         for name, value in self._handler.measures().items():
             self._gauges[name].set(value)
+        for version, measured in self._handler.shopper_measures().items():
+            for name, value in measured.items():
+                self._of_versions[name].set(value, {_VERSION: version})
         self._handler.check()
 
 

@@ -6,6 +6,7 @@ twice. Counts that are lost are made again from the log.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,14 +20,12 @@ from services.ranker.domain.item_counts.trending import TREND_S
 from services.ranker.ports import CountKind, CountStore, LogBound, ProfileStore
 
 # Events of one step while there are requests. After it the thread waits twice as long as the step took: the time is
-# for requests.
+# for requests. Without requests there is no wait, and a step is as large as the store allows: large steps change each
+# document once for many events.
 STEP = 200
 _PAUSE_FACTOR = 2
 # For so long after the last request there may be another one.
 _BUSY_S = 1.0
-# Without requests there is no wait, and a step grows until it takes this time, or to what the store allows: large steps
-# change each document once for many events.
-_STEP_S = 2.0
 # From the news of an event to the step: the events that come meanwhile are counted with it.
 _GATHER_S = 0.02
 _TRIM_EVERY_S = 60.0
@@ -59,7 +58,7 @@ class ItemCounter:
         self._tenants = {"default"}
         # By tenant: the position up to which this replica knows the log to be counted.
         self._counted: dict[str, int] = {}
-        self._trimmed_s, self._requested_s, self._step = clock(), -_BUSY_S, STEP
+        self._trimmed_s, self._requested_s = clock(), -math.inf
         self._work = Periodic("item-counter", self._turn, interval_s)
 
     @property
@@ -140,13 +139,9 @@ class ItemCounter:
         """One step, and the wait after it. Returns whether there may be more."""
         began_s = time.monotonic()
         is_busy = began_s - self._requested_s < _BUSY_S
-        more = self.count_some(tenant, STEP if is_busy else self._step)
-        took_s = time.monotonic() - began_s
+        more = self.count_some(tenant, STEP if is_busy else self._counts.most_events)
         if more and is_busy:
-            stop.wait(_PAUSE_FACTOR * took_s)
-        elif more:
-            faster = 2 if took_s < _STEP_S / 2 else 1 if took_s < _STEP_S else 0.5
-            self._step = min(max(round(self._step * faster), STEP), self._counts.most_events)
+            stop.wait(_PAUSE_FACTOR * (time.monotonic() - began_s))
         return more
 
     def _behind(self, tenant: str) -> int:

@@ -10,3 +10,10 @@ MEASURES = {
     "kairos_ranker_store_used_bytes": "Bytes in use of the store's memory (Redis) or disk (SQLite).",
     "kairos_ranker_store_limit_bytes": "Redis' maxmemory, or the size of the disk.",
 }
+
+# With the label `model_version`: the version of the shopper model.
+OF_SHOPPER_VERSIONS = {
+    "kairos_ranker_shopper_requests": "Vectors of persons that a version of the shopper model computed.",
+    "kairos_ranker_shopper_seconds": "Time that these vectors took.",
+    "kairos_ranker_shopper_errors": "Requests in which a version of the shopper model failed.",
+}

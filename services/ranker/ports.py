@@ -310,6 +310,15 @@ class ShopperPerson(Protocol):
         """The same person without the events on this item. None: nothing is left that the version reads."""
 
 
+@dataclass(frozen=True)
+class Usage:
+    """Of one version of a model, since the start of the replica."""
+
+    requests: int = 0
+    seconds: float = 0.0
+    errors: int = 0
+
+
 class ShopperModels(Protocol):
     """The versions of the shopper model that serve."""
 
@@ -321,6 +330,9 @@ class ShopperModels(Protocol):
 
     def version(self, tenant: str, who: str) -> str:
         """The name of the version that serves `who` now; empty if there is none."""
+
+    def usage(self) -> Mapping[str, Usage]:
+        """By the name of the version."""
 
     def close(self) -> None: ...
 

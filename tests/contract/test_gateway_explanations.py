@@ -70,6 +70,25 @@ async def test_in_chinese(running: Running) -> None:
     assert "加分：与查询相符 +0.90。" in answer.result.explanation.text
 
 
+@pytest.mark.parametrize(
+    ("basis", "locale", "ending"),
+    [
+        ("SIMILAR", "", " It is here because you looked at or bought “Product 3”."),
+        ("SHOPPER", "zh", "因为您看过或买过“Product 3”。"),
+        ("TOGETHER", "", " It is often bought together with “Product 3”, which you looked at or bought."),
+    ],
+)
+async def test_the_history_is_named(running: Running, basis: str, locale: str, ending: str) -> None:
+    """If the history raises the score, the text ends with the product of its strongest event."""
+    running.stages.ranker.reasons.CopyFrom(REASONS)
+    running.stages.ranker.reasons.reasons.add(type=ranker_pb2.REASON_TYPE_RECENT_HISTORY, contribution=0.3)
+    running.stages.ranker.reasons.events[0].basis = ranker_pb2.InfluenceBasis.Value(f"INFLUENCE_BASIS_{basis}")
+    answer = await running.stub.ExplainItem(explained("p20", locale=locale), timeout=BUDGET_S)
+    assert answer.result.explanation.text.endswith(ending)
+    page = await running.stub.Search(search(explain=True, locale=locale), timeout=BUDGET_S)
+    assert page.results[0].explanation.text.endswith(ending)
+
+
 async def test_it_leaves_no_trace(running: Running) -> None:
     """An explanation stores no ranking, logs no impression and does not move the session."""
     ranker = running.stages.ranker

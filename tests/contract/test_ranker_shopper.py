@@ -16,6 +16,10 @@ from kairos.ranker.v1 import ranker_pb2
 from services.common.convert import vectors_from_proto
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.rollout import StepKind
+from services.ranker.metrics import OF_SHOPPER_VERSIONS
+from services.ranker.settings import RankerSettings
+from services.ranker.wiring import build_handler
+from tests.contract.test_measures import NoContext
 from tests.contract.test_ranker import Stub, candidates, event, ranking, recording, serving
 from tests.unit.ranker.shopper_folders import write_version
 
@@ -213,6 +217,22 @@ async def test_a_damaged_version_changes_nothing(tmp_path: Path) -> None:
         await asyncio.sleep(5 * POLL_S)
         await _served(stub, good)
         assert len((await stub.RankItems(ranking())).item_ids) == len(candidates().ids)
+
+
+async def test_use_is_measured(tmp_path: Path) -> None:
+    """Requests and their time by version."""
+    version = publish(tmp_path / "models")
+    handler = build_handler(RankerSettings(data_dir=tmp_path / "data", registry_dir=tmp_path / "models"))
+    assert handler.shopper_measures() == {}
+    context = NoContext()
+    await handler.RecordEvents(recording(event("e1", "boot1")), context)
+    await handler.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"), context)
+    await handler.RankItems(ranking(), context)
+    found = handler.shopper_measures()
+    handler.close()
+    assert found[version].keys() == OF_SHOPPER_VERSIONS.keys()
+    assert (found[version]["kairos_ranker_shopper_requests"], found[version]["kairos_ranker_shopper_errors"]) == (2, 0)
+    assert found[version]["kairos_ranker_shopper_seconds"] > 0
 
 
 async def _served(stub: Stub, version: str) -> None:

@@ -19,6 +19,7 @@ from services.pricing.metrics import MEASURES as OF_PRICING
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
 from services.ranker.metrics import MEASURES as OF_RANKER
+from services.ranker.metrics import OF_SHOPPER_VERSIONS
 from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
 
 ROOT = Path(__file__).parents[2]
@@ -140,6 +141,8 @@ def test_docs_name_every_metric() -> None:
     own = (Metrics(), LearnerMetrics(), PublisherMetrics())
     exported = {family.name for metrics in own for family in metrics.registry.collect()}
     text = (ROOT / "docs" / "reference" / "metrics.md").read_text()
-    exported |= {f"ray_{name}" for name in (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_PRICING)}
+    exported |= {
+        f"ray_{name}" for name in (*OF_QUERY_ENCODER, *OF_RETRIEVAL, *OF_RANKER, *OF_SHOPPER_VERSIONS, *OF_PRICING)
+    }
     documented = {line.split("`")[1] for line in text.splitlines() if line.startswith(("| `kairos_", "| `ray_kairos_"))}
     assert documented == exported

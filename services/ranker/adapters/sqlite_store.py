@@ -116,14 +116,15 @@ class SqliteProfileStore(SqlitePersons):
                 events = [self._reading.execute(query, whose).fetchall() for query in _HISTORY]
                 elsewhere, pages = (self._reading.execute(q, whose).fetchall() for q in (_SHOWN_ELSEWHERE, _SHOWN))
                 # Each item once: a history often has several events on the same item.
-                item_ids = {row[0] for rows in events for row in rows}
+                item_ids = {row[0] for of in events for row in of}
                 query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({marks(item_ids)})"
-                items = {row[0]: _features(*row) for row in self._reading.execute(query, (tenant, *item_ids))}
+                rows = self._reading.execute(query, (tenant, *item_ids)).fetchall()
             finally:
                 self._reading.execute("COMMIT")
+        items = {row[0]: _features(*row) for row in rows}
         shown = [*elsewhere, *((item_id, shown_s) for ids, shown_s in pages for item_id in json.loads(ids))]
         shown.sort(key=lambda each: (each[1], each[0]), reverse=True)
-        recent, lasting, purchases, refunds = ([entry_of(row, items) for row in rows] for rows in events)
+        recent, lasting, purchases, refunds = ([entry_of(row, items) for row in of] for of in events)
         return UserHistory.of(recent, lasting, purchases, refunds, shown[:SHOWN])
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:

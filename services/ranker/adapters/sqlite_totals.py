@@ -38,6 +38,8 @@ _COUNT = """
 INSERT INTO rebuy VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET buyers = buyers + excluded.buyers, again = again + excluded.again
 """
+# Looking a type up is faster than making it, and a history has hundreds.
+_TYPES = {kind.value: kind for kind in EventType}
 
 
 class SqliteTotals(SqliteRetention):
@@ -198,6 +200,6 @@ def entry_of(row: Sequence[Any], items: Mapping[str, ItemFeatures]) -> HistoryEn
     """The columns of ENTRY, joined with the item as known now."""
     item_id, session, kind, occurred, dwell, event_id, query, price, order_id, quantity = row
     return HistoryEntry(
-        item_id, session, EventType(kind), occurred, dwell, items.get(item_id), event_id, query,
+        item_id, session, _TYPES[kind], occurred, dwell, items.get(item_id), event_id, query,
         math.nan if price is None else price, order_id, quantity,
     )  # fmt: skip

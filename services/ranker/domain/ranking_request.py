@@ -61,6 +61,11 @@ class RankingRequest:
         named[list(self.identifier_rows)] = True
         return named
 
+    @property
+    def is_of_known_person(self) -> bool:
+        """Whether anything of the request says what this person wants, beside a query."""
+        return bool(self.profile.size) or self.shopper_scores is not None or self.neighbour_scores is not None
+
     def take(self, rows: Sequence[int]) -> RankingRequest:
         """The request with these candidates only, whose retrieval scores keep their scale."""
         at, scores = list(rows), self.retrieval_scores

@@ -23,7 +23,8 @@ from services.ranker.models.follower import Follower
 from services.ranker.models.loaded_versions import LoadedVersions, TenantVersions
 from services.ranker.models.shadow import ShadowScorer
 from services.ranker.models.trial_counts import TrialCounts
-from services.ranker.ports import ShopperPerson
+from services.ranker.models.usage_counts import UsageCounts
+from services.ranker.ports import ShopperPerson, Usage
 
 # The registry of a tenant's shopper models, in the folder of the registry of its rankers.
 FOLDER = "shopper"
@@ -108,7 +109,7 @@ class ServedShoppers:
         shadow_sample: float,
         draw: Callable[[], float] = random.random,
     ) -> None:
-        self._counts, self._shadow = TrialCounts(report), ShadowScorer()
+        self._counts, self._shadow, self._usage = TrialCounts(report), ShadowScorer(), UsageCounts()
         self._versions: LoadedVersions[Shopper] = LoadedVersions(root, load, self._counts.failed, below=FOLDER)
         self._shadow_sample, self._draw = shadow_sample, draw
         self.refresh()
@@ -120,24 +121,28 @@ class ServedShoppers:
             return None
         rollout = loaded.rollout
         for version in _candidates(loaded, tenant, who):
-            began = time.perf_counter()
+            model, began = loaded.served[version], time.perf_counter()
             try:
-                vector = loaded.served[version].vector(entries, now_s)
+                vector = model.vector(entries, now_s)
             except Exception:
                 self._counts.failed(tenant, rollout, version)
+                self._usage.add(model.name, errors=1)
                 _log.exception("a version failed; the one behind it serves", tenant=tenant, version=version)
                 continue
             if vector is None:
                 return None
             took_s = time.perf_counter() - began
             self._counts.add(tenant, rollout, {f"{version}.requests": 1, f"{version}.seconds": took_s})
-            trial = self._trial(tenant, loaded)
-            return _Person(vector, loaded.served[version], entries, now_s, took_s, trial)
+            self._usage.add(model.name, requests=1, seconds=took_s)
+            return _Person(vector, model, entries, now_s, took_s, self._trial(tenant, loaded))
         return None
 
     def version(self, tenant: str, who: str) -> str:
         loaded = self._versions.of(tenant)
         return next((loaded.served[version].name for version in _candidates(loaded, tenant, who)), "") if loaded else ""
+
+    def usage(self) -> Mapping[str, Usage]:
+        return self._usage.all()
 
     def refresh(self) -> None:
         """Loads what the pointers name now. For one thread at a time; requests are answered meanwhile."""

@@ -106,7 +106,7 @@ def plainly(scores: np.ndarray, vectors: np.ndarray, brands: list[str], wishes: 
     owner, shares, cost = np.zeros(len(scores), int), np.ones(1), 0.3
     if len(wishes):
         owner, shares = np.argmax(vectors @ wishes.vectors.T, axis=1), wishes.shares.astype(float)
-    alike, names = vectors @ vectors.T, [brand.casefold() for brand in brands]
+    names = [brand.casefold() for brand in brands]
     pools = [np.flatnonzero(owner == interest) for interest in range(len(shares))]
     similarity, given, placed = np.zeros(len(scores), np.float32), np.zeros(len(shares)), list[Placement]()
     for place in range(min(PLACES, len(scores))):
@@ -120,7 +120,7 @@ def plainly(scores: np.ndarray, vectors: np.ndarray, brands: list[str], wishes: 
         placed.append(Placement(row, cost * float(similarity[row]), int(owner[row]), passed_over))
         pools[owner[row]] = pools[owner[row]][pools[owner[row]] != row]
         given[owner[row]] += 1
-        similarity = np.maximum(similarity, alike[row])
+        similarity = np.maximum(similarity, vectors @ vectors[row])
     return placed
 
 

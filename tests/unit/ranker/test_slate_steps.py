@@ -23,7 +23,8 @@ def slated(seen: dict[str, int] | None = None, exploration: float = 0.0, **field
     """Thirty candidates, the first one the best, for a user with impressions and no other history."""
     request = drawn(1, count=30)
     in_stock = np.full(30, 5, np.float32)
-    request = replace(request, stocks=in_stock, profile=replace(NOBODY, shown_without_click=seen or {}))
+    nobody = replace(NOBODY, shown_without_click=seen or {})
+    request = replace(request, stocks=in_stock, profile=nobody, shopper_scores=None, neighbour_scores=None)
     request = replace(request, **fields)  # type: ignore[arg-type]
     return make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), exploration, Random(3))
 
@@ -89,3 +90,12 @@ def test_out_of_stock_is_behind_in_stock(exploration: float) -> None:
     assert [bool(stocks[row] == 0) for row in slate.order] == [False] * 12 + [True] * 18
     assert list(slate.propensities[12:]) == [1.0] * 18
     assert all(stocks[row] != 0 for row in slate.drawn)
+
+
+def test_a_known_person_is_not_explored() -> None:
+    """What the shopper model or the counts know of a person without comparable vectors is knowledge too."""
+    unknown = replace(drawn(2, count=30), profile=NOBODY, shopper_scores=None, neighbour_scores=None)
+    scores = np.linspace(1, 0, 30, dtype=np.float32)
+    assert min(make_slate(unknown, scores, 0.5, Random(1)).propensities) < 1
+    for known in (replace(unknown, shopper_scores=scores), replace(unknown, neighbour_scores=scores)):
+        assert set(make_slate(known, scores, 0.5, Random(1)).propensities) == {1}

@@ -68,5 +68,8 @@ def shopper_events(entries: Sequence[HistoryEntry], now_s: float) -> ShopperEven
 
 def query_words(query: str) -> list[int]:
     """[WORDS] buckets of the first words of a query, the same in every process; 0 where there is none."""
+    if not query:
+        # Most events have none.
+        return [0] * WORDS
     found = [zlib.crc32(word.encode()) % (BUCKETS - 1) + 1 for word in _WORD.findall(query.casefold())[:WORDS]]
     return found + [0] * (WORDS - len(found))

@@ -1,1 +1,1 @@
-"""The answer to a request without a query: interests share the places, similar items are spread, brands capped."""
+"""The answer to a request without a query: brands are capped; similar items may be spread, and places shared."""

@@ -56,7 +56,7 @@ def placements(
     owner, shares = np.zeros(len(scores), int), np.ones(1)
     if len(interests) and options.share_interests:
         owner, shares = np.argmax(vectors @ interests.vectors.T, axis=1), interests.shares.astype(float)
-    alike, cap, behind = vectors @ vectors.T, BrandCap(brands, options.brand_cap or BRAND_CAP), np.empty(len(shares))
+    cap, behind = BrandCap(brands, options.brand_cap or BRAND_CAP), np.empty(len(shares))
     similarity_cost = SIMILARITY_COST if options.similarity_cost is None else options.similarity_cost
     pools = [np.flatnonzero(owner == interest) for interest in range(len(shares))]
     similarity, given, left = np.zeros(len(scores), np.float32), np.zeros(len(shares)), [len(pool) for pool in pools]
@@ -76,7 +76,8 @@ def placements(
         waiting[row] = -np.inf
         left[interest] -= 1
         given[interest] += 1
-        np.maximum(similarity, alike[row], out=similarity)
+        if similarity_cost:
+            np.maximum(similarity, vectors @ vectors[row], out=similarity)
 
 
 def _best_uncapped(

@@ -80,7 +80,7 @@ def make_slate(
     before = whole_order(tired, [placement.row for placement in placed])
     available = [row for row in before if request.stocks[row] != 0]
     sold_out = [row for row in before if request.stocks[row] == 0]
-    order, propensities = explored(available, 0.0 if profile.size else exploration, random)
+    order, propensities = explored(available, 0.0 if request.is_of_known_person else exploration, random)
     order, propensities = [*order, *sold_out], [*propensities, *[1.0] * len(sold_out)]
     drawn = drawn_rows([*available, *sold_out], order)
     return Slate(order, propensities, drawn, placed, scores, shown, of_user.shares.tolist())
