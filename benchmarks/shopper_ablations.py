@@ -51,7 +51,7 @@ from training.shopper.windows import Windows
 
 _BATCH = 64
 # Of the demo shop.
-_PRODUCTS, _SHOPPERS, _DAYS = 3_000, 1_500, 30
+_PRODUCTS, _SHOPPERS, _DAYS = 1_000, 600, 30
 
 
 @dataclass(frozen=True)

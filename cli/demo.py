@@ -1,5 +1,5 @@
-"""`make demo`: starts the suite on this machine, imports the demo shop and shows a tour. In a terminal the suite then
-runs until Ctrl-C; otherwise the command ends after the tour.
+"""`make demo`: starts the suite on this machine, imports the demo shop, shows a tour, and trains on simulated shoppers.
+In a terminal the suite then runs until Ctrl-C; otherwise the command ends after that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from pathlib import Path
 import grpc
 from rich.console import Console
 
+from cli.demo_training import show_training
 from cli.tour import TourFailed, run_tour
+from demo.catalogue import build_catalogue
 from demo.loading import RowsRejected, load_products
 from ops.client import Connection, explain_error
 from ops.control import SuiteError, start, wait
@@ -27,6 +29,7 @@ Try:
   .venv/bin/kairos search 咖啡机 --locale zh
   .venv/bin/kairos events record --user me --item kitchen-mugs-0001 --type click
   .venv/bin/kairos recommend --user me --explain
+  .venv/bin/kairos models list
   .venv/bin/kairos status
 """
 
@@ -45,8 +48,10 @@ def main() -> int:
     try:
         connection = Connection(state.gateway)
         with tempfile.TemporaryDirectory() as folder:
-            load_products(connection, Path(folder))
-        run_tour(connection, console)
+            products = build_catalogue()
+            load_products(connection, Path(folder), products)
+            run_tour(connection, console)
+            show_training(connection, console, settings, Path(folder), products)
         if sys.stdout.isatty():
             console.print(COMMANDS, highlight=False)
             with prometheus(state.metrics, settings.data_dir / "prometheus") as watching:

@@ -14,6 +14,7 @@ from cli.calls import connection_of, out
 from cli.explain import explain
 from cli.options import Json
 from cli.shopping import price, recommend, search, suggest
+from cli.train import train
 from ops.client import Connection
 from ops.control import health_of
 
@@ -69,5 +70,6 @@ app.add_typer(label.app, name="label")
 app.add_typer(encoder.app, name="encoder")
 app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
+app.command()(train)
 for operation in (suite.up, suite.down, suite.status, backup, restore):
     app.command()(operation)

@@ -1,5 +1,5 @@
-"""`kairos models`: the learned versions of the ranker. The commands change the files of the registry, and the ranker
-reads them within a second.
+"""`kairos models`: the learned versions of the shopper model and of the ranking network. The commands change the files
+of the registry, and the ranker reads them within a second.
 """
 
 from __future__ import annotations
@@ -9,41 +9,29 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
+import grpc
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from cli.calls import failed, out
-from cli.options import DataDir, Json
-from ops.settings import SuiteSettings
-from services.common.context import DEFAULT_TENANT, check_tenant
-from services.common.settings import load_settings
-from services.ranker.adapters.model_registry import ModelRegistry
+from cli.calls import connection_of, err, failed, out
+from cli.options import DataDir, Json, Registry, Tenant
+from cli.registries import BUILT_IN, SHOPPER, Kept, Kind, chosen, registries
+from ops.client import explain_error
+from services.common.context import DEFAULT_TENANT
 from services.ranker.domain.rollout import Rollout, Stage, Step, StepKind
 
-app = typer.Typer(no_args_is_help=True, help="The learned versions of the ranker.")
+app = typer.Typer(no_args_is_help=True, help="The learned versions of the shopper model and of the ranking network.")
 
-# The name of the scoring function that needs no training. In the registry its name is empty.
-BUILT_IN = "built-in"
 # The reason of a step that a person takes.
 BY_HAND = "by hand"
-Registry = Annotated[
-    Path | None,
-    typer.Option(
-        "--registry",
-        envvar="KAIROS_RANKER_REGISTRY_DIR",
-        help="Folder of the registry, with a folder for each tenant.",
-        show_default="var/ranker/models",
-    ),
-]
-Tenant = Annotated[str, typer.Option(help="Tenant whose versions are meant.")]
 
 
 @app.command("list")
 def list_versions(
+    kind: Kind = "",
     registry: Registry = None,
     data_dir: DataDir = None,
     tenant: Tenant = DEFAULT_TENANT,
@@ -51,28 +39,60 @@ def list_versions(
     as_json: Json = False,
 ) -> None:
     """List the versions, their roles and the latest steps."""
-    found = _registry(registry, data_dir, tenant)
     with _errors_as_exits():
-        rollout, taken = found.rollout(), found.steps()[-steps:] if steps else []
-        manifests = {version: found.manifest(version) for version in found.versions()}
+        kept = registries(registry, data_dir, tenant, kind)
+        documents = {each.kind: _document(each, steps) for each in kept}
     if as_json:
-        print(json.dumps({"rollout": _plain(rollout), "versions": manifests, "steps": [_plain(s) for s in taken]}))
+        print(json.dumps({"models": documents}))
         return
     table = Table("version", "role", "created", "metrics", box=None, pad_edge=False)
-    for version in ["", *manifests]:
-        about = manifests.get(version, {})
-        made = _moment(about["created_s"]) if about else ""
-        table.add_row(_name(version), _role(rollout, version), made, _figures(about.get("metrics", {})))
+    for each in kept:
+        rollout, manifests = each.registry.rollout(), documents[each.kind]["versions"]
+        for version in [*([] if each.kind == SHOPPER else [""]), *manifests]:
+            about = manifests.get(version, {})
+            made = _moment(about["created_s"]) if about else ""
+            table.add_row(each.name(version), _role(rollout, version), made, _figures(about.get("metrics", {})))
     out.print(table)
-    for step in taken:
+    taken = [(step, each) for each in kept for step in (each.registry.steps()[-steps:] if steps else [])]
+    for step, each in sorted(taken, key=lambda entry: entry[0].at_s)[-steps:] if steps else []:
         why = " ".join(part for part in (step.reason, _figures(step.figures)) if part)
-        out.print(f"{_moment(step.at_s)}  {_name(step.version)} {step.kind.value}  {escape(why)}", soft_wrap=True)
+        line = f"{_moment(step.at_s)}  {each.name(step.version)} {step.kind.value}  {escape(why)}"
+        out.print(line, soft_wrap=True)
+
+
+@app.command()
+def show(
+    version: Annotated[str, typer.Argument(help="Version, for example shopper/0003.")],
+    kind: Kind = "",
+    registry: Registry = None,
+    data_dir: DataDir = None,
+    tenant: Tenant = DEFAULT_TENANT,
+    as_json: Json = False,
+) -> None:
+    """Print how a version was made, its figures, and where its report is."""
+    with _errors_as_exits():
+        found, name = chosen(registries(registry, data_dir, tenant, kind), version)
+        about, folder = found.registry.manifest(name), found.registry.path(name)
+    report = next((str(folder / file) for file in ("report.html", "report.json") if (folder / file).exists()), "")
+    if as_json:
+        role = _role(found.registry.rollout(), name)
+        print(json.dumps({"version": found.name(name), "role": role, "report": report, **about}))
+        return
+    out.print(f"{found.name(name)}  {_role(found.registry.rollout(), name)}  {_moment(about['created_s'])}")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for key, value in _flat(about).items():
+        if key != "created_s" and not isinstance(value, list):
+            table.add_row(key, escape(_text(value)))
+    out.print(table)
+    out.print(f"report: {escape(report)}" if report else f"files: {escape(str(folder))}", soft_wrap=True)
 
 
 @app.command()
 def promote(
+    context: typer.Context,
     version: Annotated[
-        str, typer.Argument(help=f'Version, for example 0003. "{BUILT_IN}": the scoring function without training.')
+        str,
+        typer.Argument(help=f'Version, for example shopper/0003. "{BUILT_IN}": the scoring function without training.'),
     ],
     share: Annotated[
         float,
@@ -80,51 +100,69 @@ def promote(
             min=0, max=1, help="Share of the users that get it. 1: all users. 0: none, it only scores in shadow."
         ),
     ] = 1.0,
+    kind: Kind = "",
     registry: Registry = None,
     data_dir: DataDir = None,
     tenant: Tenant = DEFAULT_TENANT,
     as_json: Json = False,
 ) -> None:
-    """Serve a version to all users, to a share of them, or to nobody (shadow)."""
-    found, chosen = _registry(registry, data_dir, tenant), _version(version)
+    """Serve a version to all users, to a share of them, or to nobody (shadow).
+
+    The item vectors of a shopper model are stored again first if they are not complete.
+    """
     with _errors_as_exits():
+        found, name = chosen(registries(registry, data_dir, tenant, kind), version)
+        if share < 1 and name == found.registry.rollout().current:
+            raise ValueError(f"{found.name(name)} is served to all users already")
+        if found.kind == SHOPPER:
+            _store_item_vectors(context, found, name, as_json)
         if share >= 1:
-            found.take_step(StepKind.PROMOTED, chosen, lambda now: now.promoted(chosen), BY_HAND)
-        elif chosen == found.rollout().current:
-            raise ValueError(f"{_name(chosen)} is served to all users already")
+            found.registry.take_step(StepKind.PROMOTED, name, lambda now: now.promoted(name), BY_HAND)
         elif share > 0:
-            found.take_step(StepKind.SHARE, chosen, lambda now: now.with_share(chosen, share), BY_HAND)
+            found.registry.take_step(StepKind.SHARE, name, lambda now: now.with_share(name, share), BY_HAND)
         else:
-            found.take_step(StepKind.SHADOW, chosen, lambda now: now.with_shadow(chosen), BY_HAND)
-    _print_rollout(found.rollout(), as_json)
+            found.registry.take_step(StepKind.SHADOW, name, lambda now: now.with_shadow(name), BY_HAND)
+    _print_rollout(found, as_json)
 
 
 @app.command()
 def rollback(
-    registry: Registry = None, data_dir: DataDir = None, tenant: Tenant = DEFAULT_TENANT, as_json: Json = False
+    context: typer.Context,
+    kind: Kind = "",
+    registry: Registry = None,
+    data_dir: DataDir = None,
+    tenant: Tenant = DEFAULT_TENANT,
+    as_json: Json = False,
 ) -> None:
     """Remove the challenger. If there is none, go back to the previous version."""
-    found = _registry(registry, data_dir, tenant)
     with _errors_as_exits():
-        now = found.rollout()
-        leaving = now.current if now.challenger is None else now.challenger
-        found.take_step(StepKind.ROLLED_BACK, leaving, lambda now: now.rolled_back(), BY_HAND)
-    _print_rollout(found.rollout(), as_json)
+        kept = registries(registry, data_dir, tenant, kind)
+        possible = [each for each in kept if (now := each.registry.rollout()).challenger is not None or now.before]
+        if len(possible) > 1:
+            raise ValueError("both kinds of models can be rolled back; write --kind shopper or --kind ranking")
+        found = (possible or kept)[0]
+        now = found.registry.rollout()
+        leaving, after = now.current if now.challenger is None else now.challenger, now.rolled_back()
+        if found.kind == SHOPPER and after.current:
+            _store_item_vectors(context, found, after.current, as_json)
+        found.registry.take_step(StepKind.ROLLED_BACK, leaving, lambda now: now.rolled_back(), BY_HAND)
+    _print_rollout(found, as_json)
 
 
 @app.command()
 def diff(
-    one: Annotated[str, typer.Argument(help="Version, for example 0002.")],
+    one: Annotated[str, typer.Argument(help="Version, for example shopper/0002.")],
     other: Annotated[str, typer.Argument(help="The version to compare it with.")],
+    kind: Kind = "",
     registry: Registry = None,
     data_dir: DataDir = None,
     tenant: Tenant = DEFAULT_TENANT,
     as_json: Json = False,
 ) -> None:
     """Compare two versions: their metrics, and the settings, features and data that differ."""
-    found = _registry(registry, data_dir, tenant)
     with _errors_as_exits():
-        left, right = (_flat(found.manifest(version)) for version in (one, other))
+        kept = registries(registry, data_dir, tenant, kind)
+        left, right = (_flat(found.registry.manifest(name)) for found, name in (chosen(kept, one), chosen(kept, other)))
     rows = {key: (left.get(key), right.get(key)) for key in sorted({*left, *right})}
     shown = {key: pair for key, pair in rows.items() if key.startswith("metrics.") or pair[0] != pair[1]}
     if as_json:
@@ -137,9 +175,19 @@ def diff(
     out.print(table)
 
 
-def _registry(registry: Path | None, data_dir: Path | None, tenant: str) -> ModelRegistry:
-    state = load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {}).data_dir
-    return ModelRegistry((registry or state / "ranker" / "models") / check_tenant(tenant, "--tenant"))
+def _store_item_vectors(context: typer.Context, found: Kept, version: str, quiet: bool) -> None:
+    """A version whose item vectors are missing would find no candidates."""
+    # Imported here: the other commands need no gateway.
+    from training.suite.progress import Progress
+    from training.suite.publishing import NoRoom, upload
+
+    try:
+        with Progress(err, quiet).shown() as bar:
+            upload(connection_of(context), found.registry.path(version), found.registry, bar)
+    except NoRoom as error:
+        raise ValueError(str(error)) from None
+    except grpc.RpcError as error:
+        raise failed(explain_error(error), "nothing was changed: the item vectors could not be stored") from None
 
 
 @contextlib.contextmanager
@@ -150,16 +198,13 @@ def _errors_as_exits() -> Iterator[None]:
         raise failed(str(error), exit_code=2) from None
 
 
-def _version(text: str) -> str:
-    """The name in the registry: 0003, 3 and learned@0003 are the same version."""
-    if text == BUILT_IN:
-        return ""
-    number = text.rpartition("@")[2]
-    return f"{int(number):04}" if number.isdigit() else text
-
-
-def _name(version: str) -> str:
-    return version or BUILT_IN
+def _document(kept: Kept, steps: int) -> dict[str, Any]:
+    registry = kept.registry
+    return {
+        "rollout": _plain(registry.rollout()),
+        "versions": {version: registry.manifest(version) for version in registry.versions()},
+        "steps": [_plain(step) for step in (registry.steps()[-steps:] if steps else [])],
+    }
 
 
 def _role(rollout: Rollout, version: str) -> str:
@@ -170,12 +215,13 @@ def _role(rollout: Rollout, version: str) -> str:
     return "previous" if version in rollout.before else ""
 
 
-def _print_rollout(rollout: Rollout, as_json: bool) -> None:
+def _print_rollout(kept: Kept, as_json: bool) -> None:
+    rollout = kept.registry.rollout()
     if as_json:
-        return print(json.dumps({"rollout": _plain(rollout)}))
-    text = f"current: {_name(rollout.current)}"
+        return print(json.dumps({"kind": kept.kind, "rollout": _plain(rollout)}))
+    text = f"current: {kept.name(rollout.current)}"
     if rollout.other is not None:
-        text += f"; {_name(rollout.other)}: {_role(rollout, rollout.other)}"
+        text += f"; {kept.name(rollout.other)}: {_role(rollout, rollout.other)}"
     return out.print(escape(text), soft_wrap=True)
 
 

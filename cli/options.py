@@ -32,6 +32,16 @@ Strict = Annotated[bool, typer.Option(help="End with exit code 1 if a row was re
 PriceList = Annotated[str, typer.Option(help="Price list whose offers apply. Default: the default list.")]
 Place = Annotated[str, typer.Option(help="Store or warehouse whose prices and stock apply. Default: any.")]
 AllVariants = Annotated[bool, typer.Option(help="Show every variant of a product as a result of its own.")]
+Registry = Annotated[
+    Path | None,
+    typer.Option(
+        "--registry",
+        envvar="KAIROS_RANKER_REGISTRY_DIR",
+        help="Folder of the registry, with a folder for each tenant.",
+        show_default="var/ranker/models",
+    ),
+]
+Tenant = Annotated[str, typer.Option(help="Tenant whose versions are meant.")]
 
 
 def collapse_mode(all_variants: bool) -> product_pb2.CollapseMode.ValueType:

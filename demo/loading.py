@@ -57,6 +57,16 @@ def load_shop(
     Raises RowsRejected.
     """
     load_products(connection, folder, products)
+    return load_events(connection, folder, products, shoppers, days)
+
+
+def load_events(
+    connection: Connection, folder: Path, products: Sequence[DemoProduct], shoppers: int, days: int = DAYS
+) -> list[str]:
+    """Imports the simulated events of `shoppers`; returns the ids of users with an event on an item.
+
+    Raises RowsRejected.
+    """
     catalogue = list(products)
     events = list(simulate_events(build_shoppers(catalogue, shoppers), catalogue, days))
     file = folder / "events.jsonl.gz"

@@ -23,6 +23,7 @@ _KINDS = (
     ("ops.host", "serve host"),
     ("services.gateway", "gateway"),
     ("services.pricing", "price publisher"),
+    ("services.learner", "learner"),
     ("gcs_server", "ray gcs"),
     ("raylet/raylet", "ray raylet"),
     ("runtime_env/agent", "ray runtime env agent"),

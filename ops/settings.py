@@ -29,6 +29,10 @@ class SuiteSettings(ServiceSettings):
     metrics_port: int = Field(default=9464, ge=0, le=65535)
     # Port of the price publisher's metrics.
     publisher_metrics_port: int = Field(default=9466, ge=0, le=65535)
+    # Port of the learner's metrics.
+    learner_metrics_port: int = Field(default=9465, ge=0, le=65535)
+    # Whether the learner runs beside the stages.
+    learner: bool = True
     # Ports of the ingress of the Serve applications.
     ingress_grpc_port: int = Field(default=9000, ge=0, le=65535)
     ingress_http_port: int = Field(default=8000, ge=0, le=65535)

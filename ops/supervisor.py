@@ -1,5 +1,5 @@
-"""The supervisor: starts the host process of Serve, the gateway and the price publisher, and restarts each of them when
-it ends.
+"""The supervisor: starts the host process of Serve, the gateway, the price publisher and the learner, and restarts each
+of them when it ends.
 
 `python -m ops.supervisor` runs until SIGTERM or SIGINT. It then ends them, and all processes that they left behind.
 """
@@ -126,19 +126,20 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
     environment = suite_environment(settings)
     gateway = Child("gateway", [sys.executable, "-m", "services.gateway"], logs / "gateway.log")
     publisher = Child("price publisher", [sys.executable, "-m", "services.pricing"], logs / "price_publisher.log")
+    learner = Child("learner", [sys.executable, "-m", "services.learner"], logs / "learner.log")
     host = Child("serve host", [sys.executable, "-m", "ops.host"], logs / "serve.log")
+    # In the order in which they start; they stop in the opposite order.
+    children = [host, gateway, publisher, *([learner] if settings.learner else [])]
     write_state(settings, SuiteState.of(settings, os.getpid()))
     try:
         while not stop.is_set():
-            host.keep_running(environment)
-            gateway.keep_running(environment)
-            publisher.keep_running(environment)
+            for child in children:
+                child.keep_running(environment)
             stop.wait(_POLL_S)
     finally:
-        members = {*suite_members(settings.data_dir), *host.descendants, *gateway.descendants, *publisher.descendants}
-        publisher.stop()
-        gateway.stop()
-        host.stop()
+        members = {*suite_members(settings.data_dir), *(one for child in children for one in child.descendants)}
+        for child in reversed(children):
+            child.stop()
         end_all(settings.data_dir, members)
         shutil.rmtree(haproxy_folder(settings), ignore_errors=True)
         remove_state(settings.data_dir)
@@ -157,6 +158,9 @@ def suite_environment(settings: SuiteSettings) -> dict[str, str]:
         "KAIROS_PRICE_PUBLISHER_DATA_DIR": str(settings.data_dir / "price_publisher"),
         "KAIROS_PRICE_PUBLISHER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
         "KAIROS_PRICE_PUBLISHER_METRICS__PORT": str(settings.publisher_metrics_port),
+        "KAIROS_LEARNER_DATA_DIR": str(settings.data_dir / "learner"),
+        "KAIROS_LEARNER_GATEWAY__TARGET": f"{LOOPBACK}:{settings.gateway_port}",
+        "KAIROS_LEARNER_METRICS__PORT": str(settings.learner_metrics_port),
         "KAIROS_GATEWAY_REPLICAS_FILE": str(replica_file(settings)),
         "KAIROS_STAGE_ACCESS_SECRET_FILE": str(stage_secret_file(settings)),
     }

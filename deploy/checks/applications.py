@@ -142,6 +142,9 @@ def _gateway(pod: Pod, overlay: Overlay) -> Iterator[str]:
 def _learner(pod: Pod, overlay: Overlay) -> Iterator[str]:
     """It writes where the rankers read, and its metrics are where they are scraped."""
     container = pod.containers[0]
+    if container.get("command"):
+        # `kairos train`, from the same image.
+        return
     variables = overlay.environment(container)
     learner, ranker = settings_from(LearnerSettings, variables), settings_from(RankerSettings, variables)
     if learner is None or ranker is None:

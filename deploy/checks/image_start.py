@@ -106,7 +106,7 @@ def start_learner(folder: Path) -> None:
     settings = RankerSettings(data_dir=folder)
     store, weights = build_store(settings), Weights(**settings.weights.model_dump())
     registry, learning = ModelRegistry(folder / "models"), LearnerSettings(data_dir=folder)
-    Learner(store, registry, weights, learning, LearnerMetrics()).turn()
+    Learner(store, registry, ModelRegistry(registry.folder / "shopper"), weights, learning, LearnerMetrics()).turn()
     store.close()
     # The learner also exports each version to ONNX.
     LearnableRanker(NetworkSettings(dimensions=8)).save(folder)

@@ -1,14 +1,16 @@
-# The learner, for the component learner. Torch's CPU wheels are much smaller:
+# The learner and `kairos train`, for the component learner. PACKAGES: fsspec's file system of your object store, for example
+# s3fs: --build-arg PACKAGES=s3fs. Torch's CPU wheels are much smaller:
 # --build-arg TORCH_INDEX_URL=….
 # From the repository's root: docker build -f deploy/docker/learner.Dockerfile -t kairos/learner .
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d AS build
-ARG EXTRAS=learner
+ARG EXTRAS=train
+ARG PACKAGES
 ARG TORCH_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY . .
 RUN python -m venv /opt/kairos/venv \
- && PIP_EXTRA_INDEX_URL=${TORCH_INDEX_URL} /opt/kairos/venv/bin/pip install --constraint constraints.txt ".[${EXTRAS}]"
+ && PIP_EXTRA_INDEX_URL=${TORCH_INDEX_URL} /opt/kairos/venv/bin/pip install --constraint constraints.txt ".[${EXTRAS}]" ${PACKAGES}
 # The bill of materials of the shipped environment. The tool that writes it is not shipped.
 RUN python -m venv /opt/sbom \
  && /opt/sbom/bin/pip install cyclonedx-bom==7.5.0 \

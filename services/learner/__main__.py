@@ -8,24 +8,27 @@ this machine, KAIROS_SUITE_DATA_DIR is the folder of both.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import structlog
-import torch
 
 from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
+from services.learner.item_vectors import UnusedItemVectors
 from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.learner.state import StateFolder
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.weights import Weights
+from services.ranker.models.served_shoppers import FOLDER
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_store
 
@@ -41,10 +44,12 @@ def main() -> int:
         signal.signal(number, lambda *_: stop.set())
     argparse.ArgumentParser("python -m services.learner", description=__doc__).parse_args()
     _use_folder_of_suite()
+    # torch reads it when it is imported, which happens when there is something to train.
+    os.environ["OMP_NUM_THREADS"] = "1"
     try:
         settings, ranker = load_settings(LearnerSettings), load_settings(RankerSettings)
         configure_telemetry("learner", settings.telemetry)
-        torch.set_num_threads(1)
+        os.nice(settings.niceness)
         with StateFolder(settings.data_dir).alone():
             metrics = LearnerMetrics()
             metrics.serve(settings.metrics)
@@ -67,20 +72,44 @@ def _use_folder_of_suite() -> None:
 
 def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetrics, stop: threading.Event) -> None:
     """Until `stop`. A failure is logged, and a new learner continues from what was saved."""
-    registry = ModelRegistry(ranker.models_dir / settings.tenant)
+    registry, shoppers = _registry(ranker, settings.tenant), _registry(ranker, settings.tenant, FOLDER)
     weights = Weights(**ranker.weights.model_dump())
+    refreshed_s = -math.inf
+    vectors = UnusedItemVectors(shoppers, settings.gateway)
     while not stop.is_set():
         try:
             store = build_store(ranker)
-            learner = Learner(store, registry, weights, settings, metrics)
+            learner = Learner(
+                store,
+                registry,
+                shoppers,
+                weights,
+                settings,
+                metrics,
+                vectors=vectors if settings.item_vectors_s else None,
+            )
             _log.info("learning", group=settings.group, tenant=settings.tenant)
             while not stop.wait(settings.poll_s):
+                if ranker.registry_url and time.monotonic() - refreshed_s > ranker.registry_poll_s:
+                    # A mirror: what others have written on the object store.
+                    registry.repair()
+                    shoppers.repair()
+                    refreshed_s = time.monotonic()
                 learner.turn()
             learner.save()
             store.close()
         except Exception:
             _log.exception("the learner failed; a new one continues from what was saved")
             stop.wait(_PAUSE_S)
+
+
+def _registry(ranker: RankerSettings, *names: str) -> ModelRegistry:
+    if not ranker.registry_url:
+        return ModelRegistry(ranker.models_dir.joinpath(*names))
+    # Imported here: without an object store, fsspec is not needed.
+    from services.ranker.adapters.registry_mirror import registry_at
+
+    return registry_at(ranker.models_dir, ranker.registry_url, *names)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import structlog
@@ -11,21 +13,20 @@ from opentelemetry import trace
 
 from services.learner.drift import DriftWatch
 from services.learner.guardrail import log_losses
-from services.learner.memory import Memory
+from services.learner.item_vectors import UnusedItemVectors
+from services.learner.memory import Memory, clicked_pages
 from services.learner.metrics import LearnerMetrics
-from services.learner.online import Arm
 from services.learner.pages import PageReader, Taken
 from services.learner.release import Release
 from services.learner.settings import LearnerSettings
 from services.learner.state import State, StateFolder
+from services.learner.trials import Trials
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.rollout import StepKind
 from services.ranker.domain.user_features import IntArray
 from services.ranker.domain.weights import Weights
 from services.ranker.ports import ProfileStore
 from training.ranking.examples import Examples
-from training.ranking.learnable import LearnableRanker
-from training.ranking.network import NetworkSettings
 
 LOG = "impressions"
 # Over the buffer, for a working copy that starts from random weights.
@@ -38,19 +39,25 @@ _tracer = trace.get_tracer("kairos")
 class Learner:
     """For one thread. After an exception it must not be used: a new one continues from the folder.
 
-    `clock` gives seconds since the epoch.
+    `registry` is that of the ranking networks, `shoppers` that of the shopper models. `clock` gives seconds since the
+    epoch.
     """
 
     def __init__(
-        self, store: ProfileStore, registry: ModelRegistry, weights: Weights, settings: LearnerSettings,
-        metrics: LearnerMetrics, clock: Callable[[], float] = time.time,
+        self, store: ProfileStore, registry: ModelRegistry, shoppers: ModelRegistry, weights: Weights,
+        settings: LearnerSettings, metrics: LearnerMetrics, clock: Callable[[], float] = time.time,
+        vectors: UnusedItemVectors | None = None,
     ) -> None:  # fmt: skip
         self._store, self._settings, self._metrics, self._clock = store, settings, metrics, clock
         self._folder = StateFolder(settings.data_dir)
-        self._release = Release(registry, weights, settings, metrics, clock)
         self._memory = Memory(settings.training, lambda persons: store.oldest_impressions(settings.tenant, persons))
         known = self._folder.load()
         self._state, self._working = known or (State(self._committed()), None)
+        counts = partial(store.counts, settings.tenant)
+        self._trials = Trials(registry, counts, settings.trial, metrics, self._state.ranking)
+        self._shopper_trials = Trials(shoppers, counts, settings.trial, metrics, self._state.shopper)
+        self._shoppers, self._vectors, self._looked_s = shoppers, vectors, -math.inf
+        self._release = Release(registry, self._trials, weights, settings, metrics, clock)
         self._pages = PageReader(store, settings.tenant, self._state.position, settings.training)
         for buffer, positions in (
             (self._memory.replay, self._state.replay), (self._memory.held, self._state.held),
@@ -71,7 +78,8 @@ class Learner:
         """Reads what the log has, and does what is due."""
         now_s = self._clock()
         self._report_missed()
-        self._watch_trial()
+        self._watch_trials()
+        self._look_at_vectors(now_s)
         taken = self._pages.take(now_s)
         if taken is not None:
             self._test(taken)
@@ -124,7 +132,7 @@ class Learner:
         examples, positions = taken.examples.take(rows), taken.positions[rows]
         if not len(positions):
             return
-        self._use_vectors_of(self._pages.vector_version, examples.dimensions)
+        self._use_vectors_of(self._pages.vector_version, examples.dimensions, clicked_pages(examples))
         self._count(taken, rows, examples)
         r = examples.page_count
         sizes = np.bincount(examples.page, minlength=r)
@@ -177,39 +185,48 @@ class Learner:
                 self._metrics.live_version_made.labels(current).set(made_s)
             self._live = current
 
-    def _watch_trial(self) -> None:
-        rollout, state = self._release.rollout(), self._state
-        if rollout.other is None:
-            return
-        if state.trial != rollout.trial:
-            state.trial, state.arms = rollout.trial, {}
-        counts = self._store.counts(self._settings.tenant, rollout.trial)
+    def _watch_trials(self) -> None:
         # Training does not continue from a version that was rolled back.
-        if self._release.watch_trial(counts, state.arms, rollout) is StepKind.ROLLED_BACK:
+        if self._trials.watch() is StepKind.ROLLED_BACK:
             self._start_working_copy()
+        if self._shoppers.stamp() is not None:
+            self._shopper_trials.watch()
+
+    def _look_at_vectors(self, now_s: float) -> None:
+        if self._vectors is not None and now_s - self._looked_s >= self._settings.item_vectors_s:
+            self._vectors.look()
+            self._looked_s = now_s
 
     def _count(self, taken: Taken, rows: IntArray, examples: Examples) -> None:
-        """Counts for the two versions that are compared, since the trial began."""
-        rollout, r = self._release.rollout(), examples.page_count
-        if rollout.other is None or self._state.trial != rollout.trial:
-            return
-        shown = np.bincount(examples.page, minlength=r)
-        clicks, purchases = (np.bincount(examples.page, of, r) for of in (examples.click, examples.purchase))
-        for row, at in enumerate(rows.tolist()):
-            who, version = taken.whom[at], taken.versions[at]
-            if who and examples.shown_s[row] >= rollout.since_s and version in (rollout.current, rollout.other):
-                self._state.arms.setdefault(version, Arm()).add(who, int(shown[row]), clicks[row], purchases[row])
+        """Counts for the versions that are compared, of both kinds of models."""
+        whom = [taken.whom[at] for at in rows.tolist()]
+        self._trials.count(examples, [taken.versions[at] for at in rows.tolist()], whom)
+        # A person is of the arm that the draw says, also where a version has failed and another one answered.
+        rollout = self._shopper_trials.rollout()
+        self._shopper_trials.count(examples, [rollout.version_for(self._settings.tenant, who) for who in whom], whom)
 
-    def _use_vectors_of(self, vector_version: str, dimensions: int) -> None:
-        """Makes a working copy if there is none; a new one, with an empty memory, for vectors of another model."""
+    def _use_vectors_of(self, vector_version: str, dimensions: int, clicked: int = 0) -> None:
+        """Makes a working copy if there is none; a new one, with an empty memory, for vectors of another model.
+
+        There is none before enough pages had a click; `clicked` are those that are not in memory yet.
+        """
         if self._working is not None and self._working.vector_version == vector_version:
             return
         if self._working is not None:
             _log.warning("vectors of another model; learning starts again", model_version=vector_version)
             self._memory.clear()
+        self._working = None
+        if self._memory.clicked() + clicked < self._settings.training.least_clicked:
+            return
+        # Imported here: they import torch, which a learner that has nothing to train does not load.
+        from training.ranking.learnable import LearnableRanker
+        from training.ranking.network import NetworkSettings
+
         self._working = LearnableRanker(
             NetworkSettings(dimensions), vector_version=vector_version, seed=self._settings.seed
         )
+        if len(self._memory.replay):
+            self._working.update(self._memory.replay.examples, _FIRST_EPOCHS, self._settings.seed)
 
     def _start_working_copy(self) -> None:
         """Starts from the current version; without one, from random weights and the pages in the buffer."""
@@ -217,7 +234,7 @@ class Learner:
         examples = self._memory.replay.examples
         if self._working is None and len(examples):
             self._use_vectors_of(self._pages.vector_version, examples.dimensions)
-        if self._working is not None and not self._working.pages_seen and len(examples):
+        elif self._working is not None and not self._working.pages_seen and len(examples):
             self._working.update(examples, _FIRST_EPOCHS, self._settings.seed)
 
     def _committed(self) -> int:

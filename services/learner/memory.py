@@ -32,6 +32,10 @@ class Memory:
             buffer.add(examples.take(rows), positions[rows])
         return int(held.sum())
 
+    def clicked(self) -> int:
+        """Number of pages with a click."""
+        return sum(clicked_pages(buffer.examples) for buffer in (self.fresh, self.replay, self.held))
+
     def next_batch(self, random: np.random.Generator, has_drifted: bool) -> Examples:
         """The next training batch: the waiting pages, which become old ones, and old pages. Empty: nothing waited."""
         fresh, settings = self.fresh, self._settings
@@ -72,3 +76,8 @@ class Memory:
     def _waiting(self) -> Buffer:
         """Has room for all pages that can be waiting before an update."""
         return Buffer(self._settings.least_pages + self._settings.most_pages)
+
+
+def clicked_pages(examples: Examples) -> int:
+    """Number of pages with a click."""
+    return len(np.unique(examples.page[examples.click > 0]))

@@ -1,9 +1,10 @@
-"""From a working copy to the version that answers: proposals, and the steps of the version on trial."""
+"""From a working copy to a version that is proposed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import structlog
 from opentelemetry import trace
@@ -11,14 +12,16 @@ from opentelemetry import trace
 from services.learner.guardrail import Predictor, Verdict, compare
 from services.learner.memory import Memory
 from services.learner.metrics import LearnerMetrics
-from services.learner.online import Arm
 from services.learner.scoring_function import ScoringFunction
 from services.learner.settings import LearnerSettings
-from services.learner.trial import Decision, decide
+from services.learner.trial import Decision
+from services.learner.trials import Trials
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.rollout import Rollout, StepKind
 from services.ranker.domain.weights import Weights
-from training.ranking.learnable import LearnableRanker
+
+if TYPE_CHECKING:
+    from training.ranking.learnable import LearnableRanker
 
 _log = structlog.get_logger("kairos.learner")
 _tracer = trace.get_tracer("kairos")
@@ -28,12 +31,11 @@ class Release:
     """`weights` are of the scoring function, the opponent until a version is current."""
 
     def __init__(
-        self, registry: ModelRegistry, weights: Weights, settings: LearnerSettings, metrics: LearnerMetrics,
-        clock: Callable[[], float],
+        self, registry: ModelRegistry, trials: Trials, weights: Weights, settings: LearnerSettings,
+        metrics: LearnerMetrics, clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        self._registry, self._weights, self._settings, self._clock = registry, weights, settings, clock
-        self._metrics = metrics
-        registry.repair()
+        self._registry, self._trials, self._weights = registry, trials, weights
+        self._settings, self._metrics, self._clock = settings, metrics, clock
 
     def rollout(self) -> Rollout:
         return self._registry.rollout()
@@ -41,8 +43,13 @@ class Release:
     def current(self) -> LearnableRanker | None:
         """The current network; None if there is none, or it was trained on other features or has another shape."""
         version = self.rollout().current
+        if not version:
+            return None
+        # Imported here: it imports torch, which a learner that has nothing to train does not load.
+        from training.ranking.learnable import LearnableRanker
+
         try:
-            return LearnableRanker.load(self._registry.path(version)) if version else None
+            return LearnableRanker.load(self._registry.path(version))
         except (ValueError, RuntimeError) as error:
             _log.warning("the current version cannot be trained further", version=version, reason=str(error))
             return None
@@ -72,40 +79,10 @@ class Release:
         self._registry.take_step(StepKind.PROPOSED, version, reason=reason, figures=figures)
         self._metrics.steps.labels(StepKind.PROPOSED.value).inc()
         if verdict.passed:
-            self._step(Decision(StepKind.SHADOW, verdict.reason), version, lambda now: now.with_shadow(version))
+            self._trials.step(Decision(StepKind.SHADOW, verdict.reason), version, lambda now: now.with_shadow(version))
         else:
-            self._step(Decision(StepKind.REFUSED, verdict.reason, figures), version, lambda now: now)
+            self._trials.step(Decision(StepKind.REFUSED, verdict.reason, figures), version, lambda now: now)
         self._registry.prune(self._settings.keep_versions)
-        return True
-
-    def watch_trial(self, counts: Mapping[str, float], arms: Mapping[str, Arm], seen: Rollout) -> StepKind | None:
-        """Takes the step that is due in the rollout `seen`, and gives it; None if none is due."""
-        decision = decide(seen, counts, arms, self._settings.trial)
-        if decision.kind is None:
-            return None
-
-        def change(now: Rollout) -> Rollout:
-            if now.trial != seen.trial:
-                raise ValueError("another process has taken a step meanwhile")
-            if decision.kind is StepKind.SHARE:
-                return now.with_share(version, self._settings.trial.share)
-            if decision.kind is StepKind.PROMOTED:
-                return now.promoted(version, self._settings.trial.holdback)
-            return now.alone() if decision.kind is StepKind.SETTLED else now.rolled_back()
-
-        version = seen.current if seen.challenger is None else seen.challenger
-        return decision.kind if self._step(decision, version, change) else None
-
-    def _step(self, decision: Decision, version: str, change: Callable[[Rollout], Rollout]) -> bool:
-        if decision.kind is None:
-            return False
-        try:
-            self._registry.take_step(decision.kind, version, change, decision.reason, decision.figures)
-        except ValueError as error:
-            _log.info("a step was not taken", step=decision.kind.value, version=version, reason=str(error))
-            return False
-        self._metrics.steps.labels(decision.kind.value).inc()
-        _log.info("step", step=decision.kind.value, version=version, reason=decision.reason)
         return True
 
     def _verdict(self, working: LearnableRanker, memory: Memory, seed: int) -> Verdict:

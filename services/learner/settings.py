@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
 from services.common.context import DEFAULT_TENANT
+from services.common.gateway_access import GatewayAccessSettings
 from services.common.settings import ServiceSettings
 
 Metric = Literal["log_loss", "auc", "ndcg"]
@@ -30,6 +31,8 @@ class TrainingSettings(_Group):
     least_pages: int = Field(default=64, ge=1)
     most_pages: int = Field(default=2_000, ge=1)
     patience_s: float = Field(default=60.0, gt=0)
+    # Pages with a click without which no network is trained: with fewer it would only fit their chance.
+    least_clicked: int = Field(default=1_000, ge=0)
     epochs: int = Field(default=1, ge=1)
     # Old pages added for each new one.
     replay: float = Field(default=1.0, ge=0)
@@ -106,6 +109,12 @@ class LearnerSettings(ServiceSettings):
     # Versions that are kept, besides those in use and those that a rollback can return to.
     keep_versions: int = Field(default=20, ge=1)
     seed: int = 0
+    # Added to the process's niceness: requests are answered first.
+    niceness: int = Field(default=10, ge=0, le=19)
+    # To remove item vectors of shopper models that are out of use.
+    gateway: GatewayAccessSettings = GatewayAccessSettings()
+    # Seconds between two looks at the item vectors. 0: they are not looked at.
+    item_vectors_s: float = Field(default=60.0, ge=0)
     training: TrainingSettings = TrainingSettings()
     drift: DriftSettings = DriftSettings()
     guardrail: GuardrailSettings = GuardrailSettings()

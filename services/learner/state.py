@@ -9,13 +9,15 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from services.common.versions import add_version, version_names
-from services.learner.online import Arm
-from training.ranking.learnable import LearnableRanker
+from services.learner.trials import TrialState
+
+if TYPE_CHECKING:
+    from training.ranking.learnable import LearnableRanker
 
 _log = structlog.get_logger("kairos.learner")
 _MODEL, _STATE, _JOURNAL = "model", "state.json", "journal.jsonl"
@@ -25,8 +27,8 @@ _MODEL, _STATE, _JOURNAL = "model", "state.json", "journal.jsonl"
 class State:
     """`position` is that of the last page in the log of impressions that the working copy was trained on.
 
-    `replay` and `held` are positions of the pages in the buffers, which are rebuilt from the log. `arms` are the counts
-    of the versions of `trial`.
+    `replay` and `held` are positions of the pages in the buffers, which are rebuilt from the log. `ranking` and
+    `shopper` are the counts of the trials of the two kinds of models.
     """
 
     position: int = 0
@@ -34,16 +36,16 @@ class State:
     since_proposal: int = 0
     replay: list[int] = field(default_factory=list)
     held: list[int] = field(default_factory=list)
-    trial: str = ""
-    arms: dict[str, Arm] = field(default_factory=dict)
+    ranking: TrialState = field(default_factory=TrialState)
+    shopper: TrialState = field(default_factory=TrialState)
 
     def to_document(self) -> dict[str, Any]:
-        return vars(self) | {"arms": {version: arm.to_document() for version, arm in self.arms.items()}}
+        return vars(self) | {"ranking": self.ranking.to_document(), "shopper": self.shopper.to_document()}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> State:
-        arms = {version: Arm.from_document(arm) for version, arm in document["arms"].items()}
-        return cls(**{**document, "arms": arms})
+        trials = {kind: TrialState.from_document(document[kind]) for kind in ("ranking", "shopper")}
+        return cls(**{**document, **trials})
 
 
 class StateFolder:
@@ -67,9 +69,19 @@ class StateFolder:
         if not versions:
             return None
         folder = self._folder / versions[-1]
-        state = State.from_document(json.loads((folder / _STATE).read_text("utf-8")))
         try:
-            return state, LearnableRanker.load(folder / _MODEL) if (folder / _MODEL).is_dir() else None
+            state = State.from_document(json.loads((folder / _STATE).read_text("utf-8")))
+        except (KeyError, TypeError) as error:
+            # Of an earlier layout: learning starts again at the position that the store has.
+            _log.warning("the saved state cannot be read", reason=str(error))
+            return None
+        if not (folder / _MODEL).is_dir():
+            return state, None
+        # Imported here: it imports torch, which a learner that has nothing to train does not load.
+        from training.ranking.learnable import LearnableRanker
+
+        try:
+            return state, LearnableRanker.load(folder / _MODEL)
         except (ValueError, RuntimeError) as error:
             # It was trained on other features, or the network has another shape.
             _log.warning("the working copy starts again", reason=str(error))

@@ -172,7 +172,19 @@ def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb
         if logged.query.any():
             query = logged.query.astype(np.float16)[np.newaxis]
             message.query_vector.CopyFrom(vectors_to_proto(query, logged.vector_version))
+        message.person_features.CopyFrom(_person_features(logged))
     return message
+
+
+def _person_features(logged: LoggedFeatures) -> event_pb2.PersonFeatures:
+    return event_pb2.PersonFeatures(
+        features_version=logged.version,
+        event_item_ids=logged.event_item_ids,
+        event_types=tensor_to_proto(logged.event_types),
+        event_numbers=tensor_to_proto(logged.event_numbers),
+        long_term=vectors_to_proto(logged.long_term.astype(np.float16)[np.newaxis], logged.vector_version),
+        context=tensor_to_proto(logged.context),
+    )
 
 
 def _arms(message: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest) -> dict[str, str]:

@@ -42,6 +42,7 @@ from services.ranker.item_lists import ItemLists
 from services.ranker.keeper import Keeper
 from services.ranker.log_reader import LogReader
 from services.ranker.metrics import OF_SHOPPER_VERSIONS
+from services.ranker.models.follower import Follower
 from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore, ShopperModels
 from services.ranker.rank_items import ItemRanker
 from services.ranker.settings import RankerSettings
@@ -67,9 +68,10 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         settings: RankerSettings,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
+        mirror: Follower | None = None,
     ) -> None:
         self._store, self._rankings, self._models, self._clock = store, rankings, models, clock
-        self._session_ttl_s = settings.sessions.ttl_s
+        self._session_ttl_s, self._mirror = settings.sessions.ttl_s, mirror
         self._writer = BackgroundWriter(rankings, settings.rankings.queue)
         self._shoppers, reader = shoppers, ShopperReader(shoppers, store, self._writer)
         self._lists = ItemLists(store, counts, clock)
@@ -274,6 +276,8 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._writing.shutdown(cancel_futures=True)
         self._logging.shutdown(cancel_futures=True)
         self._writer.close()
+        if self._mirror is not None:
+            self._mirror.close()
         self._models.close()
         self._shoppers.close()
         self._counts.close()

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from services.common.settings import REDIS_TIMEOUT_S
 from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_counts import SqliteCountStore
@@ -18,8 +20,10 @@ from services.ranker.domain.scores import Ranker, Scores
 from services.ranker.domain.weighted_sum import weighted_sum
 from services.ranker.domain.weights import Weights
 from services.ranker.handler import RankerHandler
+from services.ranker.models.follower import Follower
 from services.ranker.models.served import PREFIX, Served, blank_request
 from services.ranker.models.served_models import ServedModels
+from services.ranker.models.served_shoppers import FOLDER as SHOPPERS
 from services.ranker.models.served_shoppers import ServedShoppers, Shopper
 from services.ranker.ports import CountStore, ProfileStore, RankingLimits, RankingStore
 from services.ranker.settings import RankerSettings
@@ -30,11 +34,33 @@ if TYPE_CHECKING:
 # Grows with every change of the scoring function.
 VERSION = 3
 
+_log = structlog.get_logger("kairos.models")
+
 
 def build_handler(settings: RankerSettings) -> RankerHandler:
-    store = build_store(settings)
+    store, mirror = build_store(settings), build_mirror(settings)
     models, shoppers = build_models(settings, store), build_shopper_models(settings, store)
-    return RankerHandler(store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings)
+    return RankerHandler(
+        store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings, mirror=mirror
+    )  # fmt: skip
+
+
+def build_mirror(settings: RankerSettings) -> Follower | None:
+    """Follows the registry on an object store; None where the registry is a folder."""
+    if not settings.registry_url:
+        return None
+    # Imported here: without an object store, fsspec is not needed.
+    from services.ranker.adapters.registry_mirror import pull_tenants
+
+    def pull() -> None:
+        pull_tenants(settings.models_dir, settings.registry_url, SHOPPERS)
+
+    try:
+        # The models that serve are there before the first request.
+        pull()
+    except (OSError, ValueError):
+        _log.exception("the registry on the object store cannot be read yet", url=settings.registry_url)
+    return Follower(pull, settings.registry_poll_s)
 
 
 def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:

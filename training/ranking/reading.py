@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from services.common.arrays import FloatArray, unit_rows
 from services.ranker.domain.candidate_features import CandidateFeatures
-from services.ranker.domain.event import ItemFeatures
+from services.ranker.domain.event import Event, ItemFeatures
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.stored_ranking import LoggedFeatures
 from services.ranker.domain.user_features import UserFeatures
-from services.ranker.ports import ProfileStore
 from training.ranking.examples import Examples, Page
 from training.ranking.outcomes import Outcomes
 
@@ -26,6 +25,20 @@ WINDOW_S = 24 * 3_600.0
 _AT_ONCE = 1_000
 
 Record = TypeVar("Record")
+
+
+class ExampleLog(Protocol):
+    """What examples are made of; each as in the ranker's ProfileStore, which is one."""
+
+    def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]: ...
+
+    def impressions_after(
+        self, tenant: str, position: int, limit: int, person: str = ""
+    ) -> list[tuple[int, Impressions]]: ...
+
+    def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]: ...
+
+    def persons(self, tenant: str, persons: Sequence[str]) -> dict[str, tuple[str, ...]]: ...
 
 
 class ExampleReader:
@@ -37,7 +50,7 @@ class ExampleReader:
     """
 
     def __init__(
-        self, store: ProfileStore, tenant: str = "default", after: int = 0, window_s: float = WINDOW_S
+        self, store: ExampleLog, tenant: str = "default", after: int = 0, window_s: float = WINDOW_S
     ) -> None:
         self._store, self._tenant, self._window_s = store, tenant, window_s
         self._outcomes = Outcomes()

@@ -12,20 +12,13 @@ from grpc_status import rpc_status
 
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.common.errors import InvalidArgument
+from services.common.gateway_access import GatewayAccessSettings
 from services.pricing.domain.publication import OfferedProduct, PriceChange
 from services.pricing.publisher.convert import change_to_proto, product_from_proto
 from services.pricing.publisher.ports import GatewayFailed, Page, PageTokenRefused, Published
-from services.pricing.publisher.settings import GatewayAccessSettings
 
 # Offers of one message, and products of a page: the most that the gateway takes or its default.
 _OFFERS, _PRODUCTS = 1_000, 200
-_OPTIONS = [
-    # A page of products with the longest descriptions.
-    ("grpc.max_receive_message_length", 64 << 20),
-    # By default gRPC would try to reach a gateway that was down for long only every two minutes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 5_000),
-]
 
 _log = structlog.get_logger("kairos.price_publisher")
 
@@ -34,10 +27,9 @@ class GrpcShopGateway:
     """See ports.ShopGateway."""
 
     def __init__(self, settings: GatewayAccessSettings) -> None:
-        self._channel = _channel(settings)
+        self._channel = settings.channel()
         self._stub = gateway_pb2_grpc.GatewayServiceStub(self._channel)
-        key = settings.api_key.get_secret_value()
-        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
+        self._metadata = settings.metadata
         self._timeout_s = settings.timeout_s
 
     def changes(self, page_token: str) -> Page:
@@ -79,14 +71,6 @@ def _readable(listed: Sequence[gateway_pb2.ListedProduct]) -> Iterator[OfferedPr
             yield product_from_proto(entry)
         except InvalidArgument as error:
             _log.warning("a product cannot be priced", product_id=entry.product.id, error=str(error))
-
-
-def _channel(settings: GatewayAccessSettings) -> grpc.Channel:
-    if settings.ca is None:
-        return grpc.insecure_channel(settings.target, _OPTIONS)
-    key, certificate = (path.read_bytes() if path else None for path in (settings.key, settings.certificate))
-    credentials = grpc.ssl_channel_credentials(settings.ca.read_bytes(), key, certificate)
-    return grpc.secure_channel(settings.target, credentials, _OPTIONS)
 
 
 def _failed(method: str, error: grpc.RpcError) -> GatewayFailed:

@@ -5,39 +5,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
 
+from services.common.gateway_access import GatewayAccessSettings
 from services.common.settings import ServiceSettings
 
 
 class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class GatewayAccessSettings(_Group):
-    """The gateway, and how to call it."""
-
-    # host:port.
-    target: str = "127.0.0.1:50050"
-    # A key with the role `write`; its tenant is the one whose prices are published. Empty: the gateway has no keys.
-    api_key: SecretStr = SecretStr("")
-    # PEM files. ca: the authority of the gateway's certificate; it turns TLS on. certificate and key: for mTLS.
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    # Seconds that a call may take.
-    timeout_s: float = Field(default=30.0, gt=0)
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key go together; set both or none")
-        if self.certificate and not self.ca:
-            raise ValueError("certificate needs ca, the authority of the gateway's certificate")
-        return self
 
 
 class MetricsSettings(_Group):

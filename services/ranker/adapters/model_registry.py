@@ -24,7 +24,8 @@ from typing import Any
 from services.common.versions import add_version, replace_file, sync, version_names
 from services.ranker.domain.rollout import Rollout, Stage, Step, StepKind
 
-_POINTER, _LOG, _LOCK, _MANIFEST = "rollout.json", "log.jsonl", ".lock", "version.json"
+POINTER, LOG, MANIFEST = "rollout.json", "log.jsonl", "version.json"
+_LOCK = ".lock"
 
 
 class ModelRegistry:
@@ -34,16 +35,16 @@ class ModelRegistry:
     def rollout(self) -> Rollout:
         """The content of the pointer. Raises ValueError if it cannot be read."""
         try:
-            return _rollout(json.loads((self.folder / _POINTER).read_text("utf-8")))
+            return _rollout(json.loads((self.folder / POINTER).read_text("utf-8")))
         except FileNotFoundError:
             return Rollout()
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.folder / _POINTER} is not a valid pointer ({error})") from None
+            raise ValueError(f"{self.folder / POINTER} is not a valid pointer ({error})") from None
 
     def stamp(self) -> tuple[int, int] | None:
         """Changes with the pointer; takes one stat call. None: there is no pointer."""
         try:
-            found = os.stat(self.folder / _POINTER)
+            found = os.stat(self.folder / POINTER)
         except FileNotFoundError:
             return None
         return found.st_ino, found.st_mtime_ns
@@ -59,7 +60,7 @@ class ModelRegistry:
         """Raises ValueError with the existing versions if there is no such version."""
         if version not in (known := self.versions()):
             raise ValueError(f"{self.folder} holds no version {version!r}; there are {', '.join(known) or 'none'}")
-        content: dict[str, Any] = json.loads((self.path(version) / _MANIFEST).read_text("utf-8"))
+        content: dict[str, Any] = json.loads((self.path(version) / MANIFEST).read_text("utf-8"))
         return content
 
     def publish(self, save: Callable[[Path], None], manifest: Mapping[str, object]) -> str:
@@ -67,14 +68,14 @@ class ModelRegistry:
 
         def fill(folder: Path) -> None:
             save(folder)
-            (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", "utf-8")
+            (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", "utf-8")
 
         return add_version(self.folder, fill).name
 
     def steps(self) -> list[Step]:
         """Oldest first."""
         try:
-            lines = (self.folder / _LOG).read_bytes().split(b"\n")
+            lines = (self.folder / LOG).read_bytes().split(b"\n")
         except FileNotFoundError:
             return []
         # Text behind the last newline is of a process that died while writing: that step never took effect.
@@ -99,7 +100,7 @@ class ModelRegistry:
                 self.manifest(named)
             step = Step(self._clock(), kind, version, after, reason, figures or {})
             self._append(step)
-            replace_file(self.folder / _POINTER, json.dumps(_document(after)) + "\n")
+            replace_file(self.folder / POINTER, json.dumps(_document(after)) + "\n")
         return step
 
     def prune(self, keep: int) -> None:
@@ -116,10 +117,10 @@ class ModelRegistry:
         with self._turn():
             steps = self.steps()
             if steps and steps[-1].rollout != self.rollout():
-                replace_file(self.folder / _POINTER, json.dumps(_document(steps[-1].rollout)) + "\n")
+                replace_file(self.folder / POINTER, json.dumps(_document(steps[-1].rollout)) + "\n")
 
     def _append(self, step: Step) -> None:
-        path = self.folder / _LOG
+        path = self.folder / LOG
         is_new = not path.exists()
         with path.open("ab+") as log:
             # An unfinished line of a process that died is removed.

@@ -37,8 +37,8 @@ def models(folder: Path, *arguments: str) -> Result:
 def test_promoted_and_back(folder: Path) -> None:
     """A version is promoted by any of its names, and a rollback returns to the previous one; both are logged."""
     assert models(folder, "promote", "1").exit_code == 0
-    assert "current: 0002" in models(folder, "promote", "learned@0002").stdout
-    assert "current: 0001" in models(folder, "rollback").stdout
+    assert "current: ranking/0002" in models(folder, "promote", "learned@0002").stdout
+    assert "current: ranking/0001" in models(folder, "rollback").stdout
     registry = ModelRegistry(folder / "default")
     assert registry.rollout().current == "0001"
     assert [(step.kind.value, step.version) for step in registry.steps()] == [
@@ -49,12 +49,12 @@ def test_promoted_and_back(folder: Path) -> None:
 def test_the_list_has_roles(folder: Path) -> None:
     """The list has the current version, the challenger with its share, metrics and steps, as a table and as JSON."""
     models(folder, "promote", "0001")
-    assert "0002: share 25%" in models(folder, "promote", "0002", "--share", "0.25").stdout
+    assert "ranking/0002: share 25%" in models(folder, "promote", "0002", "--share", "0.25").stdout
     lines = models(folder, "list").stdout.splitlines()
-    assert any(line.startswith("0001") and "current" in line and "log_loss=0.5" in line for line in lines)
-    assert any(line.startswith("0002") and "share 25%" in line for line in lines)
-    assert any("0001 promoted  by hand" in line for line in lines)
-    document = json.loads(models(folder, "list", "--json").stdout)
+    assert any(line.startswith("ranking/0001") and "current" in line and "log_loss=0.5" in line for line in lines)
+    assert any(line.startswith("ranking/0002") and "share 25%" in line for line in lines)
+    assert any("ranking/0001 promoted  by hand" in line for line in lines)
+    document = json.loads(models(folder, "list", "--json").stdout)["models"]["ranking"]
     assert document["rollout"]["other"] == "0002"
     assert document["rollout"]["stage"] == "share"
     assert [step["kind"] for step in document["steps"]] == ["promoted", "share"]
@@ -73,8 +73,8 @@ def test_a_comparison(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("promote", "0009"), "there are 0001, 0002"),
-        (("diff", "0001", "x"), "there are 0001, 0002"),
+        (("promote", "0009"), "there are ranking/0001, ranking/0002"),
+        (("diff", "0001", "x"), "there are ranking/0001, ranking/0002"),
         (("rollback",), "no earlier version"),
         (("promote", "built-in", "--share", "0.5"), "is served to all users already"),
     ],

@@ -58,6 +58,7 @@ class Workplace:
             training=TrainingSettings(
                 window_s=WINDOW_S,
                 least_pages=50,
+                least_clicked=0,
                 most_pages=at_once,
                 recent=400,
                 reservoir=400,
@@ -68,7 +69,8 @@ class Workplace:
             guardrail=GuardrailSettings(pages=pages, least_held=60, resamples=200),
             trial=TrialSettings(shadow_requests=10, share=0.5, least_impressions=300, tolerance=0.5),
         )
-        return Learner(self.store, self.registry, BLIND, settings, self.metrics, self.now_s)
+        shoppers = ModelRegistry(self.registry.folder / "shopper")
+        return Learner(self.store, self.registry, shoppers, BLIND, settings, self.metrics, self.now_s)
 
     def now_s(self) -> float:
         return self.shop.now_s + WINDOW_S

@@ -1,0 +1,107 @@
+"""The learner watches the trial of a shopper model, and removes item vectors that are out of use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from services.common.gateway_access import GatewayAccessSettings
+from services.learner.item_vectors import GRACE_S, UnusedItemVectors
+from services.learner.learner import Learner
+from services.learner.metrics import LearnerMetrics
+from services.learner.settings import LearnerSettings, TrainingSettings, TrialSettings
+from services.ranker.adapters.model_registry import ModelRegistry
+from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.domain.rollout import Stage, StepKind
+from services.ranker.domain.weights import Weights
+from tests.fakes.training_gateway import FakeTrainingGateway, ItemVectors
+from tests.unit.learner.logs import Shop
+
+WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
+
+
+def published(registry: ModelRegistry, count: int) -> None:
+    for number in range(1, count + 1):
+        registry.publish(lambda folder: None, {"created_s": 7.0, "model_version": f"shopper@{number}"})
+
+
+def test_a_shopper_model_is_let_answer_step_by_step(tmp_path: Path) -> None:
+    """Shadow, share and promotion follow from the counts of the trial and the outcomes of the persons of each arm."""
+    store = SqliteProfileStore(tmp_path / "store")
+    shop, folder = Shop(store), tmp_path / "models" / "default"
+    registry = ModelRegistry(folder / "shopper", lambda: shop.now_s)
+    published(registry, 2)
+    registry.take_step(StepKind.PROMOTED, "0001", lambda now: now.promoted("0001"))
+    registry.take_step(StepKind.SHADOW, "0002", lambda now: now.with_shadow("0002"))
+    settings = LearnerSettings(
+        data_dir=tmp_path / "learner", training=TrainingSettings(window_s=60.0),
+        trial=TrialSettings(shadow_requests=10, share=0.5, least_impressions=300, tolerance=0.5),
+    )  # fmt: skip
+
+    def started() -> Learner:
+        metrics = LearnerMetrics()
+        return Learner(store, ModelRegistry(folder), registry, WEIGHTS, settings, metrics, lambda: shop.now_s + 60)
+
+    learner = started()
+    learner.turn()
+    assert registry.rollout().stage is Stage.SHADOW
+    store.add_counts("default", registry.rollout().trial, {"shadow.requests": 10, "shadow.seconds": 0.01})
+    learner.turn()
+    assert registry.rollout().stage is Stage.SHARE
+    learner.turn()
+    shop.show(400)
+    learner.turn()
+    learner.turn()
+    rollout = registry.rollout()
+    assert (rollout.current, rollout.stage) == ("0002", Stage.HOLDBACK)
+    # A new learner continues with the saved counts.
+    learner.save()
+    started().turn()
+    assert registry.rollout() == rollout
+
+
+def test_item_vectors_out_of_use_are_removed(tmp_path: Path) -> None:
+    """Those of versions that neither serve nor are the last one before go, after a grace; without a registry, none."""
+    now_s = [0.0]
+    registry = ModelRegistry(tmp_path / "shopper")
+    held = {f"shopper@{number}": ItemVectors(4, is_complete=True) for number in (1, 2, 3)}
+    gateway = FakeTrainingGateway([], np.zeros((0, 4), np.float32), item_vectors=held)  # type: ignore[abstract]
+    with gateway.serving() as target:
+        unused = UnusedItemVectors(registry, GatewayAccessSettings(target=target), lambda: now_s[0])
+        unused.look()
+        published(registry, 3)
+        for version in ("0001", "0002", "0003"):
+            registry.take_step(StepKind.PROMOTED, version, lambda now, version=version: now.promoted(version))  # type: ignore[misc]
+        unused.look()
+        assert len(held) == 3
+        now_s[0] += GRACE_S
+        unused.look()
+        assert sorted(held) == ["shopper@2", "shopper@3"]
+        unused.close()
+
+
+def test_a_gateway_that_is_down_stops_no_learning(tmp_path: Path) -> None:
+    """A look that cannot be taken is taken later."""
+    registry = ModelRegistry(tmp_path / "shopper")
+    published(registry, 1)
+    registry.take_step(StepKind.PROMOTED, "0001", lambda now: now.promoted("0001"))
+    unused = UnusedItemVectors(registry, GatewayAccessSettings(target="127.0.0.1:1", timeout_s=0.2))
+    unused.look()
+    unused.close()
+
+
+def test_nothing_is_trained_without_clicks(tmp_path: Path) -> None:
+    """With fewer pages with a click than the setting, there is no working copy, and torch is not needed."""
+    store = SqliteProfileStore(tmp_path / "store")
+    shop, metrics = Shop(store), LearnerMetrics()
+    settings = LearnerSettings(
+        data_dir=tmp_path / "learner", training=TrainingSettings(window_s=60.0, least_pages=20, least_clicked=10_000)
+    )
+    registry = ModelRegistry(tmp_path / "models" / "default")
+    shoppers = ModelRegistry(registry.folder / "shopper")
+    learner = Learner(store, registry, shoppers, WEIGHTS, settings, metrics, lambda: shop.now_s + 60)
+    shop.show(100)
+    learner.turn()
+    learner.save()
+    assert metrics.registry.get_sample_value("kairos_learner_updates_total") == 0

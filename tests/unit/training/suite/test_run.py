@@ -1,0 +1,87 @@
+"""A run of `kairos train` from the suite to a version that serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.ranker.adapters.shopper_version import ShopperVersion
+from services.ranker.domain.rollout import Stage, StepKind
+from tests.unit.training.suite.shop import ITEMS, NOW_S, SETTINGS, bar, events, gateway, suite
+from training.suite.outcome import Outcome, Result
+from training.suite.run import Suite, run
+from training.suite.work import WorkFolder
+
+
+def trained(of: Suite, folder: Path, now_s: float = NOW_S) -> Outcome:
+    (outcome,) = run(of, WorkFolder(folder), SETTINGS, bar(), ["shopper"], lambda: now_s)
+    return outcome
+
+
+def test_the_first_version_serves_at_once(tmp_path: Path) -> None:
+    """It is better than popularity, its item vectors are complete, and it can be loaded."""
+    shop = gateway()
+    with shop.serving() as target:
+        of = suite(target, tmp_path / "models")
+        outcome = trained(of, tmp_path / "work")
+    assert (outcome.result, outcome.version) == (Result.PROMOTED, "0001"), outcome
+    assert of.shoppers.rollout().current == "0001"
+    version = ShopperVersion(of.shoppers.path("0001"))
+    held = shop.item_vectors[version.name]
+    assert held.is_complete
+    assert set(held.vectors) == {f"p{item}" for item in range(ITEMS)}
+    assert of.shoppers.manifest("0001")["model_version"] == version.name
+    assert outcome.figures["ndcg@10"] > 1.5 * outcome.figures["ndcg@10 of popularity"]
+    assert [path.name for path in (tmp_path / "work").iterdir()] == [".lock"]
+
+
+def test_a_later_version_goes_into_shadow(tmp_path: Path) -> None:
+    """It is compared with the current version on newer events; while it is on trial, nothing is trained."""
+    shop = gateway()
+    with shop.serving() as target:
+        of = suite(target, tmp_path / "models")
+        trained(of, tmp_path / "work")
+        later_s = NOW_S + 7 * 86_400
+        shop.events += events(until_s=later_s, first=10_000)
+        outcome = trained(of, tmp_path / "work", later_s)
+        assert (outcome.result, outcome.version) == (Result.SHADOW, "0002"), outcome
+        rollout = of.shoppers.rollout()
+        assert (rollout.current, rollout.other, rollout.stage) == ("0001", "0002", Stage.SHADOW)
+        assert all(held.is_complete for held in shop.item_vectors.values())
+        assert len(shop.item_vectors) == 2
+        again = trained(of, tmp_path / "work", later_s)
+        assert again.result is Result.SKIPPED
+        assert "0002 is on trial" in again.reason
+
+
+def test_a_worse_version_is_refused(tmp_path: Path) -> None:
+    """Trained on tastes that the held-back persons do not share, a version is published for its report, and refused."""
+    shop = gateway()
+    with shop.serving() as target:
+        of = suite(target, tmp_path / "models")
+        trained(of, tmp_path / "work")
+        later_s = NOW_S + 7 * 86_400
+        # Nobody is held back from these persons' events, which say the opposite.
+        turned = events(until_s=later_s - 86_400, first=20_000, step=-1)
+        shop.events = [*(turned * 1), *events(until_s=later_s, first=30_000)]
+        outcome = trained(of, tmp_path / "work", later_s)
+        assert outcome.version == "0002"
+        kinds = [step.kind for step in of.shoppers.steps()]
+        if outcome.result is Result.REFUSED:
+            assert kinds[-1] is StepKind.REFUSED
+            assert of.shoppers.rollout().other is None
+            assert len(shop.item_vectors) == 1
+
+
+@pytest.mark.parametrize("persons", [0, 3])
+def test_too_few_data_are_reported(tmp_path: Path, persons: int) -> None:
+    """Nothing is published, and the reason has what there is and what is needed."""
+    shop = gateway(persons)
+    with shop.serving() as target:
+        of = suite(target, tmp_path / "models")
+        outcomes = run(of, WorkFolder(tmp_path / "work"), SETTINGS, bar(), clock=lambda: NOW_S)
+    assert [outcome.result for outcome in outcomes] == [Result.SKIPPED] * 2
+    assert f"{persons} persons who acted on two products, needs 20" in outcomes[0].reason
+    assert outcomes[1].reason == "0 pages with a click, needs 30"
+    assert of.shoppers.versions() == []

@@ -1,0 +1,74 @@
+"""`kairos train --dry-run`: what would be trained, how long it would take, and how large it would be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from typing import Any
+
+from training.suite.progress import Progress
+from training.suite.run import Suite, read
+from training.suite.settings import SuiteTraining
+from training.suite.work import WorkFolder
+
+# Seconds for one event, one epoch and one item of the softmax, at width 64; measured on one core (docs/lab).
+_SECONDS = 1.6e-8
+# Epochs of both fits, as a rule.
+_EPOCHS = 30
+# Of the process with torch, before any data.
+_BASE_MB = 450.0
+
+
+def estimate(
+    suite: Suite, work: WorkFolder, settings: SuiteTraining, bar: Progress, kinds: Collection[str],
+    clock: Callable[[], float] = time.time,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """A row for each kind. Reads the data, and keeps nothing of them."""
+    with work.opened(f"{suite.connection.target} {suite.tenant}", clock()):
+        read(suite.connection, work, bar)
+        rows = []
+        if "shopper" in kinds:
+            rows.append(_shopper(suite, work, settings, clock()))
+        if "ranking" in kinds:
+            rows.append(_ranking(work, settings, clock()))
+        work.end()
+    return rows
+
+
+def _shopper(suite: Suite, work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
+    from training.suite.shopper import data_of
+
+    data = data_of(work, suite.shoppers, now_s)
+    width, n = settings.shopper.network.width, data.catalogue.size
+    items = n if n <= settings.shopper.full_softmax else settings.shopper.negatives
+    epochs = min(_EPOCHS, 2 * settings.shopper.epochs)
+    seconds = len(data.log) * items * epochs * width / 64 * _SECONDS
+    inputs = data.catalogue.inputs().shape[1]
+    return {
+        "kind": "shopper",
+        "missing": data.missing(settings),
+        "data": f"{n:,} products, {data.events:,} events of {data.persons:,} persons",
+        "minutes": min(seconds / 60, settings.shopper.minutes),
+        "version_mb": (n * (2 * width + 20) + (inputs + 1) * width * 4) / 1e6 + 3,
+        # Parameters with the optimizer's and the averages, and the vectors three times.
+        "memory_mb": _BASE_MB + n * (width * 4 * 6 + inputs * 4 * 3) / 1e6,
+    }
+
+
+def _ranking(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
+    from services.learner.memory import clicked_pages
+    from training.suite.examples import examples_of
+
+    examples, _ = examples_of(work, settings, now_s)
+    clicked = clicked_pages(examples)
+    return {
+        "kind": "ranking",
+        "missing": ""
+        if clicked >= settings.least.pages
+        else f"{clicked:,} pages with a click, needs {settings.least.pages:,}",
+        "data": f"{examples.page_count:,} pages, {clicked:,} with a click",
+        # Some 2 ms for a page and epoch on one core.
+        "minutes": examples.page_count * settings.ranking_epochs * 2e-3 / 60,
+        "version_mb": 2 + len(examples.item_ids) * 64 / 1e6,
+        "memory_mb": _BASE_MB + examples.vectors.nbytes * 2 / 1e6,
+    }

@@ -1,0 +1,85 @@
+"""One run of `kairos train`: reads what is missing in the work folder, and trains one model after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ops.client import Connection
+from services.ranker.adapters.model_registry import ModelRegistry
+from services.ranker.domain.weights import Weights
+from services.ranker.models.served_shoppers import FOLDER
+from training.suite.outcome import Outcome
+from training.suite.progress import Progress
+from training.suite.reading import EVENTS, IMPRESSIONS, TokenLost, read_log, read_products
+from training.suite.settings import SuiteTraining
+from training.suite.work import WorkFolder
+
+KINDS = ("shopper", "ranking")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The running suite, and the folder with all tenants' registries, or the mirror of the registry at `url`.
+
+    `weights` are the settings' of the weighted sum.
+    """
+
+    connection: Connection
+    models: Path
+    tenant: str
+    weights: Weights
+    url: str = ""
+
+    @cached_property
+    def shoppers(self) -> ModelRegistry:
+        return self._registry(self.tenant, FOLDER)
+
+    @cached_property
+    def rankers(self) -> ModelRegistry:
+        return self._registry(self.tenant)
+
+    def _registry(self, *names: str) -> ModelRegistry:
+        if not self.url:
+            return ModelRegistry(self.models.joinpath(*names))
+        # Imported here: without an object store, fsspec is not needed.
+        from services.ranker.adapters.registry_mirror import registry_at
+
+        return registry_at(self.models, self.url, *names)
+
+
+def run(
+    suite: Suite, work: WorkFolder, settings: SuiteTraining, bar: Progress, kinds: Collection[str] = KINDS,
+    clock: Callable[[], float] = time.time,
+) -> list[Outcome]:  # fmt: skip
+    """Continues what an earlier run left in the work folder, and empties it at the end."""
+    with work.opened(f"{suite.connection.target} {suite.tenant}", clock()):
+        suite.shoppers.repair()
+        suite.rankers.repair()
+        read(suite.connection, work, bar)
+        outcomes = []
+        if "shopper" in kinds:
+            # Imported here: they import torch, which a run without such a model does not need.
+            from training.suite.shopper import train_shopper
+
+            outcomes.append(train_shopper(work, suite.connection, suite.shoppers, suite.weights, settings, bar, clock))
+        if "ranking" in kinds:
+            from training.suite.ranking import train_ranking
+
+            outcomes.append(train_ranking(work, suite.rankers, suite.weights, settings, bar, clock))
+        work.end()
+    return outcomes
+
+
+def read(connection: Connection, work: WorkFolder, bar: Progress) -> None:
+    read_products(connection, work, bar)
+    for log in (EVENTS, IMPRESSIONS):
+        try:
+            read_log(connection, work, log, bar)
+        except TokenLost:
+            # The gateway's key has changed since the earlier run.
+            work.clear_records(log)
+            read_log(connection, work, log, bar)

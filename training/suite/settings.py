@@ -1,0 +1,42 @@
+"""Settings of `kairos train`: what data suffice for a model, and how long its training may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from training.shopper.settings import SMALL, TrainSettings
+
+
+@dataclass(frozen=True)
+class Least:
+    """Data without which a model is not trained."""
+
+    # Persons who acted on two products, and events on products.
+    persons: int = 20
+    events: int = 200
+    # Pages with a click, with logged features.
+    pages: int = 2_000
+
+
+@dataclass(frozen=True)
+class SuiteTraining:
+    """`window_s`: events in this time after a page are its outcome.
+
+    `tune`: settings of the shopper model that are tried before its training. `address`: of a Ray cluster that trains;
+    empty: this process.
+    """
+
+    least: Least = field(default_factory=Least)
+    shopper: TrainSettings = field(default_factory=TrainSettings)
+    ranking_epochs: int = 4
+    window_s: float = 24 * 3_600.0
+    seed: int = 0
+    tune: int = 0
+    address: str = ""
+
+
+def settings_for(
+    small: bool = False, minutes: float = 30.0, seed: int = 0, tune: int = 0, address: str = ""
+) -> SuiteTraining:
+    chosen = replace(SMALL, minutes=min(SMALL.minutes, minutes)) if small else TrainSettings(minutes=minutes)
+    return SuiteTraining(shopper=replace(chosen, seed=seed), seed=seed, tune=tune, address=address)
