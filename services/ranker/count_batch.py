@@ -118,7 +118,8 @@ class CountBatch:
         known = {item: texts.neighbours_of_text(stored.get(item)) for item in touched}
         for pair, before, after in changes:
             known[pair.first].change(pair.second, before, after)
-            known[pair.second].change(pair.first, before, after)
+            if pair.relation is not Relation.FOLLOWED:
+                known[pair.second].change(pair.first, before, after)
         return {(kind, item): Document(texts.neighbours_text(known[item]), now_s) for item in touched}
 
     def _total_documents(

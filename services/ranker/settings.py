@@ -28,8 +28,9 @@ class WeightSettings(BaseModel):
     # Of a dot product, whose best values are some units above the others.
     shopper: float = 0.03
     # Of the square root of a score: 0.13 in the middle of the neighbours, 0.39 for the best hundredth. On validation
-    # (Amazon Beauty, last purchase but one) NDCG@10 is .033 without, .048 with 0.5, .060 with 2, and .063 with 3. Less
-    # than the best, so that in a search the strongest neighbours and the history together just outweigh the query.
+    # (Amazon Beauty, last purchase but one, counts without direction) NDCG@10 is .033 without, .048 with 0.5, .060 with
+    # 2, and .063 with 3. Less than the best, so that in a search the strongest neighbours and the history together just
+    # outweigh the query.
     neighbours: float = 2.0
 
 
@@ -85,11 +86,11 @@ class LogSettings(BaseModel):
 
 
 class ItemCountSettings(BaseModel):
-    """Counts over all persons: items bought or viewed together, rising items, intervals between purchases."""
+    """Counts over all persons: items of the same persons, rising items, intervals between purchases."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # Of a tenant, each with its neighbours; beyond it those without events for longest are removed. Some 5 KiB each.
+    # Of a tenant, each with its neighbours; beyond it those without events for longest are removed. Some 4 KiB each.
     items: int = Field(default=100_000, ge=1)
     # Of a tenant, with what they have added to the counts; beyond it as for items. Some KiB each.
     persons: int = Field(default=100_000, ge=1)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from services.ranker.domain.event import EventType
-from services.ranker.domain.item_counts.relations import Change, Pair, Relation, log_mass, pair_of
+from services.ranker.domain.item_counts.relations import Change, Pair, Relation, log_mass
 from services.ranker.domain.repurchase import day_of
 
 TYPES = frozenset((EventType.CLICK, EventType.DWELL, EventType.CART, EventType.PURCHASE))
@@ -19,7 +19,10 @@ ITEMS = 20
 # The weight of a pair: 1 for two items with none between them, and by this factor less for each item between them.
 # Chosen on the same validation as MEASURES: 0.8 and 0.9 are alike, 0.7, 1 and 1/distance are worse.
 DISTANCE_DECAY = 0.8
-_LOG_DECAY = math.log2(DISTANCE_DECAY)
+# How much an item counts as the neighbour of one that came after it, against the other direction. On the validation the
+# NDCG@10 is .069, and .064 with both alike.
+BACKWARD = 0.5
+_LOG_DECAY, _LOG_BACKWARD = math.log2(DISTANCE_DECAY), math.log2(BACKWARD)
 # Seconds since the epoch of the newest event, by item.
 Followed = dict[str, float]
 
@@ -61,7 +64,7 @@ def _kept(was: list[tuple[str, int]], now: list[tuple[str, int]]) -> int:
 
 
 def _masses(items: list[tuple[str, int]], since: int = 0, before: int = ITEMS) -> dict[Pair, float]:
-    """The log mass of each item itself, and of each pair, by the day of the later event.
+    """The log mass of each item itself, and of each pair in both directions, by the day of the later event.
 
     Only those in which an item has a place from `since` on, and one has a place before `before`.
     """
@@ -74,5 +77,6 @@ def _masses(items: list[tuple[str, int]], since: int = 0, before: int = ITEMS) -
         for earlier in range(min(place, before)):
             other, _ = items[earlier]
             mass = log_mass(Relation.FOLLOWED, day) + (place - earlier - 1) * _LOG_DECAY
-            found[pair_of(Relation.FOLLOWED, item_id, other)] = mass
+            found[Pair(Relation.FOLLOWED, other, item_id)] = mass
+            found[Pair(Relation.FOLLOWED, item_id, other)] = mass + _LOG_BACKWARD
     return found
