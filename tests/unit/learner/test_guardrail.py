@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from services.common.arrays import FloatArray
-from services.learner.guardrail import Verdict, compare, log_losses, ndcg_of_pages
-from services.learner.scoring_function import ScoringFunction
 from services.learner.settings import GuardrailSettings
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.weights import Weights
 from tests.unit.learner.logs import Shop
 from training.ranking.examples import TASKS, Examples
+from training.ranking.guardrail import Verdict, compare, log_losses, ndcg_of_pages
 from training.ranking.reading import ExampleReader
+from training.ranking.scoring_function import ScoringFunction
 
 MATCH = CANDIDATE_NUMBERS.index("query_match")
 
