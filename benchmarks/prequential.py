@@ -48,9 +48,9 @@ from benchmarks.prequential_data import (
 )
 from services.common.arrays import FloatArray
 from services.learner.buffer import Buffer
-from services.learner.guardrail import log_losses
 from services.ranker.domain.event import Event
 from training.ranking.examples import Examples
+from training.ranking.guardrail import log_losses
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
 

@@ -16,6 +16,9 @@ _PROTOCOLS = {
 _ADDRESS = re.compile(r"^(?:([A-Za-z]*)://)?(?:[^/@]*@)?([^:/@]*):([^:/@]*)(?:/.*)?$")
 _IS_ADDRESS = re.compile(r"^(KAIROS|QDRANT)_.*(URL|TARGET|ENDPOINT|ADDRESS)$")
 
+# An object store is outside of the cluster.
+_OUTSIDE = {"KAIROS_RANKER_REGISTRY_URL"}
+
 
 @dataclass(frozen=True)
 class Listeners:
@@ -70,7 +73,7 @@ def _addresses(overlay: Overlay) -> Iterator[tuple[Pod, str, str]]:
     for pod in overlay.pods:
         for container in pod.all_containers:
             for name, value in overlay.environment(container).items():
-                if _IS_ADDRESS.search(name) and value:
+                if _IS_ADDRESS.search(name) and value and name not in _OUTSIDE:
                     yield pod, name, value
     for item in overlay.of_kind("RayService"):
         if options := item["spec"]["rayClusterConfig"].get("gcsFaultToleranceOptions"):

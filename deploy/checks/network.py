@@ -89,8 +89,9 @@ def _needed(overlay: Overlay) -> Iterator[Connection]:
             yield from (Connection(pod, _OUTSIDE, port) for port in (443, 6443))
         if pod.name == "kairos-gateway":
             yield Connection(_OTHER_POD, pod, pod.ports.get("grpc", 0))
-        # Snapshots and backups go to a bucket, traces to a store of the operator's choice.
-        if pod.name in ("kairos-qdrant", "kairos-backup", "kairos-restore", _COLLECTOR):
+        # Snapshots and backups go to a bucket, models to an object store, traces to a store of the operator's choice.
+        has_models = any("KAIROS_RANKER_REGISTRY_URL" in overlay.environment(one) for one in pod.all_containers)
+        if has_models or pod.name in ("kairos-qdrant", "kairos-backup", "kairos-restore", _COLLECTOR):
             yield Connection(pod, _OUTSIDE, 443)
         if pod.name == _COLLECTOR:
             yield Connection(pod, _OUTSIDE, 4317)

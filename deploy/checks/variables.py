@@ -48,6 +48,8 @@ _ALL: tuple[type[ServiceSettings], ...] = (
 )  # fmt: skip
 # Torch runs the model itself, without an exported one; the command line reads where services keep state, no model.
 _EXPORTED, _MODEL = "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR", "KAIROS_QUERY_ENCODER_MODEL_DIR"
+# Options of the command `kairos`.
+_OF_COMMAND = {"KAIROS_API_KEY", "KAIROS_TARGET"}
 _REFERENCE = re.compile(r"\$\((\w+)\)")
 _PATH = re.compile(r"^(?:--?[\w-]+=)?(/[\w./-]+)$")
 Settings = TypeVar("Settings", bound=ServiceSettings)
@@ -70,7 +72,7 @@ def _settings_problems(overlay: Overlay) -> Iterator[Problem]:
         for container in pod.all_containers:
             variables = overlay.environment(container)
             used = {name for value in variables.values() for name in _REFERENCE.findall(value or "")}
-            for name in (name for name in variables if name.startswith("KAIROS_") and name not in used):
+            for name in (name for name in variables if name.startswith("KAIROS_") and name not in used | _OF_COMMAND):
                 if not any(name.startswith(_prefix(kind)) for kind in _ALL):
                     yield Problem(pod.owner, f"{name} is a setting of no service")
                 elif not any(name.startswith(_prefix(kind)) for kind in readers):

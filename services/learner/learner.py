@@ -12,9 +12,8 @@ import structlog
 from opentelemetry import trace
 
 from services.learner.drift import DriftWatch
-from services.learner.guardrail import log_losses
 from services.learner.item_vectors import UnusedItemVectors
-from services.learner.memory import Memory, clicked_pages
+from services.learner.memory import Memory
 from services.learner.metrics import LearnerMetrics
 from services.learner.pages import PageReader, Taken
 from services.learner.release import Release
@@ -27,6 +26,7 @@ from services.ranker.domain.user_features import IntArray
 from services.ranker.domain.weights import Weights
 from services.ranker.ports import ProfileStore
 from training.ranking.examples import Examples
+from training.ranking.guardrail import log_losses
 
 LOG = "impressions"
 # Over the buffer, for a working copy that starts from random weights.
@@ -132,7 +132,7 @@ class Learner:
         examples, positions = taken.examples.take(rows), taken.positions[rows]
         if not len(positions):
             return
-        self._use_vectors_of(self._pages.vector_version, examples.dimensions, clicked_pages(examples))
+        self._use_vectors_of(self._pages.vector_version, examples.dimensions, examples.clicked_pages)
         self._count(taken, rows, examples)
         r = examples.page_count
         sizes = np.bincount(examples.page, minlength=r)

@@ -8,9 +8,9 @@ import numpy as np
 
 from services.learner.buffer import Buffer, still_there
 from services.learner.settings import TrainingSettings
-from services.learner.split import is_held_back
 from services.ranker.domain.user_features import IntArray
 from training.ranking.examples import Examples
+from training.ranking.split import is_held_back
 
 
 class Memory:
@@ -34,7 +34,7 @@ class Memory:
 
     def clicked(self) -> int:
         """Number of pages with a click."""
-        return sum(clicked_pages(buffer.examples) for buffer in (self.fresh, self.replay, self.held))
+        return sum(buffer.examples.clicked_pages for buffer in (self.fresh, self.replay, self.held))
 
     def next_batch(self, random: np.random.Generator, has_drifted: bool) -> Examples:
         """The next training batch: the waiting pages, which become old ones, and old pages. Empty: nothing waited."""
@@ -76,8 +76,3 @@ class Memory:
     def _waiting(self) -> Buffer:
         """Has room for all pages that can be waiting before an update."""
         return Buffer(self._settings.least_pages + self._settings.most_pages)
-
-
-def clicked_pages(examples: Examples) -> int:
-    """Number of pages with a click."""
-    return len(np.unique(examples.page[examples.click > 0]))

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import structlog
 from opentelemetry import trace
 
-from services.learner.guardrail import Predictor, Verdict, compare
 from services.learner.memory import Memory
 from services.learner.metrics import LearnerMetrics
-from services.learner.scoring_function import ScoringFunction
 from services.learner.settings import LearnerSettings
 from services.learner.trial import Decision
 from services.learner.trials import Trials
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.rollout import Rollout, StepKind
 from services.ranker.domain.weights import Weights
+from training.ranking.guardrail import Predictor, Verdict, compare
+from training.ranking.scoring_function import ScoringFunction
 
 if TYPE_CHECKING:
     from training.ranking.learnable import LearnableRanker
@@ -91,7 +91,7 @@ class Release:
             opponent = current
         # The scoring function answers if there is no network, or one of another vector model.
         found: Predictor = opponent or ScoringFunction(self._weights, memory.replay.examples)
-        return compare(memory.held.examples, found, working, self._settings.guardrail, seed)
+        return compare(memory.held.examples, found, working, self._settings.guardrail.thresholds, seed)
 
     def _about(self, working: LearnableRanker, memory: Memory, verdict: Verdict, position: int) -> dict[str, object]:
         shown_s = memory.replay.examples.shown_s

@@ -6,7 +6,6 @@ The log and the registry are where the ranker's settings (KAIROS_RANKER_*) say: 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import SettingsConfigDict
@@ -14,8 +13,7 @@ from pydantic_settings import SettingsConfigDict
 from services.common.context import DEFAULT_TENANT
 from services.common.gateway_access import GatewayAccessSettings
 from services.common.settings import ServiceSettings
-
-Metric = Literal["log_loss", "auc", "ndcg"]
+from training.ranking.guardrail import Metric, Thresholds
 
 
 class _Group(BaseModel):
@@ -67,6 +65,10 @@ class GuardrailSettings(_Group):
     # This metric must be better, with an interval above 0; the others must not be worse by more than `margin`.
     better: Metric = "log_loss"
     margin: float = Field(default=0.01, ge=0)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        return Thresholds(self.resamples, self.confidence, self.better, self.margin)
 
 
 class TrialSettings(_Group):

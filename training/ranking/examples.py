@@ -73,6 +73,11 @@ class Examples:
         return len(self.shown_s)
 
     @property
+    def clicked_pages(self) -> int:
+        """Number of pages with a click."""
+        return len(np.unique(self.page[self.click > 0]))
+
+    @property
     def occurred_s(self) -> npt.NDArray[np.float64]:
         """[n]: when each example was shown."""
         return self.shown_s[self.page]

@@ -49,9 +49,7 @@ class ExampleReader:
     `vector_version` is the model of the vectors in what was returned last.
     """
 
-    def __init__(
-        self, store: ExampleLog, tenant: str = "default", after: int = 0, window_s: float = WINDOW_S
-    ) -> None:
+    def __init__(self, store: ExampleLog, tenant: str = "default", after: int = 0, window_s: float = WINDOW_S) -> None:
         self._store, self._tenant, self._window_s = store, tenant, window_s
         self._outcomes = Outcomes()
         self._event_position = self._page_position = 0

@@ -56,11 +56,10 @@ def _shopper(suite: Suite, work: WorkFolder, settings: SuiteTraining, now_s: flo
 
 
 def _ranking(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
-    from services.learner.memory import clicked_pages
     from training.suite.examples import examples_of
 
     examples, _ = examples_of(work, settings, now_s)
-    clicked = clicked_pages(examples)
+    clicked = examples.clicked_pages
     return {
         "kind": "ranking",
         "missing": ""

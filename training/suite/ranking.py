@@ -9,17 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from services.learner.guardrail import Predictor, Verdict, compare
-from services.learner.memory import clicked_pages
-from services.learner.scoring_function import ScoringFunction
-from services.learner.settings import GuardrailSettings
-from services.learner.split import is_held_back
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.rollout import StepKind
 from services.ranker.domain.weights import Weights
 from training.ranking.examples import Examples
+from training.ranking.guardrail import Predictor, Thresholds, Verdict, compare
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
+from training.ranking.scoring_function import ScoringFunction
+from training.ranking.split import is_held_back
 from training.ranking.training import Training
 from training.suite.examples import examples_of
 from training.suite.outcome import Outcome, Result
@@ -41,7 +39,7 @@ def train_ranking(
     if (other := registry.rollout().other) is not None:
         return Outcome(KIND, Result.SKIPPED, f"{KIND}/{other} is on trial; its end makes room for a new version")
     examples, vector_version = examples_of(work, settings, now_s)
-    clicked = clicked_pages(examples)
+    clicked = examples.clicked_pages
     if clicked < settings.least.pages:
         return Outcome(KIND, Result.SKIPPED, f"{clicked:,} pages with a click, needs {settings.least.pages:,}")
     held = is_held_back(examples.ranking_ids.tolist(), _HELD_BACK)
@@ -49,7 +47,7 @@ def train_ranking(
     with bar.stage("Training the ranking network"):
         ranker = LearnableRanker(NetworkSettings(trained.dimensions), Training(), vector_version, settings.seed)
         ranker.update(trained, settings.ranking_epochs, settings.seed)
-    verdict = compare(judge, _opponent(registry, vector_version, weights, trained), ranker, GuardrailSettings())
+    verdict = compare(judge, _opponent(registry, vector_version, weights, trained), ranker, Thresholds())
     folder = work.folder / KIND / "version"
     ranker.save(folder)
     figures: dict[str, float] = {name: change.challenger for name, change in verdict.differences.items()}

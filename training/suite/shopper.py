@@ -14,7 +14,6 @@ import numpy as np
 
 from ops.client import Connection
 from services.common.versions import replace_file
-from services.learner.memory import clicked_pages
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.event import Event
 from services.ranker.domain.rollout import StepKind
@@ -258,7 +257,7 @@ def _make(
     draft.mkdir(parents=True)
     found, source = assessment.weights, "newest events of persons"
     # What shoppers clicked, of what they were shown, corrects what their next actions say.
-    if clicked_pages(pages) >= LEAST_LISTS:
+    if pages.clicked_pages >= LEAST_LISTS:
         by_clicks = corrected(found.weights if found else weights, pages)
         found, source = (by_clicks, "clicks on shown lists") if by_clicks else (found, source)
     fitted_weights = found.document(source) if found else None

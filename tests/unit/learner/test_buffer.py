@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from services.learner.buffer import Buffer, still_there
-from services.learner.split import is_held_back
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.user_features import IntArray
 from tests.unit.learner.logs import Shop
 from training.ranking.examples import Examples
 from training.ranking.reading import ExampleReader
+from training.ranking.split import is_held_back
 
 
 @pytest.fixture(scope="module")

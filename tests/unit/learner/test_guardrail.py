@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 from services.common.arrays import FloatArray
-from services.learner.guardrail import Verdict, compare, log_losses, ndcg_of_pages
-from services.learner.scoring_function import ScoringFunction
-from services.learner.settings import GuardrailSettings
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.weights import Weights
 from tests.unit.learner.logs import Shop
 from training.ranking.examples import TASKS, Examples
+from training.ranking.guardrail import Thresholds, Verdict, compare, log_losses, ndcg_of_pages
 from training.ranking.reading import ExampleReader
+from training.ranking.scoring_function import ScoringFunction
 
 MATCH = CANDIDATE_NUMBERS.index("query_match")
 
@@ -45,7 +44,7 @@ class Guess:
 
 
 def verdict(held: Examples, current: float, challenger: float) -> Verdict:
-    return compare(held, Guess(current), Guess(challenger), GuardrailSettings(resamples=300))
+    return compare(held, Guess(current), Guess(challenger), Thresholds(resamples=300))
 
 
 def test_a_better_version_passes(held: Examples) -> None:
@@ -75,7 +74,7 @@ def test_better_probabilities_do_not_pay_for_a_worse_order(held: Examples) -> No
         def predict(self, examples: Examples) -> dict[str, FloatArray]:
             return {task: -values for task, values in self.predict_as_shown(examples).items()}
 
-    found = compare(held, Guess(1.0), Reversed(12.0), GuardrailSettings(resamples=300))
+    found = compare(held, Guess(1.0), Reversed(12.0), Thresholds(resamples=300))
     assert not found.passed
     assert found.reason.startswith("ndcg may be worse")
 
@@ -85,7 +84,7 @@ def test_without_clicks_nothing_is_said(held: Examples) -> None:
     starts = np.bincount(held.page, held.click, held.page_count)
     unclicked = held.take(np.flatnonzero(starts == 0))
     with pytest.raises(ValueError, match="cannot tell versions apart"):
-        compare(unclicked, Guess(1), Guess(2), GuardrailSettings())
+        compare(unclicked, Guess(1), Guess(2), Thresholds())
 
 
 def test_metrics_by_hand(held: Examples) -> None:

@@ -8,19 +8,29 @@ like it.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray
-from services.learner.settings import GuardrailSettings, Metric
 from training.ranking.examples import TASKS, Examples
 
 Doubles = npt.NDArray[np.float64]
+Metric = Literal["log_loss", "auc", "ndcg"]
 # What a click, a cart and a purchase are worth in NDCG, beyond one another.
 _GAINS = {"click": 1.0, "cart": 2.0, "purchase": 3.0}
 _LEAST = 1e-7
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """`better` must be better, with an interval above 0; the others must not be worse by more than `margin`."""
+
+    resamples: int = 1_000
+    confidence: float = 0.95
+    better: Metric = "log_loss"
+    margin: float = 0.01
 
 
 class Predictor(Protocol):
@@ -51,9 +61,7 @@ class Verdict:
         return {name: asdict(difference) for name, difference in self.differences.items()}
 
 
-def compare(
-    held: Examples, current: Predictor, challenger: Predictor, settings: GuardrailSettings, seed: int = 0
-) -> Verdict:
+def compare(held: Examples, current: Predictor, challenger: Predictor, settings: Thresholds, seed: int = 0) -> Verdict:
     """`held` was not used to train either of the two. Raises ValueError if no item of it was clicked, or every one."""
     if not 0 < held.click.sum() < len(held):
         raise ValueError("no item, or every item, of the held-back pages was clicked; they cannot tell versions apart")
@@ -71,7 +79,7 @@ def compare(
     return _verdict(differences, settings)
 
 
-def _verdict(differences: dict[Metric, Difference], settings: GuardrailSettings) -> Verdict:
+def _verdict(differences: dict[Metric, Difference], settings: Thresholds) -> Verdict:
     for metric, found in differences.items():
         # A lower log loss is better.
         low, high = (-found.high, -found.low) if metric == "log_loss" else (found.low, found.high)
