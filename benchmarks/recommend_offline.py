@@ -86,6 +86,7 @@ def encoder(threads: int) -> Encode:
 
     def encode(texts: Sequence[str]) -> FloatArray:
         vectors = np.asarray(own.encode(list(texts), longest), np.float32)
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        unit: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        return unit
 
     return encode

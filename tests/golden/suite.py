@@ -36,6 +36,7 @@ from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
 from ops.client import Connection
+from services.common.gateway_access import GatewayAccessSettings
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
 from services.gateway.settings import (
@@ -50,7 +51,6 @@ from services.pricing.adapters.sqlite_audit_log import SqliteAuditLog
 from services.pricing.handler import PricingHandler
 from services.pricing.publisher.grpc_gateway import GrpcShopGateway
 from services.pricing.publisher.metrics import PublisherMetrics
-from services.pricing.publisher.settings import GatewayAccessSettings
 from services.pricing.publisher.sqlite_state import SqlitePublisherState
 from services.pricing.publisher.worker import PricePublisher
 from services.pricing.settings import PricingSettings

@@ -19,7 +19,16 @@ from services.retrieval.domain.catalogue.table import Entry
 from services.retrieval.domain.fusion import FixedFusion
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits
 from services.retrieval.domain.query import FloatArray, RetrievalQuery
-from services.retrieval.ports import Columns, Found, Narrowing, OfferUpdate, ProductIndex, Reembedding, Vectors
+from services.retrieval.ports import (
+    Columns,
+    Found,
+    ItemVectors,
+    Narrowing,
+    OfferUpdate,
+    ProductIndex,
+    Reembedding,
+    Vectors,
+)
 from tests.unit.retrieval.products import candidates
 
 FIXED = FixedFusion("linear", 0.3, 0.7, 1.0, 60)
@@ -119,6 +128,19 @@ class FakeIndex:
 
     @property
     def reembedding(self) -> Reembedding:
+        raise NotImplementedError
+
+    @property
+    def item_vectors(self) -> ItemVectors:
+        raise NotImplementedError
+
+    def text_and_image_vectors(self, tenant: str, keys: KeyArray) -> tuple[Vectors | None, Vectors | None]:
+        raise NotImplementedError
+
+    def item_dimensions(self, tenant: str, model_version: str) -> int:
+        return 0
+
+    def item_vectors_of(self, tenant: str, model_version: str, ids: Sequence[str]) -> FloatArray:
         raise NotImplementedError
 
     def remove(self, tenant: str, ids: Sequence[str]) -> list[str]:
