@@ -25,6 +25,7 @@ class ScoringFunction:
         for name, weight in (
             ("query_match", weights.query), ("history_match", weights.history), ("price_affinity", weights.price),
             ("popularity", weights.popularity), ("out_of_stock", -weights.availability),
+            ("shopper_match", weights.shopper), ("neighbour_match", weights.neighbours),
         ):  # fmt: skip
             self._weights[CANDIDATE_NUMBERS.index(name)] = weight
         columns = self._columns(fitted_to, np.log(fitted_to.positions))
