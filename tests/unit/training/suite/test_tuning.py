@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -57,10 +58,8 @@ def test_the_best_settings_are_found(tmp_path: Path) -> None:
 def test_a_killed_search_continues(tmp_path: Path) -> None:
     """What was tried before is not tried again."""
     stopped = Guessing(most=12)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         search(stopped, tmp_path)
-    except KeyboardInterrupt:
-        pass
     later = Guessing()
     search(later, tmp_path)
     assert len(stopped.tried) + len(later.tried) == 24
