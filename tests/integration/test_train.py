@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -34,17 +35,17 @@ def suite(folder: Path) -> Iterator[InProcessSuite]:
         yield running
 
 
-def kairos(suite: InProcessSuite, folder: Path, *arguments: str) -> dict[str, object]:
+def kairos(suite: InProcessSuite, folder: Path, *arguments: str) -> dict[str, Any]:
     options = ["--data-dir", str(folder), "--json"]
     result = CliRunner().invoke(app, ["--target", suite.gateway_target, *arguments, *options], catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
-    document: dict[str, object] = json.loads(result.stdout)
+    document: dict[str, Any] = json.loads(result.stdout)
     return document
 
 
 def test_a_dry_run_has_times_and_sizes(suite: InProcessSuite, folder: Path) -> None:
     """It reports data, minutes and megabytes of each model, and publishes nothing."""
-    shopper, ranking = kairos(suite, folder, "train", "--dry-run", "--small")["models"]  # type: ignore[misc]
+    shopper, ranking = kairos(suite, folder, "train", "--dry-run", "--small")["models"]
     assert shopper["missing"] == ""
     assert f"{PRODUCTS} products" in shopper["data"]
     assert 0 < shopper["minutes"] < 1
@@ -54,7 +55,7 @@ def test_a_dry_run_has_times_and_sizes(suite: InProcessSuite, folder: Path) -> N
 
 def test_the_first_version_serves(suite: InProcessSuite, folder: Path) -> None:
     """After the command, item vectors are complete, the version is current, and a person's recommendations use it."""
-    (shopper, ranking) = kairos(suite, folder, "train", "--small")["models"]  # type: ignore[misc]
+    (shopper, ranking) = kairos(suite, folder, "train", "--small")["models"]
     assert shopper["result"] == "promoted", shopper
     assert ranking["result"] == "not trained"
     registry = ModelRegistry(folder / "ranker" / "models" / "default" / "shopper")

@@ -43,7 +43,7 @@ def test_a_killed_trainer_leaves_the_registry_whole(tmp_path: Path) -> None:
             process = subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE)
             assert process.stdout is not None
             process.stdout.readline()
-            timer = threading.Timer(float(random.uniform(0.05, 4.0)), lambda process=process: process.kill())  # type: ignore[misc]
+            timer = threading.Timer(float(random.uniform(0.05, 4.0)), process.kill)
             timer.start()
             code = process.wait()
             timer.cancel()
