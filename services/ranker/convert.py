@@ -99,6 +99,7 @@ def ranking_request(
         created_s=np.array(candidates.created_at_seconds, np.float64) if candidates.created_at_seconds else None,
         identifier_rows=tuple(row for row, matches in enumerate(candidates.identifier_matches) if matches),
         costs=np.array(candidates.costs, np.float64) if candidates.costs else None,
+        is_search=not message.as_slate,
     )
 
 

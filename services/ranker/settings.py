@@ -29,8 +29,7 @@ class WeightSettings(BaseModel):
     shopper: float = 0.03
     # Of the square root of a score: 0.13 in the middle of the neighbours, 0.39 for the best hundredth. On validation
     # (Amazon Beauty, last purchase but one, counts without direction) NDCG@10 is .033 without, .048 with 0.5, .060 with
-    # 2, and .063 with 3. Less than the best, so that in a search the strongest neighbours and the history together just
-    # outweigh the query.
+    # 2, and .063 with 3. Less than the best: one person makes neighbours too. See search_share for searches.
     neighbours: float = 2.0
 
 
@@ -133,6 +132,9 @@ class RankerSettings(ServiceSettings):
         "weighted-sum"
     )
     weights: WeightSettings = WeightSettings()
+    # The part of the weights of shopper model and neighbours that counts in a search, where a query says more. One
+    # person who acted on two products makes them neighbours: that must not outweigh words.
+    search_share: float = Field(default=0.2, ge=0, le=1)
     # A version's folder. Required if ranker is network.
     model_dir: Path | None = None
     objective: ObjectiveSettings = ObjectiveSettings()

@@ -105,9 +105,12 @@ def build_ranker(settings: RankerSettings) -> Ranker:
 def weighted_ranker(settings: RankerSettings) -> Ranker:
     """With the weights that were fitted for the request, unless the shop sets weights of its own."""
     own, is_set = Weights(**settings.weights.model_dump()), "weights" in settings.model_fields_set
+    share = settings.search_share
+    in_search = replace(own, shopper=share * own.shopper, neighbours=share * own.neighbours)
 
     def rank(request: RankingRequest) -> Scores:
-        return weighted_sum(request, own if is_set or request.weights is None else request.weights)
+        fitted = None if is_set else request.weights
+        return weighted_sum(request, fitted or (in_search if request.is_search else own))
 
     return rank
 

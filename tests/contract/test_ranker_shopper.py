@@ -113,6 +113,17 @@ async def test_fitted_weights_rank_recommendations(tmp_path: Path) -> None:
         assert scores_of(search)["boot1"] > scores_of(search)["desk"]
 
 
+async def test_in_a_search_the_model_counts_less(tmp_path: Path) -> None:
+    """The same candidates, weights and person: of what the model adds, a search has the share of the settings."""
+    publish(tmp_path / "models")
+    weights = {"history": 0.0, "shopper": 0.1, "neighbours": 0.0}
+    settings = {"search_share": 0.5, "weights": weights}
+    async with shopping(tmp_path / "models", tmp_path / "data", **settings) as stub:
+        await stub.RecordEvents(recording(event("e1", "boot1")))
+        slate, search = scores_of(await stub.RankItems(as_slate())), scores_of(await stub.RankItems(ranking()))
+        assert slate["desk"] - search["desk"] == pytest.approx(0.9 - 0.45, rel=1e-2)
+
+
 async def test_weights_of_the_shop_are_kept(tmp_path: Path) -> None:
     """A shop that sets weights of its own gets no fitted ones."""
     publish(tmp_path / "models", weights=FITTED)

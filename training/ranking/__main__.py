@@ -104,6 +104,7 @@ def weighted_sum(examples: Examples) -> FloatArray:
         weights.query * column["query_match"] + weights.history * column["history_match"]
         + weights.price * column["price_affinity"] + weights.popularity * column["popularity"]
         - weights.availability * column["out_of_stock"]
+        + weights.shopper * column["shopper_match"] + weights.neighbours * column["neighbour_match"]
     )  # fmt: skip
     return total
 

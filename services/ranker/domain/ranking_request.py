@@ -29,7 +29,7 @@ class RankingRequest:
     candidates that these are a part of; None: these are all. `shopper_scores` [n], dot products of the person's vector
     and the item vectors by the shopper model, and `neighbour_scores` [n], not negative, by counts of persons, are
     None where there is no model, or nothing is known of the person. `weights` are those of the weighted sum that were
-    fitted for requests like this one, if any.
+    fitted for requests like this one, if any. `is_search`: a query says what the person wants.
     """
 
     item_ids: Sequence[str]
@@ -53,6 +53,7 @@ class RankingRequest:
     shopper_scores: FloatArray | None = None
     neighbour_scores: FloatArray | None = None
     weights: Weights | None = None
+    is_search: bool = False
 
     @property
     def has_identifier(self) -> BoolArray:

@@ -8,9 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from training.sequence.data import IntArray, ItemText
-from training.sequence.evaluation import FloatArray, Scorer
-from training.sequence.neighbours import fading
+from benchmarks.baselines.data import IntArray, ItemText
+from benchmarks.baselines.evaluation import FloatArray, Scorer
+from benchmarks.baselines.neighbours import fading
 
 
 def scorer(texts: Sequence[ItemText], history_decay: float = 0.7, power: int = 4) -> Scorer:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from training.sequence.data import IntArray
-from training.sequence.evaluation import FloatArray, Scorer
+from benchmarks.baselines.data import IntArray
+from benchmarks.baselines.evaluation import FloatArray, Scorer
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,57 @@
-"""Re-ranking of the candidates of several sources: boosted trees with LambdaMART (Burges, MSR-TR-2010-82; LightGBM)."""
+"""Re-ranking of the candidates of neighbours, popularity and words by boosted trees (LambdaMART, Burges,
+MSR-TR-2010-82; LightGBM).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import Any, Self
 
 import lightgbm
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from training.sequence import similarity
-from training.sequence.data import Histories, IntArray, Split
-from training.sequence.evaluation import FloatArray, gains
+from benchmarks.baselines import words
+from benchmarks.baselines.counting import HISTORY_GRID, ITEM_TO_ITEM_GRID, history_neighbours, item_to_item, popularity
+from benchmarks.baselines.data import Histories, IntArray, Split
+from benchmarks.baselines.evaluation import FloatArray, Scorer, gains
+from benchmarks.baselines.tuning import best_settings
 
 # Histories [b] -> scores [b, items] of each source; higher is better.
 Sources = Callable[[Sequence[IntArray]], Sequence[FloatArray]]
+
+
+def fit_lambdamart(histories: Histories, split: Split, seed: int, threads: int = 1) -> tuple[Scorer, Mapping[str, Any]]:
+    """(scorer, chosen settings of its sources). The trees learn from sources that do not know the validation targets,
+    which are their labels; then the sources are fitted on all that is known.
+    """
+    count = histories.item_count
+    near, _ = best_settings(
+        split, seed, ITEM_TO_ITEM_GRID, lambda known, **own: item_to_item(known, count, **own), "item-to-item"
+    )
+    kernel, _ = best_settings(
+        split, seed, HISTORY_GRID, lambda known, **own: history_neighbours(known, count, **own), "history kNN"
+    )
+    # Power 1: with a higher one fewer targets would be among the candidates.
+    text = words.scorer(histories.texts, history_decay=0.8, power=1)
+
+    def sources(known: Sequence[IntArray]) -> Sources:
+        own = (
+            item_to_item(known, count, **near), history_neighbours(known, count, **kernel),
+            popularity(known, count), text,
+        )  # fmt: skip
+
+        def score(batch: Sequence[IntArray]) -> list[FloatArray]:
+            found = [source(batch) for source in own]
+            return [sum(one / np.maximum(one.max(axis=1, keepdims=True), 1e-9) for one in found), *found]
+
+        return score
+
+    trees = Reranker(histories, split, sources(split.train), seed, threads)
+    report = {"neighbours": near, "histories": kernel, "trees_are_used": trees.is_used}
+    return trees.with_sources(sources(split.known)), report
 
 
 class Reranker:
@@ -32,7 +69,7 @@ class Reranker:
     def __init__(self, histories: Histories, split: Split, sources: Sources, seed: int = 0, threads: int = 1) -> None:
         self._sources = sources
         self._depth = min(self.CANDIDATES, histories.item_count - 1)
-        self._similarity = similarity.scorer(histories.texts, history_decay=0.8, power=1)
+        self._similarity = words.scorer(histories.texts, history_decay=0.8, power=1)
         self._brands = np.unique([text.brand for text in histories.texts], return_inverse=True)[1]
         self._has_brand = np.array([text.brand not in ("", "Unknown") for text in histories.texts])
         users = np.random.default_rng(seed).permutation(len(split.valid_targets))[: self.MOST_USERS]
@@ -55,6 +92,11 @@ class Reranker:
         gained = self._gains(predicted, held_labels) - self._gains(held_features[:, 0], held_labels)
         # Two standard errors in favour of the trees: the first source may have been selected on these users.
         self.is_used = bool(gained.mean() + 2 * gained.std() / len(gained) ** 0.5 > 0)
+
+    def with_sources(self, sources: Sources) -> Self:
+        other = copy(self)
+        other._sources = sources
+        return other
 
     def __call__(self, histories: Sequence[IntArray]) -> FloatArray:
         """Scores [b, items]; other items are below all candidates, in the order of the first source."""

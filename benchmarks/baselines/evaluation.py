@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from training.sequence.data import IntArray
+from benchmarks.baselines.data import IntArray
 
 FloatArray = npt.NDArray[np.float32]
 # Histories [b] -> scores [b, items]; higher is better. A history may be empty.
@@ -18,11 +18,13 @@ _BATCH = 256
 
 def ranks(scorer: Scorer, histories: Sequence[IntArray], targets: IntArray) -> IntArray:
     """[n], from 0. Items of the history do not count unless they are the target; items with equal scores do."""
-    found = np.empty(len(targets), np.int64)
+    return np.concatenate([np.empty(0, np.int64), *ranks_in_batches(scorer, histories, targets)])
+
+
+def ranks_in_batches(scorer: Scorer, histories: Sequence[IntArray], targets: IntArray) -> Iterator[IntArray]:
     for start in range(0, len(targets), _BATCH):
         rows = slice(start, start + _BATCH)
-        found[rows] = ranks_among(scorer(histories[rows]), histories[rows], targets[rows])
-    return found
+        yield ranks_among(scorer(histories[rows]), histories[rows], targets[rows])
 
 
 def ranks_among(scores: FloatArray, histories: Sequence[IntArray], targets: IntArray) -> IntArray:
@@ -38,16 +40,16 @@ def ranks_among(scores: FloatArray, histories: Sequence[IntArray], targets: IntA
     return before
 
 
-def hit_rate(ranks: IntArray) -> float:
-    """HR@10: the share of ranks below 10, which with one target is recall@10."""
-    return float((ranks < DEPTH).mean())
+def hits(ranks: npt.NDArray[np.integer], depth: int = DEPTH) -> npt.NDArray[np.float64]:
+    """[n]: 1 for ranks below `depth`, else 0. With one target the mean is HR@depth, which is also recall@depth."""
+    return (ranks < depth).astype(np.float64)
 
 
-def ndcg(ranks: IntArray) -> float:
-    """NDCG@10 with one target: the mean of `gains`."""
-    return float(gains(ranks).mean())
-
-
-def gains(ranks: IntArray) -> npt.NDArray[np.float64]:
-    """[n]: 1 / log2(rank + 2) for ranks below 10, else 0."""
+def gains(ranks: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
+    """[n]: 1 / log2(rank + 2) for ranks below 10, else 0. With one target the mean is NDCG@10."""
     return np.where(ranks < DEPTH, 1 / np.log2(ranks + 2.0), 0.0)
+
+
+def ndcg(ranks: npt.NDArray[np.integer]) -> float:
+    """NDCG@10."""
+    return float(gains(ranks).mean())

@@ -1,0 +1,1 @@
+"""Baselines of next-item prediction: counts, linear models, a sequence network of ids, and boosted trees. Offline."""
