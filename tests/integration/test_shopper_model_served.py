@@ -97,11 +97,13 @@ def ids(answer: gateway_pb2.RecommendResponse) -> list[str]:
 
 def test_from_a_version_to_its_end(shop: Shop) -> None:
     """Recommend orders by the model as soon as it is promoted, finds new products by its map, and reports its loss."""
-    shop.records("boot", user_id="u", session_id="s")
-    assert not any(SHOPPER in result.sources for result in shop.recommends(user_id="u").results)
+    # Each is asked once: what was shown without a click loses score.
+    for user in ("waiting", "u", "later", "last"):
+        shop.records("boot", user_id=user, session_id=f"of {user}")
+    assert not any(SHOPPER in result.sources for result in shop.recommends(user_id="waiting").results)
 
     version = shop.learns("a" * 12)
-    until(lambda: any(SHOPPER in result.sources for result in shop.recommends(user_id="u").results))
+    until(lambda: any(SHOPPER in result.sources for result in shop.recommends(user_id="waiting").results))
     answer = shop.recommends(user_id="u", explain=True)
     assert not answer.degradations
     assert ids(answer)[:2] == ["rope", "tent"]
@@ -109,16 +111,16 @@ def test_from_a_version_to_its_end(shop: Shop) -> None:
         "It is here because you looked at or bought “Leather winter boot”."
     )
     # The session's events serve a request without a person.
-    assert ids(shop.recommends(session_id="s"))[:2] == ["rope", "tent"]
+    assert ids(shop.recommends(session_id="of u"))[:2] == ["rope", "tent"]
     # Nobody, on the page of a product.
     similar = shop.recommends(placement="similar-items", item_ids=["boot"])
     assert SHOPPER in next(result.sources for result in similar.results if result.product.id == "rope")
 
     shop.has("harness")
-    assert ids(shop.recommends(user_id="u"))[:3] == ["rope", "harness", "tent"]
+    assert ids(shop.recommends(user_id="later"))[:3] == ["rope", "harness", "tent"]
 
     shop.stub.DropItemVectors(gateway_pb2.DropItemVectorsRequest(model_version=version), timeout=BUDGET_S)
-    lost = shop.recommends(user_id="u")
+    lost = shop.recommends(user_id="last")
     assert lost.results
     assert not any(SHOPPER in result.sources for result in lost.results)
     assert [each.stage for each in lost.degradations] == [common_pb2.STAGE_RETRIEVAL]
