@@ -31,15 +31,17 @@ _STAGES = ("kairos-query-encoder", "kairos-retrieval", "kairos-ranker", "kairos-
 
 def filled(objects: Sequence[Object], api_key: str, now: datetime) -> list[Object]:
     """The same secrets with values. Certificates are for the Services' names within the cluster."""
-    authority, publisher_key = Authority(now), secrets.token_urlsafe(32)
+    authority, publisher_key, learner_key = Authority(now), secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     values = {
         "kairos-gateway": {
-            "gateway.yaml": _gateway_settings(api_key, publisher_key),
+            "gateway.yaml": _gateway_settings(api_key, publisher_key, learner_key),
             "token-key": secrets.token_urlsafe(32),
         },
         "kairos-gateway-tls": authority.certificate("kairos-gateway"),
         "kairos-price-publisher": {"api-key": publisher_key},
         "kairos-price-publisher-tls": authority.certificate("kairos-price-publisher"),
+        "kairos-learner": {"api-key": learner_key},
+        "kairos-learner-tls": authority.certificate("kairos-learner"),
         "kairos-stages": {"secret": secrets.token_urlsafe(32)},
         "kairos-stages-tls": authority.certificate(*_STAGES),
         "kairos-qdrant": {"api-key": secrets.token_urlsafe(32)},

@@ -76,6 +76,7 @@ BEHIND_S = 900
 # Published prices may be this far behind the catalogue's changes. It is longer than a first walk through 100,000
 # products.
 PRICES_BEHIND_S = 600
+SHOPPER_MODEL_OLD_S = 14 * 86_400
 
 # From this share of memory or disk on, somebody must act.
 FULL = 0.8
@@ -141,6 +142,13 @@ CONDITIONS = (
         "KairosLearnerBehind", "ticket", "15m",
         f"time() - max(max_over_time(kairos_learner_learned_up_to_timestamp_seconds[1d])) > {BEHIND_S}",
         "The learner is behind the log, hangs, or is gone: ranking continues without learning.",
+    ),
+    (
+        # Nothing is reported where no shopper model has ever been live.
+        "KairosShopperModelOld", "ticket", "1h",
+        'time() - max(kairos_learner_live_version_made_timestamp_seconds{version=~"shopper/.*"}) > '
+        f"{SHOPPER_MODEL_OLD_S}",
+        "No newer shopper model has gone live for two weeks.",
     ),
     (
         # As above, of the price publisher.

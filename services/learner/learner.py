@@ -56,7 +56,8 @@ class Learner:
         counts = partial(store.counts, settings.tenant)
         self._trials = Trials(registry, counts, settings.trial, metrics, self._state.ranking)
         self._shopper_trials = Trials(shoppers, counts, settings.trial, metrics, self._state.shopper)
-        self._shoppers, self._vectors, self._looked_s = shoppers, vectors, -math.inf
+        self._registry, self._shoppers = registry, shoppers
+        self._vectors, self._looked_s = vectors, -math.inf
         self._release = Release(registry, self._trials, weights, settings, metrics, clock)
         self._pages = PageReader(store, settings.tenant, self._state.position, settings.training)
         for buffer, positions in (
@@ -71,8 +72,8 @@ class Learner:
         self._noted: list[dict[str, object]] = []
         # Up to this position of the log, missed pages are reported.
         self._reported = self._state.position
-        # The current version that the metrics show; None: none yet.
-        self._live: str | None = None
+        # The current versions that the metrics show.
+        self._live = set[str]()
 
     def turn(self) -> None:
         """Reads what the log has, and does what is due."""
@@ -178,12 +179,18 @@ class Learner:
         # What is not saved yet is lost if the process dies.
         if self._pages.position == self._state.position:
             self._metrics.learned_up_to.set(now_s - self._pages.behind_s(now_s))
-        current = self._release.rollout().current
-        if current != self._live:
+        live = {
+            f"{before}{current}": registry
+            for before, registry in (("", self._registry), ("shopper/", self._shoppers))
+            if (current := registry.rollout().current)
+        }
+        if live.keys() != self._live:
             self._metrics.live_version_made.clear()
-            if current and (made_s := self._release.made_s(current)) is not None:
-                self._metrics.live_version_made.labels(current).set(made_s)
-            self._live = current
+            for name, registry in live.items():
+                made_s = registry.manifest(name.rpartition("/")[2]).get("created_s")
+                if made_s is not None:
+                    self._metrics.live_version_made.labels(name).set(made_s)
+            self._live = set(live)
 
     def _watch_trials(self) -> None:
         # Training does not continue from a version that was rolled back.

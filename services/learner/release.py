@@ -59,11 +59,6 @@ class Release:
         enough = len(memory.held) >= self._settings.guardrail.least_held and len(memory.replay) > 0
         return enough and self.rollout().other is None
 
-    def made_s(self, version: str) -> float | None:
-        """When it was made, in seconds since the epoch; None if its manifest does not say."""
-        made_s: float | None = self._registry.manifest(version).get("created_s")
-        return made_s
-
     @_tracer.start_as_current_span("propose")
     def propose(self, working: LearnableRanker, memory: Memory, reason: str, position: int) -> bool:
         """Whether it was proposed. It goes into shadow if it beats the current version on the pages held back."""

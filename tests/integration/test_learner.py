@@ -38,6 +38,7 @@ def test_a_learner_is_seen_from_outside(tmp_path: Path) -> None:
             "KAIROS_LEARNER_POLL_S": "0.1",
             "KAIROS_LEARNER_METRICS__PORT": str(port),
             "KAIROS_LEARNER_TRAINING__CHECKPOINT_S": "0",
+            "KAIROS_LEARNER_TRAINING__LEAST_CLICKED": "0",
             "KAIROS_LEARNER_TELEMETRY__OTLP_ENDPOINT": f"127.0.0.1:{collector.port}",
         }
         process = subprocess.Popen([sys.executable, "-m", "services.learner"], env=environment, stderr=subprocess.PIPE)

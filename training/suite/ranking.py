@@ -27,6 +27,7 @@ from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
 KIND = "ranking"
+KEPT_VERSIONS = 20
 _HELD_BACK = 0.2
 
 
@@ -61,6 +62,7 @@ def train_ranking(
     }  # fmt: skip
     version = registry.publish(lambda target: copy_files(folder, target), manifest)
     result = _take_steps(registry, version, verdict)
+    registry.prune(KEPT_VERSIONS)
     seconds = time.monotonic() - began
     return Outcome(KIND, result, verdict.reason, version, "", figures, seconds, str(registry.path(version)))
 

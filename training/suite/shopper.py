@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from ops.client import Connection
-from services.common.versions import replace_file
 from services.ranker.adapters.model_registry import ModelRegistry
 from services.ranker.domain.event import Event
 from services.ranker.domain.rollout import StepKind
@@ -48,8 +47,8 @@ from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
 KIND, REPORT = "shopper", "report.json"
-# The file of the registry that fixes the old sample, and the share of persons that is held back.
-_SAMPLE = "held_back.json"
+# Versions that are kept, beside those in use and those that a rollback can return to.
+KEPT_VERSIONS = 20
 # Events of held-back persons on which a version is judged: the newest ones.
 _NEWEST = 500
 
@@ -119,7 +118,6 @@ def train_shopper(
     data = data_of(work, registry, clock())
     if missing := data.missing(settings):
         return Outcome(KIND, Result.SKIPPED, missing)
-    fix_sample(registry, data)
     folder = work.folder / KIND / "version"
     if not folder.exists():
         pages, _ = examples_of(work, settings, clock())
@@ -134,6 +132,7 @@ def train_shopper(
         upload(connection, folder, registry, bar)
     version = publish(registry, folder, manifest)
     result = _take_steps(registry, version, verdict)
+    registry.prune(KEPT_VERSIONS)
     seconds = time.monotonic() - began
     return Outcome(
         KIND, result, verdict.reason, version, name_of(folder), figures, seconds, str(registry.path(version))
@@ -181,25 +180,22 @@ def judged(folder: Path, data: Data, registry: ModelRegistry) -> tuple[Verdict, 
 
 def old_cases(registry: ModelRegistry, data: Data) -> list[Case]:
     """Events of held-back persons from before the first version: the same ones for every version."""
-    until_s = json.loads((registry.folder / _SAMPLE).read_text("utf-8"))["until_s"]
-    return cases_of(data.held, data.read.items("", data.catalogue.ids), until_s=until_s)
+    return cases_of(data.held, data.read.items("", data.catalogue.ids), until_s=old_until_s(registry, data))
+
+
+def old_until_s(registry: ModelRegistry, data: Data) -> float:
+    """The end of the old sample: that of the first version's data, which each version passes on."""
+    return min([*_of_manifests(registry, "old_sample_until_s"), data.to_s])
 
 
 def fixed_share(registry: ModelRegistry, persons: int) -> float:
-    """The share of persons that is held back: it never grows. The first call also fixes the old sample's end."""
-    path = registry.folder / _SAMPLE
-    try:
-        known = float(json.loads(path.read_text("utf-8"))["share"])
-    except FileNotFoundError:
-        known = 1.0
-    return min(known, held_back_share(persons))
+    """The share of the persons that is held back: it never grows."""
+    return min([*_of_manifests(registry, "held_back_share"), held_back_share(persons)])
 
 
-def fix_sample(registry: ModelRegistry, data: Data) -> None:
-    path = registry.folder / _SAMPLE
-    until_s = json.loads(path.read_text("utf-8"))["until_s"] if path.exists() else data.to_s
-    registry.folder.mkdir(parents=True, exist_ok=True)
-    replace_file(path, json.dumps({"share": data.share, "until_s": until_s}) + "\n")
+def _of_manifests(registry: ModelRegistry, name: str) -> list[float]:
+    found = (registry.manifest(version).get("data", {}).get(name) for version in registry.versions())
+    return [float(value) for value in found if value is not None]
 
 
 def about(
@@ -214,7 +210,8 @@ def about(
         "verdict": {"passed": verdict.passed, "reason": verdict.reason, "changes": verdict.figures()},
         "data": {
             "products": data.catalogue.size, "events": data.events, "persons": data.persons,
-            "held_back_share": data.share, "from_s": data.from_s, "to_s": data.to_s,
+            "held_back_share": data.share, "old_sample_until_s": old_until_s(registry, data),
+            "from_s": data.from_s, "to_s": data.to_s,
         },
         "features": {"vector_version": data.catalogue.vector_version},
         "training": {"epochs": report["training"]["epochs"], "seconds": report["training"]["seconds"]},

@@ -145,6 +145,8 @@ def values(metric: str, label: str) -> set[str]:
         "ranking": {"stored", "browsed", "recomputed"},
         "step": {kind.value for kind in StepKind},
         "measure": {LOSS, CLICKS},
+        # Of a shopper model.
+        "version": {"shopper/.*"},
         CLAIM: {".*kairos-.*"},
         "window": {"now", "before"},
         "kind": {"published", "withdrawn"},
