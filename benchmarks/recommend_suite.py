@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -121,6 +122,19 @@ def running(shop: Shop) -> Iterator[str]:
     os.environ["KAIROS_GATEWAY_SERVING_CONFIGURATION"] = str(configuration.resolve())
     with running_suite(SuiteSettings.on_free_ports(shop.suite)) as state:
         yield state.gateway
+
+
+@contextlib.contextmanager
+def copied(shop: Shop) -> Iterator[Shop]:
+    """A copy of the shop, whose suite must not run. It is removed at the end."""
+    folder = shop.folder.with_name(f"{shop.folder.name}-copy")
+    shutil.rmtree(folder, ignore_errors=True)
+    # What was read for training, and the state of processes, is not state of the shop.
+    shutil.copytree(shop.folder, folder, ignore=shutil.ignore_patterns("train", "run", "logs", "*.sock"))
+    try:
+        yield Shop(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def plain_placement() -> dict[str, Any]:
