@@ -11,8 +11,7 @@ Kairos is a suite that `kairos up`, `kairos catalog import`, `kairos events impo
 nothing else. A product's title is its keywords, or its id if it has none. The events are purchases --spacing-days
 apart, the last one as long before the run; a second number is a second column. `Recommend` returns 10 items for a
 user; an item that is not among them is a miss. The next pages up to 200 give the recall of the candidates. Rows beside
-the default: without diversification, and a catalogue whose titles are all ids. Each row has its own copy of the suite's
-state, because impressions change later recommendations.
+the default: without diversification, and a catalogue whose titles are all ids.
 
 The settings of each baseline are chosen on the validation (the item before the test item); then it is fitted on all
 that Kairos knows. All items that are not in the history are ranked, and equal scores rank before the target.
@@ -33,7 +32,6 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +42,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.baselines.data import Histories, IntArray, Split, leave_one_out, read_histories
 from benchmarks.recommend_offline import baselines, measured, titles
 from benchmarks.recommend_report import KAIROS, plot, show, summary
-from benchmarks.recommend_suite import PLAIN, Shop, copied, ranks_of, running, settle, users_and_items
+from benchmarks.recommend_suite import PLAIN, Shop, ranks_of, running, settle, users_and_items
 from benchmarks.results import Results
 from services.gateway.domain.serving_configuration import DEFAULT_PLACEMENT
 
@@ -116,26 +114,26 @@ def measure_shop(
     if not missing:
         return
     shop, pairs = measured.shop, users_and_items(histories, split, users)
-    for is_trained, rows in groupby(missing, key=lambda row: row[2]):
-        with running(shop) as target:
-            if not shop.events.is_file():
-                shop.write(histories, split, measured.titles, measured.spacing_days)
-            shop.kairos(target, "catalog", "import", str(shop.products))
-            shop.kairos(target, "events", "import", str(shop.events))
-            if is_trained:
-                shop.train(target, options.seed, options.train_minutes)
-            settled_s = settle(target, pairs[0])
-        for name, placement, _ in rows:
-            # What was shown without a click ranks lower: no row may see the impressions of another one.
-            with copied(shop) as copy, running(copy) as target:
-                results.part(name, partial(_row, shop, target, pairs, placement, name, settled_s))
+    if not shop.events.is_file():
+        shop.write(histories, split, measured.titles, measured.spacing_days)
+    for name, placement, is_trained in missing:
+        if not shop.is_set_up(is_trained):
+            with running(shop) as target:
+                shop.kairos(target, "catalog", "import", str(shop.products))
+                shop.kairos(target, "events", "import", str(shop.events))
+                settle(target, pairs[0])
+                if is_trained:
+                    shop.train(target, options.seed, options.train_minutes)
+        # What a row shows would be "shown without a click" in the next one: each has a copy of the state.
+        with shop.copied() as copy, running(copy) as target:
+            results.part(name, partial(_row, shop, target, pairs, placement, name))
 
 
 def _row(
     shop: Shop, target: str, pairs: tuple[list[str], list[str]], placement: str, name: str, settled_s: float
 ) -> dict[str, Any]:
     row = ranks_of(target, *pairs, placement, name)
-    return {**row, "report": {**row["report"], "setup": shop.costs, "settled_s": settled_s}}
+    return {**row, "report": {**row["report"], "setup": shop.costs}}
 
 
 @contextlib.contextmanager

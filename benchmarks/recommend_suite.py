@@ -69,8 +69,24 @@ class Shop:
     def events(self) -> Path:
         return self.folder / "events.csv"
 
+    def is_set_up(self, is_trained: bool) -> bool:
+        """Whether all commands have been run."""
+        return {"catalog", "events", *(["train"] if is_trained else [])} <= self.costs.keys()
+
+    @contextlib.contextmanager
+    def copied(self) -> Iterator[Shop]:
+        """A shop with a copy of this one's state, which is removed in the end. No suite may run in this one."""
+        copy = Shop(self.folder.with_name(f"{self.folder.name}-copy"))
+        shutil.rmtree(copy.folder, ignore_errors=True)
+        shutil.copytree(self.suite, copy.suite, ignore=shutil.ignore_patterns("logs", "run", "train"))
+        try:
+            yield copy
+        finally:
+            shutil.rmtree(copy.folder, ignore_errors=True)
+
     def write(self, histories: Histories, split: Split, titles: Sequence[str], spacing_days: float) -> None:
         """The catalogue, and purchases `spacing_days` apart up to as long before now; without the test items."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         _write_csv(self.products, ("id", "title"), zip(histories.item_ids, titles, strict=True))
         held_out = dict.fromkeys(split.test_users.tolist(), 1)
         now, rows = datetime.now(UTC), []
