@@ -140,19 +140,6 @@ def running(shop: Shop) -> Iterator[str]:
         yield state.gateway
 
 
-@contextlib.contextmanager
-def copied(shop: Shop) -> Iterator[Shop]:
-    """A copy of the shop, whose suite must not run. It is removed at the end."""
-    folder = shop.folder.with_name(f"{shop.folder.name}-copy")
-    shutil.rmtree(folder, ignore_errors=True)
-    # What was read for training, and the state of processes, is not state of the shop.
-    shutil.copytree(shop.folder, folder, ignore=shutil.ignore_patterns("train", "run", "logs", "*.sock"))
-    try:
-        yield Shop(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def plain_placement() -> dict[str, Any]:
     """A serving configuration whose placement `PLAIN` is the default one without diversity, brand cap and sharing."""
     built_in = embedded_configuration().placements[DEFAULT_PLACEMENT].model_dump(mode="json", exclude_defaults=True)
