@@ -96,10 +96,10 @@ def shops(histories: Histories, spacings: Sequence[int], work: Path) -> list[Mea
     found = []
     for number, spacing in enumerate(spacings):
         own = KAIROS if number == 0 else f"{KAIROS}, {spacing} days apart"
-        rows = [(f"{own}, without diversification", PLAIN, True)]
+        rows = [(own, DEFAULT_PLACEMENT, True), (f"{own}, without diversification", PLAIN, True)]
         if number == 0:
             rows.insert(0, (f"{own}, before training", DEFAULT_PLACEMENT, False))
-        found.append(Measured(Shop(work / f"{spacing}-days"), names, spacing, [*rows, (own, DEFAULT_PLACEMENT, True)]))
+        found.append(Measured(Shop(work / f"{spacing}-days"), names, spacing, rows))
     if names != list(histories.item_ids):
         rows = [(f"{KAIROS}, ids only", DEFAULT_PLACEMENT, True)]
         found.append(Measured(Shop(work / "ids-only"), histories.item_ids, spacings[0], rows))
