@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
+import numpy as np
 import pytest
 
 from kairos.ranker.v1 import ranker_pb2
 from tests.contract.refusals import refusal
-from tests.contract.test_ranker import Stub, event, recording, serving
+from tests.contract.test_ranker import Stub, event, ranking, recording, serving
 
 DAY_S = 86_400.0
 BOUGHT, VIEWED = ranker_pb2.RELATION_BOUGHT_TOGETHER, ranker_pb2.RELATION_VIEWED_TOGETHER
@@ -89,6 +90,14 @@ async def test_neighbours(stub: Stub) -> None:
     assert found.scores[0] > 0
     assert await related(stub, "boot1", relation=FOLLOWED) == ["lamp1"]
     assert not (await stub.ListPersonItems(ranker_pb2.ListPersonItemsRequest(user_id="v", items=NEIGHBOURS))).item_ids
+
+    await stub.RankItems(ranking(ranking_id="r1", ids=("lamp1", "lamp2")))
+    shown = ranker_pb2.ShownPositions(ranking_id="r1", positions=[1, 2])
+    await stub.RecordImpressions(ranker_pb2.RecordImpressionsRequest(shown=[shown]))
+    page = (await stub.ReadLog(ranker_pb2.ReadLogRequest(log=ranker_pb2.LOG_KIND_IMPRESSIONS))).impressions[0]
+    logged = np.frombuffer(page.features.data, "<f4").reshape(page.features.shape)
+    matches = dict(zip(page.item_ids, logged[:, list(page.feature_names).index("neighbour_match")], strict=True))
+    assert matches == pytest.approx({"lamp1": found.scores[0] ** 0.5, "lamp2": 0.0}, rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,12 @@ def request_of(page: Impressions, replay: SqliteProfileStore, shop: Shop, sessio
     )
 
 
-@pytest.mark.parametrize("name", CANDIDATE_NUMBERS)
+# They depend on counts that follow the log a moment later, and on a model: contract tests compare what is logged of them
+# with the lists of the ranker and with the model.
+OF_COUNTS_AND_MODELS = ("neighbour_match", "shopper_match")
+
+
+@pytest.mark.parametrize("name", [name for name in CANDIDATE_NUMBERS if name not in OF_COUNTS_AND_MODELS])
 def test_a_logged_feature_is_the_replayed_one(name: str, simulated: tuple[list[Pair], Examples]) -> None:
     """The same value for every candidate of every page, to the last bit; and it is not the same value everywhere."""
     pairs, _ = simulated
