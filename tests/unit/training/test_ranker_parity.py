@@ -226,8 +226,8 @@ def request_of(page: Impressions, replay: SqliteProfileStore, shop: Shop, sessio
     )
 
 
-# They depend on counts that follow the log a moment later, and on a model: contract tests compare what is logged of them
-# with the lists of the ranker and with the model.
+# They depend on counts that follow the log a moment later, and on a trained model: contract tests compare what is
+# logged of them with the ranker's lists and with the model.
 OF_COUNTS_AND_MODELS = ("neighbour_match", "shopper_match")
 
 
