@@ -129,9 +129,7 @@ def measure_shop(
             results.part(name, partial(_row, shop, target, pairs, placement, name))
 
 
-def _row(
-    shop: Shop, target: str, pairs: tuple[list[str], list[str]], placement: str, name: str, settled_s: float
-) -> dict[str, Any]:
+def _row(shop: Shop, target: str, pairs: tuple[list[str], list[str]], placement: str, name: str) -> dict[str, Any]:
     row = ranks_of(target, *pairs, placement, name)
     return {**row, "report": {**row["report"], "setup": shop.costs}}
 
