@@ -121,7 +121,7 @@ def measure_shop(
             with running(shop) as target:
                 shop.kairos(target, "catalog", "import", str(shop.products))
                 shop.kairos(target, "events", "import", str(shop.events))
-                settle(target, pairs[0])
+                settle(target, pairs[1])
                 if is_trained:
                     shop.train(target, options.seed, options.train_minutes)
         # What a row shows would be "shown without a click" in the next one: each has a copy of the state.

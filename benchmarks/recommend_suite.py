@@ -33,6 +33,7 @@ from services.gateway.domain.serving_configuration import DEFAULT_PLACEMENT
 
 # The default placement in the order of its scores.
 PLAIN = f"{DEFAULT_PLACEMENT}-plain"
+_COUNTS = "counts"
 # The first page is what is measured; the others show the candidates, 100 a page at most.
 _PAGES = (10, 100, CANDIDATES - 110)
 # The longest budget that the gateway gives a request. An answer is measured whole: one with a degradation is asked for
@@ -40,9 +41,7 @@ _PAGES = (10, 100, CANDIDATES - 110)
 _DEADLINE_S, _ATTEMPTS = 2.0, 4
 # Users that are asked one at a time: their latencies are reported. The others are asked two at a time.
 _TIMED, _IN_FLIGHT = 500, 2
-_SETTLE_S, _SETTLE_USERS, _SETTLE_PAUSE_S, _SETTLE_SWAPS = 1_800.0, 20, 15.0, 2
-# Later places are partly drawn at random.
-_SETTLE_PLACES = 30
+_SETTLE_S, _SETTLE_ITEMS, _SETTLE_PLACES, _SETTLE_PAUSE_S, _SETTLE_SWAPS = 1_800.0, 100, 30, 15.0, 2
 
 
 @dataclass(frozen=True)
@@ -131,20 +130,23 @@ class Shop:
 
 @contextlib.contextmanager
 def running(shop: Shop) -> Iterator[str]:
-    """The gateway's address of the shop's suite, which has an additional placement, `PLAIN`."""
+    """The gateway's address of the shop's suite, which has two additional placements."""
     shop.folder.mkdir(parents=True, exist_ok=True)
     configuration = shop.folder / "serving.yaml"
-    configuration.write_text(yaml.safe_dump(plain_placement(), sort_keys=False))
+    configuration.write_text(yaml.safe_dump(placements(), sort_keys=False))
     os.environ["KAIROS_GATEWAY_SERVING_CONFIGURATION"] = str(configuration.resolve())
     with running_suite(SuiteSettings.on_free_ports(shop.suite)) as state:
         yield state.gateway
 
 
-def plain_placement() -> dict[str, Any]:
-    """A serving configuration whose placement `PLAIN` is the default one without diversity, brand cap and sharing."""
+def placements() -> dict[str, Any]:
+    """A serving configuration with `PLAIN`, the default placement without diversity, brand cap and sharing, and with
+    `_COUNTS`, which shows what the counts know of the products of a page.
+    """
     built_in = embedded_configuration().placements[DEFAULT_PLACEMENT].model_dump(mode="json", exclude_defaults=True)
     off = {"diversity": 0.0, "share_interests": False, "brand_cap": 10}
-    return {"version": "benchmark", "placements": {PLAIN: {**built_in, "slate": off}}}
+    counts = {"sources": [{"source": "neighbours"}], "slate": {"order": "source"}, "minimum_results": 0}
+    return {"version": "benchmark", "placements": {PLAIN: {**built_in, "slate": off}, _COUNTS: counts}}
 
 
 def ranks_of(target: str, users: Sequence[str], items: Sequence[str], placement: str, name: str) -> dict[str, Any]:
@@ -176,28 +178,27 @@ def ranks_of(target: str, users: Sequence[str], items: Sequence[str], placement:
     return {"ranks": packed(np.array(found)), "report": report}
 
 
-def settle(target: str, users: Sequence[str]) -> float:
-    """Waits until the first recommendations no longer change: events are counted in the background after their import.
+def settle(target: str, items: Sequence[str]) -> float:
+    """Waits until the neighbours of items no longer change: events are counted in the background after their import.
 
-    Returns the seconds. Raises SystemExit after half an hour.
+    Asked for nobody: what is shown changes nothing then. Returns the seconds. Raises SystemExit after half an hour.
     """
     started, before = time.monotonic(), list[list[str]]()
     with Connection(target, timeout_s=_DEADLINE_S).stub() as stub:
         while time.monotonic() - started < _SETTLE_S:
-            found = [
-                [result.product.id for result in _recommended(stub, user).results] for user in users[:_SETTLE_USERS]
-            ]
+            found = [_neighbours(stub, item) for item in items[:_SETTLE_ITEMS]]
             # Decay over time may swap two results while this waits.
             if before and sum(map(list.__ne__, found, before)) <= _SETTLE_SWAPS:
                 return round(time.monotonic() - started, 1)
             before = found
             # Requests slow the counting down.
             time.sleep(_SETTLE_PAUSE_S)
-    raise SystemExit("the recommendations still change half an hour after the import of the events")
+    raise SystemExit("the neighbours still change half an hour after the import of the events")
 
 
-def _recommended(stub: gateway_pb2_grpc.GatewayServiceStub, user: str) -> gateway_pb2.RecommendResponse:
-    return stub.Recommend(gateway_pb2.RecommendRequest(user_id=user, page_size=_SETTLE_PLACES), timeout=_DEADLINE_S)
+def _neighbours(stub: gateway_pb2_grpc.GatewayServiceStub, item: str) -> list[str]:
+    request = gateway_pb2.RecommendRequest(placement=_COUNTS, item_ids=[item], page_size=_SETTLE_PLACES)
+    return [result.product.id for result in stub.Recommend(request, timeout=_DEADLINE_S).results]
 
 
 class _Asked:

@@ -21,7 +21,7 @@ from benchmarks.baselines.tuning import tuned
 from benchmarks.recommend_offline import original
 from benchmarks.recommend_quality import sampled, shops
 from benchmarks.recommend_report import KAIROS, MISS, packed, plot, summary, unpacked
-from benchmarks.recommend_suite import PLAIN, Shop, plain_placement, users_and_items
+from benchmarks.recommend_suite import PLAIN, Shop, placements, users_and_items
 from services.gateway.domain.serving_configuration import ServingConfiguration
 
 ITEMS = 40
@@ -88,8 +88,7 @@ def test_the_log_lacks_the_test_items(tmp_path: Path) -> None:
 
 def test_the_placement_without_diversification() -> None:
     """It is a valid configuration with the sources of the default placement."""
-    found = ServingConfiguration.model_validate(plain_placement())
-    assert list(found.placements) == [PLAIN]
+    found = ServingConfiguration.model_validate(placements())
     assert found.placements[PLAIN].slate.diversity == 0
 
 
