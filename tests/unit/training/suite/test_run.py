@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from services.ranker.adapters.shopper_version import ShopperVersion
+from services.ranker.domain.person import person_key
 from services.ranker.domain.rollout import Stage, StepKind
-from tests.unit.training.suite.shop import ITEMS, NOW_S, SETTINGS, bar, events, gateway, suite
+from tests.unit.training.suite.shop import ITEMS, NOW_S, PERSONS, SETTINGS, bar, events, gateway, suite
+from training.suite.cases import held_back_share, is_held_back
 from training.suite.outcome import Outcome, Result
 from training.suite.run import Suite, run
 from training.suite.work import WorkFolder
@@ -61,17 +63,17 @@ def test_a_worse_version_is_refused(tmp_path: Path) -> None:
     with shop.serving() as target:
         of = suite(target, tmp_path / "models")
         trained(of, tmp_path / "work")
-        later_s = NOW_S + 7 * 86_400
-        # Nobody is held back from these persons' events, which say the opposite.
-        turned = events(until_s=later_s - 86_400, first=20_000, step=-1)
-        shop.events = [*(turned * 1), *events(until_s=later_s, first=30_000)]
+        later_s, share = NOW_S + 7 * 86_400, held_back_share(PERSONS)
+        forward, backward = (events(until_s=later_s, first=20_000, step=step) for step in (1, -1))
+        shop.events = [
+            one if is_held_back(person_key(one.user_id, ""), share) else other
+            for one, other in zip(forward, backward, strict=True)
+        ]
         outcome = trained(of, tmp_path / "work", later_s)
-        assert outcome.version == "0002"
-        kinds = [step.kind for step in of.shoppers.steps()]
-        if outcome.result is Result.REFUSED:
-            assert kinds[-1] is StepKind.REFUSED
-            assert of.shoppers.rollout().other is None
-            assert len(shop.item_vectors) == 1
+    assert (outcome.result, outcome.version) == (Result.REFUSED, "0002"), outcome
+    assert of.shoppers.steps()[-1].kind is StepKind.REFUSED
+    assert (of.shoppers.rollout().current, of.shoppers.rollout().other) == ("0001", None)
+    assert len(shop.item_vectors) == 1
 
 
 @pytest.mark.parametrize("persons", [0, 3])
