@@ -80,7 +80,7 @@ def sourced(texts: Texts, source: str, title: str) -> str:
 
 
 def because(texts: Texts, title: str, is_together: bool) -> str:
-    """Which product of the person's history speaks for a product. `is_together`: persons often act on both."""
+    """The product of the person's history that raises a product's score. `is_together`: persons often act on both."""
     return texts.say("because_together" if is_together else "because", title=title)
 
 

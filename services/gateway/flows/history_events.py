@@ -1,4 +1,4 @@
-"""The event of the person's history that speaks most for each explained product, with the title of its product."""
+"""The event of the person's history that raises each explained product's score most, with the title of its product."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 Everything reads the mirror. A writer takes the lease, brings the mirror up to date, takes its step there, and uploads:
 a version's files, then its manifest, then the log, then the pointer. A reader sees the earlier pointer until everything
-that the new one names is there. Whoever dies in between leaves the earlier pointer, and a lease that ends by itself.
+that the new one names is there. A process that dies in between leaves the earlier pointer, and a lease that ends by
+itself.
 """
 
 from __future__ import annotations
