@@ -14,7 +14,7 @@ from services.ranker.convert_rankings import impressions_to_proto, whole_ranking
 from services.ranker.convert_user import LOGS, PAGE_BYTES, event_to_proto, page_token, profile_to_proto
 from services.ranker.domain.interests import interests
 from services.ranker.domain.person import person_key
-from services.ranker.domain.profile import build_profile, newest_model
+from services.ranker.domain.profile import build_profile, newest_model, weighed_items
 from services.ranker.domain.repurchase import (
     Counts,
     category_key,
@@ -57,7 +57,7 @@ class UserData:
             purchased_item_ids=purchased_once(user_history.purchases, rebuys),
         )
         model_version, dimensions = newest_model(user_history)
-        found = interests(build_profile(user_history, model_version, dimensions, now_s))
+        found = interests(weighed_items(user_history, model_version, dimensions, now_s))
         if len(found):
             response.interests.CopyFrom(vectors_to_proto(found.vectors, model_version))
             response.weights.extend(found.shares.tolist())

@@ -50,7 +50,7 @@ def interests(profile: Profile, most: int = MAX_INTERESTS, similar: float = SIMI
     for row in rows:
         weight, count = float(profile.weights[row]), len(members)
         near = products[:count, row] / np.sqrt(squares[:count])
-        place = int(np.argmax(near)) if count else 0
+        place = int(near.argmax()) if count else 0
         if not count or near[place] < similar:
             if count == most:
                 # A weak interest beyond the bound; within another one it would only blur that.

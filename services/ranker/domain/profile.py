@@ -62,18 +62,15 @@ class Profile:
 
 def build_profile(user_history: UserHistory, model_version: str, dimensions: int, now_s: float) -> Profile:
     """Items without a vector of `model_version` are left out."""
-    known = _comparable((*user_history.recent, *user_history.lasting), model_version, dimensions)
-    now, lasting = _now_weights(user_history.recent, known, now_s), _lasting_weights(user_history, known, now_s)
-    weight_of = _mixed(now, lasting)
-    # A sum of floats depends on its order; the result must not depend on the order in which events arrived.
-    item_ids = sorted(item_id for item_id, weight in weight_of.items() if abs(weight) > 1e-6)
-    vectors = np.zeros((len(item_ids), dimensions), dtype=np.float32)
-    for row, item_id in enumerate(item_ids):
-        vectors[row] = known[item_id].vector
-    vectors = unit_rows(vectors)
-    weights = np.array([weight_of[item_id] for item_id in item_ids], dtype=np.float32)
+    known, weight_of = _weights_of(user_history, model_version, dimensions, now_s)
     price, prices = price_tastes(user_history, weight_of)
-    return Profile(tuple(item_ids), vectors, weights, price, prices, shown_without_click(user_history))
+    items = _weighed(known, weight_of, dimensions)
+    return replace(items, price=price, prices=prices, shown_without_click=shown_without_click(user_history))
+
+
+def weighed_items(user_history: UserHistory, model_version: str, dimensions: int, now_s: float) -> Profile:
+    """As `build_profile`, with items and weights only: interests are made of nothing else."""
+    return _weighed(*_weights_of(user_history, model_version, dimensions, now_s), dimensions)
 
 
 def newest_model(user_history: UserHistory) -> tuple[str, int]:
@@ -124,6 +121,25 @@ def purchased(purchases: Sequence[HistoryEntry]) -> tuple[str, ...]:
         (entry for entry in purchases if entry.type is EventType.PURCHASE), key=lambda e: (-e.occurred_s, e.item_id)
     )
     return tuple(dict.fromkeys(entry.item_id for entry in bought))
+
+
+def _weights_of(
+    user_history: UserHistory, model_version: str, dimensions: int, now_s: float
+) -> tuple[dict[str, ItemFeatures], dict[str, float]]:
+    """By item: its features, and its weight; of the items that have a comparable vector."""
+    known = _comparable((*user_history.recent, *user_history.lasting), model_version, dimensions)
+    now, lasting = _now_weights(user_history.recent, known, now_s), _lasting_weights(user_history, known, now_s)
+    return known, _mixed(now, lasting)
+
+
+def _weighed(known: Mapping[str, ItemFeatures], weight_of: Mapping[str, float], dimensions: int) -> Profile:
+    # A sum of floats depends on its order; the result must not depend on the order in which events arrived.
+    item_ids = sorted(item_id for item_id, weight in weight_of.items() if abs(weight) > 1e-6)
+    vectors = np.zeros((len(item_ids), dimensions), dtype=np.float32)
+    for row, item_id in enumerate(item_ids):
+        vectors[row] = known[item_id].vector
+    weights = np.array([weight_of[item_id] for item_id in item_ids], dtype=np.float32)
+    return Profile(tuple(item_ids), unit_rows(vectors), weights)
 
 
 def _comparable(entries: Iterable[HistoryEntry], model_version: str, dimensions: int) -> dict[str, ItemFeatures]:
