@@ -1,7 +1,7 @@
 """Fits the weights of the weighted sum on lists of candidates: a softmax over each list (ListNet, Cao et al., 2007).
 
-Weights are not negative, and stay near the ranker's defaults where the lists say nothing, for example of prices that
-nobody knows.
+Weights are not negative, and stay near the ranker's defaults where the lists say nothing, for example where all prices
+are unknown.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ class RemoteRegistry:
         content = json.dumps({"owner": own, "until_s": self._clock() + LEASE_S}).encode()
         try:
             self._files.makedirs(self._root, exist_ok=True)
-            # Stores that can refuses an object that exists already.
+            # Stores that can do so refuse an object that exists already.
             self._files.pipe_file(self._path(_LEASE), content, mode="create")
         except FileExistsError:
             return False
