@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import gc
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from services.pricing.settings import PricingSettings
 from services.pricing.wiring import build_handler as build_pricing_handler
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_handler as build_encoder_handler
+from services.ranker.handler import RankerHandler
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler as build_ranker_handler
 from services.retrieval.settings import FusionSettings, RetrievalSettings
@@ -46,10 +48,22 @@ _OPTIONS = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_messa
 
 @dataclass(frozen=True)
 class InProcessSuite:
-    """Addresses, host:port, of the gateway and of all stages."""
+    """Addresses, host:port, of the gateway and of all stages; `ranker_measures` reads the ranker's metrics."""
 
     gateway_target: str
     stages_target: str
+    ranker_measures: Callable[[], Mapping[str, float]]
+
+    def wait_until_counted(self, timeout_s: float = 60) -> None:
+        """Returns when every recorded event is in the counts over all persons, on which answers depend.
+
+        Raises TimeoutError.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self.ranker_measures()["kairos_ranker_item_counter_behind"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the events were not counted within {timeout_s:.0f} s")
+            time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -74,7 +88,7 @@ def in_process_suite(
         keep_freed_memory()
         freeze_gc()
         try:
-            yield InProcessSuite(f"127.0.0.1:{servers.gateway.port}", servers.stages_target)
+            yield InProcessSuite(f"127.0.0.1:{servers.gateway.port}", servers.stages_target, servers.ranker.measures)
         finally:
             asyncio.run_coroutine_threadsafe(servers.stop(), loop).result()
             # The process continues, and may free what it allocated before.
@@ -89,6 +103,7 @@ class _Servers:
     gateway: GatewayServer
     stages: grpc.aio.Server
     stages_target: str
+    ranker: RankerHandler
     closing: contextlib.ExitStack
 
     async def stop(self) -> None:
@@ -129,4 +144,4 @@ async def _start(
             ),
         )
     )
-    return _Servers(gateway, stages, target, closing)
+    return _Servers(gateway, stages, target, ranker, closing)

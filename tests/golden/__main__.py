@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from demo.catalogue import write_catalogue
+from ops.in_process import InProcessSuite
 from tests.golden.recording import Recording, differences
 from tests.golden.recording import record as record_plan
 from tests.golden.requests import build_plan
@@ -47,8 +48,8 @@ def record(
     shuffle: Shuffle = None,
 ) -> None:
     """Write requests and answers."""
-    with _suite(products, mapping, currency, exact, state) as (target, catalogue):
-        recording = record_plan(target, build_plan(catalogue.products(), count), shuffle)
+    with _suite(products, mapping, currency, exact, state) as (suite, catalogue):
+        recording = record_plan(suite, build_plan(catalogue.products(), count), shuffle)
     recording.write(out)
     typer.echo(f"{out}: {len(recording.answers)} answers")
 
@@ -65,8 +66,8 @@ def compare(
 ) -> None:
     """Ask again, print every difference."""
     expected = Recording.read(file)
-    with _suite(products, mapping, currency, exact, state) as (target, _):
-        found = record_plan(target, expected.plan, shuffle)
+    with _suite(products, mapping, currency, exact, state) as (suite, _):
+        found = record_plan(suite, expected.plan, shuffle)
     lines = list(differences(expected, found))
     for line in lines:
         typer.echo(line)
@@ -78,16 +79,16 @@ def compare(
 @contextmanager
 def _suite(
     products: Path | None, mapping: str, currency: str, exact: bool, state: Path | None
-) -> Iterator[tuple[str, Catalogue]]:
-    """(address of the gateway, what it has imported)."""
+) -> Iterator[tuple[InProcessSuite, Catalogue]]:
+    """(suite, what it has imported)."""
     with tempfile.TemporaryDirectory(prefix="golden") as folder:
         path = products
         if path is None:
             path = Path(folder) / "demo.jsonl.gz"
             write_catalogue(path)
         catalogue = Catalogue(path, mapping, currency, exact)
-        with golden_suite(state or Path(folder) / "state", catalogue) as target:
-            yield target, catalogue
+        with golden_suite(state or Path(folder) / "state", catalogue) as suite:
+            yield suite, catalogue
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 
+from ops.in_process import InProcessSuite
 from tests.golden.contract import Data, GoldenClient
 
 # Recorded scores are rounded; two that are this near are the same.
@@ -57,11 +58,12 @@ class Recording:
         return cls(Plan(requests, **data["plan"]), answers)
 
 
-def record(target: str, plan: Plan, shuffle: int | None = None) -> Recording:
+def record(suite: InProcessSuite, plan: Plan, shuffle: int | None = None) -> Recording:
     """Ask a fresh suite. `shuffle` is a seed for another order of the requests; the answers must not depend on it."""
-    with grpc.insecure_channel(target, [("grpc.max_receive_message_length", 16 << 20)]) as channel:
+    with grpc.insecure_channel(suite.gateway_target, [("grpc.max_receive_message_length", 16 << 20)]) as channel:
         client = GoldenClient(channel)
         client.record_events([event for request in plan.requests for event in request.get("events", ())])
+        suite.wait_until_counted()
         _wait_until_popular(client, plan.popular)
         for query, count in plan.past_queries.items():
             for _ in range(count):

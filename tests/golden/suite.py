@@ -36,6 +36,7 @@ from kairos.pricing.v1 import pricing_pb2_grpc
 from kairos.ranker.v1 import ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2_grpc
 from ops.client import Connection
+from ops.in_process import InProcessSuite
 from services.common.gateway_access import GatewayAccessSettings
 from services.common.telemetry import TelemetrySettings, configure_telemetry
 from services.gateway.server import GatewayServer, start_gateway
@@ -107,13 +108,13 @@ class Catalogue:
 
 
 @contextlib.contextmanager
-def golden_suite(folder: Path, catalogue: Catalogue) -> Iterator[str]:
-    """The address of a gateway over the imported catalogue. A folder that has it already is used as it is."""
+def golden_suite(folder: Path, catalogue: Catalogue) -> Iterator[InProcessSuite]:
+    """A gateway over the imported catalogue. A folder that has it already is used as it is."""
     configure_telemetry("golden", TelemetrySettings(log_level="warning", log_format="console"))
     if not (folder / _READY).exists():
         _import(folder, catalogue)
-    with _running(folder) as target:
-        yield target
+    with _running(folder) as suite:
+        yield suite
 
 
 def _import(folder: Path, catalogue: Catalogue) -> None:
@@ -121,8 +122,8 @@ def _import(folder: Path, catalogue: Catalogue) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     before = ""
     # Optimised once, when every product has come.
-    with _running(folder, _NEVER if catalogue.exact else len(products)) as target:
-        with Connection(target).stub() as stub:
+    with _running(folder, _NEVER if catalogue.exact else len(products)) as suite:
+        with Connection(suite.gateway_target).stub() as stub:
             for first in range(0, len(products), _BATCH):
                 message = gateway_pb2.ImportProductsRequest(products=products[first : first + _BATCH])
                 stub.ImportProducts(iter([message]), timeout=TIMEOUT_S)
@@ -133,7 +134,7 @@ def _import(folder: Path, catalogue: Catalogue) -> None:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{folder}: the optimiser has not finished after {_OPTIMIZE_TIMEOUT_S:.0f} s")
             time.sleep(0.2)
-        _publish_prices(target)
+        _publish_prices(suite.gateway_target)
     (folder / _READY).write_text(json.dumps({"products": len(products)}))
 
 
@@ -158,8 +159,8 @@ def _generation(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _running(folder: Path, optimize_after: int = _NEVER) -> Iterator[str]:
-    """The address of a started gateway."""
+def _running(folder: Path, optimize_after: int = _NEVER) -> Iterator[InProcessSuite]:
+    """A started suite."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="golden suite", daemon=True)
     thread.start()
@@ -167,7 +168,9 @@ def _running(folder: Path, optimize_after: int = _NEVER) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="golden") as state:
             servers = asyncio.run_coroutine_threadsafe(_start(folder, Path(state), optimize_after), loop).result()
             try:
-                yield f"127.0.0.1:{servers.gateway.port}"
+                yield InProcessSuite(
+                    f"127.0.0.1:{servers.gateway.port}", servers.stages_target, servers.ranker.measures
+                )
             finally:
                 asyncio.run_coroutine_threadsafe(servers.stop(), loop).result()
     finally:
@@ -179,6 +182,8 @@ def _running(folder: Path, optimize_after: int = _NEVER) -> Iterator[str]:
 class _Servers:
     gateway: GatewayServer
     stages: grpc.aio.Server
+    stages_target: str
+    ranker: RankerHandler
     closing: contextlib.ExitStack
 
     async def stop(self) -> None:
@@ -218,7 +223,7 @@ async def _start(folder: Path, state: Path, optimize_after: int) -> _Servers:
             stages=StagesSettings(**targets),
         )
     )
-    return _Servers(gateway, stages, closing)
+    return _Servers(gateway, stages, target, ranker, closing)
 
 
 def _ranker(data_dir: Path) -> RankerHandler:

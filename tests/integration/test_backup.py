@@ -51,6 +51,7 @@ def test_the_shop_answers_as_before(tmp_path: Path) -> None:
     with in_process_suite(state) as suite:
         connection = Connection(suite.gateway_target, timeout_s=30)
         users = load_shop(connection, tmp_path, catalogue, shoppers=20)
+        suite.wait_until_counted()
         saved = kairos("backup", tmp_path / "backup", "--data-dir", state)
         assert saved.exit_code == 0, saved.output
         asked = requests_of(catalogue, users[:12])
@@ -62,6 +63,7 @@ def test_the_shop_answers_as_before(tmp_path: Path) -> None:
     restored = kairos("restore", tmp_path / "backup", "--data-dir", state)
     assert restored.exit_code == 0, restored.output
     with in_process_suite(state) as suite:
+        suite.wait_until_counted()
         after = answers(Connection(suite.gateway_target, timeout_s=30), asked)
     assert len(after) == 24
     assert all(answer.get("results") or answer.get("quotes") for answer in after)

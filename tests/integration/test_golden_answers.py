@@ -20,8 +20,8 @@ def test_the_demo_shop_answers_as_recorded(tmp_path: Path) -> None:
     """Ids, order, prices, totals, facets and explanations are those of the recording, scores within .001."""
     expected = Recording.read(RECORDED)
     write_catalogue(tmp_path / "demo.jsonl.gz")
-    with golden_suite(tmp_path / "state", Catalogue(tmp_path / "demo.jsonl.gz")) as target:
-        found = record(target, expected.plan)
+    with golden_suite(tmp_path / "state", Catalogue(tmp_path / "demo.jsonl.gz")) as suite:
+        found = record(suite, expected.plan)
     lines = list(differences(expected, found))
     assert not lines, "\n".join([f"{len(lines)} differences", *lines])
 
