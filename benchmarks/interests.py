@@ -35,8 +35,8 @@ from benchmarks.profile_events import DIMENSIONS, Shop, cpu_seconds, percentiles
 from benchmarks.ranker_server import ranker_server
 from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from services.common.context import DEFAULT_TENANT
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.rollout import StepKind
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 from services.ranker.settings import RankerSettings
 from training.shopper.data import Catalogue
 from training.shopper.export import export

@@ -21,7 +21,7 @@ from cli.options import DataDir, Json, Registry, Tenant
 from cli.registries import BUILT_IN, SHOPPER, Kept, Kind, chosen, registries
 from ops.client import explain_error
 from services.common.context import DEFAULT_TENANT
-from services.ranker.domain.rollout import Rollout, Stage, Step, StepKind
+from services.common.models.rollout import Rollout, Stage, Step, StepKind
 
 app = typer.Typer(no_args_is_help=True, help="The learned versions of the shopper model and of the ranking network.")
 

@@ -12,7 +12,7 @@ import typer
 from ops.settings import SuiteSettings
 from services.common.context import check_tenant
 from services.common.settings import load_settings
-from services.ranker.adapters.model_registry import ModelRegistry
+from services.common.models.registry import ModelRegistry
 from services.ranker.models.served_shoppers import FOLDER
 
 SHOPPER, RANKING = "shopper", "ranking"
@@ -53,7 +53,7 @@ def _registry(folder: Path, url: str, *names: str) -> ModelRegistry:
     if not url:
         return ModelRegistry(folder.joinpath(*names))
     # Imported here: without an object store, fsspec is not needed.
-    from services.ranker.adapters.registry_mirror import registry_at
+    from services.common.models.registry_mirror import registry_at
 
     found = registry_at(folder, url, *names)
     found.repair()

@@ -94,7 +94,7 @@ def start_learner(folder: Path) -> None:
     from services.learner.learner import Learner
     from services.learner.metrics import LearnerMetrics
     from services.learner.settings import LearnerSettings
-    from services.ranker.adapters.model_registry import ModelRegistry
+    from services.common.models.registry import ModelRegistry
     from services.ranker.domain.weights import Weights
     from services.ranker.settings import RankerSettings
     from services.ranker.wiring import build_store

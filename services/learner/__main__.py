@@ -26,7 +26,7 @@ from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.learner.state import StateFolder
-from services.ranker.adapters.model_registry import ModelRegistry
+from services.common.models.registry import ModelRegistry
 from services.ranker.domain.weights import Weights
 from services.ranker.models.served_shoppers import FOLDER
 from services.ranker.settings import RankerSettings
@@ -107,7 +107,7 @@ def _registry(ranker: RankerSettings, *names: str) -> ModelRegistry:
     if not ranker.registry_url:
         return ModelRegistry(ranker.models_dir.joinpath(*names))
     # Imported here: without an object store, fsspec is not needed.
-    from services.ranker.adapters.registry_mirror import registry_at
+    from services.common.models.registry_mirror import registry_at
 
     return registry_at(ranker.models_dir, ranker.registry_url, *names)
 

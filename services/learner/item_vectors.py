@@ -10,7 +10,7 @@ import structlog
 
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.common.gateway_access import GatewayAccessSettings
-from services.ranker.adapters.model_registry import ModelRegistry
+from services.common.models.registry import ModelRegistry
 
 # A version that is complete and not in use may be one that is being published: it is removed when it has been out of
 # use for so long.

@@ -20,8 +20,8 @@ from services.learner.release import Release
 from services.learner.settings import LearnerSettings
 from services.learner.state import State, StateFolder
 from services.learner.trials import Trials
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.rollout import StepKind
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 from services.ranker.domain.user_features import IntArray
 from services.ranker.domain.weights import Weights
 from services.ranker.ports import ProfileStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from services.learner.settings import MetricsSettings
-from services.ranker.domain.rollout import StepKind
+from services.common.models.rollout import StepKind
 
 
 class LearnerMetrics:

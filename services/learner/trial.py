@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from services.learner.online import Arm, RateDifference, difference
 from services.learner.settings import TrialSettings
-from services.ranker.domain.rollout import Rollout, Stage, StepKind
+from services.common.models.rollout import Rollout, Stage, StepKind
 
 # With fewer errors, their share is not significant.
 _LEAST_ERRORS = 5

@@ -13,8 +13,8 @@ from services.learner.metrics import LearnerMetrics
 from services.learner.online import Arm
 from services.learner.settings import TrialSettings
 from services.learner.trial import Decision, decide
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.rollout import Rollout, StepKind
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import Rollout, StepKind
 from training.ranking.examples import Examples
 
 _log = structlog.get_logger("kairos.learner")

@@ -42,7 +42,7 @@ from services.ranker.item_lists import ItemLists
 from services.ranker.keeper import Keeper
 from services.ranker.log_reader import LogReader
 from services.ranker.metrics import OF_SHOPPER_VERSIONS
-from services.ranker.models.follower import Follower
+from services.common.models.follower import Follower
 from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore, ShopperModels
 from services.ranker.rank_items import ItemRanker
 from services.ranker.settings import RankerSettings

@@ -20,7 +20,7 @@ from services.ranker.domain.scores import Ranker, Scores
 from services.ranker.domain.weighted_sum import weighted_sum
 from services.ranker.domain.weights import Weights
 from services.ranker.handler import RankerHandler
-from services.ranker.models.follower import Follower
+from services.common.models.follower import Follower
 from services.ranker.models.served import PREFIX, Served, blank_request
 from services.ranker.models.served_models import ServedModels
 from services.ranker.models.served_shoppers import FOLDER as SHOPPERS
@@ -50,7 +50,7 @@ def build_mirror(settings: RankerSettings) -> Follower | None:
     if not settings.registry_url:
         return None
     # Imported here: without an object store, fsspec is not needed.
-    from services.ranker.adapters.registry_mirror import pull_tenants
+    from services.common.models.registry_mirror import pull_tenants
 
     def pull() -> None:
         pull_tenants(settings.models_dir, settings.registry_url, SHOPPERS)

@@ -15,8 +15,8 @@ import pytest
 from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_to_proto
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.rollout import StepKind
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler
 from training.ranking.learnable import LearnableRanker

@@ -14,8 +14,8 @@ import pytest
 from kairos.common.v1 import event_pb2
 from kairos.ranker.v1 import ranker_pb2
 from services.common.convert import vectors_from_proto
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.rollout import StepKind
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 from services.ranker.metrics import OF_SHOPPER_VERSIONS
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler

@@ -15,8 +15,8 @@ from kairos.ranker.v1 import ranker_pb2
 from ops.client import Connection
 from ops.in_process import in_process_suite
 from services.common.convert import vectors_to_proto
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.rollout import StepKind
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 from tests.unit.ranker.shopper_folders import write_version
 
 Stub = gateway_pb2_grpc.GatewayServiceStub

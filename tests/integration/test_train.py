@@ -16,7 +16,7 @@ from demo.loading import load_shop
 from kairos.gateway.v1 import gateway_pb2
 from ops.client import Connection
 from ops.in_process import InProcessSuite, in_process_suite
-from services.ranker.adapters.model_registry import ModelRegistry
+from services.common.models.registry import ModelRegistry
 
 PRODUCTS, SHOPPERS, DAYS = 240, 120, 30
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.rollout import StepKind
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 from services.ranker.domain.weights import Weights
 from training.ranking.examples import Examples
 from training.ranking.guardrail import Predictor, Thresholds, Verdict, compare

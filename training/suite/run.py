@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ops.client import Connection
-from services.ranker.adapters.model_registry import ModelRegistry
+from services.common.models.registry import ModelRegistry
 from services.ranker.domain.weights import Weights
 from services.ranker.models.served_shoppers import FOLDER
 from training.suite.outcome import Outcome
@@ -46,7 +46,7 @@ class Suite:
         if not self.url:
             return ModelRegistry(self.models.joinpath(*names))
         # Imported here: without an object store, fsspec is not needed.
-        from services.ranker.adapters.registry_mirror import registry_at
+        from services.common.models.registry_mirror import registry_at
 
         return registry_at(self.models, self.url, *names)
 

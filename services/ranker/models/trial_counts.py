@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
-from services.ranker.domain.rollout import Rollout
+from services.common.models.rollout import Rollout
 
 _log = structlog.get_logger("kairos.models")
 

@@ -22,9 +22,9 @@ from services.learner.settings import (
     TrialSettings,
 )
 from services.learner.state import StateFolder
-from services.ranker.adapters.model_registry import ModelRegistry
+from services.common.models.registry import ModelRegistry
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain.rollout import Rollout, Stage, StepKind
+from services.common.models.rollout import Rollout, Stage, StepKind
 from services.ranker.domain.weights import Weights
 from services.ranker.ports import LogBound, Retention
 from tests.unit.learner.logs import DIMENSIONS, STEP_S, VERSION, Shop

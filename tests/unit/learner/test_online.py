@@ -8,7 +8,7 @@ import pytest
 from services.learner.online import Arm, difference
 from services.learner.settings import TrialSettings
 from services.learner.trial import decide
-from services.ranker.domain.rollout import Rollout, StepKind
+from services.common.models.rollout import Rollout, StepKind
 
 USERS = [f"u{number}" for number in range(2_000)]
 

@@ -33,7 +33,7 @@ from services.pricing.metrics import MEASURES as OF_PRICING
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.settings import PricePublisherSettings
 from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
-from services.ranker.domain.rollout import StepKind
+from services.common.models.rollout import StepKind
 from services.ranker.metrics import MEASURES as OF_RANKER
 from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.rollout import Rollout, Stage, StepKind
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import Rollout, Stage, StepKind
 
 
 @pytest.fixture

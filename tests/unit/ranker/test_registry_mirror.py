@@ -10,15 +10,15 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.adapters.registry_mirror import (
+from services.common.models.registry import ModelRegistry
+from services.common.models.registry_mirror import (
     LEASE_S,
     MirroredRegistry,
     RemoteRegistry,
     pull_tenants,
     registry_at,
 )
-from services.ranker.domain.rollout import StepKind
+from services.common.models.rollout import StepKind
 
 ABOUT = {"created_s": 7.0}
 

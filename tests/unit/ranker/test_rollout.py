@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.ranker.domain.rollout import Rollout, Stage
+from services.common.models.rollout import Rollout, Stage
 
 USERS = [f"user-{number}" for number in range(4_000)]
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from services.common.arrays import FloatArray
-from services.ranker.adapters.model_registry import ModelRegistry
+from services.common.models.registry import ModelRegistry
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking_request import RankingRequest
-from services.ranker.domain.rollout import Rollout, StepKind
+from services.common.models.rollout import Rollout, StepKind
 from services.ranker.domain.scores import Scores
 from services.ranker.models.served import Served
 from services.ranker.models.served_models import ServedModels

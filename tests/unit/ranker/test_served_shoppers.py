@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from services.common.arrays import FloatArray
-from services.ranker.adapters.model_registry import ModelRegistry
+from services.common.models.registry import ModelRegistry
 from services.ranker.domain.event import HistoryEntry
-from services.ranker.domain.rollout import Rollout, StepKind
+from services.common.models.rollout import Rollout, StepKind
 from services.ranker.domain.weights import Weights
 from services.ranker.models.served_shoppers import ServedShoppers
 from tests.unit.ranker.histories import NOW_S, entry, features

@@ -8,7 +8,7 @@ import pytest
 
 from services.ranker.adapters.shopper_version import ShopperVersion
 from services.ranker.domain.person import person_key
-from services.ranker.domain.rollout import Stage, StepKind
+from services.common.models.rollout import Stage, StepKind
 from tests.unit.training.suite.shop import ITEMS, NOW_S, PERSONS, SETTINGS, bar, events, gateway, suite
 from training.suite.cases import held_back_share, is_held_back
 from training.suite.outcome import Outcome, Result

@@ -21,8 +21,8 @@ from typing import Any
 import fsspec
 
 from services.common.versions import replace_file
-from services.ranker.adapters.model_registry import LOG, MANIFEST, POINTER, ModelRegistry
-from services.ranker.domain.rollout import Rollout, Step, StepKind
+from services.common.models.registry import LOG, MANIFEST, POINTER, ModelRegistry
+from services.common.models.rollout import Rollout, Step, StepKind
 
 _LEASE = "lease.json"
 # A writer that has died holds others up for so long; an upload must be done by then.

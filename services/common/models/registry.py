@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from services.common.versions import add_version, replace_file, sync, version_names
-from services.ranker.domain.rollout import Rollout, Stage, Step, StepKind
+from services.common.models.rollout import Rollout, Stage, Step, StepKind
 
 POINTER, LOG, MANIFEST = "rollout.json", "log.jsonl", "version.json"
 _LOCK = ".lock"

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from services.ranker.adapters.model_registry import ModelRegistry
-from services.ranker.domain.rollout import Rollout
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import Rollout
 
 Model = TypeVar("Model")
 
