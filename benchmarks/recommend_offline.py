@@ -16,6 +16,7 @@ from benchmarks.baselines.lambdamart import fit_lambdamart
 from benchmarks.baselines.sasrec import SasRecSettings, fit_sasrec
 from benchmarks.baselines.tuning import tuned
 from benchmarks.recommend_report import packed
+from benchmarks.recommend_suite import titles
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from training.shopper.data import Catalogue, ShopperLog
@@ -71,11 +72,6 @@ def original(histories: Histories, encode: Encode) -> Scorer:
         return OriginalMethod(log, catalogue, encode)(log.starts[1:] - 1)
 
     return score
-
-
-def titles(histories: Histories) -> list[str]:
-    """What Kairos is given as titles: the keywords, or the id of an item without any."""
-    return [text.keywords or item for text, item in zip(histories.texts, histories.item_ids, strict=True)]
 
 
 def encoder(threads: int) -> Encode:

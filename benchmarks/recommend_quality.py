@@ -8,10 +8,11 @@ categories. The last item of each user with three items or more is the test; it 
 chosen on it.
 
 Kairos is a suite that `kairos up`, `kairos catalog import`, `kairos events import` and `kairos train` have set up, and
-nothing else. A product's title is its keywords, or its id if it has none. The events are purchases --spacing-days
+nothing else. A product's title is its keywords, or its id if it has none.
+Brand and categories are those of I. The events are purchases --spacing-days
 apart, the last one as long before the run; a second number is a second column. `Recommend` returns 10 items for a
 user; an item that is not among them is a miss. The next pages up to 200 give the recall of the candidates. Rows beside
-the default: without diversification, and a catalogue whose titles are all ids.
+the default: without diversification, and a catalogue of ids without texts.
 
 The settings of each baseline are chosen on the validation (the item before the test item); then it is fitted on all
 that Kairos knows. All items that are not in the history are ranked, and equal scores rank before the target.
@@ -40,9 +41,19 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from benchmarks.baselines.data import Histories, IntArray, Split, leave_one_out, read_histories
-from benchmarks.recommend_offline import baselines, measured, titles
+from benchmarks.recommend_offline import baselines, measured
 from benchmarks.recommend_report import KAIROS, plot, show, summary
-from benchmarks.recommend_suite import PLAIN, Shop, ranks_of, running, settle, users_and_items
+from benchmarks.recommend_suite import (
+    PLAIN,
+    Shop,
+    catalogue,
+    purchases,
+    ranks_of,
+    running,
+    settle,
+    titles,
+    users_and_items,
+)
 from benchmarks.results import Results
 from services.gateway.domain.serving_configuration import DEFAULT_PLACEMENT
 
@@ -86,23 +97,22 @@ class Measured:
     """A shop, and its rows: name, placement, and whether `kairos train` runs before it."""
 
     shop: Shop
-    titles: Sequence[str]
+    with_texts: bool
     spacing_days: int
     rows: Sequence[tuple[str, str, bool]]
 
 
 def shops(histories: Histories, spacings: Sequence[int], work: Path) -> list[Measured]:
-    names = titles(histories)
     found = []
     for number, spacing in enumerate(spacings):
         own = KAIROS if number == 0 else f"{KAIROS}, {spacing} days apart"
         rows = [(own, DEFAULT_PLACEMENT, True), (f"{own}, without diversification", PLAIN, True)]
         if number == 0:
             rows.insert(0, (f"{own}, before training", DEFAULT_PLACEMENT, False))
-        found.append(Measured(Shop(work / f"{spacing}-days"), names, spacing, rows))
-    if names != list(histories.item_ids):
+        found.append(Measured(Shop(work / f"{spacing}-days"), True, spacing, rows))
+    if titles(histories) != list(histories.item_ids):
         rows = [(f"{KAIROS}, ids only", DEFAULT_PLACEMENT, True)]
-        found.append(Measured(Shop(work / "ids-only"), histories.item_ids, spacings[0], rows))
+        found.append(Measured(Shop(work / "ids-only"), False, spacings[0], rows))
     return found
 
 
@@ -115,7 +125,7 @@ def measure_shop(
         return
     shop, pairs = measured.shop, users_and_items(histories, split, users)
     if not shop.events.is_file():
-        shop.write(histories, split, measured.titles, measured.spacing_days)
+        shop.write(catalogue(histories, measured.with_texts), purchases(histories, split, measured.spacing_days))
     for name, placement, is_trained in missing:
         if not shop.is_set_up(is_trained):
             with running(shop) as target:

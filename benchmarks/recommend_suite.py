@@ -1,4 +1,6 @@
-"""The suite of `benchmarks.recommend_quality`: set up by the commands that a shop uses, and asked as a shop asks."""
+"""The suite of `recommend_quality` and `personal_search`: set up by the commands that a shop uses, and asked as a shop
+asks.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +24,7 @@ import numpy as np
 import yaml
 from tqdm import tqdm
 
-from benchmarks.baselines.data import Histories, IntArray, Split
+from benchmarks.baselines.data import Histories, IntArray, ItemText, Split
 from benchmarks.load_suite import running_suite
 from benchmarks.recommend_report import CANDIDATES, MISS, packed
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
@@ -42,6 +44,10 @@ _DEADLINE_S, _ATTEMPTS = 2.0, 4
 # Users that are asked one at a time: their latencies are reported. The others are asked two at a time.
 _TIMED, _IN_FLIGHT = 500, 2
 _SETTLE_S, _SETTLE_ITEMS, _SETTLE_PLACES, _SETTLE_PAUSE_S, _SETTLE_SWAPS = 1_800.0, 100, 30, 15.0, 2
+
+
+# The header and the rows of a CSV file.
+Table = tuple[Sequence[str], Iterable[Sequence[Any]]]
 
 
 @dataclass(frozen=True)
@@ -83,20 +89,10 @@ class Shop:
         finally:
             shutil.rmtree(copy.folder, ignore_errors=True)
 
-    def write(self, histories: Histories, split: Split, titles: Sequence[str], spacing_days: float) -> None:
-        """The catalogue, and purchases `spacing_days` apart up to as long before now; without the test items."""
+    def write(self, products: Table, events: Table) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        _write_csv(self.products, ("id", "title"), zip(histories.item_ids, titles, strict=True))
-        held_out = dict.fromkeys(split.test_users.tolist(), 1)
-        now, rows = datetime.now(UTC), []
-        for user, sequence in enumerate(histories.sequences):
-            known = sequence[: len(sequence) - held_out.get(user, 0)]
-            for number, item in enumerate(known):
-                when = now - timedelta(days=spacing_days * (len(known) - number))
-                name = histories.user_ids[user]
-                rows.append((when.isoformat(), f"{name}-{number}", name, histories.item_ids[item], "purchase"))
-        # As a log is: in the order of time.
-        _write_csv(self.events, ("time", "event_id", "user_id", "item_id", "type"), sorted(rows))
+        _write_csv(self.products, *products)
+        _write_csv(self.events, *events)
 
     def train(self, target: str, seed: int, minutes: float | None) -> None:
         """`kairos train` with the shopper model's registry of this suite."""
@@ -126,6 +122,33 @@ class Shop:
             "resident_mb": round(used.ru_maxrss / 1024),
         }
         (self.folder / "costs.json").write_text(json.dumps(costs, indent=1) + "\n")
+
+
+def catalogue(histories: Histories, with_texts: bool) -> Table:
+    """With titles, brands and category paths; without texts an id is the title, and there is nothing else."""
+    names = titles(histories) if with_texts else histories.item_ids
+    texts = [text if with_texts else ItemText() for text in histories.texts]
+    paths = [" > ".join(map(str.strip, text.categories.split("|"))) for text in texts]
+    brands = [text.brand for text in texts]
+    return ("id", "title", "brand", "category"), zip(histories.item_ids, names, brands, paths, strict=True)
+
+
+def purchases(histories: Histories, split: Split, spacing_days: float) -> Table:
+    """In the order of time, `spacing_days` apart up to as long before now; without the test items."""
+    held_out = dict.fromkeys(split.test_users.tolist(), 1)
+    now, rows = datetime.now(UTC), []
+    for user, sequence in enumerate(histories.sequences):
+        known = sequence[: len(sequence) - held_out.get(user, 0)]
+        for number, item in enumerate(known):
+            when = now - timedelta(days=spacing_days * (len(known) - number))
+            name = histories.user_ids[user]
+            rows.append((when.isoformat(), f"{name}-{number}", name, histories.item_ids[item], "purchase"))
+    return ("time", "event_id", "user_id", "item_id", "type"), sorted(rows)
+
+
+def titles(histories: Histories) -> list[str]:
+    """The keywords, or the id of an item without any."""
+    return [text.keywords or item for text, item in zip(histories.texts, histories.item_ids, strict=True)]
 
 
 @contextlib.contextmanager
@@ -256,7 +279,7 @@ def users_and_items(histories: Histories, split: Split, chosen: IntArray) -> tup
     return users, [histories.item_ids[item] for item in split.test_targets[chosen]]
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterator[Any] | Sequence[Any]) -> None:
+def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)

@@ -11,8 +11,8 @@ import typer
 
 from ops.settings import SuiteSettings
 from services.common.context import check_tenant
-from services.common.settings import load_settings
 from services.common.models.registry import ModelRegistry
+from services.common.settings import load_settings
 from services.ranker.models.served_shoppers import FOLDER
 
 SHOPPER, RANKING = "shopper", "ranking"

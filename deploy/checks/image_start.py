@@ -91,10 +91,10 @@ def start_cli(folder: Path) -> None:
 
 
 def start_learner(folder: Path) -> None:
+    from services.common.models.registry import ModelRegistry
     from services.learner.learner import Learner
     from services.learner.metrics import LearnerMetrics
     from services.learner.settings import LearnerSettings
-    from services.common.models.registry import ModelRegistry
     from services.ranker.domain.weights import Weights
     from services.ranker.settings import RankerSettings
     from services.ranker.wiring import build_store

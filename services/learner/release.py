@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import structlog
 from opentelemetry import trace
 
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import Rollout, StepKind
 from services.learner.memory import Memory
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.learner.trial import Decision
 from services.learner.trials import Trials
-from services.common.models.registry import ModelRegistry
-from services.common.models.rollout import Rollout, StepKind
 from services.ranker.domain.weights import Weights
 from training.ranking.guardrail import Predictor, Verdict, compare
 from training.ranking.scoring_function import ScoringFunction

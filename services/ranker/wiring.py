@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from services.common.models.follower import Follower
 from services.common.settings import REDIS_TIMEOUT_S
 from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_counts import SqliteCountStore
@@ -20,7 +21,6 @@ from services.ranker.domain.scores import Ranker, Scores
 from services.ranker.domain.weighted_sum import weighted_sum
 from services.ranker.domain.weights import Weights
 from services.ranker.handler import RankerHandler
-from services.common.models.follower import Follower
 from services.ranker.models.served import PREFIX, Served, blank_request
 from services.ranker.models.served_models import ServedModels
 from services.ranker.models.served_shoppers import FOLDER as SHOPPERS

@@ -14,8 +14,8 @@ import numpy as np
 
 from ops.client import Connection
 from services.common.models.registry import ModelRegistry
-from services.ranker.domain.event import Event
 from services.common.models.rollout import StepKind
+from services.ranker.domain.event import Event
 from services.ranker.domain.weights import Weights
 from training.ranking.examples import Examples
 from training.shopper.assessment import assess

@@ -20,9 +20,9 @@ from typing import Any
 
 import fsspec
 
-from services.common.versions import replace_file
 from services.common.models.registry import LOG, MANIFEST, POINTER, ModelRegistry
 from services.common.models.rollout import Rollout, Step, StepKind
+from services.common.versions import replace_file
 
 _LEASE = "lease.json"
 # A writer that has died holds others up for so long; an upload must be done by then.

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import Rollout, Stage, StepKind
 from services.learner.drift import CLICKS, LOSS
 from services.learner.learner import LOG, Learner
 from services.learner.metrics import LearnerMetrics
@@ -22,9 +24,7 @@ from services.learner.settings import (
     TrialSettings,
 )
 from services.learner.state import StateFolder
-from services.common.models.registry import ModelRegistry
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.common.models.rollout import Rollout, Stage, StepKind
 from services.ranker.domain.weights import Weights
 from services.ranker.ports import LogBound, Retention
 from tests.unit.learner.logs import DIMENSIONS, STEP_S, VERSION, Shop

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from services.common.models.rollout import Rollout, StepKind
 from services.learner.online import Arm, difference
 from services.learner.settings import TrialSettings
 from services.learner.trial import decide
-from services.common.models.rollout import Rollout, StepKind
 
 USERS = [f"u{number}" for number in range(2_000)]
 

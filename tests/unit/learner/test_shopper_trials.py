@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from services.common.gateway_access import GatewayAccessSettings
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import Stage, StepKind
 from services.learner.item_vectors import GRACE_S, UnusedItemVectors
 from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings, TrainingSettings, TrialSettings
-from services.common.models.registry import ModelRegistry
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.common.models.rollout import Stage, StepKind
 from services.ranker.domain.weights import Weights
 from tests.fakes.training_gateway import FakeTrainingGateway, ItemVectors
 from tests.unit.learner.logs import Shop

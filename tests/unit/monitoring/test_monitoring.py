@@ -23,6 +23,7 @@ from deploy.monitoring.slos import SLOS, WINDOWS, anchor, rule_groups
 from kairos.common.v1 import common_pb2, event_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.pricing.v1 import pricing_pb2
+from services.common.models.rollout import StepKind
 from services.gateway.domain.budget import Stage
 from services.gateway.metrics import Metrics
 from services.gateway.settings import GatewaySettings
@@ -33,7 +34,6 @@ from services.pricing.metrics import MEASURES as OF_PRICING
 from services.pricing.publisher.metrics import PublisherMetrics
 from services.pricing.publisher.settings import PricePublisherSettings
 from services.query_encoder.metrics import MEASURES as OF_QUERY_ENCODER
-from services.common.models.rollout import StepKind
 from services.ranker.metrics import MEASURES as OF_RANKER
 from services.retrieval.metrics import MEASURES as OF_RETRIEVAL
 

@@ -13,9 +13,9 @@ import pytest
 
 from services.common.arrays import FloatArray
 from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import Rollout, StepKind
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking_request import RankingRequest
-from services.common.models.rollout import Rollout, StepKind
 from services.ranker.domain.scores import Scores
 from services.ranker.models.served import Served
 from services.ranker.models.served_models import ServedModels

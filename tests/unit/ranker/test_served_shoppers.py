@@ -11,8 +11,8 @@ import pytest
 
 from services.common.arrays import FloatArray
 from services.common.models.registry import ModelRegistry
-from services.ranker.domain.event import HistoryEntry
 from services.common.models.rollout import Rollout, StepKind
+from services.ranker.domain.event import HistoryEntry
 from services.ranker.domain.weights import Weights
 from services.ranker.models.served_shoppers import ServedShoppers
 from tests.unit.ranker.histories import NOW_S, entry, features
