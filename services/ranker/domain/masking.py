@@ -78,14 +78,21 @@ def without_each(
     items, asked = removed_items(request, user), request.take(rows)
     names = [request.profile.item_ids[item] for item in items]
     past = np.array([[event == name for event in user.item_ids] for name in names], np.bool_)
+    past = past.reshape(len(items), len(user.item_ids))
     numbers = np.repeat(candidates.numbers[rows][None], len(items), axis=0)
     for place, (item, name) in enumerate(zip(items, names, strict=True)):
-        rest = replace(asked, profile=request.profile.without(int(item)))
-        others = replace(user, item_ids=[event for event in user.item_ids if event != name])
+        left = ~past[place]
+        rest = replace(
+            asked, profile=request.profile.without(int(item)), user_history=request.user_history.without(name)
+        )
+        others = replace(
+            user, item_ids=[event for event in user.item_ids if event != name], vectors=user.vectors[left],
+            types=user.types[left], numbers=user.numbers[left],
+        )  # fmt: skip
         for column, feature in enumerate(_FEATURES):
             if feature.depends_on_single_events:
                 numbers[place, :, column] = feature.value(rest, others)
-    return past.reshape(len(items), len(user.item_ids)), numbers
+    return past, numbers
 
 
 def _without_history(user: UserFeatures) -> UserFeatures:
