@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import TypeVar
@@ -13,9 +13,11 @@ from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from services.common.convert import context_from_proto
 from services.common.errors import NotFound
 from services.common.group_commit import GroupCommit
+from services.common.models.follower import Follower
 from services.common.rpc import rpc
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
 from services.ranker.convert import check_candidates, check_id, check_texts, one_person, proposed_key
+from services.ranker.convert_attributes import attributes_from_proto
 from services.ranker.convert_events import events_from_proto, items_from_proto, session_moves
 from services.ranker.convert_explanation import check_explained
 from services.ranker.convert_item_lists import (
@@ -36,13 +38,13 @@ from services.ranker.convert_rankings import (
 )
 from services.ranker.convert_user import page_from_token, page_size
 from services.ranker.domain.event import Batch
+from services.ranker.domain.user_attributes import AttributeSchema
 from services.ranker.impression_log import ImpressionLog
 from services.ranker.item_counter import ItemCounter
 from services.ranker.item_lists import ItemLists
 from services.ranker.keeper import Keeper
 from services.ranker.log_reader import LogReader
 from services.ranker.metrics import OF_SHOPPER_VERSIONS
-from services.common.models.follower import Follower
 from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore, ShopperModels
 from services.ranker.rank_items import ItemRanker
 from services.ranker.settings import RankerSettings
@@ -56,7 +58,7 @@ Answer = TypeVar("Answer")
 
 
 class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
-    """`clock` gives seconds since the epoch."""
+    """`clock` gives seconds since the epoch; `schemas` are those of declared attributes, by tenant."""
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         settings: RankerSettings,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
+        schemas: Mapping[str, AttributeSchema] | None = None,
         mirror: Follower | None = None,
     ) -> None:
         self._store, self._rankings, self._models, self._clock = store, rankings, models, clock
@@ -81,8 +84,8 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._impressions = ImpressionLog(store, self._writer, settings.rankings.whole_share, clock)
         self._counts, bounds = counts, settings.item_counts
         self._counter = ItemCounter(store, counts, bounds.items, bounds.persons, bounds.interval_s, clock)
-        self._users = UserData(store, self._writer, self._counter, reader, clock)
-        self._logs = LogReader(store)
+        self._users = UserData(store, self._writer, self._counter, reader, schemas or {}, clock)
+        self._logs = LogReader(store, schemas or {})
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")
         # Writes wait for the disk: no thread that ranks does.
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
@@ -159,6 +162,14 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         profile = await self._in_thread(lambda: self._users.profile(tenant, request))
         return ranker_pb2.GetProfileResponse(profile=profile)
 
+    @rpc(ranker_pb2.SetUserAttributesResponse)
+    async def SetUserAttributes(
+        self, request: ranker_pb2.SetUserAttributesRequest
+    ) -> ranker_pb2.SetUserAttributesResponse:
+        tenant, person = context_from_proto(request.context).tenant, one_person(request)
+        asked = attributes_from_proto(request.attributes)
+        return await self._in_thread(lambda: self._users.set_attributes(tenant, person, asked))
+
     @rpc(ranker_pb2.MergeUsersResponse)
     async def MergeUsers(self, request: ranker_pb2.MergeUsersRequest) -> ranker_pb2.MergeUsersResponse:
         tenant = context_from_proto(request.context).tenant
@@ -179,6 +190,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         if not request.page_token:
             profile = await self._in_thread(lambda: self._users.profile(tenant, request))
             response.profile.CopyFrom(profile)
+            response.attributes.extend(await self._in_thread(lambda: self._users.attributes(tenant, person)))
         return response
 
     @rpc(ranker_pb2.ReadLogResponse)
