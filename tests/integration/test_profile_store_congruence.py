@@ -458,7 +458,7 @@ def test_attributes_of_all_persons_are_read_from_a_position(store: ProfileStore)
 
 
 def test_attributes_follow_a_merge_and_a_deletion(store: ProfileStore) -> None:
-    """The user's own values win, the visitor's others move; later ones of the visitor are the user's. All are erased."""
+    """The user's own values win, the visitor's others move, and later ones of the visitor too. All are erased."""
     visitor = person_key("", "v")
     declare(store, USER, "size")
     declare(store, visitor, "size", "region")
