@@ -28,6 +28,7 @@ MAX_CANDIDATES = 1_000
 _MIN_KEY = 32
 _MAY_BE_ABSENT = (
     "categories", "brands", "created_at_seconds", "item_group_ids", "identifier_matches", "match_counts", "costs",
+    "attributes",
 )  # fmt: skip
 # Ids that any request may have, and its query: they bound what is stored.
 _IDS = ("user_id", "visitor_id", "session_id", "ranking_id")

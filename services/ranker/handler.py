@@ -15,6 +15,7 @@ from services.common.errors import NotFound
 from services.common.group_commit import GroupCommit
 from services.common.models.follower import Follower
 from services.common.rpc import rpc
+from services.common.user_attributes import AttributeSchema
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
 from services.ranker.convert import check_candidates, check_id, check_texts, one_person, proposed_key
 from services.ranker.convert_attributes import attributes_from_proto
@@ -38,7 +39,6 @@ from services.ranker.convert_rankings import (
 )
 from services.ranker.convert_user import page_from_token, page_size
 from services.ranker.domain.event import Batch
-from services.ranker.domain.user_attributes import AttributeSchema
 from services.ranker.impression_log import ImpressionLog
 from services.ranker.item_counter import ItemCounter
 from services.ranker.item_lists import ItemLists
@@ -78,13 +78,14 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._writer = BackgroundWriter(rankings, settings.rankings.queue)
         self._shoppers, reader = shoppers, ShopperReader(shoppers, store, self._writer)
         self._lists = ItemLists(store, counts, clock)
-        self._ranker = ItemRanker(
-            store, self._writer, models, reader, self._lists, settings.exploration, clock, random or Random()
-        )
         self._impressions = ImpressionLog(store, self._writer, settings.rankings.whole_share, clock)
         self._counts, bounds = counts, settings.item_counts
         self._counter = ItemCounter(store, counts, bounds.items, bounds.persons, bounds.interval_s, clock)
         self._users = UserData(store, self._writer, self._counter, reader, schemas or {}, clock)
+        self._ranker = ItemRanker(
+            store, self._writer, models, reader, self._lists, self._users.features, settings.exploration, clock,
+            random or Random(),
+        )  # fmt: skip
         self._logs = LogReader(store, schemas or {})
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")
         # Writes wait for the disk: no thread that ranks does.

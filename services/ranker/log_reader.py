@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kairos.ranker.v1 import ranker_pb2
+from services.common.user_attributes import AttributeSchema
 from services.ranker.convert_attributes import owned_to_proto
 from services.ranker.convert_log import log_page_token, log_start
 from services.ranker.convert_rankings import impressions_to_proto, whole_ranking_to_proto
 from services.ranker.convert_user import PAGE_BYTES, event_to_proto, page_size
-from services.ranker.domain.user_attributes import AttributeSchema, OwnedAttribute
-from services.ranker.ports import ProfileStore
+from services.ranker.ports import OwnedAttribute, ProfileStore
 
 
 class LogReader:

@@ -8,13 +8,13 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from services.common.arrays import FloatArray
+from services.common.user_attributes import Declared
 from services.ranker.domain.event import Batch, Event, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Scores
 from services.ranker.domain.session import SessionContext, SessionMove
 from services.ranker.domain.stored_ranking import StoredRanking
-from services.ranker.domain.user_attributes import Declared, OwnedAttribute
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.domain.weights import Weights
 
@@ -24,6 +24,9 @@ FORGOTTEN_S = 3_600
 MERGED_S = 400 * 86_400
 # Declared attributes of a tenant, of all persons together, unless the settings say otherwise. One takes some 300 bytes.
 MOST_ATTRIBUTES = 1_000_000
+
+# Declared attributes of one person. A schema that is renamed leaves names behind until they expire.
+MAX_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,14 @@ class Retention:
     @property
     def items_s(self) -> float:
         return max(self.events.age_s, self.impressions.age_s, self.whole_rankings.age_s)
+
+
+@dataclass(frozen=True)
+class OwnedAttribute:
+    """`person` is a key of `domain.person`."""
+
+    person: str
+    declared: Declared
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import vectors_to_proto
+from services.common.user_attributes import AttributeSchema, Declared
 from services.ranker.background_writer import BackgroundWriter
 from services.ranker.convert import person_of
 from services.ranker.convert_attributes import attributes_to_proto
@@ -24,7 +25,6 @@ from services.ranker.domain.repurchase import (
     purchased_once,
     recently_purchased,
 )
-from services.ranker.domain.user_attributes import AttributeSchema, Declared
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.item_counter import ItemCounter
 from services.ranker.ports import ProfileStore

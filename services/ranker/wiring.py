@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from services.common.attributes_file import load_schemas
 from services.common.models.follower import Follower
 from services.common.settings import REDIS_TIMEOUT_S
-from services.ranker.adapters.attributes_file import load_schemas
 from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_counts import SqliteCountStore
 from services.ranker.adapters.sqlite_ranking_store import SqliteRankingStore

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
 
-from kairos.common.v1 import common_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from kairos.ranker.v1 import profile_pb2, ranker_pb2, ranker_pb2_grpc
+from services.common.convert import tensor_from_proto
 from services.common.errors import InvalidArgument
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler
@@ -51,7 +52,7 @@ def declaring(person: dict[str, str] | None = None, **values: Any) -> ranker_pb2
         else profile_pb2.UserAttribute(name=name, texts=value.split())
         for name, value in values.items()
     ]
-    return ranker_pb2.SetUserAttributesRequest(attributes=attributes, **(person or {"user_id": "u"}))
+    return ranker_pb2.SetUserAttributesRequest(attributes=attributes, **cast(Any, person or {"user_id": "u"}))
 
 
 def plain(attributes: Any) -> dict[str, Any]:
@@ -59,11 +60,11 @@ def plain(attributes: Any) -> dict[str, Any]:
 
 
 async def exported(stub: Stub, **person: str) -> dict[str, Any]:
-    return plain((await stub.ExportUser(ranker_pb2.ExportUserRequest(**person))).attributes)
+    return plain((await stub.ExportUser(ranker_pb2.ExportUserRequest(**cast(Any, person)))).attributes)
 
 
 async def profiled(stub: Stub, **person: str) -> dict[str, Any]:
-    return plain((await stub.GetProfile(ranker_pb2.GetProfileRequest(**person))).profile.attributes)
+    return plain((await stub.GetProfile(ranker_pb2.GetProfileRequest(**cast(Any, person)))).profile.attributes)
 
 
 async def test_attributes_are_set_replaced_and_removed(stub: Stub) -> None:
@@ -143,6 +144,39 @@ async def test_fairness_attributes_change_no_ranking_and_no_log(stub: Stub, tmp_
     assert b"x-secret-value" not in log.SerializeToString()
     interests = await stub.GetInterests(ranker_pb2.GetInterestsRequest(user_id="u"))
     assert b"x-secret-value" not in interests.SerializeToString()
+
+
+async def test_the_log_has_the_share_of_equal_attributes(stub: Stub) -> None:
+    """`attribute_match` compares what a user declared with what candidates state; the weighted sum does not read it."""
+    stated = [
+        product_pb2.Product(attributes={"size": product_pb2.AttributeValues(values=[size])}).SerializeToString()
+        if size
+        else b""
+        for size in ("M", "L", "", "m", "S")
+    ]
+    orders = []
+    for ranking_id, columns in (("r1", {"attributes": stated}), ("r2", {})):
+        await stub.SetUserAttributes(declaring(size="M", birth_year=1970))
+        ask = ranker_pb2.RankItemsRequest(user_id="u", candidates=candidates(**columns), ranking_id=ranking_id)
+        orders.append(list((await stub.RankItems(ask)).item_ids))
+        shown = ranker_pb2.ShownPositions(ranking_id=ranking_id, positions=range(1, 6))
+        await stub.RecordImpressions(ranker_pb2.RecordImpressionsRequest(shown=[shown]))
+    assert orders[0] == orders[1]
+    pages = (await stub.ReadLog(ranker_pb2.ReadLogRequest(log=ranker_pb2.LOG_KIND_IMPRESSIONS))).impressions
+    matches = [
+        dict(
+            zip(
+                page.item_ids,
+                tensor_from_proto(page.features, "features")[:, list(page.feature_names).index("attribute_match")],
+                strict=True,
+            )
+        )
+        for page in pages
+    ]
+    assert matches[0] == dict(zip(candidates().ids, (1, -1, 0, 1, -1), strict=True))
+    assert set(matches[1].values()) == {0}
+    bad = ranker_pb2.RankItemsRequest(user_id="u", candidates=candidates(attributes=[b"\xff"] * 5))
+    assert await refusal(stub.RankItems(bad)) == (INVALID, ["candidates.attributes"])
 
 
 async def test_acknowledged_attributes_survive_kill_9(

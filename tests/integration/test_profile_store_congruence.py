@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import Conflict, InvalidArgument, Unavailable
+from services.common.user_attributes import Declared
 from services.ranker.adapters.redis_client import LAYOUT
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_schema import OLDEST, PROFILES_FILE, VERSION
@@ -28,9 +29,8 @@ from services.ranker.domain.popularity import SHARES
 from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.repurchase import category_key, item_key
-from services.ranker.domain.user_attributes import MAX_KEPT, Declared
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory
-from services.ranker.ports import ProfileStore
+from services.ranker.ports import MAX_KEPT, ProfileStore
 from tests.integration.redis_server import RedisServer
 from tests.unit.ranker.rankings import made_ranking, same
 

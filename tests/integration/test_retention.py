@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.common.user_attributes import Declared
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_schema import PROFILES_FILE
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.person import person_key
-from services.ranker.domain.user_attributes import Declared
 from services.ranker.ports import LogBound, ProfileStore, Retention
 from tests.integration.redis_server import RedisServer
 from tests.unit.ranker.rankings import made_ranking

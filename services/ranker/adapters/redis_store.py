@@ -27,6 +27,7 @@ import numpy as np
 import redis
 
 from services.common.errors import Conflict
+from services.common.user_attributes import Declared
 from services.ranker.adapters import redis_scripts
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.redis_client import tenant_prefix, unavailable_without_redis
@@ -38,9 +39,8 @@ from services.ranker.domain.person import is_visitor, person_key
 from services.ranker.domain.popularity import SHARES, decayed
 from services.ranker.domain.refunds import REFUNDS, UNDOING
 from services.ranker.domain.stored_ranking import StoredRanking
-from services.ranker.domain.user_attributes import MAX_KEPT, Declared, OwnedAttribute
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
-from services.ranker.ports import FORGOTTEN_S, MERGED_S
+from services.ranker.ports import FORGOTTEN_S, MAX_KEPT, MERGED_S, OwnedAttribute
 
 _SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "refunds": REFUNDS, "shown": SHOWN}
 # Of those of a person that are no part of the history: log masses by item.

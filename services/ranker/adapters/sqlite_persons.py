@@ -10,12 +10,12 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 
 from services.common.errors import Conflict
+from services.common.user_attributes import Declared
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
 from services.ranker.adapters.sqlite_totals import SqliteTotals
 from services.ranker.domain.person import is_visitor, person_key
 from services.ranker.domain.repurchase import merged_days
-from services.ranker.domain.user_attributes import MAX_KEPT, Declared, OwnedAttribute
-from services.ranker.ports import FORGOTTEN_S
+from services.ranker.ports import FORGOTTEN_S, MAX_KEPT, OwnedAttribute
 
 # Tables whose rows belong to a person.
 _OWNED = ("event", "impressions", "whole_ranking", "bought", "popularity_share", "attribute")

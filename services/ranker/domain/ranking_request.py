@@ -29,7 +29,8 @@ class RankingRequest:
     candidates that these are a part of; None: these are all. `shopper_scores` [n], dot products of the person's vector
     and the item vectors by the shopper model, and `neighbour_scores` [n], not negative, by counts of persons, are
     None where there is no model, or nothing is known of the person. `weights` are those of the weighted sum that were
-    fitted for requests like this one, if any. `is_search`: a query says what the person wants.
+    fitted for requests like this one, if any. `is_search`: a query says what the person wants. `attribute_matches` [n],
+    -1 to 1, by the attributes that the person has declared; None if there are none.
     """
 
     item_ids: Sequence[str]
@@ -54,6 +55,7 @@ class RankingRequest:
     neighbour_scores: FloatArray | None = None
     weights: Weights | None = None
     is_search: bool = False
+    attribute_matches: FloatArray | None = None
 
     @property
     def has_identifier(self) -> BoolArray:
@@ -87,4 +89,5 @@ class RankingRequest:
             identifier_rows=tuple(np.flatnonzero(self.has_identifier[at]).tolist()),
             shopper_scores=None if self.shopper_scores is None else self.shopper_scores[at],
             neighbour_scores=None if self.neighbour_scores is None else self.neighbour_scores[at],
+            attribute_matches=None if self.attribute_matches is None else self.attribute_matches[at],
         )

@@ -20,6 +20,7 @@ from tests.unit.ranker.histories import NOW_S, entry, features, user_history
 FROZEN = {
     "acted_on": [1.0, 1.0, 0.0, 0.0],
     "age_known": [1.0, 0.0, 1.0, 1.0],
+    "attribute_match": [1.0, -0.5, 0.0, 0.25],
     "history_match": [0.748964, 0.21064132, 0.38296327, 0.0],
     "lasting_cosine": [0.7553941, 0.7900829, 0.88679576, 0.0],
     "log_age": [2.3978953, 0.0, 0.040821996, 0.0],
@@ -77,6 +78,7 @@ def request_of_four() -> RankingRequest:
         created_s=np.array([NOW_S - 86_400 * 10, 0, NOW_S - 3_600, NOW_S + 60], np.float64),
         shopper_scores=np.array([2.5, -1.0, 0.75, 0.0], np.float32),
         neighbour_scores=np.array([0.25, 0.0, 2.25, 0.0], np.float32),
+        attribute_matches=np.array([1.0, -0.5, 0.0, 0.25], np.float32),
     )
 
 

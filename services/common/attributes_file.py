@@ -24,7 +24,7 @@ from services.common.limits import (
     MAX_SET_ATTRIBUTES,
 )
 from services.common.protected_attributes import is_protected
-from services.ranker.domain.user_attributes import AttributeSchema, Kind, Rule, Use
+from services.common.user_attributes import AttributeSchema, Kind, Rule, Use
 
 _DAY_S = 86_400
 # Values that one attribute may list.

@@ -9,10 +9,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.attributes_file import load_schemas
 from services.common.errors import InvalidArgument
 from services.common.protected_attributes import is_protected
-from services.ranker.adapters.attributes_file import load_schemas
-from services.ranker.domain.user_attributes import AttributeSchema, Declared
+from services.common.user_attributes import AttributeSchema, Declared
 
 SCHEMA = """
 tenants:

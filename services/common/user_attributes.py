@@ -10,9 +10,6 @@ from enum import StrEnum
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_TEXT, MAX_SET_ATTRIBUTES
 
-# Of one person. A schema that is renamed leaves names behind until they expire.
-MAX_KEPT = 64
-
 
 class Kind(StrEnum):
     TEXT = "text"
@@ -40,14 +37,6 @@ class Declared:
     @property
     def is_empty(self) -> bool:
         return not self.texts and self.number is None
-
-
-@dataclass(frozen=True)
-class OwnedAttribute:
-    """`person` is a key of `domain.person`."""
-
-    person: str
-    declared: Declared
 
 
 @dataclass(frozen=True)
@@ -125,6 +114,11 @@ class AttributeSchema:
     def features(self, stored: Iterable[Declared]) -> list[Declared]:
         """Those that ranking may use: the only way from stored attributes to features."""
         return [each for each in stored if (rule := self.rules.get(each.name)) and rule.use is Use.FEATURES]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """In alphabetical order."""
+        return tuple(sorted(name for name, rule in self.rules.items() if rule.use is Use.FEATURES))
 
     @property
     def fairness_names(self) -> frozenset[str]:
