@@ -40,7 +40,7 @@ _MESSAGE_FIELDS = 20_000
 _OFFERS = 1_000
 _EVENTS = 500
 # Of `kairos user export`, beside events.
-_OTHER_RECORDS = frozenset({"profile", "impressions", "ranking"})
+_OTHER_RECORDS = frozenset({"profile", "attribute", "impressions", "ranking"})
 _TIMEOUT_S = 600.0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from rich.console import Console
@@ -222,8 +222,18 @@ def print_quotes(console: Console, answer: gateway_pb2.QuotePricesResponse) -> N
             console.print(f"[yellow]{name}: {escape(', '.join(ids))}")
 
 
+def print_attributes(console: Console, attributes: Iterable[profile_pb2.UserAttribute]) -> None:
+    for attribute in attributes:
+        value = ", ".join(attribute.texts) if attribute.texts else f"{attribute.number:g}"
+        until = attribute.expires_at.ToDatetime().date()
+        console.print(f"{escape(attribute.name)}: {escape(value)}  [dim]until {until}")
+
+
 def print_profile(console: Console, profile: profile_pb2.UserProfile) -> None:
+    print_attributes(console, profile.attributes)
     if not profile.recent and not profile.shown_item_ids:
+        if profile.attributes:
+            return
         console.print("nothing is stored for this user")
         return
     for interest in profile.interests:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +12,11 @@ from typing import Annotated
 import typer
 from google.protobuf.json_format import MessageToDict
 
-from cli.calls import call, out, print_json
+from cli.calls import call, failed, out, print_json
 from cli.options import IsVisitor, Json
-from cli.render import print_profile
+from cli.render import print_attributes, print_profile
 from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import profile_pb2, ranker_pb2
 
 app = typer.Typer(no_args_is_help=True, help="The stored data of users and visitors.")
 UserId = Annotated[str, typer.Argument(help="Id of the user, or of the visitor.")]
@@ -29,6 +31,44 @@ def show(context: typer.Context, user: UserId, visitor: IsVisitor = False, as_js
     return print_json(answer) if as_json else print_profile(out, answer.profile)
 
 
+@app.command("set")
+def set_attributes(
+    context: typer.Context,
+    user: UserId,
+    values: Annotated[
+        list[str], typer.Argument(help="name=text, name:=number, or name= to remove it. Repeat a name for a set.")
+    ],
+    visitor: IsVisitor = False,
+    as_json: Json = False,
+) -> None:
+    """Set or remove declared attributes, under the schema of the tenant."""
+    message = gateway_pb2.SetUserAttributesRequest(attributes=_attributes(values))
+    setattr(message, _id_field(visitor), user)
+    answer = call(context, "SetUserAttributes", message)
+    return print_json(answer) if as_json else print_attributes(out, answer.attributes)
+
+
+@app.command()
+def fairness(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array instead of JSON lines.")] = False,
+) -> None:
+    """Export the attributes of all persons that the schema keeps for fairness reports, as JSON lines."""
+    message = gateway_pb2.ReadLogRequest(log=ranker_pb2.LOG_KIND_FAIRNESS_ATTRIBUTES)
+    is_last, rows = False, []
+    while not is_last:
+        page = call(context, "ReadLog", message)
+        message.page_token, is_last = page.next_page_token, page.is_last_page
+        for owned in page.attributes:
+            row = MessageToDict(owned, preserving_proto_field_name=True)
+            if as_json:
+                rows.append(row)
+            else:
+                print(json.dumps(row, ensure_ascii=False))
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+
+
 @app.command()
 def export(
     context: typer.Context,
@@ -37,7 +77,7 @@ def export(
     to: Annotated[Path | None, typer.Option("--out", help="File to write.", show_default="standard output")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON array instead of JSON lines.")] = False,
 ) -> None:
-    """Export all stored data of a user or visitor as JSON lines: profile, events, impressions and whole rankings."""
+    """Export all data of a user or visitor as JSON lines: profile, attributes, events, impressions, whole rankings."""
     message = gateway_pb2.ExportUserRequest()
     setattr(message, _id_field(visitor), user)
     between = "[\n" if as_json else ""
@@ -45,6 +85,7 @@ def export(
         while True:
             page = call(context, "ExportUser", message)
             records = [("profile", page.profile)] if page.HasField("profile") else []
+            records += [("attribute", attribute) for attribute in page.attributes]
             records += [("event", event) for event in page.events]
             records += [("impressions", impressions) for impressions in page.impressions]
             records += [("ranking", ranking) for ranking in page.rankings]
@@ -93,6 +134,25 @@ def delete(
         f"deleted {answer.deleted_event_count} events, {answer.deleted_impressions_count} shown pages, "
         f"{answer.deleted_ranking_count} rankings"
     )
+
+
+def _attributes(values: Sequence[str]) -> list[profile_pb2.UserAttribute]:
+    attributes: dict[str, profile_pb2.UserAttribute] = {}
+    for value in values:
+        name, separator, text = value.partition("=")
+        if not separator:
+            raise failed(f"{value!r} has no value", "Write name=text, name:=number, or name= to remove it.", 2)
+        is_number = name.endswith(":")
+        name = name.removesuffix(":")
+        attribute = attributes.setdefault(name, profile_pb2.UserAttribute(name=name))
+        try:
+            if is_number:
+                attribute.number = float(text)
+            elif text:
+                attribute.texts.append(text)
+        except ValueError:
+            raise failed(f"{text!r} is not a number", f"Write {name}:=3.5, or {name}={text} for a text.", 2) from None
+    return list(attributes.values())
 
 
 def _id_field(is_visitor: bool) -> str:

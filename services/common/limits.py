@@ -12,6 +12,9 @@ MAX_LIST_ID = 64
 # Characters of a query's text.
 MAX_QUERY = 512
 MAX_ATTRIBUTION_TOKEN = 1_024
+# Declared attributes of one request; texts of one attribute; characters of a name, and of a text.
+MAX_SET_ATTRIBUTES, MAX_ATTRIBUTE_TEXTS = 32, 16
+MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_TEXT = 64, 64
 # Characters of a page token, of a model's version and of a language tag.
 MAX_PAGE_TOKEN = 4_096
 MAX_MODEL_VERSION = 256

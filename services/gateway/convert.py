@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,17 +14,21 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from kairos.common.v1 import offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
-from kairos.ranker.v1 import ranker_pb2
+from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import filter_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.facets import MAX_FACETS, facet_violations
 from services.common.filters import ProductFilter, filter_violations
 from services.common.limits import (
+    MAX_ATTRIBUTE_NAME,
+    MAX_ATTRIBUTE_TEXT,
+    MAX_ATTRIBUTE_TEXTS,
     MAX_IMAGE_BYTES,
     MAX_LIST_ID,
     MAX_MODEL_VERSION,
     MAX_PAGE_TOKEN,
     MAX_QUERY,
+    MAX_SET_ATTRIBUTES,
     id_problem,
     language_problem,
     text_problem,
@@ -144,6 +149,29 @@ def require_ids(field: str, ids: Sequence[str], limit: int) -> None:
         raise InvalidArgument.of(field, f"holds {len(ids)}; send 1 to {limit}")
     for index, id in enumerate(ids):
         require_id(f"{field}[{index}]", id)
+
+
+def check_user_attributes(attributes: Sequence[profile_pb2.UserAttribute]) -> None:
+    """The bounds of the contract. The ranker checks names and values by the tenant's schema."""
+    if not 1 <= len(attributes) <= MAX_SET_ATTRIBUTES:
+        raise InvalidArgument.of("attributes", f"holds {len(attributes)}; send 1 to {MAX_SET_ATTRIBUTES}")
+    wrong = []
+    for place, each in enumerate(attributes):
+        at = f"attributes[{place}]"
+        if not 1 <= len(each.name) <= MAX_ATTRIBUTE_NAME:
+            wrong.append(
+                FieldViolation(f"{at}.name", f"has {len(each.name)} characters; send 1 to {MAX_ATTRIBUTE_NAME}")
+            )
+        if len(each.texts) > MAX_ATTRIBUTE_TEXTS:
+            wrong.append(FieldViolation(f"{at}.texts", f"holds {len(each.texts)}; send at most {MAX_ATTRIBUTE_TEXTS}"))
+        for index, text in enumerate(each.texts):
+            if not 1 <= len(text) <= MAX_ATTRIBUTE_TEXT:
+                problem = f"has {len(text)} characters; send 1 to {MAX_ATTRIBUTE_TEXT}"
+                wrong.append(FieldViolation(f"{at}.texts[{index}]", problem))
+        if not math.isfinite(each.number):
+            wrong.append(FieldViolation(f"{at}.number", "is NaN or infinite; send a finite number"))
+    if wrong:
+        raise InvalidArgument(*wrong)
 
 
 def require_one_person(user_id: str, visitor_id: str) -> None:

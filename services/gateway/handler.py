@@ -17,7 +17,13 @@ from services.gateway.flows.record_events import record_events
 from services.gateway.flows.search import search
 from services.gateway.flows.suggest import suggest
 from services.gateway.flows.update_offers import OfferStream
-from services.gateway.flows.user_data import delete_user, export_user, get_profile, merge_users
+from services.gateway.flows.user_data import (
+    delete_user,
+    export_user,
+    get_profile,
+    merge_users,
+    set_user_attributes,
+)
 from services.gateway.parts import Parts
 from services.gateway.reception import Reception
 from services.gateway.request_info import current_request
@@ -132,6 +138,12 @@ class GatewayHandler(gateway_pb2_grpc.GatewayServiceServicer):
     @rpc_method(gateway_pb2.GetProfileResponse)
     async def GetProfile(self, message: gateway_pb2.GetProfileRequest) -> gateway_pb2.GetProfileResponse:
         return await get_profile(self._write_calls(), self._parts, message)
+
+    @rpc_method(gateway_pb2.SetUserAttributesResponse)
+    async def SetUserAttributes(
+        self, message: gateway_pb2.SetUserAttributesRequest
+    ) -> gateway_pb2.SetUserAttributesResponse:
+        return await set_user_attributes(self._write_calls(), self._parts, message)
 
     @rpc_method(gateway_pb2.MergeUsersResponse)
     async def MergeUsers(self, message: gateway_pb2.MergeUsersRequest) -> gateway_pb2.MergeUsersResponse:

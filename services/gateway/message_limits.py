@@ -63,6 +63,8 @@ MESSAGE_LIMITS: dict[str, MessageLimit] = {
     "SwitchCollections": _SMALL,
     "DropCollection": _SMALL,
     "GetProfile": _SMALL,
+    # 32 attributes with 16 texts of 64 characters.
+    "SetUserAttributes": MessageLimit(192 * _KB, 1_000, 32),
     "MergeUsers": _SMALL,
     "DeleteUser": _SMALL,
     "ExportUser": _SMALL,

@@ -35,6 +35,7 @@ _WRITES = frozenset(
         "StoreItemVectors",
         "DropItemVectors",
         "GetProfile",
+        "SetUserAttributes",
         "MergeUsers",
         "DeleteUser",
         "ExportUser",

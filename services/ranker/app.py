@@ -95,6 +95,11 @@ class Ranker:
     ) -> ranker_pb2.GetProfileResponse:
         return await self._handler.GetProfile(request, grpc_context)
 
+    async def SetUserAttributes(
+        self, request: ranker_pb2.SetUserAttributesRequest, grpc_context: CallContext
+    ) -> ranker_pb2.SetUserAttributesResponse:
+        return await self._handler.SetUserAttributes(request, grpc_context)
+
     async def MergeUsers(
         self, request: ranker_pb2.MergeUsersRequest, grpc_context: CallContext
     ) -> ranker_pb2.MergeUsersResponse:

@@ -30,6 +30,7 @@ _MIN_KEY = 32
 _MAY_BE_ABSENT = (
     "categories", "brands", "created_at_seconds", "item_group_ids", "identifier_matches", "match_counts", "costs",
     "dense_scores", "lexical_scores",
+    "attributes",
 )  # fmt: skip
 _SCORES = ("scores", "dense_scores", "lexical_scores")
 _SOURCES = {

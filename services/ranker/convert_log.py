@@ -9,6 +9,7 @@ _NAMES = {
     ranker_pb2.LOG_KIND_EVENTS: "events",
     ranker_pb2.LOG_KIND_IMPRESSIONS: "impressions",
     ranker_pb2.LOG_KIND_RANKINGS: "rankings",
+    ranker_pb2.LOG_KIND_FAIRNESS_ATTRIBUTES: "attributes",
 }
 # Of a position: more than any log has.
 _MOST_DIGITS = 18
@@ -16,7 +17,7 @@ _MOST_DIGITS = 18
 
 def check_log(message: ranker_pb2.ReadLogRequest) -> None:
     if message.log not in _NAMES:
-        raise InvalidArgument.of("log", f"is {message.log}; send EVENTS, IMPRESSIONS or RANKINGS")
+        raise InvalidArgument.of("log", f"is {message.log}; send EVENTS, IMPRESSIONS, RANKINGS or FAIRNESS_ATTRIBUTES")
     log_start(message)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from typing import TypeVar
@@ -15,8 +15,10 @@ from services.common.errors import NotFound
 from services.common.group_commit import GroupCommit
 from services.common.models.follower import Follower
 from services.common.rpc import rpc
+from services.common.user_attributes import AttributeSchema
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
 from services.ranker.convert import check_candidates, check_id, check_texts, one_person, proposed_key
+from services.ranker.convert_attributes import attributes_from_proto
 from services.ranker.convert_events import events_from_proto, items_from_proto, session_moves
 from services.ranker.convert_explanation import check_explained
 from services.ranker.convert_item_lists import (
@@ -56,7 +58,7 @@ Answer = TypeVar("Answer")
 
 
 class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
-    """`clock` gives seconds since the epoch."""
+    """`clock` gives seconds since the epoch; `schemas` are those of declared attributes, by tenant."""
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         settings: RankerSettings,
         clock: Callable[[], float] = time.time,
         random: Random | None = None,
+        schemas: Mapping[str, AttributeSchema] | None = None,
         mirror: Follower | None = None,
     ) -> None:
         self._store, self._rankings, self._models, self._clock = store, rankings, models, clock
@@ -75,14 +78,15 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._writer = BackgroundWriter(rankings, settings.rankings.queue)
         self._shoppers, reader = shoppers, ShopperReader(shoppers, store, self._writer)
         self._lists = ItemLists(store, counts, clock)
-        self._ranker = ItemRanker(
-            store, self._writer, models, reader, self._lists, settings.exploration, clock, random or Random()
-        )
         self._impressions = ImpressionLog(store, self._writer, settings.rankings.whole_share, clock)
         self._counts, bounds = counts, settings.item_counts
         self._counter = ItemCounter(store, counts, bounds.items, bounds.persons, bounds.interval_s, clock)
-        self._users = UserData(store, self._writer, self._counter, reader, clock)
-        self._logs = LogReader(store)
+        self._users = UserData(store, self._writer, self._counter, reader, schemas or {}, clock)
+        self._ranker = ItemRanker(
+            store, self._writer, models, reader, self._lists, self._users.features, settings.exploration, clock,
+            random or Random(),
+        )  # fmt: skip
+        self._logs = LogReader(store, schemas or {})
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")
         # Writes wait for the disk: no thread that ranks does.
         self._writing = ThreadPoolExecutor(1, "ranker-writing")
@@ -159,6 +163,14 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         profile = await self._in_thread(lambda: self._users.profile(tenant, request))
         return ranker_pb2.GetProfileResponse(profile=profile)
 
+    @rpc(ranker_pb2.SetUserAttributesResponse)
+    async def SetUserAttributes(
+        self, request: ranker_pb2.SetUserAttributesRequest
+    ) -> ranker_pb2.SetUserAttributesResponse:
+        tenant, person = context_from_proto(request.context).tenant, one_person(request)
+        asked = attributes_from_proto(request.attributes)
+        return await self._in_thread(lambda: self._users.set_attributes(tenant, person, asked))
+
     @rpc(ranker_pb2.MergeUsersResponse)
     async def MergeUsers(self, request: ranker_pb2.MergeUsersRequest) -> ranker_pb2.MergeUsersResponse:
         tenant = context_from_proto(request.context).tenant
@@ -179,6 +191,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         if not request.page_token:
             profile = await self._in_thread(lambda: self._users.profile(tenant, request))
             response.profile.CopyFrom(profile)
+            response.attributes.extend(await self._in_thread(lambda: self._users.attributes(tenant, person)))
         return response
 
     @rpc(ranker_pb2.ReadLogResponse)

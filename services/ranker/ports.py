@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from services.common.arrays import FloatArray
+from services.common.user_attributes import Declared
 from services.ranker.domain.event import Batch, Event, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.ranking_request import RankingRequest
@@ -21,6 +22,11 @@ from services.ranker.domain.weights import Weights
 FORGOTTEN_S = 3_600
 # A merged visitor is known as the user for so long after the merge. Later events under the visitor's id begin anew.
 MERGED_S = 400 * 86_400
+# Declared attributes of a tenant, of all persons together, unless the settings say otherwise. One takes some 300 bytes.
+MOST_ATTRIBUTES = 1_000_000
+
+# Declared attributes of one person. A schema that is renamed leaves names behind until they expire.
+MAX_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -33,15 +39,27 @@ class LogBound:
 
 @dataclass(frozen=True)
 class Retention:
-    """The bounds of the three logs. Item features are kept as long as an entry may name them."""
+    """The bounds of the three logs, and the most declared attributes.
+
+    Item features are kept as long as an entry may name them.
+    """
 
     events: LogBound
     impressions: LogBound
     whole_rankings: LogBound
+    attributes: int = MOST_ATTRIBUTES
 
     @property
     def items_s(self) -> float:
         return max(self.events.age_s, self.impressions.age_s, self.whole_rankings.age_s)
+
+
+@dataclass(frozen=True)
+class OwnedAttribute:
+    """`person` is a key of `domain.person`."""
+
+    person: str
+    declared: Declared
 
 
 @dataclass(frozen=True)
@@ -121,10 +139,30 @@ class ProfileStore(Protocol):
     def persons(self, tenant: str, persons: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """For each given person all keys of the same history: the owner's key first, then those of merged visitors."""
 
+    def set_attributes(
+        self, tenant: str, person: str, declared: Sequence[Declared], removed: Sequence[str]
+    ) -> list[Declared]:
+        """Replaces the attributes of the same names and removes others. Returns what `attributes` then returns.
+
+        Beyond MAX_KEPT of a person, those that were set longest ago are removed.
+        """
+
+    def attributes(self, tenant: str, person: str) -> list[Declared]:
+        """All that have not expired, by name."""
+
+    def attributes_after(
+        self, tenant: str, position: int, limit: int, names: Collection[str]
+    ) -> list[tuple[int, OwnedAttribute]]:
+        """(position, attribute) of all persons after `position`, in the order in which they were set last.
+
+        Only attributes of these names that have not expired.
+        """
+
     def merge(self, tenant: str, visitor_id: str, user_id: str) -> tuple[int, int]:
         """(events, impressions) moved from the visitor to the user, with purchase days and counts; (0, 0) if repeated.
 
-        Raises Conflict if the visitor was merged into another user.
+        Attributes that the user has not declared are moved too. Raises Conflict if the visitor was merged into another
+        user.
         """
 
     def delete_person(self, tenant: str, person: str) -> tuple[int, int]:
@@ -151,7 +189,8 @@ class ProfileStore(Protocol):
         Events are removed in the order in which they happened, pages and whole rankings in the order of the log. A
         user history is made of the events and pages that are left. An event that happened before the last removed one
         is never recorded again: the log is the same for every order of arrival. Counts over all persons stay.
-        Other writers go on between two steps.
+        Expired attributes are removed, and beyond the bound those that were set longest ago. Other writers go on
+        between two steps.
         """
 
     def trimmed(self, tenant: str) -> dict[str, int]:

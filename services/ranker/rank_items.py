@@ -7,6 +7,7 @@ from dataclasses import replace
 from random import Random
 
 from kairos.ranker.v1 import ranker_pb2
+from services.common.user_attributes import Declared
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
 from services.ranker.convert import (
     candidate_vectors,
@@ -17,9 +18,11 @@ from services.ranker.convert import (
     ranking_to_proto,
     session_move,
 )
+from services.ranker.convert_attributes import stated_by
 from services.ranker.convert_explanation import explained_rows, explanation_to_proto
 from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import stored_ranking
+from services.ranker.domain.attribute_matches import attribute_matches
 from services.ranker.domain.event_shares import Basis, EventShares
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.profile import build_profile
@@ -43,7 +46,10 @@ _BY_HISTORY = (
 
 
 class ItemRanker:
-    """`clock` gives seconds since the epoch. `exploration` is the share of places explored for unknown users."""
+    """`clock` gives seconds since the epoch. `exploration` is the share of places explored for unknown users.
+
+    `declared` gives the attributes that ranking may use, by tenant and person.
+    """
 
     def __init__(
         self,
@@ -52,11 +58,13 @@ class ItemRanker:
         models: RankerModels,
         shoppers: ShopperReader,
         lists: ItemLists,
+        declared: Callable[[str, str], Sequence[Declared]],
         exploration: float,
         clock: Callable[[], float],
         random: Random,
     ) -> None:
         self._store, self._writer, self._models, self._shoppers, self._lists = store, writer, models, shoppers, lists
+        self._declared = declared
         self._exploration, self._clock, self._random = exploration, clock, random
 
     def rank(self, tenant: str, message: ranker_pb2.RankItemsRequest) -> ranker_pb2.RankItemsResponse:
@@ -67,6 +75,8 @@ class ItemRanker:
         popularity = self._store.popularity(tenant, message.candidates.item_group_ids or message.candidates.ids, now_s)
         asked = ranking_request(message, vectors, popularity, profile, user_history, now_s)
         asked = replace(asked, neighbour_scores=self._lists.neighbour_scores(tenant, user_history, asked.item_ids))
+        if message.candidates.attributes and (declared := self._declared(tenant, person) if person else []):
+            asked = replace(asked, attribute_matches=attribute_matches(declared, stated_by(message.candidates)))
         if (shopper := self._shoppers.person(tenant, message, user_history, now_s)) is not None:
             asked = with_shopper_scores(asked, shopper, message.as_slate)
         who = message.user_id or message.visitor_id or message.session_id

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
-from services.ranker.ports import LogBound, Retention
+from services.ranker.ports import MOST_ATTRIBUTES, LogBound, Retention
 
 
 class WeightSettings(BaseModel):
@@ -108,12 +108,15 @@ class RetentionSettings(BaseModel):
     impressions: LogSettings = LogSettings(days=30, count=150_000)
     # Rankings that were logged with the candidates that were not shown.
     whole_rankings: LogSettings = LogSettings(days=30, count=3_000)
+    # Declared attributes of a tenant; beyond it those that were set longest ago are removed. The schema says for how
+    # many days each is kept.
+    attributes: int = Field(default=MOST_ATTRIBUTES, ge=1)
     # Seconds between two removals.
     interval_s: float = Field(default=60.0, gt=0)
 
     @property
     def bounds(self) -> Retention:
-        return Retention(self.events.bound, self.impressions.bound, self.whole_rankings.bound)
+        return Retention(self.events.bound, self.impressions.bound, self.whole_rankings.bound, self.attributes)
 
 
 class RankerSettings(ServiceSettings):
@@ -127,6 +130,9 @@ class RankerSettings(ServiceSettings):
     sessions: SessionSettings = SessionSettings()
     retention: RetentionSettings = RetentionSettings()
     item_counts: ItemCountSettings = ItemCountSettings()
+    # YAML file with the schema of each tenant's declared attributes: docs/how-to/declared-attributes.md. Read at the
+    # start. Unset: no attributes can be declared.
+    attributes_file: Path | None = None
     # weighted-sum, a network that `python -m training.ranking` trained, or one of the baselines.
     ranker: Literal["weighted-sum", "network", "popularity", "retrieval-order", "nearest-to-mean", "shuffle"] = (
         "weighted-sum"

@@ -1,15 +1,17 @@
-"""The data of one user or visitor: interests, profile, export, merging and deletion."""
+"""The data of one user or visitor: interests, profile, declared attributes, export, merging and deletion."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import vectors_to_proto
+from services.common.user_attributes import AttributeSchema, Declared
 from services.ranker.background_writer import BackgroundWriter
 from services.ranker.convert import person_of
+from services.ranker.convert_attributes import attributes_to_proto
 from services.ranker.convert_rankings import impressions_to_proto, whole_ranking_to_proto
 from services.ranker.convert_user import LOGS, PAGE_BYTES, event_to_proto, page_token, profile_to_proto
 from services.ranker.domain.interests import interests
@@ -38,10 +40,11 @@ class UserData:
         writer: BackgroundWriter,
         counter: ItemCounter,
         shoppers: ShopperReader,
+        schemas: Mapping[str, AttributeSchema],
         clock: Callable[[], float],
     ) -> None:
         self._store, self._writer, self._counter, self._clock = store, writer, counter, clock
-        self._shoppers = shoppers
+        self._shoppers, self._schemas = shoppers, schemas
 
     def interests(self, tenant: str, message: ranker_pb2.GetInterestsRequest) -> ranker_pb2.GetInterestsResponse:
         """The request may name nobody."""
@@ -77,9 +80,28 @@ class UserData:
         model_version, dimensions = newest_model(user_history)
         profile = build_profile(user_history, model_version, dimensions, now_s)
         bought = recently_purchased(user_history.purchases, self._rebuys(tenant, user_history), now_s)
-        return profile_to_proto(
+        answer = profile_to_proto(
             message.user_id, message.visitor_id, user_history, profile, interests(profile), bought, model_version
         )
+        answer.attributes.extend(attributes_to_proto(self.features(tenant, person)))
+        return answer
+
+    def set_attributes(
+        self, tenant: str, person: str, asked: Sequence[Declared]
+    ) -> ranker_pb2.SetUserAttributesResponse:
+        """Raises InvalidArgument for what the tenant's schema does not allow."""
+        declared, removed = self._schema(tenant).checked(asked, self._clock())
+        stored = self._store.set_attributes(tenant, person, declared, removed)
+        return ranker_pb2.SetUserAttributesResponse(attributes=attributes_to_proto(stored))
+
+    def attributes(self, tenant: str, person: str) -> list[profile_pb2.UserAttribute]:
+        """All declared attributes, for the export: those that are kept for fairness reports too."""
+        return attributes_to_proto(self._store.attributes(tenant, person))
+
+    def features(self, tenant: str, person: str) -> list[Declared]:
+        """The declared attributes that ranking may use."""
+        schema = self._schema(tenant)
+        return schema.features(self._store.attributes(tenant, person)) if schema.rules else []
 
     def export(self, tenant: str, person: str, start: tuple[str, int], size: int) -> ranker_pb2.ExportUserResponse:
         """The page from `start` (log, position): events, then pages that were shown, then rankings logged whole."""
@@ -121,6 +143,9 @@ class UserData:
             for place, record in read(tenant, position, size, person):
                 yield log, place, to_proto(record)
             position = 0
+
+    def _schema(self, tenant: str) -> AttributeSchema:
+        return self._schemas.get(tenant, AttributeSchema())
 
     def _rebuys(self, tenant: str, user_history: UserHistory) -> Counts:
         """Of the purchased items and their categories."""

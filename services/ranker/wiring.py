@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from services.common.attributes_file import load_schemas
 from services.common.models.follower import Follower
 from services.common.settings import REDIS_TIMEOUT_S
 from services.ranker.adapters.objective_file import ObjectiveFile
@@ -38,10 +39,13 @@ _log = structlog.get_logger("kairos.models")
 
 
 def build_handler(settings: RankerSettings) -> RankerHandler:
+    # First: an invalid file stops the start before a store is opened.
+    schemas = load_schemas(settings.attributes_file)
     store, mirror = build_store(settings), build_mirror(settings)
     models, shoppers = build_models(settings, store), build_shopper_models(settings, store)
     return RankerHandler(
-        store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings, mirror=mirror
+        store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings,
+        schemas=schemas, mirror=mirror,
     )  # fmt: skip
 
 

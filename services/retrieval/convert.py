@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from services.common.filters import SortOrder
 from services.common.limits import MAX_QUERY, text_problem
 from services.common.product import violations
 from services.retrieval.convert_offers import offer_context_from_proto
-from services.retrieval.domain.candidates import Candidates, IndexedProduct
+from services.retrieval.domain.candidates import Attributes, Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.matching import MatchLevel
 from services.retrieval.domain.cursor import Cursor
 from services.retrieval.domain.facets import CountAccuracy, Facet, FacetRange
@@ -38,6 +39,8 @@ from services.retrieval.listing import Completed, ListedPage, Variant
 from services.retrieval.ports import Vectors
 
 MAX_UPSERT = 512
+# A shop has few combinations of attribute values that users may declare, and each of them many times.
+_REMEMBERED_ATTRIBUTES = 16_384
 MAX_FINGERPRINT = 64
 DEFAULT_LISTED, MAX_LISTED = 200, 512
 DEFAULT_COMPLETED, MAX_COMPLETED = 8, 20
@@ -256,10 +259,21 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         column = getattr(candidates, name)
         if column is not None:
             columns[name] = column.tolist()
+    if candidates.attributes:
+        columns["attributes"] = [_attributes(each) for each in candidates.attributes]
     for name, values in columns.items():
         getattr(message, name).extend(values)
     if candidates.vectors is not None:
         fill_vectors(message.vectors, candidates.vectors, model_version)
+
+
+@lru_cache(_REMEMBERED_ATTRIBUTES)
+def _attributes(attributes: Attributes) -> bytes:
+    """Serialised, with the names in the order given: equal bytes for equal attributes."""
+    product = product_pb2.Product()
+    for name, values in attributes:
+        product.attributes[name].values.extend(values)
+    return product.SerializeToString(deterministic=True)
 
 
 def _products(message: retrieval_pb2.UpsertProductsRequest) -> list[IndexedProduct]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TypeVar
 
 from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
@@ -32,9 +33,19 @@ _WRITERS = 2
 
 
 class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
-    """See retrieval.proto. Owns the retriever's index: `close` closes it. `workers`: threads of searches."""
+    """See retrieval.proto. Owns the retriever's index: `close` closes it.
 
-    def __init__(self, retriever: Retriever, workers: int, answer_cache_mb: int) -> None:
+    `workers`: threads of searches. `attribute_names`: by tenant the product attributes that users may declare.
+    """
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        workers: int,
+        answer_cache_mb: int,
+        attribute_names: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        self._attribute_names = attribute_names or {}
         self._retriever = retriever
         self._index = retriever.index
         self._answers = RecentAnswers(retriever.index, answer_cache_mb << 20)
@@ -49,7 +60,8 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         context = context_from_proto(request.context)
 
         def work() -> retrieval_pb2.RetrieveCandidatesResponse:
-            query = convert.query_from_proto(request)
+            names = self._attribute_names.get(context.tenant, ())
+            query = replace(convert.query_from_proto(request), attribute_names=names)
             return convert.retrieval_to_proto(self._retriever.retrieve(context.tenant, query, context.remaining_s))
 
         return await self._answers.get(context, request, lambda: self._run(self._searches, context, work))
@@ -67,7 +79,8 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
                 self._index.pinned(context.tenant),
                 convert_offers.offer_context_from_proto(request.offer_context),
             )
-            candidates, missing_ids = lookup(index, context.tenant, request.ids, columns, offers, time.time())
+            names = self._attribute_names.get(context.tenant, ())
+            candidates, missing_ids = lookup(index, context.tenant, request.ids, columns, offers, time.time(), names)
             return convert.lookup_to_proto(candidates, missing_ids, index.model_version(context.tenant))
 
         return await self._run(self._reads, context, work)

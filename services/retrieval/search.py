@@ -258,7 +258,7 @@ class Retriever:
             total = view.total(matches, collapse=collapse)
             facets = view.facets(matches, query.facets, best_count=query.best_facet_count, collapse=collapse)
             keys = view.keys[page.rows]
-        candidates = described(view, offers, index.fetch(tenant, keys, _columns(query)))
+        candidates = described(view, offers, index.fetch(tenant, keys, _columns(query)), query.attribute_names)
         following = None if page.next is None else Cursor(query.sort, page.next, applied)
         return Retrieval(
             candidates, tuple(facets), total, applied, (), model_version, following, matches.accuracy, matches.level
@@ -307,7 +307,13 @@ def _that_fit(query: RetrievalQuery, selection: Selection, pace: _Pace) -> tuple
 
 
 def lookup(
-    index: ProductIndex, tenant: str, ids: Sequence[str], columns: Columns, context: OfferContext, now_s: float
+    index: ProductIndex,
+    tenant: str,
+    ids: Sequence[str],
+    columns: Columns,
+    context: OfferContext,
+    now_s: float,
+    attribute_names: Sequence[str] = (),
 ) -> tuple[Candidates, list[str]]:
     """(the products found, in order, with their effective offers; the unknown ids). Each id once."""
     asked = list(dict.fromkeys(ids))
@@ -316,7 +322,7 @@ def lookup(
         return Candidates.none(), asked
     found = index.lookup(tenant, asked, columns)
     with catalogue.reading(context, now_s) as (view, offers):
-        candidates = described(view, offers, found)
+        candidates = described(view, offers, found, attribute_names)
     present = set(candidates.ids)
     return candidates, [product_id for product_id in asked if product_id not in present]
 

@@ -95,6 +95,8 @@ class RetrievalSettings(ServiceSettings):
     # takes some 300 KiB. With 0 nothing is kept, and identical searches in flight are answered one by one. Only with
     # engine=edge: a server's collections are also written by other processes.
     answer_cache_mb: int = Field(default=64, ge=0)
+    # The file of KAIROS_RANKER_ATTRIBUTES_FILE: candidates then have the attributes that users may declare as features.
+    attributes_file: Path | None = None
     bm25: Bm25Settings = Bm25Settings()
     fusion: FusionSettings = FusionSettings()
     edge: EdgeSettings = EdgeSettings()

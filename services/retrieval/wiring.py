@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.common.attributes_file import load_schemas
 from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collections
 from services.retrieval.adapters.fusion_model import load_fusion
@@ -14,8 +15,14 @@ from services.retrieval.settings import FusionSettings, RetrievalSettings
 
 
 def build_handler(settings: RetrievalSettings) -> RetrievalHandler:
-    """Raises Unavailable if the engine cannot be opened. Close the handler when done."""
-    return RetrievalHandler(build_retriever(settings), settings.workers, settings.answer_cache_mb)
+    """Raises Unavailable if the engine cannot be opened, InvalidArgument for a wrong file. Close it when done."""
+    return handler_over(build_retriever(settings), settings)
+
+
+def handler_over(retriever: Retriever, settings: RetrievalSettings) -> RetrievalHandler:
+    schemas = load_schemas(settings.attributes_file)
+    names = {tenant: schema.feature_names for tenant, schema in schemas.items()}
+    return RetrievalHandler(retriever, settings.workers, settings.answer_cache_mb, names)
 
 
 def build_retriever(settings: RetrievalSettings) -> Retriever:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import grpc
 import pytest
 
 from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import profile_pb2
 from tests.contract.gateways import BUDGET_S, Running, running, search, stages, violated_fields
 from tests.contract.refusals import refusal
 
@@ -48,7 +51,7 @@ async def test_merge_needs_both_ids(running: Running) -> None:
         assert await violated_fields(running.stub.MergeUsers(message)) == [field]
 
 
-@pytest.mark.parametrize("method", ["GetProfile", "DeleteUser", "ExportUser"])
+@pytest.mark.parametrize("method", ["GetProfile", "DeleteUser", "ExportUser", "SetUserAttributes"])
 async def test_exactly_one_person(running: Running, method: str) -> None:
     """Without a person, with an overlong id or with two ids the call is refused by the name of the field."""
     ask, message = getattr(running.stub, method), getattr(gateway_pb2, f"{method}Request")
@@ -61,11 +64,13 @@ async def test_exactly_one_person(running: Running, method: str) -> None:
         assert await violated_fields(ask(message(**person))) == [field]
 
 
-@pytest.mark.parametrize("method", ["GetProfile", "DeleteUser", "ExportUser", "MergeUsers"])
+@pytest.mark.parametrize("method", ["GetProfile", "DeleteUser", "ExportUser", "MergeUsers", "SetUserAttributes"])
 async def test_no_fallback(running: Running, method: str) -> None:
     """Without the ranker these calls are UNAVAILABLE, never an empty answer."""
     await running.stages.worsen("ranker", "down")
-    fields = {"user_id": "u", **({"visitor_id": "v"} if method == "MergeUsers" else {})}
+    fields: dict[str, Any] = {"user_id": "u", **({"visitor_id": "v"} if method == "MergeUsers" else {})}
+    if method == "SetUserAttributes":
+        fields["attributes"] = [profile_pb2.UserAttribute(name="size", texts=["M"])]
     call = getattr(running.stub, method)(getattr(gateway_pb2, f"{method}Request")(**fields))
     code, _ = await refusal(call)
     assert code is grpc.StatusCode.UNAVAILABLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from kairos.common.v1 import event_pb2, offer_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
-from kairos.ranker.v1 import ranker_pb2
+from kairos.ranker.v1 import profile_pb2, ranker_pb2
 from services.common.convert import vectors_to_proto
 from tests.contract.gateways import Running, running_gateway, violated_fields
 from tests.fakes.stages import FakeStages
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 METHODS = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"].methods
 FILTER, PRODUCT, EVENT = "kairos.common.v1.ProductFilter", "kairos.common.v1.Product", "kairos.common.v1.Event"
 GATEWAY = "kairos.gateway.v1."
+ATTRIBUTE = "kairos.ranker.v1.UserAttribute"
 
 # Values beyond the documented bound of a field, by the field's full name, else by its name. For a repeated field of
 # texts the first value is a list that is too long, the second one has an entry that is too long.
@@ -78,6 +80,9 @@ BEYOND: dict[str, list[Any]] = {
     "fulfilments": [[9], [1, 9]],
     "source": [9],
     "type": [0, 99],
+    f"{ATTRIBUTE}.name": ["x" * 65, ""],
+    f"{ATTRIBUTE}.texts": [["x"] * 17, ["x" * 65]],
+    f"{ATTRIBUTE}.number": [math.inf, math.nan],
 }  # fmt: skip
 # Lists of messages: one entry more than is allowed.
 MANY = {
@@ -85,6 +90,7 @@ MANY = {
     f"{GATEWAY}RecordEventsRequest.events": 1_001,
     f"{GATEWAY}ImportProductsRequest.products": 501,
     f"{GATEWAY}UpdateOffersRequest.offers": 1_001,
+    f"{GATEWAY}SetUserAttributesRequest.attributes": 33,
 }
 # Maps: more entries than are allowed, then a wrong key, then a wrong value.
 LANGUAGES = [f"x{a}{b}" for a in "abcd" for b in "abcde"]
@@ -132,6 +138,7 @@ def whole(method: str) -> list[Any]:
         "BeginItemVectors": [{"model_version": "m@1", "dimensions": 2, "map": vectors}],
         "StoreItemVectors": [{"model_version": "m@1", "ids": ["p1"], "vectors": vectors}],
         "DropItemVectors": [{"model_version": "m@1"}],
+        "SetUserAttributes": [{"user_id": "u", "attributes": [profile_pb2.UserAttribute(name="size", texts=["M"])]}],
         "MergeUsers": [{"user_id": "u", "visitor_id": "v"}],
         **{name: [{"user_id": "u"}] for name in ("GetProfile", "DeleteUser", "ExportUser")},
         **{

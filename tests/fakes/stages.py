@@ -373,6 +373,14 @@ class FakeRanker(Behaviour, ranker_pb2_grpc.RankerServiceServicer):
         await self.take(request)
         return ranker_pb2.GetProfileResponse(profile=_profile(request))
 
+    @rpc(ranker_pb2.SetUserAttributesResponse)
+    async def SetUserAttributes(
+        self, request: ranker_pb2.SetUserAttributesRequest
+    ) -> ranker_pb2.SetUserAttributesResponse:
+        """Returns what was sent."""
+        await self.take(request)
+        return ranker_pb2.SetUserAttributesResponse(attributes=request.attributes)
+
     @rpc(ranker_pb2.MergeUsersResponse)
     async def MergeUsers(self, request: ranker_pb2.MergeUsersRequest) -> ranker_pb2.MergeUsersResponse:
         """Every visitor has two events and one page of impressions."""

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import Conflict, InvalidArgument, Unavailable
+from services.common.user_attributes import Declared
 from services.ranker.adapters.redis_client import LAYOUT
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_schema import OLDEST, PROFILES_FILE, VERSION
@@ -29,7 +30,7 @@ from services.ranker.domain.profile import Profile, build_profile
 from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.repurchase import category_key, item_key
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory
-from services.ranker.ports import ProfileStore
+from services.ranker.ports import MAX_KEPT, ProfileStore
 from tests.integration.redis_server import RedisServer
 from tests.unit.ranker.rankings import made_ranking, same
 
@@ -409,6 +410,71 @@ def test_counts_add_up(store: ProfileStore) -> None:
     assert store.counts("other", "trial") == store.counts("t", "else") == {}
 
 
+def declare(store: ProfileStore, person: str, *names: str, expires_s: float = 9e9) -> list[str]:
+    """The names of what is stored then."""
+    declared = [Declared(name, (f"{name} of {person}",), None, NOW_S, expires_s) for name in names]
+    return [each.name for each in store.set_attributes("t", person, declared, [])]
+
+
+def test_attributes_are_replaced_and_removed_by_name(reopen: Reopen) -> None:
+    """Others stay, of other persons too; a repeat changes nothing; what was acknowledged survives a kill."""
+    store = reopen()
+    size, spend = Declared("size", ("M", "S"), None, NOW_S, 9e9), Declared("spend", (), 2.5, NOW_S, 9e9)
+    assert store.set_attributes("t", USER, [spend, size], []) == [size, spend]
+    declare(store, OTHER, "size")
+    larger = replace(size, texts=("L",))
+    for _ in range(2):
+        assert store.set_attributes("t", USER, [larger], ["spend", "unknown"]) == [larger]
+    again = reopen()
+    assert again.attributes("t", USER) == [larger]
+    assert [each.texts for each in again.attributes("t", OTHER)] == [(f"size of {OTHER}",)]
+    assert again.attributes("other", USER) == again.attributes("t", "user:nobody") == []
+
+
+def test_attributes_of_a_person_are_bounded(store: ProfileStore) -> None:
+    """Beyond the bound those that were set longest ago are removed."""
+    declare(store, USER, *(f"a{n:02}" for n in range(MAX_KEPT)))
+    assert declare(store, USER, "a00", "b") == ["a00", *(f"a{n:02}" for n in range(2, MAX_KEPT)), "b"]
+
+
+def test_an_attribute_ends(store: ProfileStore) -> None:
+    """A value is not returned after its time, even before it is removed."""
+    assert declare(store, USER, "old", expires_s=time.time() - 1) == []
+    assert declare(store, USER, "new") == ["new"]
+    assert [owned.declared.name for _, owned in store.attributes_after("t", 0, 9, ["old", "new"])] == ["new"]
+
+
+def test_attributes_of_all_persons_are_read_from_a_position(store: ProfileStore) -> None:
+    """In the order in which they were set last, only the asked names, page by page."""
+    for number in range(1_100):
+        declare(store, f"user:{number}", "size", *(["year"] if number % 400 == 0 else []))
+    declare(store, "user:0", "year")
+    whole = store.attributes_after("t", 0, 9, ["year", "other"])
+    assert [owned.person for _, owned in whole] == ["user:400", "user:800", "user:0"]
+    assert {owned.declared.name for _, owned in whole} == {"year"}
+    first = store.attributes_after("t", 0, 2, ["year"])
+    assert first + store.attributes_after("t", first[-1][0], 2, ["year"]) == whole
+    assert store.attributes_after("t", 0, 9, []) == store.attributes_after("t", whole[-1][0], 9, ["year"]) == []
+
+
+def test_attributes_follow_a_merge_and_a_deletion(store: ProfileStore) -> None:
+    """The user's own values win, the visitor's others move, and later ones of the visitor too. All are erased."""
+    visitor = person_key("", "v")
+    declare(store, USER, "size")
+    declare(store, visitor, "size", "region")
+    declare(store, OTHER, "size")
+    store.merge("t", "v", "u")
+    merged = {"region": (f"region of {visitor}",), "size": (f"size of {USER}",)}
+    for person in (USER, visitor):
+        assert {each.name: each.texts for each in store.attributes("t", person)} == merged
+    assert declare(store, visitor, "club") == ["club", "region", "size"]
+    owners = [owned.person for _, owned in store.attributes_after("t", 0, 9, ["size", "region", "club"])]
+    assert sorted(owners) == sorted([USER, USER, USER, OTHER])
+    store.delete_person("t", visitor)
+    assert store.attributes("t", USER) == store.attributes("t", visitor) == []
+    assert [owned.person for _, owned in store.attributes_after("t", 0, 9, ["size", "region", "club"])] == [OTHER]
+
+
 NAME = "somebody-by-name"
 
 
@@ -420,6 +486,7 @@ def test_no_byte_of_a_deleted_user_stays_in_the_file(tmp_path: Path) -> None:
     store.merge("t", f"{NAME}-visitor", NAME)
     record(store, "t", [replace(events[0], event_id="v", user_id="", visitor_id=f"{NAME}-visitor")])
     store.record_impressions("t", [shown("a", user=NAME)], whole=[made_ranking("a", user=NAME)])
+    declare(store, person_key(NAME, ""), "size")
 
     def found() -> list[str]:
         return [file.name for file in tmp_path.iterdir() if NAME.encode() in file.read_bytes()]
@@ -439,13 +506,14 @@ def test_no_key_of_a_deleted_user_stays_in_redis(redis_server: RedisServer) -> N
     store.merge("t", f"{NAME}-visitor", NAME)
     record(store, "t", [replace(events[0], event_id="v", user_id="", visitor_id=f"{NAME}-visitor")])
     store.record_impressions("t", [shown("a", user=NAME)], whole=[made_ranking("a", user=NAME)])
+    declare(store, person_key(NAME, ""), "size")
     assert any(NAME.encode() in key for key in client.scan_iter())
     store.delete_person("t", person_key(NAME, ""))
     left = {key.decode().removeprefix("kairos:{t}:") for key in client.scan_iter("kairos:{t}:*")}
     forgotten = {key for key in left if key.startswith("forgotten:")}
     assert left - forgotten == {
         "item:i1", "items", "popularity", "buyers", "events", "events:last", "impressions", "impressions:last",
-        "whole_rankings", "whole_rankings:last",
+        "whole_rankings", "whole_rankings:last", "attributes:last",
     }  # fmt: skip
     assert len(forgotten) == 2
     assert 0 < client.ttl(f"kairos:{{t}}:{forgotten.pop()}") <= 3_600

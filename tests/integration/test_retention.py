@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.common.user_attributes import Declared
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.adapters.sqlite_schema import PROFILES_FILE
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
@@ -97,6 +98,18 @@ def test_the_newest_events_are_kept(store: ProfileStore) -> None:
     assert trim(store, events=LogBound(1e9, 100)) == 1_200
     assert left(store) == [f"e{n}" for n in range(100)]
     assert left(store, "other") == ["e1"]
+
+
+def test_attributes_are_kept_for_a_time_and_up_to_a_count(store: ProfileStore) -> None:
+    """What has ended is removed, whoever declared it; then, beyond the count, what was set longest ago."""
+    for number in range(1_300):
+        ends_s = NOW_S + (1 if number % 2 else 2)
+        store.set_attributes("t", f"user:{number}", [Declared("size", ("M",), None, NOW_S, ends_s)], [])
+    assert sum(store.trim(Retention(ALL, ALL, ALL, 1_000), NOW_S)) == 300
+    assert not store.attributes("t", "user:299")
+    assert sum(store.trim(Retention(ALL, ALL, ALL, 1_000), NOW_S + 1)) == 500
+    left_over = [owned.person for _, owned in store.attributes_after("t", 0, 9_999, ["size"])]
+    assert left_over == [f"user:{number}" for number in range(300, 1_300, 2)]
 
 
 def test_an_event_that_was_removed_is_not_recorded_again(store: ProfileStore) -> None:

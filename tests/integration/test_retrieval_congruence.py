@@ -31,7 +31,7 @@ from services.retrieval.domain.learned_fusion import FEATURES, FusionNetwork
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.handler import RetrievalHandler
 from services.retrieval.settings import EdgeSettings, FusionSettings, RetrievalSettings
-from services.retrieval.wiring import build_handler, retriever_over
+from services.retrieval.wiring import build_handler, handler_over, retriever_over
 from tests.fakes.waiting import until
 
 MODEL = "m@1"
@@ -48,13 +48,15 @@ ENGINES = [
 ]
 
 
-def handler_of(engine: str, folder: Path, fusion: FusionSettings | None = None) -> RetrievalHandler:
-    settings = RetrievalSettings(data_dir=folder, fusion=fusion or FusionSettings())
+def handler_of(
+    engine: str, folder: Path, fusion: FusionSettings | None = None, attributes_file: Path | None = None
+) -> RetrievalHandler:
+    settings = RetrievalSettings(data_dir=folder, fusion=fusion or FusionSettings(), attributes_file=attributes_file)
     if engine == "edge":
         return build_handler(settings)
     client = QdrantClient(":memory:") if engine == "memory" else QdrantClient(url=os.environ["KAIROS_QDRANT_URL"])
     collections = ServerCollections(client, f"test-{uuid.uuid4().hex[:8]}-")
-    return RetrievalHandler(retriever_over(collections, settings), settings.workers, settings.answer_cache_mb)
+    return handler_over(retriever_over(collections, settings), settings)
 
 
 @pytest.fixture(params=ENGINES)
@@ -95,6 +97,10 @@ SHOP = (
 VECTORS = np.array([[1, 0, 0], [0.8, 0.6, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]], np.float32)
 
 
+def values(*texts: str) -> product_pb2.AttributeValues:
+    return product_pb2.AttributeValues(values=texts)
+
+
 def upsert(*products: product_pb2.Product) -> retrieval_pb2.UpsertProductsRequest:
     return retrieval_pb2.UpsertProductsRequest(
         products=products,
@@ -116,6 +122,31 @@ async def test_the_lexical_leg(stub: Stub) -> None:
     """Words find products in English, by their stems, and in Chinese."""
     assert (await found(stub, ask("hdmi cables")))[0] == "cable"
     assert (await found(stub, ask("跑步鞋")))[0] == "chinese"
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_attributes_that_users_may_declare(engine: str, tmp_path: Path) -> None:
+    """Searches, lists and lookups have those of the schema with use: features, and no others; equal ones are equal."""
+    schema = tmp_path / "attributes.yaml"
+    schema.write_text("tenants: {default: {size: {type: text}, age: {type: text, use: fairness}}}", "utf-8")
+    made = [
+        product(id, "Shirt", "B", "Shirts", 9, attributes={name: values(*texts) for name, texts in stated.items()})
+        for id, stated in {
+            "a": {"size": ["M", "L"], "age": ["9"]}, "b": {"colour": ["red"]}, "c": {"size": ["M", "L"]},
+        }.items()
+    ]  # fmt: skip
+    async with serving(handler_of(engine, tmp_path, attributes_file=schema)) as stub:
+        await stub.UpsertProducts(upsert(*made))
+        for answer in (
+            await stub.RetrieveCandidates(ask("shirt")),
+            await stub.RetrieveCandidates(ask("shirt", sort=product_pb2.SORT_ORDER_NEWEST)),
+            await stub.RetrieveCandidates(ask(filter=product_pb2.ProductFilter(categories=["Shirts"]))),
+            await stub.LookupProducts(retrieval_pb2.LookupProductsRequest(ids=["a", "b", "c"])),
+        ):
+            found = dict(zip(answer.candidates.ids, answer.candidates.attributes, strict=True))
+            stated = product_pb2.Product.FromString(found["a"]).attributes
+            assert {name: list(each.values) for name, each in stated.items()} == {"size": ["M", "L"]}
+            assert (found["c"], found["b"]) == (found["a"], b"")
 
 
 async def test_the_dense_leg(stub: Stub) -> None:

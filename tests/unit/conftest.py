@@ -191,6 +191,22 @@ class FakeGateway(gateway_pb2_grpc.GatewayServiceServicer):
             deleted_event_count=3, deleted_impressions_count=2, deleted_ranking_count=1
         )
 
+    def SetUserAttributes(
+        self, message: gateway_pb2.SetUserAttributesRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.SetUserAttributesResponse:
+        return gateway_pb2.SetUserAttributesResponse(attributes=message.attributes, request_id=message.visitor_id)
+
+    def ReadLog(
+        self, message: gateway_pb2.ReadLogRequest, context: grpc.ServicerContext
+    ) -> gateway_pb2.ReadLogResponse:
+        """One attribute on each of two pages."""
+        if message.log != ranker_pb2.LOG_KIND_FAIRNESS_ATTRIBUTES:
+            raise NotImplementedError
+        page = len(message.page_token)
+        attribute = profile_pb2.UserAttribute(name="birth_year", number=1970 + page)
+        owned = profile_pb2.OwnedAttribute(user_id=f"u{page}", attribute=attribute)
+        return gateway_pb2.ReadLogResponse(attributes=[owned], next_page_token="t", is_last_page=page == 1)
+
     def MergeUsers(
         self, message: gateway_pb2.MergeUsersRequest, context: grpc.ServicerContext
     ) -> gateway_pb2.MergeUsersResponse:

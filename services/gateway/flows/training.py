@@ -30,7 +30,7 @@ async def read_log(calls: StageCalls, parts: Parts, message: gateway_pb2.ReadLog
     page = await calls.call(Stage.RANKER, parts.stubs.ranker.ReadLog, ask)
     return gateway_pb2.ReadLogResponse(
         events=page.events, impressions=page.impressions, next_page_token=page.next_page_token,
-        is_last_page=page.is_last_page, request_id=calls.info.request_id,
+        is_last_page=page.is_last_page, attributes=page.attributes, request_id=calls.info.request_id,
     )  # fmt: skip
 
 

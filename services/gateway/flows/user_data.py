@@ -1,4 +1,4 @@
-"""The stored data of a user or visitor: profile, export, deletion, merge.
+"""The stored data of a user or visitor: profile, declared attributes, export, deletion, merge.
 
 These calls have no fallback: they return complete data or fail.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from services.common.errors import InvalidArgument
-from services.gateway.convert import check_texts, require_id, require_one_person
+from services.gateway.convert import check_texts, check_user_attributes, require_id, require_one_person
 from services.gateway.domain.budget import Stage
 from services.gateway.parts import Parts
 from services.gateway.stage_calls import StageCalls
@@ -21,6 +21,18 @@ async def get_profile(
     ask = ranker_pb2.GetProfileRequest(user_id=message.user_id, visitor_id=message.visitor_id)
     answer = await calls.call(Stage.RANKER, parts.stubs.ranker.GetProfile, ask)
     return gateway_pb2.GetProfileResponse(profile=answer.profile, request_id=calls.info.request_id)
+
+
+async def set_user_attributes(
+    calls: StageCalls, parts: Parts, message: gateway_pb2.SetUserAttributesRequest
+) -> gateway_pb2.SetUserAttributesResponse:
+    require_one_person(message.user_id, message.visitor_id)
+    check_user_attributes(message.attributes)
+    change = ranker_pb2.SetUserAttributesRequest(
+        user_id=message.user_id, visitor_id=message.visitor_id, attributes=message.attributes
+    )
+    answer = await calls.call(Stage.RANKER, parts.stubs.ranker.SetUserAttributes, change)
+    return gateway_pb2.SetUserAttributesResponse(attributes=answer.attributes, request_id=calls.info.request_id)
 
 
 async def merge_users(
@@ -68,6 +80,7 @@ async def export_user(
         impressions=answer.impressions,
         rankings=answer.rankings,
         profile=answer.profile if answer.HasField("profile") else None,
+        attributes=answer.attributes,
         next_page_token=answer.next_page_token,
         request_id=calls.info.request_id,
     )

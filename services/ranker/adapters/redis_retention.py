@@ -35,6 +35,7 @@ class RedisRetention(RedisConsumers):
     def __init__(self, client: redis.Redis) -> None:
         super().__init__(client)
         self._trim = client.register_script(redis_scripts.TRIM)
+        self._attributes = client.register_script(redis_scripts.TRIM_ATTRIBUTES)
         self._known_tenants = set[str]()
 
     def trim(self, retention: Retention, now_s: float) -> Iterator[int]:
@@ -43,6 +44,7 @@ class RedisRetention(RedisConsumers):
             yield from self._trim_stream(tenant, "impressions", retention.impressions, now_s)
             yield from self._trim_stream(tenant, "whole_rankings", retention.whole_rankings, now_s)
             yield from self._trim_items(tenant, now_s - retention.items_s, now_s)
+            yield from self._trim_attributes(tenant, retention.attributes, now_s)
 
     def trimmed(self, tenant: str) -> dict[str, int]:
         found = self._redis.hgetall(f"{tenant_prefix(tenant)}trimmed")
@@ -121,6 +123,13 @@ class RedisRetention(RedisConsumers):
                     pipeline.delete(*(f"{prefix}variants:{key.decode()}" for key in unpopular))
                 pipeline.execute()
             removed = max(len(gone), len(unpopular))
+            yield removed
+
+    def _trim_attributes(self, tenant: str, count: int, now_s: float) -> Iterator[int]:
+        document = json.dumps({"now_s": repr(now_s), "count": count, "step": STEP})
+        removed = 1
+        while removed:
+            removed = int(self._attributes(keys=[tenant_prefix(tenant)], args=[document]))
             yield removed
 
     def _range(self, key: str, highest: float) -> list[bytes]:

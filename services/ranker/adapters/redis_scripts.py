@@ -127,10 +127,71 @@ return new
 """
 )
 
+_ATTRIBUTES = """
+local function drop_attribute(person, name)
+  redis.call('HDEL', prefix .. 'person:' .. person .. ':attributes', name)
+  redis.call('ZREM', prefix .. 'attributes', name .. '\\0' .. person)
+  redis.call('ZREM', prefix .. 'attributes:expiry', name .. '\\0' .. person)
+end
+-- Of a person's attributes only the newest `most`.
+local function keep_newest_attributes(person, most)
+  local names = redis.call('HKEYS', prefix .. 'person:' .. person .. ':attributes')
+  if #names <= most then return end
+  local places = {}
+  for _, name in ipairs(names) do
+    places[#places + 1] = {tonumber(redis.call('ZSCORE', prefix .. 'attributes', name .. '\\0' .. person)), name}
+  end
+  table.sort(places, function(a, b) return a[1] > b[1] end)
+  for at = most + 1, #places do drop_attribute(person, places[at][2]) end
+end
+"""
+
+# The document names the person, the attributes to store, the names to remove, and the most that a person has.
+SET_ATTRIBUTES = (
+    _SHARED
+    + _ATTRIBUTES
+    + """
+local document = cjson.decode(ARGV[1])
+local person = owner(document.person)
+local own = prefix .. 'person:' .. person .. ':attributes'
+for _, name in ipairs(document.removed) do drop_attribute(person, name) end
+for _, each in ipairs(document.declared) do
+  local member = each.name .. '\\0' .. person
+  redis.call('HSET', own, each.name, each.data)
+  redis.call('ZADD', prefix .. 'attributes', redis.call('INCR', prefix .. 'attributes:last'), member)
+  redis.call('ZADD', prefix .. 'attributes:expiry', each.expires_s, member)
+end
+keep_newest_attributes(person, document.most)
+return redis.call('HGETALL', own)
+"""
+)
+
+# Removes attributes that have ended, else the oldest ones beyond the bound, and answers their number. The document has
+# the time, the bound, and the most of one step.
+TRIM_ATTRIBUTES = (
+    _SHARED
+    + _ATTRIBUTES
+    + """
+local document = cjson.decode(ARGV[1])
+local gone = redis.call('ZRANGEBYSCORE', prefix .. 'attributes:expiry', '-inf', document.now_s, 'LIMIT', 0,
+  document.step)
+local over = redis.call('ZCARD', prefix .. 'attributes') - document.count
+if #gone == 0 and over > 0 then
+  gone = redis.call('ZRANGE', prefix .. 'attributes', 0, math.min(over, document.step) - 1)
+end
+for _, member in ipairs(gone) do
+  local at = string.find(member, '\\0', 1, true)
+  drop_attribute(string.sub(member, at + 1), string.sub(member, 1, at - 1))
+end
+return #gone
+"""
+)
+
 # The document names visitor and user, and the limits of the bounded sets. Answers {-1} if the visitor is another's.
 MERGE = (
     _SHARED
     + TOTALS
+    + _ATTRIBUTES
     + """
 local document = cjson.decode(ARGV[1])
 local known = redis.call('GET', prefix .. 'merged:' .. document.visitor)
@@ -163,6 +224,19 @@ for field, day in pairs(together) do
   redis.call('HSET', to .. 'bought', field, day.position .. ':' .. day.category)
   redis.call('HINCRBY', to .. 'days', day.item, 1)
 end
+-- What the user has declared too is dropped.
+local declared = redis.call('HGETALL', from .. 'attributes')
+for at = 1, #declared, 2 do
+  local name, old = declared[at], declared[at] .. '\\0' .. document.visitor
+  local place = redis.call('ZSCORE', prefix .. 'attributes', old)
+  local ends = redis.call('ZSCORE', prefix .. 'attributes:expiry', old)
+  drop_attribute(document.visitor, name)
+  if redis.call('HSETNX', to .. 'attributes', name, declared[at + 1]) == 1 then
+    redis.call('ZADD', prefix .. 'attributes', place, name .. '\\0' .. document.user)
+    redis.call('ZADD', prefix .. 'attributes:expiry', ends, name .. '\\0' .. document.user)
+  end
+end
+keep_newest_attributes(document.user, document.most_attributes)
 -- The user may have given back what the visitor had bought.
 settle(to, undone, '')
 return sizes
@@ -172,6 +246,7 @@ return sizes
 # The document names the person, the time, and the seconds that the deletion is remembered.
 DELETE_PERSON = (
     _SHARED
+    + _ATTRIBUTES
     + """
 local document = cjson.decode(ARGV[1])
 local person = owner(document.person)
@@ -195,6 +270,7 @@ for _, name in ipairs({'events', 'impressions', 'whole_rankings', 'recent', 'las
     'shares', 'bought', 'days'}) do
   redis.call('DEL', own .. name)
 end
+for _, name in ipairs(redis.call('HKEYS', own .. 'attributes')) do drop_attribute(person, name) end
 local visitors = redis.call('SMEMBERS', prefix .. 'visitors:' .. person)
 visitors[#visitors + 1] = person
 for _, each in ipairs(visitors) do

@@ -6,10 +6,12 @@ of log masses by item or group; groups names the group of an item, variants:<gro
 that each of its items brought; buyers and again count by items and categories. Below person:<key>: recent, lasting,
 purchases, refunds and shown are the bounded sets that a profile is made of, shares what the person adds to the
 popularity of items and groups; events, impressions and whole_rankings the person's positions in the streams; bought and
-days the days of purchases. merged:<visitor> names the user, visitors:<user> the visitors; forgotten:<digest> is the
-time of a deletion. group:<name> is where a consumer of the streams is, count:<name> sums. times are the positions of
-the events by the time at which they happened, items the item ids by the time at which their features came last, trimmed
-what retention has removed: redis_retention.py. kairos:tenants names the tenants.
+days the days of purchases; attributes what the person has declared, by name. attributes and attributes:expiry are all
+declared attributes (name, person) by the order in which they were set last and by the time at which they end.
+merged:<visitor> names the user, visitors:<user> the visitors; forgotten:<digest> is the time of a deletion.
+group:<name> is where a consumer of the streams is, count:<name> sums. times are the positions of the events by the time
+at which they happened, items the item ids by the time at which their features came last, trimmed what retention has
+removed: redis_retention.py. kairos:tenants names the tenants.
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ import base64
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import redis
 
 from services.common.errors import Conflict
+from services.common.user_attributes import Declared
 from services.ranker.adapters import redis_scripts
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.redis_client import tenant_prefix, unavailable_without_redis
@@ -37,13 +40,13 @@ from services.ranker.domain.popularity import SHARES, decayed
 from services.ranker.domain.refunds import REFUNDS, UNDOING
 from services.ranker.domain.stored_ranking import StoredRanking
 from services.ranker.domain.user_history import LASTING, PURCHASES, RECENT, SHOWN, UserHistory, priority
-from services.ranker.ports import FORGOTTEN_S, MERGED_S
+from services.ranker.ports import FORGOTTEN_S, MAX_KEPT, MERGED_S, OwnedAttribute
 
 _SETS = {"recent": RECENT, "lasting": LASTING, "purchases": PURCHASES, "refunds": REFUNDS, "shown": SHOWN}
 # Of those of a person that are no part of the history: log masses by item.
 _SHARES = {"shares": SHARES}
-# Keys of popularity that are read at a time.
-_PAGE = 200
+# Keys of popularity, and declared attributes, that are read at a time.
+_PAGE, _ATTRIBUTES = 200, 500
 
 
 @unavailable_without_redis
@@ -57,6 +60,7 @@ class RedisProfileStore(RedisRetention):
         self._record = client.register_script(redis_scripts.RECORD)
         self._record_impressions = client.register_script(redis_scripts.RECORD_IMPRESSIONS)
         self._merge = client.register_script(redis_scripts.MERGE)
+        self._set_attributes = client.register_script(redis_scripts.SET_ATTRIBUTES)
         self._delete_person = client.register_script(redis_scripts.DELETE_PERSON)
 
     def record(self, batches: Sequence[Batch]) -> list[list[str]]:
@@ -195,10 +199,58 @@ class RedisProfileStore(RedisRetention):
             person: (owner, *sorted(visitor.decode() for visitor in visitors)) for (person, owner), visitors in found
         }
 
+    def set_attributes(
+        self, tenant: str, person: str, declared: Sequence[Declared], removed: Sequence[str]
+    ) -> list[Declared]:
+        self._know(tenant)
+        document = {
+            "person": person, "removed": list(removed), "most": MAX_KEPT,
+            "declared": [
+                {"name": each.name, "data": _attribute_to_json(each), "expires_s": repr(each.expires_s)}
+                for each in declared
+            ],
+        }  # fmt: skip
+        found = iter(self._set_attributes(keys=[tenant_prefix(tenant)], args=[json.dumps(document)]))
+        return self._unexpired(dict(zip(found, found, strict=True)))
+
+    def attributes(self, tenant: str, person: str) -> list[Declared]:
+        found = self._redis.hgetall(f"{tenant_prefix(tenant)}person:{self._owner(tenant, person)}:attributes")
+        return self._unexpired(found)
+
+    def attributes_after(
+        self, tenant: str, position: int, limit: int, names: Collection[str]
+    ) -> list[tuple[int, OwnedAttribute]]:
+        prefix, found = tenant_prefix(tenant), list[tuple[int, OwnedAttribute]]()
+        entries = [b""]
+        while entries and len(found) < limit:
+            entries = self._redis.zrange(
+                f"{prefix}attributes", f"({position}", "+inf", byscore=True, withscores=True, offset=0, num=_ATTRIBUTES
+            )
+            asked = [
+                (int(place), name, person)
+                for member, place in entries
+                for name, person in [member.decode().split("\0", 1)]
+                if name in names
+            ]
+            pipeline = self._redis.pipeline(transaction=False)
+            for _, name, person in asked:
+                pipeline.hget(f"{prefix}person:{person}:attributes", name)
+            for (place, name, person), data in zip(asked, pipeline.execute(), strict=True):
+                # Without data it was removed meanwhile.
+                unexpired = self._unexpired({name: data} if data else {})
+                found += [(place, OwnedAttribute(person, each)) for each in unexpired]
+            position = int(entries[-1][1]) if entries else position
+        return found[:limit]
+
+    def _unexpired(self, stored: Mapping[Any, bytes]) -> list[Declared]:
+        now_s = self._clock()
+        found = (_attribute_from_json(name, data) for name, data in stored.items())
+        return sorted((each for each in found if each.expires_s > now_s), key=lambda each: each.name)
+
     def merge(self, tenant: str, visitor_id: str, user_id: str) -> tuple[int, int]:
         document = {
             "visitor": person_key("", visitor_id), "user": person_key(user_id, ""), "limits": _SETS | _SHARES,
-            "merged_s": MERGED_S,
+            "merged_s": MERGED_S, "most_attributes": MAX_KEPT,
         }  # fmt: skip
         events, impressions = self._merge(keys=[tenant_prefix(tenant)], args=[json.dumps(document)])
         if events < 0:
@@ -313,6 +365,15 @@ def _item_from_json(item_id: str, data: bytes, group: bytes | None) -> ItemFeatu
     array = None if vector is None else np.frombuffer(base64.b64decode(vector), "<f2").astype(np.float32)
     group_id = group.decode() if group else ""
     return ItemFeatures(item_id, array, version, math.nan if price is None else price, category, brand, group_id)
+
+
+def _attribute_to_json(each: Declared) -> str:
+    return json.dumps([each.texts, each.number, each.set_s, each.expires_s])
+
+
+def _attribute_from_json(name: bytes | str, data: bytes) -> Declared:
+    texts, number, set_s, expires_s = json.loads(data)
+    return Declared(name.decode() if isinstance(name, bytes) else name, tuple(texts), number, set_s, expires_s)
 
 
 def _is_in(data: bytes, category: str) -> bool:

@@ -1,22 +1,25 @@
-"""The SQLite file as users and visitors see it: whose history a key leads to, merging and deletion."""
+"""The SQLite file as users and visitors see it: whose history a key leads to, attributes, merging and deletion."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
 from services.common.errors import Conflict
+from services.common.user_attributes import Declared
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
 from services.ranker.adapters.sqlite_totals import SqliteTotals
 from services.ranker.domain.person import is_visitor, person_key
 from services.ranker.domain.repurchase import merged_days
-from services.ranker.ports import FORGOTTEN_S
+from services.ranker.ports import FORGOTTEN_S, MAX_KEPT, OwnedAttribute
 
 # Tables whose rows belong to a person.
-_OWNED = ("event", "impressions", "whole_ranking", "bought", "popularity_share")
+_OWNED = ("event", "impressions", "whole_ranking", "bought", "popularity_share", "attribute")
+_ATTRIBUTE = "name, texts, number, set_s, expires_s"
 _MERGE_SHARES = """
 INSERT INTO popularity_share SELECT tenant, ?3, item_id, log_mass FROM popularity_share
 WHERE tenant = ?1 AND person = ?2
@@ -54,6 +57,12 @@ class SqlitePersons(SqliteTotals):
                 ).rowcount
                 for table in ("event", "impressions", "whole_ranking")
             )
+            # Those that the user has declared too stay behind.
+            self._db.execute(
+                "UPDATE OR IGNORE attribute SET person = ? WHERE tenant = ? AND person = ?", (user, tenant, visitor)
+            )
+            self._db.execute("DELETE FROM attribute WHERE tenant = ? AND person = ?", (tenant, visitor))
+            self._keep_newest_attributes(tenant, user)
             # The user may have given back what the visitor had bought.
             self._settle(tenant, user, undone)
         return events, impressions
@@ -77,6 +86,51 @@ class SqlitePersons(SqliteTotals):
         # Usually at once. If a long reader is in the way, the keeper tries again until it has worked.
         self.erase()
         return events, impressions
+
+    def set_attributes(
+        self, tenant: str, person: str, declared: Sequence[Declared], removed: Sequence[str]
+    ) -> list[Declared]:
+        with self._transaction():
+            owner = self._owners(self._db, tenant, [person]).get(person, person)
+            self._db.executemany(
+                "DELETE FROM attribute WHERE tenant = ? AND person = ? AND name = ?",
+                [(tenant, owner, name) for name in removed],
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO attribute VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (tenant, owner, each.name, json.dumps(each.texts), each.number, each.set_s, each.expires_s)
+                    for each in declared
+                ],
+            )
+            self._keep_newest_attributes(tenant, owner)
+            return self._attributes(self._db, tenant, owner)
+
+    def attributes(self, tenant: str, person: str) -> list[Declared]:
+        with self._reading_lock:
+            owner = self._owners(self._reading, tenant, [person]).get(person, person)
+            return self._attributes(self._reading, tenant, owner)
+
+    def attributes_after(
+        self, tenant: str, position: int, limit: int, names: Collection[str]
+    ) -> list[tuple[int, OwnedAttribute]]:
+        query = (
+            f"SELECT position, person, {_ATTRIBUTE} FROM attribute WHERE tenant = ? AND position > ? "
+            f"AND expires_s > ? AND name IN ({marks(names)}) ORDER BY position LIMIT ?"
+        )
+        rows = self._read(query, (tenant, position, self._clock(), *names, limit))
+        return [(row[0], OwnedAttribute(row[1], _declared(*row[2:]))) for row in rows]
+
+    def _attributes(self, db: sqlite3.Connection, tenant: str, owner: str) -> list[Declared]:
+        query = f"SELECT {_ATTRIBUTE} FROM attribute WHERE tenant = ? AND person = ? AND expires_s > ? ORDER BY name"
+        return [_declared(*row) for row in db.execute(query, (tenant, owner, self._clock()))]
+
+    def _keep_newest_attributes(self, tenant: str, owner: str) -> None:
+        self._db.execute(
+            "DELETE FROM attribute WHERE position IN (SELECT position FROM attribute WHERE tenant = ? AND person = ? "
+            "ORDER BY position DESC LIMIT -1 OFFSET ?)",
+            (tenant, owner, MAX_KEPT),
+        )
 
     def _merge_purchases(self, tenant: str, visitor: str, user: str) -> None:
         of_visitor, of_user = self._bought(tenant, visitor), self._bought(tenant, user)
@@ -108,6 +162,10 @@ class SqlitePersons(SqliteTotals):
         )
         deleted = {digests[digest]: deleted_s for digest, deleted_s in rows}
         return {person: deleted.get(person, -np.inf) for person in persons}
+
+
+def _declared(name: str, texts: str, number: float | None, set_s: float, expires_s: float) -> Declared:
+    return Declared(name, tuple(json.loads(texts)), number, set_s, expires_s)
 
 
 def digest_of(person: str) -> bytes:

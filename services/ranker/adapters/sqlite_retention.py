@@ -38,6 +38,7 @@ class SqliteRetention(SqliteConsumers):
             yield from self._trim_log(tenant, "impressions", retention.impressions, now_s)
             yield from self._trim_log(tenant, "whole_rankings", retention.whole_rankings, now_s)
             yield from self._trim_items(tenant, now_s - retention.items_s, now_s)
+            yield from self._trim_attributes(tenant, retention.attributes, now_s)
         yield from self._give_back_space()
 
     def trimmed(self, tenant: str) -> dict[str, int]:
@@ -57,7 +58,7 @@ class SqliteRetention(SqliteConsumers):
     def _tenants(self) -> list[str]:
         """Of all tables that grow. Each is found by one search in an index."""
         found: set[str] = set()
-        for table in ("event", "impressions", "whole_ranking", "item", "popularity", "merged"):
+        for table in ("event", "impressions", "whole_ranking", "item", "popularity", "merged", "attribute"):
             tenant = ""
             while row := self._read(f"SELECT MIN(tenant) FROM {table} WHERE tenant > ?", (tenant,))[0]:
                 if row[0] is None:
@@ -144,6 +145,21 @@ class SqliteRetention(SqliteConsumers):
                 )
                 self._db.execute("DELETE FROM merged WHERE tenant = ? AND merged_s <= ?", (tenant, now_s - MERGED_S))
             removed = max(len(gone), len(faded))
+            yield removed
+
+    def _trim_attributes(self, tenant: str, count: int, now_s: float) -> Iterator[int]:
+        over = self._count_rows("attribute", tenant) - count
+        expired = "SELECT position FROM attribute WHERE tenant = ? AND expires_s <= ? ORDER BY expires_s LIMIT ?"
+        oldest = "SELECT position FROM attribute WHERE tenant = ? ORDER BY position LIMIT ?"
+        removed = STEP
+        while removed == STEP:
+            with self._transaction():
+                gone = {position for (position,) in self._db.execute(expired, (tenant, now_s, STEP))}
+                most = min(over, STEP) - len(gone)
+                if most > 0:
+                    gone |= {position for (position,) in self._db.execute(oldest, (tenant, most))}
+                self._remove("attribute", sorted(gone))
+            removed, over = len(gone), over - len(gone)
             yield removed
 
     def _give_back_space(self) -> Iterator[int]:

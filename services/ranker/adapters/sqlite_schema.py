@@ -69,6 +69,11 @@ CREATE TABLE IF NOT EXISTS rebuy (
 CREATE TABLE IF NOT EXISTS merged (
     tenant TEXT, visitor TEXT, person TEXT, merged_s REAL, PRIMARY KEY (tenant, visitor)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS visitors_of_person ON merged (tenant, person);
+CREATE TABLE IF NOT EXISTS attribute (
+    position INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT, person TEXT, name TEXT, texts TEXT, number REAL,
+    set_s REAL, expires_s REAL, UNIQUE (tenant, person, name));
+CREATE INDEX IF NOT EXISTS attribute_in_order ON attribute (tenant, position);
+CREATE INDEX IF NOT EXISTS attribute_by_expiry ON attribute (tenant, expires_s);
 CREATE TABLE IF NOT EXISTS forgotten (
     tenant TEXT, person_digest BLOB, deleted_s REAL, until_s REAL, PRIMARY KEY (tenant, person_digest)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS consumer (

@@ -15,5 +15,12 @@ def person_key(user_id: str, visitor_id: str) -> str:
     return _VISITOR + visitor_id if visitor_id else ""
 
 
+def ids_of(person: str) -> tuple[str, str]:
+    """(user id, visitor id) of a key; one of them is empty."""
+    if is_visitor(person):
+        return "", person.removeprefix(_VISITOR)
+    return person.removeprefix(_USER), ""
+
+
 def is_visitor(person: str) -> bool:
     return person.startswith(_VISITOR)

@@ -35,7 +35,7 @@ class RankingRequest:
     fitted for requests like this one, if any. `is_search`: the shop's customer asks for these, by a query or a filter.
     `dense_scores` and `lexical_scores` [n] are those of retrieval's legs, 0 where a leg did not find the candidate;
     None: of no candidate. `ranks_of_all` are those of these candidates among all that they are a part of; None: these
-    are all.
+    are all. `attribute_matches` [n], -1 to 1, by the attributes that the person has declared; None if there are none.
     """
 
     item_ids: Sequence[str]
@@ -64,6 +64,7 @@ class RankingRequest:
     dense_scores: FloatArray | None = None
     lexical_scores: FloatArray | None = None
     ranks_of_all: Ranks | None = None
+    attribute_matches: FloatArray | None = None
 
     @property
     def kind(self) -> ListKind:
@@ -109,4 +110,5 @@ class RankingRequest:
             dense_scores=None if self.dense_scores is None else self.dense_scores[at],
             lexical_scores=None if self.lexical_scores is None else self.lexical_scores[at],
             ranks_of_all=self.ranks.take(at),
+            attribute_matches=None if self.attribute_matches is None else self.attribute_matches[at],
         )

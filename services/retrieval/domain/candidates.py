@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from services.common.product import Product
 from services.retrieval.domain.legs import KeyArray, ScoredKeys
 
 NO_STOCK_COUNT = -1
+Attributes: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Candidates:
     variant_counts: npt.NDArray[np.int32] | None = None
     identifier_matches: npt.NDArray[np.bool_] | None = None
     match_counts: npt.NDArray[np.int64] | None = None
+    # Of each product (name, values) of the attributes that users may declare. Empty if users may declare none.
+    attributes: list[Attributes] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -81,6 +81,8 @@ class RetrievalQuery:
     shopper: FloatArray | None = None
     shopper_version: str = ""
     shopper_like_ids: tuple[str, ...] = ()
+    # The product attributes to return: those that users of the tenant may declare as features.
+    attribute_names: tuple[str, ...] = ()
 
     @property
     def is_browse(self) -> bool:

@@ -75,6 +75,7 @@ class Selection:
     soft_use: SoftFilterUse
     soft: BoolArray
     excluded: KeyArray
+    attribute_names: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -94,7 +95,9 @@ class Selection:
         conditions = view.conditions(filters, offers, excluded)
         matches = view.matches(_groups(words), conditions, identified=identified)
         identified = identified[conditions.mask()[identified]]
-        return cls(view, offers, words, identified, conditions, matches, use, soft, excluded)
+        return cls(
+            view, offers, words, identified, conditions, matches, use, soft, excluded, query.attribute_names
+        )  # fmt: skip
 
     @property
     def has_matches(self) -> bool:
@@ -179,7 +182,9 @@ class Selection:
 
     def described(self, candidates: Candidates) -> Candidates:
         """With the columns that depend on the offers and the query."""
-        return described(self.view, self.offers, candidates, self.words, self.identified, self.soft)
+        return described(
+            self.view, self.offers, candidates, self.attribute_names, self.words, self.identified, self.soft
+        )
 
     def _rows_of(self, keys: KeyArray) -> RowArray:
         return self.view.rows_of(keys)
@@ -189,11 +194,12 @@ def described(
     view: CatalogueView,
     offers: EffectiveOffers,
     candidates: Candidates,
+    attribute_names: Sequence[str] = (),
     words: Sequence[Words] = (),
     identified: RowArray | None = None,
     soft: BoolArray | None = None,
 ) -> Candidates:
-    """`candidates` with effective prices and stock; without those that were removed meanwhile."""
+    """`candidates` with effective prices, stock and these attributes; without those that were removed meanwhile."""
     rows = view.rows_of(candidates.keys)
     present = (rows >= 0) & (rows < len(offers))
     if not present.all():
@@ -219,6 +225,7 @@ def described(
         variant_counts=view.variant_counts(rows),
         identifier_matches=np.isin(rows, identified) if identified is not None and len(identified) else None,
         match_counts=counts,
+        attributes=view.attributes(rows, attribute_names),
     )
 
 

@@ -56,6 +56,28 @@ def test_ids_are_no_markup(gateway: FakeGateway) -> None:
     assert "unknown: [red], [/x]" in result.stdout
 
 
+def test_declared_attributes(gateway: FakeGateway) -> None:
+    """Texts, sets, numbers and removals are sent as such; a value that is none of them names the remedy."""
+    result = kairos(gateway, "user", "set", "v", "size=M", "size=L", "spend:=3.5", "region=", "--visitor", "--json")
+    sent = json.loads(result.stdout)
+    assert sent["attributes"] == [
+        {"name": "size", "texts": ["M", "L"]}, {"name": "spend", "number": 3.5}, {"name": "region"},
+    ]  # fmt: skip
+    assert sent["request_id"] == "v"
+    assert "size: M, L" in kairos(gateway, "user", "set", "u", "size=M", "size=L").stdout
+    for wrong in ("size", "spend:=much"):
+        result = kairos(gateway, "user", "set", "u", wrong)
+        assert result.exit_code == 2
+        assert "Write" in result.stderr
+
+
+def test_fairness_attributes_are_exported(gateway: FakeGateway) -> None:
+    """Every page, one JSON document a line, or one array."""
+    lines = [json.loads(line) for line in kairos(gateway, "user", "fairness").stdout.splitlines()]
+    assert [(each["user_id"], each["attribute"]["number"]) for each in lines] == [("u0", 1970), ("u1", 1971)]
+    assert json.loads(kairos(gateway, "user", "fairness", "--json").stdout) == lines
+
+
 def test_a_user_for_a_person(gateway: FakeGateway) -> None:
     """A profile has interests, usual prices, purchases and interactions, with ids unchanged; an unknown user is
     reported.

@@ -23,6 +23,7 @@ FROZEN = {
     "brand_share": [1.0, 1.0, 0.0, 0.0],
     "category_share": [0.82131314, 0.17868684, 0.0, 0.0],
     "dense_score": [0.9, 0.6, 0.85, 0.0],
+    "attribute_match": [1.0, -0.5, 0.0, 0.25],
     "history_match": [0.748964, 0.21064132, 0.38296327, 0.0],
     "history_size": [1.0986123, 1.0986123, 1.0986123, 1.0986123],
     "is_search": [1.0, 1.0, 1.0, 1.0],
@@ -92,6 +93,7 @@ def request_of_four() -> RankingRequest:
         is_search=True,
         dense_scores=np.array([0.9, 0.6, 0.85, 0.0], np.float32),
         lexical_scores=np.array([7.5, 0.0, 0.0, 3.25], np.float32),
+        attribute_matches=np.array([1.0, -0.5, 0.0, 0.25], np.float32),
     )
 
 

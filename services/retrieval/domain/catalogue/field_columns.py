@@ -200,6 +200,25 @@ class ValuesColumn(FieldColumn):
             places = np.flatnonzero(matched.mask.take(rows))
         return rows.take(places), codes.take(places)
 
+    def of_rows(self, rows: RowArray, name: str) -> list[tuple[str, tuple[str, ...]] | None]:
+        """Of each row (name, its values), None for a row without any."""
+        known, codes, texts = self.rows.view, self.codes.view, self.spellings.texts
+        wanted = rows.astype(np.int32)
+        starts = np.searchsorted(known, wanted).tolist()
+        ends = np.searchsorted(known, wanted, side="right").tolist()
+        # Most rows have one value, and most values are those of many rows.
+        one = np.append(codes, MISSING).take(starts).tolist()
+        of_code: dict[int, tuple[str, tuple[str, ...]]] = {}
+        found: list[tuple[str, tuple[str, ...]] | None] = []
+        for start, end, code in zip(starts, ends, one, strict=True):
+            if end - start == 1:
+                if code not in of_code:
+                    of_code[code] = name, (texts[code],)
+                found.append(of_code[code])
+            else:
+                found.append((name, tuple(texts[each] for each in codes[start:end].tolist())) if end > start else None)
+        return found
+
     def mask(self, selected: BoolArray, size: int) -> BoolArray:
         found = np.zeros(size, np.bool_)
         rows, codes = self._first(size)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.common.comparison import comparison_form
 from services.common.filters import ProductFilter, SortOrder
+from services.retrieval.domain.candidates import Attributes
 from services.retrieval.domain.catalogue.conditions import Conditions, conditions_of
 from services.retrieval.domain.catalogue.counting import Units
 from services.retrieval.domain.catalogue.effective import EffectiveOffers
@@ -131,6 +133,17 @@ class CatalogueView:
     def variant_counts(self, rows: RowArray) -> IntArray:
         """Of each row the living products of its group, itself counted."""
         return self._table.group_sizes.view.take(self._table.groups.view.take(rows))
+
+    def attributes(self, rows: RowArray, names: Sequence[str]) -> list[Attributes]:
+        """Of each row (name, values) of those of the attributes that it has; empty without names."""
+        columns = [
+            self._table.attributes[form].of_rows(rows, name)
+            for name in names
+            if (form := comparison_form(name)) in self._table.attributes
+        ]
+        if not columns:
+            return [()] * len(rows) if names else []
+        return [tuple(filter(None, stated)) for stated in zip(*columns, strict=True)]
 
     @property
     def has_variants(self) -> bool:
