@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from services.common.models.rollout import Stage, StepKind
 from services.ranker.adapters.shopper_version import ShopperVersion
 from services.ranker.domain.person import person_key
-from services.common.models.rollout import Stage, StepKind
 from tests.unit.training.suite.shop import ITEMS, NOW_S, PERSONS, SETTINGS, bar, events, gateway, suite
 from training.suite.cases import held_back_share, is_held_back
 from training.suite.outcome import Outcome, Result
