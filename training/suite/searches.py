@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from operator import attrgetter
 
 import numpy as np
@@ -59,7 +60,12 @@ def _logged(log: ReadLog) -> list[Impressions]:
     position, pages = 0, list[Impressions]()
     while found := log.impressions_after("", position, _PAGES):
         position = found[-1][0]
-        pages += [page for _, page in found if page.ranking.query and page.person]
+        # Without the logged features, which take most of the memory.
+        pages += [
+            replace(page, ranking=replace(page.ranking, logged=None))
+            for _, page in found
+            if page.ranking.query and page.person
+        ]
     return pages
 
 
