@@ -42,7 +42,7 @@ def test_the_session_counts_if_it_helps(
     assert found.alpha == 1.0
     assert found.sessions == LEAST_SESSIONS
     assert (found.beta > 0) is keeps_colour, found
-    assert list(found.ndcg)[0] == 0.0
+    assert next(iter(found.ndcg)) == 0.0
 
 
 def test_which_sessions_count() -> None:
