@@ -73,8 +73,9 @@ def in_process_suite(
     encoder: Mapping[str, Any] | None = None,
     domain_dir: Path | None = None,
 ) -> Iterator[InProcessSuite]:
-    """Runs the suite with its state in `folder`, also if the environment names servers. `fusion`, `encoder` (settings of
-    the query encoder) and `domain_dir` (the folder of the domain) replace defaults.
+    """Runs the suite with its state in `folder`, also if the environment names servers.
+
+    `fusion`, `encoder` (settings of the query encoder) and `domain_dir` (the folder of the domain) replace defaults.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()

@@ -15,7 +15,7 @@ from training.suite.mixing import LEAST_SESSIONS, choose_mixing, sessions_of
 
 
 def sessions(count: int, keeps_colour: bool) -> list[SearchedList]:
-    """A search for a lamp of one colour, and then for another thing, of which one of that or another colour is clicked."""
+    """A search for a lamp of one colour, and then for another thing, where one of that or another colour is clicked."""
     made = []
     for number in range(count):
         colour, thing = COLOURS[number % 6], [each for each in THINGS if each != "lamp"][number // 6 % 5]
