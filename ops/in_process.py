@@ -120,7 +120,9 @@ async def _start(
         QueryEncoderSettings(data_dir=folder / "query_encoder", lexicon="sqlite", **encoder_settings)
     )
     retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", engine="edge", fusion=fusion))
-    ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker", store="sqlite"))
+    ranker = build_ranker_handler(
+        RankerSettings(data_dir=folder / "ranker", store="sqlite", registry_dir=None, registry_url="")
+    )
     pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
     closing = contextlib.ExitStack()
     for handler in (encoder, retrieval, ranker, pricing):
