@@ -45,9 +45,10 @@ from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from services.retrieval.settings import FusionSettings
 from training.bootstrap import mean_interval
+from training.search.catalogue import CANDIDATES, TrainedSearch
 from training.search.data import RELEVANT, Judgements, ndcg, read_judgements
-from training.search.encoder import EncoderTraining
-from training.search.train import CANDIDATES, SearchTraining, TrainedSearch, import_products, train
+from training.search.settings import EncoderTraining, SearchTraining
+from training.search.train import import_products, train
 
 RECALL_DEPTH = 100
 _TIMEOUT_S = 60.0

@@ -39,11 +39,12 @@ from services.common.product import Product
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder, embedded_model_dir
+from training.search.catalogue import CANDIDATES, NEGATIVE_RANKS
 from training.search.data import NOT_WRONG, Judgements, read_judgements, relevant_pairs, split
-from training.search.encoder import EncoderTraining, Examples, train_encoder
+from training.search.encoder import Examples, train_encoder
+from training.search.settings import EncoderTraining
 from training.search.start import read_start
 from training.search.title_queries import title_judgements
-from training.search.train import CANDIDATES, NEGATIVE_RANKS
 
 _RRF = 60
 # No time limit: the number of steps must not depend on other load.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -208,18 +208,7 @@ class CatalogImport:
             self.dropped.add(line, rejected.field, f"refused as an offer: {rejected.reason}")
 
     def _messages(self, batch: list[tuple[Row, product_pb2.Product]]) -> Iterator[gateway_pb2.ImportProductsRequest]:
-        message, size, fields = gateway_pb2.ImportProductsRequest(), 0, 0
-        for _, product in batch:
-            image = self._image(product.image_uri)
-            message.products.append(product)
-            message.images.append(image)
-            size += len(image) + product.ByteSize()
-            fields += _fields(product)
-            if len(message.products) == _MESSAGE or size >= _MESSAGE_BYTES or fields >= _MESSAGE_FIELDS:
-                yield _without_empty_images(message)
-                message, size, fields = gateway_pb2.ImportProductsRequest(), 0, 0
-        if message.products:
-            yield _without_empty_images(message)
+        return import_messages((product, self._image(product.image_uri)) for _, product in batch)
 
     def _image(self, uri: str) -> bytes:
         """The bytes of the image; empty if there is none. A path that leads out of the folder counts as missing."""
@@ -235,6 +224,23 @@ class CatalogImport:
             with path.open("rb") as file:
                 return file.read(MAX_IMAGE_BYTES + 1)
         return path.read_bytes()
+
+
+def import_messages(
+    products: Iterable[tuple[product_pb2.Product, bytes]],
+) -> Iterator[gateway_pb2.ImportProductsRequest]:
+    """Products, each with the bytes of its image, in messages within the gateway's limits."""
+    message, size, fields = gateway_pb2.ImportProductsRequest(), 0, 0
+    for product, image in products:
+        message.products.append(product)
+        message.images.append(image)
+        size += len(image) + product.ByteSize()
+        fields += _fields(product)
+        if len(message.products) == _MESSAGE or size >= _MESSAGE_BYTES or fields >= _MESSAGE_FIELDS:
+            yield _without_empty_images(message)
+            message, size, fields = gateway_pb2.ImportProductsRequest(), 0, 0
+    if message.products:
+        yield _without_empty_images(message)
 
 
 def _note(dropped: list[tuple[str, str]], name: str, reason: str) -> None:

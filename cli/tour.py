@@ -33,6 +33,8 @@ def run_tour(connection: Connection, console: Console) -> None:
 class _Tour:
     def __init__(self, stub: gateway_pb2_grpc.GatewayServiceStub, console: Console, user: str) -> None:
         self._stub, self._console, self._user = stub, console, user
+        # One visit.
+        self._session = f"{user}-1"
 
     def run(self) -> None:
         self._english()
@@ -90,7 +92,7 @@ class _Tour:
 
     def _recommendation(self) -> None:
         self._title("Recommendations for the same shopper")
-        message = gateway_pb2.RecommendRequest(user_id=self._user, page_size=5, explain=True)
+        message = gateway_pb2.RecommendRequest(user_id=self._user, session_id=self._session, page_size=5, explain=True)
         answer = self._stub.Recommend(message, timeout=_BUDGET_S)
         self._require(answer.results, "there are no recommendations")
         print_results(self._console, answer.results, answer.degradations, explain=True)
@@ -140,7 +142,9 @@ class _Tour:
         self._require(called == 4, f"{called} of 4 stages were called")
 
     def _search(self, query: str, page_size: int = 8, **more: Any) -> gateway_pb2.SearchResponse:
-        message = gateway_pb2.SearchRequest(query=query, user_id=self._user, page_size=page_size, **more)
+        message = gateway_pb2.SearchRequest(
+            query=query, user_id=self._user, session_id=self._session, page_size=page_size, **more
+        )
         answer = self._stub.Search(message, timeout=_BUDGET_S)
         self._require(answer.results, f"the search for {query!r} has no results")
         return answer
@@ -148,8 +152,8 @@ class _Tour:
     def _record(self, ids: Sequence[str], attribution_token: str) -> None:
         events = [
             event_pb2.Event(
-                event_id=uuid.uuid4().hex, user_id=self._user, item_id=id, type=event_pb2.EVENT_TYPE_CLICK,
-                attribution_token=attribution_token,
+                event_id=uuid.uuid4().hex, user_id=self._user, session_id=self._session, item_id=id,
+                type=event_pb2.EVENT_TYPE_CLICK, attribution_token=attribution_token,
             )
             for id in ids
         ]  # fmt: skip

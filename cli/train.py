@@ -21,13 +21,16 @@ from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 
 KINDS = ("shopper", "ranking")
+TEXT = "text"
 
 
 def train(
     context: typer.Context,
-    only: Annotated[str, typer.Option(help="Train only this model: shopper or ranking.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Train only this model: shopper, ranking, or text, which is trained only if named.")
+    ] = "",
     minutes: Annotated[
-        float, typer.Option(min=0.1, help="The most minutes that the training of the shopper model may take.")
+        float, typer.Option(min=0.1, help="The most minutes that the training of the shopper or text model may take.")
     ] = 30.0,
     small: Annotated[
         bool, typer.Option("--small", help="A small network, for some thousand products: within a minute.")
@@ -54,8 +57,8 @@ def train(
     into shadow, and the learner lets it answer step by step. Needs a key with the role `write`. Exit code: 0 also if
     the data do not suffice or a version was refused; 1 the gateway refused; 2 an option cannot be used.
     """
-    if only and only not in KINDS:
-        raise failed(f"--only {only} is unknown; use {' or '.join(KINDS)}", exit_code=2)
+    if only and only not in (*KINDS, TEXT):
+        raise failed(f"--only {only} is unknown; use {', '.join(KINDS)} or {TEXT}", exit_code=2)
     # Imported here: they need libraries of the extra `learner`, which other commands do not.
     from services.ranker.domain.weights import Weights
     from services.ranker.settings import RankerSettings

@@ -73,8 +73,9 @@ def in_process_suite(
     encoder: Mapping[str, Any] | None = None,
     domain_dir: Path | None = None,
 ) -> Iterator[InProcessSuite]:
-    """Runs the suite with its state in `folder`. `fusion`, `encoder` (settings of the query encoder) and `domain_dir`
-    (the folder of the domain) replace defaults.
+    """Runs the suite with its state in `folder`, also if the environment names servers.
+
+    `fusion`, `encoder` (settings of the query encoder) and `domain_dir` (the folder of the domain) replace defaults.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
@@ -115,9 +116,13 @@ class _Servers:
 async def _start(
     folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None
 ) -> _Servers:
-    encoder = build_encoder_handler(QueryEncoderSettings(data_dir=folder / "query_encoder", **encoder_settings))
-    retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", fusion=fusion))
-    ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker"))
+    encoder = build_encoder_handler(
+        QueryEncoderSettings(data_dir=folder / "query_encoder", lexicon="sqlite", **encoder_settings)
+    )
+    retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", engine="edge", fusion=fusion))
+    ranker = build_ranker_handler(
+        RankerSettings(data_dir=folder / "ranker", store="sqlite", registry_dir=None, registry_url="")
+    )
     pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
     closing = contextlib.ExitStack()
     for handler in (encoder, retrieval, ranker, pricing):

@@ -27,28 +27,9 @@ from services.query_encoder.adapters.torch_encoder import PooledEncoder, load_mo
 from training.model_folder import save_encoder
 from training.schedules import warmup_cosine
 from training.search.data import NOT_WRONG, Judgements, Pair, relevant_pairs
+from training.search.settings import EncoderTraining
 
 _ENCODER_BATCH = 32
-
-
-@dataclass(frozen=True)
-class EncoderTraining:
-    """Hyperparameters. Training ends after `epochs` or `minutes`, with the learning rate at 0 in both cases."""
-
-    epochs: int = 5
-    minutes: float = 55.0
-    batch: int = 96
-    # Per batch; every query of the batch is compared with all of them.
-    hard_negatives: int = 32
-    learning_rate: float = 5e-5
-    warmup: float = 0.1
-    temperature: float = 0.05
-    query_tokens: int = 32
-    product_tokens: int = 64
-    # Rank of the adapters; 0 trains all weights (Hu et al., ICLR 2022).
-    lora_rank: int = 0
-    seed: int = 0
-    checkpoint_every: int = 100
 
 
 @dataclass

@@ -15,16 +15,7 @@ import torch
 from tqdm import tqdm
 
 from services.retrieval.domain.learned_fusion import FusionNetwork
-
-
-@dataclass(frozen=True)
-class FusionTraining:
-    hidden: int = 16
-    epochs: int = 30
-    queries_per_step: int = 16
-    learning_rate: float = 5e-3
-    weight_decay: float = 1e-5
-    seed: int = 0
+from training.search.settings import FusionTraining
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from training.search.encoder import EncoderTraining, Examples, train_encoder
+from training.search.encoder import Examples, train_encoder
+from training.search.settings import EncoderTraining
 
 
 @dataclass(frozen=True)

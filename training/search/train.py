@@ -17,13 +17,9 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import grpc
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -32,67 +28,21 @@ from catalog.imports import CatalogImport, Rejects
 from catalog.mapping import parse_mapping
 from catalog.products import read_catalogue
 from catalog.rows import column_names
-from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
-from kairos.retrieval.v1 import retrieval_pb2, retrieval_pb2_grpc
 from ops.client import Connection
-from ops.in_process import InProcessSuite, in_process_suite
-from services.common.context import RequestContext
-from services.common.convert import context_to_proto, vectors_from_proto
-from services.gateway.domain.lookup_text import lookup_text
+from ops.in_process import InProcessSuite
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.wiring import embedded_model_dir
 from services.retrieval.adapters.fusion_model import save_fusion
-from services.retrieval.domain.learned_fusion import FEATURES
-from services.retrieval.domain.query import RetrievalQuery
-from services.retrieval.settings import FusionSettings, RetrievalSettings
-from services.retrieval.wiring import build_retriever
+from services.retrieval.domain.learned_fusion import FEATURES, FusionNetwork
+from services.retrieval.settings import FusionSettings
+from training.search.catalogue import ModelChoice, SearchedCatalogue, TrainedSearch, configured_search
 from training.search.data import Judgements, gain, read_judgements, split
-from training.search.encoder import EncoderTraining, Examples, train_encoder
-from training.search.fusion import FusionTraining, RankedQuery, train_fusion
+from training.search.encoder import Examples, train_encoder
+from training.search.fusion import RankedQuery, train_fusion
 from training.search.on_ray import Workers, train_encoder_on_ray
+from training.search.settings import EncoderTraining, FusionTraining, SearchTraining
 from training.search.start import Start, read_start
 from training.search.title_queries import title_judgements
-
-# Ranks of hard negatives: among the first ranks unjudged right answers are frequent.
-NEGATIVE_RANKS = slice(5, 60)
-# Candidates of a search, as the gateway asks retrieval for.
-CANDIDATES = 200
-_TIMEOUT_S = 60.0
-_OPTIONS = [("grpc.max_receive_message_length", 64 << 20)]
-TENANT = "default"
-
-
-@dataclass(frozen=True)
-class SearchTraining:
-    encoder: EncoderTraining = field(default_factory=EncoderTraining)
-    fusion: FusionTraining = field(default_factory=FusionTraining)
-    # Share of the queries that train the encoder; the others train the fusion.
-    encoder_share: float = 0.8
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """An encoder other than the embedded one."""
-
-    model_dir: Path
-    version: str
-
-    def settings(self) -> dict[str, Any]:
-        return {"model_dir": self.model_dir, "model_version": self.version}
-
-
-@dataclass(frozen=True)
-class TrainedSearch:
-    """The settings that serve a trained search."""
-
-    model: ModelChoice
-    fusion: FusionSettings
-
-
-@dataclass(frozen=True)
-class EncodedQuery:
-    text: str
-    vector: np.ndarray[Any, np.dtype[np.float32]] | None
 
 
 def train(
@@ -110,14 +60,16 @@ def train(
     """
     name = _digest(products, mapping, judgements, settings, start, workers.count if workers is not None else 1)
     folder = out / name
+    encoder = folder / "encoder"
+    model = ModelChoice(encoder, f"kairos-search@{name}")
     trained = TrainedSearch(
-        ModelChoice(folder / "encoder", f"kairos-search@{name}"),
+        model,
         FusionSettings(method="learned", model_dir=folder / "fusion")
         if judgements is not None or (start is not None and start.fusion is not None)
         else FusionSettings(),
     )
     has_fusion = trained.fusion.model_dir is None or (folder / "fusion" / "fusion.json").is_file()
-    if trained.model.model_dir.is_dir() and has_fusion:
+    if encoder.is_dir() and has_fusion:
         tqdm.write(f"{folder} was trained on the same data with the same settings and is reused")
         return trained
     folder.mkdir(parents=True, exist_ok=True)
@@ -128,18 +80,13 @@ def train(
         for_encoder, for_fusion = split(read_judgements(judgements), settings.encoder_share, "fusion")
     else:
         for_encoder, for_fusion = title_judgements(catalogue, settings.encoder.seed), {}
-    if not trained.model.model_dir.is_dir():
-        texts = {product.id: product_text(product) for product in catalogue}
-        examples = Examples(for_encoder, texts, _mine(products, mapping, list(for_encoder)))
-        base_dir = start.encoder if start is not None else embedded_model_dir()
-        if workers is None:
-            train_encoder(examples, base_dir, trained.model.model_dir, settings.encoder)
-        else:
-            train_encoder_on_ray(examples, base_dir, trained.model.model_dir, settings.encoder, workers)
     network = start.fusion if start is not None else None
-    if judgements is not None:
-        ranked = _ranked_queries(products, mapping, for_fusion, trained.model)
-        network = train_fusion(ranked, settings.fusion, network)
+    with tempfile.TemporaryDirectory(prefix="kairos-search-") as states:
+        searched = SearchedCatalogue(catalogue, Path(states))
+        base_dir = start.encoder if start is not None else embedded_model_dir()
+        fit_encoder(searched, for_encoder, base_dir, encoder, settings.encoder, configured_search(), workers)
+        if judgements is not None:
+            network = fit_fusion(searched, for_fusion, model, settings.fusion, network)
     if network is not None:
         about = {"settings": asdict(settings), "queries": {"encoder": len(for_encoder), "fusion": len(for_fusion)}}
         save_fusion(network, folder / "fusion.new", about)
@@ -147,72 +94,39 @@ def train(
     return trained
 
 
+def fit_encoder(
+    catalogue: SearchedCatalogue, judgements: Judgements, base_dir: Path, target: Path, settings: EncoderTraining,
+    miner: TrainedSearch, workers: Workers | None = None,
+) -> None:  # fmt: skip
+    """Writes the encoder to `target`, unless it is there. `miner` finds the hard negatives."""
+    if target.is_dir():
+        return
+    texts = {product.id: product_text(product) for product in catalogue.products}
+    examples = Examples(judgements, texts, catalogue.negatives(miner, list(judgements)))
+    if workers is None:
+        train_encoder(examples, base_dir, target, settings)
+    else:
+        train_encoder_on_ray(examples, base_dir, target, settings, workers)
+
+
+def fit_fusion(
+    catalogue: SearchedCatalogue, judgements: Judgements, model: ModelChoice, settings: FusionTraining,
+    start: FusionNetwork | None = None,
+) -> FusionNetwork:  # fmt: skip
+    """On candidates of the encoder, for queries that it was not trained on."""
+    ranked = []
+    for query, ids, features in catalogue.fusion_features(model, list(judgements)):
+        judged = judgements[query]
+        ranked.append(
+            RankedQuery(features, np.array([gain(judged.get(product_id, 1.0)) for product_id in ids], np.float32))
+        )
+    return train_fusion(ranked, settings, start)
+
+
 def import_products(suite: InProcessSuite, products: Path, mapping: str, folder: Path) -> None:
     columns = parse_mapping(mapping, column_names(products), "USD")
     summary = CatalogImport(Connection(suite.gateway_target), columns, Rejects(folder / "rejects.jsonl")).run(products)
     tqdm.write(f"{summary.imported} products imported, {summary.duplicates} duplicates, {summary.rejected} rejected")
-
-
-def _mine(products: Path, mapping: str, queries: Sequence[str]) -> dict[str, list[str]]:
-    """Hard negatives by query: product ids that lexical retrieval finds."""
-    with tempfile.TemporaryDirectory(prefix="kairos-mine-") as name, in_process_suite(Path(name)) as suite:
-        import_products(suite, products, mapping, Path(name))
-        encoded = _encoded(suite, queries)
-        with grpc.insecure_channel(suite.stages_target, _OPTIONS) as channel:
-            stub = retrieval_pb2_grpc.RetrievalServiceStub(channel)
-
-            def found(query: str) -> list[str]:
-                request = retrieval_pb2.RetrieveCandidatesRequest(
-                    context=_context(), text=encoded[query].text, limit=NEGATIVE_RANKS.stop
-                )
-                return list(stub.RetrieveCandidates(request, timeout=_TIMEOUT_S).candidates.ids)[NEGATIVE_RANKS]
-
-            return dict(zip(queries, _each(found, queries, "Mining negatives"), strict=True))
-
-
-def _ranked_queries(products: Path, mapping: str, judgements: Judgements, model: ModelChoice) -> list[RankedQuery]:
-    """Candidates and features of each query, by the code that serves them."""
-    with tempfile.TemporaryDirectory(prefix="kairos-fusion-") as name:
-        folder = Path(name)
-        with in_process_suite(folder, encoder=model.settings()) as suite:
-            import_products(suite, products, mapping, folder)
-            encoded = _encoded(suite, list(judgements))
-        retriever = build_retriever(RetrievalSettings(data_dir=folder / "retrieval"))
-        try:
-            ranked: list[RankedQuery] = []
-            for query, judged in tqdm(judgements.items(), desc="Candidates", unit=" queries"):
-                read = encoded[query]
-                asked = RetrievalQuery(read.text, read.vector, limit=CANDIDATES)
-                ids, features = retriever.fusion_features(TENANT, asked)
-                gains = np.array([gain(judged.get(product_id, 1.0)) for product_id in ids], np.float32)
-                ranked.append(RankedQuery(features, gains))
-            return ranked
-        finally:
-            retriever.index.close()
-
-
-def _encoded(suite: InProcessSuite, queries: Sequence[str]) -> Mapping[str, EncodedQuery]:
-    """By query: the text and the vector that the gateway searches with."""
-    with grpc.insecure_channel(suite.stages_target, _OPTIONS) as channel:
-        stub = encoder_pb2_grpc.QueryEncoderServiceStub(channel)
-
-        def encode(query: str) -> EncodedQuery:
-            request = encoder_pb2.EncodeQueryRequest(context=_context(), text=query[:512])
-            answer = stub.EncodeQuery(request, timeout=_TIMEOUT_S)
-            vector = vectors_from_proto(answer.vector, "vector") if answer.HasField("vector") else None
-            expansions = [text for concept in answer.concepts for text in concept.expansions]
-            return EncodedQuery(lookup_text(answer.retrieval_text, answer.spelling_alternatives, expansions), vector)
-
-        return dict(zip(queries, _each(encode, queries, "Reading queries"), strict=True))
-
-
-def _each(work: Any, queries: Sequence[str], what: str) -> list[Any]:
-    with ThreadPoolExecutor(2) as pool:
-        return list(tqdm(pool.map(work, queries), total=len(queries), desc=what, unit=" queries"))
-
-
-def _context() -> Any:
-    return context_to_proto(RequestContext("training"))
 
 
 def _digest(
@@ -258,6 +172,7 @@ def main() -> int:
         parser.error(str(error))
     workers = Workers(arguments.workers, arguments.threads, arguments.address) if arguments.workers > 1 else None
     trained = train(arguments.products, arguments.map, arguments.judgements, arguments.out, settings, start, workers)
+    assert trained.model.model_dir is not None
     print(f"Serve it with\n  KAIROS_QUERY_ENCODER_MODEL_DIR={trained.model.model_dir.resolve()}")
     print(f"  KAIROS_QUERY_ENCODER_MODEL_VERSION={trained.model.version}")
     if trained.fusion.model_dir is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from training.suite.progress import Progress
-from training.suite.run import Suite, read
+from training.suite.run import TEXT, Suite, read
 from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
@@ -16,6 +16,8 @@ from training.suite.work import WorkFolder
 _SECONDS = 1.75e-8
 # Epochs of both fits, as a rule.
 _EPOCHS = 30
+# Of the text model on two cores, for the embedded encoder: a step of its training, a product, a search.
+_STEP_S, _EMBED_S, _SEARCH_S = 2.5, 4e-3, 0.015
 # Of the process with torch, before any data.
 _BASE_MB = 450.0
 
@@ -32,6 +34,8 @@ def estimate(
             rows.append(_shopper(suite, work, settings, clock()))
         if "ranking" in kinds:
             rows.append(_ranking(work, settings, clock()))
+        if TEXT in kinds:
+            rows.append(_text(work, settings, clock()))
         work.end()
     return rows
 
@@ -71,4 +75,21 @@ def _ranking(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[st
         "minutes": examples.page_count * settings.ranking_epochs * 2e-3 / 60,
         "version_mb": 2 + len(examples.item_ids) * 64 / 1e6,
         "memory_mb": _BASE_MB + examples.vectors.nbytes * 2 / 1e6,
+    }
+
+
+def _text(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
+    from training.suite.text import data_of
+
+    data = data_of(work, settings, now_s)
+    n, queries, encoder = len(data.catalogue.products), len(data.clicked.judgements), settings.text.encoder
+    steps = data.pairs // encoder.batch * encoder.epochs
+    return {
+        "kind": TEXT,
+        "missing": data.missing(settings),
+        "data": f"{n:,} products, {data.clicked.lists:,} searches, {queries:,} queries with a click",
+        # The encoder, and what is searched and embedded around it: the catalogue twice, each query about three times.
+        "minutes": min(steps * _STEP_S / 60, encoder.minutes) + (2 * n * _EMBED_S + 3 * queries * _SEARCH_S) / 60,
+        "version_mb": 92.0,
+        "memory_mb": 4 * _BASE_MB + n * 4e-3,
     }

@@ -18,7 +18,7 @@ class Result(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """`kind` is "shopper" or "ranking"; `version` its name in the registry, empty if none was published."""
+    """`kind` is "shopper", "ranking" or "text"; `version` its name in the registry, empty if none was published."""
 
     kind: str
     result: Result

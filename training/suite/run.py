@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ops.client import Connection
 from services.common.models.registry import ModelRegistry
+from services.common.models.text_version import FOLDER as TEXT_FOLDER
 from services.ranker.domain.weights import Weights
 from services.ranker.models.served_shoppers import FOLDER
 from training.suite.outcome import Outcome
@@ -19,6 +20,8 @@ from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
 KINDS = ("shopper", "ranking")
+# Trained only if named: a new text model re-embeds the catalogue.
+TEXT = "text"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class Suite:
     @cached_property
     def rankers(self) -> ModelRegistry:
         return self._registry(self.tenant)
+
+    @cached_property
+    def texts(self) -> ModelRegistry:
+        return self._registry(self.tenant, TEXT_FOLDER)
 
     def _registry(self, *names: str) -> ModelRegistry:
         if not self.url:
@@ -70,6 +77,11 @@ def run(
             from training.suite.ranking import train_ranking
 
             outcomes.append(train_ranking(work, suite.rankers, suite.weights, settings, bar, clock))
+        if TEXT in kinds:
+            from training.suite.text import train_text
+
+            suite.texts.repair()
+            outcomes.append(train_text(work, suite.texts, settings, clock))
         work.end()
     return outcomes
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from training.search.settings import EncoderTraining, FusionTraining, SearchTraining
 from training.shopper.settings import SMALL, TrainSettings
 
 
@@ -16,6 +17,8 @@ class Least:
     events: int = 200
     # Pages with a click, with logged features.
     pages: int = 2_000
+    # Queries with a click, for the text model.
+    queries: int = 300
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class SuiteTraining:
 
     least: Least = field(default_factory=Least)
     shopper: TrainSettings = field(default_factory=TrainSettings)
+    text: SearchTraining = field(default_factory=SearchTraining)
     ranking_epochs: int = 4
     window_s: float = 24 * 3_600.0
     seed: int = 0
@@ -39,4 +43,8 @@ def settings_for(
     small: bool = False, minutes: float = 30.0, seed: int = 0, tune: int = 0, address: str = ""
 ) -> SuiteTraining:
     chosen = replace(SMALL, minutes=min(SMALL.minutes, minutes)) if small else TrainSettings(minutes=minutes)
-    return SuiteTraining(shopper=replace(chosen, seed=seed), seed=seed, tune=tune, address=address)
+    encoder = EncoderTraining(minutes=minutes, seed=seed)
+    if small:
+        encoder = replace(encoder, epochs=2, batch=32, hard_negatives=16)
+    text = SearchTraining(encoder, FusionTraining(seed=seed))
+    return SuiteTraining(shopper=replace(chosen, seed=seed), text=text, seed=seed, tune=tune, address=address)

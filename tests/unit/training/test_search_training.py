@@ -9,44 +9,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from services.query_encoder.adapters.torch_encoder import TorchEncoder
 from services.retrieval.adapters.fusion_model import load_fusion, save_fusion
 from services.retrieval.domain.learned_fusion import FEATURES, fusion_features
+from tests.unit.training.search_shop import COLOURS, THINGS, tiny_bert
 from training.search.data import Pair
-from training.search.encoder import Batch, EncoderTraining, Examples, contrastive_loss, train_encoder
-from training.search.fusion import FusionTraining, RankedQuery, train_fusion
+from training.search.encoder import Batch, Examples, contrastive_loss, train_encoder
+from training.search.fusion import RankedQuery, train_fusion
 from training.search.on_ray import Workers, train_encoder_on_ray
+from training.search.settings import EncoderTraining, FusionTraining, SearchTraining
 from training.search.start import read_start
-from training.search.train import SearchTraining, train
-
-COLOURS = ("red", "blue", "green", "black", "white", "pink")
-THINGS = ("shoe", "lamp", "chair", "cable", "mug", "tent")
+from training.search.train import train
 
 
 @pytest.fixture(scope="module")
 def base_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A BERT of one layer with the vocabulary of these tests."""
-    folder = tmp_path_factory.mktemp("base")
-    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *COLOURS, *THINGS, *(f"{thing}like" for thing in THINGS))
-    vocabulary = {word: number for number, word in enumerate(words)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]"
-    )
-    fast.save_pretrained(folder)
-    torch.manual_seed(1)
-    config = BertConfig(
-        vocab_size=len(words), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
+    return tiny_bert(tmp_path_factory.mktemp("base"))
 
 
 def examples() -> Examples:

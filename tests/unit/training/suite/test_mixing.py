@@ -1,0 +1,56 @@
+"""The weight of the session, chosen on sessions of the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.common.product import Product
+from services.retrieval.settings import FusionSettings
+from tests.unit.training.search_shop import COLOURS, THINGS, tiny_bert
+from training.search.catalogue import ModelChoice, SearchedCatalogue, TrainedSearch
+from training.search.clicks import SearchedList
+from training.suite.mixing import LEAST_SESSIONS, choose_mixing, sessions_of
+
+
+def sessions(count: int, keeps_colour: bool) -> list[SearchedList]:
+    """A search for a lamp of one colour, and then for another thing, where one of that or another colour is clicked."""
+    made = []
+    for number in range(count):
+        colour, thing = COLOURS[number % 6], [each for each in THINGS if each != "lamp"][number // 6 % 5]
+        later = colour if keeps_colour else COLOURS[(number + 1 + number // 6 % 5) % 6]
+        at_s = float(100 * number)
+        made += [
+            SearchedList(f"{colour} lamp", f"s{number}", at_s, [f"{colour}-lamp"], [1], [0]),
+            SearchedList(thing, f"s{number}", at_s + 1, [f"{later}-{thing}"], [2], [1]),
+        ]
+    return made
+
+
+@pytest.mark.parametrize("keeps_colour", [True, False])
+def test_the_session_counts_if_it_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keeps_colour: bool
+) -> None:  # fmt: skip
+    """Where shoppers stay with a colour, the session counts; where they do not, it does not."""
+    monkeypatch.setenv("KAIROS_QUERY_ENCODER_BACKEND", "torch")
+    products = [Product(f"{colour}-{thing}", f"{colour} {thing}") for colour in COLOURS for thing in THINGS]
+    catalogue = SearchedCatalogue(products, tmp_path / "states")
+    model = TrainedSearch(ModelChoice(tiny_bert(tmp_path / "base"), "tiny@1"), FusionSettings())
+    searches = sessions(LEAST_SESSIONS, keeps_colour)
+    found = choose_mixing(catalogue, model, sessions_of(searches, searches))
+    assert found.alpha == 1.0
+    assert found.sessions == LEAST_SESSIONS
+    assert (found.beta > 0) is keeps_colour, found
+    assert next(iter(found.ndcg)) == 0.0
+
+
+def test_which_sessions_count() -> None:
+    """Those of two different queries with a click after the last, which must be one of the given searches."""
+    searches = sessions(3, keeps_colour=True)
+    one_query = SearchedList("lamp", "alone", 1.0, ["red-lamp"], [1], [1])
+    no_click = [SearchedList(query, "idle", at, ["red-lamp"], [1], [0]) for at, query in enumerate(("lamp", "mug"))]
+    found = sessions_of([*searches, one_query, *no_click], [searches[1], searches[5], one_query, *no_click])
+    assert [[each.query for each in own] for own in found] == [["red lamp", "shoe"], ["green lamp", "shoe"]]
+    few = choose_mixing(SearchedCatalogue([], Path()), TrainedSearch(ModelChoice(None, ""), FusionSettings()), found)
+    assert (few.beta, few.sessions < LEAST_SESSIONS, dict(few.ndcg)) == (0.15, True, {})
