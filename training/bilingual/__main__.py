@@ -127,7 +127,7 @@ def _cosines(student_dir: Path, teacher_dir: Path, texts: TrainingTexts, setting
     english = [pair.english for pair in pairs] + list(texts.english[:_PROBES])
 
     def cosine(one: Sequence[str], other: Sequence[str]) -> float:
-        rows = student.encode(one, settings.max_tokens) * teacher.encode(other, settings.max_tokens)
+        rows = student.encode(one, settings.max_tokens, "query") * teacher.encode(other, settings.max_tokens, "query")
         return round(float(rows.sum(1).mean()), 4)
 
     return {
