@@ -59,7 +59,7 @@ def importance(model: PooledEncoder, tokenizer: BatchTokenizer, pairs: Sequence[
 def least_layers(
     model: PooledEncoder, tokenizer: BatchTokenizer, texts: Sequence[str], count: int
 ) -> Iterator[tuple[int, ...]]:
-    """The 1, 2, … `count` layers whose removal moves the vectors of products least, chosen greedily one after the other."""
+    """The 1, 2, … `count` layers whose removal moves the vectors of products least, chosen one after the other."""
     layers = layers_of(model.body)
     with torch.no_grad():
         whole = encode(model, tokenizer, texts, "product")

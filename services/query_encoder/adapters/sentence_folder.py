@@ -54,8 +54,7 @@ class SentenceFolder:
     `poolings`: their results are joined to one vector. `pools_prompt`: whether the tokens of the prompt are pooled.
     `after_pooling`: dense layers and normalisations (None), without the last normalisation, which every vector gets.
     `prompts`: what is put before a text. `max_tokens`: word pieces that the model reads, those of the prompt included;
-    None if the folder names no limit. `about`: the files with all of this, without the transformer's config.json and the
-    tokenizer.
+    None if the folder names no limit. `about`: the files that say all of this, beside config.json and the tokenizer.
     """
 
     transformer_dir: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.ports import TextKind
 
 _TOKENS_PER_BATCH = 1_024
+# Types of models of which only the encoder is read.
+_WITH_DECODER = ("mt5", "t5", "umt5")
 
 
 class PooledEncoder(torch.nn.Module):
@@ -29,16 +32,18 @@ class PooledEncoder(torch.nn.Module):
         super().__init__()
         self.body = body
         self._poolings, self._pools_prompt = folder.poolings, folder.pools_prompt
-        self.after_pooling = torch.nn.ModuleList(
-            _UnitLength() if step is None else Dense(step) for step in folder.after_pooling
-        )
+        self.after_pooling = torch.nn.ModuleList()
         self.dimensions = int(body.config.hidden_size) * len(folder.poolings)
-        for step in filter(None, folder.after_pooling):
+        for step in folder.after_pooling:
+            if step is None:
+                self.after_pooling.append(_UnitLength())
+                continue
             if step.inputs != self.dimensions:
                 raise ValueError(
                     f"{step.weights.parent}: in_features: {step.inputs} does not fit {self.dimensions} dimensions; "
                     "copy the whole folder of the model"
                 )
+            self.after_pooling.append(Dense(step))
             self.dimensions = step.outputs
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -59,9 +64,16 @@ class Dense(torch.nn.Module):
         super().__init__()
         self.linear = torch.nn.Linear(layer.inputs, layer.outputs, bias=layer.bias)
         self.activation: torch.nn.Module = getattr(torch.nn, layer.activation)()
-        safe = layer.weights.suffix == ".safetensors"
-        weights = load_file(layer.weights) if safe else torch.load(layer.weights, "cpu", weights_only=True)
-        self.load_state_dict(weights)
+        try:
+            safe = layer.weights.suffix == ".safetensors"
+            self.load_state_dict(
+                load_file(layer.weights) if safe else torch.load(layer.weights, "cpu", weights_only=True)
+            )
+        except (pickle.UnpicklingError, RuntimeError):
+            raise ValueError(
+                f"{layer.weights}: holds other things than the weights of a dense layer from {layer.inputs} to "
+                f"{layer.outputs} dimensions; save the model as safetensors"
+            ) from None
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         activated: torch.Tensor = self.activation(self.linear(vectors))
@@ -97,10 +109,14 @@ def load_model(model_dir: Path, attention: str | None = None) -> PooledEncoder:
     folder = read_sentence_folder(model_dir)
     place = str(folder.transformer_dir)
     config = AutoConfig.from_pretrained(place, local_files_only=True)
+    if config.is_encoder_decoder and config.model_type not in _WITH_DECODER:
+        raise ValueError(
+            f"{folder.transformer_dir / 'config.json'}: model_type: {config.model_type!r} has a decoder; use a "
+            f"model of an encoder or a decoder alone, or one of {', '.join(_WITH_DECODER)}"
+        )
     if is_pruned(config):
         return PooledEncoder(load_pruned(folder.transformer_dir, config, attention), folder).eval()
-    # Of T5 and its like only the encoder.
-    auto = AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+    auto = AutoModelForTextEncoding if config.model_type in _WITH_DECODER else AutoModel
     body = auto.from_pretrained(place, local_files_only=True, attn_implementation=attention, dtype=torch.float32)
     # Nothing is generated: a decoder keeps no keys and values.
     body.config.use_cache = False
