@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -123,6 +125,25 @@ def sentence_transformer(
         modules.append(Dense(width if place == 0 else 12, 12, activation_function=activation))
     SentenceTransformer(modules=[*modules, Normalize()], prompts=prompts, device="cpu").save(str(folder / "model"))
     return SentenceTransformer(str(folder / "model"), device="cpu", local_files_only=True)
+
+
+def as_older_releases(folder: Path) -> None:
+    """Rewrites a model of the modules transformer, pooling by the first token, dense, as older releases wrote it."""
+    inner = folder / "0_Transformer"
+    inner.mkdir()
+    for file in folder.glob("*"):
+        if file.is_file() and file.name not in ("modules.json", "config_sentence_transformers.json"):
+            file.rename(inner / file.name)
+    modules = json.loads((folder / "modules.json").read_text())
+    modules[0]["path"] = inner.name
+    for module in modules:
+        module["type"] = f"sentence_transformers.models.{module['type'].rpartition('.')[2]}"
+    (folder / "modules.json").write_text(json.dumps(modules))
+    flags = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "word_embedding_dimension": 16}
+    (folder / modules[1]["path"] / "config.json").write_text(json.dumps(flags))
+    dense = folder / modules[2]["path"]
+    torch.save(load_file(dense / "model.safetensors"), dense / "pytorch_model.bin")
+    (dense / "model.safetensors").unlink()
 
 
 def _save(tokenizer: Tokenizer, folder: Path, **special: str) -> None:

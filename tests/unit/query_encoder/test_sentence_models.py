@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
 from services.common.arrays import FloatArray
@@ -23,7 +22,7 @@ from services.query_encoder.adapters.torch_encoder import TorchEncoder
 from services.query_encoder.ports import Encoder, TextKind
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder, embedded_model_dir
-from tests.unit.query_encoder.sentence_models import sentence_transformer
+from tests.unit.query_encoder.sentence_models import as_older_releases, sentence_transformer
 
 MAX_TOKENS = 64
 # The last one is longer than the models read.
@@ -118,22 +117,9 @@ def test_lower_case(tmp_path: Path) -> None:
 def test_older_files(tmp_path: Path) -> None:
     """Flags of pooling, the transformer in a folder of its own and weights of torch.save give the same vectors."""
     sentence_transformer(tmp_path, "bert", "cls", PROMPTS, True, [TANH])
-    folder, inner = tmp_path / "model", tmp_path / "model" / "0_Transformer"
+    folder = tmp_path / "model"
     wanted = TorchEncoder(folder, "m@1").encode(TEXTS, MAX_TOKENS, "query")
-    inner.mkdir()
-    for file in folder.glob("*"):
-        if file.is_file() and file.name not in ("modules.json", "config_sentence_transformers.json"):
-            file.rename(inner / file.name)
-    modules = json.loads((folder / "modules.json").read_text())
-    modules[0]["path"] = inner.name
-    for module in modules:
-        module["type"] = f"sentence_transformers.models.{module['type'].rpartition('.')[2]}"
-    (folder / "modules.json").write_text(json.dumps(modules))
-    flags = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "word_embedding_dimension": 16}
-    (folder / modules[1]["path"] / "config.json").write_text(json.dumps(flags))
-    dense = folder / modules[2]["path"]
-    torch.save(load_file(dense / "model.safetensors"), dense / "pytorch_model.bin")
-    (dense / "model.safetensors").unlink()
+    as_older_releases(folder)
     np.testing.assert_array_equal(TorchEncoder(folder, "m@1").encode(TEXTS, MAX_TOKENS, "query"), wanted)
 
 
