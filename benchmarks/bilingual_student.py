@@ -111,15 +111,17 @@ def dense_alone(
     settings = QueryEncoderSettings()
     texts = [product_text(product) for product in products]
     categories = [CATEGORY_SEPARATOR.join(product.category_path) for product in products]
-    by_teacher, by_student = (encoder.encode(texts, settings.max_product_tokens) for encoder in (teacher, student))
+    by_teacher, by_student = (
+        encoder.encode(texts, settings.max_product_tokens, "product") for encoder in (teacher, student)
+    )
     rendered = renderings(questions, configured_graph())
     queries = [normalise(question.query) for question in questions]
     joined = [f"{text} {english}".strip() for text, english in zip(queries, rendered, strict=True)]
     limit = settings.max_query_tokens
     return {
-        RENDERED: nearest(teacher.encode(rendered, limit), by_teacher, categories),
-        STUDENT: nearest(student.encode(queries, limit), by_student, categories),
-        JOINED: nearest(student.encode(joined, limit), by_student, categories),
+        RENDERED: nearest(teacher.encode(rendered, limit, "query"), by_teacher, categories),
+        STUDENT: nearest(student.encode(queries, limit, "query"), by_student, categories),
+        JOINED: nearest(student.encode(joined, limit, "query"), by_student, categories),
     }
 
 

@@ -129,7 +129,9 @@ def run(products: list[product_pb2.Product], connection: Connection, blocks: int
             counts = watch.measure(IMPORT, len(part), lambda part=part: import_all(connection, part))
             imported += counts["imported"]
             texts = [product_text(product_from_proto(product, "product")) for product in part[:sample]]
-            watch.measure(TORCH, len(texts), lambda texts=texts: ours.encode(texts, settings.max_product_tokens))
+            watch.measure(
+                TORCH, len(texts), lambda texts=texts: ours.encode(texts, settings.max_product_tokens, "product")
+            )
             watch.measure(SENTENCE_TRANSFORMERS, len(texts), lambda texts=texts: default.encode(texts))
             progress.update(len(part))
     return watch, imported

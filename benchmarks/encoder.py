@@ -92,7 +92,7 @@ def torch_runner(quantized: bool) -> Encode:
         )
 
     def run(text: str) -> FloatArray:
-        ((_, ids, mask),) = tokenizer.batches([text], settings.max_query_tokens, settings.max_query_tokens)
+        ((_, ids, mask),) = tokenizer.batches([text], settings.max_query_tokens, settings.max_query_tokens, "query")
         with torch.inference_mode():
             vectors = model(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
         row: FloatArray = vectors[0]
@@ -103,7 +103,7 @@ def torch_runner(quantized: bool) -> Encode:
 
 def encoder_runner(encoder: Encoder) -> Encode:
     limit = QueryEncoderSettings().max_query_tokens
-    return lambda text: encoder.encode([text], limit)[0]
+    return lambda text: encoder.encode([text], limit, "query")[0]
 
 
 def session_runner(encoder: OnnxEncoder, queries: Sequence[str]) -> Encode:
@@ -111,7 +111,7 @@ def session_runner(encoder: OnnxEncoder, queries: Sequence[str]) -> Encode:
     settings, tokenizer = QueryEncoderSettings(), BatchTokenizer(embedded_model_dir())
     inputs = {}
     for query in queries:
-        ((_, ids, mask),) = tokenizer.batches([query], settings.max_query_tokens, settings.max_query_tokens)
+        ((_, ids, mask),) = tokenizer.batches([query], settings.max_query_tokens, settings.max_query_tokens, "query")
         inputs[query] = {"input_ids": ids, "attention_mask": mask}
 
     def run(text: str) -> FloatArray:
@@ -184,7 +184,7 @@ def parts_of_served(data_dir: Path, queries: Sequence[str], rounds: int) -> dict
         expander.expand(finder.read(query), query)
 
     def pieces(query: str) -> None:
-        list(tokenizer.batches([query], settings.max_query_tokens, settings.max_query_tokens))
+        list(tokenizer.batches([query], settings.max_query_tokens, settings.max_query_tokens, "query"))
 
     def texts(query: str) -> None:
         normal = normalise(query)

@@ -139,13 +139,15 @@ def _embedded(
         for p in catalogue
     ]
     batches = tqdm(range(0, len(texts), _BATCH), desc="embedding", unit=f"x{_BATCH}")
-    vectors = np.vstack([encoder.encode(texts[at : at + _BATCH], settings.max_product_tokens) for at in batches])
+    vectors = np.vstack(
+        [encoder.encode(texts[at : at + _BATCH], settings.max_product_tokens, "product") for at in batches]
+    )
     items = {
         p.id: ItemFeatures(p.id, vector, encoder.model_version, float(p.price), " > ".join(p.category_path), p.brand)
         for p, vector in zip(catalogue, vectors, strict=True)
     }
     queries = sorted({session.query for session in sessions})
-    found = encoder.encode(queries, settings.max_product_tokens)
+    found = encoder.encode(queries, settings.max_product_tokens, "query")
     # The embedded encoder reads no Chinese.
     readable = np.array([query.isascii() for query in queries], np.float32)
     return items, dict(zip(queries, found * readable[:, None], strict=True)), encoder.model_version

@@ -81,7 +81,7 @@ def encoder(threads: int) -> Encode:
     longest = 256
 
     def encode(texts: Sequence[str]) -> FloatArray:
-        vectors = np.asarray(own.encode(list(texts), longest), np.float32)
+        vectors = np.asarray(own.encode(list(texts), longest, "product"), np.float32)
         unit: FloatArray = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
         return unit
 

@@ -154,7 +154,7 @@ def query_vectors(queries: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
     """Vectors of the served encoder; queries without a known token are missing."""
     settings = QueryEncoderSettings()
     encoder = build_encoder(settings, settings.threads)
-    found = encoder.encode(queries, settings.max_query_tokens)
+    found = encoder.encode(queries, settings.max_query_tokens, "query")
     return {query: vector for query, vector in zip(queries, found, strict=True) if vector.any()}
 
 

@@ -177,7 +177,7 @@ def embedded(texts: list[str]) -> tuple[FloatArray, str]:
     found = np.zeros((len(texts), encoder.dimensions), np.float32)
     for start in tqdm(range(0, len(order), _BATCH), desc="embedding", unit=" batches", mininterval=2):
         at = order[start : start + _BATCH]
-        found[at] = encoder.encode([texts[row] for row in at], settings.max_product_tokens)
+        found[at] = encoder.encode([texts[row] for row in at], settings.max_product_tokens, "product")
     return found, encoder.model_version
 
 

@@ -135,8 +135,8 @@ def ranked(texts: Mapping[str, str], queries: Sequence[str], model_dir: Path, ca
     """By exact cosines of the served encoder."""
     settings = QueryEncoderSettings(model_dir=model_dir, model_cache_dir=cache)
     encoder = build_encoder(settings, settings.threads)
-    products = encoder.encode(list(texts.values()), settings.max_product_tokens)
-    vectors = encoder.encode(queries, settings.max_query_tokens)
+    products = encoder.encode(list(texts.values()), settings.max_product_tokens, "product")
+    vectors = encoder.encode(queries, settings.max_query_tokens, "query")
     ids = np.array(list(texts))
     orders = (np.argsort(-(products @ vector), kind="stable")[:CANDIDATES] for vector in vectors)
     return {query: list(ids[order]) for query, order in zip(queries, orders, strict=True)}

@@ -41,7 +41,7 @@ class ProductEmbedder:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """A table of TEXTS -> id, fingerprint, vector (float16; zeros for an unknown language), model_version."""
-        rows = self._encoder.encode(batch["text"].to_pylist(), self._settings.max_product_tokens)
+        rows = self._encoder.encode(batch["text"].to_pylist(), self._settings.max_product_tokens, "product")
         flat = pa.array(rows.astype(np.float16).ravel())
         return pa.table(
             {

@@ -48,7 +48,7 @@ class BulkReader:
                 for text in texts[start : start + _CHUNK]
             ]
             vectors = self._encoder.encode(
-                [reading.encoded_text(self._reads_chinese) for reading in readings], self._max_tokens
+                [reading.encoded_text(self._reads_chinese) for reading in readings], self._max_tokens, "query"
             )
             for reading, vector in zip(readings, vectors, strict=True):
                 yield ReadQuery(reading, vector if np.any(vector) else None)

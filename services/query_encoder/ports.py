@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
 
 # Shape [height, width, 3].
 Pixels = npt.NDArray[np.uint8]
+# A model may want another prompt before each kind of text.
+TextKind: TypeAlias = Literal["query", "product"]
 
 
 class Encoder(Protocol):
@@ -25,8 +27,11 @@ class Encoder(Protocol):
     @property
     def dimensions(self) -> int: ...
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
-        """Shape [len(texts), dimensions]. A row has length 1, or is all zero if the model does not know the text."""
+    def encode(self, texts: Sequence[str], max_tokens: int, kind: TextKind) -> FloatArray:
+        """Shape [len(texts), dimensions]. A row has length 1, or is all zero if the model does not know the text.
+
+        `max_tokens`: word pieces of a text that are read, without those of the model's prompt.
+        """
 
 
 class ImageEncoder(Protocol):

@@ -25,7 +25,7 @@ _CHINESE_EXAMPLE = "红色的手机"
 
 def reads_chinese(encoder: Encoder, max_tokens: int) -> bool:
     """Whether the model knows the words of a simple Chinese query."""
-    return bool(np.any(encoder.encode([_CHINESE_EXAMPLE], max_tokens)))
+    return bool(np.any(encoder.encode([_CHINESE_EXAMPLE], max_tokens, "query")))
 
 
 class ServedEncoder:
@@ -75,7 +75,7 @@ class ServedEncoder:
 
         def encode(chunk: Sequence[str]) -> FloatArray:
             context.require_time()
-            return self._encoder.encode(chunk, self._settings.max_product_tokens)
+            return self._encoder.encode(chunk, self._settings.max_product_tokens, "product")
 
         loop = asyncio.get_running_loop()
         # Not a set: with int8 a vector depends on the other texts of its chunk, and a set's order differs by process.
@@ -91,10 +91,10 @@ class ServedEncoder:
 
     def check(self) -> None:
         """Raises if the model cannot answer."""
-        self._encoder.encode(["ok"], self._settings.max_query_tokens)
+        self._encoder.encode(["ok"], self._settings.max_query_tokens, "query")
 
     def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        return self._encoder.encode(texts, self._settings.max_query_tokens)
+        return self._encoder.encode(texts, self._settings.max_query_tokens, "query")
 
     async def _vector(self, text: str, context: RequestContext) -> FloatArray:
         """Of a query or a category, shape [dimensions], read-only. Raises BudgetExpired."""

@@ -21,7 +21,8 @@ class QueryEncoderSettings(ServiceSettings):
     lexicon: Literal["sqlite", "redis"] = "sqlite"
     # URL of that Redis, for example redis://redis:6379/0. Required if lexicon is redis.
     redis_url: str = ""
-    # Folder of a sentence-transformer (config.json, tokenizer.json, safetensors). None: the embedded all-MiniLM-L6-v2.
+    # Folder of a sentence-transformer (modules.json, or config.json alone; tokenizer.json, safetensors). None: the
+    # embedded all-MiniLM-L6-v2.
     model_dir: Path | None = None
     # Name of the vectors. Change it together with the model.
     model_version: str = Field(default="all-minilm-l6-v2@1", min_length=1)

@@ -21,6 +21,7 @@ from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
 from services.query_encoder.adapters.understanding_files import save_understanding
 from services.query_encoder.handler import QueryEncoderHandler
+from services.query_encoder.ports import TextKind
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import assemble, build_handler
 from tests.fakes.understanding import LABELS, network
@@ -139,7 +140,7 @@ class ReadsChinese:
     def __init__(self) -> None:
         self.texts: list[str] = []
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
+    def encode(self, texts: Sequence[str], max_tokens: int, kind: TextKind) -> FloatArray:
         self.texts += texts
         return np.tile(np.array([1, 0], np.float32), (len(texts), 1))
 

@@ -63,7 +63,9 @@ def test_one_process(catalog: Path, tmp_path: Path, minilm: Encoder) -> None:
     products = read_catalogue(catalog, "id=sku,title=name,price=price")
     assert list(vectors) == [entry.id for entry in products]
     assert not vectors["zh"].any()
-    expected = minilm.encode([product_text(entry) for entry in products], QueryEncoderSettings().max_product_tokens)
+    expected = minilm.encode(
+        [product_text(entry) for entry in products], QueryEncoderSettings().max_product_tokens, "product"
+    )
     # An int8 model sees a padded batch a little otherwise; float16 rounds.
     cosines = np.sum(np.stack(list(vectors.values())) * expected, axis=1)
     assert cosines[:-1].min() > 0.98

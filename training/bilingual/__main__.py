@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from catalog.products import read_catalogue
 from services.common.product import Product
 from services.query_encoder.adapters.domain_files import load_domain
+from services.query_encoder.adapters.sentence_folder import read_sentence_folder
 from services.query_encoder.adapters.torch_encoder import PooledEncoder, TorchEncoder, load_model
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.settings import QueryEncoderSettings
@@ -78,7 +79,13 @@ def main(
 def train(
     teacher_dir: Path, texts: TrainingTexts, fillers: Sequence[str], out: Path, settings: Distillation
 ) -> dict[str, Any]:
-    """Writes the model folder to `out`; returns a report with the student's cosine to its teacher."""
+    """Writes the model folder to `out`; returns a report with the student's cosine to its teacher.
+
+    Raises ValueError for a teacher with another pooling than the mean, or with prompts.
+    """
+    read = read_sentence_folder(teacher_dir)
+    if not read.is_mean or any(read.prompts.values()):
+        raise ValueError(f"{teacher_dir}: only the mean of all tokens without prompts is taught; name another teacher")
     english = _tokenizer(teacher_dir)
     teacher = load_model(teacher_dir)
     chinese = [pair.chinese for pair in (*texts.labels, *texts.titles)] + list(fillers)
@@ -127,7 +134,7 @@ def _cosines(student_dir: Path, teacher_dir: Path, texts: TrainingTexts, setting
     english = [pair.english for pair in pairs] + list(texts.english[:_PROBES])
 
     def cosine(one: Sequence[str], other: Sequence[str]) -> float:
-        rows = student.encode(one, settings.max_tokens) * teacher.encode(other, settings.max_tokens)
+        rows = student.encode(one, settings.max_tokens, "query") * teacher.encode(other, settings.max_tokens, "query")
         return round(float(rows.sum(1).mean()), 4)
 
     return {

@@ -133,9 +133,9 @@ def _latencies(
         shift = number % len(keys)
         for key in keys[shift:] + keys[:shift]:
             encode = encoders[key].encode
-            encode(queries[:1], limit)
+            encode(queries[:1], limit, "query")
             for query in queries:
                 began = time.perf_counter()
-                encode([query], limit)
+                encode([query], limit, "query")
                 times[key].append((time.perf_counter() - began) * 1e3)
     return {key: statistics.median(found) for key, found in times.items()}

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from services.query_encoder.adapters.layer_shapes import layers_of
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import PooledEncoder
+from services.query_encoder.ports import TextKind
 from training.search.data import Pair
 from training.search.encoder import contrastive_loss, low_precision
 
@@ -47,8 +48,8 @@ def importance(model: PooledEncoder, tokenizer: BatchTokenizer, pairs: Sequence[
         for first in tqdm(range(0, len(pairs) - BATCH + 1, BATCH), desc="Importance", unit=" batches"):
             batch = pairs[first : first + BATCH]
             with low_precision():
-                queries = encode(model, tokenizer, [pair.query for pair in batch])
-                products = encode(model, tokenizer, [pair.text for pair in batch])
+                queries = encode(model, tokenizer, [pair.query for pair in batch], "query")
+                products = encode(model, tokenizer, [pair.text for pair in batch], "product")
             gradients = torch.autograd.grad(contrastive_loss(queries, products, _TEMPERATURE), [*heads, *units])
             sums = [total + gradient.abs() for total, gradient in zip(sums, gradients, strict=True)]
     by_head, by_unit = sums[: len(heads)], sums[len(heads) :]
@@ -58,24 +59,24 @@ def importance(model: PooledEncoder, tokenizer: BatchTokenizer, pairs: Sequence[
 def least_layers(
     model: PooledEncoder, tokenizer: BatchTokenizer, texts: Sequence[str], count: int
 ) -> Iterator[tuple[int, ...]]:
-    """The 1, 2, … `count` layers whose removal moves the vectors least, chosen greedily one after the other."""
+    """The 1, 2, … `count` layers whose removal moves the vectors of products least, chosen one after the other."""
     layers = layers_of(model.body)
     with torch.no_grad():
-        whole = encode(model, tokenizer, texts)
+        whole = encode(model, tokenizer, texts, "product")
         dropped: tuple[int, ...] = ()
         for _ in range(min(count, len(layers) - 1)):
             near: dict[int, float] = {}
             for layer in set(range(len(layers))).difference(dropped):
                 with _without(model, (*dropped, layer)):
-                    near[layer] = float((encode(model, tokenizer, texts) * whole).sum(1).mean())
+                    near[layer] = float((encode(model, tokenizer, texts, "product") * whole).sum(1).mean())
             dropped = (*dropped, max(near, key=lambda layer: near[layer]))
             yield tuple(sorted(dropped))
 
 
-def encode(model: PooledEncoder, tokenizer: BatchTokenizer, texts: Sequence[str]) -> torch.Tensor:
+def encode(model: PooledEncoder, tokenizer: BatchTokenizer, texts: Sequence[str], kind: TextKind) -> torch.Tensor:
     """[texts, dimensions], with gradients; a text without a known token has a zero row."""
     parts, order = [], list[int]()
-    for rows, ids, mask in tokenizer.batches(texts, _TOKENS, BATCH * _TOKENS):
+    for rows, ids, mask in tokenizer.batches(texts, _TOKENS, BATCH * _TOKENS, kind):
         parts.append(model(torch.from_numpy(ids), torch.from_numpy(mask)))
         order += rows
     vectors = torch.cat(parts).float()

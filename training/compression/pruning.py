@@ -82,8 +82,8 @@ def pruned(model: PooledEncoder, cut: Cut, scores: Importance, dropped_layers: S
 
 
 def save(model: PooledEncoder, source: Path, folder: Path) -> None:
-    """Writes a model folder that the query encoder serves, with the tokenizer of `source`."""
-    save_encoder(model.body, source, folder)
+    """Writes a model folder that the query encoder serves; see save_encoder."""
+    save_encoder(model, source, folder)
 
 
 def _best_heads(scores: Sequence[torch.Tensor], share: float) -> list[torch.Tensor]:

@@ -64,8 +64,10 @@ def relative_interval(
 
 def _vectors(encoder: Encoder, sample: Sample) -> tuple[FloatArray, FloatArray]:
     settings = QueryEncoderSettings()
-    products = encoder.encode([product_text(product) for product in sample.products], settings.max_product_tokens)
-    return products, encoder.encode(list(sample.judgements), settings.max_query_tokens)
+    products = encoder.encode(
+        [product_text(product) for product in sample.products], settings.max_product_tokens, "product"
+    )
+    return products, encoder.encode(list(sample.judgements), settings.max_query_tokens, "query")
 
 
 def _dense(products: FloatArray, queries: FloatArray, sample: Sample) -> npt.NDArray[np.float64]:

@@ -10,6 +10,7 @@ from tqdm import trange
 
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import PooledEncoder
+from services.query_encoder.ports import TextKind
 from training.compression.importance import BATCH, encode
 from training.search.data import Pair
 from training.search.encoder import low_precision
@@ -37,11 +38,14 @@ def recover(
             group["lr"] = _LEARNING_RATE * min((step + 1) / (_WARMUP * steps + 1), 1 - step / steps)
         rows = random.choice(len(pairs), BATCH, replace=len(pairs) < BATCH)
         # Queries and products apart: all texts of a batch are padded to its longest.
-        sides = [pairs[row].query for row in rows], [pairs[row].text for row in rows]
+        sides: list[tuple[list[str], TextKind]] = [
+            ([pairs[row].query for row in rows], "query"),
+            ([pairs[row].text for row in rows], "product"),
+        ]
         with low_precision():
             with torch.no_grad():
-                wanted = torch.cat([encode(teacher, tokenizer, texts) for texts in sides])
-            found = torch.cat([encode(student, tokenizer, texts) for texts in sides])
+                wanted = torch.cat([encode(teacher, tokenizer, texts, kind) for texts, kind in sides])
+            found = torch.cat([encode(student, tokenizer, texts, kind) for texts, kind in sides])
         cosine = (found * wanted).sum(1).mean()
         optimizer.zero_grad()
         (1 - cosine).backward()

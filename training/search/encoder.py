@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import AutoTokenizer
 
+from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import PooledEncoder, load_model
+from services.query_encoder.ports import TextKind
 from training.model_folder import save_encoder
 from training.schedules import warmup_cosine
 from training.search.data import NOT_WRONG, Judgements, Pair, relevant_pairs
@@ -116,7 +117,7 @@ class _Trainer:
     ) -> None:
         self._examples, self._settings, self._checkpoint = examples, settings, checkpoint
         self._rank, self._workers = rank, workers
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(str(base_dir), local_files_only=True)
+        self._tokenizer = BatchTokenizer(base_dir)
         self._model = load_model(base_dir).train()
         if settings.lora_rank:
             _add_adapters(self._model, settings.lora_rank)
@@ -131,7 +132,7 @@ class _Trainer:
             raise ValueError(f"fewer relevant pairs than {batches}; there is nothing to train on")
         self._forward: torch.nn.Module = self._model
         if workers > 1:
-            # BERT's own pooler is unused and has no gradient: the vectors are means of the tokens.
+            # BERT's own pooler is unused and has no gradient.
             self._forward = torch.nn.parallel.DistributedDataParallel(
                 self._model, broadcast_buffers=False, find_unused_parameters=True
             )
@@ -174,11 +175,10 @@ class _Trainer:
             board.close()
 
     def save(self, base_dir: Path, target: Path) -> None:
-        body = self._model.body
         if self._settings.lora_rank:
-            body = body.merge_and_unload()  # type: ignore[operator]
+            self._model.body = self._model.body.merge_and_unload()  # type: ignore[operator]
         work = target.with_suffix(".new")
-        save_encoder(body, base_dir, work)
+        save_encoder(self._model, base_dir, work)
         (work / "training.json").write_text(json.dumps(asdict(self._settings) | {"steps": self._step}, indent=2) + "\n")
         os.rename(work, target)
         self._checkpoint.unlink(missing_ok=True)
@@ -187,8 +187,8 @@ class _Trainer:
         for group in self._optimizer.param_groups:
             group["lr"] = self._settings.learning_rate * warmup_cosine(self._progress(), self._settings.warmup)
         with low_precision():
-            queries = self._encode(batch.queries, self._settings.query_tokens)
-            products = self._encode(batch.products, self._settings.product_tokens)
+            queries = self._encode(batch.queries, self._settings.query_tokens, "query")
+            products = self._encode(batch.products, self._settings.product_tokens, "product")
         loss = contrastive_loss(
             queries.float(), products.float(), self._settings.temperature, batch.allowed, batch.weights
         )
@@ -198,14 +198,13 @@ class _Trainer:
         self._optimizer.zero_grad()
         return float(loss.detach())
 
-    def _encode(self, texts: Sequence[str], tokens: int) -> torch.Tensor:
+    def _encode(self, texts: Sequence[str], tokens: int, kind: TextKind) -> torch.Tensor:
         """[texts, dimensions]. Texts of similar length share a batch, since padding costs as much as words."""
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         parts = []
         for first in range(0, len(order), _ENCODER_BATCH):
             chunk = [texts[index] for index in order[first : first + _ENCODER_BATCH]]
-            batch = self._tokenizer(chunk, padding=True, truncation=True, max_length=tokens, return_tensors="pt")
-            parts.append(self._forward(batch["input_ids"], batch["attention_mask"]))
+            parts.append(self._forward(*map(torch.from_numpy, self._tokenizer.padded(chunk, tokens, kind))))
         return torch.cat(parts)[np.argsort(order)]
 
     def _progress(self) -> float:
@@ -282,5 +281,8 @@ def low_precision() -> AbstractContextManager[Any]:
 def _add_adapters(model: PooledEncoder, rank: int) -> None:
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=["query", "value", "dense"])
+    names = {name.rpartition(".")[2] for name, _ in model.body.named_modules()}
+    bert = ["query", "value", "dense"]
+    target = bert if names.issuperset(bert) else "all-linear"
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=target)
     model.body = get_peft_model(model.body, config)  # type: ignore[assignment]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.query_encoder.adapters.sentence_folder import read_sentence_folder
 from services.retrieval.adapters.fusion_model import load_fusion
 from services.retrieval.domain.learned_fusion import FusionNetwork
 
@@ -24,19 +25,26 @@ def read_start(folder: Path) -> Start:
 
     Raises ValueError if it is neither, or if its fusion was trained with another version of the features.
     """
-    encoder = folder if (folder / "config.json").is_file() else folder / "encoder"
-    if not (encoder / "config.json").is_file():
-        raise ValueError(f"--start {folder} holds neither config.json nor encoder/config.json; name a model's folder")
+    encoder = folder if _is_encoder(folder) else folder / "encoder"
+    if not _is_encoder(encoder):
+        raise ValueError(f"--start {folder} holds no config.json, and neither does its encoder; name a model's folder")
     fusion = encoder.parent / "fusion" if encoder != folder else None
     found = fusion if fusion is not None and (fusion / "fusion.json").is_file() else None
     return Start(
         encoder,
         load_fusion(found) if found is not None else None,
-        tuple(_weights(encoder)) + (tuple(_weights(found)) if found is not None else ()),
+        (*_weights(encoder), *(sorted(found.glob("*.safetensors")) if found is not None else ())),
     )
 
 
-def _weights(folder: Path) -> Iterator[Path]:
-    """With the tokenizer: other word pieces make another model."""
-    for pattern in ("*.safetensors", "*.bin", "tokenizer.json"):
-        yield from sorted(folder.glob(pattern))
+def _is_encoder(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.json", "modules.json"))
+
+
+def _weights(encoder: Path) -> Iterator[Path]:
+    """With the tokenizer, the pooling and the prompts: others make another model."""
+    read = read_sentence_folder(encoder)
+    yield from read.weights
+    yield read.transformer_dir / "tokenizer.json"
+    yield from read.about
+    yield from (step.weights for step in read.after_pooling if step is not None)

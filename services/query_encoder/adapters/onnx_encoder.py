@@ -11,6 +11,7 @@ import onnxruntime
 
 from services.common.arrays import FloatArray
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
+from services.query_encoder.ports import TextKind
 
 # Small batches of texts of about equal length. A larger batch does not fit into the CPU's cache, and padding changes
 # the int8 scale of the whole batch.
@@ -26,9 +27,9 @@ class OnnxEncoder:
         self.model_version = model_version
         self.dimensions = int(self.session.get_outputs()[0].shape[1])
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
+    def encode(self, texts: Sequence[str], max_tokens: int, kind: TextKind) -> FloatArray:
         vectors = np.zeros((len(texts), self.dimensions), dtype=np.float32)
-        for rows, ids, mask in self._tokenizer.batches(texts, max_tokens, _TOKENS_PER_BATCH):
+        for rows, ids, mask in self._tokenizer.batches(texts, max_tokens, _TOKENS_PER_BATCH, kind):
             vectors[rows] = self.session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
         return vectors
 

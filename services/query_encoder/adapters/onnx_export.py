@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from services.query_encoder.adapters.sentence_folder import read_sentence_folder
+
 # Increased when the graph or the quantisation changes.
 EXPORT_VERSION = 2
 FP32, INT8 = "encoder.onnx", "encoder.int8.onnx"
@@ -28,7 +30,10 @@ def exported(model_dir: Path, cache_dir: Path) -> Path:
         command = [sys.executable, "-m", __name__, str(model_dir), str(cache_dir)]
         outcome = subprocess.run(command, capture_output=True, text=True, check=False)
         if outcome.returncode != 0 or not target.is_dir():
-            raise RuntimeError(f"the export of {model_dir} to ONNX failed:\n{outcome.stderr[-4000:]}")
+            raise RuntimeError(
+                f"the export of {model_dir} to ONNX failed; KAIROS_QUERY_ENCODER_BACKEND=torch serves it without an "
+                f"export:\n{outcome.stderr[-4000:]}"
+            )
     return target
 
 
@@ -67,8 +72,13 @@ def _target(model_dir: Path, cache_dir: Path) -> Path:
 
 
 def _digest(model_dir: Path) -> str:
-    digest = hashlib.blake2b(digest_size=8)
-    for path in (*sorted(model_dir.glob("*.safetensors")), model_dir / "config.json", model_dir / "tokenizer.json"):
+    folder, digest = read_sentence_folder(model_dir), hashlib.blake2b(digest_size=8)
+    files = [*folder.weights, folder.transformer_dir / "config.json", folder.transformer_dir / "tokenizer.json"]
+    if not folder.is_mean:
+        steps = [step and (step.activation, step.bias) for step in folder.after_pooling]
+        digest.update(repr((folder.poolings, folder.pools_prompt, steps)).encode())
+        files += [step.weights for step in folder.after_pooling if step is not None]
+    for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -43,9 +43,9 @@ def cosines(one: FloatArray, other: FloatArray) -> FloatArray:
 def test_parity(request: pytest.FixtureRequest, torch_minilm: Encoder, name: str, mean: float, worst: float) -> None:
     """Short and long texts have a high cosine to torch fp32, each in a call of its own and all in one call."""
     served: Encoder = request.getfixturevalue(name)
-    reference = torch_minilm.encode(TEXTS, MAX_TOKENS)
-    together = cosines(reference, served.encode(TEXTS, MAX_TOKENS))
-    alone = cosines(reference, np.concatenate([served.encode([text], MAX_TOKENS) for text in TEXTS]))
+    reference = torch_minilm.encode(TEXTS, MAX_TOKENS, "query")
+    together = cosines(reference, served.encode(TEXTS, MAX_TOKENS, "query"))
+    alone = cosines(reference, np.concatenate([served.encode([text], MAX_TOKENS, "query") for text in TEXTS]))
     for measured in (together, alone):
         assert measured.mean() >= mean
         assert measured.min() >= worst
@@ -53,13 +53,13 @@ def test_parity(request: pytest.FixtureRequest, torch_minilm: Encoder, name: str
 
 def test_int8_hardly_depends_on_the_batch(minilm: Encoder) -> None:
     """A product's int8 vector is nearly the same alone and in a batch, although a batch shares one scale."""
-    alone = np.concatenate([minilm.encode([text], MAX_TOKENS) for text in TEXTS])
-    assert cosines(alone, minilm.encode(TEXTS, MAX_TOKENS)).min() >= 0.98
+    alone = np.concatenate([minilm.encode([text], MAX_TOKENS, "query") for text in TEXTS])
+    assert cosines(alone, minilm.encode(TEXTS, MAX_TOKENS, "query")).min() >= 0.98
 
 
 def test_unit_rows_in_order(fp32_minilm: Encoder) -> None:
     """Rows have length 1 and are in the order of the texts; equal texts have equal rows."""
-    vectors = fp32_minilm.encode([*TEXTS, TEXTS[0]], MAX_TOKENS)
+    vectors = fp32_minilm.encode([*TEXTS, TEXTS[0]], MAX_TOKENS, "query")
     assert vectors.shape == (len(TEXTS) + 1, fp32_minilm.dimensions)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
@@ -78,14 +78,16 @@ def test_unknown_language(minilm: Encoder, text: str) -> None:
     """A text in another script than Latin gets a zero row, even if MiniLM's vocabulary has its characters; other rows
     are not affected.
     """
-    vectors = minilm.encode(["coffee grinder", text, "café crème"], MAX_TOKENS)
+    vectors = minilm.encode(["coffee grinder", text, "café crème"], MAX_TOKENS, "query")
     assert [bool(row.any()) for row in vectors] == [True, False, True]
 
 
 def test_long_text(fp32_minilm: Encoder) -> None:
     """A text is cut off at the limit: what follows changes nothing."""
     long = "coffee grinder " * 100
-    np.testing.assert_allclose(fp32_minilm.encode([long], 16), fp32_minilm.encode([long + " shoes"], 16), atol=1e-5)
+    np.testing.assert_allclose(
+        fp32_minilm.encode([long], 16, "query"), fp32_minilm.encode([long + " shoes"], 16, "query"), atol=1e-5
+    )
 
 
 def test_any_model(tiny_model: Path, tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_any_model(tiny_model: Path, tmp_path: Path) -> None:
         for backend in ("torch", "onnx-fp32", "onnx-int8")
     ]
     assert [(e.model_version, e.dimensions) for e in encoders] == [("tiny@1", 16)] * 3
-    reference, fp32, int8 = (encoder.encode(texts, MAX_TOKENS) for encoder in encoders)
+    reference, fp32, int8 = (encoder.encode(texts, MAX_TOKENS, "query") for encoder in encoders)
     np.testing.assert_allclose(reference, fp32, atol=1e-5)
     assert cosines(reference, int8).min() > 0.95
     folders = list(tmp_path.iterdir())

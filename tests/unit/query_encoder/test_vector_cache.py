@@ -12,6 +12,7 @@ import pytest
 from services.common.arrays import FloatArray
 from services.common.context import RequestContext
 from services.query_encoder.domain.query_context import QueryContext
+from services.query_encoder.ports import TextKind
 from services.query_encoder.served_encoder import ServedEncoder
 from services.query_encoder.settings import QueryEncoderSettings
 
@@ -24,7 +25,7 @@ class CountingModel:
     def __init__(self) -> None:
         self.encoded: list[str] = []
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
+    def encode(self, texts: Sequence[str], max_tokens: int, kind: TextKind) -> FloatArray:
         self.encoded += texts
         return np.array([[len(text) / 10, 1.0] for text in texts], np.float32)
 

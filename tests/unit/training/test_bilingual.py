@@ -138,11 +138,11 @@ def test_the_student_learns_chinese_and_keeps_english(
     fillers = [*GRAPH["fillers"], *MANY]
     train(teacher_dir, training_texts(graph, *unseen), fillers, tmp_path / "student", settings)
     student, teacher = TorchEncoder(tmp_path / "student", "s"), TorchEncoder(teacher_dir, "t")
-    wanted = teacher.encode(list(unseen.values()), LIMIT)
-    found = student.encode(list(unseen), LIMIT)
+    wanted = teacher.encode(list(unseen.values()), LIMIT, "query")
+    found = student.encode(list(unseen), LIMIT, "query")
     assert (found @ wanted.T).argmax(1).tolist() == [0, 1, 2, 3]
     assert (found * wanted).sum(1).mean() > 0.9
-    kept = (student.encode(list(ENGLISH), LIMIT) * teacher.encode(list(ENGLISH), LIMIT)).sum(1)
+    kept = (student.encode(list(ENGLISH), LIMIT, "query") * teacher.encode(list(ENGLISH), LIMIT, "query")).sum(1)
     assert kept.min() > (0.9999 if layers == 0 else 0.9)
 
 
@@ -150,7 +150,7 @@ def test_untrained_characters_are_unknown(graph: ConceptGraph, teacher_dir: Path
     """A text of characters outside the training texts has no vector, even if English BERT has the character."""
     fillers = [*GRAPH["fillers"], *MANY]
     train(teacher_dir, training_texts(graph), fillers, tmp_path / "student", Distillation(steps=2, batch=8))
-    rows = TorchEncoder(tmp_path / "student", "s").encode(["龙", "牛仔裤", "红色靴子"], LIMIT)
+    rows = TorchEncoder(tmp_path / "student", "s").encode(["龙", "牛仔裤", "红色靴子"], LIMIT, "query")
     assert [bool(row.any()) for row in rows] == [False, True, True]
 
 
@@ -214,6 +214,6 @@ def test_the_command(teacher_dir: Path, tmp_path: Path, capsys: pytest.CaptureFi
     report = json.loads((tmp_path / "student" / "training.json").read_text())
     assert report["steps"] == 3
     assert report["pieces"]["new"] > 7_000
-    assert TorchEncoder(tmp_path / "student", "s").encode(["红色靴子"], LIMIT).any()
+    assert TorchEncoder(tmp_path / "student", "s").encode(["红色靴子"], LIMIT, "query").any()
     with pytest.raises(typer.BadParameter, match="exists"):
         main(tmp_path / "student", teacher=teacher_dir)

@@ -22,6 +22,7 @@ from services.query_encoder.adapters.layer_shapes import layers_of
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import PooledEncoder, TorchEncoder, load_model
 from services.query_encoder.domain.product_text import product_text
+from services.query_encoder.ports import TextKind
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from training.compression.compress import Row, proposed, serving
@@ -71,7 +72,7 @@ def scores(seed: int = 0) -> Importance:
 
 
 def vectors(model: PooledEncoder, texts: Sequence[str], model_dir: Path) -> torch.Tensor:
-    ids = [BatchTokenizer(model_dir).batches([text], 16, 16) for text in texts]
+    ids = [BatchTokenizer(model_dir).batches([text], 16, 16, "query") for text in texts]
     with torch.no_grad():
         found = [model(torch.from_numpy(i), torch.from_numpy(m)) for batches in ids for _, i, m in batches]
     return torch.cat(found)
@@ -109,7 +110,7 @@ def test_a_pruned_model_is_served_like_any_other(model_dir: Path, tmp_path: Path
     reference = vectors(smaller, texts, model_dir).numpy()
     settings = QueryEncoderSettings(model_dir=tmp_path / "pruned", model_cache_dir=tmp_path / "cache")
     for backend, nearest in (("torch", 0.99999), ("onnx-fp32", 0.99999), ("onnx-int8", 0.95)):
-        served = build_encoder(settings.model_copy(update={"backend": backend}), threads=1).encode(texts, 16)
+        served = build_encoder(settings.model_copy(update={"backend": backend}), threads=1).encode(texts, 16, "query")
         assert (served * reference).sum(1).min() > nearest, backend
     whole, less = (
         sum(weights.numel() for weights in load_model(folder).parameters())
@@ -217,7 +218,7 @@ class ByFirstWord:
 
     model_version, dimensions = "first@1", len(WORDS)
 
-    def encode(self, texts: Sequence[str], max_tokens: int) -> FloatArray:
+    def encode(self, texts: Sequence[str], max_tokens: int, kind: TextKind) -> FloatArray:
         rows = [[float(text.split()[0] == word) for word in WORDS] for text in texts]
         return np.array(rows, np.float32)
 
@@ -250,7 +251,7 @@ def test_the_command(model_dir: Path, tmp_path: Path) -> None:
     assert [row["name"] for row in report["rows"]] == ["unpruned"] * 2 + ["heads −50%, feed-forward −50%"] * 2
     assert (tmp_path / "out" / "compress.png").stat().st_size > 1_000
     assert f"KAIROS_QUERY_ENCODER_MODEL_DIR={report['proposed']['model_dir']}" in answer.output
-    kept = TorchEncoder(tmp_path / "out" / "pruned-h50-f50", "x").encode(["red shoe"], 16)
+    kept = TorchEncoder(tmp_path / "out" / "pruned-h50-f50", "x").encode(["red shoe"], 16, "query")
     assert np.linalg.norm(kept) == pytest.approx(1, abs=1e-5)
 
 

@@ -48,8 +48,8 @@ def hits(model_dir: Path) -> float:
     """The share of queries whose nearest product is a right one."""
     encoder, given = TorchEncoder(model_dir, "test@1"), examples()
     ids = list(given.texts)
-    products = encoder.encode([given.texts[product_id] for product_id in ids], 16)
-    nearest = (encoder.encode(list(given.judgements), 16) @ products.T).argmax(1)
+    products = encoder.encode([given.texts[product_id] for product_id in ids], 16, "product")
+    nearest = (encoder.encode(list(given.judgements), 16, "query") @ products.T).argmax(1)
     right = [given.judgements[query].get(ids[row], 0) > 2 for query, row in zip(given.judgements, nearest, strict=True)]
     return float(np.mean(right))
 
@@ -102,7 +102,9 @@ def test_an_interrupted_training_resumes(base_dir: Path, tmp_path: Path) -> None
     assert target.with_suffix(".checkpoint").is_file()
     again = train_encoder(given, base_dir, target, settings(epochs=6))
     through = train_encoder(given, base_dir, tmp_path / "through", settings(epochs=6))
-    one, other = (TorchEncoder(folder, "test@1").encode(["shoelike", "red lamp"], 16) for folder in (again, through))
+    one, other = (
+        TorchEncoder(folder, "test@1").encode(["shoelike", "red lamp"], 16, "query") for folder in (again, through)
+    )
     np.testing.assert_allclose(one, other, atol=1e-5)
 
 
@@ -192,7 +194,8 @@ def test_a_shop_without_judgements(base_dir: Path, tmp_path: Path) -> None:
     assert adapted.fusion.model_dir is not None
     np.testing.assert_array_equal(load_fusion(adapted.fusion.model_dir).hidden, network.hidden)
     one, other = (
-        TorchEncoder(folder, "t@1").encode(["red shoe"], 16) for folder in (start.encoder, adapted.model.model_dir)
+        TorchEncoder(folder, "t@1").encode(["red shoe"], 16, "query")
+        for folder in (start.encoder, adapted.model.model_dir)
     )
     assert np.abs(one - other).max() > 1e-3
     weights = adapted.model.model_dir / "model.safetensors"
