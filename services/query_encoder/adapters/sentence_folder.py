@@ -97,8 +97,8 @@ def read_sentence_folder(model_dir: Path) -> SentenceFolder:
     reading = next(iter(sorted(transformer_dir.glob("sentence_*_config.json"))), None)
     limit, lower_case = _reading(transformer_dir, config, reading)
     if not modules:
-        about = () if reading is None else (reading,)
-        return SentenceFolder(transformer_dir, max_tokens=limit, lower_case=lower_case, about=about)
+        own = () if reading is None else (reading,)
+        return SentenceFolder(transformer_dir, max_tokens=limit, lower_case=lower_case, about=own)
     poolings, pools_prompt = _pooling(model_dir / modules[1][1] / "config.json")
     after = [_dense(model_dir / path) if name == "Dense" else None for name, path in modules[2:]]
     while after and after[-1] is None:
