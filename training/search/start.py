@@ -27,7 +27,7 @@ def read_start(folder: Path) -> Start:
     """
     encoder = folder if _is_encoder(folder) else folder / "encoder"
     if not _is_encoder(encoder):
-        raise ValueError(f"--start {folder} holds no config.json, and neither does its encoder; name a model's folder")
+        raise ValueError(f"--start {folder} holds neither a model nor encoder/ with a model; name a model's folder")
     fusion = encoder.parent / "fusion" if encoder != folder else None
     found = fusion if fusion is not None and (fusion / "fusion.json").is_file() else None
     return Start(

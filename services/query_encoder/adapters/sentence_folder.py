@@ -1,7 +1,7 @@
 """Reads the folder of a sentence-transformer: its modules, pooling, prompts and limits. Needs no torch.
 
-A folder without modules.json is a model of `transformers` alone: the mean of its tokens, without prompts. What these
-pages do not read is refused, since the vectors would not be those of the model:
+A folder without modules.json is a model of `transformers` alone: the mean of its tokens, without prompts. A model that
+needs anything else is refused, since its vectors would be other ones:
 https://sbert.net/docs/package_reference/sentence_transformer/models.html
 """
 
@@ -83,7 +83,7 @@ def read_sentence_folder(model_dir: Path) -> SentenceFolder:
     modules = _modules(model_dir)
     transformer_dir = model_dir / modules[0][1] if modules else model_dir
     config = _object(transformer_dir / "config.json")
-    if "AutoModel" in config.get("auto_map", {}):
+    if "AutoModel" in (config.get("auto_map") or {}):
         raise ValueError(
             f"{transformer_dir / 'config.json'}: auto_map: the model needs code of its own, which is never run; use a "
             "model that `transformers` knows, or remove auto_map if its own class gives the same vectors"
@@ -97,8 +97,8 @@ def read_sentence_folder(model_dir: Path) -> SentenceFolder:
     reading = next(iter(sorted(transformer_dir.glob("sentence_*_config.json"))), None)
     limit, lower_case = _reading(transformer_dir, config, reading)
     if not modules:
-        about = () if reading is None else (reading,)
-        return SentenceFolder(transformer_dir, max_tokens=limit, lower_case=lower_case, about=about)
+        own = () if reading is None else (reading,)
+        return SentenceFolder(transformer_dir, max_tokens=limit, lower_case=lower_case, about=own)
     poolings, pools_prompt = _pooling(model_dir / modules[1][1] / "config.json")
     after = [_dense(model_dir / path) if name == "Dense" else None for name, path in modules[2:]]
     while after and after[-1] is None:
@@ -199,7 +199,7 @@ def _reading(transformer_dir: Path, config: Mapping[str, Any], given: Path | Non
     for name in ("query_length", "document_length", "query_expansion", "processing_kwargs"):
         if reading.get(name):
             raise ValueError(f"{given}: {name}: is not supported; {_OTHER_MODEL}")
-    text = reading.get("modality_config", {}).get("text", {"method_output_name": "last_hidden_state"})
+    text = (reading.get("modality_config") or {}).get("text", {"method_output_name": "last_hidden_state"})
     if reading.get("transformer_task", "feature-extraction") != "feature-extraction" or text.get(
         "method_output_name"
     ) not in ("last_hidden_state", ["last_hidden_state"]):

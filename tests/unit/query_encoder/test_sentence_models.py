@@ -165,7 +165,7 @@ def code_in_weights(folder: Path) -> None:
     (folder / "2_Dense" / "pytorch_model.bin").write_bytes(pickle.dumps(_Code()))
 
 
-REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "another module": (another_module, r"modules\.json: type: .*LSTM.* use a model of the modules"),
     "another pooling": (
         lambda folder: change(folder / "1_Pooling" / "config.json", pooling_mode="attention"),
@@ -175,7 +175,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         lambda folder: change(folder / "config.json", auto_map={"AutoModel": "modeling.Model"}),
         r"config\.json: auto_map: .* use a model",
     ),
-    "an adapter": (lambda folder: (folder / "adapter_config.json").write_text("{}") and None, "merge_and_unload"),
+    "an adapter": (lambda folder: (folder / "adapter_config.json").write_text("{}"), "merge_and_unload"),
     "another activation": (
         lambda folder: change(folder / "2_Dense" / "config.json", activation_function="custom.Swish"),
         r"2_Dense/config\.json: activation_function: 'custom\.Swish' .* use a model with Identity",
