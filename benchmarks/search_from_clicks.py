@@ -165,6 +165,13 @@ def part_of(judgements: Judgements, most: int) -> Judgements:
     return dict(list(judgements.items())[: most or None])
 
 
+def within(judgements: Judgements, products: Path) -> Judgements:
+    """Without products that a smaller catalogue lacks."""
+    with products.open(newline="", encoding="utf-8") as file:
+        ids = {row["id"] for row in csv.DictReader(file)}
+    return {query: {id: value for id, value in judged.items() if id in ids} for query, judged in judgements.items()}
+
+
 def write_products(source: Path, mapping: str, target: Path, judgements: Judgements, most: int) -> int:
     """The judged products, and others up to `most` in all; 0: all."""
     products = read_catalogue(source, mapping)
@@ -207,6 +214,7 @@ def main() -> int:
         "products",
         lambda: write_products(arguments.products, arguments.map, shop.products, {**known, **new}, arguments.catalogue),
     )
+    known, new = within(known, shop.products), within(new, shop.products)
     results.part("set up", shop.set_up)
     results.part("log", lambda: shop.record(known))
     results.part("training", shop.train)

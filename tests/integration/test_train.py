@@ -53,6 +53,25 @@ def test_a_dry_run_has_times_and_sizes(suite: InProcessSuite, folder: Path) -> N
     assert not (folder / "ranker" / "models").exists()
 
 
+def test_lists_of_another_engine_are_imported(suite: InProcessSuite, folder: Path, tmp_path: Path) -> None:
+    """A file of impressions with their query, and a click, is one more search for the text model."""
+
+    def known() -> tuple[int, str]:
+        (text,) = kairos(suite, folder, "train", "--dry-run", "--only", "text")["models"]
+        _, searches, queries = text["data"].split(", ")
+        assert "needs 300" in text["missing"]
+        return int(searches.split()[0].replace(",", "")), queries
+
+    searches, queries = known()
+    when = "2026-11-20T10:00:00Z"
+    shown = [f"i{place},v,s,{id},impression,{when},grey widget" for place, id in enumerate(("p1", "p2", "p3"))]
+    rows = ["event_id,visitor_id,session_id,item_id,type,time,query", *shown, f"c,v,s,p2,click,{when},"]
+    (tmp_path / "lists.csv").write_text("\n".join(rows))
+    command = ["--target", suite.gateway_target, "events", "import", str(tmp_path / "lists.csv"), "--strict"]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    assert known() == (searches + 1, f"{int(queries.split()[0].replace(',', '')) + 1:,} queries with a click")
+
+
 def test_the_first_version_serves(suite: InProcessSuite, folder: Path) -> None:
     """After the command, item vectors are complete, the version is current, and a person's recommendations use it."""
     (shopper, ranking) = kairos(suite, folder, "train", "--small")["models"]

@@ -44,13 +44,18 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """An encoder and the version of its vectors. `model_dir` None: the embedded one."""
+    """An encoder and the version of its vectors. `model_dir` None: the embedded one.
+
+    `exported`: the folder of its ONNX form, which is written if it is missing; None: that of the settings.
+    """
 
     model_dir: Path | None
     version: str
+    exported: Path | None = None
 
     def settings(self) -> dict[str, Any]:
-        return {"model_dir": self.model_dir, "model_version": self.version}
+        cache = {} if self.exported is None else {"model_cache_dir": self.exported}
+        return {"model_dir": self.model_dir, "model_version": self.version} | cache
 
 
 @dataclass(frozen=True)

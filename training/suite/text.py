@@ -21,6 +21,7 @@ from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
 from services.common.models.text_version import (
     ENCODER,
+    EXPORTED,
     FUSION,
     PREFIX,
     TextVersion,
@@ -155,9 +156,11 @@ def current_search(registry: ModelRegistry) -> TrainedSearch:
 
 
 def search_of(folder: Path, version: TextVersion) -> TrainedSearch:
+    """What the version in `folder` serves."""
+    exported = folder / EXPORTED if (folder / EXPORTED).is_dir() else None
     learned = FusionSettings(method="learned", model_dir=folder / FUSION)
     return TrainedSearch(
-        ModelChoice(folder / ENCODER, version.name), learned if version.fusion else configured_search().fusion
+        ModelChoice(folder / ENCODER, version.name, exported), learned if version.fusion else configured_search().fusion
     )
 
 
@@ -173,7 +176,8 @@ def _trained(data: Data, current: TrainedSearch, settings: SuiteTraining, folder
         draft.mkdir()
         copy_files(encoder, draft)
         draft.rename(folder / ENCODER)
-    model = ModelChoice(folder / ENCODER, PREFIX + _digest(encoder))
+    # The services that have no torch need the ONNX form.
+    model = ModelChoice(folder / ENCODER, PREFIX + _digest(encoder), folder / EXPORTED)
     if not fusion.is_dir():
         network = fit_fusion(data.catalogue, data.for_fusion, model, settings.text.fusion)
         shutil.rmtree(draft := folder.with_name("fusion.draft"), ignore_errors=True)
