@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
+from services.common.comparison import comparison_form
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_ATTRIBUTE_NAME, MAX_ATTRIBUTE_TEXT, MAX_SET_ATTRIBUTES
 
@@ -33,6 +35,16 @@ class Declared:
     number: float | None = None
     set_s: float = 0.0
     expires_s: float = math.inf
+
+    @cached_property
+    def name_form(self) -> str:
+        """As product attributes are compared."""
+        return comparison_form(self.name)
+
+    @cached_property
+    def value_forms(self) -> frozenset[str | float]:
+        """The number, or the texts as product attributes are compared."""
+        return frozenset(map(comparison_form, self.texts)) if self.number is None else frozenset([self.number])
 
     @property
     def is_empty(self) -> bool:

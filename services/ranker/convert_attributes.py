@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+import numpy as np
 from google.protobuf.message import DecodeError
 
 from kairos.common.v1 import product_pb2
 from kairos.ranker.v1 import profile_pb2
 from kairos.retrieval.v1 import retrieval_pb2
+from services.common.arrays import FloatArray
 from services.common.convert import time_to_proto
 from services.common.errors import InvalidArgument
 from services.common.user_attributes import Declared
-from services.ranker.domain.attribute_matches import Stated, stated
+from services.ranker.domain.attribute_matches import Stated, attribute_match, stated
 from services.ranker.domain.person import ids_of
 from services.ranker.ports import OwnedAttribute
 from services.ranker.times import moment
@@ -29,12 +31,14 @@ def attributes_from_proto(messages: Iterable[profile_pb2.UserAttribute]) -> list
     ]
 
 
-def stated_by(candidates: retrieval_pb2.Candidates) -> list[Stated]:
-    """Of each candidate; equal bytes give the same object. Raises InvalidArgument."""
+def attribute_matches(candidates: retrieval_pb2.Candidates, declared: Sequence[Declared]) -> FloatArray:
+    """[candidates], by domain/attribute_matches.py. Raises InvalidArgument."""
     try:
-        return [_stated(data) for data in candidates.attributes]
+        # Candidates share few combinations of attributes.
+        match = {data: attribute_match(declared, _stated(data)) for data in set(candidates.attributes)}
     except DecodeError:
         raise InvalidArgument.of("candidates.attributes", "is damaged; send it as retrieval returned it") from None
+    return np.array([match[data] for data in candidates.attributes], np.float32)
 
 
 @lru_cache(_REMEMBERED)

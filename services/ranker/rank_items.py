@@ -18,11 +18,10 @@ from services.ranker.convert import (
     ranking_to_proto,
     session_move,
 )
-from services.ranker.convert_attributes import stated_by
+from services.ranker.convert_attributes import attribute_matches
 from services.ranker.convert_explanation import explained_rows, explanation_to_proto
 from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import stored_ranking
-from services.ranker.domain.attribute_matches import attribute_matches
 from services.ranker.domain.event_shares import Basis, EventShares
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.profile import build_profile
@@ -76,7 +75,7 @@ class ItemRanker:
         asked = ranking_request(message, vectors, popularity, profile, user_history, now_s)
         asked = replace(asked, neighbour_scores=self._lists.neighbour_scores(tenant, user_history, asked.item_ids))
         if message.candidates.attributes and (declared := self._declared(tenant, person) if person else []):
-            asked = replace(asked, attribute_matches=attribute_matches(declared, stated_by(message.candidates)))
+            asked = replace(asked, attribute_matches=attribute_matches(message.candidates, declared))
         if (shopper := self._shoppers.person(tenant, message, user_history, now_s)) is not None:
             asked = with_shopper_scores(asked, shopper, message.as_slate)
         who = message.user_id or message.visitor_id or message.session_id

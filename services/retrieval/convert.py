@@ -260,11 +260,23 @@ def _fill(message: retrieval_pb2.Candidates, candidates: Candidates, model_versi
         if column is not None:
             columns[name] = column.tolist()
     if candidates.attributes:
-        columns["attributes"] = [_attributes(each) for each in candidates.attributes]
+        serialised = {
+            id(each): _attributes(each) for each in {id(each): each for each in candidates.attributes}.values()
+        }
+        columns["attributes"] = [serialised[id(each)] for each in candidates.attributes]
     for name, values in columns.items():
         getattr(message, name).extend(values)
     if candidates.vectors is not None:
         fill_vectors(message.vectors, candidates.vectors, model_version)
+
+
+def _serialised(column: Sequence[Attributes]) -> list[bytes]:
+    # By object: most candidates share one, and comparing nested tuples takes longer.
+    known: dict[int, bytes] = {}
+    for each in column:
+        if id(each) not in known:
+            known[id(each)] = _attributes(each)
+    return [known[id(each)] for each in column]
 
 
 @lru_cache(_REMEMBERED_ATTRIBUTES)

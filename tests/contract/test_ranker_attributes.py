@@ -154,8 +154,8 @@ async def test_the_log_has_the_share_of_equal_attributes(stub: Stub) -> None:
         else b""
         for size in ("M", "L", "", "m", "S")
     ]
-    orders = []
-    for ranking_id, columns in (("r1", {"attributes": stated}), ("r2", {})):
+    orders, asked = [], list[tuple[str, dict[str, Any]]]([("r1", {"attributes": stated}), ("r2", {})])
+    for ranking_id, columns in asked:
         await stub.SetUserAttributes(declaring(size="M", birth_year=1970))
         ask = ranker_pb2.RankItemsRequest(user_id="u", candidates=candidates(**columns), ranking_id=ranking_id)
         orders.append(list((await stub.RankItems(ask)).item_ids))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from services.common.user_attributes import Declared
-from services.ranker.domain.attribute_matches import attribute_matches, stated
+from services.ranker.domain.attribute_matches import attribute_match, stated
 
 DECLARED = [Declared("size", ("M", "S")), Declared("region", ("EU",)), Declared("waist", number=32.0)]
 
@@ -27,4 +26,4 @@ DECLARED = [Declared("size", ("M", "S")), Declared("region", ("EU",)), Declared(
 )
 def test_the_share_of_equal_attributes(attributes: dict[str, list[str]], value: float) -> None:
     """Equal values count for a product, other values against it, and what it does not state counts nothing."""
-    np.testing.assert_allclose(attribute_matches(DECLARED, [stated(attributes)]), [value], rtol=1e-6)
+    assert attribute_match(DECLARED, stated(attributes)) == pytest.approx(value)

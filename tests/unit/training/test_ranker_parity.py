@@ -232,12 +232,12 @@ def request_of(page: Impressions, replay: SqliteProfileStore, shop: Shop, sessio
     )
 
 
-# They depend on counts that follow the log a moment later, and on a trained model: contract tests compare what is
-# logged of them with the ranker's lists and with the model.
-OF_COUNTS_AND_MODELS = ("neighbour_match", "neighbour_rank", "shopper_match", "shopper_rank")
+# They depend on counts that follow the log a moment later, on a trained model, and on what users declared, which no log
+# has: contract tests compare what is logged of them with the ranker's lists, the model and the attributes.
+NOT_OF_THE_LOG = ("neighbour_match", "neighbour_rank", "shopper_match", "shopper_rank", "attribute_match")
 
 
-@pytest.mark.parametrize("name", [name for name in CANDIDATE_NUMBERS if name not in OF_COUNTS_AND_MODELS])
+@pytest.mark.parametrize("name", [name for name in CANDIDATE_NUMBERS if name not in NOT_OF_THE_LOG])
 def test_a_logged_feature_is_the_replayed_one(name: str, simulated: tuple[list[Pair], Examples]) -> None:
     """The same value for every candidate of every page, to the last bit; and it is not the same value everywhere."""
     pairs, _ = simulated

@@ -200,24 +200,28 @@ class ValuesColumn(FieldColumn):
             places = np.flatnonzero(matched.mask.take(rows))
         return rows.take(places), codes.take(places)
 
-    def of_rows(self, rows: RowArray, name: str) -> list[tuple[str, tuple[str, ...]] | None]:
-        """Of each row (name, its values), None for a row without any."""
-        known, codes, texts = self.rows.view, self.codes.view, self.spellings.texts
-        wanted = rows.astype(np.int32)
-        starts = np.searchsorted(known, wanted).tolist()
-        ends = np.searchsorted(known, wanted, side="right").tolist()
-        # Most rows have one value, and most values are those of many rows.
-        one = np.append(codes, MISSING).take(starts).tolist()
-        of_code: dict[int, tuple[str, tuple[str, ...]]] = {}
-        found: list[tuple[str, tuple[str, ...]] | None] = []
-        for start, end, code in zip(starts, ends, one, strict=True):
-            if end - start == 1:
-                if code not in of_code:
-                    of_code[code] = name, (texts[code],)
-                found.append(of_code[code])
-            else:
-                found.append((name, tuple(texts[each] for each in codes[start:end].tolist())) if end > start else None)
-        return found
+    def value_keys(self, rows: RowArray) -> list[int]:
+        """Of each row a number for `texts_of`, MISSING for a row without values. Equal numbers are equal values."""
+        if not len(self.rows):
+            return [MISSING] * len(rows)
+        known, wanted = self.rows.view, rows.astype(np.int32)
+        starts = np.searchsorted(known, wanted)
+        first, second = np.minimum(starts, len(known) - 1), np.minimum(starts + 1, len(known) - 1)
+        has_one = known.take(first) == wanted
+        has_several = (known.take(second) == wanted) & (second > starts)
+        # One value: its code. Several: the place of the first one, below MISSING.
+        keys: list[int] = np.where(
+            has_several, MISSING - 1 - starts, np.where(has_one, self.codes.view.take(first), MISSING)
+        ).tolist()
+        return keys
+
+    def texts_of(self, key: int) -> tuple[str, ...]:
+        """The values of a number of `value_keys` that is not MISSING."""
+        if key >= 0:
+            return (self.spellings.texts[key],)
+        start = MISSING - 1 - key
+        end = int(np.searchsorted(self.rows.view, self.rows.view[start], side="right"))
+        return tuple(self.spellings.texts[code] for code in self.codes.view[start:end].tolist())
 
     def mask(self, selected: BoolArray, size: int) -> BoolArray:
         found = np.zeros(size, np.bool_)

@@ -14,6 +14,7 @@ from services.retrieval.domain.catalogue.conditions import Conditions, condition
 from services.retrieval.domain.catalogue.counting import Units
 from services.retrieval.domain.catalogue.effective import EffectiveOffers
 from services.retrieval.domain.catalogue.facets import FacetCounter
+from services.retrieval.domain.catalogue.field_columns import MISSING
 from services.retrieval.domain.catalogue.grouping import representatives_of, variants_of
 from services.retrieval.domain.catalogue.growing import BoolArray, IntArray, KeyArray, RowArray
 from services.retrieval.domain.catalogue.identifiers import MIN_PREFIX, identifier_form, identifier_forms
@@ -135,15 +136,25 @@ class CatalogueView:
         return self._table.group_sizes.view.take(self._table.groups.view.take(rows))
 
     def attributes(self, rows: RowArray, names: Sequence[str]) -> list[Attributes]:
-        """Of each row (name, values) of those of the attributes that it has; empty without names."""
-        columns = [
-            self._table.attributes[form].of_rows(rows, name)
-            for name in names
-            if (form := comparison_form(name)) in self._table.attributes
-        ]
-        if not columns:
-            return [()] * len(rows) if names else []
-        return [tuple(filter(None, stated)) for stated in zip(*columns, strict=True)]
+        """Of each row (name, values) of those of the attributes that it has; empty without names.
+
+        Rows share few combinations of values: most have the same object.
+        """
+        if not names:
+            return []
+        forms = [(name, comparison_form(name)) for name in names]
+        columns = [(name, self._table.attributes[form]) for name, form in forms if form in self._table.attributes]
+        known: dict[tuple[int, ...], Attributes] = {}
+        found: list[Attributes] = []
+        keys = [column.value_keys(rows) for _, column in columns]
+        for combination in zip(*keys, strict=True) if keys else [()] * len(rows):
+            stated = known.get(combination)
+            if stated is None:
+                pairs = zip(columns, combination, strict=True)
+                stated = tuple((name, column.texts_of(key)) for (name, column), key in pairs if key != MISSING)
+                known[combination] = stated
+            found.append(stated)
+        return found
 
     @property
     def has_variants(self) -> bool:
