@@ -121,9 +121,10 @@ def steps(clock: Clock, title: str) -> Iterator[None]:
 def bounds(share: float) -> Retention:
     """The defaults, with this share of the counts."""
     own = RetentionSettings().bounds
-    return Retention(*(
+    events, impressions, whole = (
         LogBound(of.age_s, max(int(of.count * share), 1)) for of in (own.events, own.impressions, own.whole_rankings)
-    ))  # fmt: skip
+    )
+    return Retention(events, impressions, whole)
 
 
 def month(

@@ -21,7 +21,7 @@ from benchmarks.baselines.tuning import tuned
 from benchmarks.recommend_offline import original
 from benchmarks.recommend_quality import sampled, shops
 from benchmarks.recommend_report import KAIROS, MISS, packed, plot, summary, unpacked
-from benchmarks.recommend_suite import PLAIN, Shop, placements, users_and_items
+from benchmarks.recommend_suite import PLAIN, Shop, catalogue, placements, purchases, users_and_items
 from services.gateway.domain.serving_configuration import ServingConfiguration
 
 ITEMS = 40
@@ -72,7 +72,7 @@ def test_the_log_lacks_the_test_items(tmp_path: Path) -> None:
     """Each user's last item is not in the events, which are in the order of time and as far apart as asked for."""
     data = histories([1, 2, 3, 4], [5, 6], [0, 1, 2])
     split, shop = leave_one_out(data), Shop(tmp_path)
-    shop.write(data, split, ["title"] * 7, spacing_days=14)
+    shop.write(catalogue(data, with_texts=True), purchases(data, split, spacing_days=14))
     with shop.events.open() as file:
         found = list(csv.DictReader(file))
     by_user = {user: [row["item_id"] for row in found if row["user_id"] == user] for user in data.user_ids}

@@ -32,7 +32,7 @@ CORPUS = (
     "coffee grinder desk lamp кофе наушники 跑步鞋 手机 耳机",
 )
 # Weights of this size make vectors of different texts differ.
-_SIZE = {
+_SIZE: Any = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32,
     "initializer_range": 0.3,
 }  # fmt: skip

@@ -134,7 +134,8 @@ def test_an_export_belongs_to_its_pooling(tmp_path: Path) -> None:
     change(folder / "1_Pooling" / "config.json", pooling_mode="cls")
     settings = QueryEncoderSettings(model_dir=folder, model_cache_dir=cache, backend="onnx-fp32")
     served, in_torch = build_encoder(settings, threads=1), TorchEncoder(folder, "m@1")
-    np.testing.assert_allclose(*(e.encode(TEXTS, MAX_TOKENS, "query") for e in (served, in_torch)), atol=1e-4)
+    one, other = (encoder.encode(TEXTS, MAX_TOKENS, "query") for encoder in (served, in_torch))
+    np.testing.assert_allclose(one, other, atol=1e-4)
     assert len(list(cache.iterdir())) == 2
 
 

@@ -187,11 +187,13 @@ def test_a_shop_without_judgements(base_dir: Path, tmp_path: Path) -> None:
     earlier = tmp_path / "earlier"
     network = train_fusion(ranked_by_words(20), FusionTraining())
     save_fusion(network, earlier / "fusion", {})
+    assert fresh.model.model_dir is not None
     fresh.model.model_dir.rename(earlier / "encoder")
     start = read_start(earlier)
     adapted = train(products, "", None, tmp_path / "out", given, start)
     assert adapted.model.version != fresh.model.version
     assert adapted.fusion.model_dir is not None
+    assert adapted.model.model_dir is not None
     np.testing.assert_array_equal(load_fusion(adapted.fusion.model_dir).hidden, network.hidden)
     one, other = (
         TorchEncoder(folder, "t@1").encode(["red shoe"], 16, "query")

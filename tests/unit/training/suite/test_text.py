@@ -86,7 +86,7 @@ def test_a_version_from_clicks(tmp_path: Path) -> None:
     assert (version.alpha, version.beta, version.fusion) == (1.0, 0.15, True)
     load_fusion(folder / "fusion")
     encoder = TorchEncoder(folder / "encoder", version.name)
-    query, right, wrong = encoder.encode(["red shoelike", "red shoe", "blue lamp"], 16)
+    query, right, wrong = encoder.encode(["red shoelike", "red shoe", "blue lamp"], 16, "query")
     assert query @ right > query @ wrong
     report = json.loads((folder / "report.json").read_text())
     assert sum(report["data"]["queries"].values()) == 36
