@@ -21,8 +21,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from services.common.versions import add_version, replace_file, sync, version_names
 from services.common.models.rollout import Rollout, Stage, Step, StepKind
+from services.common.versions import add_version, replace_file, sync, version_names
 
 POINTER, LOG, MANIFEST = "rollout.json", "log.jsonl", "version.json"
 _LOCK = ".lock"
