@@ -115,8 +115,13 @@ class _Servers:
 async def _start(
     folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None
 ) -> _Servers:
-    encoder = build_encoder_handler(QueryEncoderSettings(data_dir=folder / "query_encoder", **encoder_settings))
-    retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", fusion=fusion))
+    models = folder / "ranker" / "models"
+    encoder = build_encoder_handler(
+        QueryEncoderSettings(data_dir=folder / "query_encoder", registry_dir=models, **encoder_settings)
+    )
+    retrieval = build_retrieval_handler(
+        RetrievalSettings(data_dir=folder / "retrieval", fusion=fusion, registry_dir=models)
+    )
     ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker"))
     pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
     closing = contextlib.ExitStack()

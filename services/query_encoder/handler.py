@@ -13,7 +13,6 @@ from services.common.call_limit import MOST_IMPORTS
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.errors import Conflict
-from services.common.models.follower import Follower
 from services.common.product import Product
 from services.common.rpc import rpc
 from services.query_encoder.convert import (
@@ -63,9 +62,8 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         stop_words: frozenset[str],
         query_thread: ThreadPoolExecutor,
         import_threads: ThreadPoolExecutor,
-        mirror: Follower | None = None,
     ) -> None:
-        self._texts, self._image_encoder, self._mirror = texts, image_encoder, mirror
+        self._texts, self._image_encoder = texts, image_encoder
         self._reader, self._understander, self._companions = reader, understander, companions
         self._lexicons, self._vocabularies, self._past_queries = lexicons, vocabularies, PastQueries()
         self._stop_words = stop_words
@@ -146,8 +144,6 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             encoder.check()
 
     def close(self) -> None:
-        if self._mirror is not None:
-            self._mirror.close()
         self._texts.close()
         self._query_thread.shutdown(cancel_futures=True)
         self._import_threads.shutdown(cancel_futures=True)

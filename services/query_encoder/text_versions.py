@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services.common.models.follower import Follower
+from services.common.models.follower import Follower, mirroring
 from services.common.models.loaded_versions import LoadedVersions, TenantVersions
 from services.common.models.rollout import Rollout
 from services.common.models.text_version import FOLDER
@@ -18,24 +18,27 @@ from services.query_encoder.served_encoder import ServedEncoder
 class TextVersions:
     """`of_settings`: the first model, which is version "" of every tenant, and a second one if there is one.
 
-    `load` makes an encoder of a version's folder, ready to answer. The registry of tenant t is `root`/t/text; None:
-    there are no trained versions. A thread follows its pointers from the start until `close`.
+    `load` makes an encoder of a version's folder, ready to answer. The registry of tenant t is `root`/t/text, a mirror
+    of `url` if that is not empty; root None: there are no trained versions. Threads follow the pointers from the start
+    until `close`.
     """
 
     def __init__(
         self,
         of_settings: Sequence[ServedEncoder],
-        root: Path | None,
         load: Callable[[Path], ServedEncoder],
+        root: Path | None,
+        url: str,
         poll_s: float,
     ) -> None:
         self.first, *self._second = of_settings
         self._versions: LoadedVersions[ServedEncoder] | None = None
-        self._follower: Follower | None = None
+        self._followers: list[Follower] = []
         if root is not None:
+            mirror = mirroring(root, url, (FOLDER,), poll_s)
             self._versions = LoadedVersions(root, load, _not_loaded, self.first, FOLDER)
             self._versions.refresh()
-            self._follower = Follower(self._versions.refresh, poll_s)
+            self._followers = [*([mirror] if mirror else []), Follower(self._versions.refresh, poll_s)]
 
     def current(self, tenant: str) -> ServedEncoder:
         """The model of the tenant's live collection."""
@@ -69,8 +72,8 @@ class TextVersions:
         return list(dict.fromkeys([self.first, *self._second, *trained]))
 
     def close(self) -> None:
-        if self._follower is not None:
-            self._follower.close()
+        for follower in self._followers:
+            follower.close()
 
     def _of(self, tenant: str) -> TenantVersions[ServedEncoder] | None:
         return None if self._versions is None else self._versions.of(tenant)

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from services.common.models.follower import mirroring
-from services.common.models.text_version import ENCODER, FOLDER, read_text_version
+from services.common.models.text_version import ENCODER, read_text_version
 from services.common.settings import REDIS_TIMEOUT_S
 from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
@@ -58,11 +57,9 @@ def assemble(
         )  # fmt: skip
         return ServedEncoder(build_encoder(own, own.threads), own, query_thread, import_threads)
 
-    root, poll_s = settings.registry_dir, settings.registry_poll_s
-    mirror = mirroring(root, settings.registry_url, (FOLDER,), poll_s) if root is not None else None
     of_settings = [ServedEncoder(encoder, settings, query_thread, import_threads) for encoder in encoders]
     return QueryEncoderHandler(
-        TextVersions(of_settings, root, load, poll_s),
+        TextVersions(of_settings, load, settings.registry_dir, settings.registry_url, settings.registry_poll_s),
         ServedImageEncoder(images, import_threads),
         QueryReader(domain, settings.default_currency),
         Companions(domain.graph),
@@ -72,7 +69,6 @@ def assemble(
         domain.stop_words,
         query_thread,
         import_threads,
-        mirror,
     )
 
 

@@ -271,10 +271,10 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         self._index.check()
 
     def close(self) -> None:
-        """Waits for work that has begun, then closes the index."""
+        """Waits for work that has begun, then closes the retriever."""
         for threads in (self._searches, self._reads, self._writes):
             threads.shutdown(cancel_futures=True)
-        self._index.close()
+        self._retriever.close()
 
     async def _run(self, threads: Executor, context: RequestContext, work: Callable[[], Result]) -> Result:
         def timely() -> Result:

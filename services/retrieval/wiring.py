@@ -6,9 +6,11 @@ from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collections
 from services.retrieval.adapters.fusion_model import load_fusion
 from services.retrieval.adapters.index import QdrantIndex
+from services.retrieval.adapters.trained_fusions import TrainedFusions
 from services.retrieval.domain.fusion import FixedFusion
 from services.retrieval.domain.learned_fusion import LearnedFusion
 from services.retrieval.handler import RetrievalHandler
+from services.retrieval.ports import Fusions
 from services.retrieval.search import Retriever
 from services.retrieval.settings import FusionSettings, RetrievalSettings
 
@@ -24,10 +26,15 @@ def build_retriever(settings: RetrievalSettings) -> Retriever:
 
 
 def retriever_over(collections: Collections, settings: RetrievalSettings) -> Retriever:
-    learned = None
+    index = QdrantIndex(collections, Bm25Encoder(settings.bm25))
+    return Retriever(index, _fixed(settings.fusion), _learned(settings))
+
+
+def _learned(settings: RetrievalSettings) -> Fusions:
+    of_settings = None
     if settings.fusion.method == "learned" and settings.fusion.model_dir is not None:
-        learned = LearnedFusion(load_fusion(settings.fusion.model_dir))
-    return Retriever(QdrantIndex(collections, Bm25Encoder(settings.bm25)), _fixed(settings.fusion), learned)
+        of_settings = LearnedFusion(load_fusion(settings.fusion.model_dir))
+    return TrainedFusions(of_settings, settings.registry_dir, settings.registry_url, settings.registry_poll_s)
 
 
 def _fixed(settings: FusionSettings) -> FixedFusion:

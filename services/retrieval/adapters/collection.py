@@ -71,6 +71,10 @@ class Collection(Protocol):
     def image_dimensions(self) -> int:
         """Of the image vectors; 0 before the first one."""
 
+    @property
+    def revision(self) -> int | None:
+        """Changes with every write. None while one happens, and where other processes write."""
+
     def begin_vectors(self, using: str, model_version: str, dimensions: int) -> None:
         """From now on points may have vectors of this name, DENSE or IMAGE. Only once for each."""
 
@@ -149,6 +153,9 @@ class Collections(Protocol):
 
     def revision(self, tenant: str) -> Revision | None:
         """See ports.ProductIndex."""
+
+    def known_pair(self, tenant: str) -> Pair:
+        """Both, for searches. Another process' switch shows soon."""
 
     def pair(self, tenant: str) -> Pair:
         """Both, as they are at this moment, for writes."""

@@ -1,4 +1,4 @@
-"""Whether a staged collection may answer searches: while a text model is on trial, it answers a share of the shoppers."""
+"""Whether a staged collection may answer searches: while a text model is on trial, it answers a share of them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,148 @@
+"""The steps of `kairos models` for text models: the registry's pointer and the collections change together.
+
+    promote     shadow (the encoder loads the version) ──► staged collection filled and checked
+                ──► share, or: collections switched ──► promoted
+    rollback    the earlier collection completed, if it is not ──► collections switched ──► rolled back
+
+Between any two of these steps searches are answered right: the encoder puts the vector of the shopper's version first,
+and retrieval answers from the collection with vectors of that version. Repeating an interrupted command goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import grpc
+
+from cli.calls import err
+from cli.reembedding import Reembedding, Refused
+from ops.client import Connection
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import Rollout, Stage, StepKind
+from services.common.models.text_version import PREFIX, read_text_version
+
+# How long the encoder may take to load a version; exporting it takes half a minute.
+_LOAD_S, _PAUSE_S = 300.0, 0.5
+# In the figures of a step: the model version of the vectors of the settings' model.
+_OF_SETTINGS = "model_of_settings"
+
+
+@dataclass(frozen=True)
+class TextSteps:
+    """Of one tenant's registry of text models, and its collections at the gateway."""
+
+    registry: ModelRegistry
+    connection: Connection
+    reason: str
+    quiet: bool = False
+
+    def promote(self, version: str, share: float) -> None:
+        """Raises ValueError if the catalogue cannot be embedded; the version then stays in shadow."""
+        name, now = self._model(version), self.registry.rollout()
+        job = self._job(name)
+        state = job.describe()
+        if not state.HasField("live") and share < 1:
+            raise ValueError("the catalogue is empty; import it first, or promote the version to all users")
+        live = state.live.model_version
+        if version != now.current and now.challenger != version:
+            figures = {_OF_SETTINGS: live} if live and not live.startswith(PREFIX) else {}
+            self._make_room(now, name)
+            self._take(StepKind.SHADOW, version, lambda now: now.with_shadow(version), figures)
+        if live:
+            self._complete(job)
+        if share >= 1:
+            if live:
+                job.switch()
+            if version != now.current:
+                self._take(StepKind.PROMOTED, version, lambda now: now.promoted(version, keep=True))
+        elif share > 0:
+            self._take(StepKind.SHARE, version, lambda now: now.with_share(version, share))
+        elif self.registry.rollout().stage is not Stage.SHADOW:
+            self._take(StepKind.SHADOW, version, lambda now: now.with_shadow(version))
+
+    def rollback(self) -> None:
+        """Raises ValueError if there is nothing to go back to."""
+        now = self.registry.rollout()
+        target, leaving = now.rolled_back().current, now.current if now.challenger is None else now.challenger
+        job = self._job(self._model(target))
+        state = job.describe()
+        if state.HasField("live") and state.live.model_version != job.model_version:
+            is_there = state.HasField("staged") and state.staged.model_version == job.model_version
+            if not is_there or state.staged.product_count != state.live.product_count:
+                if target not in (now.current, now.other):
+                    self._take(StepKind.SHADOW, target, lambda now: _beside(now, target))
+                self._complete(job)
+            job.switch()
+        self._take(StepKind.ROLLED_BACK, leaving, lambda now: now.rolled_back(keep=True))
+
+    def _complete(self, job: Reembedding) -> None:
+        """Fills the staged collection of the job's model and checks it. Does nothing if that model is live."""
+        state = job.describe()
+        if state.live.model_version == job.model_version:
+            return
+        if state.HasField("staged") and state.staged.model_version != job.model_version:
+            self._job(state.staged.model_version).drop()
+        self._once_loaded(job, job.begin)
+        self._once_loaded(job, job.fill)
+        if problems := job.check():
+            raise ValueError(f"{job.model_version}: {'; '.join(problems)}; searches are answered as before")
+
+    def _make_room(self, now: Rollout, name: str) -> None:
+        """Another promotion may have been interrupted after its switch: the current version's collection is live
+        again.
+        """
+        try:
+            current = self._job(self._model(now.current))
+        except ValueError:
+            # The settings' model was never replaced: its collection is live.
+            return
+        state = current.describe()
+        is_other = state.live.model_version not in (name, current.model_version)
+        if is_other and state.HasField("staged") and state.staged.model_version == current.model_version:
+            current.switch()
+
+    def _once_loaded(self, job: Reembedding, step: Callable[[], None]) -> None:
+        """Replicas of the encoder load a version one after the other."""
+        deadline, said = time.monotonic() + _LOAD_S, self.quiet
+        while True:
+            try:
+                return step()
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.FAILED_PRECONDITION or time.monotonic() > deadline:
+                    raise
+            except Refused as error:
+                raise ValueError(str(error)) from None
+            if not said:
+                err.print(f"waiting until the query encoder has loaded {job.model_version}")
+                said = True
+            time.sleep(_PAUSE_S)
+
+    def _model(self, version: str) -> str:
+        """The model version of the vectors of a version. Raises ValueError if it cannot be known."""
+        if version:
+            return read_text_version(self.registry.path(version)).name
+        for step in reversed(self.registry.steps()):
+            if _OF_SETTINGS in step.figures:
+                return str(step.figures[_OF_SETTINGS])
+        raise ValueError(
+            "the version of the settings' model is not known here; name it to `kairos catalog reembed --model-version`"
+        )
+
+    def _take(
+        self,
+        kind: StepKind,
+        version: str,
+        change: Callable[[Rollout], Rollout],
+        figures: Mapping[str, object] | None = None,
+    ) -> None:
+        self.registry.take_step(kind, version, change, self.reason, figures)
+
+    def _job(self, model_version: str) -> Reembedding:
+        return Reembedding(self.connection, model_version, quiet=self.quiet)
+
+
+def _beside(now: Rollout, version: str) -> Rollout:
+    """The encoder loads the version, which answers nobody."""
+    return replace(now, other=version, stage=Stage.HOLDBACK, share=0.0)

@@ -1,0 +1,96 @@
+"""Versions of the text model through all real services, without Ray: promoted, shared, rolled back under searches."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from ops.client import Connection
+from ops.in_process import in_process_suite
+from services.common.models.registry import ModelRegistry
+from services.common.models.text_version import ENCODER, TextVersion, write_text_version
+from tests.integration.test_new_encoder import OLD, SIZE, bert, dense, imported, searching, shop
+
+__all__ = ["shop"]  # a fixture
+
+ONE, TWO = "text@aaaaaaaaaaaa", "text@bbbbbbbbbbbb"
+QUERY = "wireless headphones"
+POLL_S = 0.05
+
+
+@pytest.fixture(scope="module")
+def encoders(shop: Path) -> Path:
+    """Two more models that know the shop's words."""
+    words = list(json.loads((shop / OLD / "tokenizer.json").read_text())["model"]["vocab"])[4:]
+    bert(shop / "trained" / ONE, words, 3, 24)
+    bert(shop / "trained" / TWO, words, 4, 32)
+    return shop / "trained"
+
+
+@pytest.fixture
+def registry(tmp_path: Path, encoders: Path) -> ModelRegistry:
+    """Versions 0001 and 0002, none of them in use."""
+    found = ModelRegistry(tmp_path / "ranker" / "models" / "default" / "text")
+    for name in (ONE, TWO):
+
+        def save(folder: Path, name: str = name) -> None:
+            write_text_version(TextVersion(name, 1.0, 0.15, fusion=False), folder)
+            shutil.copytree(encoders / name, folder / ENCODER)
+
+        found.publish(save, {"created_s": 1.0, "kind": "text"})
+    return found
+
+
+@pytest.fixture
+def connection(tmp_path: Path, shop: Path, registry: ModelRegistry) -> Iterator[Connection]:
+    """To a suite with the shop's catalogue, whose query encoder follows the registry."""
+    encoder = {
+        "model_dir": shop / OLD,
+        "model_version": OLD,
+        "model_cache_dir": shop / "models",
+        "backend": "onnx-fp32",
+    }
+    with in_process_suite(tmp_path, encoder=encoder | {"registry_poll_s": POLL_S}) as suite:
+        found = Connection(suite.gateway_target, timeout_s=20)
+        imported(found, shop)
+        yield found
+
+
+def models(connection: Connection, registry: ModelRegistry, *arguments: str, code: int = 0) -> Result:
+    root = registry.folder.parents[1]
+    result = CliRunner().invoke(
+        app, ["--target", connection.target, "models", *arguments, "--registry", str(root)],
+        env={"COLUMNS": "200", "NO_COLOR": "1"},
+    )  # fmt: skip
+    assert result.exit_code == code, result.output
+    return result
+
+
+def collections(connection: Connection) -> tuple[str, str, int]:
+    """(model version of the live collection, that of the staged one, products of the staged one)."""
+    result = CliRunner().invoke(app, ["--target", connection.target, "catalog", "reembed", "--json"])
+    state = json.loads(result.stdout)
+    staged = state.get("staged", {})
+    return state["live"]["model_version"], staged.get("model_version", ""), int(staged.get("product_count", 0))
+
+
+def test_promoted_and_back_under_searches(connection: Connection, registry: ModelRegistry) -> None:
+    """Each search has its dense leg by one model, while versions are promoted one after the other and rolled back."""
+    of_settings = dense(connection, QUERY)
+    with searching(connection, QUERY) as during:
+        assert "current: text/0001" in models(connection, registry, "promote", "text/0001").output
+        assert collections(connection) == (ONE, OLD, SIZE)
+        models(connection, registry, "promote", "text/0002")
+        assert collections(connection) == (TWO, ONE, SIZE)
+        models(connection, registry, "rollback", "--kind", "text")
+        assert collections(connection) == (ONE, TWO, SIZE)
+    seen = {str(answer) for answer in during}
+    assert len(seen) == 3
+    assert str(of_settings) in seen
+    assert registry.rollout().current == "0001"
