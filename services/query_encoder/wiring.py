@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from services.common.models.text_version import ENCODER, read_text_version
+from services.common.models.text_version import ENCODER, EXPORTED, read_text_version
 from services.common.settings import REDIS_TIMEOUT_S
 from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
@@ -50,11 +50,16 @@ def assemble(
 
     def load(folder: Path) -> ServedEncoder:
         about = read_text_version(folder)
+        exported_dir = folder / EXPORTED
         own = settings.model_copy(
             update={
-                "model_dir": folder / ENCODER, "model_version": about.name, "alpha": about.alpha, "beta": about.beta
+                "model_dir": folder / ENCODER,
+                "model_version": about.name,
+                "model_cache_dir": exported_dir if exported_dir.is_dir() else settings.model_cache_dir,
+                "alpha": about.alpha,
+                "beta": about.beta,
             }
-        )  # fmt: skip
+        )
         return ServedEncoder(build_encoder(own, own.threads), own, query_thread, import_threads)
 
     of_settings = [ServedEncoder(encoder, settings, query_thread, import_threads) for encoder in encoders]

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from kairos.gateway.v1 import gateway_pb2
 from ops.client import Connection
 from ops.in_process import in_process_suite
 from services.common.models.registry import ModelRegistry
 from services.common.models.text_version import ENCODER, TextVersion, write_text_version
-from tests.integration.test_new_encoder import OLD, SIZE, bert, dense, imported, searching, shop
+from tests.integration.test_new_encoder import OLD, SIZE, bert, dense, imported, kairos, searching, shop
 
 __all__ = ["shop"]  # a fixture
 
@@ -94,3 +98,65 @@ def test_promoted_and_back_under_searches(connection: Connection, registry: Mode
     assert len(seen) == 3
     assert str(of_settings) in seen
     assert registry.rollout().current == "0001"
+
+
+def answer(connection: Connection, user: str) -> str:
+    """The dense scores of a user's search, as text. There are no degradations."""
+    message = gateway_pb2.SearchRequest(query=QUERY, explain=True, page_size=20, user_id=user)
+    with connection.stub() as stub:
+        found = stub.Search(message, timeout=connection.timeout_s)
+    assert not found.degradations
+    return str({result.product.id: round(result.stage_scores.dense, 3) for result in found.results})
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(POLL_S)
+
+
+def test_a_share_of_the_shoppers(connection: Connection, registry: ModelRegistry) -> None:
+    """With a share of a half each person keeps the arm, and about half have each; a request of nobody has the current
+    version.
+    """
+    users = [f"user-{number}" for number in range(40)]
+    before = answer(connection, "")
+    models(connection, registry, "promote", "text/0001", "--share", "0.5")
+    assert collections(connection) == (OLD, ONE, SIZE)
+    eventually(lambda: any(answer(connection, user) != before for user in users))
+    arms = {user: answer(connection, user) for user in users}
+    assert arms == {user: answer(connection, user) for user in users}
+    assert len(set(arms.values())) == 2
+    assert 8 <= sum(arm == before for arm in arms.values()) <= 32
+    assert answer(connection, "") == before
+    models(connection, registry, "rollback", "--kind", "text")
+    eventually(lambda: {answer(connection, user) for user in users} == {before})
+
+
+def test_a_command_that_was_killed(connection: Connection, registry: ModelRegistry) -> None:
+    """Killed at any step, a promotion leaves searches as they were; repeated, it is carried through."""
+    before = dense(connection, QUERY)
+    command = [
+        sys.executable, "-c", "from cli.main import app; app()", "--target", connection.target,
+        "models", "promote", "text/0001", "--registry", str(registry.folder.parents[1]),
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        eventually(lambda: registry.rollout().challenger == "0001" or process.poll() is not None)
+        process.kill()
+    assert registry.rollout().current == ""
+    assert dense(connection, QUERY) == before
+    # As if it had died between the switch and the pointer.
+    models(connection, registry, "promote", "text/0001", "--share", "0")
+    kairos(connection, "--model-version", ONE)
+    assert collections(connection) == (ONE, OLD, SIZE)
+    assert dense(connection, QUERY) == before
+    # Another version may take its place, and then the first one.
+    models(connection, registry, "promote", "text/0002", "--share", "0")
+    assert collections(connection) == (OLD, TWO, SIZE)
+    assert dense(connection, QUERY) == before
+    models(connection, registry, "promote", "text/0001")
+    models(connection, registry, "promote", "text/0001")
+    assert collections(connection) == (ONE, OLD, SIZE)
+    eventually(lambda: dense(connection, QUERY) != before)
+    assert registry.rollout().before == ("",)

@@ -1,8 +1,11 @@
 """A version of the text model in the registry: an encoder, the weights of a query's context, and possibly a fusion.
 
-text.json    name, alpha, beta, fusion
-encoder/     a sentence-transformer
-fusion/      the learned fusion, if `fusion` is true
+    text.json    name, alpha, beta, fusion
+    encoder/     a sentence-transformer
+    exported/    its ONNX form, as query_encoder's onnx_export writes it
+    fusion/      the learned fusion, if `fusion` is true
+
+Without exported/ the query encoder exports the model when it loads the version, which needs torch.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from services.common.limits import MAX_MODEL_VERSION, text_problem
 
 # The registry of a tenant's text models, in the folder of the registry of its rankers.
 FOLDER = "text"
-ABOUT, ENCODER, FUSION = "text.json", "encoder", "fusion"
+ABOUT, ENCODER, EXPORTED, FUSION = "text.json", "encoder", "exported", "fusion"
 # The model version of vectors of a trained text model begins with it.
 PREFIX = "text@"
 
