@@ -47,18 +47,17 @@ class TextSteps:
             raise ValueError("the catalogue is empty; import it first, or promote the version to all users")
         live = state.live.model_version
         if version != now.current and now.challenger != version:
-            figures = {_OF_SETTINGS: live} if live and not live.startswith(PREFIX) else {}
+            before = {_OF_SETTINGS: live} if live and not live.startswith(PREFIX) else {}
             self._make_room(now, name)
-            self._take(StepKind.SHADOW, version, lambda now: now.with_shadow(version), figures)
-        if live:
-            self._complete(job)
+            self._take(StepKind.SHADOW, version, lambda now: now.with_shadow(version), before)
+        figures = self._complete(job) if live else {}
         if share >= 1:
             if live:
                 job.switch()
             if version != now.current:
-                self._take(StepKind.PROMOTED, version, lambda now: now.promoted(version, keep=True))
+                self._take(StepKind.PROMOTED, version, lambda now: now.promoted(version, keep=True), figures)
         elif share > 0:
-            self._take(StepKind.SHARE, version, lambda now: now.with_share(version, share))
+            self._take(StepKind.SHARE, version, lambda now: now.with_share(version, share), figures)
         elif self.registry.rollout().stage is not Stage.SHADOW:
             self._take(StepKind.SHADOW, version, lambda now: now.with_shadow(version))
 
@@ -77,17 +76,26 @@ class TextSteps:
             job.switch()
         self._take(StepKind.ROLLED_BACK, leaving, lambda now: now.rolled_back(keep=True))
 
-    def _complete(self, job: Reembedding) -> None:
-        """Fills the staged collection of the job's model and checks it. Does nothing if that model is live."""
+    def _complete(self, job: Reembedding) -> dict[str, object]:
+        """Fills the staged collection of the job's model and checks it; gives the figures of the check. Does nothing if
+        that model is live.
+        """
         state = job.describe()
         if state.live.model_version == job.model_version:
-            return
+            return {}
         if state.HasField("staged") and state.staged.model_version != job.model_version:
             self._job(state.staged.model_version).drop()
         self._once_loaded(job, job.begin)
         self._once_loaded(job, job.fill)
         if problems := job.check():
             raise ValueError(f"{job.model_version}: {'; '.join(problems)}; searches are answered as before")
+        found = job.figures
+        if not self.quiet:
+            err.print(
+                f"{job.embedded:,} products embedded; searches find {found.recall:.0%} of the nearest neighbours, and "
+                f"{found.overlap:.0%} of these are nearest by the live model too"
+            )
+        return {"embedded": job.embedded, "recall": found.recall, "overlap": found.overlap}
 
     def _make_room(self, now: Rollout, name: str) -> None:
         """Another promotion may have been interrupted after its switch: the current version's collection is live

@@ -158,7 +158,8 @@ class ProductIndex(Protocol):
     def pinned(self, tenant: str, model_version: str = "") -> ProductIndex:
         """The same index for one request: its reads for this tenant all come from one collection.
 
-        That is the one that is live now; or the staged one, if its vectors are of `model_version` and it is complete.
+        That is the one that is live now; or the staged one, if its vectors are of `model_version`, it is complete, and
+        a text version of the tenant's registry is in use.
         """
 
     def revision(self, tenant: str, model_version: str = "") -> Revision | None:

@@ -62,7 +62,8 @@ class _Result:
 class Retriever:
     """Answers retrieval queries. A learned fusion replaces `fixed` if a search has one query vector and words.
 
-    If the first query vector is of the model of the staged collection, and that one is complete, it answers the query.
+    If text versions are in use, and the first query vector is of the model of the staged collection, which is complete,
+    that one answers the query.
     """
 
     def __init__(

@@ -10,7 +10,6 @@ from services.retrieval.adapters.trained_fusions import TrainedFusions
 from services.retrieval.domain.fusion import FixedFusion
 from services.retrieval.domain.learned_fusion import LearnedFusion
 from services.retrieval.handler import RetrievalHandler
-from services.retrieval.ports import Fusions
 from services.retrieval.search import Retriever
 from services.retrieval.settings import FusionSettings, RetrievalSettings
 
@@ -26,11 +25,12 @@ def build_retriever(settings: RetrievalSettings) -> Retriever:
 
 
 def retriever_over(collections: Collections, settings: RetrievalSettings) -> Retriever:
-    index = QdrantIndex(collections, Bm25Encoder(settings.bm25))
-    return Retriever(index, _fixed(settings.fusion), _learned(settings))
+    fusions = _fusions(settings)
+    index = QdrantIndex(collections, Bm25Encoder(settings.bm25), fusions.has_versions)
+    return Retriever(index, _fixed(settings.fusion), fusions)
 
 
-def _learned(settings: RetrievalSettings) -> Fusions:
+def _fusions(settings: RetrievalSettings) -> TrainedFusions:
     of_settings = None
     if settings.fusion.method == "learned" and settings.fusion.model_dir is not None:
         of_settings = LearnedFusion(load_fusion(settings.fusion.model_dir))

@@ -85,7 +85,10 @@ def collections(connection: Connection) -> tuple[str, str, int]:
 
 
 def test_promoted_and_back_under_searches(connection: Connection, registry: ModelRegistry) -> None:
-    """Each search has its dense leg by one model, while versions are promoted one after the other and rolled back."""
+    """Each search has its dense leg by one model, while versions are promoted one after the other and rolled back.
+
+    What is imported after a promotion is found after the rollback too.
+    """
     of_settings = dense(connection, QUERY)
     with searching(connection, QUERY) as during:
         assert "current: text/0001" in models(connection, registry, "promote", "text/0001").output
@@ -98,6 +101,19 @@ def test_promoted_and_back_under_searches(connection: Connection, registry: Mode
     assert len(seen) == 3
     assert str(of_settings) in seen
     assert registry.rollout().current == "0001"
+    assert "text/0002" in models(connection, registry, "list", "--kind", "text").output
+
+
+def test_an_import_after_a_promotion(connection: Connection, registry: ModelRegistry, shop: Path) -> None:
+    """A product that came with a version is found by it, and by the version before after a rollback."""
+    models(connection, registry, "promote", "text/0001")
+    (shop / "more.jsonl").write_text(f'{{"id": "late", "title": "{QUERY}"}}\n')
+    imported(connection, shop, "more.jsonl")
+    assert collections(connection) == (ONE, OLD, SIZE + 1)
+    assert dense(connection, QUERY)["late"] == pytest.approx(1, abs=0.01)
+    models(connection, registry, "rollback")
+    assert collections(connection) == (OLD, ONE, SIZE + 1)
+    eventually(lambda: registry.rollout().current == "" and dense(connection, QUERY)["late"] > 0.99)
 
 
 def answer(connection: Connection, user: str) -> str:
@@ -107,6 +123,15 @@ def answer(connection: Connection, user: str) -> str:
         found = stub.Search(message, timeout=connection.timeout_s)
     assert not found.degradations
     return str({result.product.id: round(result.stage_scores.dense, 3) for result in found.results})
+
+
+def version_of(connection: Connection, user: str) -> str:
+    """The text version in the model version of the order of a user's search."""
+    asked = gateway_pb2.SearchRequest(query=QUERY, user_id=user)
+    with connection.stub() as stub:
+        item_id = stub.Search(asked, timeout=connection.timeout_s).results[0].product.id
+        said = stub.ExplainItem(gateway_pb2.ExplainItemRequest(item_id=item_id, search=asked), timeout=20)
+    return str(said.model_version).partition("+")[2]
 
 
 def eventually(is_so: Callable[[], bool]) -> None:
@@ -125,6 +150,7 @@ def test_a_share_of_the_shoppers(connection: Connection, registry: ModelRegistry
     models(connection, registry, "promote", "text/0001", "--share", "0.5")
     assert collections(connection) == (OLD, ONE, SIZE)
     eventually(lambda: any(answer(connection, user) != before for user in users))
+    assert {version_of(connection, user) for user in users} == {"", ONE}
     arms = {user: answer(connection, user) for user in users}
     assert arms == {user: answer(connection, user) for user in users}
     assert len(set(arms.values())) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from services.common.arrays import unit_rows
 from services.common.errors import NotFound
 from services.common.offers import Offer
 from services.retrieval.adapters.bm25 import Bm25Encoder, SparseWeights
-from services.retrieval.adapters.collection import Collection, Collections, Hits, Pair, VectorQuery
+from services.retrieval.adapters.collection import Collection, Collections, Hits, VectorQuery
 from services.retrieval.adapters.item_spaces import rows_of, text_and_image_vectors
 from services.retrieval.adapters.item_vectors import QdrantItemVectors, find_space
 from services.retrieval.adapters.points import DENSE, IMAGE, IsOneOf, Where, point_id, where
@@ -33,10 +33,16 @@ _BEYOND = 50
 
 
 class QdrantIndex:
-    """See ports.ProductIndex. One write at a time for each tenant, reads at any time."""
+    """See ports.ProductIndex. One write at a time for each tenant, reads at any time.
 
-    def __init__(self, collections: Collections, encoder: Bm25Encoder) -> None:
-        self._collections = collections
+    `has_versions(tenant)`: whether the tenant's registry has a text version in use. Only then may a query's first
+    vector choose the staged collection.
+    """
+
+    def __init__(
+        self, collections: Collections, encoder: Bm25Encoder, has_versions: Callable[[str], bool] = lambda tenant: False
+    ) -> None:
+        self._collections, self._has_versions = collections, has_versions
         self._encoder = encoder
         self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._writer = ProductWriter(collections, encoder, self._writing)
@@ -214,7 +220,9 @@ class QdrantIndex:
 
     def _staged(self, tenant: str, model_version: str) -> Collection | None:
         """The staged collection, if it may answer a search that begins with a vector of this version."""
-        pair = self._collections.known_pair(tenant) if model_version else Pair()
+        if not model_version or not self._has_versions(tenant):
+            return None
+        pair = self._collections.known_pair(tenant)
         live, staged = pair.live, pair.staged
         if live is None or staged is None or live.model_version == model_version:
             return None

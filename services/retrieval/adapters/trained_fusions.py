@@ -45,6 +45,10 @@ class TrainedFusions:
                 return one.fusion
         return self._of_settings
 
+    def has_versions(self, tenant: str) -> bool:
+        """Whether the tenant's registry has a version in use."""
+        return self._versions is not None and self._versions.of(tenant) is not None
+
     def close(self) -> None:
         for follower in self._followers:
             follower.close()
