@@ -46,11 +46,14 @@ class TextSteps:
         if not state.HasField("live") and share < 1:
             raise ValueError("the catalogue is empty; import it first, or promote the version to all users")
         live = state.live.model_version
-        if version != now.current and now.challenger != version:
-            before = {_OF_SETTINGS: live} if live and not live.startswith(PREFIX) else {}
+        # A rollback to the settings' model needs its name.
+        of_settings = [each for each in (live, state.staged.model_version) if each and not each.startswith(PREFIX)]
+        figures: dict[str, object] = {_OF_SETTINGS: of_settings[0]} if of_settings else {}
+        if version != now.current:
             self._make_room(now, name)
-            self._take(StepKind.SHADOW, version, lambda now: now.with_shadow(version), before)
-        figures = self._complete(job) if live else {}
+        if version not in (now.current, now.challenger):
+            self._take(StepKind.SHADOW, version, lambda now: now.with_shadow(version), figures)
+        figures |= self._complete(job) if live else {}
         if share >= 1:
             if live:
                 job.switch()
@@ -66,8 +69,13 @@ class TextSteps:
         now = self.registry.rollout()
         target, leaving = now.rolled_back().current, now.current if now.challenger is None else now.challenger
         job = self._job(self._model(target))
+        if not job.model_version and now.challenger is None:
+            raise ValueError(
+                "the version of the settings' model is not known here; "
+                "name it to `kairos catalog reembed --model-version`, which goes back to it"
+            )
         state = job.describe()
-        if state.HasField("live") and state.live.model_version != job.model_version:
+        if job.model_version and state.HasField("live") and state.live.model_version != job.model_version:
             is_there = state.HasField("staged") and state.staged.model_version == job.model_version
             if not is_there or state.staged.product_count != state.live.product_count:
                 if target not in (now.current, now.other):
@@ -101,14 +109,10 @@ class TextSteps:
         """Another promotion may have been interrupted after its switch: the current version's collection is live
         again.
         """
-        try:
-            current = self._job(self._model(now.current))
-        except ValueError:
-            # The settings' model was never replaced: its collection is live.
-            return
+        current = self._job(self._model(now.current))
         state = current.describe()
         is_other = state.live.model_version not in (name, current.model_version)
-        if is_other and state.HasField("staged") and state.staged.model_version == current.model_version:
+        if is_other and current.model_version and state.staged.model_version == current.model_version:
             current.switch()
 
     def _once_loaded(self, job: Reembedding, step: Callable[[], None]) -> None:
@@ -128,15 +132,11 @@ class TextSteps:
             time.sleep(_PAUSE_S)
 
     def _model(self, version: str) -> str:
-        """The model version of the vectors of a version. Raises ValueError if it cannot be known."""
+        """The model version of the vectors of a version; empty for the settings' model if it was never replaced."""
         if version:
             return read_text_version(self.registry.path(version)).name
-        for step in reversed(self.registry.steps()):
-            if _OF_SETTINGS in step.figures:
-                return str(step.figures[_OF_SETTINGS])
-        raise ValueError(
-            "the version of the settings' model is not known here; name it to `kairos catalog reembed --model-version`"
-        )
+        steps = reversed(self.registry.steps())
+        return next((str(step.figures[_OF_SETTINGS]) for step in steps if _OF_SETTINGS in step.figures), "")
 
     def _take(
         self,

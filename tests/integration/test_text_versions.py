@@ -18,6 +18,7 @@ from kairos.gateway.v1 import gateway_pb2
 from ops.client import Connection
 from ops.in_process import in_process_suite
 from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 from services.common.models.text_version import ENCODER, TextVersion, write_text_version
 from tests.integration.test_new_encoder import OLD, SIZE, bert, dense, imported, kairos, searching, shop
 
@@ -106,6 +107,8 @@ def test_promoted_and_back_under_searches(connection: Connection, registry: Mode
 
 def test_an_import_after_a_promotion(connection: Connection, registry: ModelRegistry, shop: Path) -> None:
     """A product that came with a version is found by it, and by the version before after a rollback."""
+    # As training leaves a version that it proposes.
+    registry.take_step(StepKind.SHADOW, "0001", lambda now: now.with_shadow("0001"))
     models(connection, registry, "promote", "text/0001")
     (shop / "more.jsonl").write_text(f'{{"id": "late", "title": "{QUERY}"}}\n')
     imported(connection, shop, "more.jsonl")
