@@ -193,7 +193,9 @@ def diff(
     out.print(table)
 
 
-def _store_item_vectors(context: typer.Context, found: Kept, version: str, quiet: bool) -> None:
+def _store_item_vectors(
+    context: typer.Context, found: Kept, version: str, quiet: bool, state: str = "nothing was changed"
+) -> None:
     """A version whose item vectors are missing would find no candidates."""
     # Imported here: the other commands need no gateway.
     from training.suite.progress import Progress
@@ -205,7 +207,7 @@ def _store_item_vectors(context: typer.Context, found: Kept, version: str, quiet
     except NoRoom as error:
         raise ValueError(str(error)) from None
     except grpc.RpcError as error:
-        raise failed(explain_error(error), "nothing was changed: the item vectors could not be stored") from None
+        raise failed(explain_error(error), f"{state}: the item vectors could not be stored") from None
 
 
 @contextlib.contextmanager
@@ -226,7 +228,8 @@ def _restore_item_vectors(
     """The collection that a text model made live has none of the shopper model that serves."""
     (shopper,) = registries(registry, data_dir, tenant, SHOPPER)
     if current := shopper.registry.rollout().current:
-        _store_item_vectors(context, shopper, current, quiet)
+        state = f"the text version serves; repair it by `kairos models promote {shopper.name(current)}`"
+        _store_item_vectors(context, shopper, current, quiet, state)
 
 
 @contextlib.contextmanager

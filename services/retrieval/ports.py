@@ -133,10 +133,13 @@ class ItemVectors(Protocol):
 
 
 class Fusions(Protocol):
-    """The learned fusions."""
+    """The learned fusions, of the settings and of the text versions in use."""
 
     def of(self, tenant: str, model_version: str) -> LearnedFusion | None:
         """For searches of a collection whose vectors are of `model_version`; None: the fixed weights."""
+
+    def in_shadow(self, tenant: str) -> str:
+        """The model version of the text version in shadow; empty if there is none."""
 
     def close(self) -> None: ...
 

@@ -280,6 +280,11 @@ class Retriever:
             return self._fixed
         return learned if pace.allows({Step.LEARNED_FUSION: 1}, "fusion with fixed weights") else self._fixed
 
+    def in_shadow(self, tenant: str) -> str:
+        """The model version of the text version in shadow; empty if there is none, or its collection is incomplete."""
+        name = "" if self._learned is None else self._learned.in_shadow(tenant)
+        return name if name and self.index.pinned(tenant, name).model_version(tenant) == name else ""
+
     def close(self) -> None:
         """Closes the index as well."""
         if self._learned is not None:

@@ -17,8 +17,11 @@ from services.common.models.rollout import StepKind
 from services.common.models.text_version import FOLDER, FUSION, TextVersion, write_text_version
 from services.retrieval.adapters.fusion_model import save_fusion
 from services.retrieval.domain.learned_fusion import FEATURES, FusionNetwork
+from services.retrieval.domain.query import RetrievalQuery
 from services.retrieval.handler import RetrievalHandler
+from services.retrieval.search import Retriever
 from services.retrieval.settings import RetrievalSettings
+from services.retrieval.text_shadow import TextShadow
 from services.retrieval.wiring import retriever_over
 from tests.integration.retrieval_engines import ENGINES, collections_of
 from tests.integration.test_reembedding_congruence import begin, missing, store, switch, vectors
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from tests.integration.test_retrieval_congruence import Stub
 
 TRAINED = "text@cccccccccccc"
+RETRIEVER = pytest.StashKey[Retriever]()
 
 
 def by_cosine(folder: Path) -> None:
@@ -47,7 +51,8 @@ async def stub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
     registry.take_step(StepKind.SHADOW, version, lambda now: now.with_shadow(version))
     settings = RetrievalSettings(registry_dir=tmp_path / "models")
     collections = collections_of(request.param, tmp_path / "index")
-    handler = RetrievalHandler(retriever_over(collections, settings), settings.workers, settings.answer_cache_mb)
+    retriever = request.node.stash[RETRIEVER] = retriever_over(collections, settings)
+    handler = RetrievalHandler(retriever, settings.workers, settings.answer_cache_mb)
     async with serving(handler) as client:
         await begin(client, TRAINED)
         await store(client, await missing(client), model=TRAINED)
@@ -112,3 +117,18 @@ async def test_a_repeated_search_sees_a_write(stub: Stub) -> None:
     await stub.UpsertProducts(late)
     answer = await stub.RetrieveCandidates(asked(TRAINED))
     assert (answer.model_version, answer.candidates.ids[0]) == (TRAINED, "late")
+
+
+async def test_shadow(stub: Stub, request: pytest.FixtureRequest) -> None:
+    """A sample of the searches is also answered by the version in shadow; what both find is counted, and no more."""
+    retriever = request.node.stash[RETRIEVER]
+    shadow = TextShadow(retriever, draw=lambda: 0.0)
+    rows = (np.array([[1, 0.1, 0]], np.float32), MODEL), (np.array([[0.1, 1]], np.float32), TRAINED)
+    query = RetrievalQuery(vectors=rows[0][0], model_version=MODEL, other_vectors=(rows[1],))
+    shown = await asyncio.to_thread(retriever.retrieve, "default", query)
+    shadow.look("default", query, shown, 0.5)
+    shadow.close()
+    counts = shadow.counts()
+    assert (counts["requests"], counts["errors"], counts["seconds_of_current"]) == (1, 0, 0.5)
+    # Each finds the four products that have a vector.
+    assert counts["agreement"] == 1

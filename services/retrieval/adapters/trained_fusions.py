@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.common.models.follower import Follower, mirroring
 from services.common.models.loaded_versions import LoadedVersions
-from services.common.models.rollout import Rollout
+from services.common.models.rollout import Rollout, Stage
 from services.common.models.text_version import FOLDER, FUSION, read_text_version
 from services.retrieval.adapters.fusion_model import load_fusion
 from services.retrieval.domain.learned_fusion import LearnedFusion
@@ -48,6 +48,13 @@ class TrainedFusions:
     def has_versions(self, tenant: str) -> bool:
         """Whether the tenant's registry has a version in use."""
         return self._versions is not None and self._versions.of(tenant) is not None
+
+    def in_shadow(self, tenant: str) -> str:
+        loaded = None if self._versions is None else self._versions.of(tenant)
+        if loaded is None or loaded.rollout.stage is not Stage.SHADOW:
+            return ""
+        challenger = loaded.served.get(loaded.rollout.challenger or "")
+        return "" if challenger is None else challenger.model_version
 
     def close(self) -> None:
         for follower in self._followers:

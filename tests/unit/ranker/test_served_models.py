@@ -19,7 +19,7 @@ from services.common.models.rollout import Rollout, StepKind
 from services.ranker.domain.scores import Scores
 from services.ranker.models.served import Served
 from services.ranker.models.served_models import ServedModels
-from services.ranker.models.shadow import agreement
+from services.common.models.shadow import agreement
 
 REQUEST = RankingRequest(
     item_ids=["a", "b", "c"], retrieval_scores=np.ones(3, np.float32), vectors=np.eye(3, dtype=np.float32),
