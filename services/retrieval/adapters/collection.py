@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -70,6 +70,10 @@ class Collection(Protocol):
     @property
     def image_dimensions(self) -> int:
         """Of the image vectors; 0 before the first one."""
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for the same collection, also if it was opened again."""
 
     @property
     def revision(self) -> int | None:

@@ -85,6 +85,7 @@ class EdgeCollection:
         self.changed = abs(len(self._records) - manifest.optimized_count)
         # Of what searches find. None while it changes: an answer may then have a part of the change.
         self._revision: int | None = next_revision()
+        self.identity = next_revision()
 
     @classmethod
     def create(cls, folder: Path, max_search_threads: int, writes: Writes) -> EdgeCollection:

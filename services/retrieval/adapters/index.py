@@ -227,7 +227,7 @@ class QdrantIndex:
         if live is None or staged is None or live.model_version == model_version:
             return None
         is_of_it = staged.model_version == model_version
-        return staged if is_of_it and self._staged_searches.is_complete(tenant, pair) else None
+        return staged if is_of_it and self._staged_searches.is_complete(tenant, live, staged) else None
 
     def _vectors(
         self, collection: Collection, legs: Sequence[Leg]

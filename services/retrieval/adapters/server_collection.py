@@ -48,6 +48,10 @@ class ServerCollection:
         self.item_spaces: tuple[ItemSpace, ...] = tuple(ItemSpace(**space) for space in metadata.get("item_spaces", ()))
 
     @property
+    def identity(self) -> str:
+        return self.name
+
+    @property
     def revision(self) -> None:
         return None
 
