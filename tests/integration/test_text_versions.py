@@ -144,9 +144,9 @@ def eventually(is_so: Callable[[], bool]) -> None:
         time.sleep(POLL_S)
 
 
-def test_a_share_of_the_shoppers(connection: Connection, registry: ModelRegistry) -> None:
+def test_a_share_of_the_shoppers(connection: Connection, registry: ModelRegistry, shop: Path) -> None:
     """With a share of a half each person keeps the arm, and about half have each; a request of nobody has the current
-    version.
+    version. Products of an import are found by both.
     """
     users = [f"user-{number}" for number in range(40)]
     before = answer(connection, "")
@@ -159,8 +159,16 @@ def test_a_share_of_the_shoppers(connection: Connection, registry: ModelRegistry
     assert len(set(arms.values())) == 2
     assert 8 <= sum(arm == before for arm in arms.values()) <= 32
     assert answer(connection, "") == before
+    (shop / "more.jsonl").write_text(f'{{"id": "late", "title": "{QUERY}"}}\n')
+    with searching(connection, QUERY):
+        imported(connection, shop, "more.jsonl")
+        after = {user: answer(connection, user) for user in users}
+    assert {user for user in users if after[user] == after[users[0]]} == {
+        user for user in users if arms[user] == arms[users[0]]
+    }
+    assert all("'late': 1.0" in each for each in after.values())
     models(connection, registry, "rollback", "--kind", "text")
-    eventually(lambda: {answer(connection, user) for user in users} == {before})
+    eventually(lambda: {answer(connection, user) for user in users} == {answer(connection, "")})
 
 
 def test_a_command_that_was_killed(connection: Connection, registry: ModelRegistry) -> None:
