@@ -1,5 +1,5 @@
-"""`kairos models`: the learned versions of the shopper model and of the ranking network. The commands change the files
-of the registry, and the ranker reads them within a second.
+"""`kairos models`: the learned versions of the shopper model, the ranking network and the text model. The commands
+change the files of the registry, and the services read them within a second.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import grpc
 import typer
@@ -18,12 +19,15 @@ from rich.table import Table
 
 from cli.calls import connection_of, err, failed, out
 from cli.options import DataDir, Json, Registry, Tenant
-from cli.registries import BUILT_IN, SHOPPER, Kept, Kind, chosen, registries
+from cli.registries import BUILT_IN, SHOPPER, TEXT, Kept, Kind, chosen, registries
 from ops.client import explain_error
 from services.common.context import DEFAULT_TENANT
 from services.common.models.rollout import Rollout, Stage, Step, StepKind
 
-app = typer.Typer(no_args_is_help=True, help="The learned versions of the shopper model and of the ranking network.")
+if TYPE_CHECKING:
+    from cli.text_steps import TextSteps
+
+app = typer.Typer(no_args_is_help=True, help="The learned versions of the shopper, ranking and text models.")
 
 # The reason of a step that a person takes.
 BY_HAND = "by hand"
@@ -48,7 +52,9 @@ def list_versions(
     table = Table("version", "role", "created", "metrics", box=None, pad_edge=False)
     for each in kept:
         rollout, manifests = each.registry.rollout(), documents[each.kind]["versions"]
-        for version in [*([] if each.kind == SHOPPER else [""]), *manifests]:
+        # The model of the settings is worth a line where a version may replace it.
+        has_settings = each.kind != SHOPPER and (each.kind != TEXT or manifests)
+        for version in [*([""] if has_settings else []), *manifests]:
             about = manifests.get(version, {})
             made = _moment(about["created_s"]) if about else ""
             table.add_row(each.name(version), _role(rollout, version), made, _figures(about.get("metrics", {})))
@@ -108,7 +114,8 @@ def promote(
 ) -> None:
     """Serve a version to all users, to a share of them, or to nobody (shadow).
 
-    The item vectors of a shopper model are stored again first if they are not complete.
+    The item vectors of a shopper model are stored again first if they are not complete. The catalogue is embedded by a
+    text model first; to continue an interrupted run, repeat the command.
     """
     with _errors_as_exits():
         found, name = chosen(registries(registry, data_dir, tenant, kind), version)
@@ -116,7 +123,12 @@ def promote(
             raise ValueError(f"{found.name(name)} is served to all users already")
         if found.kind == SHOPPER:
             _store_item_vectors(context, found, name, as_json)
-        if share >= 1:
+        if found.kind == TEXT:
+            with _text_steps(context, found, as_json) as steps:
+                steps.promote(name, share)
+            if share >= 1:
+                _restore_item_vectors(context, registry, data_dir, tenant, as_json)
+        elif share >= 1:
             found.registry.take_step(StepKind.PROMOTED, name, lambda now: now.promoted(name), BY_HAND)
         elif share > 0:
             found.registry.take_step(StepKind.SHARE, name, lambda now: now.with_share(name, share), BY_HAND)
@@ -139,13 +151,19 @@ def rollback(
         kept = registries(registry, data_dir, tenant, kind)
         possible = [each for each in kept if (now := each.registry.rollout()).challenger is not None or now.before]
         if len(possible) > 1:
-            raise ValueError("both kinds of models can be rolled back; write --kind shopper or --kind ranking")
+            kinds = [f"--kind {each.kind}" for each in possible]
+            raise ValueError(f"several kinds of models can be rolled back; write {' or '.join(kinds)}")
         found = (possible or kept)[0]
         now = found.registry.rollout()
         leaving, after = now.current if now.challenger is None else now.challenger, now.rolled_back()
         if found.kind == SHOPPER and after.current:
             _store_item_vectors(context, found, after.current, as_json)
-        found.registry.take_step(StepKind.ROLLED_BACK, leaving, lambda now: now.rolled_back(), BY_HAND)
+        if found.kind == TEXT:
+            with _text_steps(context, found, as_json) as steps:
+                steps.rollback()
+            _restore_item_vectors(context, registry, data_dir, tenant, as_json)
+        else:
+            found.registry.take_step(StepKind.ROLLED_BACK, leaving, lambda now: now.rolled_back(), BY_HAND)
     _print_rollout(found, as_json)
 
 
@@ -175,7 +193,9 @@ def diff(
     out.print(table)
 
 
-def _store_item_vectors(context: typer.Context, found: Kept, version: str, quiet: bool) -> None:
+def _store_item_vectors(
+    context: typer.Context, found: Kept, version: str, quiet: bool, state: str = "nothing was changed"
+) -> None:
     """A version whose item vectors are missing would find no candidates."""
     # Imported here: the other commands need no gateway.
     from training.suite.progress import Progress
@@ -187,7 +207,29 @@ def _store_item_vectors(context: typer.Context, found: Kept, version: str, quiet
     except NoRoom as error:
         raise ValueError(str(error)) from None
     except grpc.RpcError as error:
-        raise failed(explain_error(error), "nothing was changed: the item vectors could not be stored") from None
+        raise failed(explain_error(error), f"{state}: the item vectors could not be stored") from None
+
+
+@contextlib.contextmanager
+def _text_steps(context: typer.Context, found: Kept, quiet: bool) -> Iterator[TextSteps]:
+    """Errors of the gateway become an exit. What was done stays, and repeating the command goes on."""
+    # Imported here: the other commands need no gateway.
+    from cli.text_steps import TextSteps
+
+    try:
+        yield TextSteps(found.registry, connection_of(context), BY_HAND, quiet)
+    except grpc.RpcError as error:
+        raise failed(explain_error(error), "searches are answered right; repeat the command to go on") from None
+
+
+def _restore_item_vectors(
+    context: typer.Context, registry: Path | None, data_dir: Path | None, tenant: str, quiet: bool
+) -> None:
+    """The collection that a text model made live has none of the shopper model that serves."""
+    (shopper,) = registries(registry, data_dir, tenant, SHOPPER)
+    if current := shopper.registry.rollout().current:
+        state = f"the text version serves; repair it by `kairos models promote {shopper.name(current)}`"
+        _store_item_vectors(context, shopper, current, quiet, state)
 
 
 @contextlib.contextmanager
@@ -210,6 +252,8 @@ def _document(kept: Kept, steps: int) -> dict[str, Any]:
 def _role(rollout: Rollout, version: str) -> str:
     if version == rollout.current:
         return "current"
+    if version == rollout.other and rollout.stage is Stage.HOLDBACK and not rollout.share:
+        return "previous"
     if version == rollout.other and rollout.stage is not None:
         return rollout.stage.value if rollout.stage is Stage.SHADOW else f"{rollout.stage.value} {rollout.share:.0%}"
     return "previous" if version in rollout.before else ""

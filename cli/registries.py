@@ -1,4 +1,4 @@
-"""The registries of a tenant's models, and the names of versions: `shopper/0003`, `ranking/0003`."""
+"""The registries of a tenant's models, and the names of versions: `shopper/0003`, `ranking/0003`, `text/0003`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ import typer
 
 from ops.settings import SuiteSettings
 from services.common.context import check_tenant
+from services.common.models import text_version
 from services.common.models.registry import ModelRegistry
 from services.common.settings import load_settings
-from services.ranker.models.served_shoppers import FOLDER
+from services.ranker.models import served_shoppers
 
-SHOPPER, RANKING = "shopper", "ranking"
-KINDS = (SHOPPER, RANKING)
+SHOPPER, RANKING, TEXT = "shopper", "ranking", "text"
+KINDS = (SHOPPER, RANKING, TEXT)
 # The name of the scoring function that needs no training. In the registry of the ranking networks its name is empty.
 BUILT_IN = "built-in"
 Kind = Annotated[
     str,
-    typer.Option(help="Kind of the model: shopper or ranking.", show_default="by the name of the version, or both"),
+    typer.Option(
+        help="Kind of the model: shopper, ranking or text.", show_default="by the name of the version, or all"
+    ),
 ]
 
 
@@ -35,18 +38,18 @@ class Kept:
     def name(self, version: str) -> str:
         if version:
             return f"{self.kind}/{version}"
-        return BUILT_IN if self.kind == RANKING else "none"
+        return {RANKING: BUILT_IN, TEXT: "the model of the settings"}.get(self.kind, "none")
 
 
 def registries(registry: Path | None, data_dir: Path | None, tenant: str, kind: str) -> list[Kept]:
-    """Of the chosen kind, or of both. Raises ValueError for an unknown kind."""
+    """Of the chosen kind, or of all. Raises ValueError for an unknown kind."""
     if kind and kind not in KINDS:
-        raise ValueError(f"--kind {kind} is unknown; use {' or '.join(KINDS)}")
+        raise ValueError(f"--kind {kind} is unknown; use {', '.join(KINDS[:-1])} or {KINDS[-1]}")
     state = load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {}).data_dir
     folder, url = registry or state / "ranker" / "models", os.environ.get("KAIROS_RANKER_REGISTRY_URL", "")
     check_tenant(tenant, "--tenant")
-    kept = [Kept(SHOPPER, _registry(folder, url, tenant, FOLDER)), Kept(RANKING, _registry(folder, url, tenant))]
-    return [each for each in kept if kind in ("", each.kind)]
+    names = {SHOPPER: (tenant, served_shoppers.FOLDER), RANKING: (tenant,), TEXT: (tenant, text_version.FOLDER)}
+    return [Kept(each, _registry(folder, url, *names[each])) for each in KINDS if kind in ("", each)]
 
 
 def _registry(folder: Path, url: str, *names: str) -> ModelRegistry:
@@ -76,7 +79,7 @@ def chosen(kept: list[Kept], text: str) -> tuple[Kept, str]:
         having = [each for each in found if version in each.registry.versions()]
         found = having or found
     if not found:
-        raise ValueError(f"{text!r} names no version; use for example shopper/0003 or ranking/0003")
+        raise ValueError(f"{text!r} names no version; use for example shopper/0003, ranking/0003 or text/0003")
     if len(found) > 1 and all(version in each.registry.versions() for each in found):
         raise ValueError(f"{text} may be {' or '.join(each.name(version) for each in found)}; write one of these")
     if version and not any(version in each.registry.versions() for each in found):

@@ -116,10 +116,21 @@ class _Servers:
 async def _start(
     folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None
 ) -> _Servers:
+    models = folder / "ranker" / "models"
     encoder = build_encoder_handler(
-        QueryEncoderSettings(data_dir=folder / "query_encoder", lexicon="sqlite", **encoder_settings)
+        QueryEncoderSettings(
+            data_dir=folder / "query_encoder",
+            lexicon="sqlite",
+            registry_dir=models,
+            registry_url="",
+            **encoder_settings,
+        )
     )
-    retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", engine="edge", fusion=fusion))
+    retrieval = build_retrieval_handler(
+        RetrievalSettings(
+            data_dir=folder / "retrieval", engine="edge", fusion=fusion, registry_dir=models, registry_url=""
+        )
+    )
     ranker = build_ranker_handler(
         RankerSettings(data_dir=folder / "ranker", store="sqlite", registry_dir=None, registry_url="")
     )

@@ -148,8 +148,15 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
 def suite_environment(settings: SuiteSettings) -> dict[str, str]:
     """The environment of every process of the suite. Variables that are set already override the ones chosen here."""
     ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
+    # The learned models of all services are in one registry.
+    registry = {
+        "DIR": os.environ.get("KAIROS_RANKER_REGISTRY_DIR", str(settings.data_dir / "ranker" / "models")),
+        "URL": os.environ.get("KAIROS_RANKER_REGISTRY_URL", ""),
+    }
     own = {
         **hosting_environment(settings),
+        **{f"KAIROS_QUERY_ENCODER_REGISTRY_{name}": value for name, value in registry.items()},
+        **{f"KAIROS_RETRIEVAL_REGISTRY_{name}": value for name, value in registry.items()},
         **{f"KAIROS_{stage.upper()}_DATA_DIR": str(settings.data_dir / stage) for stage in STAGES},
         "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": str(settings.data_dir / "models"),
         "KAIROS_GATEWAY_SERVER__PORT": str(settings.gateway_port),

@@ -17,7 +17,7 @@ _ADDRESS = re.compile(r"^(?:([A-Za-z]*)://)?(?:[^/@]*@)?([^:/@]*):([^:/@]*)(?:/.
 _IS_ADDRESS = re.compile(r"^(KAIROS|QDRANT)_.*(URL|TARGET|ENDPOINT|ADDRESS)$")
 
 # An object store is outside of the cluster.
-_OUTSIDE = {"KAIROS_RANKER_REGISTRY_URL"}
+_OUTSIDE = {f"KAIROS_{stage}_REGISTRY_URL" for stage in ("RANKER", "QUERY_ENCODER", "RETRIEVAL")}
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,8 @@ def _needed(overlay: Overlay) -> Iterator[Connection]:
         if pod.name == "kairos-gateway":
             yield Connection(_OTHER_POD, pod, pod.ports.get("grpc", 0))
         # Snapshots and backups go to a bucket, models to an object store, traces to a store of the operator's choice.
-        has_models = any("KAIROS_RANKER_REGISTRY_URL" in overlay.environment(one) for one in pod.all_containers)
+        variables = {name for one in pod.all_containers for name in overlay.environment(one)}
+        has_models = any(name.endswith("_REGISTRY_URL") for name in variables)
         if has_models or pod.name in ("kairos-qdrant", "kairos-backup", "kairos-restore", _COLLECTOR):
             yield Connection(pod, _OUTSIDE, 443)
         if pod.name == _COLLECTOR:

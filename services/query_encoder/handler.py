@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from services.common import answer_cache
+from services.common.arrays import FloatArray
 from services.common.call_limit import MOST_IMPORTS
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
@@ -31,13 +32,15 @@ from services.query_encoder.domain.companions import Companions, name_of
 from services.query_encoder.domain.lexicon import learn
 from services.query_encoder.domain.past_queries import PastQueries
 from services.query_encoder.domain.product_text import product_text
-from services.query_encoder.domain.query_context import QueryContext
+from services.query_encoder.domain.query_context import QueryContext, QueryVectors
 from services.query_encoder.domain.query_reader import QueryReader
+from services.query_encoder.domain.query_reading import QueryReading
 from services.query_encoder.domain.text import normalise, tokens
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.ports import LexiconStore
 from services.query_encoder.served_encoder import ServedEncoder
 from services.query_encoder.served_image_encoder import ServedImageEncoder
+from services.query_encoder.text_versions import TextVersions
 from services.query_encoder.vocabulary import Vocabularies
 
 # Images of queries that are decoded and encoded or wait for that. It takes some 30 ms each, one after the other.
@@ -45,14 +48,11 @@ _MOST_IMAGES = 4
 
 
 class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
-    """`encoders`: the first text encoder, and the second one while the catalogue changes from one to the other.
-
-    `query_thread` and `import_threads` are the ones that the encoders use; `close` ends them.
-    """
+    """`query_thread` and `import_threads` are the ones that the encoders use; `close` ends them."""
 
     def __init__(
         self,
-        encoders: Sequence[ServedEncoder],
+        texts: TextVersions,
         image_encoder: ServedImageEncoder,
         reader: QueryReader,
         companions: Companions,
@@ -63,7 +63,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         query_thread: ThreadPoolExecutor,
         import_threads: ThreadPoolExecutor,
     ) -> None:
-        self._encoders, self._image_encoder = encoders, image_encoder
+        self._texts, self._image_encoder = texts, image_encoder
         self._reader, self._understander, self._companions = reader, understander, companions
         self._lexicons, self._vocabularies, self._past_queries = lexicons, vocabularies, PastQueries()
         self._stop_words = stop_words
@@ -73,7 +73,9 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
         context, normal = context_from_proto(request.context), normalise(request.text)
         shopper = shopper_from_proto(request)
-        dimensions = {encoder.model_version: encoder.dimensions for encoder in self._encoders}
+        # One read: the query keeps these versions, whatever is loaded meanwhile.
+        encoders = self._texts.for_query(context.tenant, shopper)
+        dimensions = {encoder.model_version: encoder.dimensions for encoder in encoders}
         query_context = query_context_from_proto(request.query_context, dimensions)
         vocabulary = await self._vocabularies.vocabulary_of(context.tenant)
         reading = self._reader.read(normal, vocabulary.lexicon, vocabulary.corrector, vocabulary.expander)
@@ -81,11 +83,12 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         # One after the other: the encoders share the thread of the queries.
         vectors = [
             await encoder.encode_query(reading.encoded_text(encoder.reads_chinese), query_context, context)
-            for encoder in self._encoders
+            for encoder in encoders
         ]
         answer = encoded_query_to_proto(reading, vectors, self._stop_words)
         if self._understander is not None:
-            understanding = self._understander.understand(reading, vectors[0].plain, vocabulary.lexicon)
+            plain = await self._plain_vector(reading, vectors, context)
+            understanding = self._understander.understand(reading, plain, vocabulary.lexicon)
             answer.understanding.CopyFrom(understanding_to_proto(understanding, self._understander.model_version))
         return answer
 
@@ -102,7 +105,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     async def EncodeProducts(self, request: encoder_pb2.EncodeProductsRequest) -> encoder_pb2.EncodeProductsResponse:
         context = context_from_proto(request.context)
         products, images = products_from_request(request), images_from_request(request)
-        encoders = self._encoders_for(request.model_version)
+        encoders = self._encoders_for(context.tenant, request.model_version)
         encoded_images = await self._image_encoder.encode_products(images, context)
         texts = [product_text(product) for product in products]
         vectors = [(await encoder.encode_products(texts, context), encoder.model_version) for encoder in encoders]
@@ -114,7 +117,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     async def ListCompanions(self, request: encoder_pb2.ListCompanionsRequest) -> encoder_pb2.ListCompanionsResponse:
         context = context_from_proto(request.context)
         texts, limit = texts_and_limit(request)
-        found, encoder = self._companions.of(texts, limit), self._encoders[0]
+        found, encoder = self._companions.of(texts, limit), self._texts.current(context.tenant)
         vectors = [await encoder.encode_query(name_of(concept), QueryContext(), context) for concept in found]
         return companions_to_proto(found, vectors, encoder.dimensions)
 
@@ -132,31 +135,46 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
 
     def measures(self) -> dict[str, float]:
         """The values of metrics.MEASURES: the caches of all text encoders together."""
-        found = [encoder.measures() for encoder in self._encoders]
+        found = [encoder.measures() for encoder in self._texts.all()]
         return {f"kairos_query_encoder_cache_{name}": sum(one[name] for one in found) for name in answer_cache.MEASURES}
 
     def check(self) -> None:
         """Raises if a text encoder cannot answer."""
-        for encoder in self._encoders:
+        for encoder in self._texts.all():
             encoder.check()
 
     def close(self) -> None:
+        self._texts.close()
         self._query_thread.shutdown(cancel_futures=True)
         self._import_threads.shutdown(cancel_futures=True)
         self._image_encoder.close()
         self._vocabularies.close()
         self._lexicons.close()
 
-    def _encoders_for(self, model_version: str) -> Sequence[ServedEncoder]:
-        """The encoder of this version; all of them for an empty version. Raises Conflict."""
-        wanted = [encoder for encoder in self._encoders if model_version in ("", encoder.model_version)]
-        if not wanted:
-            served = ", ".join(encoder.model_version for encoder in self._encoders)
+    def _encoders_for(self, tenant: str, model_version: str) -> Sequence[ServedEncoder]:
+        """The encoder of this version; all of the tenant's for an empty version. Raises Conflict."""
+        encoders = self._texts.for_products(tenant)
+        if not model_version:
+            return encoders
+        known = {encoder.model_version: encoder for encoder in (*encoders, self._texts.first)}
+        if model_version not in known:
             raise Conflict(
-                f"model_version: {model_version!r} is not served; the served versions are {served}. "
-                "KAIROS_QUERY_ENCODER_OTHER_MODEL_DIR and KAIROS_QUERY_ENCODER_OTHER_MODEL_VERSION name a second model"
+                f"model_version: {model_version!r} is not served; the served versions are {', '.join(known)}. "
+                "`kairos models promote` serves a trained version, KAIROS_QUERY_ENCODER_OTHER_MODEL_DIR and "
+                "KAIROS_QUERY_ENCODER_OTHER_MODEL_VERSION name a second model"
             )
-        return wanted
+        return [known[model_version]]
+
+    async def _plain_vector(
+        self, reading: QueryReading, vectors: Sequence[QueryVectors], context: RequestContext
+    ) -> FloatArray | None:
+        """Of the query by the first model of the settings, which the understanding reads."""
+        encoder = self._texts.first
+        for known in vectors:
+            if known.model_version == encoder.model_version:
+                return known.plain
+        text = reading.encoded_text(encoder.reads_chinese)
+        return (await encoder.encode_query(text, QueryContext(), context)).plain
 
     async def _learn(self, context: RequestContext, products: Sequence[Product]) -> None:
         """Adds the products' words to the tenant's lexicon."""

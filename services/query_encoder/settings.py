@@ -31,6 +31,14 @@ class QueryEncoderSettings(ServiceSettings):
     # the embedded model.
     other_model_version: str = ""
     other_model_dir: Path | None = None
+    # The registry of learned models, the same folder as that of the ranker: its text models serve beside the models of
+    # the settings. Unset: there are none.
+    registry_dir: Path | None = None
+    # URL of the registry on an object store, as the ranker's; the folder is then its mirror. Empty: the folder is the
+    # registry.
+    registry_url: str = ""
+    # The interval at which the registry is read.
+    registry_poll_s: float = Field(default=1.0, gt=0)
     # Folder of models that were exported to ONNX.
     model_cache_dir: Path = Path("var/models")
     # What runs the text model.
@@ -84,6 +92,8 @@ class QueryEncoderSettings(ServiceSettings):
             raise ValueError("device cuda needs the backend torch")
         if self.other_model_dir is not None and not self.other_model_version:
             raise ValueError("other_model_version is empty; name the vectors of other_model_dir")
+        if self.registry_url and self.registry_dir is None:
+            raise ValueError("registry_dir is empty; name the folder of the registry's mirror")
         if self.other_model_version == self.model_version:
             raise ValueError("other_model_version equals model_version; give each model a name of its own")
         return self

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from services.common.models.text_version import ENCODER, EXPORTED, read_text_version
 from services.common.settings import REDIS_TIMEOUT_S
 from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
@@ -20,6 +21,7 @@ from services.query_encoder.ports import Encoder, ImageEncoder, ImageReader, Lex
 from services.query_encoder.served_encoder import ServedEncoder
 from services.query_encoder.served_image_encoder import ServedImageEncoder
 from services.query_encoder.settings import QueryEncoderSettings
+from services.query_encoder.text_versions import TextVersions
 from services.query_encoder.vocabulary import Vocabularies
 
 
@@ -45,8 +47,24 @@ def assemble(
     """The handler over these adapters. `encoders`: the first text encoder, and a second one if there is one."""
     query_thread = ThreadPoolExecutor(1, "queries")
     import_threads = ThreadPoolExecutor(settings.bulk_threads, "imports")
+
+    def load(folder: Path) -> ServedEncoder:
+        about = read_text_version(folder)
+        exported_dir = folder / EXPORTED
+        own = settings.model_copy(
+            update={
+                "model_dir": folder / ENCODER,
+                "model_version": about.name,
+                "model_cache_dir": exported_dir if exported_dir.is_dir() else settings.model_cache_dir,
+                "alpha": about.alpha,
+                "beta": about.beta,
+            }
+        )
+        return ServedEncoder(build_encoder(own, own.threads), own, query_thread, import_threads)
+
+    of_settings = [ServedEncoder(encoder, settings, query_thread, import_threads) for encoder in encoders]
     return QueryEncoderHandler(
-        [ServedEncoder(encoder, settings, query_thread, import_threads) for encoder in encoders],
+        TextVersions(of_settings, load, settings.registry_dir, settings.registry_url, settings.registry_poll_s),
         ServedImageEncoder(images, import_threads),
         QueryReader(domain, settings.default_currency),
         Companions(domain.graph),

@@ -29,7 +29,7 @@ from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.slate.slate import make_slate
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.item_lists import ItemLists
-from services.ranker.models.served import with_shopper
+from services.ranker.models.served import with_shopper, with_text
 from services.ranker.ports import ProfileStore, RankerModels, ShopperPerson
 from services.ranker.shopper_reader import ShopperReader, shopper_shares
 
@@ -82,6 +82,9 @@ class ItemRanker:
         scores, model_version = self._models.rank(tenant, who, asked)
         if shopper is not None:
             model_version = with_shopper(model_version, shopper.version)
+        if message.HasField("query_vector"):
+            # Of a search: the collection that answered it.
+            model_version = with_text(model_version, message.candidates.vectors.model_version)
         kept = kept_rows(message, scores)
         if len(kept) < len(asked.item_ids):
             asked, scores = asked.take(kept), scores.take(kept)

@@ -7,10 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
 from services.common.attributes_file import load_schemas
-from services.common.models.follower import Follower
+from services.common.models.follower import mirroring
 from services.common.settings import REDIS_TIMEOUT_S
 from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_counts import SqliteCountStore
@@ -35,36 +33,17 @@ if TYPE_CHECKING:
 # Grows with every change of the scoring function.
 VERSION = 3
 
-_log = structlog.get_logger("kairos.models")
-
 
 def build_handler(settings: RankerSettings) -> RankerHandler:
     # First: an invalid file stops the start before a store is opened.
     schemas = load_schemas(settings.attributes_file)
-    store, mirror = build_store(settings), build_mirror(settings)
+    store = build_store(settings)
+    mirror = mirroring(settings.models_dir, settings.registry_url, ("", SHOPPERS), settings.registry_poll_s)
     models, shoppers = build_models(settings, store), build_shopper_models(settings, store)
     return RankerHandler(
         store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings,
         schemas=schemas, mirror=mirror,
     )  # fmt: skip
-
-
-def build_mirror(settings: RankerSettings) -> Follower | None:
-    """Follows the registry on an object store; None where the registry is a folder."""
-    if not settings.registry_url:
-        return None
-    # Imported here: without an object store, fsspec is not needed.
-    from services.common.models.registry_mirror import pull_tenants
-
-    def pull() -> None:
-        pull_tenants(settings.models_dir, settings.registry_url, SHOPPERS)
-
-    try:
-        # The models that serve are there before the first request.
-        pull()
-    except (OSError, ValueError):
-        _log.exception("the registry on the object store cannot be read yet", url=settings.registry_url)
-    return Follower(pull, settings.registry_poll_s)
 
 
 def build_models(settings: RankerSettings, store: ProfileStore) -> ServedModels:

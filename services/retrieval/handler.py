@@ -23,6 +23,7 @@ from services.retrieval.listing import MAX_GROUPS, complete_identifiers, list_pr
 from services.retrieval.ports import Columns
 from services.retrieval.recent_answers import RecentAnswers
 from services.retrieval.search import Retriever, lookup
+from services.retrieval.text_shadow import TextShadow
 
 Result = TypeVar("Result")
 
@@ -47,7 +48,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
     ) -> None:
         self._attribute_names = attribute_names or {}
         self._retriever = retriever
-        self._index = retriever.index
+        self._index, self._shadow = retriever.index, TextShadow(retriever)
         self._answers = RecentAnswers(retriever.index, answer_cache_mb << 20)
         self._searches = ThreadPoolExecutor(workers, "retrieval-search")
         self._reads = ThreadPoolExecutor(_READERS, "retrieval-read")
@@ -61,8 +62,10 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
         def work() -> retrieval_pb2.RetrieveCandidatesResponse:
             names = self._attribute_names.get(context.tenant, ())
-            query = replace(convert.query_from_proto(request), attribute_names=names)
-            return convert.retrieval_to_proto(self._retriever.retrieve(context.tenant, query, context.remaining_s))
+            query, began_s = replace(convert.query_from_proto(request), attribute_names=names), time.perf_counter()
+            found = self._retriever.retrieve(context.tenant, query, context.remaining_s)
+            self._shadow.look(context.tenant, query, found, time.perf_counter() - began_s)
+            return convert.retrieval_to_proto(found)
 
         return await self._answers.get(context, request, lambda: self._run(self._searches, context, work))
 
@@ -277,17 +280,21 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
 
     def measures(self) -> dict[str, float]:
         """The values of metrics.MEASURES."""
-        return {f"kairos_retrieval_cache_{name}": value for name, value in self._answers.measures().items()}
+        cache, shadow = self._answers.measures(), self._shadow.counts()
+        return {f"kairos_retrieval_cache_{name}": value for name, value in cache.items()} | {
+            f"kairos_retrieval_shadow_{name}": value for name, value in shadow.items()
+        }
 
     def check(self) -> None:
         """Raise when the index cannot answer."""
         self._index.check()
 
     def close(self) -> None:
-        """Waits for work that has begun, then closes the index."""
+        """Waits for work that has begun, then closes the retriever."""
         for threads in (self._searches, self._reads, self._writes):
             threads.shutdown(cancel_futures=True)
-        self._index.close()
+        self._shadow.close()
+        self._retriever.close()
 
     async def _run(self, threads: Executor, context: RequestContext, work: Callable[[], Result]) -> Result:
         def timely() -> Result:

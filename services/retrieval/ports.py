@@ -15,6 +15,7 @@ from services.common.offers import Offer
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.item_vectors import ItemVectorsState
+from services.retrieval.domain.learned_fusion import LearnedFusion
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.domain.reembedding import PairState, SearchCheck, Unembedded
@@ -131,6 +132,18 @@ class ItemVectors(Protocol):
         """Does nothing if there is none."""
 
 
+class Fusions(Protocol):
+    """The learned fusions, of the settings and of the text versions in use."""
+
+    def of(self, tenant: str, model_version: str) -> LearnedFusion | None:
+        """For searches of a collection whose vectors are of `model_version`; None: the fixed weights."""
+
+    def in_shadow(self, tenant: str) -> str:
+        """The model version of the text version in shadow; empty if there is none."""
+
+    def close(self) -> None: ...
+
+
 class ProductIndex(Protocol):
     """A tenant without products has an empty collection: searches find nothing in it and do not fail.
 
@@ -145,11 +158,16 @@ class ProductIndex(Protocol):
     @property
     def item_vectors(self) -> ItemVectors: ...
 
-    def pinned(self, tenant: str) -> ProductIndex:
-        """The same index for one request: its reads for this tenant all come from the collection that is live now."""
+    def pinned(self, tenant: str, model_version: str = "") -> ProductIndex:
+        """The same index for one request: its reads for this tenant all come from one collection.
 
-    def revision(self, tenant: str) -> Revision | None:
-        """The state of what answers the tenant's searches. As long as it is the same, equal queries have equal answers.
+        That is the one that is live now; or the staged one, if its vectors are of `model_version`, it is complete, and
+        a text version of the tenant's registry is in use.
+        """
+
+    def revision(self, tenant: str, model_version: str = "") -> Revision | None:
+        """The state of what answers the tenant's searches that begin with a vector of `model_version`. As long as it is
+        the same, equal queries have equal answers.
 
         None while it changes, and if it is unknown: for a tenant without products, and where other processes write.
         """

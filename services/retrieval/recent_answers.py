@@ -44,7 +44,8 @@ class RecentAnswers:
         compute: Callable[[], Coroutine[Any, Any, Response]],
     ) -> Response:
         """`compute` may use nothing but `request` and the tenant. The response is shared: it must not be changed."""
-        revision = self._index.revision(context.tenant) if self._answers.is_enabled else None
+        of = context.tenant, request.query_vectors.model_version
+        revision = self._index.revision(*of) if self._answers.is_enabled else None
         if revision is None:
             return await compute()
         plain = retrieval_pb2.RetrieveCandidatesRequest()
@@ -53,7 +54,7 @@ class RecentAnswers:
         asked = plain.SerializeToString(deterministic=True)
 
         def may_keep() -> bool:
-            return self._was_asked(context.tenant, asked) and self._index.revision(context.tenant) == revision
+            return self._was_asked(context.tenant, asked) and self._index.revision(*of) == revision
 
         return await self._answers.get((context.tenant, revision, asked), context, compute, may_keep)
 

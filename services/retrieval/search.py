@@ -39,7 +39,7 @@ from services.retrieval.domain.selection import Selection, SoftFilterUse, Words,
 from services.retrieval.domain.soft_filter import apply_soft_filter, boost
 from services.retrieval.domain.step_times import Step, StepTimes
 from services.retrieval.item_vector_leg import no_item_vectors, with_shopper_vector
-from services.retrieval.ports import Columns, Found, Narrowing, ProductIndex
+from services.retrieval.ports import Columns, Found, Fusions, Narrowing, ProductIndex
 
 # Below this depth the scale of a leg's scores would be that of its best few only.
 _MIN_DEPTH = 200
@@ -60,13 +60,17 @@ class _Result:
 
 
 class Retriever:
-    """Answers retrieval queries. `learned` takes the place of `fixed` if a search has one query vector and words."""
+    """Answers retrieval queries. A learned fusion replaces `fixed` if a search has one query vector and words.
+
+    If text versions are in use, and the first query vector is of the model of the staged collection, which is complete,
+    that one answers the query.
+    """
 
     def __init__(
         self,
         index: ProductIndex,
         fixed: Fusion,
-        learned: LearnedFusion | None = None,
+        learned: Fusions | None = None,
         times: StepTimes | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -84,7 +88,7 @@ class Retriever:
         learned fusion, facets. A degradation names each.
         """
         query.check()
-        index = self.index.pinned(tenant)
+        index = self.index.pinned(tenant, "" if query.vectors is None else query.model_version)
         catalogue, model_version = index.catalogue(tenant), index.model_version(tenant)
         if query.cursor is not None and not query.is_browse:
             raise InvalidArgument.of("page_token", "is set together with a query; only browsing has pages")
@@ -189,7 +193,7 @@ class Retriever:
                 for hits, also in zip(found.hits, parts, strict=True)
             ),
         )
-        fusion = self._fusion(query, found.hits[0], pace)
+        fusion = self._fusion(index, tenant, query, found.hits[0], pace)
         with self._times.measured(Step.LEARNED_FUSION) if fusion.needs_details else nullcontext():
             details = _details(index, tenant, query, found, columns) if fusion.needs_details else None
             scored = [fusion.fuse(hits, details, depth * len(legs)) for hits in found.hits]
@@ -264,13 +268,28 @@ class Retriever:
             candidates, tuple(facets), total, applied, (), model_version, following, matches.accuracy, matches.level
         )
 
-    def _fusion(self, query: RetrievalQuery, hits: Sequence[LegHits], pace: _Pace) -> Fusion:
+    def _fusion(
+        self, index: ProductIndex, tenant: str, query: RetrievalQuery, hits: Sequence[LegHits], pace: _Pace
+    ) -> Fusion:
         # With similar_to_id the details would be a third round trip. The dense leg may also use the vector of a
         # product then; the network was trained with query vectors.
         if self._learned is None or not _is_learnable(hits) or query.similar_to_id:
             return self._fixed
-        fits = pace.allows({Step.LEARNED_FUSION: 1}, "fusion with fixed weights")
-        return self._learned if fits else self._fixed
+        learned = self._learned.of(tenant, index.model_version(tenant))
+        if learned is None:
+            return self._fixed
+        return learned if pace.allows({Step.LEARNED_FUSION: 1}, "fusion with fixed weights") else self._fixed
+
+    def in_shadow(self, tenant: str) -> str:
+        """The model version of the text version in shadow; empty if there is none, or its collection is incomplete."""
+        name = "" if self._learned is None else self._learned.in_shadow(tenant)
+        return name if name and self.index.pinned(tenant, name).model_version(tenant) == name else ""
+
+    def close(self) -> None:
+        """Closes the index as well."""
+        if self._learned is not None:
+            self._learned.close()
+        self.index.close()
 
 
 @dataclass(frozen=True)

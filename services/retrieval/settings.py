@@ -97,13 +97,23 @@ class RetrievalSettings(ServiceSettings):
     answer_cache_mb: int = Field(default=64, ge=0)
     # The file of KAIROS_RANKER_ATTRIBUTES_FILE: candidates then have the attributes that users may declare as features.
     attributes_file: Path | None = None
+    # The registry of learned models, the same folder as that of the ranker: its text models have a
+    # fusion each, which counts instead of `fusion` in collections with their vectors. Unset: there are none.
+    registry_dir: Path | None = None
+    # URL of the registry on an object store, as the ranker's; the folder is then its mirror. Empty: the folder is the
+    # registry.
+    registry_url: str = ""
+    # The interval at which the registry is read.
+    registry_poll_s: float = Field(default=1.0, gt=0)
     bm25: Bm25Settings = Bm25Settings()
     fusion: FusionSettings = FusionSettings()
     edge: EdgeSettings = EdgeSettings()
     server: ServerSettings = ServerSettings()
 
     @model_validator(mode="after")
-    def _server_has_a_url(self) -> RetrievalSettings:
+    def _check_combinations(self) -> RetrievalSettings:
+        if self.registry_url and self.registry_dir is None:
+            raise ValueError("registry_dir is empty; name the folder of the registry's mirror")
         if self.engine == "server" and not self.server.url:
             raise ValueError("server.url is empty; name the Qdrant server, for example http://qdrant:6334")
         return self

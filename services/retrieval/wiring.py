@@ -7,6 +7,7 @@ from services.retrieval.adapters.bm25 import Bm25Encoder
 from services.retrieval.adapters.collection import Collections
 from services.retrieval.adapters.fusion_model import load_fusion
 from services.retrieval.adapters.index import QdrantIndex
+from services.retrieval.adapters.trained_fusions import TrainedFusions
 from services.retrieval.domain.fusion import FixedFusion
 from services.retrieval.domain.learned_fusion import LearnedFusion
 from services.retrieval.handler import RetrievalHandler
@@ -31,10 +32,16 @@ def build_retriever(settings: RetrievalSettings) -> Retriever:
 
 
 def retriever_over(collections: Collections, settings: RetrievalSettings) -> Retriever:
-    learned = None
+    fusions = _fusions(settings)
+    index = QdrantIndex(collections, Bm25Encoder(settings.bm25), fusions.has_versions)
+    return Retriever(index, _fixed(settings.fusion), fusions)
+
+
+def _fusions(settings: RetrievalSettings) -> TrainedFusions:
+    of_settings = None
     if settings.fusion.method == "learned" and settings.fusion.model_dir is not None:
-        learned = LearnedFusion(load_fusion(settings.fusion.model_dir))
-    return Retriever(QdrantIndex(collections, Bm25Encoder(settings.bm25)), _fixed(settings.fusion), learned)
+        of_settings = LearnedFusion(load_fusion(settings.fusion.model_dir))
+    return TrainedFusions(of_settings, settings.registry_dir, settings.registry_url, settings.registry_poll_s)
 
 
 def _fixed(settings: FusionSettings) -> FixedFusion:

@@ -54,7 +54,7 @@ class HeldIndex:
         self.gate = threading.Event()
         self.begun: list[str] = []
 
-    def pinned(self, tenant: str) -> HeldIndex:
+    def pinned(self, tenant: str, model_version: str = "") -> HeldIndex:
         return self
 
     def model_version(self, tenant: str) -> str:

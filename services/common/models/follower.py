@@ -1,9 +1,10 @@
-"""Follows the registries' pointers in a thread."""
+"""Follows the registries' pointers, and their mirror of an object store, each in a thread."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import structlog
 
@@ -28,3 +29,21 @@ class Follower:
                 self._look()
             except Exception:
                 _log.exception("the registry could not be read; the loaded versions answer")
+
+
+def mirroring(root: Path, url: str, below: Sequence[str], poll_s: float) -> Follower | None:
+    """Keeps in `root` what serves of the registry at `url`: of each tenant the folders `below`. None without a URL."""
+    if not url:
+        return None
+    # Imported here: without an object store, fsspec is not needed.
+    from services.common.models.registry_mirror import pull_tenants
+
+    def pull() -> None:
+        pull_tenants(root, url, below)
+
+    try:
+        # The models that serve are there before the first request.
+        pull()
+    except (OSError, ValueError):
+        _log.exception("the registry on the object store cannot be read yet", url=url)
+    return Follower(pull, poll_s)

@@ -58,6 +58,9 @@ class LoadedVersions(Generic[Model]):
         """None for a tenant without a registry."""
         return self._tenants.get(tenant)
 
+    def all(self) -> list[TenantVersions[Model]]:
+        return list(self._tenants.values())
+
     def refresh(self) -> None:
         """Loads what the pointers name now. For one thread at a time; requests are answered meanwhile."""
         folders = (path for path in self._root.iterdir() if path.is_dir()) if self._root.is_dir() else ()

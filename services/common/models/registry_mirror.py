@@ -14,7 +14,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,8 +195,10 @@ def registry_at(folder: Path, url: str = "", *names: str, clock: Callable[[], fl
     return MirroredRegistry(path, "/".join((url.rstrip("/"), *names)), clock) if url else ModelRegistry(path, clock)
 
 
-def pull_tenants(root: Path, url: str, below: str) -> None:
-    """For rankers: of all tenants the versions that serve, of ranking networks and of what is in the folder `below`."""
+def pull_tenants(root: Path, url: str, below: Sequence[str]) -> None:
+    """For services: of all tenants the versions that serve, of the registries in the folders `below`; "" is the folder
+    of the tenant itself.
+    """
     files, base = fsspec.core.url_to_fs(url, use_listings_cache=False)
     try:
         found = files.ls(base, detail=True)
@@ -206,5 +208,6 @@ def pull_tenants(root: Path, url: str, below: str) -> None:
         if entry["type"] != "directory":
             continue
         tenant = entry["name"].rstrip("/").rpartition("/")[2]
-        for names in ((tenant,), (tenant, below)):
+        for name in below:
+            names = (tenant, name) if name else (tenant,)
             RemoteRegistry("/".join((url.rstrip("/"), *names))).pull(root.joinpath(*names))

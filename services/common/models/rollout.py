@@ -78,12 +78,12 @@ class Rollout:
     def with_share(self, version: str, share: float) -> Rollout:
         return replace(self, other=version, stage=Stage.SHARE, share=share)
 
-    def promoted(self, version: str, holdback: float = 0.0) -> Rollout:
-        """`holdback` is the share of users that the version before keeps."""
+    def promoted(self, version: str, holdback: float = 0.0, *, keep: bool = False) -> Rollout:
+        """`holdback` is the share of users that the version before keeps. `keep`: it stays in use without a share."""
         if version == self.current:
             return self.alone()
         before = (*self.before, self.current)[-REMEMBERED:]
-        if holdback <= 0:
+        if holdback <= 0 and not keep:
             return Rollout(version, before)
         return Rollout(version, before, self.current, Stage.HOLDBACK, holdback)
 
@@ -91,15 +91,18 @@ class Rollout:
         """The current version answers everybody."""
         return Rollout(self.current, self.before)
 
-    def rolled_back(self) -> Rollout:
+    def rolled_back(self, *, keep: bool = False) -> Rollout:
         """Without the challenger; if there is none, the earlier version is current again.
 
-        Raises ValueError if there is neither.
+        `keep`: the version that was current until now stays in use, without a share. Raises ValueError if there is
+        neither.
         """
         if self.challenger is not None:
             return self.alone()
         if not self.before:
             raise ValueError("there is no earlier version to go back to")
+        if keep:
+            return Rollout(self.before[-1], self.before[:-1], self.current, Stage.HOLDBACK)
         return Rollout(self.before[-1], self.before[:-1])
 
 

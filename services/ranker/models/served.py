@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.common.models.text_version import PREFIX as TEXT
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Ranker
@@ -26,6 +27,11 @@ class Served:
 def with_shopper(model_version: str, shopper_version: str) -> str:
     """The version of an order that was made with the scores of a version of the shopper model."""
     return f"{model_version}+{shopper_version}"
+
+
+def with_text(model_version: str, text_version: str) -> str:
+    """The version of an order of candidates that a trained version of the text model found."""
+    return f"{model_version}+{text_version}" if text_version.startswith(TEXT) else model_version
 
 
 def ranker_version(model_version: str) -> str:

@@ -17,10 +17,10 @@ import structlog
 from services.common.models.follower import Follower
 from services.common.models.loaded_versions import LoadedVersions
 from services.common.models.rollout import Stage
+from services.common.models.shadow import ShadowScorer, agreement
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Ranker, Scores
 from services.ranker.models.served import PREFIX, Served
-from services.ranker.models.shadow import ShadowScorer
 from services.ranker.models.trial_counts import TrialCounts
 
 _log = structlog.get_logger("kairos.models")
@@ -104,7 +104,7 @@ class ServedModels:
         took_s: float,
         count: Callable[[Mapping[str, float]], None],
     ) -> None:
-        self._shadow.score(lambda: challenger.rank(request).total, shown.total, took_s, count)
+        self._shadow.score(lambda: agreement(shown.total, challenger.rank(request).total), took_s, count)
 
     def _look(self) -> None:
         self.refresh()

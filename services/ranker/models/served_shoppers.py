@@ -19,9 +19,9 @@ from services.common.arrays import FloatArray
 from services.common.models.follower import Follower
 from services.common.models.loaded_versions import LoadedVersions, TenantVersions
 from services.common.models.rollout import Stage
+from services.common.models.shadow import ShadowScorer, agreement
 from services.ranker.domain.event import HistoryEntry
 from services.ranker.domain.weights import Weights
-from services.ranker.models.shadow import ShadowScorer
 from services.ranker.models.trial_counts import TrialCounts
 from services.ranker.models.usage_counts import UsageCounts
 from services.ranker.ports import ShopperPerson, Usage
@@ -78,14 +78,14 @@ class _Person:
         scores = self.model.scores(self.vector, item_ids, vectors, vector_version)
         if (trial := self.trial) is not None:
 
-            def of_challenger() -> FloatArray:
+            def of_challenger() -> float:
                 person = trial.challenger.vector(self.entries, self.now_s)
                 if person is None:
-                    return scores[:0]
-                return trial.challenger.scores(person, item_ids, vectors, vector_version)
+                    return 0.0
+                return agreement(scores, trial.challenger.scores(person, item_ids, vectors, vector_version))
 
             took_s = self.took_s + time.perf_counter() - began
-            trial.shadow.score(of_challenger, scores, took_s, trial.count)
+            trial.shadow.score(of_challenger, took_s, trial.count)
         return scores
 
     def without(self, item_id: str) -> ShopperPerson | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -70,6 +70,14 @@ class Collection(Protocol):
     @property
     def image_dimensions(self) -> int:
         """Of the image vectors; 0 before the first one."""
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for the same collection, also if it was opened again."""
+
+    @property
+    def revision(self) -> int | None:
+        """Changes with every write. None while one happens, and where other processes write."""
 
     def begin_vectors(self, using: str, model_version: str, dimensions: int) -> None:
         """From now on points may have vectors of this name, DENSE or IMAGE. Only once for each."""
@@ -149,6 +157,9 @@ class Collections(Protocol):
 
     def revision(self, tenant: str) -> Revision | None:
         """See ports.ProductIndex."""
+
+    def known_pair(self, tenant: str) -> Pair:
+        """Both, for searches. Another process' switch shows soon."""
 
     def pair(self, tenant: str) -> Pair:
         """Both, as they are at this moment, for writes."""

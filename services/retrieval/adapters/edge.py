@@ -84,7 +84,8 @@ class EdgeCollection:
         # Points written since the last optimised copy. After a restart it is an estimate: replaced points do not count.
         self.changed = abs(len(self._records) - manifest.optimized_count)
         # Of what searches find. None while it changes: an answer may then have a part of the change.
-        self.revision: int | None = next_revision()
+        self._revision: int | None = next_revision()
+        self.identity = next_revision()
 
     @classmethod
     def create(cls, folder: Path, max_search_threads: int, writes: Writes) -> EdgeCollection:
@@ -111,6 +112,10 @@ class EdgeCollection:
         remove_unnamed_vectors(path, manifest.vector_names, (LEXICAL,))
         shard = load(path, max_search_threads)
         return cls(folder, manifest, shard, max_search_threads, writes)
+
+    @property
+    def revision(self) -> int | None:
+        return self._revision
 
     @property
     def model_version(self) -> str:
@@ -306,11 +311,11 @@ class EdgeCollection:
     def _changing(self) -> Iterator[None]:
         """One change at a time. Every change of the shard, the records or the manifest is inside."""
         with self._writing:
-            self.revision = None
+            self._revision = None
             try:
                 yield
             finally:
-                self.revision = next_revision()
+                self._revision = next_revision()
 
     def _set_item_spaces(self, spaces: tuple[ItemSpace, ...]) -> None:
         self._manifest = replace(self._manifest, item_spaces=spaces)

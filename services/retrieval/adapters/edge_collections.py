@@ -84,6 +84,9 @@ class EdgeCollections:
             return None
         return known.revision, of_live, known.catalogue.revision(time.time())
 
+    def known_pair(self, tenant: str) -> Pair:
+        return self.pair(tenant)
+
     def pair(self, tenant: str) -> Pair:
         known = self._tenants.get(tenant)
         if known is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from services.retrieval.adapters.points import DENSE, IMAGE, IsOneOf, Where, poi
 from services.retrieval.adapters.product_writes import ProductWriter
 from services.retrieval.adapters.records import Record, candidates_of
 from services.retrieval.adapters.reembedding import QdrantReembedding
+from services.retrieval.adapters.staged_searches import StagedSearches
 from services.retrieval.domain.candidates import Candidates, IndexedProduct
 from services.retrieval.domain.catalogue.catalogue import Catalogue
 from services.retrieval.domain.legs import KeyArray, Leg, LegHits, Source
@@ -32,13 +33,20 @@ _BEYOND = 50
 
 
 class QdrantIndex:
-    """See ports.ProductIndex. One write at a time for each tenant, reads at any time."""
+    """See ports.ProductIndex. One write at a time for each tenant, reads at any time.
 
-    def __init__(self, collections: Collections, encoder: Bm25Encoder) -> None:
-        self._collections = collections
+    `has_versions(tenant)`: whether the tenant's registry has a text version in use. Only then may a query's first
+    vector choose the staged collection.
+    """
+
+    def __init__(
+        self, collections: Collections, encoder: Bm25Encoder, has_versions: Callable[[str], bool] = lambda tenant: False
+    ) -> None:
+        self._collections, self._has_versions = collections, has_versions
         self._encoder = encoder
         self._writing: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._writer = ProductWriter(collections, encoder, self._writing)
+        self._staged_searches = StagedSearches(self._writing)
         self._pinned: tuple[str, Collection | None] | None = None
 
     @property
@@ -49,13 +57,17 @@ class QdrantIndex:
     def item_vectors(self) -> QdrantItemVectors:
         return QdrantItemVectors(self._collections, self._writing)
 
-    def pinned(self, tenant: str) -> QdrantIndex:
+    def pinned(self, tenant: str, model_version: str = "") -> QdrantIndex:
         index = copy.copy(self)
-        index._pinned = (tenant, self._live(tenant))
+        index._pinned = (tenant, self._staged(tenant, model_version) or self._live(tenant))
         return index
 
-    def revision(self, tenant: str) -> Revision | None:
-        return self._collections.revision(tenant)
+    def revision(self, tenant: str, model_version: str = "") -> Revision | None:
+        of_live = self._collections.revision(tenant)
+        staged = None if of_live is None else self._staged(tenant, model_version)
+        if staged is None:
+            return of_live
+        return None if staged.revision is None else (of_live, staged.revision)
 
     def catalogue(self, tenant: str) -> Catalogue | None:
         return self._collections.catalogue(tenant)
@@ -205,6 +217,17 @@ class QdrantIndex:
         if self._pinned is not None and self._pinned[0] == tenant:
             return self._pinned[1]
         return self._collections.get(tenant)
+
+    def _staged(self, tenant: str, model_version: str) -> Collection | None:
+        """The staged collection, if it may answer a search that begins with a vector of this version."""
+        if not model_version or not self._has_versions(tenant):
+            return None
+        pair = self._collections.known_pair(tenant)
+        live, staged = pair.live, pair.staged
+        if live is None or staged is None or live.model_version == model_version:
+            return None
+        is_of_it = staged.model_version == model_version
+        return staged if is_of_it and self._staged_searches.is_complete(tenant, live, staged) else None
 
     def _vectors(
         self, collection: Collection, legs: Sequence[Leg]

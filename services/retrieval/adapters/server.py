@@ -61,10 +61,13 @@ class ServerCollections:
         self._follower.start()
 
     def get(self, tenant: str) -> Collection | None:
+        return self.known_pair(tenant).live
+
+    def known_pair(self, tenant: str) -> Pair:
         known = self._known.get(tenant)
         if known is not None and time.monotonic() - known[1] < _REFRESH_S:
-            return known[0].live
-        return self.pair(tenant).live
+            return known[0]
+        return self.pair(tenant)
 
     def catalogue(self, tenant: str) -> Catalogue | None:
         live = self.get(tenant)

@@ -47,6 +47,14 @@ class ServerCollection:
         self.image_dimensions: int = int(metadata.get("image_dimensions", 0))
         self.item_spaces: tuple[ItemSpace, ...] = tuple(ItemSpace(**space) for space in metadata.get("item_spaces", ()))
 
+    @property
+    def identity(self) -> str:
+        return self.name
+
+    @property
+    def revision(self) -> None:
+        return None
+
     def begin_vectors(self, using: str, model_version: str, dimensions: int) -> None:
         self._client.create_vector_name(
             self.name,

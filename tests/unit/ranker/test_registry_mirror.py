@@ -75,14 +75,14 @@ def test_a_reader_has_what_serves(url: str, tmp_path: Path) -> None:
         promoted(registry, "old")
         promoted(registry, "/".join(each))
     root = tmp_path / "reader"
-    pull_tenants(root, url, "shopper")
+    pull_tenants(root, url, ("", "shopper"))
     for each in names:
         mirrored = ModelRegistry(root.joinpath(*each))
         assert mirrored.rollout().current == "0002"
         assert mirrored.versions() == ["0002"]
         assert (mirrored.path("0002") / "weights").read_text() == "/".join(each)
     stamp = ModelRegistry(root / "shop").stamp()
-    pull_tenants(root, url, "shopper")
+    pull_tenants(root, url, ("", "shopper"))
     assert ModelRegistry(root / "shop").stamp() == stamp
 
 

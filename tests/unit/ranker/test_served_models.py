@@ -14,12 +14,12 @@ import pytest
 from services.common.arrays import FloatArray
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import Rollout, StepKind
+from services.common.models.shadow import agreement
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Scores
 from services.ranker.models.served import Served
 from services.ranker.models.served_models import ServedModels
-from services.ranker.models.shadow import agreement
 
 REQUEST = RankingRequest(
     item_ids=["a", "b", "c"], retrieval_scores=np.ones(3, np.float32), vectors=np.eye(3, dtype=np.float32),

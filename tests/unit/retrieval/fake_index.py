@@ -120,10 +120,10 @@ class FakeIndex:
     def update_offers(self, tenant: str, offers: Sequence[tuple[str, Offer]]) -> OfferUpdate:
         raise NotImplementedError
 
-    def revision(self, tenant: str) -> None:
+    def revision(self, tenant: str, model_version: str = "") -> None:
         raise NotImplementedError
 
-    def pinned(self, tenant: str) -> ProductIndex:
+    def pinned(self, tenant: str, model_version: str = "") -> ProductIndex:
         return self
 
     @property

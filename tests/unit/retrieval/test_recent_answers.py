@@ -21,7 +21,7 @@ class RevisedIndex(FakeIndex):
 
     now: int | None = 1
 
-    def revision(self, tenant: str) -> int | None:  # type: ignore[override]
+    def revision(self, tenant: str, model_version: str = "") -> int | None:  # type: ignore[override]
         return self.now
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -26,35 +26,27 @@ class ShadowScorer:
         self._thread, self._is_free = ThreadPoolExecutor(1, "shadow"), threading.Semaphore(1)
 
     def score(
-        self,
-        challenger: Callable[[], FloatArray],
-        shown: FloatArray,
-        took_s: float,
-        count: Callable[[Mapping[str, float]], None],
+        self, challenger: Callable[[], float], took_s: float, count: Callable[[Mapping[str, float]], None]
     ) -> None:
-        """`challenger` gives its scores [n] of the request; `shown` [n] are those of the version that answered, which
-        took `took_s`. Returns at once.
+        """`challenger` scores the request and gives its agreement with what was shown, from 0 to 1. The version that
+        answered took `took_s`. Returns at once.
         """
         if self._is_free.acquire(blocking=False):
-            self._thread.submit(self._score, challenger, shown, took_s, count)
+            self._thread.submit(self._score, challenger, took_s, count)
 
     def close(self) -> None:
         self._thread.shutdown()
 
     def _score(
-        self,
-        challenger: Callable[[], FloatArray],
-        shown: FloatArray,
-        took_s: float,
-        count: Callable[[Mapping[str, float]], None],
+        self, challenger: Callable[[], float], took_s: float, count: Callable[[Mapping[str, float]], None]
     ) -> None:
         try:
             began = time.perf_counter()
-            scores = challenger()
+            found = challenger()
             seconds = time.perf_counter() - began
             counts = {
                 "shadow.requests": 1.0, "shadow.seconds": seconds, "shadow.seconds_of_current": took_s,
-                "shadow.agreement": agreement(shown, scores),
+                "shadow.agreement": found,
             }  # fmt: skip
         except Exception:
             _log.exception("a challenger in shadow failed")
@@ -65,7 +57,12 @@ class ShadowScorer:
 
 
 def agreement(one: FloatArray, other: FloatArray) -> float:
-    """The share of the best ten of one that are among the best ten of the other."""
-    most = min(TOP, len(one))
-    tops = [set(np.argsort(-scores, kind="stable")[:most].tolist()) for scores in (one, other)]
-    return len(tops[0] & tops[1]) / most
+    """The share of the best ten of one that are among the best ten of the other; both score the same candidates."""
+    tops = [np.argsort(-scores, kind="stable")[:TOP].tolist() for scores in (one, other)]
+    return shared(*tops)
+
+
+def shared(one: Sequence[Hashable], other: Sequence[Hashable]) -> float:
+    """The share of the first ten of one that are among the first ten of the other; 1 if one is empty."""
+    first = set(one[:TOP])
+    return len(first & set(other[:TOP])) / len(first) if first else 1.0
