@@ -78,7 +78,7 @@ def test_a_mask_equals_a_request_without_the_group(ranker: Ranker, group: Reason
     if group is ReasonType.QUERY_MATCH:
         bare = replace(
             request, query=None, retrieval_scores=np.zeros(31, np.float32), retrieval_bounds=(0.0, 1.0),
-            dense_scores=None, lexical_scores=None, is_search=False,
+            dense_scores=None, lexical_scores=None,
         )  # fmt: skip
     else:
         bare = without(request, group)
