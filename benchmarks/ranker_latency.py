@@ -47,6 +47,7 @@ from services.common.arrays import FloatArray
 from services.common.convert import vectors_to_proto
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
+from services.common.process import freeze_gc
 from services.ranker.adapters.boosted_trees import BoostedTrees
 from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.adapters.trees_ranker import KIND, ORDER, TreesRanker
@@ -235,6 +236,8 @@ def main() -> int:
     random, order = np.random.default_rng(0), Random(0)
     with tempfile.TemporaryDirectory(prefix="kairos-ranker-") as folder, ExitStack() as closing:
         found = ways(request(random), Path(folder), random, closing)
+        # As a replica does when it has started.
+        freeze_gc()
         taken, used = ({name: list[float]() for name in found} for _ in range(2))
         for at in tqdm(range(_WARMING + arguments.rounds), desc="rounds"):
             for name in order.sample(sorted(found), len(found)):
