@@ -1,4 +1,4 @@
-"""Time of the ranker network for one request on one core: in ONNX, in torch, and compared with boosted trees.
+"""Time of the learned rankers for one request on one core: the network in ONNX and in torch, boosted trees, LightGBM.
 
     python -m benchmarks.ranker_latency --out R.json
 
@@ -10,7 +10,13 @@ affects all variants alike. The report also gives the CPU time, which does not d
     ours, graphs         its two ONNX graphs without the features
     ours, user's side    the first of them
     torch eager          the same two parts in torch
-    LightGBM             300 trees of 31 leaves over the same 200 rows of numbers, with context; no vectors, no history
+    trees                TreesRanker, 300 trees of 31 leaves: features of profile and history, the order, probabilities
+    trees, order         its trees without the features
+    LightGBM             the same trees by LightGBM's own prediction
+    RankItems, trees     the work of the whole call: the message, history, counts of neighbours, features, order, answer
+
+For RankItems the person of 50 events is one of 300 in a SQLite store, whose counts of neighbours are of these events;
+there is no shopper model.
 """
 
 from __future__ import annotations
@@ -22,6 +28,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -32,26 +41,51 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from benchmarks.ranker_state import candidates
+from kairos.ranker.v1 import ranker_pb2
 from services.common.arrays import FloatArray
+from services.common.convert import vectors_to_proto
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
+from services.common.process import freeze_gc
+from services.ranker.adapters.boosted_trees import BoostedTrees
 from services.ranker.adapters.onnx_ranker import OnnxRanker
+from services.ranker.adapters.trees_ranker import KIND, ORDER, TreesRanker
+from services.ranker.adapters.version_manifest import MANIFEST
+from services.ranker.background_writer import BackgroundWriter
+from services.ranker.convert_events import items_from_proto
 from services.ranker.domain.baselines import by_shuffle
 from services.ranker.domain.candidate_features import features_of
-from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
-from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.candidate_source import ListKind
+from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking_request import RankingRequest
-from services.ranker.domain.user_features import CONTEXT, SEQUENCE
+from services.ranker.domain.user_features import SEQUENCE
 from services.ranker.domain.user_history import LASTING, UserHistory
+from services.ranker.item_counter import ItemCounter
+from services.ranker.item_lists import ItemLists
+from services.ranker.rank_items import ItemRanker
+from services.ranker.settings import RankerSettings
+from services.ranker.shopper_reader import ShopperReader
+from services.ranker.wiring import (
+    build_count_store,
+    build_models,
+    build_ranking_store,
+    build_shopper_models,
+    build_store,
+)
 from training.ranking.examples import Examples, Page
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
 
-GOAL_P50_MS = 4.0
+GOAL_P50_MS, GOAL_P99_MS = 4.0, 6.0
 CANDIDATES, DIMENSIONS, ITEMS, TREES = 200, 384, 3_000, 300
 NOW_S = 1_800_000_000.0
 VERSION = "m@1"
 _WARMING = 20
+_PERSONS = 300
 
 
 def unit(random: np.random.Generator, rows: int) -> FloatArray:
@@ -100,21 +134,65 @@ def network(asked: RankingRequest) -> LearnableRanker:
     return ranker
 
 
-def forest(random: np.random.Generator) -> Callable[[FloatArray], object]:
-    features = random.normal(size=(20_000, len(CANDIDATE_NUMBERS) + len(CONTEXT)))
-    labels = (features[:, :4].sum(axis=1) + random.normal(size=len(features)) > 2).astype(int)
-    settings = {"objective": "binary", "num_leaves": 31, "num_threads": 1, "verbose": -1}
-    booster = lightgbm.train(settings, lightgbm.Dataset(features, labels), TREES)
-    return lambda rows: booster.predict(rows, num_threads=1)
+def write_trees(random: np.random.Generator, folder: Path) -> None:
+    """A version that serves every kind of list. The labels are random: latency depends on the number of nodes."""
+    features = random.uniform(-1, 3, (20_000, len(CANDIDATE_NUMBERS)))
+    labels = features @ random.normal(size=len(CANDIDATE_NUMBERS))
+    settings = {"objective": "regression", "num_leaves": 31, "num_threads": 1, "verbose": -1}
+    curves = {kind.value: dict.fromkeys(("click", "cart", "purchase"), (-3.0, 0.5)) for kind in ListKind}
+    about = {
+        "kind": KIND, "features_version": FEATURES_VERSION, "features": CANDIDATE_NUMBERS, "serves": list(curves),
+        "spread": 1.0, "curves": curves,
+    }  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).write_text(json.dumps(about))
+    lightgbm.train(settings, lightgbm.Dataset(features, labels), TREES).save_model(folder / ORDER)
 
 
-def ways(asked: RankingRequest, folder: Path, random: np.random.Generator) -> dict[str, Callable[[], object]]:
+def rank_items(random: np.random.Generator, folder: Path, closing: ExitStack) -> Callable[[], object]:
+    """One call with promoted trees, from the bytes of the request to the bytes of the answer."""
+    settings = RankerSettings(data_dir=folder)
+    registry = ModelRegistry(settings.models_dir / "default")
+    version = registry.publish(partial(write_trees, random), {})
+    registry.take_step(StepKind.PROMOTED, version, lambda now: now.promoted(version))
+    store, counts = build_store(settings), build_count_store(settings)
+    writer = BackgroundWriter(build_ranking_store(settings), 1)
+    models, shoppers = build_models(settings, store), build_shopper_models(settings, store)
+    counter = ItemCounter(store, counts, 100_000, 100_000, 1, time.time)
+    for part in (store, counts, writer, models, shoppers, counter):
+        closing.callback(part.close)
+    found = candidates(random)
+    kinds, now_s = (EventType.CLICK, EventType.CLICK, EventType.CART, EventType.DWELL), time.time()
+    of_persons = [
+        Event(f"{person}-{n}", str(person), "s", found.ids[item], kinds[n % 4], now_s - 60 - 600 * n, dwell_ms=20_000)
+        for person in range(_PERSONS)
+        for n, item in enumerate(random.permutation(CANDIDATES)[: 12 if person else SEQUENCE])
+    ]
+    store.record([Batch("default", of_persons, items_from_proto(found))])
+    counter.follow("default")
+    counter.wake()
+    while counts.progress("default").position < store.last_position("default"):
+        time.sleep(0.1)
+    ranker = ItemRanker(
+        store, writer, models, ShopperReader(shoppers, store, writer), ItemLists(store, counts, time.time), 0,
+        time.time, Random(0),
+    )  # fmt: skip
+    query = vectors_to_proto(unit(random, 1), "m@1")
+    message = ranker_pb2.RankItemsRequest(user_id="0", query_vector=query, candidates=found, query="a query")
+    data = message.SerializeToString()
+    return lambda: ranker.rank("default", ranker_pb2.RankItemsRequest.FromString(data)).SerializeToString()
+
+
+def ways(
+    asked: RankingRequest, folder: Path, random: np.random.Generator, closing: ExitStack
+) -> dict[str, Callable[[], object]]:
     learned = network(asked)
-    learned.save(folder)
-    served = OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), by_shuffle)
+    learned.save(folder / "network")
+    served = OnnxRanker(folder / "network", lambda: Objective(1, 3, 6, 0.5), by_shuffle)
     user, candidates = features_of(asked)
-    forested = forest(random)
-    rows = np.hstack([candidates.numbers, np.tile(user.context, (CANDIDATES, 1))])
+    write_trees(random, folder / "trees")
+    booster = lightgbm.Booster(model_file=folder / "trees" / ORDER)
+    trees, order = TreesRanker(folder / "trees", by_shuffle, "trees"), BoostedTrees(folder / "trees" / ORDER)
     arrays = (
         user.vectors,
         np.ones(SEQUENCE, np.int64),
@@ -139,7 +217,11 @@ def ways(asked: RankingRequest, folder: Path, random: np.random.Generator) -> di
         "ours, graphs": lambda: served.probabilities(served.user_side(user), candidates),
         "ours, user's side": lambda: served.user_side(user),
         "torch eager": eager,
-        "LightGBM": lambda: forested(rows),
+        # A request keeps what it has computed: each call has one of its own.
+        "trees": lambda: trees(replace(asked)),
+        "trees, order": lambda: order(candidates.numbers),
+        "LightGBM": lambda: booster.predict(candidates.numbers, raw_score=True, num_threads=1),
+        "RankItems, trees": rank_items(random, folder / "ranker", closing),
     }
 
 
@@ -152,8 +234,10 @@ def main() -> int:
     os.sched_setaffinity(0, {arguments.core})
     torch.set_num_threads(1)
     random, order = np.random.default_rng(0), Random(0)
-    with tempfile.TemporaryDirectory(prefix="kairos-ranker-") as folder:
-        found = ways(request(random), Path(folder), random)
+    with tempfile.TemporaryDirectory(prefix="kairos-ranker-") as folder, ExitStack() as closing:
+        found = ways(request(random), Path(folder), random, closing)
+        # As a replica does when it has started.
+        freeze_gc()
         taken, used = ({name: list[float]() for name in found} for _ in range(2))
         for at in tqdm(range(_WARMING + arguments.rounds), desc="rounds"):
             for name in order.sample(sorted(found), len(found)):
@@ -173,7 +257,7 @@ def main() -> int:
     for name, figures in report.items():
         table.add_row(name, *(f"{value:.2f}" for value in figures.values()), f"{figures['cpu_p50_ms'] / graphs:.2f}")
     Console().print(table)
-    print(f"Goal: ours at most {GOAL_P50_MS:.0f} ms, p50.")
+    print(f"Goal: RankItems, trees at most {GOAL_P50_MS:.0f} ms, p50, and {GOAL_P99_MS:.0f} ms, p99.")
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     return 0
 

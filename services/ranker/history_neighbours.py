@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache, partial
 
 import numpy as np
@@ -41,13 +41,13 @@ class HistoryNeighbours:
     def scores(self, tenant: str, history: UserHistory) -> dict[str, float]:
         """By item, positive, without the items of the history; empty for a person without events on items."""
         weights = history_weights(history)
-        return self._scores(tenant, history, weights, self._read(tenant, weights)) if weights else {}
+        return self._scores(tenant, history, weights, self._read(tenant, weights))
 
     def shares(self, tenant: str, history: UserHistory, item_ids: Sequence[str]) -> EventShares:
         """What each of the person's last items adds to the scores of `item_ids`."""
         weights = history_weights(history)
-        neighbours = self._read(tenant, weights) if weights else {}
-        found = [self._scores(tenant, history, weights, {own: of}) for own, of in neighbours.items()]
+        neighbours = self._read(tenant, weights)
+        found = [self._scores(tenant, history, weights, {own: of}, set(item_ids)) for own, of in neighbours.items()]
         values = [[of.get(item_id, 0.0) for of in found] for item_id in item_ids]
         return EventShares(list(neighbours), np.array(values, np.float32).reshape(len(item_ids), len(neighbours)))
 
@@ -57,11 +57,16 @@ class HistoryNeighbours:
         return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[:limit]
 
     def scores_of(self, tenant: str, history: UserHistory, item_ids: Sequence[str]) -> FloatArray | None:
-        """The same scores [n], 0 where there is none; None where nothing is known of the person."""
-        found = self.scores(tenant, history)
-        return np.array([found.get(item_id, 0.0) for item_id in item_ids], np.float32) if found else None
+        """The same scores [n], 0 where there is none; None where none of the person's items has a neighbour."""
+        weights = history_weights(history)
+        if not (neighbours := self._read(tenant, weights)):
+            return None
+        found = self._scores(tenant, history, weights, neighbours, set(item_ids))
+        return np.array([found.get(item_id, 0.0) for item_id in item_ids], np.float32)
 
     def _read(self, tenant: str, weights: Mapping[str, float]) -> dict[str, NeighbourColumns]:
+        if not weights:
+            return {}
         stored = self._counts.read(tenant, CountKind.FOLLOWED, list(weights))
         is_whole = most_of_item(len(stored)) > FEWEST_OF_ITEM
         return {item_id: self._columns(text, is_whole) for item_id, text in stored.items()}
@@ -72,8 +77,10 @@ class HistoryNeighbours:
         history: UserHistory,
         weights: Mapping[str, float],
         neighbours: Mapping[str, NeighbourColumns],
+        among: Collection[str] | None = None,
     ) -> dict[str, float]:
-        return scores_of(weights, neighbours, partial(self._totals.of, tenant), items_of(history), self._clock())
+        known, log_totals = items_of(history), partial(self._totals.of, tenant)
+        return scores_of(weights, neighbours, log_totals, known, self._clock(), among)
 
 
 class _Totals:
@@ -92,8 +99,7 @@ class _Totals:
             if not 0 <= now_s - self._since_s < _FRESH_S or sum(map(len, self._known.values())) > _MOST_TOTALS:
                 self._known, self._since_s = {}, now_s
             known = self._known.setdefault(tenant, {})
-        missing = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in known]
-        if missing:
+        if missing := list(set(item_ids).difference(known)):
             stored = self._counts.read(tenant, CountKind.FOLLOWED_TOTAL, missing)
             for item_id in missing:
                 text = stored.get(item_id)

@@ -11,7 +11,13 @@ import numpy as np
 
 from services.common.arrays import FloatArray, unit_rows
 from services.ranker.domain.event import EventType, HistoryEntry, ItemFeatures
-from services.ranker.domain.user_history import LASTING_HALF_LIFE_S, UserHistory, event_weight, lasting_weights
+from services.ranker.domain.user_history import (
+    EVENT_WEIGHTS,
+    LASTING_HALF_LIFE_S,
+    UserHistory,
+    event_weight,
+    lasting_weights,
+)
 
 # Short-term interest fades within the hour, and with each further event.
 NOW_HALF_LIFE_S = 30 * 60.0
@@ -187,10 +193,10 @@ def _lasting_weights(user_history: UserHistory, known: Mapping[str, ItemFeatures
         if entry.item_id in known:
             weights[entry.item_id] += weight
     # Removals from the cart have a negative weight: no sample holds them, and they count as long as they are recent.
-    for entry in sorted(user_history.recent, key=lambda e: e.event_id):
-        weight = event_weight(entry.type, entry.dwell_ms)
-        if weight < 0 and entry.item_id in known:
-            weights[entry.item_id] += weight * 0.5 ** ((now_s - entry.occurred_s) / LASTING_HALF_LIFE_S)
+    removals = [entry for entry in user_history.recent if EVENT_WEIGHTS[entry.type] < 0 and entry.item_id in known]
+    for entry in sorted(removals, key=lambda e: e.event_id):
+        decay = 0.5 ** ((now_s - entry.occurred_s) / LASTING_HALF_LIFE_S)
+        weights[entry.item_id] += EVENT_WEIGHTS[entry.type] * decay
     return weights
 
 
@@ -218,9 +224,9 @@ def _mixed(now: Mapping[str, float], lasting: Mapping[str, float]) -> dict[str, 
 
 def _taste(pairs: Sequence[tuple[float, float]]) -> PriceTaste | None:
     """Of (log price, weight)."""
-    total = sum(weight for _, weight in pairs)
+    total = sum([weight for _, weight in pairs])
     if total <= 0:
         return None
-    mean = sum(weight * log for log, weight in pairs) / total
-    variance = sum(weight * (log - mean) ** 2 for log, weight in pairs) / total
+    mean = sum([weight * log for log, weight in pairs]) / total
+    variance = sum([weight * (log - mean) ** 2 for log, weight in pairs]) / total
     return PriceTaste(mean, max(LEAST_PRICE_SPREAD, math.sqrt(variance)))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.candidate_source import CandidateSource, ListKind
+from services.ranker.domain.prices import price_distance
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranks import Ranks
 from services.ranker.domain.user_history import UserHistory
@@ -74,6 +75,11 @@ class RankingRequest:
     def ranks(self) -> Ranks:
         """Among all candidates."""
         return self.ranks_of_all or Ranks.of(self.retrieval_scores, self.shopper_scores, self.neighbour_scores)
+
+    @cached_property
+    def price_distance(self) -> tuple[FloatArray, BoolArray]:
+        """Two features and the weighted sum read it: see domain/prices.py."""
+        return price_distance(self.profile, self.prices, self.categories)
 
     @property
     def has_identifier(self) -> BoolArray:

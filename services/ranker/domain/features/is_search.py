@@ -10,5 +10,6 @@ from services.ranker.domain.reasons import ReasonType
 FEATURE = CandidateFeature(
     value=lambda request, user: np.full(len(request.item_ids), request.is_search),
     group=ReasonType.QUERY_MATCH,
-    masked_as=MaskedAs.ZERO,
+    # As it is the same for all, it stays: a list without a query is explained by no query match.
+    masked_as=MaskedAs.MEDIAN_OF_CANDIDATES,
 )

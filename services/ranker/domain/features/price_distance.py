@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from services.ranker.domain.candidate_feature import CandidateFeature, MaskedAs
-from services.ranker.domain.prices import price_distance
 from services.ranker.domain.reasons import ReasonType
 
 # In spreads. Larger distances count as this one.
 _MOST = 4
 
 FEATURE = CandidateFeature(
-    value=lambda request, user: np.clip(price_distance(request)[0], -_MOST, _MOST),
+    value=lambda request, user: np.clip(request.price_distance[0], -_MOST, _MOST),
     group=ReasonType.PRICE_AFFINITY,
     masked_as=MaskedAs.MEDIAN_OF_CANDIDATES,
 )

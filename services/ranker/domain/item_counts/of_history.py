@@ -68,10 +68,12 @@ def scores_of(
     log_totals: Callable[[Sequence[str]], Sequence[float]],
     known: Collection[str],
     now_s: float,
+    among: Collection[str] | None = None,
 ) -> dict[str, float]:
     """By item, positive: the mean of the measures of its pairs with the items of `weights`, without `known` items.
 
-    `log_totals` gives log2 of the counts of items, on the scale that grows with time; -infinity where unknown.
+    `log_totals` gives log2 of the counts of items, on the scale that grows with time; -infinity where unknown. `among`:
+    only the scores of these items are computed.
     """
     if not neighbours:
         return {}
@@ -79,8 +81,13 @@ def scores_of(
     names, masses, owners = list[str](), list[npt.NDArray[np.float64]](), list[int]()
     for item_id in neighbours:
         item_ids, log_masses = neighbours[item_id]
-        names.extend(item_ids[:most])
-        masses.append(log_masses[:most])
+        if among is None:
+            names.extend(item_ids[:most])
+            masses.append(log_masses[:most])
+        else:
+            places = [place for place, name in enumerate(item_ids[:most]) if name in among]
+            names.extend([item_ids[place] for place in places])
+            masses.append(log_masses[places])
         owners.append(len(masses[-1]))
     # Of k pairs. An item cannot have fewer persons than the pair: its total may be older.
     grown = now_s / _DAY_S / _MEASURE.half_life_days
