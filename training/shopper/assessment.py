@@ -67,7 +67,7 @@ def _by_column(lists: Lists, name: str) -> IntArray:
     if not lists.count:
         return np.full(lists.all_lists, _MISSED)
     placed = ranks_in(lists, weights)
-    own = lists.features[lists.gains > 0, FEATURES.index(name)]
+    own = lists.columns()[lists.reached > 0, FEATURES.index(name)]
     return _padded(np.where(own > 0, placed, _MISSED), lists)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from ops.client import Connection
 from services.common.models.registry import ModelRegistry
-from services.ranker.domain.event import Event
 from services.common.models.rollout import StepKind
+from services.ranker.domain.event import Event
 from services.ranker.domain.weights import Weights
 from training.ranking.examples import Examples
 from training.shopper.assessment import assess
@@ -93,6 +93,7 @@ def data_of(work: WorkFolder, registry: ModelRegistry, now_s: float) -> Data:
         [product.category for product in products],
         [product.title for product in products],
         version,
+        [product.brand for product in products],
     )
     read = ReadLog(work, version, now_s)
     persons = {event.person for event in read.events()}
