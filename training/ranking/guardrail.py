@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray
+from services.ranker.domain.user_features import IntArray
 from training.ranking.examples import TASKS, Examples
 
 Doubles = npt.NDArray[np.float64]
@@ -117,18 +118,35 @@ def _metrics(held: Examples, model: Predictor, weights: Doubles) -> dict[Metric,
 
 def ndcg_of_pages(examples: Examples, scores: FloatArray) -> Doubles:
     """[r], over all items of the page; NaN for a page without an outcome."""
-    gains = sum(_GAINS[task] * getattr(examples, task) for task in TASKS)
-    return _discounted(examples, np.asarray(gains), -scores) / _discounted(examples, np.asarray(gains), -gains)
+    gains = np.asarray(sum(_GAINS[task] * getattr(examples, task) for task in TASKS))
+    return ndcg_of_lists(examples.page, examples.page_count, scores, gains)
 
 
-def _discounted(examples: Examples, gains: FloatArray, order: FloatArray) -> Doubles:
-    """[r]: DCG of each page sorted ascending by `order`; NaN if it is 0."""
+def ndcg_of_lists(
+    lists: IntArray, count: int, scores: npt.NDArray[np.floating], gains: npt.NDArray[np.floating],
+    top: int | None = None, weights: npt.NDArray[np.floating] | None = None,
+) -> Doubles:  # fmt: skip
+    """[count]: of the first `top` candidates of each list; NaN for a list without a gain.
+
+    `lists` [n], ascending, `scores` and `gains` [n]. `weights` [n] multiply the gains, but not the best order's.
+    """
+    weighted = gains if weights is None else gains * weights
+    best = _discounted(lists, count, gains, -gains, gains, top)
+    return _discounted(lists, count, weighted, -scores, gains, top) / np.where(best > 0, best, np.nan)
+
+
+def _discounted(
+    lists: IntArray, count: int, values: npt.NDArray[np.floating], order: npt.NDArray[np.floating],
+    ties: npt.NDArray[np.floating], top: int | None,
+) -> Doubles:  # fmt: skip
+    """[count]: DCG of each list sorted ascending by `order`."""
     # Ties are resolved against the model: items with an outcome go last.
-    rows = np.lexsort((gains, order, examples.page))
-    starts = np.searchsorted(examples.page, np.arange(examples.page_count))
-    places = np.arange(len(examples)) - starts[examples.page]
-    sums = np.bincount(examples.page[rows], gains[rows] / np.log2(places + 2), examples.page_count)
-    return np.where(sums > 0, sums, np.nan)
+    rows = np.lexsort((ties, order, lists))
+    places = np.arange(len(lists)) - np.searchsorted(lists, np.arange(count))[lists]
+    discounts = 1 / np.log2(places + 2)
+    if top is not None:
+        discounts[places >= top] = 0
+    return np.bincount(lists[rows], values[rows] * discounts, count)
 
 
 def _auc(scores: FloatArray, labels: FloatArray, weights: Doubles) -> float:

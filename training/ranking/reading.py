@@ -17,7 +17,7 @@ from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.refunds import UNDOING
 from services.ranker.domain.stored_ranking import LoggedFeatures
 from services.ranker.domain.user_features import UserFeatures
-from training.ranking.examples import Examples, Page
+from training.ranking.examples import PERSON, SEARCH, Examples, Page
 from training.ranking.outcomes import Outcomes
 
 # An event so long after a page is no outcome of it.
@@ -146,7 +146,7 @@ class ExampleReader:
             user, CandidateFeatures(item_ids, vectors.of(item_ids), logged.numbers[rows]),
             [page.positions[row] for row in rows], ranking.propensities[rows].tolist(),
             [outcomes.reached(page, persons, item_id, window_s) for item_id in item_ids], page.shown_s, page.person,
-            ranking.ranking_id,
+            ranking.ranking_id, SEARCH if ranking.query or logged.query.any() else PERSON,
         )  # fmt: skip
 
     def _read_on(self) -> None:

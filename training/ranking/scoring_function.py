@@ -29,7 +29,7 @@ class ScoringFunction:
         ):  # fmt: skip
             self._weights[CANDIDATE_NUMBERS.index(name)] = weight
         columns = self._columns(fitted_to, np.log(fitted_to.positions))
-        self._curves = {task: _logistic(columns, getattr(fitted_to, task).astype(np.float64)) for task in TASKS}
+        self._curves = {task: logistic_curve(columns, getattr(fitted_to, task).astype(np.float64)) for task in TASKS}
 
     def predict(self, examples: Examples) -> dict[str, FloatArray]:
         return self._probabilities(self._columns(examples, np.zeros(len(examples))))
@@ -41,19 +41,19 @@ class ScoringFunction:
         return np.stack([np.ones(len(examples)), examples.numbers @ self._weights, places], axis=1)
 
     def _probabilities(self, columns: Doubles) -> dict[str, FloatArray]:
-        return {task: _sigmoid(columns @ curve).astype(np.float32) for task, curve in self._curves.items()}
+        return {task: sigmoid(columns @ curve).astype(np.float32) for task, curve in self._curves.items()}
 
 
-def _logistic(columns: Doubles, labels: Doubles) -> Doubles:
+def logistic_curve(columns: Doubles, labels: Doubles) -> Doubles:
     """Newton's method with a small ridge, which keeps a task without any outcome away from infinity."""
     curve = np.zeros(columns.shape[1])
     for _ in range(_STEPS):
-        p = _sigmoid(columns @ curve)
+        p = sigmoid(columns @ curve)
         slope = columns.T @ (p - labels) + _RIDGE * curve
         curvature = (columns * (p * (1 - p))[:, np.newaxis]).T @ columns + _RIDGE * np.eye(len(curve))
         curve -= np.clip(np.linalg.solve(curvature, slope), -2, 2)
     return curve
 
 
-def _sigmoid(logits: Doubles) -> Doubles:
+def sigmoid(logits: Doubles) -> Doubles:
     return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
