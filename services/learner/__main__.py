@@ -19,6 +19,7 @@ from pathlib import Path
 import structlog
 
 from services.common.errors import InvalidArgument
+from services.common.models.registry import ModelRegistry
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
 from services.learner.item_vectors import UnusedItemVectors
@@ -26,7 +27,6 @@ from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.learner.state import StateFolder
-from services.common.models.registry import ModelRegistry
 from services.ranker.domain.weights import Weights
 from services.ranker.models.served_shoppers import FOLDER
 from services.ranker.settings import RankerSettings

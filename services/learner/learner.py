@@ -11,6 +11,8 @@ import numpy as np
 import structlog
 from opentelemetry import trace
 
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 from services.learner.drift import DriftWatch
 from services.learner.item_vectors import UnusedItemVectors
 from services.learner.memory import Memory
@@ -20,8 +22,6 @@ from services.learner.release import Release
 from services.learner.settings import LearnerSettings
 from services.learner.state import State, StateFolder
 from services.learner.trials import Trials
-from services.common.models.registry import ModelRegistry
-from services.common.models.rollout import StepKind
 from services.ranker.domain.user_features import IntArray
 from services.ranker.domain.weights import Weights
 from services.ranker.ports import ProfileStore

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-from services.learner.settings import MetricsSettings
 from services.common.models.rollout import StepKind
+from services.learner.settings import MetricsSettings
 
 
 class LearnerMetrics:

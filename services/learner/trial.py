@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from services.common.models.rollout import Rollout, Stage, StepKind
 from services.learner.online import Arm, RateDifference, difference
 from services.learner.settings import TrialSettings
-from services.common.models.rollout import Rollout, Stage, StepKind
 
 # With fewer errors, their share is not significant.
 _LEAST_ERRORS = 5

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import structlog
 
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import Rollout, StepKind
 from services.learner.metrics import LearnerMetrics
 from services.learner.online import Arm
 from services.learner.settings import TrialSettings
 from services.learner.trial import Decision, decide
-from services.common.models.registry import ModelRegistry
-from services.common.models.rollout import Rollout, StepKind
 from training.ranking.examples import Examples
 
 _log = structlog.get_logger("kairos.learner")

@@ -90,6 +90,10 @@ class Examples:
     def dimensions(self) -> int:
         return int(self.vectors.shape[1])
 
+    def of_kind(self, kind: str) -> Examples:
+        """The pages of one kind, in their order."""
+        return self.take(np.flatnonzero(self.kinds == kind))
+
     @classmethod
     def none(cls, dimensions: int = 0) -> Examples:
         return cls.of([], dimensions)

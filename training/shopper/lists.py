@@ -38,6 +38,8 @@ FEATURE_OF = {
 FEATURES = tuple(FEATURE_OF)
 # Candidates of the sources beside the model, whose are CANDIDATES.
 _NEAREST = _ALIKE = 100
+_NEAR = 3 * _ALIKE
+_BATCH = 256
 _KINDS = {number: kind for kind, number in TYPES.items()}
 # How far an event says that the person got with the item: 1 click, 2 cart, 3 purchase.
 _REACHED = {EventType.CART: 2, EventType.PURCHASE: 3}
@@ -149,29 +151,29 @@ class CandidateLists:
         self._text = unit_rows(text)
 
     def of(self, events: IntArray, progress: Callable[[int, int], None]) -> Lists:
-        persons = np.searchsorted(self._log.starts, events, side="right") - 1
-        parts = []
-        for done, (event, person) in enumerate(zip(events.tolist(), persons.tolist(), strict=True)):
-            parts.append(self._list(event, self._log.persons[person]))
-            if done % 50 == 0:
-                progress(done, len(events))
+        score, parts = self._model.scorer(self._windows), []
+        for start in range(0, len(events), _BATCH):
+            batch = events[start : start + _BATCH]
+            progress(start, len(events))
+            parts += [self._list(event, scores) for event, scores in zip(batch.tolist(), score(batch), strict=True)]
         return Lists.of(parts)
 
-    def _list(self, event: int, person: str) -> OneList:
+    def _list(self, event: int, scores: FloatArray) -> OneList:
+        """`scores` [products] of the model."""
         log, ids = self._log, self._catalogue.ids
         now_s, history = float(log.times_s[event]), self._histories.before(event)
-        scores = self._model.items @ self._model.persons(self._windows, np.array([event]))[0]
+        person = log.persons[int(np.searchsorted(log.starts, event, side="right")) - 1]
         own = seen(log, np.array([event]))[1]
         open_scores = scores.copy()
         open_scores[own] = -np.inf
-        best = np.argsort(-open_scores, kind="stable")[: min(CANDIDATES, len(scores) - len(set(own.tolist())))]
+        best = [row for row in _highest(open_scores, CANDIDATES).tolist() if np.isfinite(open_scores[row])]
         near = self._neighbours.scores(history, now_s)
         nearest = sorted(near, key=lambda item_id: (-near[item_id], item_id))[:_NEAREST]
         profile = build_profile(history, self._catalogue.vector_version, self._text.shape[1], now_s)
         # As the placement "home" of services/gateway/serving.yaml merges them.
         found = merged(
             [
-                SourceList(Source.SHOPPER, 1.0, [ids[row] for row in best.tolist()]),
+                SourceList(Source.SHOPPER, 1.0, [ids[row] for row in best]),
                 SourceList(Source.NEIGHBOURS, 1.0, nearest),
                 SourceList(Source.INTERESTS, 0.5, [ids[row] for row in self._alike(profile, own)]),
             ]
@@ -193,10 +195,13 @@ class CandidateLists:
         """Rows of products whose text is like that of the history."""
         if not profile.size:
             return []
-        match = history_match(self._text, profile)
-        match[own] = 0
-        best = np.argpartition(-match, min(_ALIKE, len(match) - 1))[:_ALIKE]
-        return [row for row in best[np.argsort(-match[best], kind="stable")].tolist() if match[row] > 0]
+        # The exact match is slow, and is computed for what is near the history as a whole.
+        near = self._text @ (profile.weights @ profile.vectors)
+        near[own] = -np.inf
+        rows = _highest(near, _NEAR)
+        match = history_match(self._text[rows], profile)
+        match[~np.isfinite(near[rows])] = 0
+        return [int(rows[at]) for at in _highest(match, _ALIKE) if match[at] > 0]
 
     def _prices(self, rows: IntArray) -> FloatArray:
         assert self._catalogue.prices is not None
@@ -205,6 +210,12 @@ class CandidateLists:
     def _popularity(self, rows: IntArray, now_s: float) -> FloatArray:
         logs = self._log_popularity
         return np.array([decayed(logs.get(row), now_s) for row in rows.tolist()], np.float32)
+
+
+def _highest(values: FloatArray, count: int) -> IntArray:
+    """Places of the highest values, the highest first, and of equal ones the first."""
+    found = np.sort(np.argpartition(-values, min(count, len(values) - 1))[:count])
+    return found[np.argsort(-values[found], kind="stable")]
 
 
 def _named(names: Sequence[str], rows: IntArray) -> list[str]:

@@ -14,8 +14,8 @@ from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
 from services.common.convert import vectors_to_proto
 from services.common.models.registry import ModelRegistry
-from services.ranker.adapters.shopper_version import ITEMS, MODEL, VECTORS
 from services.common.models.rollout import Rollout
+from services.ranker.adapters.shopper_version import ITEMS, MODEL, VECTORS
 from training.suite.progress import Progress
 from training.suite.reading import call
 
