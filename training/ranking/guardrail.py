@@ -1,4 +1,6 @@
-"""Whether a version is better than the current one, on pages held back from both: a paired bootstrap over pages.
+"""Whether a version is better than the current one, on what both were not trained on: a paired bootstrap.
+
+`compare` is over pages that were shown, `compare_orders` over lists of which one product was the person's next one.
 
 Log loss and AUC are of probabilities at the positions where items were shown, NDCG of the order by the probabilities
 at the first position. The version of the time chose what was shown: NDCG against its clicks favours models that rank
@@ -15,10 +17,12 @@ import numpy.typing as npt
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.user_features import IntArray
+from training.bootstrap import mean_interval
 from training.ranking.examples import TASKS, Examples
+from training.ranking.metrics import TOP
 
 Doubles = npt.NDArray[np.float64]
-Metric = Literal["log_loss", "auc", "ndcg"]
+Metric = Literal["log_loss", "auc", "ndcg", "lists_ndcg"]
 # What a click, a cart and a purchase are worth in NDCG, beyond one another.
 _GAINS = {"click": 1.0, "cart": 2.0, "purchase": 3.0}
 _LEAST = 1e-7
@@ -78,6 +82,25 @@ def compare(held: Examples, current: Predictor, challenger: Predictor, settings:
         low, high = np.nanquantile(b[1:] - a[1:], [tail, 1 - tail])
         differences[metric] = Difference(float(a[0]), float(b[0]), float(low), float(high))
     return _verdict(differences, settings)
+
+
+def compare_orders(
+    lists: IntArray, gains: npt.NDArray[np.floating], current: npt.NDArray[np.floating],
+    challenger: npt.NDArray[np.floating], missed: int,
+) -> Verdict:  # fmt: skip
+    """By NDCG@10 of n candidates; a person has one list. `missed`: further lists, whose candidates have no gain.
+
+    `lists` [n], ascending, without gaps; `gains` and both scores [n]. It passes with an interval above 0.
+    """
+    count = int(lists[-1]) + 1 if len(lists) else 0
+    a, b = (
+        np.append(ndcg_of_lists(lists, count, scores, gains, TOP), np.zeros(missed)) for scores in (current, challenger)
+    )
+    if not count:
+        return Verdict(False, "no held-back list has the person's next product", {})
+    found = Difference(float(a.mean()), float(b.mean()), *mean_interval(b - a, 0, digits=6))
+    kind = "better" if found.low > 0 else "worse" if found.high < 0 else "not surely better"
+    return Verdict(found.low > 0, f"NDCG@10 of held-back lists is {kind}", {"lists_ndcg": found})
 
 
 def _verdict(differences: dict[Metric, Difference], settings: Thresholds) -> Verdict:

@@ -36,7 +36,12 @@ def predictor_of(
         if network.vector_version == vector_version:
             return network
         folder = None
-    trees, of_kind = None if folder is None else Trees.load(folder), dict[str, Predictor]()
+    return predictor_with(None if folder is None else Trees.load(folder), weights, fitted_to)
+
+
+def predictor_with(trees: Trees | None, weights: Mapping[str, Weights], fitted_to: Examples) -> Predictor:
+    """As `predictor_of`, of the trees; None: the weighted sum alone."""
+    of_kind: dict[str, Predictor] = {}
     for kind in KINDS:
         pages = fitted_to.of_kind(kind)
         if trees is None or kind not in trees.serves:

@@ -16,6 +16,8 @@ class Least:
     events: int = 200
     # Pages with a click, with logged features.
     pages: int = 2_000
+    # Lists of candidates that have the person's next product.
+    lists: int = 1_000
 
 
 @dataclass(frozen=True)
