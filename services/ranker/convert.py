@@ -14,6 +14,7 @@ from services.common.arrays import FloatArray
 from services.common.convert import unit_vectors_from_proto, vectors_from_proto
 from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_ID, MAX_QUERY, id_problem, text_problem
+from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.collapse import VariantPreference, best_variants
 from services.ranker.domain.person import person_key
 from services.ranker.domain.profile import Profile
@@ -28,7 +29,13 @@ MAX_CANDIDATES = 1_000
 _MIN_KEY = 32
 _MAY_BE_ABSENT = (
     "categories", "brands", "created_at_seconds", "item_group_ids", "identifier_matches", "match_counts", "costs",
+    "dense_scores", "lexical_scores",
 )  # fmt: skip
+_SCORES = ("scores", "dense_scores", "lexical_scores")
+_SOURCES = {
+    number: CandidateSource[name.removeprefix("CANDIDATE_SOURCE_")]
+    for name, number in ranker_pb2.CandidateSource.items()
+}
 # Ids that any request may have, and its query: they bound what is stored.
 _IDS = ("user_id", "visitor_id", "session_id", "ranking_id")
 
@@ -45,8 +52,9 @@ def check_candidates(candidates: retrieval_pb2.Candidates) -> None:
             raise InvalidArgument.of(
                 f"candidates.{name}", f"has {len(getattr(candidates, name))} rows for {count} ids; send one each"
             )
-    if not np.isfinite(candidates.scores).all():
-        raise InvalidArgument.of("candidates.scores", "holds NaN or infinity; every score must be finite")
+    for name in _SCORES:
+        if not np.isfinite(getattr(candidates, name)).all():
+            raise InvalidArgument.of(f"candidates.{name}", "holds NaN or infinity; every score must be finite")
 
 
 def candidate_vectors(candidates: retrieval_pb2.Candidates) -> FloatArray:
@@ -100,7 +108,15 @@ def ranking_request(
         identifier_rows=tuple(row for row, matches in enumerate(candidates.identifier_matches) if matches),
         costs=np.array(candidates.costs, np.float64) if candidates.costs else None,
         is_search=not message.as_slate,
+        source=candidate_source(message),
+        dense_scores=np.array(candidates.dense_scores, np.float32) if candidates.dense_scores else None,
+        lexical_scores=np.array(candidates.lexical_scores, np.float32) if candidates.lexical_scores else None,
     )
+
+
+def candidate_source(message: ranker_pb2.RankItemsRequest | ranker_pb2.StoreRankingRequest) -> CandidateSource:
+    """A source that a newer gateway knows is UNSPECIFIED."""
+    return _SOURCES.get(message.candidate_source, CandidateSource.UNSPECIFIED)
 
 
 def kept_rows(message: ranker_pb2.RankItemsRequest, scores: Scores) -> Sequence[int]:

@@ -17,7 +17,7 @@ from services.common.convert import (
     vectors_to_proto,
 )
 from services.common.errors import FieldViolation, InvalidArgument
-from services.ranker.convert import MAX_CANDIDATES, check_id, check_ids
+from services.ranker.convert import MAX_CANDIDATES, candidate_source, check_id, check_ids
 from services.ranker.domain.candidate_features import features_of
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.ranking_request import RankingRequest
@@ -25,7 +25,6 @@ from services.ranker.domain.scores import Scores
 from services.ranker.domain.slate.slate import Slate
 from services.ranker.domain.stored_ranking import (
     ITEMS_WITH_VECTORS,
-    CandidateSource,
     ItemColumns,
     LoggedFeatures,
     StoredRanking,
@@ -37,10 +36,6 @@ MAX_POSITIONS = 100
 DEFAULT_ROWS = 10
 MAX_ROWS = 100
 _LEGS = ("dense", "lexical", "image")
-_SOURCES = {
-    number: CandidateSource[name.removeprefix("CANDIDATE_SOURCE_")]
-    for name, number in ranker_pb2.CandidateSource.items()
-}
 
 
 def stored_ranking(
@@ -69,7 +64,7 @@ def stored_ranking(
         propensities=np.ones(len(rows), np.float32) if slate is None else np.array(slate.propensities, np.float32),
         total_size=message.total_size,
         ranked_s=asked.now_s,
-        candidate_source=_SOURCES.get(message.candidate_source, CandidateSource.UNSPECIFIED),
+        candidate_source=asked.source,
         experiment_arms=_arms(message),
         leg_scores={leg: np.array(of, np.float32)[candidate_rows] for leg, of in legs.items() if of},
         logged=LoggedFeatures.of(user, features, rows, asked.model_version),
@@ -91,7 +86,7 @@ def ranking_from_proto(message: ranker_pb2.StoreRankingRequest, now_s: float) ->
         message.ranking_id, message.user_id, message.visitor_id, message.session_id, message.query,
         message.model_version, list(message.item_ids), np.array(message.scores, np.float32),
         np.ones(count, np.float32), message.total_size, now_s,
-        _SOURCES.get(message.candidate_source, CandidateSource.UNSPECIFIED), _arms(message),
+        candidate_source(message), _arms(message),
     )  # fmt: skip
 
 

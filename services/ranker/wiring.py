@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from services.common.models.follower import Follower
 from services.common.settings import REDIS_TIMEOUT_S
 from services.ranker.adapters.objective_file import ObjectiveFile
 from services.ranker.adapters.sqlite_counts import SqliteCountStore
 from services.ranker.adapters.sqlite_ranking_store import SqliteRankingStore
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
+from services.ranker.adapters.trees_ranker import KIND as TREES
+from services.ranker.adapters.trees_ranker import TreesRanker
+from services.ranker.adapters.version_manifest import read_manifest
 from services.ranker.domain import baselines
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Ranker, Scores
 from services.ranker.domain.weighted_sum import weighted_sum
 from services.ranker.domain.weights import Weights
 from services.ranker.handler import RankerHandler
-from services.common.models.follower import Follower
 from services.ranker.models.served import PREFIX, Served, blank_request
 from services.ranker.models.served_models import ServedModels
 from services.ranker.models.served_shoppers import FOLDER as SHOPPERS
@@ -96,10 +99,8 @@ def build_ranker(settings: RankerSettings) -> Ranker:
     weighted = weighted_ranker(settings)
     if settings.ranker != "network" or settings.model_dir is None:
         return trivial.get(settings.ranker, weighted)
-    # Imported here: without a network, ONNX Runtime is not needed.
-    from services.ranker.adapters.onnx_ranker import OnnxRanker
-
-    return OnnxRanker(settings.model_dir, ObjectiveFile(settings.objective_file, settings.objective), weighted)
+    objective = ObjectiveFile(settings.objective_file, settings.objective)
+    return _version(settings.model_dir, objective, weighted, f"ranker@{settings.model_dir.name}")
 
 
 def weighted_ranker(settings: RankerSettings) -> Ranker:
@@ -118,7 +119,8 @@ def weighted_ranker(settings: RankerSettings) -> Ranker:
 def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path], Ranker]:
     """Makes a ranker of a version's folder in the registry, loaded and warm. Its answers are named after the version.
 
-    Candidates with vectors of another model are ranked by `built_in`, whose name the answer then has.
+    What a version cannot rank is ranked by `built_in`, whose name the answer then has: for a network, candidates with
+    vectors of another model than its own; for trees, lists of a kind that they do not serve.
     """
     objective = ObjectiveFile(settings.objective_file, settings.objective)
 
@@ -127,13 +129,21 @@ def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path
         return scores if scores.model_version else replace(scores, model_version=built_in.name)
 
     def load(folder: Path) -> Ranker:
-        from services.ranker.adapters.onnx_ranker import OnnxRanker
-
-        network = OnnxRanker(folder, objective, otherwise, f"{PREFIX}{folder.name}")
-        network(blank_request(network.vector_version, network.dimensions))
-        return network
+        return _version(folder, objective, otherwise, f"{PREFIX}{folder.name}")
 
     return load
+
+
+def _version(folder: Path, objective: ObjectiveFile, otherwise: Ranker, name: str) -> Ranker:
+    """Loaded and warm. Raises ValueError for a folder that was trained on other features."""
+    if read_manifest(folder).get("kind") == TREES:
+        return TreesRanker(folder, otherwise, name)
+    # Imported here: without a network, ONNX Runtime is not needed.
+    from services.ranker.adapters.onnx_ranker import OnnxRanker
+
+    network = OnnxRanker(folder, objective, otherwise, name)
+    network(blank_request(network.vector_version, network.dimensions))
+    return network
 
 
 def build_store(settings: RankerSettings) -> ProfileStore:

@@ -19,6 +19,7 @@ from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_handler
+from tests.unit.ranker.trees_folders import write_trees
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
 
@@ -30,11 +31,11 @@ BUILT_IN = "weighted-sum@3"
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry of the tenant `default` with two small networks, none of them promoted."""
+    """A registry of the tenant `default` with a small network and boosted trees, none of them promoted."""
     root = tmp_path_factory.mktemp("models")
-    for seed in (1, 2):
-        ranker = LearnableRanker(NetworkSettings(DIMENSIONS), vector_version="m@1", seed=seed)
-        ModelRegistry(root / "default").publish(ranker.save, {"seed": seed})
+    network = LearnableRanker(NetworkSettings(DIMENSIONS), vector_version="m@1", seed=1)
+    for save in (network.save, write_trees):
+        ModelRegistry(root / "default").publish(save, {})
     return root
 
 

@@ -82,10 +82,12 @@ def difference(removal: Removal, ranker: Ranker, explained: Sequence[Explained],
 
 def without_group(request: RankingRequest, group: ReasonType) -> RankingRequest:
     """The request without the inputs of one group; prices, dates and stocks become the candidates' median."""
-    count, scores, profile = len(request.item_ids), request.retrieval_scores, request.profile
+    count, profile = len(request.item_ids), request.profile
     if group is ReasonType.QUERY_MATCH:
-        bounds = float(scores.min()), float(scores.max())
-        return replace(request, query=None, retrieval_scores=np.full_like(scores, bounds[0]), retrieval_bounds=bounds)
+        return replace(
+            request, query=None, retrieval_scores=np.zeros(count, np.float32), retrieval_bounds=(0.0, 1.0),
+            dense_scores=None, lexical_scores=None, is_search=False,
+        )  # fmt: skip
     if group is ReasonType.RECENT_HISTORY:
         empty = _with_history(request, UserHistory())
         return replace(empty, profile=replace(empty.profile, price=profile.price, prices=profile.prices))

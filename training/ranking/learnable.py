@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from services.common.arrays import FloatArray
-from services.ranker.adapters.onnx_ranker import MANIFEST
+from services.ranker.adapters.version_manifest import MANIFEST
 from services.ranker.domain.features import FEATURES_VERSION
 from services.ranker.domain.user_features import IntArray
 from training.ranking.batches import Batches, rows_of

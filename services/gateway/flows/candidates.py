@@ -18,6 +18,9 @@ from services.gateway.flows.effective_offers import offers_of
 # What a row has in a column that its part does not have.
 _EMPTY: dict[int, str | bytes] = {FieldDescriptor.TYPE_STRING: "", FieldDescriptor.TYPE_BYTES: b""}
 
+# Of a product that several parts found, the highest score of each leg counts: features are made of them.
+_LEGS = ("dense_scores", "lexical_scores", "image_scores")
+
 
 def matching(candidates: retrieval_pb2.Candidates, narrowing: ProductFilter) -> retrieval_pb2.Candidates:
     """The rows of all columns whose products match, at their effective prices and stock."""
@@ -73,6 +76,12 @@ def joined(parts: Sequence[retrieval_pb2.Candidates]) -> retrieval_pb2.Candidate
             empty = _EMPTY.get(field.type, 0)
             for column, rows in zip(columns, rows_of, strict=True):
                 getattr(whole, field.name).extend([column[row] for row in rows] if column else [empty] * len(rows))
+    for leg in _LEGS:
+        if column := getattr(whole, leg):
+            found = [pair for part in filled for pair in zip(part.ids, getattr(part, leg), strict=False)]
+            # The last of a product's pairs stays.
+            best = dict(sorted(found, key=lambda pair: pair[1]))
+            column[:] = [best.get(item_id, 0.0) for item_id in whole.ids]
     _join_vectors(whole, filled, rows_of)
     return whole
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.event_shares import Basis
 from services.ranker.domain.masking import (
     masked_numbers,
     masked_stocks,
     masked_users,
-    removed_items,
     user_of,
     without_each,
 )
@@ -58,17 +58,15 @@ class MaskedNetwork:
 
         Each event has keys and values of its own, so that the attention can skip it.
         """
-        found = np.zeros((len(self._rows), self._request.profile.size), np.float32)
-        past, numbers = without_each(self._request, self._user, self._candidates, self._rows)
-        if not len(past):
-            return found
-        # The first user has all events.
-        side = [np.repeat(array[-1:], len(past) + 1, axis=0) for array in self._side]
-        side[self._network.bias][1:, 0, 0, :-1][past] = _PAST
-        numbers = np.concatenate([self._candidates.numbers[self._rows][None], numbers])
-        scores = self._score(side, numbers, self._request.stocks[self._rows])
-        found[:, removed_items(self._request, self._user)] = (scores[0] - scores[1:]).T
-        return found
+        removal = without_each(self._request, self._user, self._candidates, self._rows)
+        side = [np.repeat(array[-1:], len(removal.past), axis=0) for array in self._side]
+        if removal.past.any():
+            side[self._network.bias][:, 0, 0, :-1][removal.past] = _PAST
+        return removal.influences(self._score(side, removal.numbers, self._request.stocks[self._rows]))
+
+    def of_history(self) -> Mapping[Basis, FloatArray]:
+        """Nothing: the influences are in units of the score."""
+        return {}
 
     def _score(self, side: Sequence[FloatArray], numbers: FloatArray, stocks: FloatArray) -> FloatArray:
         """[r, n]: the same candidates for each of r users; `numbers` [r, n, CANDIDATE_NUMBERS]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,14 @@ import onnxruntime
 
 from services.common.arrays import FloatArray
 from services.ranker.adapters.onnx_masking import MaskedNetwork
+from services.ranker.adapters.version_manifest import read_manifest
 from services.ranker.domain.candidate_features import CandidateFeatures, candidate_features
-from services.ranker.domain.features import FEATURES_VERSION
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Ranker, Scores
 from services.ranker.domain.user_features import IntArray, UserFeatures, user_features
 
-MANIFEST, USER_GRAPH, CANDIDATE_GRAPH = "manifest.json", "user.onnx", "candidates.onnx"
+USER_GRAPH, CANDIDATE_GRAPH = "user.onnx", "candidates.onnx"
 USER_INPUTS = ("events", "event_rows", "event_types", "event_numbers", "long_term", "query", "context")
 USER_OUTPUTS = ("keys", "values", "bias", "long", "asked", "first")
 ITEM_INPUTS = ("vectors", "rows", "numbers")
@@ -40,12 +39,7 @@ class OnnxRanker:
     def __init__(
         self, folder: Path, objective: Callable[[], Objective], otherwise: Ranker, name: str = "", threads: int = 1
     ) -> None:
-        about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if about["features_version"] != FEATURES_VERSION:
-            raise ValueError(
-                f"{folder} was trained on features of version {about['features_version']}, these are "
-                f"{FEATURES_VERSION}; train it again"
-            )
+        about = read_manifest(folder)
         self.model_version = name or f"ranker@{folder.name}"
         self.tasks: tuple[str, ...] = tuple(about["network"]["tasks"])
         self.vector_version: str = about["vector_version"]

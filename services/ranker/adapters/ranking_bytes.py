@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from services.ranker.domain.stored_ranking import CandidateSource, ItemColumns, LoggedFeatures, StoredRanking
+from services.ranker.domain.candidate_source import CandidateSource
+from services.ranker.domain.stored_ranking import ItemColumns, LoggedFeatures, StoredRanking
 
 _LENGTH = struct.Struct("<I")
 _TEXTS = ("ranking_id", "user_id", "visitor_id", "session_id", "query", "model_version")

@@ -10,7 +10,7 @@ others.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.attention import attention
+from services.ranker.domain.event_shares import Basis
 from services.ranker.domain.ranking_request import BoolArray, RankingRequest
 from services.ranker.domain.reasons import GROUPS, ReasonType
 from services.ranker.domain.scores import Masked, Scores
@@ -65,6 +66,7 @@ class MaskedSum:
 
     def __init__(self, request: RankingRequest, scores: Scores, rows: Sequence[int]) -> None:
         self._request, self._rows = request, list(rows)
+        self._of_history = {basis: part[self._rows] for basis, part in scores.of_history.items()}
         self._parts = np.zeros((len(GROUPS), len(rows)), np.float32)
         self._baseline = np.zeros((len(GROUPS), 1), np.float32)
         for place, group in enumerate(GROUPS):
@@ -80,6 +82,9 @@ class MaskedSum:
     def influences(self) -> FloatArray:
         """By the attention that the history's part is made of."""
         return attention(self._request.vectors[self._rows], self._request.profile)
+
+    def of_history(self) -> Mapping[Basis, FloatArray]:
+        return self._of_history
 
 
 def unasked(scorer: Scorer, request: RankingRequest) -> Scorer:

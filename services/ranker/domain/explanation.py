@@ -36,14 +36,14 @@ def explain(
 
     `is_by_history`: the candidates of a slate were found by the history, or are popular; otherwise their own score
     says how they relate to the products of a page, and counts as query match. `event_shares`: what the shopper model
-    and the counts say of the events, with values for each of `rows`; a ranker that is no sum has its own influences.
+    and the counts say of the events, with values for each of `rows`; a network has its own influences.
     """
     masked = masked_of(request, scores, rows) if rows else None
     if masked is None:
         return {}
     attribution = shapley(unasked(masked.score, request) if slate is not None and is_by_history else masked.score)
-    shares = {Basis.SIMILAR: EventShares(request.profile.item_ids, masked.influences())}
-    if scores.of_history:
+    shares, parts = {Basis.SIMILAR: EventShares(request.profile.item_ids, masked.influences())}, masked.of_history()
+    if parts:
         shares |= event_shares or {}
     return {
         row: Explanation(
@@ -51,7 +51,7 @@ def explain(
             dict(zip(GROUPS, attribution.contributions[place].tolist(), strict=True)),
             influential_events(
                 request.vectors[row],
-                influences_on(place, shares, {b: float(part[row]) for b, part in scores.of_history.items()} or None),
+                influences_on(place, shares, {b: float(part[place]) for b, part in parts.items()} or None),
                 request.profile,
                 request.user_history,
             ),

@@ -6,7 +6,7 @@ baseline.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from services.common.arrays import FloatArray
 from services.ranker.domain.attribution import IntArray
 from services.ranker.domain.candidate_feature import MaskedAs
 from services.ranker.domain.candidate_features import CandidateFeatures
-from services.ranker.domain.features import CANDIDATE_FEATURES
+from services.ranker.domain.event_shares import Basis
+from services.ranker.domain.features import CANDIDATE_FEATURES, CANDIDATE_NUMBERS
 from services.ranker.domain.ranking_request import BoolArray, RankingRequest
 from services.ranker.domain.reasons import GROUPS, ReasonType
 from services.ranker.domain.user_features import CONTEXT, UserFeatures
@@ -25,6 +26,12 @@ _FEATURES = tuple(CANDIDATE_FEATURES.values())
 # [CANDIDATE_NUMBERS]: the place in GROUPS of each column.
 _GROUP_OF = np.array([GROUPS.index(feature.group) for feature in _FEATURES])
 _IS_MEDIAN = np.array([feature.masked_as is MaskedAs.MEDIAN_OF_CANDIDATES for feature in _FEATURES])
+# Columns of scores that a model or counts made of the events.
+_OF_BASIS = {
+    Basis.SHOPPER: [CANDIDATE_NUMBERS.index(name) for name in ("shopper_match", "shopper_rank")],
+    Basis.TOGETHER: [CANDIDATE_NUMBERS.index(name) for name in ("neighbour_match", "neighbour_rank")],
+    Basis.SIMILAR: [column for column, feature in enumerate(_FEATURES) if feature.depends_on_single_events],
+}
 _OF_QUERY = [CONTEXT.index("has_query")]
 _OF_HISTORY = [CONTEXT.index("has_history"), CONTEXT.index("event_count")]
 _QUERY, _HISTORY, _AVAILABILITY = (
@@ -59,7 +66,14 @@ def masked_stocks(stocks: FloatArray, known: BoolArray) -> FloatArray:
     return masked
 
 
-def removed_items(request: RankingRequest, user: UserFeatures) -> IntArray:
+def without_basis(numbers: FloatArray, basis: Basis) -> FloatArray:
+    """Numbers [n, CANDIDATE_NUMBERS] as if nothing followed from the events on this basis."""
+    masked = numbers.copy()
+    masked[:, _OF_BASIS[basis]] = 0
+    return masked
+
+
+def _removed_items(request: RankingRequest, user: UserFeatures) -> IntArray:
     """Rows of the profile that are removed one at a time: the items of greatest weight in the sequence of events."""
     acted = set(user.item_ids)
     weighty = np.argsort(-np.abs(request.profile.weights), kind="stable")
@@ -67,25 +81,51 @@ def removed_items(request: RankingRequest, user: UserFeatures) -> IntArray:
     return found
 
 
+@dataclass(frozen=True)
+class Removal:
+    """Some rows of candidates, n of them, with all events and without those on each of m `items` of the profile.
+
+    `past` [1 + m, events] says which events of the sequence are removed, none of them first. `numbers` are
+    [1 + m, n, CANDIDATE_NUMBERS].
+    """
+
+    items: IntArray
+    past: BoolArray
+    numbers: FloatArray
+    profile_size: int
+
+    def influences(self, scores: FloatArray) -> FloatArray:
+        """[n, items of the profile]: how much each item's events raise the `scores` [1 + m, n]."""
+        found = np.zeros((scores.shape[1], self.profile_size), np.float32)
+        found[:, self.items] = (scores[0] - scores[1:]).T
+        return found
+
+
 def without_each(
     request: RankingRequest, user: UserFeatures, candidates: CandidateFeatures, rows: list[int]
-) -> tuple[BoolArray, FloatArray]:
-    """As if there were no event on one item, for each of the `removed_items`.
+) -> Removal:
+    """As if there were no event on one item, at most MOST_REMOVED times: the items of greatest weight.
 
-    (which events of the sequence are removed [m, events], numbers [m, n, CANDIDATE_NUMBERS] of these rows). The
-    long-term vector and the number of events stay as they are: one event changes them little.
+    The long-term vector and the number of events stay as they are: one event changes them little.
     """
-    items, asked = removed_items(request, user), request.take(rows)
+    items, asked = _removed_items(request, user), request.take(rows)
     names = [request.profile.item_ids[item] for item in items]
-    past = np.array([[event == name for event in user.item_ids] for name in names], np.bool_)
-    numbers = np.repeat(candidates.numbers[rows][None], len(items), axis=0)
-    for place, (item, name) in enumerate(zip(items, names, strict=True)):
-        rest = replace(asked, profile=request.profile.without(int(item)))
-        others = replace(user, item_ids=[event for event in user.item_ids if event != name])
+    past = np.zeros((len(items) + 1, len(user.item_ids)), np.bool_)
+    numbers = np.repeat(candidates.numbers[rows][None], len(items) + 1, axis=0)
+    for place, (item, name) in enumerate(zip(items, names, strict=True), start=1):
+        past[place] = [event == name for event in user.item_ids]
+        left = ~past[place]
+        rest = replace(
+            asked, profile=request.profile.without(int(item)), user_history=request.user_history.without(name)
+        )
+        others = replace(
+            user, item_ids=[event for event in user.item_ids if event != name], vectors=user.vectors[left],
+            types=user.types[left], numbers=user.numbers[left],
+        )  # fmt: skip
         for column, feature in enumerate(_FEATURES):
             if feature.depends_on_single_events:
                 numbers[place, :, column] = feature.value(rest, others)
-    return past.reshape(len(items), len(user.item_ids)), numbers
+    return Removal(items, past, numbers, request.profile.size)
 
 
 def _without_history(user: UserFeatures) -> UserFeatures:

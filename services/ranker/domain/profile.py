@@ -39,7 +39,8 @@ class Profile:
     """Rows of `vectors` [n, dimensions] are unit vectors of the history's items, `weights` [n] their weights.
 
     `prices` are by category, those of the greatest weight first; `price` is over all. `shown_without_click` counts the
-    impressions of an item since the last event on it.
+    impressions of an item since the last event on it. `brands` and `categories` [n] are those of the items, "" where
+    unknown.
     """
 
     item_ids: tuple[str, ...]
@@ -48,6 +49,8 @@ class Profile:
     price: PriceTaste | None = None
     prices: Mapping[str, PriceTaste] = field(default_factory=dict)
     shown_without_click: Mapping[str, int] = field(default_factory=dict)
+    brands: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -56,8 +59,13 @@ class Profile:
     def without(self, row: int) -> Profile:
         """The profile as if there were no events on the item of this row."""
         others = np.delete(np.arange(self.size), row)
-        item_ids = tuple(self.item_ids[other] for other in others)
-        return replace(self, item_ids=item_ids, vectors=self.vectors[others], weights=self.weights[others])
+        item_ids, brands, categories = (
+            (*column[:row], *column[row + 1 :]) for column in (self.item_ids, self.brands, self.categories)
+        )
+        return replace(
+            self, item_ids=item_ids, vectors=self.vectors[others], weights=self.weights[others], brands=brands,
+            categories=categories,
+        )  # fmt: skip
 
 
 def build_profile(user_history: UserHistory, model_version: str, dimensions: int, now_s: float) -> Profile:
@@ -139,7 +147,10 @@ def _weighed(known: Mapping[str, ItemFeatures], weight_of: Mapping[str, float], 
     for row, item_id in enumerate(item_ids):
         vectors[row] = known[item_id].vector
     weights = np.array([weight_of[item_id] for item_id in item_ids], dtype=np.float32)
-    return Profile(tuple(item_ids), unit_rows(vectors), weights)
+    return Profile(
+        tuple(item_ids), unit_rows(vectors), weights, brands=tuple(known[item_id].brand for item_id in item_ids),
+        categories=tuple(known[item_id].category for item_id in item_ids),
+    )  # fmt: skip
 
 
 def _comparable(entries: Iterable[HistoryEntry], model_version: str, dimensions: int) -> dict[str, ItemFeatures]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray
+from services.ranker.domain.candidate_source import CandidateSource, ListKind
 from services.ranker.domain.profile import Profile
+from services.ranker.domain.ranks import Ranks
 from services.ranker.domain.user_history import UserHistory
 from services.ranker.domain.weights import Weights
 
@@ -29,7 +32,10 @@ class RankingRequest:
     candidates that these are a part of; None: these are all. `shopper_scores` [n], dot products of the person's vector
     and the item vectors by the shopper model, and `neighbour_scores` [n], not negative, by counts of persons, are
     None where there is no model, or nothing is known of the person. `weights` are those of the weighted sum that were
-    fitted for requests like this one, if any. `is_search`: a query says what the person wants.
+    fitted for requests like this one, if any. `is_search`: the shop's customer asks for these, by a query or a filter.
+    `dense_scores` and `lexical_scores` [n] are those of retrieval's legs, 0 where a leg did not find the candidate;
+    None: of no candidate. `ranks_of_all` are those of these candidates among all that they are a part of; None: these
+    are all.
     """
 
     item_ids: Sequence[str]
@@ -54,6 +60,19 @@ class RankingRequest:
     neighbour_scores: FloatArray | None = None
     weights: Weights | None = None
     is_search: bool = False
+    source: CandidateSource = CandidateSource.UNSPECIFIED
+    dense_scores: FloatArray | None = None
+    lexical_scores: FloatArray | None = None
+    ranks_of_all: Ranks | None = None
+
+    @property
+    def kind(self) -> ListKind:
+        return ListKind.of(self.is_search, self.source)
+
+    @cached_property
+    def ranks(self) -> Ranks:
+        """Among all candidates."""
+        return self.ranks_of_all or Ranks.of(self.retrieval_scores, self.shopper_scores, self.neighbour_scores)
 
     @property
     def has_identifier(self) -> BoolArray:
@@ -68,7 +87,7 @@ class RankingRequest:
         return bool(self.profile.size) or self.shopper_scores is not None or self.neighbour_scores is not None
 
     def take(self, rows: Sequence[int]) -> RankingRequest:
-        """The request with these candidates only, whose retrieval scores keep their scale."""
+        """The request with these candidates only; retrieval scores keep their scale, and all scores their ranks."""
         at, scores = list(rows), self.retrieval_scores
         return replace(
             self,
@@ -87,4 +106,7 @@ class RankingRequest:
             identifier_rows=tuple(np.flatnonzero(self.has_identifier[at]).tolist()),
             shopper_scores=None if self.shopper_scores is None else self.shopper_scores[at],
             neighbour_scores=None if self.neighbour_scores is None else self.neighbour_scores[at],
+            dense_scores=None if self.dense_scores is None else self.dense_scores[at],
+            lexical_scores=None if self.lexical_scores is None else self.lexical_scores[at],
+            ranks_of_all=self.ranks.take(at),
         )

@@ -27,6 +27,12 @@ class Masked(Protocol):
     def influences(self) -> FloatArray:
         """[n, items of the profile]: how much the events on each item raise a candidate's score; negative: lower it."""
 
+    def of_history(self) -> Mapping[Basis, FloatArray]:
+        """[n] each: the parts of the score that follow from the history, to which influences are scaled.
+
+        Empty: `influences` are in units of the score, and there are no others.
+        """
+
 
 @dataclass(frozen=True)
 class Scores:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray, Int8Array, unit_rows
 from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.event import ItemFeatures
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.person import person_key
@@ -18,24 +18,6 @@ from services.ranker.domain.user_features import UserFeatures
 
 # The first items of a ranking keep their vectors, for training: few customers see more.
 ITEMS_WITH_VECTORS = 40
-
-
-class CandidateSource(Enum):
-    UNSPECIFIED = "unspecified"
-    QUERY = "query"
-    INTERESTS = "interests"
-    SESSION = "session"
-    POPULAR = "popular"
-    BOUGHT_TOGETHER = "bought_together"
-    VIEWED_TOGETHER = "viewed_together"
-    SIMILAR = "similar"
-    GOES_WITH = "goes_with"
-    TRENDING = "trending"
-    RECENTLY_VIEWED = "recently_viewed"
-    BUY_AGAIN = "buy_again"
-    CATEGORY = "category"
-    SHOPPER = "shopper"
-    NEIGHBOURS = "neighbours"
 
 
 @dataclass(frozen=True)

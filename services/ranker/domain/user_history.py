@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.ranker.domain.event import Event, EventType, HistoryEntry
 from services.ranker.domain.refunds import undone
@@ -74,6 +74,10 @@ class UserHistory:
         )
         is_full = len(lasting) >= LASTING
         return cls(recent, left, purchases, shown, min(map(_of_entry, lasting)) if is_full else -math.inf)
+
+    def without(self, item_id: str) -> UserHistory:
+        """As if there were no recent event on this item; the sample of all events stays as it is."""
+        return replace(self, recent=[entry for entry in self.recent if entry.item_id != item_id])
 
 
 def event_weight(kind: EventType, dwell_ms: int) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from services.common.arrays import FloatArray
+from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
-from services.ranker.domain.stored_ranking import CandidateSource, ItemColumns, LoggedFeatures, StoredRanking
+from services.ranker.domain.stored_ranking import ItemColumns, LoggedFeatures, StoredRanking
 from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS
 
 

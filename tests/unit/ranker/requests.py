@@ -51,6 +51,9 @@ def drawn(seed: int, count: int = 31, events: int = 6) -> RankingRequest:
         created_s=NOW_S - random.uniform(0, 1e7, count),
         shopper_scores=random.normal(0, 2, count).astype(np.float32),
         neighbour_scores=random.exponential(0.1, count).astype(np.float32),
+        is_search=True,
+        dense_scores=random.uniform(0, 1, count).astype(np.float32),
+        lexical_scores=random.exponential(5, count).astype(np.float32),
     )
 
 

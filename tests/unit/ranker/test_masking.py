@@ -1,23 +1,27 @@
-"""Masked groups of a network: a mask equals a request without the group's data."""
+"""Masked groups of a network and of trees: a mask equals a request without the group's data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from services.ranker.adapters.onnx_ranker import OnnxRanker
+from services.ranker.adapters.trees_ranker import TreesRanker
 from services.ranker.domain.attribution import COALITIONS, masked_of, shapley
+from services.ranker.domain.event_shares import Basis
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.masking import MOST_REMOVED
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.reasons import GROUPS, ReasonType
-from services.ranker.domain.scores import Masked, Scores
+from services.ranker.domain.scores import Masked, Ranker, Scores
 from tests.unit.ranker.requests import DIMENSIONS, drawn, without
 from tests.unit.ranker.test_attribution import by_all_orders
+from tests.unit.ranker.trees_folders import write_trees
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
 
@@ -32,55 +36,69 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> OnnxRanker:
     return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), _never)
 
 
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> TreesRanker:
+    folder = tmp_path_factory.mktemp("trees") / "1"
+    write_trees(folder, seed=3)
+    return TreesRanker(folder, _never, "learned@1")
+
+
+@pytest.fixture(params=["network", "trees"])
+def ranker(request: pytest.FixtureRequest) -> Ranker:
+    found: Ranker = request.getfixturevalue(request.param)
+    return found
+
+
 def _never(request: RankingRequest) -> Scores:
-    raise AssertionError("the network itself has to rank")
+    raise AssertionError("the learned ranker itself has to rank")
 
 
-def masked(network: OnnxRanker, request: RankingRequest) -> Masked:
-    found = masked_of(request, network(request), ROWS)
+def masked(ranker: Ranker, request: RankingRequest) -> Masked:
+    found = masked_of(request, ranker(request), ROWS)
     assert found is not None
     return found
 
 
-def score(network: OnnxRanker, request: RankingRequest, known: Sequence[ReasonType]) -> np.ndarray:
+def score(ranker: Ranker, request: RankingRequest, known: Sequence[ReasonType]) -> np.ndarray:
     mask = np.array([[group in known for group in GROUPS]])
-    return np.asarray(masked(network, request).score(mask)[0])
+    return np.asarray(masked(ranker, request).score(mask)[0])
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_no_mask_is_the_score(network: OnnxRanker, seed: int) -> None:
-    """Without masked groups the masked network returns the network's score."""
+def test_no_mask_is_the_score(ranker: Ranker, seed: int) -> None:
+    """Without masked groups the masked ranker returns the ranker's score."""
     request = drawn(seed)
-    np.testing.assert_allclose(score(network, request, GROUPS), network(request).total[ROWS], rtol=1e-5)
+    np.testing.assert_allclose(score(ranker, request, GROUPS), ranker(request).total[ROWS], rtol=1e-5)
 
 
 @pytest.mark.parametrize("group", [ReasonType.QUERY_MATCH, ReasonType.RECENT_HISTORY, ReasonType.POPULARITY])
-def test_a_mask_equals_a_request_without_the_group(network: OnnxRanker, group: ReasonType) -> None:
-    """With a masked group the network returns the score of a request without that group's data."""
+def test_a_mask_equals_a_request_without_the_group(ranker: Ranker, group: ReasonType) -> None:
+    """With a masked group the ranker returns the score of a request without that group's data."""
     request = drawn(7)
-    scores = request.retrieval_scores
     if group is ReasonType.QUERY_MATCH:
-        bounds = float(scores.min()), float(scores.max())
-        bare = replace(request, query=None, retrieval_scores=np.full_like(scores, bounds[0]), retrieval_bounds=bounds)
+        bare = replace(
+            request, query=None, retrieval_scores=np.zeros(31, np.float32), retrieval_bounds=(0.0, 1.0),
+            dense_scores=None, lexical_scores=None, is_search=False,
+        )  # fmt: skip
     else:
         bare = without(request, group)
-    masked = score(network, request, [other for other in GROUPS if other is not group])
-    np.testing.assert_allclose(masked, network(bare).total[ROWS], rtol=1e-5)
-    assert not np.allclose(masked, network(request).total[ROWS], rtol=1e-5)
+    masked = score(ranker, request, [other for other in GROUPS if other is not group])
+    np.testing.assert_allclose(masked, ranker(bare).total[ROWS], rtol=1e-5)
+    assert not np.allclose(masked, ranker(request).total[ROWS], rtol=1e-5)
 
 
-def test_in_stock_is_the_baseline(network: OnnxRanker) -> None:
-    """An item out of stock has a negative availability contribution: it includes the objective's stock factor."""
+def test_in_stock_is_the_baseline(ranker: Ranker) -> None:
+    """An item out of stock has a negative availability contribution: it includes the loss of an item out of stock."""
     request = drawn(8)
     request = replace(request, stocks=np.where(np.arange(31) == 0, 0, 5).astype(np.float32))
-    explained = explain(request, network(request), ROWS)
+    explained = explain(request, ranker(request), ROWS)
     assert explained[0].contributions[ReasonType.AVAILABILITY] < 0
 
 
-def test_exact_for_a_network(network: OnnxRanker) -> None:
+def test_exact_for_a_learned_ranker(ranker: Ranker) -> None:
     """The values match the definition over all 720 orders, and are not a sum of single-group effects."""
     request = drawn(9)
-    scorer = masked(network, request).score
+    scorer = masked(ranker, request).score
     explained = shapley(scorer)
     np.testing.assert_allclose(explained.contributions, by_all_orders(scorer, len(ROWS)), atol=1e-5)
     values = np.asarray(scorer(COALITIONS))
@@ -88,18 +106,18 @@ def test_exact_for_a_network(network: OnnxRanker) -> None:
     assert not np.allclose(alone, explained.contributions, atol=1e-4)
 
 
-def test_independent_of_other_explained_items(network: OnnxRanker) -> None:
+def test_independent_of_other_explained_items(ranker: Ranker) -> None:
     """An item's explanation does not depend on which other items are explained with it."""
     request = drawn(10)
-    alone, together = (explain(request, network(request), rows)[5] for rows in ([5], ROWS))
+    alone, together = (explain(request, ranker(request), rows)[5] for rows in ([5], ROWS))
     assert alone.contributions == pytest.approx(together.contributions, abs=1e-6)
 
 
-def test_a_user_without_history(network: OnnxRanker) -> None:
+def test_a_user_without_history(ranker: Ranker) -> None:
     """Without a history, the history contributes exactly 0."""
     request = without(drawn(11), ReasonType.RECENT_HISTORY)
     request = replace(request, profile=replace(request.profile, shown_without_click={}))
-    assert explain(request, network(request), ROWS)[0].contributions[ReasonType.RECENT_HISTORY] == 0
+    assert explain(request, ranker(request), ROWS)[0].contributions[ReasonType.RECENT_HISTORY] == 0
 
 
 def test_removed_events_change_the_score(network: OnnxRanker) -> None:
@@ -112,7 +130,23 @@ def test_removed_events_change_the_score(network: OnnxRanker) -> None:
     assert (influences[:, weighty[MOST_REMOVED:]] == 0).all()
 
 
-def test_without_a_history_no_influences(network: OnnxRanker) -> None:
+def test_trees_give_each_basis_its_part(tmp_path: Path) -> None:
+    """Shopper model, neighbours and similarity each have what the score loses without it; single events matter."""
+    write_trees(tmp_path, likes={"shopper_match": 1.0, "neighbour_match": 1.0, "history_match": 3.0})
+    trees = TreesRanker(tmp_path, _never, "learned@1")
+    request = replace(drawn(12, events=20), neighbour_scores=np.linspace(9, 0, 31, dtype=np.float32))
+    found, whole = masked(trees, request), trees(request).total[ROWS]
+    without_shopper, without_neighbours = (
+        whole - trees(replace(request, **{name: None})).total[ROWS] for name in ("shopper_scores", "neighbour_scores")
+    )
+    parts = found.of_history()
+    np.testing.assert_allclose(parts[Basis.SHOPPER], without_shopper, atol=1e-5)
+    np.testing.assert_allclose(parts[Basis.TOGETHER], without_neighbours, atol=1e-5)
+    assert all(np.abs(part).max() > 0 for part in parts.values())
+    assert np.abs(found.influences()).max() > 0
+
+
+def test_without_a_history_no_influences(ranker: Ranker) -> None:
     """Without a history there are no influences."""
     request = without(drawn(13), ReasonType.RECENT_HISTORY)
-    assert masked(network, request).influences().shape == (3, 0)
+    assert masked(ranker, request).influences().shape == (3, 0)

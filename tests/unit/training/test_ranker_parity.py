@@ -88,7 +88,10 @@ class Shop:
     def candidates(self, session: DemoSession) -> retrieval_pb2.Candidates:
         products = [self.products[item_id] for item_id in session.item_ids]
         return retrieval_pb2.Candidates(
-            scores=[1 / (place + 2) for place in range(len(products))], **self.columns(products)
+            scores=[1 / (place + 2) for place in range(len(products))],
+            dense_scores=[1 / (place + 3) for place in range(len(products))],
+            lexical_scores=[place % 7 for place in range(len(products))],
+            **self.columns(products),
         )
 
     def columns(self, products: Sequence[DemoProduct]) -> dict[str, Any]:
@@ -223,12 +226,15 @@ def request_of(page: Impressions, replay: SqliteProfileStore, shop: Shop, sessio
         model_version=MODEL,
         now_s=now_s,
         created_s=np.array(asked.created_at_seconds, np.float64),
+        is_search=True,
+        dense_scores=np.array(asked.dense_scores, np.float32),
+        lexical_scores=np.array(asked.lexical_scores, np.float32),
     )
 
 
 # They depend on counts that follow the log a moment later, and on a trained model: contract tests compare what is
 # logged of them with the ranker's lists and with the model.
-OF_COUNTS_AND_MODELS = ("neighbour_match", "shopper_match")
+OF_COUNTS_AND_MODELS = ("neighbour_match", "neighbour_rank", "shopper_match", "shopper_rank")
 
 
 @pytest.mark.parametrize("name", [name for name in CANDIDATE_NUMBERS if name not in OF_COUNTS_AND_MODELS])
@@ -242,8 +248,8 @@ def test_a_logged_feature_is_the_replayed_one(name: str, simulated: tuple[list[P
     assert np.ptp(logged) > 0 or name in CONSTANT
 
 
-# Every product of the demo shop has a price and a date.
-CONSTANT = ("price_known", "age_known")
+# Every product of the demo shop has a price and a date, and each list is that of a query or a filter.
+CONSTANT = ("price_known", "age_known", "is_search")
 
 
 def test_the_logged_history_is_the_replayed_one(simulated: tuple[list[Pair], Examples]) -> None:
