@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from services.common.arrays import FloatArray
-from services.ranker.adapters.version_manifest import MANIFEST
+from services.ranker.adapters.version_manifest import MANIFEST, read_manifest
 from services.ranker.domain.features import FEATURES_VERSION
 from services.ranker.domain.user_features import IntArray
 from training.ranking.batches import Batches, rows_of
@@ -110,14 +110,9 @@ class LearnableRanker:
     @classmethod
     def load(cls, folder: Path) -> LearnableRanker:
         """Raises ValueError for a folder of trees, or one that was trained on features of another version."""
-        about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        about = read_manifest(folder)
         if about.get("kind", KIND) != KIND:
             raise ValueError(f"{folder} holds {about['kind']}, which are not trained further; start a new network")
-        if about["features_version"] != FEATURES_VERSION:
-            raise ValueError(
-                f"{folder} was trained on features of version {about['features_version']}, these are "
-                f"{FEATURES_VERSION}; train it again"
-            )
         made: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in about["network"].items()
         }

@@ -146,7 +146,7 @@ class ExampleReader:
             user, CandidateFeatures(item_ids, vectors.of(item_ids), logged.numbers[rows]),
             [page.positions[row] for row in rows], ranking.propensities[rows].tolist(),
             [outcomes.reached(page, persons, item_id, window_s) for item_id in item_ids], page.shown_s, page.person,
-            ranking.ranking_id, SEARCH if ranking.query or logged.query.any() else PERSON,
+            ranking.ranking_id, _kind(logged),
         )  # fmt: skip
 
     def _read_on(self) -> None:
@@ -195,6 +195,11 @@ def _features(page: Impressions, vector_version: str) -> LoggedFeatures | None:
     if logged is None or (logged.version, tuple(logged.names)) != (FEATURES_VERSION, CANDIDATE_NUMBERS):
         return None
     return logged if logged.vector_version == vector_version else None
+
+
+def _kind(logged: LoggedFeatures) -> str:
+    is_search = logged.numbers[:, CANDIDATE_NUMBERS.index("is_search")].any()
+    return SEARCH if is_search else PERSON
 
 
 def _records(log: Callable[[int, int], Sequence[tuple[int, Record]]], position: int) -> Iterator[tuple[int, Record]]:

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray
+from services.ranker.adapters.trees_ranker import KIND, ORDER
+from services.ranker.adapters.version_manifest import MANIFEST, read_manifest
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.user_features import IntArray
 from training.ranking.examples import KINDS, TASKS, Examples
@@ -26,7 +28,6 @@ from training.ranking.positions import click_weights
 from training.ranking.scoring_function import logistic_curve, sigmoid
 
 Doubles = npt.NDArray[np.float64]
-KIND, MANIFEST, ORDER = "trees", "manifest.json", "order.txt"
 # Positions behind this one share its bias; lists without a position have 0.
 _LAST_POSITION = 100
 
@@ -162,12 +163,7 @@ class Trees:
     @classmethod
     def load(cls, folder: Path) -> Trees:
         """Raises ValueError for a folder that was trained on features of another version."""
-        about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if about["features_version"] != FEATURES_VERSION:
-            raise ValueError(
-                f"{folder} was trained on features of version {about['features_version']}, these are "
-                f"{FEATURES_VERSION}; train it again"
-            )
+        about = read_manifest(folder)
         curves = {
             kind: {task: Curve(*line, about["places"][kind][task]) for task, line in of_kind.items()}
             for kind, of_kind in about["curves"].items()

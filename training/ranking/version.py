@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from services.common.arrays import FloatArray
+from services.ranker.adapters.trees_ranker import KIND
+from services.ranker.adapters.version_manifest import MANIFEST
 from services.ranker.domain.weights import Weights
 from training.ranking.examples import KINDS, TASKS, Examples
 from training.ranking.guardrail import Predictor
 from training.ranking.scoring_function import ScoringFunction
-from training.ranking.trees import KIND, MANIFEST, Trees
+from training.ranking.trees import Trees
 
 
 def is_trees(folder: Path) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
+from services.ranker.adapters.trees_ranker import KIND as TREES
 from services.ranker.domain.weights import Weights
 from training.ranking.examples import PERSON, TASKS, Examples
 from training.ranking.guardrail import Predictor, Thresholds, Verdict, compare, compare_orders
@@ -21,7 +22,6 @@ from training.ranking.metrics import calibration_error
 from training.ranking.network import NetworkSettings
 from training.ranking.scoring_function import weight_columns
 from training.ranking.training import Training
-from training.ranking.trees import KIND as TREES
 from training.ranking.trees import Trees, TreeSettings, fit_trees
 from training.ranking.version import is_trees, predictor_of, predictor_with
 from training.suite.outcome import Outcome, Result

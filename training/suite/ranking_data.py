@@ -68,15 +68,16 @@ class RankingData:
         )
 
     def tree_lists(self) -> TreeLists:
-        pages = TreeLists.of_pages(self.pages)
-        if self.lists is None:
-            return pages
-        lists = self.lists
-        unseen = TreeLists(
-            lists.numbers, lists.lists, lists.reached, np.zeros_like(lists.lists), lists.weights,
-            np.full(lists.count, PERSON), lists.persons[: lists.count],
-        )  # fmt: skip
-        return TreeLists.joined([unseen, pages]) if pages.count else unseen
+        parts = [TreeLists.of_pages(self.pages)] if self.pages.page_count else []
+        if self.lists is not None:
+            lists = self.lists
+            parts.append(
+                TreeLists(
+                    lists.numbers, lists.lists, lists.reached, np.zeros_like(lists.lists), lists.weights,
+                    np.full(lists.count, PERSON), lists.persons[: lists.count],
+                )
+            )  # fmt: skip
+        return TreeLists.joined(parts)
 
     def about(self) -> dict[str, Any]:
         """For the manifest."""

@@ -9,67 +9,12 @@ import numpy as np
 import pytest
 
 from services.ranker.domain.features import CANDIDATE_NUMBERS
-from training.ranking.examples import TASKS, Examples
+from tests.unit.training.planted import CANDIDATES, chosen_lists, made_numbers, shown_pages, utility
+from training.ranking.examples import TASKS
 from training.ranking.metrics import calibration_error, mean_rank_correlation
 from training.ranking.trees import MANIFEST, TreeLists, Trees, TreeSettings, fit_trees
 
 SETTINGS = TreeSettings(trees=60, least_in_leaf=50, learning_rate=0.1, least_lists=300)
-CANDIDATES = 12
-SHOPPER, PRICE, POPULARITY = (
-    CANDIDATE_NUMBERS.index(name) for name in ("shopper_match", "price_affinity", "log_popularity")
-)
-
-
-def utility(numbers: np.ndarray) -> np.ndarray:
-    """What no weighted sum is: a price counts only for what fits the person."""
-    fits = numbers[..., SHOPPER] > 0.5
-    return np.where(fits, 1.5 + 2.5 * numbers[..., PRICE], numbers[..., POPULARITY])
-
-
-def made_numbers(count: int, random: np.random.Generator, candidates: int = CANDIDATES) -> np.ndarray:
-    """[count, candidates, features]"""
-    numbers = np.zeros((count, candidates, len(CANDIDATE_NUMBERS)), np.float32)
-    numbers[..., [SHOPPER, PRICE, POPULARITY]] = random.random((count, candidates, 3))
-    return numbers
-
-
-def of_rows(numbers: np.ndarray, reached: np.ndarray, positions: np.ndarray, kind: str = "person") -> TreeLists:
-    """All [count, CANDIDATES, …]; a person has two lists."""
-    count, flat = len(numbers), reached.reshape(-1).astype(np.int64)
-    return TreeLists(
-        numbers.reshape(-1, len(CANDIDATE_NUMBERS)), np.repeat(np.arange(count), CANDIDATES), flat,
-        positions.reshape(-1), np.ones(len(flat), np.float32), np.full(count, kind),
-        np.array([f"person {row // 2}" for row in range(count)]),
-    )  # fmt: skip
-
-
-def chosen_lists(count: int, seed: int = 0, kind: str = "person") -> TreeLists:
-    """Lists in which one candidate is chosen by a softmax of its utility, and that nobody was shown."""
-    random = np.random.default_rng(seed)
-    numbers = made_numbers(count, random)
-    best = np.argmax(2 * utility(numbers) + random.gumbel(size=(count, CANDIDATES)), axis=1)
-    reached = np.arange(CANDIDATES) == best[:, None]
-    return of_rows(numbers, reached, np.zeros((count, CANDIDATES), np.int64), kind)
-
-
-def shown_pages(count: int, seed: int = 0, items: int = 60) -> Examples:
-    """Pages in the order of popularity and chance; low places are looked at rarely."""
-    random = np.random.default_rng(seed)
-    of_item = made_numbers(1, np.random.default_rng(7), items)[0]
-    item = np.argsort(random.random((count, items)), axis=1)[:, :CANDIDATES]
-    shown_as = of_item[item][..., POPULARITY] + 0.5 * random.random((count, CANDIDATES))
-    item = np.take_along_axis(item, np.argsort(-shown_as, axis=1), axis=1)
-    places = np.tile(np.arange(1, CANDIDATES + 1), (count, 1))
-    click = random.random((count, CANDIDATES)) < utility(of_item)[item] / 5 / places**0.8
-    cart = click & (random.random((count, CANDIDATES)) < 0.5)
-    labels = {"click": click, "cart": cart, "purchase": cart & (random.random((count, CANDIDATES)) < 0.5)}
-    return replace(
-        Examples.none(), numbers=of_item[item].reshape(-1, len(CANDIDATE_NUMBERS)), item=item.reshape(-1),
-        item_ids=np.arange(items).astype(str), page=np.repeat(np.arange(count), CANDIDATES),
-        positions=places.reshape(-1), shown_s=np.zeros(count), kinds=np.full(count, "person"),
-        persons=np.array([f"person {row}" for row in range(count)]), ranking_ids=np.arange(count).astype(str),
-        **{name: of.reshape(-1).astype(np.float32) for name, of in labels.items()},
-    )  # fmt: skip
 
 
 def fitted(lists: TreeLists, seed: int = 0) -> Trees:
