@@ -13,6 +13,7 @@ from kairos.ranker.v1 import ranker_pb2, ranker_pb2_grpc
 from services.common.convert import context_from_proto
 from services.common.errors import NotFound
 from services.common.group_commit import GroupCommit
+from services.common.models.follower import Follower
 from services.common.rpc import rpc
 from services.ranker.background_writer import BackgroundWriter, PendingRanking
 from services.ranker.convert import check_candidates, check_id, check_texts, one_person, proposed_key
@@ -42,7 +43,6 @@ from services.ranker.item_lists import ItemLists
 from services.ranker.keeper import Keeper
 from services.ranker.log_reader import LogReader
 from services.ranker.metrics import OF_SHOPPER_VERSIONS
-from services.common.models.follower import Follower
 from services.ranker.ports import CountStore, ProfileStore, RankerModels, RankingStore, ShopperModels
 from services.ranker.rank_items import ItemRanker
 from services.ranker.settings import RankerSettings

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.candidate_source import ListKind
 from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS, SEQUENCE, IntArray, UserFeatures
 
 TASKS = ("click", "cart", "purchase")
-# What a list answers: what the person likes, the products of a page or a cart, or a query.
-PERSON, PRODUCT, SEARCH = KINDS = ("person", "product", "search")
+PERSON, PRODUCT, SEARCH = KINDS = tuple(kind.value for kind in (ListKind.PERSON, ListKind.PRODUCT, ListKind.SEARCH))
 
 
 @dataclass(frozen=True)

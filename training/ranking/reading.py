@@ -11,13 +11,14 @@ import numpy as np
 
 from services.common.arrays import FloatArray, unit_rows
 from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.candidate_source import ListKind
 from services.ranker.domain.event import Event, ItemFeatures
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.refunds import UNDOING
-from services.ranker.domain.stored_ranking import LoggedFeatures
+from services.ranker.domain.stored_ranking import LoggedFeatures, StoredRanking
 from services.ranker.domain.user_features import UserFeatures
-from training.ranking.examples import PERSON, SEARCH, Examples, Page
+from training.ranking.examples import Examples, Page
 from training.ranking.outcomes import Outcomes
 
 # An event so long after a page is no outcome of it.
@@ -146,7 +147,7 @@ class ExampleReader:
             user, CandidateFeatures(item_ids, vectors.of(item_ids), logged.numbers[rows]),
             [page.positions[row] for row in rows], ranking.propensities[rows].tolist(),
             [outcomes.reached(page, persons, item_id, window_s) for item_id in item_ids], page.shown_s, page.person,
-            ranking.ranking_id, _kind(logged),
+            ranking.ranking_id, _kind(ranking, logged),
         )  # fmt: skip
 
     def _read_on(self) -> None:
@@ -197,9 +198,9 @@ def _features(page: Impressions, vector_version: str) -> LoggedFeatures | None:
     return logged if logged.vector_version == vector_version else None
 
 
-def _kind(logged: LoggedFeatures) -> str:
-    is_search = logged.numbers[:, CANDIDATE_NUMBERS.index("is_search")].any()
-    return SEARCH if is_search else PERSON
+def _kind(ranking: StoredRanking, logged: LoggedFeatures) -> str:
+    is_search = bool(logged.numbers[:, CANDIDATE_NUMBERS.index("is_search")].any())
+    return ListKind.of(is_search, ranking.candidate_source).value
 
 
 def _records(log: Callable[[int, int], Sequence[tuple[int, Record]]], position: int) -> Iterator[tuple[int, Record]]:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import structlog
 
-from services.ranker.domain.ranking_request import RankingRequest
-from services.common.models.rollout import Stage
-from services.ranker.domain.scores import Ranker, Scores
 from services.common.models.follower import Follower
 from services.common.models.loaded_versions import LoadedVersions
+from services.common.models.rollout import Stage
+from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.scores import Ranker, Scores
 from services.ranker.models.served import PREFIX, Served
 from services.ranker.models.shadow import ShadowScorer
 from services.ranker.models.trial_counts import TrialCounts

@@ -16,11 +16,11 @@ from typing import Protocol
 import structlog
 
 from services.common.arrays import FloatArray
-from services.ranker.domain.event import HistoryEntry
-from services.common.models.rollout import Stage
-from services.ranker.domain.weights import Weights
 from services.common.models.follower import Follower
 from services.common.models.loaded_versions import LoadedVersions, TenantVersions
+from services.common.models.rollout import Stage
+from services.ranker.domain.event import HistoryEntry
+from services.ranker.domain.weights import Weights
 from services.ranker.models.shadow import ShadowScorer
 from services.ranker.models.trial_counts import TrialCounts
 from services.ranker.models.usage_counts import UsageCounts
