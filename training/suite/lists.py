@@ -10,9 +10,8 @@ from training.shopper.data import Catalogue, IntArray, ShopperLog
 from training.shopper.lists import Lists, validation_lists
 from training.shopper.model import ShopperModel
 from training.suite.progress import Progress
+from training.suite.settings import MOST_LISTS
 
-# At some 8 ms and 5 kB each; of these, those whose candidates have the person's next product are kept.
-MOST_LISTS = 15_000
 _FILE = "lists.npz"
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, replace
 
 from training.shopper.settings import SMALL, TrainSettings
 
+# Lists of candidates before persons' newest events: some 10 ms and 50 kB each.
+MOST_LISTS = 15_000
+
 
 @dataclass(frozen=True)
 class Least:

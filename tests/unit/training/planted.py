@@ -10,7 +10,7 @@ from services.ranker.domain.features import CANDIDATE_NUMBERS
 from training.ranking.examples import Examples
 from training.ranking.trees import TreeLists
 
-CANDIDATES = 12
+CANDIDATES, DIMENSIONS = 12, 8
 SHOPPER, PRICE, POPULARITY = (
     CANDIDATE_NUMBERS.index(name) for name in ("shopper_match", "price_affinity", "log_popularity")
 )
@@ -59,10 +59,19 @@ def shown_pages(count: int, seed: int = 0, items: int = 60) -> Examples:
     click = random.random((count, CANDIDATES)) < utility(of_item)[item] / 5 / places**0.8
     cart = click & (random.random((count, CANDIDATES)) < 0.5)
     labels = {"click": click, "cart": cart, "purchase": cart & (random.random((count, CANDIDATES)) < 0.5)}
+    nothing = Examples.none(DIMENSIONS)
     return replace(
-        Examples.none(), numbers=of_item[item].reshape(-1, len(CANDIDATE_NUMBERS)), item=item.reshape(-1),
+        nothing, numbers=of_item[item].reshape(-1, len(CANDIDATE_NUMBERS)), item=item.reshape(-1),
         item_ids=np.arange(items).astype(str), page=np.repeat(np.arange(count), CANDIDATES),
-        positions=places.reshape(-1), shown_s=np.zeros(count), kinds=np.full(count, "person"),
+        positions=places.reshape(-1), shown_s=np.arange(count, dtype=np.float64), kinds=np.full(count, "person"),
         persons=np.array([f"person {row}" for row in range(count)]), ranking_ids=np.arange(count).astype(str),
+        propensities=np.ones(click.size, np.float32),
+        # For a network: vectors that say nothing, and no history.
+        vectors=random.normal(size=(items, DIMENSIONS)).astype(np.float32),
+        event_items=np.full((count, *nothing.event_items.shape[1:]), -1),
+        **{
+            name: np.zeros((count, *getattr(nothing, name).shape[1:]), getattr(nothing, name).dtype)
+            for name in ("event_types", "event_numbers", "long_term", "query", "context")
+        },
         **{name: of.reshape(-1).astype(np.float32) for name, of in labels.items()},
     )  # fmt: skip

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.ranker.adapters.version_manifest import MANIFEST
 from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.weights import Weights
 from tests.unit.training.planted import CANDIDATES, chosen_lists, made_numbers, shown_pages, utility
-from training.ranking.examples import TASKS
+from training.ranking.examples import KINDS, TASKS
 from training.ranking.metrics import calibration_error, mean_rank_correlation
-from training.ranking.trees import MANIFEST, TreeLists, Trees, TreeSettings, fit_trees
+from training.ranking.trees import TreeLists, Trees, TreeSettings, fit_trees
+from training.ranking.version import is_trees, predictor_of
 
 SETTINGS = TreeSettings(trees=60, least_in_leaf=50, learning_rate=0.1, least_lists=300)
 
@@ -87,3 +90,21 @@ def test_other_features_are_refused(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace('"features_version": ', '"features_version": 9'))
     with pytest.raises(ValueError, match="train it again"):
         Trees.load(tmp_path)
+
+
+def test_what_a_version_predicts(tmp_path: Path) -> None:
+    """Pages of a kind that the trees serve are predicted by them, the others by the weighted sum, which alone they
+    equal without a version. Trees without curves of their own get some.
+    """
+    trees, pages = fitted(chosen_lists(600)), shown_pages(600)
+    trees.save(tmp_path)
+    weights = dict.fromkeys(KINDS, Weights(1.0, 0.8, 0.1, 0.1, 0.5, 3.0))
+    version, alone = predictor_of(tmp_path, "text@1", weights, pages), predictor_of(None, "text@1", weights, pages)
+    assert is_trees(tmp_path)
+    wanted = utility(pages.numbers)
+    found = [predictor.predict(pages)["click"] for predictor in (version, alone)]
+    assert mean_rank_correlation(pages.page, found[0], wanted) > mean_rank_correlation(pages.page, found[1], wanted)
+    assert calibration_error(pages.click, version.predict_as_shown(pages)["click"]) < 0.02
+    searches = replace(pages, kinds=np.full(pages.page_count, "search"))
+    version, alone = (predictor_of(folder, "text@1", weights, searches) for folder in (tmp_path, None))
+    np.testing.assert_array_equal(version.predict(searches)["click"], alone.predict(searches)["click"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +80,7 @@ def test_too_few_lists(tmp_path: Path) -> None:
 
 def test_trees_and_network_are_compared_on_pages(tmp_path: Path) -> None:
     """Both are judged on the same held-back pages; the better order is proposed, with its calibration error."""
-    pages = with_vectors(shown_pages(1_200))
+    pages = shown_pages(1_200)
     data = RankingData(None, pages, "text@1", pages.clicked_pages)
     outcome, registry = train(tmp_path, data, WEIGHTS)
     report = json.loads((registry.path(outcome.version) / "report.json").read_text())
@@ -92,18 +91,3 @@ def test_trees_and_network_are_compared_on_pages(tmp_path: Path) -> None:
     assert outcome.result is Result.SHADOW, outcome
     errors = report["calibration_error"]
     assert max((errors.get("person") or errors).values()) < 0.05
-
-
-def with_vectors(pages: Examples) -> Examples:
-    """As a network needs them: random ones, and no history."""
-    random, r = np.random.default_rng(0), pages.page_count
-    vectors = random.normal(size=(len(pages.item_ids), 8)).astype(np.float32)
-    nothing = Examples.none(8)
-    return replace(
-        pages, vectors=vectors, event_items=np.full((r, nothing.event_items.shape[1]), -1),
-        event_types=np.zeros((r, nothing.event_types.shape[1]), np.int64),
-        event_numbers=np.zeros((r, *nothing.event_numbers.shape[1:]), np.float32),
-        long_term=np.zeros((r, 8), np.float32), query=np.zeros((r, 8), np.float32),
-        context=np.zeros((r, nothing.context.shape[1]), np.float32), shown_s=np.arange(r, dtype=np.float64),
-        propensities=np.ones(len(pages), np.float32),
-    )  # fmt: skip
