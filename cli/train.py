@@ -76,7 +76,7 @@ def train(
         raise failed(str(error), exit_code=2) from None
     suite = Suite(
         connection_of(context), registry or state / "ranker" / "models", tenant, Weights(**ranker.weights.model_dump()),
-        ranker.registry_url,
+        ranker.registry_url, ranker.search_share,
     )  # fmt: skip
     folder, kinds = WorkFolder(work or state / "train" / tenant), [only] if only else list(KINDS)
     settings = settings_for(small=small, minutes=minutes, seed=seed, tune=tune, address=address)

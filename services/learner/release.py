@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,8 +18,9 @@ from services.learner.settings import LearnerSettings
 from services.learner.trial import Decision
 from services.learner.trials import Trials
 from services.ranker.domain.weights import Weights
+from training.ranking.examples import KINDS
 from training.ranking.guardrail import Predictor, Verdict, compare
-from training.ranking.scoring_function import ScoringFunction
+from training.ranking.version import is_trees, predictor_of
 
 if TYPE_CHECKING:
     from training.ranking.learnable import LearnableRanker
@@ -41,9 +43,12 @@ class Release:
         return self._registry.rollout()
 
     def current(self) -> LearnableRanker | None:
-        """The current network; None if there is none, or it was trained on other features or has another shape."""
+        """The current network; None if there is none, or it was trained on other features or has another shape.
+
+        Trees are not trained further: beside them a working copy starts anew.
+        """
         version = self.rollout().current
-        if not version:
+        if not version or is_trees(self._registry.path(version)):
             return None
         # Imported here: it imports torch, which a learner that has nothing to train does not load.
         from training.ranking.learnable import LearnableRanker
@@ -81,12 +86,21 @@ class Release:
         return True
 
     def _verdict(self, working: LearnableRanker, memory: Memory, seed: int) -> Verdict:
-        current, opponent = self.current(), None
-        if current is not None and current.vector_version == working.vector_version:
-            opponent = current
-        # The scoring function answers if there is no network, or one of another vector model.
-        found: Predictor = opponent or ScoringFunction(self._weights, memory.replay.examples)
-        return compare(memory.held.examples, found, working, self._settings.guardrail.thresholds, seed)
+        return compare(
+            memory.held.examples, self._opponent(working.vector_version, memory), working,
+            self._settings.guardrail.thresholds, seed,
+        )  # fmt: skip
+
+    def _opponent(self, vector_version: str, memory: Memory) -> Predictor:
+        """The current version; the scoring function if there is none, or one that cannot answer on these pages."""
+        weights, pages = dict.fromkeys(KINDS, self._weights), memory.replay.examples
+        version = self.rollout().current
+        if version:
+            try:
+                return predictor_of(Path(self._registry.path(version)), vector_version, weights, pages)
+            except (ValueError, RuntimeError) as error:
+                _log.warning("the current version cannot be compared", version=version, reason=str(error))
+        return predictor_of(None, vector_version, weights, pages)
 
     def _about(self, working: LearnableRanker, memory: Memory, verdict: Verdict, position: int) -> dict[str, object]:
         shown_s = memory.replay.examples.shown_s

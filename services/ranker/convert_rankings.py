@@ -158,6 +158,7 @@ def _rows_to_proto(ranking: StoredRanking, positions: Sequence[int]) -> event_pb
         ranking_id=ranking.ranking_id, user_id=ranking.user_id, visitor_id=ranking.visitor_id,
         session_id=ranking.session_id, query=ranking.query, model_version=ranking.model_version,
         item_ids=ranking.item_ids, positions=positions, propensities=ranking.propensities.tolist(),
+        candidate_source=ranking.candidate_source.value,
     )  # fmt: skip
     for experiment, arm in ranking.experiment_arms.items():
         message.experiment_arms.add(experiment=experiment, arm=arm)

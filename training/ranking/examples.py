@@ -10,17 +10,19 @@ import numpy.typing as npt
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.candidate_source import ListKind
 from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS, SEQUENCE, IntArray, UserFeatures
 
 TASKS = ("click", "cart", "purchase")
+PERSON, PRODUCT, SEARCH = KINDS = tuple(kind.value for kind in (ListKind.PERSON, ListKind.PRODUCT, ListKind.SEARCH))
 
 
 @dataclass(frozen=True)
 class Page:
     """One page of a ranking that was shown, with n candidates. `reached` [n]: 0 nothing, 1 click, 2 cart, 3 purchase.
 
-    `person` is the key of whom it was shown to (services/ranker/domain/person.py); empty: unknown.
+    `person` is the key of whom it was shown to (services/ranker/domain/person.py); empty: unknown. `kind` as in KINDS.
     """
 
     user: UserFeatures
@@ -31,6 +33,7 @@ class Page:
     shown_s: float
     person: str
     ranking_id: str
+    kind: str = PERSON
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Examples:
 
     Of an item: `item_ids` [v], `vectors` [v, d]. Of a page: `event_items` [r, SEQUENCE] rows of the items, -1 where
     there is no event, `event_types` [r, SEQUENCE], `event_numbers` [r, SEQUENCE, EVENT_NUMBERS], `long_term` and
-    `query` [r, d], `context` [r, CONTEXT], `shown_s` [r] seconds since the epoch, `persons` and `ranking_ids` [r]. Of
-    an example: `page` [n] its row above, ascending, `item` [n] likewise, `numbers` [n, CANDIDATE_NUMBERS],
+    `query` [r, d], `context` [r, CONTEXT], `shown_s` [r] seconds since the epoch, `persons`, `ranking_ids` and `kinds`
+    [r]. Of an example: `page` [n] its row above, ascending, `item` [n] likewise, `numbers` [n, CANDIDATE_NUMBERS],
     `positions` [n] from 1, `propensities` [n], and the labels `click`, `cart`, `purchase` [n], 0 or 1, each of which
     has those after it in it: what was bought counts as carted and clicked.
     """
@@ -56,6 +59,7 @@ class Examples:
     shown_s: npt.NDArray[np.float64]
     persons: npt.NDArray[np.str_]
     ranking_ids: npt.NDArray[np.str_]
+    kinds: npt.NDArray[np.str_]
     page: IntArray
     item: IntArray
     numbers: FloatArray
@@ -85,6 +89,10 @@ class Examples:
     @property
     def dimensions(self) -> int:
         return int(self.vectors.shape[1])
+
+    def of_kind(self, kind: str) -> Examples:
+        """The pages of one kind, in their order."""
+        return self.take(np.flatnonzero(self.kinds == kind))
 
     @classmethod
     def none(cls, dimensions: int = 0) -> Examples:
@@ -123,6 +131,7 @@ class Examples:
             np.array([shown.shown_s for shown in pages], np.float64),
             np.array([shown.person for shown in pages], np.str_),
             np.array([shown.ranking_id for shown in pages], np.str_),
+            np.array([shown.kind for shown in pages], np.str_),
             np.repeat(np.arange(r), [len(shown.reached) for shown in pages]),
             np.array(item, np.int64),
             np.concatenate([_stack([], len(CANDIDATE_NUMBERS)), *(shown.candidates.numbers for shown in pages)]),
@@ -177,7 +186,7 @@ class Examples:
 _OF_ITEM = ("item_ids", "vectors")
 _OF_PAGE = (
     "event_items", "event_types", "event_numbers", "long_term", "query", "context", "shown_s", "persons",
-    "ranking_ids",
+    "ranking_ids", "kinds",
 )  # fmt: skip
 _OF_EXAMPLE = tuple(f.name for f in fields(Examples) if f.name not in (*_OF_ITEM, *_OF_PAGE))
 

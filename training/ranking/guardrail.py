@@ -1,4 +1,6 @@
-"""Whether a version is better than the current one, on pages held back from both: a paired bootstrap over pages.
+"""Whether a version is better than the current one, on what both were not trained on: a paired bootstrap.
+
+`compare` is over pages that were shown, `compare_orders` over lists of which one product was the person's next one.
 
 Log loss and AUC are of probabilities at the positions where items were shown, NDCG of the order by the probabilities
 at the first position. The version of the time chose what was shown: NDCG against its clicks favours models that rank
@@ -14,10 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray
+from services.ranker.domain.user_features import IntArray
+from training.bootstrap import mean_interval
 from training.ranking.examples import TASKS, Examples
+from training.ranking.metrics import TOP
 
 Doubles = npt.NDArray[np.float64]
-Metric = Literal["log_loss", "auc", "ndcg"]
+Metric = Literal["log_loss", "auc", "ndcg", "lists_ndcg"]
 # What a click, a cart and a purchase are worth in NDCG, beyond one another.
 _GAINS = {"click": 1.0, "cart": 2.0, "purchase": 3.0}
 _LEAST = 1e-7
@@ -79,6 +84,25 @@ def compare(held: Examples, current: Predictor, challenger: Predictor, settings:
     return _verdict(differences, settings)
 
 
+def compare_orders(
+    lists: IntArray, gains: npt.NDArray[np.floating], current: npt.NDArray[np.floating],
+    challenger: npt.NDArray[np.floating], missed: int,
+) -> Verdict:  # fmt: skip
+    """By NDCG@10 of n candidates; a person has one list. `missed`: further lists, whose candidates have no gain.
+
+    `lists` [n], ascending, without gaps; `gains` and both scores [n]. It passes with an interval above 0.
+    """
+    count = int(lists[-1]) + 1 if len(lists) else 0
+    a, b = (
+        np.append(ndcg_of_lists(lists, count, scores, gains, TOP), np.zeros(missed)) for scores in (current, challenger)
+    )
+    if not count:
+        return Verdict(False, "no held-back list has the person's next product", {})
+    found = Difference(float(a.mean()), float(b.mean()), *mean_interval(b - a, 0, digits=6))
+    kind = "better" if found.low > 0 else "worse" if found.high < 0 else "not surely better"
+    return Verdict(found.low > 0, f"NDCG@10 of held-back lists is {kind}", {"lists_ndcg": found})
+
+
 def _verdict(differences: dict[Metric, Difference], settings: Thresholds) -> Verdict:
     for metric, found in differences.items():
         # A lower log loss is better.
@@ -117,18 +141,35 @@ def _metrics(held: Examples, model: Predictor, weights: Doubles) -> dict[Metric,
 
 def ndcg_of_pages(examples: Examples, scores: FloatArray) -> Doubles:
     """[r], over all items of the page; NaN for a page without an outcome."""
-    gains = sum(_GAINS[task] * getattr(examples, task) for task in TASKS)
-    return _discounted(examples, np.asarray(gains), -scores) / _discounted(examples, np.asarray(gains), -gains)
+    gains = np.asarray(sum(_GAINS[task] * getattr(examples, task) for task in TASKS))
+    return ndcg_of_lists(examples.page, examples.page_count, scores, gains)
 
 
-def _discounted(examples: Examples, gains: FloatArray, order: FloatArray) -> Doubles:
-    """[r]: DCG of each page sorted ascending by `order`; NaN if it is 0."""
+def ndcg_of_lists(
+    lists: IntArray, count: int, scores: npt.NDArray[np.floating], gains: npt.NDArray[np.floating],
+    top: int | None = None, weights: npt.NDArray[np.floating] | None = None,
+) -> Doubles:  # fmt: skip
+    """[count]: of the first `top` candidates of each list; NaN for a list without a gain.
+
+    `lists` [n], ascending, `scores` and `gains` [n]. `weights` [n] multiply the gains, but not the best order's.
+    """
+    weighted = gains if weights is None else gains * weights
+    best = _discounted(lists, count, gains, -gains, gains, top)
+    return _discounted(lists, count, weighted, -scores, gains, top) / np.where(best > 0, best, np.nan)
+
+
+def _discounted(
+    lists: IntArray, count: int, values: npt.NDArray[np.floating], order: npt.NDArray[np.floating],
+    ties: npt.NDArray[np.floating], top: int | None,
+) -> Doubles:  # fmt: skip
+    """[count]: DCG of each list sorted ascending by `order`."""
     # Ties are resolved against the model: items with an outcome go last.
-    rows = np.lexsort((gains, order, examples.page))
-    starts = np.searchsorted(examples.page, np.arange(examples.page_count))
-    places = np.arange(len(examples)) - starts[examples.page]
-    sums = np.bincount(examples.page[rows], gains[rows] / np.log2(places + 2), examples.page_count)
-    return np.where(sums > 0, sums, np.nan)
+    rows = np.lexsort((ties, order, lists))
+    places = np.arange(len(lists)) - np.searchsorted(lists, np.arange(count))[lists]
+    discounts = 1 / np.log2(places + 2)
+    if top is not None:
+        discounts[places >= top] = 0
+    return np.bincount(lists[rows], values[rows] * discounts, count)
 
 
 def _auc(scores: FloatArray, labels: FloatArray, weights: Doubles) -> float:

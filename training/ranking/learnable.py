@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from services.common.arrays import FloatArray
-from services.ranker.adapters.version_manifest import MANIFEST
+from services.ranker.adapters.version_manifest import MANIFEST, read_manifest
 from services.ranker.domain.features import FEATURES_VERSION
 from services.ranker.domain.user_features import IntArray
 from training.ranking.batches import Batches, rows_of
@@ -23,7 +23,7 @@ from training.ranking.network import NetworkSettings, RankerNetwork
 from training.ranking.positions import click_weights
 from training.ranking.training import Training, labels_of, train, with_positions
 
-WEIGHTS = "ranker.safetensors"
+KIND, WEIGHTS = "network", "ranker.safetensors"
 _PAGES_AT_ONCE = 256
 
 
@@ -100,7 +100,7 @@ class LearnableRanker:
         save_file({name: value.contiguous() for name, value in self.network.state_dict().items()}, folder / WEIGHTS)
         export(self.network, self.calibration, folder)
         manifest = {
-            "features_version": FEATURES_VERSION, "vector_version": self.vector_version,
+            "kind": KIND, "features_version": FEATURES_VERSION, "vector_version": self.vector_version,
             "network": asdict(self.settings), "training": asdict(self.training),
             "calibration": asdict(self.calibration),
             "pages_seen": self.pages_seen, "items": list(self.rows),
@@ -109,13 +109,10 @@ class LearnableRanker:
 
     @classmethod
     def load(cls, folder: Path) -> LearnableRanker:
-        """Raises ValueError for a folder that was trained on features of another version."""
-        about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if about["features_version"] != FEATURES_VERSION:
-            raise ValueError(
-                f"{folder} was trained on features of version {about['features_version']}, these are "
-                f"{FEATURES_VERSION}; train it again"
-            )
+        """Raises ValueError for a folder of trees, or one that was trained on features of another version."""
+        about = read_manifest(folder)
+        if about.get("kind", KIND) != KIND:
+            raise ValueError(f"{folder} holds {about['kind']}, which are not trained further; start a new network")
         made: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in about["network"].items()
         }

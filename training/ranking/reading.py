@@ -11,11 +11,12 @@ import numpy as np
 
 from services.common.arrays import FloatArray, unit_rows
 from services.ranker.domain.candidate_features import CandidateFeatures
+from services.ranker.domain.candidate_source import ListKind
 from services.ranker.domain.event import Event, ItemFeatures
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.refunds import UNDOING
-from services.ranker.domain.stored_ranking import LoggedFeatures
+from services.ranker.domain.stored_ranking import LoggedFeatures, StoredRanking
 from services.ranker.domain.user_features import UserFeatures
 from training.ranking.examples import Examples, Page
 from training.ranking.outcomes import Outcomes
@@ -146,7 +147,7 @@ class ExampleReader:
             user, CandidateFeatures(item_ids, vectors.of(item_ids), logged.numbers[rows]),
             [page.positions[row] for row in rows], ranking.propensities[rows].tolist(),
             [outcomes.reached(page, persons, item_id, window_s) for item_id in item_ids], page.shown_s, page.person,
-            ranking.ranking_id,
+            ranking.ranking_id, _kind(ranking, logged),
         )  # fmt: skip
 
     def _read_on(self) -> None:
@@ -195,6 +196,11 @@ def _features(page: Impressions, vector_version: str) -> LoggedFeatures | None:
     if logged is None or (logged.version, tuple(logged.names)) != (FEATURES_VERSION, CANDIDATE_NUMBERS):
         return None
     return logged if logged.vector_version == vector_version else None
+
+
+def _kind(ranking: StoredRanking, logged: LoggedFeatures) -> str:
+    is_search = bool(logged.numbers[:, CANDIDATE_NUMBERS.index("is_search")].any())
+    return ListKind.of(is_search, ranking.candidate_source).value
 
 
 def _records(log: Callable[[int, int], Sequence[tuple[int, Record]]], position: int) -> Iterator[tuple[int, Record]]:

@@ -1,6 +1,8 @@
-"""The scoring function of the settings as an opponent of networks: its score, computed from the logged features."""
+"""Probabilities of a score of the logged features: the weighted sum of the settings as an opponent of networks."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -15,21 +17,21 @@ _STEPS, _RIDGE = 25, 1e-3
 
 
 class ScoringFunction:
-    """`weighted_sum`, and for each task a logistic curve over score and position that makes probabilities of it.
+    """`score` gives [n] of n examples; for each task a logistic curve over score and position makes probabilities.
 
-    The curves are fitted to `fitted_to`, as a network is: without them the sum would lose on log loss by its scale.
+    The curves are fitted to `fitted_to`, as a network is: without them a score would lose on log loss by its scale.
     """
 
-    def __init__(self, weights: Weights, fitted_to: Examples) -> None:
-        self._weights = np.zeros(len(CANDIDATE_NUMBERS))
-        for name, weight in (
-            ("query_match", weights.query), ("history_match", weights.history), ("price_affinity", weights.price),
-            ("popularity", weights.popularity), ("out_of_stock", -weights.availability),
-            ("shopper_match", weights.shopper), ("neighbour_match", weights.neighbours),
-        ):  # fmt: skip
-            self._weights[CANDIDATE_NUMBERS.index(name)] = weight
+    def __init__(self, score: Callable[[Examples], Doubles], fitted_to: Examples) -> None:
+        self._score = score
         columns = self._columns(fitted_to, np.log(fitted_to.positions))
-        self._curves = {task: _logistic(columns, getattr(fitted_to, task).astype(np.float64)) for task in TASKS}
+        self._curves = {task: logistic_curve(columns, getattr(fitted_to, task).astype(np.float64)) for task in TASKS}
+
+    @classmethod
+    def of_weights(cls, weights: Weights, fitted_to: Examples) -> ScoringFunction:
+        """The weighted sum."""
+        columns = weight_columns(weights)
+        return cls(lambda examples: examples.numbers @ columns, fitted_to)
 
     def predict(self, examples: Examples) -> dict[str, FloatArray]:
         return self._probabilities(self._columns(examples, np.zeros(len(examples))))
@@ -38,22 +40,34 @@ class ScoringFunction:
         return self._probabilities(self._columns(examples, np.log(examples.positions)))
 
     def _columns(self, examples: Examples, places: Doubles) -> Doubles:
-        return np.stack([np.ones(len(examples)), examples.numbers @ self._weights, places], axis=1)
+        return np.stack([np.ones(len(examples)), self._score(examples), places], axis=1)
 
     def _probabilities(self, columns: Doubles) -> dict[str, FloatArray]:
-        return {task: _sigmoid(columns @ curve).astype(np.float32) for task, curve in self._curves.items()}
+        return {task: sigmoid(columns @ curve).astype(np.float32) for task, curve in self._curves.items()}
 
 
-def _logistic(columns: Doubles, labels: Doubles) -> Doubles:
+def weight_columns(weights: Weights) -> Doubles:
+    """[CANDIDATE_NUMBERS]: what each candidate feature counts in the weighted sum."""
+    found = np.zeros(len(CANDIDATE_NUMBERS))
+    for name, weight in (
+        ("query_match", weights.query), ("history_match", weights.history), ("price_affinity", weights.price),
+        ("popularity", weights.popularity), ("out_of_stock", -weights.availability),
+        ("shopper_match", weights.shopper), ("neighbour_match", weights.neighbours),
+    ):  # fmt: skip
+        found[CANDIDATE_NUMBERS.index(name)] = weight
+    return found
+
+
+def logistic_curve(columns: Doubles, labels: Doubles) -> Doubles:
     """Newton's method with a small ridge, which keeps a task without any outcome away from infinity."""
     curve = np.zeros(columns.shape[1])
     for _ in range(_STEPS):
-        p = _sigmoid(columns @ curve)
+        p = sigmoid(columns @ curve)
         slope = columns.T @ (p - labels) + _RIDGE * curve
         curvature = (columns * (p * (1 - p))[:, np.newaxis]).T @ columns + _RIDGE * np.eye(len(curve))
         curve -= np.clip(np.linalg.solve(curvature, slope), -2, 2)
     return curve
 
 
-def _sigmoid(logits: Doubles) -> Doubles:
+def sigmoid(logits: Doubles) -> Doubles:
     return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))

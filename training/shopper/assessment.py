@@ -10,12 +10,11 @@ import numpy as np
 from services.ranker.domain.weights import Weights
 from training.shopper.data import Catalogue, IntArray
 from training.shopper.evaluation import Quality, Scorer, quality, ranks
-from training.shopper.lists import FEATURES, Lists, validation_lists
-from training.shopper.train import Progress, Trained, no_progress
+from training.shopper.lists import FEATURES, Lists
+from training.shopper.train import Trained
 from training.shopper.weights import FittedWeights, fit_weights, ranks_in
 from training.shopper.windows import Windows
 
-ASSESSING = "measuring on the newest events"
 _EVENTS = 2_000
 _MISSED = 1 << 40
 
@@ -32,15 +31,13 @@ class Assessment:
     lists: Lists
 
 
-def assess(
-    trained: Trained, catalogue: Catalogue, default: Weights, seed: int = 0, progress: Progress = no_progress
-) -> Assessment:
+def assess(trained: Trained, catalogue: Catalogue, lists: Lists, default: Weights, seed: int = 0) -> Assessment:
+    """On at most _EVENTS of the newest events. `lists` are those of `validation_lists` before these, or before more."""
     log = trained.log
-    events = np.sort(np.random.default_rng(seed).permutation(trained.validation)[:_EVENTS])
-    windows = Windows(log, catalogue.size)
-    lists = validation_lists(
-        trained.validated, log, catalogue, events, lambda done, total: progress(ASSESSING, done, total, "")
-    )
+    listed = np.isin(log.persons, lists.persons)[log.person_of_event()[trained.validation]]
+    events = np.sort(np.random.default_rng(seed).permutation(trained.validation[listed])[:_EVENTS])
+    chosen = np.array(log.persons, np.str_)[log.person_of_event()[events]]
+    lists, windows = lists.of_persons(np.isin(lists.persons, chosen)), Windows(log, catalogue.size)
     counts = log.before(trained.validation).counts(catalogue.size).astype(np.float32)
     weights = fit_weights(lists, default)
     found = {
@@ -67,7 +64,7 @@ def _by_column(lists: Lists, name: str) -> IntArray:
     if not lists.count:
         return np.full(lists.all_lists, _MISSED)
     placed = ranks_in(lists, weights)
-    own = lists.features[lists.gains > 0, FEATURES.index(name)]
+    own = lists.columns()[lists.reached > 0, FEATURES.index(name)]
     return _padded(np.where(own > 0, placed, _MISSED), lists)
 
 

@@ -38,11 +38,12 @@ class Catalogue:
     categories: Sequence[str] = ()
     titles: Sequence[str] = ()
     vector_version: str = ""
+    brands: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if len(set(self.ids)) != len(self.ids):
             raise ValueError("ids of the catalogue repeat; name each product once")
-        for name in ("text", "image", "prices", "categories", "titles"):
+        for name in ("text", "image", "prices", *_SEQUENCES):
             rows = getattr(self, name)
             if rows is not None and len(rows) not in ({0, len(self.ids)} if name in _SEQUENCES else {len(self.ids)}):
                 raise ValueError(f"{name} has {len(rows)} rows for {len(self.ids)} products")
@@ -61,7 +62,7 @@ class Catalogue:
         return np.concatenate(parts, axis=1) if parts else np.zeros((self.size, 0), np.float32)
 
 
-_SEQUENCES = ("categories", "titles")
+_SEQUENCES = ("categories", "titles", "brands")
 
 
 @dataclass(frozen=True)

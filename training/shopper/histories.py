@@ -54,6 +54,6 @@ class Histories:
             self._items[item] = ItemFeatures(
                 of.ids[item], None if self._text is None else self._text[item], of.vector_version,
                 math.nan if of.prices is None else float(of.prices[item]),
-                of.categories[item] if of.categories else "", "",
+                of.categories[item] if of.categories else "", of.brands[item] if of.brands else "",
             )  # fmt: skip
         return self._items[item]

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.weights import Weights
 from training.ranking.examples import Examples
 from training.ranking.positions import click_weights
-from training.shopper.lists import FEATURES, Lists
+from training.shopper.lists import Lists, OneList
 from training.shopper.weights import FittedWeights, fit_weights
 
-# The candidate feature that each weight multiplies.
-_FEATURE_OF = {
-    "query": "query_match", "history": "history_match", "price": "price_affinity", "popularity": "popularity",
-    "shopper": "shopper_match", "neighbours": "neighbour_match",
-}  # fmt: skip
 # Lists that were shown hold what the weights of the time placed first: they correct weights, and do not begin anew.
 _PRIOR_LISTS = 30.0
 
 
 def impression_lists(examples: Examples) -> Lists:
     """Of the pages without a query. A click weighs as much as its position is rarely examined."""
-    columns = [CANDIDATE_NUMBERS.index(_FEATURE_OF[name]) for name in FEATURES]
-    features, weights = examples.numbers[:, columns], click_weights(examples)
+    weights = click_weights(examples)
     is_search = examples.query.any(axis=1)
     starts = np.searchsorted(examples.page, np.arange(examples.page_count + 1))
-    spans = [slice(starts[page], starts[page + 1]) for page in np.flatnonzero(~is_search)]
-    return Lists.of([(features[span], examples.click[span], weights[span]) for span in spans])
+    reached = (examples.click + examples.cart + examples.purchase).astype(np.int64)
+    return Lists.of(
+        [
+            OneList(examples.numbers[span], reached[span], weights[span], str(examples.persons[page]))
+            for page in np.flatnonzero(~is_search).tolist()
+            for span in [slice(starts[page], starts[page + 1])]
+        ]
+    )
 
 
 def corrected(weights: Weights, examples: Examples) -> FittedWeights | None:

@@ -74,7 +74,7 @@ def fit_weights(lists: Lists, default: Weights, prior_lists: float = _PRIOR_LIST
 
 
 def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats, prior: float) -> Floats:
-    features, gains = lists.features[used], (lists.gains * lists.weights)[used]
+    features, gains = lists.columns()[used], (lists.gains * lists.weights)[used]
     of = np.unique(lists.lists[used], return_inverse=True)[1]
     starts = np.flatnonzero(np.append(True, of[1:] != of[:-1]))
     total = np.add.reduceat(gains, starts)
@@ -101,8 +101,7 @@ def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats, prior: float)
 
 def _gains(lists: Lists, weights: Floats) -> Floats:
     """[lists]: NDCG@10 of each times its weight, whose mean is 1; equal scores stand before the item."""
-    scores = lists.features @ weights
-    starts = _starts(lists)
+    scores, starts = lists.columns() @ weights, lists.starts
     found = np.empty(lists.count)
     discounts = 1 / np.log2(np.arange(2, _TOP + 2))
     weight = np.add.reduceat(lists.gains * lists.weights, starts)
@@ -117,18 +116,13 @@ def _gains(lists: Lists, weights: Floats) -> Floats:
 
 def ranks_in(lists: Lists, weights: Floats) -> IntArray:
     """[lists], from 0, of the first candidate with a gain; equal scores stand before it."""
-    scores, starts = lists.features @ weights, _starts(lists)
+    scores, starts = lists.columns() @ weights, lists.starts
     own = np.maximum.reduceat(np.where(lists.gains > 0, scores, -np.inf), starts)
     before = (scores >= own[lists.lists]) & (lists.gains == 0)
     return np.add.reduceat(before.astype(np.int64), starts)
 
 
-def _starts(lists: Lists) -> IntArray:
-    return np.flatnonzero(np.append(True, lists.lists[1:] != lists.lists[:-1]))
-
-
 def _spread(lists: Lists, weights: Floats) -> float:
     """The mean over lists of the greatest difference of two scores."""
-    scores = lists.features @ weights
-    starts = _starts(lists)
+    scores, starts = lists.columns() @ weights, lists.starts
     return float((np.maximum.reduceat(scores, starts) - np.minimum.reduceat(scores, starts)).mean())

@@ -8,7 +8,7 @@ from typing import Any
 
 from training.suite.progress import Progress
 from training.suite.run import TEXT, Suite, read
-from training.suite.settings import SuiteTraining
+from training.suite.settings import MOST_LISTS, SuiteTraining
 from training.suite.work import WorkFolder
 
 # Seconds for one event, one epoch and one item of the softmax, at width 64: an epoch of 153,776 events with 2,048
@@ -33,7 +33,7 @@ def estimate(
         if "shopper" in kinds:
             rows.append(_shopper(suite, work, settings, clock()))
         if "ranking" in kinds:
-            rows.append(_ranking(work, settings, clock()))
+            rows.append(_ranking(suite, work, settings, clock()))
         if TEXT in kinds:
             rows.append(_text(work, settings, clock()))
         work.end()
@@ -60,21 +60,26 @@ def _shopper(suite: Suite, work: WorkFolder, settings: SuiteTraining, now_s: flo
     }
 
 
-def _ranking(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
+def _ranking(suite: Suite, work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
+    """Of lists it knows the persons alone: how many have the next product is found by making them."""
     from training.suite.examples import examples_of
+    from training.suite.shopper import data_of
 
     examples, _ = examples_of(work, settings, now_s)
-    clicked = examples.clicked_pages
+    lists = min(len(data_of(work, suite.shoppers, now_s).log.newest_targets()), MOST_LISTS)
+    clicked, least = examples.clicked_pages, settings.least
+    has_pages, has_lists = clicked >= least.pages, lists >= least.lists
     return {
         "kind": "ranking",
         "missing": ""
-        if clicked >= settings.least.pages
-        else f"{clicked:,} pages with a click, needs {settings.least.pages:,}",
-        "data": f"{examples.page_count:,} pages, {clicked:,} with a click",
-        # Some 2 ms for a page and epoch on one core.
-        "minutes": examples.page_count * settings.ranking_epochs * 2e-3 / 60,
+        if has_pages or has_lists
+        else f"{lists:,} lists before a person's next product, needs {least.lists:,}; or {clicked:,} pages with a "
+        f"click, needs {least.pages:,}",
+        "data": f"{lists:,} lists, {examples.page_count:,} pages, {clicked:,} with a click",
+        # Some 10 ms for a list, and 2 ms for a page and epoch of the network, on one core.
+        "minutes": (lists * 1e-2 + has_pages * examples.page_count * settings.ranking_epochs * 2e-3) / 60,
         "version_mb": 2 + len(examples.item_ids) * 64 / 1e6,
-        "memory_mb": _BASE_MB + examples.vectors.nbytes * 2 / 1e6,
+        "memory_mb": _BASE_MB + lists * 0.05 + examples.vectors.nbytes * 2 / 1e6,
     }
 
 

@@ -13,6 +13,7 @@ from services.common.arrays import FloatArray, unit_rows
 from services.common.convert import product_from_proto, tensor_from_proto, time_from_proto, vectors_from_proto
 from services.common.product import Product
 from services.ranker.convert_events import events_from_proto
+from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.event import Event, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.stored_ranking import LoggedFeatures, StoredRanking
@@ -98,9 +99,16 @@ def page_from_proto(message: event_pb2.Impressions) -> Impressions:
         message.ranking_id, message.user_id, message.visitor_id, message.session_id, message.query,
         message.model_version, list(message.item_ids), np.zeros(count, np.float32),
         np.array(message.propensities, np.float32), count,
-        time_from_proto(message.shown_at, "shown_at").timestamp(), logged=_logged(message),
+        time_from_proto(message.shown_at, "shown_at").timestamp(), _source(message.candidate_source),
+        logged=_logged(message),
     )  # fmt: skip
     return Impressions(ranking, tuple(message.positions), ranking.ranked_s)
+
+
+def _source(name: str) -> CandidateSource:
+    """Of a source that a newer suite knows, and of an older log: UNSPECIFIED."""
+    known = {source.value: source for source in CandidateSource}
+    return known.get(name, CandidateSource.UNSPECIFIED)
 
 
 def _logged(message: event_pb2.Impressions) -> LoggedFeatures | None:

@@ -28,7 +28,8 @@ TEXT = "text"
 class Suite:
     """The running suite, and the folder with all tenants' registries, or the mirror of the registry at `url`.
 
-    `weights` are the settings' of the weighted sum.
+    `weights` are the settings' of the weighted sum. `search_share`: how much of those of shopper model and neighbours
+    counts in a search.
     """
 
     connection: Connection
@@ -36,6 +37,7 @@ class Suite:
     tenant: str
     weights: Weights
     url: str = ""
+    search_share: float = 1.0
 
     @cached_property
     def shoppers(self) -> ModelRegistry:
@@ -75,8 +77,11 @@ def run(
             outcomes.append(train_shopper(work, suite.connection, suite.shoppers, suite.weights, settings, bar, clock))
         if "ranking" in kinds:
             from training.suite.ranking import train_ranking
+            from training.suite.ranking_data import ranking_data, serving_weights
 
-            outcomes.append(train_ranking(work, suite.rankers, suite.weights, settings, bar, clock))
+            data = ranking_data(work, suite.shoppers, settings, bar, clock)
+            weights = serving_weights(suite.shoppers, suite.weights, suite.search_share)
+            outcomes.append(train_ranking(work, data, suite.rankers, weights, settings, bar, clock))
         if TEXT in kinds:
             from training.suite.text import train_text
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from training.search.settings import EncoderTraining, FusionTraining, SearchTraining
 from training.shopper.settings import SMALL, TrainSettings
 
+# Lists of candidates before persons' newest events: some 10 ms and 50 kB each.
+MOST_LISTS = 15_000
+
 
 @dataclass(frozen=True)
 class Least:
@@ -19,6 +22,8 @@ class Least:
     pages: int = 2_000
     # Queries with a click, for the text model.
     queries: int = 300
+    # Lists of candidates that have the person's next product.
+    lists: int = 1_000
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from training.shopper.assessment import assess
 from training.shopper.data import Catalogue, ShopperLog
 from training.shopper.export import export
 from training.shopper.impressions import corrected
+from training.shopper.lists import Lists
 from training.shopper.report import document, write_report
 from training.shopper.settings import TrainSettings
 from training.shopper.train import Trained
@@ -38,6 +39,7 @@ from training.suite.judging import (
     measured,
     on_old_sample,
 )
+from training.suite.lists import lists_of
 from training.suite.log import ReadLog, product_of, vectors_of
 from training.suite.outcome import Outcome, Result
 from training.suite.progress import Progress
@@ -93,6 +95,7 @@ def data_of(work: WorkFolder, registry: ModelRegistry, now_s: float) -> Data:
         [product.category for product in products],
         [product.title for product in products],
         version,
+        [product.brand for product in products],
     )
     read = ReadLog(work, version, now_s)
     persons = {event.person for event in read.events()}
@@ -121,7 +124,11 @@ def train_shopper(
     folder = work.folder / KIND / "version"
     if not folder.exists():
         pages, _ = examples_of(work, settings, clock())
-        _make(*fitted(work, data, settings, bar), data, weights, pages, bar, folder)
+        trained, chosen = fitted(work, data, settings, bar)
+        lists = lists_of(
+            work.folder, trained.validated, data.log, data.catalogue, trained.validation, settings.seed, bar
+        )
+        _make(trained, chosen, data, lists, weights, pages, bar, folder)
     with bar.stage("Judging the version", total=1) as stage:
         verdict, figures = judged(folder, data, registry)
         stage.update(1)
@@ -238,17 +245,12 @@ def _take_steps(registry: ModelRegistry, version: str, verdict: Verdict) -> Resu
 
 
 def _make(
-    trained: Trained, settings: TrainSettings, data: Data, weights: Weights, pages: Examples, bar: Progress,
-    folder: Path,
+    trained: Trained, settings: TrainSettings, data: Data, lists: Lists, weights: Weights, pages: Examples,
+    bar: Progress, folder: Path,
 ) -> None:  # fmt: skip
     """The version's folder with its report, whole or not at all."""
-    with bar.stage("Fitting the weights") as stage:
-
-        def progress(what: str, done: int, total: int, note: str) -> None:
-            stage.total(total)
-            stage.update(done, note)
-
-        assessment = assess(trained, data.catalogue, weights, settings.seed, progress)
+    with bar.stage("Fitting the weights"):
+        assessment = assess(trained, data.catalogue, lists, weights, settings.seed)
     draft = folder.with_suffix(".draft")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)

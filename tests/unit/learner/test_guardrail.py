@@ -100,9 +100,9 @@ def test_metrics_by_hand(held: Examples) -> None:
 
 def test_the_scoring_function_as_an_opponent(held: Examples) -> None:
     """Its order is that of its weighted sum, and its curve makes probabilities that are right on average."""
-    opponent = ScoringFunction(Weights(1.0, 0.8, 0.1, 0.1, 0.5), held)
+    opponent = ScoringFunction.of_weights(Weights(1.0, 0.8, 0.1, 0.1, 0.5), held)
     clicks = opponent.predict(held)["click"]
-    of_match = ScoringFunction(Weights(1.0, 0, 0, 0, 0), held).predict(held)["click"]
+    of_match = ScoringFunction.of_weights(Weights(1.0, 0, 0, 0, 0), held).predict(held)["click"]
     order = np.argsort(held.numbers[:, MATCH])
     assert (np.diff(of_match[order]) >= 0).all()
     assert opponent.predict_as_shown(held)["click"].mean() == pytest.approx(held.click.mean(), abs=0.005)

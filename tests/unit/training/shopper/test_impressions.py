@@ -28,7 +28,7 @@ def test_lists_are_recommendations_with_a_click(examples: Examples) -> None:
     lists = impression_lists(examples)
     assert lists.all_lists == sum(not row.any() for row in examples.query)
     assert 300 < lists.count < lists.all_lists
-    assert lists.features.shape == (len(lists.lists), len(FEATURES))
+    assert lists.columns().shape == (len(lists.lists), len(FEATURES))
     clicked = lists.weights[lists.gains > 0]
     assert clicked.min() == pytest.approx(1, abs=0.05)
     assert clicked.max() > 1.5

@@ -10,10 +10,17 @@ import pytest
 
 from services.ranker.domain.weights import Weights
 from tests.unit.training.shopper.shop import QUICK, catalogue, cyclic_log, trained
-from training.shopper.assessment import assess
+from training.shopper.assessment import Assessment, assess
+from training.shopper.lists import validation_lists
 from training.shopper.report import document, write_report
+from training.shopper.train import Trained
 
 DEFAULT = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
+
+
+def assessed(found: Trained) -> Assessment:
+    lists = validation_lists(found.validated, found.log, catalogue(), found.validation)
+    return assess(found, catalogue(), lists, DEFAULT)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +28,7 @@ def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the report only."""
     folder = tmp_path_factory.mktemp("version")
     found = trained(tmp_path_factory.mktemp("fit"), cyclic_log(400))
-    write_report(folder, document(found, assess(found, catalogue(), DEFAULT), catalogue(), QUICK) | {"note": "<b>"})
+    write_report(folder, document(found, assessed(found), catalogue(), QUICK) | {"note": "<b>"})
     return folder
 
 
@@ -55,7 +62,7 @@ def test_curves(version: Path) -> None:
 def test_few_persons(tmp_path: Path) -> None:
     """With ten persons there are figures but no fitted weights."""
     found = trained(tmp_path, cyclic_log(10))
-    assessed = assess(found, catalogue(), DEFAULT)
-    assert assessed.weights is None
-    assert "weighted sum, fitted weights" not in assessed.methods
-    write_report(tmp_path, document(found, assessed, catalogue(), QUICK))
+    assessment = assessed(found)
+    assert assessment.weights is None
+    assert "weighted sum, fitted weights" not in assessment.methods
+    write_report(tmp_path, document(found, assessment, catalogue(), QUICK))

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.item_counts.documents import columns_of_text, neighbours_text
 from services.ranker.domain.item_counts.followed import changes, newest
 from services.ranker.domain.item_counts.neighbours import Neighbours as Counted
@@ -17,7 +18,7 @@ from tests.unit.training.shopper.shop import ITEMS, catalogue, cyclic_log, train
 from training.shopper.data import ShopperLog
 from training.shopper.evaluation import ranks
 from training.shopper.histories import Histories
-from training.shopper.lists import FEATURES, Lists, validation_lists
+from training.shopper.lists import FEATURE_OF, FEATURES, Lists, OneList, validation_lists
 from training.shopper.neighbours import Neighbours
 from training.shopper.weights import fit_weights
 from training.shopper.windows import Windows
@@ -29,13 +30,15 @@ def made_lists(count: int, weights: dict[str, float], seed: int = 0) -> Lists:
     """Lists of ten candidates, of which one is chosen by a softmax with these weights."""
     random = np.random.default_rng(seed)
     true = np.array([weights.get(name, 0.0) for name in FEATURES])
+    columns = [CANDIDATE_NUMBERS.index(FEATURE_OF[name]) for name in FEATURES]
     parts = []
-    for _ in range(count):
+    for person in range(count):
         features = random.random((10, len(FEATURES))).astype(np.float32)
         features[:, FEATURES.index("price")] = 0
-        gains = np.zeros(10, np.float32)
-        gains[np.argmax(features @ true + random.gumbel(size=10))] = 1
-        parts.append((features, gains, gains))
+        numbers, reached = np.zeros((10, len(CANDIDATE_NUMBERS)), np.float32), np.zeros(10, np.int64)
+        numbers[:, columns] = features
+        reached[np.argmax(features @ true + random.gumbel(size=10))] = 1
+        parts.append(OneList(numbers, reached, np.ones(10, np.float32), f"person {person}"))
     return Lists.of(parts)
 
 

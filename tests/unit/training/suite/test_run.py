@@ -85,5 +85,5 @@ def test_too_few_data_are_reported(tmp_path: Path, persons: int) -> None:
         outcomes = run(of, WorkFolder(tmp_path / "work"), SETTINGS, bar(), clock=lambda: NOW_S)
     assert [outcome.result for outcome in outcomes] == [Result.SKIPPED] * 2
     assert f"{persons} persons who acted on two products, needs 20" in outcomes[0].reason
-    assert outcomes[1].reason == "0 pages with a click, needs 30"
+    assert outcomes[1].reason == "no shopper model serves, whose scores lists hold; or 0 pages with a click, needs 30"
     assert of.shoppers.versions() == []

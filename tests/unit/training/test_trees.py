@@ -1,0 +1,110 @@
+"""The ranking stage of boosted trees."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.ranker.adapters.version_manifest import MANIFEST
+from services.ranker.domain.features import CANDIDATE_NUMBERS
+from services.ranker.domain.weights import Weights
+from tests.unit.training.planted import CANDIDATES, chosen_lists, made_numbers, shown_pages, utility
+from training.ranking.examples import KINDS, TASKS
+from training.ranking.metrics import calibration_error, mean_rank_correlation
+from training.ranking.trees import TreeLists, Trees, TreeSettings, fit_trees
+from training.ranking.version import is_trees, predictor_of
+
+SETTINGS = TreeSettings(trees=60, least_in_leaf=50, learning_rate=0.1, least_lists=300)
+
+
+def fitted(lists: TreeLists, seed: int = 0) -> Trees:
+    found = fit_trees(lists, SETTINGS, seed)
+    assert found is not None
+    return found
+
+
+def agreement(trees: Trees, seed: int = 99) -> float:
+    """Rank correlation with the utility within new lists."""
+    numbers = made_numbers(200, np.random.default_rng(seed))
+    flat = numbers.reshape(-1, len(CANDIDATE_NUMBERS))
+    lists = np.repeat(np.arange(200), CANDIDATES)
+    return mean_rank_correlation(lists, trees.scores(flat), utility(numbers).reshape(-1))
+
+
+def test_a_rule_that_no_weighted_sum_has_is_learned() -> None:
+    """New lists are ordered as the rule says, by the features that it reads; without pages there are no curves."""
+    trees = fitted(chosen_lists(1_500))
+    assert agreement(trees) > 0.85
+    assert set(list(trees.importance())[:3]) == {"shopper_match", "price_affinity", "log_popularity"}
+    assert (trees.lists, trees.serves, trees.curves) == ({"person": 1_500, "product": 0, "search": 0}, ["person"], {})
+    assert trees.spread > 1
+
+
+def test_the_bias_of_the_position_is_removed() -> None:
+    """Clicks that follow the place of a product more than its worth still teach its worth."""
+    pages = shown_pages(3_000)
+    lists = TreeLists.of_pages(pages)
+    debiased, plain = fitted(lists), fitted(replace(lists, positions=np.ones_like(lists.positions)))
+    assert agreement(debiased) > agreement(plain) + 0.03
+    assert agreement(debiased) > 0.8
+
+
+def test_probabilities_come_true() -> None:
+    """At their positions they are the rates of new pages; at the first place they are higher, and a stage is rarer."""
+    trees, new = fitted(TreeLists.of_pages(shown_pages(3_000))), shown_pages(1_500, seed=1)
+    shown, first = trees.predict_as_shown(new), trees.predict(new)
+    for task in TASKS:
+        assert calibration_error(getattr(new, task), shown[task]) < 0.02
+    assert (first["click"] >= shown["click"]).all()
+    assert first["click"].mean() > first["cart"].mean() > first["purchase"].mean()
+    with pytest.raises(ValueError, match="search"):
+        trees.predict(replace(new, kinds=np.full(new.page_count, "search")))
+
+
+def test_equal_arguments_give_equal_trees(tmp_path: Path) -> None:
+    """Also after they were stored; another seed gives others."""
+    lists = chosen_lists(1_000)
+    one, same, other = fitted(lists), fitted(lists), fitted(lists, seed=1)
+    one.save(tmp_path)
+    stored = Trees.load(tmp_path)
+    for again in (same, stored):
+        np.testing.assert_array_equal(again.scores(lists.numbers), one.scores(lists.numbers))
+    assert (stored.lists, stored.serves, stored.spread, stored.curves) == (one.lists, one.serves, one.spread, {})
+    assert (other.scores(lists.numbers) != one.scores(lists.numbers)).any()
+
+
+def test_kinds_with_few_lists_are_not_served() -> None:
+    """One order is learned from all lists; with few of every kind there is none."""
+    few = chosen_lists(200, seed=1, kind="search")
+    assert fitted(TreeLists.joined([chosen_lists(600), few])).serves == ["person"]
+    assert fit_trees(few, SETTINGS) is None
+
+
+def test_other_features_are_refused(tmp_path: Path) -> None:
+    """A version that was trained on features of another version is not loaded; the remedy is named."""
+    fitted(chosen_lists(600)).save(tmp_path)
+    manifest = tmp_path / MANIFEST
+    manifest.write_text(manifest.read_text().replace('"features_version": ', '"features_version": 9'))
+    with pytest.raises(ValueError, match="train it again"):
+        Trees.load(tmp_path)
+
+
+def test_what_a_version_predicts(tmp_path: Path) -> None:
+    """Pages of a kind that the trees serve are predicted by them, the others by the weighted sum, which alone they
+    equal without a version. Trees without curves of their own get some.
+    """
+    trees, pages = fitted(chosen_lists(600)), shown_pages(600)
+    trees.save(tmp_path)
+    weights = dict.fromkeys(KINDS, Weights(1.0, 0.8, 0.1, 0.1, 0.5, 3.0))
+    version, alone = predictor_of(tmp_path, "text@1", weights, pages), predictor_of(None, "text@1", weights, pages)
+    assert is_trees(tmp_path)
+    wanted = utility(pages.numbers)
+    found = [predictor.predict(pages)["click"] for predictor in (version, alone)]
+    assert mean_rank_correlation(pages.page, found[0], wanted) > mean_rank_correlation(pages.page, found[1], wanted)
+    assert calibration_error(pages.click, version.predict_as_shown(pages)["click"]) < 0.02
+    searches = replace(pages, kinds=np.full(pages.page_count, "search"))
+    version, alone = (predictor_of(folder, "text@1", weights, searches) for folder in (tmp_path, None))
+    np.testing.assert_array_equal(version.predict(searches)["click"], alone.predict(searches)["click"])

@@ -1,0 +1,268 @@
+"""The ranking stage of boosted trees: LambdaMART (Burges, 2010) by LightGBM, over the candidate features.
+
+One order for all kinds of lists. On shown pages the bias of the position is estimated beside the trees and left out in
+serving (the position debiasing of LightGBM, after Hu et al., WWW 2019, and its additive form in LightGBM 4).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+
+from services.common.arrays import FloatArray
+from services.ranker.adapters.trees_ranker import KIND, ORDER
+from services.ranker.adapters.version_manifest import MANIFEST, read_manifest
+from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
+from services.ranker.domain.user_features import IntArray
+from training.ranking.examples import KINDS, TASKS, Examples
+from training.ranking.guardrail import ndcg_of_lists
+from training.ranking.metrics import TOP
+from training.ranking.positions import click_weights
+from training.ranking.scoring_function import logistic_curve, sigmoid
+
+Doubles = npt.NDArray[np.float64]
+# Positions behind this one share its bias; lists without a position have 0.
+_LAST_POSITION = 100
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """Chosen on held-back lists of Amazon Beauty and Sports (docs/decisions/0038-trees-for-the-order.md).
+
+    `stopping`: the share of the persons whose lists end the fit, and fit the curves. `least_lists`: lists of a kind
+    with which the order serves it, and pages of a kind with which its probabilities are fitted.
+    """
+
+    trees: int = 300
+    leaves: int = 15
+    least_in_leaf: int = 200
+    learning_rate: float = 0.05
+    truncation: int = 20
+    patience: int = 30
+    stopping: float = 0.2
+    least_lists: int = 1_000
+
+
+@dataclass(frozen=True)
+class TreeLists:
+    """n candidates of k lists, in the order of the lists.
+
+    `numbers` [n, CANDIDATE_NUMBERS], float32; `lists` [n], ascending; `reached` [n]: 0 nothing, 1 click, 2 cart,
+    3 purchase; `positions` [n] from 1, or 0 for a list that nobody was shown; `weights` [n]: what an outcome counts
+    where lists are compared; `kinds` [k] as in KINDS; `persons` [k].
+    """
+
+    numbers: FloatArray
+    lists: IntArray
+    reached: IntArray
+    positions: IntArray
+    weights: FloatArray
+    kinds: npt.NDArray[np.str_]
+    persons: npt.NDArray[np.str_]
+
+    @property
+    def count(self) -> int:
+        return len(self.kinds)
+
+    @property
+    def sizes(self) -> IntArray:
+        """[k]"""
+        return np.bincount(self.lists, minlength=self.count)
+
+    @property
+    def has_gain(self) -> npt.NDArray[np.bool_]:
+        """[k]: whether the person acted on a candidate."""
+        return np.bincount(self.lists, self.reached > 0, self.count) > 0
+
+    def take(self, chosen: npt.NDArray[np.bool_]) -> TreeLists:
+        """The chosen [k] lists."""
+        rows = chosen[self.lists]
+        return TreeLists(
+            self.numbers[rows], (np.cumsum(chosen) - 1)[self.lists[rows]], self.reached[rows], self.positions[rows],
+            self.weights[rows], self.kinds[chosen], self.persons[chosen],
+        )  # fmt: skip
+
+    @classmethod
+    def of_pages(cls, examples: Examples) -> TreeLists:
+        reached = (examples.click + examples.cart + examples.purchase).astype(np.int64)
+        return cls(
+            examples.numbers, examples.page, reached, np.minimum(examples.positions, _LAST_POSITION),
+            click_weights(examples), examples.kinds,
+            # A page of nobody known is a person of its own.
+            np.where(examples.persons == "", examples.ranking_ids, examples.persons),
+        )  # fmt: skip
+
+    @classmethod
+    def joined(cls, parts: Sequence[TreeLists]) -> TreeLists:
+        first = np.cumsum([0, *(part.count for part in parts)])
+        made = {each.name: np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)}
+        lists = np.concatenate([part.lists + at for part, at in zip(parts, first, strict=False)])
+        return cls(**(made | {"lists": lists}))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """P(task) = sigmoid(intercept + slope · raw score + place · log(position))."""
+
+    intercept: float
+    slope: float
+    place: float
+
+
+@dataclass(frozen=True)
+class Trees:
+    """`lists`: lists with a gain that were trained on, by kind; `serves`: the kinds with enough of them.
+
+    `spread`: the mean over lists of the greatest difference of two raw scores. `curves` by kind and task.
+    """
+
+    booster: lightgbm.Booster
+    lists: Mapping[str, int]
+    serves: Sequence[str]
+    spread: float
+    curves: Mapping[str, Mapping[str, Curve]]
+    settings: TreeSettings
+
+    def scores(self, numbers: FloatArray) -> Doubles:
+        """[n], raw: the order."""
+        return _scores(self.booster, numbers)
+
+    def predict(self, examples: Examples) -> dict[str, FloatArray]:
+        """Probabilities by task, each [n], at the first position. ValueError for pages of a kind without curves."""
+        return self._probabilities(examples, np.zeros(len(examples)))
+
+    def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
+        """As `predict`, at the positions where the candidates were shown."""
+        return self._probabilities(examples, np.log(examples.positions))
+
+    def importance(self) -> dict[str, float]:
+        """The share of each feature in the gain, the greatest first."""
+        gain = self.booster.feature_importance("gain")
+        shares = (gain / max(gain.sum(), 1e-9)).round(4).tolist()
+        return dict(sorted(zip(CANDIDATE_NUMBERS, shares, strict=True), key=lambda each: -each[1]))
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.booster.save_model(str(folder / ORDER))
+        manifest = {
+            "kind": KIND, "features_version": FEATURES_VERSION, "features": list(CANDIDATE_NUMBERS),
+            "lists": dict(self.lists), "serves": list(self.serves), "spread": self.spread,
+            "curves": _by_kind(self.curves, lambda curve: [curve.intercept, curve.slope]),
+            "places": _by_kind(self.curves, lambda curve: curve.place),
+            "settings": asdict(self.settings),
+        }  # fmt: skip
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Trees:
+        """Raises ValueError for a folder that was trained on features of another version."""
+        about = read_manifest(folder)
+        curves = {
+            kind: {task: Curve(*line, about["places"][kind][task]) for task, line in of_kind.items()}
+            for kind, of_kind in about["curves"].items()
+        }
+        booster = lightgbm.Booster(model_file=str(folder / ORDER))
+        return cls(booster, about["lists"], about["serves"], about["spread"], curves, TreeSettings(**about["settings"]))
+
+    def _probabilities(self, examples: Examples, places: Doubles) -> dict[str, FloatArray]:
+        if missing := sorted(set(examples.kinds.tolist()) - self.curves.keys()):
+            raise ValueError(f"the trees have no probabilities for pages of the kinds {missing}; leave these out")
+        scores, kinds = self.scores(examples.numbers), examples.kinds[examples.page]
+        found = {task: np.zeros(len(examples), np.float32) for task in TASKS}
+        for kind, of_kind in self.curves.items():
+            rows = kinds == kind
+            for task, curve in of_kind.items():
+                logits = curve.intercept + curve.slope * scores[rows] + curve.place * places[rows]
+                found[task][rows] = sigmoid(logits)
+        return found
+
+
+def fit_trees(lists: TreeLists, settings: TreeSettings, seed: int = 0) -> Trees | None:
+    """None: no kind has enough lists. Equal lists, settings and seeds give equal trees."""
+    stopping = _stopping(lists.persons, settings.stopping, seed)
+    usable = lists.has_gain
+    trained, ending = lists.take(usable & ~stopping), lists.take(usable & stopping)
+    counts = {kind: int((lists.kinds[usable] == kind).sum()) for kind in KINDS}
+    serves = [kind for kind in KINDS if counts[kind] >= settings.least_lists]
+    if not serves or not ending.count:
+        return None
+    data = _dataset(trained, None)
+    booster = lightgbm.train(
+        _parameters(settings, seed), data, settings.trees, valid_sets=[_dataset(ending, data)],
+        feval=_ndcg_of(ending), callbacks=[lightgbm.early_stopping(settings.patience, verbose=False)],
+    )  # fmt: skip
+    # What early stopping has dropped is not written.
+    booster = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
+    scores = _scores(booster, trained.numbers)
+    starts = np.flatnonzero(np.append(True, trained.lists[1:] != trained.lists[:-1]))
+    spreads = np.maximum.reduceat(scores, starts) - np.minimum.reduceat(scores, starts)
+    shown = lists.take(stopping & (np.bincount(lists.lists, lists.positions, lists.count) > 0))
+    curves = _curves(shown, _scores(booster, shown.numbers), settings.least_lists * settings.stopping)
+    return Trees(booster, counts, serves, float(spreads.mean()), curves, settings)
+
+
+def _ndcg_of(lists: TreeLists) -> Callable[[Doubles, lightgbm.Dataset], tuple[str, float, bool]]:
+    """NDCG@10 for LightGBM. Outcomes at places that are rarely looked at count more: else those of the order that was
+    shown would end the fit as soon as the trees leave it.
+    """
+    gains = lists.reached.astype(np.float64)
+
+    def measure(scores: Doubles, _: lightgbm.Dataset) -> tuple[str, float, bool]:
+        return "ndcg", float(ndcg_of_lists(lists.lists, lists.count, scores, gains, TOP, lists.weights).mean()), True
+
+    return measure
+
+
+def _parameters(settings: TreeSettings, seed: int) -> dict[str, Any]:
+    return {
+        "objective": "lambdarank", "metric": "none", "label_gain": [0, 1, 2, 3],
+        "lambdarank_truncation_level": settings.truncation, "num_leaves": settings.leaves,
+        "min_data_in_leaf": settings.least_in_leaf, "learning_rate": settings.learning_rate,
+        "deterministic": True, "force_row_wise": True, "num_threads": 1, "seed": seed, "verbosity": -1,
+    }  # fmt: skip
+
+
+def _dataset(lists: TreeLists, reference: lightgbm.Dataset | None) -> lightgbm.Dataset:
+    return lightgbm.Dataset(
+        lists.numbers, lists.reached, group=lists.sizes, position=lists.positions, reference=reference,
+        feature_name=list(CANDIDATE_NUMBERS),
+    )  # fmt: skip
+
+
+def _scores(booster: lightgbm.Booster, numbers: FloatArray) -> Doubles:
+    if not len(numbers):
+        return np.zeros(0)
+    found: Doubles = np.asarray(booster.predict(numbers, raw_score=True, num_threads=1))
+    return found
+
+
+def _stopping(persons: npt.NDArray[np.str_], share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """[k]: the lists of a random part of the persons."""
+    names, of = np.unique(persons, return_inverse=True)
+    return np.random.default_rng(seed).permutation(len(names))[of] < share * len(names)
+
+
+def _curves(shown: TreeLists, scores: Doubles, least: float) -> dict[str, dict[str, Curve]]:
+    """By kind, of the pages that the trees were not fitted on; `least` pages of a kind."""
+    found: dict[str, dict[str, Curve]] = {}
+    for kind in KINDS:
+        rows = (shown.kinds == kind)[shown.lists]
+        if (shown.kinds == kind).sum() < least:
+            continue
+        columns = np.stack([np.ones(rows.sum()), scores[rows], np.log(shown.positions[rows])], axis=1)
+        found[kind] = {
+            task: Curve(*logistic_curve(columns, (shown.reached[rows] >= stage).astype(np.float64)).tolist())
+            for stage, task in enumerate(TASKS, 1)
+        }
+    return found
+
+
+def _by_kind(curves: Mapping[str, Mapping[str, Curve]], value: Any) -> dict[str, dict[str, Any]]:
+    return {kind: {task: value(curve) for task, curve in of_kind.items()} for kind, of_kind in curves.items()}

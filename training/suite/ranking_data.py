@@ -1,0 +1,132 @@
+"""What the ranking stage is trained on: lists before persons' newest events, and pages that were shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from services.common.models.registry import ModelRegistry
+from services.ranker.adapters.shopper_version import ShopperVersion
+from services.ranker.domain.weights import Weights
+from training.ranking.examples import KINDS, PERSON, SEARCH, Examples
+from training.ranking.split import is_held_back as is_ranking_held_back
+from training.ranking.trees import TreeLists
+from training.shopper.lists import Lists
+from training.suite.cases import is_held_back
+from training.suite.examples import examples_of
+from training.suite.lists import lists_of, stored_lists
+from training.suite.progress import Progress
+from training.suite.settings import SuiteTraining
+from training.suite.work import WorkFolder
+
+# Of the persons, and of the rankings, as the learner holds them back. The same ones for every version.
+_HELD_BACK = 0.2
+
+
+@dataclass(frozen=True)
+class RankingData:
+    """`lists` are None if no shopper model serves: they hold its scores. `pages` are none if they are too few."""
+
+    lists: Lists | None
+    pages: Examples
+    vector_version: str
+    clicked: int
+    why_no_lists: str = ""
+
+    @property
+    def list_count(self) -> int:
+        """Lists that have the person's next product."""
+        return 0 if self.lists is None else self.lists.count
+
+    def has_pages(self, settings: SuiteTraining) -> bool:
+        return self.clicked >= settings.least.pages
+
+    def missing(self, settings: SuiteTraining) -> str:
+        """What is missing for training; empty if lists or pages suffice."""
+        if self.has_pages(settings) or self.list_count >= settings.least.lists:
+            return ""
+        lists = self.why_no_lists or (
+            f"{self.list_count:,} lists with the next product of a person, needs {settings.least.lists:,}"
+        )
+        return f"{lists}; or {self.clicked:,} pages with a click, needs {settings.least.pages:,}"
+
+    def split(self) -> tuple[RankingData, RankingData]:
+        """(to train, held back). What a person did whose list is held back is not trained on."""
+        held_persons = np.array([is_held_back(person, _HELD_BACK) for person in self.pages.persons.tolist()], np.bool_)
+        is_known = self.pages.persons != ""
+        held = is_ranking_held_back(self.pages.ranking_ids.tolist(), _HELD_BACK) | (held_persons & is_known)
+        trained, judge = (self.pages.take(np.flatnonzero(chosen)) for chosen in (~held, held))
+        if self.lists is None:
+            return replace(self, pages=trained), replace(self, pages=judge)
+        of_lists = np.array([is_held_back(person, _HELD_BACK) for person in self.lists.persons.tolist()], np.bool_)
+        return (
+            replace(self, lists=self.lists.of_persons(~of_lists), pages=trained),
+            replace(self, lists=self.lists.of_persons(of_lists), pages=judge),
+        )
+
+    def tree_lists(self) -> TreeLists:
+        parts = [TreeLists.of_pages(self.pages)] if self.pages.page_count else []
+        if self.lists is not None:
+            lists = self.lists
+            parts.append(
+                TreeLists(
+                    lists.numbers, lists.lists, lists.reached, np.zeros_like(lists.lists), lists.weights,
+                    np.full(lists.count, PERSON), lists.persons[: lists.count],
+                )
+            )  # fmt: skip
+        return TreeLists.joined(parts)
+
+    def about(self) -> dict[str, Any]:
+        """For the manifest."""
+        shown_s = self.pages.shown_s
+        times = {"from_s": float(shown_s.min()), "to_s": float(shown_s.max())} if len(shown_s) else {}
+        lists = {"lists": self.list_count, "lists_of": 0 if self.lists is None else self.lists.all_lists}
+        return {"pages": self.pages.page_count, "pages_with_a_click": self.clicked, **times, **lists}
+
+
+def ranking_data(
+    work: WorkFolder, shoppers: ModelRegistry, settings: SuiteTraining, bar: Progress, clock: Callable[[], float]
+) -> RankingData:
+    pages, vector_version = examples_of(work, settings, clock())
+    clicked = pages.clicked_pages
+    if clicked < settings.least.pages:
+        pages = pages.take(np.zeros(0, np.int64))
+    if not shoppers.rollout().current:
+        return RankingData(None, pages, vector_version, clicked, "no shopper model serves, whose scores lists hold")
+    lists, why = _lists(work, shoppers, settings, bar, clock)
+    return RankingData(lists, pages, vector_version, clicked, why)
+
+
+def serving_weights(shoppers: ModelRegistry, own: Weights, search_share: float) -> dict[str, Weights]:
+    """Of the weighted sum, by kind of list: the fitted ones of the shopper model that serves, if it has any."""
+    version = shoppers.rollout().current
+    fitted = ShopperVersion(shoppers.path(version)).weights if version else None
+    in_search = replace(own, shopper=search_share * own.shopper, neighbours=search_share * own.neighbours)
+    return {kind: in_search if kind == SEARCH else fitted or own for kind in KINDS}
+
+
+def _lists(
+    work: WorkFolder, shoppers: ModelRegistry, settings: SuiteTraining, bar: Progress, clock: Callable[[], float]
+) -> tuple[Lists | None, str]:
+    """Those that the shopper model's training has left in the work folder; else a first fit is made for them."""
+    if (found := stored_lists(work.folder)) is not None:
+        return found, ""
+    # Imported here: they import torch, which a run without such lists does not need.
+    from training.shopper.train import choose
+    from training.suite.shopper import KIND as SHOPPER
+    from training.suite.shopper import data_of
+
+    data = data_of(work, shoppers, clock())
+    if missing := data.missing(settings):
+        return None, missing
+    with bar.stage("Fitting a shopper model for lists") as stage:
+
+        def progress(what: str, done: int, total: int, note: str) -> None:
+            stage.total(total)
+            stage.update(done, f"{what}: {note}")
+
+        chosen = choose(data.log, data.catalogue, settings.shopper, work.folder / SHOPPER / "fit", progress)
+    return lists_of(work.folder, chosen.model, data.log, data.catalogue, chosen.validation, settings.seed, bar), ""
