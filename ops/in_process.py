@@ -72,9 +72,11 @@ def in_process_suite(
     fusion: FusionSettings | None = None,
     encoder: Mapping[str, Any] | None = None,
     domain_dir: Path | None = None,
+    ranker: Mapping[str, Any] | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Iterator[InProcessSuite]:
-    """Runs the suite with its state in `folder`. `fusion`, `encoder` (settings of the query encoder) and `domain_dir`
-    (the folder of the domain) replace defaults.
+    """Runs the suite with its state in `folder`. `fusion`, `encoder` and `ranker` (settings of these services) and
+    `domain_dir` (the folder of the domain) replace defaults. `clock` is the ranker's, in seconds since the epoch.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
@@ -82,7 +84,14 @@ def in_process_suite(
     thread.start()
     try:
         servers = asyncio.run_coroutine_threadsafe(
-            _start(folder, fusion or FusionSettings(), {"domain_dir": domain_dir} | dict(encoder or {}), domain_dir),
+            _start(
+                folder,
+                fusion or FusionSettings(),
+                {"domain_dir": domain_dir} | dict(encoder or {}),
+                domain_dir,
+                ranker or {},
+                clock,
+            ),
             loop,
         ).result()
         keep_freed_memory()
@@ -113,11 +122,12 @@ class _Servers:
 
 
 async def _start(
-    folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None
-) -> _Servers:
+    folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None,
+    ranker_settings: Mapping[str, Any], clock: Callable[[], float],
+) -> _Servers:  # fmt: skip
     encoder = build_encoder_handler(QueryEncoderSettings(data_dir=folder / "query_encoder", **encoder_settings))
     retrieval = build_retrieval_handler(RetrievalSettings(data_dir=folder / "retrieval", fusion=fusion))
-    ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker"))
+    ranker = build_ranker_handler(RankerSettings(data_dir=folder / "ranker", **ranker_settings), clock)
     pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
     closing = contextlib.ExitStack()
     for handler in (encoder, retrieval, ranker, pricing):

@@ -76,7 +76,7 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._shoppers, reader = shoppers, ShopperReader(shoppers, store, self._writer)
         self._lists = ItemLists(store, counts, clock)
         self._ranker = ItemRanker(
-            store, self._writer, models, reader, self._lists, settings.exploration, clock, random or Random()
+            store, self._writer, models, reader, self._lists, settings.exploration_shares, clock, random or Random()
         )
         self._impressions = ImpressionLog(store, self._writer, settings.rankings.whole_share, clock)
         self._counts, bounds = counts, settings.item_counts

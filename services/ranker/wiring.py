@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,11 +38,13 @@ VERSION = 3
 _log = structlog.get_logger("kairos.models")
 
 
-def build_handler(settings: RankerSettings) -> RankerHandler:
+def build_handler(settings: RankerSettings, clock: Callable[[], float] = time.time) -> RankerHandler:
+    """`clock` gives seconds since the epoch."""
     store, mirror = build_store(settings), build_mirror(settings)
     models, shoppers = build_models(settings, store), build_shopper_models(settings, store)
     return RankerHandler(
-        store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings, mirror=mirror
+        store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings, clock,
+        mirror=mirror,
     )  # fmt: skip
 
 
