@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def main() -> int:
     results, products = Results(arguments.out, settings), build_catalogue(arguments.seed, arguments.products)
     shop = Shop(products, build_shoppers(products, arguments.shoppers, arguments.seed), arguments.seed)
     for name in arguments.arms:
-        results.part(name, lambda name=name: measured(name, shop, arguments.days))
+        results.part(name, partial(measured, name, shop, arguments.days))
     rows = {name: np.array(results.parts[name]["visits"], np.float64) for name in ARMS if name in results.parts}
     show(rows, results.parts, shop, arguments.seed)
     if arguments.plot:
