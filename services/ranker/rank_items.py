@@ -84,7 +84,9 @@ class ItemRanker:
         if len(kept) < len(asked.item_ids):
             asked, scores = asked.take(kept), scores.take(kept)
         slate = make_slate(asked, scores.total, slate_options(message)) if message.as_slate else None
-        shown = self._explored(asked, order_of(asked, scores, slate))
+        # A ranking without an id is not shown to a shopper: nothing would be learned of it.
+        share = self._exploration.of(asked) if message.ranking_id else 0.0
+        shown = self._explored(asked, order_of(asked, scores, slate), share)
         order = shown.order
         if message.ranking_id:
             # The features are computed by the writer, or earlier if another call reads the ranking.
@@ -111,11 +113,11 @@ class ItemRanker:
             response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
         return response
 
-    def _explored(self, asked: RankingRequest, order: Sequence[int]) -> Explored:
+    def _explored(self, asked: RankingRequest, order: Sequence[int], share: float) -> Explored:
         """What is out of stock, and what the query names by an identifier, keeps its place."""
         may_move = (asked.stocks != 0) & ~asked.has_identifier
         places = SEARCH_PLACES if asked.is_search else SLATE_PLACES
-        return explored(order, may_move, places, self._exploration.of(asked), self._random)
+        return explored(order, may_move, places, share, self._random)
 
     def _event_shares(
         self, tenant: str, asked: RankingRequest, shopper: ShopperPerson | None, rows: Sequence[int]

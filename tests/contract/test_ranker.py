@@ -360,18 +360,20 @@ async def test_a_slate_has_both_interests(stub: Stub) -> None:
 
 async def test_exploration(tmp_path: Path) -> None:
     """In slates places are drawn at random, for users with and without a history by their own shares, with
-    propensities below 1; without exploration all are 1.
+    propensities below 1; without exploration all are 1, and so they are for a ranking without an id.
     """
     for exploration, informed, explored, not_explored in ((0.5, 0.0, "stranger", "u"), (0.0, 0.5, "u", "stranger")):
         settings = {"exploration": exploration, "informed_exploration": informed}
         async with serving(tmp_path / explored, **settings) as stub:
             await stub.RecordEvents(recording(event("e1", "boot2")))
-            slate, other = ranking(explored), ranking(not_explored)
+            slate, other = ranking(explored, ranking_id="r"), ranking(not_explored, ranking_id="r")
             slate.as_slate = other.as_slate = True
             answers = [await stub.RankItems(slate) for _ in range(30)]
             assert len({tuple(answer.item_ids) for answer in answers}) > 3
             assert all(0 < each < 1 for answer in answers for each in answer.propensities)
-            assert set((await stub.RankItems(other)).propensities) == {1}
+            slate.ranking_id = ""
+            for each in (slate, other):
+                assert set((await stub.RankItems(each)).propensities) == {1}
 
 
 async def test_exploration_of_a_search(tmp_path: Path) -> None:
@@ -379,7 +381,7 @@ async def test_exploration_of_a_search(tmp_path: Path) -> None:
     keep theirs. What is out of stock, or named by an identifier, does not move.
     """
     async with serving(tmp_path, informed_exploration=0.5) as stub:
-        answers = [await stub.RankItems(ranking(explain=True)) for _ in range(30)]
+        answers = [await stub.RankItems(ranking(explain=True, ranking_id="r")) for _ in range(30)]
         for answer in answers:
             is_swapped = list(answer.item_ids) != list(VECTORS)
             assert list(answer.item_ids)[:3] == list(VECTORS)[:3]
@@ -389,7 +391,7 @@ async def test_exploration_of_a_search(tmp_path: Path) -> None:
             assert drawn == [False, False, False, is_swapped, False]
         assert len({tuple(answer.item_ids) for answer in answers}) == 2
         for fixed in ({"stocks": [-1, -1, -1, 0, -1]}, {"identifier_matches": [True] * 4 + [False]}):
-            answers = [await stub.RankItems(ranking(**fixed)) for _ in range(20)]
+            answers = [await stub.RankItems(ranking(ranking_id="r", **fixed)) for _ in range(20)]
             assert len({tuple(answer.item_ids) for answer in answers}) == 1
             assert set(answers[0].propensities) == {1}
 
