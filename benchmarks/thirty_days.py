@@ -116,7 +116,7 @@ def main() -> int:
 
 
 def measured(name: str, shop: Shop, days: int) -> dict[str, Any]:
-    """The arm's visits, the versions that were promoted, and its time."""
+    """The arm's visits, what each night's training gave, the versions that were promoted, and its time."""
     # Popular products are those of the moment, and not of 20 s ago.
     os.environ["KAIROS_GATEWAY_SEARCH__POPULAR_REFRESH_S"] = "0.5"
     arm, clock, began = ARMS[name], Clock(), time.monotonic()
@@ -143,6 +143,7 @@ def measured(name: str, shop: Shop, days: int) -> dict[str, Any]:
     return {
         "seconds": round(time.monotonic() - began),
         "promoted": training.promoted,
+        "nights": training.nights,
         "visits": [[round(value, 4) for value in astuple(outcome)] for outcome in outcomes],
     }
 
@@ -165,7 +166,7 @@ class _Training:
         weights = Weights(**settings.weights.model_dump())
         self._models = Suite(connection, settings.models_dir, TENANT, weights)
         self._settings, self._bar = settings_for(small=True, minutes=_MINUTES), Progress(Console(), quiet=True)
-        self.promoted = list[str]()
+        self.promoted, self.nights = list[str](), list[list[str]]()
         self._learner, self._learned_s = None, clock()
         if arm.has_learner:
             self._store = build_store(settings)
@@ -183,7 +184,8 @@ class _Training:
     def by_night(self) -> None:
         if self._arm.nightly:
             work = WorkFolder(self._folder / "train")
-            train(self._models, work, self._settings, self._bar, self._arm.nightly, self._clock)
+            for outcome in train(self._models, work, self._settings, self._bar, self._arm.nightly, self._clock):
+                self.nights.append([outcome.kind, outcome.result.value, outcome.reason])
         self._promote("shopper", self._models.shoppers)
         self._promote("ranking", self._models.rankers)
 
