@@ -14,7 +14,7 @@ incremental        the ranking model is trained by the learner, each hour, inste
 exploration        with KAIROS_RANKER_INFORMED_EXPLORATION of that share
 
 Reported: the mean true utility of the first ten products by day, with those of ten random products and of each
-shopper's best ten; clicks per shown product (CTR) by day; the return of all days, with 1 for a click, 3 for a cart and
+shopper's best ten; clicks per shown product (CTR) by day; the return of a shopper, with 1 for a click, 3 for a cart and
 6 for a purchase. Intervals are 95 %, by the bootstrap over shoppers; differences are paired with the first arm. R.json
 keeps finished arms.
 """
@@ -109,7 +109,7 @@ def main() -> int:
     for name in arguments.arms:
         results.part(name, partial(measured, name, shop, arguments.days))
     rows = {name: np.array(results.parts[name]["visits"], np.float64) for name in ARMS if name in results.parts}
-    show(rows, results.parts, shop, arguments.seed)
+    show(rows, results.parts, shop, arguments.days, arguments.seed)
     if arguments.plot:
         plot(rows, shop, arguments.plot, arguments.seed)
     return 0
@@ -225,23 +225,29 @@ def returns_of(rows: Rows, shoppers: int) -> Rows:
     return np.bincount(rows[:, SHOPPER].astype(int), rows[:, VALUE], shoppers).astype(np.float64)
 
 
-def show(rows: Mapping[str, Rows], parts: Mapping[str, Any], shop: Shop, seed: int) -> None:
-    shoppers, console = len(shop.shoppers), Console()
+def show(rows: Mapping[str, Rows], parts: Mapping[str, Any], shop: Shop, days: int, seed: int) -> None:
+    """Figures of all days, and of the second half, in which models had something to learn from."""
+    shoppers, console, first = len(shop.shoppers), Console(), next(iter(rows.values()))
     random, best = shop.bounds
     console.print(f"ten random products {random:.3f}, each shopper's best ten {best:.3f}; {shoppers} shoppers")
-    table = Table("", "minutes", "versions", *MEASURES, "return", "return − first arm")
-    first: Rows | None = None
-    for name, own in rows.items():
-        cells = []
-        for measure in MEASURES.values():
-            values = by_shopper(own, measure(own), shoppers)
-            cells.append(f"{np.nanmean(values):.3f} {mean_interval(values, seed, 3)}")
-        returns = returns_of(own, shoppers)
-        first = returns if first is None else first
-        low, high = (bound * shoppers for bound in mean_interval(returns - first, seed))
-        cells += [f"{returns.sum():,.0f}", f"{(returns - first).sum():+,.0f} ({low:+,.0f} to {high:+,.0f})"]
-        table.add_row(name, f"{parts[name]['seconds'] / 60:.1f}", str(len(parts[name]["promoted"])), *cells)
-    console.print(table)
+    for title, begin in (("all days", 0), (f"from day {days // 2 + 1} on", days // 2)):
+        table = Table("", "minutes", "versions", *MEASURES, "return", title=title)
+        of_first = first[first[:, DAY] >= begin]
+        for name, whole in rows.items():
+            own, cells = whole[whole[:, DAY] >= begin], []
+            for measure in MEASURES.values():
+                values, others = (by_shopper(each, measure(each), shoppers) for each in (own, of_first))
+                cells.append(f"{np.nanmean(values):.3f}; {_interval(values - others, seed)}")
+            returns, others = returns_of(own, shoppers), returns_of(of_first, shoppers)
+            cells.append(f"{returns.mean():.1f}; {_interval(returns - others, seed)}")
+            table.add_row(name, f"{parts[name]['seconds'] / 60:.1f}", str(len(parts[name]["promoted"])), *cells)
+        console.print(table)
+
+
+def _interval(differences: Rows, seed: int) -> str:
+    """Of the mean of paired differences."""
+    low, high = mean_interval(differences, seed, 3)
+    return f"{np.nanmean(differences):+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def plot(rows: Mapping[str, Rows], shop: Shop, path: Path, seed: int) -> None:
