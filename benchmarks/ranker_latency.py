@@ -58,6 +58,7 @@ from services.ranker.domain.baselines import by_shuffle
 from services.ranker.domain.candidate_features import features_of
 from services.ranker.domain.candidate_source import ListKind
 from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
+from services.ranker.domain.exploration import ExplorationShares
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.profile import build_profile
@@ -174,8 +175,8 @@ def rank_items(random: np.random.Generator, folder: Path, closing: ExitStack) ->
     while counts.progress("default").position < store.last_position("default"):
         time.sleep(0.1)
     ranker = ItemRanker(
-        store, writer, models, ShopperReader(shoppers, store, writer), ItemLists(store, counts, time.time), 0,
-        time.time, Random(0),
+        store, writer, models, ShopperReader(shoppers, store, writer), ItemLists(store, counts, time.time),
+        lambda tenant, person: (), ExplorationShares(), time.time, Random(0),
     )  # fmt: skip
     query = vectors_to_proto(unit(random, 1), "m@1")
     message = ranker_pb2.RankItemsRequest(user_id="0", query_vector=query, candidates=found, query="a query")

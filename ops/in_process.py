@@ -72,10 +72,13 @@ def in_process_suite(
     fusion: FusionSettings | None = None,
     encoder: Mapping[str, Any] | None = None,
     domain_dir: Path | None = None,
+    ranker: Mapping[str, Any] | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> Iterator[InProcessSuite]:
     """Runs the suite with its state in `folder`, also if the environment names servers.
 
-    `fusion`, `encoder` (settings of the query encoder) and `domain_dir` (the folder of the domain) replace defaults.
+    `fusion`, `encoder` and `ranker` (settings of these services) and `domain_dir` (the folder of the domain) replace
+    defaults. `clock` is the ranker's, in seconds since the epoch.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
@@ -83,7 +86,14 @@ def in_process_suite(
     thread.start()
     try:
         servers = asyncio.run_coroutine_threadsafe(
-            _start(folder, fusion or FusionSettings(), {"domain_dir": domain_dir} | dict(encoder or {}), domain_dir),
+            _start(
+                folder,
+                fusion or FusionSettings(),
+                {"domain_dir": domain_dir} | dict(encoder or {}),
+                domain_dir,
+                ranker or {},
+                clock,
+            ),
             loop,
         ).result()
         keep_freed_memory()
@@ -114,25 +124,26 @@ class _Servers:
 
 
 async def _start(
-    folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None
-) -> _Servers:
+    folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None,
+    ranker_settings: Mapping[str, Any], clock: Callable[[], float],
+) -> _Servers:  # fmt: skip
     models = folder / "ranker" / "models"
     encoder = build_encoder_handler(
         QueryEncoderSettings(
-            data_dir=folder / "query_encoder",
-            lexicon="sqlite",
-            registry_dir=models,
-            registry_url="",
+            data_dir=folder / "query_encoder", lexicon="sqlite", registry_dir=models, registry_url="",
             **encoder_settings,
         )
-    )
+    )  # fmt: skip
     retrieval = build_retrieval_handler(
         RetrievalSettings(
             data_dir=folder / "retrieval", engine="edge", fusion=fusion, registry_dir=models, registry_url=""
         )
     )
     ranker = build_ranker_handler(
-        RankerSettings(data_dir=folder / "ranker", store="sqlite", registry_dir=None, registry_url="")
+        RankerSettings(
+            data_dir=folder / "ranker", store="sqlite", registry_dir=None, registry_url="", **ranker_settings
+        ),
+        clock,
     )
     pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
     closing = contextlib.ExitStack()

@@ -16,6 +16,7 @@ from services.common.errors import FieldViolation, InvalidArgument
 from services.common.limits import MAX_ID, MAX_QUERY, id_problem, text_problem
 from services.ranker.domain.candidate_source import CandidateSource
 from services.ranker.domain.collapse import VariantPreference, best_variants
+from services.ranker.domain.exploration import Explored
 from services.ranker.domain.person import person_key
 from services.ranker.domain.profile import Profile
 from services.ranker.domain.ranking_request import RankingRequest
@@ -146,19 +147,19 @@ def order_of(asked: RankingRequest, scores: Scores, slate: Slate | None) -> Sequ
 
 
 def ranking_to_proto(
-    request: RankingRequest, scores: Scores, order: Sequence[int], slate: Slate | None, model_version: str
+    request: RankingRequest, scores: Scores, shown: Explored, model_version: str
 ) -> ranker_pb2.RankItemsResponse:
     """Everything but the reasons."""
-    rows = list(order)
+    rows = list(shown.order)
     ranked = scores.total[rows].tolist()
     return ranker_pb2.RankItemsResponse(
-        item_ids=[request.item_ids[row] for row in order],
+        item_ids=[request.item_ids[row] for row in rows],
         scores=ranked,
         task_scores=[
             ranker_pb2.TaskScores(task="relevance", values=ranked),
             *(ranker_pb2.TaskScores(task=task, values=values[rows].tolist()) for task, values in scores.tasks.items()),
         ],
-        propensities=slate.propensities if slate is not None else [1.0] * len(order),
+        propensities=shown.propensities,
         model_version=model_version,
         history_size=request.profile.size,
     )

@@ -19,10 +19,10 @@ from services.common.convert import (
 from services.common.errors import FieldViolation, InvalidArgument
 from services.ranker.convert import MAX_CANDIDATES, candidate_source, check_id, check_ids
 from services.ranker.domain.candidate_features import features_of
+from services.ranker.domain.exploration import Explored
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Scores
-from services.ranker.domain.slate.slate import Slate
 from services.ranker.domain.stored_ranking import (
     ITEMS_WITH_VECTORS,
     ItemColumns,
@@ -43,12 +43,11 @@ def stored_ranking(
     kept: Sequence[int],
     asked: RankingRequest,
     scores: Scores,
-    order: Sequence[int],
-    slate: Slate | None,
+    shown: Explored,
     model_version: str,
 ) -> StoredRanking:
     """The ranking that answered the message, with the features of all its items. `kept` are their candidates' rows."""
-    rows, candidates = list(order), message.candidates
+    rows, candidates = list(shown.order), message.candidates
     candidate_rows = [kept[row] for row in rows]
     user, features = scores.features or features_of(asked)
     legs = {leg: getattr(candidates, f"{leg}_scores") for leg in _LEGS} | {"retrieval": candidates.scores}
@@ -61,7 +60,7 @@ def stored_ranking(
         model_version=model_version,
         item_ids=[asked.item_ids[row] for row in rows],
         scores=scores.total[rows],
-        propensities=np.ones(len(rows), np.float32) if slate is None else np.array(slate.propensities, np.float32),
+        propensities=np.array(shown.propensities, np.float32),
         total_size=message.total_size,
         ranked_s=asked.now_s,
         candidate_source=asked.source,

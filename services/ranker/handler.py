@@ -83,8 +83,8 @@ class RankerHandler(ranker_pb2_grpc.RankerServiceServicer):
         self._counter = ItemCounter(store, counts, bounds.items, bounds.persons, bounds.interval_s, clock)
         self._users = UserData(store, self._writer, self._counter, reader, schemas or {}, clock)
         self._ranker = ItemRanker(
-            store, self._writer, models, reader, self._lists, self._users.features, settings.exploration, clock,
-            random or Random(),
+            store, self._writer, models, reader, self._lists, self._users.features, settings.exploration_shares,
+            clock, random or Random(),
         )  # fmt: skip
         self._logs = LogReader(store, schemas or {})
         self._threads = ThreadPoolExecutor(settings.workers, "ranker")

@@ -24,6 +24,13 @@ from services.ranker.convert_options import slate_options
 from services.ranker.convert_rankings import stored_ranking
 from services.ranker.domain.event_shares import Basis, EventShares
 from services.ranker.domain.explanation import explain
+from services.ranker.domain.exploration import (
+    SEARCH_PLACES,
+    SLATE_PLACES,
+    ExplorationShares,
+    Explored,
+    explored,
+)
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.slate.slate import make_slate
@@ -45,10 +52,7 @@ _BY_HISTORY = (
 
 
 class ItemRanker:
-    """`clock` gives seconds since the epoch. `exploration` is the share of places explored for unknown users.
-
-    `declared` gives the attributes that ranking may use, by tenant and person.
-    """
+    """`clock` gives seconds since the epoch; `declared` the attributes that ranking may use, by tenant and person."""
 
     def __init__(
         self,
@@ -58,7 +62,7 @@ class ItemRanker:
         shoppers: ShopperReader,
         lists: ItemLists,
         declared: Callable[[str, str], Sequence[Declared]],
-        exploration: float,
+        exploration: ExplorationShares,
         clock: Callable[[], float],
         random: Random,
     ) -> None:
@@ -88,23 +92,22 @@ class ItemRanker:
         kept = kept_rows(message, scores)
         if len(kept) < len(asked.item_ids):
             asked, scores = asked.take(kept), scores.take(kept)
-        slate = (
-            make_slate(asked, scores.total, self._exploration, self._random, slate_options(message))
-            if message.as_slate
-            else None
-        )
-        order = order_of(asked, scores, slate)
+        slate = make_slate(asked, scores.total, slate_options(message)) if message.as_slate else None
+        # A ranking without an id is not shown to a shopper: nothing would be learned of it.
+        share = self._exploration.of(asked) if message.ranking_id else 0.0
+        shown = self._explored(asked, order_of(asked, scores, slate), share)
+        order = shown.order
         if message.ranking_id:
             # The features are computed by the writer, or earlier if another call reads the ranking.
             self._writer.put(
                 PendingRanking(
                     tenant, message.ranking_id, person,
-                    lambda: stored_ranking(message, kept, asked, scores, order, slate, model_version),
+                    lambda: stored_ranking(message, kept, asked, scores, shown, model_version),
                 )
             )  # fmt: skip
         if (move := session_move(tenant, message, now_s)) is not None:
             self._writer.move([move])
-        response = ranking_to_proto(asked, scores, order, slate, model_version)
+        response = ranking_to_proto(asked, scores, shown, model_version)
         if message.explain:
             explained = explained_rows(message, asked.item_ids, order)
             explanations = explain(
@@ -114,9 +117,16 @@ class ItemRanker:
                 slate,
                 message.candidate_source in _BY_HISTORY,
                 self._event_shares(tenant, asked, shopper, explained),
+                shown.drawn,
             )
             response.reasons.extend(explanation_to_proto(explanations.get(row)) for row in order)
         return response
+
+    def _explored(self, asked: RankingRequest, order: Sequence[int], share: float) -> Explored:
+        """What is out of stock, and what the query names by an identifier, keeps its place."""
+        may_move = (asked.stocks != 0) & ~asked.has_identifier
+        places = SEARCH_PLACES if asked.is_search else SLATE_PLACES
+        return explored(order, may_move, places, share, self._random)
 
     def _event_shares(
         self, tenant: str, asked: RankingRequest, shopper: ShopperPerson | None, rows: Sequence[int]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
+from services.ranker.domain.exploration import ExplorationShares
 from services.ranker.ports import MOST_ATTRIBUTES, LogBound, Retention
 
 
@@ -158,6 +159,9 @@ class RankerSettings(ServiceSettings):
     workers: int = Field(default=2, ge=1)
     # Share of the places of a recommendation that are drawn at random, for users without a history.
     exploration: float = Field(default=0.1, ge=0, le=1)
+    # The same where more is known of what the person wants: in recommendations for users with a history, and at places
+    # 4 to 20 of searches.
+    informed_exploration: float = Field(default=0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _has_what_is_chosen(self) -> RankerSettings:
@@ -166,6 +170,10 @@ class RankerSettings(ServiceSettings):
         if self.ranker == "network" and self.model_dir is None:
             raise ValueError("model_dir is not set; name a version that `python -m training.ranking` wrote")
         return self
+
+    @property
+    def exploration_shares(self) -> ExplorationShares:
+        return ExplorationShares(self.exploration, self.informed_exploration)
 
     @property
     def models_dir(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -37,14 +38,15 @@ if TYPE_CHECKING:
 VERSION = 3
 
 
-def build_handler(settings: RankerSettings) -> RankerHandler:
+def build_handler(settings: RankerSettings, clock: Callable[[], float] = time.time) -> RankerHandler:
+    """`clock` gives seconds since the epoch."""
     # First: an invalid file stops the start before a store is opened.
     schemas = load_schemas(settings.attributes_file)
     store = build_store(settings)
     mirror = mirroring(settings.models_dir, settings.registry_url, ("", SHOPPERS), settings.registry_poll_s)
     models, shoppers = build_models(settings, store), build_shopper_models(settings, store)
     return RankerHandler(
-        store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings,
+        store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings, clock,
         schemas=schemas, mirror=mirror,
     )  # fmt: skip
 

@@ -358,20 +358,42 @@ async def test_a_slate_has_both_interests(stub: Stub) -> None:
     assert {name[:4] for name in first} == {"boot", "lamp"}
 
 
-async def test_unknown_users_are_explored(tmp_path: Path) -> None:
-    """For unknown users some slate positions are drawn at random, with propensities below 1; for known users none."""
-    async with serving(tmp_path, exploration=0.5) as stub:
-        await stub.RecordEvents(recording(event("e1", "boot2")))
-        stranger, known = ranking(user="stranger"), ranking()
-        stranger.as_slate = known.as_slate = True
-        answers = [await stub.RankItems(stranger) for _ in range(30)]
-        assert len({tuple(answer.item_ids) for answer in answers}) > 3
-        # The last position has one candidate.
-        assert all(max(list(answer.propensities)[:4]) < 1 for answer in answers)
+async def test_exploration(tmp_path: Path) -> None:
+    """In slates places are drawn at random, for users with and without a history by their own shares, with
+    propensities below 1; without exploration all are 1, and so they are for a ranking without an id.
+    """
+    for exploration, informed, explored, not_explored in ((0.5, 0.0, "stranger", "u"), (0.0, 0.5, "u", "stranger")):
+        settings = {"exploration": exploration, "informed_exploration": informed}
+        async with serving(tmp_path / explored, **settings) as stub:
+            await stub.RecordEvents(recording(event("e1", "boot2")))
+            slate, other = ranking(explored, ranking_id="r"), ranking(not_explored, ranking_id="r")
+            slate.as_slate = other.as_slate = True
+            answers = [await stub.RankItems(slate) for _ in range(30)]
+            assert len({tuple(answer.item_ids) for answer in answers}) > 3
+            assert all(0 < each < 1 for answer in answers for each in answer.propensities)
+            slate.ranking_id = ""
+            for each in (slate, other):
+                assert set((await stub.RankItems(each)).propensities) == {1}
+
+
+async def test_exploration_of_a_search(tmp_path: Path) -> None:
+    """In a search places 4 and 5 change, with propensities below 1, and the drawn item is reported; the first three
+    keep theirs. What is out of stock, or named by an identifier, does not move.
+    """
+    async with serving(tmp_path, informed_exploration=0.5) as stub:
+        answers = [await stub.RankItems(ranking(explain=True, ranking_id="r")) for _ in range(30)]
         for answer in answers:
-            assert min(answer.propensities) > 0
-        assert set((await stub.RankItems(known)).propensities) == {1}
-        assert set((await stub.RankItems(ranking(user="stranger"))).propensities) == {1}
+            is_swapped = list(answer.item_ids) != list(VECTORS)
+            assert list(answer.item_ids)[:3] == list(VECTORS)[:3]
+            # With probability 1/2 drawn, and then one of two.
+            assert list(answer.propensities) == [1, 1, 1, *[0.25 if is_swapped else 0.75] * 2]
+            drawn = [reasons.slate.is_explored for reasons in answer.reasons]
+            assert drawn == [False, False, False, is_swapped, False]
+        assert len({tuple(answer.item_ids) for answer in answers}) == 2
+        for fixed in ({"stocks": [-1, -1, -1, 0, -1]}, {"identifier_matches": [True] * 4 + [False]}):
+            answers = [await stub.RankItems(ranking(ranking_id="r", **fixed)) for _ in range(20)]
+            assert len({tuple(answer.item_ids) for answer in answers}) == 1
+            assert set(answers[0].propensities) == {1}
 
 
 @pytest.mark.parametrize("call", ["GetProfile", "DeleteUser", "ExportUser", "GetInterests"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from functools import partial
-from random import Random
 
 import numpy as np
 import pytest
@@ -137,7 +136,7 @@ def test_without_a_query_similarity_counts_as_history() -> None:
     """Without a query, retrieval scores count as history, and the contributions still sum to the score."""
     request = drawn(5)
     scores = RANKER(request)
-    slate = make_slate(request, scores.total, 0.0, Random(1))
+    slate = make_slate(request, scores.total)
     asked, unasked = (explain(request, scores, [3], made)[3] for made in (None, slate))
     assert unasked.contributions[ReasonType.QUERY_MATCH] == 0
     both = asked.contributions[ReasonType.QUERY_MATCH] + asked.contributions[ReasonType.RECENT_HISTORY]
@@ -150,7 +149,7 @@ def test_equal_retrieval_scores_are_the_baseline() -> None:
     request = drawn(6)
     request = replace(request, retrieval_scores=np.zeros(31, np.float32))
     scores = RANKER(request)
-    explained = explain(request, scores, [3], make_slate(request, scores.total, 0.0, Random(1)))[3]
+    explained = explain(request, scores, [3], make_slate(request, scores.total))[3]
     of_price = float(np.median(scores.parts[ReasonType.PRICE_AFFINITY]))
     assert explained.baseline == pytest.approx(WEIGHTS.query + of_price)
     assert explained.contributions[ReasonType.RECENT_HISTORY] == pytest.approx(
@@ -168,7 +167,7 @@ def test_what_relates_to_a_page_is_no_history() -> None:
     """The score of candidates that were found by the products of a page stays apart from the history."""
     request = drawn(5)
     scores = RANKER(request)
-    slate = make_slate(request, scores.total, 0.0, Random(1))
+    slate = make_slate(request, scores.total)
     asked, of_page = explain(request, scores, [3])[3], explain(request, scores, [3], slate, is_by_history=False)[3]
     assert of_page.contributions == asked.contributions
     assert of_page.slate is not None

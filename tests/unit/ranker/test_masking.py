@@ -136,9 +136,8 @@ def test_trees_give_each_basis_its_part(tmp_path: Path) -> None:
     trees = TreesRanker(tmp_path, _never, "learned@1")
     request = replace(drawn(12, events=20), neighbour_scores=np.linspace(9, 0, 31, dtype=np.float32))
     found, whole = masked(trees, request), trees(request).total[ROWS]
-    without_shopper, without_neighbours = (
-        whole - trees(replace(request, **{name: None})).total[ROWS] for name in ("shopper_scores", "neighbour_scores")
-    )
+    without_shopper = whole - trees(replace(request, shopper_scores=None)).total[ROWS]
+    without_neighbours = whole - trees(replace(request, neighbour_scores=None)).total[ROWS]
     parts = found.of_history()
     np.testing.assert_allclose(parts[Basis.SHOPPER], without_shopper, atol=1e-5)
     np.testing.assert_allclose(parts[Basis.TOGETHER], without_neighbours, atol=1e-5)

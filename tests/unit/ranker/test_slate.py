@@ -6,13 +6,11 @@ from collections import Counter
 from random import Random
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ranker.domain.interests import Interests
 from services.ranker.domain.slate.brand_cap import BRAND_CAP, WINDOW
-from services.ranker.domain.slate.exploration import explored
 from services.ranker.domain.slate.fatigue import fatigued
 from services.ranker.domain.slate.options import SlateOptions
 from services.ranker.domain.slate.placements import PLACES, Placement, placements, whole_order
@@ -81,24 +79,6 @@ def test_items_shown_without_a_click_fall() -> None:
     assert np.argmax(fatigued(scores, [0, 0, 0])) == 0
     assert np.argmax(fatigued(scores, [3, 0, 0])) == 1
     assert np.argmin(fatigued(scores, [99, 0, 0])) == 2
-
-
-def test_propensities_are_those_of_the_draw() -> None:
-    """Over many draws each item is at the first position as often as its propensity states."""
-    random, counts, stated = Random(7), Counter[int](), dict[int, float]()
-    for _ in range(20_000):
-        order, propensities = explored(range(5), 0.3, random)
-        assert sorted(order) == list(range(5))
-        counts[order[0]] += 1
-        stated[order[0]] = propensities[0]
-    assert sum(stated.values()) == pytest.approx(1)
-    for row, propensity in stated.items():
-        assert counts[row] / 20_000 == pytest.approx(propensity, abs=0.012)
-
-
-def test_without_exploration_nothing_is_drawn() -> None:
-    """A share of 0 keeps the order, and each item has propensity 1 at its position."""
-    assert explored([2, 0, 1], 0.0, Random(1)) == ([2, 0, 1], [1.0, 1.0, 1.0])
 
 
 def plainly(scores: np.ndarray, vectors: np.ndarray, brands: list[str], wishes: Interests) -> list[Placement]:

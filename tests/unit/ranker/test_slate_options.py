@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 import numpy as np
 import pytest
@@ -44,9 +43,9 @@ def test_a_margin_moves_equals_only_as_far_as_its_weight() -> None:
     """Of products with equal scores the one with the higher margin is first; a clearly better one stays above it."""
     asked = request([10, 10, 10], [9, 2, 10], [-1, -1, -1])
     options = SlateOptions(margin_weight=MAX_FACTOR_WEIGHT)
-    equal = make_slate(asked, np.array([0.5, 0.5, 0.5], np.float32), 0, Random(0), options)
+    equal = make_slate(asked, np.array([0.5, 0.5, 0.5], np.float32), options)
     assert list(equal.order)[:2] == [1, 0]
-    better = make_slate(asked, np.array([1.0, 0.4, 0.0], np.float32), 0, Random(0), options)
+    better = make_slate(asked, np.array([1.0, 0.4, 0.0], np.float32), options)
     assert better.order[0] == 0
 
 

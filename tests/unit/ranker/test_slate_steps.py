@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 import numpy as np
 import pytest
@@ -19,14 +18,14 @@ from tests.unit.ranker.requests import drawn
 NOBODY = Profile((), np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
 
 
-def slated(seen: dict[str, int] | None = None, exploration: float = 0.0, **fields: object) -> Slate:
+def slated(seen: dict[str, int] | None = None, **fields: object) -> Slate:
     """Thirty candidates, the first one the best, for a user with impressions and no other history."""
     request = drawn(1, count=30)
     in_stock = np.full(30, 5, np.float32)
     nobody = replace(NOBODY, shown_without_click=seen or {})
     request = replace(request, stocks=in_stock, profile=nobody, shopper_scores=None, neighbour_scores=None)
     request = replace(request, **fields)  # type: ignore[arg-type]
-    return make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), exploration, Random(3))
+    return make_slate(request, np.linspace(1, 0, 30, dtype=np.float32))
 
 
 def test_fatigue() -> None:
@@ -55,19 +54,11 @@ def test_similarity() -> None:
     assert slate.steps(0).similarity_cost == 0
 
 
-def test_draw() -> None:
-    """An item is reported as drawn exactly if it is above an item that preceded it and its propensity shows it."""
-    slate = slated(exploration=0.3, brands=[""] * 30)
-    drawn_rows = {row for row, propensity in zip(slate.order, slate.propensities, strict=True) if propensity < 0.5}
-    assert drawn_rows
-    assert {row for row in slate.order if slate.steps(row).is_explored} == drawn_rows
-
-
 def test_interest() -> None:
     """The steps of a placed item name the share of its interest."""
     request = drawn(2, count=30)
     options = SlateOptions(share_interests=True)
-    slate = make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), 0.0, Random(1), options)
+    slate = make_slate(request, np.linspace(1, 0, 30, dtype=np.float32), options)
     shares = [slate.steps(row).interest_share for row in slate.order]
     assert set(np.round(shares, 6)) <= set(np.round(slate.shares, 6))
     assert sum(slate.shares) == pytest.approx(1)
@@ -81,21 +72,9 @@ def test_a_cap_on_every_row_is_ignored() -> None:
     assert [p.capped for p in placed] == [None] * 6
 
 
-@pytest.mark.parametrize("exploration", [0.0, 0.9])
-def test_out_of_stock_is_behind_in_stock(exploration: float) -> None:
-    """Items out of stock come after all others, also those of unknown stock, with exploration as without."""
+def test_out_of_stock_is_behind_in_stock() -> None:
+    """Items out of stock come after all others, also those of unknown stock."""
     stocks = np.array([0, 0, -1, 3, 0] * 6, np.float32)
-    slate = slated(exploration=exploration, stocks=stocks, brands=[""] * 30)
+    slate = slated(stocks=stocks, brands=[""] * 30)
     assert sorted(slate.order) == list(range(30))
     assert [bool(stocks[row] == 0) for row in slate.order] == [False] * 12 + [True] * 18
-    assert list(slate.propensities[12:]) == [1.0] * 18
-    assert all(stocks[row] != 0 for row in slate.drawn)
-
-
-def test_a_known_person_is_not_explored() -> None:
-    """What the shopper model or the counts know of a person without comparable vectors is knowledge too."""
-    unknown = replace(drawn(2, count=30), profile=NOBODY, shopper_scores=None, neighbour_scores=None)
-    scores = np.linspace(1, 0, 30, dtype=np.float32)
-    assert min(make_slate(unknown, scores, 0.5, Random(1)).propensities) < 1
-    for known in (replace(unknown, shopper_scores=scores), replace(unknown, neighbour_scores=scores)):
-        assert set(make_slate(known, scores, 0.5, Random(1)).propensities) == {1}

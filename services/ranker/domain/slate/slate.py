@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 
 import numpy as np
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.interests import Interests, interests
 from services.ranker.domain.ranking_request import RankingRequest
-from services.ranker.domain.slate.exploration import drawn_rows, explored
 from services.ranker.domain.slate.fatigue import fatigue_cost, fatigued
 from services.ranker.domain.slate.options import SlateOptions, shop_factors
 from services.ranker.domain.slate.placements import Placement, placements, whole_order
@@ -25,24 +23,22 @@ class SlateSteps:
     """
 
     score_position: int
-    shown_without_click_count: int
-    fatigue_cost: float
-    similarity_cost: float
-    brand_capped_places: int
-    interest_share: float
-    is_explored: bool
+    shown_without_click_count: int = 0
+    fatigue_cost: float = 0.0
+    similarity_cost: float = 0.0
+    brand_capped_places: int = 0
+    interest_share: float = 0.0
+    is_explored: bool = False
 
 
 @dataclass(frozen=True)
 class Slate:
-    """`order` holds all rows, `propensities` that of the row at each place; `drawn` are the rows placed at random.
+    """`order` holds all rows, before exploration.
 
     `scores` [n] are the ranker's, `shown_without_click` [n] counts impressions, `shares` are the interests'.
     """
 
     order: Sequence[int]
-    propensities: Sequence[float]
-    drawn: frozenset[int]
     placed: Sequence[Placement]
     scores: FloatArray
     shown_without_click: Sequence[int]
@@ -51,27 +47,26 @@ class Slate:
     def steps(self, row: int) -> SlateSteps:
         placement = next((placed for placed in self.placed if placed.row == row), None)
         return SlateSteps(
-            score_position=int(np.flatnonzero(np.argsort(-self.scores, kind="stable") == row)[0]) + 1,
+            score_position=position_by_score(self.scores, row),
             shown_without_click_count=self.shown_without_click[row],
             fatigue_cost=float(fatigue_cost(self.shown_without_click[row : row + 1])[0]),
             similarity_cost=placement.similarity_cost if placement else 0.0,
             brand_capped_places=sum(placed.capped == row for placed in self.placed),
             interest_share=self.shares[placement.interest] if placement and self.shares else 0.0,
-            is_explored=row in self.drawn,
         )
+
+
+def position_by_score(scores: FloatArray, row: int) -> int:
+    """1-based."""
+    return int(np.flatnonzero(np.argsort(-scores, kind="stable") == row)[0]) + 1
 
 
 def make_slate(
     request: RankingRequest,
     scores: FloatArray,
-    exploration: float,
-    random: Random,
     options: SlateOptions = SlateOptions(),  # noqa: B008 - it is immutable
 ) -> Slate:
-    """`exploration` is the share of places drawn at random where nothing is known of the user.
-
-    Items that are out of stock stand behind all others, in the order that they would have among themselves.
-    """
+    """Items that are out of stock stand behind all others, in the order that they would have among themselves."""
     profile = request.profile
     shown = [profile.shown_without_click.get(item_id, 0) for item_id in request.item_ids]
     of_user = interests(profile) if options.share_interests else Interests.none()
@@ -80,7 +75,4 @@ def make_slate(
     before = whole_order(tired, [placement.row for placement in placed])
     available = [row for row in before if request.stocks[row] != 0]
     sold_out = [row for row in before if request.stocks[row] == 0]
-    order, propensities = explored(available, 0.0 if request.is_of_known_person else exploration, random)
-    order, propensities = [*order, *sold_out], [*propensities, *[1.0] * len(sold_out)]
-    drawn = drawn_rows([*available, *sold_out], order)
-    return Slate(order, propensities, drawn, placed, scores, shown, of_user.shares.tolist())
+    return Slate([*available, *sold_out], placed, scores, shown, of_user.shares.tolist())

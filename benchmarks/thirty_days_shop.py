@@ -1,0 +1,211 @@
+"""The shoppers of `benchmarks.thirty_days`: what they visit, see and click through the gateway.
+
+A visit is a recommendation and a search for a shelf, as sessions of `demo.shoppers` are: mostly a favourite shelf,
+sometimes another one, which the shopper needs today. A shopper clicks by a multinomial logit over the shown products
+and leaving; the best clicked product may go to the cart and be bought.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+
+from demo.catalogue import REFERENCE, DemoProduct
+from demo.shoppers import Shopper, preferred, true_utility
+from kairos.common.v1 import event_pb2
+from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from services.ranker.settings import ObjectiveSettings
+
+PAGE, TOP = 20, 10
+TIMEOUT_S = 60.0
+_STEP_S = 45
+# As in demo.shoppers: visits of a day, the share of them with a need, the utility of a needed shelf, the utility that a
+# purchase must exceed, and how often a cart becomes a purchase.
+_VISITS, _NEED, _NEEDED, _PURCHASE_BAR, _BUYS = 0.3, 0.12, 3.0, 3.0, 0.6
+# Of leaving a page without a further click: of twenty random products about one page in eight has a click.
+_LEAVE = 4.5
+_MOST_CLICKS = (1, 1, 2, 3, 4)
+_POSITION = 0.35
+VALUES = ObjectiveSettings()
+
+
+@dataclass
+class Clock:
+    """Of the ranker; in seconds since the epoch."""
+
+    now_s: float = REFERENCE.timestamp()
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def set(self, moment: datetime) -> None:
+        self.now_s = moment.timestamp()
+
+
+@dataclass(frozen=True)
+class Visit:
+    """`shelf` is what is searched for; `is_need`: it is outside the shopper's tastes."""
+
+    shopper: int
+    day: int
+    start: datetime
+    shelf: tuple[str, ...]
+    is_need: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one visit. Utilities are means over the first ten products, NaN without any; `shown`, `clicks`, `value` are of
+    both pages. A click is worth 1, a cart 3, a purchase 6: the defaults of the ranker's objective.
+    """
+
+    day: int
+    shopper: int
+    recommended_utility: float
+    found_utility: float
+    shown: int
+    clicks: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Shop:
+    """`seed` decides who comes when and wants what: the same for every arm."""
+
+    products: Sequence[DemoProduct]
+    shoppers: Sequence[Shopper]
+    seed: int
+
+    @cached_property
+    def utilities(self) -> npt.NDArray[np.float64]:
+        """[shoppers, products], without needs."""
+        return np.array([[true_utility(shopper, product) for product in self.products] for shopper in self.shoppers])
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        return {product.id: row for row, product in enumerate(self.products)}
+
+    @cached_property
+    def shelves(self) -> dict[tuple[str, ...], DemoProduct]:
+        """A product of each shelf."""
+        return {product.category_path: product for product in self.products}
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The mean utility of ten random products, and of each shopper's best ten."""
+        return float(self.utilities.mean()), float(np.sort(self.utilities, axis=1)[:, -TOP:].mean())
+
+    def visits(self, day: int) -> list[Visit]:
+        """In the order of time."""
+        return sorted(self._visits(day), key=lambda visit: visit.start)
+
+    def _visits(self, day: int) -> Iterator[Visit]:
+        for number, shopper in enumerate(self.shoppers):
+            random = Random(f"{self.seed}/visit/{shopper.id}/{day}")
+            if random.random() >= _VISITS:
+                continue
+            start = REFERENCE + timedelta(days=day, hours=8, seconds=random.randrange(14 * 3_600))
+            others, is_need = sorted(set(self.shelves) - set(shopper.shelves)), random.random() < _NEED
+            weights = [math.exp(taste) for taste in shopper.shelves.values()]
+            shelf = random.choice(others) if is_need else random.choices(list(shopper.shelves), weights)[0]
+            yield Visit(number, day, start, shelf, is_need)
+
+    def query(self, visit: Visit) -> str:
+        named = self.shelves[visit.shelf]
+        is_chinese = self.shoppers[visit.shopper].language == "zh"
+        return (named.category_path_zh if is_chinese else named.category_path)[-1].lower()
+
+    def utility(self, visit: Visit, item_ids: Sequence[str]) -> list[float]:
+        """Of each product, at this visit."""
+        rows = [self.row_of[item_id] for item_id in item_ids]
+        needed = [visit.is_need and self.products[row].category_path == visit.shelf for row in rows]
+        return [
+            float(self.utilities[visit.shopper, row]) + _NEEDED * is_needed
+            for row, is_needed in zip(rows, needed, strict=True)
+        ]
+
+
+def clicked(utilities: Sequence[float], random: Random) -> list[int]:
+    """Places in the order of the clicks: those that are preferred to leaving, as far as the shopper's patience goes."""
+    # `preferred` takes the cost of a position from every row; leaving has none.
+    leaving = _LEAVE + _POSITION * math.log1p(len(utilities))
+    order = preferred([*utilities, leaving], random, _POSITION)
+    return order[: min(order.index(len(utilities)), random.choice(_MOST_CLICKS))]
+
+
+class Visitor:
+    """Makes visits, and records what the shoppers do. `clock` is set to the time of each call."""
+
+    def __init__(self, shop: Shop, stub: gateway_pb2_grpc.GatewayServiceStub, clock: Clock) -> None:
+        self._shop, self._stub, self._clock = shop, stub, clock
+
+    def visit(self, visit: Visit) -> Outcome:
+        shopper = self._shop.shoppers[visit.shopper]
+        random = Random(f"{self._shop.seed}/clicks/{shopper.id}/{visit.day}")
+        session = f"{shopper.id}-{visit.day:03}"
+        home = gateway_pb2.RecommendRequest(user_id=shopper.id, session_id=session, page_size=PAGE)
+        recommended = self._page(visit, 0, random, lambda: self._stub.Recommend(home, timeout=TIMEOUT_S))
+        query = gateway_pb2.SearchRequest(
+            query=self._shop.query(visit), user_id=shopper.id, session_id=session, page_size=PAGE
+        )
+        found = self._page(visit, 10, random, lambda: self._stub.Search(query, timeout=TIMEOUT_S))
+        return Outcome(
+            visit.day, visit.shopper, recommended.utility, found.utility, recommended.shown + found.shown,
+            recommended.clicks + found.clicks, recommended.value + found.value,
+        )  # fmt: skip
+
+    def _page(
+        self, visit: Visit, step: int, random: Random,
+        ask: Callable[[], gateway_pb2.RecommendResponse | gateway_pb2.SearchResponse],
+    ) -> _Page:  # fmt: skip
+        """One page, and what follows. `step`: steps of 45 s since the start of the visit."""
+        self._clock.set(visit.start + timedelta(seconds=_STEP_S * step))
+        answer = ask()
+        ids = [result.product.id for result in answer.results]
+        utilities = self._shop.utility(visit, ids)
+        places = clicked(utilities, random)
+        acts = [("click", place) for place in places]
+        if places:
+            best = max(places, key=utilities.__getitem__)
+            # The difference of two Gumbel variables is logistic.
+            chance = random.uniform(1e-12, 1 - 1e-12)
+            if utilities[best] + math.log(chance / (1 - chance)) > _PURCHASE_BAR:
+                acts.append(("cart", best))
+                if random.random() < _BUYS:
+                    acts.append(("purchase", best))
+            shopper = self._shop.shoppers[visit.shopper].id
+            events = [
+                event_pb2.Event(
+                    event_id=f"{shopper}-{visit.day:03}-{step + number:02}", user_id=shopper,
+                    session_id=f"{shopper}-{visit.day:03}", item_id=ids[place],
+                    type=event_pb2.EventType.Value(f"EVENT_TYPE_{kind.upper()}"),
+                    attribution_token=answer.attribution_token,
+                )
+                for number, (kind, place) in enumerate(acts, 1)
+            ]  # fmt: skip
+            for number, event in enumerate(events, step + 1):
+                moment = visit.start + timedelta(seconds=_STEP_S * number)
+                event.occurred_at.FromDatetime(moment.astimezone(UTC).replace(tzinfo=None))
+                self._clock.set(moment)
+            recorded = self._stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=events), timeout=TIMEOUT_S)
+            if recorded.recorded_count != len(events):
+                raise RuntimeError(f"{recorded.recorded_count} of {len(events)} events were recorded")
+        return _Page(
+            float(np.mean(utilities[:TOP])) if utilities else math.nan, len(ids), len(places),
+            sum(getattr(VALUES, kind) for kind, _ in acts),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Page:
+    utility: float
+    shown: int
+    clicks: int
+    value: float

@@ -1,0 +1,92 @@
+"""Exploration: which places are drawn, and that each propensity is the probability of the item at its place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.ranker.domain.exploration import (
+    SEARCH_PLACES,
+    SLATE_PLACES,
+    WINDOW,
+    ExplorationShares,
+    explored,
+    place_probabilities,
+)
+from services.ranker.domain.profile import Profile
+from tests.unit.ranker.requests import drawn
+
+DRAWS = 20_000
+ALL = np.ones(200, bool)
+
+
+@pytest.mark.parametrize(("count", "places", "share"), [(6, range(2, 5), 0.3), (4, range(4), 0.9), (60, range(3), 0.5)])
+def test_propensities_are_the_frequencies(count: int, places: range, share: float) -> None:
+    """Over 20,000 draws each item is at each place as often as its propensity there says; others are never there.
+
+    With sixty items the draws reach beyond the window of fifty.
+    """
+    random, seen, stated = Random(7), np.zeros((count, count)), np.zeros((count, count))
+    for _ in range(DRAWS):
+        found = explored(range(count), ALL, places, share, random)
+        at = range(count)
+        seen[at, found.order] += 1
+        stated[at, found.order] = found.propensities
+    frequencies = seen / DRAWS
+    # Five standard deviations, and one draw.
+    error = 5 * np.sqrt(stated * (1 - stated) / DRAWS) + 1 / DRAWS
+    assert (abs(frequencies - stated) <= error).all()
+    # What was never seen is missing in `stated`: each place's propensities add up to 1 but for these.
+    assert stated.sum(axis=1) == pytest.approx(1, abs=0.01)
+
+
+@given(st.integers(1, 120), st.integers(0, 50), st.floats(0, 1))
+def test_propensities_add_up(count: int, places: int, share: float) -> None:
+    """Over all items those of a place add up to 1, and over all places those of an item."""
+    probabilities = place_probabilities(count, min(places, count), share)
+    assert probabilities.min() >= 0
+    assert probabilities.sum(axis=0) == pytest.approx(1, abs=1e-5)
+    assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+@given(st.integers(0, 2**32), st.integers(1, 200))
+def test_what_must_not_move(seed: int, count: int) -> None:
+    """Places 1 to 3 of a search, and rows that may not move, are as without exploration; no row rises by more than the
+    window, none is lost, and exactly the drawn rows overtook another one.
+    """
+    random, may_move = Random(seed), np.random.default_rng(seed).random(count) < 0.7
+    order = random.sample(range(count), count)
+    found = explored(order, may_move, SEARCH_PLACES, 0.5, random)
+    fixed = [place for place in range(count) if place < SEARCH_PLACES.start or not may_move[order[place]]]
+    assert [found.order[place] for place in fixed] == [order[place] for place in fixed]
+    assert {found.propensities[place] for place in fixed} <= {1.0}
+    assert sorted(found.order) == sorted(order)
+    moving = [row for place, row in enumerate(order) if place >= SEARCH_PLACES.start and may_move[row]]
+    after = [row for place, row in enumerate(found.order) if place >= SEARCH_PLACES.start and may_move[row]]
+    assert all(moving.index(row) - after.index(row) < WINDOW for row in moving)
+    overtook = {
+        row for at, row in enumerate(after) if any(moving.index(other) < moving.index(row) for other in after[at + 1 :])
+    }
+    assert found.drawn == overtook
+    assert all(found.order.index(row) < SEARCH_PLACES.stop for row in found.drawn)
+
+
+def test_a_share_of_0() -> None:
+    """The order stays, and each item has propensity 1 at its place."""
+    found = explored([2, 0, 1], ALL, SLATE_PLACES, 0.0, Random(1))
+    assert (found.order, found.propensities, found.drawn) == ([2, 0, 1], [1.0, 1.0, 1.0], frozenset())
+
+
+def test_shares() -> None:
+    """A search, and what is known of a person (history, shopper model or counts), have the informed share."""
+    shares = ExplorationShares(uninformed=0.5, informed=0.02)
+    nobody = Profile((), np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
+    unknown = replace(drawn(2), profile=nobody, shopper_scores=None, neighbour_scores=None)
+    assert shares.of(unknown) == 0.5
+    for known in (drawn(2), replace(unknown, is_search=True), replace(unknown, shopper_scores=unknown.popularity)):
+        assert shares.of(known) == 0.02
