@@ -34,9 +34,7 @@ _LAST_POSITION = 100
 
 @dataclass(frozen=True)
 class TreeSettings:
-    """Chosen on held-back lists of Amazon Beauty and Sports (docs/decisions/0038-trees-for-the-order.md).
-
-    `stopping`: the share of the persons whose lists end the fit, and fit the curves. `least_lists`: lists of a kind
+    """`stopping`: the share of the persons whose lists end the fit, and fit the curves. `least_lists`: lists of a kind
     with which the order serves it, and pages of a kind with which its probabilities are fitted.
     """
 
