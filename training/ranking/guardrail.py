@@ -169,7 +169,8 @@ def _discounted(
     discounts = 1 / np.log2(places + 2)
     if top is not None:
         discounts[places >= top] = 0
-    return np.bincount(lists[rows], values[rows] * discounts, count)
+    sums: Doubles = np.bincount(lists[rows], (values[rows] * discounts).astype(np.float64), count).astype(np.float64)
+    return sums
 
 
 def _auc(scores: FloatArray, labels: FloatArray, weights: Doubles) -> float:

@@ -34,9 +34,7 @@ _LAST_POSITION = 100
 
 @dataclass(frozen=True)
 class TreeSettings:
-    """Chosen on held-back lists of Amazon Beauty and Sports (docs/decisions/0038-trees-for-the-order.md).
-
-    `stopping`: the share of the persons whose lists end the fit, and fit the curves. `least_lists`: lists of a kind
+    """`stopping`: the share of the persons whose lists end the fit, and fit the curves. `least_lists`: lists of a kind
     with which the order serves it, and pages of a kind with which its probabilities are fitted.
     """
 
@@ -45,7 +43,7 @@ class TreeSettings:
     least_in_leaf: int = 200
     learning_rate: float = 0.05
     truncation: int = 20
-    patience: int = 30
+    patience: int = 50
     stopping: float = 0.2
     least_lists: int = 1_000
 
@@ -165,7 +163,7 @@ class Trees:
         """Raises ValueError for a folder that was trained on features of another version."""
         about = read_manifest(folder)
         curves = {
-            kind: {task: Curve(*line, about["places"][kind][task]) for task, line in of_kind.items()}
+            kind: {task: Curve(line[0], line[1], about["places"][kind][task]) for task, line in of_kind.items()}
             for kind, of_kind in about["curves"].items()
         }
         booster = lightgbm.Booster(model_file=str(folder / ORDER))

@@ -14,7 +14,7 @@ from services.ranker.adapters.version_manifest import MANIFEST
 from services.ranker.domain.weights import Weights
 from training.ranking.examples import KINDS, TASKS, Examples
 from training.ranking.guardrail import Predictor
-from training.ranking.scoring_function import ScoringFunction
+from training.ranking.scoring_function import Doubles, ScoringFunction
 from training.ranking.trees import Trees
 
 
@@ -51,8 +51,12 @@ def predictor_with(trees: Trees | None, weights: Mapping[str, Weights], fitted_t
         elif kind in trees.curves:
             of_kind[kind] = trees
         else:
-            of_kind[kind] = ScoringFunction(lambda of, order=trees: order.scores(of.numbers), pages)
+            of_kind[kind] = ScoringFunction(_order_of(trees), pages)
     return ByKind(of_kind)
+
+
+def _order_of(trees: Trees) -> Callable[[Examples], Doubles]:
+    return lambda examples: trees.scores(examples.numbers)
 
 
 class ByKind:
