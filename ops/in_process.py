@@ -78,7 +78,7 @@ def in_process_suite(
     """Runs the suite with its state in `folder`, also if the environment names servers.
 
     `fusion`, `encoder` and `ranker` (settings of these services) and `domain_dir` (the folder of the domain) replace
-    defaults. `clock` is the ranker's, in seconds since the epoch.
+    defaults. `clock`, in seconds since the epoch, is that of ranker and gateway.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
@@ -169,6 +169,7 @@ async def _start(
                     for name in StagesSettings.model_fields
                 }
             ),
-        )
+        ),
+        clock=clock,
     )
     return _Servers(gateway, stages, target, ranker, closing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.gateway.background.click_positions import ClickPositions
@@ -19,6 +20,8 @@ from services.gateway.stage_calls import StageAccess
 
 @dataclass
 class Parts:
+    """`clock` gives seconds since the epoch: of what is logged."""
+
     settings: GatewaySettings
     metrics: Metrics
     stubs: StageStubs
@@ -30,3 +33,4 @@ class Parts:
     token_keys: TokenKeys
     texts: DomainTexts
     serving: Serving
+    clock: Callable[[], float]

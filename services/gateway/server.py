@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +65,15 @@ class GatewayServer:
         await self.gateway.close()
 
 
-async def start_gateway(settings: GatewaySettings, is_worker: bool = False) -> GatewayServer:
+async def start_gateway(
+    settings: GatewaySettings, is_worker: bool = False, clock: Callable[[], float] = time.time
+) -> GatewayServer:
     """Serves when it returns, also without stages: then the answers are degraded.
 
-    `is_worker`: it shares its port with others, and their parent serves the metrics.
+    `is_worker`: it shares its port with others, and their parent serves the metrics. `clock` gives seconds since the
+    epoch.
     """
-    gateway = build_gateway(settings)
+    gateway = build_gateway(settings, clock)
     # Without it a second gateway that is started by mistake is refused the port.
     server = grpc.aio.server(options=[*_OPTIONS, ("grpc.so_reuseport", int(is_worker))])
     _add_gateway_service(gateway.handler, server)

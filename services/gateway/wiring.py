@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +49,11 @@ class Gateway:
         self.watch.close()
 
 
-def build_gateway(settings: GatewaySettings) -> Gateway:
-    """Needs a running event loop. The popular items of the default tenant are cached from the start."""
+def build_gateway(settings: GatewaySettings, clock: Callable[[], float] = time.time) -> Gateway:
+    """Needs a running event loop. The popular items of the default tenant are cached from the start.
+
+    `clock` gives seconds since the epoch.
+    """
     metrics, clients, background = Metrics(), connect(settings), settings.background
     # Before the first task: only tasks that are created later are watched.
     watch = EventLoopWatch(metrics)
@@ -62,6 +67,7 @@ def build_gateway(settings: GatewaySettings) -> Gateway:
         TokenKeys(stubs, access, supervisor, settings.security.token_key.get_secret_value()),
         load_texts(settings.domain_dir),
         Serving(settings.serving_configuration, metrics),
+        clock,
     )  # fmt: skip
     parts.serving.start(supervisor)
     parts.popular_items.track(DEFAULT_TENANT)

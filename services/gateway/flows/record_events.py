@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from kairos.common.v1 import event_pb2
@@ -24,12 +23,12 @@ MAX_EVENTS = 1_000
 async def record_events(
     calls: StageCalls, parts: Parts, message: gateway_pb2.RecordEventsRequest
 ) -> gateway_pb2.RecordEventsResponse:
-    wrong = await check_events(message.events, parts.token_keys.of(calls.info.tenant), time.time())
+    wrong = await check_events(message.events, parts.token_keys.of(calls.info.tenant), parts.clock())
     rejected = [rejected_event(index, violations[0]) for index, violations in wrong.items()]
     events = [event for index, event in enumerate(message.events) if index not in wrong]
     for event in events:
         if not event.HasField("occurred_at"):
-            event.occurred_at.GetCurrentTime()
+            event.occurred_at.FromNanoseconds(int(parts.clock() * 1e9))
     item_ids = sorted({event.item_id for event in events if event.item_id})
     items, missing = await _features(calls, parts, item_ids)
     record = ranker_pb2.RecordEventsRequest(events=events, items=items)

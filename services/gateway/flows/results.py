@@ -72,5 +72,5 @@ def _log_shown(calls: StageCalls, parts: Parts, page: Page, viewer: Viewer, posi
         storing = parts.rankings.store(calls.info.tenant, page.ranking.to_store(viewer))
     if positions:
         shown = ranker_pb2.ShownPositions(ranking_id=page.ranking.id, positions=positions)
-        shown.shown_at.GetCurrentTime()
+        shown.shown_at.FromNanoseconds(int(parts.clock() * 1e9))
         parts.impressions.put(calls.info.tenant, shown, storing)
