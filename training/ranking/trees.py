@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from services.ranker.adapters.trees_ranker import KIND, ORDER
 from services.ranker.adapters.version_manifest import MANIFEST, read_manifest
 from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
 from services.ranker.domain.user_features import IntArray
+from services.ranker.domain.weights import Weights
 from training.ranking.examples import KINDS, TASKS, Examples
 from training.ranking.guardrail import ndcg_of_lists
 from training.ranking.metrics import TOP
 from training.ranking.positions import click_weights
-from training.ranking.scoring_function import logistic_curve, sigmoid
+from training.ranking.scoring_function import logistic_curve, sigmoid, weight_columns
 
 Doubles = npt.NDArray[np.float64]
 # Positions behind this one share its bias; lists without a position have 0.
@@ -34,17 +35,22 @@ _LAST_POSITION = 100
 
 @dataclass(frozen=True)
 class TreeSettings:
-    """`stopping`: the share of the persons whose lists end the fit, and fit the curves. `least_lists`: lists of a kind
-    with which the order serves it, and pages of a kind with which its probabilities are fitted.
+    """`trees`: at most so many; cross-validation over `folds` parts of the persons chooses the number in steps of
+    `step`. `reranked`: of each list, the best candidates by the weighted sum, which the trees order; the others stay
+    behind them. `least_lists`: lists of a kind with which the order serves it, and pages of a kind with which its
+    probabilities are fitted.
     """
 
     trees: int = 300
-    leaves: int = 15
+    step: int = 20
+    folds: int = 3
+    leaves: int = 7
     least_in_leaf: int = 200
-    learning_rate: float = 0.05
+    learning_rate: float = 0.03
+    l2: float = 5.0
+    feature_share: float = 0.7
     truncation: int = 20
-    patience: int = 50
-    stopping: float = 0.2
+    reranked: int = 120
     least_lists: int = 1_000
 
 
@@ -85,6 +91,19 @@ class TreeLists:
         return TreeLists(
             self.numbers[rows], (np.cumsum(chosen) - 1)[self.lists[rows]], self.reached[rows], self.positions[rows],
             self.weights[rows], self.kinds[chosen], self.persons[chosen],
+        )  # fmt: skip
+
+    def first(self, weights: Mapping[str, Weights]) -> Doubles:
+        """[n]: the weighted sum, with the weights of each kind."""
+        columns = np.stack([weight_columns(weights[kind]) for kind in KINDS])
+        rows = np.array([KINDS.index(kind) for kind in self.kinds.tolist()], np.int64)[self.lists]
+        return np.asarray((self.numbers * columns[rows]).sum(1), np.float64)
+
+    def of_rows(self, rows: npt.NDArray[np.bool_]) -> TreeLists:
+        """With the candidates of `rows` [n] only, at least one of each list."""
+        return replace(
+            self, numbers=self.numbers[rows], lists=self.lists[rows], reached=self.reached[rows],
+            positions=self.positions[rows], weights=self.weights[rows],
         )  # fmt: skip
 
     @classmethod
@@ -129,8 +148,16 @@ class Trees:
     settings: TreeSettings
 
     def scores(self, numbers: FloatArray) -> Doubles:
-        """[n], raw: the order."""
+        """[n], raw."""
         return _scores(self.booster, numbers)
+
+    def order(self, lists: IntArray, first: Doubles, numbers: FloatArray) -> Doubles:
+        """[n] scores of the candidates of lists, `lists` [n] ascending, whose weighted sum is `first` [n]."""
+        kept = best_of_lists(lists, first, self.settings.reranked)
+        found = first - first.max(initial=0.0)
+        scores = self.scores(numbers[kept])
+        found[kept] = scores - scores.min(initial=0.0) + 1.0
+        return found
 
     def predict(self, examples: Examples) -> dict[str, FloatArray]:
         """Probabilities by task, each [n], at the first position. ValueError for pages of a kind without curves."""
@@ -152,6 +179,7 @@ class Trees:
         manifest = {
             "kind": KIND, "features_version": FEATURES_VERSION, "features": list(CANDIDATE_NUMBERS),
             "lists": dict(self.lists), "serves": list(self.serves), "spread": self.spread,
+            "reranked": self.settings.reranked,
             "curves": _by_kind(self.curves, lambda curve: [curve.intercept, curve.slope]),
             "places": _by_kind(self.curves, lambda curve: curve.place),
             "settings": asdict(self.settings),
@@ -182,40 +210,75 @@ class Trees:
         return found
 
 
-def fit_trees(lists: TreeLists, settings: TreeSettings, seed: int = 0) -> Trees | None:
-    """None: no kind has enough lists. Equal lists, settings and seeds give equal trees."""
-    stopping = _stopping(lists.persons, settings.stopping, seed)
-    usable = lists.has_gain
-    trained, ending = lists.take(usable & ~stopping), lists.take(usable & stopping)
-    counts = {kind: int((lists.kinds[usable] == kind).sum()) for kind in KINDS}
+def best_of_lists(lists: IntArray, scores: Doubles, most: int) -> npt.NDArray[np.bool_]:
+    """[n]: whether a candidate is among the best `most` of its list; `lists` [n], ascending, without gaps."""
+    order = np.lexsort((-scores, lists))
+    starts = np.flatnonzero(np.append(True, lists[1:] != lists[:-1]))
+    kept = np.zeros(len(lists), np.bool_)
+    kept[order] = np.arange(len(lists)) - starts[lists] < most
+    return kept
+
+
+def fit_trees(
+    lists: TreeLists, weights: Mapping[str, Weights], settings: TreeSettings, seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Trees | None:  # fmt: skip
+    """None: no kind has enough lists. Equal lists, settings and seeds give equal trees.
+
+    `weights` of the weighted sum, by kind, say which candidates are reranked. A list whose outcome is behind these says
+    nothing, and is left out.
+    """
+    cut = lists.of_rows(best_of_lists(lists.lists, lists.first(weights), settings.reranked))
+    parts, says_something = _parts(cut.persons, settings.folds, seed), cut.has_gain
+    usable = cut.take(says_something)
+    counts = {kind: int((usable.kinds == kind).sum()) for kind in KINDS}
     serves = [kind for kind in KINDS if counts[kind] >= settings.least_lists]
-    if not serves or not ending.count:
+    if not serves:
         return None
-    data = _dataset(trained, None)
-    booster = lightgbm.train(
-        _parameters(settings, seed), data, settings.trees, valid_sets=[_dataset(ending, data)],
-        feval=_ndcg_of(ending), callbacks=[lightgbm.early_stopping(settings.patience, verbose=False)],
-    )  # fmt: skip
-    # What early stopping has dropped is not written.
-    booster = lightgbm.Booster(model_str=booster.model_to_string(num_iteration=booster.best_iteration))
-    scores = _scores(booster, trained.numbers)
-    starts = np.flatnonzero(np.append(True, trained.lists[1:] != trained.lists[:-1]))
-    spreads = np.maximum.reduceat(scores, starts) - np.minimum.reduceat(scores, starts)
-    shown = lists.take(stopping & (np.bincount(lists.lists, lists.positions, lists.count) > 0))
-    curves = _curves(shown, _scores(booster, shown.numbers), settings.least_lists * settings.stopping)
+    parameters, boosters = _parameters(settings, seed), list[lightgbm.Booster]()
+    for part in range(settings.folds):
+        progress(part, settings.folds + 1)
+        boosters.append(
+            lightgbm.train(parameters, _dataset(usable.take(parts[says_something] != part)), settings.trees)
+        )
+    count = _best_count(usable, parts[says_something], boosters, settings)
+    progress(settings.folds, settings.folds + 1)
+    booster = lightgbm.train(parameters, _dataset(usable), count)
+    own = _scores(booster, usable.numbers)
+    starts = np.flatnonzero(np.append(True, usable.lists[1:] != usable.lists[:-1]))
+    spreads = np.maximum.reduceat(own, starts) - np.minimum.reduceat(own, starts)
+    is_shown = np.bincount(cut.lists, cut.positions, cut.count) > 0
+    shown = cut.take(is_shown)
+    curves = _curves(shown, _unseen(shown, parts[is_shown], boosters, 0, count), settings.least_lists)
     return Trees(booster, counts, serves, float(spreads.mean()), curves, settings)
 
 
-def _ndcg_of(lists: TreeLists) -> Callable[[Doubles, lightgbm.Dataset], tuple[str, float, bool]]:
-    """NDCG@10 for LightGBM. Outcomes at places that are rarely looked at count more: else those of the order that was
-    shown would end the fit as soon as the trees leave it.
+def _best_count(
+    lists: TreeLists, parts: IntArray, boosters: Sequence[lightgbm.Booster], settings: TreeSettings
+) -> int:  # fmt: skip
+    """The number of trees whose order of the unseen lists is best.
+
+    Outcomes at places that are rarely looked at count more: else those of the order that was shown would say that no
+    tree is best.
     """
-    gains = lists.reached.astype(np.float64)
+    gains, found = lists.reached.astype(np.float64), dict[int, float]()
+    scores = np.zeros(len(lists.lists))
+    for before in range(0, settings.trees, settings.step):
+        scores += _unseen(lists, parts, boosters, before, settings.step)
+        ndcg = ndcg_of_lists(lists.lists, lists.count, scores, gains, TOP, lists.weights)
+        found[before + settings.step] = float(ndcg.mean())
+    return max(found, key=lambda count: found[count])
 
-    def measure(scores: Doubles, _: lightgbm.Dataset) -> tuple[str, float, bool]:
-        return "ndcg", float(ndcg_of_lists(lists.lists, lists.count, scores, gains, TOP, lists.weights).mean()), True
 
-    return measure
+def _unseen(
+    lists: TreeLists, parts: IntArray, boosters: Sequence[lightgbm.Booster], first: int, count: int
+) -> Doubles:  # fmt: skip
+    """[n]: what `count` trees from `first` on say, of the booster that has not seen the list."""
+    scores = np.zeros(len(lists.lists))
+    for part, booster in enumerate(boosters):
+        rows = (parts == part)[lists.lists]
+        scores[rows] = _scores(booster, lists.numbers[rows], first, count)
+    return scores
 
 
 def _parameters(settings: TreeSettings, seed: int) -> dict[str, Any]:
@@ -223,32 +286,34 @@ def _parameters(settings: TreeSettings, seed: int) -> dict[str, Any]:
         "objective": "lambdarank", "metric": "none", "label_gain": [0, 1, 2, 3],
         "lambdarank_truncation_level": settings.truncation, "num_leaves": settings.leaves,
         "min_data_in_leaf": settings.least_in_leaf, "learning_rate": settings.learning_rate,
-        "deterministic": True, "force_row_wise": True, "num_threads": 1, "seed": seed, "verbosity": -1,
+        "lambda_l2": settings.l2, "feature_fraction": settings.feature_share, "deterministic": True, "force_row_wise": True, "num_threads": 1, "seed": seed, "verbosity": -1,
     }  # fmt: skip
 
 
-def _dataset(lists: TreeLists, reference: lightgbm.Dataset | None) -> lightgbm.Dataset:
+def _dataset(lists: TreeLists) -> lightgbm.Dataset:
     return lightgbm.Dataset(
-        lists.numbers, lists.reached, group=lists.sizes, position=lists.positions, reference=reference,
-        feature_name=list(CANDIDATE_NUMBERS),
-    )  # fmt: skip
+        lists.numbers, lists.reached, group=lists.sizes, position=lists.positions, feature_name=list(CANDIDATE_NUMBERS)
+    )
 
 
-def _scores(booster: lightgbm.Booster, numbers: FloatArray) -> Doubles:
+def _scores(booster: lightgbm.Booster, numbers: FloatArray, first: int = 0, count: int | None = None) -> Doubles:
     if not len(numbers):
         return np.zeros(0)
-    found: Doubles = np.asarray(booster.predict(numbers, raw_score=True, num_threads=1))
+    found: Doubles = np.asarray(
+        booster.predict(numbers, raw_score=True, num_threads=1, start_iteration=first, num_iteration=count)
+    )
     return found
 
 
-def _stopping(persons: npt.NDArray[np.str_], share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """[k]: the lists of a random part of the persons."""
+def _parts(persons: npt.NDArray[np.str_], parts: int, seed: int) -> IntArray:
+    """[k]: each list's part; all lists of a person are in one."""
     names, of = np.unique(persons, return_inverse=True)
-    return np.random.default_rng(seed).permutation(len(names))[of] < share * len(names)
+    found: IntArray = (np.random.default_rng(seed).permutation(len(names)) % parts)[of]
+    return found
 
 
-def _curves(shown: TreeLists, scores: Doubles, least: float) -> dict[str, dict[str, Curve]]:
-    """By kind, of the pages that the trees were not fitted on; `least` pages of a kind."""
+def _curves(shown: TreeLists, scores: Doubles, least: int) -> dict[str, dict[str, Curve]]:
+    """By kind with `least` pages; `scores` [n] are of trees that have not seen the page."""
     found: dict[str, dict[str, Curve]] = {}
     for kind in KINDS:
         rows = (shown.kinds == kind)[shown.lists]

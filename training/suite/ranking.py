@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from training.ranking.guardrail import Predictor, Thresholds, Verdict, compare, 
 from training.ranking.learnable import LearnableRanker
 from training.ranking.metrics import calibration_error
 from training.ranking.network import NetworkSettings
-from training.ranking.scoring_function import weight_columns
+from training.ranking.scoring_function import Doubles, weight_columns
 from training.ranking.training import Training
 from training.ranking.trees import Trees, TreeSettings, fit_trees
 from training.ranking.version import is_trees, predictor_of, predictor_with
+from training.shopper.lists import Lists
 from training.suite.outcome import Outcome, Result
 from training.suite.progress import Progress
 from training.suite.publishing import copy_files
@@ -68,8 +70,14 @@ def train_ranking(
     trained, judge = data.split()
     opponent = _Opponent.of(registry, data.vector_version, weights, trained.pages)
     candidates = []
-    with bar.stage("Training the ranking trees"):
-        trees = fit_trees(trained.tree_lists(), TreeSettings(least_lists=settings.least.lists), settings.seed)
+    with bar.stage("Training the ranking trees") as stage:
+
+        def progress(done: int, total: int) -> None:
+            stage.total(total)
+            stage.update(done)
+
+        given = TreeSettings(least_lists=settings.least.lists)
+        trees = fit_trees(trained.tree_lists(), weights, given, settings.seed, progress)
     if trees is not None:
         candidates.append(_judged_trees(trees, trained, judge, opponent, weights, work.folder / KIND / TREES))
     if data.has_pages(settings):
@@ -108,7 +116,7 @@ class _Opponent:
     """What serves now: on pages, and the order of the persons' lists."""
 
     pages: Predictor | None
-    order: Callable[[np.ndarray], np.ndarray]
+    order: Callable[[Lists], Doubles]
 
     @classmethod
     def of(
@@ -119,7 +127,7 @@ class _Opponent:
         A network reads more than lists hold: the weighted sum stands for it there.
         """
         columns = weight_columns(weights[PERSON])
-        found = cls(None, lambda numbers: numbers @ columns)
+        found = cls(None, lambda lists: np.asarray(lists.numbers @ columns, np.float64))
         version = registry.rollout().current
         folder = Path(registry.path(version)) if version else None
         if folder is not None:
@@ -128,7 +136,7 @@ class _Opponent:
                 if fitted_to.page_count:
                     found = replace(found, pages=predictor_of(folder, vector_version, weights, fitted_to))
                 if trees is not None and PERSON in trees.serves:
-                    found = replace(found, order=trees.scores)
+                    found = replace(found, order=partial(order_of_trees, trees, columns))
             except (ValueError, RuntimeError):
                 folder = None
         if found.pages is None and fitted_to.page_count:
@@ -143,7 +151,7 @@ def _judged_trees(
     """Better on the persons' lists, if there are enough to serve these, and on the pages, if there are any."""
     verdicts, lists = [], judge.lists
     if PERSON in trees.serves and lists is not None:
-        before, found = opponent.order(lists.numbers), trees.scores(lists.numbers)
+        before, found = opponent.order(lists), order_of_trees(trees, weight_columns(weights[PERSON]), lists)
         missed = lists.all_lists - lists.count
         verdicts.append(compare_orders(lists.lists, lists.gains, before, found, missed))
     if opponent.pages is not None:
@@ -153,6 +161,11 @@ def _judged_trees(
     report = {"calibration_error": _calibration_errors(trees, judge.pages), "importance": trees.importance()}
     about = {"trees": {"count": trees.booster.num_trees(), "lists": dict(trees.lists), "serves": list(trees.serves)}}
     return Candidate(folder, _all_of(verdicts), {"settings": asdict(trees.settings), **about}, {**about, **report})
+
+
+def order_of_trees(trees: Trees, columns: Doubles, lists: Lists) -> Doubles:
+    """[n]: the trees' order of the candidates; `columns` as `weight_columns`."""
+    return trees.order(lists.lists, np.asarray(lists.numbers @ columns, np.float64), lists.numbers)
 
 
 def _judged_network(ranker: LearnableRanker, judge: RankingData, opponent: _Opponent, folder: Path) -> Candidate:

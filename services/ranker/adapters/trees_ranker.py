@@ -26,8 +26,9 @@ KIND, ORDER = "trees", "order.txt"
 class TreesRanker:
     """One version, read from its folder (docs/explanation/ranking.md); `name` is the model version of its answers.
 
-    The manifest says which kinds of lists the version `serves`; `otherwise` ranks the others. Raises ValueError for a
-    folder that was trained on features of another version.
+    The manifest says which kinds of lists the version `serves`; `otherwise`, the weighted sum, ranks the others. It
+    also chooses the candidates that the trees rerank; the rest stays behind these in its order. Raises ValueError for
+    a folder that was trained on features of another version.
     """
 
     def __init__(self, folder: Path, otherwise: Ranker, name: str) -> None:
@@ -39,6 +40,7 @@ class TreesRanker:
         self.serves = frozenset(ListKind(kind) for kind in about["serves"])
         # In units of the score, what an item out of stock loses.
         self._spread = np.float32(about["spread"])
+        self._reranked = int(about["reranked"])
         # By kind and task: intercept and slope of the logit.
         self._curves: Mapping[str, Mapping[str, tuple[float, float]]] = about["curves"]
         self._otherwise = otherwise
@@ -48,15 +50,28 @@ class TreesRanker:
             return self._otherwise(request)
         user = user_features(request)
         candidates = candidate_features(request, user)
-        raw = self._trees(candidates.numbers)
+        raw = self._raw(request, candidates.numbers)
+        total = self._in_stock(raw.astype(np.float32), request.stocks)
         curves = self._curves.get(request.kind.value, {})
         return Scores(
-            self._in_stock(raw.astype(np.float32), request.stocks),
+            total,
             tasks={task: _sigmoid(intercept + slope * raw) for task, (intercept, slope) in curves.items()},
             model_version=self.model_version,
-            masked=partial(MaskedTrees, self, request, user, candidates),
+            masked=partial(MaskedTrees, self, request, user, candidates, total),
             features=(user, candidates),
         )
+
+    def _raw(self, request: RankingRequest, numbers: FloatArray) -> DoubleArray:
+        """[n]: the raw score of the candidates that are reranked; below them the others, as far apart as before."""
+        if len(numbers) <= self._reranked:
+            return self._trees(numbers)
+        first = self._otherwise(request).total.astype(np.float64)
+        best = np.argsort(-first, kind="stable")[: self._reranked]
+        raw = first - first[best[-1]]
+        scores = self._trees(numbers[best])
+        raw += scores.min()
+        raw[best] = scores
+        return raw
 
     def score(self, numbers: FloatArray, stocks: FloatArray) -> FloatArray:
         """[r, n]: of `numbers` [r, n, CANDIDATE_NUMBERS]; `stocks` [n] or [r, n]."""
@@ -77,15 +92,19 @@ class MaskedTrees:
         request: RankingRequest,
         user: UserFeatures,
         candidates: CandidateFeatures,
+        total: FloatArray,
         rows: Sequence[int],
     ) -> None:
+        """`total` [all candidates] are the scores that make the order."""
         self._trees, self._request, self._user, self._candidates = trees, request, user, candidates
         self._rows = list(rows)
         self._stocks = request.stocks[self._rows]
+        # What puts a candidate behind those that are reranked belongs to no group.
+        self._behind = total[self._rows] - trees.score(candidates.numbers[self._rows], self._stocks)
 
     def score(self, known: BoolArray) -> FloatArray:
         numbers = masked_numbers(self._candidates, self._rows, known)
-        return self._trees.score(numbers, masked_stocks(self._stocks, known))
+        return self._trees.score(numbers, masked_stocks(self._stocks, known)) + self._behind
 
     def influences(self) -> FloatArray:
         """The score with all events less the score without those on one item."""

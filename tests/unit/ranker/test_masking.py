@@ -53,6 +53,10 @@ def _never(request: RankingRequest) -> Scores:
     raise AssertionError("the learned ranker itself has to rank")
 
 
+def _by_retrieval(request: RankingRequest) -> Scores:
+    return Scores(request.retrieval_scores)
+
+
 def masked(ranker: Ranker, request: RankingRequest) -> Masked:
     found = masked_of(request, ranker(request), ROWS)
     assert found is not None
@@ -149,3 +153,16 @@ def test_without_a_history_no_influences(ranker: Ranker) -> None:
     """Without a history there are no influences."""
     request = without(drawn(13), ReasonType.RECENT_HISTORY)
     assert masked(ranker, request).influences().shape == (3, 0)
+
+
+def test_candidates_behind_the_reranked_ones(tmp_path: Path) -> None:
+    """They stay behind in the order of the weighted sum, and their contributions add up to their scores."""
+    write_trees(tmp_path, likes={"shopper_match": 1.0}, reranked=10)
+    trees = TreesRanker(tmp_path, _by_retrieval, "learned@1")
+    request = replace(drawn(14), stocks=np.full(31, 5, np.float32))
+    found, first = trees(request), np.argsort(-request.retrieval_scores, kind="stable")
+    assert np.argsort(-found.total, kind="stable")[10:].tolist() == first[10:].tolist()
+    assert set(np.argsort(-found.total, kind="stable")[:10].tolist()) == set(first[:10].tolist())
+    rows = [int(first[0]), int(first[-1])]
+    for row, own in explain(request, found, rows).items():
+        assert own.baseline + sum(own.contributions.values()) == pytest.approx(float(found.total[row]), abs=1e-4)
