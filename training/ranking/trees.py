@@ -154,7 +154,7 @@ class Trees:
     def order(self, lists: IntArray, first: Doubles, numbers: FloatArray) -> Doubles:
         """[n] scores of the candidates of lists, `lists` [n] ascending, whose weighted sum is `first` [n]."""
         kept = best_of_lists(lists, first, self.settings.reranked)
-        found = first - first.max(initial=0.0)
+        found: Doubles = first - first.max(initial=0.0)
         scores = self.scores(numbers[kept])
         found[kept] = scores - scores.min(initial=0.0) + 1.0
         return found

@@ -67,7 +67,7 @@ class TreesRanker:
             return self._trees(numbers)
         first = self._otherwise(request).total.astype(np.float64)
         best = np.argsort(-first, kind="stable")[: self._reranked]
-        raw = first - first[best[-1]]
+        raw: DoubleArray = first - first[best[-1]]
         scores = self._trees(numbers[best])
         raw += scores.min()
         raw[best] = scores

@@ -58,7 +58,9 @@ def shown_pages(count: int, seed: int = 0, items: int = 60) -> Examples:
     places = np.tile(np.arange(1, CANDIDATES + 1), (count, 1))
     click = random.random((count, CANDIDATES)) < utility(of_item)[item] / 5 / places**0.8
     cart = click & (random.random((count, CANDIDATES)) < 0.5)
-    labels = {"click": click, "cart": cart, "purchase": cart & (random.random((count, CANDIDATES)) < 0.5)}
+    purchase = cart & (random.random((count, CANDIDATES)) < 0.5)
+    reached = {"click": click, "cart": cart, "purchase": purchase}
+    labels = {name: of.reshape(-1).astype(np.float32) for name, of in reached.items()}
     nothing = Examples.none(DIMENSIONS)
     return replace(
         nothing, numbers=of_item[item].reshape(-1, len(CANDIDATE_NUMBERS)), item=item.reshape(-1),
@@ -73,5 +75,5 @@ def shown_pages(count: int, seed: int = 0, items: int = 60) -> Examples:
             name: np.zeros((count, *getattr(nothing, name).shape[1:]), getattr(nothing, name).dtype)
             for name in ("event_types", "event_numbers", "long_term", "query", "context")
         },
-        **{name: of.reshape(-1).astype(np.float32) for name, of in labels.items()},
+        click=labels["click"], cart=labels["cart"], purchase=labels["purchase"],
     )  # fmt: skip

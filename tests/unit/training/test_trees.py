@@ -17,7 +17,10 @@ from training.ranking.metrics import calibration_error, mean_rank_correlation
 from training.ranking.trees import TreeLists, Trees, TreeSettings, fit_trees
 from training.ranking.version import is_trees, predictor_of
 
-SETTINGS = TreeSettings(trees=60, least_in_leaf=50, learning_rate=0.1, least_lists=300)
+# Three features say something here: a tree that sees a part of them would often see none.
+SETTINGS = TreeSettings(
+    trees=60, leaves=15, least_in_leaf=50, learning_rate=0.1, feature_share=1.0, least_lists=300
+)  # fmt: skip
 # Of the weighted sum. With lists as short as these every candidate is reranked, whatever they are.
 WEIGHTS = dict.fromkeys(KINDS, Weights(1.0, 0.8, 0.1, 0.1, 0.5, 3.0))
 
