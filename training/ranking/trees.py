@@ -285,8 +285,9 @@ def _parameters(settings: TreeSettings, seed: int) -> dict[str, Any]:
     return {
         "objective": "lambdarank", "metric": "none", "label_gain": [0, 1, 2, 3],
         "lambdarank_truncation_level": settings.truncation, "num_leaves": settings.leaves,
-        "min_data_in_leaf": settings.least_in_leaf, "learning_rate": settings.learning_rate,
-        "lambda_l2": settings.l2, "feature_fraction": settings.feature_share, "deterministic": True, "force_row_wise": True, "num_threads": 1, "seed": seed, "verbosity": -1,
+        "min_data_in_leaf": settings.least_in_leaf, "learning_rate": settings.learning_rate, "lambda_l2": settings.l2,
+        "feature_fraction": settings.feature_share, "deterministic": True, "force_row_wise": True, "num_threads": 1,
+        "seed": seed, "verbosity": -1,
     }  # fmt: skip
 
 
