@@ -34,7 +34,7 @@ class QueryReading:
 
     def encoded_text(self, reads_chinese: bool) -> str:
         """The text that the model encodes: the query in English, or, for a model that reads Chinese, the query followed
-        by its English. With a bilingual model the two together find more than each alone (docs/benchmarks.md).
+        by its English. With a model that reads Chinese the two together find more than each alone (decision 10).
         """
         if reads_chinese:
             return f"{self.retrieval_text} {self.rendering}".rstrip()

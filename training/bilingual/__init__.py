@@ -1,1 +1,0 @@
-"""A bilingual encoder: a student of the English encoder that also reads Chinese."""
