@@ -207,10 +207,8 @@ class Learner:
     def _count(self, taken: Taken, rows: IntArray, examples: Examples) -> None:
         """Counts for the versions that are compared, of both kinds of models."""
         whom = [taken.whom[at] for at in rows.tolist()]
-        self._trials.count(examples, [taken.versions[at] for at in rows.tolist()], whom)
-        # A person is of the arm that the draw says, also where a version has failed and another one answered.
-        rollout = self._shopper_trials.rollout()
-        self._shopper_trials.count(examples, [rollout.version_for(self._settings.tenant, who) for who in whom], whom)
+        for trials in (self._trials, self._shopper_trials):
+            trials.count(examples, self._settings.tenant, whom)
 
     def _use_vectors_of(self, vector_version: str, dimensions: int, clicked: int = 0) -> None:
         """Makes a working copy if there is none; a new one, with an empty memory, for vectors of another model.
