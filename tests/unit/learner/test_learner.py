@@ -25,7 +25,7 @@ from services.learner.settings import (
 )
 from services.learner.state import StateFolder
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain.weights import Weights
+from services.ranker.domain.weights import ServingWeights, Weights
 from services.ranker.ports import LogBound, Retention
 from tests.unit.learner.logs import DIMENSIONS, STEP_S, VERSION, Shop
 from training.ranking.learnable import LearnableRanker
@@ -35,7 +35,7 @@ from training.ranking.network import NetworkSettings
 MADE_S = 7.0
 # What a shop that retrieval serves badly would say: the guardrail's opponent must be beatable by a small network.
 WINDOW_S = 60.0
-BLIND = Weights(query=0.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
+BLIND = ServingWeights(Weights(query=0.0, history=0.8, price=0.1, popularity=0.1, availability=0.5), 1.0)
 
 
 @dataclass

@@ -82,7 +82,7 @@ def test_trees_and_network_are_compared_on_pages(tmp_path: Path) -> None:
     """Both are judged on the same held-back pages; the better order is proposed, with its calibration error."""
     pages = shown_pages(1_200)
     data = RankingData(None, pages, "text@1", pages.clicked_pages)
-    outcome, registry = train(tmp_path, data, WEIGHTS)
+    outcome, registry = train(tmp_path, data, WEIGHTS.own)
     report = json.loads((registry.path(outcome.version) / "report.json").read_text())
     ndcg = {name: of["ndcg"]["challenger"] for name, of in report["candidates"].items()}
     assert set(ndcg) == {"trees", "network"}
