@@ -22,6 +22,7 @@ from training.suite.work import WorkFolder
 
 # Of the persons, and of the rankings, as the learner holds them back. The same ones for every version.
 _HELD_BACK = 0.2
+NO_SHOPPER = "no shopper model serves, whose scores lists hold"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def ranking_data(
     if clicked < settings.least.pages:
         pages = pages.take(np.zeros(0, np.int64))
     if not shoppers.rollout().current:
-        return RankingData(None, pages, vector_version, clicked, "no shopper model serves, whose scores lists hold")
+        return RankingData(None, pages, vector_version, clicked, NO_SHOPPER)
     lists, why = _lists(work, shoppers, settings, bar, clock)
     return RankingData(lists, pages, vector_version, clicked, why)
 
