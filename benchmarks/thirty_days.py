@@ -51,7 +51,6 @@ from services.common.models.rollout import StepKind
 from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import GuardrailSettings, LearnerSettings, TrainingSettings
-from services.ranker.domain.weights import Weights
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_store
 from training.bootstrap import mean_interval
@@ -163,15 +162,14 @@ class _Training:
     def __init__(self, arm: Arm, suite: InProcessSuite, connection: Connection, folder: Path, clock: Clock) -> None:
         self._arm, self._suite, self._folder, self._clock = arm, suite, folder, clock
         settings = RankerSettings(data_dir=folder / "ranker")
-        weights = Weights(**settings.weights.model_dump())
-        self._models = Suite(connection, settings.models_dir, TENANT, weights)
+        self._models = Suite(connection, settings.models_dir, TENANT, settings.serving_weights)
         self._settings, self._bar = settings_for(small=True, minutes=_MINUTES), Progress(Console(), quiet=True)
         self.promoted, self.nights = list[str](), list[list[str]]()
         self._learner, self._learned_s = None, clock()
         if arm.has_learner:
             self._store = build_store(settings)
             self._learner = Learner(
-                self._store, self._models.rankers, self._models.shoppers, weights,
+                self._store, self._models.rankers, self._models.shoppers, settings.serving_weights,
                 learner_settings(folder / "learner"), LearnerMetrics(), clock,
             )  # fmt: skip
 

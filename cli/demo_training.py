@@ -19,7 +19,6 @@ from ops.client import Connection
 from ops.settings import SuiteSettings
 from services.common.context import DEFAULT_TENANT
 from services.common.settings import load_settings
-from services.ranker.domain.weights import Weights
 from services.ranker.settings import RankerSettings
 
 # With fewer shoppers the weights of the weighted sum are not fitted.
@@ -46,8 +45,7 @@ def show_training(
     before = {user: _recommended(connection, user) for user in users[:_LOOKED_AT]}
     _title(console, "kairos train --small: the shopper model learns from these events")
     models = settings.data_dir.resolve() / "ranker" / "models"
-    weights = Weights(**load_settings(RankerSettings).weights.model_dump())
-    suite = Suite(connection, models, DEFAULT_TENANT, weights)
+    suite = Suite(connection, models, DEFAULT_TENANT, load_settings(RankerSettings).serving_weights)
     with Progress(console).shown() as bar:
         (outcome,) = run(suite, WorkFolder(folder / "train"), settings_for(small=True), bar, ["shopper"])
     figures = ", ".join(f"{name} {value:.3f}" for name, value in outcome.figures.items() if name != "cases")

@@ -60,7 +60,6 @@ def train(
     if only and only not in (*KINDS, TEXT):
         raise failed(f"--only {only} is unknown; use {', '.join(KINDS)} or {TEXT}", exit_code=2)
     # Imported here: they need libraries of the extra `learner`, which other commands do not.
-    from services.ranker.domain.weights import Weights
     from services.ranker.settings import RankerSettings
     from training.suite.dry_run import estimate
     from training.suite.progress import Progress
@@ -75,8 +74,8 @@ def train(
     except InvalidArgument as error:
         raise failed(str(error), exit_code=2) from None
     suite = Suite(
-        connection_of(context), registry or state / "ranker" / "models", tenant, Weights(**ranker.weights.model_dump()),
-        ranker.registry_url, ranker.search_share,
+        connection_of(context), registry or state / "ranker" / "models", tenant, ranker.serving_weights,
+        ranker.registry_url,
     )  # fmt: skip
     folder, kinds = WorkFolder(work or state / "train" / tenant), [only] if only else list(KINDS)
     settings = settings_for(small=small, minutes=minutes, seed=seed, tune=tune, address=address)

@@ -27,7 +27,6 @@ from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.learner.state import StateFolder
-from services.ranker.domain.weights import Weights
 from services.ranker.models.served_shoppers import FOLDER
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_store
@@ -73,7 +72,6 @@ def _use_folder_of_suite() -> None:
 def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetrics, stop: threading.Event) -> None:
     """Until `stop`. A failure is logged, and a new learner continues from what was saved."""
     registry, shoppers = _registry(ranker, settings.tenant), _registry(ranker, settings.tenant, FOLDER)
-    weights = Weights(**ranker.weights.model_dump())
     refreshed_s = -math.inf
     vectors = UnusedItemVectors(shoppers, settings.gateway)
     while not stop.is_set():
@@ -83,7 +81,7 @@ def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetri
                 store,
                 registry,
                 shoppers,
-                weights,
+                ranker.serving_weights,
                 settings,
                 metrics,
                 vectors=vectors if settings.item_vectors_s else None,

@@ -23,7 +23,7 @@ from services.learner.settings import LearnerSettings
 from services.learner.state import State, StateFolder
 from services.learner.trials import Trials
 from services.ranker.domain.user_features import IntArray
-from services.ranker.domain.weights import Weights
+from services.ranker.domain.weights import ServingWeights
 from services.ranker.ports import ProfileStore
 from training.ranking.examples import Examples
 from training.ranking.guardrail import log_losses
@@ -44,7 +44,7 @@ class Learner:
     """
 
     def __init__(
-        self, store: ProfileStore, registry: ModelRegistry, shoppers: ModelRegistry, weights: Weights,
+        self, store: ProfileStore, registry: ModelRegistry, shoppers: ModelRegistry, weights: ServingWeights,
         settings: LearnerSettings, metrics: LearnerMetrics, clock: Callable[[], float] = time.time,
         vectors: UnusedItemVectors | None = None,
     ) -> None:  # fmt: skip
@@ -58,7 +58,7 @@ class Learner:
         self._shopper_trials = Trials(shoppers, counts, settings.trial, metrics, self._state.shopper)
         self._registry, self._shoppers = registry, shoppers
         self._vectors, self._looked_s = vectors, -math.inf
-        self._release = Release(registry, self._trials, weights, settings, metrics, clock)
+        self._release = Release(registry, shoppers, self._trials, weights, settings, metrics, clock)
         self._pages = PageReader(store, settings.tenant, self._state.position, settings.training)
         for buffer, positions in (
             (self._memory.replay, self._state.replay), (self._memory.held, self._state.held),
@@ -207,10 +207,8 @@ class Learner:
     def _count(self, taken: Taken, rows: IntArray, examples: Examples) -> None:
         """Counts for the versions that are compared, of both kinds of models."""
         whom = [taken.whom[at] for at in rows.tolist()]
-        self._trials.count(examples, [taken.versions[at] for at in rows.tolist()], whom)
-        # A person is of the arm that the draw says, also where a version has failed and another one answered.
-        rollout = self._shopper_trials.rollout()
-        self._shopper_trials.count(examples, [rollout.version_for(self._settings.tenant, who) for who in whom], whom)
+        for trials in (self._trials, self._shopper_trials):
+            trials.count(examples, self._settings.tenant, whom)
 
     def _use_vectors_of(self, vector_version: str, dimensions: int, clicked: int = 0) -> None:
         """Makes a working copy if there is none; a new one, with an empty memory, for vectors of another model.

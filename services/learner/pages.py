@@ -1,4 +1,4 @@
-"""The log of impressions as the learner reads it: pages with outcomes, the versions that ranked them, and for whom."""
+"""The log of impressions as the learner reads it: pages with outcomes, and for whom they were made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from services.learner.settings import TrainingSettings
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.user_features import IntArray
-from services.ranker.models.served import ranker_version
 from services.ranker.ports import ProfileStore
 from training.ranking.examples import Examples
 from training.ranking.reading import ExampleReader
@@ -18,14 +17,13 @@ from training.ranking.reading import ExampleReader
 
 @dataclass(frozen=True)
 class Taken:
-    """r pages: `positions` [r] in the log, `versions` [r] that ranked them, `whom` [r] by user, visitor or session.
+    """r pages: `positions` [r] in the log, `whom` [r] by user, visitor or session.
 
     `start` and `end` bound the stretch of the log that they are from; other pages of it have no usable features.
     """
 
     examples: Examples
     positions: IntArray
-    versions: list[str]
     whom: list[str]
     start: int
     end: int
@@ -61,7 +59,6 @@ class PageReader:
         return Taken(
             examples,
             _positions(pages),
-            [ranker_version(ranking.model_version) for ranking in rankings],
             [ranking.user_id or ranking.visitor_id or ranking.session_id for ranking in rankings],
             start,
             self.position,

@@ -17,10 +17,9 @@ from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.learner.trial import Decision
 from services.learner.trials import Trials
-from services.ranker.domain.weights import Weights
-from training.ranking.examples import KINDS
+from services.ranker.domain.weights import ServingWeights
 from training.ranking.guardrail import Predictor, Verdict, compare
-from training.ranking.version import is_trees, predictor_of
+from training.ranking.version import is_trees, predictor_of, weights_by_kind
 
 if TYPE_CHECKING:
     from training.ranking.learnable import LearnableRanker
@@ -30,13 +29,15 @@ _tracer = trace.get_tracer("kairos")
 
 
 class Release:
-    """`weights` are of the scoring function, the opponent until a version is current."""
+    """`weights` are of the weighted sum, the opponent until a version is current; the current version of `shoppers` may
+    bring others.
+    """
 
     def __init__(
-        self, registry: ModelRegistry, trials: Trials, weights: Weights, settings: LearnerSettings,
-        metrics: LearnerMetrics, clock: Callable[[], float],
+        self, registry: ModelRegistry, shoppers: ModelRegistry, trials: Trials, weights: ServingWeights,
+        settings: LearnerSettings, metrics: LearnerMetrics, clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        self._registry, self._trials, self._weights = registry, trials, weights
+        self._registry, self._shoppers, self._trials, self._weights = registry, shoppers, trials, weights
         self._settings, self._metrics, self._clock = settings, metrics, clock
 
     def rollout(self) -> Rollout:
@@ -93,7 +94,7 @@ class Release:
 
     def _opponent(self, vector_version: str, memory: Memory) -> Predictor:
         """The current version; the scoring function if there is none, or one that cannot answer on these pages."""
-        weights, pages = dict.fromkeys(KINDS, self._weights), memory.replay.examples
+        weights, pages = weights_by_kind(self._shoppers, self._weights), memory.replay.examples
         version = self.rollout().current
         if version:
             try:

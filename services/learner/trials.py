@@ -77,16 +77,21 @@ class Trials:
         version = seen.current if seen.challenger is None else seen.challenger
         return decision.kind if self.step(decision, version, change) else None
 
-    def count(self, examples: Examples, versions: Sequence[str], whom: Sequence[str]) -> None:
-        """Outcomes of r pages, of which `versions` [r] and `whom` [r] say who was answered by which version."""
+    def count(self, examples: Examples, tenant: str, whom: Sequence[str]) -> None:
+        """Outcomes of r pages that were shown to `whom` [r].
+
+        A person is of the arm that the draw says, also where another version has answered: one that stands in for a
+        version that failed, or the weighted sum for lists of a kind that a version does not serve. So both arms have
+        all kinds of pages.
+        """
         rollout, r = self.rollout(), examples.page_count
         if rollout.other is None or self.state.trial != rollout.trial:
             return
         shown = np.bincount(examples.page, minlength=r)
         clicks, purchases = (np.bincount(examples.page, of, r) for of in (examples.click, examples.purchase))
-        for row, (version, who) in enumerate(zip(versions, whom, strict=True)):
-            if who and examples.shown_s[row] >= rollout.since_s and version in (rollout.current, rollout.other):
-                arm = self.state.arms.setdefault(version, Arm())
+        for row, who in enumerate(whom):
+            if who and examples.shown_s[row] >= rollout.since_s:
+                arm = self.state.arms.setdefault(rollout.version_for(tenant, who), Arm())
                 arm.add(who, int(shown[row]), clicks[row], purchases[row])
 
     def step(self, decision: Decision, version: str, change: Callable[[Rollout], Rollout]) -> bool:

@@ -81,7 +81,7 @@ class ItemRanker:
         if message.candidates.attributes and (declared := self._declared(tenant, person) if person else []):
             asked = replace(asked, attribute_matches=attribute_matches(message.candidates, declared))
         if (shopper := self._shoppers.person(tenant, message, user_history, now_s)) is not None:
-            asked = with_shopper_scores(asked, shopper, message.as_slate)
+            asked = with_shopper_scores(asked, shopper)
         who = message.user_id or message.visitor_id or message.session_id
         scores, model_version = self._models.rank(tenant, who, asked)
         if shopper is not None:
@@ -140,7 +140,6 @@ class ItemRanker:
         return shares
 
 
-def with_shopper_scores(asked: RankingRequest, shopper: ShopperPerson, is_recommendation: bool) -> RankingRequest:
-    """The fitted weights are of lists without a query: a search keeps the weights of the settings."""
+def with_shopper_scores(asked: RankingRequest, shopper: ShopperPerson) -> RankingRequest:
     scores = shopper.scores(asked.item_ids, asked.vectors, asked.model_version)
-    return replace(asked, shopper_scores=scores, weights=shopper.weights if is_recommendation else None)
+    return replace(asked, shopper_scores=scores, weights=shopper.weights)

@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
 from services.ranker.domain.exploration import ExplorationShares
+from services.ranker.domain.weights import ServingWeights, Weights
 from services.ranker.ports import MOST_ATTRIBUTES, LogBound, Retention
 
 
@@ -174,6 +175,11 @@ class RankerSettings(ServiceSettings):
     @property
     def exploration_shares(self) -> ExplorationShares:
         return ExplorationShares(self.exploration, self.informed_exploration)
+
+    @property
+    def serving_weights(self) -> ServingWeights:
+        keeps_own = "weights" in self.model_fields_set
+        return ServingWeights(Weights(**self.weights.model_dump()), self.search_share, keeps_own)
 
     @property
     def models_dir(self) -> Path:

@@ -22,7 +22,6 @@ from services.ranker.domain import baselines
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Ranker, Scores
 from services.ranker.domain.weighted_sum import weighted_sum
-from services.ranker.domain.weights import Weights
 from services.ranker.handler import RankerHandler
 from services.ranker.models.served import PREFIX, Served, blank_request
 from services.ranker.models.served_models import ServedModels
@@ -89,16 +88,8 @@ def build_ranker(settings: RankerSettings) -> Ranker:
 
 
 def weighted_ranker(settings: RankerSettings) -> Ranker:
-    """With the weights that were fitted for the request, unless the shop sets weights of its own."""
-    own, is_set = Weights(**settings.weights.model_dump()), "weights" in settings.model_fields_set
-    share = settings.search_share
-    in_search = replace(own, shopper=share * own.shopper, neighbours=share * own.neighbours)
-
-    def rank(request: RankingRequest) -> Scores:
-        fitted = None if is_set else request.weights
-        return weighted_sum(request, fitted or (in_search if request.is_search else own))
-
-    return rank
+    weights = settings.serving_weights
+    return lambda request: weighted_sum(request, weights.of(request.is_search, request.weights))
 
 
 def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path], Ranker]:

@@ -50,6 +50,8 @@ def test_a_dry_run_has_times_and_sizes(suite: InProcessSuite, folder: Path) -> N
     assert f"{PRODUCTS} products" in shopper["data"]
     assert 0 < shopper["minutes"] < 1
     assert "pages with a click" in ranking["missing"]
+    (alone,) = kairos(suite, folder, "train", "--dry-run", "--only", "ranking")["models"]
+    assert "no shopper model serves" in alone["missing"]
     assert not (folder / "ranker" / "models").exists()
 
 

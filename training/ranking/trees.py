@@ -165,7 +165,7 @@ class Trees:
 
     def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
         """As `predict`, at the positions where the candidates were shown."""
-        return self._probabilities(examples, np.log(examples.positions))
+        return self._probabilities(examples, np.log(np.minimum(examples.positions, _LAST_POSITION)))
 
     def importance(self) -> dict[str, float]:
         """The share of each feature in the gain, the greatest first."""

@@ -9,13 +9,22 @@ from pathlib import Path
 import numpy as np
 
 from services.common.arrays import FloatArray
+from services.common.models.registry import ModelRegistry
+from services.ranker.adapters.shopper_version import fitted_weights
 from services.ranker.adapters.trees_ranker import KIND
 from services.ranker.adapters.version_manifest import MANIFEST
-from services.ranker.domain.weights import Weights
-from training.ranking.examples import KINDS, TASKS, Examples
+from services.ranker.domain.weights import ServingWeights, Weights
+from training.ranking.examples import KINDS, SEARCH, TASKS, Examples
 from training.ranking.guardrail import Predictor
 from training.ranking.scoring_function import Doubles, ScoringFunction
 from training.ranking.trees import Trees
+
+
+def weights_by_kind(shoppers: ModelRegistry, weights: ServingWeights) -> dict[str, Weights]:
+    """Of the weighted sum that serves, for persons whom the current shopper model knows."""
+    version = shoppers.rollout().current
+    fitted = fitted_weights(Path(shoppers.path(version))) if version else None
+    return {kind: weights.of(kind == SEARCH, fitted) for kind in KINDS}
 
 
 def is_trees(folder: Path) -> bool:

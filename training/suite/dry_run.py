@@ -33,7 +33,7 @@ def estimate(
         if "shopper" in kinds:
             rows.append(_shopper(suite, work, settings, clock()))
         if "ranking" in kinds:
-            rows.append(_ranking(suite, work, settings, clock()))
+            rows.append(_ranking(suite, work, settings, "shopper" in kinds, clock()))
         if TEXT in kinds:
             rows.append(_text(work, settings, clock()))
         work.end()
@@ -60,21 +60,25 @@ def _shopper(suite: Suite, work: WorkFolder, settings: SuiteTraining, now_s: flo
     }
 
 
-def _ranking(suite: Suite, work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
+def _ranking(
+    suite: Suite, work: WorkFolder, settings: SuiteTraining, trains_shopper: bool, now_s: float
+) -> dict[str, Any]:
     """Of lists it knows the persons alone: how many have the next product is found by making them."""
     from training.suite.examples import examples_of
+    from training.suite.ranking_data import NO_SHOPPER
     from training.suite.shopper import data_of
 
     examples, _ = examples_of(work, settings, now_s)
-    lists = min(len(data_of(work, suite.shoppers, now_s).log.newest_targets()), MOST_LISTS)
+    has_shopper = trains_shopper or suite.shoppers.rollout().current
+    persons = len(data_of(work, suite.shoppers, now_s).log.newest_targets()) if has_shopper else 0
+    lists = min(persons, MOST_LISTS)
     clicked, least = examples.clicked_pages, settings.least
     has_pages, has_lists = clicked >= least.pages, lists >= least.lists
+    of_lists = f"{lists:,} lists before a person's next product, needs {least.lists:,}" if has_shopper else NO_SHOPPER
+    missing = f"{of_lists}; or {clicked:,} pages with a click, needs {least.pages:,}"
     return {
         "kind": "ranking",
-        "missing": ""
-        if has_pages or has_lists
-        else f"{lists:,} lists before a person's next product, needs {least.lists:,}; or {clicked:,} pages with a "
-        f"click, needs {least.pages:,}",
+        "missing": "" if has_pages or has_lists else missing,
         "data": f"{lists:,} lists, {examples.page_count:,} pages, {clicked:,} with a click",
         # Some 10 ms for a list, and 2 ms for a page and epoch of the network, on one core.
         "minutes": (lists * 1e-2 + has_pages * examples.page_count * settings.ranking_epochs * 2e-3) / 60,

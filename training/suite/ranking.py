@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from services.common.models.registry import ModelRegistry
-from services.common.models.rollout import StepKind
+from services.common.models.rollout import Rollout, StepKind
 from services.ranker.adapters.trees_ranker import KIND as TREES
 from services.ranker.domain.weights import Weights
 from training.ranking.examples import PERSON, TASKS, Examples
@@ -62,7 +62,7 @@ def train_ranking(
     Trees that are better than the weighted sum serve at once if nothing has served before; every other version goes
     into shadow if it beats the current one.
     """
-    began, now_s = time.monotonic(), clock()
+    began = time.monotonic()
     if (other := registry.rollout().other) is not None:
         return Outcome(KIND, Result.SKIPPED, f"{KIND}/{other} is on trial; its end makes room for a new version")
     if missing := data.missing(settings):
@@ -92,7 +92,7 @@ def train_ranking(
     best = max(candidates, key=lambda candidate: candidate.order)
     figures: dict[str, float] = {name: change.challenger for name, change in best.verdict.differences.items()}
     manifest = {
-        "created_s": now_s, "parent": registry.rollout().current, "metrics": figures,
+        "created_s": clock(), "parent": registry.rollout().current, "metrics": figures,
         "verdict": {"passed": best.verdict.passed, "reason": best.verdict.reason, "changes": best.verdict.figures()},
         "data": {**data.about(), "held_back_pages": judge.pages.page_count, "held_back_lists": judge.list_count},
         "features": {"vector_version": data.vector_version},
@@ -105,10 +105,10 @@ def train_ranking(
     }  # fmt: skip
     (best.folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     version = registry.publish(lambda target: copy_files(best.folder, target), manifest)
-    result = _take_steps(registry, version, best)
+    result, reason = _take_steps(registry, version, best)
     registry.prune(KEPT_VERSIONS)
     seconds = time.monotonic() - began
-    return Outcome(KIND, result, best.verdict.reason, version, "", figures, seconds, str(registry.path(version)))
+    return Outcome(KIND, result, reason, version, "", figures, seconds, str(registry.path(version)))
 
 
 @dataclass(frozen=True)
@@ -198,14 +198,25 @@ def _calibration_errors(trees: Trees, pages: Examples) -> dict[str, dict[str, fl
     return errors
 
 
-def _take_steps(registry: ModelRegistry, version: str, proposed: Candidate) -> Result:
+def _take_steps(registry: ModelRegistry, version: str, proposed: Candidate) -> tuple[Result, str]:
+    """(what became of the version, why)"""
     verdict = proposed.verdict
     registry.take_step(StepKind.PROPOSED, version, reason="kairos train", figures=verdict.figures())
     if not verdict.passed:
         registry.take_step(StepKind.REFUSED, version, reason=verdict.reason, figures=verdict.figures())
-        return Result.REFUSED
-    if not registry.rollout().current and "lists_ndcg" in verdict.differences:
-        registry.take_step(StepKind.PROMOTED, version, lambda now: now.promoted(version), verdict.reason)
-        return Result.PROMOTED
-    registry.take_step(StepKind.SHADOW, version, lambda now: now.with_shadow(version), verdict.reason)
-    return Result.SHADOW
+        return Result.REFUSED, verdict.reason
+    # Not the current version: a first one that was rolled back has served.
+    has_served = any(step.kind is StepKind.PROMOTED for step in registry.steps())
+    is_first = not has_served and "lists_ndcg" in verdict.differences
+
+    def change(now: Rollout) -> Rollout:
+        # The learner proposes versions too.
+        if now.other is not None:
+            raise ValueError(f"{KIND}/{now.other} has gone on trial meanwhile; train again after its end")
+        return now.promoted(version) if is_first else now.with_shadow(version)
+
+    try:
+        registry.take_step(StepKind.PROMOTED if is_first else StepKind.SHADOW, version, change, verdict.reason)
+    except ValueError as error:
+        return Result.SKIPPED, str(error)
+    return Result.PROMOTED if is_first else Result.SHADOW, verdict.reason

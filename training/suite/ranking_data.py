@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from services.common.models.registry import ModelRegistry
-from services.ranker.adapters.shopper_version import ShopperVersion
-from services.ranker.domain.weights import Weights
-from training.ranking.examples import KINDS, PERSON, SEARCH, Examples
+from training.ranking.examples import PERSON, Examples
 from training.ranking.split import is_held_back as is_ranking_held_back
 from training.ranking.trees import TreeLists
 from training.shopper.lists import Lists
@@ -24,6 +22,7 @@ from training.suite.work import WorkFolder
 
 # Of the persons, and of the rankings, as the learner holds them back. The same ones for every version.
 _HELD_BACK = 0.2
+NO_SHOPPER = "no shopper model serves, whose scores lists hold"
 
 
 @dataclass(frozen=True)
@@ -95,17 +94,9 @@ def ranking_data(
     if clicked < settings.least.pages:
         pages = pages.take(np.zeros(0, np.int64))
     if not shoppers.rollout().current:
-        return RankingData(None, pages, vector_version, clicked, "no shopper model serves, whose scores lists hold")
+        return RankingData(None, pages, vector_version, clicked, NO_SHOPPER)
     lists, why = _lists(work, shoppers, settings, bar, clock)
     return RankingData(lists, pages, vector_version, clicked, why)
-
-
-def serving_weights(shoppers: ModelRegistry, own: Weights, search_share: float) -> dict[str, Weights]:
-    """Of the weighted sum, by kind of list: the fitted ones of the shopper model that serves, if it has any."""
-    version = shoppers.rollout().current
-    fitted = ShopperVersion(shoppers.path(version)).weights if version else None
-    in_search = replace(own, shopper=search_share * own.shopper, neighbours=search_share * own.neighbours)
-    return {kind: in_search if kind == SEARCH else fitted or own for kind in KINDS}
 
 
 def _lists(

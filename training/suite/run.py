@@ -11,7 +11,7 @@ from pathlib import Path
 from ops.client import Connection
 from services.common.models.registry import ModelRegistry
 from services.common.models.text_version import FOLDER as TEXT_FOLDER
-from services.ranker.domain.weights import Weights
+from services.ranker.domain.weights import ServingWeights
 from services.ranker.models.served_shoppers import FOLDER
 from training.suite.outcome import Outcome
 from training.suite.progress import Progress
@@ -28,16 +28,14 @@ TEXT = "text"
 class Suite:
     """The running suite, and the folder with all tenants' registries, or the mirror of the registry at `url`.
 
-    `weights` are the settings' of the weighted sum. `search_share`: how much of those of shopper model and neighbours
-    counts in a search.
+    `weights` of the weighted sum, as the ranker's settings have them.
     """
 
     connection: Connection
     models: Path
     tenant: str
-    weights: Weights
+    weights: ServingWeights
     url: str = ""
-    search_share: float = 1.0
 
     @cached_property
     def shoppers(self) -> ModelRegistry:
@@ -74,13 +72,15 @@ def run(
             # Imported here: they import torch, which a run without such a model does not need.
             from training.suite.shopper import train_shopper
 
-            outcomes.append(train_shopper(work, suite.connection, suite.shoppers, suite.weights, settings, bar, clock))
+            own = suite.weights.own
+            outcomes.append(train_shopper(work, suite.connection, suite.shoppers, own, settings, bar, clock))
         if "ranking" in kinds:
+            from training.ranking.version import weights_by_kind
             from training.suite.ranking import train_ranking
-            from training.suite.ranking_data import ranking_data, serving_weights
+            from training.suite.ranking_data import ranking_data
 
             data = ranking_data(work, suite.shoppers, settings, bar, clock)
-            weights = serving_weights(suite.shoppers, suite.weights, suite.search_share)
+            weights = weights_by_kind(suite.shoppers, suite.weights)
             outcomes.append(train_ranking(work, data, suite.rankers, weights, settings, bar, clock))
         if TEXT in kinds:
             from training.suite.text import train_text

@@ -41,7 +41,7 @@ class ShopperVersion:
                 f"{FORMAT} of kind shopper; train it again"
             )
         self.name: str = about["model_version"]
-        self.weights = _weights(folder / WEIGHTS)
+        self.weights = fitted_weights(folder)
         self._dimensions: int = about["dimensions"]
         self._vector_version: str = about["vector_version"]
         self._text_dimensions: int = about["text_dimensions"]
@@ -126,8 +126,9 @@ class ShopperVersion:
         return vector
 
 
-def _weights(file: Path) -> Weights | None:
-    """None without the file. Raises ValueError for weights that are missing or not finite."""
+def fitted_weights(folder: Path) -> Weights | None:
+    """Of the version in the folder, if it has some. Raises ValueError for weights that are missing or not finite."""
+    file = folder / WEIGHTS
     if not file.exists():
         return None
     content = json.loads(file.read_text("utf-8"))

@@ -33,7 +33,7 @@ class RankingRequest:
     candidates that these are a part of; None: these are all. `shopper_scores` [n], dot products of the person's vector
     and the item vectors by the shopper model, and `neighbour_scores` [n], not negative, by counts of persons, are
     None where there is no model, or nothing is known of the person. `weights` are those of the weighted sum that were
-    fitted for requests like this one, if any. `is_search`: the shop's customer asks for these, by a query or a filter.
+    fitted with the shopper model, if any. `is_search`: the shop's customer asks for these, by a query or a filter.
     `dense_scores` and `lexical_scores` [n] are those of retrieval's legs, 0 where a leg did not find the candidate;
     None: of no candidate. `ranks_of_all` are those of these candidates among all that they are a part of; None: these
     are all. `attribute_matches` [n], -1 to 1, by the attributes that the person has declared; None if there are none.

@@ -34,12 +34,6 @@ def with_text(model_version: str, text_version: str) -> str:
     return f"{model_version}+{text_version}" if text_version.startswith(TEXT) else model_version
 
 
-def ranker_version(model_version: str) -> str:
-    """The learned version of the ranker in the model version of an order; "" for the settings' scoring function."""
-    name = model_version.partition("+")[0]
-    return name.removeprefix(PREFIX) if name.startswith(PREFIX) else ""
-
-
 def blank_request(model_version: str, dimensions: int) -> RankingRequest:
     """A dummy request with two candidates, which warms up a model."""
     zeros = np.zeros(2, np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
@@ -31,9 +33,9 @@ class Shop:
         self._by_id = {item.item_id: item for item in self.items}
 
     def show(
-        self, pages: int, sign: float = 1.0, model_version: str = "weighted-sum@2", users: int = 40, bias: float = 0.0
+        self, pages: int, sign: float = 1.0, users: int = 40, bias: Callable[[str], float] = lambda user: 0.0
     ) -> None:
-        """Each page an hour after the one before, in an order that says nothing. `bias` moves the logit of a click."""
+        """Each page an hour after the one before, in an order that says nothing. `bias` moves the logits of a user."""
         for _ in range(pages):
             self.shown += 1
             self.now_s += STEP_S
@@ -42,10 +44,10 @@ class Shop:
             matches = self._random.random(PAGE)
             page = ranked(
                 self._store, self._by_id, [f"i{row}" for row in rows], ranking, self.now_s, user,
-                matches=matches.tolist(), model_version=model_version, tenant=self._tenant,
+                matches=matches.tolist(), model_version="weighted-sum@2", tenant=self._tenant,
             )  # fmt: skip
             self._store.record_impressions(self._tenant, [page], self.items)
-            chances = 1 / (1 + np.exp(-(SLOPE * sign * (matches - 0.5) - 1.5 + bias)))
+            chances = 1 / (1 + np.exp(-(SLOPE * sign * (matches - 0.5) - 1.5 + bias(user))))
             clicked = rows[self._random.random(PAGE) < chances]
             events = [
                 Event(f"{ranking}/{n}", user, "", f"i{row}", EventType.CLICK, self.now_s + 1 + n / 100)

@@ -25,7 +25,7 @@ from services.learner.settings import (
 )
 from services.learner.state import StateFolder
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain.weights import Weights
+from services.ranker.domain.weights import ServingWeights, Weights
 from services.ranker.ports import LogBound, Retention
 from tests.unit.learner.logs import DIMENSIONS, STEP_S, VERSION, Shop
 from training.ranking.learnable import LearnableRanker
@@ -35,7 +35,7 @@ from training.ranking.network import NetworkSettings
 MADE_S = 7.0
 # What a shop that retrieval serves badly would say: the guardrail's opponent must be beatable by a small network.
 WINDOW_S = 60.0
-BLIND = Weights(query=0.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
+BLIND = ServingWeights(Weights(query=0.0, history=0.8, price=0.1, popularity=0.1, availability=0.5), 1.0)
 
 
 @dataclass
@@ -231,6 +231,12 @@ def on_trial(place: Workplace, take: Callable[[Rollout], Rollout]) -> Learner:
     return learner
 
 
+def worse(place: Workplace) -> Callable[[str], float]:
+    """Those who are answered by version 0001 click less."""
+    rollout = place.registry.rollout()
+    return lambda user: -2.0 if rollout.version_for("default", user) == "0001" else 0.0
+
+
 def test_shadow_share_promotion(place: Workplace) -> None:
     """From shadow to a share of the users to the promotion, each step when its figures allow it."""
     learner = on_trial(place, lambda now: now.with_shadow("0001"))
@@ -239,8 +245,7 @@ def test_shadow_share_promotion(place: Workplace) -> None:
     learner.turn()
     assert place.registry.rollout().stage is Stage.SHARE
     learner.turn()
-    place.shop.show(150, model_version="weighted-sum@2")
-    place.shop.show(150, model_version="learned@0001")
+    place.shop.show(300)
     learner.turn()
     learner.turn()
     rollout = place.registry.rollout()
@@ -250,10 +255,12 @@ def test_shadow_share_promotion(place: Workplace) -> None:
 
 
 def test_a_version_that_is_clicked_less_goes_back(place: Workplace) -> None:
-    """When the share's click rate falls the challenger is taken away by itself, and the log says how far it fell."""
+    """When the share's click rate falls the challenger is taken away by itself, and the log says how far it fell.
+
+    All pages of its persons count, also those that the weighted sum has ordered for it.
+    """
     learner = on_trial(place, lambda now: now.with_share("0001", 0.5))
-    place.shop.show(120, model_version="weighted-sum@2")
-    place.shop.show(120, model_version="learned@0001", bias=-2.0)
+    place.shop.show(240, bias=worse(place))
     learner.turn()
     learner.turn()
     step = place.registry.steps()[-1]
@@ -264,9 +271,8 @@ def test_a_version_that_is_clicked_less_goes_back(place: Workplace) -> None:
 
 def test_a_promoted_version_that_is_clicked_less_goes_back(place: Workplace) -> None:
     """After a promotion the users that were held back show the fall, and the version before answers everybody again."""
-    learner = on_trial(place, lambda now: now.promoted("0001", holdback=0.1))
-    place.shop.show(120, model_version="weighted-sum@2")
-    place.shop.show(120, model_version="learned@0001", bias=-2.0)
+    learner = on_trial(place, lambda now: now.promoted("0001", holdback=0.5))
+    place.shop.show(240, bias=worse(place))
     learner.turn()
     learner.turn()
     assert place.registry.steps()[-1].kind is StepKind.ROLLED_BACK
@@ -301,7 +307,7 @@ def test_drift_is_exported_with_both_means(place: Workplace) -> None:
     usual = place.metric("window_mean", measure=CLICKS, window="now")
     assert usual is not None
     assert place.metric("window_mean", measure=CLICKS, window="before") is None
-    place.shop.show(300, bias=-6.0)
+    place.shop.show(300, bias=lambda user: -6.0)
     learner.turn()
     assert place.metric("drifts_total", measure=CLICKS) == 1
     assert place.metric("window_mean", measure=CLICKS, window="before") == pytest.approx(usual, abs=0.02)

@@ -14,11 +14,11 @@ from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings, TrainingSettings, TrialSettings
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
-from services.ranker.domain.weights import Weights
+from services.ranker.domain.weights import ServingWeights, Weights
 from tests.fakes.training_gateway import FakeTrainingGateway, ItemVectors
 from tests.unit.learner.logs import Shop
 
-WEIGHTS = Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5)
+WEIGHTS = ServingWeights(Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5), 1.0)
 
 
 def published(registry: ModelRegistry, count: int) -> None:

@@ -9,8 +9,7 @@ from rich.console import Console
 
 from kairos.common.v1 import event_pb2, product_pb2
 from ops.client import Connection
-from services.ranker.domain.weights import Weights
-from services.ranker.settings import WeightSettings
+from services.ranker.settings import RankerSettings
 from tests.fakes.training_gateway import FakeTrainingGateway
 from tests.unit.training.shopper.shop import QUICK
 from training.suite.progress import Progress
@@ -20,7 +19,7 @@ from training.suite.settings import Least, SuiteTraining
 ITEMS, TEXT, PERSONS = 40, 12, 240
 NOW_S = 1_800_000_000.0
 SETTINGS = SuiteTraining(Least(persons=20, events=200, pages=30), replace(QUICK, epochs=6))
-WEIGHTS = Weights(**WeightSettings().model_dump())
+WEIGHTS = RankerSettings().serving_weights
 
 
 def events(persons: int = PERSONS, first: int = 0, until_s: float = NOW_S, step: int = 1) -> list[event_pb2.Event]:
