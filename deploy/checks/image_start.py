@@ -95,7 +95,6 @@ def start_learner(folder: Path) -> None:
     from services.learner.learner import Learner
     from services.learner.metrics import LearnerMetrics
     from services.learner.settings import LearnerSettings
-    from services.ranker.domain.weights import Weights
     from services.ranker.settings import RankerSettings
     from services.ranker.wiring import build_store
     from training.ranking.learnable import LearnableRanker
@@ -104,7 +103,7 @@ def start_learner(folder: Path) -> None:
     importlib.import_module("services.learner.__main__")
     importlib.import_module("services.ranker.adapters.redis_store")
     settings = RankerSettings(data_dir=folder)
-    store, weights = build_store(settings), Weights(**settings.weights.model_dump())
+    store, weights = build_store(settings), settings.serving_weights
     registry, learning = ModelRegistry(folder / "models"), LearnerSettings(data_dir=folder)
     Learner(store, registry, ModelRegistry(registry.folder / "shopper"), weights, learning, LearnerMetrics()).turn()
     store.close()
