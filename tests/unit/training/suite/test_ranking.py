@@ -103,8 +103,11 @@ def test_the_weighted_sum_is_the_one_that_serves(tmp_path: Path) -> None:
     a part of the settings'.
     """
     shoppers = ModelRegistry(tmp_path)
-    fitted = json.dumps(asdict(GOOD))
-    shoppers.publish(lambda folder: (folder / "weights.json").write_text(fitted), {})  # type: ignore[func-returns-value]
+
+    def write(folder: Path) -> None:
+        (folder / "weights.json").write_text(json.dumps(asdict(GOOD)))
+
+    shoppers.publish(write, {})
     shoppers.take_step(StepKind.PROMOTED, "0001", lambda now: now.promoted("0001"))
     found = weights_by_kind(shoppers, WEIGHTS)
     assert (found["person"], found["product"]) == (GOOD, GOOD)
