@@ -119,13 +119,16 @@ class SearchedCatalogue:
         """Of each query its candidates and their features [candidates, FEATURES], by the code that serves them."""
         with self.served(TrainedSearch(model, FusionSettings())) as suite:
             encoded = _encoded(suite, queries)
-        retriever = build_retriever(RetrievalSettings(data_dir=self.state(model) / "retrieval", engine="edge"))
+        data_dir = self.state(model) / "retrieval"
+        retriever = build_retriever(
+            RetrievalSettings(data_dir=data_dir, engine="edge", registry_dir=None, registry_url="")
+        )
         try:
             for query in tqdm(queries, desc="Candidates", unit=" queries", disable=None):
                 asked = RetrievalQuery(encoded[query].text, encoded[query].vector, limit=CANDIDATES)
                 yield query, *retriever.fusion_features(TENANT, asked)
         finally:
-            retriever.index.close()
+            retriever.close()
 
     def results(self, search: TrainedSearch, queries: Sequence[str], count: int) -> dict[str, list[str]]:
         """By query: the ids that the gateway gives to a shopper it does not know, best first.
