@@ -133,7 +133,7 @@ class TextSteps:
             time.sleep(_PAUSE_S)
 
     def _model(self, version: str) -> str:
-        """The model version of a version's vectors; empty for the settings' model if no collection and no step names it."""
+        """The model version of its vectors; empty for the settings' model if no collection and no step names it."""
         if version:
             return read_text_version(self.registry.path(version)).name
         steps = reversed(self.registry.steps())
