@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -86,9 +87,10 @@ class SearchedCatalogue:
 
     @contextmanager
     def served(self, search: TrainedSearch, **encoder: Any) -> Iterator[InProcessSuite]:
-        """`encoder`: more settings of the query encoder."""
+        """`encoder`: more settings of the query encoder. Events that an earlier suite recorded are not known."""
         state = self.state(search.model)
         state.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(state / "ranker", ignore_errors=True)
         with in_process_suite(state, search.fusion, search.model.settings() | encoder) as suite:
             if not (done := state / "complete").exists():
                 _store(suite, self.products)
