@@ -103,10 +103,15 @@ def test_a_version_from_clicks(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("settings_of_the_shop")
 def test_a_version_that_is_not_better_is_refused(tmp_path: Path) -> None:
-    """An encoder that learns nothing is published for its report, and logged as refused."""
+    """An encoder that learns nothing is published for its report, and logged as refused. What a run with other settings
+    left when it was interrupted is not taken for it.
+    """
     still = SearchTraining(replace(QUICK.encoder, epochs=1, learning_rate=0.0), FusionTraining(epochs=0))
+    interrupted = replace(QUICK, fusion=FusionTraining(queries_per_step=0))
     with shop().serving() as target:
         of = suite(target, tmp_path / "models")
+        with pytest.raises(ValueError, match="must not be zero"):
+            trained(of, tmp_path / "work", replace(TEXT, text=interrupted))
         outcome = trained(of, tmp_path / "work", replace(TEXT, text=still))
     assert (outcome.result, outcome.version) == (Result.REFUSED, "0001"), outcome
     assert [step.kind for step in of.texts.steps()] == [StepKind.PROPOSED, StepKind.REFUSED]
