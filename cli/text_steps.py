@@ -58,7 +58,8 @@ class TextSteps:
         if share >= 1:
             if live:
                 job.switch()
-            if version != now.current:
+            # To all users: a version on trial ends.
+            if version != now.current or now.challenger is not None:
                 self._take(StepKind.PROMOTED, version, lambda now: now.promoted(version, keep=True), figures)
         elif share > 0:
             self._take(StepKind.SHARE, version, lambda now: now.with_share(version, share), figures)

@@ -198,6 +198,10 @@ def test_a_command_that_was_killed(connection: Connection, registry: ModelRegist
     assert collections(connection) == (ONE, OLD, SIZE)
     eventually(lambda: dense(connection, QUERY) != before)
     assert registry.rollout().before == ("",)
+    # The current version to all users: the trial of another one ends.
+    models(connection, registry, "promote", "text/0002", "--share", "0.5")
+    models(connection, registry, "promote", "text/0001")
+    assert (registry.rollout().current, registry.rollout().other) == ("0001", None)
 
 
 def test_a_proposed_version_goes_back(connection: Connection, registry: ModelRegistry) -> None:
