@@ -35,7 +35,13 @@ class RetrievalReplica(RetrievalHandler):
             self._gauges[name].set(value)
         self.check()
 
+    def close(self) -> None:
+        # A replica that could not be built, or is closed, has nothing to close.
+        if self.__dict__.pop("_gauges", None) is not None:
+            super().close()
+
     def __del__(self) -> None:
+        # Serve calls this when it stops a replica.
         self.close()
 
 
