@@ -248,8 +248,12 @@ def test_the_shopper_model_stays(connection: Connection, registry: ModelRegistry
             return [(each.model_version, each.is_complete, each.product_count) for each in held]
 
         items, text_map = {id: (1.0, number) for number, id in enumerate(ids)}, [(1.0, 0.0)] * 16
-        names = [shoppers.publish(lambda folder: write_version(folder, items, "a" * 12, OLD, text_map), {})]  # type: ignore[func-returns-value]
-        assert "not found" not in models(connection, registry, "promote", f"shopper/{names[0]}").output
+
+        def save(folder: Path) -> None:
+            write_version(folder, items, "a" * 12, OLD, text_map)
+
+        name = f"shopper/{shoppers.publish(save, {})}"
+        assert "not found" not in models(connection, registry, "promote", name).output
         assert described() == [("shopper@aaaaaaaaaaaa", True, SIZE)]
         assert "kairos train --only shopper" in models(connection, registry, "promote", "text/0001").output
         assert described() == [("shopper@aaaaaaaaaaaa", True, len(ids))]

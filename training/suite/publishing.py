@@ -58,7 +58,8 @@ def upload(connection: Connection, folder: Path, registry: ModelRegistry, bar: P
         make_room(stub, connection, name, names_in_use(registry))
         begin = gateway_pb2.BeginItemVectorsRequest(model_version=name, dimensions=about["dimensions"])
         live = call(stub.DescribeCollections, gateway_pb2.DescribeCollectionsRequest(), connection).live
-        if has_map := live.model_version == about["vector_version"]:
+        has_map = bool(live.model_version == about["vector_version"])
+        if has_map:
             begin.map.CopyFrom(vectors_to_proto(tensors["map"].astype(np.float32), about["vector_version"]))
         call(stub.BeginItemVectors, begin, connection)
         for start in range(0, len(ids), _AT_ONCE):
