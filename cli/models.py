@@ -203,7 +203,12 @@ def _store_item_vectors(
 
     try:
         with Progress(err, quiet).shown() as bar:
-            upload(connection_of(context), found.registry.path(version), found.registry, bar)
+            has_map = upload(connection_of(context), found.registry.path(version), found.registry, bar)
+        if not has_map:
+            err.print(
+                f"{found.name(version)} was trained with another text model: products that it does not know are not "
+                "found by it; train again with `kairos train --only shopper`"
+            )
     except NoRoom as error:
         raise ValueError(str(error)) from None
     except grpc.RpcError as error:

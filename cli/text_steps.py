@@ -18,6 +18,7 @@ import grpc
 
 from cli.calls import err
 from cli.reembedding import Reembedding, Refused
+from kairos.gateway.v1 import gateway_pb2
 from ops.client import Connection
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import Rollout, Stage, StepKind
@@ -47,8 +48,8 @@ class TextSteps:
             raise ValueError("the catalogue is empty; import it first, or promote the version to all users")
         live = state.live.model_version
         # A rollback to the settings' model needs its name.
-        of_settings = [each for each in (live, state.staged.model_version) if each and not each.startswith(PREFIX)]
-        figures: dict[str, object] = {_OF_SETTINGS: of_settings[0]} if of_settings else {}
+        of_settings = _of_settings(state)
+        figures: dict[str, object] = {_OF_SETTINGS: of_settings} if of_settings else {}
         if version != now.current:
             self._make_room(now, name)
         if version not in (now.current, now.challenger):
@@ -57,7 +58,8 @@ class TextSteps:
         if share >= 1:
             if live:
                 job.switch()
-            if version != now.current:
+            # To all users: a version on trial ends.
+            if version != now.current or now.challenger is not None:
                 self._take(StepKind.PROMOTED, version, lambda now: now.promoted(version, keep=True), figures)
         elif share > 0:
             self._take(StepKind.SHARE, version, lambda now: now.with_share(version, share), figures)
@@ -71,8 +73,8 @@ class TextSteps:
         job = self._job(self._model(target))
         if not job.model_version and now.challenger is None:
             raise ValueError(
-                "the version of the settings' model is not known here; "
-                "name it to `kairos catalog reembed --model-version`, which goes back to it"
+                "the version of the settings' model is not known here; embed the catalogue by it with "
+                "`kairos catalog reembed --model-version`, and repeat the command"
             )
         state = job.describe()
         if job.model_version and state.HasField("live") and state.live.model_version != job.model_version:
@@ -132,11 +134,12 @@ class TextSteps:
             time.sleep(_PAUSE_S)
 
     def _model(self, version: str) -> str:
-        """The model version of the vectors of a version; empty for the settings' model if it was never replaced."""
+        """The model version of its vectors; empty for the settings' model if no collection and no step names it."""
         if version:
             return read_text_version(self.registry.path(version)).name
         steps = reversed(self.registry.steps())
-        return next((str(step.figures[_OF_SETTINGS]) for step in steps if _OF_SETTINGS in step.figures), "")
+        named = (str(step.figures[_OF_SETTINGS]) for step in steps if _OF_SETTINGS in step.figures)
+        return _of_settings(self._job("").describe()) or next(named, "")
 
     def _take(
         self,
@@ -149,6 +152,12 @@ class TextSteps:
 
     def _job(self, model_version: str) -> Reembedding:
         return Reembedding(self.connection, model_version, quiet=self.quiet)
+
+
+def _of_settings(state: gateway_pb2.DescribeCollectionsResponse) -> str:
+    """The model version of the collection whose vectors are of the settings' model; empty if there is none."""
+    names = (state.live.model_version, state.staged.model_version)
+    return next((name for name in names if name and not name.startswith(PREFIX)), "")
 
 
 def _beside(now: Rollout, version: str) -> Rollout:

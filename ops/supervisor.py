@@ -148,9 +148,10 @@ def supervise(settings: SuiteSettings, stop: threading.Event) -> None:
 def suite_environment(settings: SuiteSettings) -> dict[str, str]:
     """The environment of every process of the suite. Variables that are set already override the ones chosen here."""
     ingress = f"{LOOPBACK}:{settings.ingress_grpc_port}"
-    # The learned models of all services are in one registry.
+    # The learned models of all services are in the ranker's registry.
+    ranker = Path(os.environ.get("KAIROS_RANKER_DATA_DIR", str(settings.data_dir / "ranker")))
     registry = {
-        "DIR": os.environ.get("KAIROS_RANKER_REGISTRY_DIR", str(settings.data_dir / "ranker" / "models")),
+        "DIR": os.environ.get("KAIROS_RANKER_REGISTRY_DIR", str(ranker / "models")),
         "URL": os.environ.get("KAIROS_RANKER_REGISTRY_URL", ""),
     }
     own = {

@@ -34,6 +34,7 @@ def start_query_encoder(folder: Path) -> None:
     from services.query_encoder.wiring import build_lexicons
 
     importlib.import_module("services.query_encoder.app")
+    _import_all("services.common.models")
     _import_all("services.query_encoder.adapters", but=("torch_encoder", "layer_shapes"))
     build_lexicons(QueryEncoderSettings(data_dir=folder)).close()
     if find_spec("torch") is not None:
@@ -45,6 +46,7 @@ def start_retrieval(folder: Path) -> None:
     from services.retrieval.wiring import build_handler
 
     importlib.import_module("services.retrieval.app")
+    _import_all("services.common.models")
     _import_all("services.retrieval.adapters")
     build_handler(RetrievalSettings(data_dir=folder, fusion=FusionSettings())).close()
 
@@ -54,6 +56,7 @@ def start_ranker(folder: Path) -> None:
     from services.ranker.wiring import build_handler
 
     importlib.import_module("services.ranker.app")
+    _import_all("services.common.models")
     _import_all("services.ranker.adapters")
     build_handler(RankerSettings(data_dir=folder)).check()
 

@@ -2,11 +2,13 @@
 # From the repository's root: docker build -f deploy/docker/query_encoder_gpu.Dockerfile -t kairos/query-encoder-gpu .
 FROM python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d AS build
 ARG EXTRAS=query-encoder,query-encoder-export
+# With the component learner: fsspec's file system of your object store, for example s3fs.
+ARG PACKAGES
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY . .
 RUN python -m venv /opt/kairos/venv \
- && /opt/kairos/venv/bin/pip install --constraint constraints.txt ".[${EXTRAS}]"
+ && /opt/kairos/venv/bin/pip install --constraint constraints.txt ".[${EXTRAS}]" ${PACKAGES}
 # The bill of materials of the shipped environment. The tool that writes it is not shipped.
 RUN python -m venv /opt/sbom \
  && /opt/sbom/bin/pip install cyclonedx-bom==7.5.0 \

@@ -14,7 +14,7 @@ from services.common.telemetry import configure_telemetry
 from services.retrieval.handler import RetrievalHandler
 from services.retrieval.metrics import MEASURES
 from services.retrieval.settings import RetrievalSettings
-from services.retrieval.wiring import build_retriever
+from services.retrieval.wiring import attribute_names, build_retriever
 
 
 class RetrievalReplica(RetrievalHandler):
@@ -23,7 +23,8 @@ class RetrievalReplica(RetrievalHandler):
     def __init__(self, settings: RetrievalSettings) -> None:
         configure_telemetry("retrieval", settings.telemetry)
         guard_stage()
-        super().__init__(build_retriever(settings), settings.workers, settings.answer_cache_mb)
+        names = attribute_names(settings)
+        super().__init__(build_retriever(settings), settings.workers, settings.answer_cache_mb, names)
         self._gauges = {name: Gauge(name, text) for name, text in MEASURES.items()}
         keep_freed_memory()
         freeze_gc()
@@ -34,7 +35,13 @@ class RetrievalReplica(RetrievalHandler):
             self._gauges[name].set(value)
         self.check()
 
+    def close(self) -> None:
+        # A replica that could not be built, or is closed, has nothing to close.
+        if self.__dict__.pop("_gauges", None) is not None:
+            super().close()
+
     def __del__(self) -> None:
+        # Serve calls this when it stops a replica.
         self.close()
 
 

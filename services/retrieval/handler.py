@@ -49,7 +49,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         self._attribute_names = attribute_names or {}
         self._retriever = retriever
         self._index, self._shadow = retriever.index, TextShadow(retriever)
-        self._answers = RecentAnswers(retriever.index, answer_cache_mb << 20)
+        self._answers = RecentAnswers(retriever.revision, answer_cache_mb << 20)
         self._searches = ThreadPoolExecutor(workers, "retrieval-search")
         self._reads = ThreadPoolExecutor(_READERS, "retrieval-read")
         self._writes = ThreadPoolExecutor(_WRITERS, "retrieval-write")

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.answer_cache import AnswerCache
 from services.common.context import RequestContext
-from services.retrieval.ports import ProductIndex, Revision
+from services.retrieval.ports import Revision
 
 Response = retrieval_pb2.RetrieveCandidatesResponse
 
@@ -19,20 +19,21 @@ _MEMORY_SHARE = 1.5
 # Searches that are remembered to have been asked. Most are never asked again: an answer is kept at its second time.
 _MAX_ASKED = 10_000
 
-# Tenant, revision of its index, and the request without its context.
+# Tenant, revision of what answers it, and the request without its context.
 _Key = tuple[str, Revision, bytes]
 
 
 class RecentAnswers:
     """See AnswerCache. An answer is right because its key has all that it is made of: the request, and the revision of
-    the tenant's index, which changes with every write. What changes while an answer is computed, prevents that it is
-    kept.
+    what answers the tenant, which changes with every write. What changes while an answer is computed, prevents that it
+    is kept.
 
     Where revisions are unknown, and with `max_bytes` 0, each search is computed.
     """
 
-    def __init__(self, index: ProductIndex, max_bytes: int) -> None:
-        self._index = index
+    def __init__(self, revision: Callable[[str, str], Revision | None], max_bytes: int) -> None:
+        """`revision`: see Retriever.revision."""
+        self._revision = revision
         self._answers: AnswerCache[_Key, Response] = AnswerCache(max_bytes, _bytes_of, _is_whole)
         # Hashes: a collision only keeps an answer at its first time.
         self._asked: LRUCache[int, None] = LRUCache(_MAX_ASKED)
@@ -45,7 +46,7 @@ class RecentAnswers:
     ) -> Response:
         """`compute` may use nothing but `request` and the tenant. The response is shared: it must not be changed."""
         of = context.tenant, request.query_vectors.model_version
-        revision = self._index.revision(*of) if self._answers.is_enabled else None
+        revision = self._revision(*of) if self._answers.is_enabled else None
         if revision is None:
             return await compute()
         plain = retrieval_pb2.RetrieveCandidatesRequest()
@@ -54,7 +55,7 @@ class RecentAnswers:
         asked = plain.SerializeToString(deterministic=True)
 
         def may_keep() -> bool:
-            return self._was_asked(context.tenant, asked) and self._index.revision(*of) == revision
+            return self._was_asked(context.tenant, asked) and self._revision(*of) == revision
 
         return await self._answers.get((context.tenant, revision, asked), context, compute, may_keep)
 

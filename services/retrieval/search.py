@@ -39,7 +39,7 @@ from services.retrieval.domain.selection import Selection, SoftFilterUse, Words,
 from services.retrieval.domain.soft_filter import apply_soft_filter, boost
 from services.retrieval.domain.step_times import Step, StepTimes
 from services.retrieval.item_vector_leg import no_item_vectors, with_shopper_vector
-from services.retrieval.ports import Columns, Found, Fusions, Narrowing, ProductIndex
+from services.retrieval.ports import Columns, Found, Fusions, Narrowing, ProductIndex, Revision
 
 # Below this depth the scale of a leg's scores would be that of its best few only.
 _MIN_DEPTH = 200
@@ -279,6 +279,13 @@ class Retriever:
         if learned is None:
             return self._fixed
         return learned if pace.allows({Step.LEARNED_FUSION: 1}, "fusion with fixed weights") else self._fixed
+
+    def revision(self, tenant: str, model_version: str = "") -> Revision | None:
+        """See ProductIndex.revision; also changes with the learned fusion of the collection that answers."""
+        of_index = self.index.revision(tenant, model_version)
+        if of_index is None or self._learned is None:
+            return of_index
+        return of_index, self._learned.of(tenant, self.index.pinned(tenant, model_version).model_version(tenant))
 
     def in_shadow(self, tenant: str) -> str:
         """The model version of the text version in shadow; empty if there is none, or its collection is incomplete."""

@@ -21,9 +21,13 @@ def build_handler(settings: RetrievalSettings) -> RetrievalHandler:
 
 
 def handler_over(retriever: Retriever, settings: RetrievalSettings) -> RetrievalHandler:
+    return RetrievalHandler(retriever, settings.workers, settings.answer_cache_mb, attribute_names(settings))
+
+
+def attribute_names(settings: RetrievalSettings) -> dict[str, tuple[str, ...]]:
+    """By tenant the attributes that users may declare as features. Raises InvalidArgument for a wrong file."""
     schemas = load_schemas(settings.attributes_file)
-    names = {tenant: schema.feature_names for tenant, schema in schemas.items()}
-    return RetrievalHandler(retriever, settings.workers, settings.answer_cache_mb, names)
+    return {tenant: schema.feature_names for tenant, schema in schemas.items()}
 
 
 def build_retriever(settings: RetrievalSettings) -> Retriever:

@@ -46,7 +46,7 @@ class FakeTrainingGateway(gateway_pb2_grpc.GatewayServiceServicer):
 
     def DescribeCollections(self, request: Any, context: grpc.ServicerContext) -> Any:
         answer = gateway_pb2.DescribeCollectionsResponse()
-        answer.live.product_count = len(self.products)
+        answer.live.product_count, answer.live.model_version = len(self.products), self.vector_version
         return answer
 
     def ListProducts(

@@ -27,6 +27,7 @@ from services.retrieval.adapters.edge import EdgeCollection
 from services.retrieval.adapters.edge_collections import EdgeCollections
 from services.retrieval.adapters.fusion_model import save_fusion
 from services.retrieval.adapters.server import ServerCollections
+from services.retrieval.app import RetrievalReplica
 from services.retrieval.domain.learned_fusion import FEATURES, FusionNetwork
 from services.retrieval.domain.query import FloatArray
 from services.retrieval.handler import RetrievalHandler
@@ -147,6 +148,16 @@ async def test_attributes_that_users_may_declare(engine: str, tmp_path: Path) ->
             stated = product_pb2.Product.FromString(found["a"]).attributes
             assert {name: list(each.values) for name, each in stated.items()} == {"size": ["M", "L"]}
             assert (found["c"], found["b"]) == (found["a"], b"")
+
+
+async def test_the_application_has_them_too(tmp_path: Path) -> None:
+    """What Ray Serve runs reads the same file."""
+    schema = tmp_path / "attributes.yaml"
+    schema.write_text("tenants: {default: {size: {type: text}}}", "utf-8")
+    async with serving(RetrievalReplica(RetrievalSettings(data_dir=tmp_path, attributes_file=schema))) as stub:
+        await stub.UpsertProducts(upsert(product("a", "Shirt", "B", "Shirts", 9, attributes={"size": values("M")})))
+        answer = await stub.LookupProducts(retrieval_pb2.LookupProductsRequest(ids=["a"]))
+        assert any(answer.candidates.attributes)
 
 
 async def test_the_dense_leg(stub: Stub) -> None:

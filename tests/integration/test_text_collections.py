@@ -107,6 +107,22 @@ async def test_the_fusion_goes_by_the_collection(stub: Stub) -> None:
     assert list(learned.candidates.ids)[:3] == sorted(scores, key=lambda id: -scores[id])[:3]
 
 
+async def test_a_repeated_search_sees_another_fusion(stub: Stub, tmp_path: Path) -> None:
+    """An answer is kept no longer than the version whose fusion ordered it is in use."""
+    registry = ModelRegistry(tmp_path / "models" / "default" / FOLDER)
+    await switch(stub, TRAINED)
+
+    async def first() -> str:
+        return str((await stub.RetrieveCandidates(asked(TRAINED, "wireless headphones"))).candidates.ids[0])
+
+    assert [await first() for _ in range(3)] == ["shoe"] * 3
+    registry.take_step(StepKind.ROLLED_BACK, "0001", lambda now: now.alone())
+    deadline = time.monotonic() + 20
+    while await first() == "shoe":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+
+
 async def test_a_repeated_search_sees_a_write(stub: Stub) -> None:
     """An answer of the staged collection is kept no longer than what it was made of."""
     for _ in range(3):

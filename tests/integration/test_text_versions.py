@@ -20,7 +20,8 @@ from ops.in_process import in_process_suite
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
 from services.common.models.text_version import ENCODER, TextVersion, write_text_version
-from tests.integration.test_new_encoder import OLD, SIZE, bert, dense, imported, kairos, searching, shop
+from tests.integration.test_new_encoder import OLD, SIZE, bert, dense, imported, kairos, search, searching, shop
+from tests.unit.ranker.shopper_folders import write_version
 
 __all__ = ["shop"]  # a fixture
 
@@ -197,3 +198,64 @@ def test_a_command_that_was_killed(connection: Connection, registry: ModelRegist
     assert collections(connection) == (ONE, OLD, SIZE)
     eventually(lambda: dense(connection, QUERY) != before)
     assert registry.rollout().before == ("",)
+    # The current version to all users: the trial of another one ends.
+    models(connection, registry, "promote", "text/0002", "--share", "0.5")
+    models(connection, registry, "promote", "text/0001")
+    assert (registry.rollout().current, registry.rollout().other) == ("0001", None)
+
+
+def test_a_proposed_version_goes_back(connection: Connection, registry: ModelRegistry) -> None:
+    """A version that training proposed is removed also if its promotion died between the switch and the pointer."""
+    before = dense(connection, QUERY)
+    registry.take_step(StepKind.SHADOW, "0001", lambda now: now.with_shadow("0001"))
+    models(connection, registry, "promote", "text/0001", "--share", "0")
+    kairos(connection, "--model-version", ONE)
+    assert collections(connection) == (ONE, OLD, SIZE)
+    models(connection, registry, "rollback", "--kind", "text")
+    assert collections(connection) == (OLD, ONE, SIZE)
+    assert (registry.rollout().current, registry.rollout().other) == ("", None)
+    assert dense(connection, QUERY) == before
+
+
+def test_an_empty_catalogue(tmp_path: Path, shop: Path, registry: ModelRegistry) -> None:
+    """A version that was promoted before the first import is left by the settings' model, once that embedded."""
+    registry.take_step(StepKind.PROMOTED, "0001", lambda now: now.promoted("0001", keep=True))
+    encoder = {
+        "model_dir": shop / OLD,
+        "model_version": OLD,
+        "model_cache_dir": shop / "models",
+        "backend": "onnx-fp32",
+    }
+    with in_process_suite(tmp_path, encoder=encoder) as suite:
+        connection = Connection(suite.gateway_target, timeout_s=20)
+        imported(connection, shop)
+        assert collections(connection)[0] == ONE
+        assert "repeat the command" in models(connection, registry, "rollback", "--kind", "text", code=2).output
+        kairos(connection, "--model-version", OLD)
+        models(connection, registry, "rollback", "--kind", "text")
+        eventually(lambda: registry.rollout().current == "" and not search(connection, QUERY).degradations)
+        assert collections(connection) == (OLD, ONE, SIZE)
+
+
+def test_the_shopper_model_stays(connection: Connection, registry: ModelRegistry) -> None:
+    """A switch stores the item vectors of the shopper model that serves again, and says which products have none."""
+    shoppers = ModelRegistry(registry.folder.parent / "shopper")
+    with connection.stub() as stub:
+        ids = [each.product.id for each in stub.ListProducts(gateway_pb2.ListProductsRequest(page_size=10)).products]
+
+        def described() -> list[tuple[str, bool, int]]:
+            held = stub.DescribeItemVectors(gateway_pb2.DescribeItemVectorsRequest()).versions
+            return [(each.model_version, each.is_complete, each.product_count) for each in held]
+
+        items, text_map = {id: (1.0, number) for number, id in enumerate(ids)}, [(1.0, 0.0)] * 16
+
+        def save(folder: Path) -> None:
+            write_version(folder, items, "a" * 12, OLD, text_map)
+
+        name = f"shopper/{shoppers.publish(save, {})}"
+        assert "not found" not in models(connection, registry, "promote", name).output
+        assert described() == [("shopper@aaaaaaaaaaaa", True, SIZE)]
+        assert "kairos train --only shopper" in models(connection, registry, "promote", "text/0001").output
+        assert described() == [("shopper@aaaaaaaaaaaa", True, len(ids))]
+        models(connection, registry, "rollback", "--kind", "text")
+        assert described() == [("shopper@aaaaaaaaaaaa", True, SIZE)]

@@ -95,4 +95,4 @@ def _fused(products: FloatArray, queries: FloatArray, sample: Sample, encoder: E
                 found.append(ndcg(retriever.retrieve(_TENANT, asked).candidates.ids, judged))
             return np.array(found)
         finally:
-            retriever.index.close()
+            retriever.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -86,9 +87,10 @@ class SearchedCatalogue:
 
     @contextmanager
     def served(self, search: TrainedSearch, **encoder: Any) -> Iterator[InProcessSuite]:
-        """`encoder`: more settings of the query encoder."""
+        """`encoder`: more settings of the query encoder. Events that an earlier suite recorded are not known."""
         state = self.state(search.model)
         state.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(state / "ranker", ignore_errors=True)
         with in_process_suite(state, search.fusion, search.model.settings() | encoder) as suite:
             if not (done := state / "complete").exists():
                 _store(suite, self.products)
@@ -119,13 +121,16 @@ class SearchedCatalogue:
         """Of each query its candidates and their features [candidates, FEATURES], by the code that serves them."""
         with self.served(TrainedSearch(model, FusionSettings())) as suite:
             encoded = _encoded(suite, queries)
-        retriever = build_retriever(RetrievalSettings(data_dir=self.state(model) / "retrieval", engine="edge"))
+        data_dir = self.state(model) / "retrieval"
+        retriever = build_retriever(
+            RetrievalSettings(data_dir=data_dir, engine="edge", registry_dir=None, registry_url="")
+        )
         try:
             for query in tqdm(queries, desc="Candidates", unit=" queries", disable=None):
                 asked = RetrievalQuery(encoded[query].text, encoded[query].vector, limit=CANDIDATES)
                 yield query, *retriever.fusion_features(TENANT, asked)
         finally:
-            retriever.index.close()
+            retriever.close()
 
     def results(self, search: TrainedSearch, queries: Sequence[str], count: int) -> dict[str, list[str]]:
         """By query: the ids that the gateway gives to a shopper it does not know, best first.

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from services.common.arrays import FloatArray
+from services.query_encoder.domain.text import normal_form
 from training.ranking.positions import LEAST_EXAMINATION, examination_of
 from training.search.data import Judgements
 
@@ -79,8 +80,8 @@ class _Rates:
 
 
 def normalised(query: str) -> str:
-    """Queries that differ only in case and spaces are one query."""
-    return " ".join(query.lower().split())
+    """Queries with the same normal form are one query. Empty for a query without a visible character."""
+    return normal_form(query)
 
 
 def judged_by_clicks(lists: Sequence[SearchedList]) -> Clicked:
@@ -92,7 +93,9 @@ def judged_by_clicks(lists: Sequence[SearchedList]) -> Clicked:
     """
     chance, of_query, clicks = _examination(lists), defaultdict[str, _Rates](_Rates), 0
     for each in lists:
-        rates = of_query[normalised(each.query)]
+        if not (query := normalised(each.query)):
+            continue
+        rates = of_query[query]
         rates.searches += not each.positions
         places = each.positions or [0] * len(each.item_ids)
         for item_id, place, stage in zip(each.item_ids, places, each.reached, strict=True):

@@ -40,10 +40,12 @@ def names_in_use(registry: ModelRegistry) -> set[str]:
     return {name_of(registry.path(version)) for version in _in_use(registry.rollout())}
 
 
-def upload(connection: Connection, folder: Path, registry: ModelRegistry, bar: Progress) -> None:
+def upload(connection: Connection, folder: Path, registry: ModelRegistry, bar: Progress) -> bool:
     """Stores the item vectors of the version in `folder`; those of other versions that serve stay as they are.
 
-    Idempotent. Raises NoRoom if all versions that retrieval holds are in use.
+    False: the live collection has vectors of another text model than the version was trained with. The version's map
+    cannot read them, and products that it does not know are left without an item vector. Idempotent. Raises NoRoom if
+    all versions that retrieval holds are in use.
     """
     name, tensors = name_of(folder), load_file(folder / VECTORS)
     about = json.loads((folder / MODEL).read_text("utf-8"))
@@ -52,13 +54,13 @@ def upload(connection: Connection, folder: Path, registry: ModelRegistry, bar: P
     with connection.stub() as stub, bar.stage("Storing item vectors", total=len(ids)) as stage:
         if is_complete(stub, connection, name):
             stage.update(len(ids))
-            return
+            return True
         make_room(stub, connection, name, names_in_use(registry))
-        begin = gateway_pb2.BeginItemVectorsRequest(
-            model_version=name,
-            dimensions=about["dimensions"],
-            map=vectors_to_proto(tensors["map"].astype(np.float32), about["vector_version"]),
-        )
+        begin = gateway_pb2.BeginItemVectorsRequest(model_version=name, dimensions=about["dimensions"])
+        live = call(stub.DescribeCollections, gateway_pb2.DescribeCollectionsRequest(), connection).live
+        has_map = bool(live.model_version == about["vector_version"])
+        if has_map:
+            begin.map.CopyFrom(vectors_to_proto(tensors["map"].astype(np.float32), about["vector_version"]))
         call(stub.BeginItemVectors, begin, connection)
         for start in range(0, len(ids), _AT_ONCE):
             chunk = vectors_to_proto(vectors[start : start + _AT_ONCE], name)
@@ -70,6 +72,7 @@ def upload(connection: Connection, folder: Path, registry: ModelRegistry, bar: P
         call(
             stub.StoreItemVectors, gateway_pb2.StoreItemVectorsRequest(model_version=name, is_complete=True), connection
         )
+    return has_map
 
 
 def is_complete(stub: gateway_pb2_grpc.GatewayServiceStub, connection: Connection, name: str) -> bool:

@@ -124,12 +124,14 @@ def train_text(
 ) -> Outcome:
     """A version that passes is proposed for shadow; a refused one is published for its report."""
     began, now_s = time.monotonic(), clock()
-    if (other := registry.rollout().other) is not None:
+    if (other := registry.rollout().challenger) is not None:
         return Outcome(KIND, Result.SKIPPED, f"{KIND}/{other} is on trial; its end makes room for a new version")
     data = data_of(work, settings, now_s)
     if missing := data.missing(settings):
         return Outcome(KIND, Result.SKIPPED, missing)
-    current, folder = current_search(registry), work.folder / KIND / "version"
+    # With other settings an interrupted run begins anew.
+    chosen = hashlib.blake2b(repr(settings.text).encode(), digest_size=6).hexdigest()
+    current, folder = current_search(registry), work.folder / KIND / chosen / "version"
     version = _trained(data, current, settings, folder)
     judged = _judged(data, version, current, settings.seed)
     last = [each for each in data.searches if normalised(each.query) in data.held]
@@ -159,9 +161,10 @@ def search_of(folder: Path, version: TextVersion) -> TrainedSearch:
     """What the version in `folder` serves."""
     exported = folder / EXPORTED if (folder / EXPORTED).is_dir() else None
     learned = FusionSettings(method="learned", model_dir=folder / FUSION)
-    return TrainedSearch(
-        ModelChoice(folder / ENCODER, version.name, exported), learned if version.fusion else configured_search().fusion
-    )
+    # A version without a fusion is served with the fixed weights, whatever fusion the settings name for their model.
+    fixed = configured_search().fusion
+    fixed = fixed.model_copy(update={"method": "linear"}) if fixed.method == "learned" else fixed
+    return TrainedSearch(ModelChoice(folder / ENCODER, version.name, exported), learned if version.fusion else fixed)
 
 
 def _trained(data: Data, current: TrainedSearch, settings: SuiteTraining, folder: Path) -> TrainedSearch:
@@ -217,7 +220,7 @@ def _report(
 def _digest(encoder: Path) -> str:
     """Of the weights: the same vectors have the same name."""
     digest = hashlib.blake2b(digest_size=6)
-    for file in sorted(encoder.glob("*.safetensors")):
+    for file in sorted(encoder.rglob("*.safetensors")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 

@@ -1,6 +1,6 @@
-"""The ranker's models of one tenant on disk.
+"""The models of one kind (ranking, shopper, text) of one tenant on disk.
 
-    0001/, 0002/ …   a version each: weights (safetensors), the served form (ONNX), version.json: how it was made
+    0001/, 0002/ …   a version each: what its service reads, and version.json: how it was made
     rollout.json     the pointer: which versions are in use; replaced as a whole
     log.jsonl        every step, one JSON document a line, on the disk before it takes effect
 

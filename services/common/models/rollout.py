@@ -1,4 +1,4 @@
-"""Which version of the ranker answers which user, and the steps by which a new version goes live.
+"""Which version of a model answers which user, and the steps by which a new version goes live.
 
     proposed ──► shadow ──► share ──► promoted ──► settled
         │           │          │          │
@@ -38,7 +38,7 @@ class StepKind(Enum):
 
 @dataclass(frozen=True)
 class Rollout:
-    """Versions are "0001" and so on; "" is the scoring function that the settings name, which needs no training.
+    """Versions are "0001" and so on; "" is what the settings name: the scoring function, or the text model.
 
     `before` are earlier current versions, the latest last. `other` is a second version in use; None: there is none.
     `since_s` is the time at which `other`, `stage` and `share` were set, in seconds since the epoch.

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from ops.settings import SuiteSettings
+from ops.supervisor import suite_environment
+from services.query_encoder.settings import QueryEncoderSettings
+from services.ranker.settings import RankerSettings
+from services.retrieval.settings import RetrievalSettings
 
 
 def ports(settings: SuiteSettings) -> list[int]:
@@ -29,3 +33,19 @@ def test_a_started_process_has_the_same_settings(tmp_path: Path, monkeypatch: py
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
     assert SuiteSettings() == settings
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"DATA_DIR": "/elsewhere"}, {"REGISTRY_DIR": "/mirror", "REGISTRY_URL": "memory://models"}]
+)
+def test_all_services_follow_one_registry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:  # fmt: skip
+    """Query encoder and retrieval have the ranker's registry, wherever its settings put it."""
+    for name, value in given.items():
+        monkeypatch.setenv(f"KAIROS_RANKER_{name}", value)
+    for name, value in suite_environment(SuiteSettings.on_free_ports(tmp_path, num_cpus=2)).items():
+        monkeypatch.setenv(name, value)
+    ranker = RankerSettings()
+    for service in (QueryEncoderSettings(), RetrievalSettings()):
+        assert (service.registry_dir, service.registry_url) == (ranker.models_dir, ranker.registry_url)

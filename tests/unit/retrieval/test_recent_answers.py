@@ -30,7 +30,7 @@ class Searches:
 
     def __init__(self, max_bytes: int = 1 << 20) -> None:
         self.index = RevisedIndex()
-        self.answers = RecentAnswers(self.index, max_bytes)
+        self.answers = RecentAnswers(self.index.revision, max_bytes)
         self.computed = 0
         self.meanwhile: Callable[[], None] = lambda: None
         self.degradations: list[common_pb2.Degradation] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,9 +13,9 @@ COLOURS = ("red", "blue", "green", "black", "white", "pink")
 THINGS = ("shoe", "lamp", "chair", "cable", "mug", "tent")
 
 
-def tiny_bert(folder: Path) -> Path:
+def tiny_bert(folder: Path, colours: Sequence[str] = COLOURS, things: Sequence[str] = THINGS) -> Path:
     """A BERT of one layer with the vocabulary of the shop, as `transformers` reads it."""
-    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *COLOURS, *THINGS, *(f"{thing}like" for thing in THINGS))
+    words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *colours, *things, *(f"{thing}like" for thing in things))
     vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()

@@ -64,3 +64,9 @@ def test_spellings_of_one_query_are_one() -> None:
     judged = judged_by_clicks([one("Red  Shoe", 1), one("red shoe", 1, "b")]).judgements
     assert list(judged) == ["red shoe"] == [normalised(" RED shoe ")]
     assert set(judged["red shoe"]) == {"a", "b"}
+
+
+def test_queries_that_nobody_can_see_are_left_out() -> None:
+    """The services refuse a query without a visible character; the same words in another form are one query."""
+    found = judged_by_clicks([one("  ", 1), one("\u200b", 1), one("Red  shoe", 1), one("ｒｅｄ shoe", 1)])
+    assert list(found.judgements) == ["red shoe"]

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from kairos.common.v1 import event_pb2
+from kairos.gateway.v1 import gateway_pb2
+from kairos.ranker.v1 import ranker_pb2
+from ops.client import Connection
 from services.common.product import Product
 from services.retrieval.settings import FusionSettings
 from tests.unit.training.search_shop import COLOURS, THINGS, tiny_bert
@@ -54,3 +58,21 @@ def test_which_sessions_count() -> None:
     assert [[each.query for each in own] for own in found] == [["red lamp", "shoe"], ["green lamp", "shoe"]]
     few = choose_mixing(SearchedCatalogue([], Path()), TrainedSearch(ModelChoice(None, ""), FusionSettings()), found)
     assert (few.beta, few.sessions < LEAST_SESSIONS, dict(few.ndcg)) == (0.15, True, {})
+
+
+def test_each_weight_is_measured_without_the_events_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was recorded in one suite over the catalogue is unknown to the next one."""
+    monkeypatch.setenv("KAIROS_QUERY_ENCODER_BACKEND", "torch")
+    catalogue = SearchedCatalogue([Product("a", "red lamp")], tmp_path / "states")
+    model = TrainedSearch(ModelChoice(tiny_bert(tmp_path / "base"), "tiny@1"), FusionSettings())
+    click = event_pb2.Event(event_id="1", visitor_id="v", item_id="a", type=event_pb2.EVENT_TYPE_CLICK)
+    known = []
+    for _ in range(2):
+        with catalogue.served(model) as suite, Connection(suite.gateway_target).stub() as stub:
+            log = gateway_pb2.ReadLogRequest(log=ranker_pb2.LOG_KIND_EVENTS)
+            known.append(len(stub.ReadLog(log, timeout=20).events))
+            stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=[click]), timeout=20)
+            known.append(len(stub.ReadLog(log, timeout=20).events))
+    assert known == [0, 1, 0, 1]

@@ -76,8 +76,12 @@ def test_a_version_from_clicks(tmp_path: Path) -> None:
         of = suite(target, tmp_path / "models")
         outcome = trained(of, tmp_path / "work")
         again = trained(of, tmp_path / "work")
+        # The version before stays in use after a promotion; it is on no trial.
+        of.texts.take_step(StepKind.PROMOTED, "0001", lambda now: now.promoted("0001", keep=True))
+        later = trained(of, tmp_path / "work")
     assert (outcome.result, outcome.version) == (Result.SHADOW, "0001"), outcome
     assert (again.result, "0001 is on trial" in again.reason) == (Result.SKIPPED, True)
+    assert later.result is Result.REFUSED, later
     assert outcome.figures["ndcg@10"] > outcome.figures["ndcg@10 of current"] + 0.2
     folder = of.texts.path("0001")
     assert folder == tmp_path / "models" / "default" / "text" / "0001"
@@ -92,16 +96,22 @@ def test_a_version_from_clicks(tmp_path: Path) -> None:
     assert sum(report["data"]["queries"].values()) == 36
     assert report["verdict"]["passed"] is True
     rollout = of.texts.rollout()
-    assert (rollout.current, rollout.other, rollout.stage) == ("", "0001", Stage.SHADOW)
-    assert [step.kind for step in of.texts.steps()] == [StepKind.PROPOSED, StepKind.SHADOW]
+    assert (rollout.current, rollout.other, rollout.stage) == ("0001", "", Stage.HOLDBACK)
+    kinds = [StepKind.PROPOSED, StepKind.SHADOW, StepKind.PROMOTED, StepKind.PROPOSED, StepKind.REFUSED]
+    assert [step.kind for step in of.texts.steps()] == kinds
 
 
 @pytest.mark.usefixtures("settings_of_the_shop")
 def test_a_version_that_is_not_better_is_refused(tmp_path: Path) -> None:
-    """An encoder that learns nothing is published for its report, and logged as refused."""
+    """An encoder that learns nothing is published for its report, and logged as refused. What a run with other settings
+    left when it was interrupted is not taken for it.
+    """
     still = SearchTraining(replace(QUICK.encoder, epochs=1, learning_rate=0.0), FusionTraining(epochs=0))
+    interrupted = replace(QUICK, fusion=FusionTraining(queries_per_step=0))
     with shop().serving() as target:
         of = suite(target, tmp_path / "models")
+        with pytest.raises(ValueError, match="must not be zero"):
+            trained(of, tmp_path / "work", replace(TEXT, text=interrupted))
         outcome = trained(of, tmp_path / "work", replace(TEXT, text=still))
     assert (outcome.result, outcome.version) == (Result.REFUSED, "0001"), outcome
     assert [step.kind for step in of.texts.steps()] == [StepKind.PROPOSED, StepKind.REFUSED]
