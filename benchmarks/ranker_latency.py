@@ -143,7 +143,7 @@ def write_trees(random: np.random.Generator, folder: Path) -> None:
     curves = {kind.value: dict.fromkeys(("click", "cart", "purchase"), (-3.0, 0.5)) for kind in ListKind}
     about = {
         "kind": KIND, "features_version": FEATURES_VERSION, "features": CANDIDATE_NUMBERS, "serves": list(curves),
-        "spread": 1.0, "curves": curves,
+        "spread": 1.0, "curves": curves, "reranked": 120,
     }  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).write_text(json.dumps(about))
