@@ -40,12 +40,12 @@ class HistoryNeighbours:
 
     def scores(self, tenant: str, history: UserHistory) -> dict[str, float]:
         """By item, positive, without the items of the history; empty for a person without events on items."""
-        weights = history_weights(history)
+        weights = history.once(history_weights)
         return self._scores(tenant, history, weights, self._read(tenant, weights))
 
     def shares(self, tenant: str, history: UserHistory, item_ids: Sequence[str]) -> EventShares:
         """What each of the person's last items adds to the scores of `item_ids`."""
-        weights = history_weights(history)
+        weights = history.once(history_weights)
         neighbours = self._read(tenant, weights)
         found = [self._scores(tenant, history, weights, {own: of}, set(item_ids)) for own, of in neighbours.items()]
         values = [[of.get(item_id, 0.0) for of in found] for item_id in item_ids]
@@ -58,7 +58,7 @@ class HistoryNeighbours:
 
     def scores_of(self, tenant: str, history: UserHistory, item_ids: Sequence[str]) -> FloatArray | None:
         """The same scores [n], 0 where there is none; None where none of the person's items has a neighbour."""
-        weights = history_weights(history)
+        weights = history.once(history_weights)
         if not (neighbours := self._read(tenant, weights)):
             return None
         found = self._scores(tenant, history, weights, neighbours, set(item_ids))
@@ -79,7 +79,7 @@ class HistoryNeighbours:
         neighbours: Mapping[str, NeighbourColumns],
         among: Collection[str] | None = None,
     ) -> dict[str, float]:
-        known, log_totals = items_of(history), partial(self._totals.of, tenant)
+        known, log_totals = history.once(items_of), partial(self._totals.of, tenant)
         return scores_of(weights, neighbours, log_totals, known, self._clock(), among)
 
 

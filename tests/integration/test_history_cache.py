@@ -74,8 +74,9 @@ def write(store: ProfileStore, random: Random, number: int) -> None:
     elif kind == "delete":
         store.delete_person("t", random.choice(PERSONS))
     else:
-        bound = LogBound(random.choice((2_000, 10_000)), random.choice((15, 40)))
-        for _ in store.trim(Retention(bound, bound, bound), time.time()):
+        some, everything = LogBound(random.choice((2_000, 10_000)), random.choice((15, 40))), LogBound(1e9, 1_000)
+        events, pages = random.choice(((some, everything), (everything, some)))
+        for _ in store.trim(Retention(events, pages, everything), time.time()):
             pass
 
 

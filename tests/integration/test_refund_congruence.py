@@ -184,7 +184,7 @@ def test_a_full_sample_keeps_its_weights(store: ProfileStore) -> None:
         {
             entry.event_id: weight
             for entry, weight in zip(
-                known.lasting, lasting_weights(known.lasting, NOW_S, known.least_priority), strict=True
+                known.lasting, lasting_weights(known, NOW_S), strict=True
             )
         }
         for known in (full, left)

@@ -12,7 +12,7 @@ from services.ranker.domain.user_history import UserHistory
 # Of all tenants together; the histories that were asked for least lately leave first.
 _MOST_BYTES, _MOST_HISTORIES = 32 << 20, 1_000
 # Of an entry, beside its vector, and of what a person's requests compute of a vector.
-_ENTRY_BYTES, _COPIES = 700, 3
+_ENTRY_BYTES, _COPIES = 700, 4
 
 
 class Read(NamedTuple):
