@@ -11,8 +11,8 @@ from services.ranker.domain.user_history import UserHistory
 
 # Of all tenants together; the histories that were asked for least lately leave first.
 _MOST_BYTES, _MOST_HISTORIES = 32 << 20, 1_000
-# Of an entry, beside its vector, and of what a person's requests compute of a vector.
-_ENTRY_BYTES, _COPIES = 700, 4
+# Of an entry, beside its vector. Of what a person's requests compute of a vector, and of the history's neighbours.
+_ENTRY_BYTES, _COPIES, _NEIGHBOURS_BYTES = 700, 4, 40_000
 
 
 class Read(NamedTuple):
@@ -78,4 +78,5 @@ def _size_of(history: UserHistory) -> int:
         for entry in entries
         if entry.features is not None and entry.features.vector is not None
     }
-    return _ENTRY_BYTES * (1 + len(entries) + len(history.shown)) + _COPIES * sum(vectors.values())
+    of_entries = _ENTRY_BYTES * (len(entries) + len(history.shown))
+    return _NEIGHBOURS_BYTES + of_entries + _COPIES * sum(vectors.values())

@@ -98,7 +98,11 @@ class RedisProfileStore(RedisRetention):
 
     def user_history(self, tenant: str, person: str) -> UserHistory:
         known = self._histories.get(tenant, person)
-        args = [person, *(known[:2] if known else ("", "")), *(x for name in _SETS for x in (name, _SETS[name] - 1))]
+        args: list[Any] = [
+            person,
+            *(known[:2] if known else ("", "")),
+            *(x for name in _SETS for x in (name, _SETS[name] - 1)),
+        ]
         revision, of_person, *answers = self._history(keys=[tenant_prefix(tenant)], args=args)
         if known is not None and not answers:
             return known.history
