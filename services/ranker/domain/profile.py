@@ -222,19 +222,16 @@ def _mixed(now: Mapping[str, float], lasting: Mapping[str, float]) -> dict[str, 
 
     The weights add up to the profile's total weight, which grows with the evidence.
     """
-    moment = sum(max(now[item_id], 0.0) for item_id in sorted(now))
-    always = sum(max(lasting[item_id], 0.0) for item_id in sorted(lasting))
+    moment = sum([weight for item_id in sorted(now) if (weight := now[item_id]) > 0])
+    always = sum([weight for item_id in sorted(lasting) if (weight := lasting[item_id]) > 0])
     share = NOW_SHARE * moment / (moment + NOW_HALF_WEIGHT) if always > 0 else 1.0
     total = moment + LASTING_SHARE * always
     if total <= 0:
         # There are only removals from the cart.
         return {item_id: now.get(item_id, 0.0) for item_id in now}
+    rest, moment, always = 1 - share, max(moment, 1e-9), max(always, 1e-9)
     return {
-        item_id: total
-        * (
-            share * now.get(item_id, 0.0) / max(moment, 1e-9)
-            + (1 - share) * lasting.get(item_id, 0.0) / max(always, 1e-9)
-        )
+        item_id: total * (share * now.get(item_id, 0.0) / moment + rest * lasting.get(item_id, 0.0) / always)
         for item_id in {*now, *lasting}
     }
 
