@@ -513,7 +513,7 @@ def test_no_key_of_a_deleted_user_stays_in_redis(redis_server: RedisServer) -> N
     forgotten = {key for key in left if key.startswith("forgotten:")}
     assert left - forgotten == {
         "item:i1", "items", "popularity", "buyers", "events", "events:last", "impressions", "impressions:last",
-        "whole_rankings", "whole_rankings:last", "attributes:last",
+        "whole_rankings", "whole_rankings:last", "attributes:last", "revision",
     }  # fmt: skip
     assert len(forgotten) == 2
     assert 0 < client.ttl(f"kairos:{{t}}:{forgotten.pop()}") <= 3_600

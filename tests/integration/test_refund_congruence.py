@@ -181,12 +181,7 @@ def test_a_full_sample_keeps_its_weights(store: ProfileStore) -> None:
     record(store, [event("r", REFUND, 0)])
     left = store.user_history("t", USER)
     before, after = (
-        {
-            entry.event_id: weight
-            for entry, weight in zip(
-                known.lasting, lasting_weights(known.lasting, NOW_S, known.least_priority), strict=True
-            )
-        }
+        {entry.event_id: weight for entry, weight in zip(known.lasting, lasting_weights(known, NOW_S), strict=True)}
         for known in (full, left)
     )
     assert before.pop("p") > 0

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from services.common.arrays import FloatArray, unit_rows
 from services.gateway.domain.merging import SourceList, merged
 from services.gateway.domain.serving_configuration import Source
+from services.ranker.domain.attention import history_match
 from services.ranker.domain.candidate_features import features_of
 from services.ranker.domain.event import EventType
 from services.ranker.domain.features import CANDIDATE_NUMBERS
-from services.ranker.domain.features.history_match import history_match
 from services.ranker.domain.popularity import WEIGHTS as OF_EVENTS
 from services.ranker.domain.popularity import decayed, log_mass_of, moved
 from services.ranker.domain.profile import Profile, build_profile

@@ -9,6 +9,7 @@ from itertools import chain, repeat
 import redis
 
 from services.ranker.adapters import redis_scripts
+from services.ranker.adapters.history_cache import HistoryCache
 from services.ranker.adapters.ranking_bytes import from_bytes
 from services.ranker.adapters.redis_client import tenant_prefix, unavailable_without_redis
 from services.ranker.adapters.redis_consumers import RedisConsumers
@@ -37,8 +38,11 @@ class RedisRetention(RedisConsumers):
         self._trim = client.register_script(redis_scripts.TRIM)
         self._attributes = client.register_script(redis_scripts.TRIM_ATTRIBUTES)
         self._known_tenants = set[str]()
+        self._histories = HistoryCache()
 
     def trim(self, retention: Retention, now_s: float) -> Iterator[int]:
+        # Of tenants that nobody asks for any more, persons may have been deleted by another process.
+        self._histories.clear()
         for tenant in sorted(name.decode() for name in self._redis.smembers(_TENANTS)):
             yield from self._trim_events(tenant, retention.events, now_s)
             yield from self._trim_stream(tenant, "impressions", retention.impressions, now_s)
@@ -121,6 +125,8 @@ class RedisRetention(RedisConsumers):
                 if unpopular:
                     pipeline.zrem(f"{prefix}popularity", *unpopular)
                     pipeline.delete(*(f"{prefix}variants:{key.decode()}" for key in unpopular))
+                # After the removals: a history that was read between them is read again.
+                pipeline.incr(f"{prefix}revision")
                 pipeline.execute()
             removed = max(len(gone), len(unpopular))
             yield removed

@@ -25,27 +25,48 @@ end
 local function key_of(item)
   return redis.call('HGET', prefix .. 'groups', item) or item
 end
+-- At every change of what histories are made of but new entries of the logs.
+local function raise_revision() redis.call('INCR', prefix .. 'revision') end
 local function store_items(items, now_s)
   for _, item in ipairs(items) do
     local key = prefix .. 'item:' .. item.id
-    if redis.call('GET', key) ~= item.data then redis.call('SET', key, item.data) end
-    if item.group == item.id then redis.call('HDEL', prefix .. 'groups', item.id)
-    elseif item.group ~= '' then redis.call('HSET', prefix .. 'groups', item.id, item.group) end
+    local changed = redis.call('GET', key) ~= item.data
+    if changed then redis.call('SET', key, item.data) end
+    local group = redis.call('HGET', prefix .. 'groups', item.id)
+    if item.group == item.id then
+      changed = redis.call('HDEL', prefix .. 'groups', item.id) > 0 or changed
+    elseif item.group ~= '' and item.group ~= group then
+      redis.call('HSET', prefix .. 'groups', item.id, item.group)
+      changed = true
+    end
+    if changed then raise_revision() end
     local known = redis.call('ZSCORE', prefix .. 'items', item.id)
     if not known or known + 86400 < now_s then redis.call('ZADD', prefix .. 'items', now_s, item.id) end
   end
 end
 """
 
-# The sets of one person, all of one moment. Not MULTI, in which a full Redis refuses reads too. KEYS[1] is the person's
-# prefix; ARGV are pairs of a set and the last rank to read.
-HISTORY = """
-local answer = {}
-for at = 1, #ARGV, 2 do
-  answer[#answer + 1] = redis.call('ZREVRANGE', KEYS[1] .. ARGV[at], 0, ARGV[at + 1], 'WITHSCORES')
+# Of a person's history the revision of the tenant, the state of the person's logs, and its sets if the two are not
+# ARGV[2] and ARGV[3]; all of one moment. Not MULTI, in which a full Redis refuses reads too. ARGV[1] is the person's
+# key; from ARGV[4] on, pairs of a set and the last rank to read.
+HISTORY = (
+    _SHARED
+    + """
+local person = owner(ARGV[1])
+local own = prefix .. 'person:' .. person .. ':'
+local parts = {person}
+for _, log in ipairs({'events', 'impressions'}) do
+  parts[#parts + 1] = redis.call('ZCARD', own .. log)
+  parts[#parts + 1] = redis.call('ZREVRANGE', own .. log, 0, 0)[1] or ''
+end
+local answer = {redis.call('GET', prefix .. 'revision') or '', table.concat(parts, '\\0')}
+if answer[1] == ARGV[2] and answer[2] == ARGV[3] then return answer end
+for at = 4, #ARGV, 2 do
+  answer[#answer + 1] = redis.call('ZREVRANGE', own .. ARGV[at], 0, ARGV[at + 1], 'WITHSCORES')
 end
 return answer
 """
+)
 
 RECORD = (
     _SHARED
@@ -278,6 +299,7 @@ for _, each in ipairs(visitors) do
   redis.call('SET', prefix .. 'forgotten:' .. redis.sha1hex(each), document.time, 'EX', document.remembered_s)
 end
 redis.call('DEL', prefix .. 'visitors:' .. person)
+raise_revision()
 return {events, impressions}
 """
 )
@@ -325,5 +347,6 @@ local function raise(field, value)
 end
 if last > 0 then raise(log, last) end
 if log == 'events' then raise('until', document.until_s) end
+if #document.entries > 0 then raise_revision() end
 """
 )

@@ -11,7 +11,8 @@ declared attributes (name, person) by the order in which they were set last and 
 merged:<visitor> names the user, visitors:<user> the visitors; forgotten:<digest> is the time of a deletion.
 group:<name> is where a consumer of the streams is, count:<name> sums. times are the positions of the events by the time
 at which they happened, items the item ids by the time at which their features came last, trimmed what retention has
-removed: redis_retention.py. kairos:tenants names the tenants.
+removed: redis_retention.py. revision grows with every change of what histories are made of but new entries of the logs:
+a history that was read is the same while neither it nor the person's logs have grown. kairos:tenants names the tenants.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import redis
 from services.common.errors import Conflict
 from services.common.user_attributes import Declared
 from services.ranker.adapters import redis_scripts
+from services.ranker.adapters.history_cache import Read
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.redis_client import tenant_prefix, unavailable_without_redis
 from services.ranker.adapters.redis_events import event_from_json, event_to_json
@@ -95,8 +97,15 @@ class RedisProfileStore(RedisRetention):
         return int(self._record_impressions(keys=[tenant_prefix(tenant)], args=[json.dumps(document), *rankings]))
 
     def user_history(self, tenant: str, person: str) -> UserHistory:
-        own = f"{tenant_prefix(tenant)}person:{self._owner(tenant, person)}:"
-        answers = self._history(keys=[own], args=[part for name in _SETS for part in (name, _SETS[name] - 1)])
+        known = self._histories.get(tenant, person)
+        args: list[Any] = [
+            person,
+            *(known[:2] if known else ("", "")),
+            *(x for name in _SETS for x in (name, _SETS[name] - 1)),
+        ]
+        revision, of_person, *answers = self._history(keys=[tenant_prefix(tenant)], args=args)
+        if known is not None and not answers:
+            return known.history
         recent, lasting, purchases, refunds, shown = (
             [(member, float(score)) for member, score in zip(answer[::2], answer[1::2], strict=True)]
             for answer in answers
@@ -112,7 +121,9 @@ class RedisProfileStore(RedisRetention):
             return [_entry(member, stored[member], items) for member, _ in of]
 
         pages = [(member.split(b"\0", 1)[0].decode(), shown_s) for member, shown_s in shown]
-        return UserHistory.of(entries(recent), entries(lasting), entries(purchases), entries(refunds), pages)
+        history = UserHistory.of(entries(recent), entries(lasting), entries(purchases), entries(refunds), pages)
+        self._histories.put(tenant, person, Read(revision, of_person, history))
+        return history
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         prefix = tenant_prefix(tenant)
@@ -260,6 +271,7 @@ class RedisProfileStore(RedisRetention):
     def delete_person(self, tenant: str, person: str) -> tuple[int, int]:
         document = {"person": person, "time": repr(self._clock()), "remembered_s": FORGOTTEN_S}
         events, impressions = self._delete_person(keys=[tenant_prefix(tenant)], args=[json.dumps(document)])
+        self._histories.clear()
         return int(events), int(impressions)
 
     def _owner(self, tenant: str, person: str) -> str:

@@ -83,6 +83,7 @@ class SqlitePersons(SqliteTotals):
                 "INSERT OR REPLACE INTO forgotten VALUES (?, ?, ?, ?)",
                 [(tenant, digest_of(each), now_s, now_s + FORGOTTEN_S) for each in persons],
             )
+        self._histories.clear()
         # Usually at once. If a long reader is in the way, the keeper tries again until it has worked.
         self.erase()
         return events, impressions

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from services.ranker.adapters.history_cache import HistoryCache
 from services.ranker.adapters.sqlite_consumers import SqliteConsumers, marks
 from services.ranker.adapters.sqlite_schema import PROFILES_FILE
 from services.ranker.domain.event import EventType
@@ -31,8 +32,11 @@ class SqliteRetention(SqliteConsumers):
         super().__init__(data_dir, clock)
         self._file = data_dir / PROFILES_FILE
         self._eraser = Eraser(self._file)
+        self._histories = HistoryCache()
 
     def trim(self, retention: Retention, now_s: float) -> Iterator[int]:
+        # Of tenants that nobody asks for any more, persons may have been deleted by another process.
+        self._histories.clear()
         for tenant in self._tenants():
             yield from self._trim_events(tenant, retention.events, now_s)
             yield from self._trim_log(tenant, "impressions", retention.impressions, now_s)

@@ -81,10 +81,27 @@ CREATE TABLE IF NOT EXISTS consumer (
     WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS trimmed (
     tenant TEXT, log TEXT, position INTEGER, until_s REAL, PRIMARY KEY (tenant, log)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history_revision (tenant TEXT PRIMARY KEY, revision INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS count (
     tenant TEXT, name TEXT, field TEXT, value REAL, PRIMARY KEY (tenant, name, field)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS setting (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
+# `history_revision` grows with every change of what user histories are made of but new events and pages: a history that
+# was read is still the same while it has not grown. See sqlite_store.py.
+_RAISE = "INSERT INTO history_revision VALUES (%s.tenant, 1) ON CONFLICT DO UPDATE SET revision = revision + 1"
+_TRIGGERS = [
+    f"CREATE TRIGGER IF NOT EXISTS {name} AFTER {change} BEGIN {_RAISE % row}; END"
+    for name, change, row in (
+        ("item_added", "INSERT ON item", "NEW"),
+        (
+            "item_changed",
+            "UPDATE ON item WHEN (OLD.vector, OLD.model_version, OLD.price, OLD.category, OLD.brand, OLD.group_id) "
+            "IS NOT (NEW.vector, NEW.model_version, NEW.price, NEW.category, NEW.brand, NEW.group_id)",
+            "NEW",
+        ),
+        *((f"{table}_removed", f"DELETE ON {table}", "OLD") for table in ("item", "event", "impressions", "merged")),
+    )
+]
 # From version 4 to 5. The other tables and indexes of version 5 are new.
 _ADDED = (
     "ALTER TABLE event ADD COLUMN order_id TEXT NOT NULL DEFAULT ''",
@@ -142,7 +159,7 @@ def _create(db: sqlite3.Connection, file: Path) -> None:
         for statement in _ADDED:
             db.execute(statement)
     # One transaction: executescript would end the one that is open.
-    for statement in filter(str.strip, _SCHEMA.split(";")):
+    for statement in (*filter(str.strip, _SCHEMA.split(";")), *_TRIGGERS):
         db.execute(statement)
     db.execute(f"PRAGMA user_version={VERSION}")
     db.execute("COMMIT")

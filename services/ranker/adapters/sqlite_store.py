@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from services.common.money import NANOS, Money
+from services.ranker.adapters.history_cache import Read
 from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
 from services.ranker.adapters.sqlite_persons import SqlitePersons
@@ -40,6 +41,13 @@ _SHOWN = (
     "SELECT item_ids, shown_s FROM impressions WHERE tenant = ? AND person = ? AND person <> '' "
     f"ORDER BY shown_s DESC, ranking_id DESC LIMIT {SHOWN}"
 )
+# A merge with a visitor who has events older than the user's last one shows in the number of visitors.
+_STAMP = """
+SELECT (SELECT revision FROM history_revision WHERE tenant = ?1),
+    (SELECT MAX(position) FROM event WHERE tenant = ?1 AND person = ?2),
+    (SELECT MAX(position) FROM impressions WHERE tenant = ?1 AND person = ?2 AND person <> ''),
+    (SELECT COUNT(*) FROM merged WHERE tenant = ?1 AND person = ?2)
+"""
 # An item that has not changed is read, not written, more than once a day.
 _STORE_ITEM = """
 INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET vector = excluded.vector,
@@ -113,6 +121,10 @@ class SqliteProfileStore(SqlitePersons):
             self._reading.execute("BEGIN")
             try:
                 whose = (tenant, self._owners(self._reading, tenant, [person]).get(person, person))
+                revision, *of_person = self._reading.execute(_STAMP, whose).fetchone()
+                known, stamp = self._histories.get(tenant, person), (revision, (whose[1], *of_person))
+                if known is not None and known[:2] == stamp:
+                    return known.history
                 events = [self._reading.execute(query, whose).fetchall() for query in _HISTORY]
                 elsewhere, pages = (self._reading.execute(q, whose).fetchall() for q in (_SHOWN_ELSEWHERE, _SHOWN))
                 # Each item once: a history often has several events on the same item.
@@ -125,7 +137,9 @@ class SqliteProfileStore(SqlitePersons):
         shown = [*elsewhere, *((item_id, shown_s) for ids, shown_s in pages for item_id in json.loads(ids))]
         shown.sort(key=lambda each: (each[1], each[0]), reverse=True)
         recent, lasting, purchases, refunds = ([entry_of(row, items) for row in of] for of in events)
-        return UserHistory.of(recent, lasting, purchases, refunds, shown[:SHOWN])
+        history = UserHistory.of(recent, lasting, purchases, refunds, shown[:SHOWN])
+        self._histories.put(tenant, person, Read(*stamp, history))
+        return history
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         found: dict[str, ItemFeatures] = {}

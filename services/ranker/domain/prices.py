@@ -27,7 +27,7 @@ def price_distance(
     if profile.price is None or not len(prices):
         return np.zeros(len(prices), np.float32), np.zeros(len(prices), np.bool_)
     tastes = [profile.prices.get(category, profile.price) for category in categories]
-    means, spreads = (np.array(column) for column in zip(*((t.mean, t.spread) for t in tastes), strict=True))
+    means, spreads = np.array([taste.mean for taste in tastes]), np.array([taste.spread for taste in tastes])
     known = np.isfinite(prices) & (prices > 0)
     distance = (np.log(np.where(known, prices, 1.0)) - means) / spreads
     return np.where(known, distance, 0).astype(np.float32), known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from services.ranker.domain.user_history import (
     LASTING_HALF_LIFE_S,
     UserHistory,
     event_weight,
+    lasting_by_id,
     lasting_weights,
 )
 
@@ -76,15 +77,14 @@ class Profile:
 
 def build_profile(user_history: UserHistory, model_version: str, dimensions: int, now_s: float) -> Profile:
     """Items without a vector of `model_version` are left out."""
-    known, weight_of = _weights_of(user_history, model_version, dimensions, now_s)
+    items, weight_of = _weighed(user_history, model_version, dimensions, now_s)
     price, prices = price_tastes(user_history, weight_of)
-    items = _weighed(known, weight_of, dimensions)
-    return replace(items, price=price, prices=prices, shown_without_click=shown_without_click(user_history))
+    return replace(items, price=price, prices=prices, shown_without_click=user_history.once(shown_without_click))
 
 
 def weighed_items(user_history: UserHistory, model_version: str, dimensions: int, now_s: float) -> Profile:
     """As `build_profile`, with items and weights only: interests are made of nothing else."""
-    return _weighed(*_weights_of(user_history, model_version, dimensions, now_s), dimensions)
+    return _weighed(user_history, model_version, dimensions, now_s)[0]
 
 
 def newest_model(user_history: UserHistory) -> tuple[str, int]:
@@ -99,17 +99,10 @@ def price_tastes(
     user_history: UserHistory, weight_of: Mapping[str, float]
 ) -> tuple[PriceTaste | None, dict[str, PriceTaste]]:
     """(over all, by category) of the items of positive weight, by the prices of the time; of an item the last one."""
-    priced: dict[str, tuple[str, float]] = {}
-    for entry in sorted((*user_history.lasting, *user_history.recent), key=lambda e: (e.occurred_s, e.event_id)):
-        price = entry.price
-        if math.isnan(price) and entry.features is not None:
-            price = entry.features.price
-        if price > 0 and weight_of.get(entry.item_id, 0.0) > 0:
-            priced[entry.item_id] = (entry.features.category if entry.features else "", math.log(price))
     by_category: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for item_id in sorted(priced):
-        category, log_price = priced[item_id]
-        by_category[category].append((log_price, weight_of[item_id]))
+    for item_id, category, log_price in user_history.once(_priced):
+        if (weight := weight_of.get(item_id, 0.0)) > 0:
+            by_category[category].append((log_price, weight))
     everything = [pair for pairs in by_category.values() for pair in pairs]
     heaviest = sorted((c for c in by_category if c), key=lambda c: (-sum(weight for _, weight in by_category[c]), c))[
         :MAX_CATEGORIES
@@ -137,63 +130,87 @@ def purchased(purchases: Sequence[HistoryEntry]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(entry.item_id for entry in bought))
 
 
-def _weights_of(
-    user_history: UserHistory, model_version: str, dimensions: int, now_s: float
-) -> tuple[dict[str, ItemFeatures], dict[str, float]]:
-    """By item: its features, and its weight; of the items that have a comparable vector."""
-    known = _comparable((*user_history.recent, *user_history.lasting), model_version, dimensions)
-    now, lasting = _now_weights(user_history.recent, known, now_s), _lasting_weights(user_history, known, now_s)
-    return known, _mixed(now, lasting)
+@dataclass(frozen=True)
+class _Comparable:
+    """The items of a history that have a vector of one model, by id: unit `vectors` [n, dimensions].
+
+    `recent` are (item id, weight, time in seconds, number of later ones), newest first.
+    """
+
+    items: Mapping[str, ItemFeatures]
+    vectors: FloatArray
+    recent: Sequence[tuple[str, float, float, int]]
 
 
-def _weighed(known: Mapping[str, ItemFeatures], weight_of: Mapping[str, float], dimensions: int) -> Profile:
-    # A sum of floats depends on its order; the result must not depend on the order in which events arrived.
-    item_ids = sorted(item_id for item_id, weight in weight_of.items() if abs(weight) > 1e-6)
-    vectors = np.zeros((len(item_ids), dimensions), dtype=np.float32)
-    for row, item_id in enumerate(item_ids):
-        vectors[row] = known[item_id].vector
-    weights = np.array([weight_of[item_id] for item_id in item_ids], dtype=np.float32)
-    return Profile(
-        tuple(item_ids), unit_rows(vectors), weights, brands=tuple(known[item_id].brand for item_id in item_ids),
-        categories=tuple(known[item_id].category for item_id in item_ids),
-    )  # fmt: skip
-
-
-def _comparable(entries: Iterable[HistoryEntry], model_version: str, dimensions: int) -> dict[str, ItemFeatures]:
-    return {
+def _comparable(user_history: UserHistory, model_version: str, dimensions: int) -> _Comparable:
+    known = {
         entry.item_id: entry.features
-        for entry in entries
+        for entry in (*user_history.recent, *user_history.lasting)
         if entry.features is not None
         and entry.features.vector is not None
         and entry.features.model_version == model_version
         and len(entry.features.vector) == dimensions
     }
+    items = {item_id: known[item_id] for item_id in sorted(known)}
+    vectors = np.zeros((len(items), dimensions), dtype=np.float32)
+    for row, features in enumerate(items.values()):
+        vectors[row] = features.vector
+    recent = list[tuple[str, float, float, int]]()
+    for entry in sorted(user_history.recent, key=lambda e: (e.occurred_s, e.event_id), reverse=True):
+        if (weight := event_weight(entry.type, entry.dwell_ms)) and entry.item_id in items:
+            recent.append((entry.item_id, weight, entry.occurred_s, len(recent)))
+    return _Comparable(items, unit_rows(vectors), recent)
 
 
-def _now_weights(recent: Sequence[HistoryEntry], known: Mapping[str, ItemFeatures], now_s: float) -> dict[str, float]:
+def _priced(user_history: UserHistory) -> list[tuple[str, str, float]]:
+    """(item id, category, logarithm of the price), by item id."""
+    priced: dict[str, tuple[str, float]] = {}
+    for entry in sorted((*user_history.lasting, *user_history.recent), key=lambda e: (e.occurred_s, e.event_id)):
+        price = entry.price
+        if math.isnan(price) and entry.features is not None:
+            price = entry.features.price
+        if price > 0:
+            priced[entry.item_id] = (entry.features.category if entry.features else "", math.log(price))
+    return [(item_id, *priced[item_id]) for item_id in sorted(priced)]
+
+
+def _weighed(
+    user_history: UserHistory, model_version: str, dimensions: int, now_s: float
+) -> tuple[Profile, dict[str, float]]:
+    """(items with their weights, the weights by item) of the items that have a comparable vector."""
+    known = user_history.once(_comparable, model_version, dimensions)
+    weight_of = _mixed(_now_weights(known, now_s), _lasting_weights(user_history, known, now_s))
+    # A sum of floats depends on its order; the result must not depend on the order in which events arrived.
+    rows = [row for row, item_id in enumerate(known.items) if abs(weight_of.get(item_id, 0.0)) > 1e-6]
+    features, item_ids = list(known.items.values()), list(known.items)
+    return Profile(
+        tuple(item_ids[row] for row in rows),
+        known.vectors if len(rows) == len(item_ids) else known.vectors[rows],
+        np.array([weight_of[item_ids[row]] for row in rows], dtype=np.float32),
+        brands=tuple(features[row].brand for row in rows),
+        categories=tuple(features[row].category for row in rows),
+    ), weight_of
+
+
+def _now_weights(known: _Comparable, now_s: float) -> dict[str, float]:
     """By item. An event fades with its age and with the events after it; events ahead of the clock count as now."""
     weights: dict[str, float] = defaultdict(float)
-    later = 0
-    for entry in sorted(recent, key=lambda e: (e.occurred_s, e.event_id), reverse=True):
-        weight = event_weight(entry.type, entry.dwell_ms)
-        if not weight or entry.item_id not in known:
-            continue
-        age_s = max(0.0, now_s - entry.occurred_s)
-        weights[entry.item_id] += weight * 0.5 ** (age_s / NOW_HALF_LIFE_S + later / NOW_HALF_LIFE_EVENTS)
-        later += 1
+    for item_id, weight, occurred_s, later in known.recent:
+        age_s = max(0.0, now_s - occurred_s)
+        weights[item_id] += weight * 0.5 ** (age_s / NOW_HALF_LIFE_S + later / NOW_HALF_LIFE_EVENTS)
     return weights
 
 
-def _lasting_weights(user_history: UserHistory, known: Mapping[str, ItemFeatures], now_s: float) -> dict[str, float]:
+def _lasting_weights(user_history: UserHistory, known: _Comparable, now_s: float) -> dict[str, float]:
     weights: dict[str, float] = defaultdict(float)
-    pairs = zip(
-        user_history.lasting, lasting_weights(user_history.lasting, now_s, user_history.least_priority), strict=True
-    )
-    for entry, weight in sorted(pairs, key=lambda pair: pair[0].event_id):
-        if entry.item_id in known:
-            weights[entry.item_id] += weight
+    estimates = user_history.once(lasting_weights, now_s)
+    for place in user_history.once(lasting_by_id):
+        if (item_id := user_history.lasting[place].item_id) in known.items:
+            weights[item_id] += estimates[place]
     # Removals from the cart have a negative weight: no sample holds them, and they count as long as they are recent.
-    removals = [entry for entry in user_history.recent if EVENT_WEIGHTS[entry.type] < 0 and entry.item_id in known]
+    removals = [
+        entry for entry in user_history.recent if EVENT_WEIGHTS[entry.type] < 0 and entry.item_id in known.items
+    ]
     for entry in sorted(removals, key=lambda e: e.event_id):
         decay = 0.5 ** ((now_s - entry.occurred_s) / LASTING_HALF_LIFE_S)
         weights[entry.item_id] += EVENT_WEIGHTS[entry.type] * decay
@@ -205,19 +222,16 @@ def _mixed(now: Mapping[str, float], lasting: Mapping[str, float]) -> dict[str, 
 
     The weights add up to the profile's total weight, which grows with the evidence.
     """
-    moment = sum(max(now[item_id], 0.0) for item_id in sorted(now))
-    always = sum(max(lasting[item_id], 0.0) for item_id in sorted(lasting))
+    moment = sum([weight for item_id in sorted(now) if (weight := now[item_id]) > 0])
+    always = sum([weight for item_id in sorted(lasting) if (weight := lasting[item_id]) > 0])
     share = NOW_SHARE * moment / (moment + NOW_HALF_WEIGHT) if always > 0 else 1.0
     total = moment + LASTING_SHARE * always
     if total <= 0:
         # There are only removals from the cart.
         return {item_id: now.get(item_id, 0.0) for item_id in now}
+    rest, moment, always = 1 - share, max(moment, 1e-9), max(always, 1e-9)
     return {
-        item_id: total
-        * (
-            share * now.get(item_id, 0.0) / max(moment, 1e-9)
-            + (1 - share) * lasting.get(item_id, 0.0) / max(always, 1e-9)
-        )
+        item_id: total * (share * now.get(item_id, 0.0) / moment + rest * lasting.get(item_id, 0.0) / always)
         for item_id in {*now, *lasting}
     }
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray
+from services.ranker.domain.attention import history_match
 from services.ranker.domain.candidate_source import CandidateSource, ListKind
 from services.ranker.domain.prices import price_distance
 from services.ranker.domain.profile import Profile
@@ -75,6 +76,11 @@ class RankingRequest:
     def ranks(self) -> Ranks:
         """Among all candidates."""
         return self.ranks_of_all or Ranks.of(self.retrieval_scores, self.shopper_scores, self.neighbour_scores)
+
+    @cached_property
+    def history_match(self) -> FloatArray:
+        """A feature and the weighted sum read it: see domain/attention.py."""
+        return history_match(self.vectors, self.profile)
 
     @cached_property
     def price_distance(self) -> tuple[FloatArray, BoolArray]:

@@ -25,7 +25,7 @@ class Ranks:
     def of(cls, retrieval: FloatArray, shopper: FloatArray | None, neighbours: FloatArray | None) -> Ranks:
         """By the scores [n] of all candidates."""
         nothing = np.zeros(len(retrieval), np.float32)
-        return cls(*(reciprocal_ranks(nothing if of is None else of) for of in (retrieval, shopper, neighbours)))
+        return cls(*(nothing if of is None else reciprocal_ranks(of) for of in (retrieval, shopper, neighbours)))
 
     def take(self, rows: Sequence[int]) -> Ranks:
         """Those of these candidates only."""

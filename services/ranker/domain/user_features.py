@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from services.common.arrays import FloatArray, unit_rows
 from services.ranker.domain.event import EventType, HistoryEntry
 from services.ranker.domain.ranking_request import RankingRequest
-from services.ranker.domain.user_history import lasting_weights
+from services.ranker.domain.user_history import UserHistory, lasting_by_id, lasting_weights
 
 IntArray = npt.NDArray[np.int64]
 
@@ -50,30 +51,48 @@ class UserFeatures:
 
 def user_features(request: RankingRequest) -> UserFeatures:
     dimensions = request.vectors.shape[1]
-    events = [
-        entry
-        for entry in request.user_history.recent
-        if entry.type in TYPES and _is_of(entry, request.model_version, dimensions)
-    ][:SEQUENCE]
+    known = request.user_history.once(_sequence, request.model_version, dimensions)
     query = np.zeros(dimensions, np.float32) if request.query is None else request.query.astype(np.float32)
+    # Events ahead of the clock count as now.
+    numbers = [(math.log1p(max(0.0, request.now_s - occurred_s)), *rest) for occurred_s, *rest in known.numbers]
     return UserFeatures(
-        [entry.item_id for entry in events],
-        unit_rows(np.array([_vector(entry) for entry in events], np.float32).reshape(len(events), dimensions)),
-        np.array([TYPES[entry.type] for entry in events], np.int64),
-        np.array([_event_numbers(e, request.now_s) for e in events], np.float32).reshape(-1, len(EVENT_NUMBERS)),
+        known.item_ids,
+        known.vectors,
+        known.types,
+        np.array(numbers, np.float32).reshape(-1, len(EVENT_NUMBERS)),
         _long_term(request, dimensions),
         query,
-        _context(request, len(events)),
+        _context(request, len(numbers)),
     )
 
 
-def _event_numbers(entry: HistoryEntry, now_s: float) -> tuple[float, float, float]:
+class _Sequence(NamedTuple):
+    """As UserFeatures; `numbers` have the time in seconds in place of the age."""
+
+    item_ids: Sequence[str]
+    vectors: FloatArray
+    types: IntArray
+    numbers: Sequence[tuple[float, float, float]]
+
+
+def _sequence(history: UserHistory, model_version: str, dimensions: int) -> _Sequence:
+    events = [entry for entry in history.recent if entry.type in TYPES and _is_of(entry, model_version, dimensions)][
+        :SEQUENCE
+    ]
+    return _Sequence(
+        [entry.item_id for entry in events],
+        unit_rows(np.array([_vector(entry) for entry in events], np.float32).reshape(len(events), dimensions)),
+        np.array([TYPES[entry.type] for entry in events], np.int64),
+        [_event_numbers(entry) for entry in events],
+    )
+
+
+def _event_numbers(entry: HistoryEntry) -> tuple[float, float, float]:
     price = entry.price
     if math.isnan(price) and entry.features is not None:
         price = entry.features.price
     known = price > 0
-    # Events ahead of the clock count as now.
-    return math.log1p(max(0.0, now_s - entry.occurred_s)), math.log(price) if known else 0.0, float(known)
+    return entry.occurred_s, math.log(price) if known else 0.0, float(known)
 
 
 def _context(request: RankingRequest, event_count: int) -> FloatArray:
@@ -92,18 +111,19 @@ def _context(request: RankingRequest, event_count: int) -> FloatArray:
 def _long_term(request: RankingRequest, dimensions: int) -> FloatArray:
     """The weighted mean of the lasting events' items, a unit vector; zero without any."""
     history = request.user_history
-    estimates = lasting_weights(history.lasting, request.now_s, history.least_priority)
-    weighted = zip(history.lasting, estimates, strict=True)
-    # A sum of floats depends on its order; the result must not depend on the order in which events arrived.
-    known = [
-        (_vector(entry), weight)
-        for entry, weight in sorted(weighted, key=lambda pair: pair[0].event_id)
-        if _is_of(entry, request.model_version, dimensions)
-    ]
-    if not known:
+    places, vectors = history.once(_lasting_vectors, request.model_version, dimensions)
+    if not places:
         return np.zeros(dimensions, np.float32)
-    vectors, weights = (np.array(column, np.float32) for column in zip(*known, strict=True))
-    return unit_rows(weights @ vectors)
+    estimates = history.once(lasting_weights, request.now_s)
+    return unit_rows(np.array([estimates[place] for place in places], np.float32) @ vectors)
+
+
+def _lasting_vectors(history: UserHistory, model_version: str, dimensions: int) -> tuple[list[int], FloatArray]:
+    """(places in `lasting` of those that have a vector, by event id; the vectors [places, dimensions])."""
+    places = [
+        place for place in history.once(lasting_by_id) if _is_of(history.lasting[place], model_version, dimensions)
+    ]
+    return places, np.array([_vector(history.lasting[place]) for place in places], np.float32)
 
 
 def _is_of(entry: HistoryEntry, model_version: str, dimensions: int) -> bool:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast
 
 from services.ranker.domain.event import Event, EventType, HistoryEntry
 from services.ranker.domain.refunds import undone
+
+_Made = TypeVar("_Made")
 
 # The newest events of every type but IMPRESSION, REFUND and CANCELLATION.
 RECENT = 100
@@ -55,6 +58,10 @@ class UserHistory:
     purchases: Sequence[HistoryEntry] = ()
     shown: Sequence[tuple[str, float]] = field(default=())
     least_priority: float = -math.inf
+    # By function: of what `once` has made something, and what.
+    _made: dict[Callable[..., object], tuple[Hashable, object]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
 
     @classmethod
     def of(
@@ -74,6 +81,17 @@ class UserHistory:
         )
         is_full = len(lasting) >= LASTING
         return cls(recent, left, purchases, shown, min(map(_of_entry, lasting)) if is_full else -math.inf)
+
+    def once(self, make: Callable[..., _Made], *of: Hashable) -> _Made:
+        """`make(self, *of)`. It is kept until it is made of something else: what is made must not be changed.
+
+        A person's requests share a history (adapters/history_cache.py), and what is made of it.
+        """
+        made_of, made = self._made.get(make, (None, None))
+        if made_of != of:
+            made = make(self, *of)
+            self._made[make] = of, made
+        return cast(_Made, made)
 
     def without(self, item_id: str) -> UserHistory:
         """As if there were no recent event on this item; the sample of all events stays as it is."""
@@ -100,13 +118,14 @@ def priority_of(event_id: str, kind: EventType, dwell_ms: int, occurred_s: float
     return math.log2(weight) + occurred_s / LASTING_HALF_LIFE_S - math.log2(uniform)
 
 
-def lasting_weights(lasting: Sequence[HistoryEntry], now_s: float, least: float = -math.inf) -> list[float]:
+def lasting_weights(history: UserHistory, now_s: float) -> list[float]:
     """One for each of `lasting`: unbiased estimates that add up to the decayed weight of all events there ever were.
 
-    Of a sample that is not full they are the exact weights. `least` as UserHistory.least_priority.
+    Of a sample that is not full they are the exact weights.
     """
+    lasting, least = history.lasting, history.least_priority
     is_sample = len(lasting) >= LASTING or least > -math.inf
-    priorities = [_of_entry(entry) if is_sample else 0.0 for entry in lasting]
+    priorities = history.once(_priorities) if is_sample else [0.0] * len(lasting)
     if len(lasting) >= LASTING:
         least = min(priorities)
     threshold = 2.0 ** (least - now_s / LASTING_HALF_LIFE_S) if is_sample else 0.0
@@ -117,6 +136,15 @@ def lasting_weights(lasting: Sequence[HistoryEntry], now_s: float, least: float 
         is_the_threshold = threshold > 0 and own_priority == least
         weights.append(0.0 if is_the_threshold else max(decayed, threshold))
     return weights
+
+
+def lasting_by_id(history: UserHistory) -> list[int]:
+    """The places in `lasting`, by event id: a sum of floats depends on its order, and must not on that of arrival."""
+    return sorted(range(len(history.lasting)), key=lambda place: history.lasting[place].event_id)
+
+
+def _priorities(history: UserHistory) -> list[float]:
+    return [_of_entry(entry) for entry in history.lasting]
 
 
 def _of_entry(entry: HistoryEntry) -> float:

@@ -8,7 +8,6 @@ from functools import reduce
 import numpy as np
 
 from services.ranker.domain.event_shares import Basis
-from services.ranker.domain.features.history_match import history_match
 from services.ranker.domain.features.neighbour_match import neighbour_match
 from services.ranker.domain.features.popularity import saturated
 from services.ranker.domain.features.price_affinity import price_affinity
@@ -23,7 +22,7 @@ from services.ranker.domain.weights import Weights
 def weighted_sum(request: RankingRequest, weights: Weights) -> Scores:
     """Query match + history, shopper model and neighbours + price affinity + popularity - out of stock."""
     of_history = {
-        Basis.SIMILAR: weights.history * history_match(request.vectors, request.profile),
+        Basis.SIMILAR: weights.history * request.history_match,
         Basis.SHOPPER: weights.shopper * shopper_match(request),
         Basis.TOGETHER: weights.neighbours * neighbour_match(request),
     }

@@ -13,7 +13,7 @@ from services.ranker.domain.interests import interests
 from services.ranker.domain.profile import build_profile
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.reasons import ReasonType
-from services.ranker.domain.user_history import LASTING, event_weight, lasting_weights
+from services.ranker.domain.user_history import LASTING, UserHistory, event_weight, lasting_weights
 from services.ranker.domain.weighted_sum import weighted_sum
 from services.ranker.domain.weights import Weights
 from tests.unit.ranker.histories import NOW_S, entry, features, user_history
@@ -83,7 +83,7 @@ def test_the_sample_represents_all_events() -> None:
     events = [entry((BOOT, LAMP)[n % 4 == 0], age_s=n * 3_600.0, event_id=f"e{n}") for n in range(3_000)]
     sample = user_history(*events).lasting
     assert len(sample) == LASTING
-    estimates = lasting_weights(sample, NOW_S)
+    estimates = lasting_weights(UserHistory(lasting=sample), NOW_S)
     truth = sum(0.5 ** (n * 3_600 / (45 * 86_400)) for n in range(3_000))
     # Priority sampling of k: a relative standard deviation of at most 1/sqrt(k - 1), here 0.13.
     assert sum(estimates) == pytest.approx(truth, rel=0.35)

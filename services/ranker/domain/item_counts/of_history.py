@@ -26,6 +26,8 @@ TYPE_WEIGHTS: Mapping[EventType, float] = {
 }
 # Neighbours that are looked at, of all items together and of each.
 MOST_LOOKED_AT, FEWEST_OF_ITEM = 1_000, 50
+DoubleArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.intp]
 _MEASURE = MEASURES[Relation.FOLLOWED]
 _DAY_S = 86_400.0
 
@@ -34,7 +36,7 @@ class NeighbourColumns(NamedTuple):
     """Of one item, the strongest neighbour first; both have k entries."""
 
     item_ids: Sequence[str]
-    log_masses: npt.NDArray[np.float64]
+    log_masses: DoubleArray
 
 
 def history_weights(history: UserHistory) -> dict[str, float]:
@@ -62,44 +64,64 @@ def items_of(history: UserHistory) -> set[str]:
     return {entry.item_id for entries in (history.recent, history.purchases) for entry in entries}
 
 
+class Pairs(NamedTuple):
+    """Of a person's k items, `own`, with their neighbours, m pairs in all: the item's place in `own`, [m], the
+    neighbour's id, and log2 of the pair's count [m].
+    """
+
+    own: Sequence[str]
+    places: IntArray
+    item_ids: Sequence[str]
+    log_masses: DoubleArray
+
+
+def pairs_of(neighbours: Mapping[str, NeighbourColumns]) -> Pairs:
+    """The strongest of each item."""
+    most, columns = most_of_item(len(neighbours)), list(neighbours.values())
+    masses = [each.log_masses[:most] for each in columns]
+    return Pairs(
+        list(neighbours),
+        np.repeat(np.arange(len(columns)), [len(of) for of in masses]),
+        [item_id for each in columns for item_id in each.item_ids[:most]],
+        np.concatenate([np.zeros(0), *masses]),
+    )
+
+
+def parts_of(
+    weights: DoubleArray, log_own: DoubleArray, log_other: DoubleArray, log_masses: DoubleArray, now_s: float
+) -> DoubleArray:
+    """What each of m pairs adds to the score of its neighbour [m]: the measure of the pair, times its weight.
+
+    All are [m]: `weights` of the person's item; log2 of the counts of that item, of the neighbour, and of the pair, on
+    the scale that grows with time; -infinity where unknown.
+    """
+    grown = now_s / _DAY_S / _MEASURE.half_life_days
+    log_pairs = log_masses - grown
+    # An item cannot have fewer persons than the pair: its total may be older.
+    log_own, log_other = np.maximum(log_own - grown, log_pairs), np.maximum(log_other - grown, log_pairs)
+    expected = np.exp2(_MEASURE.own * log_own + _MEASURE.other * log_other)
+    parts: DoubleArray = weights * np.exp2(log_pairs) / (expected + _MEASURE.shrinkage)
+    return parts
+
+
 def scores_of(
     weights: Mapping[str, float],
     neighbours: Mapping[str, NeighbourColumns],
     log_totals: Callable[[Sequence[str]], Sequence[float]],
     known: Collection[str],
     now_s: float,
-    among: Collection[str] | None = None,
 ) -> dict[str, float]:
     """By item, positive: the mean of the measures of its pairs with the items of `weights`, without `known` items.
 
-    `log_totals` gives log2 of the counts of items, on the scale that grows with time; -infinity where unknown. `among`:
-    only the scores of these items are computed.
+    `log_totals` gives log2 of the counts of items, as `parts_of` takes them.
     """
     if not neighbours:
         return {}
-    most = most_of_item(len(neighbours))
-    names, masses, owners = list[str](), list[npt.NDArray[np.float64]](), list[int]()
-    for item_id in neighbours:
-        item_ids, log_masses = neighbours[item_id]
-        if among is None:
-            names.extend(item_ids[:most])
-            masses.append(log_masses[:most])
-        else:
-            places = [place for place, name in enumerate(item_ids[:most]) if name in among]
-            names.extend([item_ids[place] for place in places])
-            masses.append(log_masses[places])
-        owners.append(len(masses[-1]))
-    # Of k pairs. An item cannot have fewer persons than the pair: its total may be older.
-    grown = now_s / _DAY_S / _MEASURE.half_life_days
-    log_pairs = np.concatenate(masses) - grown
-    totals = np.array(log_totals([*neighbours, *names]), np.float64) - grown
-    log_own = np.maximum(np.repeat(totals[: len(owners)], owners), log_pairs)
-    log_other = np.maximum(totals[len(owners) :], log_pairs)
-    expected = np.exp2(_MEASURE.own * log_own + _MEASURE.other * log_other)
-    factors = np.repeat([weights[item_id] for item_id in neighbours], owners)
-    parts = factors * np.exp2(log_pairs) / (expected + _MEASURE.shrinkage)
+    own, places, item_ids, log_masses = pairs_of(neighbours)
+    totals, of_own = np.array(log_totals([*own, *item_ids]), np.float64), np.array([weights[name] for name in own])
+    parts = parts_of(of_own[places], totals[: len(own)][places], totals[len(own) :], log_masses, now_s)
     scores: dict[str, float] = {}
-    for name, part in zip(names, parts.tolist(), strict=True):
+    for name, part in zip(item_ids, parts.tolist(), strict=True):
         scores[name] = scores.get(name, 0.0) + part
     for item_id in known:
         scores.pop(item_id, None)
