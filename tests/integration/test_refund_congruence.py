@@ -260,6 +260,9 @@ def test_tables_of_the_version_before_are_read(tmp_path: Path) -> None:
     added += [f"event {name}" for name in names]
     statements = [
         "DROP TABLE variant_popularity",
+        "DROP TABLE history_revision",
+        *(f"DROP TRIGGER item_{change}" for change in ("added", "changed", "removed")),
+        *(f"DROP TRIGGER {table}_removed" for table in ("event", "impressions", "merged")),
         "DROP INDEX refunds",
         *(f"ALTER TABLE {table} DROP COLUMN {column}" for table, column in map(str.split, added)),
         f"INSERT INTO event VALUES (1, 't', 'old', '{USER}', 'u', '', 's', 'i0', 'purchase', {NOW_S}, '', '', 1, 0, "
