@@ -86,7 +86,8 @@ def test_shares() -> None:
     """A search, and what is known of a person (history, shopper model or counts), have the informed share."""
     shares = ExplorationShares(uninformed=0.5, informed=0.02)
     nobody = Profile((), np.zeros((0, 8), np.float32), np.zeros(0, np.float32))
-    unknown = replace(drawn(2), profile=nobody, shopper_scores=None, neighbour_scores=None)
+    recommended = replace(drawn(2), is_search=False)
+    unknown = replace(recommended, profile=nobody, shopper_scores=None, neighbour_scores=None)
     assert shares.of(unknown) == 0.5
-    for known in (drawn(2), replace(unknown, is_search=True), replace(unknown, shopper_scores=unknown.popularity)):
+    for known in (recommended, replace(unknown, is_search=True), replace(unknown, shopper_scores=unknown.popularity)):
         assert shares.of(known) == 0.02
