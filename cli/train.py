@@ -59,6 +59,8 @@ def train(
     """
     if only and only not in (*KINDS, TEXT):
         raise failed(f"--only {only} is unknown; use {', '.join(KINDS)} or {TEXT}", exit_code=2)
+    if only == TEXT and (tune or address):
+        raise failed("--tune and --address are for the shopper model; leave them out with --only text", exit_code=2)
     # Imported here: they need libraries of the extra `learner`, which other commands do not.
     from services.ranker.settings import RankerSettings
     from training.suite.dry_run import estimate

@@ -1,0 +1,23 @@
+"""Options of `kairos train` that do not fit together."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.main import app
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--only", "ranks"], "--only ranks is unknown"),
+        (["--only", "text", "--tune", "3"], "leave them out with --only text"),
+        (["--only", "text", "--address", "auto"], "leave them out with --only text"),
+    ],
+)
+def test_refused(options: list[str], named: str) -> None:
+    """Before anything is read; the remedy is named."""
+    found = CliRunner().invoke(app, ["train", *options])
+    assert found.exit_code == 2
+    assert named in found.output.replace("\n", " ")
