@@ -82,10 +82,10 @@ def test_a_condition_in_the_query_filters_the_answer(shop: Shop) -> None:
 def test_clicks_change_the_order_and_say_why(shop: Shop) -> None:
     """After three clicks on low results the same query has another order, and a reason names the clicks."""
     user = new_user()
-    before = shop.search("running shoes", user)
+    before = shop.whole_search("running shoes", user)
     clicked = [result.product.id for result in before.results[-3:]]
     assert shop.record(clicks(user, clicked, before.attribution_token)).recorded_count == 3
-    after = shop.search("running shoes", user)
+    after = shop.whole_search("running shoes", user)
     places = {result.product.id: result.position for result in after.results}
     assert all(places[result.product.id] < result.position for result in before.results[-3:])
     named = {id for result in after.results for reason in result.reasons for id in reason.history_item_ids}
