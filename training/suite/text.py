@@ -1,7 +1,7 @@
 """Trains the text model (encoder and fusion as one version) on the searches of the log, judges it, and proposes it.
 
 A share of the queries is held back from the training of every version, by a hash of the query. On them a version is
-compared with the search that answers now: NDCG@10 of the gains from clicks, for a shopper whom nobody knows.
+compared with the search that answers now: NDCG@10 of the gains from clicks, for an unknown shopper.
 """
 
 from __future__ import annotations
