@@ -25,8 +25,8 @@ from services.ranker.convert_rankings import stored_ranking
 from services.ranker.domain.event_shares import Basis, EventShares
 from services.ranker.domain.explanation import explain
 from services.ranker.domain.exploration import (
-    SEARCH_PLACES,
-    SLATE_PLACES,
+    SEARCHES,
+    SLATES,
     ExplorationShares,
     Explored,
     explored,
@@ -125,8 +125,8 @@ class ItemRanker:
     def _explored(self, asked: RankingRequest, order: Sequence[int], share: float) -> Explored:
         """What is out of stock, and what the query names by an identifier, keeps its place."""
         may_move = (asked.stocks != 0) & ~asked.has_identifier
-        places = SEARCH_PLACES if asked.is_search else SLATE_PLACES
-        return explored(order, may_move, places, share, self._random)
+        policy = SEARCHES if asked.is_search else SLATES
+        return explored(order, may_move, policy, share, self._random)
 
     def _event_shares(
         self, tenant: str, asked: RankingRequest, shopper: ShopperPerson | None, rows: Sequence[int]

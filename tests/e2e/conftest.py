@@ -38,7 +38,9 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def suite(
     tmp_path_factory: pytest.TempPathFactory, collector: Collector, production: dict[str, str]
 ) -> Iterator[RunningSuite]:
-    suite = RunningSuite(tmp_path_factory.mktemp("suite"), f"127.0.0.1:{collector.port}", production)
+    # Tests compare orders: nothing is drawn at random in the searches.
+    settings = {**production, "KAIROS_RANKER_INFORMED_EXPLORATION": "0"}
+    suite = RunningSuite(tmp_path_factory.mktemp("suite"), f"127.0.0.1:{collector.port}", settings)
     try:
         suite.start()
         yield suite

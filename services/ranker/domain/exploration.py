@@ -1,12 +1,12 @@
 """Exploration: some places are drawn at random, and every item has a known probability of its place.
 
 The policy, for n rows that may move, the best first, of which K places are explored: place 1 to K in turn gets, with
-probability `share`, a row drawn uniformly from the first WINDOW rows that have no place yet, and otherwise the first of
-these. The other rows follow in their order. So a drawn row pushes the rows above its own place down by one.
+probability `share`, a row drawn uniformly from the first `window` rows that have no place yet, and otherwise the first
+of these. The other rows follow in their order. So a drawn row pushes the rows above its own place down by one.
 
 The propensity of an item is the probability that the policy puts it at its place, over all draws. The policy does not
 look at scores, so it depends on ranks only. Follow one row: its state is the number d of rows before it that have no
-place yet, at first its rank. Let a place choose from m = min(WINDOW, rows left) rows. Then the row of state d
+place yet, at first its rank. Let a place choose from m = min(window, rows left) rows. Then the row of state d
 
 - gets the place with probability share / m if d < m, and 1 - share more if d = 0;
 - stays at d if a row behind it is drawn: share * (m - 1 - d) / m if d < m;
@@ -29,10 +29,19 @@ from services.common.arrays import FloatArray
 from services.ranker.domain.ranking_request import BoolArray, RankingRequest
 from services.ranker.domain.slate.placements import PLACES
 
-WINDOW = 50
-SLATE_PLACES = range(PLACES)
-# Places 4 to 20: the best matches of a query stay first, and few people see more than a page of twenty.
-SEARCH_PLACES = range(3, 20)
+
+@dataclass(frozen=True)
+class Policy:
+    """Explored `places`, from 0, each of which may get one of the first `window` rows without a place."""
+
+    places: range
+    window: int
+
+
+SLATES = Policy(range(PLACES), window=50)
+# The best matches of a query stay first, few people see more than a page of twenty, and what is far behind is seldom
+# what the query asks for.
+SEARCHES = Policy(range(3, 20), window=10)
 
 
 @dataclass(frozen=True)
@@ -58,21 +67,22 @@ class Explored:
     drawn: frozenset[int]
 
 
-def explored(order: Sequence[int], may_move: BoolArray, places: range, share: float, random: Random) -> Explored:
-    """`may_move` [n], by row. The other rows, and all rows before `places`, keep their places, with propensity 1."""
+def explored(order: Sequence[int], may_move: BoolArray, policy: Policy, share: float, random: Random) -> Explored:
+    """`may_move` [n], by row. The other rows, and all before the explored places, keep theirs, with propensity 1."""
+    places, window = policy.places, policy.window
     shown, propensities, drawn = list(order), [1.0] * len(order), set[int]()
     moving = [place for place in range(places.start, len(shown)) if may_move[shown[place]]] if share else []
     count = sum(place < places.stop for place in moving)
-    reach = min(len(moving), count + WINDOW - 1)
+    reach = min(len(moving), count + window - 1)
     left = list(range(reach))
     ranks = list[int]()
     for _ in range(count):
-        chosen = random.randrange(min(WINDOW, len(left))) if random.random() < share else 0
+        chosen = random.randrange(min(window, len(left))) if random.random() < share else 0
         ranks.append(left.pop(chosen))
         if chosen:
             drawn.add(order[moving[ranks[-1]]])
     if count:
-        probabilities = place_probabilities(reach, count, share)
+        probabilities = place_probabilities(reach, count, share, window)
         for at, rank in enumerate([*ranks, *left]):
             shown[moving[at]] = order[moving[rank]]
             propensities[moving[at]] = float(probabilities[at, rank])
@@ -80,14 +90,14 @@ def explored(order: Sequence[int], may_move: BoolArray, places: range, share: fl
 
 
 @lru_cache(maxsize=256)
-def place_probabilities(count: int, explored_places: int, share: float) -> FloatArray:
+def place_probabilities(count: int, explored_places: int, share: float, window: int) -> FloatArray:
     """[places, ranks], both `count`: how likely the policy puts the row of a rank at a place."""
     found = np.empty((count, count), np.float64)
     # [ranks, states]
     states = np.eye(count)
     before = np.arange(count)
     for place in range(explored_places):
-        m = min(WINDOW, count - place)
+        m = min(window, count - place)
         found[place] = (1 - share) * states[:, 0] + share / m * states[:, :m].sum(axis=1)
         stays = np.where(before < m, share * (m - 1 - before) / m, 0.0)
         falls = np.where(before < m, 1 - share + share * before / m, 1.0)

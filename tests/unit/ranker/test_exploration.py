@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.ranker.domain.exploration import (
-    SEARCH_PLACES,
-    SLATE_PLACES,
-    WINDOW,
+    SEARCHES,
+    SLATES,
     ExplorationShares,
+    Policy,
     explored,
     place_probabilities,
 )
@@ -25,15 +25,23 @@ DRAWS = 20_000
 ALL = np.ones(200, bool)
 
 
-@pytest.mark.parametrize(("count", "places", "share"), [(6, range(2, 5), 0.3), (4, range(4), 0.9), (60, range(3), 0.5)])
-def test_propensities_are_the_frequencies(count: int, places: range, share: float) -> None:
+@pytest.mark.parametrize(
+    ("count", "policy", "share"),
+    [
+        (6, Policy(range(2, 5), 50), 0.3),
+        (4, Policy(range(4), 50), 0.9),
+        (60, Policy(range(3), 50), 0.5),
+        (25, SEARCHES, 0.4),
+    ],
+)
+def test_propensities_are_the_frequencies(count: int, policy: Policy, share: float) -> None:
     """Over 20,000 draws each item is at each place as often as its propensity there says; others are never there.
 
-    With sixty items the draws reach beyond the window of fifty.
+    With sixty items a window of fifty has not all of them.
     """
     random, seen, stated = Random(7), np.zeros((count, count)), np.zeros((count, count))
     for _ in range(DRAWS):
-        found = explored(range(count), ALL, places, share, random)
+        found = explored(range(count), ALL, policy, share, random)
         at = range(count)
         seen[at, found.order] += 1
         stated[at, found.order] = found.propensities
@@ -45,10 +53,10 @@ def test_propensities_are_the_frequencies(count: int, places: range, share: floa
     assert stated.sum(axis=1) == pytest.approx(1, abs=0.01)
 
 
-@given(st.integers(1, 120), st.integers(0, 50), st.floats(0, 1))
-def test_propensities_add_up(count: int, places: int, share: float) -> None:
+@given(st.integers(1, 120), st.integers(0, 50), st.floats(0, 1), st.integers(1, 60))
+def test_propensities_add_up(count: int, places: int, share: float, window: int) -> None:
     """Over all items those of a place add up to 1, and over all places those of an item."""
-    probabilities = place_probabilities(count, min(places, count), share)
+    probabilities = place_probabilities(count, min(places, count), share, window)
     assert probabilities.min() >= 0
     assert probabilities.sum(axis=0) == pytest.approx(1, abs=1e-5)
     assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-5)
@@ -61,24 +69,24 @@ def test_what_must_not_move(seed: int, count: int) -> None:
     """
     random, may_move = Random(seed), np.random.default_rng(seed).random(count) < 0.7
     order = random.sample(range(count), count)
-    found = explored(order, may_move, SEARCH_PLACES, 0.5, random)
-    fixed = [place for place in range(count) if place < SEARCH_PLACES.start or not may_move[order[place]]]
+    found = explored(order, may_move, SEARCHES, 0.5, random)
+    fixed = [place for place in range(count) if place < SEARCHES.places.start or not may_move[order[place]]]
     assert [found.order[place] for place in fixed] == [order[place] for place in fixed]
     assert {found.propensities[place] for place in fixed} <= {1.0}
     assert sorted(found.order) == sorted(order)
-    moving = [row for place, row in enumerate(order) if place >= SEARCH_PLACES.start and may_move[row]]
-    after = [row for place, row in enumerate(found.order) if place >= SEARCH_PLACES.start and may_move[row]]
-    assert all(moving.index(row) - after.index(row) < WINDOW for row in moving)
+    moving = [row for place, row in enumerate(order) if place >= SEARCHES.places.start and may_move[row]]
+    after = [row for place, row in enumerate(found.order) if place >= SEARCHES.places.start and may_move[row]]
+    assert all(moving.index(row) - after.index(row) < SEARCHES.window for row in moving)
     overtook = {
         row for at, row in enumerate(after) if any(moving.index(other) < moving.index(row) for other in after[at + 1 :])
     }
     assert found.drawn == overtook
-    assert all(found.order.index(row) < SEARCH_PLACES.stop for row in found.drawn)
+    assert all(found.order.index(row) < SEARCHES.places.stop for row in found.drawn)
 
 
 def test_a_share_of_0() -> None:
     """The order stays, and each item has propensity 1 at its place."""
-    found = explored([2, 0, 1], ALL, SLATE_PLACES, 0.0, Random(1))
+    found = explored([2, 0, 1], ALL, SLATES, 0.0, Random(1))
     assert (found.order, found.propensities, found.drawn) == ([2, 0, 1], [1.0, 1.0, 1.0], frozenset())
 
 
