@@ -41,10 +41,11 @@ from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.domain.understanding_network import CATEGORY, INTENT
 from services.query_encoder.domain.understanding_rules import FIND, ORDER
 from services.query_encoder.settings import QueryEncoderSettings
-from training.understanding.__main__ import Shop, generated_queries, open_shop
 from training.understanding.labels import example_of
 from training.understanding.queries import TEMPLATES
-from training.understanding.train import Examples, UnderstandingTraining, train_network
+from training.understanding.settings import UnderstandingTraining
+from training.understanding.shop import Shop, generated_queries, open_shop
+from training.understanding.train import Examples, train_network
 
 SUGGESTED, RANDOM = "suggested", "random"
 BUDGETS = (0, 25, 50, 100)

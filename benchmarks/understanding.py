@@ -48,9 +48,10 @@ from services.query_encoder.domain.understanding_rules import (
     ORDER,
 )
 from services.query_encoder.settings import QueryEncoderSettings
-from training.understanding.__main__ import Shop, generated_queries, open_shop
 from training.understanding.queries import TEMPLATES, Example, QueryGenerator, read_templates
-from training.understanding.train import Examples, UnderstandingTraining, train_network
+from training.understanding.settings import UnderstandingTraining
+from training.understanding.shop import Shop, generated_queries, open_shop
+from training.understanding.train import Examples, train_network
 
 QUERIES = Path(__file__).parent / "data" / "understanding.csv"
 _HELD_OUT = 0.2

@@ -11,7 +11,8 @@ from rich.markup import escape
 
 from catalog.rows import FileRefused
 from cli.calls import err, failed, out
-from cli.options import DataDir, Json
+from cli.options import DataDir, Json, Registry
+from cli.registries import UNDERSTANDING, chosen, registries
 from ops.settings import SuiteSettings
 from services.common.context import DEFAULT_TENANT
 from services.common.settings import load_settings
@@ -26,13 +27,10 @@ def label() -> None:
 
 @app.command()
 def suggest(
-    model: Annotated[
-        Path,
-        typer.Option(
-            envvar="KAIROS_QUERY_ENCODER_UNDERSTANDING_MODEL_DIR",
-            help="Folder of the understanding model, as `python -m training.understanding` writes it.",
-        ),
-    ],
+    version: Annotated[
+        str,
+        typer.Option(help="Version of the model, for example understanding/0001.", show_default="the current version"),
+    ] = "",
     queries: Annotated[
         Path | None,
         typer.Option(
@@ -50,6 +48,7 @@ def suggest(
     labelled: Annotated[
         Path | None, typer.Option(help="File with existing labels: these queries and similar ones are not chosen.")
     ] = None,
+    registry: Registry = None,
     data_dir: DataDir = None,
     tenant: Annotated[str, typer.Option(help="Tenant whose queries are read.")] = DEFAULT_TENANT,
     as_json: Json = False,
@@ -60,18 +59,25 @@ def suggest(
 
     folder = load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {}).data_dir
     try:
+        kept = registries(registry, data_dir, tenant, UNDERSTANDING)
+        found, name = chosen(kept, version) if version else (kept[0], kept[0].registry.rollout().current)
+        if not name:
+            raise ValueError(
+                "no version is current; name one with --version, or promote one with `kairos models promote`"
+            )
         asked = read_queries(queries) if queries else searched_for(folder / "ranker" / "profiles.db", tenant)
         known = read_queries(labelled) if labelled else {}
-        choices = choose(model, folder, tenant, asked, known, count, head)
+        choices = choose(found.registry.path(name), folder, tenant, asked, known, count, head)
     except (FileRefused, ValueError) as error:
         raise failed(str(error), exit_code=2) from None
     write(to, choices)
     if as_json:
-        chosen = [{"query": choice.question.query, "head": choice.question.head} for choice in choices]
-        print(json.dumps({"file": str(to), "choices": chosen}, ensure_ascii=False))
+        rows = [{"query": choice.question.query, "head": choice.question.head} for choice in choices]
+        print(json.dumps({"file": str(to), "choices": rows}, ensure_ascii=False))
     else:
         out.print(table(choices))
     err.print(
-        f"{len(asked)} queries were read. Fill in the column `label` of {escape(str(to))}, then train with --labels.",
+        f"{len(asked)} queries were read. Fill in the column `label` of {escape(str(to))}, then train with "
+        "`kairos train --only understanding --labels`.",
         soft_wrap=True,
     )

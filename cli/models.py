@@ -1,5 +1,5 @@
-"""`kairos models`: the learned versions of the shopper model, the ranking network and the text model. The commands
-change the files of the registry, and the services read them within a second.
+"""`kairos models`: the learned versions of the models. The commands change the files of the registry, and the services
+read them within a second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.table import Table
 
 from cli.calls import connection_of, err, failed, out
 from cli.options import DataDir, Json, Registry, Tenant
-from cli.registries import BUILT_IN, SHOPPER, TEXT, Kept, Kind, chosen, registries
+from cli.registries import BUILT_IN, RANKING, SHOPPER, TEXT, Kept, Kind, chosen, registries
 from ops.client import explain_error
 from services.common.context import DEFAULT_TENANT
 from services.common.models.rollout import Rollout, Stage, Step, StepKind
@@ -27,7 +27,7 @@ from services.common.models.rollout import Rollout, Stage, Step, StepKind
 if TYPE_CHECKING:
     from cli.text_steps import TextSteps
 
-app = typer.Typer(no_args_is_help=True, help="The learned versions of the shopper, ranking and text models.")
+app = typer.Typer(no_args_is_help=True, help="The learned versions of the models.")
 
 # The reason of a step that a person takes.
 BY_HAND = "by hand"
@@ -53,7 +53,7 @@ def list_versions(
     for each in kept:
         rollout, manifests = each.registry.rollout(), documents[each.kind]["versions"]
         # The model of the settings is worth a line where a version may replace it.
-        has_settings = each.kind != SHOPPER and (each.kind != TEXT or manifests)
+        has_settings = each.kind == RANKING or (each.kind == TEXT and manifests)
         for version in [*([""] if has_settings else []), *manifests]:
             about = manifests.get(version, {})
             made = _moment(about["created_s"]) if about else ""

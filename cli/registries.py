@@ -14,17 +14,16 @@ from services.common.context import check_tenant
 from services.common.models import text_version
 from services.common.models.registry import ModelRegistry
 from services.common.settings import load_settings
+from services.query_encoder.adapters import understanding_files
 from services.ranker.models import served_shoppers
 
-SHOPPER, RANKING, TEXT = "shopper", "ranking", "text"
-KINDS = (SHOPPER, RANKING, TEXT)
+SHOPPER, RANKING, TEXT, UNDERSTANDING = "shopper", "ranking", "text", "understanding"
+KINDS = (SHOPPER, RANKING, TEXT, UNDERSTANDING)
 # The name of the scoring function that needs no training. In the registry of the ranking networks its name is empty.
 BUILT_IN = "built-in"
 Kind = Annotated[
     str,
-    typer.Option(
-        help="Kind of the model: shopper, ranking or text.", show_default="by the name of the version, or all"
-    ),
+    typer.Option(help=f"Kind of the model: {', '.join(KINDS)}.", show_default="by the name of the version, or all"),
 ]
 
 
@@ -44,11 +43,14 @@ class Kept:
 def registries(registry: Path | None, data_dir: Path | None, tenant: str, kind: str) -> list[Kept]:
     """Of the chosen kind, or of all. Raises ValueError for an unknown kind."""
     if kind and kind not in KINDS:
-        raise ValueError(f"--kind {kind} is unknown; use {', '.join(KINDS[:-1])} or {KINDS[-1]}")
+        raise ValueError(f"--kind {kind} is unknown; use {', '.join(KINDS)}")
     state = load_settings(SuiteSettings, {"data_dir": data_dir} if data_dir else {}).data_dir
     folder, url = registry or state / "ranker" / "models", os.environ.get("KAIROS_RANKER_REGISTRY_URL", "")
     check_tenant(tenant, "--tenant")
-    names = {SHOPPER: (tenant, served_shoppers.FOLDER), RANKING: (tenant,), TEXT: (tenant, text_version.FOLDER)}
+    names = {
+        SHOPPER: (tenant, served_shoppers.FOLDER), RANKING: (tenant,), TEXT: (tenant, text_version.FOLDER),
+        UNDERSTANDING: (tenant, understanding_files.FOLDER),
+    }  # fmt: skip
     return [Kept(each, _registry(folder, url, *names[each])) for each in KINDS if kind in ("", each)]
 
 

@@ -1,4 +1,4 @@
-"""`kairos train`: trains the shopper model and the ranking network on the data of the running suite."""
+"""`kairos train`: trains the models of the suite on its own data."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ from services.common.errors import InvalidArgument
 from services.common.settings import load_settings
 
 KINDS = ("shopper", "ranking")
-TEXT = "text"
+UNDERSTANDING = "understanding"
+# Trained only if named.
+NAMED = ("text", UNDERSTANDING)
 
 
 def train(
     context: typer.Context,
     only: Annotated[
-        str, typer.Option(help="Train only this model: shopper, ranking, or text, which is trained only if named.")
+        str,
+        typer.Option(
+            help="Train only this model: shopper or ranking; or text or understanding, trained only if named."
+        ),
     ] = "",
     minutes: Annotated[
         float, typer.Option(min=0.1, help="The most minutes that the training of the shopper or text model may take.")
@@ -42,6 +47,13 @@ def train(
     address: Annotated[
         str, typer.Option(help="Address of a Ray cluster that trains. Empty: this process.", show_default="none")
     ] = "",
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="For understanding: CSV of query, head, label, as from `kairos label suggest`."),
+    ] = None,
+    templates: Annotated[
+        Path | None, typer.Option(help="For understanding: sentence templates.", show_default="the built-in ones")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed: the same data and seed give the same model.")] = 0,
     work: Annotated[
         Path | None, typer.Option(help="Folder for what is read and trained.", show_default="train in the data folder")
@@ -54,13 +66,16 @@ def train(
     """Train on the catalogue and the log of the running suite, and publish what is better.
 
     A run that was killed continues where it stopped. The first shopper model is promoted at once. A later version goes
-    into shadow, and the learner lets it answer step by step. Needs a key with the role `write`. Exit code: 0 also if
-    the data do not suffice or a version was refused; 1 the gateway refused; 2 an option cannot be used.
+    into shadow, and the learner lets it answer step by step. A model that is trained only if named waits for `kairos
+    models promote`. Needs a key with the role `write`. Exit code: 0 also if the data do not suffice or a version was
+    refused; 1 the gateway refused; 2 an option cannot be used.
     """
-    if only and only not in (*KINDS, TEXT):
-        raise failed(f"--only {only} is unknown; use {', '.join(KINDS)} or {TEXT}", exit_code=2)
-    if only == TEXT and (tune or address):
-        raise failed("--tune and --address are for the shopper model; leave them out with --only text", exit_code=2)
+    if only and only not in (*KINDS, *NAMED):
+        raise failed(f"--only {only} is unknown; use {', '.join((*KINDS, *NAMED))}", exit_code=2)
+    if only in NAMED and (tune or address):
+        raise failed(f"--tune and --address are for the shopper model; leave them out with --only {only}", exit_code=2)
+    if only != UNDERSTANDING and (labels or templates):
+        raise failed(f"--labels and --templates need --only {UNDERSTANDING}", exit_code=2)
     # Imported here: they need libraries of the extra `learner`, which other commands do not.
     from services.ranker.settings import RankerSettings
     from training.suite.dry_run import estimate
@@ -80,7 +95,9 @@ def train(
         ranker.registry_url,
     )  # fmt: skip
     folder, kinds = WorkFolder(work or state / "train" / tenant), [only] if only else list(KINDS)
-    settings = settings_for(small=small, minutes=minutes, seed=seed, tune=tune, address=address)
+    settings = settings_for(
+        small=small, minutes=minutes, seed=seed, tune=tune, address=address, labels=labels, templates=templates
+    )
     try:
         with Progress(err, quiet=as_json).shown() as bar:
             if dry_run:

@@ -13,6 +13,7 @@ from services.common.call_limit import MOST_IMPORTS
 from services.common.context import RequestContext
 from services.common.convert import context_from_proto
 from services.common.errors import Conflict
+from services.common.models.follower import Follower
 from services.common.product import Product
 from services.common.rpc import rpc
 from services.query_encoder.convert import (
@@ -36,11 +37,11 @@ from services.query_encoder.domain.query_context import QueryContext, QueryVecto
 from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.domain.query_reading import QueryReading
 from services.query_encoder.domain.text import normalise, tokens
-from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.ports import LexiconStore
 from services.query_encoder.served_encoder import ServedEncoder
 from services.query_encoder.served_image_encoder import ServedImageEncoder
 from services.query_encoder.text_versions import TextVersions
+from services.query_encoder.understanding_versions import UnderstandingVersions
 from services.query_encoder.vocabulary import Vocabularies
 
 # Images of queries that are decoded and encoded or wait for that. It takes some 30 ms each, one after the other.
@@ -48,7 +49,9 @@ _MOST_IMAGES = 4
 
 
 class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
-    """`query_thread` and `import_threads` are the ones that the encoders use; `close` ends them."""
+    """`query_thread` and `import_threads` are the ones that the encoders use; `close` ends them and the `followers`,
+    which keep the versions up to date.
+    """
 
     def __init__(
         self,
@@ -56,18 +59,20 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         image_encoder: ServedImageEncoder,
         reader: QueryReader,
         companions: Companions,
-        understander: Understander | None,
+        understandings: UnderstandingVersions,
         lexicons: LexiconStore,
         vocabularies: Vocabularies,
         stop_words: frozenset[str],
         query_thread: ThreadPoolExecutor,
         import_threads: ThreadPoolExecutor,
+        followers: Sequence[Follower] = (),
     ) -> None:
         self._texts, self._image_encoder = texts, image_encoder
-        self._reader, self._understander, self._companions = reader, understander, companions
+        self._reader, self._understandings, self._companions = reader, understandings, companions
         self._lexicons, self._vocabularies, self._past_queries = lexicons, vocabularies, PastQueries()
         self._stop_words = stop_words
         self._query_thread, self._import_threads = query_thread, import_threads
+        self._followers = followers
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -75,6 +80,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         shopper = shopper_from_proto(request)
         # One read: the query keeps these versions, whatever is loaded meanwhile.
         encoders = self._texts.for_query(context.tenant, shopper)
+        understander = self._understandings.for_query(context.tenant, shopper)
         dimensions = {encoder.model_version: encoder.dimensions for encoder in encoders}
         query_context = query_context_from_proto(request.query_context, dimensions)
         vocabulary = await self._vocabularies.vocabulary_of(context.tenant)
@@ -86,10 +92,10 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             for encoder in encoders
         ]
         answer = encoded_query_to_proto(reading, vectors, self._stop_words)
-        if self._understander is not None:
+        if understander is not None:
             plain = await self._plain_vector(reading, vectors, context)
-            understanding = self._understander.understand(reading, plain, vocabulary.lexicon)
-            answer.understanding.CopyFrom(understanding_to_proto(understanding, self._understander.model_version))
+            understanding = understander.understand(reading, plain, vocabulary.lexicon)
+            answer.understanding.CopyFrom(understanding_to_proto(understanding, understander.model_version))
         return answer
 
     @rpc(encoder_pb2.SuggestResponse)
@@ -144,7 +150,8 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
             encoder.check()
 
     def close(self) -> None:
-        self._texts.close()
+        for follower in self._followers:
+            follower.close()
         self._query_thread.shutdown(cancel_futures=True)
         self._import_threads.shutdown(cancel_futures=True)
         self._image_encoder.close()

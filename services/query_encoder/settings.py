@@ -32,7 +32,7 @@ class QueryEncoderSettings(ServiceSettings):
     other_model_version: str = ""
     other_model_dir: Path | None = None
     # The registry of learned models, the same folder as that of the ranker: its text models serve beside the models of
-    # the settings. Unset: there are none.
+    # the settings, and its understanding models classify queries. Unset: there are none.
     registry_dir: Path | None = None
     # URL of the registry on an object store, as the ranker's; the folder is then its mirror. Empty: the folder is the
     # registry.
@@ -78,9 +78,6 @@ class QueryEncoderSettings(ServiceSettings):
     concepts_file: Path | None = None
     # Concepts that are added to the graph, in the same form.
     extra_concepts_file: Path | None = None
-    # Folder of an understanding model, as `python -m training.understanding` writes it. None: queries are not
-    # classified.
-    understanding_model_dir: Path | None = None
     # Currency of a price that a query states without a currency ("under 100").
     default_currency: str = Field(default="USD", pattern="^[A-Z]{3}$")
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from services.common.models.follower import Follower, mirroring
 from services.common.models.loaded_versions import LoadedVersions, TenantVersions
-from services.common.models.rollout import Rollout
 from services.common.models.text_version import FOLDER
 from services.query_encoder.served_encoder import ServedEncoder
 
@@ -18,31 +16,20 @@ from services.query_encoder.served_encoder import ServedEncoder
 class TextVersions:
     """`of_settings`: the first model, which is version "" of every tenant, and a second one if there is one.
 
-    `load` makes an encoder of a version's folder, ready to answer. The registry of tenant t is `root`/t/text, a mirror
-    of `url` if that is not empty; root None: there are no trained versions. Threads follow the pointers from the start
-    until `close`.
+    `load` makes an encoder of a version's folder, ready to answer. The registry of tenant t is `root`/t/text; root
+    None: there are no trained versions. `refresh` loads what the pointers name.
     """
 
     def __init__(
-        self,
-        of_settings: Sequence[ServedEncoder],
-        load: Callable[[Path], ServedEncoder],
-        root: Path | None,
-        url: str,
-        poll_s: float,
+        self, of_settings: Sequence[ServedEncoder], load: Callable[[Path], ServedEncoder], root: Path | None
     ) -> None:
         self.first, *self._second = of_settings
-        self._versions: LoadedVersions[ServedEncoder] | None = None
-        self._followers: list[Follower] = []
-        if root is not None:
-            mirror = mirroring(root, url, (FOLDER,), poll_s)
-            self._versions = LoadedVersions(root, load, _not_loaded, self.first, FOLDER)
-            self._versions.refresh()
-            self._followers = [*([mirror] if mirror else []), Follower(self._versions.refresh, poll_s)]
+        self._versions = LoadedVersions(root, load, built_in=self.first, below=FOLDER)
+        self.refresh = self._versions.refresh
 
     def current(self, tenant: str) -> ServedEncoder:
         """The model of the tenant's live collection."""
-        loaded = self._of(tenant)
+        loaded = self._versions.of(tenant)
         return self.first if loaded is None else loaded.served[loaded.rollout.current]
 
     def for_query(self, tenant: str, shopper: str) -> list[ServedEncoder]:
@@ -51,7 +38,7 @@ class TextVersions:
         While a version is on trial, each query is encoded by both: what the one's collection lacks for a moment, the
         other's has.
         """
-        loaded = self._of(tenant)
+        loaded = self._versions.of(tenant)
         if loaded is None:
             return [self.first, *self._second]
         now = loaded.rollout
@@ -60,7 +47,7 @@ class TextVersions:
 
     def for_products(self, tenant: str) -> list[ServedEncoder]:
         """First the current version, then the other one, whose collection is kept complete."""
-        loaded = self._of(tenant)
+        loaded = self._versions.of(tenant)
         if loaded is None:
             return [self.first, *self._second]
         now = loaded.rollout
@@ -68,19 +55,8 @@ class TextVersions:
 
     def all(self) -> list[ServedEncoder]:
         """Of all tenants, each once."""
-        trained = [] if self._versions is None else [one for of in self._versions.all() for one in of.served.values()]
+        trained = [one for of in self._versions.all() for one in of.served.values()]
         return list(dict.fromkeys([self.first, *self._second, *trained]))
-
-    def close(self) -> None:
-        for follower in self._followers:
-            follower.close()
-
-    def _of(self, tenant: str) -> TenantVersions[ServedEncoder] | None:
-        return None if self._versions is None else self._versions.of(tenant)
 
     def _served(self, loaded: TenantVersions[ServedEncoder], versions: Sequence[str]) -> list[ServedEncoder]:
         return list(dict.fromkeys([*(loaded.served[version] for version in versions), *self._second]))
-
-
-def _not_loaded(tenant: str, rollout: Rollout, version: str) -> None:
-    """The loader has logged it."""

@@ -6,22 +6,25 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from services.common.models.follower import following
 from services.common.models.text_version import ENCODER, EXPORTED, read_text_version
+from services.common.models.text_version import FOLDER as TEXTS
 from services.common.settings import REDIS_TIMEOUT_S
 from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
+from services.query_encoder.adapters.understanding_files import FOLDER as UNDERSTANDINGS
 from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.domain.companions import Companions
 from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.query_reader import QueryReader
-from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.handler import QueryEncoderHandler
 from services.query_encoder.ports import Encoder, ImageEncoder, ImageReader, LexiconStore
 from services.query_encoder.served_encoder import ServedEncoder
 from services.query_encoder.served_image_encoder import ServedImageEncoder
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.text_versions import TextVersions
+from services.query_encoder.understanding_versions import UnderstandingVersions
 from services.query_encoder.vocabulary import Vocabularies
 
 
@@ -29,11 +32,8 @@ def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
     """The first call for a model exports the model to ONNX, which takes about half a minute."""
     encoder = build_encoder(settings, settings.threads)
     domain = load_domain(settings.domain_dir, settings.concepts_file, settings.extra_concepts_file)
-    understander = None
-    if settings.understanding_model_dir is not None:
-        understander = load_understander(settings.understanding_model_dir, domain, encoder.model_version)
     encoders = [encoder, *build_other_encoders(settings)]
-    return assemble(settings, encoders, build_lexicons(settings), domain, build_image_encoder(settings), understander)
+    return assemble(settings, encoders, build_lexicons(settings), domain, build_image_encoder(settings))
 
 
 def assemble(
@@ -42,7 +42,6 @@ def assemble(
     lexicons: LexiconStore,
     domain: QueryDomain,
     images: tuple[ImageEncoder, ImageReader] | None = None,
-    understander: Understander | None = None,
 ) -> QueryEncoderHandler:
     """The handler over these adapters. `encoders`: the first text encoder, and a second one if there is one."""
     query_thread = ThreadPoolExecutor(1, "queries")
@@ -63,17 +62,22 @@ def assemble(
         return ServedEncoder(build_encoder(own, own.threads), own, query_thread, import_threads)
 
     of_settings = [ServedEncoder(encoder, settings, query_thread, import_threads) for encoder in encoders]
+    root, first = settings.registry_dir, encoders[0].model_version
+    texts = TextVersions(of_settings, load, root)
+    understandings = UnderstandingVersions(lambda folder: load_understander(folder, domain, first), root)
+    refresh = {TEXTS: texts.refresh, UNDERSTANDINGS: understandings.refresh}
     return QueryEncoderHandler(
-        TextVersions(of_settings, load, settings.registry_dir, settings.registry_url, settings.registry_poll_s),
+        texts,
         ServedImageEncoder(images, import_threads),
         QueryReader(domain, settings.default_currency),
         Companions(domain.graph),
-        understander,
+        understandings,
         lexicons,
         Vocabularies(lexicons, domain),
         domain.stop_words,
         query_thread,
         import_threads,
+        following(root, settings.registry_url, settings.registry_poll_s, refresh),
     )
 
 

@@ -15,6 +15,8 @@ from kairos.common.v1 import common_pb2, product_pb2
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
 from services.common.arrays import FloatArray
 from services.common.convert import vectors_from_proto, vectors_to_proto
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 from services.common.rpc import DETAILS_KEY
 from services.common.session_mixing import SessionMixing
 from services.query_encoder.adapters.domain_files import embedded_domain
@@ -386,14 +388,15 @@ async def test_no_understanding_without_a_model(stub: Stub) -> None:
 
 
 async def test_understanding(settings: QueryEncoderSettings, tmp_path: Path) -> None:
-    """With a model the response has intent, category, tags and sentiment, with source and confidence; the category is
-    one of this shop.
+    """With a version the response has intent, category, tags and sentiment, with source and confidence; the category is
+    one of this shop. Other tenants have none.
     """
-    folder = tmp_path / "understanding" / "0001"
-    folder.mkdir(parents=True)
+    registry = ModelRegistry(tmp_path / "models" / "clothes" / "understanding")
     believes = network(DIMENSIONS, intent={"advice": 0.75}, category={"Home > Mugs": 0.9}, sentiment={"neutral": 0.9})
-    save_understanding(believes, LABELS, folder, {"encoder": settings.model_version})
-    handler = build_handler(settings.model_copy(update={"data_dir": tmp_path, "understanding_model_dir": folder}))
+    about = {"encoder": settings.model_version}
+    registry.publish(lambda folder: save_understanding(believes, LABELS, folder, about), {"created_s": 1.0})
+    registry.take_step(StepKind.PROMOTED, "0001", lambda now: now.promoted("0001"))
+    handler = build_handler(settings.model_copy(update={"data_dir": tmp_path, "registry_dir": tmp_path / "models"}))
     server = grpc.aio.server()
     encoder_pb2_grpc.add_QueryEncoderServiceServicer_to_server(handler, server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -405,10 +408,12 @@ async def test_understanding(settings: QueryEncoderSettings, tmp_path: Path) -> 
         await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=shop, products=[jeans]))
         asked = (await stub.EncodeQuery(query("something for the weekend", "clothes"))).understanding
         named = (await stub.EncodeQuery(query("acme jeans", "clothes"))).understanding
+        elsewhere = await stub.EncodeQuery(query("something for the weekend"))
         late = (await stub.EncodeQuery(query("订单太差了 我要退款", "clothes"))).understanding
     await server.stop(None)
     handler.close()
-    assert asked.model_version == "understanding@0001"
+    assert asked.model_version.startswith("understanding@")
+    assert not elsewhere.HasField("understanding")
     assert (asked.intent.value, asked.intent.source) == (encoder_pb2.INTENT_ADVICE, MODEL)
     assert asked.intent.confidence == pytest.approx(0.75, abs=1e-4)
     # The network predicts mugs, which this shop does not sell.

@@ -9,10 +9,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+Value = TypeVar("Value")
 # By query, then by product id: relevance from 1 (does not match) to 3 (matches perfectly).
 Judgements = Mapping[str, Mapping[str, float]]
 
@@ -78,10 +80,10 @@ def ndcg(ranking: Sequence[str], judged: Mapping[str, float], depth: int = NDCG_
     return float(found @ discounts[: len(found)]) / ideal if ideal > 0 else float("nan")
 
 
-def split(judgements: Judgements, share: float, salt: str) -> tuple[Judgements, Judgements]:
+def split(of: Mapping[str, Value], share: float, salt: str) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
     """(about `share` of the queries, the others), by a hash of the query: the same for every file and run."""
-    chosen = {query for query in judgements if _position(query, salt) < share}
-    return _only(judgements, chosen), _only(judgements, judgements.keys() - chosen)
+    chosen = {query for query in of if _position(query, salt) < share}
+    return _only(of, chosen), _only(of, of.keys() - chosen)
 
 
 def _position(query: str, salt: str) -> float:
@@ -90,9 +92,9 @@ def _position(query: str, salt: str) -> float:
     return int.from_bytes(digest, "little") / 2**32
 
 
-def _only(judgements: Judgements, queries: Iterable[str]) -> Judgements:
+def _only(of: Mapping[str, Value], queries: Iterable[str]) -> Mapping[str, Value]:
     kept = set(queries)
-    return {query: judged for query, judged in judgements.items() if query in kept}
+    return {query: value for query, value in of.items() if query in kept}
 
 
 def _gains(relevances: Iterable[float]) -> npt.NDArray[np.float64]:

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
+from services.query_encoder.domain.understanding_network import BUCKETS
 from training.suite.progress import Progress
-from training.suite.run import TEXT, Suite, read
+from training.suite.run import TEXT, UNDERSTANDING, Suite, read
 from training.suite.settings import MOST_LISTS, SuiteTraining
 from training.suite.work import WorkFolder
 
@@ -18,6 +19,8 @@ _SECONDS = 1.75e-8
 _EPOCHS = 30
 # Of the text model on two cores, for the embedded encoder: a step of its training, a product, a search.
 _STEP_S, _EMBED_S, _SEARCH_S = 2.5, 4e-3, 0.015
+# Of query understanding on one core: a query that is read and encoded, and one of an epoch.
+_READ_S, _EPOCH_S = 5e-3, 5e-5
 # Of the process with torch, before any data.
 _BASE_MB = 450.0
 
@@ -36,6 +39,8 @@ def estimate(
             rows.append(_ranking(suite, work, settings, "shopper" in kinds, clock()))
         if TEXT in kinds:
             rows.append(_text(work, settings, clock()))
+        if UNDERSTANDING in kinds:
+            rows.append(_understanding(work, settings, clock()))
         work.end()
     return rows
 
@@ -102,4 +107,22 @@ def _text(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, 
         # With the ONNX forms.
         "version_mb": 205.0,
         "memory_mb": 4 * _BASE_MB + n * 4e-3,
+    }
+
+
+def _understanding(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
+    from training.suite.understanding import JUDGED, data_of
+
+    data, own = data_of(work, settings, now_s), settings.understanding
+    categories = {product.category for product in data.trained}
+    read = own.queries + JUDGED + len(data.clicked) + len(data.held_clicked)
+    known = len(data.trained) + len(data.held)
+    return {
+        "kind": UNDERSTANDING,
+        "missing": data.missing(settings),
+        "data": f"{known:,} products in {len(categories):,} categories, {len(data.clicked):,} queries with clicks",
+        "minutes": (read * _READ_S + own.queries * own.network.epochs * _EPOCH_S) / 60,
+        # The n-grams' table, and the outputs.
+        "version_mb": own.network.hidden * 4 * (BUCKETS + len(categories)) / 1e6,
+        "memory_mb": 2 * _BASE_MB + read * 6e-3,
     }

@@ -11,6 +11,8 @@ class Result(Enum):
     PROMOTED = "promoted"
     # Proposed to the learner, which lets it answer step by step.
     SHADOW = "in shadow"
+    # A person promotes it.
+    PROPOSED = "proposed"
     REFUSED = "refused"
     # Too few data, or a version is on trial.
     SKIPPED = "not trained"
@@ -18,7 +20,7 @@ class Result(Enum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """`kind` is "shopper", "ranking" or "text"; `version` its name in the registry, empty if none was published."""
+    """`kind` is that of the registry; `version` its name in the registry, empty if none was published."""
 
     kind: str
     result: Result

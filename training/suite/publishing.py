@@ -95,9 +95,11 @@ def make_room(stub: gateway_pb2_grpc.GatewayServiceStub, connection: Connection,
     call(stub.DropItemVectors, gateway_pb2.DropItemVectorsRequest(model_version=spare), connection)
 
 
-def publish(registry: ModelRegistry, folder: Path, manifest: Mapping[str, Any]) -> str:
-    """Adds the version, and gives its name in the registry; a version that was published before keeps its name."""
-    name = name_of(folder)
+def publish(registry: ModelRegistry, folder: Path, name: str, manifest: Mapping[str, Any]) -> str:
+    """Adds the version with the model version `name`, and gives its name in the registry.
+
+    A version that was published before keeps its name.
+    """
     for version in reversed(registry.versions()):
         if registry.manifest(version).get("model_version") == name:
             return version

@@ -11,6 +11,7 @@ from pathlib import Path
 from ops.client import Connection
 from services.common.models.registry import ModelRegistry
 from services.common.models.text_version import FOLDER as TEXT_FOLDER
+from services.query_encoder.adapters.understanding_files import FOLDER as UNDERSTANDING_FOLDER
 from services.ranker.domain.weights import ServingWeights
 from services.ranker.models.served_shoppers import FOLDER
 from training.suite.outcome import Outcome
@@ -20,8 +21,8 @@ from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
 KINDS = ("shopper", "ranking")
-# Trained only if named: a new text model re-embeds the catalogue.
-TEXT = "text"
+# Trained only if named.
+TEXT, UNDERSTANDING = "text", "understanding"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class Suite:
     @cached_property
     def texts(self) -> ModelRegistry:
         return self._registry(self.tenant, TEXT_FOLDER)
+
+    @cached_property
+    def understandings(self) -> ModelRegistry:
+        return self._registry(self.tenant, UNDERSTANDING_FOLDER)
 
     def _registry(self, *names: str) -> ModelRegistry:
         if not self.url:
@@ -87,6 +92,11 @@ def run(
 
             suite.texts.repair()
             outcomes.append(train_text(work, suite.texts, settings, clock))
+        if UNDERSTANDING in kinds:
+            from training.suite.understanding import train_understanding
+
+            suite.understandings.repair()
+            outcomes.append(train_understanding(work, suite.understandings, settings, clock))
         work.end()
     return outcomes
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from training.search.settings import EncoderTraining, FusionTraining, SearchTraining
 from training.shopper.settings import SMALL, TrainSettings
+from training.understanding.settings import Understanding
 
+# Generated queries of a small understanding model.
+SMALL_QUERIES = 4_000
 # Lists of candidates before persons' newest events: some 10 ms and 50 kB each.
 MOST_LISTS = 15_000
 
@@ -22,6 +26,8 @@ class Least:
     pages: int = 2_000
     # Queries with a click, for the text model.
     queries: int = 300
+    # Products with a category, for query understanding.
+    categorised: int = 100
     # Lists of candidates that have the person's next product.
     lists: int = 1_000
 
@@ -37,6 +43,7 @@ class SuiteTraining:
     least: Least = field(default_factory=Least)
     shopper: TrainSettings = field(default_factory=TrainSettings)
     text: SearchTraining = field(default_factory=SearchTraining)
+    understanding: Understanding = field(default_factory=Understanding)
     ranking_epochs: int = 4
     window_s: float = 24 * 3_600.0
     seed: int = 0
@@ -45,11 +52,16 @@ class SuiteTraining:
 
 
 def settings_for(
-    small: bool = False, minutes: float = 30.0, seed: int = 0, tune: int = 0, address: str = ""
-) -> SuiteTraining:
+    small: bool = False, minutes: float = 30.0, seed: int = 0, tune: int = 0, address: str = "",
+    labels: Path | None = None, templates: Path | None = None,
+) -> SuiteTraining:  # fmt: skip
     chosen = replace(SMALL, minutes=min(SMALL.minutes, minutes)) if small else TrainSettings(minutes=minutes)
     encoder = EncoderTraining(minutes=minutes, seed=seed)
     if small:
         encoder = replace(encoder, epochs=2, batch=32, hard_negatives=16)
     text = SearchTraining(encoder, FusionTraining(seed=seed))
-    return SuiteTraining(shopper=replace(chosen, seed=seed), text=text, seed=seed, tune=tune, address=address)
+    understanding = Understanding(SMALL_QUERIES if small else Understanding.queries, templates, labels)
+    return SuiteTraining(
+        shopper=replace(chosen, seed=seed), text=text, understanding=understanding, seed=seed, tune=tune,
+        address=address,
+    )  # fmt: skip

@@ -137,7 +137,7 @@ def train_shopper(
     write_report(folder, {**report, "held_back": {**figures, "verdict": verdict.reason}, "changes": verdict.figures()})
     if verdict.passed:
         upload(connection, folder, registry, bar)
-    version = publish(registry, folder, manifest)
+    version = publish(registry, folder, name_of(folder), manifest)
     result = _take_steps(registry, version, verdict)
     registry.prune(KEPT_VERSIONS)
     seconds = time.monotonic() - began

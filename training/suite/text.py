@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from training.search.train import fit_encoder, fit_fusion
 from training.suite.log import ReadLog, product_of
 from training.suite.mixing import ChosenMixing, choose_mixing, sessions_of
 from training.suite.outcome import Outcome, Result
-from training.suite.publishing import copy_files
+from training.suite.publishing import copy_files, publish
 from training.suite.searches import searches_of
 from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
@@ -140,7 +140,7 @@ def train_text(
     write_text_version(about, folder)
     report = _report(data, judged, mixing, settings, registry.rollout().current, now_s)
     (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-    name = _publish(registry, folder, about, report)
+    name = publish(registry, folder, about.name, report)
     result = _take_steps(registry, name, judged)
     registry.prune(KEPT_VERSIONS)
     seconds = time.monotonic() - began
@@ -223,14 +223,6 @@ def _digest(encoder: Path) -> str:
     for file in sorted(encoder.rglob("*.safetensors")):
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def _publish(registry: ModelRegistry, folder: Path, about: TextVersion, report: Mapping[str, Any]) -> str:
-    """The name in the registry; a version that was published before keeps its own."""
-    for version in reversed(registry.versions()):
-        if registry.manifest(version).get("model_version") == about.name:
-            return version
-    return registry.publish(lambda target: copy_files(folder, target), {**report, "model_version": about.name})
 
 
 def _take_steps(registry: ModelRegistry, version: str, judged: Judged) -> Result:

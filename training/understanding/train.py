@@ -28,31 +28,13 @@ from services.query_encoder.domain.understanding_network import (
     hashed_grams,
 )
 from training.understanding.queries import Example
+from training.understanding.settings import UnderstandingTraining
 
 _TEMPERATURES = np.geomspace(0.5, 4.0, 25)
 # Column of an unknown label.
 _UNKNOWN = -1
 # Initial bias of the tags: a logit for rare labels.
 _TAG_BIAS = -5.0
-
-
-@dataclass(frozen=True)
-class UnderstandingTraining:
-    hidden: int = 128
-    epochs: int = 16
-    batch: int = 256
-    learning_rate: float = 1e-2
-    weight_decay: float = 0.02
-    dropout: float = 0.5
-    # Shares of dropped vectors (Chinese queries may have none) and of dropped n-grams.
-    vector_dropout: float = 0.15
-    gram_dropout: float = 0.5
-    use_grams: bool = True
-    # Weight of rare sentiments: 0 as they occur, 1 all sentiments weigh the same.
-    balance: float = 0.5
-    # Share of the examples that fit the temperatures.
-    held_back: float = 0.1
-    seed: int = 7
 
 
 @dataclass(frozen=True)

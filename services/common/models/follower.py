@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -29,6 +29,18 @@ class Follower:
                 self._look()
             except Exception:
                 _log.exception("the registry could not be read; the loaded versions answer")
+
+
+def following(root: Path | None, url: str, poll_s: float, refresh: Mapping[str, Callable[[], None]]) -> list[Follower]:
+    """Refreshes what is loaded of the registries in the folders `refresh` of each tenant: once now, then by a thread
+    each. `root` is a mirror of `url` if that is not empty; None: there are no registries.
+    """
+    if root is None:
+        return []
+    mirror = mirroring(root, url, tuple(refresh), poll_s)
+    for look in refresh.values():
+        look()
+    return [*([mirror] if mirror else []), *(Follower(look, poll_s) for look in refresh.values())]
 
 
 def mirroring(root: Path, url: str, below: Sequence[str], poll_s: float) -> Follower | None:

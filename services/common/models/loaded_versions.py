@@ -38,15 +38,16 @@ class TenantVersions(Generic[Model]):
 class LoadedVersions(Generic[Model]):
     """`load` makes a model of a version's folder, ready to answer. One assignment replaces a tenant's versions.
 
-    The registry of tenant t is the folder `root`/t/`below`. `built_in` is the model of version "", if there is one.
-    `failed(tenant, rollout, version)` is called for each version that cannot be loaded.
+    The registry of tenant t is the folder `root`/t/`below`; root None: there are none. `built_in` is the model of
+    version "", if there is one. `failed(tenant, rollout, version)` is called for each version that cannot be loaded,
+    which is logged in any case.
     """
 
     def __init__(
         self,
-        root: Path,
+        root: Path | None,
         load: Callable[[Path], Model],
-        failed: Callable[[str, Rollout, str], None],
+        failed: Callable[[str, Rollout, str], None] = lambda tenant, rollout, version: None,
         built_in: Model | None = None,
         below: str = "",
     ) -> None:
@@ -63,7 +64,9 @@ class LoadedVersions(Generic[Model]):
 
     def refresh(self) -> None:
         """Loads what the pointers name now. For one thread at a time; requests are answered meanwhile."""
-        folders = (path for path in self._root.iterdir() if path.is_dir()) if self._root.is_dir() else ()
+        if self._root is None or not self._root.is_dir():
+            return
+        folders = (path for path in self._root.iterdir() if path.is_dir())
         for folder in sorted(folders):
             tenant = folder.name
             registry, known = ModelRegistry(folder / self._below), self._tenants.get(tenant)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.common.models.follower import Follower, mirroring
+from services.common.models.follower import following
 from services.common.models.loaded_versions import LoadedVersions
-from services.common.models.rollout import Rollout, Stage
+from services.common.models.rollout import Stage
 from services.common.models.text_version import FOLDER, FUSION, read_text_version
 from services.retrieval.adapters.fusion_model import load_fusion
 from services.retrieval.domain.learned_fusion import LearnedFusion
@@ -30,16 +30,11 @@ class TrainedFusions:
 
     def __init__(self, of_settings: LearnedFusion | None, root: Path | None, url: str, poll_s: float) -> None:
         self._of_settings = of_settings
-        self._versions: LoadedVersions[_Version] | None = None
-        self._followers: list[Follower] = []
-        if root is not None:
-            mirror = mirroring(root, url, (FOLDER,), poll_s)
-            self._versions = LoadedVersions(root, _load, _not_loaded, below=FOLDER)
-            self._versions.refresh()
-            self._followers = [*([mirror] if mirror else []), Follower(self._versions.refresh, poll_s)]
+        self._versions = LoadedVersions(root, _load, below=FOLDER)
+        self._followers = following(root, url, poll_s, {FOLDER: self._versions.refresh})
 
     def of(self, tenant: str, model_version: str) -> LearnedFusion | None:
-        loaded = None if self._versions is None else self._versions.of(tenant)
+        loaded = self._versions.of(tenant)
         for one in () if loaded is None else loaded.served.values():
             if one.model_version == model_version:
                 return one.fusion
@@ -47,10 +42,10 @@ class TrainedFusions:
 
     def has_versions(self, tenant: str) -> bool:
         """Whether the tenant's registry has a version in use."""
-        return self._versions is not None and self._versions.of(tenant) is not None
+        return self._versions.of(tenant) is not None
 
     def in_shadow(self, tenant: str) -> str:
-        loaded = None if self._versions is None else self._versions.of(tenant)
+        loaded = self._versions.of(tenant)
         if loaded is None or loaded.rollout.stage is not Stage.SHADOW:
             return ""
         challenger = loaded.served.get(loaded.rollout.challenger or "")
@@ -64,7 +59,3 @@ class TrainedFusions:
 def _load(folder: Path) -> _Version:
     about = read_text_version(folder)
     return _Version(about.name, LearnedFusion(load_fusion(folder / FUSION)) if about.fusion else None)
-
-
-def _not_loaded(tenant: str, rollout: Rollout, version: str) -> None:
-    """The loader has logged it."""

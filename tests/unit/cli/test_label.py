@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 from catalog.rows import FileRefused
 from cli.labelling import read_queries, searched_for
 from cli.main import app
+from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 from services.query_encoder.adapters.understanding_files import save_understanding
 from services.query_encoder.settings import QueryEncoderSettings
 from services.ranker.adapters.sqlite_store import SqliteProfileStore
@@ -22,30 +24,32 @@ from training.understanding.labels import read_labels
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    folder = tmp_path / "understanding" / "0001"
-    folder.mkdir(parents=True)
+def suite(tmp_path: Path) -> Path:
+    """The folder of the suite, in whose registry a version is current."""
     likely = network(
         384, intent={"find": 0.4, "advice": 0.35}, category={"Home > Mugs": 0.9}, sentiment={"neutral": 0.9}
     )
-    save_understanding(likely, LABELS, folder, {"encoder": QueryEncoderSettings().model_version})
-    return folder
+    registry = ModelRegistry(tmp_path / "ranker" / "models" / "default" / "understanding")
+    about = {"encoder": QueryEncoderSettings().model_version}
+    registry.publish(lambda folder: save_understanding(likely, LABELS, folder, about), {"created_s": 1.0})
+    registry.take_step(StepKind.PROMOTED, "0001", lambda now: now.promoted("0001"))
+    return tmp_path
 
 
-def suggest(model: Path, *arguments: str) -> Result:
+def suggest(*arguments: str) -> Result:
     # The exported encoder is found where the other tests keep it.
     cache = str(QueryEncoderSettings().model_cache_dir.resolve())
-    command = ["label", "suggest", "--model", str(model), *arguments]
+    command = ["label", "suggest", *arguments]
     return CliRunner().invoke(app, command, env={"COLUMNS": "200", "KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": cache})
 
 
-def test_from_queries_to_labels(model: Path, tmp_path: Path) -> None:
+def test_from_queries_to_labels(suite: Path, tmp_path: Path) -> None:
     """The CSV has query, head, guess and confidence; after labels are filled in, training reads it."""
     (tmp_path / "queries.csv").write_text("query,count\nsomething for the weekend,9\nwhere is my order,50\n")
     out = tmp_path / "labels.csv"
     result = suggest(
-        model, "--queries", str(tmp_path / "queries.csv"), "--out", str(out), "--head", "intent",
-        "--data-dir", str(tmp_path),
+        "--queries", str(tmp_path / "queries.csv"), "--out", str(out), "--head", "intent",
+        "--data-dir", str(suite),
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert "something for the weekend" in result.stdout
@@ -67,16 +71,17 @@ def test_from_queries_to_labels(model: Path, tmp_path: Path) -> None:
     ("arguments", "problem"),
     [
         (["--queries", "none.csv"], "none.csv is not a file"),
-        (["--data-dir", "empty"], "--queries"),
+        ([], "--queries"),
         (["--queries", "q.txt", "--head", "mood"], "'mood'"),
-        (["--queries", "q.txt", "--model", "empty"], "train one"),
+        (["--queries", "q.txt", "--version", "understanding/0007"], "there are understanding/0001"),
+        (["--queries", "q.txt", "--tenant", "other"], "no version is current"),
     ],
 )
-def test_what_cannot_be_read(model: Path, tmp_path: Path, arguments: list[str], problem: str) -> None:
+def test_what_cannot_be_read(suite: Path, tmp_path: Path, arguments: list[str], problem: str) -> None:
     """Unreadable input gives exit code 2 and the remedy; nothing is written."""
     (tmp_path / "q.txt").write_text("mug\n")
-    paths = [str(tmp_path / a) if a in ("none.csv", "empty", "q.txt") else a for a in arguments]
-    result = suggest(model, "--out", str(tmp_path / "out.csv"), "--data-dir", str(tmp_path), *paths)
+    paths = [str(tmp_path / a) if a in ("none.csv", "q.txt") else a for a in arguments]
+    result = suggest("--out", str(tmp_path / "out.csv"), "--data-dir", str(suite), *paths)
     assert result.exit_code == 2
     assert problem in result.output.replace("\n", "")
     assert not (tmp_path / "out.csv").exists()

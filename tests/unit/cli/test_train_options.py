@@ -14,6 +14,8 @@ from cli.main import app
         (["--only", "ranks"], "--only ranks is unknown"),
         (["--only", "text", "--tune", "3"], "leave them out with --only text"),
         (["--only", "text", "--address", "auto"], "leave them out with --only text"),
+        (["--only", "text", "--labels", "l.csv"], "need --only understanding"),
+        (["--templates", "t.yaml"], "need --only understanding"),
     ],
 )
 def test_refused(options: list[str], named: str) -> None:

@@ -127,13 +127,15 @@ def test_temperature() -> None:
 
 
 def test_kept_and_read_again(tmp_path: Path) -> None:
-    """A saved model answers as before; its version is the name of its folder."""
+    """A saved model answers as before; another one has another version."""
     folder = tmp_path / "understanding" / "0003"
     folder.mkdir(parents=True)
+    (tmp_path / "other").mkdir()
     labels = Labels(LABELS.intent, LABELS.category, LABELS.sentiment, LABELS.tags, {"intent": 2.0})
     save_understanding(network(intent={"chat": 0.8}), labels, folder, {"encoder": "e@1"})
     loaded = load_understander(folder, embedded_domain(), "e@1")
-    assert loaded.model_version == "understanding@0003"
+    save_understanding(network(intent={"chat": 0.7}), labels, other := tmp_path / "other", {"encoder": "e@1"})
+    assert loaded.model_version != load_understander(other, embedded_domain(), "e@1").model_version
     assert loaded.labels == labels
     said = loaded.understand(read("something for the weekend"), None, LEXICON)
     assert said.intent.value == "chat"
@@ -142,7 +144,7 @@ def test_kept_and_read_again(tmp_path: Path) -> None:
 
 def test_a_folder_that_does_not_fit(tmp_path: Path) -> None:
     """A folder without a model, and a model trained on another encoder's vectors, is refused with the remedy."""
-    with pytest.raises(ValueError, match=r"understanding_model_dir: .* train one"):
+    with pytest.raises(ValueError, match=r"has no understanding model .* train one"):
         load_understander(tmp_path, embedded_domain(), "e@1")
     save_understanding(network(), LABELS, tmp_path, {"encoder": "e@1"})
     with pytest.raises(ValueError, match=r"vectors of e@1, the encoder is e@2; train it again"):

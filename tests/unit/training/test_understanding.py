@@ -1,34 +1,28 @@
-"""Training of query understanding from a catalogue alone, from events and from labels."""
+"""What query understanding is trained on: generated queries, clicked ones and labels."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import typer
 
 from catalog.products import read_catalogue
 from demo.catalogue import build_catalogue, write_catalogue
 from services.common.product import Product
 from services.common.scripts import has_han
 from services.query_encoder.adapters.domain_files import embedded_domain
-from services.query_encoder.adapters.understanding_files import load_understander
-from services.query_encoder.bulk_reading import BulkReader
-from services.query_encoder.domain.lexicon import Lexicon, learn
-from services.query_encoder.domain.understanding import Source, Understanding
 from services.query_encoder.domain.understanding_network import UnderstandingNetwork, hashed_grams
 from services.query_encoder.domain.understanding_rules import INTENTS
 from services.query_encoder.settings import QueryEncoderSettings
-from services.query_encoder.wiring import build_encoder
-from training.understanding.__main__ import main as train
-from training.understanding.__main__ import open_shop, queries_of_events
+from training.search.clicks import SearchedList
 from training.understanding.labels import read_labels
 from training.understanding.queries import TEMPLATES, Example, QueryGenerator, read_templates, tags_of_catalogue
-from training.understanding.train import Examples, TorchNetwork, UnderstandingTraining, inputs_of
+from training.understanding.settings import UnderstandingTraining
+from training.understanding.shop import clicked_queries, open_shop
+from training.understanding.train import Examples, TorchNetwork, inputs_of
 
 CATEGORIES = ["", "Home > Mugs", "Home > Towels", "Shoes > Boots"]
 
@@ -45,26 +39,9 @@ def products(catalogue: Path) -> list[Product]:
     return read_catalogue(catalogue)
 
 
-@pytest.fixture(scope="module")
-def registry(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry with one version."""
-    folder = tmp_path_factory.mktemp("registry")
-    train(catalogue, folder, queries=3_000, epochs=14)
-    return folder
-
-
 def generator(products: Sequence[Product], seed: int = 1) -> QueryGenerator:
     tags = tags_of_catalogue(products, ("audience", "colour", "material"), 3, 100)
     return QueryGenerator(products, embedded_domain().graph, read_templates(TEMPLATES), tags, seed)
-
-
-def understood(version: Path, products: Sequence[Product], texts: Sequence[str]) -> list[Understanding]:
-    settings = QueryEncoderSettings()
-    encoder, lexicon = build_encoder(settings, 1), Lexicon()
-    lexicon.add(learn(products), 1)
-    understander = load_understander(version, embedded_domain(), encoder.model_version)
-    reader = BulkReader(encoder, embedded_domain(), lexicon, settings)
-    return [understander.understand(query.reading, query.vector, lexicon) for query in reader.read(texts)]
 
 
 def test_generated_queries_are_labelled(products: list[Product]) -> None:
@@ -98,22 +75,6 @@ def test_tags_are_in_the_text(products: list[Product]) -> None:
         assert "navy" not in colours or "navy" in example.text or "blue" in example.text
 
 
-def test_from_a_catalogue_alone(registry: Path, products: list[Product]) -> None:
-    """Without labels the model learns intents, categories and sentiments, also in words of no rule or template."""
-    (version,) = (registry / "understanding").iterdir()
-    assert version.name == "0001"
-    texts = ["it was supposed to be delivered on monday", "something to keep my coffee hot at work",
-             "we were wondering about a comfy pair of trousers in denim",
-             "one star, such a waste of my time"]  # fmt: skip
-    late, coffee, denim, unhappy = understood(version, products, texts)
-    assert (late.intent.value, late.intent.source) == ("order", Source.MODEL)
-    assert late.category is None
-    assert coffee.intent.value in ("find", "advice")
-    assert denim.category is not None
-    assert denim.category.value.startswith("Clothing")
-    assert unhappy.sentiment.value == "negative"
-
-
 def test_numpy_and_torch_agree() -> None:
     """The served network in numpy has the logits of the trained one in torch."""
     settings = UnderstandingTraining(hidden=8)
@@ -132,24 +93,6 @@ def test_numpy_and_torch_agree() -> None:
             torch.tensor([float(len(grams))]),
         )[0].numpy()
     np.testing.assert_allclose(exported.logits(vector, grams), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_labels_are_learned(catalogue: Path, registry: Path, products: list[Product], tmp_path: Path) -> None:
-    """The next version answers a labelled query with its labels."""
-    query = "the usual please"
-    (before,) = understood(registry / "understanding" / "0001", products, [query])
-    intent = "order" if before.intent.value != "order" else "browse"
-    file = tmp_path / "labels.csv"
-    file.write_text(
-        f"query,head,label\n{query},intent,{intent}\n{query},category,Clothing > Jeans\n{query},sentiment,\n"
-    )
-    train(catalogue, registry, labels=file, label_weight=100, queries=1_000, epochs=16)
-    (after,) = understood(registry / "understanding" / "0002", products, [query])
-    assert after.intent.value == intent
-    assert after.category is not None
-    assert after.category.value == "Clothing > Jeans"
-    about = json.loads((registry / "understanding" / "0002" / "understanding.json").read_text())
-    assert (about["labelled"], about["encoder"]) == (1, QueryEncoderSettings().model_version)
 
 
 def test_labels_of_a_file(tmp_path: Path) -> None:
@@ -182,18 +125,14 @@ def test_wrong_labels(tmp_path: Path, row: str, problem: str) -> None:
     assert "line 2" in str(refused.value)
 
 
-def test_queries_of_events(products: list[Product], tmp_path: Path) -> None:
-    """A query has the category of the majority of the interactions after it, in any language."""
+def test_clicked_queries(products: list[Product]) -> None:
+    """A query has the category of the majority of the products chosen after it, in any language."""
     boots = [product.id for product in products if product.category == "Shoes > Boots"]
     tea = next(product.id for product in products if product.category.endswith("> Tea"))
-    rows = [("短靴子", boots[0]), ("短靴子", boots[1]), ("短靴子", tea), ("warm", boots[0]), ("warm", tea)]
-    lines = [
-        {"event_id": str(n), "user_id": "u", "item_id": item, "type": "click", "query": query}
-        for n, (query, item) in enumerate(rows)
-    ]
-    file = tmp_path / "events.jsonl"
-    file.write_text("\n".join(map(json.dumps, lines)))
-    found = queries_of_events(open_shop(products, QueryEncoderSettings(), 1), file)
+    chosen = [("短靴子", boots[0]), ("短靴子", boots[1]), ("短靴子", tea), ("warm", boots[0]), ("warm", tea)]
+    searches = [SearchedList(query, "s", 0.0, [tea, item], [1, 2], [0, 1]) for query, item in chosen if item != tea]
+    searches += [SearchedList(query, "s", 0.0, [item], [], [3]) for query, item in chosen if item == tea]
+    found = clicked_queries(products, searches)
     assert [(example.text, example.categories, example.intent) for example in found] == [
         ("短靴子", ("Shoes > Boots",), "find")
     ]
@@ -201,10 +140,8 @@ def test_queries_of_events(products: list[Product], tmp_path: Path) -> None:
 
 def test_unusable_files_are_refused(tmp_path: Path) -> None:
     """A catalogue without categories and templates of another form are refused by name."""
-    file = tmp_path / "p.csv"
-    file.write_text("id,title\n1,Mug\n")
-    with pytest.raises(typer.BadParameter, match="category"):
-        train(file, tmp_path)
+    with pytest.raises(ValueError, match="category"):
+        open_shop([Product("1", "Mug")], QueryEncoderSettings(), 1)
     (tmp_path / "t.yaml").write_text("find: {}\n")
     with pytest.raises(ValueError, match="has no 'advice'"):
         read_templates(tmp_path / "t.yaml")
