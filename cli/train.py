@@ -23,7 +23,7 @@ from services.common.settings import load_settings
 KINDS = ("shopper", "ranking")
 UNDERSTANDING = "understanding"
 # Trained only if named.
-NAMED = ("text", UNDERSTANDING)
+NAMED = ("text", UNDERSTANDING, "compression")
 
 
 def train(
@@ -31,7 +31,7 @@ def train(
     only: Annotated[
         str,
         typer.Option(
-            help="Train only this model: shopper or ranking; or text or understanding, trained only if named."
+            help="Train only this model: shopper, ranking; or text, understanding, compression, trained only if named."
         ),
     ] = "",
     minutes: Annotated[

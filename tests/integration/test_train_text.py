@@ -1,8 +1,12 @@
-"""`kairos train --only text` on a whole suite in one process: what it publishes is served, and taken back."""
+"""`kairos train --only text` and `--only compression` on a whole suite in one process: served, and taken back."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +20,7 @@ from ops.client import Connection
 from ops.in_process import in_process_suite
 from services.common.models.registry import ModelRegistry
 from services.common.models.text_version import EXPORTED, FUSION
-from tests.integration.test_new_encoder import dense, imported
+from tests.integration.test_new_encoder import dense, imported, searching
 from tests.unit.training.search_shop import COLOURS, THINGS, tiny_bert
 
 MADE = ("old", "new", "big", "flat", "soft", "warm", "cold", "light", "round", "long", "short", "thick")
@@ -25,9 +29,16 @@ QUERY = "red shoelike"
 
 
 @pytest.fixture
-def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
+def layers() -> int:
+    """Of the model of the settings."""
+    return 1
+
+
+@pytest.fixture
+def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: int) -> Iterator[Connection]:
     """To a suite with 324 products, and one imported search with a click for each."""
-    monkeypatch.setenv("KAIROS_QUERY_ENCODER_MODEL_DIR", str(tiny_bert(tmp_path / "base", *KINDS)))
+    base = tiny_bert(tmp_path / "base", *KINDS, layers=layers, units=64 if layers == 1 else 2_048)
+    monkeypatch.setenv("KAIROS_QUERY_ENCODER_MODEL_DIR", str(base))
     monkeypatch.setenv("KAIROS_QUERY_ENCODER_MODEL_VERSION", "tiny@1")
     monkeypatch.setenv("KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR", str(tmp_path / "models"))
     random, ids = np.random.default_rng(0), [f"{one}-{thing}" for one in KINDS[0] for thing in KINDS[1]]
@@ -56,8 +67,8 @@ def kairos(connection: Connection, *arguments: str) -> str:
     return result.stdout
 
 
-def eventually(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+def eventually(is_so: Callable[[], bool], limit_s: float = 30.0) -> None:
+    deadline = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -82,3 +93,40 @@ def test_trained_served_and_taken_back(connection: Connection, tmp_path: Path) -
     assert state["live"]["model_version"] == text["model_version"]
     kairos(connection, "models", "rollback", "--kind", "text", *here)
     eventually(lambda: dense(connection, QUERY) == before)
+
+
+@pytest.mark.parametrize("layers", [6])
+def test_a_smaller_copy_is_served_and_taken_back(connection: Connection, tmp_path: Path) -> None:
+    """A killed compression leaves the registry as it was, and its successor uses the copies that it finished.
+
+    The version is faster and not worse; after its promotion its vectors answer, and no more after the rollback.
+    """
+    before = dense(connection, QUERY)
+    command, here = ["train", "--only", "compression", "--small"], ["--data-dir", str(tmp_path)]
+    registry = ModelRegistry(tmp_path / "ranker" / "models" / "default" / "text")
+    (row,) = json.loads(kairos(connection, *command, "--dry-run", *here, "--json"))["models"]
+    assert row["missing"] == ""
+    killed = subprocess.Popen(
+        [sys.executable, "-c", "from cli.main import app; app()", "--target", connection.target, *command, *here],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    folder = tmp_path / "train" / "default" / "compression"
+    # A process that starts, prunes and exports.
+    eventually(lambda: any(folder.glob("*/pruned-l2")), limit_s=180.0)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert registry.versions() == []
+    (made,) = folder.glob("*/pruned-l2/encoder/*.safetensors")
+    weights = made.read_bytes()
+    (text,) = json.loads(kairos(connection, *command, *here, "--json"))["models"]
+    assert (text["result"], text["name"]) == ("in shadow", "text/0001"), text
+    assert text["figures"]["ms"] < 0.9 * text["figures"]["ms of current"]
+    assert [file.read_bytes() for file in registry.path("0001").glob("encoder/*.safetensors")] == [weights]
+    assert dense(connection, QUERY) == before
+    with searching(connection, QUERY) as during:
+        kairos(connection, "models", "promote", "text/0001", *here, "--json")
+        eventually(lambda: dense(connection, QUERY) != before)
+        kairos(connection, "models", "rollback", "--kind", "text", *here, "--json")
+        eventually(lambda: dense(connection, QUERY) == before)
+    # Each answer has the vectors of one model.
+    assert len({str(answer) for answer in during}) == 2

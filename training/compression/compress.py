@@ -1,17 +1,18 @@
-"""Size, latency and NDCG@10 of the encoder unchanged, quantized, pruned, and both."""
+"""Smaller copies of an encoder: pruned, recovered and exported, with their speed and NDCG@10."""
 
 from __future__ import annotations
 
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from tqdm import tqdm, trange
 
+from services.common.models.text_version import ENCODER, EXPORTED
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
 from services.query_encoder.adapters.torch_encoder import load_model
@@ -19,123 +20,99 @@ from services.query_encoder.ports import Encoder
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
 from training.compression.importance import importance, least_layers
-from training.compression.pruning import Cut, pruned, save
-from training.compression.quality import measure, relative_interval
+from training.compression.pruning import pruned, save
+from training.compression.quality import measure_dense
 from training.compression.recovery import recover
 from training.compression.sample import Sample
+from training.compression.settings import Compression, Cut
 
-UNPRUNED = "unpruned"
-BACKENDS: Mapping[str, str] = {"onnx-fp32": FP32, "onnx-int8": INT8}
-CUTS = (Cut(heads=0.25), Cut(units=0.25), Cut(layers=1), Cut(layers=2))
 # Texts for the scores of layers, and queries that are timed.
 _LAYER_TEXTS, _TIMED = 128, 32
 
 
 @dataclass(frozen=True)
-class Compression:
-    cuts: Sequence[Cut] = CUTS
-    recovery_steps: int = 40
-    # In each round every model encodes every timed query.
-    rounds: int = 10
-    # Accepted relative loss of fp32's NDCG@10.
-    tolerance: float = 0.005
-    seed: int = 0
+class Variant:
+    """`name` says what was cut; the encoder as it is has none. `folder` holds encoder/ and exported/.
 
-
-@dataclass(frozen=True)
-class Row:
-    """One variant. `change` is (share, low, high): relative difference of `ndcg` from fp32's, with its 95 % interval.
-
-    `ndcg` is NDCG@10 of the vectors alone, `fused_ndcg` of retrieval; `latency_ms` is the median of one query.
+    `ndcg` is NDCG@10 of the vectors alone on the sample, `latency_ms` the median of one query with one thread.
     """
 
     name: str
-    backend: str
-    model_dir: Path
+    folder: Path
     size_bytes: int
     latency_ms: float
     ndcg: float
-    fused_ndcg: float
-    change: tuple[float, float, float]
-    cosine: float
 
 
-def compress(model_dir: Path, sample: Sample, out: Path, settings: Compression) -> list[Row]:
-    """The first row is the unpruned fp32 encoder. Pruned models are written to folders in `out`.
+def smaller_copies(model_dir: Path, sample: Sample, out: Path, settings: Compression) -> dict[Cut, Path]:
+    """The folders of the variants. What an earlier call has finished in `out` is kept.
 
     Raises ValueError for an architecture that cannot be pruned, and for a sample with too few pairs.
     """
-    models = {UNPRUNED: model_dir} | dict(_pruned_models(model_dir, sample, out, settings))
-    cache = QueryEncoderSettings().model_cache_dir
-    files = {
-        (name, backend): exported(folder, cache) / file
-        for name, folder in tqdm(models.items(), desc="Exporting", unit=" models")
-        for backend, file in BACKENDS.items()
+    folders = {cut: out / cut.folder for cut in settings.cuts}
+    if missing := [cut for cut, folder in folders.items() if not folder.is_dir()]:
+        torch.manual_seed(settings.seed)
+        model, tokenizer = load_model(model_dir), BatchTokenizer(model_dir)
+        scores = importance(model, tokenizer, sample.pairs[: len(sample.pairs) // 2])
+        texts = [pair.text for pair in sample.pairs[:_LAYER_TEXTS]]
+        layers = [(), *least_layers(model, tokenizer, texts, max(cut.layers for cut in missing))]
+        for cut in tqdm(missing, desc="Pruning", unit=" models", disable=None):
+            copy = pruned(model, cut, scores, layers[min(cut.layers, len(layers) - 1)])
+            recover(copy, model, tokenizer, sample.pairs, settings.recovery_steps, settings.seed)
+            draft = out / f"{cut.folder}.draft"
+            shutil.rmtree(draft, ignore_errors=True)
+            save(copy, model_dir, draft / ENCODER)
+            exported(draft / ENCODER, draft / EXPORTED)
+            draft.rename(folders[cut])
+    return folders
+
+
+def measured(
+    whole: QueryEncoderSettings, copies: Mapping[Cut, Path], sample: Sample, settings: Compression
+) -> tuple[Variant, list[Variant]]:
+    """(the encoder as it is, the smaller copies), each served as the settings say."""
+    of = {"": whole} | {
+        cut.name: whole.model_copy(update={"model_dir": folder / ENCODER, "model_cache_dir": folder / EXPORTED})
+        for cut, folder in copies.items()
     }
-    encoders = {(name, backend): _encoder(models[name], backend) for name, backend in files}
-    qualities = {
-        key: measure(encoder, sample) for key, encoder in tqdm(encoders.items(), desc="Measuring", unit=" models")
-    }
+    encoders = {name: build_encoder(each, threads=1) for name, each in of.items()}
     latencies = _latencies(encoders, list(sample.judgements)[:_TIMED], settings.rounds)
-    base = qualities[UNPRUNED, "onnx-fp32"]
-    return [
-        Row(
-            name, backend, models[name], file.stat().st_size, latencies[name, backend],
-            float(qualities[name, backend].dense.mean()), float(qualities[name, backend].fused.mean()),
-            relative_interval(qualities[name, backend].dense, base.dense, settings.seed),
-            qualities[name, backend].cosine(base),
+    variants = [
+        Variant(
+            name, of[name].model_cache_dir.parent, _size(of[name]), latencies[name],
+            float(measure_dense(encoder, sample).mean()),
         )
-        for (name, backend), file in files.items()
+        for name, encoder in encoders.items()
     ]  # fmt: skip
+    return variants[0], variants[1:]
 
 
-def proposed(rows: Sequence[Row], tolerance: float) -> Row:
-    """The smallest variant that loses at most `tolerance` of the first row's NDCG@10, or the first row itself."""
-    return min((row for row in rows if row.ndcg >= (1 - tolerance) * rows[0].ndcg), key=lambda row: row.size_bytes)
+def proposed(whole: Variant, copies: Sequence[Variant], tolerance: float) -> Variant | None:
+    """The fastest copy that loses at most the share `tolerance` of NDCG@10; None if none does."""
+    kept = [copy for copy in copies if copy.ndcg >= (1 - tolerance) * whole.ndcg]
+    return min(kept, key=lambda copy: copy.latency_ms, default=None)
 
 
-def serving(row: Row, base_version: str) -> dict[str, str]:
-    """The settings that serve a row. A pruned model has other vectors and therefore another version."""
-    names = {"KAIROS_QUERY_ENCODER_MODEL_DIR": str(row.model_dir.resolve())}
-    if row.name != UNPRUNED:
-        names["KAIROS_QUERY_ENCODER_MODEL_VERSION"] = f"{base_version}-{row.model_dir.name}"
-    return names | {"KAIROS_QUERY_ENCODER_BACKEND": row.backend}
+def _size(settings: QueryEncoderSettings) -> int:
+    """Bytes of the file that serves."""
+    file = INT8 if settings.backend == "onnx-int8" else FP32
+    model_dir = settings.model_dir
+    if model_dir is None:
+        raise ValueError("model_dir is not set")
+    return (exported(model_dir, settings.model_cache_dir) / file).stat().st_size
 
 
-def _pruned_models(model_dir: Path, sample: Sample, out: Path, settings: Compression) -> Iterator[tuple[str, Path]]:
-    torch.manual_seed(settings.seed)
-    model, tokenizer = load_model(model_dir), BatchTokenizer(model_dir)
-    scores = importance(model, tokenizer, sample.pairs[: len(sample.pairs) // 2])
-    most = max(cut.layers for cut in settings.cuts)
-    texts = [pair.text for pair in sample.pairs[:_LAYER_TEXTS]]
-    layers = [(), *least_layers(model, tokenizer, texts, most)]
-    for cut in settings.cuts:
-        smaller = pruned(model, cut, scores, layers[min(cut.layers, len(layers) - 1)])
-        recover(smaller, model, tokenizer, sample.pairs, settings.recovery_steps, settings.seed)
-        folder = out / cut.folder
-        shutil.rmtree(folder, ignore_errors=True)
-        save(smaller, model_dir, folder)
-        yield cut.name, folder
-
-
-def _encoder(model_dir: Path, backend: str) -> Encoder:
-    settings = QueryEncoderSettings(model_dir=model_dir, backend=backend, model_version="compressed")  # type: ignore[arg-type]
-    return build_encoder(settings, threads=1)
-
-
-def _latencies(
-    encoders: Mapping[tuple[str, str], Encoder], queries: Sequence[str], rounds: int
-) -> dict[tuple[str, str], float]:
+def _latencies(encoders: Mapping[str, Encoder], queries: Sequence[str], rounds: int) -> dict[str, float]:
     """Median milliseconds of one query. The rounds alternate, so that other load disturbs all variants alike."""
-    limit, keys = QueryEncoderSettings().max_query_tokens, list(encoders)
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in keys}
-    for number in trange(rounds, desc="Timing", unit=" rounds"):
-        shift = number % len(keys)
-        for key in keys[shift:] + keys[:shift]:
-            encode = encoders[key].encode
+    limit, names = QueryEncoderSettings().max_query_tokens, list(encoders)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for number in trange(rounds, desc="Timing", unit=" rounds", disable=None):
+        shift = number % len(names)
+        for name in names[shift:] + names[:shift]:
+            encode = encoders[name].encode
             encode(queries[:1], limit, "query")
             for query in queries:
                 began = time.perf_counter()
                 encode([query], limit, "query")
-                times[key].append((time.perf_counter() - began) * 1e3)
-    return {key: statistics.median(found) for key, found in times.items()}
+                times[name].append((time.perf_counter() - began) * 1e3)
+    return {name: statistics.median(found) for name, found in times.items()}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +15,8 @@ import torch
 from services.query_encoder.adapters.layer_shapes import layers_of, resize
 from services.query_encoder.adapters.torch_encoder import PooledEncoder
 from training.compression.importance import Importance
+from training.compression.settings import Cut
 from training.model_folder import save_encoder
-
-
-@dataclass(frozen=True)
-class Cut:
-    """Removed parts: a share of all heads, a share of each layer's feed-forward units, and a number of layers."""
-
-    heads: float = 0.0
-    units: float = 0.0
-    layers: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Cut:
-        """Parses "heads=0.25,units=0.5,layers=1", each part optional. Raises ValueError for anything else."""
-        parts = dict(part.strip().partition("=")[::2] for part in text.split(","))
-        try:
-            shares = {name: float(parts.pop(name)) for name in ("heads", "units") if name in parts}
-            cut = cls(layers=int(parts.pop("layers", 0)), **shares)
-        except ValueError:
-            raise ValueError(f"{text!r}: write heads=SHARE,units=SHARE,layers=COUNT") from None
-        if parts or not (0 <= cut.heads < 1 and 0 <= cut.units < 1 and cut.layers >= 0) or cut == cls():
-            raise ValueError(f"{text!r}: heads and units are shares below 1, layers a count; one of them at least")
-        return cut
-
-    @property
-    def name(self) -> str:
-        parts = (
-            f"heads −{self.heads:.0%}" if self.heads else "",
-            f"feed-forward −{self.units:.0%}" if self.units else "",
-            f"{self.layers} layer{'s' * (self.layers > 1)} less" if self.layers else "",
-        )
-        return ", ".join(filter(None, parts))
-
-    @property
-    def folder(self) -> str:
-        """Name of the folder, and part of the model's version."""
-        parts = (
-            (self.heads, f"h{self.heads:.0%}"),
-            (self.units, f"f{self.units:.0%}"),
-            (self.layers, f"l{self.layers}"),
-        )
-        return "pruned-" + "-".join(text.rstrip("%") for part, text in parts if part)
 
 
 def pruned(model: PooledEncoder, cut: Cut, scores: Importance, dropped_layers: Sequence[int] = ()) -> PooledEncoder:

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.query_encoder.domain.understanding_network import BUCKETS
 from training.suite.progress import Progress
-from training.suite.run import TEXT, UNDERSTANDING, Suite, read
+from training.suite.run import COMPRESSION, TEXT, UNDERSTANDING, Suite, read
 from training.suite.settings import MOST_LISTS, SuiteTraining
 from training.suite.work import WorkFolder
 
@@ -19,6 +19,8 @@ _SECONDS = 1.75e-8
 _EPOCHS = 30
 # Of the text model on two cores, for the embedded encoder: a step of its training, a product, a search.
 _STEP_S, _EMBED_S, _SEARCH_S = 2.5, 4e-3, 0.015
+# Of compression, for the embedded encoder on one core: a step of recovery, the scores, and an export.
+_RECOVERY_S, _SCORES_S, _EXPORT_S = 2.0, 60.0, 30.0
 # Of query understanding on one core: a query that is read and encoded, and one of an epoch.
 _READ_S, _EPOCH_S = 5e-3, 5e-5
 # Of the process with torch, before any data.
@@ -39,6 +41,8 @@ def estimate(
             rows.append(_ranking(suite, work, settings, "shopper" in kinds, clock()))
         if TEXT in kinds:
             rows.append(_text(work, settings, clock()))
+        if COMPRESSION in kinds:
+            rows.append(_compression(work, settings, clock()))
         if UNDERSTANDING in kinds:
             rows.append(_understanding(work, settings, clock()))
         work.end()
@@ -125,4 +129,22 @@ def _understanding(work: WorkFolder, settings: SuiteTraining, now_s: float) -> d
         # The n-grams' table, and the outputs.
         "version_mb": own.network.hidden * 4 * (BUCKETS + len(categories)) / 1e6,
         "memory_mb": 2 * _BASE_MB + read * 6e-3,
+    }
+
+
+def _compression(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
+    from training.suite.compression import data_of
+
+    data, own = data_of(work, settings, now_s), settings.compression
+    n, cuts = len(data.catalogue.products), len(own.cuts)
+    embedded = 2 * n + (cuts + 1) * len(data.sample.products)
+    made = _SCORES_S + cuts * (own.recovery_steps * _RECOVERY_S + _EXPORT_S)
+    return {
+        "kind": COMPRESSION,
+        "missing": data.missing,
+        "data": f"{n:,} products, {len(data.sample.judgements):,} queries choose, {len(data.held):,} judge",
+        "minutes": (made + embedded * _EMBED_S + 2 * len(data.held) * _SEARCH_S) / 60,
+        # With the ONNX forms.
+        "version_mb": 205.0,
+        "memory_mb": 4 * _BASE_MB + n * 4e-3,
     }

@@ -22,7 +22,7 @@ from training.suite.work import WorkFolder
 
 KINDS = ("shopper", "ranking")
 # Trained only if named.
-TEXT, UNDERSTANDING = "text", "understanding"
+TEXT, UNDERSTANDING, COMPRESSION = "text", "understanding", "compression"
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,11 @@ def run(
 
             suite.texts.repair()
             outcomes.append(train_text(work, suite.texts, settings, clock))
+        if COMPRESSION in kinds:
+            from training.suite.compression import train_compression
+
+            suite.texts.repair()
+            outcomes.append(train_compression(work, suite.texts, settings, clock))
         if UNDERSTANDING in kinds:
             from training.suite.understanding import train_understanding
 

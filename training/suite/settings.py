@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from training.compression.settings import Compression, Cut
 from training.search.settings import EncoderTraining, FusionTraining, SearchTraining
 from training.shopper.settings import SMALL, TrainSettings
 from training.understanding.settings import Understanding
 
+# What a small compression tries.
+SMALL_CUTS = (Cut(layers=2),)
 # Generated queries of a small understanding model.
 SMALL_QUERIES = 4_000
 # Lists of candidates before persons' newest events: some 10 ms and 50 kB each.
@@ -44,6 +47,7 @@ class SuiteTraining:
     shopper: TrainSettings = field(default_factory=TrainSettings)
     text: SearchTraining = field(default_factory=SearchTraining)
     understanding: Understanding = field(default_factory=Understanding)
+    compression: Compression = field(default_factory=Compression)
     ranking_epochs: int = 4
     window_s: float = 24 * 3_600.0
     seed: int = 0
@@ -61,7 +65,10 @@ def settings_for(
         encoder = replace(encoder, epochs=2, batch=32, hard_negatives=16)
     text = SearchTraining(encoder, FusionTraining(seed=seed))
     understanding = Understanding(SMALL_QUERIES if small else Understanding.queries, templates, labels)
+    compression = Compression(seed=seed)
+    if small:
+        compression = replace(compression, cuts=SMALL_CUTS, recovery_steps=10, rounds=4)
     return SuiteTraining(
-        shopper=replace(chosen, seed=seed), text=text, understanding=understanding, seed=seed, tune=tune,
-        address=address,
+        shopper=replace(chosen, seed=seed), text=text, understanding=understanding, compression=compression,
+        seed=seed, tune=tune, address=address,
     )  # fmt: skip

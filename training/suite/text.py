@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ def train_text(
     report = _report(data, judged, mixing, settings, registry.rollout().current, now_s)
     (folder / REPORT).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     name = publish(registry, folder, about.name, report)
-    result = _take_steps(registry, name, judged)
+    result = take_steps(registry, name, judged.passed, judged.reason, judged.figures())
     registry.prune(KEPT_VERSIONS)
     seconds = time.monotonic() - began
     return Outcome(
@@ -180,7 +180,7 @@ def _trained(data: Data, current: TrainedSearch, settings: SuiteTraining, folder
         copy_files(encoder, draft)
         draft.rename(folder / ENCODER)
     # The services that have no torch need the ONNX form.
-    model = ModelChoice(folder / ENCODER, PREFIX + _digest(encoder), folder / EXPORTED)
+    model = ModelChoice(folder / ENCODER, PREFIX + digest(encoder), folder / EXPORTED)
     if not fusion.is_dir():
         network = fit_fusion(data.catalogue, data.for_fusion, model, settings.text.fusion)
         shutil.rmtree(draft := folder.with_name("fusion.draft"), ignore_errors=True)
@@ -217,19 +217,21 @@ def _report(
     }  # fmt: skip
 
 
-def _digest(encoder: Path) -> str:
+def digest(encoder: Path) -> str:
     """Of the weights: the same vectors have the same name."""
-    digest = hashlib.blake2b(digest_size=6)
+    found = hashlib.blake2b(digest_size=6)
     for file in sorted(encoder.rglob("*.safetensors")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+        found.update(file.read_bytes())
+    return found.hexdigest()
 
 
-def _take_steps(registry: ModelRegistry, version: str, judged: Judged) -> Result:
-    figures = judged.figures()
+def take_steps(
+    registry: ModelRegistry, version: str, passed: bool, reason: str, figures: Mapping[str, float]
+) -> Result:
+    """A version of the text model that passed goes into shadow: the query encoder loads it."""
     registry.take_step(StepKind.PROPOSED, version, reason="kairos train", figures=figures)
-    if not judged.passed:
-        registry.take_step(StepKind.REFUSED, version, reason=judged.reason, figures=figures)
+    if not passed:
+        registry.take_step(StepKind.REFUSED, version, reason=reason, figures=figures)
         return Result.REFUSED
-    registry.take_step(StepKind.SHADOW, version, lambda now: now.with_shadow(version), judged.reason)
+    registry.take_step(StepKind.SHADOW, version, lambda now: now.with_shadow(version), reason)
     return Result.SHADOW

@@ -216,7 +216,7 @@ def _judged(
     right = _right(_categories(shop, read, version, current), categories)
     measures = {
         INTENT: _compared(*intents, settings.seed),
-        CATEGORY: _compared(*(side[one_category] for side in right), settings.seed),
+        CATEGORY: _compared(right[0][one_category], right[1][one_category], settings.seed),
     }
     if len(data.held_clicked) >= _LEAST_CLICKED:
         read = shop.read(data.held_clicked)

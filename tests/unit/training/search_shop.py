@@ -13,8 +13,10 @@ COLOURS = ("red", "blue", "green", "black", "white", "pink")
 THINGS = ("shoe", "lamp", "chair", "cable", "mug", "tent")
 
 
-def tiny_bert(folder: Path, colours: Sequence[str] = COLOURS, things: Sequence[str] = THINGS) -> Path:
-    """A BERT of one layer with the vocabulary of the shop, as `transformers` reads it."""
+def tiny_bert(
+    folder: Path, colours: Sequence[str] = COLOURS, things: Sequence[str] = THINGS, layers: int = 1, units: int = 64
+) -> Path:
+    """A BERT of few layers with the vocabulary of the shop, as `transformers` reads it."""
     words = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", *colours, *things, *(f"{thing}like" for thing in things))
     vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -28,7 +30,11 @@ def tiny_bert(folder: Path, colours: Sequence[str] = COLOURS, things: Sequence[s
     fast.save_pretrained(folder)
     torch.manual_seed(1)
     config = BertConfig(
-        vocab_size=len(words), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=units,
     )
     BertModel(config).save_pretrained(folder)
     return folder

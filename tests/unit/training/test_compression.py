@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,24 +10,23 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel
-from typer.testing import CliRunner
 
-from cli.main import app
 from services.common.arrays import FloatArray
 from services.common.product import Product
 from services.query_encoder.adapters.layer_shapes import layers_of
 from services.query_encoder.adapters.tokenizer import BatchTokenizer
-from services.query_encoder.adapters.torch_encoder import PooledEncoder, TorchEncoder, load_model
+from services.query_encoder.adapters.torch_encoder import PooledEncoder, load_model
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.ports import TextKind
 from services.query_encoder.settings import QueryEncoderSettings
 from services.query_encoder.wiring import build_encoder
-from training.compression.compress import Row, proposed, serving
+from training.compression.compress import Variant, proposed
 from training.compression.importance import Importance, importance, least_layers
-from training.compression.pruning import Cut, pruned, save
-from training.compression.quality import measure
+from training.compression.pruning import pruned, save
+from training.compression.quality import measure_dense
 from training.compression.recovery import recover
 from training.compression.sample import Sample, draw
+from training.compression.settings import Cut
 from training.search.data import Pair
 
 WORDS = (
@@ -167,24 +163,16 @@ def test_recovery_brings_the_vectors_back(model_dir: Path) -> None:
     assert cosine() > before + 0.1 * (1 - before)
 
 
-def row(name: str, size: int, ndcg: float) -> Row:
-    return Row(name, "onnx-int8", Path("models") / name, size, 1.0, ndcg, ndcg, (0.0, 0.0, 0.0), 1.0)
+def variant(name: str, latency_ms: float, ndcg: float) -> Variant:
+    return Variant(name, Path("models") / name, 1_000, latency_ms, ndcg)
 
 
-def test_the_smallest_within_the_tolerance_is_proposed() -> None:
-    """Within the tolerance the size decides; if no other variant is within it, the whole model is proposed."""
-    rows = [row("unpruned", 90, 0.400), row("a", 60, 0.399), row("b", 40, 0.3981), row("c", 10, 0.396)]
-    assert proposed(rows, 0.005).name == "b"
-    assert proposed(rows, 0.001).name == "unpruned"
-    assert serving(rows[2], "m@1")["KAIROS_QUERY_ENCODER_MODEL_VERSION"] == "m@1-b"
-    assert "KAIROS_QUERY_ENCODER_MODEL_VERSION" not in serving(rows[0], "m@1")
-
-
-@pytest.mark.parametrize("text", ["heads=1", "units=-0.1", "layers=x", "width=0.5", "", "heads=0"])
-def test_a_cut_that_cuts_nothing_or_everything_is_refused(text: str) -> None:
-    """Each invalid value of --cut is refused."""
-    with pytest.raises(ValueError, match=r"layers"):
-        Cut.parse(text)
+def test_the_fastest_within_the_tolerance_is_proposed() -> None:
+    """Within the tolerance the time decides; if no copy is within it, none is proposed."""
+    whole = variant("", 9.0, 0.400)
+    copies = [variant("a", 6.0, 0.399), variant("b", 4.0, 0.3981), variant("c", 1.0, 0.396)]
+    assert proposed(whole, copies, 0.005) == copies[1]
+    assert proposed(whole, copies, 0.001) is None
 
 
 def products(count: int = 40) -> list[Product]:
@@ -192,19 +180,17 @@ def products(count: int = 40) -> list[Product]:
 
 
 def test_judged_products_are_always_searched() -> None:
-    """A sample holds every product that its queries were judged for, and is filled up with others."""
-    judged = {"red shoe": {"3": 3.0, "7": 1.0, "absent": 3.0}, "nobody sells it": {"absent": 3.0}}
-    sample = draw(products(), judged, queries=0, size=12, pairs=8, seed=1)
+    """A sample holds every product that its queries were made from, and is filled up with others."""
+    sample = draw(products(), queries=6, size=12, pairs=8, seed=1)
     ids = {product.id for product in sample.products}
-    assert {"3", "7"} <= ids
+    assert {id for judged in sample.judgements.values() for id in judged} <= ids
     assert len(ids) == 12
-    assert sample.judgements == {"red shoe": {"3": 3.0, "7": 1.0}}
-    assert draw(products(), judged, 0, 12, 8, 1) == sample
+    assert draw(products(), 6, 12, 8, 1) == sample
 
 
-def test_without_judgements_other_products_measure_and_train() -> None:
+def test_other_products_measure_and_train() -> None:
     """Queries are generated from titles, and the products of the training pairs are not measured."""
-    sample = draw(products(), None, queries=10, size=0, pairs=100, seed=1)
+    sample = draw(products(), queries=10, size=0, pairs=100, seed=1)
     titles = {product.id: product.title for product in sample.products}
     for query, right in sample.judgements.items():
         assert set(query.split()) <= set(titles[next(iter(right))].split())
@@ -227,43 +213,12 @@ def test_quality_is_that_of_the_vectors() -> None:
     """NDCG@10 is 1 if the right product is nearest, and 0 if it is not among ten or the query has no vector."""
     shop = [Product(id=str(n), title=f"{WORDS[n % 8]} item{n}") for n in range(160)]
     judged = {"red": {"0": 3.0, "8": 3.0}, "pink": {"0": 3.0}, "unreadable": {"1": 3.0}}
-    found = measure(ByFirstWord(), Sample([shop[0], shop[8], *shop[1:8], *shop[9:]], judged, []))
-    assert found.dense.tolist() == [1.0, 0.0, 0.0]
-    assert len(found.fused) == 3
-    assert found.cosine(found) == pytest.approx(1.0)
-
-
-def test_the_command(model_dir: Path, tmp_path: Path) -> None:
-    """From a catalogue and judgements to a table, a chart, model folders and the settings that serve the proposal."""
-    shop = [f"{one} {other} {third}" for one in WORDS[:6] for other in WORDS[6:12] for third in WORDS[12:]]
-    with (tmp_path / "p.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("id", "title"), *((number, title) for number, title in enumerate(shop))])
-    with gzip.open(tmp_path / "j.csv.gz", "wt", newline="") as file:
-        rows = [(f"{title.split()[1]} {title.split()[2]}", number, 3) for number, title in enumerate(shop[:40])]
-        csv.writer(file).writerows([("search_term", "product_uid", "relevance"), *rows])
-    arguments = ["encoder", "compress", "--products", tmp_path / "p.csv", "--judgements", tmp_path / "j.csv.gz"]
-    arguments += ["--model", model_dir, "--out", tmp_path / "out", "--cut", "heads=0.5,units=0.5", "--rounds", "1"]
-    arguments += ["--recovery-steps", "2", "--lessons", "64"]
-    environment = {"KAIROS_QUERY_ENCODER_MODEL_CACHE_DIR": str(tmp_path / "cache")}
-    answer = CliRunner().invoke(app, [*map(str, arguments)], env=environment)
-    assert answer.exit_code == 0, answer.output
-    report = json.loads((tmp_path / "out" / "compress.json").read_text())
-    assert [row["name"] for row in report["rows"]] == ["unpruned"] * 2 + ["heads −50%, feed-forward −50%"] * 2
-    assert (tmp_path / "out" / "compress.png").stat().st_size > 1_000
-    assert f"KAIROS_QUERY_ENCODER_MODEL_DIR={report['proposed']['model_dir']}" in answer.output
-    kept = TorchEncoder(tmp_path / "out" / "pruned-h50-f50", "x").encode(["red shoe"], 16, "query")
-    assert np.linalg.norm(kept) == pytest.approx(1, abs=1e-5)
-
-
-def test_the_command_refuses_what_it_cannot_use(tmp_path: Path) -> None:
-    """A missing catalogue is named, and nothing is trained."""
-    answer = CliRunner().invoke(app, ["encoder", "compress", "--products", str(tmp_path / "none.csv")])
-    assert answer.exit_code == 2
-    assert "none.csv" in answer.output
+    found = measure_dense(ByFirstWord(), Sample([shop[0], shop[8], *shop[1:8], *shop[9:]], judged, []))
+    assert found.tolist() == [1.0, 0.0, 0.0]
 
 
 def test_pairs_have_the_served_text() -> None:
     """The text of a pair is the one that the encoder reads on import."""
-    sample = draw(products(), None, 5, 0, 10, 0)
+    sample = draw(products(), 5, 0, 10, 0)
     assert sample.pairs
     assert {pair.text for pair in sample.pairs} <= {product_text(product) for product in products()}
