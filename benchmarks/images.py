@@ -32,17 +32,18 @@ from services.common.arrays import unit_rows
 from services.query_encoder.adapters.onnx_image_encoder import OnnxImageEncoder
 from services.query_encoder.domain.image import Preprocessing
 from training.bootstrap import mean_interval
+from training.pictures.baseline import thumbnails
 from training.pictures.data import LabelledPictures, read_folder
 from training.pictures.export import export
 from training.pictures.model import new_network, save_network
-from training.pictures.train import PictureTraining, train
+from training.pictures.settings import PictureTraining
+from training.pictures.train import train
 
 NEIGHBOURS = 15
 DEPTH = 10
 # A neighbour's vote has the weight exp(cosine / _TEMPERATURE).
 _TEMPERATURE = 0.1
 _BINS = 6
-_THUMBNAIL = 12
 KAIROS, UNTRAINED, COLOURS, THUMBNAILS, MAJORITY = (
     "kairos: ResNet trained on train/", "the same ResNet, untrained", "colour histogram", "thumbnail of 12 by 12",
     "majority class, any order",
@@ -110,16 +111,6 @@ def colours(pictures: LabelledPictures) -> Vectors:
     codes = (bins[..., 0] * _BINS + bins[..., 1]) * _BINS + bins[..., 2]
     rows = [np.bincount(code.ravel(), minlength=_BINS**3) for code in tqdm(codes, desc="colours", unit=" pictures")]
     return unit_rows(np.sqrt(np.stack(rows)).astype(np.float32))
-
-
-def thumbnails(pictures: LabelledPictures) -> Vectors:
-    """Brightness on a grid of 12 x 12, centred."""
-    n, height, width, _ = pictures.pixels.shape
-    rows, columns = np.arange(height) * _THUMBNAIL // height, np.arange(width) * _THUMBNAIL // width
-    cells = np.zeros((n, _THUMBNAIL, _THUMBNAIL))
-    np.add.at(cells.transpose(1, 2, 0), np.ix_(rows, columns), pictures.pixels.mean(-1).transpose(1, 2, 0))
-    flat = cells.reshape(n, -1)
-    return unit_rows((flat - flat.mean(1, keepdims=True)).astype(np.float32))
 
 
 def served(folder: Path) -> Embedding:
@@ -196,7 +187,7 @@ def main() -> int:
         figures = {
             MAJORITY: by_chance(seen, unseen),
             COLOURS: figures_of(colours, seen, unseen),
-            THUMBNAILS: figures_of(thumbnails, seen, unseen),
+            THUMBNAILS: figures_of(lambda pictures: thumbnails(pictures.pixels), seen, unseen),
             UNTRAINED: figures_of(served(untrained_model(Path(scratch) / "untrained", arguments.seed)), seen, unseen),
             KAIROS: figures_of(served(model), seen, unseen),
         }

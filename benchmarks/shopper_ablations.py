@@ -6,7 +6,7 @@ S: asin_sequence_chronological (item ids separated by spaces); I: asin, keywords
 out entirely: it is the test of `benchmarks.recommend_quality`. Titles are the keywords, or the id.
 
 Without S and I, the demo shop with simulated shoppers, whose products also have prices and pictures. The rows of
-pictures need an image encoder (`python -m training.pictures`). A price is read relative to the category
+pictures need an image encoder (`kairos train --only pictures`). A price is read relative to the category
 (services/query_encoder/domain/relative_price.py). All rows have the same seed. HR@10, NDCG@10 and recall@200 with 95 %
 intervals; R.json keeps finished rows, so that a later run continues.
 """

@@ -12,9 +12,10 @@ from rich.markup import escape
 from catalog.rows import FileRefused
 from cli.calls import err, failed, out
 from cli.options import DataDir, Json, Registry
-from cli.registries import UNDERSTANDING, chosen, registries
+from cli.registries import chosen, registries
 from ops.settings import SuiteSettings
 from services.common.context import DEFAULT_TENANT
+from services.common.models.kinds import UNDERSTANDING
 from services.common.settings import load_settings
 
 app = typer.Typer(no_args_is_help=True, help="Labels that train the understanding of queries.")

@@ -20,8 +20,10 @@ from rich.table import Table
 from cli.calls import connection_of, err, failed, out
 from cli.options import DataDir, Json, Registry, Tenant
 from cli.registries import BUILT_IN, RANKING, SHOPPER, TEXT, Kept, Kind, chosen, registries
+from kairos.gateway.v1 import gateway_pb2
 from ops.client import explain_error
 from services.common.context import DEFAULT_TENANT
+from services.common.models.kinds import PICTURES
 from services.common.models.rollout import Rollout, Stage, Step, StepKind
 
 if TYPE_CHECKING:
@@ -121,6 +123,10 @@ def promote(
         found, name = chosen(registries(registry, data_dir, tenant, kind), version)
         if share < 1 and name == found.registry.rollout().current:
             raise ValueError(f"{found.name(name)} is served to all users already")
+        if found.kind == PICTURES:
+            if share < 1:
+                raise ValueError("a picture model serves all users or nobody; leave out --share")
+            _check_pictures(context, found, name)
         if found.kind == SHOPPER:
             _store_item_vectors(context, found, name, as_json)
         if found.kind == TEXT:
@@ -156,6 +162,8 @@ def rollback(
         found = (possible or kept)[0]
         now = found.registry.rollout()
         leaving, after = now.current if now.challenger is None else now.challenger, now.rolled_back()
+        if found.kind == PICTURES and after.current:
+            _check_pictures(context, found, after.current)
         if found.kind == SHOPPER and after.current:
             _store_item_vectors(context, found, after.current, as_json)
         if found.kind == TEXT:
@@ -213,6 +221,23 @@ def _store_item_vectors(
         raise ValueError(str(error)) from None
     except grpc.RpcError as error:
         raise failed(explain_error(error), f"{state}: the item vectors could not be stored") from None
+
+
+def _check_pictures(context: typer.Context, found: Kept, version: str) -> None:
+    """Vectors of two picture models cannot be compared, and the suite keeps no pictures to make new ones of."""
+    connection, name = connection_of(context), found.registry.manifest(version)["model_version"]
+    try:
+        with connection.stub() as stub:
+            answer = stub.DescribeCollections(
+                gateway_pb2.DescribeCollectionsRequest(), timeout=connection.timeout_s, metadata=connection.metadata
+            )
+    except grpc.RpcError as error:
+        raise failed(explain_error(error), "nothing was changed") from None
+    if (live := answer.live.image_model_version) not in ("", name):
+        raise ValueError(
+            f"the catalogue's pictures have vectors of {live!r}, and {found.name(version)} makes those of {name!r}: "
+            "import the catalogue with --images into a tenant of its own, or after removing all products"
+        )
 
 
 @contextlib.contextmanager

@@ -12,13 +12,13 @@ import typer
 from ops.settings import SuiteSettings
 from services.common.context import check_tenant
 from services.common.models import text_version
+from services.common.models.kinds import PICTURES, UNDERSTANDING
 from services.common.models.registry import ModelRegistry
 from services.common.settings import load_settings
-from services.query_encoder.adapters import understanding_files
 from services.ranker.models import served_shoppers
 
-SHOPPER, RANKING, TEXT, UNDERSTANDING = "shopper", "ranking", "text", "understanding"
-KINDS = (SHOPPER, RANKING, TEXT, UNDERSTANDING)
+SHOPPER, RANKING, TEXT = "shopper", "ranking", "text"
+KINDS = (SHOPPER, RANKING, TEXT, UNDERSTANDING, PICTURES)
 # The name of the scoring function that needs no training. In the registry of the ranking networks its name is empty.
 BUILT_IN = "built-in"
 Kind = Annotated[
@@ -49,7 +49,7 @@ def registries(registry: Path | None, data_dir: Path | None, tenant: str, kind: 
     check_tenant(tenant, "--tenant")
     names = {
         SHOPPER: (tenant, served_shoppers.FOLDER), RANKING: (tenant,), TEXT: (tenant, text_version.FOLDER),
-        UNDERSTANDING: (tenant, understanding_files.FOLDER),
+        UNDERSTANDING: (tenant, UNDERSTANDING), PICTURES: (tenant, PICTURES),
     }  # fmt: skip
     return [Kept(each, _registry(folder, url, *names[each])) for each in KINDS if kind in ("", each)]
 

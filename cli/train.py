@@ -18,12 +18,12 @@ from ops.client import explain_error
 from ops.settings import SuiteSettings
 from services.common.context import DEFAULT_TENANT, check_tenant
 from services.common.errors import InvalidArgument
+from services.common.models.kinds import PICTURES, UNDERSTANDING
 from services.common.settings import load_settings
 
 KINDS = ("shopper", "ranking")
-UNDERSTANDING = "understanding"
 # Trained only if named.
-NAMED = ("text", UNDERSTANDING, "compression")
+NAMED = ("text", UNDERSTANDING, PICTURES, "compression")
 
 
 def train(
@@ -31,11 +31,14 @@ def train(
     only: Annotated[
         str,
         typer.Option(
-            help="Train only this model: shopper, ranking; or text, understanding, compression, trained only if named."
+            help="Train only this: shopper or ranking; if named, also text, understanding, pictures or compression."
         ),
     ] = "",
     minutes: Annotated[
-        float, typer.Option(min=0.1, help="The most minutes that the training of the shopper or text model may take.")
+        float,
+        typer.Option(
+            min=0.1, help="The most minutes that the training of the shopper or text model, or of pictures, may take."
+        ),
     ] = 30.0,
     small: Annotated[
         bool, typer.Option("--small", help="A small network, for some thousand products: within a minute.")
@@ -53,6 +56,10 @@ def train(
     ] = None,
     templates: Annotated[
         Path | None, typer.Option(help="For understanding: sentence templates.", show_default="the built-in ones")
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="For pictures: the folder that image_uri are paths in."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed: the same data and seed give the same model.")] = 0,
     work: Annotated[
@@ -76,6 +83,8 @@ def train(
         raise failed(f"--tune and --address are for the shopper model; leave them out with --only {only}", exit_code=2)
     if only != UNDERSTANDING and (labels or templates):
         raise failed(f"--labels and --templates need --only {UNDERSTANDING}", exit_code=2)
+    if (only == PICTURES) != (images is not None):
+        raise failed(f"--only {PICTURES} and --images belong together; give both", exit_code=2)
     # Imported here: they need libraries of the extra `learner`, which other commands do not.
     from services.ranker.settings import RankerSettings
     from training.suite.dry_run import estimate
@@ -96,7 +105,14 @@ def train(
     )  # fmt: skip
     folder, kinds = WorkFolder(work or state / "train" / tenant), [only] if only else list(KINDS)
     settings = settings_for(
-        small=small, minutes=minutes, seed=seed, tune=tune, address=address, labels=labels, templates=templates
+        small=small,
+        minutes=minutes,
+        seed=seed,
+        tune=tune,
+        address=address,
+        labels=labels,
+        templates=templates,
+        images=images,
     )
     try:
         with Progress(err, quiet=as_json).shown() as bar:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from kairos.encoder.v1 import encoder_pb2, encoder_pb2_grpc
@@ -50,7 +50,7 @@ _MOST_IMAGES = 4
 
 class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
     """`query_thread` and `import_threads` are the ones that the encoders use; `close` ends them and the `followers`,
-    which keep the versions up to date.
+    which keep the versions up to date, and calls `close_images`.
     """
 
     def __init__(
@@ -65,14 +65,15 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         stop_words: frozenset[str],
         query_thread: ThreadPoolExecutor,
         import_threads: ThreadPoolExecutor,
-        followers: Sequence[Follower] = (),
+        followers: Sequence[Follower],
+        close_images: Callable[[], None],
     ) -> None:
         self._texts, self._image_encoder = texts, image_encoder
         self._reader, self._understandings, self._companions = reader, understandings, companions
         self._lexicons, self._vocabularies, self._past_queries = lexicons, vocabularies, PastQueries()
         self._stop_words = stop_words
         self._query_thread, self._import_threads = query_thread, import_threads
-        self._followers = followers
+        self._followers, self._close_images = followers, close_images
 
     @rpc(encoder_pb2.EncodeQueryResponse)
     async def EncodeQuery(self, request: encoder_pb2.EncodeQueryRequest) -> encoder_pb2.EncodeQueryResponse:
@@ -129,8 +130,8 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
 
     @rpc(encoder_pb2.EncodeImageResponse, most_calls=_MOST_IMAGES)
     async def EncodeImage(self, request: encoder_pb2.EncodeImageRequest) -> encoder_pb2.EncodeImageResponse:
-        vector = await self._image_encoder.encode_query(request.image, context_from_proto(request.context))
-        return encoder_pb2.EncodeImageResponse(vector=vector_to_proto(vector, self._image_encoder.model_version))
+        vector, version = await self._image_encoder.encode_query(request.image, context_from_proto(request.context))
+        return encoder_pb2.EncodeImageResponse(vector=vector_to_proto(vector, version))
 
     def warm(self, tenant: str) -> None:
         """Loads what the first request would load otherwise, with the words of `tenant`."""
@@ -155,6 +156,7 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         self._query_thread.shutdown(cancel_futures=True)
         self._import_threads.shutdown(cancel_futures=True)
         self._image_encoder.close()
+        self._close_images()
         self._vocabularies.close()
         self._lexicons.close()
 

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
 from services.common.arrays import FloatArray
 from services.common.context import RequestContext
 from services.common.errors import Conflict, InvalidArgument
+from services.common.models.kinds import PICTURES
+from services.common.models.loaded_versions import LoadedVersions
 from services.query_encoder.ports import EncodedImages, ImageEncoder, ImageReader
 
+Images = tuple[ImageEncoder, ImageReader]
 # Images of an import that are in memory at once, for each thread.
 _CHUNK = 16
 # Part of an import's remaining time in which its images are decoded. Later images are rejected, and the products whose
@@ -28,21 +32,29 @@ _LEAST_S = 0.5
 
 
 class ServedImageEncoder:
-    """`images` is None if no image encoder is configured; a call with an image then raises Conflict."""
+    """`of_settings` serves tenants without a trained version; None: their calls with an image raise Conflict.
 
-    def __init__(self, images: tuple[ImageEncoder, ImageReader] | None, import_threads: Executor) -> None:
-        self._images = images
-        self._import_threads = import_threads
+    `load` reads a version's folder. The registry of tenant t is `root`/t/pictures; root None: there are no trained
+    versions. `refresh` loads what the pointers name. A call uses one version from beginning to end.
+    """
+
+    def __init__(
+        self,
+        of_settings: Images | None,
+        import_threads: Executor,
+        load: Callable[[Path], Images],
+        root: Path | None = None,
+    ) -> None:
+        self._of_settings, self._import_threads = of_settings, import_threads
+        self._versions = LoadedVersions(root, load, below=PICTURES)
+        self.refresh = self._versions.refresh
         self._query_thread = ThreadPoolExecutor(1, "images")
 
-    @property
-    def model_version(self) -> str:
-        encoder, _ = self._configured()
-        return encoder.model_version
-
-    async def encode_query(self, data: bytes, context: RequestContext) -> FloatArray:
-        """Shape [dimensions]. Raises InvalidArgument that names `image`, and BudgetExpired."""
-        encoder, reader = self._configured()
+    async def encode_query(self, data: bytes, context: RequestContext) -> tuple[FloatArray, str]:
+        """(vector of shape [dimensions], its model version). Raises InvalidArgument that names `image`, and
+        BudgetExpired.
+        """
+        encoder, reader = self._images_of(context.tenant)
 
         def work() -> FloatArray:
             context.require_time()
@@ -53,14 +65,15 @@ class ServedImageEncoder:
             vector: FloatArray = encoder.encode([pixels])[0]
             return vector
 
-        return await asyncio.get_running_loop().run_in_executor(self._query_thread, work)
+        vector = await asyncio.get_running_loop().run_in_executor(self._query_thread, work)
+        return vector, encoder.model_version
 
     async def encode_products(self, images: Sequence[bytes], context: RequestContext) -> EncodedImages:
         """An empty entry of `images` stands for a product without an image. Raises BudgetExpired."""
         rows = [row for row, data in enumerate(images) if data]
         if not rows:
             return EncodedImages()
-        encoder, reader = self._configured()
+        encoder, reader = self._images_of(context.tenant)
         decode_until_s = time.monotonic() + _DECODING * context.remaining_s()
         vectors = np.zeros((len(images), encoder.dimensions), np.float32)
         problems: dict[int, str] = {}
@@ -88,13 +101,13 @@ class ServedImageEncoder:
     def close(self) -> None:
         """After the threads of imports have ended."""
         self._query_thread.shutdown(cancel_futures=True)
-        if self._images is not None:
-            self._images[1].close()
 
-    def _configured(self) -> tuple[ImageEncoder, ImageReader]:
-        if self._images is None:
+    def _images_of(self, tenant: str) -> Images:
+        loaded = self._versions.of(tenant)
+        found = loaded.served.get(loaded.rollout.current) if loaded is not None else None
+        if (images := found or self._of_settings) is None:
             raise Conflict(
-                "no image encoder is configured; set KAIROS_QUERY_ENCODER_IMAGE_MODEL_DIR to a folder that "
-                "`python -m training.pictures` wrote, and start the query encoder again"
+                "no image encoder is configured; train one with `kairos train --only pictures` and promote it, or set "
+                "KAIROS_QUERY_ENCODER_IMAGE_MODEL_DIR and start the query encoder again"
             )
-        return self._images
+        return images

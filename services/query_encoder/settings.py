@@ -31,8 +31,8 @@ class QueryEncoderSettings(ServiceSettings):
     # the embedded model.
     other_model_version: str = ""
     other_model_dir: Path | None = None
-    # The registry of learned models, the same folder as that of the ranker: its text models serve beside the models of
-    # the settings, and its understanding models classify queries. Unset: there are none.
+    # The registry of learned models, the same folder as that of the ranker: its text models and image encoders serve
+    # beside those of the settings, and its understanding models classify queries. Unset: there are none.
     registry_dir: Path | None = None
     # URL of the registry on an object store, as the ranker's; the folder is then its mirror. Empty: the folder is the
     # registry.
@@ -61,8 +61,8 @@ class QueryEncoderSettings(ServiceSettings):
     # Weights of a query and of its context: vector = alpha * query + beta * mean(context), scaled to length 1.
     alpha: float = Field(default=1.0, gt=0)
     beta: float = Field(default=0.15, ge=0)
-    # Folder of an image encoder, as `python -m training.pictures` or `python -m training.pictures.export` writes it.
-    # None: images are not encoded.
+    # Folder of an image encoder, as `python -m training.pictures.export` writes it, for tenants without a trained
+    # version. None: their images are not encoded.
     image_model_dir: Path | None = None
     # Name of the image vectors. Empty: the folder's name and a digest of the model.
     image_model_version: str = ""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from services.common.models.kinds import UNDERSTANDING
 from services.common.models.loaded_versions import LoadedVersions
-from services.query_encoder.adapters.understanding_files import FOLDER
 from services.query_encoder.domain.understanding import Understander
 
 
@@ -17,7 +17,7 @@ class UnderstandingVersions:
     """
 
     def __init__(self, load: Callable[[Path], Understander], root: Path | None) -> None:
-        self._versions = LoadedVersions(root, load, below=FOLDER)
+        self._versions = LoadedVersions(root, load, below=UNDERSTANDING)
         self.refresh = self._versions.refresh
 
     def for_query(self, tenant: str, shopper: str) -> Understander | None:

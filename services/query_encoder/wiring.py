@@ -7,19 +7,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from services.common.models.follower import following
+from services.common.models.kinds import PICTURES, UNDERSTANDING
 from services.common.models.text_version import ENCODER, EXPORTED, read_text_version
 from services.common.models.text_version import FOLDER as TEXTS
 from services.common.settings import REDIS_TIMEOUT_S
 from services.query_encoder.adapters.domain_files import load_domain
+from services.query_encoder.adapters.image_folders import ImageFolders, version_of
 from services.query_encoder.adapters.onnx_export import FP32, INT8, exported
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
-from services.query_encoder.adapters.understanding_files import FOLDER as UNDERSTANDINGS
 from services.query_encoder.adapters.understanding_files import load_understander
 from services.query_encoder.domain.companions import Companions
+from services.query_encoder.domain.image import ImageLimits
 from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.query_reader import QueryReader
 from services.query_encoder.handler import QueryEncoderHandler
-from services.query_encoder.ports import Encoder, ImageEncoder, ImageReader, LexiconStore
+from services.query_encoder.ports import Encoder, LexiconStore
 from services.query_encoder.served_encoder import ServedEncoder
 from services.query_encoder.served_image_encoder import ServedImageEncoder
 from services.query_encoder.settings import QueryEncoderSettings
@@ -33,7 +35,7 @@ def build_handler(settings: QueryEncoderSettings) -> QueryEncoderHandler:
     encoder = build_encoder(settings, settings.threads)
     domain = load_domain(settings.domain_dir, settings.concepts_file, settings.extra_concepts_file)
     encoders = [encoder, *build_other_encoders(settings)]
-    return assemble(settings, encoders, build_lexicons(settings), domain, build_image_encoder(settings))
+    return assemble(settings, encoders, build_lexicons(settings), domain)
 
 
 def assemble(
@@ -41,7 +43,6 @@ def assemble(
     encoders: Sequence[Encoder],
     lexicons: LexiconStore,
     domain: QueryDomain,
-    images: tuple[ImageEncoder, ImageReader] | None = None,
 ) -> QueryEncoderHandler:
     """The handler over these adapters. `encoders`: the first text encoder, and a second one if there is one."""
     query_thread = ThreadPoolExecutor(1, "queries")
@@ -65,10 +66,18 @@ def assemble(
     root, first = settings.registry_dir, encoders[0].model_version
     texts = TextVersions(of_settings, load, root)
     understandings = UnderstandingVersions(lambda folder: load_understander(folder, domain, first), root)
-    refresh = {TEXTS: texts.refresh, UNDERSTANDINGS: understandings.refresh}
+    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
+    folders = ImageFolders(settings.threads, limits, settings.max_image_decode_s)
+    of_folder = None
+    if settings.image_model_dir is not None:
+        of_folder = folders.load(settings.image_model_dir, settings.image_model_version)
+    images = ServedImageEncoder(
+        of_folder, import_threads, lambda folder: folders.load(folder, version_of(folder)), root
+    )
+    refresh = {TEXTS: texts.refresh, UNDERSTANDING: understandings.refresh, PICTURES: images.refresh}
     return QueryEncoderHandler(
         texts,
-        ServedImageEncoder(images, import_threads),
+        images,
         QueryReader(domain, settings.default_currency),
         Companions(domain.graph),
         understandings,
@@ -78,6 +87,7 @@ def assemble(
         query_thread,
         import_threads,
         following(root, settings.registry_url, settings.registry_poll_s, refresh),
+        folders.close,
     )
 
 
@@ -98,20 +108,6 @@ def build_other_encoders(settings: QueryEncoderSettings) -> list[Encoder]:
         return []
     names = {"model_dir": settings.other_model_dir, "model_version": settings.other_model_version}
     return [build_encoder(settings.model_copy(update=names), settings.threads)]
-
-
-def build_image_encoder(settings: QueryEncoderSettings) -> tuple[ImageEncoder, ImageReader] | None:
-    """The image encoder and what decodes images for it; None if no image encoder is configured."""
-    if settings.image_model_dir is None:
-        return None
-    # Imported here: Pillow is needed only with this setting.
-    from services.query_encoder.adapters.image_processes import ImageProcesses
-    from services.query_encoder.adapters.onnx_image_encoder import OnnxImageEncoder
-    from services.query_encoder.domain.image import ImageLimits
-
-    encoder = OnnxImageEncoder(settings.image_model_dir, settings.threads, settings.image_model_version)
-    limits = ImageLimits(settings.max_image_bytes, settings.max_image_pixels)
-    return encoder, ImageProcesses(encoder.preprocessing, limits, settings.max_image_decode_s)
 
 
 def build_encoder(settings: QueryEncoderSettings, threads: int) -> Encoder:

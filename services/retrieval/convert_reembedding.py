@@ -80,4 +80,5 @@ def _collection(state: CollectionState | None) -> retrieval_pb2.Collection | Non
         dimensions=state.dimensions,
         product_count=state.products,
         without_vector_count=state.without_vector,
+        image_model_version=state.image_model_version,
     )

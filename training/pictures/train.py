@@ -24,27 +24,11 @@ from services.query_encoder.domain.image import Preprocessing
 from training.pictures.augment import augmented
 from training.pictures.data import LabelledPictures
 from training.pictures.model import WIDTH, PictureVectors, new_network
+from training.pictures.settings import PictureTraining
 from training.schedules import warmup_cosine
 
 # Batches that estimate the duration of an epoch.
 _PROBE = 3
-
-
-@dataclass(frozen=True)
-class PictureTraining:
-    """Hyperparameters; a checkpoint is only resumed with equal ones."""
-
-    epochs: int = 60
-    batch: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warm_up: float = 0.1
-    # Inverse temperature of the softmax over cosines.
-    scale: float = 16.0
-    label_smoothing: float = 0.1
-    seed: int = 7
-    # Reduces the number of epochs, and the schedule with them, to what fits. 0: no limit.
-    max_minutes: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Collection
 from typing import Any
 
+from services.common.models.kinds import PICTURES, UNDERSTANDING
 from services.query_encoder.domain.understanding_network import BUCKETS
 from training.suite.progress import Progress
-from training.suite.run import COMPRESSION, TEXT, UNDERSTANDING, Suite, read
+from training.suite.run import COMPRESSION, TEXT, Suite, read
 from training.suite.settings import MOST_LISTS, SuiteTraining
 from training.suite.work import WorkFolder
 
@@ -21,6 +22,8 @@ _EPOCHS = 30
 _STEP_S, _EMBED_S, _SEARCH_S = 2.5, 4e-3, 0.015
 # Of compression, for the embedded encoder on one core: a step of recovery, the scores, and an export.
 _RECOVERY_S, _SCORES_S, _EXPORT_S = 2.0, 60.0, 30.0
+# Of a picture in an epoch on one core, and reading it three times.
+_PICTURE_S, _DECODE_S = 3e-3, 0.02
 # Of query understanding on one core: a query that is read and encoded, and one of an epoch.
 _READ_S, _EPOCH_S = 5e-3, 5e-5
 # Of the process with torch, before any data.
@@ -45,6 +48,8 @@ def estimate(
             rows.append(_compression(work, settings, clock()))
         if UNDERSTANDING in kinds:
             rows.append(_understanding(work, settings, clock()))
+        if PICTURES in kinds:
+            rows.append(_pictures(work, settings))
         work.end()
     return rows
 
@@ -147,4 +152,21 @@ def _compression(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dic
         # With the ONNX forms.
         "version_mb": 205.0,
         "memory_mb": 4 * _BASE_MB + n * 4e-3,
+    }
+
+
+def _pictures(work: WorkFolder, settings: SuiteTraining) -> dict[str, Any]:
+    from training.suite.pictures import data_of
+
+    data = data_of(work, settings.images, settings.seed)
+    n, own = len(data.trained) + len(data.held), settings.pictures
+    return {
+        "kind": PICTURES,
+        "missing": data.missing(settings),
+        "data": f"{n:,} products with a picture in {len(data.categories):,} categories",
+        "minutes": min(len(data.trained) * own.epochs * _PICTURE_S / 60, own.max_minutes) + n * 3 * _DECODE_S / 60,
+        # The network and its ONNX form.
+        "version_mb": 12.0,
+        # Each picture twice.
+        "memory_mb": _BASE_MB + n * 0.04,
     }

@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from ops.client import Connection
+from services.common.models.kinds import PICTURES, UNDERSTANDING
 from services.common.models.registry import ModelRegistry
 from services.common.models.text_version import FOLDER as TEXT_FOLDER
-from services.query_encoder.adapters.understanding_files import FOLDER as UNDERSTANDING_FOLDER
 from services.ranker.domain.weights import ServingWeights
 from services.ranker.models.served_shoppers import FOLDER
 from training.suite.outcome import Outcome
@@ -22,7 +22,7 @@ from training.suite.work import WorkFolder
 
 KINDS = ("shopper", "ranking")
 # Trained only if named.
-TEXT, UNDERSTANDING, COMPRESSION = "text", "understanding", "compression"
+TEXT, COMPRESSION = "text", "compression"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,11 @@ class Suite:
 
     @cached_property
     def understandings(self) -> ModelRegistry:
-        return self._registry(self.tenant, UNDERSTANDING_FOLDER)
+        return self._registry(self.tenant, UNDERSTANDING)
+
+    @cached_property
+    def pictures(self) -> ModelRegistry:
+        return self._registry(self.tenant, PICTURES)
 
     def _registry(self, *names: str) -> ModelRegistry:
         if not self.url:
@@ -102,6 +106,11 @@ def run(
 
             suite.understandings.repair()
             outcomes.append(train_understanding(work, suite.understandings, settings, clock))
+        if PICTURES in kinds:
+            from training.suite.pictures import train_pictures
+
+            suite.pictures.repair()
+            outcomes.append(train_pictures(work, suite.pictures, settings.images, settings, clock))
         work.end()
     return outcomes
 

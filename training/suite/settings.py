@@ -6,12 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from training.compression.settings import Compression, Cut
+from training.pictures.settings import PictureTraining
 from training.search.settings import EncoderTraining, FusionTraining, SearchTraining
 from training.shopper.settings import SMALL, TrainSettings
 from training.understanding.settings import Understanding
 
 # What a small compression tries.
 SMALL_CUTS = (Cut(layers=2),)
+# Epochs of a small image encoder.
+SMALL_EPOCHS = 8
 # Generated queries of a small understanding model.
 SMALL_QUERIES = 4_000
 # Lists of candidates before persons' newest events: some 10 ms and 50 kB each.
@@ -31,6 +34,8 @@ class Least:
     queries: int = 300
     # Products with a category, for query understanding.
     categorised: int = 100
+    # Products with a category and a picture.
+    pictures: int = 200
     # Lists of candidates that have the person's next product.
     lists: int = 1_000
 
@@ -48,6 +53,9 @@ class SuiteTraining:
     text: SearchTraining = field(default_factory=SearchTraining)
     understanding: Understanding = field(default_factory=Understanding)
     compression: Compression = field(default_factory=Compression)
+    pictures: PictureTraining = field(default_factory=PictureTraining)
+    # The folder that the catalogue's image_uri are paths in.
+    images: Path = Path()
     ranking_epochs: int = 4
     window_s: float = 24 * 3_600.0
     seed: int = 0
@@ -57,7 +65,7 @@ class SuiteTraining:
 
 def settings_for(
     small: bool = False, minutes: float = 30.0, seed: int = 0, tune: int = 0, address: str = "",
-    labels: Path | None = None, templates: Path | None = None,
+    labels: Path | None = None, templates: Path | None = None, images: Path | None = None,
 ) -> SuiteTraining:  # fmt: skip
     chosen = replace(SMALL, minutes=min(SMALL.minutes, minutes)) if small else TrainSettings(minutes=minutes)
     encoder = EncoderTraining(minutes=minutes, seed=seed)
@@ -68,7 +76,8 @@ def settings_for(
     compression = Compression(seed=seed)
     if small:
         compression = replace(compression, cuts=SMALL_CUTS, recovery_steps=10, rounds=4)
+    pictures = PictureTraining(SMALL_EPOCHS if small else PictureTraining.epochs, seed=seed, max_minutes=minutes)
     return SuiteTraining(
         shopper=replace(chosen, seed=seed), text=text, understanding=understanding, compression=compression,
-        seed=seed, tune=tune, address=address,
+        pictures=pictures, images=images or Path(),         seed=seed, tune=tune, address=address,
     )  # fmt: skip

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from services.common.models.kinds import UNDERSTANDING as KIND
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
 from services.common.product import Product
-from services.query_encoder.adapters.understanding_files import FOLDER as KIND
 from services.query_encoder.adapters.understanding_files import load_understander, save_understanding
 from services.query_encoder.bulk_reading import ReadQuery
 from services.query_encoder.domain.understanding import Understander
@@ -28,6 +28,7 @@ from services.query_encoder.domain.understanding_rules import FIND
 from services.query_encoder.settings import QueryEncoderSettings
 from training.bootstrap import mean_interval
 from training.search.data import split
+from training.suite.held_products import TRAINED_SHARE, split_products
 from training.suite.log import ReadLog, product_of
 from training.suite.outcome import Outcome, Result
 from training.suite.publishing import publish
@@ -42,7 +43,6 @@ from training.understanding.train import train_network
 
 REPORT = "report.json"
 KEPT_VERSIONS = 5
-TRAINED_SHARE = 0.9
 # Generated queries that judge; with fewer clicked queries these do not judge.
 JUDGED, _LEAST_CLICKED = 2_000, 50
 # What is compared.
@@ -111,17 +111,9 @@ class Judged:
 def data_of(work: WorkFolder, settings: SuiteTraining, now_s: float) -> Data:
     """Of what was read into the work folder."""
     products = [product_of(each.body) for each in work.products()]
-    # Variants are on the same side.
-    groups: dict[str, list[Product]] = {}
-    for product in products:
-        if product.category:
-            groups.setdefault(product.group or " ".join(product.title.split()[:3]), []).append(product)
-    trained, held = (
-        [product for group in groups.values() for product in group]
-        for groups in split(groups, TRAINED_SHARE, "understanding")
-    )
+    trained, held = split_products((product for product in products if product.category), KIND)
     clicked = clicked_queries(products, searches_of(ReadLog(work, "", now_s), settings.window_s))
-    sides = split({example.text: example for example in clicked}, TRAINED_SHARE, "understanding")
+    sides = split({example.text: example for example in clicked}, TRAINED_SHARE, KIND)
     return Data(products, trained, held, *(list(side.values()) for side in sides))
 
 

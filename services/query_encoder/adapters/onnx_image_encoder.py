@@ -29,8 +29,8 @@ class OnnxImageEncoder:
         missing = [name for name in (MODEL, PREPROCESSOR) if not (model_dir / name).is_file()]
         if missing:
             raise FileNotFoundError(
-                f"{model_dir} has no {' and no '.join(missing)}; train an image encoder (python -m training.pictures), "
-                f"or export one that is in the folder (python -m training.pictures.export {model_dir})"
+                f"{model_dir} has no {' and no '.join(missing)}; export the model that is in the folder "
+                f"(python -m training.pictures.export {model_dir}), or train one (kairos train --only pictures)"
             )
         model = (model_dir / MODEL).read_bytes()
         self._session = open_session(model_dir / MODEL, threads)

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from services.common.models.kinds import UNDERSTANDING
 from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.domain.understanding_network import BUCKETS, Labels, UnderstandingNetwork
 
 _ARRAYS, _ABOUT = "understanding.safetensors", "understanding.json"
-# The registry of a tenant's understanding models, in the folder of the registry of its rankers.
-FOLDER = "understanding"
 
 
 def load_understander(folder: Path, domain: QueryDomain, encoder_version: str) -> Understander:
@@ -56,5 +55,5 @@ def save_understanding(network: UnderstandingNetwork, labels: Labels, folder: Pa
     save_file(arrays, str(folder / _ARRAYS))
     digest = hashlib.blake2b((folder / _ARRAYS).read_bytes(), digest_size=6).hexdigest()
     content = {field.name: getattr(labels, field.name) for field in fields(labels)} | about
-    content["model_version"] = f"{FOLDER}@{digest}"
+    content["model_version"] = f"{UNDERSTANDING}@{digest}"
     (folder / _ABOUT).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")

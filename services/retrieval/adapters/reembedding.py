@@ -140,7 +140,9 @@ def _state(collection: Collection | None) -> CollectionState | None:
         return None
     count = collection.count(Where())
     without = collection.count(Where((IsMissing(VECTOR),)))
-    return CollectionState(collection.model_version, collection.dimensions, count, without)
+    return CollectionState(
+        collection.model_version, collection.dimensions, count, without, collection.image_model_version
+    )
 
 
 def _differ(one: Record, other: Record) -> bool:

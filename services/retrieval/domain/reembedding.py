@@ -11,12 +11,16 @@ NEIGHBOURS = 10
 
 @dataclass(frozen=True)
 class CollectionState:
-    """`without_vector`: number of the `products` that have no vector."""
+    """`without_vector`: number of the `products` that have no vector.
+
+    `image_model_version`: of their pictures; empty if there are none.
+    """
 
     model_version: str
     dimensions: int
     products: int
     without_vector: int
+    image_model_version: str = ""
 
 
 @dataclass(frozen=True)

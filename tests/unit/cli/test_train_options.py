@@ -15,6 +15,8 @@ from cli.main import app
         (["--only", "text", "--tune", "3"], "leave them out with --only text"),
         (["--only", "text", "--address", "auto"], "leave them out with --only text"),
         (["--only", "text", "--labels", "l.csv"], "need --only understanding"),
+        (["--only", "pictures"], "--only pictures and --images belong together"),
+        (["--images", "."], "--only pictures and --images belong together"),
         (["--templates", "t.yaml"], "need --only understanding"),
     ],
 )

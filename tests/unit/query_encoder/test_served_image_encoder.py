@@ -38,7 +38,7 @@ class SlowReader:
 async def test_slow_images() -> None:
     """Images that were decoded in time are encoded; the rest are reported, and each may take no longer than is left."""
     reader = SlowReader(slow_s=0.5)
-    served = ServedImageEncoder((FakeEncoder(), reader), ThreadPoolExecutor(1))
+    served = ServedImageEncoder((FakeEncoder(), reader), ThreadPoolExecutor(1), lambda folder: (FakeEncoder(), reader))
     context = RequestContext(deadline_s=time.monotonic() + 0.8)
     encoded = await served.encode_products([b"quick", b"slow", b"late", b"later"], context)
     assert encoded.vectors is not None

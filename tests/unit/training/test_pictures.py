@@ -17,7 +17,8 @@ from training.pictures.augment import augmented
 from training.pictures.data import LabelledPictures, read_folder
 from training.pictures.export import export
 from training.pictures.model import PREPROCESSOR, PictureVectors, embed, load_vectors, new_network, save_network
-from training.pictures.train import PictureTraining, Trained, train
+from training.pictures.settings import PictureTraining
+from training.pictures.train import Trained, train
 
 SETTINGS = PictureTraining(epochs=4, batch=8, seed=1, warm_up=0.3)
 
@@ -124,6 +125,6 @@ def test_other_files_are_skipped(tmp_path: Path, shapes: Path) -> None:
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    """A folder without a model is refused, and the message says how to train an image encoder."""
-    with pytest.raises(FileNotFoundError, match="train an image encoder"):
+    """A folder without a model is refused, and the message says how to train one."""
+    with pytest.raises(FileNotFoundError, match="kairos train --only pictures"):
         OnnxImageEncoder(tmp_path, threads=1)
