@@ -59,7 +59,7 @@ def train(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(exists=True, file_okay=False, help="For pictures: the folder that image_uri are paths in."),
+        typer.Option(help="For pictures: the folder that image_uri are paths in."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed: the same data and seed give the same model.")] = 0,
     work: Annotated[
@@ -85,6 +85,8 @@ def train(
         raise failed(f"--labels and --templates need --only {UNDERSTANDING}", exit_code=2)
     if (only == PICTURES) != (images is not None):
         raise failed(f"--only {PICTURES} and --images belong together; give both", exit_code=2)
+    if images is not None and not images.is_dir():
+        raise failed(f"--images {images} is not a folder; name the one that image_uri are paths in", exit_code=2)
     # Imported here: they need libraries of the extra `learner`, which other commands do not.
     from services.ranker.settings import RankerSettings
     from training.suite.dry_run import estimate

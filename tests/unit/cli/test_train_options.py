@@ -16,6 +16,7 @@ from cli.main import app
         (["--only", "text", "--address", "auto"], "leave them out with --only text"),
         (["--only", "text", "--labels", "l.csv"], "need --only understanding"),
         (["--only", "pictures"], "--only pictures and --images belong together"),
+        (["--only", "pictures", "--images", "none"], "none is not a folder"),
         (["--images", "."], "--only pictures and --images belong together"),
         (["--templates", "t.yaml"], "need --only understanding"),
     ],
