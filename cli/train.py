@@ -145,6 +145,8 @@ def _print_outcomes(outcomes: list[dict[str, Any]], as_json: bool) -> None:
         if outcome["figures"]:
             text = "  ".join(f"{name} {value:.4g}" for name, value in outcome["figures"].items())
             out.print(f"{outcome['name']}: {escape(text)}", soft_wrap=True)
+        if outcome["result"] == "proposed":
+            out.print(f"serve it with: kairos models promote {outcome['name']}", soft_wrap=True)
         if outcome["report"]:
             out.print(f"report: {escape(outcome['report'])}", soft_wrap=True)
     return None

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from services.common.models.kinds import PICTURES, UNDERSTANDING
-from services.query_encoder.domain.understanding_network import BUCKETS
 from training.suite.progress import Progress
 from training.suite.run import COMPRESSION, TEXT, Suite, read
 from training.suite.settings import MOST_LISTS, SuiteTraining
@@ -120,6 +119,7 @@ def _text(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, 
 
 
 def _understanding(work: WorkFolder, settings: SuiteTraining, now_s: float) -> dict[str, Any]:
+    from services.query_encoder.domain.understanding_network import BUCKETS
     from training.suite.understanding import JUDGED, data_of
 
     data, own = data_of(work, settings, now_s), settings.understanding

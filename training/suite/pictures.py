@@ -28,7 +28,7 @@ from services.query_encoder.domain.image import Preprocessing
 from services.query_encoder.settings import QueryEncoderSettings
 from training.bootstrap import mean_interval
 from training.pictures.baseline import thumbnails
-from training.pictures.data import LabelledPictures, read_products
+from training.pictures.data import read_products
 from training.pictures.export import export
 from training.pictures.model import new_network, read_preprocessing, save_network
 from training.pictures.train import train
@@ -156,18 +156,21 @@ def _judged(data: Data, version: Path, registry: ModelRegistry, seed: int) -> Ju
 
 def _precision(data: Data, folder: Path, *, is_plain: bool = False) -> npt.NDArray[np.float64]:
     """By held-back picture. `is_plain`: of thumbnails, at the size that the model in `folder` reads."""
+    preprocessing = read_preprocessing(folder)
+    held, known = (read_products(side, data.images, preprocessing) for side in (data.held, data.trained))
     # The held-back pictures first, each a query for all others.
-    pictures = read_products([*data.held, *data.trained], data.images, read_preprocessing(folder))
-    vectors = thumbnails(pictures.pixels) if is_plain else _encoded(OnnxImageEncoder(folder, threads=1), pictures)
+    categories = np.array([side.classes[label] for side in (held, known) for label in side.labels])
+    pixels = np.concatenate([held.pixels, known.pixels])
+    vectors = thumbnails(pixels) if is_plain else _encoded(OnnxImageEncoder(folder, threads=1), pixels)
     found = []
-    for row in range(len(data.held)):
+    for row in range(len(held)):
         similarity = vectors @ vectors[row]
         similarity[row] = -np.inf
         nearest = np.argsort(-similarity, kind="stable")[:_NEAREST]
-        found.append(float((pictures.labels[nearest] == pictures.labels[row]).mean()))
+        found.append(float((categories[nearest] == categories[row]).mean()))
     return np.array(found)
 
 
-def _encoded(encoder: OnnxImageEncoder, pictures: LabelledPictures) -> FloatArray:
-    starts = range(0, len(pictures), _ENCODED)
-    return np.concatenate([encoder.encode(list(pictures.pixels[at : at + _ENCODED])) for at in starts])
+def _encoded(encoder: OnnxImageEncoder, pixels: npt.NDArray[np.uint8]) -> FloatArray:
+    starts = range(0, len(pixels), _ENCODED)
+    return np.concatenate([encoder.encode(list(pixels[at : at + _ENCODED])) for at in starts])

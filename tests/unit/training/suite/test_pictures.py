@@ -56,11 +56,13 @@ def trained(of: Suite, folder: Path, how: SuiteTraining) -> Outcome:
 
 
 def test_a_version_from_pictures(tmp_path: Path) -> None:
-    """It is better than thumbnails on pictures that it never saw, can be served, and is proposed.
+    """It is better than thumbnails on pictures that it never saw, can be served, and is proposed. A damaged picture is
+    left out.
 
     A second one that is not surely better than the current one is refused.
     """
     products = draw(tmp_path / "images")
+    (tmp_path / "images" / "3.png").write_bytes(b"<html>not found</html>")
     with shop(products).serving() as target:
         of = suite(target, tmp_path / "models")
         outcome = trained(of, tmp_path / "work", settings(tmp_path / "images"))
