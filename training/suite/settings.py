@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from training.search.settings import EncoderTraining, FusionTraining, SearchTraining
 from training.shopper.settings import SMALL, TrainSettings
 
-# Lists of candidates before persons' newest events: some 10 ms and 50 kB each.
-MOST_LISTS = 15_000
+# Lists of candidates before persons' newest events: some 10 ms and 40 kB each.
+MOST_LISTS = 30_000
 
 
 @dataclass(frozen=True)
