@@ -48,7 +48,7 @@ class TreeSettings:
     least_in_leaf: int = 200
     learning_rate: float = 0.03
     l2: float = 5.0
-    feature_share: float = 0.7
+    feature_share: float = 0.5
     truncation: int = 20
     reranked: int = 120
     least_lists: int = 1_000

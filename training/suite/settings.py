@@ -17,8 +17,8 @@ SMALL_CUTS = (Cut(layers=2),)
 SMALL_EPOCHS = 8
 # Generated queries of a small understanding model.
 SMALL_QUERIES = 4_000
-# Lists of candidates before persons' newest events: some 10 ms and 50 kB each.
-MOST_LISTS = 15_000
+# Lists of candidates before persons' newest events: some 10 ms and 40 kB each.
+MOST_LISTS = 30_000
 
 
 @dataclass(frozen=True)
