@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray, unit_rows
+from services.ranker.domain.comparable_items import comparable_items
 from services.ranker.domain.event import EventType, HistoryEntry
 from services.ranker.domain.ranking_request import RankingRequest
-from services.ranker.domain.user_history import UserHistory, lasting_by_id, lasting_weights
+from services.ranker.domain.user_history import UserHistory, lasting_weights
 
 IntArray = npt.NDArray[np.int64]
 
@@ -76,12 +77,11 @@ class _Sequence(NamedTuple):
 
 
 def _sequence(history: UserHistory, model_version: str, dimensions: int) -> _Sequence:
-    events = [entry for entry in history.recent if entry.type in TYPES and _is_of(entry, model_version, dimensions)][
-        :SEQUENCE
-    ]
+    known = history.once(comparable_items, model_version, dimensions)
+    events = [entry for entry in history.recent if entry.type in TYPES and entry.item_id in known.rows][:SEQUENCE]
     return _Sequence(
         [entry.item_id for entry in events],
-        unit_rows(np.array([_vector(entry) for entry in events], np.float32).reshape(len(events), dimensions)),
+        known.vectors[[known.rows[entry.item_id] for entry in events]],
         np.array([TYPES[entry.type] for entry in events], np.int64),
         [_event_numbers(entry) for entry in events],
     )
@@ -111,32 +111,7 @@ def _context(request: RankingRequest, event_count: int) -> FloatArray:
 def _long_term(request: RankingRequest, dimensions: int) -> FloatArray:
     """The weighted mean of the lasting events' items, a unit vector; zero without any."""
     history = request.user_history
-    places, vectors = history.once(_lasting_vectors, request.model_version, dimensions)
-    if not places:
-        return np.zeros(dimensions, np.float32)
-    estimates = history.once(lasting_weights, request.now_s)
-    return unit_rows(np.array([estimates[place] for place in places], np.float32) @ vectors)
-
-
-def _lasting_vectors(history: UserHistory, model_version: str, dimensions: int) -> tuple[list[int], FloatArray]:
-    """(places in `lasting` of those that have a vector, by event id; the vectors [places, dimensions])."""
-    places = [
-        place for place in history.once(lasting_by_id) if _is_of(history.lasting[place], model_version, dimensions)
-    ]
-    return places, np.array([_vector(history.lasting[place]) for place in places], np.float32)
-
-
-def _is_of(entry: HistoryEntry, model_version: str, dimensions: int) -> bool:
-    known = entry.features
-    return (
-        known is not None
-        and known.vector is not None
-        and known.model_version == model_version
-        and len(known.vector) == dimensions
-    )
-
-
-def _vector(entry: HistoryEntry) -> FloatArray:
-    if entry.features is None or entry.features.vector is None:
-        raise ValueError(f"{entry.item_id} has no vector; ask _is_of first")
-    return entry.features.vector
+    known = history.once(comparable_items, request.model_version, dimensions)
+    estimates = history.once(lasting_weights, request.now_s)[known.places]
+    weights = np.bincount(known.lasting, estimates, len(known.items)).astype(np.float32)
+    return unit_rows(weights @ known.raw)
