@@ -18,7 +18,7 @@ from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
 from services.ranker.adapters.sqlite_persons import SqlitePersons
 from services.ranker.adapters.sqlite_popularity import PopularityInMemory
-from services.ranker.adapters.sqlite_totals import ENTRY, PURCHASE_EVENTS, RECENT_EVENTS, REFUND_EVENTS, entry_of
+from services.ranker.adapters.sqlite_totals import ENTRY, EVENT_ID, PURCHASE_EVENTS, RECENT_EVENTS, REFUND_EVENTS, entry_of
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.popularity import decayed
@@ -127,16 +127,21 @@ class SqliteProfileStore(SqlitePersons):
                     return known.history
                 events = [self._reading.execute(query, whose).fetchall() for query in _HISTORY]
                 elsewhere, pages = (self._reading.execute(q, whose).fetchall() for q in (_SHOWN_ELSEWHERE, _SHOWN))
+                # While the revision is the same, an event that was read before is, and so is its item.
+                entries = known.history.entries if known is not None and known.revision == revision else {}
                 # Each item once: a history often has several events on the same item.
-                item_ids = {row[0] for of in events for row in of}
-                query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({marks(item_ids)})"
-                rows = self._reading.execute(query, (tenant, *item_ids)).fetchall()
+                items = {entry.item_id: entry.features for entry in entries.values()}
+                new_ids = {row[0] for of in events for row in of} - items.keys()
+                query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({marks(new_ids)})"
+                rows = self._reading.execute(query, (tenant, *new_ids)).fetchall() if new_ids else []
             finally:
                 self._reading.execute("COMMIT")
-        items = {row[0]: _features(*row) for row in rows}
+        items |= {row[0]: _features(*row) for row in rows}
         shown = [*elsewhere, *((item_id, shown_s) for ids, shown_s in pages for item_id in json.loads(ids))]
         shown.sort(key=lambda each: (each[1], each[0]), reverse=True)
-        recent, lasting, purchases, refunds = ([entry_of(row, items) for row in of] for of in events)
+        recent, lasting, purchases, refunds = (
+            [entries.get(row[EVENT_ID]) or entry_of(row, items) for row in of] for of in events
+        )
         history = UserHistory.of(recent, lasting, purchases, refunds, shown[:SHOWN])
         self._histories.put(tenant, person, Read(*stamp, history))
         return history

@@ -97,6 +97,11 @@ class UserHistory:
             self._made[make] = of, made
         return cast(_Made, made)
 
+    @property
+    def entries(self) -> dict[str, HistoryEntry]:
+        """All entries by event id."""
+        return {entry.event_id: entry for entry in (*self.recent, *self.lasting, *self.purchases)}
+
     def without(self, item_id: str) -> UserHistory:
         """As if there were no recent event on this item; the sample of all events stays as it is."""
         return replace(self, recent=[entry for entry in self.recent if entry.item_id != item_id])
