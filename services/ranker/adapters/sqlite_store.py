@@ -18,7 +18,14 @@ from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
 from services.ranker.adapters.sqlite_persons import SqlitePersons
 from services.ranker.adapters.sqlite_popularity import PopularityInMemory
-from services.ranker.adapters.sqlite_totals import ENTRY, EVENT_ID, PURCHASE_EVENTS, RECENT_EVENTS, REFUND_EVENTS, entry_of
+from services.ranker.adapters.sqlite_totals import (
+    ENTRY,
+    EVENT_ID,
+    PURCHASE_EVENTS,
+    RECENT_EVENTS,
+    REFUND_EVENTS,
+    entry_of,
+)
 from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.popularity import decayed
@@ -143,6 +150,8 @@ class SqliteProfileStore(SqlitePersons):
             [entries.get(row[EVENT_ID]) or entry_of(row, items) for row in of] for of in events
         )
         history = UserHistory.of(recent, lasting, purchases, refunds, shown[:SHOWN])
+        if known is not None and entries:
+            history = history.keeping(known.history)
         self._histories.put(tenant, person, Read(*stamp, history))
         return history
 

@@ -75,7 +75,7 @@ def build_profile(user_history: UserHistory, model_version: str, dimensions: int
     price, prices = _price_tastes(known.prices, weights)
     return replace(
         _weighed(known, weights), price=price, prices=prices,
-        shown_without_click=user_history.once(shown_without_click),
+        shown_without_click=user_history.once(shown_without_click, user_history.shown),
     )  # fmt: skip
 
 
@@ -93,13 +93,13 @@ def newest_model(user_history: UserHistory) -> tuple[str, int]:
     return "", 0
 
 
-def shown_without_click(user_history: UserHistory) -> dict[str, int]:
-    """How often each item was shown since the last event on it."""
+def shown_without_click(user_history: UserHistory, shown: Sequence[tuple[str, float]]) -> dict[str, int]:
+    """How often each of the `shown` items was shown since the last event on it."""
     acted: dict[str, float] = {}
     for entry in user_history.recent:
         acted[entry.item_id] = max(entry.occurred_s, acted.get(entry.item_id, -math.inf))
     counts: dict[str, int] = {}
-    for item_id, shown_s in user_history.shown:
+    for item_id, shown_s in shown:
         if shown_s > acted.get(item_id, -math.inf):
             counts[item_id] = counts.get(item_id, 0) + 1
     return counts

@@ -49,10 +49,10 @@ def test_the_graph_gives_the_vector_of_the_network(fitted: Trained, version: Pat
         else HistoryEntry(f"p{random.integers(ITEMS)}", "", EventType.CLICK, NOW_S - 3600.0 * age, 0, None)
         for age in range(m)
     ]
-    events = shopper_events(read_entries(entries), NOW_S)
+    events = shopper_events(read_entries(entries))
     vectors = load_file(version / "items.safetensors")["vectors"].astype(np.float32)
     rows = np.array([vectors[int(item[1:])] if item else np.zeros(vectors.shape[1]) for item in events.item_ids])
-    values = (rows.astype(np.float32), events.types, events.ages, events.words)
+    values = (rows.astype(np.float32), events.types, events.ages(NOW_S), events.words)
     served = session(version).run(["vector"], dict(zip(INPUTS, values, strict=True)))[0]
     with torch.inference_mode():
         expected = fitted.model.network.user.person(*map(torch.from_numpy, values)).numpy()
@@ -69,9 +69,9 @@ def test_serving_reads_a_history_as_training_does(fitted: Trained, version: Path
         HistoryEntry(f"p{log.items[row]}", "", EventType.PURCHASE, float(log.times_s[row]), 0, None)
         for row in rows[::-1]
     ]
-    events = shopper_events(read_entries(entries), float(log.times_s[event]))
+    events = shopper_events(read_entries(entries))
     vectors = load_file(version / "items.safetensors")["vectors"].astype(np.float32)
-    values = (vectors[log.items[rows]], events.types, events.ages, events.words)
+    values = (vectors[log.items[rows]], events.types, events.ages(float(log.times_s[event])), events.words)
     served = session(version).run(["vector"], dict(zip(INPUTS, values, strict=True)))[0]
     expected = fitted.model.persons(Windows(log, ITEMS), np.array([event]))[0]
     np.testing.assert_allclose(served, expected, atol=1e-3)
