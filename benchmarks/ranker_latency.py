@@ -18,7 +18,7 @@ affects all variants alike. The report also gives the CPU time, which does not d
                          person's vector by a shopper model, features, order, answer. The history is as it was at the
                          call before, some seconds ago
     … in a Recommend     the same, within a second of the call before, as RankItems follows GetInterests
-    … after an event     the same for a person whose history has just changed: nothing is kept of the call before
+    … after an event     the same for a person who has just clicked on a product
 
 For RankItems the person of 50 events is one of 300 in a SQLite store, whose counts of neighbours are of these events.
 The shopper model has 3,000 products and random weights.
@@ -211,9 +211,10 @@ def rank_items(
     numbers = count()
 
     def record() -> None:
-        # It changes the history, and no figure of the call.
-        event = Event(f"shown-{next(numbers)}", "0", "s", "another", EventType.IMPRESSION, time.time())
-        store.record([Batch("default", [event], [])])
+        # On an item of the history: the number of its items stays the same.
+        number = next(numbers)
+        item_id = of_persons[number % SEQUENCE].item_id
+        store.record([Batch("default", [Event(f"new-{number}", "0", "s", item_id, EventType.CLICK, clock())], [])])
 
     def call() -> bytes:
         asked = ranker_pb2.RankItemsRequest.FromString(data)

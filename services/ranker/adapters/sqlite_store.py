@@ -171,11 +171,11 @@ class SqliteProfileStore(SqlitePersons):
         with self._reading_lock:
             known = self._masses.log_masses(self._reading, tenant, keys)
             masses = [known.get(key) for key in keys]
-        return [0.0 if mass is None else decayed(mass, now_s) for mass in masses]
+        return decayed(masses, now_s)
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
         rows = self._read(_POPULAR, (tenant, category, limit))
-        return [(item_id, decayed(mass, now_s)) for item_id, mass in rows]
+        return list(zip([item_id for item_id, _ in rows], decayed([mass for _, mass in rows], now_s), strict=True))
 
     def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]:
         rows = self._read_log(f"position, {_EVENT} FROM event", tenant, position, limit, person)

@@ -54,13 +54,14 @@ def user_features(request: RankingRequest) -> UserFeatures:
     dimensions = request.vectors.shape[1]
     known = request.user_history.once(_sequence, request.model_version, dimensions)
     query = np.zeros(dimensions, np.float32) if request.query is None else request.query.astype(np.float32)
+    numbers = known.numbers.astype(np.float32)
     # Events ahead of the clock count as now.
-    numbers = [(math.log1p(max(0.0, request.now_s - occurred_s)), *rest) for occurred_s, *rest in known.numbers]
+    numbers[:, 0] = np.log1p(np.maximum(request.now_s - known.numbers[:, 0], 0))
     return UserFeatures(
         known.item_ids,
         known.vectors,
         known.types,
-        np.array(numbers, np.float32).reshape(-1, len(EVENT_NUMBERS)),
+        numbers,
         _long_term(request, dimensions),
         query,
         _context(request, len(numbers)),
@@ -73,7 +74,7 @@ class _Sequence(NamedTuple):
     item_ids: Sequence[str]
     vectors: FloatArray
     types: IntArray
-    numbers: Sequence[tuple[float, float, float]]
+    numbers: npt.NDArray[np.float64]
 
 
 def _sequence(history: UserHistory, model_version: str, dimensions: int) -> _Sequence:
@@ -83,7 +84,7 @@ def _sequence(history: UserHistory, model_version: str, dimensions: int) -> _Seq
         [entry.item_id for entry in events],
         known.vectors[[known.rows[entry.item_id] for entry in events]],
         np.array([TYPES[entry.type] for entry in events], np.int64),
-        [_event_numbers(entry) for entry in events],
+        np.array([_event_numbers(entry) for entry in events]).reshape(-1, len(EVENT_NUMBERS)),
     )
 
 
