@@ -12,7 +12,6 @@ import hashlib
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from operator import is_
 from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -103,19 +102,11 @@ class UserHistory:
         """All entries by event id."""
         return {entry.event_id: entry for entry in (*self.recent, *self.lasting, *self.purchases)}
 
-    def keeping(self, before: UserHistory) -> UserHistory:
-        """This history, with what was made of `before` if that has the very same entries: then only `shown` differs.
-
-        What `once` makes of `shown` names it.
-        """
-        if self.least_priority == before.least_priority and all(
-            len(own) == len(others) and all(map(is_, own, others))
-            for own, others in (
-                (self.recent, before.recent), (self.lasting, before.lasting), (self.purchases, before.purchases)
-            )
-        ):  # fmt: skip
-            self._made.update(before._made)
-        return self
+    def showing(self, shown: Sequence[tuple[str, float]]) -> UserHistory:
+        """With the same entries, and what was made of them: what `once` makes of `shown` names it."""
+        history = replace(self, shown=shown)
+        history._made.update(self._made)
+        return history
 
     def without(self, item_id: str) -> UserHistory:
         """As if there were no recent event on this item; the sample of all events stays as it is."""
