@@ -54,7 +54,7 @@ from services.common.arrays import FloatArray
 from services.common.convert import vectors_to_proto
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
-from services.common.process import freeze_gc
+from services.common.process import freeze_gc, keep_freed_memory
 from services.ranker.adapters.boosted_trees import BoostedTrees
 from services.ranker.adapters.onnx_ranker import OnnxRanker
 from services.ranker.adapters.trees_ranker import KIND, ORDER, TreesRanker
@@ -202,7 +202,7 @@ def rank_items(
     while not shoppers.version("default", "0"):
         time.sleep(0.1)
     ranker = ItemRanker(
-        store, writer, models, ShopperReader(shoppers, store, writer), ItemLists(store, counts, clock),
+        store, writer, models, ShopperReader(shoppers, store, writer), ItemLists(store, counts, time.time),
         lambda tenant, person: (), ExplorationShares(), clock, Random(0),
     )  # fmt: skip
     query = vectors_to_proto(unit(random, 1), "m@1")
@@ -289,6 +289,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kairos-ranker-") as folder, ExitStack() as closing:
         found, before = ways(request(random), Path(folder), random, closing)
         # As a replica does when it has started.
+        keep_freed_memory()
         freeze_gc()
         taken, used = ({name: list[float]() for name in found} for _ in range(2))
         for at in tqdm(range(_WARMING + arguments.rounds), desc="rounds"):
