@@ -139,7 +139,9 @@ class UserSide(nn.Module):
         state, distances = self._events(items, types, gaps.clamp(min=0), words), _distances(types)
         for block in self.blocks[:-1]:
             state = block(state[None], distances)[0]
-        found: torch.Tensor = self.norm(self.blocks[-1].last(state, distances[-1]))
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        found: torch.Tensor = self.norm(last.last(state, distances[-1]))
         return found
 
 

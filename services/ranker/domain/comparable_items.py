@@ -62,11 +62,16 @@ class ComparableItems:
     places: IntArray
     prices: ItemPrices
 
+    def sums(self, rows: IntArray, values: DoubleArray) -> DoubleArray:
+        """[n]: of the values [m] at `rows` [m]."""
+        # Without values NumPy gives whole numbers.
+        return np.bincount(rows, values, minlength=len(self.items)).astype(np.float64, copy=False)
+
 
 def comparable_items(history: UserHistory, model_version: str, dimensions: int) -> ComparableItems:
     """For `UserHistory.once`."""
     known = {
-        entry.item_id: entry.features
+        entry.item_id: features
         for entry in (*history.recent, *history.lasting)
         if (features := entry.features) is not None
         and features.vector is not None

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from services.common.arrays import FloatArray
-from services.ranker.domain.comparable_items import ComparableItems, DoubleArray, ItemPrices, comparable_items
+from services.ranker.domain.comparable_items import ComparableItems, ItemPrices, comparable_items
 from services.ranker.domain.event import EventType, HistoryEntry
-from services.ranker.domain.user_history import LASTING_HALF_LIFE_S, UserHistory, lasting_weights
+from services.ranker.domain.user_history import LASTING_HALF_LIFE_S, DoubleArray, UserHistory, lasting_weights
 
 # Short-term interest fades within the hour, and with each further event.
 NOW_HALF_LIFE_S = 30 * 60.0
@@ -127,14 +127,15 @@ def _weighed(known: ComparableItems, weights: DoubleArray) -> Profile:
 
 def _weights(user_history: UserHistory, known: ComparableItems, now_s: float) -> DoubleArray:
     """[items]: short-term interest and long-term taste, mixed."""
-    count, recent, removals = len(known.items), known.recent, known.removals
+    recent, removals = known.recent, known.removals
     # An event fades with its age and with the events after it; events ahead of the clock count as now.
     ages_s = np.maximum(now_s - recent.occurred_s, 0)
     fades = np.exp2(-ages_s / NOW_HALF_LIFE_S - np.arange(len(ages_s)) / NOW_HALF_LIFE_EVENTS)
-    now = np.bincount(recent.rows, recent.weights * fades, count)
-    lasting = np.bincount(known.lasting, user_history.once(lasting_weights, now_s)[known.places], count)
+    now = known.sums(recent.rows, recent.weights * fades)
+    estimates = user_history.once(lasting_weights, now_s)[known.places]
+    lasting = known.sums(known.lasting, estimates)
     decays = np.exp2((removals.occurred_s - now_s) / LASTING_HALF_LIFE_S)
-    return _mixed(now, lasting + np.bincount(removals.rows, removals.weights * decays, count))
+    return _mixed(now, lasting + known.sums(removals.rows, removals.weights * decays))
 
 
 def _mixed(now: DoubleArray, lasting: DoubleArray) -> DoubleArray:

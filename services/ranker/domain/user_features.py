@@ -114,5 +114,4 @@ def _long_term(request: RankingRequest, dimensions: int) -> FloatArray:
     history = request.user_history
     known = history.once(comparable_items, request.model_version, dimensions)
     estimates = history.once(lasting_weights, request.now_s)[known.places]
-    weights = np.bincount(known.lasting, estimates, len(known.items)).astype(np.float32)
-    return unit_rows(weights @ known.raw)
+    return unit_rows(known.sums(known.lasting, estimates).astype(np.float32) @ known.raw)
