@@ -21,7 +21,6 @@ from services.ranker.domain.item_counts.of_history import (
     history_weights,
     items_of,
     most_of_item,
-    pairs_of,
     parts_of,
     scores_of,
 )
@@ -40,7 +39,7 @@ class HistoryNeighbours:
 
     def __init__(self, counts: CountStore, clock: Callable[[], float]) -> None:
         self._counts, self._clock = counts, clock
-        self._columns = lru_cache(_PARSED)(texts.columns_of_text)
+        self._neighbours = lru_cache(_PARSED)(_neighbours)
         self._items = _Items(counts, clock)
 
     def scores(self, tenant: str, history: UserHistory) -> dict[str, float]:
@@ -48,13 +47,14 @@ class HistoryNeighbours:
         items, known = self._newest_items(), history.once(items_of)
         neighbours, _ = self._read(tenant, history, items)
         log_totals = partial(items.log_totals_of, tenant)
-        return scores_of(history.once(history_weights), neighbours, log_totals, known, self._clock())
+        columns = {own: of.columns for own, of in neighbours.items()}
+        return scores_of(history.once(history_weights), columns, log_totals, known, self._clock())
 
     def shares(self, tenant: str, history: UserHistory, item_ids: Sequence[str]) -> EventShares:
         """What each of the person's last items adds to the scores of `item_ids`."""
         items = self._newest_items()
         neighbours, _ = self._read(tenant, history, items)
-        pairs = [_numbered(items, {own: of}) for own, of in neighbours.items()]
+        pairs = [_pairs(items, {own: of}) for own, of in neighbours.items()]
         values = [self._scores(tenant, history, items, each, item_ids) for each in pairs]
         return EventShares(list(neighbours), np.array(values, np.float32).reshape(len(pairs), len(item_ids)).T)
 
@@ -72,21 +72,22 @@ class HistoryNeighbours:
     def _newest_items(self) -> _Items:
         if self._items.is_full:
             self._items = _Items(self._counts, self._clock)
+            self._neighbours.cache_clear()
         return self._items
 
-    def _read(self, tenant: str, history: UserHistory, items: _Items) -> tuple[dict[str, NeighbourColumns], _Pairs]:
+    def _read(self, tenant: str, history: UserHistory, items: _Items) -> tuple[dict[str, _Neighbours], _Pairs]:
         """Once for a person's requests, until the counts are written again."""
         if not history.once(history_weights):
-            return {}, _numbered(items, {})
+            return {}, _pairs(items, {})
         return history.once(self._read_of, tenant, self._counts.progress(tenant).revision, items)
 
     def _read_of(
         self, history: UserHistory, tenant: str, revision: int, items: _Items
-    ) -> tuple[dict[str, NeighbourColumns], _Pairs]:
+    ) -> tuple[dict[str, _Neighbours], _Pairs]:
         stored = self._counts.read(tenant, CountKind.FOLLOWED, list(history.once(history_weights)))
         is_whole = most_of_item(len(stored)) > FEWEST_OF_ITEM
-        neighbours = {item_id: self._columns(text, is_whole) for item_id, text in stored.items()}
-        return neighbours, _numbered(items, neighbours)
+        neighbours = {item_id: self._neighbours(items, text, is_whole) for item_id, text in stored.items()}
+        return neighbours, _pairs(items, neighbours)
 
     def _scores(
         self, tenant: str, history: UserHistory, items: _Items, pairs: _Pairs, item_ids: Sequence[str]
@@ -107,8 +108,15 @@ class HistoryNeighbours:
         return scores
 
 
+class _Neighbours(NamedTuple):
+    """Of one item: its neighbours, and their numbers."""
+
+    columns: NeighbourColumns
+    numbers: IntArray
+
+
 class _Pairs(NamedTuple):
-    """As `of_history.Pairs`, with numbers of the items too: `own` [k], `others` [m]."""
+    """As `of_history.Pairs`, with the numbers of the items: `own` [k], `others` [m]."""
 
     names: Sequence[str]
     own: IntArray
@@ -117,9 +125,20 @@ class _Pairs(NamedTuple):
     log_masses: DoubleArray
 
 
-def _numbered(items: _Items, neighbours: dict[str, NeighbourColumns]) -> _Pairs:
-    pairs = pairs_of(neighbours)
-    return _Pairs(pairs.own, items.of(pairs.own), pairs.places, items.of(pairs.item_ids), pairs.log_masses)
+def _neighbours(items: _Items, text: str, is_whole: bool) -> _Neighbours:
+    """Of a stored document."""
+    columns = texts.columns_of_text(text, is_whole)
+    return _Neighbours(columns, items.of(columns.item_ids))
+
+
+def _pairs(items: _Items, neighbours: dict[str, _Neighbours]) -> _Pairs:
+    """The strongest of each item."""
+    names, most = list(neighbours), most_of_item(len(neighbours))
+    numbers = [of.numbers[:most] for of in neighbours.values()]
+    masses = [of.columns.log_masses[:most] for of in neighbours.values()]
+    places = np.repeat(np.arange(len(names)), [len(of) for of in numbers])
+    others = np.concatenate([np.zeros(0, np.intp), *numbers])
+    return _Pairs(names, items.of(names), places, others, np.concatenate([np.zeros(0), *masses]))
 
 
 class _Items:

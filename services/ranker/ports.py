@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from services.common.arrays import FloatArray
 from services.common.user_attributes import Declared
-from services.ranker.domain.event import Batch, Event, HistoryEntry, ItemFeatures
+from services.ranker.domain.event import Batch, Event, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.ranking_request import RankingRequest
 from services.ranker.domain.scores import Scores
@@ -361,10 +361,10 @@ class Usage:
 class ShopperModels(Protocol):
     """The versions of the shopper model that serve."""
 
-    def person(self, tenant: str, who: str, entries: Sequence[HistoryEntry], now_s: float) -> ShopperPerson | None:
-        """By the version that serves `who` now. None: there is no version, or it reads none of the events.
+    def person(self, tenant: str, who: str, history: UserHistory, now_s: float) -> ShopperPerson | None:
+        """By the version that serves `who` now. None: there is no version, or it reads none of the recent events.
 
-        `entries` are newest first, as in `UserHistory.recent`. `who` is the id of the user, the visitor or the session.
+        `who` is the id of the user, the visitor or the session. Ages of events count from the whole second before now.
         """
 
     def version(self, tenant: str, who: str) -> str:

@@ -37,8 +37,9 @@ class ShopperReader:
         """None: there is no model, or no event that it reads."""
         if not self.version(tenant, message):
             return None
-        entries = user_history.recent or self._of_session(tenant, message.session_id)
-        return self._models.person(tenant, _who(message), entries, now_s)
+        if not user_history.recent:
+            user_history = UserHistory(self._of_session(tenant, message.session_id))
+        return self._models.person(tenant, _who(message), user_history, now_s)
 
     def version(self, tenant: str, message: OfSomebody) -> str:
         """The name of the version that serves the person; empty if there is none."""

@@ -209,7 +209,7 @@ class CandidateLists:
 
     def _popularity(self, rows: IntArray, now_s: float) -> FloatArray:
         logs = self._log_popularity
-        return np.array([decayed(logs.get(row), now_s) for row in rows.tolist()], np.float32)
+        return np.array(decayed([logs.get(row) for row in rows.tolist()], now_s), np.float32)
 
 
 def _highest(values: FloatArray, count: int) -> IntArray:

@@ -108,6 +108,17 @@ class UserSide(nn.Module):
         self, items: torch.Tensor, types: torch.Tensor, gaps: torch.Tensor, words: torch.Tensor | None
     ) -> torch.Tensor:
         """[b, l, width] of item vectors [b, l, width], types [b, l], gaps in days [b, l], words [b, l, WORDS]."""
+        state = self._events(items, types, gaps, words)
+        distances = _distances(types[0])
+        for block in self.blocks:
+            state = block(state, distances)
+        found: torch.Tensor = self.norm(state)
+        return found
+
+    def _events(
+        self, items: torch.Tensor, types: torch.Tensor, gaps: torch.Tensor, words: torch.Tensor | None
+    ) -> torch.Tensor:
+        """[..., width] of each event: what it is of, its type, age and words."""
         ages = self.ages(near_knots(gaps))
         if self.training and self.settings.age_dropout:
             ages = ages * (torch.rand(len(ages), 1, 1) >= self.settings.age_dropout)
@@ -115,21 +126,23 @@ class UserSide(nn.Module):
         if words is not None:
             counts = (words > 0).sum(-1, keepdim=True).clamp(min=1)
             state = state + self.words(words).sum(-2) / counts * self.settings.width**0.5
-        state = functional.dropout(state, self.settings.dropout, self.training)
-        # Distances [l, l] from an event to an earlier one; negative to a later one.
-        places = torch.cumsum(torch.ones_like(types[0]), 0)
-        distances = places[:, None] - places[None, :]
-        for block in self.blocks:
-            state = block(state, distances)
-        found: torch.Tensor = self.norm(state)
-        return found
+        return functional.dropout(state, self.settings.dropout, self.training)
 
     def person(self, items: torch.Tensor, types: torch.Tensor, ages: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
-        """[width] of one person's m events: `ShopperEvents`, with the item vectors [m, width]."""
+        """[width] of one person's m events: `ShopperEvents`, with the item vectors [m, width].
+
+        The state after the last event, without the work for the others: a request waits for it.
+        """
         # ONNX has no expm1; what is lost is some milliseconds.
         days = torch.exp(ages) - 1.0
         gaps = days - torch.cat([days[1:], torch.zeros_like(days[:1])])
-        return self.states(items[None], types[None], gaps.clamp(min=0)[None], words[None])[0, -1]
+        state, distances = self._events(items, types, gaps.clamp(min=0), words), _distances(types)
+        for block in self.blocks[:-1]:
+            state = block(state[None], distances)[0]
+        last = self.blocks[-1]
+        assert isinstance(last, Block)
+        found: torch.Tensor = self.norm(last.last(state, distances[-1]))
+        return found
 
 
 class Block(nn.Module):
@@ -156,12 +169,30 @@ class Block(nn.Module):
         bias = self.nearness(distances.clamp(0, SEQUENCE - 1)).permute(2, 0, 1)
         logits = queries @ keys.transpose(-1, -2) * (width // self.heads) ** -0.5 + bias
         chances = self._dropped(torch.softmax(logits.masked_fill(distances < 0, -1e9), dim=-1))
-        state = state + self._dropped(self.join((chances @ values).transpose(1, 2).reshape(batch, length, width)))
+        seen = (chances @ values).transpose(1, 2).reshape(batch, length, width)
+        return self._fed(state + self._dropped(self.join(seen)))
+
+    def last(self, state: torch.Tensor, distances: torch.Tensor) -> torch.Tensor:
+        """[width]: `forward` for the last of one person's events. `state` [m, width]; `distances` [m] to the last."""
+        width = state.shape[-1]
+        projected = self.project(self.before_attention(state)).reshape(-1, 3, self.heads, width // self.heads)
+        queries, keys, values = projected.unbind(1)
+        logits = (keys * queries[-1]).sum(-1) * (width // self.heads) ** -0.5 + self.nearness(distances)
+        chances = torch.softmax(logits, dim=0)
+        return self._fed(state[-1] + self.join((chances[..., None] * values).sum(0).reshape(width)))
+
+    def _fed(self, state: torch.Tensor) -> torch.Tensor:
         fed = self.narrow(self._dropped(functional.gelu(self.widen(self.before_feed(state)))))
         return state + self._dropped(fed)
 
     def _dropped(self, state: torch.Tensor) -> torch.Tensor:
         return functional.dropout(state, self.dropout, self.training)
+
+
+def _distances(types: torch.Tensor) -> torch.Tensor:
+    """[l, l] from an event to an earlier one; negative to a later one."""
+    places = torch.cumsum(torch.ones_like(types), 0)
+    return places[:, None] - places[None, :]
 
 
 def near_knots(gaps: torch.Tensor) -> torch.Tensor:

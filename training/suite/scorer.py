@@ -10,6 +10,7 @@ import numpy as np
 
 from services.common.arrays import FloatArray
 from services.ranker.adapters.shopper_version import MODEL, ShopperVersion
+from services.ranker.domain.user_history import UserHistory
 from training.suite.cases import Case
 
 
@@ -34,7 +35,7 @@ class VersionScorer:
         return self._items
 
     def scores(self, case: Case) -> FloatArray:
-        person = self._version.vector(case.entries, case.at_s)
+        person = self._version.vector(UserHistory(case.entries), case.at_s)
         if person is None:
             return np.zeros(len(self.item_ids), np.float32)
         found: FloatArray = self._items @ person

@@ -18,12 +18,14 @@ _ENTRY_BYTES, _COPIES, _NEIGHBOURS_BYTES = 700, 4, 40_000
 class Read(NamedTuple):
     """`revision` is the tenant's: it grows when item features change, and when anything is removed. `of_person` changes
     when the person's own logs grow, also by a merge, and when the key leads to another person. With both equal, nothing
-    of `history` has changed.
+    of `history` has changed. With equal `revision` and `of_events`, nothing but what was shown; a store that does not
+    know has None.
     """
 
     revision: Hashable
     of_person: Hashable
     history: UserHistory
+    of_events: Hashable = None
 
 
 class HistoryCache:

@@ -146,7 +146,7 @@ class RedisProfileStore(RedisRetention):
     def popularity(self, tenant: str, keys: Sequence[str], now_s: float) -> list[float]:
         if not keys:
             return []
-        return [decayed(mass, now_s) for mass in self._redis.zmscore(f"{tenant_prefix(tenant)}popularity", list(keys))]
+        return decayed(self._redis.zmscore(f"{tenant_prefix(tenant)}popularity", list(keys)), now_s)
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
         prefix, found = tenant_prefix(tenant), list[tuple[float, str, str]]()
@@ -163,7 +163,8 @@ class RedisProfileStore(RedisRetention):
                 if not category or (data and _is_in(data, category))
             ]
             first += size
-        return [(item_id, decayed(-mass, now_s)) for mass, _, item_id in sorted(found)[:limit]]
+        best = sorted(found)[:limit]
+        return list(zip([item_id for *_, item_id in best], decayed([-mass for mass, *_ in best], now_s), strict=True))
 
     def _representatives(self, prefix: str, keys: Sequence[str]) -> list[str]:
         """For each key of popularity the item of the group that brought most of it; the key itself without a group."""

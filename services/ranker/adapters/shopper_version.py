@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from safetensors.numpy import load_file
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.event import EventType, HistoryEntry
-from services.ranker.domain.shopper.events import WORDS, read_entries, shopper_events
+from services.ranker.domain.shopper.events import WORDS, ShopperEvents, read_entries, shopper_events
+from services.ranker.domain.user_history import UserHistory
 from services.ranker.domain.weights import Weights
 
 FORMAT = 1
@@ -61,22 +63,30 @@ class ShopperVersion:
         self._user = _session(folder / USER_GRAPH, threads)
         self._run(np.zeros((1, self._dimensions), np.float32), [6], [0.0], [[1] + [0] * (WORDS - 1)])
 
-    def vector(self, entries: Sequence[HistoryEntry], now_s: float) -> FloatArray | None:
-        """[dimensions], of a history, newest first; None if the model reads none of it.
+    def vector(self, history: UserHistory, now_s: float) -> FloatArray | None:
+        """[dimensions], of the recent events; None if the model reads none of them.
 
         Events on items that are neither in the version nor have a vector that its map reads are left out.
         """
-        read = read_entries([entry for entry in entries if self._knows(entry)])
+        # By a weak reference: a history in a cache does not keep an old version.
+        if (found := history.once(_read, ref(self))) is None:
+            return None
+        events, items = found
+        return self._run(items, events.types, events.ages(now_s), events.words)
+
+    def read(self, recent: Sequence[HistoryEntry]) -> tuple[ShopperEvents, FloatArray] | None:
+        """What the model reads of events, newest first, and the vectors of their items [m, dimensions]."""
+        read = read_entries([entry for entry in recent if self._knows(entry)])
         if not read:
             return None
-        events = shopper_events(read, now_s)
+        events = shopper_events(read)
         rows = np.array([self._rows.get(item_id, -1) for item_id in events.item_ids], np.int64)
         items = np.zeros((len(rows), self._dimensions), np.float32)
         items[rows >= 0] = self._vectors[rows[rows >= 0]]
         for place in np.flatnonzero(rows < 0).tolist():
             if events.item_ids[place]:
                 items[place] = self._mapped(read[place])
-        return self._run(items, events.types, events.ages, events.words)
+        return events, items
 
     def scores(
         self, person: FloatArray, item_ids: Sequence[str], vectors: FloatArray, vector_version: str
@@ -124,6 +134,10 @@ class ShopperVersion:
         if vector.shape != (self._dimensions,):
             raise ValueError(f"{USER_GRAPH} gives {vector.shape}, not {(self._dimensions,)}; train it again")
         return vector
+
+
+def _read(history: UserHistory, version: ref[ShopperVersion]) -> tuple[ShopperEvents, FloatArray] | None:
+    return None if (model := version()) is None else model.read(history.recent)
 
 
 def fitted_weights(folder: Path) -> Weights | None:

@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS event (
     dwell_ms INTEGER, recorded_s REAL, price REAL, priority REAL, order_id TEXT NOT NULL DEFAULT '',
     quote_id TEXT NOT NULL DEFAULT '', currency TEXT NOT NULL DEFAULT '', paid_units INTEGER NOT NULL DEFAULT 0,
     paid_nanos INTEGER NOT NULL DEFAULT 0, category TEXT NOT NULL DEFAULT '', UNIQUE (tenant, event_id));
+CREATE INDEX IF NOT EXISTS event_in_log ON event (tenant, position);
 CREATE INDEX IF NOT EXISTS event_of_person_in_log ON event (tenant, person, position);
 CREATE INDEX IF NOT EXISTS recent ON event (tenant, person, occurred_s DESC, event_id DESC)
     WHERE type <> 'impression';

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,15 @@ from services.ranker.adapters.ranking_bytes import from_bytes, to_bytes
 from services.ranker.adapters.sqlite_consumers import MOST_MARKS, marks
 from services.ranker.adapters.sqlite_persons import SqlitePersons
 from services.ranker.adapters.sqlite_popularity import PopularityInMemory
-from services.ranker.adapters.sqlite_totals import ENTRY, PURCHASE_EVENTS, RECENT_EVENTS, REFUND_EVENTS, entry_of
-from services.ranker.domain.event import Batch, Event, EventType, ItemFeatures
+from services.ranker.adapters.sqlite_totals import (
+    ENTRY,
+    EVENT_ID,
+    PURCHASE_EVENTS,
+    RECENT_EVENTS,
+    REFUND_EVENTS,
+    entry_of,
+)
+from services.ranker.domain.event import Batch, Event, EventType, HistoryEntry, ItemFeatures
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.popularity import decayed
 from services.ranker.domain.refunds import UNDOING
@@ -45,8 +52,8 @@ _SHOWN = (
 _STAMP = """
 SELECT (SELECT revision FROM history_revision WHERE tenant = ?1),
     (SELECT MAX(position) FROM event WHERE tenant = ?1 AND person = ?2),
-    (SELECT MAX(position) FROM impressions WHERE tenant = ?1 AND person = ?2 AND person <> ''),
-    (SELECT COUNT(*) FROM merged WHERE tenant = ?1 AND person = ?2)
+    (SELECT COUNT(*) FROM merged WHERE tenant = ?1 AND person = ?2),
+    (SELECT MAX(position) FROM impressions WHERE tenant = ?1 AND person = ?2 AND person <> '')
 """
 # An item that has not changed is read, not written, more than once a day.
 _STORE_ITEM = """
@@ -120,26 +127,45 @@ class SqliteProfileStore(SqlitePersons):
             # All of one moment.
             self._reading.execute("BEGIN")
             try:
-                whose = (tenant, self._owners(self._reading, tenant, [person]).get(person, person))
-                revision, *of_person = self._reading.execute(_STAMP, whose).fetchone()
-                known, stamp = self._histories.get(tenant, person), (revision, (whose[1], *of_person))
+                owner = self._owners(self._reading, tenant, [person]).get(person, person)
+                revision, last_event, merged, last_page = self._reading.execute(_STAMP, (tenant, owner)).fetchone()
+                known, of_events = self._histories.get(tenant, person), (owner, last_event, merged)
+                stamp = (revision, (*of_events, last_page))
                 if known is not None and known[:2] == stamp:
                     return known.history
-                events = [self._reading.execute(query, whose).fetchall() for query in _HISTORY]
-                elsewhere, pages = (self._reading.execute(q, whose).fetchall() for q in (_SHOWN_ELSEWHERE, _SHOWN))
-                # Each item once: a history often has several events on the same item.
-                item_ids = {row[0] for of in events for row in of}
-                query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({marks(item_ids)})"
-                rows = self._reading.execute(query, (tenant, *item_ids)).fetchall()
+                shown = self._shown(tenant, owner)
+                # While the revision is the same, an event that was read before is, and so is its item.
+                if known is None or known.revision != revision:
+                    history = self._history(tenant, owner, {}, shown)
+                elif known.of_events == of_events:
+                    history = known.history.showing(shown)
+                else:
+                    history = self._history(tenant, owner, known.history.entries, shown)
             finally:
                 self._reading.execute("COMMIT")
-        items = {row[0]: _features(*row) for row in rows}
-        shown = [*elsewhere, *((item_id, shown_s) for ids, shown_s in pages for item_id in json.loads(ids))]
-        shown.sort(key=lambda each: (each[1], each[0]), reverse=True)
-        recent, lasting, purchases, refunds = ([entry_of(row, items) for row in of] for of in events)
-        history = UserHistory.of(recent, lasting, purchases, refunds, shown[:SHOWN])
-        self._histories.put(tenant, person, Read(*stamp, history))
+        self._histories.put(tenant, person, Read(*stamp, history, of_events))
         return history
+
+    def _shown(self, tenant: str, person: str) -> list[tuple[str, float]]:
+        elsewhere, pages = (self._reading.execute(of, (tenant, person)).fetchall() for of in (_SHOWN_ELSEWHERE, _SHOWN))
+        shown = [*elsewhere, *((item_id, shown_s) for ids, shown_s in pages for item_id in json.loads(ids))]
+        return sorted(shown, key=lambda each: (each[1], each[0]), reverse=True)[:SHOWN]
+
+    def _history(
+        self, tenant: str, person: str, known: Mapping[str, HistoryEntry], shown: Sequence[tuple[str, float]]
+    ) -> UserHistory:
+        """`known` are entries by event id, with their items as they are now."""
+        events = [self._reading.execute(query, (tenant, person)).fetchall() for query in _HISTORY]
+        # Each item once: a history often has several events on the same item.
+        items = {entry.item_id: entry.features for entry in known.values()}
+        item_ids = {row[0] for of in events for row in of} - items.keys()
+        query = f"SELECT {_ITEM} FROM item WHERE tenant = ? AND item_id IN ({marks(item_ids)})"
+        rows = self._reading.execute(query, (tenant, *item_ids)).fetchall() if item_ids else []
+        items |= {row[0]: _features(*row) for row in rows}
+        recent, lasting, purchases, refunds = (
+            [known.get(row[EVENT_ID]) or entry_of(row, items) for row in of] for of in events
+        )
+        return UserHistory.of(recent, lasting, purchases, refunds, shown)
 
     def items(self, tenant: str, item_ids: Sequence[str]) -> dict[str, ItemFeatures]:
         found: dict[str, ItemFeatures] = {}
@@ -157,11 +183,11 @@ class SqliteProfileStore(SqlitePersons):
         with self._reading_lock:
             known = self._masses.log_masses(self._reading, tenant, keys)
             masses = [known.get(key) for key in keys]
-        return [0.0 if mass is None else decayed(mass, now_s) for mass in masses]
+        return decayed(masses, now_s)
 
     def popular(self, tenant: str, category: str, limit: int, now_s: float) -> list[tuple[str, float]]:
         rows = self._read(_POPULAR, (tenant, category, limit))
-        return [(item_id, decayed(mass, now_s)) for item_id, mass in rows]
+        return list(zip([item_id for item_id, _ in rows], decayed([mass for _, mass in rows], now_s), strict=True))
 
     def events_after(self, tenant: str, position: int, limit: int, person: str = "") -> list[tuple[int, Event]]:
         rows = self._read_log(f"position, {_EVENT} FROM event", tenant, position, limit, person)

@@ -18,6 +18,8 @@ ENTRY = (
     "item_id, session_id, type, occurred_s, dwell_ms, event_id, query, price, order_id, quantity "
     "FROM event WHERE tenant = ? AND person = ?"
 )
+# Its place in the columns of ENTRY.
+EVENT_ID = 5
 _NEWEST = "ORDER BY occurred_s DESC, event_id DESC"
 # By the partial index of the same name.
 RECENT_EVENTS = (
@@ -196,7 +198,7 @@ class SqliteTotals(SqliteRetention):
         return [entry_of(row, {}) for row in self._db.execute(query, (tenant, person)).fetchall()]
 
 
-def entry_of(row: Sequence[Any], items: Mapping[str, ItemFeatures]) -> HistoryEntry:
+def entry_of(row: Sequence[Any], items: Mapping[str, ItemFeatures | None]) -> HistoryEntry:
     """The columns of ENTRY, joined with the item as known now."""
     item_id, session, kind, occurred, dwell, event_id, query, price, order_id, quantity = row
     return HistoryEntry(

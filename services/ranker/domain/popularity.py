@@ -8,6 +8,9 @@ items of a group count as one. A purchase that is undone counts no longer: the p
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 from services.ranker.domain.event import Event, EventType
 
@@ -55,8 +58,11 @@ def moved(log_total: float | None, log_share: float | None, log_new: float | Non
     return most + math.log2(left) if left > 1e-9 else None
 
 
-def decayed(log_total: float | None, now_s: float) -> float:
-    return 0.0 if log_total is None else float(2.0 ** (log_total - now_s / HALF_LIFE_S))
+def decayed(log_totals: Sequence[float | None], now_s: float) -> list[float]:
+    """One for each; 0 for None."""
+    known = np.array([-math.inf if log_total is None else log_total for log_total in log_totals])
+    totals: list[float] = np.exp2(known - now_s / HALF_LIFE_S).tolist()
+    return totals
 
 
 def _scaled(log: float | None, most: float) -> float:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray, unit_rows
+from services.ranker.domain.comparable_items import comparable_items
 from services.ranker.domain.event import EventType, HistoryEntry
 from services.ranker.domain.ranking_request import RankingRequest
-from services.ranker.domain.user_history import UserHistory, lasting_by_id, lasting_weights
+from services.ranker.domain.user_history import UserHistory, lasting_weights
 
 IntArray = npt.NDArray[np.int64]
 
@@ -53,13 +54,14 @@ def user_features(request: RankingRequest) -> UserFeatures:
     dimensions = request.vectors.shape[1]
     known = request.user_history.once(_sequence, request.model_version, dimensions)
     query = np.zeros(dimensions, np.float32) if request.query is None else request.query.astype(np.float32)
+    numbers = known.numbers.astype(np.float32)
     # Events ahead of the clock count as now.
-    numbers = [(math.log1p(max(0.0, request.now_s - occurred_s)), *rest) for occurred_s, *rest in known.numbers]
+    numbers[:, 0] = np.log1p(np.maximum(request.now_s - known.numbers[:, 0], 0))
     return UserFeatures(
         known.item_ids,
         known.vectors,
         known.types,
-        np.array(numbers, np.float32).reshape(-1, len(EVENT_NUMBERS)),
+        numbers,
         _long_term(request, dimensions),
         query,
         _context(request, len(numbers)),
@@ -72,18 +74,17 @@ class _Sequence(NamedTuple):
     item_ids: Sequence[str]
     vectors: FloatArray
     types: IntArray
-    numbers: Sequence[tuple[float, float, float]]
+    numbers: npt.NDArray[np.float64]
 
 
 def _sequence(history: UserHistory, model_version: str, dimensions: int) -> _Sequence:
-    events = [entry for entry in history.recent if entry.type in TYPES and _is_of(entry, model_version, dimensions)][
-        :SEQUENCE
-    ]
+    known = history.once(comparable_items, model_version, dimensions)
+    events = [entry for entry in history.recent if entry.type in TYPES and entry.item_id in known.rows][:SEQUENCE]
     return _Sequence(
         [entry.item_id for entry in events],
-        unit_rows(np.array([_vector(entry) for entry in events], np.float32).reshape(len(events), dimensions)),
+        known.vectors[[known.rows[entry.item_id] for entry in events]],
         np.array([TYPES[entry.type] for entry in events], np.int64),
-        [_event_numbers(entry) for entry in events],
+        np.array([_event_numbers(entry) for entry in events]).reshape(-1, len(EVENT_NUMBERS)),
     )
 
 
@@ -111,32 +112,6 @@ def _context(request: RankingRequest, event_count: int) -> FloatArray:
 def _long_term(request: RankingRequest, dimensions: int) -> FloatArray:
     """The weighted mean of the lasting events' items, a unit vector; zero without any."""
     history = request.user_history
-    places, vectors = history.once(_lasting_vectors, request.model_version, dimensions)
-    if not places:
-        return np.zeros(dimensions, np.float32)
-    estimates = history.once(lasting_weights, request.now_s)
-    return unit_rows(np.array([estimates[place] for place in places], np.float32) @ vectors)
-
-
-def _lasting_vectors(history: UserHistory, model_version: str, dimensions: int) -> tuple[list[int], FloatArray]:
-    """(places in `lasting` of those that have a vector, by event id; the vectors [places, dimensions])."""
-    places = [
-        place for place in history.once(lasting_by_id) if _is_of(history.lasting[place], model_version, dimensions)
-    ]
-    return places, np.array([_vector(history.lasting[place]) for place in places], np.float32)
-
-
-def _is_of(entry: HistoryEntry, model_version: str, dimensions: int) -> bool:
-    known = entry.features
-    return (
-        known is not None
-        and known.vector is not None
-        and known.model_version == model_version
-        and len(known.vector) == dimensions
-    )
-
-
-def _vector(entry: HistoryEntry) -> FloatArray:
-    if entry.features is None or entry.features.vector is None:
-        raise ValueError(f"{entry.item_id} has no vector; ask _is_of first")
-    return entry.features.vector
+    known = history.once(comparable_items, request.model_version, dimensions)
+    estimates = history.once(lasting_weights, request.now_s)[known.places]
+    return unit_rows(known.sums(known.lasting, estimates).astype(np.float32) @ known.raw)

@@ -12,11 +12,15 @@ import hashlib
 import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from services.ranker.domain.event import Event, EventType, HistoryEntry
 from services.ranker.domain.refunds import undone
 
+DoubleArray = npt.NDArray[np.float64]
 _Made = TypeVar("_Made")
 
 # The newest events of every type but IMPRESSION, REFUND and CANCELLATION.
@@ -93,6 +97,17 @@ class UserHistory:
             self._made[make] = of, made
         return cast(_Made, made)
 
+    @property
+    def entries(self) -> dict[str, HistoryEntry]:
+        """All entries by event id."""
+        return {entry.event_id: entry for entry in (*self.recent, *self.lasting, *self.purchases)}
+
+    def showing(self, shown: Sequence[tuple[str, float]]) -> UserHistory:
+        """With the same entries, and what was made of them: what `once` makes of `shown` names it."""
+        history = replace(self, shown=shown)
+        history._made.update(self._made)
+        return history
+
     def without(self, item_id: str) -> UserHistory:
         """As if there were no recent event on this item; the sample of all events stays as it is."""
         return replace(self, recent=[entry for entry in self.recent if entry.item_id != item_id])
@@ -118,33 +133,40 @@ def priority_of(event_id: str, kind: EventType, dwell_ms: int, occurred_s: float
     return math.log2(weight) + occurred_s / LASTING_HALF_LIFE_S - math.log2(uniform)
 
 
-def lasting_weights(history: UserHistory, now_s: float) -> list[float]:
-    """One for each of `lasting`: unbiased estimates that add up to the decayed weight of all events there ever were.
+def lasting_weights(history: UserHistory, now_s: float) -> DoubleArray:
+    """[lasting]: unbiased estimates that add up to the decayed weight of all events there ever were.
 
     Of a sample that is not full they are the exact weights.
     """
-    lasting, least = history.lasting, history.least_priority
-    is_sample = len(lasting) >= LASTING or least > -math.inf
-    priorities = history.once(_priorities) if is_sample else [0.0] * len(lasting)
-    if len(lasting) >= LASTING:
-        least = min(priorities)
-    threshold = 2.0 ** (least - now_s / LASTING_HALF_LIFE_S) if is_sample else 0.0
-    weights = []
-    for entry, own_priority in zip(lasting, priorities, strict=True):
-        own = event_weight(entry.type, entry.dwell_ms)
-        decayed = own * 0.5 ** ((now_s - entry.occurred_s) / LASTING_HALF_LIFE_S)
-        is_the_threshold = threshold > 0 and own_priority == least
-        weights.append(0.0 if is_the_threshold else max(decayed, threshold))
+    of, least = history.once(_lasting_events), history.least_priority
+    weights: DoubleArray = of.weights * np.exp2((of.occurred_s - now_s) / LASTING_HALF_LIFE_S)
+    if len(weights) >= LASTING:
+        least = float(of.priorities.min())
+    threshold = 2.0 ** (least - now_s / LASTING_HALF_LIFE_S)
+    if threshold > 0:
+        weights = np.where(of.priorities == least, 0.0, np.maximum(weights, threshold))
     return weights
 
 
-def lasting_by_id(history: UserHistory) -> list[int]:
-    """The places in `lasting`, by event id: a sum of floats depends on its order, and must not on that of arrival."""
-    return sorted(range(len(history.lasting)), key=lambda place: history.lasting[place].event_id)
+class _LastingEvents(NamedTuple):
+    """Of the lasting events [k]: weights without decay, times in seconds since the epoch, and priorities of a sample.
+
+    Where `lasting` are all events, nobody asks for the priorities: they are 0.
+    """
+
+    weights: DoubleArray
+    occurred_s: DoubleArray
+    priorities: DoubleArray
 
 
-def _priorities(history: UserHistory) -> list[float]:
-    return [_of_entry(entry) for entry in history.lasting]
+def _lasting_events(history: UserHistory) -> _LastingEvents:
+    lasting = history.lasting
+    is_sample = len(lasting) >= LASTING or history.least_priority > -math.inf
+    return _LastingEvents(
+        np.array([event_weight(entry.type, entry.dwell_ms) for entry in lasting], np.float64),
+        np.array([entry.occurred_s for entry in lasting], np.float64),
+        np.array([_of_entry(entry) if is_sample else 0.0 for entry in lasting], np.float64),
+    )
 
 
 def _of_entry(entry: HistoryEntry) -> float:

@@ -5,6 +5,7 @@ If a version fails, the one behind it serves: behind a challenger stands the cur
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
+from weakref import ref
 
 import structlog
 
@@ -20,7 +22,7 @@ from services.common.models.follower import Follower
 from services.common.models.loaded_versions import LoadedVersions, TenantVersions
 from services.common.models.rollout import Stage
 from services.common.models.shadow import ShadowScorer, agreement
-from services.ranker.domain.event import HistoryEntry
+from services.ranker.domain.user_history import UserHistory
 from services.ranker.domain.weights import Weights
 from services.ranker.models.trial_counts import TrialCounts
 from services.ranker.models.usage_counts import UsageCounts
@@ -38,7 +40,7 @@ class Shopper(Protocol):
     name: str
     weights: Weights | None
 
-    def vector(self, entries: Sequence[HistoryEntry], now_s: float) -> FloatArray | None: ...
+    def vector(self, history: UserHistory, now_s: float) -> FloatArray | None: ...
 
     def scores(
         self, person: FloatArray, item_ids: Sequence[str], vectors: FloatArray, vector_version: str
@@ -60,7 +62,7 @@ class _Person:
 
     vector: FloatArray
     model: Shopper
-    entries: Sequence[HistoryEntry]
+    history: UserHistory
     now_s: float
     took_s: float
     trial: _Trial | None
@@ -79,7 +81,7 @@ class _Person:
         if (trial := self.trial) is not None:
 
             def of_challenger() -> float:
-                person = trial.challenger.vector(self.entries, self.now_s)
+                person = trial.challenger.vector(self.history, self.now_s)
                 if person is None:
                     return 0.0
                 return agreement(scores, trial.challenger.scores(person, item_ids, vectors, vector_version))
@@ -89,9 +91,9 @@ class _Person:
         return scores
 
     def without(self, item_id: str) -> ShopperPerson | None:
-        entries = [entry for entry in self.entries if entry.item_id != item_id]
-        vector = self.model.vector(entries, self.now_s)
-        return None if vector is None else replace(self, vector=vector, entries=entries, trial=None)
+        history = self.history.without(item_id)
+        vector = self.model.vector(history, self.now_s)
+        return None if vector is None else replace(self, vector=vector, history=history, trial=None)
 
 
 class ServedShoppers:
@@ -115,15 +117,16 @@ class ServedShoppers:
         self.refresh()
         self._follower = Follower(self._look, poll_s)
 
-    def person(self, tenant: str, who: str, entries: Sequence[HistoryEntry], now_s: float) -> ShopperPerson | None:
+    def person(self, tenant: str, who: str, history: UserHistory, now_s: float) -> ShopperPerson | None:
         loaded = self._versions.of(tenant)
         if loaded is None:
             return None
-        rollout = loaded.rollout
+        # The calls of one recommendation share the vector. To events it is by less than a second too early.
+        rollout, second = loaded.rollout, math.floor(now_s)
         for version in _candidates(loaded, tenant, who):
             model, began = loaded.served[version], time.perf_counter()
             try:
-                vector = model.vector(entries, now_s)
+                vector = history.once(_vector, ref(model), second)
             except Exception:
                 self._counts.failed(tenant, rollout, version)
                 self._usage.add(model.name, errors=1)
@@ -134,7 +137,7 @@ class ServedShoppers:
             took_s = time.perf_counter() - began
             self._counts.add(tenant, rollout, {f"{version}.requests": 1, f"{version}.seconds": took_s})
             self._usage.add(model.name, requests=1, seconds=took_s)
-            return _Person(vector, model, entries, now_s, took_s, self._trial(tenant, loaded))
+            return _Person(vector, model, history, second, took_s, self._trial(tenant, loaded))
         return None
 
     def version(self, tenant: str, who: str) -> str:
@@ -164,6 +167,11 @@ class ServedShoppers:
     def _look(self) -> None:
         self.refresh()
         self._counts.flush()
+
+
+def _vector(history: UserHistory, version: ref[Shopper], second: int) -> FloatArray | None:
+    """By a weak reference: a history in a cache does not keep an old version."""
+    return None if (model := version()) is None else model.vector(history, second)
 
 
 def _candidates(loaded: TenantVersions[Shopper], tenant: str, who: str) -> list[str]:

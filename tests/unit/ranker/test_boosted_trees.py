@@ -19,7 +19,7 @@ def saved(booster: lightgbm.Booster, folder: Path) -> Path:
     return folder / "order.txt"
 
 
-@pytest.mark.parametrize("leaves", [2, 31, 64])
+@pytest.mark.parametrize("leaves", [2, 7, 8, 9, 16, 17, 31, 64])
 def test_the_score_is_that_of_lightgbm(leaves: int, tmp_path: Path) -> None:
     """For random rows, constant columns and values that equal a threshold."""
     booster = fitted(num_leaves=leaves)

@@ -32,7 +32,7 @@ def counted(acts: list[tuple[str, EventType, int]]) -> float:
         if mass > shares.get(person, -math.inf):
             total = moved(total, shares.get(person), mass)
             shares[person] = mass
-    return decayed(total, NOW_S)
+    return decayed([total], NOW_S)[0]
 
 
 @given(ACTS)
@@ -62,7 +62,7 @@ def test_what_is_left_of_a_share(others: list[int], age_days: int, left: int | N
     share = log_mass(event("b", EventType.PURCHASE, age_days))
     rest = None if left is None else log_mass(event("b", EventType.CLICK, age_days + left))
     after = moved(moved(total, None, share), share, rest)
-    expected = decayed(total, NOW_S) + decayed(rest, NOW_S)
-    assert decayed(after, NOW_S) == pytest.approx(expected, rel=1e-6, abs=6e-9)
+    expected = sum(decayed([total, rest], NOW_S))
+    assert decayed([after], NOW_S)[0] == pytest.approx(expected, rel=1e-6, abs=6e-9)
     if total is None and rest is None:
         assert after is None

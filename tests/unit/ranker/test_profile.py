@@ -125,6 +125,18 @@ def test_shown_without_a_click() -> None:
     assert profile.shown_without_click == {"boot": 1, "lamp": 1}
 
 
+def test_what_is_shown_changes_no_interest() -> None:
+    """A history that shows other items counts these, and has the same items, weights and prices."""
+    history = user_history(entry(BOOT, age_s=10), entry(LAMP, age_s=20))
+    before = build_profile(history, "m@1", 3, NOW_S)
+    for shown in ([("lamp", NOW_S - 5)], [("lamp", NOW_S - 5), ("boot", NOW_S - 4)], []):
+        history = history.showing(shown)
+        profile = build_profile(history, "m@1", 3, NOW_S)
+        assert profile.shown_without_click == dict.fromkeys((item_id for item_id, _ in shown), 1)
+        assert (profile.item_ids, profile.price, profile.prices) == (before.item_ids, before.price, before.prices)
+        np.testing.assert_array_equal(profile.weights, before.weights)
+
+
 def request_for(*items: ItemFeatures, history: list[HistoryEntry], stocks: tuple[int, ...] = ()) -> RankingRequest:
     """The items in retrieval order with similar scores, and a last candidate with a far lower score."""
     items = (*items, features("far", -1.0, 0.0, 0.0))

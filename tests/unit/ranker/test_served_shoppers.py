@@ -12,12 +12,12 @@ import pytest
 from services.common.arrays import FloatArray
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import Rollout, StepKind
-from services.ranker.domain.event import HistoryEntry
+from services.ranker.domain.user_history import UserHistory
 from services.ranker.domain.weights import Weights
 from services.ranker.models.served_shoppers import ServedShoppers
 from tests.unit.ranker.histories import NOW_S, entry, features
 
-HISTORY = [entry(features("boot")), entry(features("lamp"), age_s=60)]
+HISTORY = UserHistory([entry(features("boot")), entry(features("lamp"), age_s=60)])
 VECTORS = np.zeros((12, 3), np.float32)
 ITEMS = [f"i{n}" for n in range(12)]
 
@@ -30,11 +30,14 @@ class FakeShopper:
     number: int
     weights: Weights | None = None
     is_broken: bool = False
+    # Times of the vectors that were computed.
+    times: list[float] = field(default_factory=list)
 
-    def vector(self, entries: Sequence[HistoryEntry], now_s: float) -> FloatArray | None:
+    def vector(self, history: UserHistory, now_s: float) -> FloatArray | None:
         if self.is_broken:
             raise RuntimeError("no such operator")
-        return np.array([self.number, len(entries)], np.float32) if entries else None
+        self.times.append(now_s)
+        return np.array([self.number, len(history.recent)], np.float32) if history.recent else None
 
     def scores(
         self, person: FloatArray, item_ids: Sequence[str], vectors: FloatArray, vector_version: str
@@ -101,6 +104,21 @@ def test_without_a_version_there_is_no_person(serving: ServedShoppers, shelf: Sh
     assert shelf.loaded == {}
 
 
+def test_calls_within_a_second_share_a_vector(serving: ServedShoppers, shelf: Shelf) -> None:
+    """The vector of a history is computed at whole seconds, once for each; that of another history at once."""
+    version = shelf.publish()
+    shelf.point(lambda now: now.promoted(version))
+    serving.refresh()
+    history, grown = UserHistory(HISTORY.recent), UserHistory([entry(features("coat")), *HISTORY.recent])
+    vectors = []
+    for now_s, read in ((NOW_S + 0.2, history), (NOW_S + 0.9, history), (NOW_S + 0.9, grown), (NOW_S + 1.1, history)):
+        person = serving.person("t", "u", read, now_s)
+        assert person is not None
+        vectors.append(person.vector.tolist())
+    assert shelf.loaded[version].times == [NOW_S, NOW_S, NOW_S + 1]
+    assert vectors == [[1, 2], [1, 2], [1, 3], [1, 2]]
+
+
 def test_a_new_pointer_is_followed(serving: ServedShoppers, shelf: Shelf) -> None:
     """The promoted version serves, without a restart."""
     for expected in ("shopper@0001", "shopper@0002"):
@@ -144,7 +162,7 @@ def test_a_failing_version_has_a_fallback(serving: ServedShoppers, shelf: Shelf)
     assert person is not None
     assert person.version == "shopper@0001"
     shelf.loaded[current].is_broken = True
-    assert serving.person("t", "u", HISTORY, NOW_S) is None
+    assert serving.person("t", "u", HISTORY, NOW_S + 1) is None
     serving.close()
     assert [shelf.total(f"{version}.errors") for version in (challenger, current)] == [2, 1]
     assert shelf.total(f"{current}.requests") == 1

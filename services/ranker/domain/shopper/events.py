@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -37,17 +36,21 @@ _WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")
 class ShopperEvents:
     """m <= SEQUENCE events, oldest first.
 
-    `item_ids` [m] are "" for a query; `types` [m]; `ages` [m] are log(1 + days before now); `words` [m, WORDS] are the
-    buckets of a query's words, 0 where there is none.
+    `item_ids` [m] are "" for a query; `types` [m]; `occurred_s` [m] are in seconds since the epoch; `words` [m, WORDS]
+    are the buckets of a query's words, 0 where there is none.
     """
 
     item_ids: Sequence[str]
     types: IntArray
-    ages: FloatArray
+    occurred_s: npt.NDArray[np.float64]
     words: IntArray
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    def ages(self, now_s: float) -> FloatArray:
+        """[m]: log(1 + days before now). Events ahead of the clock count as now."""
+        return np.log1p(np.maximum(now_s - self.occurred_s, 0) / _DAY_S).astype(np.float32)
 
 
 def read_entries(recent: Sequence[HistoryEntry]) -> list[HistoryEntry]:
@@ -56,12 +59,12 @@ def read_entries(recent: Sequence[HistoryEntry]) -> list[HistoryEntry]:
     return read[:SEQUENCE][::-1]
 
 
-def shopper_events(entries: Sequence[HistoryEntry], now_s: float) -> ShopperEvents:
-    """Of `read_entries`. Events ahead of the clock count as now."""
+def shopper_events(entries: Sequence[HistoryEntry]) -> ShopperEvents:
+    """Of `read_entries`."""
     return ShopperEvents(
         [entry.item_id if entry.type is not EventType.SEARCH else "" for entry in entries],
         np.array([TYPES[entry.type] for entry in entries], np.int64),
-        np.array([math.log1p(max(0.0, now_s - entry.occurred_s) / _DAY_S) for entry in entries], np.float32),
+        np.array([entry.occurred_s for entry in entries], np.float64),
         np.array([query_words(entry.query) for entry in entries], np.int64).reshape(len(entries), WORDS),
     )
 

@@ -12,9 +12,11 @@ import torch
 from safetensors.numpy import load_file
 
 from services.ranker.domain.event import EventType, HistoryEntry
-from services.ranker.domain.shopper.events import SEQUENCE, read_entries, shopper_events
+from services.ranker.domain.shopper.events import SEQUENCE, WORDS, read_entries, shopper_events
 from tests.unit.training.shopper.shop import ITEMS, QUICK, TEXT, catalogue, cyclic_log, trained
 from training.shopper.export import INPUTS, export
+from training.shopper.network import UserSide
+from training.shopper.settings import NetworkSettings
 from training.shopper.train import Trained
 from training.shopper.windows import Windows
 
@@ -49,15 +51,32 @@ def test_the_graph_gives_the_vector_of_the_network(fitted: Trained, version: Pat
         else HistoryEntry(f"p{random.integers(ITEMS)}", "", EventType.CLICK, NOW_S - 3600.0 * age, 0, None)
         for age in range(m)
     ]
-    events = shopper_events(read_entries(entries), NOW_S)
+    events = shopper_events(read_entries(entries))
     vectors = load_file(version / "items.safetensors")["vectors"].astype(np.float32)
     rows = np.array([vectors[int(item[1:])] if item else np.zeros(vectors.shape[1]) for item in events.item_ids])
-    values = (rows.astype(np.float32), events.types, events.ages, events.words)
+    values = (rows.astype(np.float32), events.types, events.ages(NOW_S), events.words)
     served = session(version).run(["vector"], dict(zip(INPUTS, values, strict=True)))[0]
     with torch.inference_mode():
         expected = fitted.model.network.user.person(*map(torch.from_numpy, values)).numpy()
     assert served.shape == (QUICK.network.width,)
     np.testing.assert_allclose(served, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_person_is_the_state_after_the_last_event(blocks: int) -> None:
+    """`person` computes one of the states that training computes for every event."""
+    torch.manual_seed(blocks)
+    user = UserSide(NetworkSettings(width=8, blocks=blocks)).eval()
+    for parameter in user.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    for m in (1, 2, SEQUENCE):
+        items, days, words = torch.randn(m, 8), torch.rand(m).sort(descending=True).values, torch.arange(m * WORDS)
+        types, gaps = torch.arange(m) % 6 + 1, days - torch.cat([days[1:], torch.zeros(1)])
+        events = types, words.reshape(m, WORDS)
+        with torch.inference_mode():
+            every = user.states(items[None], events[0][None], gaps[None], events[1][None])[0]
+            found = user.person(items, events[0], torch.log1p(days), events[1])
+        np.testing.assert_allclose(found.numpy(), every[-1].numpy(), atol=1e-4)
 
 
 def test_serving_reads_a_history_as_training_does(fitted: Trained, version: Path) -> None:
@@ -69,9 +88,9 @@ def test_serving_reads_a_history_as_training_does(fitted: Trained, version: Path
         HistoryEntry(f"p{log.items[row]}", "", EventType.PURCHASE, float(log.times_s[row]), 0, None)
         for row in rows[::-1]
     ]
-    events = shopper_events(read_entries(entries), float(log.times_s[event]))
+    events = shopper_events(read_entries(entries))
     vectors = load_file(version / "items.safetensors")["vectors"].astype(np.float32)
-    values = (vectors[log.items[rows]], events.types, events.ages, events.words)
+    values = (vectors[log.items[rows]], events.types, events.ages(float(log.times_s[event])), events.words)
     served = session(version).run(["vector"], dict(zip(INPUTS, values, strict=True)))[0]
     expected = fitted.model.persons(Windows(log, ITEMS), np.array([event]))[0]
     np.testing.assert_allclose(served, expected, atol=1e-3)
