@@ -1,8 +1,8 @@
 """The examination probability of each position, estimated from items that the log shows at several positions.
 
 The position-based model, P(click) = P(position is examined) x P(item is relevant): the expected clicks of item i at
-position k are examination_k x rate_i x impressions_ik. Both factors are fitted by the Poisson likelihood. Its estimate of
-the examination is that of the conditional likelihood given the clicks of each item (Hausman, Hall & Griliches,
+position k are examination_k x rate_i x impressions_ik. Both factors are fitted by the Poisson likelihood. Its estimate
+of the examination is that of the conditional likelihood given the clicks of each item (Hausman, Hall & Griliches,
 Econometrica 1984): consistent with a few impressions of each of many items, and whichever items the shop puts first.
 Expectation-maximisation with a rate for each item (Wang et al., WSDM 2018, without their regression) is not.
 """
