@@ -27,7 +27,7 @@ _WEIGHTS = (0.0, 1 / 3, 2 / 3, 1.0)
 # Examinations that the prior stands for.
 _PRIOR = 4.0
 # Bounds the unsmoothed rate of a product that was hardly ever examined.
-_LEAST_EXAMINED = 0.3
+_LEAST_EXAMINED = 0.1
 # Bounds for the time of training: each query is also searched for hard negatives.
 MOST_QUERIES, MOST_PAIRS = 20_000, 200_000
 _NEWTON_STEPS = 20
