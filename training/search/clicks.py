@@ -25,7 +25,7 @@ from training.search.data import Judgements
 # What the shopper got to with a product counts so much: nothing, click, cart, purchase.
 _WEIGHTS = (0.0, 1 / 3, 2 / 3, 1.0)
 # Examinations that the prior stands for.
-_PRIOR = 4.0
+_PRIOR = 2.0
 # Bounds the unsmoothed rate of a product that was hardly ever examined.
 _LEAST_EXAMINED = 0.1
 # Bounds for the time of training: each query is also searched for hard negatives.
@@ -114,13 +114,13 @@ class _UsualRate:
     def of(cls, counts: Iterable[_Counts]) -> _UsualRate:
         """By the Poisson likelihood over all pairs of query and product, with Newton's method."""
         rows = [
-            (own.clicks.get(item_id, 0.0), examined, examined / own.searches)
+            (own.clicks.get(item_id, 0.0), examinations, examinations / own.searches)
             for own in counts
             for item_id in own.clicks.keys() | own.examined.keys()
-            if (examined := own.examinations(item_id)) > 0
+            if (examinations := own.examinations(item_id)) > 0
         ]
         clicks, examined, visibility = np.array(rows, np.float64).reshape(-1, 3).T
-        if not clicks.sum():
+        if not clicks.any():
             return cls(0.0, 0.0)
         inputs = np.stack([np.ones_like(visibility), np.log(visibility)], axis=1)
         found = np.array([np.log(clicks.sum() / examined.sum()), 0.0])
