@@ -2,14 +2,17 @@
 
 A product's rate for a query is the weight of its clicks, divided by the examinations that its positions lead one to
 expect: the position-based model's inverse examination probability (Joachims et al., WSDM 2017), summed over impressions
-before the division, which has a smaller variance (clicks over expected clicks: Zhang & Jones, WWW 2007). A Beta prior
-of the mean rate stands for products that were shown a few times.
+before the division, which has a smaller variance (clicks over expected clicks: Zhang & Jones, WWW 2007).
+
+For training, rates are smoothed: products that were shown a few times are drawn towards the usual rate of products that
+the search made as visible to the query's shoppers. One click on a product that is hardly ever shown is mostly chance.
+For a comparison of two searches rates are not smoothed: the prior would prefer the search that showed the products.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,8 +26,11 @@ from training.search.data import Judgements
 _WEIGHTS = (0.0, 1 / 3, 2 / 3, 1.0)
 # Examinations that the prior stands for.
 _PRIOR = 2.0
+# Bounds the unsmoothed rate of a product that was hardly ever examined.
+_LEAST_EXAMINED = 0.1
 # Bounds for the time of training: each query is also searched for hard negatives.
 MOST_QUERIES, MOST_PAIRS = 20_000, 200_000
+_NEWTON_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -49,34 +55,81 @@ class SearchedList:
 
 @dataclass(frozen=True)
 class Clicked:
-    """`judgements` have the clicked products of each query with a click; their gains are proportional to their rates.
+    """`judgements` and `rates` have the clicked products of each query with a click, by product id.
 
+    The gains of `judgements` are proportional to the smoothed rates. `rates` are not smoothed: a ranking's sum of rates
+    has no preference for the search that was logged, unless it finds products that were never shown.
     `examination` [positions + 1] is relative to position 1. `lists` and `clicks` count what it was made of.
     """
 
     judgements: Judgements
+    rates: Mapping[str, Mapping[str, float]]
     examination: FloatArray
     lists: int
     clicks: int
 
 
 @dataclass
-class _Rates:
-    """Of one query, by product: weights of clicks and expected examinations. `searches` have no known list."""
+class _Counts:
+    """Of one query: its searches, and by product the weights of clicks and the expected examinations.
+
+    In a search without a list (`unlisted` of them) each product that was ever clicked counts as examined.
+    """
 
     clicks: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     examined: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     searches: int = 0
+    unlisted: int = 0
 
-    def all_examined(self) -> float:
-        return sum(self.examined.values()) + self.searches * len(self.clicks)
+    def examinations(self, item_id: str) -> float:
+        return self.examined.get(item_id, 0.0) + (self.unlisted if item_id in self.clicks else 0)
 
-    def smoothed(self, mean: float) -> dict[str, float]:
-        """Of the clicked products. In a search without a list each of them counts as examined."""
+    def rates(self) -> dict[str, float]:
+        """Of the clicked products, not smoothed."""
         return {
-            item_id: (clicks + _PRIOR * mean) / (self.examined[item_id] + self.searches + _PRIOR)
+            item_id: clicks / max(self.examinations(item_id), _LEAST_EXAMINED)
             for item_id, clicks in self.clicks.items()
         }
+
+    def smoothed(self, usual: _UsualRate) -> dict[str, float]:
+        """Of the clicked products."""
+        smoothed = {}
+        for item_id, clicks in self.clicks.items():
+            examined = self.examinations(item_id)
+            smoothed[item_id] = (clicks + _PRIOR * usual(examined / self.searches)) / (examined + _PRIOR)
+        return smoothed
+
+
+@dataclass(frozen=True)
+class _UsualRate:
+    """exp(level) x visibility^slope. Visibility: a product's expected examinations in a search of the query."""
+
+    level: float
+    slope: float
+
+    def __call__(self, visibility: float) -> float:
+        return float(np.exp(self.level) * visibility**self.slope)
+
+    @classmethod
+    def of(cls, counts: Iterable[_Counts]) -> _UsualRate:
+        """By the Poisson likelihood over all pairs of query and product, with Newton's method."""
+        rows = [
+            (own.clicks.get(item_id, 0.0), examinations, examinations / own.searches)
+            for own in counts
+            for item_id in own.clicks.keys() | own.examined.keys()
+            if (examinations := own.examinations(item_id)) > 0
+        ]
+        clicks, examined, visibility = np.array(rows, np.float64).reshape(-1, 3).T
+        if not clicks.any():
+            return cls(0.0, 0.0)
+        inputs = np.stack([np.ones_like(visibility), np.log(visibility)], axis=1)
+        found = np.array([np.log(clicks.sum() / examined.sum()), 0.0])
+        for _ in range(_NEWTON_STEPS):
+            expected = examined * np.exp(inputs @ found)
+            # The slope is drawn towards 0, as by one click: visibilities that are all equal have no slope.
+            slope = inputs.T @ (clicks - expected) - [0.0, found[1]]
+            found += np.linalg.solve((inputs.T * expected) @ inputs + np.diag([0.0, 1.0]), slope)
+        return cls(float(found[0]), float(found[1]))
 
 
 def normalised(query: str) -> str:
@@ -91,33 +144,33 @@ def judged_by_clicks(lists: Sequence[SearchedList]) -> Clicked:
     The best rate of a query counts as at least the median of the queries' best ones, so that little evidence gives a
     small gain. At most `MOST_QUERIES` queries with `MOST_PAIRS` products, those with the most clicks first.
     """
-    chance, of_query, clicks = _examination(lists), defaultdict[str, _Rates](_Rates), 0
+    chance, of_query, clicks = _examination(lists), defaultdict[str, _Counts](_Counts), 0
     for each in lists:
         if not (query := normalised(each.query)):
             continue
-        rates = of_query[query]
-        rates.searches += not each.positions
+        own = of_query[query]
+        own.searches += 1
+        own.unlisted += not each.positions
         places = each.positions or [0] * len(each.item_ids)
         for item_id, place, stage in zip(each.item_ids, places, each.reached, strict=True):
             clicks += stage > 0
             if stage:
-                rates.clicks[item_id] += _WEIGHTS[stage]
+                own.clicks[item_id] += _WEIGHTS[stage]
             if place:
-                rates.examined[item_id] += float(chance[min(place, len(chance) - 1)])
-    examined = sum(rates.all_examined() for rates in of_query.values())
-    mean = sum(sum(rates.clicks.values()) for rates in of_query.values()) / max(examined, 1.0)
-    chosen, pairs = list[tuple[str, dict[str, float]]](), 0
-    for query, rates in sorted(of_query.items(), key=lambda entry: (-sum(entry[1].clicks.values()), entry[0])):
-        if not rates.clicks or len(chosen) == MOST_QUERIES or pairs + len(rates.clicks) > MOST_PAIRS:
+                own.examined[item_id] += float(chance[min(place, len(chance) - 1)])
+    usual = _UsualRate.of(of_query.values())
+    smoothed, rates, pairs = dict[str, dict[str, float]](), dict[str, dict[str, float]](), 0
+    for query, own in sorted(of_query.items(), key=lambda entry: (-sum(entry[1].clicks.values()), entry[0])):
+        if not own.clicks or len(smoothed) == MOST_QUERIES or pairs + len(own.clicks) > MOST_PAIRS:
             break
-        pairs += len(rates.clicks)
-        chosen.append((query, rates.smoothed(mean)))
-    usual = float(np.median([max(rates.values()) for _, rates in chosen])) if chosen else 0.0
+        pairs += len(own.clicks)
+        smoothed[query], rates[query] = own.smoothed(usual), own.rates()
+    middle = float(np.median([max(of.values()) for of in smoothed.values()])) if smoothed else 0.0
     judgements = {
-        query: {item_id: _relevance(rate / max(usual, *rates.values())) for item_id, rate in rates.items()}
-        for query, rates in chosen
+        query: {item_id: _relevance(rate / max(middle, *of.values())) for item_id, rate in of.items()}
+        for query, of in smoothed.items()
     }
-    return Clicked(judgements, chance, len(lists), clicks)
+    return Clicked(judgements, rates, chance, len(lists), clicks)
 
 
 def _relevance(share: float) -> float:
@@ -135,7 +188,5 @@ def _examination(lists: Sequence[SearchedList]) -> FloatArray:
             positions.append(place)
             items.append(number_of.setdefault((query, item_id), len(number_of)))
             clicks.append(stage > 0)
-    if not any(clicks):
-        return np.ones(2, np.float32)
     chance = examination_of(np.array(positions, np.int64), np.array(items, np.int64), np.array(clicks, np.float32))
     return np.clip(chance, LEAST_EXAMINATION, None)

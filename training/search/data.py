@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 Value = TypeVar("Value")
 # By query, then by product id: relevance from 1 (does not match) to 3 (matches perfectly).
@@ -73,11 +72,15 @@ def gain(relevance: float) -> float:
 
 def ndcg(ranking: Sequence[str], judged: Mapping[str, float], depth: int = NDCG_DEPTH) -> float:
     """NDCG of product ids, best first; unjudged products gain 0. NaN if no product of the query has a gain."""
-    discounts = 1 / np.log2(np.arange(2, depth + 2))
-    best = _gains(sorted(judged.values(), reverse=True)[:depth])
-    ideal = float(best @ discounts[: len(best)])
-    found = _gains([judged.get(product_id, 1.0) for product_id in ranking[:depth]])
-    return float(found @ discounts[: len(found)]) / ideal if ideal > 0 else float("nan")
+    gains = {product_id: gain(relevance) for product_id, relevance in judged.items()}
+    ideal = dcg(sorted(gains, key=gains.__getitem__, reverse=True), gains, depth)
+    return dcg(ranking, gains, depth) / ideal if ideal > 0 else float("nan")
+
+
+def dcg(ranking: Sequence[str], gains: Mapping[str, float], depth: int = NDCG_DEPTH) -> float:
+    """The sum of the gains of product ids, best first, each divided by log2(1 + place); others gain 0."""
+    found = np.array([gains.get(product_id, 0.0) for product_id in ranking[:depth]], np.float64)
+    return float(found @ (1 / np.log2(np.arange(2, len(found) + 2))))
 
 
 def split(of: Mapping[str, Value], share: float, salt: str) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
@@ -95,7 +98,3 @@ def _position(query: str, salt: str) -> float:
 def _only(of: Mapping[str, Value], queries: Iterable[str]) -> Mapping[str, Value]:
     kept = set(queries)
     return {query: value for query, value in of.items() if query in kept}
-
-
-def _gains(relevances: Iterable[float]) -> npt.NDArray[np.float64]:
-    return np.array([gain(relevance) for relevance in relevances], np.float64)

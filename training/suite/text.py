@@ -1,7 +1,8 @@
 """Trains the text model (encoder and fusion as one version) on the searches of the log, judges it, and proposes it.
 
 A share of the queries is held back from the training of every version, by a hash of the query. On them a version is
-compared with the search that answers now: NDCG@10 of the gains from clicks, for an unknown shopper.
+compared with the search that answers now: DCG@10 of clicks over expected examinations, for an unknown shopper. NDCG of
+the training's smoothed gains would prefer the search that was logged.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from services.retrieval.settings import FusionSettings
 from training.bootstrap import mean_interval
 from training.search.catalogue import ModelChoice, SearchedCatalogue, TrainedSearch, configured_search
 from training.search.clicks import Clicked, SearchedList, judged_by_clicks, normalised
-from training.search.data import NDCG_DEPTH, Judgements, ndcg, relevant_pairs, split
+from training.search.data import NDCG_DEPTH, Judgements, dcg, relevant_pairs, split
 from training.search.train import fit_encoder, fit_fusion
 from training.suite.log import ReadLog, product_of
 from training.suite.mixing import ChosenMixing, choose_mixing, sessions_of
@@ -77,7 +78,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Judged:
-    """NDCG@10 on the held-back queries, and the 95 % interval of the difference."""
+    """DCG@10 on the held-back queries, with unsmoothed rates as gains, and the 95 % interval of the difference.
+
+    A gain of 1 is a purchase at each examination, 1/3 a click.
+    """
 
     version: float
     current: float
@@ -92,11 +96,11 @@ class Judged:
     @property
     def reason(self) -> str:
         verb = "is better than" if self.passed else "is not surely better than"
-        return f"NDCG@10 on held-back queries {verb} that of the search that answers now"
+        return f"DCG@10 of clicks on held-back queries {verb} that of the search that answers now"
 
     def figures(self) -> dict[str, float]:
         return {
-            "ndcg@10": self.version, "ndcg@10 of current": self.current, "difference, low": self.low,
+            "dcg@10": self.version, "dcg@10 of current": self.current, "difference, low": self.low,
             "difference, high": self.high, "queries": float(self.queries),
         }  # fmt: skip
 
@@ -190,11 +194,11 @@ def _trained(data: Data, current: TrainedSearch, settings: SuiteTraining, folder
 
 
 def _judged(data: Data, version: TrainedSearch, current: TrainedSearch, seed: int) -> Judged:
-    queries = list(data.held)
+    queries, rates = list(data.held), data.clicked.rates
     found = [data.catalogue.results(search, queries, NDCG_DEPTH) for search in (version, current)]
-    own, other = (np.array([ndcg(results[query], data.held[query]) for query in queries]) for results in found)
+    own, other = (np.array([dcg(results[query], rates[query]) for query in queries]) for results in found)
     low, high = mean_interval(own - other, seed) if len(queries) > 1 else (0.0, 0.0)
-    mean = [float(np.nanmean(values)) if len(values) else 0.0 for values in (own, other)]
+    mean = [float(values.mean()) if len(values) else 0.0 for values in (own, other)]
     return Judged(mean[0], mean[1], low, high, len(queries))
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.search.clicks import SearchedList, judged_by_clicks, normalised
-from training.search.data import gain
+from training.search.data import RELEVANT, gain
 
 _EXAMINED = 1 / np.arange(1, 9)
 _RATES = (0.9, 0.6, 0.3, 0.3, 0.1, 0.02, 0.02, 0.02)
@@ -41,6 +41,28 @@ def test_position_bias_is_removed() -> None:
         for item_id, stage in zip(each.item_ids, each.reached, strict=True):
             clicks[int(item_id[1:])] += stage
     assert np.abs(clicks / clicks.max() - np.array(_RATES) / _RATES[0]).max() > 0.2
+
+
+def test_unsmoothed_rates_prefer_no_order() -> None:
+    """On average over queries the rates are right, for products that the shop shows first and for the last ones."""
+    found = judged_by_clicks(lists(800, 10, seed=5))
+    assert found.rates.keys() == found.judgements.keys()
+    # Queries without a click count as well: leaving them out would raise all rates alike.
+    means = [sum(of.get(f"p{each}", 0.0) for of in found.rates.values()) / 800 for each in range(8)]
+    np.testing.assert_allclose(3 * np.array(means), _RATES, atol=0.06)
+
+
+def test_a_chance_click_makes_no_pair() -> None:
+    """The only click on a product that is rarely shown does not make it relevant; clicks in most searches do."""
+    shop = []
+    for query in range(200):
+        for session in range(10):
+            rare = session == query % 10
+            ids = ["usual", f"rare {session}" if rare else "other"]
+            clicked = [int(session % 5 > 0), int(rare and query % 10 == 0)]
+            shop.append(SearchedList(f"query {query}", f"{query}-{session}", 0.0, ids, [1, 2], clicked))
+    judged = judged_by_clicks(shop).judgements["query 0"]
+    assert judged["rare 0"] < RELEVANT <= judged["usual"]
 
 
 def one(query: str, reached: int, item: str = "a", positions: tuple[int, ...] = (1,)) -> SearchedList:

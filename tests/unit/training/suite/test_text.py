@@ -82,7 +82,7 @@ def test_a_version_from_clicks(tmp_path: Path) -> None:
     assert (outcome.result, outcome.version) == (Result.SHADOW, "0001"), outcome
     assert (again.result, "0001 is on trial" in again.reason) == (Result.SKIPPED, True)
     assert later.result is Result.REFUSED, later
-    assert outcome.figures["ndcg@10"] > outcome.figures["ndcg@10 of current"] + 0.2
+    assert outcome.figures["dcg@10"] > 1.5 * outcome.figures["dcg@10 of current"]
     folder = of.texts.path("0001")
     assert folder == tmp_path / "models" / "default" / "text" / "0001"
     version = read_text_version(folder)
