@@ -60,10 +60,8 @@ class Learner:
         self._vectors, self._looked_s = vectors, -math.inf
         self._release = Release(registry, shoppers, self._trials, weights, settings, metrics, clock)
         self._pages = PageReader(store, settings.tenant, self._state.position, settings.training)
-        for buffer, positions in (
-            (self._memory.replay, self._state.replay), (self._memory.held, self._state.held),
-        ):  # fmt: skip
-            buffer.add(*self._pages.again(positions))
+        for positions in (self._state.replay, self._state.held):
+            self._memory.restore(*self._pages.again(positions))
         if self._working is None:
             self._start_working_copy()
         # What drifted since the last proposal, and whether the next update is the first one after a drift.

@@ -10,7 +10,7 @@ from services.learner.buffer import Buffer, still_there
 from services.learner.settings import TrainingSettings
 from services.ranker.domain.user_features import IntArray
 from training.ranking.examples import Examples
-from training.ranking.split import is_held_back
+from training.ranking.split import held_back_pages
 
 
 class Memory:
@@ -27,10 +27,16 @@ class Memory:
 
     def add(self, examples: Examples, positions: IntArray) -> int:
         """How many of them are held back."""
-        held = is_held_back(examples.ranking_ids.tolist(), self._settings.held_back)
+        held = held_back_pages(examples)
         for buffer, rows in ((self.held, np.flatnonzero(held)), (self.fresh, np.flatnonzero(~held))):
             buffer.add(examples.take(rows), positions[rows])
         return int(held.sum())
+
+    def restore(self, examples: Examples, positions: IntArray) -> None:
+        """Pages of an earlier process: those that are trained on again, and those held back."""
+        held = held_back_pages(examples)
+        for buffer, rows in ((self.held, np.flatnonzero(held)), (self.replay, np.flatnonzero(~held))):
+            buffer.add(examples.take(rows), positions[rows])
 
     def clicked(self) -> int:
         """Number of pages with a click."""

@@ -37,8 +37,7 @@ class TrainingSettings(_Group):
     # The buffer of old pages: the newest, and a uniform sample of all there ever were.
     recent: int = Field(default=3_000, ge=0)
     reservoir: int = Field(default=3_000, ge=0)
-    # Share of the rankings that are held back from training, and how many of their newest pages compare versions.
-    held_back: float = Field(default=0.2, gt=0, lt=1)
+    # Of the pages that are held back from training (training/ranking/split.py), so many newest ones compare versions.
     held_recent: int = Field(default=3_000, ge=1)
     # The interval at which the working copy and its position in the log are saved.
     checkpoint_s: float = Field(default=60.0, ge=0)

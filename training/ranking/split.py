@@ -1,15 +1,25 @@
-"""Which rankings are held back from training: the same ones for every learner, however often the log is read."""
+"""Who is held back from training: the same persons and rankings for every learner, however often the log is read."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from training.ranking.examples import Examples
 
-def is_held_back(ranking_ids: Sequence[str], share: float) -> npt.NDArray[np.bool_]:
-    """[r]. By a ranking's id: all its pages are either held back or not."""
-    digests = (hashlib.blake2b(f"held\0{id}".encode(), digest_size=8).digest() for id in ranking_ids)
-    return np.array([int.from_bytes(digest, "little") < share * 2**64 for digest in digests], np.bool_)
+# Of the persons, and of the rankings. Judges of versions that were trained apart rely on it: it is no setting.
+HELD_BACK = 0.2
+
+
+def is_held_back(key: str, share: float = HELD_BACK) -> bool:
+    """Of a person's key (services/ranker/domain/person.py) or a ranking's id. A greater share adds some keys."""
+    return int.from_bytes(hashlib.blake2b(f"held\0{key}".encode(), digest_size=8).digest(), "little") < share * 2**64
+
+
+def held_back_pages(pages: Examples) -> npt.NDArray[np.bool_]:
+    """[r]: those of a ranking that is held back, and all those of a person who is, if the person is known."""
+    persons = {person: is_held_back(person) for person in set(pages.persons.tolist()) if person}
+    rows = zip(pages.persons.tolist(), pages.ranking_ids.tolist(), strict=True)
+    return np.array([persons.get(person, False) or is_held_back(ranking) for person, ranking in rows], np.bool_)

@@ -1,6 +1,6 @@
 """Cases that judge a version: what a held-back person did before an event, and the item of the event.
 
-A small share of the persons is held back from the training of every version, by a digest of their keys: no list of
+A small share of the persons is held back from the training of every version (training/ranking/split.py): no list of
 persons is kept, and a person who was deleted is in no case. The share never grows, so that a person who is held back
 now was held back from every earlier version.
 """
@@ -42,10 +42,6 @@ class Case:
 def held_back_share(persons: int) -> float:
     """Of so many persons."""
     return min(_MOST_SHARE, max(_LEAST_SHARE, _HELD_PERSONS / max(persons, 1)))
-
-
-def is_held_back(person: str, share: float) -> bool:
-    return _digest(f"held\0{person}") < share
 
 
 def cases_of(

@@ -10,18 +10,15 @@ import numpy as np
 
 from services.common.models.registry import ModelRegistry
 from training.ranking.examples import PERSON, Examples
-from training.ranking.split import is_held_back as is_ranking_held_back
+from training.ranking.split import held_back_pages, is_held_back
 from training.ranking.trees import TreeLists
 from training.shopper.lists import Lists
-from training.suite.cases import is_held_back
 from training.suite.examples import examples_of
 from training.suite.lists import lists_of, stored_lists
 from training.suite.progress import Progress
 from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
-# Of the persons, and of the rankings, as the learner holds them back. The same ones for every version.
-_HELD_BACK = 0.2
 NO_SHOPPER = "no shopper model serves, whose scores lists hold"
 
 
@@ -54,13 +51,11 @@ class RankingData:
 
     def split(self) -> tuple[RankingData, RankingData]:
         """(to train, held back). What a person did whose list is held back is not trained on."""
-        held_persons = np.array([is_held_back(person, _HELD_BACK) for person in self.pages.persons.tolist()], np.bool_)
-        is_known = self.pages.persons != ""
-        held = is_ranking_held_back(self.pages.ranking_ids.tolist(), _HELD_BACK) | (held_persons & is_known)
+        held = held_back_pages(self.pages)
         trained, judge = (self.pages.take(np.flatnonzero(chosen)) for chosen in (~held, held))
         if self.lists is None:
             return replace(self, pages=trained), replace(self, pages=judge)
-        of_lists = np.array([is_held_back(person, _HELD_BACK) for person in self.lists.persons.tolist()], np.bool_)
+        of_lists = np.array([is_held_back(person) for person in self.lists.persons.tolist()], np.bool_)
         return (
             replace(self, lists=self.lists.of_persons(~of_lists), pages=trained),
             replace(self, lists=self.lists.of_persons(of_lists), pages=judge),

@@ -18,6 +18,7 @@ from services.common.models.rollout import StepKind
 from services.ranker.domain.event import Event
 from services.ranker.domain.weights import Weights
 from training.ranking.examples import Examples
+from training.ranking.split import is_held_back
 from training.shopper.assessment import assess
 from training.shopper.data import Catalogue, ShopperLog
 from training.shopper.export import export
@@ -27,7 +28,7 @@ from training.shopper.report import document, write_report
 from training.shopper.settings import TrainSettings
 from training.shopper.train import Trained
 from training.shopper.weights import LEAST_LISTS
-from training.suite.cases import Case, cases_of, held_back_share, is_held_back
+from training.suite.cases import Case, cases_of, held_back_share
 from training.suite.examples import examples_of
 from training.suite.fitting import fitter_at
 from training.suite.judging import (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from services.ranker.domain.user_features import IntArray
 from tests.unit.learner.logs import Shop
 from training.ranking.examples import Examples
 from training.ranking.reading import ExampleReader
-from training.ranking.split import is_held_back
+from training.ranking.split import held_back_pages, is_held_back
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +60,20 @@ def test_deleted_pages_are_found(stream: Examples) -> None:
     assert not still_there(lists, np.array([1, 2, 3]), {}).any()
 
 
-def test_a_fifth_is_held_back(stream: Examples) -> None:
-    """About a fifth of the rankings is held back, the same ones each time."""
-    ids = [f"ranking-{number}" for number in range(5_000)]
-    held = is_held_back(ids, 0.2)
-    assert held.mean() == pytest.approx(0.2, abs=0.02)
-    np.testing.assert_array_equal(held, is_held_back(ids, 0.2))
+def test_a_fifth_is_held_back() -> None:
+    """About a fifth of the persons or rankings; of a smaller share, a part of them."""
+    held, fewer = ({key for key in map(str, range(5_000)) if is_held_back(key, share)} for share in (0.2, 0.05))
+    assert len(held) == pytest.approx(1_000, abs=100)
+    assert len(fewer) == pytest.approx(250, abs=50)
+    assert fewer < held
+
+
+def test_all_pages_of_a_held_back_person_are(stream: Examples) -> None:
+    """Of the others, and of unknown persons, those of held-back rankings are."""
+    held = held_back_pages(stream)
+    persons, rankings = stream.persons.tolist(), stream.ranking_ids.tolist()
+    expected = [is_held_back(person) or is_held_back(id) for person, id in zip(persons, rankings, strict=True)]
+    assert held.tolist() == expected
+    assert 0 < held.mean() < 0.5
+    unknown = replace(stream, persons=np.full(stream.page_count, ""))
+    assert held_back_pages(unknown).tolist() == [is_held_back(id) for id in rankings]

@@ -30,6 +30,7 @@ from services.ranker.ports import LogBound, Retention
 from tests.unit.learner.logs import DIMENSIONS, STEP_S, VERSION, Shop
 from training.ranking.learnable import LearnableRanker
 from training.ranking.network import NetworkSettings
+from training.ranking.split import is_held_back
 
 # When a version was made, for the tests that bring one.
 MADE_S = 7.0
@@ -158,6 +159,26 @@ def test_it_goes_on_where_it_stopped(place: Workplace) -> None:
     assert sorted([*state.replay, *state.held]) == list(range(1, 301))
 
 
+def test_who_judges_is_not_trained_on(place: Workplace) -> None:
+    """No page of a person whom `kairos train` holds back is trained on, nor one that an earlier learner trained on."""
+    place.shop.show(200)
+    place.learner(checkpoint_s=0).turn()
+    folder = StateFolder(place.folder / "learner")
+    state, working = folder.load() or (None, None)
+    assert state is not None
+    persons = {position: page.person for position, page in place.store.impressions_after("default", 0, 999)}
+    judges = {position for position, person in persons.items() if is_held_back(person)}
+    assert judges
+    assert judges <= set(state.held)
+    state.replay, state.held = sorted({*state.replay, *state.held}), []
+    folder.save(state, working)
+    place.learner().save()
+    state, _ = folder.load() or (None, None)
+    assert state is not None
+    assert judges <= set(state.held)
+    assert not judges & set(state.replay)
+
+
 def test_a_lost_folder(place: Workplace) -> None:
     """Without its folder a learner goes on from the position that the log keeps for it."""
     place.shop.show(100)
@@ -196,7 +217,7 @@ def test_a_better_version_goes_into_shadow(place: Workplace) -> None:
     """After enough new pages a version is proposed, beats what answers on what was held back, and is in shadow."""
     learner = place.learner(pages=250, epochs=4)
     for _ in range(2):
-        place.shop.show(200)
+        place.shop.show(260)
         learner.turn()
     assert place.steps() == [StepKind.PROPOSED, StepKind.SHADOW]
     proposed = place.registry.steps()[0]
@@ -210,7 +231,7 @@ def test_a_better_version_goes_into_shadow(place: Workplace) -> None:
 
 def test_a_version_that_is_no_better_is_refused(place: Workplace) -> None:
     """Where there is nothing to learn the proposal is refused: the log has its figures, and nothing changes."""
-    learner = place.learner(pages=300)
+    learner = place.learner(pages=200)
     for _ in range(2):
         place.shop.show(200, sign=0.0)
         learner.turn()

@@ -21,14 +21,14 @@ def test_a_purchase_that_was_learned_is_relabelled(tmp_path: Path) -> None:
     """After the refund the kept page has a cart and no purchase; another shopper's purchase stays one."""
     store = SqliteProfileStore(tmp_path)
     for user in ("u", "w"):
-        page = ranked(store, BY_ID, ["boot1", "lamp2"], f"r-{user}", NOW_S, user)
+        page = ranked(store, BY_ID, ["boot1", "lamp2"], f"list-{user}", NOW_S, user)
         store.record_impressions("default", [page], ITEMS)
         for kind in (EventType.CART, EventType.PURCHASE):
             event = Event(f"{user}-{kind.value}", user, "", "lamp2", kind, NOW_S + 5)
             store.record([Batch("default", [event], ITEMS)])
     reader = ExampleReader(store, window_s=WINDOW_S)
     examples, pages = reader.read_pages(NOW_S + WINDOW_S, 9)
-    memory = Memory(TrainingSettings(held_back=0.001), lambda persons: dict.fromkeys(persons, 1))
+    memory = Memory(TrainingSettings(), lambda persons: dict.fromkeys(persons, 1))
     memory.add(examples, np.array([position for position, _ in pages]))
     assert memory.fresh.examples.purchase.tolist() == [0, 1, 0, 1]
     assert reader.refunded() == set()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.suite.cases import Case, held_back_share, is_held_back
+from training.ranking.split import is_held_back
+from training.suite.cases import Case, held_back_share
 from training.suite.judging import (
     LEAST_CASES,
     MARGIN,

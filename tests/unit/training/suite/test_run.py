@@ -10,7 +10,8 @@ from services.common.models.rollout import Stage, StepKind
 from services.ranker.adapters.shopper_version import ShopperVersion
 from services.ranker.domain.person import person_key
 from tests.unit.training.suite.shop import ITEMS, NOW_S, PERSONS, SETTINGS, bar, events, gateway, suite
-from training.suite.cases import held_back_share, is_held_back
+from training.ranking.split import is_held_back
+from training.suite.cases import held_back_share
 from training.suite.outcome import Outcome, Result
 from training.suite.run import Suite, run
 from training.suite.work import WorkFolder
