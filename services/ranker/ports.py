@@ -161,8 +161,8 @@ class ProfileStore(Protocol):
     def merge(self, tenant: str, visitor_id: str, user_id: str) -> tuple[int, int]:
         """(events, impressions) moved from the visitor to the user, with purchase days and counts; (0, 0) if repeated.
 
-        Attributes that the user has not declared are moved too. Raises Conflict if the visitor was merged into another
-        user.
+        Attributes are moved too, unless the user has declared them and the value has not ended. Raises Conflict if the
+        visitor was merged into another user.
         """
 
     def delete_person(self, tenant: str, person: str) -> tuple[int, int]:

@@ -475,6 +475,18 @@ def test_attributes_follow_a_merge_and_a_deletion(store: ProfileStore) -> None:
     assert [owned.person for _, owned in store.attributes_after("t", 0, 9, ["size", "region", "club"])] == [OTHER]
 
 
+def test_an_attribute_that_has_ended_gives_way_in_a_merge(store: ProfileStore) -> None:
+    """The user's value has ended and is not removed yet: the visitor's moves, unless that has ended too."""
+    visitor = person_key("", "v")
+    declare(store, USER, "size", expires_s=time.time() - 1)
+    declare(store, visitor, "size")
+    declare(store, visitor, "club", expires_s=time.time() - 1)
+    store.merge("t", "v", "u")
+    assert [each.texts for each in store.attributes("t", USER)] == [(f"size of {visitor}",)]
+    owners = [owned.person for _, owned in store.attributes_after("t", 0, 9, ["size", "club"])]
+    assert owners == [USER]
+
+
 NAME = "somebody-by-name"
 
 

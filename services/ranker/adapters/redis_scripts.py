@@ -245,7 +245,11 @@ for field, day in pairs(together) do
   redis.call('HSET', to .. 'bought', field, day.position .. ':' .. day.category)
   redis.call('HINCRBY', to .. 'days', day.item, 1)
 end
--- What the user has declared too is dropped.
+-- What the user has declared too is dropped, unless the user's value has ended.
+for _, name in ipairs(redis.call('HKEYS', to .. 'attributes')) do
+  local ends = redis.call('ZSCORE', prefix .. 'attributes:expiry', name .. '\\0' .. document.user)
+  if ends and tonumber(ends) <= document.now_s then drop_attribute(document.user, name) end
+end
 local declared = redis.call('HGETALL', from .. 'attributes')
 for at = 1, #declared, 2 do
   local name, old = declared[at], declared[at] .. '\\0' .. document.visitor

@@ -262,7 +262,7 @@ class RedisProfileStore(RedisRetention):
     def merge(self, tenant: str, visitor_id: str, user_id: str) -> tuple[int, int]:
         document = {
             "visitor": person_key("", visitor_id), "user": person_key(user_id, ""), "limits": _SETS | _SHARES,
-            "merged_s": MERGED_S, "most_attributes": MAX_KEPT,
+            "merged_s": MERGED_S, "most_attributes": MAX_KEPT, "now_s": self._clock(),
         }  # fmt: skip
         events, impressions = self._merge(keys=[tenant_prefix(tenant)], args=[json.dumps(document)])
         if events < 0:

@@ -57,6 +57,10 @@ class SqlitePersons(SqliteTotals):
                 ).rowcount
                 for table in ("event", "impressions", "whole_ranking")
             )
+            self._db.execute(
+                "DELETE FROM attribute WHERE tenant = ? AND person = ? AND expires_s <= ?",
+                (tenant, user, self._clock()),
+            )
             # Those that the user has declared too stay behind.
             self._db.execute(
                 "UPDATE OR IGNORE attribute SET person = ? WHERE tenant = ? AND person = ?", (user, tenant, visitor)
