@@ -235,7 +235,8 @@ def ways(
     user, candidates = features_of(asked)
     write_trees(random, folder / "trees")
     booster = lightgbm.Booster(model_file=folder / "trees" / ORDER)
-    trees, order = TreesRanker(folder / "trees", by_shuffle, "trees"), BoostedTrees(folder / "trees" / ORDER)
+    trees = TreesRanker(folder / "trees", by_shuffle, by_shuffle, "trees")
+    order = BoostedTrees(folder / "trees" / ORDER)
     arrays = (
         user.vectors,
         np.ones(SEQUENCE, np.int64),

@@ -84,7 +84,7 @@ def build_ranker(settings: RankerSettings) -> Ranker:
     if settings.ranker != "network" or settings.model_dir is None:
         return trivial.get(settings.ranker, weighted)
     objective = ObjectiveFile(settings.objective_file, settings.objective)
-    return _version(settings.model_dir, objective, weighted, f"ranker@{settings.model_dir.name}")
+    return _version(settings.model_dir, objective, weighted, weighted, f"ranker@{settings.model_dir.name}")
 
 
 def weighted_ranker(settings: RankerSettings) -> Ranker:
@@ -98,22 +98,22 @@ def learned_loader(settings: RankerSettings, built_in: Served) -> Callable[[Path
     What a version cannot rank is ranked by `built_in`, whose name the answer then has: for a network, candidates with
     vectors of another model than its own; for trees, lists of a kind that they do not serve.
     """
-    objective = ObjectiveFile(settings.objective_file, settings.objective)
+    objective, weighted = ObjectiveFile(settings.objective_file, settings.objective), weighted_ranker(settings)
 
     def otherwise(request: RankingRequest) -> Scores:
         scores = built_in.rank(request)
         return scores if scores.model_version else replace(scores, model_version=built_in.name)
 
     def load(folder: Path) -> Ranker:
-        return _version(folder, objective, otherwise, f"{PREFIX}{folder.name}")
+        return _version(folder, objective, weighted, otherwise, f"{PREFIX}{folder.name}")
 
     return load
 
 
-def _version(folder: Path, objective: ObjectiveFile, otherwise: Ranker, name: str) -> Ranker:
+def _version(folder: Path, objective: ObjectiveFile, weighted: Ranker, otherwise: Ranker, name: str) -> Ranker:
     """Loaded and warm. Raises ValueError for a folder that was trained on other features."""
     if read_manifest(folder).get("kind") == TREES:
-        return TreesRanker(folder, otherwise, name)
+        return TreesRanker(folder, weighted, otherwise, name)
     # Imported here: without a network, ONNX Runtime is not needed.
     from services.ranker.adapters.onnx_ranker import OnnxRanker
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import grpc
 import numpy as np
@@ -27,6 +27,7 @@ from tests.unit.ranker.trees_folders import CURVES, write_trees
 
 # In quotes: only the stubs' type files know this name.
 Stub: TypeAlias = "ranker_pb2_grpc.RankerServiceAsyncStub"
+RankerName: TypeAlias = Literal["weighted-sum", "retrieval-order"]
 # The direction of the items of each kind.
 KINDS = {"lamp": (1.0, 0.0), "boot": (0.0, 1.0)}
 LIKES = {"last_cosine": 2.0, "brand_share": 1.0, "retrieval_rank": 5.0, "log_popularity": 0.5}
@@ -49,12 +50,12 @@ def request(**fields: Any) -> ranker_pb2.RankItemsRequest:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **version: Any) -> AsyncIterator[Stub]:
-    """With a version that is promoted."""
+async def serving(folder: Path, ranker: RankerName = "weighted-sum", **version: Any) -> AsyncIterator[Stub]:
+    """With a version that is promoted, and what ranks lists that it does not serve."""
     registry = ModelRegistry(folder / "models" / "default")
     name = registry.publish(partial(write_trees, likes=LIKES, **version), {})
     registry.take_step(StepKind.PROMOTED, name, lambda now: now.promoted(name))
-    handler, server = build_handler(RankerSettings(data_dir=folder)), grpc.aio.server()
+    handler, server = build_handler(RankerSettings(data_dir=folder, ranker=ranker)), grpc.aio.server()
     ranker_pb2_grpc.add_RankerServiceServicer_to_server(handler, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -114,10 +115,25 @@ async def test_kinds_that_a_version_does_not_serve(tmp_path: Path) -> None:
     assert all(entry.reasons for answer in answers for entry in answer.reasons)
 
 
+async def test_a_baseline_chooses_no_candidates_for_trees(tmp_path: Path) -> None:
+    """The trees rerank the best of the weighted sum; the baseline of the settings ranks the kinds that they leave."""
+    names: tuple[RankerName, ...] = ("weighted-sum", "retrieval-order")
+    orders: list[list[str]] = []
+    for name in names:
+        async with serving(tmp_path / name, name, reranked=4, serves=("person",)) as stub:
+            answers = [await stub.RankItems(request(**fields)) for fields in (OF_PERSON, {})]
+        assert [answer.model_version.partition("@")[0] for answer in answers] == ["learned", name]
+        by_score = sorted(zip(answers[0].scores, answers[0].item_ids, strict=True), reverse=True)
+        orders.append([item_id for _, item_id in by_score])
+    assert orders[0] == orders[1]
+    # One of the best four in the order of retrieval.
+    assert "boot1" in orders[0][4:]
+
+
 async def test_features_of_another_version_are_refused(tmp_path: Path) -> None:
     """The weighted sum answers; the error names the remedy."""
     async with serving(tmp_path, features_version=FEATURES_VERSION - 1) as stub:
         answer = await stub.RankItems(request(**OF_PERSON))
     assert answer.model_version.startswith("weighted-sum@")
     with pytest.raises(ValueError, match=r"these are \d+; train it again"):
-        TreesRanker(tmp_path / "models" / "default" / "0001", by_shuffle, "learned@0001")
+        TreesRanker(tmp_path / "models" / "default" / "0001", by_shuffle, by_shuffle, "learned@0001")

@@ -26,12 +26,12 @@ KIND, ORDER = "trees", "order.txt"
 class TreesRanker:
     """One version, read from its folder (docs/explanation/ranking.md); `name` is the model version of its answers.
 
-    The manifest says which kinds of lists the version `serves`; `otherwise`, the weighted sum, ranks the others. It
-    also chooses the candidates that the trees rerank; the rest stays behind these in its order. Raises ValueError for
-    a folder that was trained on features of another version.
+    The trees rerank the best candidates of the `weighted` sum, as in their training; the rest stays behind these in its
+    order. The manifest says which kinds of lists the version `serves`; `otherwise` ranks the others. Raises ValueError
+    for a folder that was trained on features of another version.
     """
 
-    def __init__(self, folder: Path, otherwise: Ranker, name: str) -> None:
+    def __init__(self, folder: Path, weighted: Ranker, otherwise: Ranker, name: str) -> None:
         about = read_manifest(folder)
         self._trees = BoostedTrees(folder / ORDER)
         if tuple(about["features"]) != CANDIDATE_NUMBERS or self._trees.features != len(CANDIDATE_NUMBERS):
@@ -43,7 +43,7 @@ class TreesRanker:
         self._reranked = int(about["reranked"])
         # By kind and task: intercept and slope of the logit.
         self._curves: Mapping[str, Mapping[str, tuple[float, float]]] = about["curves"]
-        self._otherwise = otherwise
+        self._weighted, self._otherwise = weighted, otherwise
 
     def __call__(self, request: RankingRequest) -> Scores:
         if request.kind not in self.serves:
@@ -65,7 +65,7 @@ class TreesRanker:
         """[n]: the raw score of the candidates that are reranked; below them the others, as far apart as before."""
         if len(numbers) <= self._reranked:
             return self._trees(numbers)
-        first = self._otherwise(request).total.astype(np.float64)
+        first = self._weighted(request).total.astype(np.float64)
         best = np.argsort(-first, kind="stable")[: self._reranked]
         raw: DoubleArray = first - first[best[-1]]
         scores = self._trees(numbers[best])

@@ -40,7 +40,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> OnnxRanker:
 def trees(tmp_path_factory: pytest.TempPathFactory) -> TreesRanker:
     folder = tmp_path_factory.mktemp("trees") / "1"
     write_trees(folder, seed=3)
-    return TreesRanker(folder, _never, "learned@1")
+    return TreesRanker(folder, _never, _never, "learned@1")
 
 
 @pytest.fixture(params=["network", "trees"])
@@ -137,7 +137,7 @@ def test_removed_events_change_the_score(network: OnnxRanker) -> None:
 def test_trees_give_each_basis_its_part(tmp_path: Path) -> None:
     """Shopper model, neighbours and similarity each have what the score loses without it; single events matter."""
     write_trees(tmp_path, likes={"shopper_match": 1.0, "neighbour_match": 1.0, "history_match": 3.0})
-    trees = TreesRanker(tmp_path, _never, "learned@1")
+    trees = TreesRanker(tmp_path, _never, _never, "learned@1")
     request = replace(drawn(12, events=20), neighbour_scores=np.linspace(9, 0, 31, dtype=np.float32))
     found, whole = masked(trees, request), trees(request).total[ROWS]
     without_shopper = whole - trees(replace(request, shopper_scores=None)).total[ROWS]
@@ -158,7 +158,7 @@ def test_without_a_history_no_influences(ranker: Ranker) -> None:
 def test_candidates_behind_the_reranked_ones(tmp_path: Path) -> None:
     """They stay behind in the order of the weighted sum, and their contributions add up to their scores."""
     write_trees(tmp_path, likes={"shopper_match": 1.0}, reranked=10)
-    trees = TreesRanker(tmp_path, _by_retrieval, "learned@1")
+    trees = TreesRanker(tmp_path, _by_retrieval, _never, "learned@1")
     request = replace(drawn(14), stocks=np.full(31, 5, np.float32))
     found, first = trees(request), np.argsort(-request.retrieval_scores, kind="stable")
     assert np.argsort(-found.total, kind="stable")[10:].tolist() == first[10:].tolist()
