@@ -10,13 +10,19 @@ from training.shopper.data import Catalogue, IntArray, ShopperLog
 from training.shopper.lists import Lists, validation_lists
 from training.shopper.model import ShopperModel
 from training.suite.progress import Progress
-from training.suite.settings import MOST_LISTS
+from training.suite.settings import MOST_LISTS, SuiteTraining
+from training.suite.work import WorkFolder
 
-_FILE = "lists.npz"
+SHOPPER, FIT, _FILE = "shopper", "fit", "lists.npz"
+
+
+def shopper_folder(work: WorkFolder, settings: SuiteTraining) -> Path:
+    """What is fitted of the shopper model, and the lists that are made with it."""
+    return work.trained(SHOPPER, settings.shopper, settings.seed, settings.tune)
 
 
 def stored_lists(folder: Path) -> Lists | None:
-    """What an earlier call of `lists_of` has made in the work folder."""
+    """What an earlier call of `lists_of` has made in the folder."""
     return Lists.load(folder / _FILE) if (folder / _FILE).exists() else None
 
 
@@ -24,7 +30,7 @@ def lists_of(
     folder: Path, model: ShopperModel, log: ShopperLog, catalogue: Catalogue, validation: IntArray, seed: int,
     bar: Progress,
 ) -> Lists:  # fmt: skip
-    """Made once in the work folder. `model` has not seen the events `validation` of the log."""
+    """Made once in the folder. `model` has not seen the events `validation` of the log."""
     if (found := stored_lists(folder)) is not None:
         return found
     events = np.sort(np.random.default_rng(seed).permutation(validation)[:MOST_LISTS])

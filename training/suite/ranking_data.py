@@ -14,7 +14,7 @@ from training.ranking.split import held_back_pages, is_held_back
 from training.ranking.trees import TreeLists
 from training.shopper.lists import Lists
 from training.suite.examples import examples_of
-from training.suite.lists import lists_of, stored_lists
+from training.suite.lists import FIT, lists_of, shopper_folder, stored_lists
 from training.suite.progress import Progress
 from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
@@ -98,11 +98,11 @@ def _lists(
     work: WorkFolder, shoppers: ModelRegistry, settings: SuiteTraining, bar: Progress, clock: Callable[[], float]
 ) -> tuple[Lists | None, str]:
     """Those that the shopper model's training has left in the work folder; else a first fit is made for them."""
-    if (found := stored_lists(work.folder)) is not None:
+    folder = shopper_folder(work, settings)
+    if (found := stored_lists(folder)) is not None:
         return found, ""
     # Imported here: they import torch, which a run without such lists does not need.
     from training.shopper.train import choose
-    from training.suite.shopper import KIND as SHOPPER
     from training.suite.shopper import data_of
 
     data = data_of(work, shoppers, clock())
@@ -114,5 +114,5 @@ def _lists(
             stage.total(total)
             stage.update(done, f"{what}: {note}")
 
-        chosen = choose(data.log, data.catalogue, settings.shopper, work.folder / SHOPPER / "fit", progress)
-    return lists_of(work.folder, chosen.model, data.log, data.catalogue, chosen.validation, settings.seed, bar), ""
+        chosen = choose(data.log, data.catalogue, settings.shopper, folder / FIT, progress)
+    return lists_of(folder, chosen.model, data.log, data.catalogue, chosen.validation, settings.seed, bar), ""

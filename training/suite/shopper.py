@@ -40,7 +40,7 @@ from training.suite.judging import (
     measured,
     on_old_sample,
 )
-from training.suite.lists import lists_of
+from training.suite.lists import FIT, SHOPPER, lists_of, shopper_folder
 from training.suite.log import ReadLog, product_of, vectors_of
 from training.suite.outcome import Outcome, Result
 from training.suite.progress import Progress
@@ -49,7 +49,7 @@ from training.suite.scorer import VersionScorer
 from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
-KIND, REPORT = "shopper", "report.json"
+KIND, REPORT = SHOPPER, "report.json"
 # Versions that are kept, beside those in use and those that a rollback can return to.
 KEPT_VERSIONS = 20
 # Events of held-back persons on which a version is judged: the newest ones.
@@ -122,13 +122,12 @@ def train_shopper(
     data = data_of(work, registry, clock())
     if missing := data.missing(settings):
         return Outcome(KIND, Result.SKIPPED, missing)
-    folder = work.folder / KIND / "version"
+    lists_at = shopper_folder(work, settings)
+    folder = work.trained(KIND, lists_at.name, settings.window_s, weights) / "version"
     if not folder.exists():
         pages, _ = examples_of(work, settings, clock())
         trained, chosen = fitted(work, data, settings, bar)
-        lists = lists_of(
-            work.folder, trained.validated, data.log, data.catalogue, trained.validation, settings.seed, bar
-        )
+        lists = lists_of(lists_at, trained.validated, data.log, data.catalogue, trained.validation, settings.seed, bar)
         _make(trained, chosen, data, lists, weights, pages, bar, folder)
     with bar.stage("Judging the version", total=1) as stage:
         verdict, figures = judged(folder, data, registry)
@@ -149,20 +148,22 @@ def train_shopper(
 
 def fitted(work: WorkFolder, data: Data, settings: SuiteTraining, bar: Progress) -> tuple[Trained, TrainSettings]:
     """With the settings that it was fitted with."""
-    chosen, folder = settings.shopper, work.folder / KIND
+    chosen, folder = settings.shopper, shopper_folder(work, settings)
     with fitter_at(settings.address) as fitter:
         if settings.tune:
             # Imported here: only a search needs optuna.
             from training.suite.tuning import tuned
 
-            chosen = tuned(data.log, data.catalogue, chosen, settings.tune, fitter, folder / "tune", bar)
+            chosen = tuned(
+                data.log, data.catalogue, chosen, settings.tune, fitter, work.trained(KIND, chosen) / "tune", bar
+            )
         with bar.stage("Training the shopper model") as stage:
 
             def progress(what: str, done: int, total: int, note: str) -> None:
                 stage.total(total)
                 stage.update(done, f"{what}: {note}")
 
-            return fitter.fit(data.log, data.catalogue, chosen, folder / "fit", progress), chosen
+            return fitter.fit(data.log, data.catalogue, chosen, folder / FIT, progress), chosen
 
 
 def judged(folder: Path, data: Data, registry: ModelRegistry) -> tuple[Verdict, dict[str, float]]:

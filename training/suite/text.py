@@ -133,9 +133,7 @@ def train_text(
     data = data_of(work, settings, now_s)
     if missing := data.missing(settings):
         return Outcome(KIND, Result.SKIPPED, missing)
-    # With other settings an interrupted run begins anew.
-    chosen = hashlib.blake2b(repr(settings.text).encode(), digest_size=6).hexdigest()
-    current, folder = current_search(registry), work.folder / KIND / chosen / "version"
+    current, folder = current_search(registry), work.trained(KIND, settings.text) / "version"
     version = _trained(data, current, settings, folder)
     judged = _judged(data, version, current, settings.seed)
     last = [each for each in data.searches if normalised(each.query) in data.held]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -93,6 +94,11 @@ class WorkFolder:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    def trained(self, kind: str, *settings: object) -> Path:
+        """The folder for what is trained with these settings: with others, an interrupted run begins anew."""
+        digest = hashlib.blake2b(repr(settings).encode(), digest_size=6).hexdigest()
+        return self.folder / kind / digest
 
     def about(self) -> dict[str, Any]:
         """What `note` has written."""

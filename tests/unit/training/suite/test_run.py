@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
 
 from services.common.models.rollout import Stage, StepKind
@@ -14,6 +16,7 @@ from training.ranking.split import is_held_back
 from training.suite.cases import held_back_share
 from training.suite.outcome import Outcome, Result
 from training.suite.run import Suite, run
+from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
 
@@ -75,6 +78,39 @@ def test_a_worse_version_is_refused(tmp_path: Path) -> None:
     assert of.shoppers.steps()[-1].kind is StepKind.REFUSED
     assert (of.shoppers.rollout().current, of.shoppers.rollout().other) == ("0001", None)
     assert len(shop.item_vectors) == 1
+
+
+def test_an_interrupted_run_continues_with_its_own_settings_only(tmp_path: Path) -> None:
+    """With others, fit, lists and version begin anew; what was read is kept."""
+    shop = gateway()
+
+    def fails(name: str) -> None:
+        if name == "StoreItemVectors":
+            raise RuntimeError
+
+    with shop.serving() as target:
+        of, work = suite(target, tmp_path / "models"), WorkFolder(tmp_path / "work")
+
+        def interrupted(seed: int) -> set[Path]:
+            """The versions in the work folder."""
+            shop.before = fails
+            with pytest.raises(grpc.RpcError):
+                run(of, work, seeded(seed), bar(), ["shopper"], lambda: NOW_S)
+            return set(work.folder.rglob("model.json"))
+
+        first = interrupted(1)
+        assert len(first) == 1
+        written = [path.stat().st_mtime_ns for path in first]
+        assert interrupted(1) == first
+        assert [path.stat().st_mtime_ns for path in first] == written
+        shop.before = None
+        (outcome,) = run(of, work, seeded(2), bar(), ["shopper"], lambda: NOW_S)
+    assert of.shoppers.manifest(outcome.version)["settings"]["seed"] == 2
+    assert shop.called.count("ListProducts") == 1
+
+
+def seeded(seed: int) -> SuiteTraining:
+    return replace(SETTINGS, seed=seed, shopper=replace(SETTINGS.shopper, seed=seed))
 
 
 @pytest.mark.parametrize("persons", [0, 3])
