@@ -81,10 +81,11 @@ def show(
     with _errors_as_exits():
         found, name = chosen(registries(registry, data_dir, tenant, kind), version)
         about, folder = found.registry.manifest(name), found.registry.path(name)
+        note = _shopper_note(about, *registries(registry, data_dir, tenant, SHOPPER)) if found.kind == RANKING else ""
     report = next((str(folder / file) for file in ("report.html", "report.json") if (folder / file).exists()), "")
     if as_json:
         role = _role(found.registry.rollout(), name)
-        print(json.dumps({"version": found.name(name), "role": role, "report": report, **about}))
+        print(json.dumps({"version": found.name(name), "role": role, "report": report, "note": note, **about}))
         return
     out.print(f"{found.name(name)}  {_role(found.registry.rollout(), name)}  {_moment(about['created_s'])}")
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -92,6 +93,8 @@ def show(
         if key != "created_s" and not isinstance(value, list):
             table.add_row(key, escape(_text(value)))
     out.print(table)
+    if note:
+        out.print(f"note: {note}", soft_wrap=True)
     out.print(f"report: {escape(report)}" if report else f"files: {escape(str(folder))}", soft_wrap=True)
 
 
@@ -277,6 +280,16 @@ def _document(kept: Kept, steps: int) -> dict[str, Any]:
         "versions": {version: registry.manifest(version) for version in registry.versions()},
         "steps": [_plain(step) for step in (registry.steps()[-steps:] if steps else [])],
     }
+
+
+def _shopper_note(about: Mapping[str, Any], shoppers: Kept) -> str:
+    """What the user should know if trees read the scores of another shopper model than they were trained with."""
+    made_with, serving = about.get("trees", {}).get("shopper_version"), shoppers.registry.rollout().current
+    if made_with is None or made_with == serving:
+        return ""
+    fit = shoppers.name(made_with) if made_with else "a fit of the shopper model that is no version"
+    now = f"{shoppers.name(serving)} serves" if serving else "no shopper model serves"
+    return f"its lists were made with {fit}; {now}. The scores mean the same; `kairos train` judges it on new lists"
 
 
 def _role(rollout: Rollout, version: str) -> str:

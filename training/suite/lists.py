@@ -13,7 +13,8 @@ from training.suite.progress import Progress
 from training.suite.settings import MOST_LISTS, SuiteTraining
 from training.suite.work import WorkFolder
 
-SHOPPER, FIT, _FILE = "shopper", "fit", "lists.npz"
+SHOPPER, FIT = "shopper", "fit"
+_FILE, _MODEL = "lists.npz", "lists-of.txt"
 
 
 def shopper_folder(work: WorkFolder, settings: SuiteTraining) -> Path:
@@ -24,6 +25,16 @@ def shopper_folder(work: WorkFolder, settings: SuiteTraining) -> Path:
 def stored_lists(folder: Path) -> Lists | None:
     """What an earlier call of `lists_of` has made in the folder."""
     return Lists.load(folder / _FILE) if (folder / _FILE).exists() else None
+
+
+def shopper_version_of(folder: Path) -> str:
+    """The version in the registry of the model that made the lists; empty: a fit that is no version."""
+    return (folder / _MODEL).read_text("utf-8") if (folder / _MODEL).exists() else ""
+
+
+def note_shopper_version(folder: Path, version: str) -> None:
+    """The model that made the lists is the first fit of this version."""
+    (folder / _MODEL).write_text(version, "utf-8")
 
 
 def lists_of(

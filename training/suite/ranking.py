@@ -35,6 +35,8 @@ from training.suite.work import WorkFolder
 
 KIND, NETWORK, REPORT = "ranking", "network", "report.json"
 KEPT_VERSIONS = 20
+# Of trees, in the manifest. Empty: their lists were made with a fit that is no version.
+SHOPPER_VERSION = "shopper_version"
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,14 @@ def _judged_trees(
         verdicts.append(compare(judge.pages, opponent.pages, served, Thresholds()))
     trees.save(folder)
     report = {"calibration_error": _calibration_errors(trees, judge.pages), "importance": trees.importance()}
-    about = {"trees": {"count": trees.booster.num_trees(), "lists": dict(trees.lists), "serves": list(trees.serves)}}
+    made: dict[str, Any] = {
+        "count": trees.booster.num_trees(),
+        "lists": dict(trees.lists),
+        "serves": list(trees.serves),
+    }
+    if trained.lists is not None:
+        made[SHOPPER_VERSION] = trained.shopper_version
+    about = {"trees": made}
     return Candidate(folder, _all_of(verdicts), {"settings": asdict(trees.settings), **about}, {**about, **report})
 
 

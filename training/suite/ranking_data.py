@@ -14,7 +14,7 @@ from training.ranking.split import held_back_pages, is_held_back
 from training.ranking.trees import TreeLists
 from training.shopper.lists import Lists
 from training.suite.examples import examples_of
-from training.suite.lists import FIT, lists_of, shopper_folder, stored_lists
+from training.suite.lists import FIT, lists_of, shopper_folder, shopper_version_of, stored_lists
 from training.suite.progress import Progress
 from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
@@ -24,13 +24,17 @@ NO_SHOPPER = "no shopper model serves, whose scores lists hold"
 
 @dataclass(frozen=True)
 class RankingData:
-    """`lists` are None if no shopper model serves: they hold its scores. `pages` are none if they are too few."""
+    """`lists` are None if no shopper model serves: they hold its scores. `pages` are none if they are too few.
+
+    `shopper_version`: whose first fit made the lists; empty: a fit that is no version.
+    """
 
     lists: Lists | None
     pages: Examples
     vector_version: str
     clicked: int
     why_no_lists: str = ""
+    shopper_version: str = ""
 
     @property
     def list_count(self) -> int:
@@ -91,7 +95,8 @@ def ranking_data(
     if not shoppers.rollout().current:
         return RankingData(None, pages, vector_version, clicked, NO_SHOPPER)
     lists, why = _lists(work, shoppers, settings, bar, clock)
-    return RankingData(lists, pages, vector_version, clicked, why)
+    made_by = shopper_version_of(shopper_folder(work, settings))
+    return RankingData(lists, pages, vector_version, clicked, why, made_by)
 
 
 def _lists(

@@ -40,7 +40,7 @@ from training.suite.judging import (
     measured,
     on_old_sample,
 )
-from training.suite.lists import FIT, SHOPPER, lists_of, shopper_folder
+from training.suite.lists import FIT, SHOPPER, lists_of, note_shopper_version, shopper_folder
 from training.suite.log import ReadLog, product_of, vectors_of
 from training.suite.outcome import Outcome, Result
 from training.suite.progress import Progress
@@ -138,6 +138,7 @@ def train_shopper(
     if verdict.passed:
         upload(connection, folder, registry, bar)
     version = publish(registry, folder, name_of(folder), manifest)
+    note_shopper_version(lists_at, version)
     result = _take_steps(registry, version, verdict)
     registry.prune(KEPT_VERSIONS)
     seconds = time.monotonic() - began

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from services.common.models.registry import ModelRegistry
+from services.common.models.rollout import StepKind
 
 
 @pytest.fixture
@@ -68,6 +69,28 @@ def test_a_comparison(folder: Path) -> None:
     assert not any("settings.rate" in line for line in lines)
     document = json.loads(models(folder, "diff", "0001", "0002", "--json").stdout)
     assert document["data.to_s"] == {"0001": 5.0, "0002": 6.0}
+
+
+def test_trees_name_their_shopper_model(tmp_path: Path) -> None:
+    """`show` says which version made the lists of trees, if another one serves now."""
+    shoppers = ModelRegistry(tmp_path / "default" / "shopper")
+    for _ in range(2):
+        shoppers.publish(lambda folder: None, {"created_s": 1.0})
+    shoppers.take_step(StepKind.PROMOTED, "0001", lambda now: now.promoted("0001"))
+    for made_with in ("0001", ""):
+        ModelRegistry(tmp_path / "default").publish(
+            lambda folder: None, {"created_s": 1.0, "trees": {"shopper_version": made_with}}
+        )
+
+    def note(version: str) -> str:
+        shown: str = json.loads(models(tmp_path, "show", version, "--json").stdout)["note"]
+        return shown
+
+    assert note("ranking/0001") == note("shopper/0001") == ""
+    assert "a fit of the shopper model that is no version; shopper/0001 serves" in note("ranking/0002")
+    shoppers.take_step(StepKind.PROMOTED, "0002", lambda now: now.promoted("0002"))
+    assert "were made with shopper/0001; shopper/0002 serves" in note("ranking/0001")
+    assert note("ranking/0001") in models(tmp_path, "show", "ranking/0001").stdout
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,18 @@ def test_an_interrupted_run_continues_with_its_own_settings_only(tmp_path: Path)
     assert shop.called.count("ListProducts") == 1
 
 
+@pytest.mark.parametrize("is_with_shopper", [True, False])
+def test_trees_name_the_shopper_model_of_their_lists(tmp_path: Path, is_with_shopper: bool) -> None:
+    """The version that the same run published; none where the ranking stage is trained alone, with a fit of its own."""
+    shop = gateway()
+    with shop.serving() as target:
+        of, work = suite(target, tmp_path / "models"), WorkFolder(tmp_path / "work")
+        least = replace(SETTINGS, least=replace(SETTINGS.least, lists=20))
+        for kinds in (["shopper", "ranking"],) if is_with_shopper else (["shopper"], ["ranking"]):
+            outcome = run(of, work, least, bar(), kinds, lambda: NOW_S)[-1]
+    assert of.rankers.manifest(outcome.version)["trees"]["shopper_version"] == ("0001" if is_with_shopper else "")
+
+
 def seeded(seed: int) -> SuiteTraining:
     return replace(SETTINGS, seed=seed, shopper=replace(SETTINGS.shopper, seed=seed))
 
