@@ -22,9 +22,10 @@ import fsspec
 
 from services.common.models.registry import LOG, MANIFEST, POINTER, ModelRegistry
 from services.common.models.rollout import Rollout, Step, StepKind
-from services.common.versions import replace_file
+from services.common.versions import replace_file, version_names
 
-_LEASE = "lease.json"
+# _WHOLE marks a mirror of everything: those who read what serves from the same folder remove nothing from it.
+_LEASE, _WHOLE = "lease.json", ".whole"
 # A writer that has died holds others up for so long; an upload must be done by then.
 LEASE_S = 600.0
 _WAIT_S, _PAUSE_S = 60.0, 0.5
@@ -64,21 +65,34 @@ class RemoteRegistry:
         return sorted(name for name in names if name.isdigit() and self._files.exists(self._path(name, MANIFEST)))
 
     def pull(self, folder: Path, everything: bool = False) -> None:
-        """Brings the mirror up to date: the versions that the pointer names, or all. The pointer comes last."""
+        """Brings the mirror up to date: the versions that the pointer names, or all. The pointer comes last.
+
+        Then other versions are removed. A mirror of everything keeps what the object store has, another one also keeps
+        the last version before, if it has served here.
+        """
         pointer = self.pointer()
-        if pointer is not None or everything:
-            named = json.loads(pointer) if pointer is not None else {}
-            wanted = set(self.versions()) if everything else {named["current"], named["other"] or ""} - {""}
-            for version in sorted(wanted):
-                if not (folder / version).exists():
-                    self._download(version, folder)
+        if pointer is None and not everything:
+            return
+        named = json.loads(pointer) if pointer is not None else {"current": "", "other": None, "before": []}
+        wanted = set(self.versions()) if everything else {named["current"], named["other"] or ""} - {""}
+        for version in sorted(wanted):
+            if not (folder / version).exists():
+                self._download(version, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if everything:
+            (folder / _WHOLE).touch()
         if pointer is None:
             return
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in ((LOG, self._text(LOG)), (POINTER, pointer)):
             path = folder / name
             if content is not None and not (path.exists() and path.read_text("utf-8") == content):
                 replace_file(path, content)
+        if everything:
+            # A newer one is of a writer with the same mirror, who has not uploaded it yet.
+            _remove(folder, lambda version: version not in wanted and version < max(wanted, default=""))
+        elif not (folder / _WHOLE).exists():
+            kept = {*wanted, *named["before"][-1:]}
+            _remove(folder, lambda version: version not in kept)
 
     def push_version(self, folder: Path, version: str) -> None:
         """The manifest comes last: without it a version is not there."""
@@ -193,6 +207,11 @@ def registry_at(folder: Path, url: str = "", *names: str, clock: Callable[[], fl
     """The registry in `folder`/`names`, mirrored from `url`/`names` where there is a URL."""
     path = folder.joinpath(*names)
     return MirroredRegistry(path, "/".join((url.rstrip("/"), *names)), clock) if url else ModelRegistry(path, clock)
+
+
+def _remove(folder: Path, is_unneeded: Callable[[str], bool]) -> None:
+    for version in filter(is_unneeded, version_names(folder)):
+        shutil.rmtree(folder / version, ignore_errors=True)
 
 
 def pull_tenants(root: Path, url: str, below: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ from services.common.models.registry_mirror import (
     pull_tenants,
     registry_at,
 )
-from services.common.models.rollout import StepKind
+from services.common.models.rollout import Rollout, StepKind
 
 ABOUT = {"created_s": 7.0}
 
@@ -84,6 +84,32 @@ def test_a_reader_has_what_serves(url: str, tmp_path: Path) -> None:
     stamp = ModelRegistry(root / "shop").stamp()
     pull_tenants(root, url, ("", "shopper"))
     assert ModelRegistry(root / "shop").stamp() == stamp
+
+
+def test_a_reader_keeps_what_serves_and_the_version_before(url: str, tmp_path: Path) -> None:
+    """A mirror does not grow with each version that has served."""
+    registry, root = registry_at(tmp_path / "writer", url, "shop", "text"), tmp_path / "reader"
+    for _ in range(4):
+        promoted(registry, "weights")
+        pull_tenants(root, url, ("text",))
+    mirrored = ModelRegistry(root / "shop" / "text")
+    assert mirrored.versions() == ["0003", "0004"]
+    assert registry.versions() == ["0001", "0002", "0003", "0004"]
+
+
+def test_a_mirror_of_everything_keeps_what_the_store_has(url: str, tmp_path: Path) -> None:
+    """What another writer has pruned goes; a reader of the same folder removes nothing from it."""
+    one, other = (registry_at(tmp_path / name, url, "shop", "text") for name in ("one", "other"))
+    for _ in range(4):
+        promoted(one, "weights")
+    pull_tenants(tmp_path / "one", url, ("text",))
+    other.repair()
+    assert one.versions() == other.versions() == ["0001", "0002", "0003", "0004"]
+    one.take_step(StepKind.ROLLED_BACK, "0004", lambda now: Rollout(now.current))
+    one.prune(1)
+    unfinished = ModelRegistry(other.folder).publish(filled("not uploaded yet"), ABOUT)
+    other.repair()
+    assert other.versions() == [*one.versions(), unfinished] == ["0004", "0005"]
 
 
 def test_an_upload_that_was_killed_is_not_seen(url: str, tmp_path: Path) -> None:
