@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 
 from services.common.comparison import comparison_form
 from services.common.errors import FieldViolation, InvalidArgument
@@ -36,12 +35,12 @@ class Declared:
     set_s: float = 0.0
     expires_s: float = math.inf
 
-    @cached_property
+    @property
     def name_form(self) -> str:
         """As product attributes are compared."""
         return comparison_form(self.name)
 
-    @cached_property
+    @property
     def value_forms(self) -> frozenset[str | float]:
         """The number, or the texts as product attributes are compared."""
         return frozenset(map(comparison_form, self.texts)) if self.number is None else frozenset([self.number])

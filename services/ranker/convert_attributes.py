@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-import numpy as np
 from google.protobuf.message import DecodeError
 
 from kairos.common.v1 import product_pb2
@@ -15,8 +14,9 @@ from services.common.arrays import FloatArray
 from services.common.convert import time_to_proto
 from services.common.errors import InvalidArgument
 from services.common.user_attributes import Declared
-from services.ranker.domain.attribute_matches import Stated, attribute_match, stated
+from services.ranker.domain import attribute_matches as domain
 from services.ranker.domain.person import ids_of
+from services.ranker.domain.user_features import IntArray
 from services.ranker.ports import OwnedAttribute
 from services.ranker.times import moment
 
@@ -33,18 +33,20 @@ def attributes_from_proto(messages: Iterable[profile_pb2.UserAttribute]) -> list
 
 def attribute_matches(candidates: retrieval_pb2.Candidates, declared: Sequence[Declared]) -> FloatArray:
     """[candidates], by domain/attribute_matches.py. Raises InvalidArgument."""
+    given = list(candidates.attributes)
+    # Candidates share few combinations of attributes.
+    rows = {data: row for row, data in enumerate(dict.fromkeys(given))}
     try:
-        # Candidates share few combinations of attributes.
-        match = {data: attribute_match(declared, _stated(data)) for data in set(candidates.attributes)}
+        matches = domain.attribute_matches(declared, [_stated(data) for data in rows])
     except DecodeError:
         raise InvalidArgument.of("candidates.attributes", "is damaged; send it as retrieval returned it") from None
-    return np.array([match[data] for data in candidates.attributes], np.float32)
+    return matches[[rows[data] for data in given]]
 
 
 @lru_cache(_REMEMBERED)
-def _stated(data: bytes) -> Stated:
+def _stated(data: bytes) -> IntArray:
     product = product_pb2.Product.FromString(data)
-    return stated({name: attribute.values for name, attribute in product.attributes.items()})
+    return domain.stated({name: attribute.values for name, attribute in product.attributes.items()})
 
 
 def attributes_to_proto(attributes: Sequence[Declared]) -> list[profile_pb2.UserAttribute]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.common.user_attributes import Declared
-from services.ranker.domain.attribute_matches import attribute_match, stated
+from services.ranker.domain.attribute_matches import attribute_matches, stated
 
 DECLARED = [Declared("size", ("M", "S")), Declared("region", ("EU",)), Declared("waist", number=32.0)]
 
@@ -17,6 +17,7 @@ DECLARED = [Declared("size", ("M", "S")), Declared("region", ("EU",)), Declared(
         ({"colour": ["red"]}, 0),
         ({"Size": [" m "]}, 1 / 3),
         ({"size": ["L", "S"]}, 1 / 3),
+        ({"size": ["M", "S"]}, 1 / 3),
         ({"size": ["L"]}, -1 / 3),
         ({"size": ["L"], "region": ["eu"]}, 0),
         ({"size": ["M"], "region": ["EU"], "waist": ["32"]}, 1),
@@ -26,4 +27,16 @@ DECLARED = [Declared("size", ("M", "S")), Declared("region", ("EU",)), Declared(
 )
 def test_the_share_of_equal_attributes(attributes: dict[str, list[str]], value: float) -> None:
     """Equal values count for a product, other values against it, and what it does not state counts nothing."""
-    assert attribute_match(DECLARED, stated(attributes)) == pytest.approx(value)
+    assert attribute_matches(DECLARED, [stated(attributes)]) == pytest.approx([value])
+
+
+def test_products_are_compared_at_once() -> None:
+    """Each product has its own value, whatever stands beside it; none have none."""
+    products = [
+        stated({}),
+        stated({"size": ["M"]}),
+        stated({"size": ["L"], "waist": ["32"]}),
+        stated({"region": ["US"]}),
+    ]
+    assert attribute_matches(DECLARED, products).tolist() == pytest.approx([0, 1 / 3, 0, -1 / 3])
+    assert attribute_matches(DECLARED, []).shape == (0,)
