@@ -1,11 +1,13 @@
-"""Searches by the challenger of the text model in shadow: a sample is also answered by its collection, and compared."""
+"""Searches by the challenger of the text model in shadow: those with its vector are also answered by its collection.
+
+The query encoder draws them.
+"""
 
 from __future__ import annotations
 
-import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from services.common.models.shadow import ShadowScorer, shared
@@ -13,17 +15,13 @@ from services.retrieval.domain.query import RetrievalQuery
 from services.retrieval.domain.retrieval import Retrieval
 from services.retrieval.search import Retriever
 
-# Share of the searches.
-_SAMPLE = 0.1
 # What is counted; the names of ShadowScorer's counts without their prefix.
 COUNTS = ("requests", "errors", "agreement", "seconds", "seconds_of_current")
 
 
 class TextShadow:
-    """`draw` gives numbers in [0, 1)."""
-
-    def __init__(self, retriever: Retriever, draw: Callable[[], float] = random.random) -> None:
-        self._retriever, self._draw = retriever, draw
+    def __init__(self, retriever: Retriever) -> None:
+        self._retriever = retriever
         self._scorer, self._lock, self._counts = ShadowScorer(), threading.Lock(), Counter[str]()
 
     def look(self, tenant: str, query: RetrievalQuery, shown: Retrieval, took_s: float) -> None:
@@ -31,7 +29,7 @@ class TextShadow:
 
         Nothing is done without a version in shadow, and while its collection is incomplete.
         """
-        if not query.other_vectors or self._draw() >= _SAMPLE:
+        if not query.other_vectors:
             return
         name = self._retriever.in_shadow(tenant)
         vectors = next((rows for rows, version in query.other_vectors if version == name), None)
