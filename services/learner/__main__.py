@@ -20,14 +20,16 @@ import structlog
 
 from services.common.errors import InvalidArgument
 from services.common.models.registry import ModelRegistry
+from services.common.models.text_version import FOLDER as TEXTS
 from services.common.settings import load_settings
 from services.common.telemetry import configure_telemetry
-from services.learner.item_vectors import UnusedItemVectors
+from services.learner.item_vectors import ItemVectorKeeper
 from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.learner.state import StateFolder
-from services.ranker.models.served_shoppers import FOLDER
+from services.learner.text_trials import collection_switch
+from services.ranker.models.served_shoppers import FOLDER as SHOPPERS
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_store
 
@@ -71,9 +73,9 @@ def _use_folder_of_suite() -> None:
 
 def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetrics, stop: threading.Event) -> None:
     """Until `stop`. A failure is logged, and a new learner continues from what was saved."""
-    registry, shoppers = _registry(ranker, settings.tenant), _registry(ranker, settings.tenant, FOLDER)
+    registry, shoppers, texts = (_registry(ranker, settings.tenant, *below) for below in ((), (SHOPPERS,), (TEXTS,)))
     refreshed_s = -math.inf
-    vectors = UnusedItemVectors(shoppers, settings.gateway)
+    vectors = ItemVectorKeeper(shoppers, settings.gateway, texts=texts)
     while not stop.is_set():
         try:
             store = build_store(ranker)
@@ -85,6 +87,8 @@ def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetri
                 settings,
                 metrics,
                 vectors=vectors if settings.item_vectors_s else None,
+                texts=texts,
+                switch=collection_switch(settings.gateway),
             )
             _log.info("learning", group=settings.group, tenant=settings.tenant)
             while not stop.wait(settings.poll_s):
@@ -92,6 +96,7 @@ def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetri
                     # A mirror: what others have written on the object store.
                     registry.repair()
                     shoppers.repair()
+                    texts.repair()
                     refreshed_s = time.monotonic()
                 learner.turn()
             learner.save()
@@ -107,7 +112,8 @@ def _registry(ranker: RankerSettings, *names: str) -> ModelRegistry:
     # Imported here: without an object store, fsspec is not needed.
     from services.common.models.registry_mirror import registry_at
 
-    return registry_at(ranker.models_dir, ranker.registry_url, *names)
+    # Text versions have some 200 MB each, and no new one is made here.
+    return registry_at(ranker.models_dir, ranker.registry_url, *names, everything=TEXTS not in names)
 
 
 if __name__ == "__main__":

@@ -14,14 +14,15 @@ from opentelemetry import trace
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
 from services.learner.drift import DriftWatch
-from services.learner.item_vectors import UnusedItemVectors
+from services.learner.item_vectors import ItemVectorKeeper
 from services.learner.memory import Memory
 from services.learner.metrics import LearnerMetrics
 from services.learner.pages import PageReader, Taken
 from services.learner.release import Release
 from services.learner.settings import LearnerSettings
 from services.learner.state import State, StateFolder
-from services.learner.trials import Trials
+from services.learner.text_trials import TextTrials
+from services.learner.trials import Trials, shown_pages
 from services.ranker.domain.user_features import IntArray
 from services.ranker.domain.weights import ServingWeights
 from services.ranker.ports import ProfileStore
@@ -39,14 +40,15 @@ _tracer = trace.get_tracer("kairos")
 class Learner:
     """For one thread. After an exception it must not be used: a new one continues from the folder.
 
-    `registry` is that of the ranking networks, `shoppers` that of the shopper models. `clock` gives seconds since the
-    epoch.
+    `registry` is that of the ranking networks, `shoppers` that of the shopper models, `texts` that of the text models,
+    which are watched if `switch` is given too (see TextTrials). `clock` gives seconds since the epoch.
     """
 
     def __init__(
         self, store: ProfileStore, registry: ModelRegistry, shoppers: ModelRegistry, weights: ServingWeights,
         settings: LearnerSettings, metrics: LearnerMetrics, clock: Callable[[], float] = time.time,
-        vectors: UnusedItemVectors | None = None,
+        vectors: ItemVectorKeeper | None = None, texts: ModelRegistry | None = None,
+        switch: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
         self._store, self._settings, self._metrics, self._clock = store, settings, metrics, clock
         self._folder = StateFolder(settings.data_dir)
@@ -56,7 +58,10 @@ class Learner:
         counts = partial(store.counts, settings.tenant)
         self._trials = Trials(registry, counts, settings.trial, metrics, self._state.ranking)
         self._shopper_trials = Trials(shoppers, counts, settings.trial, metrics, self._state.shopper)
-        self._registry, self._shoppers = registry, shoppers
+        self._text_trials: TextTrials | None = None
+        if texts is not None and switch is not None:
+            self._text_trials = TextTrials(texts, counts, settings.trial, metrics, self._state.text, switch)
+        self._registry, self._shoppers, self._texts = registry, shoppers, texts
         self._vectors, self._looked_s = vectors, -math.inf
         self._release = Release(registry, shoppers, self._trials, weights, settings, metrics, clock)
         self._pages = PageReader(store, settings.tenant, self._state.position, settings.training)
@@ -81,6 +86,8 @@ class Learner:
         self._look_at_vectors(now_s)
         taken = self._pages.take(now_s)
         if taken is not None:
+            if self._text_trials is not None:
+                self._text_trials.count(taken.searches, self._settings.tenant)
             self._test(taken)
         if refunded := self._pages.refunded():
             self._memory.relabel(refunded, self._pages.again)
@@ -196,6 +203,8 @@ class Learner:
             self._start_working_copy()
         if self._shoppers.stamp() is not None:
             self._shopper_trials.watch()
+        if self._text_trials is not None and self._text_trials.rollout().other is not None:
+            self._text_trials.watch()
 
     def _look_at_vectors(self, now_s: float) -> None:
         if self._vectors is not None and now_s - self._looked_s >= self._settings.item_vectors_s:
@@ -203,10 +212,10 @@ class Learner:
             self._looked_s = now_s
 
     def _count(self, taken: Taken, rows: IntArray, examples: Examples) -> None:
-        """Counts for the versions that are compared, of both kinds of models."""
-        whom = [taken.whom[at] for at in rows.tolist()]
+        """Counts for the versions of ranking networks and shopper models that are compared."""
+        pages = shown_pages(examples, [taken.whom[at] for at in rows.tolist()])
         for trials in (self._trials, self._shopper_trials):
-            trials.count(examples, self._settings.tenant, whom)
+            trials.count(pages, self._settings.tenant)
 
     def _use_vectors_of(self, vector_version: str, dimensions: int, clicked: int = 0) -> None:
         """Makes a working copy if there is none; a new one, with an empty memory, for vectors of another model.

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from services.common.models.text_version import shopper_of
 from services.learner.settings import TrainingSettings
+from services.learner.trials import ShownPage
 from services.ranker.domain.impressions import Impressions
 from services.ranker.domain.user_features import IntArray
 from services.ranker.ports import ProfileStore
 from training.ranking.examples import Examples
 from training.ranking.reading import ExampleReader
+
+# As Outcomes.reached has it.
+_PURCHASE = 3
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,8 @@ class Taken:
     """r pages: `positions` [r] in the log, `whom` [r] by user, visitor or session.
 
     `start` and `end` bound the stretch of the log that they are from; other pages of it have no usable features.
+    `searches` are all pages of the stretch that answered a query, also those without usable features: a text version on
+    trial has vectors of another model. `who` of them is as text versions are drawn.
     """
 
     examples: Examples
@@ -27,6 +34,7 @@ class Taken:
     whom: list[str]
     start: int
     end: int
+    searches: list[ShownPage]
 
 
 class PageReader:
@@ -62,7 +70,18 @@ class PageReader:
             [ranking.user_id or ranking.visitor_id or ranking.session_id for ranking in rankings],
             start,
             self.position,
+            self._searches(),
         )
+
+    def _searches(self) -> list[ShownPage]:
+        pages = [page for page in self._reader.closed if page.ranking.query]
+        return [
+            ShownPage(
+                shopper_of(page.ranking.user_id, page.ranking.visitor_id), page.shown_s, len(reached),
+                sum(each > 0 for each in reached), sum(each == _PURCHASE for each in reached),
+            )
+            for page, reached in zip(pages, self._reader.reached(pages), strict=True)
+        ]  # fmt: skip
 
     def again(self, positions: list[int]) -> tuple[Examples, IntArray]:
         """Pages that were taken before, and their positions; without those that are no longer in the log."""

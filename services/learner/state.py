@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from training.ranking.learnable import LearnableRanker
 
 _log = structlog.get_logger("kairos.learner")
+_KINDS = ("ranking", "shopper", "text")
 _MODEL, _STATE, _JOURNAL = "model", "state.json", "journal.jsonl"
 
 
@@ -27,8 +28,8 @@ _MODEL, _STATE, _JOURNAL = "model", "state.json", "journal.jsonl"
 class State:
     """`position` is that of the last page in the log of impressions that the working copy was trained on.
 
-    `replay` and `held` are positions of the pages in the buffers, which are rebuilt from the log. `ranking` and
-    `shopper` are the counts of the trials of the two kinds of models.
+    `replay` and `held` are positions of the pages in the buffers, which are rebuilt from the log. `ranking`,
+    `shopper` and `text` are the counts of the trials of the kinds of models.
     """
 
     position: int = 0
@@ -38,13 +39,15 @@ class State:
     held: list[int] = field(default_factory=list)
     ranking: TrialState = field(default_factory=TrialState)
     shopper: TrialState = field(default_factory=TrialState)
+    text: TrialState = field(default_factory=TrialState)
 
     def to_document(self) -> dict[str, Any]:
-        return vars(self) | {"ranking": self.ranking.to_document(), "shopper": self.shopper.to_document()}
+        return vars(self) | {kind: getattr(self, kind).to_document() for kind in _KINDS}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> State:
-        trials = {kind: TrialState.from_document(document[kind]) for kind in ("ranking", "shopper")}
+        # An earlier layout has none of text versions.
+        trials = {kind: TrialState.from_document(document[kind]) for kind in _KINDS if kind in document}
         return cls(**{**document, **trials})
 
 

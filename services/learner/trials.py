@@ -1,10 +1,10 @@
-"""The trial of a version, of either kind of model: counts the outcomes of its users, and takes the step that is due."""
+"""The trial of a version of one kind of model: counts the outcomes of its users, and takes the step that is due."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
@@ -18,6 +18,24 @@ from services.learner.trial import Decision, decide
 from training.ranking.examples import Examples
 
 _log = structlog.get_logger("kairos.learner")
+
+
+class ShownPage(NamedTuple):
+    """Items that were shown to `who`, as versions are drawn, and how many of them were clicked and bought."""
+
+    who: str
+    shown_s: float
+    items: int
+    clicks: float
+    purchases: float
+
+
+def shown_pages(examples: Examples, whom: Sequence[str]) -> list[ShownPage]:
+    """Of r pages that were shown to `whom` [r]."""
+    r = examples.page_count
+    items = np.bincount(examples.page, minlength=r).tolist()
+    clicks, purchases = (np.bincount(examples.page, of, r).tolist() for of in (examples.click, examples.purchase))
+    return list(map(ShownPage, whom, examples.shown_s.tolist(), items, clicks, purchases))
 
 
 @dataclass
@@ -57,7 +75,7 @@ class Trials:
     def watch(self) -> StepKind | None:
         """Takes the step that is due, and gives it; None if none is due."""
         seen = self.rollout()
-        if seen.other is None:
+        if not self._is_watched(seen):
             return None
         if self.state.trial != seen.trial:
             self.state.trial, self.state.arms = seen.trial, {}
@@ -71,28 +89,36 @@ class Trials:
             if decision.kind is StepKind.SHARE:
                 return now.with_share(version, self._settings.share)
             if decision.kind is StepKind.PROMOTED:
-                return now.promoted(version, self._settings.holdback)
+                return self._promoted(now, version)
             return now.alone() if decision.kind is StepKind.SETTLED else now.rolled_back()
 
         version = seen.current if seen.challenger is None else seen.challenger
+        if not self._is_prepared(decision, version):
+            return None
         return decision.kind if self.step(decision, version, change) else None
 
-    def count(self, examples: Examples, tenant: str, whom: Sequence[str]) -> None:
-        """Outcomes of r pages that were shown to `whom` [r].
-
-        A person is of the arm that the draw says, also where another version has answered: one that stands in for a
+    def count(self, pages: Sequence[ShownPage], tenant: str) -> None:
+        """A person is of the arm that the draw says, also where another version has answered: one that stands in for a
         version that failed, or the weighted sum for lists of a kind that a version does not serve. So both arms have
         all kinds of pages.
         """
-        rollout, r = self.rollout(), examples.page_count
+        rollout = self.rollout()
         if rollout.other is None or self.state.trial != rollout.trial:
             return
-        shown = np.bincount(examples.page, minlength=r)
-        clicks, purchases = (np.bincount(examples.page, of, r) for of in (examples.click, examples.purchase))
-        for row, who in enumerate(whom):
-            if who and examples.shown_s[row] >= rollout.since_s:
-                arm = self.state.arms.setdefault(rollout.version_for(tenant, who), Arm())
-                arm.add(who, int(shown[row]), clicks[row], purchases[row])
+        for page in pages:
+            if page.who and page.shown_s >= rollout.since_s:
+                arm = self.state.arms.setdefault(rollout.version_for(tenant, page.who), Arm())
+                arm.add(page.who, page.items, page.clicks, page.purchases)
+
+    def _is_watched(self, rollout: Rollout) -> bool:
+        return rollout.other is not None
+
+    def _is_prepared(self, decision: Decision, version: str) -> bool:
+        """Does what must precede the step; False: it could not be done now."""
+        return True
+
+    def _promoted(self, now: Rollout, version: str) -> Rollout:
+        return now.promoted(version, self._settings.holdback)
 
     def step(self, decision: Decision, version: str, change: Callable[[Rollout], Rollout]) -> bool:
         """Whether the step was taken."""

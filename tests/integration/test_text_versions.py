@@ -17,9 +17,11 @@ from cli.main import app
 from kairos.gateway.v1 import gateway_pb2
 from ops.client import Connection
 from ops.in_process import in_process_suite
+from services.common.gateway_access import GatewayAccessSettings
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
 from services.common.models.text_version import ENCODER, TextVersion, write_text_version
+from services.learner.text_trials import collection_switch
 from tests.integration.test_new_encoder import OLD, SIZE, bert, dense, imported, kairos, search, searching, shop
 from tests.unit.ranker.shopper_folders import write_version
 
@@ -170,6 +172,22 @@ def test_a_share_of_the_shoppers(connection: Connection, registry: ModelRegistry
     assert all("'late': 1.0" in each for each in after.values())
     models(connection, registry, "rollback", "--kind", "text")
     eventually(lambda: {answer(connection, user) for user in users} == {answer(connection, "")})
+
+
+def test_the_learner_switches_the_collections(connection: Connection, registry: ModelRegistry) -> None:
+    """To a version with a share, before its promotion; repeated, nothing changes. One that is not complete is refused."""
+    before = answer(connection, "")
+    switch = collection_switch(GatewayAccessSettings(target=connection.target))
+    with pytest.raises(ValueError, match="no collection has vectors of"):
+        switch(ONE)
+    models(connection, registry, "promote", "text/0001", "--share", "0.5")
+    for _ in range(2):
+        switch(ONE)
+        assert collections(connection) == (ONE, OLD, SIZE)
+    # The pointer has not changed yet.
+    assert answer(connection, "") == before
+    models(connection, registry, "promote", "text/0001")
+    eventually(lambda: answer(connection, "") != before)
 
 
 def test_a_command_that_was_killed(connection: Connection, registry: ModelRegistry) -> None:

@@ -47,7 +47,8 @@ class ExampleReader:
 
     `position` is that of the last page returned, or skipped because it has no usable features: a reader made with
     `after=position` continues behind it. It reads the earlier events once more, for the outcomes of later pages.
-    `vector_version` is the model of the vectors in what was returned last.
+    `vector_version` is the model of the vectors in what was returned last. `closed` are the pages that were returned or
+    skipped last.
     """
 
     def __init__(self, store: ExampleLog, tenant: str = "default", after: int = 0, window_s: float = WINDOW_S) -> None:
@@ -58,6 +59,7 @@ class ExampleReader:
         self._waiting: deque[tuple[int, float, str]] = deque()
         self.position = after
         self.vector_version = ""
+        self.closed: list[Impressions] = []
         self._refunded = set[str]()
 
     def read(self, now_s: float, limit: int = 100_000) -> Examples:
@@ -71,9 +73,17 @@ class ExampleReader:
         while self._waiting and len(closed) < limit and self._waiting[0][1] + self._window_s <= now_s:
             closed.append(self._waiting.popleft()[0])
         if not closed:
+            self.closed = []
             return Examples.none(), []
         self.position = closed[-1]
-        return self._examples(self._pages(closed))
+        pages = self._pages(closed)
+        self.closed = [page for _, page in pages]
+        return self._examples(pages)
+
+    def reached(self, pages: Sequence[Impressions]) -> list[list[int]]:
+        """How far the person got with each item of each page, as in `Outcomes.reached`, without repetitions."""
+        persons = self._store.persons(self._tenant, sorted({page.person for page in pages}))
+        return [self._reached(page, persons[page.person], self._rows(page, persons[page.person])) for page in pages]
 
     def behind_s(self, now_s: float) -> float:
         """For how long the window of the next page has been over; 0 if it is not, or there is no next page."""
@@ -136,19 +146,26 @@ class ExampleReader:
             logged.event_item_ids, vectors.of(logged.event_item_ids), logged.event_types, logged.event_numbers,
             logged.long_term, logged.query, logged.context,
         )  # fmt: skip
-        outcomes, window_s = self._outcomes, self._window_s
-        rows = [
-            row
-            for row, item_id in enumerate(ranking.item_ids)
-            if not outcomes.is_repeated(page, persons, item_id, window_s)
-        ]
+        rows = self._rows(page, persons)
         item_ids = [ranking.item_ids[row] for row in rows]
         return Page(
             user, CandidateFeatures(item_ids, vectors.of(item_ids), logged.numbers[rows]),
             [page.positions[row] for row in rows], ranking.propensities[rows].tolist(),
-            [outcomes.reached(page, persons, item_id, window_s) for item_id in item_ids], page.shown_s, page.person,
+            self._reached(page, persons, rows), page.shown_s, page.person,
             ranking.ranking_id, _kind(ranking, logged),
         )  # fmt: skip
+
+    def _rows(self, page: Impressions, persons: Sequence[str]) -> list[int]:
+        """Those of the page's items of which an outcome is no repetition."""
+        return [
+            row
+            for row, item_id in enumerate(page.ranking.item_ids)
+            if not self._outcomes.is_repeated(page, persons, item_id, self._window_s)
+        ]
+
+    def _reached(self, page: Impressions, persons: Sequence[str], rows: Sequence[int]) -> list[int]:
+        item_ids = page.ranking.item_ids
+        return [self._outcomes.reached(page, persons, item_ids[row], self._window_s) for row in rows]
 
     def _read_on(self) -> None:
         for position, event in _records(partial(self._store.events_after, self._tenant), self._event_position):

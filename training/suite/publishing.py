@@ -7,20 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors.numpy import load_file
-
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from ops.client import Connection
-from services.common.convert import vectors_to_proto
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import Rollout
-from services.ranker.adapters.shopper_version import ITEMS, MODEL, VECTORS
+from services.ranker.adapters.item_vector_messages import begin_message, has_map_for, store_messages
+from services.ranker.adapters.shopper_version import ITEMS, MODEL
 from training.suite.progress import Progress
 from training.suite.reading import call
 
-# The gateway's limit of ids in one call.
-_AT_ONCE = 500
 # Retrieval's limit of versions.
 MOST_VERSIONS = 3
 
@@ -47,32 +42,20 @@ def upload(connection: Connection, folder: Path, registry: ModelRegistry, bar: P
     cannot read them, and products that it does not know are left without an item vector. Idempotent. Raises NoRoom if
     all versions that retrieval holds are in use.
     """
-    name, tensors = name_of(folder), load_file(folder / VECTORS)
-    about = json.loads((folder / MODEL).read_text("utf-8"))
-    ids: list[str] = json.loads((folder / ITEMS).read_text("utf-8"))
-    vectors = tensors["vectors"].astype(np.float16)
-    with connection.stub() as stub, bar.stage("Storing item vectors", total=len(ids)) as stage:
+    name = name_of(folder)
+    total = len(json.loads((folder / ITEMS).read_text("utf-8")))
+    with connection.stub() as stub, bar.stage("Storing item vectors", total=total) as stage:
         if is_complete(stub, connection, name):
-            stage.update(len(ids))
+            stage.update(total)
             return True
         make_room(stub, connection, name, names_in_use(registry))
-        begin = gateway_pb2.BeginItemVectorsRequest(model_version=name, dimensions=about["dimensions"])
-        live = call(stub.DescribeCollections, gateway_pb2.DescribeCollectionsRequest(), connection).live
-        has_map = bool(live.model_version == about["vector_version"])
-        if has_map:
-            begin.map.CopyFrom(vectors_to_proto(tensors["map"].astype(np.float32), about["vector_version"]))
-        call(stub.BeginItemVectors, begin, connection)
-        for start in range(0, len(ids), _AT_ONCE):
-            chunk = vectors_to_proto(vectors[start : start + _AT_ONCE], name)
-            request = gateway_pb2.StoreItemVectorsRequest(
-                ids=ids[start : start + _AT_ONCE], vectors=chunk, model_version=name
-            )
-            call(stub.StoreItemVectors, request, connection)
-            stage.update(min(start + _AT_ONCE, len(ids)))
-        call(
-            stub.StoreItemVectors, gateway_pb2.StoreItemVectorsRequest(model_version=name, is_complete=True), connection
-        )
-    return has_map
+        live = call(stub.DescribeCollections, gateway_pb2.DescribeCollectionsRequest(), connection).live.model_version
+        call(stub.BeginItemVectors, begin_message(folder, live), connection)
+        done = 0
+        for message in store_messages(folder):
+            call(stub.StoreItemVectors, message, connection)
+            stage.update(done := done + len(message.ids))
+    return has_map_for(folder, live)
 
 
 def is_complete(stub: gateway_pb2_grpc.GatewayServiceStub, connection: Connection, name: str) -> bool:

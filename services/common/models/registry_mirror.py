@@ -160,14 +160,17 @@ class RemoteRegistry:
 
 
 class MirroredRegistry(ModelRegistry):
-    """As ModelRegistry, of which all writes also reach the object store; `refresh` brings what others wrote."""
+    """As ModelRegistry, of which all writes also reach the object store; `refresh` brings what others wrote.
 
-    def __init__(self, folder: Path, url: str, clock: Callable[[], float] = time.time) -> None:
+    Without `everything` the mirror has what serves and is on trial: enough for the steps of a trial.
+    """
+
+    def __init__(self, folder: Path, url: str, clock: Callable[[], float] = time.time, everything: bool = True) -> None:
         super().__init__(folder, clock)
-        self._remote = RemoteRegistry(url, clock)
+        self._remote, self._everything = RemoteRegistry(url, clock), everything
 
     def refresh(self) -> None:
-        self._remote.pull(self.folder, everything=True)
+        self._remote.pull(self.folder, self._everything)
 
     def publish(self, save: Callable[[Path], None], manifest: Mapping[str, object]) -> str:
         with self._remote.lease():
@@ -203,10 +206,14 @@ class MirroredRegistry(ModelRegistry):
         self.refresh()
 
 
-def registry_at(folder: Path, url: str = "", *names: str, clock: Callable[[], float] = time.time) -> ModelRegistry:
+def registry_at(
+    folder: Path, url: str = "", *names: str, clock: Callable[[], float] = time.time, everything: bool = True
+) -> ModelRegistry:
     """The registry in `folder`/`names`, mirrored from `url`/`names` where there is a URL."""
     path = folder.joinpath(*names)
-    return MirroredRegistry(path, "/".join((url.rstrip("/"), *names)), clock) if url else ModelRegistry(path, clock)
+    if not url:
+        return ModelRegistry(path, clock)
+    return MirroredRegistry(path, "/".join((url.rstrip("/"), *names)), clock, everything)
 
 
 def _remove(folder: Path, is_unneeded: Callable[[str], bool]) -> None:

@@ -10,6 +10,7 @@ Without exported/ the query encoder exports the model when it loads the version,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -35,6 +36,17 @@ class TextVersion:
     alpha: float
     beta: float
     fusion: bool
+
+
+def shopper_of(user_id: str, visitor_id: str) -> str:
+    """Tells people apart without naming them, also to draw who is answered by a version on trial. Empty: nobody known.
+
+    A session is not a person: a person with three sessions would count as three.
+    """
+    if not (user_id or visitor_id):
+        return ""
+    whose = f"user:{user_id}" if user_id else f"visitor:{visitor_id}"
+    return hashlib.blake2b(whose.encode(), digest_size=16).hexdigest()
 
 
 def read_text_version(folder: Path) -> TextVersion:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from kairos.gateway.v1 import gateway_pb2
 from kairos.ranker.v1 import ranker_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.convert import vectors_from_proto, vectors_to_proto
+from services.common.models.text_version import shopper_of
 from services.common.session_mixing import SessionMixing
 from services.gateway import fallbacks
 from services.gateway.convert import collapse_mode, offer_context
@@ -177,7 +177,8 @@ async def _understand(
         category=message.filter.categories[0] if message.filter.categories else "",
         session_follows=bool(message.session_id),
     )
-    query = encoder_pb2.EncodeQueryRequest(text=message.query, query_context=context, shopper=_shopper(message))
+    shopper = shopper_of(message.user_id, message.visitor_id)
+    query = encoder_pb2.EncodeQueryRequest(text=message.query, query_context=context, shopper=shopper)
     answer = await calls.call_or_degrade(
         Stage.QUERY_ENCODER, parts.stubs.encoder.EncodeQuery, query, _AFTER_ENCODER, fallbacks.LEXICAL_RETRIEVAL
     )
@@ -186,17 +187,6 @@ async def _understand(
         detail = "the encoder does not know the language"
         calls.degrade(Stage.QUERY_ENCODER, reason, fallbacks.LEXICAL_RETRIEVAL, detail)
     return answer
-
-
-def _shopper(message: gateway_pb2.SearchRequest) -> str:
-    """Tells people apart without naming them: the encoder needs no ids. Empty for a request of nobody known.
-
-    A session is not a person: a person with three sessions would count as three.
-    """
-    if not (message.user_id or message.visitor_id):
-        return ""
-    whose = f"user:{message.user_id}" if message.user_id else f"visitor:{message.visitor_id}"
-    return hashlib.blake2b(whose.encode(), digest_size=16).hexdigest()
 
 
 async def _session(calls: StageCalls, parts: Parts, message: gateway_pb2.SearchRequest) -> common_pb2.Vectors | None:

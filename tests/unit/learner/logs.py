@@ -33,9 +33,13 @@ class Shop:
         self._by_id = {item.item_id: item for item in self.items}
 
     def show(
-        self, pages: int, sign: float = 1.0, users: int = 40, bias: Callable[[str], float] = lambda user: 0.0
-    ) -> None:
-        """Each page an hour after the one before, in an order that says nothing. `bias` moves the logits of a user."""
+        self, pages: int, sign: float = 1.0, users: int = 40, bias: Callable[[str], float] = lambda user: 0.0,
+        query: str = "", vector_version: Callable[[str], str] = lambda user: "",
+    ) -> None:  # fmt: skip
+        """Each page an hour after the one before, in an order that says nothing. `bias` moves the logits of a user.
+
+        With a `query` they are searches. `vector_version` of a user: as which the features' vectors are logged.
+        """
         for _ in range(pages):
             self.shown += 1
             self.now_s += STEP_S
@@ -44,7 +48,8 @@ class Shop:
             matches = self._random.random(PAGE)
             page = ranked(
                 self._store, self._by_id, [f"i{row}" for row in rows], ranking, self.now_s, user,
-                matches=matches.tolist(), model_version="weighted-sum@2", tenant=self._tenant,
+                matches=matches.tolist(), model_version="weighted-sum@2", tenant=self._tenant, text=query,
+                vector_version=vector_version(user),
             )  # fmt: skip
             self._store.record_impressions(self._tenant, [page], self.items)
             chances = 1 / (1 + np.exp(-(SLOPE * sign * (matches - 0.5) - 1.5 + bias(user))))

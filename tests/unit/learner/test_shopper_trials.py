@@ -9,7 +9,7 @@ import numpy as np
 from services.common.gateway_access import GatewayAccessSettings
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import Stage, StepKind
-from services.learner.item_vectors import GRACE_S, UnusedItemVectors
+from services.learner.item_vectors import GRACE_S, ItemVectorKeeper
 from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings, TrainingSettings, TrialSettings
@@ -68,7 +68,7 @@ def test_item_vectors_out_of_use_are_removed(tmp_path: Path) -> None:
     held = {f"shopper@{number}": ItemVectors(4, is_complete=True) for number in (1, 2, 3)}
     gateway = FakeTrainingGateway([], np.zeros((0, 4), np.float32), item_vectors=held)  # type: ignore[abstract]
     with gateway.serving() as target:
-        unused = UnusedItemVectors(registry, GatewayAccessSettings(target=target), lambda: now_s[0])
+        unused = ItemVectorKeeper(registry, GatewayAccessSettings(target=target), lambda: now_s[0])
         unused.look()
         published(registry, 3)
         for version in ("0001", "0002", "0003"):
@@ -86,7 +86,7 @@ def test_a_gateway_that_is_down_stops_no_learning(tmp_path: Path) -> None:
     registry = ModelRegistry(tmp_path / "shopper")
     published(registry, 1)
     registry.take_step(StepKind.PROMOTED, "0001", lambda now: now.promoted("0001"))
-    unused = UnusedItemVectors(registry, GatewayAccessSettings(target="127.0.0.1:1", timeout_s=0.2))
+    unused = ItemVectorKeeper(registry, GatewayAccessSettings(target="127.0.0.1:1", timeout_s=0.2))
     unused.look()
     unused.close()
 

@@ -30,8 +30,13 @@ def ranked(
     query: FloatArray | None = None,
     model_version: str = "m",
     tenant: str = "default",
+    text: str = "",
+    vector_version: str = "",
 ) -> Impressions:
-    """All items are shown in the given order, from position 1 on. `matches` are retrieval scores in [0, 1]."""
+    """All items are shown in the given order, from position 1 on. `matches` are retrieval scores in [0, 1].
+
+    `text` is that of a query. `vector_version`: as which the features' vectors are logged; empty: that of the items.
+    """
     known, n = [items[item_id] for item_id in item_ids], len(item_ids)
     version, dimensions = known[0].model_version, len(known[0].vector) if known[0].vector is not None else 1
     history = store.user_history(tenant, person_key(user, visitor))
@@ -53,8 +58,8 @@ def ranked(
     )
     ones = np.ones(n, np.float32)
     ranking = StoredRanking(
-        ranking_id, user, visitor, session, "", model_version, list(item_ids), ones, ones, n, shown_s,
-        logged=LoggedFeatures.of(*features_of(request), range(n), version),
+        ranking_id, user, visitor, session, text, model_version, list(item_ids), ones, ones, n, shown_s,
+        logged=LoggedFeatures.of(*features_of(request), range(n), vector_version or version),
     )  # fmt: skip
     return Impressions(ranking, tuple(range(1, n + 1)), shown_s)
 
