@@ -175,7 +175,7 @@ def test_a_share_of_the_shoppers(connection: Connection, registry: ModelRegistry
 
 
 def test_the_learner_switches_the_collections(connection: Connection, registry: ModelRegistry) -> None:
-    """To a version with a share, before its promotion; repeated, nothing changes. One that is not complete is refused."""
+    """To a version with a share, before its promotion; repeated, nothing changes. An incomplete one is refused."""
     before = answer(connection, "")
     switch = collection_switch(GatewayAccessSettings(target=connection.target))
     with pytest.raises(ValueError, match="no collection has vectors of"):

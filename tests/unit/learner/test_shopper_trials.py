@@ -17,6 +17,7 @@ from services.ranker.adapters.sqlite_store import SqliteProfileStore
 from services.ranker.domain.weights import ServingWeights, Weights
 from tests.fakes.training_gateway import FakeTrainingGateway, ItemVectors
 from tests.unit.learner.logs import Shop
+from tests.unit.ranker.shopper_folders import write_version
 
 WEIGHTS = ServingWeights(Weights(query=1.0, history=0.8, price=0.1, popularity=0.1, availability=0.5), 1.0)
 
@@ -79,6 +80,36 @@ def test_item_vectors_out_of_use_are_removed(tmp_path: Path) -> None:
         unused.look()
         assert sorted(held) == ["shopper@2", "shopper@3"]
         unused.close()
+
+
+def test_item_vectors_are_stored_again_after_a_switch(tmp_path: Path) -> None:
+    """A text version's step has made another collection live, which has none of the current shopper model."""
+    shoppers, texts = ModelRegistry(tmp_path / "shopper"), ModelRegistry(tmp_path / "text")
+    name = write_version(tmp_path, {"lamp": (1, 2), "desk": (3, 4)}, vector_version="text@0")
+    files = [path for path in tmp_path.iterdir() if path.is_file()]
+
+    def save(folder: Path) -> None:
+        for path in files:
+            (folder / path.name).write_bytes(path.read_bytes())
+
+    version = shoppers.publish(save, {"created_s": 7.0, "model_version": name})
+    shoppers.take_step(StepKind.PROMOTED, version, lambda now: now.promoted(version))
+    gateway = FakeTrainingGateway([], np.zeros((0, 4), np.float32))  # type: ignore[abstract]
+    with gateway.serving() as target:
+        keeper = ItemVectorKeeper(shoppers, GatewayAccessSettings(target=target), texts=texts)
+        for number in range(2):
+            texts.publish(lambda folder: None, {})
+            texts.take_step(StepKind.PROMOTED, f"{number + 1:04}", lambda now, n=number: now.promoted(f"{n + 1:04}"))  # type: ignore[misc]
+            gateway.item_vectors.clear()
+            keeper.look()
+            held = gateway.item_vectors[name]
+            assert held.is_complete
+            assert {item_id: row.tolist() for item_id, row in held.vectors.items()} == {"lamp": [1, 2], "desk": [3, 4]}
+        # Nothing has changed: nothing is asked.
+        gateway.item_vectors.clear()
+        keeper.look()
+        keeper.close()
+    assert not gateway.item_vectors
 
 
 def test_a_gateway_that_is_down_stops_no_learning(tmp_path: Path) -> None:
