@@ -28,7 +28,7 @@ from services.learner.learner import Learner
 from services.learner.metrics import LearnerMetrics
 from services.learner.settings import LearnerSettings
 from services.learner.state import StateFolder
-from services.learner.text_trials import collection_switch
+from services.learner.text_trials import GatewayCollections
 from services.ranker.models.served_shoppers import FOLDER as SHOPPERS
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_store
@@ -75,6 +75,7 @@ def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetri
     """Until `stop`. A failure is logged, and a new learner continues from what was saved."""
     registry, shoppers, texts = (_registry(ranker, settings.tenant, *below) for below in ((), (SHOPPERS,), (TEXTS,)))
     refreshed_s = -math.inf
+    collections = GatewayCollections(settings.gateway)
     vectors = ItemVectorKeeper(shoppers, settings.gateway, texts=texts)
     while not stop.is_set():
         try:
@@ -88,7 +89,7 @@ def run(settings: LearnerSettings, ranker: RankerSettings, metrics: LearnerMetri
                 metrics,
                 vectors=vectors if settings.item_vectors_s else None,
                 texts=texts,
-                switch=collection_switch(settings.gateway),
+                collections=collections,
             )
             _log.info("learning", group=settings.group, tenant=settings.tenant)
             while not stop.wait(settings.poll_s):

@@ -21,7 +21,7 @@ from services.learner.pages import PageReader, Taken
 from services.learner.release import Release
 from services.learner.settings import LearnerSettings
 from services.learner.state import State, StateFolder
-from services.learner.text_trials import TextTrials
+from services.learner.text_trials import Collections, TextTrials
 from services.learner.trials import Trials, shown_pages
 from services.ranker.domain.user_features import IntArray
 from services.ranker.domain.weights import ServingWeights
@@ -41,14 +41,14 @@ class Learner:
     """For one thread. After an exception it must not be used: a new one continues from the folder.
 
     `registry` is that of the ranking networks, `shoppers` that of the shopper models, `texts` that of the text models,
-    which are watched if `switch` is given too (see TextTrials). `clock` gives seconds since the epoch.
+    which are watched if their `collections` are given too. `clock` gives seconds since the epoch.
     """
 
     def __init__(
         self, store: ProfileStore, registry: ModelRegistry, shoppers: ModelRegistry, weights: ServingWeights,
         settings: LearnerSettings, metrics: LearnerMetrics, clock: Callable[[], float] = time.time,
         vectors: ItemVectorKeeper | None = None, texts: ModelRegistry | None = None,
-        switch: Callable[[str], None] | None = None,
+        collections: Collections | None = None,
     ) -> None:  # fmt: skip
         self._store, self._settings, self._metrics, self._clock = store, settings, metrics, clock
         self._folder = StateFolder(settings.data_dir)
@@ -59,8 +59,8 @@ class Learner:
         self._trials = Trials(registry, counts, settings.trial, metrics, self._state.ranking)
         self._shopper_trials = Trials(shoppers, counts, settings.trial, metrics, self._state.shopper)
         self._text_trials: TextTrials | None = None
-        if texts is not None and switch is not None:
-            self._text_trials = TextTrials(texts, counts, settings.trial, metrics, self._state.text, switch)
+        if texts is not None and collections is not None:
+            self._text_trials = TextTrials(texts, collections, settings.trial, metrics, self._state.text)
         self._registry, self._shoppers, self._texts = registry, shoppers, texts
         self._vectors, self._looked_s = vectors, -math.inf
         self._release = Release(registry, shoppers, self._trials, weights, settings, metrics, clock)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import InvalidArgument
 from services.common.limits import MAX_SAMPLE
@@ -56,10 +58,14 @@ def sample_from_proto(message: retrieval_pb2.CheckEmbeddingsRequest) -> int:
     return message.sample_size or DEFAULT_SAMPLE
 
 
-def pair_to_proto(state: PairState) -> retrieval_pb2.DescribeCollectionsResponse:
+def pair_to_proto(
+    state: PairState, replica: str, shadow: tuple[str, Mapping[str, float]] | None
+) -> retrieval_pb2.DescribeCollectionsResponse:
+    """`shadow`: as TextShadow.of_trial."""
     return retrieval_pb2.DescribeCollectionsResponse(
-        live=_collection(state.live), staged=_collection(state.staged), staged_is_previous=state.staged_is_previous
-    )
+        live=_collection(state.live), staged=_collection(state.staged), staged_is_previous=state.staged_is_previous,
+        text_shadow=None if shadow is None else _text_shadow(replica, *shadow),
+    )  # fmt: skip
 
 
 def unembedded_to_proto(found: Unembedded) -> retrieval_pb2.ListUnembeddedProductsResponse:
@@ -70,6 +76,13 @@ def unembedded_to_proto(found: Unembedded) -> retrieval_pb2.ListUnembeddedProduc
         compared_count=found.compared,
         next_page_token=str(found.after) if found.after else "",
     )
+
+
+def _text_shadow(replica: str, trial: str, counts: Mapping[str, float]) -> retrieval_pb2.TextShadowCounts:
+    return retrieval_pb2.TextShadowCounts(
+        trial=trial, replica=replica, request_count=int(counts["requests"]), error_count=int(counts["errors"]),
+        agreement=counts["agreement"], seconds=counts["seconds"], seconds_of_current=counts["seconds_of_current"],
+    )  # fmt: skip
 
 
 def _collection(state: CollectionState | None) -> retrieval_pb2.Collection | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
@@ -49,6 +50,8 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
         self._attribute_names = attribute_names or {}
         self._retriever = retriever
         self._index, self._shadow = retriever.index, TextShadow(retriever)
+        # Tells the counts of replicas apart.
+        self._replica = uuid.uuid4().hex
         self._answers = RecentAnswers(retriever.revision, answer_cache_mb << 20)
         self._searches = ThreadPoolExecutor(workers, "retrieval-search")
         self._reads = ThreadPoolExecutor(_READERS, "retrieval-read")
@@ -171,7 +174,7 @@ class RetrievalHandler(retrieval_pb2_grpc.RetrievalServiceServicer):
     ) -> retrieval_pb2.DescribeCollectionsResponse:
         context = context_from_proto(request.context)
         state = await self._run(self._reads, context, lambda: self._index.reembedding.describe(context.tenant))
-        return convert_reembedding.pair_to_proto(state)
+        return convert_reembedding.pair_to_proto(state, self._replica, self._shadow.of_trial(context.tenant))
 
     @rpc(retrieval_pb2.BeginReembeddingResponse)
     async def BeginReembedding(

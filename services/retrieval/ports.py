@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -132,14 +132,21 @@ class ItemVectors(Protocol):
         """Does nothing if there is none."""
 
 
+class ShadowVersion(NamedTuple):
+    """The model version of its vectors, and the name of its trial."""
+
+    model_version: str
+    trial: str
+
+
 class Fusions(Protocol):
     """The learned fusions, of the settings and of the text versions in use."""
 
     def of(self, tenant: str, model_version: str) -> LearnedFusion | None:
         """For searches of a collection whose vectors are of `model_version`; None: the fixed weights."""
 
-    def in_shadow(self, tenant: str) -> str:
-        """The model version of the text version in shadow; empty if there is none."""
+    def in_shadow(self, tenant: str) -> ShadowVersion | None:
+        """The text version in shadow; None if there is none."""
 
     def close(self) -> None: ...
 

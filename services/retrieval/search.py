@@ -39,7 +39,7 @@ from services.retrieval.domain.selection import Selection, SoftFilterUse, Words,
 from services.retrieval.domain.soft_filter import apply_soft_filter, boost
 from services.retrieval.domain.step_times import Step, StepTimes
 from services.retrieval.item_vector_leg import no_item_vectors, with_shopper_vector
-from services.retrieval.ports import Columns, Found, Fusions, Narrowing, ProductIndex, Revision
+from services.retrieval.ports import Columns, Found, Fusions, Narrowing, ProductIndex, Revision, ShadowVersion
 
 # Below this depth the scale of a leg's scores would be that of its best few only.
 _MIN_DEPTH = 200
@@ -287,10 +287,12 @@ class Retriever:
             return of_index
         return of_index, self._learned.of(tenant, self.index.pinned(tenant, model_version).model_version(tenant))
 
-    def in_shadow(self, tenant: str) -> str:
-        """The model version of the text version in shadow; empty if there is none, or its collection is incomplete."""
-        name = "" if self._learned is None else self._learned.in_shadow(tenant)
-        return name if name and self.index.pinned(tenant, name).model_version(tenant) == name else ""
+    def in_shadow(self, tenant: str) -> ShadowVersion | None:
+        """The text version in shadow; None if there is none, or its collection is incomplete."""
+        found = None if self._learned is None else self._learned.in_shadow(tenant)
+        if found is None or self.index.pinned(tenant, found.model_version).model_version(tenant) != found.model_version:
+            return None
+        return found
 
     def close(self) -> None:
         """Closes the index as well."""

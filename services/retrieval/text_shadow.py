@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from services.common.models.shadow import ShadowScorer, shared
 from services.retrieval.domain.query import RetrievalQuery
@@ -23,6 +24,8 @@ class TextShadow:
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
         self._scorer, self._lock, self._counts = ShadowScorer(), threading.Lock(), Counter[str]()
+        # By tenant, of the latest trial.
+        self._trials: dict[str, tuple[str, Counter[str]]] = {}
 
     def look(self, tenant: str, query: RetrievalQuery, shown: Retrieval, took_s: float) -> None:
         """`shown` is the answer to `query`, which took `took_s`. Returns at once.
@@ -31,8 +34,11 @@ class TextShadow:
         """
         if not query.other_vectors:
             return
-        name = self._retriever.in_shadow(tenant)
-        vectors = next((rows for rows, version in query.other_vectors if version == name), None)
+        version = self._retriever.in_shadow(tenant)
+        if version is None:
+            return
+        name = version.model_version
+        vectors = next((rows for rows, of in query.other_vectors if of == name), None)
         if vectors is None:
             return
         again = replace(query, vectors=vectors, model_version=name, other_vectors=())
@@ -41,7 +47,7 @@ class TextShadow:
             found = self._retriever.retrieve(tenant, again)
             return shared(shown.candidates.ids, found.candidates.ids)
 
-        self._scorer.score(challenger, took_s, self._add)
+        self._scorer.score(challenger, took_s, partial(self._add, tenant, version.trial))
 
     def counts(self) -> dict[str, float]:
         """Sums since the start, by COUNTS."""
@@ -51,6 +57,17 @@ class TextShadow:
     def close(self) -> None:
         self._scorer.close()
 
-    def _add(self, counts: Mapping[str, float]) -> None:
+    def of_trial(self, tenant: str) -> tuple[str, dict[str, float]] | None:
+        """(the latest trial of a version in shadow, its sums in this process by COUNTS); None: nothing was counted."""
+        with self._lock:
+            if tenant not in self._trials:
+                return None
+            trial, counts = self._trials[tenant]
+            return trial, {name: float(counts[f"shadow.{name}"]) for name in COUNTS}
+
+    def _add(self, tenant: str, trial: str, counts: Mapping[str, float]) -> None:
         with self._lock:
             self._counts.update(counts)
+            if tenant not in self._trials or self._trials[tenant][0] != trial:
+                self._trials[tenant] = trial, Counter[str]()
+            self._trials[tenant][1].update(counts)

@@ -145,6 +145,11 @@ async def test_shadow(stub: Stub, request: pytest.FixtureRequest) -> None:
     shadow.look("default", query, shown, 0.5)
     shadow.close()
     counts = shadow.counts()
+    of_trial = shadow.of_trial("default")
+    assert of_trial is not None
+    assert of_trial[0].startswith("trial:0001@")
+    assert of_trial[1] == counts
+    assert shadow.of_trial("other") is None
     assert (counts["requests"], counts["errors"], counts["seconds_of_current"]) == (1, 0, 0.5)
     # Each finds the four products that have a vector.
     assert counts["agreement"] == 1

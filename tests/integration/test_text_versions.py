@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from services.common.gateway_access import GatewayAccessSettings
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
 from services.common.models.text_version import ENCODER, TextVersion, write_text_version
-from services.learner.text_trials import collection_switch
+from services.learner.text_trials import GatewayCollections
 from tests.integration.test_new_encoder import OLD, SIZE, bert, dense, imported, kairos, search, searching, shop
 from tests.unit.ranker.shopper_folders import write_version
 
@@ -177,7 +178,7 @@ def test_a_share_of_the_shoppers(connection: Connection, registry: ModelRegistry
 def test_the_learner_switches_the_collections(connection: Connection, registry: ModelRegistry) -> None:
     """To a version with a share, before its promotion; repeated, nothing changes. An incomplete one is refused."""
     before = answer(connection, "")
-    switch = collection_switch(GatewayAccessSettings(target=connection.target))
+    switch = GatewayCollections(GatewayAccessSettings(target=connection.target)).switch
     with pytest.raises(ValueError, match="no collection has vectors of"):
         switch(ONE)
     models(connection, registry, "promote", "text/0001", "--share", "0.5")
@@ -188,6 +189,22 @@ def test_the_learner_switches_the_collections(connection: Connection, registry: 
     assert answer(connection, "") == before
     models(connection, registry, "promote", "text/0001")
     eventually(lambda: answer(connection, "") != before)
+
+
+def test_the_learner_reads_the_counts_of_searches_in_shadow(connection: Connection, registry: ModelRegistry) -> None:
+    """Of the trial that the pointer names: a tenth of the searches, each time that they are asked for anew."""
+    models(connection, registry, "promote", "text/0001", "--share", "0")
+    trial = registry.rollout().trial
+    numbers = itertools.count()
+
+    def counts() -> float:
+        answer(connection, f"user-{next(numbers)}")
+        found = GatewayCollections(GatewayAccessSettings(target=connection.target)).shadow_counts(trial)
+        return found.get("shadow.requests", 0.0)
+
+    eventually(lambda: counts() >= 2)
+    other = GatewayCollections(GatewayAccessSettings(target=connection.target)).shadow_counts("trial:0002@1")
+    assert not other
 
 
 def test_a_command_that_was_killed(connection: Connection, registry: ModelRegistry) -> None:

@@ -28,6 +28,7 @@ async def describe_collections(calls: StageCalls, parts: Parts) -> gateway_pb2.D
         live=found.live if found.HasField("live") else None,
         staged=found.staged if found.HasField("staged") else None,
         staged_is_previous=found.staged_is_previous,
+        text_shadow=found.text_shadow if found.HasField("text_shadow") else None,
     )
 
 

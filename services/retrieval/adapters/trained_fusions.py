@@ -11,6 +11,7 @@ from services.common.models.rollout import Stage
 from services.common.models.text_version import FOLDER, FUSION, read_text_version
 from services.retrieval.adapters.fusion_model import load_fusion
 from services.retrieval.domain.learned_fusion import LearnedFusion
+from services.retrieval.ports import ShadowVersion
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ class TrainedFusions:
         """Whether the tenant's registry has a version in use."""
         return self._versions.of(tenant) is not None
 
-    def in_shadow(self, tenant: str) -> str:
+    def in_shadow(self, tenant: str) -> ShadowVersion | None:
         loaded = self._versions.of(tenant)
         if loaded is None or loaded.rollout.stage is not Stage.SHADOW:
-            return ""
+            return None
         challenger = loaded.served.get(loaded.rollout.challenger or "")
-        return "" if challenger is None else challenger.model_version
+        return None if challenger is None else ShadowVersion(challenger.model_version, loaded.rollout.trial)
 
     def close(self) -> None:
         for follower in self._followers:
