@@ -16,9 +16,9 @@ exploration        with KAIROS_RANKER_INFORMED_EXPLORATION of that share
 Reported: the mean true utility of the first ten products by day, with those of ten random products and of each
 shopper's best ten; clicks per shown product (CTR) by day; the return of a shopper, with 1 for a click, 3 for a cart and
 6 for a purchase. Each seed is a shop of its own, with other products and shoppers; all its arms have the same visits
-and the same chance. Differences are paired with the first arm; their intervals are 95 %, by the bootstrap over the shoppers
-of all seeds, and the difference of each seed stands beside them: what one shop's shoppers do depends on each other.
-R.json keeps finished runs, a seed after the other; a later call with more seeds or arms adds to it.
+and the same chance. Differences are paired with the first arm. Their intervals are 95 %, by the bootstrap over the
+shoppers of all seeds; the difference of each seed stands beside them, since what one shop's shoppers do depends on each
+other. R.json keeps finished runs, a seed after the other; a later call with more seeds or arms adds to it.
 """
 
 from __future__ import annotations
