@@ -69,8 +69,8 @@ TENANT = "default"
 # Of the training of a night.
 _MINUTES = 0.5
 _HOUR_S = 3_600.0
-# Until the ranker has read the registry, which it looks at ten times a second.
-_POLL_S, _SETTLE_S = 0.1, 1.0
+# Until the ranker has read the registry, which it looks at twice a second.
+_POLL_S, _SETTLE_S = 0.5, 2.0
 # Pages with a click, and lists, from which a ranking model is trained, nightly or by the learner: a month of this shop
 # has fewer than the defaults ask for. The guardrails are the same.
 _LEAST_LEARNED = 300
@@ -104,7 +104,7 @@ def main() -> int:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--arms", nargs="*", choices=list(ARMS), default=list(ARMS), metavar="ARM")
     parser.add_argument("--products", type=int, default=400)
-    parser.add_argument("--shoppers", type=int, default=150)
+    parser.add_argument("--shoppers", type=int, default=120)
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--seeds", type=int, nargs="*", default=[4_201, 4_202, 4_203])
     arguments = parser.parse_args()
@@ -133,8 +133,8 @@ def part_of(arm: str, seed: int) -> str:
 
 def measured(name: str, shop: Shop, days: int) -> dict[str, Any]:
     """The arm's visits, what each night's training gave, the versions that were promoted, and its time."""
-    # Popular products are those of the moment, and not of 20 s ago.
-    os.environ["KAIROS_GATEWAY_SEARCH__POPULAR_REFRESH_S"] = "0.5"
+    # 20 s are a day or more of the shop.
+    os.environ["KAIROS_GATEWAY_SEARCH__POPULAR_REFRESH_S"] = "10"
     arm, clock, random, began = ARMS[name], Clock(), Random(), time.monotonic()
     ranker = {"informed_exploration": arm.exploration, "registry_poll_s": _POLL_S}
     with (
