@@ -39,7 +39,6 @@ class Neighbours:
                     totals[first] = totals.get(first, 0.0) + share
                 else:
                     masses[first][second] = masses[first].get(second, 0.0) + share
-                    masses[second][first] = masses[second].get(first, 0.0) + share
         self._log_totals = {item_id: math.log2(total) + base for item_id, total in totals.items()}
         self._columns = {item_id: _columns(others, base) for item_id, others in masses.items()}
 

@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 
 from services.ranker.domain.features import CANDIDATE_NUMBERS
-from services.ranker.domain.item_counts.documents import columns_of_text, neighbours_text
-from services.ranker.domain.item_counts.followed import changes, newest
-from services.ranker.domain.item_counts.neighbours import Neighbours as Counted
-from services.ranker.domain.item_counts.of_history import history_weights, items_of, scores_of
 from services.ranker.domain.weights import Weights
 from tests.unit.training.shopper.shop import ITEMS, catalogue, cyclic_log, trained
 from training.shopper.data import ShopperLog
 from training.shopper.evaluation import ranks
-from training.shopper.histories import Histories
 from training.shopper.lists import FEATURE_OF, FEATURES, Lists, OneList, validation_lists
-from training.shopper.neighbours import Neighbours
 from training.shopper.weights import fit_weights
 from training.shopper.windows import Windows
 
@@ -98,32 +92,6 @@ def test_lists_before_the_newest_events(tmp_path: Path) -> None:
     assert fitted.ndcg_after > fitted.ndcg_before
     document = fitted.document("newest events")
     assert {name: document[name] for name in asdict(DEFAULT)} == asdict(fitted.weights)
-
-
-def test_counts_are_those_of_the_ranker() -> None:
-    """A person's neighbours by the log are those that the ranker's stored documents give, which are rounded."""
-    log, of = cyclic_log(60), catalogue()
-    counted: dict[str, Counted] = {}
-    totals: dict[str, float] = {}
-    for person in range(len(log.persons)):
-        rows = range(log.starts[person], log.starts[person + 1])
-        last = newest({of.ids[log.items[row]]: float(log.times_s[row]) for row in rows})
-        for (_, first, second), _, mass in changes({}, last):
-            assert mass is not None
-            if first == second:
-                totals[first] = float(np.logaddexp2(totals.get(first, -np.inf), mass))
-            else:
-                counted.setdefault(first, Counted()).change(second, None, mass)
-                counted.setdefault(second, Counted()).change(first, None, mass)
-    columns = {item_id: columns_of_text(neighbours_text(each), is_whole=True) for item_id, each in counted.items()}
-    event = int(log.starts[8] - 1)
-    history, now_s = Histories(log, of).before(event), float(log.times_s[event])
-    weights = history_weights(history)
-    expected = scores_of(
-        weights, {item_id: columns[item_id] for item_id in weights},
-        lambda ids: [totals[item_id] for item_id in ids], items_of(history), now_s,
-    )  # fmt: skip
-    assert Neighbours(log, of.ids).scores(history, now_s) == pytest.approx(expected, rel=0.01)
 
 
 def test_ranks_leave_out_what_the_person_knows(tmp_path: Path) -> None:
