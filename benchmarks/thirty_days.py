@@ -48,7 +48,7 @@ from demo.catalogue import build_catalogue
 from demo.loading import load_products
 from demo.shoppers import build_shoppers
 from ops.client import Connection
-from ops.in_process import InProcessSuite, in_process_suite
+from ops.in_process import in_process_suite
 from services.common.models.registry import ModelRegistry
 from services.common.models.rollout import StepKind
 from services.learner.learner import Learner
@@ -57,6 +57,7 @@ from services.learner.settings import GuardrailSettings, LearnerSettings, Traini
 from services.ranker.settings import RankerSettings
 from services.ranker.wiring import build_store
 from training.bootstrap import mean_interval
+from training.suite.outcome import Outcome as TrainOutcome
 from training.suite.progress import Progress
 from training.suite.run import Suite
 from training.suite.run import run as train
@@ -143,7 +144,7 @@ def measured(name: str, shop: Shop, days: int) -> dict[str, Any]:
     ):
         folder, connection = Path(made), Connection(suite.gateway_target, timeout_s=TIMEOUT_S)
         load_products(connection, folder, shop.products)
-        training = _Training(arm, suite, connection, folder, clock)
+        training = _ArmTraining(arm, connection, folder, clock)
         outcomes = list[Outcome]()
         with connection.stub() as stub, tqdm(total=days, desc=name, unit=" days") as bar:
             visitor = Visitor(shop, stub, clock, random)
@@ -173,22 +174,42 @@ def learner_settings(folder: Path) -> LearnerSettings:
     )
 
 
-class _Training:
+class Training:
+    """`kairos train --small` on a suite whose data are in `folder`."""
+
+    def __init__(self, connection: Connection, folder: Path, clock: Clock) -> None:
+        self.settings = RankerSettings(data_dir=folder / "ranker")
+        self.models = Suite(connection, self.settings.models_dir, TENANT, self.settings.serving_weights)
+        self._work, self._clock, self._bar = WorkFolder(folder / "train"), clock, Progress(Console(), quiet=True)
+        chosen = settings_for(small=True, minutes=_MINUTES)
+        self._chosen = replace(chosen, least=replace(chosen.least, pages=_LEAST_LEARNED, lists=_LEAST_LEARNED))
+
+    def run(self, kinds: Sequence[str]) -> list[TrainOutcome]:
+        return train(self.models, self._work, self._chosen, self._bar, kinds, self._clock)
+
+
+def promote(registry: ModelRegistry) -> str:
+    """What passed its guardrail serves all users, without a trial: a trial needs more visits than a month has.
+
+    The current version; empty if there is none.
+    """
+    if (version := registry.rollout().other) is not None:
+        registry.take_step(StepKind.PROMOTED, version, lambda now: now.promoted(version), "by hand")
+    return registry.rollout().current
+
+
+class _ArmTraining:
     """What an arm trains, and promotes."""
 
-    def __init__(self, arm: Arm, suite: InProcessSuite, connection: Connection, folder: Path, clock: Clock) -> None:
-        self._arm, self._suite, self._folder, self._clock = arm, suite, folder, clock
-        settings = RankerSettings(data_dir=folder / "ranker")
-        self._models = Suite(connection, settings.models_dir, TENANT, settings.serving_weights)
-        chosen = settings_for(small=True, minutes=_MINUTES)
-        self._settings = replace(chosen, least=replace(chosen.least, pages=_LEAST_LEARNED, lists=_LEAST_LEARNED))
-        self._bar = Progress(Console(), quiet=True)
+    def __init__(self, arm: Arm, connection: Connection, folder: Path, clock: Clock) -> None:
+        self._arm, self._clock, self._training = arm, clock, Training(connection, folder, clock)
         self.promoted, self.nights = list[str](), list[list[str]]()
         self._learner, self._learned_s = None, clock()
         if arm.has_learner:
+            models, settings = self._training.models, self._training.settings
             self._store = build_store(settings)
             self._learner = Learner(
-                self._store, self._models.rankers, self._models.shoppers, settings.serving_weights,
+                self._store, models.rankers, models.shoppers, settings.serving_weights,
                 learner_settings(folder / "learner"), LearnerMetrics(), clock,
             )  # fmt: skip
 
@@ -196,29 +217,25 @@ class _Training:
         if self._learner is not None and self._clock() - self._learned_s >= _HOUR_S:
             self._learned_s = self._clock()
             self._learner.turn()
-            self._promote("ranking", self._models.rankers)
+            self._promote(("ranking",))
 
     def by_night(self) -> None:
         if self._arm.nightly:
-            work = WorkFolder(self._folder / "train")
-            for outcome in train(self._models, work, self._settings, self._bar, self._arm.nightly, self._clock):
+            for outcome in self._training.run(self._arm.nightly):
                 self.nights.append([outcome.kind, outcome.result.value, outcome.reason])
-        self._promote("shopper", self._models.shoppers)
-        self._promote("ranking", self._models.rankers)
+        self._promote(("shopper", "ranking"))
 
     def close(self) -> None:
         if self._learner is not None:
             self._store.close()
 
-    def _promote(self, kind: str, registry: ModelRegistry) -> None:
-        """What passed its guardrail serves all users, without a trial: a trial needs more visits than a month has."""
-        rollout = registry.rollout()
-        if (version := rollout.other) is not None:
-            registry.take_step(StepKind.PROMOTED, version, lambda now: now.promoted(version), "by hand")
-        current = registry.rollout().current
-        if current and (name := f"{kind}/{current}") not in self.promoted:
-            self.promoted.append(name)
-            time.sleep(_SETTLE_S)
+    def _promote(self, kinds: Sequence[str]) -> None:
+        models = self._training.models
+        for kind in kinds:
+            current = promote(models.shoppers if kind == "shopper" else models.rankers)
+            if current and (name := f"{kind}/{current}") not in self.promoted:
+                self.promoted.append(name)
+                time.sleep(_SETTLE_S)
 
 
 MEASURES: dict[str, Callable[[Rows], Rows]] = {

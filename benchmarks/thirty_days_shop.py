@@ -107,6 +107,17 @@ class Shop:
         """The mean utility of ten random products, and of each shopper's best ten."""
         return float(self.utilities.mean()), float(np.sort(self.utilities, axis=1)[:, -TOP:].mean())
 
+    @staticmethod
+    def morning(day: int) -> datetime:
+        """Before the first visit of the day."""
+        return REFERENCE + timedelta(days=day, hours=7)
+
+    def every_shopper(self, day: int) -> Iterator[Visit]:
+        """A visit of each shopper on this morning, to a favourite shelf."""
+        for number, shopper in enumerate(self.shoppers):
+            random = Random(f"{self.seed}/morning/{shopper.id}/{day}")
+            yield Visit(number, day, self.morning(day), self._favourite(shopper, random), False)
+
     def visits(self, day: int) -> list[Visit]:
         """In the order of time."""
         return sorted(self._visits(day), key=lambda visit: visit.start)
@@ -118,9 +129,13 @@ class Shop:
                 continue
             start = REFERENCE + timedelta(days=day, hours=8, seconds=random.randrange(14 * 3_600))
             others, is_need = sorted(set(self.shelves) - set(shopper.shelves)), random.random() < _NEED
-            weights = [math.exp(taste) for taste in shopper.shelves.values()]
-            shelf = random.choice(others) if is_need else random.choices(list(shopper.shelves), weights)[0]
+            shelf = random.choice(others) if is_need else self._favourite(shopper, random)
             yield Visit(number, day, start, shelf, is_need)
+
+    @staticmethod
+    def _favourite(shopper: Shopper, random: Random) -> tuple[str, ...]:
+        weights = [math.exp(taste) for taste in shopper.shelves.values()]
+        return random.choices(list(shopper.shelves), weights)[0]
 
     def query(self, visit: Visit) -> str:
         named = self.shelves[visit.shelf]
