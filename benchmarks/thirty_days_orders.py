@@ -132,8 +132,8 @@ def _policies(shop: Shop, folder: Path, copy: Path, night: int, clock: Clock, ra
     for policy, left_out in POLICIES.items():
         shutil.copytree(trained, copy)
         for kind in left_out:
-            registry = RankerSettings(data_dir=copy / "ranker").models_dir / TENANT
-            (registry / (FOLDER if kind == "shopper" else "") / "rollout.json").unlink(missing_ok=True)
+            models = RankerSettings(data_dir=copy / "ranker").models_dir / TENANT
+            (models / (FOLDER if kind == "shopper" else "") / "rollout.json").unlink(missing_ok=True)
         clock.set(morning)
         with _served(copy, clock, random) as (_, connection), connection.stub() as stub:
             time.sleep(_SETTLE_S)
