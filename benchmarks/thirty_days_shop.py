@@ -3,6 +3,9 @@
 A visit is a recommendation and a search for a shelf, as sessions of `demo.shoppers` are: mostly a favourite shelf,
 sometimes another one, which the shopper needs today. A shopper clicks by a multinomial logit over the shown products
 and leaving; the best clicked product may go to the cart and be bought.
+
+All chance is drawn by seed, shopper, day and page, and for each product, also for those that are not shown: arms differ
+only by what they show (common random numbers).
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demo.catalogue import REFERENCE, DemoProduct
-from demo.shoppers import Shopper, preferred, true_utility
+from demo.shoppers import Shopper, true_utility
 from kairos.common.v1 import event_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.ranker.settings import ObjectiveSettings
@@ -33,6 +36,8 @@ _VISITS, _NEED, _NEEDED, _PURCHASE_BAR, _BUYS = 0.3, 0.12, 3.0, 3.0, 0.6
 _LEAVE = 4.5
 _MOST_CLICKS = (1, 1, 2, 3, 4)
 _POSITION = 0.35
+# The two pages of a visit, by the number of steps before them.
+_HOME, _SEARCH = 0, 10
 VALUES = ObjectiveSettings()
 
 
@@ -102,6 +107,17 @@ class Shop:
         """The mean utility of ten random products, and of each shopper's best ten."""
         return float(self.utilities.mean()), float(np.sort(self.utilities, axis=1)[:, -TOP:].mean())
 
+    @staticmethod
+    def morning(day: int) -> datetime:
+        """Before the first visit of the day."""
+        return REFERENCE + timedelta(days=day, hours=7)
+
+    def every_shopper(self, day: int) -> Iterator[Visit]:
+        """A visit of each shopper on this morning, to a favourite shelf."""
+        for number, shopper in enumerate(self.shoppers):
+            random = Random(f"{self.seed}/morning/{shopper.id}/{day}")
+            yield Visit(number, day, self.morning(day), self._favourite(shopper, random), False)
+
     def visits(self, day: int) -> list[Visit]:
         """In the order of time."""
         return sorted(self._visits(day), key=lambda visit: visit.start)
@@ -113,9 +129,13 @@ class Shop:
                 continue
             start = REFERENCE + timedelta(days=day, hours=8, seconds=random.randrange(14 * 3_600))
             others, is_need = sorted(set(self.shelves) - set(shopper.shelves)), random.random() < _NEED
-            weights = [math.exp(taste) for taste in shopper.shelves.values()]
-            shelf = random.choice(others) if is_need else random.choices(list(shopper.shelves), weights)[0]
+            shelf = random.choice(others) if is_need else self._favourite(shopper, random)
             yield Visit(number, day, start, shelf, is_need)
+
+    @staticmethod
+    def _favourite(shopper: Shopper, random: Random) -> tuple[str, ...]:
+        weights = [math.exp(taste) for taste in shopper.shelves.values()]
+        return random.choices(list(shopper.shelves), weights)[0]
 
     def query(self, visit: Visit) -> str:
         named = self.shelves[visit.shelf]
@@ -132,75 +152,101 @@ class Shop:
         ]
 
 
-def clicked(utilities: Sequence[float], random: Random) -> list[int]:
-    """Places in the order of the clicks: those that are preferred to leaving, as far as the shopper's patience goes."""
-    # `preferred` takes the cost of a position from every row; leaving has none.
-    leaving = _LEAVE + _POSITION * math.log1p(len(utilities))
-    order = preferred([*utilities, leaving], random, _POSITION)
-    return order[: min(order.index(len(utilities)), random.choice(_MOST_CLICKS))]
+@dataclass(frozen=True)
+class Chance:
+    """What chance adds at one page: `noise` to the utility of each product of the shop and, last, to that of leaving
+    (Gumbel); `buying` to the best clicked product (logistic). `most` clicks are the shopper's patience. `pays` is in
+    [0, 1).
+    """
+
+    noise: npt.NDArray[np.float64]
+    most: int
+    buying: float
+    pays: float
+
+    @classmethod
+    def of(cls, seed: int, shopper: int, day: int, step: int, products: int) -> Chance:
+        random = np.random.default_rng([seed, shopper, day, step])
+        return cls(
+            random.gumbel(size=products + 1), int(random.choice(_MOST_CLICKS)), float(random.logistic()),
+            float(random.random()),
+        )  # fmt: skip
+
+
+def clicked(wanted: Sequence[float], leaving: float, most: int) -> list[int]:
+    """Places in the order of the clicks: at most `most` of those that are preferred to leaving. `wanted` and `leaving`
+    are utilities with noise; each place loses utility.
+    """
+    values = [value - _POSITION * math.log1p(place) for place, value in enumerate(wanted)]
+    order = sorted(range(len(values)), key=values.__getitem__, reverse=True)
+    return [place for place in order if values[place] > leaving][:most]
 
 
 class Visitor:
-    """Makes visits, and records what the shoppers do. `clock` is set to the time of each call."""
+    """Makes visits, and records what the shoppers do.
 
-    def __init__(self, shop: Shop, stub: gateway_pb2_grpc.GatewayServiceStub, clock: Clock) -> None:
-        self._shop, self._stub, self._clock = shop, stub, clock
+    `clock` is set to the time of each call, and `random`, which draws the exploration, gets a seed for each page.
+    """
+
+    def __init__(self, shop: Shop, stub: gateway_pb2_grpc.GatewayServiceStub, clock: Clock, random: Random) -> None:
+        self._shop, self._stub, self._clock, self._random = shop, stub, clock, random
 
     def visit(self, visit: Visit) -> Outcome:
         shopper = self._shop.shoppers[visit.shopper]
-        random = Random(f"{self._shop.seed}/clicks/{shopper.id}/{visit.day}")
         session = f"{shopper.id}-{visit.day:03}"
         home = gateway_pb2.RecommendRequest(user_id=shopper.id, session_id=session, page_size=PAGE)
-        recommended = self._page(visit, 0, random, lambda: self._stub.Recommend(home, timeout=TIMEOUT_S))
+        recommended = self._page(visit, _HOME, lambda: self._stub.Recommend(home, timeout=TIMEOUT_S))
         query = gateway_pb2.SearchRequest(
             query=self._shop.query(visit), user_id=shopper.id, session_id=session, page_size=PAGE
         )
-        found = self._page(visit, 10, random, lambda: self._stub.Search(query, timeout=TIMEOUT_S))
+        found = self._page(visit, _SEARCH, lambda: self._stub.Search(query, timeout=TIMEOUT_S))
         return Outcome(
             visit.day, visit.shopper, recommended.utility, found.utility, recommended.shown + found.shown,
             recommended.clicks + found.clicks, recommended.value + found.value,
         )  # fmt: skip
 
     def _page(
-        self, visit: Visit, step: int, random: Random,
-        ask: Callable[[], gateway_pb2.RecommendResponse | gateway_pb2.SearchResponse],
-    ) -> _Page:  # fmt: skip
+        self, visit: Visit, step: int, ask: Callable[[], gateway_pb2.RecommendResponse | gateway_pb2.SearchResponse]
+    ) -> _Page:
         """One page, and what follows. `step`: steps of 45 s since the start of the visit."""
+        seed = self._shop.seed
+        chance = Chance.of(seed, visit.shopper, visit.day, step, len(self._shop.products))
         self._clock.set(visit.start + timedelta(seconds=_STEP_S * step))
+        self._random.seed(f"{seed}/exploration/{visit.shopper}/{visit.day}/{step}")
         answer = ask()
         ids = [result.product.id for result in answer.results]
         utilities = self._shop.utility(visit, ids)
-        places = clicked(utilities, random)
+        noise = chance.noise[[self._shop.row_of[item_id] for item_id in ids]]
+        places = clicked(list(utilities + noise), _LEAVE + chance.noise[-1], chance.most)
         acts = [("click", place) for place in places]
         if places:
             best = max(places, key=utilities.__getitem__)
-            # The difference of two Gumbel variables is logistic.
-            chance = random.uniform(1e-12, 1 - 1e-12)
-            if utilities[best] + math.log(chance / (1 - chance)) > _PURCHASE_BAR:
+            if utilities[best] + chance.buying > _PURCHASE_BAR:
                 acts.append(("cart", best))
-                if random.random() < _BUYS:
+                if chance.pays < _BUYS:
                     acts.append(("purchase", best))
-            shopper = self._shop.shoppers[visit.shopper].id
-            events = [
-                event_pb2.Event(
-                    event_id=f"{shopper}-{visit.day:03}-{step + number:02}", user_id=shopper,
-                    session_id=f"{shopper}-{visit.day:03}", item_id=ids[place],
-                    type=event_pb2.EventType.Value(f"EVENT_TYPE_{kind.upper()}"),
-                    attribution_token=answer.attribution_token,
-                )
-                for number, (kind, place) in enumerate(acts, 1)
-            ]  # fmt: skip
-            for number, event in enumerate(events, step + 1):
-                moment = visit.start + timedelta(seconds=_STEP_S * number)
-                event.occurred_at.FromDatetime(moment.astimezone(UTC).replace(tzinfo=None))
-                self._clock.set(moment)
-            recorded = self._stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=events), timeout=TIMEOUT_S)
-            if recorded.recorded_count != len(events):
-                raise RuntimeError(f"{recorded.recorded_count} of {len(events)} events were recorded")
+            self._record(visit, step, [(kind, ids[place]) for kind, place in acts], answer.attribution_token)
         return _Page(
             float(np.mean(utilities[:TOP])) if utilities else math.nan, len(ids), len(places),
             sum(getattr(VALUES, kind) for kind, _ in acts),
         )  # fmt: skip
+
+    def _record(self, visit: Visit, step: int, acts: Sequence[tuple[str, str]], token: str) -> None:
+        """`acts` are pairs of a kind of event and a product's id."""
+        shopper, events = self._shop.shoppers[visit.shopper].id, []
+        for number, (kind, item_id) in enumerate(acts, step + 1):
+            moment = visit.start + timedelta(seconds=_STEP_S * number)
+            event = event_pb2.Event(
+                event_id=f"{shopper}-{visit.day:03}-{number:02}", user_id=shopper, item_id=item_id,
+                session_id=f"{shopper}-{visit.day:03}", attribution_token=token,
+                type=event_pb2.EventType.Value(f"EVENT_TYPE_{kind.upper()}"),
+            )  # fmt: skip
+            event.occurred_at.FromDatetime(moment.astimezone(UTC).replace(tzinfo=None))
+            self._clock.set(moment)
+            events.append(event)
+        recorded = self._stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=events), timeout=TIMEOUT_S)
+        if recorded.recorded_count != len(events):
+            raise RuntimeError(f"{recorded.recorded_count} of {len(events)} events were recorded")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import grpc
@@ -74,11 +75,12 @@ def in_process_suite(
     domain_dir: Path | None = None,
     ranker: Mapping[str, Any] | None = None,
     clock: Callable[[], float] = time.time,
+    random: Random | None = None,
 ) -> Iterator[InProcessSuite]:
     """Runs the suite with its state in `folder`, also if the environment names servers.
 
     `fusion`, `encoder` and `ranker` (settings of these services) and `domain_dir` (the folder of the domain) replace
-    defaults. `clock`, in seconds since the epoch, is that of ranker and gateway.
+    defaults. `clock`, in seconds since the epoch, is that of ranker and gateway. `random` draws the exploration.
     """
     configure_telemetry("kairos", TelemetrySettings(log_level="warning", log_format="console"))
     loop = asyncio.new_event_loop()
@@ -93,6 +95,7 @@ def in_process_suite(
                 domain_dir,
                 ranker or {},
                 clock,
+                random,
             ),
             loop,
         ).result()
@@ -125,7 +128,7 @@ class _Servers:
 
 async def _start(
     folder: Path, fusion: FusionSettings, encoder_settings: Mapping[str, Any], domain_dir: Path | None,
-    ranker_settings: Mapping[str, Any], clock: Callable[[], float],
+    ranker_settings: Mapping[str, Any], clock: Callable[[], float], random: Random | None,
 ) -> _Servers:  # fmt: skip
     models = folder / "ranker" / "models"
     encoder = build_encoder_handler(
@@ -144,6 +147,7 @@ async def _start(
             data_dir=folder / "ranker", store="sqlite", registry_dir=None, registry_url="", **ranker_settings
         ),
         clock,
+        random,
     )
     pricing = build_pricing_handler(PricingSettings(data_dir=folder / "pricing"))
     closing = contextlib.ExitStack()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 from services.common.attributes_file import load_schemas
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 VERSION = 3
 
 
-def build_handler(settings: RankerSettings, clock: Callable[[], float] = time.time) -> RankerHandler:
-    """`clock` gives seconds since the epoch."""
+def build_handler(
+    settings: RankerSettings, clock: Callable[[], float] = time.time, random: Random | None = None
+) -> RankerHandler:
+    """`clock` gives seconds since the epoch; `random` draws the exploration."""
     # First: an invalid file stops the start before a store is opened.
     schemas = load_schemas(settings.attributes_file)
     store = build_store(settings)
@@ -46,7 +49,7 @@ def build_handler(settings: RankerSettings, clock: Callable[[], float] = time.ti
     models, shoppers = build_models(settings, store), build_shopper_models(settings, store)
     return RankerHandler(
         store, build_ranking_store(settings), models, shoppers, build_count_store(settings), settings, clock,
-        schemas=schemas, mirror=mirror,
+        random, schemas=schemas, mirror=mirror,
     )  # fmt: skip
 
 

@@ -10,9 +10,6 @@ from training.ranking.positions import click_weights
 from training.shopper.lists import Lists, OneList
 from training.shopper.weights import FittedWeights, fit_weights
 
-# Lists that were shown hold what the weights of the time placed first: they correct weights, and do not begin anew.
-_PRIOR_LISTS = 30.0
-
 
 def impression_lists(examples: Examples) -> Lists:
     """Of the pages without a query. A click weighs as much as its position is rarely examined."""
@@ -32,7 +29,7 @@ def impression_lists(examples: Examples) -> Lists:
 def corrected(weights: Weights, examples: Examples) -> FittedWeights | None:
     """`weights`, which were fitted on persons' newest events, corrected by what shoppers clicked.
 
-    None: fewer than LEAST_LISTS lists with a click, or no gain on lists that were not fitted on.
+    Lists that were shown hold what the weights of the time placed first: they correct weights, and do not begin anew.
+    None: as `fit_weights`.
     """
-    found = fit_weights(impression_lists(examples), weights, _PRIOR_LISTS)
-    return None if found is None or found.gain_interval[1] <= 0 else found
+    return fit_weights(impression_lists(examples), weights)

@@ -18,6 +18,7 @@ from training.shopper.settings import TrainSettings
 from training.shopper.train import Trained
 
 Document = Mapping[str, Any]
+REPORT = "report.json"
 _SPLIT = (
     "The newest event of each person on a product that is new to the person is held back; the figures are of a model "
     "and of counts without these events. The version itself is then fitted on all events, with as many epochs."
@@ -52,9 +53,14 @@ def data_of(log: ShopperLog, catalogue: Catalogue) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def write_document(folder: Path, report: Document) -> None:
+    """The JSON alone: until a version is judged, its pages and plots would be drawn in vain."""
+    (folder / REPORT).write_text(json.dumps(report, indent=1, default=list) + "\n", "utf-8")
+
+
 def write_report(folder: Path, report: Document) -> None:
     """`report`: of `document`, with anything else that the caller wants to be in it."""
-    (folder / "report.json").write_text(json.dumps(report, indent=1, default=list) + "\n", "utf-8")
+    write_document(folder, report)
     (folder / "report.html").write_text(page(report), "utf-8")
     write_curves(folder / "curves", report)
 

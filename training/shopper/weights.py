@@ -20,8 +20,9 @@ from training.shopper.lists import FEATURES, Lists
 
 Floats = npt.NDArray[np.float64]
 # Fewer lists with an action on a candidate say too little.
-LEAST_LISTS = 300
-_PRIOR_LISTS = 1.0
+LEAST_LISTS = 50
+# What pulls a weight to its default, in lists: few lists move the weights a little, thousands move them freely.
+_PRIOR_LISTS = 30.0
 _TOP = 10
 
 
@@ -47,8 +48,8 @@ class FittedWeights:
         return asdict(self.weights) | {"fitted_on": fitted_on}
 
 
-def fit_weights(lists: Lists, default: Weights, prior_lists: float = _PRIOR_LISTS) -> FittedWeights | None:
-    """None: fewer than LEAST_LISTS. `prior_lists`: what pulls a weight to its default, in lists.
+def fit_weights(lists: Lists, default: Weights) -> FittedWeights | None:
+    """None: fewer than LEAST_LISTS, or surely a loss on lists that were not fitted on.
 
     What an item out of stock loses stays the same part of the greatest spread.
     """
@@ -58,13 +59,15 @@ def fit_weights(lists: Lists, default: Weights, prior_lists: float = _PRIOR_LIST
     halves = np.arange(lists.count) % 2
     after, places = np.empty(lists.count), np.empty(lists.count, np.int64)
     for half in (0, 1):
-        fitted = _fit(lists, halves[lists.lists] != half, before, prior_lists)
+        fitted = _fit(lists, halves[lists.lists] != half, before)
         own = halves == half
         after[own], places[own] = _gains(lists, fitted)[own], ranks_in(lists, fitted)[own]
     plain = _gains(lists, before)
     share = lists.count / lists.all_lists
     low, high = mean_interval(after - plain, 0)
-    final = _fit(lists, np.ones(len(lists.lists), bool), before, prior_lists)
+    if high < 0:
+        return None
+    final = _fit(lists, np.ones(len(lists.lists), bool), before)
     stretch = _spread(lists, final) / max(_spread(lists, before), 1e-9)
     named = dict(zip(FEATURES, final.tolist(), strict=True))
     return FittedWeights(
@@ -73,7 +76,7 @@ def fit_weights(lists: Lists, default: Weights, prior_lists: float = _PRIOR_LIST
     )  # fmt: skip
 
 
-def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats, prior: float) -> Floats:
+def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats) -> Floats:
     features, gains = lists.columns()[used], (lists.gains * lists.weights)[used]
     of = np.unique(lists.lists[used], return_inverse=True)[1]
     starts = np.flatnonzero(np.append(True, of[1:] != of[:-1]))
@@ -91,8 +94,8 @@ def _fit(lists: Lists, used: npt.NDArray[np.bool_], start: Floats, prior: float)
         value = float(total @ log_sums - gains @ scores)
         gradient = features.T @ (exponentials / sums[of] * total[of] - gains)
         apart = (weights - start) * spread
-        pulled = value + prior * float(apart @ apart)
-        return pulled / count, (gradient + 2 * prior * apart * spread) / count
+        pulled = value + _PRIOR_LISTS * float(apart @ apart)
+        return pulled / count, (gradient + 2 * _PRIOR_LISTS * apart * spread) / count
 
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0.0, None)] * len(start))
     weights: Floats = found.x

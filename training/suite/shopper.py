@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from training.shopper.data import Catalogue, ShopperLog
 from training.shopper.export import export
 from training.shopper.impressions import corrected
 from training.shopper.lists import Lists
-from training.shopper.report import document, write_report
+from training.shopper.report import REPORT, document, write_document, write_report
 from training.shopper.settings import TrainSettings
 from training.shopper.train import Trained
 from training.shopper.weights import LEAST_LISTS
@@ -32,6 +33,7 @@ from training.suite.cases import Case, cases_of, held_back_share
 from training.suite.examples import examples_of
 from training.suite.fitting import fitter_at
 from training.suite.judging import (
+    LEAST_CASES,
     Measured,
     Popularity,
     Verdict,
@@ -49,7 +51,7 @@ from training.suite.scorer import VersionScorer
 from training.suite.settings import SuiteTraining
 from training.suite.work import WorkFolder
 
-KIND, REPORT = SHOPPER, "report.json"
+KIND = SHOPPER
 # Versions that are kept, beside those in use and those that a rollback can return to.
 KEPT_VERSIONS = 20
 # Events of held-back persons on which a version is judged: the newest ones.
@@ -70,6 +72,12 @@ class Data:
     from_s: float
     to_s: float
 
+    @cached_property
+    def cases(self) -> list[Case]:
+        """The newest events of held-back persons, on which versions are compared."""
+        found = cases_of(self.held, self.read.items("", self.catalogue.ids))
+        return sorted(found, key=lambda case: case.at_s)[-_NEWEST:]
+
     def missing(self, settings: SuiteTraining) -> str:
         """What is missing for training; empty if the data suffice."""
         least, found = settings.least, []
@@ -78,6 +86,9 @@ class Data:
             found.append(f"{len(targets):,} persons who acted on two products, needs {least.persons:,}")
         if len(self.log) < least.events:
             found.append(f"{len(self.log):,} events on products, needs {least.events:,}")
+        if (cases := len(self.cases)) < LEAST_CASES:
+            # A version that nothing can judge would be refused after its training.
+            found.append(f"{cases} events of held-back persons on products, needs {LEAST_CASES}")
         return "; ".join(found)
 
 
@@ -171,8 +182,7 @@ def judged(folder: Path, data: Data, registry: ModelRegistry) -> tuple[Verdict, 
     """Whether the version in `folder` may serve, and its figures on the newest events of held-back persons."""
     scorer = _scorer(folder, data)
     current = registry.rollout().current
-    items = data.read.items("", data.catalogue.ids)
-    cases = sorted(cases_of(data.held, items), key=lambda case: case.at_s)[-_NEWEST:]
+    cases = data.cases
     if not current:
         popularity = measured(Popularity(data.catalogue.ids, data.log.counts(data.catalogue.size)), cases)
         found = measured(scorer, cases)
@@ -251,7 +261,7 @@ def _make(
     trained: Trained, settings: TrainSettings, data: Data, lists: Lists, weights: Weights, pages: Examples,
     bar: Progress, folder: Path,
 ) -> None:  # fmt: skip
-    """The version's folder with its report, whole or not at all."""
+    """The version's folder with what its report says so far, whole or not at all."""
     with bar.stage("Fitting the weights"):
         assessment = assess(trained, data.catalogue, lists, weights, settings.seed)
     draft = folder.with_suffix(".draft")
@@ -264,7 +274,7 @@ def _make(
         found, source = (by_clicks, "clicks on shown lists") if by_clicks else (found, source)
     fitted_weights = found.document(source) if found else None
     export(trained.model, data.catalogue, draft, fitted_weights)
-    write_report(draft, {**document(trained, assessment, data.catalogue, settings), "weights": fitted_weights})
+    write_document(draft, {**document(trained, assessment, data.catalogue, settings), "weights": fitted_weights})
     draft.rename(folder)
 
 

@@ -44,4 +44,4 @@ def test_clicks_correct_the_weights(examples: Examples) -> None:
 
 def test_few_pages(examples: Examples) -> None:
     """With fewer lists nothing is corrected."""
-    assert corrected(WEIGHTS, examples.take(np.arange(200))) is None
+    assert corrected(WEIGHTS, examples.take(np.arange(40))) is None

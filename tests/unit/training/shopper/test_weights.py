@@ -56,7 +56,27 @@ def test_what_the_lists_do_not_show_stays() -> None:
 
 def test_too_few_lists() -> None:
     """With few lists there are no fitted weights."""
-    assert fit_weights(made_lists(299, {"shopper": 5.0}), DEFAULT) is None
+    assert fit_weights(made_lists(49, {"shopper": 5.0}), DEFAULT) is None
+
+
+def test_few_lists_move_the_weights_less() -> None:
+    """The same choices in fewer lists leave the weights nearer to the defaults."""
+    few, many = (fit_weights(made_lists(count, {"shopper": 5.0}), DEFAULT) for count in (120, 2_000))
+    assert few is not None
+    assert many is not None
+    assert 0.3 < few.weights.shopper < 0.8 * many.weights.shopper
+
+
+def test_a_loss_is_refused() -> None:
+    """Weights that lose on the lists that they were not fitted on are not used."""
+    one, other = made_lists(400, {"shopper": 9.0}), made_lists(400, {"shopper": -9.0}, seed=1)
+    mixed = [
+        OneList(lists.numbers[rows], lists.reached[rows], lists.weights[rows], str(lists.persons[number]))
+        for number in range(400)
+        for lists in (one, other)
+        for rows in [lists.lists == number]
+    ]
+    assert fit_weights(Lists.of(mixed), DEFAULT) is None
 
 
 def test_lists_before_the_newest_events(tmp_path: Path) -> None:

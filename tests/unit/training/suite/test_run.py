@@ -136,3 +136,14 @@ def test_too_few_data_are_reported(tmp_path: Path, persons: int) -> None:
     assert f"{persons} persons who acted on two products, needs 20" in outcomes[0].reason
     assert outcomes[1].reason == "no shopper model serves, whose scores lists hold; or 0 pages with a click, needs 30"
     assert of.shoppers.versions() == []
+
+
+def test_what_nothing_can_judge_is_not_trained(tmp_path: Path) -> None:
+    """With too few events of held-back persons, training is left out instead of its result being refused."""
+    shop = gateway(40)
+    with shop.serving() as target:
+        of = suite(target, tmp_path / "models")
+        outcome = trained(of, tmp_path / "work")
+    assert outcome.result is Result.SKIPPED
+    assert "events of held-back persons on products, needs 20" in outcome.reason
+    assert of.shoppers.versions() == []
