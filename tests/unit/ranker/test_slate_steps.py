@@ -37,11 +37,11 @@ def test_fatigue() -> None:
 
 
 def test_brand_cap() -> None:
-    """If one brand leads, its fourth item is skipped until the window has moved on."""
-    slate = slated(brands=["A"] * 4 + [f"B{n}" for n in range(26)], vectors=np.eye(30, dtype=np.float32))
-    assert [row for row in slate.order[:10] if row < 4] == [0, 1, 2]
-    assert slate.order[10] == 3
-    assert slate.steps(3).brand_capped_places == 7
+    """If one brand leads, its sixth item is skipped until the window has moved on."""
+    slate = slated(brands=["A"] * 6 + [f"B{n}" for n in range(24)], vectors=np.eye(30, dtype=np.float32))
+    assert [row for row in slate.order[:10] if row < 6] == [0, 1, 2, 3, 4]
+    assert slate.order[10] == 5
+    assert slate.steps(5).brand_capped_places == 5
     assert slate.steps(0).brand_capped_places == 0
 
 

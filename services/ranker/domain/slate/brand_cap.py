@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 WINDOW = 10
-BRAND_CAP = 3
+# Of the NDCG@10 of recommendations a cap of 3 costs 3.3 %, one of 5 costs 0.6 % (validation of Amazon Beauty).
+BRAND_CAP = 5
 # The number of items without a brand, which are never capped.
 _UNKNOWN = 0
 
