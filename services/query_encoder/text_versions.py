@@ -5,35 +5,25 @@ A version that the registry names is loaded by a thread, while the versions befo
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from services.common.models.loaded_versions import LoadedVersions, TenantVersions
-from services.common.models.rollout import Stage
 from services.common.models.text_version import FOLDER
 from services.query_encoder.served_encoder import ServedEncoder
-
-# Share of the queries.
-SHADOW_SAMPLE = 0.1
 
 
 class TextVersions:
     """`of_settings`: the first model, which is version "" of every tenant, and a second one if there is one.
 
     `load` makes an encoder of a version's folder, ready to answer. The registry of tenant t is `root`/t/text; root
-    None: there are no trained versions. `refresh` loads what the pointers name. `draw` gives numbers in [0, 1).
+    None: there are no trained versions. `refresh` loads what the pointers name.
     """
 
     def __init__(
-        self,
-        of_settings: Sequence[ServedEncoder],
-        load: Callable[[Path], ServedEncoder],
-        root: Path | None,
-        draw: Callable[[], float] = random.random,
+        self, of_settings: Sequence[ServedEncoder], load: Callable[[Path], ServedEncoder], root: Path | None
     ) -> None:
         self.first, *self._second = of_settings
-        self._draw = draw
         self._versions = LoadedVersions(root, load, built_in=self.first, below=FOLDER)
         self.refresh = self._versions.refresh
 
@@ -43,18 +33,17 @@ class TextVersions:
         return self.first if loaded is None else loaded.served[loaded.rollout.current]
 
     def for_query(self, tenant: str, shopper: str) -> list[ServedEncoder]:
-        """First the version that answers this shopper, then the current one, then the second model of the settings.
+        """First the version that answers this shopper, then what answers others, then the second model of the settings.
 
-        The current version's collection stands in while the challenger's is incomplete. The version in shadow encodes a
-        sample of the queries, which retrieval answers by it too.
+        While a version is on trial, each query is encoded by both: what the one's collection lacks for a moment, the
+        other's has.
         """
         loaded = self._versions.of(tenant)
         if loaded is None:
             return [self.first, *self._second]
-        now, chosen = loaded.rollout, [loaded.rollout.version_for(tenant, shopper), loaded.rollout.current]
-        if now.stage is Stage.SHADOW and now.other is not None and self._draw() < SHADOW_SAMPLE:
-            chosen.append(now.other)
-        return self._served(loaded, chosen)
+        now = loaded.rollout
+        on_trial = now.current if now.challenger is None else now.challenger
+        return self._served(loaded, (now.version_for(tenant, shopper), now.current, on_trial))
 
     def for_products(self, tenant: str) -> list[ServedEncoder]:
         """First the current version, then the other one, whose collection is kept complete."""

@@ -1,13 +1,11 @@
-"""Searches by the challenger of the text model in shadow: those with its vector are also answered by its collection.
-
-The query encoder draws them.
-"""
+"""Searches by the challenger of the text model in shadow: a sample is also answered by its collection, and compared."""
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -16,13 +14,17 @@ from services.retrieval.domain.query import RetrievalQuery
 from services.retrieval.domain.retrieval import Retrieval
 from services.retrieval.search import Retriever
 
+# Share of the searches.
+_SAMPLE = 0.1
 # What is counted; the names of ShadowScorer's counts without their prefix.
 COUNTS = ("requests", "errors", "agreement", "seconds", "seconds_of_current")
 
 
 class TextShadow:
-    def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
+    """`draw` gives numbers in [0, 1)."""
+
+    def __init__(self, retriever: Retriever, draw: Callable[[], float] = random.random) -> None:
+        self._retriever, self._draw = retriever, draw
         self._scorer, self._lock, self._counts = ShadowScorer(), threading.Lock(), Counter[str]()
         # By tenant, of the latest trial.
         self._trials: dict[str, tuple[str, Counter[str]]] = {}
@@ -32,7 +34,7 @@ class TextShadow:
 
         Nothing is done without a version in shadow, and while its collection is incomplete.
         """
-        if not query.other_vectors:
+        if not query.other_vectors or self._draw() >= _SAMPLE:
             return
         version = self._retriever.in_shadow(tenant)
         if version is None:
