@@ -198,7 +198,8 @@ def test_the_learner_reads_the_counts_of_searches_in_shadow(connection: Connecti
     numbers = itertools.count()
 
     def counts() -> float:
-        answer(connection, f"user-{next(numbers)}")
+        # Retrieval answers an equal query from memory.
+        search(connection, f"{QUERY} {next(numbers)}")
         found = GatewayCollections(GatewayAccessSettings(target=connection.target)).shadow_counts(trial)
         return found.get("shadow.requests", 0.0)
 
