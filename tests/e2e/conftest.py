@@ -28,19 +28,21 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="package")
 def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The Serve configuration and settings of the overlay `production`, adapted to one machine. Needs kubectl."""
+    """The Serve configuration and settings of the overlay `production`, adapted to one machine. Needs kubectl.
+
+    Without exploration: tests compare orders.
+    """
     if shutil.which("kubectl") is None:
         return {}
-    return local_settings(built("production"), tmp_path_factory.mktemp("production"))
+    settings = local_settings(built("production"), tmp_path_factory.mktemp("production"))
+    return settings | {"KAIROS_RANKER_INFORMED_EXPLORATION": "0"}
 
 
 @pytest.fixture(scope="package")
 def suite(
     tmp_path_factory: pytest.TempPathFactory, collector: Collector, production: dict[str, str]
 ) -> Iterator[RunningSuite]:
-    # Tests compare orders: nothing is drawn at random in the searches.
-    settings = {**production, "KAIROS_RANKER_INFORMED_EXPLORATION": "0"}
-    suite = RunningSuite(tmp_path_factory.mktemp("suite"), f"127.0.0.1:{collector.port}", settings)
+    suite = RunningSuite(tmp_path_factory.mktemp("suite"), f"127.0.0.1:{collector.port}", production)
     try:
         suite.start()
         yield suite

@@ -70,6 +70,16 @@ class Shop:
     def record(self, events: Sequence[event_pb2.Event]) -> gateway_pb2.RecordEventsResponse:
         return self.stub.RecordEvents(gateway_pb2.RecordEventsRequest(events=events), timeout=WRITE_S)
 
+    def click(self, user: str, ids: Sequence[str], token: str = "") -> None:
+        """Clicks that count for the person. On a busy machine retrieval may be too late for the features of their
+        products: such events count for popularity only, and others are sent.
+        """
+        for _ in range(_TRIES):
+            answer = self.record(clicks(user, ids, token))
+            if not answer.degradations:
+                return
+        raise AssertionError(f"{_TRIES} recordings were degraded: {answer.degradations}")
+
     def quote(self, ids: Sequence[str]) -> gateway_pb2.QuotePricesResponse:
         return self.stub.QuotePrices(gateway_pb2.QuotePricesRequest(product_ids=ids), timeout=BUDGET_S)
 

@@ -41,7 +41,7 @@ def test_a_killed_service(suite: RunningSuite, shop: Shop, writer: Writer, servi
     known, fresh = new_user(), new_user()
     before = shop.search(QUERY, known)
     clicked, others = ([result.product.id for result in before.results[place:][:3]] for place in (-3, -6))
-    shop.record(clicks(known, clicked, before.attribution_token))
+    shop.click(known, clicked, before.attribution_token)
     kept, quoted = shop.search(QUERY, known), shop.quote(clicked)
     last = clicks(fresh, others, before.attribution_token)
 
