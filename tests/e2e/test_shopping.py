@@ -12,7 +12,7 @@ import pytest
 from google.protobuf import descriptor_pool, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from kairos.common.v1 import common_pb2
+from kairos.common.v1 import common_pb2, product_pb2
 from kairos.gateway.v1 import gateway_pb2
 from services.common.convert import money_from_proto
 from tests.e2e.shop import BUDGET_S, WRITE_S, Shop, clicks, new_user
@@ -79,15 +79,22 @@ def test_a_condition_in_the_query_filters_the_answer(shop: Shop) -> None:
     assert all(money_from_proto(result.product.price, "price").amount <= 150 for result in answer.results)
 
 
+def group_of(product: product_pb2.Product) -> str:
+    return product.item_group_id or product.id
+
+
 def test_clicks_change_the_order_and_say_why(shop: Shop) -> None:
-    """After three clicks on low results the same query has another order, and a reason names the clicks."""
+    """After three clicks on low results the same query has another order, and a reason names the clicks.
+
+    Of a group any variant may come up: others have clicked on them.
+    """
     user = new_user()
     before = shop.whole_search("running shoes", user)
     clicked = [result.product.id for result in before.results[-3:]]
     shop.click(user, clicked, before.attribution_token)
     after = shop.whole_search("running shoes", user)
-    places = {result.product.id: result.position for result in after.results}
-    assert all(places[result.product.id] < result.position for result in before.results[-3:])
+    places = {group_of(result.product): result.position for result in after.results}
+    assert all(places[group_of(result.product)] < result.position for result in before.results[-3:])
     named = {id for result in after.results for reason in result.reasons for id in reason.history_item_ids}
     assert named == set(clicked)
     # Other users' order has not changed.
