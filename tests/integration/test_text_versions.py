@@ -181,11 +181,11 @@ def test_the_learner_switches_the_collections(connection: Connection, registry: 
     switch = GatewayCollections(GatewayAccessSettings(target=connection.target)).switch
     with pytest.raises(ValueError, match="no collection has vectors of"):
         switch(ONE)
-    models(connection, registry, "promote", "text/0001", "--share", "0.5")
+    models(connection, registry, "promote", "text/0001", "--share", "0.001")
     for _ in range(2):
         switch(ONE)
         assert collections(connection) == (ONE, OLD, SIZE)
-    # The pointer has not changed yet.
+    # The pointer has not changed yet, and the share is too small for this shopper.
     assert answer(connection, "") == before
     models(connection, registry, "promote", "text/0001")
     eventually(lambda: answer(connection, "") != before)
