@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
+import time
 
 import grpc
 import pytest
@@ -14,6 +16,7 @@ from kairos.gateway.v1 import gateway_pb2
 from services.gateway.convert import viewer_of_search
 from services.gateway.domain.tokens import PageToken
 from services.gateway.settings import ApiKey, SecuritySettings
+from services.gateway.stage_errors import StageDown
 from tests.contract.gateways import (
     Running,
     degradations,
@@ -68,6 +71,17 @@ async def test_all_gateways_share_the_key(stages: FakeStages) -> None:
         assert (await other.stub.RecordEvents(click(answer.attribution_token))).recorded_count == 1
 
 
+async def refreshed(gateway: Running) -> None:
+    """As the gateway tries again by itself: its connection waits a moment after a refusal."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return await gateway.parts.token_keys.refresh()
+        except StageDown:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.1)
+
+
 async def test_before_the_ranker(stages: FakeStages) -> None:
     """A gateway that starts before the ranker seals with a key of its own, takes over the stored one, accepts both."""
     stages.ranker.token_key = "the key of an earlier gateway, in the store"
@@ -75,7 +89,7 @@ async def test_before_the_ranker(stages: FakeStages) -> None:
     async with running_gateway(stages) as one:
         early = await one.stub.Search(search())
         await stages.revive("ranker")
-        await one.parts.token_keys.refresh()
+        await refreshed(one)
         late = await one.stub.Search(search())
         for answer in (early, late):
             assert (await one.stub.RecordEvents(click(answer.attribution_token))).recorded_count == 1
