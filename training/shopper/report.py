@@ -54,7 +54,7 @@ def data_of(log: ShopperLog, catalogue: Catalogue) -> dict[str, Any]:
 
 
 def write_document(folder: Path, report: Document) -> None:
-    """The JSON alone: until a version is judged, its pages and plots would be drawn in vain."""
+    """Writes the JSON only. Pages and plots are drawn once, after the version is judged."""
     (folder / REPORT).write_text(json.dumps(report, indent=1, default=list) + "\n", "utf-8")
 
 

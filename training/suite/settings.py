@@ -79,5 +79,5 @@ def settings_for(
     pictures = PictureTraining(SMALL_EPOCHS if small else PictureTraining.epochs, seed=seed, max_minutes=minutes)
     return SuiteTraining(
         shopper=replace(chosen, seed=seed), text=text, understanding=understanding, compression=compression,
-        pictures=pictures, images=images or Path(),         seed=seed, tune=tune, address=address,
+        pictures=pictures, images=images or Path(), seed=seed, tune=tune, address=address,
     )  # fmt: skip
