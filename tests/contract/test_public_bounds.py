@@ -271,7 +271,7 @@ def asked(gateway: Running) -> int:
     """The calls of stages so far, without those of the background."""
     stages = gateway.stages
     return sum(
-        request.context.request_id not in ("popular", "impressions", "rankings", "probe")
+        request.context.request_id not in ("popular", "impressions", "rankings")
         for stage in (stages.encoder, stages.retrieval, stages.ranker, stages.pricing)
         for request in stage.requests
     )

@@ -39,12 +39,14 @@ class Behaviour:
     state: str = "well"
     # Only requests of this type are answered so; None: all of them.
     affected: type | None = None
+    # What came in, without the gateway's probe of a stage's health, which comes at any time.
     requests: list[Any] = field(default_factory=list)
     # Raised by every request.
     refusal: Exception | None = None
 
     async def take(self, request: Any) -> None:
-        self.requests.append(request)
+        if request.context.request_id != "probe":
+            self.requests.append(request)
         if self.refusal is not None:
             raise self.refusal
         if self.affected is not None and not isinstance(request, self.affected):
