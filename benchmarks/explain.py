@@ -136,7 +136,7 @@ def main() -> int:
     objective = Objective(**ObjectiveSettings().model_dump())
     with tempfile.TemporaryDirectory(prefix="kairos-explain-") as folder:
         path = arguments.network or random_network(Path(folder) / "random", DIMENSIONS, "m@1")
-        network = OnnxRanker(path, lambda: objective, weighted)
+        network = OnnxRanker(path, lambda: objective, weighted, weighted)
         request = random_request(7, network.vector_version, DIMENSIONS)
         report = {
             "weighted sum": measured(weighted, request, arguments.repeats),

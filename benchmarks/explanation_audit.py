@@ -160,7 +160,7 @@ def main() -> int:
         path = arguments.network or trained_network(
             Path(folder) / "1", arguments.size, arguments.training_shoppers, arguments.seed
         )
-        network = OnnxRanker(path, lambda: objective, weighted)
+        network = OnnxRanker(path, lambda: objective, weighted, weighted)
         if network.vector_version != requests[0].model_version:
             parser.error(f"{path} takes vectors of {network.vector_version}, the shop has {requests[0].model_version}")
         rankers: dict[str, Ranker] = {"weighted sum": weighted, "network": network}

@@ -231,7 +231,7 @@ def ways(
     """(what is measured, what happens before some of it)."""
     learned = network(asked)
     learned.save(folder / "network")
-    served = OnnxRanker(folder / "network", lambda: Objective(1, 3, 6, 0.5), by_shuffle)
+    served = OnnxRanker(folder / "network", lambda: Objective(1, 3, 6, 0.5), by_shuffle, by_shuffle)
     user, candidates = features_of(asked)
     write_trees(random, folder / "trees")
     booster = lightgbm.Booster(model_file=folder / "trees" / ORDER)

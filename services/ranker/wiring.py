@@ -120,7 +120,7 @@ def _version(folder: Path, objective: ObjectiveFile, weighted: Ranker, otherwise
     # Imported here: without a network, ONNX Runtime is not needed.
     from services.ranker.adapters.onnx_ranker import OnnxRanker
 
-    network = OnnxRanker(folder, objective, otherwise, name)
+    network = OnnxRanker(folder, objective, weighted, otherwise, name)
     network(blank_request(network.vector_version, network.dimensions))
     return network
 

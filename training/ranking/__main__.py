@@ -17,11 +17,10 @@ from rich.table import Table
 
 from services.common.arrays import FloatArray
 from services.ranker.domain.features import CANDIDATE_NUMBERS
-from services.ranker.domain.objective import Objective
-from services.ranker.settings import ObjectiveSettings, RankerSettings, WeightSettings
+from services.ranker.settings import RankerSettings, WeightSettings
 from services.ranker.wiring import build_store
 from training.ranking.examples import TASKS, Examples
-from training.ranking.learnable import LearnableRanker
+from training.ranking.learnable import OBJECTIVE, LearnableRanker
 from training.ranking.metrics import auc, calibration_error, ndcg
 from training.ranking.network import NetworkSettings
 from training.ranking.reading import WINDOW_S, ExampleReader
@@ -76,12 +75,11 @@ def main(
 
 def report(ranker: LearnableRanker, held: Examples) -> None:
     """Prints the metrics of the network and of the weighted sum on held-back pages."""
-    found, shown = ranker.predict(held), ranker.predict_as_shown(held)
-    objective = Objective(**ObjectiveSettings().model_dump())
+    shown = ranker.predict_as_shown(held)
     # The gains are the objective's values, which the order should maximise.
-    gains = objective.score({task: getattr(held, task) for task in TASKS}, np.full(len(held), -1.0))
+    gains = OBJECTIVE.score({task: getattr(held, task) for task in TASKS}, np.full(len(held), -1.0))
     orders = {
-        "network": objective.score(found, np.full(len(held), -1.0, np.float32)), "weighted sum": weighted_sum(held),
+        "network": ranker.order(held), "weighted sum": weighted_sum(held),
         "as it was shown": -held.positions.astype(np.float32),
     }  # fmt: skip
     table = Table("", "NDCG@10", title=f"{held.page_count} pages held back")

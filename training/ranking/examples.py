@@ -15,6 +15,8 @@ from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.user_features import CONTEXT, EVENT_NUMBERS, SEQUENCE, IntArray, UserFeatures
 
 TASKS = ("click", "cart", "purchase")
+# The share of the examples that `Examples.depth` includes: what few persons scrolled down to is left out.
+_DEPTH = 0.98
 PERSON, PRODUCT, SEARCH = KINDS = tuple(kind.value for kind in (ListKind.PERSON, ListKind.PRODUCT, ListKind.SEARCH))
 
 
@@ -80,6 +82,11 @@ class Examples:
     def clicked_pages(self) -> int:
         """Number of pages with a click."""
         return len(np.unique(self.page[self.click > 0]))
+
+    @property
+    def depth(self) -> int:
+        """The place at or above which nearly all examples were shown; 0 without any."""
+        return int(np.quantile(self.positions, _DEPTH, method="higher")) if len(self) else 0
 
     @property
     def occurred_s(self) -> npt.NDArray[np.float64]:

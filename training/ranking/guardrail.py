@@ -2,9 +2,10 @@
 
 `compare` is over pages that were shown, `compare_orders` over lists of which one product was the person's next one.
 
-Log loss and AUC are of probabilities at the positions where items were shown, NDCG of the order by the probabilities
-at the first position. The version of the time chose what was shown: NDCG against its clicks favours models that rank
-like it.
+Log loss and AUC are of probabilities at the positions where items were shown, over all pages: a version gains in both
+by telling pages with a click from others, which says nothing about an order. NDCG is of the order that is served. The
+version of the time chose what was shown: NDCG against its clicks favours models that rank like it. Against a score
+without probabilities of its own NDCG must be better all the same: log loss is no evidence there.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ _LEAST = 1e-7
 
 @dataclass(frozen=True)
 class Thresholds:
-    """`better` must be better, with an interval above 0; the others must not be worse by more than `margin`."""
+    """`better` must be better, with an interval above 0; the others must not be worse by more than `margin`.
+
+    Against a current version that does not predict, NDCG must be better too.
+    """
 
     resamples: int = 1_000
     confidence: float = 0.95
@@ -39,9 +43,16 @@ class Thresholds:
 
 
 class Predictor(Protocol):
-    """Probabilities by task, each [n]: at the first position, and at the positions where the items were shown."""
+    """`order` [n] is the score that makes the served order of a page.
 
-    def predict(self, examples: Examples) -> dict[str, FloatArray]: ...
+    `predict_as_shown`: probabilities by task, each [n], at the positions where the items were shown. `predicts`:
+    whether these are its own. Those of a score are made for the comparison.
+    """
+
+    @property
+    def predicts(self) -> bool: ...
+
+    def order(self, examples: Examples) -> npt.NDArray[np.floating]: ...
 
     def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]: ...
 
@@ -81,7 +92,7 @@ def compare(held: Examples, current: Predictor, challenger: Predictor, settings:
         a, b = measured["a"][metric], measured["b"][metric]
         low, high = np.nanquantile(b[1:] - a[1:], [tail, 1 - tail])
         differences[metric] = Difference(float(a[0]), float(b[0]), float(low), float(high))
-    return _verdict(differences, settings)
+    return _verdict(differences, settings, {settings.better} if current.predicts else {settings.better, "ndcg"})
 
 
 def compare_orders(
@@ -103,16 +114,16 @@ def compare_orders(
     return Verdict(found.low > 0, f"NDCG@10 of held-back lists is {kind}", {"lists_ndcg": found})
 
 
-def _verdict(differences: dict[Metric, Difference], settings: Thresholds) -> Verdict:
+def _verdict(differences: dict[Metric, Difference], settings: Thresholds, better: set[Metric]) -> Verdict:
     for metric, found in differences.items():
         # A lower log loss is better.
         low, high = (-found.high, -found.low) if metric == "log_loss" else (found.low, found.high)
-        if metric == settings.better and low <= 0:
+        if metric in better and low <= 0:
             kind = "worse" if high < 0 else "not surely better"
             return Verdict(False, f"{metric} is {kind}", differences)
         if low < -settings.margin:
             return Verdict(False, f"{metric} may be worse by more than {settings.margin}", differences)
-    return Verdict(True, f"{settings.better} is better", differences)
+    return Verdict(True, f"{' and '.join(sorted(better))} {'are' if len(better) > 1 else 'is'} better", differences)
 
 
 def log_losses(examples: Examples, predicted: dict[str, FloatArray]) -> Doubles:
@@ -126,11 +137,10 @@ def log_losses(examples: Examples, predicted: dict[str, FloatArray]) -> Doubles:
 
 def _metrics(held: Examples, model: Predictor, weights: Doubles) -> dict[Metric, Doubles]:
     """Each [resamples]."""
-    r, as_shown, first = held.page_count, model.predict_as_shown(held), model.predict(held)
+    r, as_shown = held.page_count, model.predict_as_shown(held)
     losses = np.bincount(held.page, log_losses(held, as_shown), r)
     sizes = np.bincount(held.page, minlength=r)
-    order = sum(_GAINS[task] * first[task] for task in TASKS)
-    ndcg = ndcg_of_pages(held, np.asarray(order))
+    ndcg = ndcg_of_pages(held, model.order(held))
     chosen = np.isfinite(ndcg)
     return {
         "log_loss": (weights @ losses) / (weights @ sizes),
@@ -139,7 +149,7 @@ def _metrics(held: Examples, model: Predictor, weights: Doubles) -> dict[Metric,
     }
 
 
-def ndcg_of_pages(examples: Examples, scores: FloatArray) -> Doubles:
+def ndcg_of_pages(examples: Examples, scores: npt.NDArray[np.floating]) -> Doubles:
     """[r], over all items of the page; NaN for a page without an outcome."""
     gains = np.asarray(sum(_GAINS[task] * getattr(examples, task) for task in TASKS))
     return ndcg_of_lists(examples.page, examples.page_count, scores, gains)

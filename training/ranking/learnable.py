@@ -13,8 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from services.common.arrays import FloatArray
 from services.ranker.adapters.version_manifest import MANIFEST, read_manifest
-from services.ranker.domain.features import FEATURES_VERSION
+from services.ranker.domain.features import CANDIDATE_NUMBERS, FEATURES_VERSION
+from services.ranker.domain.objective import Objective
+from services.ranker.domain.stored_ranking import ITEMS_WITH_VECTORS
 from services.ranker.domain.user_features import IntArray
+from services.ranker.settings import ObjectiveSettings
 from training.ranking.batches import Batches, rows_of
 from training.ranking.calibration import Calibration, calibrated
 from training.ranking.examples import Examples
@@ -25,10 +28,14 @@ from training.ranking.training import Training, labels_of, train, with_positions
 
 KIND, WEIGHTS = "network", "ranker.safetensors"
 _PAGES_AT_ONCE = 256
+OBJECTIVE = Objective(**ObjectiveSettings().model_dump())
+_OUT_OF_STOCK = CANDIDATE_NUMBERS.index("out_of_stock")
 
 
 class LearnableRanker:
     """Not for two threads at once. `vector_version` is the model of the item vectors."""
+
+    predicts = True
 
     def __init__(
         self,
@@ -45,6 +52,8 @@ class LearnableRanker:
         # Item id -> row in the table of ids; 0 is for all other items.
         self.rows: dict[str, int] = {}
         self.pages_seen = 0
+        # Serving orders so many of the best candidates: those of pages further down have no vectors in training.
+        self.reranked = ITEMS_WITH_VECTORS
         self.network.eval()
 
     @property
@@ -60,6 +69,10 @@ class LearnableRanker:
         """As `predict`, at the positions where the candidates were shown: comparable with rates of the log."""
         logits = self._logits(examples, at_first_place=False)
         return dict(zip(self.settings.tasks, self._probabilities(logits).T, strict=True))
+
+    def order(self, examples: Examples) -> FloatArray:
+        """[n]: the score that makes the order, with the default values of click, cart and purchase."""
+        return OBJECTIVE.score(self.predict(examples), examples.numbers[:, _OUT_OF_STOCK] - 1)
 
     def update(self, examples: Examples, epochs: int = 1, seed: int = 0, quiet: bool = True) -> list[float]:
         """Trains on examples, calibrates on the newest of them (`training.held_back`); gives the loss of each epoch.
@@ -85,6 +98,7 @@ class LearnableRanker:
         weights = click_weights(trained) if self.training.debias == "weights" else None
         losses = train(self.network, trained, self._item_rows(trained), self.training, epochs, seed, weights, quiet)
         self.pages_seen += trained.page_count
+        self.reranked = min(trained.depth, ITEMS_WITH_VECTORS)
         self.calibrate(held)
         return losses
 
@@ -103,7 +117,7 @@ class LearnableRanker:
             "kind": KIND, "features_version": FEATURES_VERSION, "vector_version": self.vector_version,
             "network": asdict(self.settings), "training": asdict(self.training),
             "calibration": asdict(self.calibration),
-            "pages_seen": self.pages_seen, "items": list(self.rows),
+            "pages_seen": self.pages_seen, "reranked": self.reranked, "items": list(self.rows),
         }  # fmt: skip
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -122,7 +136,7 @@ class LearnableRanker:
         ranker.network.load_state_dict(load_file(folder / WEIGHTS))
         ranker.network.eval()
         ranker.calibration = Calibration(**{name: tuple(value) for name, value in about["calibration"].items()})
-        ranker.pages_seen = about["pages_seen"]
+        ranker.pages_seen, ranker.reranked = about["pages_seen"], about["reranked"]
         return ranker
 
     def _logits(self, examples: Examples, at_first_place: bool) -> FloatArray:

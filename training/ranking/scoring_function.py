@@ -22,9 +22,11 @@ class ScoringFunction:
     The curves are fitted to `fitted_to`, as a network is: without them a score would lose on log loss by its scale.
     """
 
+    predicts = False
+
     def __init__(self, score: Callable[[Examples], Doubles], fitted_to: Examples) -> None:
         self._score = score
-        columns = self._columns(fitted_to, np.log(fitted_to.positions))
+        columns = self._columns(fitted_to)
         self._curves = {task: logistic_curve(columns, getattr(fitted_to, task).astype(np.float64)) for task in TASKS}
 
     @classmethod
@@ -33,14 +35,15 @@ class ScoringFunction:
         columns = weight_columns(weights)
         return cls(lambda examples: examples.numbers @ columns, fitted_to)
 
-    def predict(self, examples: Examples) -> dict[str, FloatArray]:
-        return self._probabilities(self._columns(examples, np.zeros(len(examples))))
+    def order(self, examples: Examples) -> Doubles:
+        """[n]: the score itself. Where pages of high scores are clicked less, the curves fall with it."""
+        return self._score(examples)
 
     def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
-        return self._probabilities(self._columns(examples, np.log(examples.positions)))
+        return self._probabilities(self._columns(examples))
 
-    def _columns(self, examples: Examples, places: Doubles) -> Doubles:
-        return np.stack([np.ones(len(examples)), self._score(examples), places], axis=1)
+    def _columns(self, examples: Examples) -> Doubles:
+        return np.stack([np.ones(len(examples)), self._score(examples), np.log(examples.positions)], axis=1)
 
     def _probabilities(self, columns: Doubles) -> dict[str, FloatArray]:
         return {task: sigmoid(columns @ curve).astype(np.float32) for task, curve in self._curves.items()}

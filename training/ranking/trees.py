@@ -147,11 +147,19 @@ class Trees:
     curves: Mapping[str, Mapping[str, Curve]]
     settings: TreeSettings
 
+    @property
+    def predicts(self) -> bool:
+        return bool(self.curves)
+
     def scores(self, numbers: FloatArray) -> Doubles:
         """[n], raw."""
         return _scores(self.booster, numbers)
 
-    def order(self, lists: IntArray, first: Doubles, numbers: FloatArray) -> Doubles:
+    def order(self, examples: Examples) -> Doubles:
+        """[n]: the score that makes the order of what was shown."""
+        return self.scores(examples.numbers)
+
+    def order_of_lists(self, lists: IntArray, first: Doubles, numbers: FloatArray) -> Doubles:
         """[n] scores of the candidates of lists, `lists` [n] ascending, whose weighted sum is `first` [n]."""
         kept = best_of_lists(lists, first, self.settings.reranked)
         found: Doubles = first - first.max(initial=0.0)
@@ -159,13 +167,22 @@ class Trees:
         found[kept] = scores - scores.min(initial=0.0) + 1.0
         return found
 
-    def predict(self, examples: Examples) -> dict[str, FloatArray]:
-        """Probabilities by task, each [n], at the first position. ValueError for pages of a kind without curves."""
-        return self._probabilities(examples, np.zeros(len(examples)))
-
     def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
-        """As `predict`, at the positions where the candidates were shown."""
-        return self._probabilities(examples, np.log(np.minimum(examples.positions, _LAST_POSITION)))
+        """Probabilities by task, each [n], at the positions where the candidates were shown.
+
+        ValueError for pages of a kind without curves.
+        """
+        if missing := sorted(set(examples.kinds.tolist()) - self.curves.keys()):
+            raise ValueError(f"the trees have no probabilities for pages of the kinds {missing}; leave these out")
+        scores, kinds = self.scores(examples.numbers), examples.kinds[examples.page]
+        places = np.log(np.minimum(examples.positions, _LAST_POSITION))
+        found = {task: np.zeros(len(examples), np.float32) for task in TASKS}
+        for kind, of_kind in self.curves.items():
+            rows = kinds == kind
+            for task, curve in of_kind.items():
+                logits = curve.intercept + curve.slope * scores[rows] + curve.place * places[rows]
+                found[task][rows] = sigmoid(logits)
+        return found
 
     def importance(self) -> dict[str, float]:
         """The share of each feature in the gain, the greatest first."""
@@ -196,18 +213,6 @@ class Trees:
         }
         booster = lightgbm.Booster(model_file=str(folder / ORDER))
         return cls(booster, about["lists"], about["serves"], about["spread"], curves, TreeSettings(**about["settings"]))
-
-    def _probabilities(self, examples: Examples, places: Doubles) -> dict[str, FloatArray]:
-        if missing := sorted(set(examples.kinds.tolist()) - self.curves.keys()):
-            raise ValueError(f"the trees have no probabilities for pages of the kinds {missing}; leave these out")
-        scores, kinds = self.scores(examples.numbers), examples.kinds[examples.page]
-        found = {task: np.zeros(len(examples), np.float32) for task in TASKS}
-        for kind, of_kind in self.curves.items():
-            rows = kinds == kind
-            for task, curve in of_kind.items():
-                logits = curve.intercept + curve.slope * scores[rows] + curve.place * places[rows]
-                found[task][rows] = sigmoid(logits)
-        return found
 
 
 def best_of_lists(lists: IntArray, scores: Doubles, most: int) -> npt.NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +60,8 @@ def predictor_with(trees: Trees | None, weights: Mapping[str, Weights], fitted_t
         elif kind in trees.curves:
             of_kind[kind] = trees
         else:
-            of_kind[kind] = ScoringFunction(_order_of(trees), pages)
+            of_kind[kind] = ScoringFunction(trees.order, pages)
     return ByKind(of_kind)
-
-
-def _order_of(trees: Trees) -> Callable[[Examples], Doubles]:
-    return lambda examples: trees.scores(examples.numbers)
 
 
 class ByKind:
@@ -73,20 +69,19 @@ class ByKind:
 
     def __init__(self, of_kind: Mapping[str, Predictor]) -> None:
         self._of_kind = of_kind
+        self.predicts = all(predictor.predicts for predictor in of_kind.values())
 
-    def predict(self, examples: Examples) -> dict[str, FloatArray]:
-        return self._each(examples, lambda predictor, pages: predictor.predict(pages))
+    def order(self, examples: Examples) -> Doubles:
+        found, kinds = np.zeros(len(examples)), examples.kinds[examples.page]
+        for kind, predictor in self._of_kind.items():
+            found[kinds == kind] = predictor.order(examples.of_kind(kind))
+        return found
 
     def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
-        return self._each(examples, lambda predictor, pages: predictor.predict_as_shown(pages))
-
-    def _each(
-        self, examples: Examples, ask: Callable[[Predictor, Examples], dict[str, FloatArray]]
-    ) -> dict[str, FloatArray]:
         found = {task: np.zeros(len(examples), np.float32) for task in TASKS}
         kinds = examples.kinds[examples.page]
         for kind, predictor in self._of_kind.items():
-            own = ask(predictor, examples.of_kind(kind))
+            own = predictor.predict_as_shown(examples.of_kind(kind))
             for task in TASKS:
                 found[task][kinds == kind] = own[task]
         return found

@@ -174,7 +174,7 @@ def _judged_trees(
 
 def order_of_trees(trees: Trees, columns: Doubles, lists: Lists) -> Doubles:
     """[n]: the trees' order of the candidates; `columns` as `weight_columns`."""
-    return trees.order(lists.lists, np.asarray(lists.numbers @ columns, np.float64), lists.numbers)
+    return trees.order_of_lists(lists.lists, np.asarray(lists.numbers @ columns, np.float64), lists.numbers)
 
 
 def _judged_network(ranker: LearnableRanker, judge: RankingData, opponent: _Opponent, folder: Path) -> Candidate:

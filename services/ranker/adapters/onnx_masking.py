@@ -42,16 +42,22 @@ class MaskedNetwork:
         request: RankingRequest,
         user: UserFeatures,
         candidates: CandidateFeatures,
+        total: FloatArray,
         rows: Sequence[int],
     ) -> None:
+        """`total` [all candidates] are the scores that make the order."""
         self._network, self._request, self._user, self._candidates = network, request, user, candidates
         self._rows = list(rows)
         # All coalitions together have four different users; the last one is fully known.
         self._side = network.user_side(*masked_users(user))
+        self._stocks = request.stocks[self._rows]
+        whole = self._score([array[-1:] for array in self._side], candidates.numbers[self._rows][None], self._stocks)
+        # What puts a candidate behind those that are reranked belongs to no group.
+        self._behind = total[self._rows] - whole[0]
 
     def score(self, known: BoolArray) -> FloatArray:
-        numbers, stocks = masked_numbers(self._candidates, self._rows, known), self._request.stocks[self._rows]
-        return self._score([array[user_of(known)] for array in self._side], numbers, masked_stocks(stocks, known))
+        numbers, side = masked_numbers(self._candidates, self._rows, known), [a[user_of(known)] for a in self._side]
+        return self._score(side, numbers, masked_stocks(self._stocks, known)) + self._behind
 
     def influences(self) -> FloatArray:
         """The score with all events less the score without those on one item.
@@ -62,7 +68,7 @@ class MaskedNetwork:
         side = [np.repeat(array[-1:], len(removal.past), axis=0) for array in self._side]
         if removal.past.any():
             side[self._network.bias][:, 0, 0, :-1][removal.past] = _PAST
-        return removal.influences(self._score(side, removal.numbers, self._request.stocks[self._rows]))
+        return removal.influences(self._score(side, removal.numbers, self._stocks))
 
     def of_history(self) -> Mapping[Basis, FloatArray]:
         """Nothing: the influences are in units of the score."""

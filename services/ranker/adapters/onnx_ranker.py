@@ -17,6 +17,7 @@ from services.ranker.adapters.version_manifest import read_manifest
 from services.ranker.domain.candidate_features import CandidateFeatures, candidate_features
 from services.ranker.domain.objective import Objective
 from services.ranker.domain.ranking_request import RankingRequest
+from services.ranker.domain.reranking import best_rows, with_rest_behind
 from services.ranker.domain.scores import Ranker, Scores
 from services.ranker.domain.user_features import IntArray, UserFeatures, user_features
 
@@ -29,23 +30,26 @@ ITEM_INPUTS = ("vectors", "rows", "numbers")
 class OnnxRanker:
     """One version of a network, read from its folder (docs/explanation/ranking.md).
 
-    `objective` is called at each request; `name` is the model version of its answers. If the candidates' vectors are
-    not of the model that the network was trained with, `otherwise` ranks. Raises ValueError for a folder that was
-    trained on features of another version.
+    The network reranks the best candidates of the `weighted` sum, as many as its training pages showed; the rest stays
+    behind these in its order. `objective` is called at each request; `name` is the model version of its answers. If the
+    candidates' vectors are not of the model that the network was trained with, `otherwise` ranks. Raises ValueError for
+    a folder that was trained on features of another version.
     """
 
     bias = USER_OUTPUTS.index("bias")
 
     def __init__(
-        self, folder: Path, objective: Callable[[], Objective], otherwise: Ranker, name: str = "", threads: int = 1
-    ) -> None:
+        self, folder: Path, objective: Callable[[], Objective], weighted: Ranker, otherwise: Ranker, name: str = "",
+        threads: int = 1,
+    ) -> None:  # fmt: skip
         about = read_manifest(folder)
         self.model_version = name or f"ranker@{folder.name}"
         self.tasks: tuple[str, ...] = tuple(about["network"]["tasks"])
         self.vector_version: str = about["vector_version"]
         self._dimensions: int = about["network"]["dimensions"]
         self._rows = {item_id: row for row, item_id in enumerate(about["items"], start=1)}
-        self._objective, self._otherwise = objective, otherwise
+        self._reranked = int(about["reranked"])
+        self._objective, self._weighted, self._otherwise = objective, weighted, otherwise
         self._user, self._candidates = (_session(folder / name, threads) for name in (USER_GRAPH, CANDIDATE_GRAPH))
 
     def __call__(self, request: RankingRequest) -> Scores:
@@ -55,10 +59,19 @@ class OnnxRanker:
         candidates = candidate_features(request, user)
         found = self.probabilities(self.user_side(user), candidates)
         tasks = {task: found[:, column] for column, task in enumerate(self.tasks)}
+        total = self._with_rest_behind(request, self._objective().score(tasks, request.stocks))
         return Scores(
-            self._objective().score(tasks, request.stocks), tasks=tasks, model_version=self.model_version,
-            masked=partial(MaskedNetwork, self, request, user, candidates), features=(user, candidates),
+            total, tasks=tasks, model_version=self.model_version,
+            masked=partial(MaskedNetwork, self, request, user, candidates, total), features=(user, candidates),
         )  # fmt: skip
+
+    def _with_rest_behind(self, request: RankingRequest, scores: FloatArray) -> FloatArray:
+        """[n]: the scores of the candidates that are reranked; the others between 0 and the lowest of them."""
+        if len(scores) <= self._reranked:
+            return scores
+        first = self._weighted(request).total
+        best = best_rows(first, self._reranked)
+        return with_rest_behind(first, best, scores[best], float(scores[best].min())).astype(np.float32)
 
     def score(self, side: Sequence[FloatArray], candidates: CandidateFeatures, stocks: FloatArray) -> FloatArray:
         """[r, n]: the same n candidates for each of r users, with `numbers` [r, n, CANDIDATE_NUMBERS] of their own."""

@@ -17,6 +17,7 @@ from services.ranker.domain.event_shares import Basis
 from services.ranker.domain.features import CANDIDATE_NUMBERS
 from services.ranker.domain.masking import masked_numbers, masked_stocks, without_basis, without_each
 from services.ranker.domain.ranking_request import BoolArray, RankingRequest
+from services.ranker.domain.reranking import best_rows, with_rest_behind
 from services.ranker.domain.scores import Ranker, Scores
 from services.ranker.domain.user_features import UserFeatures, user_features
 
@@ -62,16 +63,12 @@ class TreesRanker:
         )
 
     def _raw(self, request: RankingRequest, numbers: FloatArray) -> DoubleArray:
-        """[n]: the raw score of the candidates that are reranked; below them the others, as far apart as before."""
+        """[n]: the raw score of the candidates that are reranked; the others behind them."""
         if len(numbers) <= self._reranked:
             return self._trees(numbers)
-        first = self._weighted(request).total.astype(np.float64)
-        best = np.argsort(-first, kind="stable")[: self._reranked]
-        raw: DoubleArray = first - first[best[-1]]
-        scores = self._trees(numbers[best])
-        raw += scores.min()
-        raw[best] = scores
-        return raw
+        first = self._weighted(request).total
+        best = best_rows(first, self._reranked)
+        return with_rest_behind(first, best, self._trees(numbers[best]), float(self._spread))
 
     def score(self, numbers: FloatArray, stocks: FloatArray) -> FloatArray:
         """[r, n]: of `numbers` [r, n, CANDIDATE_NUMBERS]; `stocks` [n] or [r, n]."""

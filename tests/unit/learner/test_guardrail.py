@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -30,9 +30,10 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Examples:
 
 @dataclass
 class Guess:
-    """Knows by how much a match is liked: the truth is 12."""
+    """Knows by how much a match is liked: the truth is 12. `predicts` as of a Predictor."""
 
     slope: float
+    predicts: bool = True
 
     def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
         logits = self.slope * (examples.numbers[:, MATCH] - 0.5) - 1.5
@@ -40,7 +41,8 @@ class Guess:
             task: np.full(len(examples), 1e-6, np.float32) for task in ("cart", "purchase")
         }
 
-    predict = predict_as_shown
+    def order(self, examples: Examples) -> FloatArray:
+        return self.predict_as_shown(examples)["click"]
 
 
 def verdict(held: Examples, current: float, challenger: float) -> Verdict:
@@ -71,12 +73,43 @@ def test_better_probabilities_do_not_pay_for_a_worse_order(held: Examples) -> No
     """A version with the better log loss is refused where its order may be worse."""
 
     class Reversed(Guess):
-        def predict(self, examples: Examples) -> dict[str, FloatArray]:
-            return {task: -values for task, values in self.predict_as_shown(examples).items()}
+        def order(self, examples: Examples) -> FloatArray:
+            return -super().order(examples)
 
     found = compare(held, Guess(1.0), Reversed(12.0), Thresholds(resamples=300))
     assert not found.passed
     assert found.reason.startswith("ndcg may be worse")
+
+
+def test_probabilities_alone_do_not_replace_a_score(held: Examples) -> None:
+    """Against a score, whose probabilities are made for the comparison, the order must be better too."""
+    found = compare(held, Guess(1.0, predicts=False), Guess(12.0), Thresholds(resamples=300))
+    assert (found.passed, found.reason) == (False, "ndcg is not surely better")
+
+
+def test_the_order_that_a_score_serves_is_judged(held: Examples) -> None:
+    """Where pages of high scores are clicked less, the curve of the score falls; its order is still the one it serves,
+    and what turns this order round is refused, however well it knows which pages are clicked.
+    """
+    random = np.random.default_rng(0)
+    level = random.uniform(0, 6, held.page_count)[held.page]
+    worth = random.normal(0, 0.5, len(held))
+    chance = 1 / (1 + np.exp(-(2 * worth - level + 0.5)))
+    numbers = held.numbers.copy()
+    numbers[:, MATCH] = level + worth
+    click = (random.random(len(held)) < chance).astype(np.float32)
+    pages = replace(held, numbers=numbers, click=click, cart=np.zeros_like(click), purchase=np.zeros_like(click))
+    score = ScoringFunction.of_weights(Weights(1.0, 0, 0, 0, 0), pages)
+    assert score.predict_as_shown(pages)["click"][np.argmax(level)] < score.predict_as_shown(pages)["click"].mean()
+
+    class OfPages(Guess):
+        def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:
+            shown = (1 / (1 + np.exp(level + 0.5 * worth - 0.5))).astype(np.float32)
+            return {task: shown if task == "click" else np.full_like(shown, 1e-6) for task in TASKS}
+
+    found = compare(pages, score, OfPages(0.0), Thresholds(resamples=300))
+    assert found.differences["log_loss"].high < 0
+    assert (found.passed, found.reason) == (False, "ndcg is worse")
 
 
 def test_without_clicks_nothing_is_said(held: Examples) -> None:
@@ -101,10 +134,8 @@ def test_metrics_by_hand(held: Examples) -> None:
 def test_the_scoring_function_as_an_opponent(held: Examples) -> None:
     """Its order is that of its weighted sum, and its curve makes probabilities that are right on average."""
     opponent = ScoringFunction.of_weights(Weights(1.0, 0.8, 0.1, 0.1, 0.5), held)
-    clicks = opponent.predict(held)["click"]
-    of_match = ScoringFunction.of_weights(Weights(1.0, 0, 0, 0, 0), held).predict(held)["click"]
-    order = np.argsort(held.numbers[:, MATCH])
-    assert (np.diff(of_match[order]) >= 0).all()
+    of_match = ScoringFunction.of_weights(Weights(1.0, 0, 0, 0, 0), held)
+    np.testing.assert_allclose(of_match.order(held), held.numbers[:, MATCH])
     assert opponent.predict_as_shown(held)["click"].mean() == pytest.approx(held.click.mean(), abs=0.005)
     assert opponent.predict_as_shown(held)["purchase"].max() < 0.01
-    assert clicks.std() > 0.1
+    assert opponent.predict_as_shown(held)["click"].std() > 0.1

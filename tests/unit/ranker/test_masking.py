@@ -33,7 +33,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> OnnxRanker:
     """Untrained; its groups interact nevertheless."""
     folder = tmp_path_factory.mktemp("network") / "1"
     LearnableRanker(NetworkSettings(dimensions=DIMENSIONS), vector_version="m@1", seed=3).save(folder)
-    return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), _never)
+    return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), _never, _never)
 
 
 @pytest.fixture(scope="module")
@@ -155,14 +155,39 @@ def test_without_a_history_no_influences(ranker: Ranker) -> None:
     assert masked(ranker, request).influences().shape == (3, 0)
 
 
-def test_candidates_behind_the_reranked_ones(tmp_path: Path) -> None:
+def _reranking(kind: str, folder: Path, most: int) -> Ranker:
+    """Of the best `most` of the order of retrieval."""
+    if kind == "trees":
+        write_trees(folder, likes={"shopper_match": 1.0}, reranked=most)
+        return TreesRanker(folder, _by_retrieval, _never, "learned@1")
+    made = LearnableRanker(NetworkSettings(dimensions=DIMENSIONS), vector_version="m@1", seed=3)
+    made.reranked = most
+    made.save(folder)
+    return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), _by_retrieval, _never)
+
+
+@pytest.mark.parametrize("kind", ["network", "trees"])
+def test_candidates_behind_the_reranked_ones(kind: str, tmp_path: Path) -> None:
     """They stay behind in the order of the weighted sum, and their contributions add up to their scores."""
-    write_trees(tmp_path, likes={"shopper_match": 1.0}, reranked=10)
-    trees = TreesRanker(tmp_path, _by_retrieval, _never, "learned@1")
     request = replace(drawn(14), stocks=np.full(31, 5, np.float32))
-    found, first = trees(request), np.argsort(-request.retrieval_scores, kind="stable")
-    assert np.argsort(-found.total, kind="stable")[10:].tolist() == first[10:].tolist()
-    assert set(np.argsort(-found.total, kind="stable")[:10].tolist()) == set(first[:10].tolist())
+    found, first = _reranking(kind, tmp_path, 10)(request), np.argsort(-request.retrieval_scores, kind="stable")
+    order = np.argsort(-found.total, kind="stable")
+    assert order[10:].tolist() == first[10:].tolist()
+    assert set(order[:10].tolist()) == set(first[:10].tolist())
+    assert order[:10].tolist() != first[:10].tolist()
     rows = [int(first[0]), int(first[-1])]
     for row, own in explain(request, found, rows).items():
         assert own.baseline + sum(own.contributions.values()) == pytest.approx(float(found.total[row]), abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["network", "trees"])
+def test_what_is_behind_changes_no_score_of_the_best(kind: str, tmp_path: Path) -> None:
+    """The reranked candidates have the scores that they have where all are reranked; equal weighted sums keep their
+    order behind them.
+    """
+    equal, stocks = np.full(31, 0.5, np.float32), np.full(31, 5, np.float32)
+    request = replace(drawn(15), retrieval_scores=equal, stocks=stocks)
+    few, all_of_them = (_reranking(kind, tmp_path / str(most), most)(request).total for most in (10, 31))
+    np.testing.assert_allclose(few[:10], all_of_them[:10], rtol=1e-6)
+    assert (np.diff(few[10:]) < 0).all()
+    assert few[:10].min() > few[10:].max()

@@ -38,7 +38,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Ranker:
     """An untrained network: its explanations must be faithful as well."""
     folder = tmp_path_factory.mktemp("network") / "1"
     LearnableRanker(NetworkSettings(dimensions=DIMENSIONS), vector_version=MODEL, seed=3).save(folder)
-    return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), WEIGHTED)
+    return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), WEIGHTED, WEIGHTED)
 
 
 def explained(ranker: Ranker) -> list[Explained]:

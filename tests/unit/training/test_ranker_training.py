@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from training.ranking.positions import examination
 from training.ranking.reading import ExampleReader
 from training.ranking.training import Training
 
+STOCKED = np.float32(-1)
 SMALL = NetworkSettings(DIMENSIONS, width=16, heads=2, experts=2, expert_sizes=(16, 8))
 TRAINING = Training(pages_per_step=8, learning_rate=1e-2)
 
@@ -61,7 +63,7 @@ def ranker(examples: Examples) -> LearnableRanker:
 def served(ranker: LearnableRanker, tmp_path_factory: pytest.TempPathFactory) -> OnnxRanker:
     folder = tmp_path_factory.mktemp("version")
     ranker.save(folder)
-    return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), by_shuffle)
+    return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), by_shuffle, by_shuffle)
 
 
 def halves(examples: Examples, page: int) -> tuple[UserFeatures, CandidateFeatures]:
@@ -110,6 +112,28 @@ def test_what_is_served_is_what_was_trained(ranker: LearnableRanker, served: Onn
         np.testing.assert_allclose(probabilities, expected, atol=2e-6)
 
 
+def test_what_is_judged_is_the_served_order(ranker: LearnableRanker, served: OnnxRanker, examples: Examples) -> None:
+    """The score that the guardrail compares is that of serving, with the default values of click, cart and purchase."""
+    order = ranker.order(examples)
+    for page in (0, 60, 119):
+        user, candidates = halves(examples, page)
+        found = served.score(served.user_side(user), replace(candidates, numbers=candidates.numbers[None]), STOCKED)
+        np.testing.assert_allclose(found[0], order[examples.page == page], rtol=1e-4)
+
+
+def test_it_orders_as_deep_as_pages_were_shown(examples: Examples, tmp_path: Path) -> None:
+    """As many of the best candidates as nearly all pages showed; the number is stored with the version."""
+    few = examples.take(np.arange(20))
+    deepest = int(few.positions.max())
+    assert few.depth == deepest
+    scrolled = replace(few, positions=np.where(np.arange(len(few)) == 0, 900, few.positions))
+    ranker = LearnableRanker(SMALL, TRAINING, VERSION)
+    ranker.update(scrolled)
+    assert ranker.reranked == deepest
+    ranker.save(tmp_path)
+    assert LearnableRanker.load(tmp_path).reranked == deepest
+
+
 def test_padding_changes_nothing(ranker: LearnableRanker, examples: Examples) -> None:
     """A page has the same scores by itself and padded, in history and candidates, to the longest of its batch."""
     short = examples.take(np.array([0]))
@@ -155,7 +179,10 @@ def test_a_saved_ranker_goes_on(ranker: LearnableRanker, examples: Examples, tmp
     assert loaded.pages_seen > ranker.pages_seen
     manifest = tmp_path / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"features_version": ', '"features_version": 9'))
-    for read in (LearnableRanker.load, lambda folder: OnnxRanker(folder, lambda: Objective(1, 1, 1, 1), by_shuffle)):
+    for read in (
+        LearnableRanker.load,
+        lambda folder: OnnxRanker(folder, lambda: Objective(1, 1, 1, 1), by_shuffle, by_shuffle),
+    ):
         with pytest.raises(ValueError, match="train it again"):
             read(tmp_path)
 
@@ -209,7 +236,7 @@ def test_the_command_writes_a_version(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "weighted sum" in told.err
     assert told.out.strip() == str(out)
     assert LearnableRanker.load(out).vector_version == VERSION
-    assert OnnxRanker(out, lambda: Objective(1, 1, 1, 1), by_shuffle).tasks == TASKS
+    assert OnnxRanker(out, lambda: Objective(1, 1, 1, 1), by_shuffle, by_shuffle).tasks == TASKS
     with pytest.raises(typer.BadParameter, match="exists; name"):
         main(out, tmp_path / "data")
     with pytest.raises(typer.BadParameter, match="needs at least 500 pages"):

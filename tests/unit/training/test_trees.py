@@ -60,13 +60,15 @@ def test_the_bias_of_the_position_is_removed() -> None:
 def test_probabilities_come_true() -> None:
     """At their positions they are the rates of new pages; at the first place they are higher, and a stage is rarer."""
     trees, new = fitted(TreeLists.of_pages(shown_pages(3_000))), shown_pages(1_500, seed=1)
-    shown, first = trees.predict_as_shown(new), trees.predict(new)
+    shown, first = (
+        trees.predict_as_shown(pages) for pages in (new, replace(new, positions=np.ones_like(new.positions)))
+    )
     for task in TASKS:
         assert calibration_error(getattr(new, task), shown[task]) < 0.02
     assert (first["click"] >= shown["click"]).all()
     assert first["click"].mean() > first["cart"].mean() > first["purchase"].mean()
     with pytest.raises(ValueError, match="search"):
-        trees.predict(replace(new, kinds=np.full(new.page_count, "search")))
+        trees.predict_as_shown(replace(new, kinds=np.full(new.page_count, "search")))
 
 
 def test_equal_arguments_give_equal_trees(tmp_path: Path) -> None:
@@ -93,7 +95,7 @@ def test_only_the_best_of_the_weighted_sum_are_reranked() -> None:
     trees, first = fit_trees(lists, WEIGHTS, few), lists.first(WEIGHTS)
     assert trees is not None
     assert trees.lists["person"] < 800  # a list whose outcome is behind the best says nothing
-    order = trees.order(lists.lists, first, lists.numbers).reshape(-1, CANDIDATES)
+    order = trees.order_of_lists(lists.lists, first, lists.numbers).reshape(-1, CANDIDATES)
     of_trees, of_sum = (scores.reshape(-1, CANDIDATES) for scores in (trees.scores(lists.numbers), first))
     for row in range(50):
         best, rest = np.split(np.argsort(-of_sum[row], kind="stable"), [5])
@@ -120,9 +122,11 @@ def test_what_a_version_predicts(tmp_path: Path) -> None:
     version, alone = predictor_of(tmp_path, "text@1", WEIGHTS, pages), predictor_of(None, "text@1", WEIGHTS, pages)
     assert is_trees(tmp_path)
     wanted = utility(pages.numbers)
-    found = [predictor.predict(pages)["click"] for predictor in (version, alone)]
+    found = [predictor.order(pages) for predictor in (version, alone)]
     assert mean_rank_correlation(pages.page, found[0], wanted) > mean_rank_correlation(pages.page, found[1], wanted)
     assert calibration_error(pages.click, version.predict_as_shown(pages)["click"]) < 0.02
     searches = replace(pages, kinds=np.full(pages.page_count, "search"))
     version, alone = (predictor_of(folder, "text@1", WEIGHTS, searches) for folder in (tmp_path, None))
-    np.testing.assert_array_equal(version.predict(searches)["click"], alone.predict(searches)["click"])
+    np.testing.assert_array_equal(version.order(searches), alone.order(searches))
+    found = [predictor.predict_as_shown(searches)["click"] for predictor in (version, alone)]
+    np.testing.assert_array_equal(*found)
