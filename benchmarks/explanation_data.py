@@ -66,6 +66,8 @@ def trained_network(folder: Path, size: int, shoppers: int, seed: int) -> Path:
         NetworkSettings(request.vectors.shape[1]), vector_version=request.model_version, seed=seed
     )
     network.update(lists.examples, EPOCHS, seed, quiet=False)
+    # Explanations are of its score, which every candidate is to have.
+    network.reranked = CANDIDATES
     network.save(folder)
     return folder
 

@@ -36,7 +36,7 @@ class ScoringFunction:
         return cls(lambda examples: examples.numbers @ columns, fitted_to)
 
     def order(self, examples: Examples) -> Doubles:
-        """[n]: the score itself. Where pages of high scores are clicked less, the curves fall with it."""
+        """[n]: the score itself. A curve may fall with it: the place, which follows from it, is in the curve too."""
         return self._score(examples)
 
     def predict_as_shown(self, examples: Examples) -> dict[str, FloatArray]:

@@ -53,11 +53,12 @@ class MaskedNetwork:
         self._stocks = request.stocks[self._rows]
         whole = self._score([array[-1:] for array in self._side], candidates.numbers[self._rows][None], self._stocks)
         # What puts a candidate behind those that are reranked belongs to no group.
-        self._behind = total[self._rows] - whole[0]
+        self._behind: FloatArray = total[self._rows] - whole[0]
 
     def score(self, known: BoolArray) -> FloatArray:
         numbers, side = masked_numbers(self._candidates, self._rows, known), [a[user_of(known)] for a in self._side]
-        return self._score(side, numbers, masked_stocks(self._stocks, known)) + self._behind
+        found: FloatArray = self._score(side, numbers, masked_stocks(self._stocks, known)) + self._behind
+        return found
 
     def influences(self) -> FloatArray:
         """The score with all events less the score without those on one item.

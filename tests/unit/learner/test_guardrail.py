@@ -88,8 +88,8 @@ def test_probabilities_alone_do_not_replace_a_score(held: Examples) -> None:
 
 
 def test_the_order_that_a_score_serves_is_judged(held: Examples) -> None:
-    """Where pages of high scores are clicked less, the curve of the score falls; its order is still the one it serves,
-    and what turns this order round is refused, however well it knows which pages are clicked.
+    """Also where its curve falls, here as pages of high scores are clicked less: what turns the order round is refused,
+    however well it knows which pages are clicked.
     """
     random = np.random.default_rng(0)
     level = random.uniform(0, 6, held.page_count)[held.page]

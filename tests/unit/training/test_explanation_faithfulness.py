@@ -16,7 +16,7 @@ from services.ranker.domain.reasons import ReasonType
 from services.ranker.domain.scores import Ranker
 from services.ranker.domain.weighted_sum import weighted_sum
 from tests.unit.ranker.requests import WEIGHTS
-from tests.unit.training.shop_requests import DIMENSIONS, MODEL, shop_requests
+from tests.unit.training.shop_requests import CANDIDATES, DIMENSIONS, MODEL, shop_requests
 from training.explanations.faithfulness import (
     OF_GROUPS,
     OF_INTERACTIONS,
@@ -35,9 +35,13 @@ WEIGHTED: Ranker = partial(weighted_sum, weights=WEIGHTS)
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Ranker:
-    """An untrained network: its explanations must be faithful as well."""
+    """An untrained network: its explanations must be faithful as well. It orders every candidate: an explanation says
+    nothing of what puts one behind those that are reranked.
+    """
     folder = tmp_path_factory.mktemp("network") / "1"
-    LearnableRanker(NetworkSettings(dimensions=DIMENSIONS), vector_version=MODEL, seed=3).save(folder)
+    made = LearnableRanker(NetworkSettings(dimensions=DIMENSIONS), vector_version=MODEL, seed=3)
+    made.reranked = CANDIDATES
+    made.save(folder)
     return OnnxRanker(folder, lambda: Objective(1, 3, 6, 0.5), WEIGHTED, WEIGHTED)
 
 

@@ -35,7 +35,6 @@ from training.ranking.positions import examination
 from training.ranking.reading import ExampleReader
 from training.ranking.training import Training
 
-STOCKED = np.float32(-1)
 SMALL = NetworkSettings(DIMENSIONS, width=16, heads=2, experts=2, expert_sizes=(16, 8))
 TRAINING = Training(pages_per_step=8, learning_rate=1e-2)
 
@@ -117,7 +116,8 @@ def test_what_is_judged_is_the_served_order(ranker: LearnableRanker, served: Onn
     order = ranker.order(examples)
     for page in (0, 60, 119):
         user, candidates = halves(examples, page)
-        found = served.score(served.user_side(user), replace(candidates, numbers=candidates.numbers[None]), STOCKED)
+        stocks = np.full(len(candidates.item_ids), 5, np.float32)
+        found = served.score(served.user_side(user), replace(candidates, numbers=candidates.numbers[None]), stocks)
         np.testing.assert_allclose(found[0], order[examples.page == page], rtol=1e-4)
 
 

@@ -128,5 +128,5 @@ def test_what_a_version_predicts(tmp_path: Path) -> None:
     searches = replace(pages, kinds=np.full(pages.page_count, "search"))
     version, alone = (predictor_of(folder, "text@1", WEIGHTS, searches) for folder in (tmp_path, None))
     np.testing.assert_array_equal(version.order(searches), alone.order(searches))
-    found = [predictor.predict_as_shown(searches)["click"] for predictor in (version, alone)]
-    np.testing.assert_array_equal(*found)
+    one, other = (predictor.predict_as_shown(searches)["click"] for predictor in (version, alone))
+    np.testing.assert_array_equal(one, other)
