@@ -36,7 +36,7 @@ from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.common.context import DEFAULT_TENANT
 from services.gateway.settings import StagesSettings
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
-from services.query_encoder.domain.lexicon import learn
+from services.query_encoder.domain.lexicon import terms_of
 from services.query_encoder.domain.text import normal_form, words
 
 GOAL_P99_MS = 10.0
@@ -109,7 +109,7 @@ def main() -> int:
         table.add_column(heading, justify="right" if heading else "left")
     with tempfile.TemporaryDirectory(prefix="kairos-suggest-") as folder, ExitStack() as stack:
         with closing(SqliteLexiconStore(Path(folder))) as store:
-            store.add(DEFAULT_TENANT, learn(products))
+            store.put(DEFAULT_TENANT, {product.id: terms_of(product) for product in products})
         target = stack.enter_context(gateway(stack.enter_context(encoder_server(Path(folder)))))
         ask_all(target, texts[:20], texts[:20], "warming up")
         for name, typed in (("unchanged", texts), ("with a typo", typos)):
