@@ -78,7 +78,7 @@ class Vocabularies:
 
     def read(self, tenant: str) -> None:
         """Reads the newest words of `tenant`. Blocks."""
-        began = time.monotonic()
+        began = time.thread_time()
         known = self._vocabularies[tenant][0] if tenant in self._vocabularies else None
         lexicon = self._lexicons.read(tenant, known.lexicon if known else None)
         if known is None or lexicon is not known.lexicon:
@@ -86,16 +86,15 @@ class Vocabularies:
             known = Vocabulary(lexicon, self._domain.corrector(lexicon), expander)
             if tenant in self._suggesters:
                 self._suggesters[tenant].suggester.forget(lexicon)
-        done = time.monotonic()
-        self._vocabularies[tenant] = (known, done + max(REFRESH_S, (done - began) / _READING_SHARE))
+        pause_s = max(REFRESH_S, (time.thread_time() - began) / _READING_SHARE)
+        self._vocabularies[tenant] = (known, time.monotonic() + pause_s)
 
     def build_suggester(self, tenant: str) -> None:
         """Builds it from the vocabulary that was read last. Blocks."""
-        vocabulary, began = self._vocabularies[tenant][0], time.monotonic()
+        vocabulary, began = self._vocabularies[tenant][0], time.thread_time()
         products = self._lexicons.words_of_products(tenant)
         suggester = Suggester(vocabulary.lexicon, vocabulary.corrector, self._domain.stop_words, products)
-        done = time.monotonic()
-        rebuild_from_s = done + (done - began) / _BUILDING_SHARE
+        rebuild_from_s = time.monotonic() + (time.thread_time() - began) / _BUILDING_SHARE
         self._suggesters[tenant] = _BuiltSuggester(suggester, vocabulary.lexicon, rebuild_from_s)
 
     def close(self) -> None:
