@@ -12,7 +12,7 @@ from enum import Enum
 from itertools import chain
 from types import MappingProxyType
 
-from services.common.scripts import is_han
+from services.common.scripts import has_han, is_han
 from services.common.typed_text import as_typed
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.lexicon import Lexicon, joined
@@ -175,22 +175,24 @@ class Suggester:
         counts = {
             word: count
             for word, count in self._products.beginning(prefix, beside).items()
-            if (self._may_complete(word, beside[-1]) if prefix else self._may_follow(word, count))
+            if self._may_follow(word, beside[-1], bool(prefix), count)
         }
         # Words that are everywhere ("black") say less than words that are mostly here.
         best = heapq.nlargest(limit, counts, key=lambda word: counts[word] / self._words[word] ** 0.5)
         return {_key(head + word): Suggestion(head + word, SuggestionKind.PRODUCT, counts[word]) for word in best}
 
-    def _may_complete(self, word: str, before: str) -> bool:
-        """Not a stop word or a rare word; a fragment ("cancelling") only behind a word that it follows in titles."""
+    def _may_follow(self, word: str, before: str, is_begun: bool, count: int) -> bool:
+        """Whether `word` is useful behind `before`. A word of the other script, or a fragment ("cancelling"), is so
+        only where titles have it right behind. `is_begun`: its beginning was typed. Otherwise it must be frequent there
+        and a suggestion itself, and no brand.
+        """
+        entry = self._entries.get(word)
+        if not is_begun and (count < MIN_TITLES or entry is None or entry.kind is SuggestionKind.BRAND):
+            return False
         if word in self._stop_words or self._words.get(word, 0) < MIN_TITLES:
             return False
-        return word in self._entries or not word.isalpha() or joined((before, word)) in self._lexicon.phrases
-
-    def _may_follow(self, word: str, count: int) -> bool:
-        """Whether a word of which nothing is typed is useful: it is a suggestion itself, and no brand."""
-        entry = self._entries.get(word)
-        return count >= MIN_TITLES and entry is not None and entry.kind is not SuggestionKind.BRAND
+        is_natural = has_han(word) == has_han(before) and (entry is not None or not word.isalpha())
+        return is_natural or joined((before, word)) in self._lexicon.phrases
 
     def _corrected(self, normal: str, limit: int) -> dict[str, Suggestion]:
         """Completions of the corrected text. The corrector handles whole words; the last word may be the beginning of

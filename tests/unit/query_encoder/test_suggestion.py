@@ -127,6 +127,15 @@ def test_fragments_stay_within_their_phrase() -> None:
     assert "sony cancelling" not in texts(shop, "sony c", 20)
 
 
+def test_languages_are_not_mixed() -> None:
+    """Words of a title's translation do not complete the title's own words; those of a mixed title do."""
+    translated = Product(id="1", title="Denim jeans", localized_titles={"zh": "牛仔裤 靛蓝"})
+    found = texts(suggester_of([replace(translated, id=str(number)) for number in range(3)]), "denim ", 20)
+    assert "denim jeans" in found
+    assert not any("牛仔裤" in text or "靛蓝" in text for text in found)
+    assert "iphone 手机壳" in texts(titled("iPhone 手机壳"), "iphone 手")
+
+
 def test_names_of_brands() -> None:
     """A brand is suggested without signs, and weighs as much as it has products."""
     brands = ["Bose®"] * 4 + ["Bosch"] * 5
