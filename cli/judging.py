@@ -242,7 +242,7 @@ def _difference(first: Figures, second: Figures) -> dict[str, Any]:
     both = [(query, row, rows[query]) for row, query in enumerate(first.queries) if query in rows]
     left, right = [row for _, row, _ in both], [row for _, _, row in both]
     ndcgs = second.ndcg[right] - first.ndcg[left]
-    by_query = [
+    by_query: list[dict[str, Any]] = [
         {
             "query": query,
             "ndcg@10": [round(float(first.ndcg[row]), 4), round(float(second.ndcg[other]), 4)],

@@ -84,8 +84,10 @@ class Suggester:
 
     def forget(self, lexicon: Lexicon) -> None:
         """Suggests nothing any more that `lexicon`, a later one, does not have: its products were deleted."""
-        old, new = ((each.words, each.phrases, each.brands, each.categories) for each in (self._lexicon, lexicon))
-        self._gone = frozenset(_key(text) for before, now in zip(old, new, strict=True) for text in before.keys() - now)
+        gone = set[str]()
+        for name in ("words", "phrases", "brands", "categories"):
+            gone.update(getattr(self._lexicon, name).keys() - getattr(lexicon, name))
+        self._gone = frozenset(map(_key, gone))
 
     def suggest(
         self, prefix: str, limit: int, locale: str = "", queries: Mapping[str, int] = MappingProxyType({})
