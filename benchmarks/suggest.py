@@ -32,6 +32,7 @@ from tqdm import tqdm
 from benchmarks.encoder import read_products
 from benchmarks.encoder_server import encoder_server
 from benchmarks.robustness import typo
+from kairos.common.v1 import common_pb2
 from kairos.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from services.common.context import DEFAULT_TENANT
 from services.gateway.settings import StagesSettings
@@ -81,7 +82,8 @@ def ask_all(target: str, typed: Sequence[str], texts: Sequence[str], name: str) 
                 began = time.perf_counter()
                 answer = stub.Suggest(gateway_pb2.SuggestRequest(prefix=prefix, limit=_LIMIT), timeout=_TIMEOUT_S)
                 latencies.append((time.perf_counter() - began) * 1e3)
-                if answer.degradations:
+                # There is no retrieval, which completes identifiers.
+                if any(each.stage == common_pb2.STAGE_QUERY_ENCODER for each in answer.degradations):
                     raise RuntimeError(f"{prefix!r}: {answer.degradations}")
                 answered += bool(answer.suggestions)
                 is_early = len(prefix) < len(target_text)
