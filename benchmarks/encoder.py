@@ -48,7 +48,7 @@ from services.query_encoder.domain.concept_finding import ConceptFinder
 from services.query_encoder.domain.constraints import ConstraintFinder, without_price
 from services.query_encoder.domain.correction import SpellCorrector
 from services.query_encoder.domain.expansion import Expander, shop_words
-from services.query_encoder.domain.lexicon import learn
+from services.query_encoder.domain.lexicon import terms_of
 from services.query_encoder.domain.text import detect_language, normalise, tokens
 from services.query_encoder.ports import Encoder
 from services.query_encoder.settings import QueryEncoderSettings
@@ -171,7 +171,7 @@ def parts_of_served(data_dir: Path, queries: Sequence[str], rounds: int) -> dict
     """Median milliseconds of EncodeQuery's steps other than the inference, each measured alone in this process."""
     with closing(SqliteLexiconStore(data_dir)) as store:
         lexicon = store.read(DEFAULT_TENANT, None)
-    corrector, settings = SpellCorrector(lexicon.words, lexicon.phrases), QueryEncoderSettings()
+    corrector, settings = SpellCorrector(lexicon.words, lexicon.pairs()), QueryEncoderSettings()
     domain = embedded_domain()
     constraints = ConstraintFinder(domain.conditions, domain.graph, settings.default_currency)
     finder, expander = ConceptFinder(domain.graph), Expander(domain.graph, shop_words(lexicon.words))
@@ -230,7 +230,8 @@ def main() -> int:
         data_dir = Path(folder)
         if arguments.products:
             with closing(SqliteLexiconStore(data_dir)) as store:
-                store.add(DEFAULT_TENANT, learn(read_products(arguments.products, arguments.map)))
+                products = read_products(arguments.products, arguments.map)
+                store.put(DEFAULT_TENANT, {product.id: terms_of(product) for product in products})
         fp32 = build_encoder(QueryEncoderSettings(backend="onnx-fp32"), threads=1)
         int8 = build_encoder(QueryEncoderSettings(backend="onnx-int8"), threads=1)
         assert isinstance(int8, OnnxEncoder)

@@ -36,7 +36,7 @@ from benchmarks.understanding import (
 )
 from services.query_encoder.bulk_reading import ReadQuery
 from services.query_encoder.domain.labelling import most_helpful, questions
-from services.query_encoder.domain.lexicon import Lexicon, learn
+from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.understanding import Understander
 from services.query_encoder.domain.understanding_network import CATEGORY, INTENT
 from services.query_encoder.domain.understanding_rules import FIND, ORDER
@@ -154,8 +154,7 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     train_products, held = split_products(demo_products(7))
     shop = open_shop(train_products, QueryEncoderSettings(), arguments.threads)
-    lexicon = Lexicon()
-    lexicon.add(learn(train_products), 1)
+    lexicon = Lexicon.of(train_products)
     pool = of_descriptions(train_products, Random(0))[: 3 * _PER_SOURCE]
     tasks = [
         Task.of(CATEGORY, pool, of_descriptions(held, Random(1)), shop),

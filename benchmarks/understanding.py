@@ -38,7 +38,7 @@ from demo.catalogue import build_catalogue, write_catalogue
 from services.common.arrays import unit_rows
 from services.common.product import Product
 from services.query_encoder.bulk_reading import ReadQuery
-from services.query_encoder.domain.lexicon import Lexicon, learn
+from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.text import normal_form
 from services.query_encoder.domain.understanding import Source, Understander, Understanding
 from services.query_encoder.domain.understanding_rules import (
@@ -344,8 +344,7 @@ def main() -> int:
     torch.set_num_threads(arguments.threads)
     train_products, held = split_products(demo_products(7))
     shop = open_shop(train_products, QueryEncoderSettings(), arguments.threads)
-    lexicon = Lexicon()
-    lexicon.add(learn(train_products), 1)
+    lexicon = Lexicon.of(train_products)
     examples = generated_queries(shop, TEMPLATES, arguments.generated, arguments.seed)
     data = shop.features(examples)
     settings = UnderstandingTraining(seed=arguments.seed)

@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 from catalog.files import RowRefused
-from catalog.text import decoded, is_missing, stripped, with_plain_digits
+from catalog.text import is_missing, stripped, with_plain_digits
+from services.common.typed_text import decoded
 
 # Longer cells are no numbers, and are cut in messages.
 MAX_TEXT = 64

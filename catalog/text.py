@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -10,10 +9,8 @@ from typing import Any
 
 from lxml import etree
 
-# Only with its semicolon: "R&D" and "AT&TITLE" hold no entity.
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-# A shop that escapes twice writes "&amp;amp;".
-_ESCAPES = 3
+from services.common.typed_text import decoded
+
 # What programs write for an empty cell.
 _MISSING = frozenset({"nan", "null", "nil", "none", "n/a", "#n/a", "<na>", "undefined", "\\n", "-", "--", "–", "—"})
 _LONGEST = max(map(len, _MISSING))
@@ -34,17 +31,6 @@ _HTML = re.compile(
     rf"<(?:!--|!doctype\b|/?(?:{'|'.join(sorted(_BLOCKS | _INLINE | _HIDDEN))})(?=[\s/>]))", re.IGNORECASE
 )
 _PARSER = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, no_network=True)
-
-
-def decoded(text: str) -> str:
-    """Without HTML entities: "Black &amp; Decker" is "Black & Decker". Unknown entities stay as they are."""
-    if "&" not in text:
-        return text
-    for _ in range(_ESCAPES):
-        text, before = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text), text
-        if text == before:
-            break
-    return text
 
 
 def plain_text(text: str) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from catalog.rows import FileRefused, read_rows
+from catalog.rows import FileRefused
+from cli.queries import read_query_rows
 from services.common.limits import MAX_QUERY
 from services.common.settings import load_settings
 from services.query_encoder.adapters.domain_files import load_domain
@@ -69,16 +70,7 @@ def choose(
 def read_queries(path: Path) -> dict[str, int]:
     """How often each query was sent, by its normal form. Raises FileRefused."""
     counts: Counter[str] = Counter()
-    if path.suffix == ".txt":
-        if not path.is_file():
-            raise FileRefused(f"{path} is not a file")
-        rows = [(line, 1) for line in path.read_text("utf-8", "replace").splitlines()]
-    else:
-        values = [row.values for row in read_rows(path) if not row.problem]
-        if values and not any("query" in row for row in values):
-            raise FileRefused(f"{path} has no column 'query'; it has {', '.join(values[0])}")
-        rows = [(str(row.get("query") or ""), _whole(row.get("count"))) for row in values]
-    for text, times in rows:
+    for text, times in read_query_rows(path):
         if normal := normal_form(text[:MAX_QUERY]):
             counts[normal] += times
     return dict(counts)
@@ -134,8 +126,3 @@ def why(choice: Choice) -> str:
     if choice.similarity < _SIMILAR:
         parts.append("not similar to the others")
     return ", ".join(parts)
-
-
-def _whole(value: object) -> int:
-    text = str(value or "1")
-    return max(1, int(text)) if text.isdecimal() else 1

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli import catalog, config, domain, events, label, models, offers, suite, users
+from cli import catalog, config, domain, events, judge, label, models, offers, suite, users
 from cli.backup import backup, restore
 from cli.calls import connection_of, out
 from cli.explain import explain
@@ -67,6 +67,7 @@ app.add_typer(events.app, name="events")
 app.add_typer(users.app, name="user")
 app.add_typer(models.app, name="models")
 app.add_typer(label.app, name="label")
+app.add_typer(judge.app, name="judge")
 app.add_typer(domain.app, name="domain")
 app.add_typer(config.app, name="config")
 app.command()(train)

@@ -46,6 +46,11 @@ class QueryEncoder:
     ) -> encoder_pb2.EncodeProductsResponse:
         return await self._handler.EncodeProducts(request, grpc_context)
 
+    async def UpdateLexicon(
+        self, request: encoder_pb2.UpdateLexiconRequest, grpc_context: CallContext
+    ) -> encoder_pb2.UpdateLexiconResponse:
+        return await self._handler.UpdateLexicon(request, grpc_context)
+
     async def ListCompanions(
         self, request: encoder_pb2.ListCompanionsRequest, grpc_context: CallContext
     ) -> encoder_pb2.ListCompanionsResponse:

@@ -26,6 +26,7 @@ from services.query_encoder.ports import EncodedImages
 
 # Products of one request.
 MAX_PRODUCTS = 512
+MAX_DELETED_IDS = 1_000
 # Wrong fields that an error names; a request may have more.
 MAX_VIOLATIONS = 20
 DEFAULT_SUGGESTIONS, MAX_SUGGESTIONS = 8, 20
@@ -194,9 +195,28 @@ def suggestion_to_proto(suggestion: Suggestion) -> encoder_pb2.Suggestion:
 
 
 def products_from_request(request: encoder_pb2.EncodeProductsRequest) -> list[Product]:
-    if not 1 <= len(request.products) <= MAX_PRODUCTS:
-        raise InvalidArgument.of("products", f"has {len(request.products)} entries; send 1 to {MAX_PRODUCTS}")
-    products = [product_from_proto(message, f"products[{index}]") for index, message in enumerate(request.products)]
+    if not request.products:
+        raise InvalidArgument.of("products", f"has 0 entries; send 1 to {MAX_PRODUCTS}")
+    return _products(request.products)
+
+
+def lexicon_update_from_request(request: encoder_pb2.UpdateLexiconRequest) -> tuple[list[Product], Sequence[str]]:
+    """(products, ids of deleted products)."""
+    if len(request.deleted_ids) > MAX_DELETED_IDS:
+        raise InvalidArgument.of("deleted_ids", f"has {len(request.deleted_ids)} entries; at most {MAX_DELETED_IDS}")
+    for index, id in enumerate(request.deleted_ids):
+        if problem := id_problem(id):
+            raise InvalidArgument.of(f"deleted_ids[{index}]", problem)
+    products = _products(request.products)
+    if both := {product.id for product in products}.intersection(request.deleted_ids):
+        raise InvalidArgument.of("deleted_ids", f"has {min(both)!r}, which is in products too; send it in one of them")
+    return products, request.deleted_ids
+
+
+def _products(messages: Sequence[product_pb2.Product]) -> list[Product]:
+    if len(messages) > MAX_PRODUCTS:
+        raise InvalidArgument.of("products", f"has {len(messages)} entries; send at most {MAX_PRODUCTS}")
+    products = [product_from_proto(message, f"products[{index}]") for index, message in enumerate(messages)]
     wrong = [
         problem for index, product in enumerate(products) for problem in violations(product, f"products[{index}].")
     ]

@@ -20,6 +20,7 @@ from services.query_encoder.convert import (
     encoded_products_to_proto,
     encoded_query_to_proto,
     images_from_request,
+    lexicon_update_from_request,
     prefix_and_limit,
     products_from_request,
     query_context_from_proto,
@@ -30,7 +31,7 @@ from services.query_encoder.convert import (
 )
 from services.query_encoder.convert_companions import companions_to_proto, texts_and_limit
 from services.query_encoder.domain.companions import Companions, name_of
-from services.query_encoder.domain.lexicon import learn
+from services.query_encoder.domain.lexicon import FORGOTTEN, terms_of
 from services.query_encoder.domain.past_queries import PastQueries
 from services.query_encoder.domain.product_text import product_text
 from services.query_encoder.domain.query_context import QueryContext, QueryVectors
@@ -117,8 +118,16 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         texts = [product_text(product) for product in products]
         vectors = [(await encoder.encode_products(texts, context), encoder.model_version) for encoder in encoders]
         if not request.model_version:
-            await self._learn(context, products)
+            # The import rejects a product whose image cannot be read.
+            await self._learn(context, [p for row, p in enumerate(products) if row not in encoded_images.problems])
         return encoded_products_to_proto(vectors, encoded_images)
+
+    @rpc(encoder_pb2.UpdateLexiconResponse, most_calls=MOST_IMPORTS)
+    async def UpdateLexicon(self, request: encoder_pb2.UpdateLexiconRequest) -> encoder_pb2.UpdateLexiconResponse:
+        context = context_from_proto(request.context)
+        products, deleted_ids = lexicon_update_from_request(request)
+        await self._learn(context, products, deleted_ids)
+        return encoder_pb2.UpdateLexiconResponse()
 
     @rpc(encoder_pb2.ListCompanionsResponse)
     async def ListCompanions(self, request: encoder_pb2.ListCompanionsRequest) -> encoder_pb2.ListCompanionsResponse:
@@ -185,8 +194,13 @@ class QueryEncoderHandler(encoder_pb2_grpc.QueryEncoderServiceServicer):
         text = reading.encoded_text(encoder.reads_chinese)
         return (await encoder.encode_query(text, QueryContext(), context)).plain
 
-    async def _learn(self, context: RequestContext, products: Sequence[Product]) -> None:
-        """Adds the products' words to the tenant's lexicon."""
-        loop = asyncio.get_running_loop()
-        update = await loop.run_in_executor(self._import_threads, learn, products)
-        await loop.run_in_executor(self._import_threads, self._lexicons.add, context.tenant, update)
+    async def _learn(
+        self, context: RequestContext, products: Sequence[Product], deleted_ids: Sequence[str] = ()
+    ) -> None:
+        """Updates the tenant's lexicon."""
+
+        def update() -> None:
+            learned = {product.id: terms_of(product) for product in products}
+            self._lexicons.put(context.tenant, dict.fromkeys(deleted_ids, FORGOTTEN) | learned)
+
+        await asyncio.get_running_loop().run_in_executor(self._import_threads, update)

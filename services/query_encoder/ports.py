@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.common.arrays import FloatArray
-from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
+from services.query_encoder.domain.lexicon import Lexicon, Terms
 
 # Shape [height, width, 3].
 Pixels = npt.NDArray[np.uint8]
@@ -70,12 +70,17 @@ class EncodedImages:
 
 
 class LexiconStore(Protocol):
-    """Keeps the lexicon of each tenant. Other processes read an update as soon as `add` has returned."""
+    """Keeps the lexicon of each tenant. Other processes read an update as soon as `put` has returned."""
 
     def read(self, tenant: str, known: Lexicon | None) -> Lexicon:
         """The newest lexicon. It is `known` itself if nothing has changed since `known` was read."""
 
-    def add(self, tenant: str, update: LexiconUpdate) -> None:
-        """The update is durable when this returns."""
+    def put(self, tenant: str, products: Mapping[str, Terms]) -> None:
+        """Replaces what was learned from each of these products, by id. FORGOTTEN takes it back. Products whose terms
+        have not changed cost little and change nothing. The update is durable when this returns.
+        """
+
+    def words_of_products(self, tenant: str) -> Iterator[list[str]]:
+        """The words of each product, in any order. A product that changes meanwhile may come twice or not at all."""
 
     def close(self) -> None: ...

@@ -18,11 +18,11 @@ from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.suggestion import Suggester
 from services.query_encoder.ports import LexiconStore
 
-# Age at which a vocabulary is read again. For 50,000 products, building it takes about a second, and building the
-# suggester two more.
-REFRESH_S = 10.0
-# Building suggesters takes at most this share of a thread. The suggester of a small shop is therefore hardly ever old.
-_BUILDING_SHARE = 1 / 30
+# Age at which a vocabulary is read again; if nothing has changed, that is one look at its version. For 50,000 products,
+# building it takes about a second, and building the suggester two more.
+REFRESH_S = 1.0
+# Building vocabularies and suggesters takes at most this share of a thread. Those of a small shop are hardly ever old.
+_READING_SHARE, _BUILDING_SHARE = 1 / 10, 1 / 30
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Vocabularies:
 
     def __init__(self, lexicons: LexiconStore, domain: QueryDomain) -> None:
         self._lexicons, self._domain = lexicons, domain
-        # By tenant, with the time of reading (monotonic clock, seconds).
+        # By tenant, with the time from which on it is read again (monotonic clock, seconds).
         self._vocabularies: dict[str, tuple[Vocabulary, float]] = {}
         self._reading: dict[str, Future[None]] = {}
         self._suggesters: dict[str, _BuiltSuggester] = {}
@@ -58,9 +58,9 @@ class Vocabularies:
     async def vocabulary_of(self, tenant: str) -> Vocabulary:
         if tenant not in self._vocabularies:
             await asyncio.get_running_loop().run_in_executor(self._thread, self.read, tenant)
-        vocabulary, read_s = self._vocabularies[tenant]
+        vocabulary, read_from_s = self._vocabularies[tenant]
         running = self._reading.get(tenant)
-        if time.monotonic() - read_s > REFRESH_S and (running is None or running.done()):
+        if time.monotonic() > read_from_s and (running is None or running.done()):
             self._reading[tenant] = self._thread.submit(self.read, tenant)
         return vocabulary
 
@@ -78,19 +78,23 @@ class Vocabularies:
 
     def read(self, tenant: str) -> None:
         """Reads the newest words of `tenant`. Blocks."""
+        began = time.thread_time()
         known = self._vocabularies[tenant][0] if tenant in self._vocabularies else None
         lexicon = self._lexicons.read(tenant, known.lexicon if known else None)
         if known is None or lexicon is not known.lexicon:
             expander = Expander(self._domain.graph, shop_words(lexicon.words))
             known = Vocabulary(lexicon, self._domain.corrector(lexicon), expander)
-        self._vocabularies[tenant] = (known, time.monotonic())
+            if tenant in self._suggesters:
+                self._suggesters[tenant].suggester.forget(lexicon)
+        pause_s = max(REFRESH_S, (time.thread_time() - began) / _READING_SHARE)
+        self._vocabularies[tenant] = (known, time.monotonic() + pause_s)
 
     def build_suggester(self, tenant: str) -> None:
         """Builds it from the vocabulary that was read last. Blocks."""
-        vocabulary, began = self._vocabularies[tenant][0], time.monotonic()
-        suggester = Suggester(vocabulary.lexicon, vocabulary.corrector, self._domain.stop_words)
-        done = time.monotonic()
-        rebuild_from_s = done + (done - began) / _BUILDING_SHARE
+        vocabulary, began = self._vocabularies[tenant][0], time.thread_time()
+        products = self._lexicons.words_of_products(tenant)
+        suggester = Suggester(vocabulary.lexicon, vocabulary.corrector, self._domain.stop_words, products)
+        rebuild_from_s = time.monotonic() + (time.thread_time() - began) / _BUILDING_SHARE
         self._suggesters[tenant] = _BuiltSuggester(suggester, vocabulary.lexicon, rebuild_from_s)
 
     def close(self) -> None:

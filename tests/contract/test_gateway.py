@@ -229,6 +229,9 @@ async def test_import(running: Running) -> None:
     assert [(r.index, r.field) for r in answer.rejected] == [(1, "price"), (2, "id")]
     again = await running.stub.ImportProducts(iter([gateway_pb2.ImportProductsRequest(products=[new])]))
     assert (again.imported_count, again.unchanged_count) == (0, 1)
+    # The lexicon may have been lost meanwhile: it learns unchanged products again.
+    learned = [r.products for r in running.stages.encoder.requests if isinstance(r, encoder_pb2.UpdateLexiconRequest)]
+    assert [[entry.id for entry in products] for products in learned] == [["p101"]]
 
 
 async def test_suggestions(running: Running) -> None:
@@ -388,6 +391,9 @@ async def test_products_by_id(running: Running) -> None:
     assert found.product.title == "Product 1"
     gone = await running.stub.DeleteProducts(gateway_pb2.DeleteProductsRequest(ids=["p1", "x"]))
     assert (gone.deleted_count, list(gone.missing_ids)) == (1, ["x"])
+    # Also the unknown id: an earlier call may have failed between retrieval and encoder.
+    (forgotten,) = [r for r in running.stages.encoder.requests if isinstance(r, encoder_pb2.UpdateLexiconRequest)]
+    assert sorted(forgotten.deleted_ids) == ["p1", "x"]
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await running.stub.GetProduct(gateway_pb2.GetProductRequest(id="p1"))
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND

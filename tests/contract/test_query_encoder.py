@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -424,3 +425,46 @@ async def test_understanding(settings: QueryEncoderSettings, tmp_path: Path) -> 
     assert named.sentiment.value == encoder_pb2.SENTIMENT_NEUTRAL
     assert late.intent.value == encoder_pb2.INTENT_ORDER
     assert late.sentiment.value == encoder_pb2.SENTIMENT_NEGATIVE
+
+
+async def test_deleted_products_leave_the_lexicon(stub: Stub) -> None:
+    """A brand, word and suggestion go with the last product, and come back with it; a changed title takes its old words
+    back.
+    """
+    shop = common_pb2.RequestContext(tenant="leaving")
+    lamps = [product_pb2.Product(id=str(n), title="Zephyr reading lamp", brand="Zephyr") for n in range(3)]
+
+    async def known() -> tuple[list[str], list[str]]:
+        """(suggestions for "zep", brands that are read in a query), as soon as they have changed."""
+        suggested = await stub.Suggest(encoder_pb2.SuggestRequest(context=shop, prefix="zep"))
+        read = await stub.EncodeQuery(query("zephyr lamp", "leaving"))
+        return [each.text for each in suggested.suggestions], [each.value for each in read.constraints]
+
+    async def until(suggestions: list[str], brands: list[str]) -> None:
+        for _ in range(200):
+            if (found := await known()) == (suggestions, brands):
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(found)
+
+    await stub.EncodeProducts(encoder_pb2.EncodeProductsRequest(context=shop, products=lamps))
+    await until(["Zephyr", "zephyr reading lamp"], ["Zephyr"])
+    await stub.UpdateLexicon(encoder_pb2.UpdateLexiconRequest(context=shop, deleted_ids=["0", "1", "unknown"]))
+    changed = product_pb2.Product(id="2", title="Reading lamp", brand="Other")
+    await stub.UpdateLexicon(encoder_pb2.UpdateLexiconRequest(context=shop, products=[changed]))
+    await until([], [])
+    await stub.UpdateLexicon(encoder_pb2.UpdateLexiconRequest(context=shop, products=lamps))
+    await until(["Zephyr", "zephyr reading lamp"], ["Zephyr"])
+
+
+@pytest.mark.parametrize(
+    ("products", "ids", "field"),
+    [(["a"] * 513, [], "products"), ([], ["a"] * 1001, "deleted_ids"), ([], [""], "deleted_ids[0]"),
+     (["a"], ["b", "a"], "deleted_ids"), ([" "], [], "products[0].id")],
+)  # fmt: skip
+async def test_bounds_of_a_lexicon_update(stub: Stub, products: list[str], ids: list[str], field: str) -> None:
+    """A wrong product or id is refused by its name, and nothing is learned."""
+    request = encoder_pb2.UpdateLexiconRequest(
+        products=[product_pb2.Product(id=id, title="mug") for id in products], deleted_ids=ids
+    )
+    assert await refusal(stub.UpdateLexicon, request) == (grpc.StatusCode.INVALID_ARGUMENT, [field])

@@ -101,6 +101,11 @@ class FakeEncoder(Behaviour, encoder_pb2_grpc.QueryEncoderServiceServicer):
                     answer.image_problems.add(index=index, reason="is no picture")
         return answer
 
+    @rpc(encoder_pb2.UpdateLexiconResponse)
+    async def UpdateLexicon(self, request: encoder_pb2.UpdateLexiconRequest) -> encoder_pb2.UpdateLexiconResponse:
+        await self.take(request)
+        return encoder_pb2.UpdateLexiconResponse()
+
     @rpc(encoder_pb2.ListCompanionsResponse)
     async def ListCompanions(self, request: encoder_pb2.ListCompanionsRequest) -> encoder_pb2.ListCompanionsResponse:
         """Everything goes with `companions`, by their names."""

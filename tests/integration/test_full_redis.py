@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +9,7 @@ import redis
 
 from services.common.errors import Overloaded
 from services.query_encoder.adapters.redis_lexicon import RedisLexiconStore
-from services.query_encoder.domain.lexicon import LexiconUpdate
+from services.query_encoder.domain.lexicon import Term
 from services.ranker.adapters.redis_ranking_store import RedisRankingStore
 from services.ranker.adapters.redis_store import RedisProfileStore
 from services.ranker.domain.event import Batch, Event, EventType
@@ -50,7 +49,7 @@ def test_writes_are_refused(full: redis.Redis) -> None:
         lambda: store.record(batch(200)), lambda: store.record_impressions("t", [Impressions(ranking, (1,), NOW_S)]),
         lambda: store.merge("t", "v", "u"), lambda: store.commit("t", "learner", {"events": 1}),
         lambda: rankings.store([("t", ranking)]),
-        lambda: RedisLexiconStore(full).add("t", LexiconUpdate(Counter(["a"]))),
+        lambda: RedisLexiconStore(full).put("t", {"1": frozenset([Term("words", "a")])}),
     )  # fmt: skip
     for write in writes:
         with pytest.raises(Overloaded, match="is full and refuses writes") as raised:

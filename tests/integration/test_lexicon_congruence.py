@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from services.common.errors import Unavailable
 from services.common.product import Product
 from services.query_encoder.adapters.redis_lexicon import RedisLexiconStore
 from services.query_encoder.adapters.sqlite_lexicon import SqliteLexiconStore
-from services.query_encoder.domain.lexicon import MAX_ATTRIBUTES, MAX_VALUES, LexiconUpdate, learn
+from services.query_encoder.domain.lexicon import FORGOTTEN, Lexicon, terms_of
 from services.query_encoder.ports import LexiconStore
 from tests.integration.redis_server import RedisServer
 
@@ -37,68 +39,102 @@ def replica(request: pytest.FixtureRequest, tmp_path: Path) -> Replica:
     return lambda: RedisLexiconStore(server.client())
 
 
+def put(store: LexiconStore, *products: Product, tenant: str = "shop") -> None:
+    store.put(tenant, {product.id: terms_of(product) for product in products})
+
+
+def same(left: Lexicon, right: Lexicon) -> bool:
+    """Whether they are equal but for their versions."""
+    return replace(left, version=0) == replace(right, version=0)
+
+
 def test_replicas_share_words(replica: Replica) -> None:
-    """Counts of replicas are added, names are as the shop writes them, and a phrase of one title is not read."""
+    """Products of replicas are counted together, and a product that comes again counts once."""
     one, other = replica(), replica()
-    one.add("shop", learn([SHOE]))
+    put(one, SHOE)
     once = other.read("shop", None)
-    assert (once.words["pegasus"], once.phrases) == (1, {})
-    assert (once.brands, once.values) == ({"nike": "Nike"}, {"colour": {"dark blue": "Dark Blue"}})
-    assert once.categories == {"shoes": "Shoes", "running shoes": "Shoes > Running Shoes"}
-    other.add("shop", learn([SHOE, LAMP]))
+    assert same(once, Lexicon.of([SHOE]))
+    put(other, SHOE, LAMP, replace(SHOE, id="3"))
     twice = one.read("shop", once)
-    assert (twice.words["pegasus"], twice.words["跑步"], twice.words["lamp"]) == (2, 2, 1)
-    assert twice.phrases["nike pegasus"] == 2
-    assert "green lamp" not in twice.phrases
-    assert twice.brands["ström"] == "Ström"
+    assert same(twice, Lexicon.of([SHOE, LAMP, replace(SHOE, id="3")]))
+    assert (twice.words["pegasus"], twice.phrases["nike pegasus"], twice.brands["ström"]) == (2, 2, "Ström")
+    assert sorted(map(sorted, one.words_of_products("shop"))) == sorted(
+        sorted(text for kind, text in terms_of(product) if kind == "words") for product in (SHOE, LAMP, SHOE)
+    )
 
 
 def test_an_unchanged_lexicon_is_not_read_again(replica: Replica) -> None:
-    """`read` returns the given lexicon itself until something is added."""
+    """`read` returns the given lexicon itself until a product changes."""
     one, other = replica(), replica()
-    one.add("shop", learn([SHOE]))
+    put(one, SHOE)
     known = other.read("shop", None)
+    put(one, SHOE)
+    one.put("shop", {"unknown": FORGOTTEN})
     assert other.read("shop", known) is known
-    one.add("shop", learn([]))
+    put(one, replace(SHOE, title="Nike Pegasus boot"))
     assert other.read("shop", known) is not known
 
 
-def test_values_are_bounded(replica: Replica) -> None:
-    """Beyond its bounds a store takes no further attributes and no further values, and keeps the ones that it has."""
+def test_products_take_their_terms_back(replica: Replica) -> None:
+    """After any change and deletion the lexicon is that of the products that there are; so it is after a restart."""
     store = replica()
-    many = LexiconUpdate(values={"level": {f"value {n}": f"Value {n}" for n in range(MAX_VALUES + 5)}})
-    store.add("shop", many)
-    store.add("shop", LexiconUpdate(values={"level": {"one more": "One more"}}))
-    assert len(store.read("shop", None).values["level"]) == MAX_VALUES
-    store.add("shop", LexiconUpdate(values={f"attribute {n}": {"a": "A"} for n in range(MAX_ATTRIBUTES + 5)}))
-    known = store.read("shop", None).values
-    assert len(known) == MAX_ATTRIBUTES
-    assert "value 3" in known["level"]
+    put(store, SHOE, LAMP, replace(LAMP, id="3"))
+    put(store, renamed := replace(SHOE, title="Pegasus trail shoe", brand="Ström", attributes={"sole": ("Rubber",)}))
+    changed = store.read("shop", None)
+    assert same(changed, Lexicon.of([renamed, LAMP, replace(LAMP, id="3")]))
+    assert ("nike" in changed.words, changed.brands, list(changed.values)) == (False, {"ström": "Ström"}, ["sole"])
+    store.put("shop", {"1": FORGOTTEN, "2": FORGOTTEN, "none": FORGOTTEN})
+    store.close()
+    assert same(replica().read("shop", None), Lexicon.of([LAMP]))
+    replica().put("shop", {"3": FORGOTTEN})
+    empty = replica().read("shop", None)
+    assert same(empty, Lexicon())
+    assert not list(replica().words_of_products("shop"))
 
 
-def test_colours_of_earlier_versions(replica: Replica, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """Colours that an earlier version stored are values of the attribute "colour"."""
-    store = replica()
-    store.add("shop", learn([SHOE]))
+def test_replicas_at_the_same_time(replica: Replica) -> None:
+    """Counts are exact if several replicas change the same products at once."""
+    stores = [replica() for _ in range(3)]
+    shoes = [replace(SHOE, id=str(number), title=f"Shoe {number % 3}") for number in range(12)]
+
+    def change(number: int) -> None:
+        for step in range(6):
+            put(stores[number], *shoes[step : step + 6])
+            stores[number].put("shop", {shoes[step].id: FORGOTTEN})
+
+    with ThreadPoolExecutor(len(stores)) as threads:
+        list(threads.map(change, range(len(stores))))
+    put(stores[0], *shoes)
+    assert same(stores[1].read("shop", None), Lexicon.of(shoes))
+
+
+def test_an_earlier_layout_is_refused(replica: Replica, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Counts without products cannot shrink: the message names what to remove, and nothing is changed."""
     if "redis" in request.node.name:
         client: redis.Redis = request.getfixturevalue("redis_server").client()
-        client.hset("kairos:{shop}:lexicon:colours", "teal", "Teal")
+        client.hset("kairos:{shop}:lexicon:words", "teal", 1)
+        with pytest.raises(Unavailable, match=r"Delete the keys kairos:\{shop\}:lexicon:\* and import the catalogue"):
+            replica().read("shop", None)
+        with pytest.raises(Unavailable, match="import the catalogue again"):
+            put(replica(), SHOE)
+        assert client.keys() == [b"kairos:{shop}:lexicon:words"]
     else:
         with closing(sqlite3.connect(tmp_path / "lexicon.db")) as db, db:
-            db.execute("INSERT INTO name VALUES ('shop', 'colours', 'teal', 'Teal')")
-    assert replica().read("shop", None).values == {"colour": {"dark blue": "Dark Blue", "teal": "Teal"}}
+            db.execute("CREATE TABLE word (tenant TEXT, word TEXT, count INTEGER)")
+        with pytest.raises(Unavailable, match=r"Move lexicon.db\* away, start again and import the catalogue"):
+            replica()
 
 
 def test_tenants_do_not_share(replica: Replica) -> None:
     """Tenants have separate words."""
     store = replica()
-    store.add("shop", learn([SHOE]))
+    put(store, SHOE)
     assert not store.read("another", None).words
 
 
 def test_a_redis_that_is_down_is_unavailable() -> None:
     """Without its Redis the store raises Unavailable."""
     store = RedisLexiconStore(redis.Redis(host="127.0.0.1", port=1))
-    for call in (lambda: store.read("shop", None), lambda: store.add("shop", learn([SHOE]))):
+    for call in (lambda: store.read("shop", None), lambda: put(store, SHOE)):
         with pytest.raises(Unavailable, match="Redis"):
             call()

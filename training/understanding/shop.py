@@ -13,7 +13,7 @@ from services.common.limits import MAX_QUERY
 from services.common.product import Product
 from services.query_encoder.adapters.domain_files import load_domain
 from services.query_encoder.bulk_reading import BulkReader, ReadQuery
-from services.query_encoder.domain.lexicon import Lexicon, learn
+from services.query_encoder.domain.lexicon import Lexicon
 from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.domain.text import normal_form
 from services.query_encoder.domain.understanding_network import Labels
@@ -63,8 +63,7 @@ def open_shop(products: Sequence[Product], settings: QueryEncoderSettings, threa
         raise ValueError("no product has a category; there is nothing to train on")
     kept = {path for path, _ in counts.most_common(_MOST_CATEGORIES)}
     products = [product for product in products if product.category in kept]
-    lexicon = Lexicon()
-    lexicon.add(learn(products), 1)
+    lexicon = Lexicon.of(products)
     tags = tags_of_catalogue(products, TAG_NAMES, _LEAST_TAGGED, _MOST_TAGS)
     labels = Labels(INTENTS, ["", *sorted(kept)], SENTIMENTS, tags, {})
     reader = BulkReader(encoder, domain, lexicon, settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kairos.common.v1 import offer_pb2, product_pb2
+from kairos.encoder.v1 import encoder_pb2
 from kairos.gateway.v1 import gateway_pb2
 from kairos.retrieval.v1 import retrieval_pb2
 from services.common.errors import InvalidArgument, NotFound
@@ -61,4 +62,7 @@ async def delete_products(calls: StageCalls, parts: Parts, ids: Sequence[str]) -
     require_ids("ids", ids, MAX_IDS)
     remove = retrieval_pb2.RemoveProductsRequest(ids=ids)
     answer = await calls.call(Stage.RETRIEVAL, parts.stubs.retrieval.RemoveProducts, remove)
+    # Also of ids that retrieval does not have: the call may be the repetition of one that failed here.
+    forget = encoder_pb2.UpdateLexiconRequest(deleted_ids=dict.fromkeys(ids))
+    await calls.call(Stage.QUERY_ENCODER, parts.stubs.encoder.UpdateLexicon, forget)
     return gateway_pb2.DeleteProductsResponse(deleted_count=answer.removed_count, missing_ids=answer.missing_ids)

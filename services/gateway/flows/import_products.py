@@ -100,10 +100,13 @@ class Import:
         calls, stubs = self.new_calls(), self.parts.stubs
         lookup = retrieval_pb2.LookupProductsRequest(ids=list(batch))
         stored = await calls.call(Stage.RETRIEVAL, stubs.retrieval.LookupProducts, lookup)
-        for id, fingerprint in zip(stored.candidates.ids, stored.fingerprints, strict=True):
-            if batch[id].fingerprint == fingerprint:
-                del batch[id]
-                self._count("unchanged")
+        known = zip(stored.candidates.ids, stored.fingerprints, strict=True)
+        unchanged = [batch.pop(id).product for id, fingerprint in known if batch[id].fingerprint == fingerprint]
+        if unchanged:
+            # A lexicon that was lost, or whose update failed, has them again afterwards.
+            learn = encoder_pb2.UpdateLexiconRequest(products=unchanged)
+            await calls.call(Stage.QUERY_ENCODER, stubs.encoder.UpdateLexicon, learn)
+            self._count("unchanged", len(unchanged))
         if not batch:
             return
         entries = list(batch.values())

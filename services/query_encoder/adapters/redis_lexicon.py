@@ -1,31 +1,31 @@
 """Lexicons in Redis, for replicas on several machines.
 
-The keys begin with kairos:{tenant}:lexicon:. `version` is a number. `words` and `phrases` are hashes from text to
-count; `brands` and `categories` are hashes from normal form to name. `attributes` is the set of attributes, and
-`values:{attribute}` a hash from normal form to value. Earlier versions wrote the hash `colours` instead; it is read.
+The keys begin with kairos:{tenant}:lexicon:. `version` is a number, `kinds` the set of the kinds of terms.
+`count:{kind}` is a sorted set: the score of a text is the number of its products. `products` is a
+hash from the id of a product to the record of what was learned from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import redis
 
+from services.common.errors import Unavailable
 from services.common.redis_errors import redis_errors
-from services.query_encoder.domain.lexicon import MAX_ATTRIBUTES, MAX_VALUES, Lexicon, LexiconUpdate
+from services.query_encoder.adapters.lexicon_records import record_of, terms_in, words_in
+from services.query_encoder.domain.lexicon import MIN_PHRASE_PRODUCTS, SEQUENCES, Lexicon, Terms, change_of
 
-_COUNTED = ("words", "phrases")
-_NAMED = ("brands", "categories")
-# Least count that is read. Most phrases occur in one title only and are not useful: they stay in Redis.
-_MIN_COUNT = {"words": 1, "phrases": 2}
-# Fields that one HSCAN returns: reading a large hash does not block the other clients of Redis.
+# Members that one scan returns: reading a large set does not block the other clients of Redis.
 _SCAN_COUNT = 5_000
 _WHOSE = "the lexicon's Redis"
 
 
 class RedisLexiconStore:
-    """An update is one transaction: counts and version change at the same time."""
+    """An update is one transaction: counts, records and version change at the same time. It starts again if another
+    update came between its reading and its writing.
+    """
 
     def __init__(self, client: redis.Redis) -> None:
         self._redis: Any = client
@@ -36,58 +36,57 @@ class RedisLexiconStore:
             version = int(self._redis.get(_key(tenant, "version")) or 0)
             if known is not None and known.version == version:
                 return known
-            lexicon = Lexicon(version=version)
-            for name in _COUNTED:
-                counts = {text: int(count) for text, count in self._fields(tenant, name)}
-                getattr(lexicon, name).update(
-                    {text: count for text, count in counts.items() if count >= _MIN_COUNT[name]}
-                )
-            for name in _NAMED:
-                getattr(lexicon, name).update(self._texts(tenant, name))
-            if colours := self._texts(tenant, "colours"):
-                lexicon.values["colour"] = colours
-            for attribute in sorted(self._attributes(tenant)):
-                lexicon.values.setdefault(attribute, {}).update(self._texts(tenant, f"values:{attribute}"))
-            return lexicon
+            self._check_layout(tenant)
+            kinds = [kind.decode() for kind in self._redis.smembers(_key(tenant, "kinds"))]
+            return Lexicon.counted({kind: self._counts(tenant, kind) for kind in kinds}, version)
 
-    def add(self, tenant: str, update: LexiconUpdate) -> None:
-        pipeline = self._redis.pipeline(transaction=True)
-        for name in _COUNTED:
-            for text, count in getattr(update, name).items():
-                pipeline.hincrby(_key(tenant, name), text, count)
-        for name in _NAMED:
-            if names := getattr(update, name):
-                pipeline.hset(_key(tenant, name), mapping=names)
+    def put(self, tenant: str, products: Mapping[str, Terms]) -> None:
+        new = {id: record_of(terms) for id, terms in products.items()}
+        records, version = _key(tenant, "products"), _key(tenant, "version")
+
+        def write(pipeline: Any) -> None:
+            old = {id: record or b"" for id, record in zip(new, pipeline.hmget(records, list(new)), strict=True)}
+            pipeline.multi()
+            changed = [id for id in new if new[id] != old[id]]
+            if not changed:
+                return
+            change = change_of((terms_in(old[id]) for id in changed), (products[id] for id in changed))
+            for (kind, text), more in change.items():
+                pipeline.zincrby(_key(tenant, f"count:{kind}"), more, text)
+            for kind in {kind for kind, _ in change}:
+                pipeline.sadd(_key(tenant, "kinds"), kind)
+                pipeline.zremrangebyscore(_key(tenant, f"count:{kind}"), "-inf", 0)
+            for id in changed:
+                pipeline.hset(records, id, new[id]) if new[id] else pipeline.hdel(records, id)
+            pipeline.incr(version)
+
+        if new:
+            with redis_errors(_WHOSE):
+                self._check_layout(tenant)
+                self._redis.transaction(write, version)
+
+    def words_of_products(self, tenant: str) -> Iterator[list[str]]:
         with redis_errors(_WHOSE):
-            for attribute, values in self._values(tenant, update):
-                pipeline.sadd(_key(tenant, "attributes"), attribute)
-                pipeline.hset(_key(tenant, f"values:{attribute}"), mapping=values)
-            pipeline.incr(_key(tenant, "version"))
-            pipeline.execute()
+            for _, record in self._redis.hscan_iter(_key(tenant, "products"), count=_SCAN_COUNT // 10):
+                yield words_in(record)
 
     def close(self) -> None:
         self._redis.close()
 
-    def _values(self, tenant: str, update: LexiconUpdate) -> Iterator[tuple[str, dict[str, str]]]:
-        """The values that still have room, by attribute. Replicas that add at the same time may go beyond it once."""
-        known = self._attributes(tenant)
-        for attribute, values in update.values.items():
-            if attribute in known or len(known) < MAX_ATTRIBUTES:
-                known.add(attribute)
-                room = MAX_VALUES - int(self._redis.hlen(_key(tenant, f"values:{attribute}")))
-                if kept := dict(list(values.items())[: max(room, 0)]):
-                    yield attribute, kept
+    def _check_layout(self, tenant: str) -> None:
+        """Raises Unavailable for keys of an earlier layout: it did not know the products, so that nothing could be
+        forgotten.
+        """
+        if self._redis.exists(_key(tenant, "words")):
+            raise Unavailable(
+                f"{_WHOSE} has keys of an earlier layout, which cannot forget deleted products; nothing was changed. "
+                f"Delete the keys {_key(tenant, '*')} and import the catalogue again"
+            )
 
-    def _attributes(self, tenant: str) -> set[str]:
-        return {name.decode() for name in self._redis.smembers(_key(tenant, "attributes"))}
-
-    def _texts(self, tenant: str, name: str) -> dict[str, str]:
-        return {normal: value.decode() for normal, value in self._fields(tenant, name)}
-
-    def _fields(self, tenant: str, name: str) -> list[tuple[str, bytes]]:
-        return [
-            (field.decode(), value) for field, value in self._redis.hscan_iter(_key(tenant, name), count=_SCAN_COUNT)
-        ]
+    def _counts(self, tenant: str, kind: str) -> dict[str, int]:
+        least = MIN_PHRASE_PRODUCTS if kind in SEQUENCES else 1
+        found = self._redis.zscan_iter(_key(tenant, f"count:{kind}"), count=_SCAN_COUNT)
+        return {text.decode(): int(count) for text, count in found if count >= least}
 
 
 def _key(tenant: str, name: str) -> str:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from services.query_encoder.domain.lexicon import MAX_ATTRIBUTES, MAX_VALUES, Lexicon, LexiconUpdate
+from services.common.errors import Unavailable
+from services.query_encoder.adapters.lexicon_records import record_of, terms_in, words_in
+from services.query_encoder.domain.lexicon import MIN_PHRASE_PRODUCTS, SEQUENCES, Lexicon, Term, Terms, change_of
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS word (tenant TEXT, word TEXT, count INTEGER, PRIMARY KEY (tenant, word)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS phrase (tenant TEXT, phrase TEXT, count INTEGER, PRIMARY KEY (tenant, phrase)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS name (tenant TEXT, kind TEXT, normal TEXT, value TEXT,
-                                 PRIMARY KEY (tenant, kind, normal)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS term (tenant TEXT, kind TEXT, text TEXT, count INTEGER,
+                                 PRIMARY KEY (tenant, kind, text)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS product (tenant TEXT, id TEXT, record BLOB, PRIMARY KEY (tenant, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS version (tenant TEXT PRIMARY KEY, version INTEGER);
 """
-_COUNTED = {"word": "words", "phrase": "phrases"}
-# Least count that is read. Most phrases occur in one title only and are not useful: they stay in the file.
-_MIN_COUNT = {"word": 1, "phrase": 2}
-_ADD = "ON CONFLICT DO UPDATE SET count = count + excluded.count"
-_KINDS = ("brands", "categories")
-# The kind of an attribute's values is this and its name. Files of earlier versions have the kind "colours" instead.
-_VALUES, _OLD_COLOURS = "values:", "colours"
+# Records that are read at once.
+_PAGE = 1_000
+# A table that only files of an earlier layout have: it did not know the products, so that nothing could be forgotten.
+_EARLIER = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'word'"
 
 
 class SqliteLexiconStore:
@@ -31,9 +29,17 @@ class SqliteLexiconStore:
     """
 
     def __init__(self, data_dir: Path) -> None:
+        """Raises Unavailable, with the remedy, for a file of an earlier layout."""
         data_dir.mkdir(parents=True, exist_ok=True)
+        path = data_dir / "lexicon.db"
         self._lock = threading.Lock()
-        self._db = sqlite3.connect(data_dir / "lexicon.db", timeout=10, check_same_thread=False, isolation_level=None)
+        self._db = sqlite3.connect(path, timeout=10, check_same_thread=False, isolation_level=None)
+        if self._db.execute(_EARLIER).fetchone():
+            self._db.close()
+            raise Unavailable(
+                f"{path} has an earlier layout, which cannot forget deleted products; nothing was changed. Move "
+                f"{path.name}* away, start again and import the catalogue again"
+            )
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
@@ -43,54 +49,58 @@ class SqliteLexiconStore:
             version = self._version(tenant)
             if known is not None and known.version == version:
                 return known
-            lexicon = Lexicon(version=version)
-            for table, name in _COUNTED.items():
-                query = f"SELECT {table}, count FROM {table} WHERE tenant = ? AND count >= ?"
-                getattr(lexicon, name).update(self._db.execute(query, (tenant, _MIN_COUNT[table])))
-            for kind in _KINDS:
-                rows = self._db.execute("SELECT normal, value FROM name WHERE tenant = ? AND kind = ?", (tenant, kind))
-                getattr(lexicon, kind).update(rows)
-            for kind, normal, value in self._db.execute(
-                "SELECT kind, normal, value FROM name WHERE tenant = ? AND (kind = ? OR kind GLOB ?)",
-                (tenant, _OLD_COLOURS, f"{_VALUES}*"),
-            ):
-                attribute = "colour" if kind == _OLD_COLOURS else kind.removeprefix(_VALUES)
-                lexicon.values.setdefault(attribute, {})[normal] = value
-            return lexicon
+            counts: dict[str, dict[str, int]] = {}
+            query = "SELECT kind, text, count FROM term WHERE tenant = ? AND (kind NOT IN (?, ?) OR count >= ?)"
+            for kind, text, count in self._db.execute(query, (tenant, *SEQUENCES, MIN_PHRASE_PRODUCTS)):
+                counts.setdefault(kind, {})[text] = count
+        return Lexicon.counted(counts, version)
 
-    def add(self, tenant: str, update: LexiconUpdate) -> None:
-        names = [(tenant, kind, normal, value) for kind in _KINDS for normal, value in getattr(update, kind).items()]
+    def put(self, tenant: str, products: Mapping[str, Terms]) -> None:
+        new = {id: record_of(terms) for id, terms in products.items()}
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                for table, name in _COUNTED.items():
-                    insert = f"INSERT INTO {table} VALUES (?, ?, ?) {_ADD}"
-                    rows = [(tenant, text, count) for text, count in getattr(update, name).items()]
-                    self._db.executemany(insert, rows)
-                names += self._values(tenant, update)
-                self._db.executemany("INSERT OR REPLACE INTO name VALUES (?, ?, ?, ?)", names)
-                self._db.execute(
-                    "INSERT INTO version VALUES (?, 1) ON CONFLICT DO UPDATE SET version = version + 1", (tenant,)
-                )
+                old = {id: self._record(tenant, id) for id in new}
+                changed = [id for id in new if new[id] != old[id]]
+                if changed:
+                    change = change_of((terms_in(old[id]) for id in changed), (products[id] for id in changed))
+                    self._count(tenant, change)
+                    keep = [(tenant, id, new[id]) for id in changed if new[id]]
+                    self._db.executemany("INSERT OR REPLACE INTO product VALUES (?, ?, ?)", keep)
+                    gone = [(tenant, id) for id in changed if not new[id]]
+                    self._db.executemany("DELETE FROM product WHERE tenant = ? AND id = ?", gone)
                 self._db.execute("COMMIT")
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
 
-    def _values(self, tenant: str, update: LexiconUpdate) -> Iterator[tuple[str, str, str, str]]:
-        """The rows of the values that still have room."""
-        query = "SELECT kind, count(*) FROM name WHERE tenant = ? AND kind GLOB ? GROUP BY kind"
-        counts: dict[str, int] = dict(self._db.execute(query, (tenant, f"{_VALUES}*")))
-        for attribute, values in update.values.items():
-            kind = _VALUES + attribute
-            if kind not in counts and len(counts) >= MAX_ATTRIBUTES:
-                continue
-            room = MAX_VALUES - counts.setdefault(kind, 0)
-            yield from ((tenant, kind, normal, value) for normal, value in list(values.items())[: max(room, 0)])
+    def words_of_products(self, tenant: str) -> Iterator[list[str]]:
+        last = ""
+        query = "SELECT id, record FROM product WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?"
+        while True:
+            # Page by page: an update waits for one page at most.
+            with self._lock:
+                page = self._db.execute(query, (tenant, last, _PAGE)).fetchall()
+            for last, record in page:  # noqa: B007 - where the next page begins
+                yield words_in(record)
+            if len(page) < _PAGE:
+                return
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    def _count(self, tenant: str, change: Mapping[Term, int]) -> None:
+        add = "INSERT INTO term VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
+        self._db.executemany(add, [(tenant, *term, more) for term, more in change.items()])
+        remove = "DELETE FROM term WHERE tenant = ? AND kind = ? AND text = ? AND count <= 0"
+        self._db.executemany(remove, [(tenant, *term) for term, more in change.items() if more < 0])
+        raise_version = "INSERT INTO version VALUES (?, 1) ON CONFLICT DO UPDATE SET version = version + 1"
+        self._db.execute(raise_version, (tenant,))
+
+    def _record(self, tenant: str, id: str) -> bytes:
+        row = self._db.execute("SELECT record FROM product WHERE tenant = ? AND id = ?", (tenant, id)).fetchone()
+        return row[0] if row else b""
 
     def _version(self, tenant: str) -> int:
         row = self._db.execute("SELECT version FROM version WHERE tenant = ?", (tenant,)).fetchone()

@@ -1,11 +1,17 @@
-"""The words of a tenant's shop, learned from its products."""
+"""The words of a tenant's shop, learned from its products.
+
+Each product gives a set of terms: words, phrases, names. The lexicon counts the products of each term. A product that
+changes or is deleted takes its terms back, so that the lexicon is always that of the products that there are.
+"""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
+from typing import NamedTuple, TypeAlias
 
 from services.common.comparison import comparison_form
 from services.common.product import CATEGORY_SEPARATOR, Product, category_ancestry
@@ -16,72 +22,122 @@ from services.query_encoder.domain.text import normal_form, words
 _MAX_WORD = 32
 # Numbers of words in a phrase.
 _PHRASES = (2, 3)
+# Where one part of a title ends and the next one begins: "Headphones - Black", "Kettle, 1.7 l (red)".
+_BREAK = re.compile(r"\s[-–—]+\s|[,;:|()\[\]{}<>•·…!?\"“”、。「」【】《》]|\s/\s")
+# Products from which on a phrase is read. Most phrases occur in one title only and are not useful.
+MIN_PHRASE_PRODUCTS = 2
 # Characters of an attribute's value; longer ones are not learned.
 _MAX_VALUE = 48
-# Attributes of a lexicon, and values of one attribute. A store adds no further ones.
+# Attributes of a lexicon, and values of one attribute: those of most products.
 MAX_ATTRIBUTES, MAX_VALUES = 64, 1_000
 
+# Kinds of terms. The values of an attribute have the kind "values:" and its name in `comparison_form`.
+WORDS, PHRASES, NEIGHBOURS = "words", "phrases", "neighbours"
+# Of these a store reads only those of at least MIN_PHRASE_PRODUCTS products.
+SEQUENCES = PHRASES, NEIGHBOURS
+BRANDS, CATEGORIES, _VALUES = "brands", "categories", "values:"
 
-@dataclass
-class LexiconUpdate:
-    """What a batch of products adds to a lexicon. The fields are those of Lexicon."""
 
-    words: Counter[str] = field(default_factory=Counter)
-    phrases: Counter[str] = field(default_factory=Counter)
-    brands: dict[str, str] = field(default_factory=dict)
-    categories: dict[str, str] = field(default_factory=dict)
-    values: dict[str, dict[str, str]] = field(default_factory=dict)
+class Term(NamedTuple):
+    """What a product teaches. `text`: a word or phrase in normal form; a brand, category path or value as the shop
+    writes it.
+    """
+
+    kind: str
+    text: str
+
+
+Terms: TypeAlias = frozenset[Term]
+FORGOTTEN: Terms = frozenset()
 
 
 @dataclass
 class Lexicon:
-    """Words and phrases with the number of titles that contain them. Brands and categories: by normal form, the name as
-    the shop writes it.
+    """Words and phrases with the number of products that have them. Brands and categories: by normal form, the name as
+    the shop writes it on most products.
     """
 
     words: dict[str, int] = field(default_factory=dict)
-    # Two or three consecutive words. A store may leave out phrases of a single title.
+    # Two or three consecutive words of one part of a title, of at least MIN_PHRASE_PRODUCTS products.
     phrases: dict[str, int] = field(default_factory=dict)
+    # Two consecutive words with a break between them, of at least MIN_PHRASE_PRODUCTS products.
+    neighbours: dict[str, int] = field(default_factory=dict)
     brands: dict[str, str] = field(default_factory=dict)
     # Leaf name -> whole path: "running shoes" -> "Shoes > Running Shoes".
     categories: dict[str, str] = field(default_factory=dict)
     # By attribute, in their `comparison_form`: values by their normal form, "dark blue" -> "Dark Blue".
     values: dict[str, dict[str, str]] = field(default_factory=dict)
+    # Products of each brand and of each category's leaf name, by normal form.
+    brand_products: dict[str, int] = field(default_factory=dict)
+    category_products: dict[str, int] = field(default_factory=dict)
     # Increases with every change. What is derived from the lexicon is recomputed when the version differs.
     version: int = 0
 
-    def add(self, update: LexiconUpdate, version: int) -> None:
-        for counts, more in ((self.words, update.words), (self.phrases, update.phrases)):
-            for text, count in more.items():
-                counts[text] = counts.get(text, 0) + count
-        self.brands.update(update.brands)
-        self.categories.update(update.categories)
-        for attribute, values in update.values.items():
-            self.values.setdefault(attribute, {}).update(values)
-        self.version = version
+    @classmethod
+    def counted(cls, counts: Mapping[str, Mapping[str, int]], version: int = 1) -> Lexicon:
+        """`counts`: products by kind and text of a term, each at least 1."""
+        phrases, neighbours = (
+            {text: n for text, n in counts.get(kind, {}).items() if n >= MIN_PHRASE_PRODUCTS} for kind in SEQUENCES
+        )
+        brands, brand_products = _names(counts.get(BRANDS, {}))
+        categories, category_products = _names(counts.get(CATEGORIES, {}), _leaf)
+        kinds = [kind for kind in counts if kind.startswith(_VALUES) and counts[kind]]
+        kinds.sort(key=lambda kind: (-sum(counts[kind].values()), kind))
+        values = {kind.removeprefix(_VALUES): _names(counts[kind], most=MAX_VALUES)[0] for kind in kinds}
+        return cls(
+            dict(counts.get(WORDS, {})), phrases, neighbours, brands, categories,
+            dict(list(values.items())[:MAX_ATTRIBUTES]), brand_products, category_products, version,
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, products: Iterable[Product]) -> Lexicon:
+        """The lexicon of these products; of several with one id, the last one counts."""
+        counts: dict[str, Counter[str]] = {}
+        for terms in {product.id: terms_of(product) for product in products}.values():
+            for kind, text in terms:
+                counts.setdefault(kind, Counter())[text] += 1
+        return cls.counted(counts)
+
+    def pairs(self) -> dict[str, int]:
+        """Two consecutive words of a title, with and without a break between them, and the number of products."""
+        pairs = Counter({text: count for text, count in self.phrases.items() if text.count(" ") == 1})
+        pairs.update(self.neighbours)
+        return dict(pairs)
 
     def values_of(self, attribute: str) -> dict[str, str]:
         return self.values.get(comparison_form(attribute), {})
 
 
-def learn(products: Iterable[Product]) -> LexiconUpdate:
-    """Words of titles, brands and categories, phrases of titles, names of brands and categories, values of attributes.
+def terms_of(product: Product) -> Terms:
+    """Words of titles, brand and categories, phrases of titles, names of brand and categories, values of attributes.
 
     All attributes: which of them a query may filter is decided later, by the conditions of the domain.
     """
-    update = LexiconUpdate()
-    for product in products:
-        titles = [words(normal_form(title)) for title in (product.title, *product.localized_titles.values())]
-        names = (words(normal_form(name)) for name in (product.brand, *product.category_path))
-        update.words.update(word for word in set(chain(*titles, *names)) if len(word) <= _MAX_WORD)
-        update.phrases.update({phrase for title in titles for phrase in _phrases(title)})
-        update.brands.update(_by_normal_form([product.brand]))
-        for name, values in product.attributes.items():
-            if known := {normal: value for normal, value in _by_normal_form(values).items() if _is_a_name(normal)}:
-                update.values.setdefault(comparison_form(name), {}).update(known)
-        for path in category_ancestry(product.category_path):
-            update.categories[normal_form(path.rsplit(CATEGORY_SEPARATOR, 1)[-1])] = path
-    return update
+    titles = [
+        [words(part) for part in _BREAK.split(normal_form(title))]
+        for title in (product.title, *product.localized_titles.values())
+    ]
+    names = (words(normal_form(name)) for name in (product.brand, *product.category_path))
+    return frozenset((
+        *(Term(WORDS, word) for word in chain(*chain(*titles), *names) if len(word) <= _MAX_WORD),
+        *(Term(PHRASES, phrase) for part in chain(*titles) for phrase in _phrases(part)),
+        *(Term(NEIGHBOURS, pair) for title in titles for pair in _neighbours(title)),
+        *([Term(BRANDS, product.brand)] if normal_form(product.brand) else []),
+        *(Term(CATEGORIES, path) for path in category_ancestry(product.category_path)),
+        *(
+            Term(_VALUES + comparison_form(name), value)
+            for name, values in product.attributes.items()
+            for value in values
+            if _is_a_name(normal_form(value))
+        ),
+    ))  # fmt: skip
+
+
+def change_of(before: Iterable[Terms], after: Iterable[Terms]) -> dict[Term, int]:
+    """What is added to the count of each term, never 0, if products had the terms `before` and have `after` now."""
+    change = Counter(chain.from_iterable(after))
+    change.subtract(chain.from_iterable(before))
+    return {term: more for term, more in change.items() if more}
 
 
 def joined(parts: Sequence[str]) -> str:
@@ -103,10 +159,33 @@ def _phrases(parts: Sequence[str]) -> Iterator[str]:
                 yield joined(run)
 
 
+def _neighbours(parts: Iterable[Sequence[str]]) -> Iterator[str]:
+    for before, after in pairwise(filter(None, parts)):
+        if max(len(before[-1]), len(after[0])) <= _MAX_WORD:
+            yield joined((before[-1], after[0]))
+
+
 def _is_a_name(normal: str) -> bool:
     """A number is no name: "42" in a query may count or measure anything."""
     return len(normal) <= _MAX_VALUE and any(character.isalpha() for character in normal)
 
 
-def _by_normal_form(values: Iterable[str]) -> Mapping[str, str]:
-    return {normal: value for value in values if (normal := normal_form(value))}
+def _leaf(path: str) -> str:
+    return path.rsplit(CATEGORY_SEPARATOR, 1)[-1]
+
+
+def _names(
+    counts: Mapping[str, int], key: Callable[[str], str] = str, most: int | None = None
+) -> tuple[dict[str, str], dict[str, int]]:
+    """By the normal form of `key` of a name: the name of most products, and the number of products of all its names.
+
+    `most`: names that are kept, those of most products.
+    """
+    named: dict[str, str] = {}
+    products: Counter[str] = Counter()
+    for name, count in sorted(counts.items(), key=lambda each: (-each[1], each[0])):
+        normal = normal_form(key(name))
+        named.setdefault(normal, name)
+        products[normal] += count
+    kept = [normal for normal, _ in products.most_common(most) if normal]
+    return {normal: named[normal] for normal in kept}, {normal: products[normal] for normal in kept}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from services.common.product import Product
+from services.common.typed_text import as_typed
 from services.query_encoder.domain.text import CHINESE, ENGLISH, detect_language
 
 # More characters than any model reads.
@@ -22,7 +23,7 @@ def product_text(product: Product) -> str:
     brand = product.brand if product.brand.lower() not in title.lower() else ""
     attributes = " ".join(value for values in product.attributes.values() for value in values)
     parts = (title, brand, " ".join(product.category_path), attributes, description)
-    return " ".join(part for part in parts if part)[:_MAX_CHARACTERS]
+    return as_typed(" ".join(part for part in parts if part))[:_MAX_CHARACTERS]
 
 
 def _english(text: str, localized: Mapping[str, str]) -> str:

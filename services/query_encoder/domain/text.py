@@ -11,6 +11,7 @@ import snowballstemmer
 from services.common.errors import InvalidArgument
 from services.common.limits import MAX_QUERY
 from services.common.scripts import HAN, KANA, LATIN, is_han
+from services.common.typed_text import folded
 
 ENGLISH, CHINESE, UNDETERMINED = "en", "zh", "und"
 
@@ -35,13 +36,12 @@ def normalise(text: str) -> str:
 
 
 def normal_form(text: str) -> str:
-    """Unicode normal form NFKC (full-width letters become plain ones), lower case, one space between words, no control
-    characters. May be empty.
+    """`folded`, with one space between words and no control characters. May be empty.
 
     At most MAX_QUERY characters, the rest is cut off: NFKC can make a text eighteen times as long.
     """
-    folded = unicodedata.normalize("NFKC", text[:MAX_QUERY]).lower()
-    visible = "".join(" " if unicodedata.category(c).startswith(("C", "Z")) else c for c in folded)
+    plain = folded(text[:MAX_QUERY])
+    visible = "".join(" " if unicodedata.category(c).startswith(("C", "Z")) else c for c in plain)
     return " ".join(visible.split())[:MAX_QUERY].rstrip()
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterator
 
 from services.common.product import Product
+from services.common.typed_text import decoded, folded
 
 # Short spellings count only after a number: "in" and "a" are also words. Long ones count anywhere.
 _UNITS = {
@@ -55,8 +55,8 @@ _WORD = re.compile(r"[a-z]{2,}")
 def lexical_text(text: str) -> str:
     """Lower-case text in which numbers are words and units have one spelling; still to be tokenized."""
     # Else "1½" would become 11/2.
-    text = _BEFORE_FRACTION.sub(" ", text)
-    text = unicodedata.normalize("NFKC", text).lower()
+    text = _BEFORE_FRACTION.sub(" ", decoded(text))
+    text = folded(text)
     text = _TIMES.sub(" x ", text)
     text = _AFTER_NUMBER.sub(lambda match: f" {_CANONICAL[match['word'] or match['sign']]} ", text)
     text = _ANYWHERE.sub(lambda match: f" {_CANONICAL[match.group(1)]} ", text)
@@ -66,8 +66,7 @@ def lexical_text(text: str) -> str:
 
 def lexical_query(text: str) -> str:
     """As `lexical_text`, with neighbouring words also joined: shoppers write "deck over" for DeckOver."""
-    folded = unicodedata.normalize("NFKC", text).lower()
-    words = _WORD.findall(folded)
+    words = _WORD.findall(folded(text))
     return " ".join([lexical_text(text), *(left + right for left, right in itertools.pairwise(words))])
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from services.common.product import Product
 from services.query_encoder.adapters.domain_files import embedded_domain
 from services.query_encoder.domain.correction import SpellCorrector
-from services.query_encoder.domain.lexicon import Lexicon, learn
+from services.query_encoder.domain.lexicon import Lexicon, terms_of
 from services.query_encoder.domain.suggestion import Suggester, SuggestionKind
 
 STOP_WORDS = embedded_domain().stop_words
@@ -29,9 +32,17 @@ PRODUCTS = [
 
 @pytest.fixture(scope="module")
 def suggester() -> Suggester:
-    lexicon = Lexicon()
-    lexicon.add(learn(PRODUCTS), 1)
-    return Suggester(lexicon, SpellCorrector(lexicon.words, lexicon.phrases), STOP_WORDS)
+    return suggester_of(PRODUCTS)
+
+
+def suggester_of(products: Sequence[Product]) -> Suggester:
+    lexicon = Lexicon.of(products)
+    of_products = ([text for kind, text in terms_of(product) if kind == "words"] for product in products)
+    return Suggester(lexicon, SpellCorrector(lexicon.words, lexicon.pairs()), STOP_WORDS, of_products)
+
+
+def titled(*titles: str, count: int = 3) -> Suggester:
+    return suggester_of([Product(id=f"{number} {title}", title=title) for title in titles for number in range(count)])
 
 
 def texts(suggester: Suggester, prefix: str, limit: int = 8, locale: str = "") -> list[str]:
@@ -68,6 +79,78 @@ def test_longer_than_any_entry(suggester: Suggester) -> None:
     """If no entry begins with the whole text, its last words are completed."""
     assert texts(suggester, "wireless mouse hdmi c") == ["wireless mouse hdmi cable"]
     assert texts(suggester, "qqqqq hdmi c") == []
+
+
+@pytest.mark.parametrize(
+    ("title", "prefix", "text"),
+    [
+        ("Case for Apple iPad - Black", "ipad ca", "ipad case"),
+        ("Microsoft - Xbox One console", "xbox o", "xbox one"),
+        ("Sony - Stereo Headphones", "sony he", "sony headphones"),
+        ("DLP 3D TV, 42 inch", "tv 4", "tv 42"),
+        ("Blu-ray Player", "blu ray pl", "blu-ray player"),
+        ("All-in-One Printer", "all in one", "all-in-one printer"),
+        ("Case for iPad", "ipda ca", "ipad case"),
+        ("手机壳 保护 红色", "手机壳 红", "手机壳 红色"),
+        ("Quorra Lifestyle™ Speaker", "lifest", "lifestyle speaker"),
+        ("Tools &amp; Toys &quot;Star&quot; Drill", "tools", "tools toys"),
+    ],
+)
+def test_inside_a_phrase(title: str, prefix: str, text: str) -> None:
+    """Words are completed that products have beside the words before, in any order; hyphens are as spaces; signs and
+    entities are not seen.
+    """
+    assert text in texts(titled(title, "Wireless Mouse"), prefix)
+
+
+def test_no_noise() -> None:
+    """No suggestion ends in another part of the title, repeats a word, or goes on with a brand or a stop word."""
+    products = [
+        Product(id=str(number), title="Washer - White - iPad and iPad with the Zagg", brand="Zagg")
+        for number in range(3)
+    ]
+    found = texts(suggester_of(products), "washer", 20) + texts(suggester_of(products), "ipad ", 20)
+    assert found == ["washer", "washer ipad", "washer white", "ipad washer", "ipad white"]
+
+
+def test_every_suggestion_has_a_product() -> None:
+    """Words that no product has together are not suggested together, if there is another suggestion."""
+    assert texts(titled("Red lamp shade", "Blue chair cushion"), "red c") == []
+    known = ["red cotton cushion", "red cotton", "red cushion"]
+    assert texts(titled("Red lamp shade", "Red cotton cushion"), "red c") == known
+
+
+def test_fragments_stay_within_their_phrase() -> None:
+    """A word that titles always continue with the same word completes only the words that it stands behind."""
+    shop = titled("Sony noise cancelling headphones")
+    assert "noise cancelling" in texts(shop, "noise c")
+    assert "sony cancelling" not in texts(shop, "sony c", 20)
+
+
+def test_languages_are_not_mixed() -> None:
+    """Words of a title's translation do not complete the title's own words; those of a mixed title do."""
+    translated = Product(id="1", title="Denim jeans", localized_titles={"zh": "牛仔裤 靛蓝"})
+    found = texts(suggester_of([replace(translated, id=str(number)) for number in range(3)]), "denim ", 20)
+    assert "denim jeans" in found
+    assert not any("牛仔裤" in text or "靛蓝" in text for text in found)
+    assert "iphone 手机壳" in texts(titled("iPhone 手机壳"), "iphone 手")
+
+
+def test_names_of_brands() -> None:
+    """A brand is suggested without signs, and weighs as much as it has products."""
+    brands = ["Bose®"] * 4 + ["Bosch"] * 5
+    shop = suggester_of([Product(id=str(n), title=f"Radio {n}", brand=brand) for n, brand in enumerate(brands)])
+    assert texts(shop, "bos")[:2] == ["Bosch", "Bose"]
+
+
+def test_forget() -> None:
+    """Words, phrases and brands that a later lexicon lacks are not suggested, alone or within others."""
+    before = [Product(id=str(n), title="Desk lamp" if n < 3 else "Desk chair", brand="Acme") for n in range(6)]
+    shop = suggester_of(before)
+    assert texts(shop, "desk") == ["desk", "desk chair", "desk lamp"]
+    shop.forget(Lexicon.of([replace(product, title="Desk chair", brand="Other") for product in before]))
+    assert texts(shop, "desk") == ["desk", "desk chair"]
+    assert texts(shop, "ac") == texts(shop, "desk l") == []
 
 
 def test_bounds(suggester: Suggester) -> None:

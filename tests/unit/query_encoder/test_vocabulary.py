@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator, Mapping
 
-from services.query_encoder.domain.lexicon import Lexicon, LexiconUpdate
+from services.query_encoder.domain.lexicon import Lexicon, Terms
 from services.query_encoder.domain.query_domain import QueryDomain
 from services.query_encoder.vocabulary import Vocabularies
 
@@ -18,8 +19,11 @@ class MemoryLexicons:
         self.reads += 1
         return known or Lexicon(words={"headphones": 9}, brands={tenant: tenant})
 
-    def add(self, tenant: str, update: LexiconUpdate) -> None:
+    def put(self, tenant: str, products: Mapping[str, Terms]) -> None:
         raise NotImplementedError
+
+    def words_of_products(self, tenant: str) -> Iterator[list[str]]:
+        return iter(())
 
     def close(self) -> None: ...
 
@@ -69,4 +73,20 @@ async def test_new_words_are_suggested() -> None:
     while not (await vocabularies.suggester_of("shop")).suggest("hea", 5):
         assert time.monotonic() < deadline, "never built again"
         await asyncio.sleep(0.01)
+    vocabularies.close()
+
+
+async def test_deleted_words_are_not_suggested() -> None:
+    """What the newest words lack is not suggested, also before the suggester is built again."""
+
+    class Shrinking(MemoryLexicons):
+        def read(self, tenant: str, known: Lexicon | None) -> Lexicon:
+            words = {"headphones": 9, "heater": 9} if known is None else {"heater": 9}
+            return Lexicon(words=words, version=known.version + 1 if known else 1)
+
+    vocabularies = Vocabularies(Shrinking(), QueryDomain())
+    suggester = await vocabularies.suggester_of("shop")
+    assert [suggestion.text for suggestion in suggester.suggest("hea", 5)] == ["headphones", "heater"]
+    vocabularies.read("shop")
+    assert [suggestion.text for suggestion in suggester.suggest("hea", 5)] == ["heater"]
     vocabularies.close()

@@ -88,6 +88,8 @@ def test_words_stay_as_they_are(words: list[str]) -> None:
         ('¾" bolt', ["n3s4", "inch", "bolt"]),
         ("３００元手机", ["n300", "元手机"]),
         ("18 square feet", ["n18", "sq", "ft"]),
+        ("Quorra Lifestyle™ speaker", ["quorra", "lifestyle", "speaker"]),
+        ("Touch®Pad&trade; 1&frac12;&quot;", ["touch", "pad", "n1", "n1s2", "inch"]),
     ],
 )
 def test_as_shoppers_write(text: str, expected: list[str]) -> None:
@@ -104,6 +106,11 @@ def test_a_mixed_number_is_written_in_two_ways() -> None:
 def test_a_query_reads_like_a_product(text: str) -> None:
     """A query holds all that a product with the same text holds, and only joined words beside it."""
     assert lexical_query(text).startswith(lexical_text(text))
+
+
+def test_a_sign_joins_no_words() -> None:
+    """The joined words of a query have no letters of a trademark sign."""
+    assert lexical_query("Lifestyle™ speaker").split() == ["lifestyle", "speaker", "lifestylespeaker"]
 
 
 def test_neighbours_are_joined() -> None:
