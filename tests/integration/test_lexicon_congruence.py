@@ -38,11 +38,14 @@ def replica(request: pytest.FixtureRequest, tmp_path: Path) -> Replica:
 
 
 def test_replicas_share_words(replica: Replica) -> None:
-    """Counts of replicas are added, names are as the shop writes them, and a phrase of one title is not read."""
+    """Counts of replicas are added, names are as the shop writes them, and of the phrases of one title those are read
+    that begin or end with a name or an operator.
+    """
     one, other = replica(), replica()
     one.add("shop", learn([SHOE]))
     once = other.read("shop", None)
-    assert (once.words["pegasus"], once.phrases) == (1, {})
+    assert (once.words["pegasus"], once.phrases) == (1, {"nike pegasus": 1, "nike pegasus shoe": 1})
+    assert (once.branded["nike pegasus"], once.companions["nike shoe"], once.described) == (1, 1, {})
     assert (once.brands, once.values) == ({"nike": "Nike"}, {"colour": {"dark blue": "Dark Blue"}})
     assert once.categories == {"shoes": "Shoes", "running shoes": "Shoes > Running Shoes"}
     other.add("shop", learn([SHOE, LAMP]))
@@ -51,6 +54,21 @@ def test_replicas_share_words(replica: Replica) -> None:
     assert twice.phrases["nike pegasus"] == 2
     assert "green lamp" not in twice.phrases
     assert twice.brands["ström"] == "Ström"
+
+
+def test_phrases_of_one_title_with_operators_and_values(replica: Replica) -> None:
+    """ "no country" and "red dress" of one title are read, "old men" is not; brands that titles lack are counted."""
+    store = replica()
+    store.add(
+        "shop",
+        learn([
+            Product(id="1", title="No country for old men", brand="Paramount"),
+            Product(id="2", title="Long red dress", attributes={"colour": ("Red",)}),
+        ]),
+    )  # fmt: skip
+    lexicon = store.read("shop", None)
+    assert {"no country", "no country for", "long red", "red dress"} == set(lexicon.phrases)
+    assert (lexicon.described, lexicon.untitled) == ({"long red": 1, "red dress": 1}, {"paramount": 1})
 
 
 def test_an_unchanged_lexicon_is_not_read_again(replica: Replica) -> None:

@@ -1,7 +1,7 @@
 """Lexicons in Redis, for replicas on several machines.
 
-The keys begin with kairos:{tenant}:lexicon:. `version` is a number. `words` and `phrases` are hashes from text to
-count; `brands` and `categories` are hashes from normal form to name. `attributes` is the set of attributes, and
+The keys begin with kairos:{tenant}:lexicon:. `version` is a number. The fields of lexicon.COUNTED are hashes from text
+to count; `brands` and `categories` are hashes from normal form to name. `attributes` is the set of attributes, and
 `values:{attribute}` a hash from normal form to value. Earlier versions wrote the hash `colours` instead; it is read.
 """
 
@@ -13,12 +13,16 @@ from typing import Any
 import redis
 
 from services.common.redis_errors import redis_errors
-from services.query_encoder.domain.lexicon import MAX_ATTRIBUTES, MAX_VALUES, Lexicon, LexiconUpdate
+from services.query_encoder.domain.lexicon import (
+    COUNTED,
+    MAX_ATTRIBUTES,
+    MAX_VALUES,
+    Lexicon,
+    LexiconUpdate,
+    is_evidence,
+)
 
-_COUNTED = ("words", "phrases")
 _NAMED = ("brands", "categories")
-# Least count that is read. Most phrases occur in one title only and are not useful: they stay in Redis.
-_MIN_COUNT = {"words": 1, "phrases": 2}
 # Fields that one HSCAN returns: reading a large hash does not block the other clients of Redis.
 _SCAN_COUNT = 5_000
 _WHOSE = "the lexicon's Redis"
@@ -37,22 +41,24 @@ class RedisLexiconStore:
             if known is not None and known.version == version:
                 return known
             lexicon = Lexicon(version=version)
-            for name in _COUNTED:
-                counts = {text: int(count) for text, count in self._fields(tenant, name)}
-                getattr(lexicon, name).update(
-                    {text: count for text, count in counts.items() if count >= _MIN_COUNT[name]}
-                )
             for name in _NAMED:
                 getattr(lexicon, name).update(self._texts(tenant, name))
             if colours := self._texts(tenant, "colours"):
                 lexicon.values["colour"] = colours
             for attribute in sorted(self._attributes(tenant)):
                 lexicon.values.setdefault(attribute, {}).update(self._texts(tenant, f"values:{attribute}"))
+            labels = {name for names in (lexicon.brands, *lexicon.values.values()) for name in names}
+            for name in COUNTED:
+                counts = {text: int(count) for text, count in self._fields(tenant, name)}
+                if name == "phrases":
+                    # Most phrases occur in one title only and are not useful: they stay in Redis.
+                    counts = {text: count for text, count in counts.items() if count > 1 or is_evidence(text, labels)}
+                getattr(lexicon, name).update(counts)
             return lexicon
 
     def add(self, tenant: str, update: LexiconUpdate) -> None:
         pipeline = self._redis.pipeline(transaction=True)
-        for name in _COUNTED:
+        for name in COUNTED:
             for text, count in getattr(update, name).items():
                 pipeline.hincrby(_key(tenant, name), text, count)
         for name in _NAMED:

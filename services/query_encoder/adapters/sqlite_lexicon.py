@@ -7,18 +7,38 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from services.query_encoder.domain.lexicon import MAX_ATTRIBUTES, MAX_VALUES, Lexicon, LexiconUpdate
+from services.query_encoder.domain.lexicon import COUNTED, MAX_ATTRIBUTES, MAX_VALUES, Lexicon, LexiconUpdate
+from services.query_encoder.domain.operator_words import PHRASE_OPERATORS
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS word (tenant TEXT, word TEXT, count INTEGER, PRIMARY KEY (tenant, word)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS phrase (tenant TEXT, phrase TEXT, count INTEGER, PRIMARY KEY (tenant, phrase)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS branded (tenant TEXT, branded TEXT, count INTEGER,
+                                    PRIMARY KEY (tenant, branded)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS untitled (tenant TEXT, untitled TEXT, count INTEGER,
+                                     PRIMARY KEY (tenant, untitled)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS companions (tenant TEXT, companions TEXT, count INTEGER,
+                                       PRIMARY KEY (tenant, companions)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS described (tenant TEXT, described TEXT, count INTEGER,
+                                      PRIMARY KEY (tenant, described)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS name (tenant TEXT, kind TEXT, normal TEXT, value TEXT,
                                  PRIMARY KEY (tenant, kind, normal)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS version (tenant TEXT PRIMARY KEY, version INTEGER);
 """
-_COUNTED = {"word": "words", "phrase": "phrases"}
-# Least count that is read. Most phrases occur in one title only and are not useful: they stay in the file.
-_MIN_COUNT = {"word": 1, "phrase": 2}
+# By the field of a lexicon: its table.
+_TABLES = {name: name for name in COUNTED} | {"words": "word", "phrases": "phrase"}
+# Most phrases occur in one title only and are not useful: they stay in the file. See lexicon.is_evidence.
+_READ_PHRASES = f"""
+WITH known (name) AS (
+    SELECT normal FROM name WHERE tenant = ?1 AND (kind = 'brands' OR kind = 'colours' OR kind GLOB 'values:*')
+    UNION VALUES {", ".join(f"('{word}')" for word in sorted(PHRASE_OPERATORS))}
+)
+SELECT phrase, count FROM phrase WHERE tenant = ?1 AND (
+    count > 1
+    OR substr(phrase, 1, instr(phrase, ' ') - 1) IN (SELECT name FROM known)
+    OR substr(phrase, instr(phrase, ' ') + 1) IN (SELECT name FROM known)
+)
+"""
 _ADD = "ON CONFLICT DO UPDATE SET count = count + excluded.count"
 _KINDS = ("brands", "categories")
 # The kind of an attribute's values is this and its name. Files of earlier versions have the kind "colours" instead.
@@ -44,9 +64,11 @@ class SqliteLexiconStore:
             if known is not None and known.version == version:
                 return known
             lexicon = Lexicon(version=version)
-            for table, name in _COUNTED.items():
-                query = f"SELECT {table}, count FROM {table} WHERE tenant = ? AND count >= ?"
-                getattr(lexicon, name).update(self._db.execute(query, (tenant, _MIN_COUNT[table])))
+            for name in COUNTED:
+                table = _TABLES[name]
+                query = f"SELECT {table}, count FROM {table} WHERE tenant = ?1"
+                counts = self._db.execute(_READ_PHRASES if name == "phrases" else query, (tenant,))
+                getattr(lexicon, name).update(counts)
             for kind in _KINDS:
                 rows = self._db.execute("SELECT normal, value FROM name WHERE tenant = ? AND kind = ?", (tenant, kind))
                 getattr(lexicon, kind).update(rows)
@@ -63,8 +85,8 @@ class SqliteLexiconStore:
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                for table, name in _COUNTED.items():
-                    insert = f"INSERT INTO {table} VALUES (?, ?, ?) {_ADD}"
+                for name in COUNTED:
+                    insert = f"INSERT INTO {_TABLES[name]} VALUES (?, ?, ?) {_ADD}"
                     rows = [(tenant, text, count) for text, count in getattr(update, name).items()]
                     self._db.executemany(insert, rows)
                 names += self._values(tenant, update)
